@@ -1,0 +1,1 @@
+"""Starts things: command line, local broker, topics, demo. Nothing imports it."""

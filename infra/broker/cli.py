@@ -1,0 +1,66 @@
+"""`inspection broker`: the local Kafka."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infra.cli.options import Json
+
+if TYPE_CHECKING:
+    from infra.broker.local import BrokerStatus
+
+app = typer.Typer(no_args_is_help=True, help="Run a real Apache Kafka on this machine, on loopback only.")
+
+DataDir = Annotated[Path | None, typer.Option(help="Where topics and log lie. Default: the user's data directory.")]
+
+
+def _show(status: BrokerStatus, as_json: bool) -> None:
+    import json
+    from dataclasses import asdict
+
+    if as_json:
+        typer.echo(json.dumps(asdict(status)))
+    elif status.running:
+        answers = "answers" if status.ready else "does not answer (yet)"
+        typer.echo(f"Kafka {status.version} {answers} at {status.bootstrap_servers} (process {status.pid})")
+        typer.echo(f"data {status.data_dir}, log {status.log}")
+    else:
+        typer.echo(f"no broker runs on {status.data_dir}")
+
+
+@app.command()
+def start(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 9092,
+    data_dir: DataDir = None,
+    heap_mib: Annotated[int, typer.Option(help="Java heap in MiB.")] = 384,
+    as_json: Json = False,
+) -> None:
+    """Start it and wait until it answers. The first time fetches Kafka's jars (45 MB)."""
+    from infra.broker.local import LocalBroker
+    from infra.broker.progress import download_progress
+
+    with download_progress() as progress:
+        status = LocalBroker(data_dir, port, heap_mib).start(progress=progress)
+    _show(status, as_json)
+
+
+@app.command()
+def stop(data_dir: DataDir = None) -> None:
+    """Stop it cleanly. Its topics stay for the next start."""
+    from infra.broker.local import LocalBroker
+
+    typer.echo("stopped" if LocalBroker(data_dir).stop() else "no broker was running")
+
+
+@app.command()
+def status(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Say whether it runs and answers; exit status 1 if not."""
+    from infra.broker.local import LocalBroker
+
+    found = LocalBroker(data_dir).status()
+    _show(found, as_json)
+    if not found.ready:
+        raise typer.Exit(1)

@@ -1,0 +1,87 @@
+"""Configuration files of the local broker: one KRaft node, loopback only, small and durable."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from pathlib import Path
+
+from schemas.topics import MAX_REQUEST_BYTES
+
+NODE_ID = 1
+
+#: Durability: a record is acknowledged once it is in the page cache, which outlives `kill -9` of the JVM (not a
+#: power cut; for that there are replicas, on a cluster).
+_SERVER = """\
+process.roles=broker,controller
+node.id={node}
+controller.quorum.voters={node}@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+num.partitions=1
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+message.max.bytes={max_bytes}
+replica.fetch.max.bytes={max_bytes}
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+num.recovery.threads.per.data.dir=2
+log.cleaner.dedupe.buffer.size=16777216
+controlled.shutdown.enable=true
+# After a kill the next start waits until the lost one's session has expired (9 s by default).
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
+"""
+
+_LOGGING = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<Configuration status="WARN">
+  <Appenders>
+    <RollingFile name="file" fileName="{log}" filePattern="{log}.%i">
+      <PatternLayout pattern="%d %p %m (%c)%n"/>
+      <Policies><SizeBasedTriggeringPolicy size="10 MB"/></Policies>
+      <DefaultRolloverStrategy max="3"/>
+    </RollingFile>
+  </Appenders>
+  <Loggers><Root level="INFO"><AppenderRef ref="file"/></Root></Loggers>
+</Configuration>
+"""
+
+
+def write_config(directory: Path, port: int, controller_port: int) -> Path:
+    """Write ``server.properties`` and ``log4j2.xml``; return the path of the first."""
+    data = directory / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    server = directory / "server.properties"
+    text = _SERVER.format(
+        node=NODE_ID, port=port, controller_port=controller_port, data=data, max_bytes=MAX_REQUEST_BYTES
+    )
+    server.write_text(text, encoding="utf-8")
+    (directory / "log4j2.xml").write_text(_LOGGING.format(log=directory / "broker.log"), encoding="utf-8")
+    return server
+
+
+def new_cluster_id() -> str:
+    """A random cluster id: 16 bytes in URL-safe base64, as Kafka writes them.
+
+    Examples
+    --------
+    >>> len(new_cluster_id())
+    22
+    """
+    # 32..95 keeps the first letter from being the '-' that the storage tool would take for an option.
+    first = bytes([32 + secrets.randbelow(64)])
+    return base64.urlsafe_b64encode(first + secrets.token_bytes(15)).decode().rstrip("=")

@@ -1,0 +1,247 @@
+"""Start, stop and ask after a real Apache Kafka on this machine."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+from platformdirs import user_data_dir
+
+from infra.broker import kafka_jars
+from infra.broker.config import new_cluster_id, write_config
+from infra.broker.errors import BrokerError
+from infra.broker.java import find_java
+from infra.broker.state import BrokerState, read_state, write_state
+from schemas.cluster import list_topics
+from schemas.errors import BrokerUnavailable
+
+log = logging.getLogger(__name__)
+
+DEFAULT_PORT = 9092
+_LOG_TAIL_LINES = 8
+
+
+def default_data_dir() -> Path:
+    """Where the broker of this user keeps its data."""
+    return Path(user_data_dir("streaming-inspection")) / "broker"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerStatus:
+    """Whether the broker of a data directory runs and answers, and where."""
+
+    running: bool
+    ready: bool
+    pid: int | None
+    bootstrap_servers: str | None
+    version: str | None
+    data_dir: str
+    log: str
+
+
+class LocalBroker:
+    """One broker, named by its data directory.
+
+    Parameters
+    ----------
+    data_dir
+        Where topics, configuration and log lie; the user's default without one.
+    port
+        TCP port on 127.0.0.1; 0 takes a free one.
+    heap_mib
+        Java heap.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> LocalBroker(pathlib.Path(tempfile.mkdtemp())).status().running
+    False
+    """
+
+    def __init__(self, data_dir: Path | None = None, port: int = DEFAULT_PORT, heap_mib: int = 384) -> None:
+        self.data_dir = (data_dir or default_data_dir()).absolute()
+        self._port = port
+        self._heap_mib = heap_mib
+        self._state_path = self.data_dir / "broker.json"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Address of the running broker.
+
+        Raises
+        ------
+        BrokerError
+            If it does not run.
+        """
+        state = read_state(self._state_path)
+        if state is None or state.process() is None:
+            raise BrokerError(f"no broker runs on {self.data_dir}; start it with `inspection broker start`")
+        return f"127.0.0.1:{state.port}"
+
+    def status(self) -> BrokerStatus:
+        """Ask the process table and the broker itself."""
+        state = read_state(self._state_path)
+        running = state is not None and state.process() is not None
+        address = f"127.0.0.1:{state.port}" if state and running else None
+        return BrokerStatus(
+            running=running,
+            ready=address is not None and _answers(address, 2.0),
+            pid=state.pid if state and running else None,
+            bootstrap_servers=address,
+            version=state.version if state and running else None,
+            data_dir=str(self.data_dir),
+            log=str(self.data_dir / "broker.log"),
+        )
+
+    def start(self, timeout_s: float = 60.0, progress: kafka_jars.Progress | None = None) -> BrokerStatus:
+        """Start and wait until it answers; one that runs already is left alone.
+
+        Raises
+        ------
+        BrokerError
+            Without Java or jars, with the port in use, or if the broker ends or does not answer in time.
+        """
+        state = read_state(self._state_path)
+        if state is None or state.process() is None:
+            state = self._launch(progress)
+        self._await_ready(state, timeout_s)
+        return self.status()
+
+    def _launch(self, progress: kafka_jars.Progress | None) -> BrokerState:
+        java = find_java()
+        classes = kafka_jars.classpath(progress=progress)
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            port = _free_port(self._port)
+            server = write_config(self.data_dir, port, _free_port(0))
+        except OSError as error:
+            raise BrokerError(f"the broker cannot use {self.data_dir}: {error.strerror or error}") from error
+        self._format(java, classes, server)
+        command = [
+            str(java), f"-Xms{self._heap_mib}m", f"-Xmx{self._heap_mib}m",
+            # Small machine, small heap: the serial collector and the first compiler start fastest.
+            "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError", "-Xshare:auto",
+            f"-Dlog4j2.configurationFile={self.data_dir / 'log4j2.xml'}", "-Djava.awt.headless=true",
+            "-cp", classes, "kafka.Kafka", str(server),
+        ]  # fmt: skip
+        with (self.data_dir / "stdout.log").open("wb") as out:
+            # A session of its own: the broker outlives the terminal, and Ctrl-C there does not reach it.
+            self._child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.data_dir, start_new_session=True
+            )
+        pid = self._child.pid
+        version = "KAFKA_HOME" if "*" in classes else kafka_jars.kafka_version()
+        state = BrokerState(pid, psutil.Process(pid).create_time(), port, version, str(self.data_dir / "broker.log"))
+        write_state(self._state_path, state)
+        return state
+
+    def _format(self, java: Path, classes: str, server: Path) -> None:
+        if (self.data_dir / "data" / "meta.properties").exists():
+            return
+        options = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        tool = ["kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", str(server)]
+        done = subprocess.run(
+            [str(java), *options, "-cp", classes, *tool], capture_output=True, text=True, timeout=120, check=False
+        )
+        if done.returncode:
+            detail = (done.stderr or done.stdout).strip().splitlines()
+            raise BrokerError(f"Kafka could not prepare {self.data_dir}: {detail[-1] if detail else 'no output'}")
+
+    def _await_ready(self, state: BrokerState, timeout_s: float) -> None:
+        address = f"127.0.0.1:{state.port}"
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if self._child is not None:
+                self._child.poll()  # reaps it if it has ended
+            if state.process() is None:
+                raise BrokerError(f"the broker ended while starting; the end of its log:\n{self._log_tail()}")
+            if _listens(state.port) and _answers(address, 1.0):
+                return
+            time.sleep(0.1)
+        raise BrokerError(f"the broker does not answer at {address} after {timeout_s:.0f} s; see {state.log}")
+
+    def _log_tail(self) -> str:
+        lines: list[str] = []
+        for name in ("broker.log", "stdout.log"):
+            path = self.data_dir / name
+            if path.exists():
+                lines += path.read_text(encoding="utf-8", errors="replace").splitlines()
+        telling = [line for line in lines if "ERROR" in line or "Exception" in line or "Error" in line] or lines
+        return "\n".join(telling[-_LOG_TAIL_LINES:])
+
+    def stop(self, timeout_s: float = 30.0) -> bool:
+        """Stop cleanly (the broker flushes and closes its logs); False if none ran.
+
+        Raises
+        ------
+        BrokerError
+            If it does not end in time; it is left running then.
+        """
+        state = read_state(self._state_path)
+        process = state.process() if state else None
+        if process is None:
+            self._state_path.unlink(missing_ok=True)
+            return False
+        process.terminate()
+        self._wait(process, timeout_s)
+        self._state_path.unlink(missing_ok=True)
+        return True
+
+    def kill(self) -> None:
+        """End it as a power switch would: for tests of durability."""
+        state = read_state(self._state_path)
+        process = state.process() if state else None
+        if process is not None:
+            process.kill()
+            self._wait(process, 10.0)
+
+    def _wait(self, process: psutil.Process, timeout_s: float) -> None:
+        try:
+            if self._child is not None and self._child.pid == process.pid:
+                self._child.wait(timeout_s)
+            else:
+                process.wait(timeout_s)
+        except (psutil.TimeoutExpired, subprocess.TimeoutExpired) as error:
+            raise BrokerError(f"the broker (process {process.pid}) does not end within {timeout_s:.0f} s") from error
+
+    def __enter__(self) -> LocalBroker:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _answers(address: str, timeout_s: float) -> bool:
+    try:
+        list_topics(address, timeout_s)
+    except BrokerUnavailable:
+        return False
+    return True
+
+
+def _free_port(wanted: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            raise BrokerError(
+                f"port {wanted} on 127.0.0.1 is in use by another program; choose one with --port"
+            ) from error
+        return int(probe.getsockname()[1])

@@ -1,0 +1,31 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from schemas.settings import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
+from schemas.topics import DEFAULT_PREFIX
+
+BootstrapServers = Annotated[
+    str,
+    typer.Option("--bootstrap-servers", envvar="INSPECTION_BOOTSTRAP_SERVERS", help="Kafka as host:port[,host:port]."),
+]
+Prefix = Annotated[str, typer.Option("--prefix", envvar="INSPECTION_PREFIX", help="First part of the topic names.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+BOOTSTRAP_DEFAULT = DEFAULT_BOOTSTRAP_SERVERS
+PREFIX_DEFAULT = DEFAULT_PREFIX
+
+
+def kafka_settings(bootstrap_servers: str, prefix: str) -> KafkaSettings:
+    """Settings from the options, the rest from the environment.
+
+    Examples
+    --------
+    >>> kafka_settings("k:9092", "plant7").decisions
+    'plant7.decisions'
+    """
+    return KafkaSettings(bootstrap_servers, prefix, KafkaSettings.from_env().schema_registry_url)

@@ -1,0 +1,74 @@
+"""The root command: registers the others, and turns what a user can cause into one line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from infra.broker.cli import app as broker
+from infra.cli.actuate import actuate
+from infra.cli.demo import demo
+from infra.cli.doctor import doctor
+from infra.cli.produce import produce
+from infra.cli.topics import app as topics
+from infra.cli.worker import worker
+from schemas.errors import InspectionError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Visual inspection on Kafka: cameras in, decisions out, gates that fail safe.\n\n"
+    "A first look: [bold]inspection demo[/bold]. A line of your own: broker start, topics apply, worker, "
+    "produce, actuate. Something wrong: [bold]inspection doctor[/bold].",
+    rich_markup_mode="rich",
+)
+app.command()(demo)
+app.command()(produce)
+app.command()(worker)
+app.command()(actuate)
+app.command()(doctor)
+app.add_typer(broker, name="broker")
+app.add_typer(topics, name="topics")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"streaming-inspection {version('streaming-inspection')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more, to standard error.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version and end.")
+    ] = False,
+) -> None:
+    """Set up logging before a command runs."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    if not verbose:
+        for noisy in ("aiokafka", "faust", "mode", "asyncio"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except InspectionError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone: not an error. Keep Python from flushing into it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,48 @@
+"""`inspection worker`: inspect frames and decide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Prefix, kafka_settings
+
+
+def worker(
+    model: Annotated[
+        Path | None, typer.Option(help="Directory of the model package. Without it: the solar-cell model that ships.")
+    ] = None,
+    group: Annotated[str, typer.Option(help="Consumer group; its workers share the frames.")] = "inspection-workers",
+    threads: Annotated[
+        int | None, typer.Option(help="Frames inspected at once. Default: the cores, at most 4.")
+    ] = None,
+    buffer_mib: Annotated[int, typer.Option(help="Frames held in memory at most, in MiB.")] = 96,
+    http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
+    http_port: Annotated[
+        int | None, typer.Option(help="Their port. Default: 8088, or a free one when that is taken.")
+    ] = None,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+) -> None:
+    """Inspect frames and publish a decision for each, until told to stop.
+
+    Start as many as the frames topic has partitions; they share the work. Ctrl-C or SIGTERM
+    lets a worker finish what it holds, commit and leave.
+
+        inspection worker --model my_model/
+    """
+    from stream_processors.settings import WorkerSettings
+    from stream_processors.worker import run_worker
+
+    settings = WorkerSettings(
+        kafka=kafka_settings(bootstrap_servers, prefix),
+        model=model,
+        group=group,
+        buffer_mib=buffer_mib,
+        http_host=http_host,
+        http_port=http_port,
+        **({} if threads is None else {"threads": threads}),
+    )
+    run_worker(settings)

@@ -1,0 +1,116 @@
+"""Accounting of a demo run: every published frame against what was said of it. No Kafka here."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+
+from river.metrics import ConfusionMatrix
+
+from schemas import Action, DeadLetter, Decision, Verdict
+
+GOOD_LABELS = frozenset({"functional", "good", "ok"})
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Decisions against labels.
+
+    ``accuracy`` compares the verdict, in [0, 1], None without labels. ``escapes`` are defective parts accepted,
+    ``overkill`` good parts rejected; a part sent to REVIEW is neither.
+    """
+
+    labelled: int = 0
+    accuracy: float | None = None
+    escapes: int = 0
+    overkill: int = 0
+
+
+class Tally:
+    """Counts what was published and what came back; all methods may be called from any thread.
+
+    Examples
+    --------
+    >>> tally = Tally()
+    >>> tally.published("f1")
+    >>> tally.unaccounted
+    1
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._published: set[str] = set()
+        self._decided: dict[str, str] = {}
+        self._dead: set[str] = set()
+        self.actions: Counter[Action] = Counter()
+        self.verdicts: Counter[Verdict] = Counter()
+        self.dead_letters = 0
+        self.duplicates = 0
+        self.conflicts = 0
+        self.latencies_ms: list[float] = []
+        self._confusion = ConfusionMatrix()
+        self._escapes = 0
+        self._overkill = 0
+
+    def published(self, frame_id: str) -> None:
+        """Count a frame that Kafka has acknowledged."""
+        with self._lock:
+            self._published.add(frame_id)
+
+    def decision(self, decision: Decision) -> None:
+        """Count a decision read from its topic."""
+        with self._lock:
+            before = self._decided.get(decision.frame_id)
+            if before is not None:
+                self.duplicates += 1
+                self.conflicts += before != decision.decision_id
+                return
+            self._decided[decision.frame_id] = decision.decision_id
+            self.actions[decision.action] += 1
+            self.verdicts[decision.verdict] += 1
+            self.latencies_ms.append((decision.decided_at_us - decision.captured_at_us) / 1000)
+            label = decision.attributes.get("label")
+            if label is not None:
+                self._learn(decision, good=label in GOOD_LABELS)
+
+    def _learn(self, decision: Decision, *, good: bool) -> None:
+        # What could not be inspected counts as "not good", as the gate treats it.
+        self._confusion.update(good, decision.verdict is Verdict.OK)
+        self._escapes += not good and decision.action is Action.ACCEPT
+        self._overkill += good and decision.action is Action.REJECT
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """Count a dead letter read from its topic."""
+        with self._lock:
+            self.dead_letters += 1
+            if letter.frame_id is not None:
+                self._dead.add(letter.frame_id)
+
+    @property
+    def frames_published(self) -> int:
+        """Frames that Kafka acknowledged."""
+        with self._lock:
+            return len(self._published)
+
+    @property
+    def decisions(self) -> int:
+        """Frames with a decision, each counted once."""
+        with self._lock:
+            return len(self._decided)
+
+    @property
+    def unaccounted(self) -> int:
+        """Published frames with neither a decision nor a dead letter."""
+        with self._lock:
+            return len(self._published - self._decided.keys() - self._dead)
+
+    @property
+    def quality(self) -> Quality:
+        """What the labels say so far."""
+        with self._lock:
+            labelled = int(self._confusion.total_weight)
+            if not labelled:
+                return Quality()
+            accuracy = float(self._confusion.total_true_positives) / labelled
+            return Quality(labelled, accuracy, self._escapes, self._overkill)

@@ -1,0 +1,1 @@
+"""Labelled data sets that a Python package ships, read in place and never copied."""

@@ -1,0 +1,96 @@
+"""From a frame and its inspection to the decision record; the live worker and the replay share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from models.inspection import Inspection
+from schemas.ids import decision_id
+from schemas.records import Action, Decision, Frame, ResultState, Verdict
+
+
+class ModelIdentity(Protocol):
+    """What a decision says of the model that made it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def recipe_id(self) -> str: ...
+    @property
+    def recipe_revision(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the frame was read and when: topic, partition, offset, UTC microseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    received_at_us: int
+
+
+def decide(
+    frame: Frame, inspection: Inspection, model: ModelIdentity, source: Source, *, decided_at_us: int, queue_ms: float
+) -> Decision:
+    """Make the decision record of one inspected frame."""
+    deadline = frame.deadline_at_us
+    return Decision(
+        decision_id=decision_id(frame.frame_id, frame.sha256, model.sha256, model.recipe_revision),
+        frame_id=frame.frame_id,
+        line=frame.line,
+        station=frame.station,
+        camera_id=frame.camera_id,
+        part_id=frame.part_id,
+        lot=frame.lot,
+        started_at_us=frame.started_at_us,
+        sequence=frame.sequence,
+        image_sha256=frame.sha256,
+        attributes=frame.attributes,
+        verdict=inspection.verdict,
+        action=inspection.action,
+        result_state=inspection.result_state,
+        reason=inspection.reason,
+        score=inspection.score,
+        threshold=inspection.threshold,
+        labels=inspection.labels,
+        defects=inspection.defects,
+        model_name=model.name,
+        model_version=model.version,
+        model_sha256=model.sha256,
+        recipe_id=model.recipe_id,
+        recipe_revision=model.recipe_revision,
+        signals=inspection.signals,
+        captured_at_us=frame.captured_at_us,
+        received_at_us=source.received_at_us,
+        decided_at_us=decided_at_us,
+        deadline_at_us=deadline,
+        durations_ms={"queue": queue_ms, **inspection.durations_ms},
+        is_late=deadline is not None and decided_at_us > deadline,
+        source_topic=source.topic,
+        source_partition=source.partition,
+        source_offset=source.offset,
+    )
+
+
+def not_inspected(reason: str, state: ResultState = ResultState.FAILED) -> Inspection:
+    """The inspection of an image that could not be inspected: not decidable, and rejected.
+
+    Examples
+    --------
+    >>> not_inspected("unreadable image").action.value
+    'REJECT'
+    """
+    return Inspection(
+        verdict=Verdict.NOT_DECIDABLE,
+        action=Action.REJECT,
+        result_state=state,
+        reason=reason,
+        score=None,
+        threshold=None,
+    )

@@ -1,0 +1,27 @@
+"""What an inspection gives: the fields of a decision that depend on the image and the model alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from schemas.records import Action, Defect, ResultState, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """Result of inspecting one image: the same bytes and the same model give the same result.
+
+    ``durations_ms`` (stages ``decode`` and ``infer``) is the one field that differs between two runs.
+    ``score`` is the defect score in [0, 1]; ``labels`` class scores; ``signals`` one number each.
+    """
+
+    verdict: Verdict
+    action: Action
+    result_state: ResultState
+    reason: str
+    score: float | None
+    threshold: float | None
+    labels: dict[str, float] = field(default_factory=dict)
+    defects: tuple[Defect, ...] = ()
+    signals: dict[str, float] = field(default_factory=dict)
+    durations_ms: dict[str, float] = field(default_factory=dict, compare=False)

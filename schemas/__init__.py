@@ -1,0 +1,33 @@
+"""Ground floor: records, Avro, topics, settings, clock, errors. Imports nothing else of ours."""
+
+from schemas.codec import decode, encode
+from schemas.errors import CodecError, InspectionError
+from schemas.records import (
+    Action,
+    DeadLetter,
+    Decision,
+    Defect,
+    Encoding,
+    Frame,
+    ImageReference,
+    ResultState,
+    Verdict,
+)
+from schemas.settings import KafkaSettings
+
+__all__ = [
+    "Action",
+    "CodecError",
+    "DeadLetter",
+    "Decision",
+    "Defect",
+    "Encoding",
+    "Frame",
+    "ImageReference",
+    "InspectionError",
+    "KafkaSettings",
+    "ResultState",
+    "Verdict",
+    "decode",
+    "encode",
+]

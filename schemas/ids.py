@@ -1,0 +1,31 @@
+"""Identities: the same input gives the same id, on any machine, at any time."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def frame_id(station: str, camera_id: str, started_at_us: int, sequence: int) -> str:
+    """Name one frame: station, camera, start of the camera, count since then.
+
+    Examples
+    --------
+    >>> frame_id("press", "top", 1_700_000_000_000_000, 12)
+    'press.top.60a24181e4000.00000012'
+    """
+    return f"{station}.{camera_id}.{started_at_us:x}.{sequence:08d}"
+
+
+def decision_id(frame: str, image_sha256: str, model_sha256: str, recipe_revision: str) -> str:
+    """Hash what a decision depends on; reprocessing a frame gives the same id.
+
+    Examples
+    --------
+    >>> decision_id("press.top.1.00000012", "aa", "bb", "1")
+    '9fac9446291dc1754be2acd5353052c9'
+    """
+    digest = hashlib.sha256()
+    for part in (frame, image_sha256, model_sha256, recipe_revision):
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(4, "big") + encoded)
+    return digest.hexdigest()[:32]

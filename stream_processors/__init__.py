@@ -1,0 +1,5 @@
+"""Workers: Faust apps that answer every frame. The one place that knows Faust."""
+
+from stream_processors.settings import WorkerSettings
+
+__all__ = ["WorkerSettings"]

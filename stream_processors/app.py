@@ -1,0 +1,132 @@
+"""The Faust app: frames in, decisions and dead letters out.
+
+The order that makes "at least once" true, per batch:
+
+1. each frame is decoded and inspected in a thread;
+2. its decision and its dead letter are sent, and the broker's acknowledgements awaited;
+3. only when every frame of the batch has been answered does the loop go on, and Faust acks the batch;
+4. the commit of the offsets follows on its timer, and once more on a graceful stop.
+
+If step 2 fails the process ends on the spot. An exception leaving the loop would make Faust ack the batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import faust
+from mode.supervisors import CrashingSupervisor
+from platformdirs import user_state_dir
+
+from models import Model, Source
+from schemas.clock import Clock, SystemClock
+from schemas.topics import MAX_REQUEST_BYTES
+from stream_processors.answer import Answer, Received, answer
+from stream_processors.metrics import WorkerMetrics
+from stream_processors.settings import WorkerSettings
+from stream_processors.transport import bounded_transport
+
+log = logging.getLogger(__name__)
+
+#: Exit status when Kafka did not take an answer (BSD's EX_IOERR).
+EXIT_CANNOT_PUBLISH = 74
+
+
+def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clock: Clock | None = None) -> faust.App:
+    """Build the app; nothing connects before it is started."""
+    clock = clock or SystemClock()
+    kafka = settings.kafka
+    app = faust.App(
+        settings.group,
+        broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
+        store="memory://",
+        datadir=Path(user_state_dir("streaming-inspection")) / "faust" / settings.group,
+        web_enabled=False,  # it would listen on every interface; health and metrics are our own
+        topic_allow_declare=False,  # topics are created by `inspection topics apply`, never in passing
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=MAX_REQUEST_BYTES,
+        producer_max_request_size=MAX_REQUEST_BYTES,
+        producer_acks=-1,
+        producer_request_timeout=30.0,  # Faust waits 20 minutes otherwise
+        broker_commit_interval=0.5,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=3.0,
+        broker_max_poll_records=settings.batch,
+        # Bytes are bounded by the transport; the count only must not get in its way.
+        stream_buffer_maxsize=4096,
+        worker_redirect_stdouts=False,
+        logging_config=None,
+    )
+    app.transport = bounded_transport(settings.buffer_mib * 1024 * 1024, metrics)(app.conf.broker, app, app.loop)
+    pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="inspect")
+    frames, decisions, dead_letters = (
+        app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        for name in (kafka.frames, kafka.decisions, kafka.dead_letters)
+    )
+
+    async def answer_one(event: Any) -> None:
+        message = _received(event.message, clock.utc_us())
+        result = await app.loop.run_in_executor(pool, answer, message, model, clock)
+        began = time.perf_counter()
+        await asyncio.gather(*(await _sends(event.message, result, decisions, dead_letters)))
+        metrics.record(result, time.perf_counter() - began)
+
+    @app.agent(frames, name="inspect", concurrency=1, supervisor_strategy=CrashingSupervisor)
+    async def inspect(stream: Any) -> None:
+        async for events in stream.take_events(settings.batch, within=settings.within_s):
+            await _to_the_end(answer_all(events))
+
+    async def answer_all(events: Sequence[Any]) -> None:
+        results = await asyncio.gather(*map(answer_one, events), return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if failures:
+            log.critical("Kafka did not take an answer, ending so that nothing is committed: %r", failures[0])
+            logging.shutdown()
+            os._exit(EXIT_CANNOT_PUBLISH)
+
+    return app
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await work that a graceful stop must not cut short: a cancelled batch would be acked unanswered."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+async def _sends(message: Any, result: Answer, decisions: Any, dead_letters: Any) -> list[Any]:
+    """Start the sends; each returned future completes when the broker has acknowledged."""
+    started = []
+    if result.decision is not None:
+        traceparent = _headers(message).get("traceparent")
+        started.append(
+            await decisions.send(
+                key=result.decision.key.encode(),
+                value=result.decision_bytes,
+                headers={"traceparent": traceparent} if traceparent else None,
+            )
+        )
+    if result.dead_letter is not None:
+        started.append(await dead_letters.send(key=message.key, value=result.dead_letter))
+    return started
+
+
+def _headers(message: Any) -> Mapping[str, bytes]:
+    headers = message.headers or {}
+    return dict(headers.items() if isinstance(headers, Mapping) else headers)
+
+
+def _received(message: Any, received_at_us: int) -> Received:
+    source = Source(message.topic, message.partition, message.offset, received_at_us)
+    return Received(message.value, message.key, _headers(message), source)

@@ -1,0 +1,65 @@
+"""Histograms and counters of a worker, measured where the work is done.
+
+Faust's own monitor is not used: it takes its times from the end of the work and sees no batches.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from schemas.records import MICROSECONDS_PER_MS, Decision
+from stream_processors.answer import Answer
+
+_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.06, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
+
+
+class WorkerMetrics:
+    """All metrics of one worker, in a registry of their own.
+
+    Examples
+    --------
+    >>> WorkerMetrics().registry.get_sample_value("inspection_dead_letters_total", {"kind": "truncated"})
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.stage = Histogram(
+            "inspection_stage_seconds",
+            "Time a frame spent in a stage: queue (received to start), decode, infer, publish (to acknowledgement)",
+            ["stage"],
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.capture_to_decision = Histogram(
+            "inspection_capture_to_decision_seconds",
+            "Capture to decision made, by the clocks of camera and worker",
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.decisions = Counter(
+            "inspection_decisions", "Decisions acknowledged by Kafka", ["camera", "action"], registry=self.registry
+        )
+        self.late = Counter("inspection_late_decisions", "Decisions made after the deadline", registry=self.registry)
+        self.dead_letters = Counter(
+            "inspection_dead_letters", "Dead letters acknowledged by Kafka", ["kind"], registry=self.registry
+        )
+        self.held_bytes = Gauge(
+            "inspection_held_bytes", "Bytes of frames read and not yet answered", registry=self.registry
+        )
+
+    def record(self, answer: Answer, publish_s: float) -> None:
+        """Count one answer that Kafka has acknowledged."""
+        self.stage.labels("publish").observe(publish_s)
+        if answer.kind is not None:
+            self.dead_letters.labels(answer.kind).inc()
+        if answer.decision is not None:
+            self._record_decision(answer.decision)
+
+    def _record_decision(self, decision: Decision) -> None:
+        for stage, duration_ms in decision.durations_ms.items():
+            self.stage.labels(stage).observe(duration_ms / 1000)
+        age_us = decision.decided_at_us - decision.captured_at_us
+        self.capture_to_decision.observe(max(0.0, age_us / (1000 * MICROSECONDS_PER_MS)))
+        self.decisions.labels(decision.key, decision.action.value).inc()
+        if decision.is_late:
+            self.late.inc()

@@ -1,0 +1,57 @@
+"""Settings of a worker."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.errors import SettingsError
+from schemas.settings import KafkaSettings
+
+#: Consumer group of the workers that decide; all of them share the partitions of the frames topic.
+DEFAULT_GROUP = "inspection-workers"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How one worker process reads, inspects and answers.
+
+    Parameters
+    ----------
+    kafka
+        Where Kafka is.
+    model
+        Directory of the model package; None takes the one that ships.
+    group
+        Consumer group; workers of one group share the frames.
+    threads
+        Frames decoded and inspected at once, each on one thread. More than the cores gains nothing.
+    batch
+        Most frames taken from the stream at a time; their sends are awaited together.
+    within_s
+        Longest wait for a batch to fill, in seconds: latency on an idle line, so it is kept at 1 ms.
+    buffer_mib
+        Frames held in memory before they are inspected, in MiB, whatever their number.
+    http_host, http_port
+        Where /health and /metrics listen; port None takes 8088, or a free one when that is taken.
+    """
+
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    model: Path | None = None
+    group: str = DEFAULT_GROUP
+    threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
+    batch: int = 16
+    within_s: float = 0.001
+    buffer_mib: int = 96
+    http_host: str = "127.0.0.1"
+    http_port: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "batch", "buffer_mib"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        if not self.group:
+            raise SettingsError("the consumer group needs a name")
+        if self.http_port is not None and not 0 <= self.http_port <= 65535:
+            raise SettingsError(f"http-port {self.http_port} is not a port")
