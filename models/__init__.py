@@ -1,0 +1,20 @@
+"""What an image means: model packages, preprocessing, ONNX sessions, decision rules. Knows no Kafka."""
+
+from models.decisions import Source, decide, not_inspected
+from models.errors import ImageError, ModelPackageError
+from models.inspect import inspect_image
+from models.inspection import Inspection
+from models.package import Model, default_model_path, load_model
+
+__all__ = [
+    "ImageError",
+    "Inspection",
+    "Model",
+    "ModelPackageError",
+    "Source",
+    "decide",
+    "default_model_path",
+    "inspect_image",
+    "load_model",
+    "not_inspected",
+]

@@ -43,11 +43,13 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
     """Build the app; nothing connects before it is started."""
     clock = clock or SystemClock()
     kafka = settings.kafka
+    datadir = Path(user_state_dir("streaming-inspection")) / "faust" / settings.group
+    datadir.mkdir(parents=True, exist_ok=True)  # Faust wants one, though nothing is kept in it
     app = faust.App(
         settings.group,
         broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
         store="memory://",
-        datadir=Path(user_state_dir("streaming-inspection")) / "faust" / settings.group,
+        datadir=datadir,
         web_enabled=False,  # it would listen on every interface; health and metrics are our own
         topic_allow_declare=False,  # topics are created by `inspection topics apply`, never in passing
         topic_disable_leader=True,

@@ -59,6 +59,8 @@ def train(args: argparse.Namespace) -> None:
     truth = np.array([cell.defective for cell in validation_cells])
 
     model = DefectClassifier().to(memory_format=torch.channels_last)
+    if args.init is not None:
+        model.load_state_dict(torch.load(args.init, weights_only=True)["state"])
     average = copy.deepcopy(model)
     head = list(model.head.parameters())
     body = [p for p in model.backbone.parameters() if p.requires_grad]
@@ -106,6 +108,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("elpv-classifier.pt"), help="checkpoint to write")
+    parser.add_argument("--init", type=Path, help="checkpoint to go on from, with a new cycle of the learning rate")
     parser.add_argument("--size", type=int, default=224, help="input height and width in pixels")
     parser.add_argument("--epochs", type=int, default=18)
     parser.add_argument("--batch", type=int, default=32)

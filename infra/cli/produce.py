@@ -1,0 +1,171 @@
+"""`inspection produce`: publish the frames of cameras."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from schemas.errors import InspectionError, SettingsError
+
+if TYPE_CHECKING:
+    from producers import Camera, CameraReport, PublisherStats
+
+# As in producers.encoding and producers.handover, which are not imported for a --help.
+EncodeMode = Literal["as-is", "jpeg", "png"]
+Policy = Literal["drop-oldest", "drop-newest", "block"]
+
+
+class ProduceFailed(InspectionError):
+    """A camera failed or frames were lost; the summary says which."""
+
+
+def produce(
+    camera: Annotated[
+        list[str],
+        typer.Option(
+            help="folder:DIR, video:PATH, usb:0, rtsp://..., elpv, synthetic, an installed plug-in or "
+            "package.module:Class. Repeat it for more cameras."
+        ),
+    ],
+    option: Annotated[
+        list[str] | None, typer.Option(help="Option of the cameras as k=v; with several cameras, each gets it.")
+    ] = None,
+    line: Annotated[str, typer.Option(help="Name of the line.")] = "line-1",
+    station: Annotated[str, typer.Option(help="Name of the station.")] = "station-1",
+    camera_id: Annotated[
+        list[str] | None, typer.Option(help="Name of a camera, in the order of --camera. Default: camera-1, ...")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames a second of each camera. Default: as they come.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames of each camera at most.")] = None,
+    deadline_ms: Annotated[
+        int | None, typer.Option(min=1, help="After the capture; a later decision is useless to the gate.")
+    ] = None,
+    lot: Annotated[str | None, typer.Option(help="Lot of the parts, where the camera names none.")] = None,
+    encode: Annotated[
+        EncodeMode, typer.Option(help="jpeg, png, or as-is: encoded files as they are, pixels as JPEG.")
+    ] = "as-is",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEGs.")] = 95,
+    policy: Annotated[
+        Policy | None,
+        typer.Option(
+            help="What gives way when Kafka is slower than the camera. Default: block (the camera waits) for files "
+            "and data sets without --fps, else drop-oldest."
+        ),
+    ] = None,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Publish the frames of one or more cameras until they end, or Ctrl-C.
+
+    Every frame is accounted for: published (acknowledged by Kafka), dropped or failed.
+
+        inspection produce --camera folder:images/ --fps 5
+    """
+    import threading
+    from contextlib import ExitStack
+    from dataclasses import replace
+
+    from infra.cli.frame_progress import frame_progress
+    from infra.cli.signals import stop_on_signals
+    from producers import CameraIdentity, CameraJob, FramePublisher, PublisherMetrics, PublisherOptions, run_cameras
+
+    settings = kafka_settings(bootstrap_servers, prefix)
+    options = PublisherOptions(
+        encode=encode,
+        quality=quality,
+        deadline_ms=deadline_ms,
+        lot=lot,
+        policy=policy or "drop-oldest",
+    )
+    if fps is not None and not 0 < fps < 1e6:
+        raise SettingsError(f"--fps {fps}: more than 0")
+    cameras = _cameras(camera, option or [])
+    identities = [CameraIdentity(line, station, name) for name in _names(camera_id or [], len(camera))]
+    metrics = PublisherMetrics()
+    stop = threading.Event()
+    with stop_on_signals(stop), ExitStack() as stack:
+        publishers = [
+            stack.enter_context(
+                FramePublisher(
+                    settings,
+                    identity,
+                    replace(options, policy="block") if policy is None and fps is None and _can_wait(spec) else options,
+                    metrics=metrics,
+                )
+            )
+            for spec, identity in zip(camera, identities, strict=True)
+        ]
+        jobs = [
+            CameraJob(publisher.identity.key, source, publisher, fps, frames)
+            for source, publisher in zip(cameras, publishers, strict=True)
+        ]
+        with frame_progress(publishers, None if frames is None else frames * len(jobs)):
+            reports = run_cameras(jobs, stop)
+        stats = [publisher.close() for publisher in publishers]
+    _summary(reports, stats, as_json=as_json)
+
+
+def _can_wait(spec: str) -> bool:
+    """Whether nothing is lost when the camera is asked later: not so for a device."""
+    return spec.partition(":")[0] in ("folder", "video", "elpv", "synthetic")
+
+
+def _names(given: list[str], count: int) -> list[str]:
+    names = given or [f"camera-{number}" for number in range(1, count + 1)]
+    if len(names) != count or len(set(names)) != count:
+        raise SettingsError(f"--camera-id: {count} different names for {count} cameras, not {', '.join(names)}")
+    return names
+
+
+def _cameras(specs: list[str], options: list[str]) -> list[Camera]:
+    from producers.plugins import load_camera
+
+    pairs = [text.partition("=") for text in options]
+    for text, (key, equals, _) in zip(options, pairs, strict=True):
+        if not key or not equals:
+            raise SettingsError(f"--option {text!r}: as in seed=7")
+    given = {key: value for key, _, value in pairs}
+    cameras = []
+    elpv_seen = 0
+    for spec in specs:
+        extra: dict[str, str] = {}
+        if spec == "elpv" and specs.count("elpv") > 1:
+            # Several of them share the cells among each other instead of showing the same ones.
+            extra = {"camera": str(elpv_seen), "cameras": str(specs.count("elpv"))}
+            elpv_seen += 1
+        cameras.append(load_camera(spec, {**extra, **given}))
+    return cameras
+
+
+def _summary(reports: list[CameraReport], stats: list[PublisherStats], *, as_json: bool) -> None:
+    import json
+    from dataclasses import asdict
+
+    rows = [
+        {**asdict(report), **asdict(stat), "dropped": stat.dropped, "failed": stat.failed, "too_large": stat.too_large}
+        for report, stat in zip(reports, stats, strict=True)
+    ]
+    if as_json:
+        typer.echo(json.dumps({"cameras": rows, "captured": sum(stat.captured for stat in stats)}))
+    else:
+        for row in rows:
+            typer.echo(_line(row))
+    bad = [report for report in reports if not report.ok]
+    # Frames that gave way to newer ones did so by the stated policy: counted and shown, but no failure.
+    lost = sum(stat.failed + stat.too_large + stat.pending for stat in stats)
+    if bad or lost:
+        why = [f"camera {report.name}: {report.error or 'does not end'}" for report in bad]
+        raise ProduceFailed("; ".join([*why, f"{lost} frames lost"] if lost else why))
+
+
+def _line(row: dict[str, Any]) -> str:
+    latency = "" if row["latency_ms_p50"] is None else f", {row['latency_ms_p50']:.1f} ms to acknowledgement (median)"
+    reasons = {**row["dropped_by_reason"], **row["failed_by_reason"]}
+    why = f" ({', '.join(f'{reason} {count}' for reason, count in reasons.items())})" if reasons else ""
+    return (
+        f"{row['name']}: {row['captured']} captured, {row['published']} published, "
+        f"{row['dropped']} dropped, {row['failed']} failed{why}{latency}"
+    )

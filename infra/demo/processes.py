@@ -1,0 +1,110 @@
+"""The worker of a demo run, as the process that a user would start."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+
+from schemas.errors import InspectionError
+from schemas.settings import KafkaSettings
+
+_READY_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 20.0
+
+
+def inspection_command(*arguments: str) -> list[str]:
+    """Command line of `inspection` in this very Python; ``-P`` keeps a user's own ``models/`` from shadowing ours."""
+    return [sys.executable, "-P", "-c", "from infra.cli import main; main()", *arguments]
+
+
+class WorkerProcess:
+    """`inspection worker`, started, awaited, stopped; its log goes to a file.
+
+    Raises
+    ------
+    InspectionError
+        If it ends before it is ready, or does not get ready in time.
+    """
+
+    def __init__(self, kafka: KafkaSettings, *, model: Path | None, group: str, log: Path) -> None:
+        self._log = log
+        port = _free_port()
+        self._health_url = f"http://127.0.0.1:{port}/health"
+        arguments = ["worker", "--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
+        arguments += ["--group", group, "--http-port", str(port)]
+        if model is not None:
+            arguments += ["--model", str(model)]
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                inspection_command(*arguments), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def log_path(self) -> Path:
+        """Where its log goes."""
+        return self._log
+
+    def await_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> None:
+        """Wait until it has partitions to read."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise InspectionError(f"the worker ended with status {self._process.returncode}: {self._last_line()}")
+            health = self.health()
+            if health is not None and health["ok"] and health["assigned"] and not health["rebalancing"]:
+                return
+            time.sleep(0.05)
+        raise InspectionError(f"the worker is not ready after {timeout_s:.0f} s: {self._last_line()}")
+
+    def health(self) -> dict[str, object] | None:
+        """What its health endpoint says, None while it does not answer."""
+        try:
+            with urllib.request.urlopen(self._health_url, timeout=1) as answer:
+                report: dict[str, object] = json.load(answer)
+                return report
+        except (urllib.error.URLError, OSError, ValueError):
+            return None
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def stop(self) -> int:
+        """Ask it to finish and leave; return its exit status. One that does not is killed."""
+        if self.alive():
+            self._process.terminate()
+        try:
+            return self._process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def _last_line(self) -> str:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it wrote nothing"
+
+    def __enter__(self) -> WorkerProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

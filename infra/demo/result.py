@@ -1,0 +1,104 @@
+"""What a demo run comes to, as one JSON object and as text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from infra.demo.tally import Quality
+
+Percentiles = dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What the gate did: parts acted on, of these by fail-safe, decisions too late, parts in conflict."""
+
+    actuated: int
+    failsafe: int
+    late: int
+    conflicts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoResult:
+    """The figures of one run; ``unaccounted`` must be 0.
+
+    ``drops_counted`` are captures that their publisher gave up, each counted; latencies are in milliseconds,
+    ``capture_to_gate`` to the moment the gate held the decision (it acts when the part arrives, later).
+    ``throughput_fps`` is decisions a second, first capture to last decision.
+    """
+
+    frames_published: int
+    decisions: int
+    accepted: int
+    rejected: int
+    review: int
+    not_decidable: int
+    dead_letters: int
+    drops_counted: int
+    duplicates: int
+    unaccounted: int
+    gate: GateResult
+    quality: Quality
+    latency_ms: dict[str, Percentiles]
+    throughput_fps: float
+    model: dict[str, str]
+    cameras: int
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """A plain object for ``json.dumps``."""
+        return asdict(self)
+
+
+def summary(result: DemoResult) -> RenderableType:
+    """The end of a run, for a person."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    quality, gate = result.quality, result.gate
+    table.add_row("frames", f"{result.frames_published} published, {result.drops_counted} dropped (counted)")
+    table.add_row(
+        "decisions",
+        f"{result.decisions}: {result.accepted} accept, {result.rejected} reject, {result.review} review"
+        f" ({result.not_decidable} could not be inspected)",
+    )
+    table.add_row("dead letters", str(result.dead_letters))
+    table.add_row(
+        "gate",
+        f"{gate.actuated} parts acted on, {gate.failsafe} by fail-safe, {gate.late} late, {gate.conflicts} conflicts",
+    )
+    if quality.accuracy is not None:
+        table.add_row(
+            "against labels",
+            f"accuracy {quality.accuracy:.1%} of {quality.labelled}, {quality.escapes} escapes,"
+            f" {quality.overkill} overkill",
+        )
+    table.add_row("capture to decision", latency_text(result.latency_ms["capture_to_decision"]))
+    table.add_row("capture to gate", latency_text(result.latency_ms["capture_to_gate"]))
+    table.add_row("throughput", f"{result.throughput_fps:.1f} frames/s over {result.seconds:.1f} s")
+    table.add_row("model", f"{result.model['name']} {result.model['version']}")
+    if result.unaccounted:
+        verdict = Text(f"{result.unaccounted} frames unaccounted for", style="bold red")
+    else:
+        verdict = Text("every frame accounted for", style="bold green")
+    return Group(table, verdict)
+
+
+def latency_text(figures: Percentiles) -> str:
+    """p50 and p99 as a person reads them.
+
+    Examples
+    --------
+    >>> latency_text({"p50": 9.2, "p95": 11.0, "p99": 14.8, "max": 20.0})
+    'p50 9.2 ms, p99 14.8 ms, at most 20.0 ms'
+    >>> latency_text({"p50": None, "p95": None, "p99": None, "max": None})
+    'nothing measured'
+    """
+    if figures["p50"] is None:
+        return "nothing measured"
+    return f"p50 {figures['p50']:.1f} ms, p99 {figures['p99']:.1f} ms, at most {figures['max']:.1f} ms"

@@ -1,0 +1,66 @@
+"""Reads the topics that answer the frames, for the accounting of a run."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from infra.demo.tally import Tally
+from schemas import CodecError, DeadLetter, Decision, decode
+from schemas.cluster import require_topics
+from schemas.settings import KafkaSettings
+from schemas.topics import MAX_REQUEST_BYTES
+
+log = logging.getLogger(__name__)
+
+
+class Watcher:
+    """A thread that reads decisions and dead letters from their beginning into a `Tally`."""
+
+    def __init__(self, kafka: KafkaSettings, tally: Tally) -> None:
+        self._kafka = kafka
+        self._tally = tally
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; what was read so far stays counted."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        topics = [self._kafka.decisions, self._kafka.dead_letters]
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._kafka.bootstrap_servers,
+                "group.id": f"unused-{uuid.uuid4()}",  # required, but with assign() nothing joins it
+                "enable.auto.commit": False,
+                "fetch.message.max.bytes": MAX_REQUEST_BYTES,
+                "log_level": 0,
+            }
+        )
+        partitions = require_topics(self._kafka.bootstrap_servers, topics)
+        consumer.assign([TopicPartition(t, p, OFFSET_BEGINNING) for t in topics for p in range(partitions[t])])
+        try:
+            while not self._stop.is_set():
+                for message in consumer.consume(num_messages=200, timeout=0.05):
+                    if message.error() is None:
+                        self._count(message.topic() or "", message.value())
+        finally:
+            consumer.close()
+
+    def _count(self, topic: str, value: bytes | None) -> None:
+        try:
+            if topic == self._kafka.decisions:
+                self._tally.decision(decode(value, Decision))
+            else:
+                self._tally.dead_letter(decode(value, DeadLetter, max_bytes=MAX_REQUEST_BYTES))
+        except CodecError as error:
+            log.warning("unreadable message in %s: %s", topic, error)

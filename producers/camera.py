@@ -1,0 +1,115 @@
+"""What a camera is: something to iterate that gives captures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Capture:
+    """One picture as a camera gives it; exactly one of ``image`` and ``encoded`` is set.
+
+    Parameters
+    ----------
+    image
+        Pixels: uint8, (height, width) grey or (height, width, 3) blue-green-red. Not changed by the publisher,
+        and free for reuse by the camera once it is asked for the next capture.
+    encoded
+        Or the encoded file as the camera delivered it. It need not be readable: what cannot be read is
+        published all the same, so that the line answers it.
+    captured_at_us
+        UTC microseconds of the exposure; without it, the moment the publisher gets the capture.
+    part_id, lot
+        Which product this is, where the camera knows.
+    attributes
+        Anything else worth keeping with the frame, as strings.
+
+    Raises
+    ------
+    ValueError
+        If the image is not such an array, or both or neither are given.
+
+    Examples
+    --------
+    >>> Capture(image=np.zeros((480, 640), np.uint8)).attributes
+    {}
+    >>> Capture(image=np.zeros((480, 640), np.float64))
+    Traceback (most recent call last):
+    ...
+    ValueError: an image is uint8 with shape (H, W) or (H, W, 3), not float64 (480, 640)
+    """
+
+    image: Image | None = None
+    encoded: bytes | None = None
+    captured_at_us: int | None = None
+    part_id: str | None = None
+    lot: str | None = None
+    attributes: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.image is None) == (self.encoded is None):
+            raise ValueError("a capture has either an image or encoded bytes")
+        if self.image is None:
+            return
+        shape, dtype = np.shape(self.image), getattr(self.image, "dtype", type(self.image).__name__)
+        if dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
+            raise ValueError(f"an image is uint8 with shape (H, W) or (H, W, 3), not {dtype} {shape}")
+
+
+class Camera(Protocol):
+    """Iterable of captures, with an end (a folder) or without (a live camera).
+
+    Iterating is all it takes. A camera that holds a device may add ``open()`` and ``close()``
+    (see `Openable`), which are called around the iteration, in the same thread.
+
+    Examples
+    --------
+    >>> class BlackCamera:
+    ...     def __iter__(self):
+    ...         while True:
+    ...             yield Capture(image=np.zeros((480, 640), np.uint8))
+    >>> camera: Camera = BlackCamera()
+    """
+
+    def __iter__(self) -> Iterator[Capture]: ...
+
+
+@runtime_checkable
+class Openable(Protocol):
+    """A camera with a device to open before the first capture and to close after the last."""
+
+    def open(self) -> None:
+        """Take hold of the device, or raise PluginError with one line that says why not."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it; called after an error too, unless `open` itself raised."""
+        ...
+
+
+@contextmanager
+def opened(camera: Camera) -> Iterator[Camera]:
+    """Open a camera if it can be opened, and close it in any case.
+
+    Examples
+    --------
+    >>> with opened([Capture(encoded=b"...")]) as camera:
+    ...     len(list(camera))
+    1
+    """
+    if not isinstance(camera, Openable):
+        yield camera
+        return
+    camera.open()
+    try:
+        yield camera
+    finally:
+        camera.close()

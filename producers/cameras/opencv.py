@@ -1,0 +1,181 @@
+"""Video files, USB cameras and RTSP streams, through OpenCV."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from models.opencv import cv2
+from producers.camera import Capture, Image
+from schemas.clock import Clock, SystemClock
+from schemas.errors import PluginError
+
+_TIMEOUT_MS = 10_000
+_STOP_S = 2.0
+
+
+class OpenCvCamera:
+    """What ``cv2.VideoCapture`` can read.
+
+    A file is read frame by frame. A live source (USB, RTSP) is read by a thread of its own that keeps
+    the newest picture only: a capture is never older than one frame, however slowly it is asked for.
+
+    Parameters
+    ----------
+    source
+        Path of a video file, ``usb:0`` or ``rtsp://...``.
+    width, height
+        Size to ask a USB camera for, in pixels.
+    loop
+        Begin a file again at its end.
+    reopen
+        How often a live source that stopped is opened again, one second apart, before giving up.
+
+    Raises
+    ------
+    PluginError
+        When opened: if it cannot be; later: if a live source stops for good.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        width: int | None = None,
+        height: int | None = None,
+        loop: bool = False,
+        reopen: int = 10,
+        clock: Clock | None = None,
+    ) -> None:
+        self._source = source
+        # Never the password of a stream in a log line.
+        self.name = re.sub(r"//[^/]*@", "//", source)
+        self._size = (width, height)
+        self._loop = loop
+        self._reopen = reopen
+        self._clock = clock or SystemClock()
+        self._live = source.startswith(("usb:", "rtsp:", "rtsps:"))
+        self._video: Any = None
+        self._newest: _Newest | None = None
+
+    def open(self) -> None:
+        """Open the source and, if it is live, start to read."""
+        self._video = self._open()
+        if self._live:
+            self._newest = _Newest(self)
+
+    def close(self) -> None:
+        """Stop reading and let go of the device."""
+        if self._newest is not None:
+            self._newest.stop()
+            self._newest = None
+        elif self._video is not None:
+            self._video.release()
+        self._video = None
+
+    def __iter__(self) -> Iterator[Capture]:
+        if self._video is None:
+            self.open()
+        return self._live_captures() if self._newest is not None else self._file_captures()
+
+    def _file_captures(self) -> Iterator[Capture]:
+        since_start = 0
+        while True:
+            done, image = self._video.read()
+            if done:
+                since_start += 1
+                yield Capture(image=cast(Image, image))
+            elif self._loop and since_start:
+                since_start = 0
+                self._video.release()
+                self._video = self._open()
+            else:
+                return
+
+    def _live_captures(self) -> Iterator[Capture]:
+        while self._newest is not None:
+            yield self._newest.next()
+
+    def _open(self) -> Any:
+        kind, _, rest = self._source.partition(":")
+        if kind == "usb":
+            if not rest.isdigit():
+                raise PluginError(f"camera {self.name!r}: the number of a USB camera, as in usb:0")
+            video = cv2.VideoCapture(int(rest))
+        elif self._live:
+            timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT_MS]
+            video = cv2.VideoCapture(self._source, cv2.CAP_FFMPEG, timeouts)
+        else:
+            path = Path(self._source).expanduser()
+            # OpenCV also takes patterns (img_%03d.png) and addresses: a file is meant here.
+            if not path.is_file():
+                raise PluginError(f"no video file {path}")
+            video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        if not video.isOpened():
+            raise PluginError(f"cannot open camera {self.name!r}: is it there, and free?")
+        for prop, value in zip((cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), self._size, strict=True):
+            if value is not None:
+                video.set(prop, value)
+        return video
+
+
+class _Newest:
+    """Reads a live source in a thread; keeps the newest picture."""
+
+    def __init__(self, camera: OpenCvCamera) -> None:
+        self._camera = camera
+        self._changed = threading.Condition()
+        self._capture: Capture | None = None
+        self._error: PluginError | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read, name=f"read {camera.name}", daemon=True)
+        self._thread.start()
+
+    def next(self) -> Capture:
+        """Wait for a picture that was not given out yet."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._capture is not None or self._error is not None)
+            if self._capture is None:
+                raise cast(PluginError, self._error)
+            capture, self._capture = self._capture, None
+            return capture
+
+    def stop(self) -> None:
+        """End the thread; it releases the device, which no other thread may do while it reads."""
+        self._stop.set()
+        self._thread.join(_STOP_S)
+
+    def _read(self) -> None:
+        camera = self._camera
+        video = camera._video
+        try:
+            while not self._stop.is_set():
+                done, image = video.read()
+                if not done:
+                    video.release()
+                    video = self._open_again()
+                    continue
+                capture = Capture(image=cast(Image, image), captured_at_us=camera._clock.utc_us())
+                with self._changed:
+                    self._capture = capture
+                    self._changed.notify_all()
+        except PluginError as error:
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+        finally:
+            video.release()
+
+    def _open_again(self) -> Any:
+        for _ in range(self._camera._reopen):
+            if self._stop.is_set():
+                break
+            time.sleep(1.0)
+            try:
+                return self._camera._open()
+            except PluginError:
+                continue
+        raise PluginError(f"camera {self._camera.name!r} stopped giving pictures")

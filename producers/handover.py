@@ -1,0 +1,102 @@
+"""Bounded queue between a camera and Kafka, with a stated answer to "it is full"."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+#: What gives way when the broker is slow: the oldest waiting frame, the new one, or the camera.
+Policy = Literal["drop-oldest", "drop-newest", "block"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What a `HandOverQueue.put` did: whether the item got in, and which ones went out for it."""
+
+    accepted: bool
+    evicted: tuple[T, ...] = ()
+
+
+class HandOverQueue(Generic[T]):
+    """First in, first out, bounded by items and by bytes.
+
+    Parameters
+    ----------
+    max_items, max_bytes
+        Bounds; an item larger than ``max_bytes`` gets in when it is alone.
+    policy
+        ``drop-oldest`` makes room, ``drop-newest`` refuses, ``block`` waits for room.
+
+    Examples
+    --------
+    >>> queue = HandOverQueue[str](2, 100, "drop-oldest")
+    >>> [queue.put(item, 10).evicted for item in "abc"]
+    [(), (), ('a',)]
+    >>> queue.take(), queue.take()
+    ('b', 'c')
+    """
+
+    def __init__(self, max_items: int, max_bytes: int, policy: Policy) -> None:
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self._policy = policy
+        self._items: deque[tuple[T, int]] = deque()
+        self._bytes = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        with self._changed:
+            return len(self._items)
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`."""
+        return self._closed
+
+    def put(self, item: T, size_bytes: int) -> Outcome[T]:
+        """Hand an item over; it is refused after `close`."""
+        with self._changed:
+            if self._policy == "block":
+                self._changed.wait_for(lambda: self._closed or self._fits(size_bytes))
+            if self._closed or (self._policy == "drop-newest" and not self._fits(size_bytes)):
+                return Outcome(accepted=False)
+            evicted = []
+            while not self._fits(size_bytes):
+                evicted.append(self._pop())
+            self._items.append((item, size_bytes))
+            self._bytes += size_bytes
+            self._changed.notify_all()
+            return Outcome(True, tuple(evicted))
+
+    def take(self, timeout_s: float = 0.0) -> T | None:
+        """Next item, or None if none comes in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
+            if not self._items:
+                return None
+            item = self._pop()
+            self._changed.notify_all()
+            return item
+
+    def close(self) -> tuple[T, ...]:
+        """Refuse what comes from now on, wake who waits, and return what was still inside."""
+        with self._changed:
+            self._closed = True
+            left = tuple(item for item, _ in self._items)
+            self._items.clear()
+            self._bytes = 0
+            self._changed.notify_all()
+            return left
+
+    def _fits(self, size_bytes: int) -> bool:
+        return not self._items or (len(self._items) < self._max_items and self._bytes + size_bytes <= self._max_bytes)
+
+    def _pop(self) -> T:
+        item, size_bytes = self._items.popleft()
+        self._bytes -= size_bytes
+        return item

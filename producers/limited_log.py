@@ -1,0 +1,39 @@
+"""Log lines for what happens at frame rate: one a period, with the count of those left out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from schemas.clock import Clock, SystemClock
+
+
+class LimitedLog:
+    """Lets one line per topic through every ``period_s`` seconds.
+
+    Parameters
+    ----------
+    logger
+        Where the lines go.
+    period_s
+        Least time between two lines of the same topic.
+    """
+
+    def __init__(self, logger: logging.Logger, period_s: float = 5.0, clock: Clock | None = None) -> None:
+        self._logger = logger
+        self._period_s = period_s
+        self._clock = clock or SystemClock()
+        self._lock = threading.Lock()
+        self._state: dict[str, tuple[float, int]] = {}
+
+    def warning(self, topic: str, message: str) -> None:
+        """Log the message, unless the topic had a line within the period."""
+        now = self._clock.monotonic_s()
+        with self._lock:
+            last, skipped = self._state.get(topic, (-self._period_s, 0))
+            if now - last < self._period_s:
+                self._state[topic] = (last, skipped + 1)
+                return
+            self._state[topic] = (now, 0)
+        more = f" (and {skipped} more since the last line)" if skipped else ""
+        self._logger.warning("%s%s", message, more)

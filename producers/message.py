@@ -1,0 +1,110 @@
+"""From a capture to the Kafka message that carries it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from producers.camera import Capture
+from producers.encoding import EncodedImage
+from producers.options import CameraIdentity, PublisherOptions
+from schemas.codec import encode
+from schemas.ids import frame_id
+from schemas.records import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFrame:
+    """What is known of a frame once the broker has acknowledged it: everything but the image."""
+
+    frame_id: str
+    camera: CameraIdentity
+    sequence: int
+    captured_at_us: int
+    width: int
+    height: int
+    size_bytes: int
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A frame ready to send; ``taken_s`` is the monotonic moment of the capture."""
+
+    frame: PublishedFrame
+    value: bytes
+    taken_s: float
+
+    @property
+    def key(self) -> bytes:
+        """Station and camera: what one camera publishes stays in order."""
+        return self.frame.camera.key.encode()
+
+    @property
+    def headers(self) -> list[tuple[str, str | bytes | None]]:
+        """Trace context."""
+        return [("traceparent", traceparent(self.frame.frame_id))]
+
+
+def traceparent(frame: str) -> str:
+    """W3C trace context of a frame, made from its id: who has the id finds the trace.
+
+    Reference: W3C Trace Context, section 3.2.
+
+    Examples
+    --------
+    >>> traceparent("press.top.60a24181e4000.00000012")
+    '00-2676ca2924588c95ce280718de0c02b2-44370710a152b8f5-01'
+    """
+    digest = hashlib.sha256(frame.encode()).hexdigest()
+    return f"00-{digest[:32]}-{digest[32:48]}-01"
+
+
+def make_message(
+    capture: Capture,
+    image: EncodedImage,
+    *,
+    identity: CameraIdentity,
+    options: PublisherOptions,
+    started_at_us: int,
+    sequence: int,
+    captured_at_us: int,
+    taken_s: float,
+    schema_id: int | None = None,
+) -> Message:
+    """Build the frame record and encode it.
+
+    Raises
+    ------
+    InvalidRecord
+        If a field of the capture does not fit the schema.
+    """
+    frame = Frame(
+        frame_id=frame_id(identity.station, identity.camera_id, started_at_us, sequence),
+        line=identity.line,
+        station=identity.station,
+        camera_id=identity.camera_id,
+        part_id=capture.part_id,
+        lot=capture.lot if capture.lot is not None else options.lot,
+        started_at_us=started_at_us,
+        sequence=sequence,
+        captured_at_us=captured_at_us,
+        deadline_ms=options.deadline_ms,
+        encoding=image.encoding,
+        width=image.width,
+        height=image.height,
+        sha256=hashlib.sha256(image.data).hexdigest(),
+        image=image.data,
+        attributes=capture.attributes,
+    )
+    published = PublishedFrame(
+        frame.frame_id,
+        identity,
+        sequence,
+        captured_at_us,
+        image.width,
+        image.height,
+        len(image.data),
+        dict(capture.attributes),
+    )
+    return Message(published, encode(frame, schema_id=schema_id), taken_s)

@@ -1,0 +1,100 @@
+"""Who a camera is and how its frames are published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from producers.encoding import EncodeMode
+from producers.handover import Policy
+from schemas.errors import SettingsError
+from schemas.topics import FRAMES
+
+_KIB = 1024
+_MIB = 1024 * _KIB
+
+
+@dataclass(frozen=True, slots=True)
+class CameraIdentity:
+    """The names that a camera's frames carry: line, station, camera.
+
+    Raises
+    ------
+    SettingsError
+        If a name has characters other than letters, digits, ``_`` and ``-``: names are joined with ``.`` and
+        ``/`` in identities and keys, which must stay unique.
+
+    Examples
+    --------
+    >>> CameraIdentity("line-1", "press", "top").key
+    'press/top'
+    """
+
+    line: str
+    station: str
+    camera_id: str
+
+    def __post_init__(self) -> None:
+        for what, name in (("line", self.line), ("station", self.station), ("camera id", self.camera_id)):
+            if not 0 < len(name) <= 100 or not all(c.isalnum() or c in "_-" for c in name):
+                raise SettingsError(f"{what} {name!r}: 1 to 100 letters, digits, '_' or '-'")
+
+    @property
+    def key(self) -> str:
+        """Key of the camera's messages."""
+        return f"{self.station}/{self.camera_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublisherOptions:
+    """How frames are encoded, and what happens when Kafka is slower than the camera.
+
+    Parameters
+    ----------
+    encode, quality
+        See `producers.encoding.encode_capture`.
+    deadline_ms
+        After the capture; a later decision is useless to the gate. None: no deadline.
+    lot
+        For captures that name none.
+    policy
+        What gives way when the hand-over queue is full.
+    hand_over_frames, hand_over_bytes
+        Bounds of the queue between the camera and the Kafka client.
+    in_flight_frames, in_flight_kib
+        Bounds of the Kafka client's own queue: what is sent, or about to be, and not yet acknowledged. Together with
+        the bounds above they are the memory that a slow broker can cost.
+    delivery_timeout_ms
+        A frame not acknowledged by then has failed.
+
+    Raises
+    ------
+    SettingsError
+        If a value is impossible.
+    """
+
+    encode: EncodeMode = "as-is"
+    quality: int = 95
+    deadline_ms: int | None = None
+    lot: str | None = None
+    policy: Policy = "drop-oldest"
+    hand_over_frames: int = 32
+    hand_over_bytes: int = 64 * _MIB
+    in_flight_frames: int = 64
+    in_flight_kib: int = 64 * _KIB
+    delivery_timeout_ms: int = 120_000
+
+    def __post_init__(self) -> None:
+        if self.encode not in get_args(EncodeMode):
+            raise SettingsError(f"encode {self.encode!r}: one of {', '.join(get_args(EncodeMode))}")
+        if self.policy not in get_args(Policy):
+            raise SettingsError(f"policy {self.policy!r}: one of {', '.join(get_args(Policy))}")
+        if not 1 <= self.quality <= 100:
+            raise SettingsError(f"quality {self.quality}: 1 to 100")
+        if self.deadline_ms is not None and not 0 < self.deadline_ms < 2**31:
+            raise SettingsError(f"deadline of {self.deadline_ms} ms: more than 0")
+        if min(self.hand_over_frames, self.hand_over_bytes, self.in_flight_frames, self.delivery_timeout_ms) < 1:
+            raise SettingsError("the bounds of queues and the delivery timeout are more than 0")
+        if self.in_flight_kib * _KIB < FRAMES.max_message_bytes:
+            # librdkafka would refuse the largest frame for ever.
+            raise SettingsError(f"in_flight_kib must hold one frame of {FRAMES.max_message_bytes} bytes")

@@ -1,0 +1,187 @@
+"""Runs cameras: each in a thread of its own, so that none can stall another."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from producers.camera import Camera, Capture, opened
+from producers.pacing import Pacer
+
+_log = logging.getLogger(__name__)
+
+_WATCH_S = 0.1
+
+
+class Publisher(Protocol):
+    """Where captures go; `producers.publisher.FramePublisher` is the real one."""
+
+    def publish(self, capture: Capture) -> str | None:
+        """Take a capture on its way."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CameraJob:
+    """One camera to run.
+
+    Parameters
+    ----------
+    name
+        For logs and reports.
+    camera, publisher
+        From where, to where.
+    fps
+        Captures a second; None as fast as the camera gives them.
+    max_frames
+        Stop after so many captures; None at the camera's own end.
+    """
+
+    name: str
+    camera: Camera
+    publisher: Publisher
+    fps: float | None = None
+    max_frames: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CameraReport:
+    """How one camera ended: captures taken, the error in one line if it failed, whether it was left hanging."""
+
+    name: str
+    captured: int
+    error: str | None = None
+    hung: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Neither failed nor hanging."""
+        return self.error is None and not self.hung
+
+
+def run_camera(
+    camera: Camera,
+    publisher: Publisher,
+    *,
+    fps: float | None = None,
+    max_frames: int | None = None,
+    stop: threading.Event | None = None,
+    pacer: Pacer | None = None,
+    wait: Callable[[float], bool] | None = None,
+    on_captured: Callable[[], None] | None = None,
+) -> int:
+    """Publish a camera's captures until it ends, ``max_frames`` are taken or ``stop`` is set; return their number.
+
+    Parameters
+    ----------
+    camera, publisher, fps, max_frames
+        As in `CameraJob`.
+    stop
+        Ends the run between two captures.
+    pacer, wait
+        For tests: the pace, and what waits so many seconds and returns True to end the run.
+    on_captured
+        Called after each capture was handed to the publisher.
+
+    Raises
+    ------
+    Exception
+        Whatever the camera raises.
+
+    Examples
+    --------
+    >>> class Shelf(list):
+    ...     def publish(self, capture):
+    ...         self.append(capture)
+    >>> run_camera([Capture(encoded=b"1"), Capture(encoded=b"2")], Shelf(), max_frames=1)
+    1
+    """
+    stop = stop or threading.Event()
+    wait = wait or stop.wait
+    pacer = pacer or Pacer(fps)
+    count = 0
+    with opened(camera):
+        captures = iter(camera)
+        while max_frames is None or count < max_frames:
+            # Wait first, capture then: a capture that waits to be published is older than it says.
+            delay_s = pacer.delay_s()
+            if stop.is_set() or (delay_s > 0 and wait(delay_s)):
+                break
+            capture = next(captures, None)
+            if capture is None:
+                break
+            publisher.publish(capture)
+            count += 1
+            if on_captured is not None:
+                on_captured()
+    return count
+
+
+class _Runner(threading.Thread):
+    """One camera in its thread."""
+
+    def __init__(self, job: CameraJob, stop: threading.Event) -> None:
+        # A daemon: a camera that hangs in its driver must not keep the process from ending.
+        super().__init__(name=f"camera {job.name}", daemon=True)
+        self._job = job
+        self._stop_event = stop
+        self._captured = 0
+        self._error: str | None = None
+
+    def run(self) -> None:
+        job = self._job
+        try:
+            run_camera(
+                job.camera,
+                job.publisher,
+                fps=job.fps,
+                max_frames=job.max_frames,
+                stop=self._stop_event,
+                on_captured=self._count,
+            )
+        except Exception as error:  # noqa: BLE001 - anyone's camera code; the others must go on
+            self._error = f"{type(error).__name__}: {error}".splitlines()[0]
+            _log.error("camera %s ended after %d captures: %s", job.name, self._captured, self._error)
+            _log.debug("camera %s", job.name, exc_info=error)
+
+    def report(self) -> CameraReport:
+        return CameraReport(self._job.name, self._captured, self._error, self.is_alive())
+
+    def _count(self) -> None:
+        self._captured += 1
+
+
+def run_cameras(
+    jobs: Sequence[CameraJob], stop: threading.Event | None = None, *, grace_s: float = 5.0
+) -> list[CameraReport]:
+    """Run cameras side by side until all have ended or ``stop`` is set.
+
+    Parameters
+    ----------
+    jobs
+        The cameras.
+    stop
+        Ends the run.
+    grace_s
+        How long a camera may take to end once ``stop`` is set; then it is left behind and reported as hung.
+
+    Returns
+    -------
+    list of CameraReport
+        One a job, in order.
+    """
+    stop = stop or threading.Event()
+    runners = [_Runner(job, stop) for job in jobs]
+    for runner in runners:
+        runner.start()
+    while any(runner.is_alive() for runner in runners) and not stop.wait(_WATCH_S):
+        pass
+    # One grace for all: they were told at the same moment.
+    deadline_s = time.monotonic() + grace_s
+    for runner in runners:
+        runner.join(max(0.0, deadline_s - time.monotonic()))
+    return [runner.report() for runner in runners]
