@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from infra.broker.cli import app as broker
+from infra.cli.broker import app as broker
 from infra.cli.actuate import actuate
 from infra.cli.demo import demo
 from infra.cli.doctor import doctor

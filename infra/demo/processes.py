@@ -21,7 +21,7 @@ _STOP_TIMEOUT_S = 20.0
 
 def inspection_command(*arguments: str) -> list[str]:
     """Command line of `inspection` in this very Python; ``-P`` keeps a user's own ``models/`` from shadowing ours."""
-    return [sys.executable, "-P", "-c", "from infra.cli import main; main()", *arguments]
+    return [sys.executable, "-P", "-c", "from infra.cli.root import main; main()", *arguments]
 
 
 class WorkerProcess:

@@ -40,7 +40,7 @@ def start(
 ) -> None:
     """Start it and wait until it answers. The first time fetches Kafka's jars (45 MB)."""
     from infra.broker.local import LocalBroker
-    from infra.broker.progress import download_progress
+    from infra.cli.download_progress import download_progress
 
     with download_progress() as progress:
         status = LocalBroker(data_dir, port, heap_mib).start(progress=progress)
