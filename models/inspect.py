@@ -1,75 +1,85 @@
-"""The inspection function: image bytes and a model in, what a decision says out. Pure; no Kafka, no clock of day.
-
-The live worker and the replay call this very function.
-"""
+"""One image and one model in, one inspection out: the function that the live worker and the replay share."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 
+import numpy as np
+
 from models.errors import ImageError
-from models.images import decode_image
+from models.images import decode, image_header
 from models.inspection import Inspection
 from models.package import Model
-from models.preprocess import resize, to_tensor
-from models.rule import apply_rule
-from models.signals import image_signals
-from models.tasks import READERS
-from schemas.records import ResultState, Verdict
+from models.preprocess import content_wh, to_tensor
+from models.rule import apply_rule, failed
+from models.runtime import ORT_ERRORS, explain
+from models.signals import signals
+from models.tasks import TASKS, Finding
+from models.tasks.finding import WrongShape
 
 
-def inspect_image(image: bytes, model: Model, *, sha256: str | None = None) -> Inspection:
-    """Inspect one encoded image.
+def inspect_image(
+    image: bytes, model: Model, *, sha256: str | None = None, size_wh: tuple[int, int] | None = None
+) -> Inspection:
+    """Inspect one encoded image. The same bytes and the same model give the same result, from any thread.
 
     Parameters
     ----------
     image
-        JPEG, PNG, BMP or TIFF, as captured.
-    model
-        From `load_model`; shared by threads.
+        JPEG, PNG, BMP or TIFF bytes.
     sha256
-        What the bytes must have, lower-case hex: a flipped bit in a JPEG decodes without an error.
+        Digest that the bytes must have: a flipped bit in a JPEG decodes without complaint.
+    size_wh
+        Width and height that the frame claims, checked where given.
 
     Raises
     ------
     ImageError
-        If the image cannot be inspected; ``kind`` says how.
-
-    Examples
-    --------
-    >>> from models.package import default_model_path, load_model
-    >>> inspect_image(b"no image", load_model(default_model_path()))
-    Traceback (most recent call last):
-    ...
-    models.errors.ImageError: not a JPEG, PNG, BMP or TIFF image
+        With kind ``altered-image``, ``image-too-large``, ``unreadable-image`` or ``size-mismatch``. What the model
+        does wrong (not a number, an error of the runtime) is no image's fault: a FAILED inspection that rejects.
     """
-    started = time.perf_counter()
-    if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256:
-        raise ImageError("altered-image", "the image does not have the sha256 that its frame states")
-    spec = model.manifest.input
-    pixels, header = decode_image(image, grey=spec.colour == "grey", width=spec.width, height=spec.height)
-    # Boxes are in pixels of the frame, not of what a reduced decode gave.
-    reduction = (pixels.shape[1] / header.width, pixels.shape[0] / header.height)
-    small, placement = resize(pixels, spec)
-    tensor = to_tensor(small, spec)
-    signals = image_signals(small)
-    decoded = time.perf_counter()
-    outputs = model.run(tensor)
-    finding = READERS[model.manifest.task](outputs, model.manifest, placement.after(reduction))
-    inferred = time.perf_counter()
-    rule = model.manifest.decision
-    verdict, action, reason = apply_rule(finding.score, rule)
-    decidable = verdict is not Verdict.NOT_DECIDABLE
+    began = time.perf_counter()
+    if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
+        raise ImageError("altered-image", "the bytes do not have the sha256 that the camera gave them")
+
+    manifest = model.manifest
+    spec = manifest.input
+    needed = (spec.width, spec.height)
+    decoded = decode(image, colour=spec.colour != "grey", needed_wh=needed)
+    frame_wh = (decoded.header.width, decoded.header.height)
+    if size_wh is not None and size_wh != frame_wh:
+        raise ImageError(
+            "size-mismatch",
+            f"the image has {frame_wh[0]}x{frame_wh[1]} pixels, the frame says {size_wh[0]}x{size_wh[1]}",
+        )
+    tensor, small, geometry = to_tensor(decoded.pixels, frame_wh, spec)
+    measured = signals(small)
+
+    prepared = time.perf_counter()
+    finding, fault = Finding(float("nan")), ""
+    try:
+        outputs = model.run(tensor)
+        if all(np.isfinite(values).all() for values in outputs.values()):
+            finding = TASKS[manifest.task](outputs, manifest, geometry)
+        else:
+            fault = "the model's output is not a number"
+    except ORT_ERRORS as error:
+        fault = f"the model does not run on this image: {explain(error)}"
+    except WrongShape as error:
+        fault = f"the model's output for {error.role} {error}"
+    outcome = failed(fault, manifest.decision) if fault else apply_rule(finding.score, manifest.decision)
+    finished = time.perf_counter()
+
     return Inspection(
-        verdict=verdict,
-        action=action,
-        result_state=ResultState.COMPLETED if decidable else ResultState.FAILED,
-        reason=reason,
-        score=finding.score if decidable else None,
-        threshold=rule.threshold,
-        labels=finding.labels if decidable else {},
-        defects=finding.defects if decidable else (),
-        signals=signals,
-        durations_ms={"decode": (decoded - started) * 1000, "infer": (inferred - decoded) * 1000},
+        verdict=outcome.verdict,
+        action=outcome.action,
+        result_state=outcome.result_state,
+        reason=outcome.reason,
+        score=finding.score if np.isfinite(finding.score) else None,
+        threshold=manifest.decision.threshold,
+        labels=finding.labels,
+        defects=finding.defects,
+        signals=measured,
+        durations_ms={"decode": (prepared - began) * 1000, "infer": (finished - prepared) * 1000},
     )

@@ -1,254 +1,269 @@
-"""``manifest.yaml``: what a model expects and how its scores become verdicts. Errors name the line.
+"""``manifest.yaml``: what a model package says of itself, and how a score becomes an action.
 
-A model package is a directory with this file and the ONNX file it names; never code.
+Every error names the file and the line: ``models/cells/manifest.yaml:14: decision.threshold: ...``.
 """
 
 from __future__ import annotations
 
-import math
-from enum import StrEnum
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from models.errors import ModelPackageError
-from schemas.records import Action, Verdict
+from models.yaml_lines import LinedYaml, Location, YamlProblem, parse
+from schemas.records import Action
 
 MANIFEST_NAME = "manifest.yaml"
 _MAX_MANIFEST_BYTES = 256 * 1024
 
-Unit = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Task = Literal["classification", "anomaly_map", "detection"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Block(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Task(StrEnum):
-    """What the outputs mean."""
+class InputSpec(_Block):
+    """The tensor the model takes: ``(pixel * scale - mean) / std``, pixels in 0..255.
 
-    CLASSIFICATION = "classification"
-    ANOMALY_MAP = "anomaly_map"
-    DETECTION = "detection"
-
-
-class InputSpec(_Strict):
-    """The input tensor and how an image becomes it: ``(pixel * scale - mean) / std`` for each channel.
-
-    A model that takes ``uint8`` does its scaling itself and has the defaults here.
+    A ``uint8`` input takes the pixels as they are. ``letterbox`` keeps the aspect ratio and fills with ``pad``.
     """
 
-    name: str
+    name: str = Field(min_length=1)
     width: int = Field(ge=1, le=8192)
     height: int = Field(ge=1, le=8192)
     colour: Literal["grey", "rgb", "bgr"]
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     dtype: Literal["uint8", "float32"]
+    scale: float = Field(default=1.0, gt=0)
+    mean: tuple[float, ...] = ()
+    std: tuple[Annotated[float, Field(gt=0)], ...] = ()
     resize: Literal["stretch", "letterbox"] = "stretch"
-    scale: Finite = 1.0
-    mean: tuple[Finite, ...] = (0.0,)
-    std: tuple[Finite, ...] = (1.0,)
+    pad: int = Field(default=114, ge=0, le=255)
+
+    @field_validator("scale", "mean", "std")
+    @classmethod
+    def _fits(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("dtype") == "uint8" and value not in (1.0, ()):
+            raise ValueError("a uint8 input takes the pixels as they are: leave scale, mean and std out")
+        channels = 1 if info.data.get("colour") == "grey" else 3
+        if isinstance(value, tuple) and len(value) not in (0, channels):
+            raise ValueError(f"one number for each of the {channels} channels")
+        return value
 
     @property
     def channels(self) -> int:
         """1 for grey, else 3."""
         return 1 if self.colour == "grey" else 3
 
-    @model_validator(mode="after")
-    def _fits(self) -> InputSpec:
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (1, self.channels):
-                raise ValueError(f"{name} has {len(values)} values, the image {self.channels} channels")
-        if 0.0 in self.std:
-            raise ValueError("std must not be 0")
-        if self.dtype == "uint8" and (self.scale != 1 or any(self.mean) or set(self.std) != {1.0}):
-            raise ValueError("a uint8 input takes pixels as they are: leave out scale, mean and std")
-        return self
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the tensor of one image."""
+        if self.layout == "NCHW":
+            return (1, self.channels, self.height, self.width)
+        return (1, self.height, self.width, self.channels)
 
 
-class OutputSpec(_Strict):
-    """Names of the outputs and what is still to be done to them.
+#: Roles of the outputs for each task; a tuple of alternatives.
+ROLES: dict[str, tuple[frozenset[str], ...]] = {
+    "classification": (frozenset({"scores"}),),
+    "anomaly_map": (frozenset({"map"}),),
+    "detection": (
+        frozenset({"boxes", "scores"}),
+        frozenset({"boxes", "scores", "classes"}),
+        frozenset({"predictions"}),
+    ),
+}
 
-    ``scores`` for classification (one logit for "defective", or one for each label), ``map`` for anomaly maps,
-    ``boxes`` and ``scores`` for detection.
-    """
 
-    scores: str | None = None
-    map: str | None = None
-    boxes: str | None = None
+class OutputSpec(_Block):
+    """Which output of the graph plays which role, and what turns its numbers into scores in [0, 1]."""
+
+    names: dict[str, str]
     activation: Literal["none", "sigmoid", "softmax"] = "none"
 
 
-class AnomalySpec(_Strict):
-    """Anomaly map to score: the percentile of the map (a robust maximum), from ``low`` to ``high`` as 0 to 1."""
+class Actions(_Block):
+    """What the gate does for each verdict. A part that nobody could judge is never accepted."""
 
-    percentile: float = Field(default=99.5, gt=0, le=100)
-    low: Finite = 0.0
-    high: Finite = 1.0
+    OK: Annotated[Action, Field(strict=False)] = Action.ACCEPT
+    NOT_OK: Annotated[Action, Field(strict=False)] = Action.REJECT
+    NOT_DECIDABLE: Annotated[Action, Field(strict=False)] = Action.REJECT
 
-    @model_validator(mode="after")
-    def _ordered(self) -> AnomalySpec:
-        if self.low >= self.high:
-            raise ValueError("low must be below high")
-        return self
-
-
-class DetectionSpec(_Strict):
-    """Boxes to defects: those under ``score_threshold`` are dropped, then overlaps over ``iou_threshold``."""
-
-    box_format: Literal["xyxy", "cxcywh"] = "xyxy"
-    score_threshold: Unit = 0.25
-    iou_threshold: Unit = 0.5
-    max_defects: int = Field(default=100, ge=1, le=10_000)
-
-
-class DecisionRule(_Strict):
-    """From score to verdict and action.
-
-    ``NOT_OK`` from ``threshold`` on; a score within ``review_band`` goes to a person whatever its verdict.
-    """
-
-    recipe_id: str = Field(min_length=1, max_length=200)
-    revision: str = Field(min_length=1, max_length=200)
-    threshold: Unit
-    review_band: tuple[Unit, Unit] | None = None
-    actions: dict[Verdict, Action] = Field(
-        default={Verdict.OK: Action.ACCEPT, Verdict.NOT_OK: Action.REJECT, Verdict.NOT_DECIDABLE: Action.REJECT}
-    )
-
-    @field_validator("actions", mode="after")
+    @field_validator("NOT_DECIDABLE")
     @classmethod
-    def _safe(cls, actions: dict[Verdict, Action]) -> dict[Verdict, Action]:
-        missing = set(Verdict) - set(actions)
-        if missing:
-            raise ValueError(f"no action for {', '.join(sorted(missing))}")
-        if actions[Verdict.NOT_DECIDABLE] is Action.ACCEPT:
-            raise ValueError("a part that could not be inspected must never be accepted")
-        return actions
-
-    @model_validator(mode="after")
-    def _band(self) -> DecisionRule:
-        if self.review_band is not None and self.review_band[0] > self.review_band[1]:
-            raise ValueError("review_band goes from low to high")
-        return self
+    def _never_accept(cls, value: Action) -> Action:
+        if value is Action.ACCEPT:
+            raise ValueError("a part that could not be judged must not be accepted: REJECT or REVIEW")
+        return value
 
 
-class Manifest(_Strict):
-    """The whole file."""
+class DecisionRule(_Block):
+    """From score to verdict and action: NOT_OK from ``threshold`` on; within ``review_band`` a person looks."""
+
+    recipe_id: str = Field(min_length=1)
+    revision: int = Field(ge=1)
+    threshold: Share
+    review_band: tuple[Share, Share] | None = None
+    actions: Actions = Actions()
+
+    @field_validator("review_band")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] > value[1]:
+            raise ValueError("the lower end comes first")
+        return value
+
+
+class AnomalyOptions(_Block):
+    """From map to score: the ``score_percentile`` of the map, ``low`` becoming 0 and ``high`` 1."""
+
+    score_percentile: float = Field(default=99.5, gt=0, le=100)
+    low: float = 0.0
+    high: float
+
+    @field_validator("high")
+    @classmethod
+    def _above(cls, value: float, info: ValidationInfo) -> float:
+        if "low" in info.data and value <= info.data["low"]:
+            raise ValueError("must be above low")
+        return value
+
+
+class DetectionOptions(_Block):
+    """Which boxes count. ``coordinates`` are pixels of the model's input, or shares of it."""
+
+    score_threshold: Share
+    iou_threshold: Share = 0.5
+    box: Literal["xyxy", "xywh", "cxcywh"] = "xyxy"
+    coordinates: Literal["pixels", "normalised"] = "pixels"
+
+
+class Training(_Block):
+    """Where the weights come from, and what may be done with them."""
+
+    provenance: str
+    licence: str
+    data: str
+    split: str
+
+
+class Manifest(_Block):
+    """The whole of ``manifest.yaml``."""
 
     manifest_version: Literal[1]
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     version: str = Field(min_length=1, max_length=100)
     task: Task
-    file: str = "model.onnx"
+    # A plain name: no folder, so nothing outside the package can be meant.
+    file: str = Field(default="model.onnx", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.onnx$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     input: InputSpec
     outputs: OutputSpec
-    labels: tuple[str, ...] = Field(min_length=1, max_length=10_000)
-    defect_labels: tuple[str, ...] = ()
+    labels: tuple[str, ...] = Field(min_length=1)
+    good_label: str | None = None
     decision: DecisionRule
-    anomaly: AnomalySpec | None = None
-    detection: DetectionSpec | None = None
-    training: dict[str, Any] = Field(default_factory=dict)
-    metrics: dict[str, Any] = Field(default_factory=dict)
+    anomaly: AnomalyOptions | None = Field(default=None, validate_default=True)
+    detection: DetectionOptions | None = Field(default=None, validate_default=True)
+    training: Training
+    metrics: dict[str, Any] = {}
 
-    @field_validator("version", mode="before")
+    @field_validator("outputs")
     @classmethod
-    def _text(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-    @field_validator("file")
-    @classmethod
-    def _inside(cls, value: str) -> str:
-        if PurePosixPath(value).name != value:
-            raise ValueError("must be a file in the package's own directory")
+    def _roles(cls, value: OutputSpec, info: ValidationInfo) -> OutputSpec:
+        task = info.data.get("task")
+        if task is not None and frozenset(value.names) not in ROLES[task]:
+            wanted = " or ".join(", ".join(sorted(roles)) for roles in ROLES[task])
+            raise ValueError(f"names of a {task} model are {{{wanted}}}, not {{{', '.join(sorted(value.names))}}}")
         return value
 
-    @model_validator(mode="after")
-    def _task_has_its_outputs(self) -> Manifest:
-        needed = {Task.CLASSIFICATION: ("scores",), Task.ANOMALY_MAP: ("map",), Task.DETECTION: ("boxes", "scores")}
-        for output in needed[self.task]:
-            if getattr(self.outputs, output) is None:
-                raise ValueError(f"task {self.task} needs outputs.{output}")
-        unknown = set(self.defect_labels) - set(self.labels)
-        if unknown:
-            raise ValueError(f"defect_labels not among the labels: {', '.join(sorted(unknown))}")
-        if self.task is Task.CLASSIFICATION and not self.defect_labels:
-            raise ValueError("classification needs defect_labels: which labels mean a defect")
-        return self
+    @field_validator("labels")
+    @classmethod
+    def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("a label is there twice")
+        return value
+
+    @field_validator("good_label")
+    @classmethod
+    def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and value not in info.data.get("labels", (value,)):
+            raise ValueError(f"{value!r} is not one of the labels")
+        return value
+
+    @field_validator("anomaly", "detection")
+    @classmethod
+    def _of_task(cls, value: _Block | None, info: ValidationInfo) -> _Block | None:
+        block = {"anomaly_map": "anomaly", "detection": "detection"}.get(info.data.get("task", ""))
+        if value is None and block == info.field_name:
+            raise ValueError(f"a model of task {info.data['task']} needs this block")
+        if value is not None and "task" in info.data and block != info.field_name:
+            raise ValueError(f"not for a model of task {info.data['task']}")
+        if isinstance(value, DetectionOptions) and "decision" in info.data:
+            rule: DecisionRule = info.data["decision"]
+            if value.score_threshold > min(rule.threshold, *(rule.review_band or (1.0,))):
+                raise ValueError("score_threshold above the decision's threshold would hide defects from the rule")
+        return value
+
+    @property
+    def recipe_revision(self) -> str:
+        """Revision and a hash of all that turns pixels into an action, the weights apart: ``1-5f2c9a01``."""
+        described = self.model_dump(
+            mode="json", exclude={"name", "version", "file", "sha256", "training", "metrics", "manifest_version"}
+        )
+        text = json.dumps(described, sort_keys=True, separators=(",", ":"))
+        return f"{self.decision.revision}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def read_manifest(directory: Path) -> tuple[Manifest, yaml.Node]:
-    """Read and check the manifest of a package; the node tree is for `line_of`.
+class ManifestFile:
+    """A manifest that was read, with the lines of its text for errors found later."""
 
-    Raises
-    ------
-    ModelPackageError
-        Naming file and line.
-    """
-    path = directory / MANIFEST_NAME
-    try:
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise ModelPackageError(f"{path}: more than {_MAX_MANIFEST_BYTES} bytes, not a manifest")
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ModelPackageError(f"no model package at {directory}: it has no {MANIFEST_NAME}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelPackageError(f"{path}: {error}") from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ModelPackageError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
-    if not isinstance(content, dict) or node is None:
-        raise ModelPackageError(f"{path}:1: a manifest is a mapping of keys to values")
-    try:
-        return Manifest.model_validate(content), node
-    except ValidationError as error:
-        first = error.errors()[0]
-        keys = ".".join(map(str, first["loc"]))
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        reason = first["msg"].removeprefix("Value error, ")
-        raise ModelPackageError(
-            f"{path}:{line_of(node, first['loc'])}: {keys + ': ' if keys else ''}{reason}{more}"
-        ) from error
+    def __init__(self, path: Path, manifest: Manifest, lined: LinedYaml) -> None:
+        self.path, self.manifest, self._lined = path, manifest, lined
 
+    def error(self, location: Location, reason: str) -> ModelPackageError:
+        """An error that names the line of ``location``."""
+        return _error(self.path, self._lined.line(location), location, reason)
 
-def line_of(node: yaml.Node, keys: tuple[str | int, ...]) -> int:
-    """Line, from 1, of the value at a path of keys, or of the nearest thing above it that exists.
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check a manifest.
 
-    Examples
-    --------
-    >>> tree = yaml.compose("a: 1\\nb:\\n  c: 2\\n", Loader=yaml.SafeLoader)
-    >>> line_of(tree, ("b", "c")), line_of(tree, ("b", "missing"))
-    (3, 2)
-    """
-    line = node.start_mark.line
-    for key in keys:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == str(key)), None)
-            if pair is None:
-                break
-            line, node = pair[0].start_mark.line, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-            node = node.value[key]
-            line = node.start_mark.line
-        else:
-            break
-    return int(line) + 1
+        Raises
+        ------
+        ModelPackageError
+            Naming the file and the line.
+        """
+        try:
+            with path.open("rb") as file:
+                raw = file.read(_MAX_MANIFEST_BYTES + 1)
+        except OSError as error:
+            raise ModelPackageError(
+                f"{path}: {error.strerror or error}; a model package has a {MANIFEST_NAME}"
+            ) from error
+        if len(raw) > _MAX_MANIFEST_BYTES:
+            raise ModelPackageError(f"{path}: over {_MAX_MANIFEST_BYTES} bytes is no manifest")
+        try:
+            lined = parse(raw.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise _error(path, raw[: error.start].count(b"\n") + 1, (), "not UTF-8 text") from error
+        except YamlProblem as error:
+            raise _error(path, error.line, (), str(error)) from error
+        try:
+            # By way of JSON: its strict mode takes lists for tuples, yet no `yes` for 1.0 and no 1.0 for "1.0".
+            manifest = Manifest.model_validate_json(json.dumps(lined.data, default=str))
+        except ValidationError as error:
+            first, *others = sorted(error.errors(), key=lambda e: lined.line(e["loc"]))
+            reason = first["msg"].removeprefix("Value error, ")
+            more = f" (and {len(others)} more)" if others else ""
+            raise _error(path, lined.line(first["loc"]), first["loc"], reason + more) from error
+        return cls(path, manifest, lined)
 
 
-def is_score(value: float) -> bool:
-    """Whether a number can be a score: finite and in [0, 1].
-
-    Examples
-    --------
-    >>> is_score(0.5), is_score(float("nan")), is_score(1.5)
-    (True, False, False)
-    """
-    return math.isfinite(value) and 0.0 <= value <= 1.0
+def _error(path: Path, line: int, location: Location, reason: str) -> ModelPackageError:
+    where = ".".join(str(part) for part in location)
+    return ModelPackageError(f"{path}:{line}: {where}: {reason}" if where else f"{path}:{line}: {reason}")

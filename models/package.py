@@ -1,212 +1,175 @@
-"""Load a model package: verified, checked against its manifest, warmed up."""
+"""A model package: a folder with ``manifest.yaml`` and the ONNX file it describes."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
-from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
-from onnx.external_data_helper import uses_external_data
 
 from models.errors import ModelPackageError
-from models.manifest import MANIFEST_NAME, Manifest, line_of, read_manifest
+from models.manifest import MANIFEST_NAME, Manifest, ManifestFile
+from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
+from models.preprocess import Geometry, Tensor
+from models.runtime import ORT_ERRORS, explain, make_session
+from models.tasks import TASKS, Outputs
+from models.tasks.finding import WrongShape
 
-_MAX_MODEL_BYTES = 1024 * 1024 * 1024
-_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
-_WARM_UP_RUNS = 3
+#: Protobuf's own limit.
+_MAX_MODEL_BYTES = 2**31 - 1
+_ORT_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A loaded model: its manifest and a session. Safe to use from several threads at once.
+    """A loaded model, safe to use from several threads at once.
 
-    Parameters
-    ----------
-    manifest
-        What the package says.
-    session
-        ONNX Runtime session on the verified bytes.
-    recipe_revision
-        Changes with everything that turns an image into a decision except the model file itself.
-    stage
-        ``champion`` decides, ``challenger`` only shadows.
+    ``sha256`` is that of the ONNX file; ``recipe_revision`` changes with all else that changes decisions.
     """
 
     manifest: Manifest
     session: ort.InferenceSession
+    path: Path
     recipe_revision: str
     stage: str = "champion"
 
     @property
     def name(self) -> str:
-        """Name of the model."""
+        """Name, from the manifest."""
         return self.manifest.name
 
     @property
     def version(self) -> str:
-        """Version of the model."""
+        """Version, from the manifest."""
         return self.manifest.version
 
     @property
     def sha256(self) -> str:
-        """Of the ONNX file, lower-case hex."""
+        """Digest of the ONNX file, checked at load."""
         return self.manifest.sha256
 
     @property
     def recipe_id(self) -> str:
-        """Id of the recipe."""
+        """Id of the recipe, from the manifest."""
         return self.manifest.decision.recipe_id
 
-    def run(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Outputs by role (``scores``, ``map``, ``boxes``) for an input tensor."""
-        roles = _roles(self.manifest)
+    def run(self, tensor: Tensor) -> Outputs:
+        """Outputs by role, for a tensor of ``manifest.input.shape``."""
+        roles = self.manifest.outputs.names
         values = self.session.run(list(roles.values()), {self.manifest.input.name: tensor})
         return dict(zip(roles, values, strict=True))
 
 
 def default_model_path() -> Path:
-    """Directory of the model that ships: defective or functional solar cells."""
+    """The package that ships: defects of solar cells (see its manifest for the licence of the weights)."""
     return Path(__file__).parent / "elpv_cells"
 
 
-def load_model(directory: Path, *, threads: int = 1) -> Model:
-    """Load a package.
-
-    The sha256 is checked first, and the session is made of the very bytes that were checked. Data outside the file is
-    refused, so the hash covers all of the model.
+def load_model(path: Path, *, threads: int = 1, stage: str = "champion") -> Model:
+    """Load, check and warm up a model package.
 
     Parameters
     ----------
-    directory
-        With ``manifest.yaml`` and the ONNX file that it names.
+    path
+        The folder, or the ``manifest.yaml`` in it.
     threads
-        Threads of one inference. Workers run several frames at once instead, so 1.
+        Threads within one inference. The worker runs several inferences side by side with one thread each.
+    stage
+        ``champion`` or ``challenger``.
 
     Raises
     ------
     ModelPackageError
-        In one line that names the manifest's line.
+        If anything in the package is not as its manifest says; the message names the manifest's line.
     """
-    manifest, node = read_manifest(directory)
-
-    def wrong(reason: str, *keys: str | int) -> ModelPackageError:
-        return ModelPackageError(
-            f"{directory / MANIFEST_NAME}:{line_of(node, keys)}: {'.'.join(map(str, keys))}: {reason}"
-        )
-
-    path = directory / manifest.file
+    path = Path(path)
+    manifest_path = path if path.name == MANIFEST_NAME else path / MANIFEST_NAME
+    source = ManifestFile.read(manifest_path)
+    manifest = source.manifest
+    # The session gets the very bytes that were hashed: the file may change afterwards.
+    data = _read_verified(manifest_path.parent, source)
     try:
-        if path.is_symlink():
-            raise wrong(f"{path.name} is a link; a package holds its own file", "file")
-        if path.stat().st_size > _MAX_MODEL_BYTES:
-            raise wrong(f"{path.name} is larger than {_MAX_MODEL_BYTES} bytes", "file")
-        data = path.read_bytes()
-    except OSError as error:
-        raise wrong(f"{path.name}: {error.strerror or error}", "file") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != manifest.sha256:
-        raise wrong(f"{path.name} has sha256 {found}: altered, or not the file this manifest is for", "sha256")
-    _check_onnx(data, path, wrong)
-    session = _session(data, path, threads, wrong)
-    _check_tensors(manifest, session, wrong)
-    model = Model(manifest, session, recipe_revision(manifest))
-    spec = manifest.input
-    shape = (
-        (spec.channels, spec.height, spec.width) if spec.layout == "NCHW" else (spec.height, spec.width, spec.channels)
-    )
-    try:
-        for _ in range(_WARM_UP_RUNS):
-            model.run(np.zeros((1, *shape), spec.dtype))
-    except Exception as error:  # ONNX Runtime's own errors have no common base but Exception
-        raise wrong(f"{path.name} does not run: {_first_line(error)}", "file") from error
+        check_onnx(data)
+        session = make_session(data, threads)
+    except (NotOnnx, ExternalData) as error:
+        raise source.error(("file",), f"{manifest.file} {error}") from error
+    except ORT_ERRORS as error:
+        raise source.error(("file",), f"{manifest.file} does not load: {explain(error)}") from error
+    _check_input(session, source)
+    _check_outputs(session, source)
+    model = Model(manifest, session, manifest_path.parent, manifest.recipe_revision, stage)
+    _warm_up(model, source)
     return model
 
 
-def recipe_revision(manifest: Manifest) -> str:
-    """The revision that the manifest states, and a hash of all that makes the decision besides the model file."""
-    parts = manifest.model_dump(
-        mode="json", include={"task", "input", "outputs", "labels", "defect_labels", "decision", "anomaly", "detection"}
-    )
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"{manifest.decision.revision}-{digest[:8]}"
-
-
-def _roles(manifest: Manifest) -> dict[str, str]:
-    names = {"scores": manifest.outputs.scores, "map": manifest.outputs.map, "boxes": manifest.outputs.boxes}
-    return {role: name for role, name in names.items() if name is not None}
-
-
-def _check_onnx(data: bytes, path: Path, wrong: Any) -> None:
+def _read_verified(folder: Path, source: ManifestFile) -> bytes:
+    manifest = source.manifest
     try:
-        proto = onnx.load_model_from_string(data)
-    except (DecodeError, ValueError) as error:
-        raise wrong(f"{path.name} is not an ONNX file", "file") from error
-    if not proto.graph.node:
-        raise wrong(f"{path.name} is not an ONNX file, or has an empty graph", "file")
-    if any(uses_external_data(tensor) for tensor in _tensors(proto.graph)):
-        raise wrong(f"{path.name} keeps data in other files, which the sha256 would not cover", "file")
+        target = (folder / manifest.file).resolve(strict=True)
+        # A link within the package is how Kubernetes mounts files; one that leaves it is not ours to follow.
+        if not target.is_relative_to(folder.resolve()):
+            raise source.error(("file",), f"{manifest.file} is a link that leaves the package")
+        if not target.is_file():
+            raise source.error(("file",), f"{manifest.file} is not a regular file")
+        if target.stat().st_size > _MAX_MODEL_BYTES:
+            raise source.error(("file",), f"{manifest.file} is over 2 GiB")
+        data = target.read_bytes()
+    except OSError as error:
+        raise source.error(("file",), f"{manifest.file}: {error.strerror or error}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != manifest.sha256:
+        raise source.error(("sha256",), f"{manifest.file} has {digest}, the manifest says {manifest.sha256}")
+    return data
 
 
-def _tensors(graph: onnx.GraphProto) -> Any:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node or inner.initializer:
-                    yield from _tensors(inner)
-
-
-def _session(data: bytes, path: Path, threads: int, wrong: Any) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    # Spinning threads take the core that another frame needs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own errors have no common base but Exception
-        raise wrong(f"{path.name} cannot be loaded: {_first_line(error)}", "file") from error
-
-
-def _check_tensors(manifest: Manifest, session: ort.InferenceSession, wrong: Any) -> None:
-    spec = manifest.input
-    inputs = {tensor.name: tensor for tensor in session.get_inputs()}
-    if set(inputs) != {spec.name}:
-        raise wrong(f"the model's inputs are {', '.join(sorted(inputs))}, not {spec.name}", "input", "name")
-    tensor = inputs[spec.name]
-    if _DTYPES.get(tensor.type) != spec.dtype:
-        raise wrong(f"the model takes {tensor.type}, not {spec.dtype}", "input", "dtype")
-    axes = (
-        ("batch", "channels", "height", "width") if spec.layout == "NCHW" else ("batch", "height", "width", "channels")
-    )
-    if len(tensor.shape) != len(axes):
-        raise wrong(
-            f"the model takes {len(tensor.shape)} dimensions {tensor.shape}, not {spec.layout}", "input", "layout"
+def _check_input(session: ort.InferenceSession, source: ManifestFile) -> None:
+    spec, inputs = source.manifest.input, session.get_inputs()
+    if len(inputs) != 1 or inputs[0].name != spec.name:
+        names = ", ".join(repr(i.name) for i in inputs)
+        raise source.error(
+            ("input", "name"), f"the graph's inputs are {names or 'none'}, the manifest says {spec.name!r}"
         )
-    wanted = {"batch": 1, "channels": spec.channels, "height": spec.height, "width": spec.width}
-    keys = {"batch": "layout", "channels": "colour", "height": "height", "width": "width"}
-    for axis, size in zip(axes, tensor.shape, strict=True):
-        if isinstance(size, int) and size != wanted[axis]:
-            raise wrong(f"the model takes {axis} {size}, not {wanted[axis]}", "input", keys[axis])
-    outputs = {output.name for output in session.get_outputs()}
-    for role, name in _roles(manifest).items():
-        if name not in outputs:
-            raise wrong(f"the model has no output {name}: it has {', '.join(sorted(outputs))}", "outputs", role)
+    if inputs[0].type != _ORT_TYPES[spec.dtype]:
+        raise source.error(("input", "dtype"), f"the graph takes {inputs[0].type}, the manifest says {spec.dtype}")
+    shape = inputs[0].shape
+    fits = len(shape) == 4 and all(not isinstance(n, int) or n == m for n, m in zip(shape, spec.shape, strict=True))
+    if not fits:
+        # Point at the number that differs, where it is one of the manifest's.
+        names_by_axis = (None, None, "height", "width") if spec.layout == "NCHW" else (None, "height", "width", None)
+        off = [
+            name
+            for name, n, m in zip(names_by_axis, shape, spec.shape, strict=False)
+            if name and isinstance(n, int) and n != m
+        ]
+        where = ("input", off[0]) if len(shape) == 4 and len(off) == 1 else ("input",)
+        raise source.error(where, f"the graph takes shape {shape}, the manifest describes {list(spec.shape)}")
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+def _check_outputs(session: ort.InferenceSession, source: ManifestFile) -> None:
+    present = {output.name: output.type for output in session.get_outputs()}
+    for role, name in source.manifest.outputs.names.items():
+        where = ("outputs", "names", role)
+        if name not in present:
+            raise source.error(where, f"the graph has no output {name!r}; it has {', '.join(map(repr, present))}")
+        if present[name] not in _NUMERIC:
+            raise source.error(where, f"output {name!r} is {present[name]}, wanted numbers")
 
 
-__all__ = ["Model", "default_model_path", "load_model", "recipe_revision"]
+_NUMERIC = {f"tensor({kind})" for kind in ("float", "float16", "double", "int64", "int32", "uint8", "int8")}
+
+
+def _warm_up(model: Model, source: ManifestFile) -> None:
+    spec: Any = model.manifest.input
+    try:
+        outputs = model.run(np.zeros(spec.shape, spec.dtype))
+        TASKS[model.manifest.task](outputs, model.manifest, Geometry(spec.width, spec.height, 1.0, 1.0))
+    except WrongShape as error:
+        raise source.error(("outputs", "names", error.role), f"the output {error}") from error
+    except ORT_ERRORS as error:
+        raise source.error(("file",), f"{model.manifest.file} does not run: {explain(error)}") from error
+
+
+__all__ = ["Model", "ModelPackageError", "default_model_path", "load_model"]

@@ -1,9 +1,9 @@
-"""Pixels to the model's input tensor, as the manifest says."""
+"""Pixels to the tensor that the manifest describes, and coordinates back to the frame."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,63 +12,109 @@ from models.images import Image
 from models.manifest import InputSpec
 from models.opencv import cv2
 
-_PADDING = 114  # grey, as letterboxing detectors are trained with
+Tensor = NDArray[Any]
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """Where the image lies in the model's input: ``input = image * scale + offset``, x before y."""
+class Geometry:
+    """Where the frame lies within the model's input.
 
-    scale_xy: tuple[float, float]
-    offset_xy: tuple[float, float]
+    ``scale_x`` and ``scale_y`` are input pixels per frame pixel, ``left`` and ``top`` the padding in input pixels.
+    """
 
-    def after(self, reduction_xy: tuple[float, float]) -> Placement:
-        """The placement seen from the full frame, of which the image was decoded at a reduced scale."""
-        scale = (self.scale_xy[0] * reduction_xy[0], self.scale_xy[1] * reduction_xy[1])
-        return Placement(scale, self.offset_xy)
+    frame_width: int
+    frame_height: int
+    scale_x: float
+    scale_y: float
+    left: int = 0
+    top: int = 0
+
+    def to_frame(self, x1: float, y1: float, x2: float, y2: float) -> Box:
+        """Corners in input pixels to x, y, width, height in frame pixels, cut to the frame.
+
+        Examples
+        --------
+        >>> Geometry(640, 480, 0.5, 0.5, top=40).to_frame(10, 50, 20, 60)
+        (20.0, 20.0, 20.0, 20.0)
+        """
+        left = min(max((x1 - self.left) / self.scale_x, 0.0), float(self.frame_width))
+        top = min(max((y1 - self.top) / self.scale_y, 0.0), float(self.frame_height))
+        right = min(max((x2 - self.left) / self.scale_x, 0.0), float(self.frame_width))
+        bottom = min(max((y2 - self.top) / self.scale_y, 0.0), float(self.frame_height))
+        return (left, top, max(right - left, 0.0), max(bottom - top, 0.0))
 
 
-def resize(image: Image, spec: InputSpec) -> tuple[Image, Placement]:
-    """Resize to the input's size: area averaging to shrink, linear to grow; the input image is not changed."""
-    height, width = image.shape[:2]
+def content_wh(frame_wh: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
+    """Width and height that the image takes within the model's input.
+
+    Examples
+    --------
+    >>> square = InputSpec(name="x", width=320, height=320, colour="grey", dtype="uint8", resize="letterbox")
+    >>> content_wh((640, 480), square)
+    (320, 240)
+    """
     if spec.resize == "stretch":
-        size, offset = (spec.width, spec.height), (0, 0)
-    else:
-        factor = min(spec.width / width, spec.height / height)
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        offset = ((spec.width - size[0]) // 2, (spec.height - size[1]) // 2)
-    if (width, height) != size:
-        shrinking = size[0] <= width and size[1] <= height
-        how = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-        image = cast(Image, cv2.resize(image, size, interpolation=how))
-    if offset != (0, 0) or size != (spec.width, spec.height):
-        right, bottom = spec.width - size[0] - offset[0], spec.height - size[1] - offset[1]
-        padding = (offset[1], bottom, offset[0], right)
-        image = cast(Image, cv2.copyMakeBorder(image, *padding, cv2.BORDER_CONSTANT, value=(_PADDING,) * 3))
-    return image, Placement((size[0] / width, size[1] / height), (float(offset[0]), float(offset[1])))
+        return spec.width, spec.height
+    scale = min(spec.width / frame_wh[0], spec.height / frame_wh[1])
+    return max(1, round(frame_wh[0] * scale)), max(1, round(frame_wh[1] * scale))
 
 
-def to_tensor(image: Image, spec: InputSpec) -> NDArray[Any]:
-    """Batch of one, in the layout and dtype of the input.
+def resize(image: Image, size_wh: tuple[int, int]) -> Image:
+    """Resize: area averaging to shrink (no moire), linear to grow. Returns the image itself where it fits."""
+    height, width = image.shape[:2]
+    if (width, height) == size_wh:
+        return image
+    shrinks = size_wh[0] <= width and size_wh[1] <= height
+    resized = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized.astype(np.uint8, copy=False)
+
+
+def to_tensor(image: Image, frame_wh: tuple[int, int], spec: InputSpec) -> tuple[Tensor, Image, Geometry]:
+    """Make the model's input of a decoded image.
 
     Parameters
     ----------
     image
-        uint8 ``(height, width)`` or ``(height, width, 3)`` BGR, of the input's size.
+        ``(H, W)`` grey or ``(H, W, 3)`` BGR uint8, perhaps decoded at reduced scale; it is not changed.
+    frame_wh
+        Width and height of the full image.
 
     Returns
     -------
-    ``(1, C, H, W)`` or ``(1, H, W, C)``, uint8 or float32, contiguous.
+    tensor
+        Of ``spec.shape`` and ``spec.dtype``, C-contiguous.
+    small
+        The resized image before padding and normalisation, uint8: what signals are computed on.
+    geometry
+        The way back.
     """
-    if spec.colour == "grey":
-        tensor = image[None, None] if spec.layout == "NCHW" else image[None, :, :, None]
+    width, height = content_wh(frame_wh, spec)
+    small = resize(image, (width, height))
+    left, top = (spec.width - width) // 2, (spec.height - height) // 2
+    geometry = Geometry(*frame_wh, width / frame_wh[0], height / frame_wh[1], left, top)
+
+    if (width, height) == (spec.width, spec.height):
+        padded = small
     else:
-        if spec.colour == "rgb":
-            image = image[:, :, ::-1]
-        tensor = image.transpose(2, 0, 1)[None] if spec.layout == "NCHW" else image[None]
+        padded = np.full((spec.height, spec.width, *small.shape[2:]), spec.pad, np.uint8)
+        padded[top : top + height, left : left + width] = small
+    if spec.colour == "rgb":
+        padded = padded[:, :, ::-1]
+    channels = padded[:, :, None] if padded.ndim == 2 else padded
+    if spec.layout == "NCHW":
+        channels = channels.transpose(2, 0, 1)
+    return _normalise(channels, spec)[None], small, geometry
+
+
+def _normalise(channels: Image, spec: InputSpec) -> Tensor:
     if spec.dtype == "uint8":
-        return np.ascontiguousarray(tensor)
-    shape = (1, -1, 1, 1) if spec.layout == "NCHW" else (1, 1, 1, -1)
-    mean = np.asarray(spec.mean, np.float32).reshape(shape)
-    std = np.asarray(spec.std, np.float32).reshape(shape)
-    return np.ascontiguousarray((tensor * np.float32(spec.scale) - mean) / std)
+        return np.ascontiguousarray(channels)
+    mean = np.array(spec.mean or (0.0,), np.float32)
+    std = np.array(spec.std or (1.0,), np.float32)
+    if spec.layout == "NCHW":
+        mean, std = mean[:, None, None], std[:, None, None]
+    out = np.empty(channels.shape, np.float32)
+    np.multiply(channels, np.float32(spec.scale) / std, out=out)
+    out -= mean / std
+    return out

@@ -1,31 +1,62 @@
-"""The decision rule: score to verdict, verdict to action."""
+"""The decision rule: from a score to a verdict and an action."""
 
 from __future__ import annotations
 
-from models.manifest import DecisionRule, is_score
-from schemas.records import Action, Verdict
+import math
+from dataclasses import dataclass
+
+from models.manifest import DecisionRule
+from schemas.records import Action, ResultState, Verdict
 
 
-def apply_rule(score: float, rule: DecisionRule) -> tuple[Verdict, Action, str]:
-    """Verdict, action and a sentence that says why.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Verdict, action, result state and the sentence that says why."""
 
-    A score that is no number in [0, 1] (a broken model) is not decidable, and never accepted.
+    verdict: Verdict
+    action: Action
+    result_state: ResultState
+    reason: str
+
+
+def apply_rule(score: float, rule: DecisionRule) -> Outcome:
+    """Judge a score in [0, 1]: NOT_OK from the threshold on, REVIEW within the review band.
+
+    A score that is no number in [0, 1] is a fault of the model, never an accepted part.
 
     Examples
     --------
-    >>> rule = DecisionRule(recipe_id="r", revision="1", threshold=0.5, review_band=(0.4, 0.6))
-    >>> apply_rule(0.9, rule)[2]
-    'score 0.900 >= threshold 0.500'
-    >>> [str(apply_rule(score, rule)[1]) for score in (0.1, 0.45, 0.55, 0.9, float("nan"))]
-    ['ACCEPT', 'REVIEW', 'REVIEW', 'REJECT', 'REJECT']
+    >>> rule = DecisionRule(recipe_id="cells", revision=1, threshold=0.5, review_band=(0.45, 0.6))
+    >>> apply_rule(0.93, rule).reason
+    'score 0.93 >= 0.50'
+    >>> apply_rule(0.46, rule).action.value
+    'REVIEW'
+    >>> apply_rule(float("nan"), rule).action.value
+    'REJECT'
     """
-    if not is_score(score):
-        verdict = Verdict.NOT_DECIDABLE
-        return verdict, rule.actions[verdict], f"the model's score is {score}, not a number in [0, 1]"
-    bad = score >= rule.threshold
-    verdict = Verdict.NOT_OK if bad else Verdict.OK
-    reason = f"score {score:.3f} {'>=' if bad else '<'} threshold {rule.threshold:.3f}"
-    band = rule.review_band
-    if band is not None and band[0] <= score <= band[1]:
-        return verdict, Action.REVIEW, f"{reason}, within the review band {band[0]:.3f} to {band[1]:.3f}"
-    return verdict, rule.actions[verdict], reason
+    if not (math.isfinite(score) and 0.0 <= score <= 1.0):
+        return failed(f"the model gave the score {score}, which is none", rule)
+    verdict, sign = (Verdict.NOT_OK, ">=") if score >= rule.threshold else (Verdict.OK, "<")
+    action = rule.actions.NOT_OK if verdict is Verdict.NOT_OK else rule.actions.OK
+    reason = f"score {_compare(score, rule.threshold, sign)}"
+    if rule.review_band is not None and rule.review_band[0] <= score <= rule.review_band[1]:
+        action = Action.REVIEW
+        reason += f", for review from {rule.review_band[0]:g} to {rule.review_band[1]:g}"
+    return Outcome(verdict, action, ResultState.COMPLETED, reason)
+
+
+def failed(reason: str, rule: DecisionRule) -> Outcome:
+    """The outcome of a model that gave no usable result: NOT_DECIDABLE, and what the rule does with it."""
+    # The manifest refuses ACCEPT here; should one ever get by, the gate still rejects.
+    action = rule.actions.NOT_DECIDABLE
+    action = Action.REJECT if action is Action.ACCEPT else action
+    return Outcome(Verdict.NOT_DECIDABLE, action, ResultState.FAILED, reason)
+
+
+def _compare(score: float, threshold: float, sign: str) -> str:
+    # 0.4996 against 0.5 must not read "0.50 < 0.50".
+    for digits in range(2, 7):
+        left, right = f"{score:.{digits}f}", f"{threshold:.{digits}f}"
+        if left != right or score == threshold:
+            return f"{left} {sign} {right}"
+    return f"{score!r} {sign} {threshold!r}"

@@ -7,9 +7,9 @@ from typing import Literal, cast
 
 import numpy as np
 
+from models.image_header import ImageHeader, is_complete, read_header
 from models.opencv import cv2
 from producers.camera import Capture, Image
-from producers.image_header import ImageHeader, is_complete, read_header
 from schemas.errors import InspectionError
 from schemas.records import Encoding
 

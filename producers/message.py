@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from producers.camera import Capture
 from producers.encoding import EncodedImage
 from producers.options import CameraIdentity, PublisherOptions
-from schemas.codec import encode
 from schemas.ids import frame_id
 from schemas.records import Frame
+from schemas.wire import Codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def make_message(
     sequence: int,
     captured_at_us: int,
     taken_s: float,
-    schema_id: int | None = None,
+    codec: Codec,
 ) -> Message:
     """Build the frame record and encode it.
 
@@ -107,4 +107,4 @@ def make_message(
         len(image.data),
         dict(capture.attributes),
     )
-    return Message(published, encode(frame, schema_id=schema_id), taken_s)
+    return Message(published, codec.encode(frame), taken_s)

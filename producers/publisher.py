@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -23,6 +22,7 @@ from schemas.cluster import require_topics
 from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
+from schemas.wire import Codec
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +52,6 @@ class FramePublisher:
         Time of captures.
     metrics
         Shared by the publishers of a process; private ones without it.
-    schema_id
-        Id that a schema registry gave to the frame's schema, for Confluent framing.
     on_published
         Called with each acknowledged frame, in the polling thread: be quick.
 
@@ -63,6 +61,8 @@ class FramePublisher:
         If no broker answers.
     TopicMissing
         If the frames topic is not there.
+    RegistryError
+        If the settings name a schema registry that does not answer.
 
     Examples
     --------
@@ -80,7 +80,6 @@ class FramePublisher:
         clock: Clock | None = None,
         *,
         metrics: PublisherMetrics | None = None,
-        schema_id: int | None = None,
         on_published: Callable[[PublishedFrame], None] | None = None,
     ) -> None:
         require_topics(kafka.bootstrap_servers, [kafka.frames])
@@ -88,7 +87,7 @@ class FramePublisher:
         self._options = options or PublisherOptions()
         self._clock = clock or SystemClock()
         self._topic = kafka.frames
-        self._schema_id = schema_id
+        self._codec = Codec.from_settings(kafka)
         self._on_published = on_published
         self._started_at_us = self._clock.utc_us()
         self._tally = Tally(identity.key, metrics or PublisherMetrics())
@@ -111,8 +110,7 @@ class FramePublisher:
     def publish(self, capture: Capture) -> str | None:
         """Take a capture on its way; return its frame id, or None if it was dropped at once.
 
-        With the policy ``block`` it waits for room; the others return at once. Every capture is counted, and so is
-        its end.
+        With the policy ``block`` it waits for room. Every capture is counted, and so is its end.
         """
         taken_s = self._clock.monotonic_s()
         captured_at_us = capture.captured_at_us if capture.captured_at_us is not None else self._clock.utc_us()
@@ -131,7 +129,7 @@ class FramePublisher:
                 sequence=sequence,
                 captured_at_us=captured_at_us,
                 taken_s=taken_s,
-                schema_id=self._schema_id,
+                codec=self._codec,
             )
         except InspectionError as error:
             self._fail("unencodable", str(error))
@@ -164,9 +162,7 @@ class FramePublisher:
     def __enter__(self) -> FramePublisher:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _hand_over(self, message: Message) -> bool:
@@ -177,7 +173,7 @@ class FramePublisher:
         for _ in outcome.evicted:
             self._drop("queue-full", "Kafka is slower than the camera: dropped the oldest frame")
         if not outcome.accepted:
-            if self._closing.is_set():
+            if self._queue.closed:
                 self._drop("closed", "closed before Kafka took the frame")
             else:
                 self._drop("queue-full", "Kafka is slower than the camera: dropped the new frame")

@@ -14,9 +14,11 @@ from schemas.records import (
     Verdict,
 )
 from schemas.settings import KafkaSettings
+from schemas.wire import Codec
 
 __all__ = [
     "Action",
+    "Codec",
     "CodecError",
     "DeadLetter",
     "Decision",

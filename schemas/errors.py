@@ -6,6 +6,7 @@
     ├── SettingsError               an option, variable or file says something impossible
     ├── BrokerUnavailable           no answer from Kafka
     ├── TopicMissing                topics that `inspection topics apply` creates are not there
+    ├── RegistryError               the schema registry does not answer or refuses our schemas
     ├── PluginError                 a camera or actuator that cannot be loaded
     └── CodecError                  bytes that are not a record of ours (carries ``kind``)
         ├── EmptyMessage
@@ -20,6 +21,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 
@@ -53,6 +55,17 @@ class TopicMissing(InspectionError):
             f"create them with `inspection topics apply --bootstrap-servers {bootstrap_servers}`"
         )
         self.names = names
+
+
+class RegistryError(InspectionError):
+    """The schema registry does not answer, or refuses our schemas."""
+
+    def __init__(self, url: str, detail: str) -> None:
+        # Whoever reads the line need not read the password.
+        shown = re.sub(r"//[^/@,]*@", "//", url)
+        super().__init__(
+            f"schema registry at {shown}: {detail}; leave INSPECTION_SCHEMA_REGISTRY_URL empty to work without one"
+        )
 
 
 class PluginError(InspectionError):

@@ -17,5 +17,5 @@ def percentiles(values_ms: Sequence[float]) -> dict[str, float | None]:
     """
     if not values_ms:
         return dict.fromkeys(("p50", "p95", "p99", "max"))
-    p50, p95, p99, most = np.percentile(values_ms, [50, 95, 99, 100])
+    p50, p95, p99, most = np.percentile(values_ms, [50, 95, 99, 100]).tolist()
     return {"p50": round(p50, 2), "p95": round(p95, 2), "p99": round(p99, 2), "max": round(most, 2)}

@@ -61,12 +61,12 @@ class WorkerProcess:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise InspectionError(f"the worker ended with status {self._process.returncode}: {self._last_line()}")
+                raise InspectionError(f"the worker ended with status {self._process.returncode}: {self.last_line()}")
             health = self.health()
             if health is not None and health["ok"] and health["assigned"] and not health["rebalancing"]:
                 return
             time.sleep(0.05)
-        raise InspectionError(f"the worker is not ready after {timeout_s:.0f} s: {self._last_line()}")
+        raise InspectionError(f"the worker is not ready after {timeout_s:.0f} s: {self.last_line()}")
 
     def health(self) -> dict[str, object] | None:
         """What its health endpoint says, None while it does not answer."""
@@ -91,7 +91,8 @@ class WorkerProcess:
             self._process.kill()
             return self._process.wait()
 
-    def _last_line(self) -> str:
+    def last_line(self) -> str:
+        """The newest line of its log."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else "it wrote nothing"
 

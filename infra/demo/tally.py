@@ -100,6 +100,12 @@ class Tally:
             return len(self._decided)
 
     @property
+    def answered(self) -> int:
+        """Frames with a decision or a dead letter."""
+        with self._lock:
+            return len(self._decided.keys() | self._dead) if self._dead else len(self._decided)
+
+    @property
     def unaccounted(self) -> int:
         """Published frames with neither a decision nor a dead letter."""
         with self._lock:

@@ -1,26 +1,22 @@
-"""What a model's outputs mean, one module a task: outputs -> score, labels, defects."""
+"""One function per task: from the graph's outputs to a score, labels and defects."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from numpy.typing import NDArray
+from models.manifest import Manifest
+from models.preprocess import Geometry
+from models.tasks.anomaly import anomaly_map
+from models.tasks.classification import classification
+from models.tasks.detection import detection
+from models.tasks.finding import Finding, Outputs
 
-from models.manifest import Manifest, Task
-from models.preprocess import Placement
-from models.tasks.anomaly import read_anomaly_map
-from models.tasks.classification import read_classification
-from models.tasks.detection import read_detections
-from models.tasks.finding import Finding
+Interpreter = Callable[[Outputs, Manifest, Geometry], Finding]
 
-Outputs = Mapping[str, NDArray[Any]]
-
-#: For each task: from the named outputs of one image to what they say.
-READERS: dict[Task, Callable[[Outputs, Manifest, Placement], Finding]] = {
-    Task.CLASSIFICATION: read_classification,
-    Task.ANOMALY_MAP: read_anomaly_map,
-    Task.DETECTION: read_detections,
+TASKS: Mapping[str, Interpreter] = {
+    "classification": classification,
+    "anomaly_map": anomaly_map,
+    "detection": detection,
 }
 
-__all__ = ["READERS", "Finding", "Outputs"]
+__all__ = ["TASKS", "Finding", "Interpreter", "Outputs"]

@@ -1,48 +1,46 @@
-"""Anomaly map: how far each place is from what good parts look like there."""
+"""Anomaly map: how unlike the good parts each place looks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from models.manifest import AnomalySpec, Manifest
+from models.manifest import Manifest
 from models.opencv import cv2
-from models.preprocess import Placement
-from models.tasks.finding import Finding
+from models.preprocess import Geometry
+from models.tasks.finding import MAX_DEFECTS, Finding, Outputs, WrongShape, activate
 from schemas.records import Defect
 
-#: Regions reported at most, the worst first.
-_MAX_REGIONS = 20
 
+def anomaly_map(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Finding:
+    """Role ``map``: ``(1, 1, h, w)`` or ``(1, h, w)``, evenly spread over the model's input.
 
-def read_anomaly_map(outputs: Mapping[str, NDArray[Any]], manifest: Manifest, placement: Placement) -> Finding:
-    """Score: a high percentile of the map (``(1, 1, h, w)`` or ``(1, h, w)`` float), which one hot pixel does not move.
+    The score is a high percentile of the map, a maximum that one noisy cell does not move, scaled from
+    ``low``..``high`` to 0..1 and cut there. Each connected region whose scaled value reaches the decision's
+    threshold is a defect.
 
-    Defects are the connected regions of the map over the rule's threshold, as boxes in the frame.
+    Raises
+    ------
+    WrongShape
+        If it is not such a map.
     """
-    spec = manifest.anomaly or AnomalySpec()
-    raw = np.asarray(outputs["map"], np.float64)
-    raw = raw.reshape(raw.shape[-2:])
-    if not np.isfinite(raw).all():
-        return Finding(float("nan"))
-    scores = np.clip((raw - spec.low) / (spec.high - spec.low), 0.0, 1.0)
-    score = float(np.percentile(scores, spec.percentile))
-    return Finding(score, {manifest.labels[-1]: score}, _regions(scores, manifest, placement))
+    raw = outputs["map"]
+    if raw.ndim not in (3, 4) or raw.shape[0] != 1 or (raw.ndim == 4 and raw.shape[1] != 1) or not raw.size:
+        raise WrongShape("map", raw.shape, "(1, 1, h, w) or (1, h, w)")
+    options = manifest.anomaly
+    assert options is not None  # the manifest's own check
+    values = activate(raw.reshape(raw.shape[-2:]), manifest.outputs.activation)
+    scaled = np.clip((values - options.low) / (options.high - options.low), 0.0, 1.0)
+    score = float(np.percentile(scaled, options.score_percentile))
 
-
-def _regions(scores: NDArray[np.float64], manifest: Manifest, placement: Placement) -> tuple[Defect, ...]:
-    hot = (scores >= manifest.decision.threshold).astype(np.uint8)
-    count, marks, boxes, _ = cv2.connectedComponentsWithStats(hot)
-    cell = (manifest.input.width / scores.shape[1], manifest.input.height / scores.shape[0])
-    found = []
-    for index in range(1, count):
-        x, y, width, height = (int(value) for value in boxes[index][:4])
-        peak = float(scores[marks == index].max())
-        left = (x * cell[0] - placement.offset_xy[0]) / placement.scale_xy[0]
-        top = (y * cell[1] - placement.offset_xy[1]) / placement.scale_xy[1]
-        box = (left, top, width * cell[0] / placement.scale_xy[0], height * cell[1] / placement.scale_xy[1])
-        found.append(Defect(manifest.labels[-1], peak, box))
-    return tuple(sorted(found, key=lambda defect: -defect.score)[:_MAX_REGIONS])
+    label = manifest.labels[0]
+    mask = (scaled >= max(manifest.decision.threshold, 1e-9)).astype(np.uint8)
+    count, regions, stats, _ = cv2.connectedComponentsWithStats(mask)
+    step_x, step_y = manifest.input.width / mask.shape[1], manifest.input.height / mask.shape[0]
+    largest = sorted(range(1, count), key=lambda i: (-stats[i, cv2.CC_STAT_AREA], i))[:MAX_DEFECTS]
+    defects = []
+    for index in largest:
+        x, y, width, height = (int(n) for n in stats[index, :4])
+        box = geometry.to_frame(x * step_x, y * step_y, (x + width) * step_x, (y + height) * step_y)
+        defects.append(Defect(label, float(scaled[regions == index].max()), box))
+    defects.sort(key=lambda defect: -defect.score)
+    return Finding(score, {label: score}, tuple(defects))

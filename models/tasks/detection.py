@@ -1,50 +1,115 @@
-"""Detection: boxes with a score for each label; the score of the image is its worst defect's."""
+"""Detection: boxes with labels and scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.manifest import DetectionSpec, Manifest
-from models.opencv import cv2
-from models.preprocess import Placement
-from models.tasks.finding import Finding
+from models.manifest import DetectionOptions, Manifest
+from models.preprocess import Geometry
+from models.tasks.finding import MAX_DEFECTS, Finding, Outputs, Scores, WrongShape, activate
 from schemas.records import Defect
 
-
-def read_detections(outputs: Mapping[str, NDArray[Any]], manifest: Manifest, placement: Placement) -> Finding:
-    """Boxes ``(1, n, 4)`` in pixels of the model's input, scores ``(1, n, labels)`` -> defects, overlaps removed."""
-    spec = manifest.detection or DetectionSpec()
-    boxes = np.asarray(outputs["boxes"], np.float64).reshape(-1, 4)
-    scores = np.asarray(outputs["scores"], np.float64).reshape(len(boxes), -1)
-    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-        return Finding(float("nan"))
-    if manifest.outputs.activation == "sigmoid":
-        scores = 1.0 / (1.0 + np.exp(-np.clip(scores, -60, 60)))
-    if not len(boxes):
-        return Finding(0.0)
-    best = scores.argmax(axis=1)
-    top = scores[np.arange(len(boxes)), best]
-    xywh = _to_xywh(boxes, spec)
-    kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), top.tolist(), best.tolist(), spec.score_threshold, spec.iou_threshold)
-    order = sorted((int(i) for i in kept), key=lambda i: -top[i])[: spec.max_defects]
-    defects = tuple(Defect(manifest.labels[int(best[i])], float(top[i]), _to_frame(xywh[i], placement)) for i in order)
-    wanted = [d.score for d in defects if not manifest.defect_labels or d.label in manifest.defect_labels]
-    labels = {label: max((d.score for d in defects if d.label == label), default=0.0) for label in manifest.labels}
-    return Finding(max(wanted, default=0.0), labels, defects)
+#: Boxes that enter non-maximum suppression, the best first: bounds its cost.
+_MAX_CANDIDATES = 300
 
 
-def _to_xywh(boxes: NDArray[np.float64], spec: DetectionSpec) -> NDArray[np.float64]:
+def detection(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Finding:
+    """Boxes of the model to defects of the frame; the score is that of the best box, 0 without any.
+
+    Roles, with M boxes and K labels:
+
+    - ``boxes`` ``(1, M, 4)`` with ``scores`` ``(1, M, K)``;
+    - the same with ``scores`` ``(1, M)`` and ``classes`` ``(1, M)``, indices of labels;
+    - ``predictions`` ``(1, 4 + K, M)``, as YOLOv8 and later export it.
+
+    A box of ``good_label`` is listed among the labels, yet is no defect.
+
+    Raises
+    ------
+    WrongShape
+        If the outputs are none of these.
+    """
+    options = manifest.detection
+    assert options is not None  # the manifest's own check
+    boxes, scores, classes = _boxes(outputs, manifest)
+    chosen = np.flatnonzero(scores >= options.score_threshold)
+    # Stable, so that equal scores keep the model's order.
+    chosen = chosen[np.argsort(-scores[chosen], kind="stable")][:_MAX_CANDIDATES]
+    corners = _corners(boxes[chosen], options, manifest)
+    kept = _suppress(corners, classes[chosen], options.iou_threshold)
+
+    labels = dict.fromkeys(manifest.labels, 0.0)
+    defects: list[Defect] = []
+    for index in kept:
+        label, score = manifest.labels[int(classes[chosen[index]])], float(scores[chosen[index]])
+        labels[label] = max(labels[label], score)
+        if label != manifest.good_label:
+            defects.append(Defect(label, score, geometry.to_frame(*(float(v) for v in corners[index]))))
+    return Finding(max((d.score for d in defects), default=0.0), labels, tuple(defects[:MAX_DEFECTS]))
+
+
+def _boxes(outputs: Outputs, manifest: Manifest) -> tuple[Scores, Scores, NDArray[np.int64]]:
+    """Boxes ``(M, 4)``, score ``(M,)`` and class ``(M,)`` of each."""
+    count, activation = len(manifest.labels), manifest.outputs.activation
+    if "predictions" in outputs:
+        raw = outputs["predictions"]
+        if raw.ndim != 3 or raw.shape[:2] != (1, 4 + count):
+            raise WrongShape("predictions", raw.shape, f"(1, {4 + count}, boxes)")
+        boxes, by_label = raw[0, :4].T, activate(raw[0, 4:].T, activation)
+    else:
+        boxes, raw = outputs["boxes"], outputs["scores"]
+        if boxes.ndim != 3 or boxes.shape[0] != 1 or boxes.shape[2] != 4:
+            raise WrongShape("boxes", boxes.shape, "(1, boxes, 4)")
+        boxes = boxes[0]
+        if "classes" in outputs:
+            classes = outputs["classes"]
+            if raw.shape != (1, len(boxes)):
+                raise WrongShape("scores", raw.shape, f"(1, {len(boxes)})")
+            if classes.shape != raw.shape or (classes.size and not 0 <= classes.min() <= classes.max() < count):
+                raise WrongShape("classes", classes.shape, f"(1, {len(boxes)}) of label indices below {count}")
+            return np.asarray(boxes, np.float64), activate(raw[0], activation), classes[0].astype(np.int64)
+        if raw.shape != (1, len(boxes), count):
+            raise WrongShape("scores", raw.shape, f"(1, {len(boxes)}, {count})")
+        by_label = activate(raw[0], activation)
+    return np.asarray(boxes, np.float64), by_label.max(axis=1, initial=0.0), _best(by_label)
+
+
+def _best(by_label: Scores) -> NDArray[np.int64]:
+    return by_label.argmax(axis=1).astype(np.int64) if len(by_label) else np.zeros(0, np.int64)
+
+
+def _corners(boxes: Scores, options: DetectionOptions, manifest: Manifest) -> Scores:
+    """x1, y1, x2, y2 in pixels of the model's input."""
     first, second = boxes[:, :2], boxes[:, 2:]
-    if spec.box_format == "xyxy":
-        return np.hstack([first, second - first])
-    return np.hstack([first - second / 2, second])
+    if options.box == "xywh":
+        second = first + second
+    elif options.box == "cxcywh":
+        first, second = first - second / 2, first + second / 2
+    corners = np.concatenate([first, second], axis=1)
+    if options.coordinates == "normalised":
+        corners = corners * np.array([manifest.input.width, manifest.input.height] * 2, np.float64)
+    return corners
 
 
-def _to_frame(xywh: NDArray[np.float64], placement: Placement) -> tuple[float, float, float, float]:
-    (sx, sy), (ox, oy) = placement.scale_xy, placement.offset_xy
-    x, y, width, height = (float(value) for value in xywh)
-    return (x - ox) / sx, (y - oy) / sy, width / sx, height / sy
+def _suppress(corners: Scores, classes: NDArray[np.int64], iou_threshold: float) -> list[int]:
+    """Greedy non-maximum suppression within each class; boxes come best first."""
+    sizes = np.clip(corners[:, 2:] - corners[:, :2], 0, None)
+    areas = sizes[:, 0] * sizes[:, 1]
+    alive, kept = np.ones(len(corners), bool), []
+    for index in range(len(corners)):
+        if not alive[index]:
+            continue
+        kept.append(index)
+        overlap = _intersection(corners[index], corners)
+        union = areas[index] + areas - overlap
+        iou = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+        alive &= ~((iou > iou_threshold) & (classes == classes[index]))
+    return kept
+
+
+def _intersection(box: NDArray[Any], boxes: NDArray[Any]) -> Scores:
+    sides = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None)
+    return np.asarray(sides[:, 0] * sides[:, 1])

@@ -1,0 +1,73 @@
+# `make` says what there is. Everything runs in .venv, which the first target makes from requirements.lock.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+# Where the Debian package python3-venv is missing, `python -m venv` fails: hence ensurepip in the probe. Each is
+# tried by running it, since the shims of version managers exist for versions that are not active.
+PROBE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	"$$p" -c '$(PROBE)' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit check lint format types bench lock clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with everything pinned (about a minute, once)
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { \
+		echo "error: no Python 3.11 or newer with the venv and ensurepip modules was found."; \
+		echo "       Debian and Ubuntu: apt install python3-venv. Otherwise: make setup PYTHON=/path/to/python3.12"; \
+		exit 1; }
+	@echo "1/3 making $(VENV) with $$($(PYTHON) -V)"
+	@test -x $(BIN)/python && $(BIN)/python -c '$(PROBE)' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@echo "2/3 installing the packages of requirements.lock"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@echo "3/3 installing streaming-inspection itself"
+	@# hatchling is in the lock: nothing is fetched that is not pinned.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "ready: $(BIN)/inspection"
+
+demo: $(STAMP) ## Run the whole line on this machine; options in ARGS, as in make demo ARGS="--frames 200"
+	@$(BIN)/inspection demo $(ARGS)
+
+test: check ## Everything that is checked: lint, types, all tests (with a real Kafka)
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: lint types
+
+test-unit: $(STAMP) ## Only the tests that need no Kafka
+	$(BIN)/python -m pytest -q -m "not broker" $(ARGS)
+
+lint: $(STAMP) ## Style and common mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP) ## Bring the code into the common form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+bench: $(STAMP) ## Throughput and latency of the worker on this machine
+	$(BIN)/inspection bench $(ARGS)
+
+lock: ## Write requirements.lock anew, with the newest versions that pyproject.toml allows
+	@test -x $(VENV)/lock/bin/uv || { python3 -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet "uv>=0.9"; }
+	@# No index and no local wheels in the result: it must install from whatever index the reader has.
+	@sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml | env -u PIP_FIND_LINKS -u UV_FIND_LINKS \
+		$(VENV)/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
+		--custom-compile-command "make lock" --extra dev -o requirements.lock pyproject.toml -
+	@echo "requirements.lock: $$(grep -c == requirements.lock) packages"
+
+clean: ## Remove .venv and what tools leave behind (topics of the local broker stay)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,36 @@
+"""Gates: take decisions off Kafka, act on each part at its belt time, and fail safe without one."""
+
+from actuators.actuator import Actuator, Instruction, Why
+from actuators.consumer import DecisionConsumer, Undecodable
+from actuators.counts import ConsumerCounts, GateStats, TrackerCounts
+from actuators.errors import GateError, GateFull
+from actuators.gate import GateRunner
+from actuators.plugins import load_actuator
+from actuators.schedule import ExpectedPart, schedule
+from actuators.settings import GateSettings
+from actuators.simulated import Belt, SimulatedGate
+from actuators.tracker import Outcome, PartTracker
+from actuators.triggers import FrameTriggers
+
+__all__ = [
+    "Actuator",
+    "Belt",
+    "ConsumerCounts",
+    "DecisionConsumer",
+    "ExpectedPart",
+    "FrameTriggers",
+    "GateError",
+    "GateFull",
+    "GateRunner",
+    "GateSettings",
+    "GateStats",
+    "Instruction",
+    "Outcome",
+    "PartTracker",
+    "SimulatedGate",
+    "TrackerCounts",
+    "Undecodable",
+    "Why",
+    "load_actuator",
+    "schedule",
+]

@@ -1,0 +1,93 @@
+"""What a gate is told to do, and what a driver of one looks like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from schemas.records import Action, Decision
+
+
+class Why(StrEnum):
+    """Where the action of an instruction comes from."""
+
+    DECIDED = "decided"
+    FAILSAFE_MISSING = "failsafe-missing"
+    FAILSAFE_LATE = "failsafe-late"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """What to do with one part, now.
+
+    Parameters
+    ----------
+    part_key, station, camera_id
+        Which part; equal keys of two cameras are two parts.
+    action, why
+        What to do, and where that comes from.
+    captured_at_us, act_at_us
+        UTC microseconds of the capture and of the part's arrival at the gate.
+    act_at_s
+        The arrival on the monotonic clock of the gate: what lateness is measured against.
+    decision
+        The decision that armed the part; None for a fail-safe.
+    armed_at_us
+        UTC microseconds at which the gate received it.
+    """
+
+    part_key: str
+    station: str
+    camera_id: str
+    action: Action
+    why: Why
+    captured_at_us: int
+    act_at_us: int
+    act_at_s: float
+    decision: Decision | None = field(default=None, repr=False)
+    armed_at_us: int | None = None
+
+    @property
+    def decision_id(self) -> str | None:
+        """Id of the decision behind it; None for a fail-safe."""
+        return None if self.decision is None else self.decision.decision_id
+
+    @property
+    def is_failsafe(self) -> bool:
+        """Whether no decision came in time."""
+        return self.why in (Why.FAILSAFE_MISSING, Why.FAILSAFE_LATE)
+
+
+@runtime_checkable
+class Actuator(Protocol):
+    """A driver: turns instructions into movement.
+
+    The gate calls `open` once, `act` once a part at the moment the part is in front of it, `close` once. `act`
+    runs on the thread that keeps the belt's time: return within a millisecond or two and let slow hardware work
+    on a thread of its own. An exception out of `act` is counted and logged, and the gate goes on, so **the idle
+    position of the hardware has to be the safe one**. Methods are called from one thread at a time.
+
+    Examples
+    --------
+    >>> class Lamp:
+    ...     def open(self) -> None: ...
+    ...     def close(self) -> None: ...
+    ...     def act(self, instruction: Instruction) -> None:
+    ...         self.red = instruction.action is not Action.ACCEPT
+    >>> isinstance(Lamp(), Actuator)
+    True
+    """
+
+    def open(self) -> None:
+        """Take hold of the hardware."""
+        ...
+
+    def act(self, instruction: Instruction) -> None:
+        """Carry out one instruction."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the hardware, in its safe position. May be called again, and without `open`."""
+        ...

@@ -1,0 +1,216 @@
+"""The SDK for programs that act on decisions."""
+
+from __future__ import annotations
+
+import threading
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from confluent_kafka import Message
+
+from actuators.age import Age
+from actuators.counts import ConsumerCounts
+from actuators.tail import Tail
+from actuators.watermark import Watermark
+from schemas.clock import Clock, SystemClock
+from schemas.codec import decode
+from schemas.errors import CodecError, SettingsError
+from schemas.records import Action, Decision
+from schemas.settings import KafkaSettings
+from schemas.topics import DECISIONS
+
+#: How long a loop over a consumer waits before it looks whether it was stopped, in seconds.
+_ITERATION_POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A message of the decisions topic that is no decision: where it lies and what is wrong with it."""
+
+    topic: str
+    partition: int
+    offset: int
+    kind: str
+    reason: str
+
+
+class DecisionConsumer:
+    """Decisions as they are made, each once.
+
+    It reads every partition from the **end**: history is never delivered. Decisions of frames captured more
+    than ``max_age_s`` ago are skipped, a ``decision_id`` seen before (the last 10,000 are known) is dropped unless
+    it now says something else, bytes that are no decision are counted and reported, never raised. When Kafka is
+    lost it waits and goes on where it was; see `connected` and `last_message_age_s`.
+
+    With a ``state_dir`` it goes on where the last run ended. A decision counts as consumed when it is handed
+    over, and that is on file before: whatever kills the process, no decision is delivered a second time, and only the
+    one in hand can be lost. Decisions made meanwhile are delivered as far as ``max_age_s`` lets them.
+
+    Parameters
+    ----------
+    kafka
+        Address and topic prefix.
+    station
+        Only decisions of this station; None: all.
+    max_age_s
+        Oldest capture delivered, in seconds; None: any.
+    state_dir
+        Directory for the watermark; None: begin at the end each time.
+    on_undecodable
+        Called with each message that is no decision, on the polling thread.
+    schema_ids
+        Registry ids known to be a decision, where a schema registry is in use.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing, SettingsError
+        From `open`.
+
+    Examples
+    --------
+    A program of your own, say one that reports to the plant's execution system::
+
+        from actuators import DecisionConsumer
+        from schemas import Action, KafkaSettings
+
+        kafka = KafkaSettings("broker.plant:9092")
+        with DecisionConsumer(kafka, station="press-1", max_age_s=None, state_dir="/var/lib/mes") as consumer:
+            for decision in consumer:  # ends when consumer.stop() is called
+                if decision.action is not Action.ACCEPT:
+                    report(decision.part_key, decision.reason, decision.score)
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        *,
+        station: str | None = None,
+        max_age_s: float | None = 10.0,
+        state_dir: str | Path | None = None,
+        on_undecodable: Callable[[Undecodable], None] | None = None,
+        schema_ids: Mapping[int, type] = types.MappingProxyType({}),
+        remembered_ids: int = 10_000,
+        clock: Clock | None = None,
+    ) -> None:
+        if max_age_s is not None and not max_age_s > 0:
+            raise SettingsError(f"max_age_s is {max_age_s}; it must be more than 0")
+        self._clock = clock or SystemClock()
+        self._tail = Tail(kafka.bootstrap_servers, kafka.decisions)
+        self._station = station
+        self._age = None if max_age_s is None else Age(max_age_s, self._clock)
+        self._state_dir = None if state_dir is None else Path(state_dir)
+        self._watermark: Watermark | None = None
+        self._on_undecodable = on_undecodable
+        self._schema_ids = schema_ids
+        self._seen: OrderedDict[tuple[str, Action, bool], None] = OrderedDict()
+        self._remembered_ids = remembered_ids
+        self._stopped = threading.Event()
+        self._last_message_s: float | None = None
+        self._tally = dict.fromkeys(("delivered", "duplicates", "undecodable", "skipped_old", "other_station"), 0)
+
+    def open(self) -> None:
+        """Fix the offsets to begin at; when it returns the consumer is `ready`."""
+        if self._state_dir is not None:
+            self._watermark = Watermark(self._state_dir, self._tail.topic)
+        try:
+            starts = self._tail.open((self._watermark and dict(self._watermark.offsets)) or None)
+            if self._watermark is not None:
+                self._watermark.begin(starts)
+        except BaseException:
+            self.close()
+            raise
+
+    def stop(self) -> None:
+        """End a loop over the consumer; from any thread or a signal handler."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Leave; may be called again. By the thread that polls: another one calls `stop`."""
+        self._tail.close()
+        if self._watermark is not None:
+            self._watermark.close()
+            self._watermark = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether every decision made from now on will be seen."""
+        return self._tail.is_open
+
+    @property
+    def connected(self) -> bool:
+        """Whether a broker is connected, as far as known; kept up to date by polling."""
+        return self._tail.connected
+
+    @property
+    def last_message_age_s(self) -> float | None:
+        """Seconds since the last message of the topic, readable or not; None before the first."""
+        return None if self._last_message_s is None else self._clock.monotonic_s() - self._last_message_s
+
+    @property
+    def counts(self) -> ConsumerCounts:
+        """What has happened so far."""
+        return ConsumerCounts(**self._tally, errors=self._tail.errors)
+
+    def poll(self, timeout_s: float) -> Decision | None:
+        """The next decision; None if none comes in time, or if a message came that is not to be delivered."""
+        message = self._tail.poll(timeout_s)
+        if message is None:
+            return None
+        self._last_message_s = self._clock.monotonic_s()
+        decision = self._read(message)
+        if self._watermark is not None:
+            # 1. the offset goes on file, 2. the decision is handed over: a crash in between loses one, repeats none.
+            self._watermark.advance(message.partition() or 0, (message.offset() or 0) + 1)
+        if decision is not None:
+            self._tally["delivered"] += 1
+        return decision
+
+    def __iter__(self) -> Iterator[Decision]:
+        """Decisions until `stop` or `close`."""
+        while self.ready and not self._stopped.is_set():
+            decision = self.poll(_ITERATION_POLL_S)
+            if decision is not None:
+                yield decision
+
+    def _read(self, message: Message) -> Decision | None:
+        try:
+            decision = decode(
+                message.value(), Decision, schema_ids=self._schema_ids, max_bytes=DECISIONS.max_message_bytes
+            )
+        except CodecError as error:
+            self._tally["undecodable"] += 1
+            if self._on_undecodable is not None:
+                place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
+                self._on_undecodable(Undecodable(*place, error.kind, str(error)))
+            return None
+        skip = self._reason_to_skip(decision)
+        if skip is not None:
+            self._tally[skip] += 1
+            return None
+        return decision
+
+    def _reason_to_skip(self, decision: Decision) -> str | None:
+        if self._station is not None and decision.station != self._station:
+            return "other_station"
+        if self._age is not None and self._age.is_old(decision.captured_at_us):
+            return "skipped_old"
+        # The same id with another action is a contradiction, and a simulated one (a replay) must not hide the
+        # real one: both are for the receiver to judge.
+        seen = (decision.decision_id, decision.action, decision.is_simulated)
+        if seen in self._seen:
+            self._seen.move_to_end(seen)
+            return "duplicates"
+        self._seen[seen] = None
+        if len(self._seen) > self._remembered_ids:
+            self._seen.popitem(last=False)
+        return None
+
+    def __enter__(self) -> DecisionConsumer:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

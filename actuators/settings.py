@@ -1,0 +1,49 @@
+"""How a gate behaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.errors import SettingsError
+from schemas.records import Action
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """Times and fail-safe of one gate.
+
+    Parameters
+    ----------
+    belt_ms
+        From the camera to the gate.
+    decide_by_ms
+        From the capture to the last moment a decision counts; None: the deadline of each frame, and ``belt_ms``
+        for those that have none.
+    failsafe
+        What is done without a decision: REJECT or REVIEW.
+    fault_after
+        Call ``on_fault`` after that many fail-safes in a row; 0: never.
+
+    Raises
+    ------
+    SettingsError
+        If a time is not positive, the deadline is after the arrival, or the fail-safe is ACCEPT.
+    """
+
+    belt_ms: float = 800.0
+    decide_by_ms: float | None = None
+    failsafe: Action = Action.REJECT
+    fault_after: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.belt_ms > 0:
+            raise SettingsError(f"belt_ms is {self.belt_ms}; it must be more than 0")
+        if self.decide_by_ms is not None and not 0 < self.decide_by_ms <= self.belt_ms:
+            raise SettingsError(
+                f"decide_by_ms is {self.decide_by_ms:g}; a decision must come after the capture and before the part"
+                f" is at the gate, {self.belt_ms:g} ms later"
+            )
+        if self.failsafe is Action.ACCEPT:
+            raise SettingsError("the fail-safe action is REJECT or REVIEW: an unknown part is never accepted")
+        if self.fault_after < 0:
+            raise SettingsError(f"fault_after is {self.fault_after}; it must be 0 or more")

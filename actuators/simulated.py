@@ -1,0 +1,78 @@
+"""A gate without hardware: a belt of a length and a speed, and a journal of what it did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from actuators.actuator import Instruction
+from actuators.journal import Journal
+from schemas.clock import Clock, SystemClock
+from schemas.errors import SettingsError
+from schemas.records import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Belt:
+    """The way from the camera to the gate, in millimetres and millimetres a second.
+
+    Raises
+    ------
+    SettingsError
+        If one of them is not positive.
+
+    Examples
+    --------
+    >>> Belt().delay_ms
+    800.0
+    """
+
+    distance_mm: float = 400.0
+    speed_mm_s: float = 500.0
+
+    def __post_init__(self) -> None:
+        if not (self.distance_mm > 0 and self.speed_mm_s > 0):
+            raise SettingsError(f"a belt of {self.distance_mm} mm at {self.speed_mm_s} mm/s does not bring parts")
+
+    @property
+    def delay_ms(self) -> float:
+        """Time from camera to gate."""
+        return self.distance_mm / self.speed_mm_s * 1e3
+
+
+class SimulatedGate:
+    """Acts at once, and writes down what it did.
+
+    Parameters
+    ----------
+    journal
+        File for one JSON line a part; none without.
+
+    Examples
+    --------
+    >>> gate = SimulatedGate()
+    >>> gate.open(); gate.close()
+    >>> sum(gate.acted.values())
+    0
+    """
+
+    def __init__(self, journal: str | Path | None = None, clock: Clock | None = None) -> None:
+        self.journal = None if journal is None else Journal(Path(journal), clock or SystemClock())
+        self.acted: Counter[Action] = Counter()
+
+    def open(self) -> None:
+        """Open the journal."""
+        if self.journal is not None:
+            self.journal.open()
+
+    def act(self, instruction: Instruction) -> None:
+        """Count and write down the action."""
+        self.acted[instruction.action] += 1
+        if self.journal is not None:
+            self.journal.write(instruction)
+
+    def close(self) -> None:
+        """Close the journal."""
+        if self.journal is not None:
+            self.journal.close()

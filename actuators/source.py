@@ -1,0 +1,22 @@
+"""Where a gate takes decisions from."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from actuators.counts import ConsumerCounts
+from schemas.records import Decision
+
+
+class DecisionSource(Protocol):
+    """What the gate asks of a consumer of decisions; `actuators.consumer.DecisionConsumer` is one."""
+
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def counts(self) -> ConsumerCounts: ...
+    def open(self) -> None: ...
+    def poll(self, timeout_s: float) -> Decision | None: ...
+    def close(self) -> None: ...

@@ -1,0 +1,118 @@
+"""Triggers for a gate in a process of its own: the frames topic stands for the light barrier.
+
+**For simulations.** A frame that never reached Kafka triggers nothing here, so its part would pass the gate unseen. On
+a real line the light barrier or encoder at the camera calls `GateRunner.expect` itself, and a part
+without a frame gets its fail-safe.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from actuators.age import Age
+from actuators.tail import Tail
+from schemas.clock import Clock, SystemClock
+from schemas.codec import decode
+from schemas.errors import CodecError, InspectionError
+from schemas.records import Frame
+from schemas.settings import KafkaSettings
+from schemas.topics import FRAMES
+
+log = logging.getLogger(__name__)
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerCounts:
+    """Frames by what became of them: told to the gate, too old, of another station, unreadable, refused by the gate."""
+
+    expected: int = 0
+    skipped_old: int = 0
+    other_station: int = 0
+    undecodable: int = 0
+    refused: int = 0
+
+
+class FrameTriggers:
+    """A thread that tells a gate of every frame published from `start` on. Only the metadata is used.
+
+    Parameters
+    ----------
+    expect
+        What is told: `GateRunner.expect_frame`.
+    max_age_s
+        Frames captured longer ago are skipped, in seconds: their part is past the gate. Use the belt time.
+    station
+        Only this station's; None: all.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        From `start`.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        expect: Callable[[Frame], object],
+        *,
+        max_age_s: float,
+        station: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._tail = Tail(kafka.bootstrap_servers, kafka.frames, fetch_bytes=FRAMES.max_message_bytes)
+        self._expect = expect
+        self._station = station
+        self._age = Age(max_age_s, clock or SystemClock())
+        self._tally: Counter[str] = Counter()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="triggers", daemon=True)
+
+    def start(self) -> None:
+        """Begin at the end of the topic; when it returns, every later frame is seen."""
+        self._tail.open()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; may be called again, and without `start`."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._tail.close()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread lives; a gate without triggers lets parts pass unseen."""
+        return self._thread.is_alive()
+
+    @property
+    def counts(self) -> TriggerCounts:
+        """What has happened so far."""
+        return TriggerCounts(**self._tally)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            message = self._tail.poll(_POLL_S)
+            if message is not None:
+                self._tally[self._trigger(message.value())] += 1
+
+    def _trigger(self, value: bytes | None) -> str:
+        try:
+            frame = decode(value, Frame)
+        except CodecError as error:
+            log.warning("a frame that says nothing of its part: %s", error)
+            return "undecodable"
+        if self._station is not None and frame.station != self._station:
+            return "other_station"
+        if self._age.is_old(frame.captured_at_us):
+            return "skipped_old"
+        try:
+            self._expect(frame)
+        except InspectionError as error:
+            log.error("part of frame %s: %s", frame.frame_id, error)
+            return "refused"
+        return "expected"

@@ -1,0 +1,129 @@
+"""Where a consumer of decisions was, kept in a file."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO
+
+from schemas.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+
+class Watermark:
+    """Next offset of each partition of a topic, in ``<state_dir>/<topic>.offsets.json``.
+
+    Each `advance` replaces the file atomically, so that it is always whole, whatever kills the process. It is
+    flushed to the device only by `close`: a power cut may set it back by the last seconds, and the age check
+    of the consumer then keeps those decisions from being delivered twice. A lock keeps a second process off.
+
+    Parameters
+    ----------
+    state_dir
+        Directory; made if missing.
+    topic
+        Whose offsets they are.
+
+    Raises
+    ------
+    SettingsError
+        If the directory cannot be written, is in use, or holds something else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> directory = Path(tempfile.mkdtemp())
+    >>> watermark = Watermark(directory, "decisions")
+    >>> watermark.begin({0: 7})
+    >>> watermark.advance(0, 8)
+    True
+    >>> watermark.close()
+    >>> again = Watermark(directory, "decisions")
+    >>> dict(again.offsets)
+    {0: 8}
+    >>> again.close()
+    """
+
+    def __init__(self, state_dir: Path, topic: str) -> None:
+        self._topic = topic
+        self._path = state_dir / f"{topic}.offsets.json"
+        self._scratch = self._path.with_suffix(".tmp")
+        try:
+            state_dir.mkdir(parents=True, exist_ok=True)
+            self._lock: IO[str] = self._path.with_suffix(".lock").open("w", encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(f"cannot write state into {state_dir}: {error.strerror or error}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise SettingsError(f"{state_dir} is in use by another consumer of {topic}") from error
+        try:
+            self._offsets = self._read()
+        except SettingsError:
+            self._lock.close()
+            raise
+        self.errors = 0
+
+    @property
+    def offsets(self) -> MappingProxyType[int, int]:
+        """Next offset by partition; empty on the first run."""
+        return MappingProxyType(self._offsets)
+
+    def begin(self, offsets: dict[int, int]) -> None:
+        """Set every partition, so that a restart before the first message skips nothing."""
+        self._offsets = dict(offsets)
+        self._write(fsync=True)
+
+    def advance(self, partition: int, next_offset: int) -> bool:
+        """Move one partition on; False, and counted in ``errors``, if the file cannot be written."""
+        self._offsets[partition] = next_offset
+        try:
+            self._write(fsync=False)
+        except SettingsError:
+            self.errors += 1
+            return False
+        return True
+
+    def close(self) -> None:
+        """Flush to the device and unlock; may be called again."""
+        if self._lock.closed:
+            return
+        try:
+            self._write(fsync=True)
+        except SettingsError as error:
+            log.error("%s", error)
+        finally:
+            self._lock.close()
+
+    def _read(self) -> dict[int, int]:
+        try:
+            text = self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise SettingsError(f"cannot read {self._path}: {error.strerror or error}") from error
+        try:
+            stored = json.loads(text)
+            if stored["topic"] != self._topic:
+                raise ValueError(f"offsets of topic {stored['topic']!r}")
+            return {int(partition): int(offset) for partition, offset in stored["next_offsets"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SettingsError(f"{self._path} is not a watermark ({error}); remove it to begin at the end") from error
+
+    def _write(self, *, fsync: bool) -> None:
+        stored = {"topic": self._topic, "next_offsets": {str(p): o for p, o in sorted(self._offsets.items())}}
+        try:
+            with self._scratch.open("w", encoding="utf-8") as file:
+                json.dump(stored, file)
+                if fsync:
+                    file.flush()
+                    os.fsync(file.fileno())
+            self._scratch.replace(self._path)
+        except OSError as error:
+            raise SettingsError(f"cannot write {self._path}: {error.strerror or error}") from error

@@ -1,0 +1,73 @@
+"""`inspection actuate`: a gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+
+
+def actuate(
+    driver: Annotated[
+        str, typer.Option(help="What moves the gate: simulated, an installed plug-in, or package.module:Class.")
+    ] = "simulated",
+    driver_option: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Keyword argument of the driver, as text; may be repeated.")
+    ] = None,
+    station: Annotated[str | None, typer.Option(help="Only parts of this station. Default: all.")] = None,
+    belt_ms: Annotated[float, typer.Option(help="From camera to gate, in ms.")] = 800.0,
+    decide_by_ms: Annotated[
+        float | None,
+        typer.Option(help="A decision later than this after the capture is too late. Default: each frame's deadline."),
+    ] = None,
+    failsafe: Annotated[str, typer.Option(help="What to do without a decision: reject or review.")] = "reject",
+    fault_after: Annotated[int, typer.Option(help="Report a fault after so many fail-safes in a row; 0: never.")] = 0,
+    journal: Annotated[Path | None, typer.Option(help="Append a JSON line for each part to this file.")] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Remember here which decisions were read. Default: begin with the next one.")
+    ] = None,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Act on each part when it is at the gate: as decided, or fail-safe without a decision in time.
+
+    The frames topic stands for the light barrier at the camera. Ctrl-C or SIGTERM lets the gate finish
+    the parts on the belt; then it says what it did.
+
+        inspection actuate --belt-ms 800 --journal gate.jsonl
+    """
+    import json
+
+    from actuators.errors import GateError
+    from actuators.settings import GateSettings
+    from infra.cli.gate_process import Report, run_gate
+    from schemas.errors import SettingsError
+    from schemas.records import Action
+
+    try:
+        action = Action(failsafe.upper())
+    except ValueError as error:
+        raise SettingsError(f"--failsafe {failsafe!r}: it is reject or review") from error
+    options = {}
+    for pair in driver_option or []:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise SettingsError(f"--driver-option {pair!r}: it is KEY=VALUE")
+        options[key] = value
+
+    report: Report = run_gate(
+        kafka_settings(bootstrap_servers, prefix),
+        GateSettings(belt_ms, decide_by_ms, action, fault_after),
+        driver=driver,
+        driver_options=options,
+        station=station,
+        journal=journal,
+        state_dir=state_dir,
+    )
+    typer.echo(json.dumps(report.as_dict()) if as_json else report.as_text())
+    if report.error is not None:
+        raise GateError(report.error)

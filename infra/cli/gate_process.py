@@ -1,0 +1,128 @@
+"""What `inspection actuate` runs: a gate with triggers from the frames topic, until a signal."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from actuators.actuator import Instruction
+from actuators.consumer import DecisionConsumer
+from actuators.counts import GateStats
+from actuators.errors import GateError
+from actuators.gate import GateRunner
+from actuators.journal import Journal
+from actuators.plugins import load_actuator
+from actuators.settings import GateSettings
+from actuators.triggers import FrameTriggers, TriggerCounts
+from infra.demo.percentiles import percentiles
+from schemas.records import Decision
+from schemas.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+_LOOK_S = 0.2
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Report:
+    """What a gate did from start to stop; latencies in ms, capture to the decision at the gate."""
+
+    gate: GateStats
+    triggers: TriggerCounts
+    latency_ms: dict[str, float | None]
+    journal_errors: int
+    error: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """One flat object for ``json.dumps``: the tracker's counts, and the rest below names."""
+        return {
+            **self.gate.tracker.as_dict(),
+            "act_errors": self.gate.act_errors,
+            "consumer": dataclasses.asdict(self.gate.consumer),
+            "triggers": dataclasses.asdict(self.triggers),
+            "capture_to_gate_ms": self.latency_ms,
+            "journal_errors": self.journal_errors,
+            "error": self.error,
+        }
+
+    def as_text(self) -> str:
+        """A few lines for a person."""
+        parts = self.gate.tracker
+        lines = [
+            f"{parts.actuated} parts: {parts.accepted} accepted, {parts.rejected} rejected, {parts.review} to review;"
+            f" {parts.failsafe} of them by fail-safe",
+            f"decisions: {parts.late} late, {parts.conflicts} conflicting, {parts.duplicates} duplicate,"
+            f" {parts.unknown} without a part, {self.gate.consumer.undecodable} unreadable",
+        ]
+        if self.latency_ms["p50"] is not None:
+            lines.append(f"capture to gate: p50 {self.latency_ms['p50']} ms, p99 {self.latency_ms['p99']} ms")
+        return "\n".join(lines)
+
+
+def run_gate(
+    kafka: KafkaSettings,
+    settings: GateSettings,
+    *,
+    driver: str,
+    driver_options: Mapping[str, str],
+    station: str | None,
+    journal: Path | None,
+    state_dir: Path | None,
+) -> Report:
+    """Run a gate until SIGINT or SIGTERM, or until its thread dies.
+
+    Raises
+    ------
+    InspectionError
+        For what goes wrong before the gate runs.
+    """
+    book = None if journal is None else Journal(journal)
+
+    def on_action(instruction: Instruction, _: Decision | None) -> None:
+        if book is not None:
+            book.write(instruction)
+
+    consumer = DecisionConsumer(kafka, station=station, state_dir=state_dir)
+    gate = GateRunner(consumer, load_actuator(driver, driver_options), settings, on_action=on_action)
+    triggers = FrameTriggers(kafka, gate.expect_frame, max_age_s=settings.belt_ms / 1e3, station=station)
+    error = None
+    with _stop_signal() as stop:
+        if book is not None:
+            book.open()
+        try:
+            # The decisions first: one for a part that is not yet expected waits, one not read is lost.
+            gate.start()
+            triggers.start()
+            log.info("gate ready: %s, %s", kafka.bootstrap_servers, kafka.decisions)
+            while gate.is_running and triggers.is_running and not stop.wait(_LOOK_S):
+                pass
+            if not triggers.is_running:
+                error = "the triggers stopped: parts would pass the gate unseen"
+        finally:
+            triggers.stop()
+            try:
+                gate.stop()
+            except GateError as died:
+                error = str(died)
+            if book is not None:
+                book.close()
+    return Report(
+        gate.stats, triggers.counts, percentiles(gate.latencies_ms), 0 if book is None else book.errors, error
+    )
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    stop = threading.Event()
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.signal(kind, lambda *_: stop.set()) for kind in kinds}
+    try:
+        yield stop
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

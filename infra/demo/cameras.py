@@ -1,0 +1,96 @@
+"""The cameras of a demo run: what they show, and the trigger that each capture is to the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from producers.camera import Camera, Capture, opened
+from producers.cameras.dataset import ElpvCamera
+from producers.cameras.folder import FolderCamera
+from schemas.clock import Clock
+
+
+class TriggeredCamera:
+    """Stands for a camera with a light barrier: numbers the parts and tells the gate of each as it is captured.
+
+    Parameters
+    ----------
+    camera
+        Whose captures these are.
+    name
+        First half of the part ids.
+    before
+        Called before each capture; waits while the line has enough under way. Returns False to end.
+    on_trigger
+        Called with part id and capture time (UTC microseconds).
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        name: str,
+        clock: Clock,
+        *,
+        before: Callable[[], bool],
+        on_trigger: Callable[[str, int], None],
+    ) -> None:
+        self._camera = camera
+        self._name = name
+        self._clock = clock
+        self._before = before
+        self._on_trigger = on_trigger
+
+    def __iter__(self) -> Iterator[Capture]:
+        with opened(self._camera) as camera:
+            for number, capture in enumerate(camera):
+                if not self._before():
+                    return
+                part_id, now_us = f"{self._name}-{number:06d}", self._clock.utc_us()
+                self._on_trigger(part_id, now_us)
+                yield replace(capture, part_id=part_id, captured_at_us=now_us)
+
+
+def solar_cells(cameras: int) -> list[Camera]:
+    """The test images of the solar-cell data set, shared out; again from the start when all were shown."""
+    return [ElpvCamera(split="test", seed=1, camera=index, cameras=cameras, loop=True) for index in range(cameras)]
+
+
+def folder_images(folder: Path, cameras: int, *, loop: bool) -> tuple[list[Camera], int]:
+    """The images of a folder, shared out among cameras; and how many there are.
+
+    Raises
+    ------
+    PluginError
+        If there is no such folder, or no image in it.
+    """
+    with opened(FolderCamera(folder)) as all_of_it:
+        captures = sum(1 for _ in all_of_it)
+    return [_Share(FolderCamera(folder, loop=loop), index, cameras) for index in range(cameras)], captures
+
+
+class _Share:
+    """Every n-th capture of a camera."""
+
+    def __init__(self, camera: Camera, index: int, of: int) -> None:
+        self._camera = camera
+        self._index = index
+        self._of = of
+
+    def __iter__(self) -> Iterator[Capture]:
+        with opened(self._camera) as camera:
+            for number, capture in enumerate(camera):
+                if number % self._of == self._index:
+                    yield capture
+
+
+def share_out(total: int, parts: int) -> Sequence[int]:
+    """Split a number as evenly as it goes.
+
+    Examples
+    --------
+    >>> share_out(7, 3)
+    [3, 2, 2]
+    """
+    return [total // parts + (index < total % parts) for index in range(parts)]

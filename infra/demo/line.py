@@ -1,0 +1,249 @@
+"""Runs a whole line: broker, topics, worker, gate, cameras; accounts for every frame; leaves nothing running."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from confluent_kafka.admin import AdminClient
+from rich.console import Console
+
+from actuators import DecisionConsumer, GateRunner, GateSettings, SimulatedGate
+from infra.broker import LocalBroker
+from infra.demo.cameras import TriggeredCamera, folder_images, share_out, solar_cells
+from infra.demo.percentiles import percentiles
+from infra.demo.processes import WorkerProcess
+from infra.demo.result import DemoResult, GateResult
+from infra.demo.tally import Tally
+from infra.demo.view import LiveView
+from infra.demo.watcher import Watcher
+from infra.topics import apply
+from models import default_model_path, load_model
+from producers import CameraIdentity, CameraJob, FramePublisher, PublisherOptions, run_cameras
+from producers.camera import Camera
+from schemas import Action, InspectionError, KafkaSettings, Verdict
+from schemas.clock import Clock, SystemClock
+
+LINE, STATION = "demo-line", "demo"
+DEFAULT_FRAMES = 600
+#: With --fps 0: frames under way at once. Enough to keep the worker busy, few enough to stay within the deadline.
+_WINDOW = 24
+#: The run is given up when nothing was answered for so long, in seconds.
+_STALLED_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What `inspection demo` was asked for; see its ``--help``."""
+
+    frames: int | None = None
+    cameras: int = 3
+    fps: float = 30.0
+    folder: Path | None = None
+    model: Path | None = None
+    belt_ms: float = 800
+    deadline_ms: int = 500
+    bootstrap_servers: str | None = None
+    journal: Path | None = None
+
+
+def run_demo(options: DemoOptions, console: Console, clock: Clock | None = None) -> DemoResult:
+    """Run it and return the figures.
+
+    Raises
+    ------
+    InspectionError
+        With one line, if the line cannot be built or stops moving.
+    """
+    model = load_model(options.model or default_model_path())
+    cameras, frames = _cameras(options)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="inspection-demo-")))
+        kafka = stack.enter_context(_topics(options, scratch, console))
+        console.print("starting a worker and the gate", style="dim")
+        worker = stack.enter_context(
+            WorkerProcess(kafka, model=options.model, group=f"{kafka.prefix}-workers", log=scratch / "worker.log")
+        )
+        worker.await_ready()
+        run = _Run(options, kafka, worker, console, clock or SystemClock())
+        return run.go(cameras, frames, {"name": model.name, "version": model.version, "sha256": model.sha256})
+
+
+def _cameras(options: DemoOptions) -> tuple[list[Camera], int]:
+    if options.folder is None:
+        return solar_cells(options.cameras), options.frames or DEFAULT_FRAMES
+    cameras, found = folder_images(options.folder, options.cameras, loop=options.frames is not None)
+    return cameras, options.frames or found
+
+
+@contextmanager
+def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[KafkaSettings]:
+    """Topics of this run alone: on a broker of our own, or on the user's, where they are deleted again."""
+    prefix = f"demo-{uuid.uuid4().hex[:8]}"
+    if options.bootstrap_servers is not None:
+        kafka = KafkaSettings(options.bootstrap_servers, prefix)
+        apply(kafka.bootstrap_servers, kafka.prefix)
+        try:
+            yield kafka
+        finally:
+            _delete_topics(kafka)
+        return
+    from infra.cli.download_progress import download_progress
+
+    console.print("starting Apache Kafka", style="dim")
+    broker = LocalBroker(scratch / "broker", port=0)
+    try:
+        with download_progress() as progress:
+            broker.start(progress=progress)
+        kafka = KafkaSettings(broker.bootstrap_servers, prefix)
+        apply(kafka.bootstrap_servers, kafka.prefix)
+        yield kafka
+    finally:
+        broker.stop()
+
+
+def _delete_topics(kafka: KafkaSettings) -> None:
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    for deleted in admin.delete_topics([kafka.frames, kafka.decisions, kafka.dead_letters]).values():
+        deleted.result(20)
+
+
+class _Run:
+    """The moving part of one demo run."""
+
+    def __init__(
+        self, options: DemoOptions, kafka: KafkaSettings, worker: WorkerProcess, console: Console, clock: Clock
+    ) -> None:
+        self._options = options
+        self._kafka = kafka
+        self._worker = worker
+        self._console = console
+        self._clock = clock
+        self._tally = Tally()
+        self._stop = threading.Event()
+        self._captured = 0
+        self._lock = threading.Lock()
+        self._gate = GateRunner(
+            DecisionConsumer(kafka, station=STATION),
+            SimulatedGate(options.journal),
+            GateSettings(belt_ms=options.belt_ms),
+        )
+
+    def go(self, cameras: list[Camera], frames: int, model: dict[str, str]) -> DemoResult:
+        """Start the gate, then the cameras; wait for every answer and every part."""
+        watcher = Watcher(self._kafka, self._tally)
+        watcher.start()
+        self._gate.start()
+        began = time.monotonic()
+        try:
+            publishers = [self._publisher(index) for index in range(len(cameras))]
+            view = LiveView(self._console, frames)
+            with view.shown():
+                shooting = threading.Thread(target=self._shoot, args=(cameras, publishers, frames), daemon=True)
+                shooting.start()
+                self._follow(shooting, view, began)
+            stats = [publisher.close() for publisher in publishers]
+            self._settle()
+            seconds = time.monotonic() - began
+        finally:
+            self._stop.set()
+            self._gate.stop()
+            watcher.stop()
+        gate, tally = self._gate.stats.tracker, self._tally
+        return DemoResult(
+            frames_published=tally.frames_published,
+            decisions=tally.decisions,
+            accepted=tally.actions[Action.ACCEPT],
+            rejected=tally.actions[Action.REJECT],
+            review=tally.actions[Action.REVIEW],
+            not_decidable=tally.verdicts[Verdict.NOT_DECIDABLE],
+            dead_letters=tally.dead_letters,
+            drops_counted=sum(s.dropped + s.failed for s in stats),
+            duplicates=tally.duplicates,
+            unaccounted=tally.unaccounted + sum(s.pending for s in stats),
+            gate=GateResult(gate.actuated, gate.failsafe, gate.late, gate.conflicts),
+            quality=tally.quality,
+            latency_ms={
+                "capture_to_decision": percentiles(tally.latencies_ms),
+                "capture_to_gate": percentiles(self._gate.latencies_ms),
+            },
+            throughput_fps=round(tally.decisions / seconds, 2),
+            model=model,
+            cameras=len(cameras),
+            seconds=round(seconds, 2),
+        )
+
+    def _publisher(self, index: int) -> FramePublisher:
+        return FramePublisher(
+            self._kafka,
+            CameraIdentity(LINE, STATION, f"cam{index + 1}"),
+            PublisherOptions(deadline_ms=self._options.deadline_ms, lot=self._kafka.prefix, policy="block"),
+            on_published=lambda frame: self._tally.published(frame.frame_id),
+        )
+
+    def _shoot(self, cameras: list[Camera], publishers: list[FramePublisher], frames: int) -> None:
+        fps = self._options.fps / len(cameras) if self._options.fps else None
+        jobs = [
+            CameraJob(
+                publisher.identity.camera_id,
+                TriggeredCamera(
+                    camera,
+                    publisher.identity.camera_id,
+                    self._clock,
+                    before=self._await_room,
+                    on_trigger=self._trigger(publisher.identity),
+                ),
+                publisher,
+                fps=fps,
+                max_frames=share,
+            )
+            for camera, publisher, share in zip(cameras, publishers, share_out(frames, len(cameras)), strict=True)
+            if share
+        ]
+        run_cameras(jobs, self._stop)
+
+    def _trigger(self, camera: CameraIdentity) -> Callable[[str, int], None]:
+        def on_trigger(part_id: str, captured_at_us: int) -> None:
+            with self._lock:
+                self._captured += 1
+            self._gate.expect(
+                part_id,
+                station=camera.station,
+                camera_id=camera.camera_id,
+                captured_at_us=captured_at_us,
+                deadline_ms=self._options.deadline_ms,
+            )
+
+        return on_trigger
+
+    def _await_room(self) -> bool:
+        """With --fps 0 a capture waits until fewer than a window of frames are under way."""
+        while not self._options.fps and self._captured - self._tally.answered >= _WINDOW:
+            if self._stop.wait(0.0005):
+                return False
+        return not self._stop.is_set()
+
+    def _follow(self, shooting: threading.Thread, view: LiveView, began: float) -> None:
+        answered, since = 0, time.monotonic()
+        while shooting.is_alive():
+            shooting.join(0.25)
+            view.update(
+                self._tally, time.monotonic() - began, self._gate.latencies_ms, self._gate.stats.tracker.actuated
+            )
+            if self._tally.answered != answered:
+                answered, since = self._tally.answered, time.monotonic()
+            elif time.monotonic() - since > _STALLED_S:
+                self._stop.set()
+                raise InspectionError(f"nothing was decided for {_STALLED_S:.0f} s: {self._worker.last_line()}")
+
+    def _settle(self) -> None:
+        """Wait for the answers to the last frames."""
+        deadline = time.monotonic() + _STALLED_S
+        while self._tally.unaccounted and self._worker.alive() and time.monotonic() < deadline:
+            time.sleep(0.005)

@@ -1,0 +1,34 @@
+"""Ask the Linux kernel whether something keeps its clock synchronised."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+
+# <sys/timex.h>: the clock is not synchronised.
+_STA_UNSYNC = 0x0040
+_TIME_ERROR = 5
+# Larger than any struct timex; the kernel writes about 208 bytes.
+_BUFFER_BYTES = 1024
+# Offset of `status` in struct timex on 64-bit Linux: modes (4, padded to 8), offset, freq, maxerror, esterror (8 each).
+_STATUS_OFFSET = 40
+
+
+def kernel_says_synchronised() -> bool | None:
+    """What adjtimex(2) says; None where it cannot be asked (another system, a sandbox).
+
+    chrony, ntpd and systemd-timesyncd all tell the kernel. With ``modes`` zero the call only reads, and needs
+    no privilege.
+    """
+    if ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    try:
+        adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
+    except (OSError, AttributeError):
+        return None
+    buffer = ctypes.create_string_buffer(_BUFFER_BYTES)
+    state = adjtimex(buffer)
+    if state < 0:
+        return None
+    status = int.from_bytes(buffer.raw[_STATUS_OFFSET : _STATUS_OFFSET + 4], "little", signed=True)
+    return state != _TIME_ERROR and not status & _STA_UNSYNC

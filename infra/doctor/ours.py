@@ -1,0 +1,79 @@
+"""Checks of what is ours: schemas, model, images, and the cluster with its topics."""
+
+from __future__ import annotations
+
+import time
+
+from infra.doctor.check import Check
+from schemas.errors import BrokerUnavailable
+from schemas.settings import KafkaSettings
+
+
+def schemas_known() -> Check:
+    """The Avro files parse, and every released version is known to the codec."""
+    from schemas.known import RECORDS, compiled, fingerprint_of_schema, released_schemas_of
+
+    versions = 0
+    for record in RECORDS:
+        released = released_schemas_of(record).values()
+        versions += len(released)
+        if not released or not all(compiled(record).knows(fingerprint_of_schema(schema)) for schema in released):
+            return Check("schemas", "fail", f"{record.__name__} has no known release", "install the package again")
+    return Check("schemas", "ok", f"{len(RECORDS)} records, {versions} released versions readable")
+
+
+def model() -> Check:
+    """The model that ships is intact: the hash of its manifest, its shapes, one inference."""
+    from models import default_model_path, load_model
+
+    started = time.monotonic()
+    loaded = load_model(default_model_path())
+    took_ms = (time.monotonic() - started) * 1000
+    detail = f"{loaded.name} {loaded.version}, sha256 {loaded.sha256[:12]}, loaded in {took_ms:.0f} ms"
+    return Check("model", "ok", detail)
+
+
+def demo_images() -> Check:
+    """The labelled images of the demo."""
+    from models.datasets.elpv import DatasetMissing, load_cells
+
+    try:
+        return Check("demo images", "ok", f"{len(load_cells())} labelled solar cells")
+    except DatasetMissing as error:
+        return Check("demo images", "warn", str(error), "`pip install streaming-inspection[demo]`")
+
+
+def broker(kafka: KafkaSettings) -> Check:
+    """A broker answers."""
+    from schemas.cluster import list_topics
+
+    started = time.monotonic()
+    try:
+        list_topics(kafka.bootstrap_servers, 3.0)
+    except BrokerUnavailable as error:
+        remedy = "`inspection broker start`, or name yours with --bootstrap-servers"
+        return Check("broker", "fail", str(error).partition("; ")[0], remedy)
+    return Check("broker", "ok", f"{kafka.bootstrap_servers} answers in {(time.monotonic() - started) * 1000:.0f} ms")
+
+
+def topics(kafka: KafkaSettings) -> Check:
+    """The topics are there and as wanted."""
+    from infra.topics import plan
+
+    states = plan(kafka.bootstrap_servers, kafka.prefix, timeout_s=3.0)
+    missing = [state.name for state in states if state.status == "missing"]
+    if missing:
+        return Check("topics", "fail", f"missing: {', '.join(missing)}", "`inspection topics apply`")
+    differing = [f"{s.name} ({', '.join(d.key for d in s.differences)})" for s in states if s.differences]
+    if differing:
+        return Check("topics", "warn", f"differ: {'; '.join(differing)}", "see `inspection topics diff`")
+    return Check("topics", "ok", f"{len(states)} under {kafka.prefix!r}")
+
+
+def schema_registry(kafka: KafkaSettings) -> Check:
+    """The registry, where one is named, answers; it is not written to."""
+    from schemas.registry import reach
+
+    if kafka.schema_registry_url is None:
+        return Check("schema registry", "ok", "none named: Avro single-object encoding")
+    return Check("schema registry", "ok", f"answers, {reach(kafka.schema_registry_url)} subjects")

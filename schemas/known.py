@@ -1,0 +1,143 @@
+"""Every schema that a reader of this version knows: the current one of each record, and all released ones.
+
+``schemas/avro/<record>.avsc`` is what writers of this version use. ``schemas/avro/released/<record>.v<n>.avsc``
+is a copy made at each release and never edited again: topics outlive programs, and a message written by any
+released version must stay readable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from importlib.resources import files
+from typing import Any
+
+from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
+
+from schemas.records import DeadLetter, Decision, Frame
+
+_AVSC: Mapping[type, str] = {Frame: "frame", Decision: "decision", DeadLetter: "dead_letter"}
+
+#: The record classes that travel in topics.
+RECORDS: tuple[type, ...] = tuple(_AVSC)
+
+Schema = dict[str, Any]
+
+
+def schema_of(record: type) -> Schema:
+    """The shipped Avro schema of a record class, as parsed JSON.
+
+    Examples
+    --------
+    >>> schema_of(Frame)["name"]
+    'Frame'
+    """
+    schema: Schema = json.loads(_avro().joinpath(f"{_AVSC[record]}.avsc").read_text(encoding="utf-8"))
+    return schema
+
+
+def released_schemas_of(record: type) -> dict[int, Schema]:
+    """The released versions of a record's schema by number, oldest first.
+
+    Examples
+    --------
+    >>> released_schemas_of(Frame)[1]["name"]
+    'Frame'
+    """
+    found = {}
+    for path in _avro().joinpath("released").iterdir():
+        name, _, version = path.name.removesuffix(".avsc").rpartition(".v")
+        if name == _AVSC[record]:
+            found[int(version)] = json.loads(path.read_text(encoding="utf-8"))
+    return dict(sorted(found.items()))
+
+
+def fingerprint_of_schema(schema: Schema) -> bytes:
+    """CRC-64-AVRO of a schema's canonical form: 8 bytes, little endian, as they travel."""
+    return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
+
+
+def fingerprint_of(record: type) -> bytes:
+    """Fingerprint of the current schema of a record class."""
+    return compiled(record).fingerprint
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Compiled:
+    """What encoding and decoding one record class needs, worked out once.
+
+    Parameters
+    ----------
+    wire_schema
+        The current schema, parsed, without logical types.
+    fingerprint
+        Its fingerprint.
+    older
+        Fingerprint to parsed schema of the released versions that differ from the current one.
+    enums
+        Field to enum class.
+    ints
+        Fields of Avro type ``int``: 32 bits.
+    """
+
+    wire_schema: Any
+    fingerprint: bytes
+    older: Mapping[bytes, Any]
+    enums: Mapping[str, type[StrEnum]]
+    ints: tuple[str, ...]
+
+    def knows(self, found: bytes) -> bool:
+        """Whether a fingerprint is the current schema's or a released one's."""
+        return found == self.fingerprint or found in self.older
+
+
+def compile_schemas(record: type, current: Schema, released: Sequence[Schema]) -> Compiled:
+    """Work out what the codec needs to write ``current`` and to read it and the released versions."""
+    own = fingerprint_of_schema(current)
+    older = {fingerprint_of_schema(schema): schema for schema in released}
+    older.pop(own, None)
+    hints = typing.get_type_hints(record)
+    return Compiled(
+        wire_schema=_for_the_wire(current),
+        fingerprint=own,
+        older={found: _for_the_wire(schema) for found, schema in older.items()},
+        enums={n: h for n, h in hints.items() if isinstance(h, type) and issubclass(h, StrEnum)},
+        ints=tuple(f["name"] for f in current["fields"] if f["type"] == "int" or f["type"] == ["null", "int"]),
+    )
+
+
+_compiled_by_type: dict[type, Compiled] = {}
+
+
+def compiled(record: type) -> Compiled:
+    """What the codec needs for a record class.
+
+    Examples
+    --------
+    >>> compiled(Frame).knows(fingerprint_of(Frame)), compiled(Frame).knows(fingerprint_of(Decision))
+    (True, False)
+    """
+    # A plain dict: mypy does not take a record class for the hashable that functools.cache asks for.
+    found = _compiled_by_type.get(record)
+    if found is None:
+        found = compile_schemas(record, schema_of(record), list(released_schemas_of(record).values()))
+        _compiled_by_type[record] = found
+    return found
+
+
+def _avro() -> Any:
+    return files("schemas").joinpath("avro")
+
+
+def _for_the_wire(schema: Schema) -> Any:
+    # The same bytes, without the conversion of every timestamp to a datetime and back.
+    return parse_schema(_without_logical_types(schema))
+
+
+def _without_logical_types(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {k: _without_logical_types(v) for k, v in node.items() if k != "logicalType"}
+    return [_without_logical_types(item) for item in node] if isinstance(node, list) else node

@@ -1,0 +1,154 @@
+"""Our schemas in a Confluent Schema Registry, so that any Kafka tool can read the topics.
+
+Everything is asked when the object is made; encoding and decoding then only look into dictionaries, and a
+registry that goes away later stops nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from schemas.errors import RegistryError
+from schemas.known import Schema, compiled, fingerprint_of_schema, released_schemas_of, schema_of
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import SchemaRegistryClient
+
+_TIMEOUT_S = 5
+_NOT_FOUND = 404
+
+
+class RegistryIds:
+    """The registry's ids of the schemas that this version knows, by record and by id.
+
+    Current and released schemas are looked up under ``<topic>-value``, and registered where they are not there
+    yet; other versions of the subject that differ only in their documentation count as known too.
+
+    Parameters
+    ----------
+    url
+        ``http(s)://[user:password@]host:port``, several separated by commas.
+    topics
+        Record class to the names of the topics that carry it.
+
+    Raises
+    ------
+    RegistryError
+        If the registry does not answer or refuses a schema, or its client (the extra ``registry``) is missing.
+
+    Examples
+    --------
+    >>> from schemas.records import Frame
+    >>> ids = RegistryIds("mock://docs", {Frame: ["inspection.frames"]})
+    >>> ids.id_for(Frame, "inspection.frames") in ids.schema_ids
+    True
+    """
+
+    def __init__(self, url: str, topics: Mapping[type, Iterable[str]]) -> None:
+        self._url = url
+        self._schema_ids: dict[int, bytes] = {}
+        self._own: dict[tuple[type, str], int] = {}
+        with _client(url) as client:
+            for record, names in topics.items():
+                for name in names:
+                    self._load(client, record, name)
+
+    @property
+    def schema_ids(self) -> Mapping[int, bytes]:
+        """Id to the fingerprint of a schema this version knows: what `schemas.codec.decode` takes."""
+        return MappingProxyType(self._schema_ids)
+
+    def id_for(self, record: type, topic: str) -> int:
+        """Id of the current schema of a record class in a topic.
+
+        Raises
+        ------
+        RegistryError
+            If the topic was not among those asked for.
+        """
+        try:
+            return self._own[record, topic]
+        except KeyError:
+            raise RegistryError(self._url, f"no id was asked for {record.__name__} in {topic}") from None
+
+    def _load(self, client: SchemaRegistryClient, record: type, topic: str) -> None:
+        subject = f"{topic}-value"
+        # Oldest first, so that the registry's own check of compatibility sees them in the order of release.
+        versions: dict[bytes, Schema] = {fingerprint_of_schema(s): s for s in released_schemas_of(record).values()}
+        current = compiled(record).fingerprint
+        versions.pop(current, None)
+        versions[current] = schema_of(record)
+        for found, schema in versions.items():
+            schema_id = _find_or_register(client, subject, schema)
+            self._schema_ids[schema_id] = found
+            if found == current:
+                self._own[record, topic] = schema_id
+        for version in client.get_versions(subject):
+            registered = client.get_version(subject, version)
+            text = registered.schema.schema_str
+            if registered.schema.schema_type in (None, "AVRO") and text:
+                found = fingerprint_of_schema(json.loads(text))
+                if registered.schema_id is not None and compiled(record).knows(found):
+                    self._schema_ids[registered.schema_id] = found
+
+
+def reach(url: str) -> int:
+    """Number of subjects in a registry: asked only to see whether it answers.
+
+    Raises
+    ------
+    RegistryError
+        If it does not, or its client is missing.
+    """
+    with _client(url) as client:
+        return len(client.get_subjects())
+
+
+@contextmanager
+def _client(url: str) -> Iterator[SchemaRegistryClient]:
+    """A client; what goes wrong while it is used is one line for a person."""
+    try:
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+    except ImportError as error:
+        raise RegistryError(
+            url, f"its client is not installed ({error}): `pip install streaming-inspection[registry]`"
+        ) from error
+    try:
+        yield SchemaRegistryClient.new_client({"url": url, "timeout": _TIMEOUT_S, "max.retries": 1})
+    except Exception as error:
+        if not _is_of_the_registry(error):
+            raise
+        raise RegistryError(url, _one_line(error)) from error
+
+
+def _find_or_register(client: SchemaRegistryClient, subject: str, schema: Schema) -> int:
+    from confluent_kafka.schema_registry import Schema as RegistrySchema
+    from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+    wanted = RegistrySchema(json.dumps(schema), "AVRO")
+    try:
+        # Looked up first: many sites let programs read the registry, and only people write to it.
+        found = client.lookup_schema(subject, wanted).schema_id
+        if found is not None:
+            return found
+    except SchemaRegistryError as error:
+        if error.http_status_code != _NOT_FOUND:
+            raise
+    return client.register_schema(subject, wanted)
+
+
+def _is_of_the_registry(error: Exception) -> bool:
+    # The client lets errors of its HTTP library through, whose name depends on the version that is installed.
+    origin = type(error).__module__.partition(".")[0]
+    return origin in {"confluent_kafka", "httpx", "httpx2", "httpcore", "httpcore2"} or isinstance(
+        error, (ValueError, TypeError, OSError)
+    )
+
+
+def _one_line(error: Exception) -> str:
+    detail: Any = getattr(error, "error_message", None) or str(error) or type(error).__name__
+    return " ".join(str(detail).split())

@@ -1,0 +1,128 @@
+"""Decisions, frames and doubles for the tests of the gate."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from actuators import ConsumerCounts, ExpectedPart, Instruction
+from schemas import Action, Decision, Encoding, Frame, ResultState, Verdict
+from schemas.ids import decision_id, frame_id
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def make_decision(part: str = "p1", action: Action = Action.ACCEPT, **changes: Any) -> Decision:
+    """A decision on part; its id follows from part, camera and ``model``, as in life."""
+    model = changes.pop("model", "m1")
+    camera = changes.get("camera_id", "cam")
+    frame = frame_id("s", camera, 1, 1) + part
+    values: dict[str, Any] = dict(
+        decision_id=decision_id(frame, "aa", model, "1"),
+        frame_id=frame,
+        line="l",
+        station="s",
+        camera_id="cam",
+        part_id=part,
+        started_at_us=1,
+        sequence=1,
+        image_sha256="aa",
+        verdict=Verdict.OK if action is Action.ACCEPT else Verdict.NOT_OK,
+        action=action,
+        result_state=ResultState.COMPLETED,
+        reason="r",
+        score=0.25,
+        model_name="m",
+        model_version="1",
+        model_sha256=model,
+        recipe_id="r",
+        recipe_revision="1",
+        captured_at_us=0,
+        received_at_us=0,
+        decided_at_us=0,
+        source_topic="t",
+        source_partition=0,
+        source_offset=0,
+    )
+    return Decision(**{**values, **changes})
+
+
+def make_frame(part: str = "p1", **changes: Any) -> Frame:
+    values: dict[str, Any] = dict(
+        frame_id=frame_id("s", "cam", 1, 1) + part,
+        line="l",
+        station="s",
+        camera_id="cam",
+        part_id=part,
+        started_at_us=1,
+        sequence=1,
+        captured_at_us=0,
+        encoding=Encoding.JPEG,
+        width=1,
+        height=1,
+        sha256="aa",
+        image=b"x",
+    )
+    return Frame(**{**values, **changes})
+
+
+def make_part(
+    part: str = "p1", *, act_at_s: float = 0.8, decide_by_s: float = 0.5, captured_at_us: int = 0, camera: str = "cam"
+) -> ExpectedPart:
+    return ExpectedPart(
+        part_key=part,
+        station="s",
+        camera_id=camera,
+        captured_at_us=captured_at_us,
+        act_at_s=act_at_s,
+        decide_by_s=decide_by_s,
+    )
+
+
+class Recorder:
+    """An actuator that remembers, and fails when told to."""
+
+    def __init__(self) -> None:
+        self.instructions: list[Instruction] = []
+        self.acted_at_s: list[float] = []
+        self.is_open = False
+        self.fails = False
+
+    def open(self) -> None:
+        self.is_open = True
+
+    def act(self, instruction: Instruction) -> None:
+        self.acted_at_s.append(time.monotonic())
+        self.instructions.append(instruction)
+        if self.fails:
+            raise OSError("valve stuck")
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+class ListSource:
+    """A source of decisions that a test feeds."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Decision] = []
+        self.ready = False
+        self.connected = True
+        self.counts = ConsumerCounts()
+        self.fails = False
+
+    def open(self) -> None:
+        self.ready = True
+
+    def poll(self, timeout_s: float) -> Decision | None:
+        if self.fails:
+            raise RuntimeError("broken")
+        if self.waiting:
+            return self.waiting.pop(0)
+        time.sleep(timeout_s)
+        return None
+
+    def close(self) -> None:
+        self.ready = False

@@ -1,0 +1,142 @@
+"""One contract for every actuator, the journal, and how drivers are found."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from actuators import Actuator, Belt, Instruction, SimulatedGate, Why, load_actuator
+from actuators.journal import Journal
+from schemas import Action
+from schemas.clock import ManualClock
+from schemas.errors import PluginError, SettingsError
+from tests.actuators.decisions import Recorder, make_decision
+
+
+def instruction(**changes: object) -> Instruction:
+    values = dict(
+        part_key="p1",
+        station="s",
+        camera_id="cam",
+        action=Action.ACCEPT,
+        why=Why.DECIDED,
+        captured_at_us=1_000,
+        act_at_us=801_000,
+        act_at_s=0.8,
+        decision=make_decision(),
+        armed_at_us=9_000,
+    )
+    return Instruction(**{**values, **changes})  # type: ignore[arg-type]
+
+
+ACTUATORS: dict[str, Callable[[Path], Actuator]] = {
+    "simulated": lambda _: SimulatedGate(),
+    "simulated-journal": lambda path: SimulatedGate(path / "deep" / "gate.jsonl"),
+    "own": lambda _: load_actuator("tests.actuators.decisions:Recorder"),
+}
+
+
+@pytest.mark.parametrize("name", ACTUATORS)
+def test_contract(name: str, tmp_path: Path) -> None:
+    actuator = ACTUATORS[name](tmp_path)
+    assert isinstance(actuator, Actuator)
+    actuator.close()
+    actuator.open()
+    for action in Action:
+        actuator.act(instruction(action=action))
+    actuator.act(instruction(action=Action.REJECT, why=Why.FAILSAFE_MISSING, decision=None, armed_at_us=None))
+    actuator.close()
+    actuator.close()
+    actuator.open()
+    actuator.act(instruction())
+    actuator.close()
+
+
+def test_journal_has_a_line_a_part(tmp_path: Path) -> None:
+    path = tmp_path / "gate.jsonl"
+    gate = SimulatedGate(path, ManualClock(utc_us=802_500, monotonic_s=0.8025))
+    gate.open()
+    gate.act(instruction(decision=make_decision(score=float("nan"))))
+    assert len(path.read_text().splitlines()) == 1  # before it is closed
+    gate.act(instruction(part_key="p2", why=Why.FAILSAFE_LATE, decision=None, armed_at_us=None))
+    gate.close()
+    decided, failsafe = map(json.loads, path.read_text().splitlines())
+    assert decided == {
+        "part_key": "p1",
+        "station": "s",
+        "camera_id": "cam",
+        "action": "ACCEPT",
+        "why": "decided",
+        "decision_id": make_decision().decision_id,
+        "verdict": "OK",
+        "score": None,
+        "reason": "r",
+        "captured_at_us": 1_000,
+        "decided_at_us": 0,
+        "armed_at_us": 9_000,
+        "act_at_us": 801_000,
+        "acted_at_us": 802_500,
+        "lateness_ms": 2.5,
+    }
+    assert (failsafe["part_key"], failsafe["why"], failsafe["decision_id"]) == ("p2", "failsafe-late", None)
+
+
+def test_a_full_disk_does_not_stop_the_gate() -> None:
+    journal = Journal(Path("/dev/full"))
+    journal.open()
+    journal.write(instruction())
+    journal.write(instruction())
+    journal.close()
+    assert (journal.errors, journal.lines) == (2, 0)
+
+
+def test_a_journal_that_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="cannot write the journal"):
+        SimulatedGate(tmp_path / "file" / "gate.jsonl").open()
+
+
+@pytest.mark.parametrize("belt", [(0.0, 500.0), (400.0, 0.0), (400.0, -1.0), (float("nan"), 1.0)])
+def test_a_belt_moves(belt: tuple[float, float]) -> None:
+    with pytest.raises(SettingsError):
+        Belt(*belt)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nothing", "no actuator 'nothing'; there are simulated"),
+        ("no.such.module:Gate", "cannot be imported: ModuleNotFoundError"),
+        ("json:NoSuch", "cannot be imported: AttributeError"),
+        ("math:pi", "is not a class"),
+        ("collections:OrderedDict", "has no open, act, close"),
+        ("my gate:X", "no actuator"),
+        ("fractions:Fraction", "has no open, act, close"),
+    ],
+)
+def test_a_driver_that_cannot_be_used(name: str, says: str) -> None:
+    with pytest.raises(PluginError, match=says) as caught:
+        load_actuator(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_driver_that_does_not_take_an_option() -> None:
+    with pytest.raises(PluginError, match="TypeError"):
+        load_actuator("simulated", {"pin": "17"})
+
+
+def test_a_driver_from_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_own_gate.py").write_text(
+        "class Gate:\n    def open(self): ...\n    def close(self): ...\n    def act(self, instruction): ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert isinstance(load_actuator("my_own_gate:Gate"), Actuator)
+
+
+def test_recorder_is_an_actuator() -> None:
+    assert isinstance(Recorder(), Actuator)

@@ -1,0 +1,146 @@
+"""The running gate, without Kafka."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from actuators import GateError, GateRunner, GateSettings
+from schemas import Action
+from schemas.errors import SettingsError
+from tests.actuators.decisions import ListSource, Recorder, make_decision, make_frame, now_us
+
+
+def make_gate(**settings: object) -> tuple[GateRunner, ListSource, Recorder]:
+    source, recorder = ListSource(), Recorder()
+    return GateRunner(source, recorder, GateSettings(**{"belt_ms": 120, **settings})), source, recorder  # type: ignore[arg-type]
+
+
+def test_acts_at_the_belt_time_and_drains_on_stop() -> None:
+    gate, source, recorder = make_gate()
+    gate.start()
+    assert gate.ready
+    began = time.monotonic()
+    captured = now_us()
+    for n in range(3):
+        gate.expect_frame(make_frame(f"p{n}", captured_at_us=captured))
+    source.waiting.append(make_decision("p1", captured_at_us=captured))
+    gate.stop()
+    assert [(i.part_key, i.action.value) for i in recorder.instructions] == [
+        ("p0", "REJECT"),
+        ("p1", "ACCEPT"),
+        ("p2", "REJECT"),
+    ]
+    assert all(0.118 <= at - began <= 0.2 for at in recorder.acted_at_s)
+    assert not recorder.is_open
+    assert not source.ready
+    assert gate.stats.tracker.actuated == 3
+    assert len(gate.latencies_ms) == 1
+    with pytest.raises(GateError, match="does not run"):
+        gate.expect_frame(make_frame("p9", captured_at_us=now_us()))
+    gate.stop()
+
+
+def test_many_threads_expect() -> None:
+    gate, _, recorder = make_gate()
+    gate.start()
+    threads = [
+        threading.Thread(
+            target=lambda k=k: [
+                gate.expect(f"{k}-{n}", station="s", camera_id="c", captured_at_us=now_us()) for n in range(100)
+            ]
+        )
+        for k in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    gate.stop()
+    assert len({i.part_key for i in recorder.instructions}) == len(recorder.instructions) == 400
+
+
+def test_an_actuator_that_fails_does_not_stop_the_gate() -> None:
+    gate, _, recorder = make_gate()
+    recorder.fails = True
+    gate.start()
+    for n in range(3):
+        gate.expect_frame(make_frame(f"p{n}", captured_at_us=now_us()))
+    gate.stop()
+    assert len(recorder.instructions) == 3
+    assert gate.stats.act_errors == 3
+
+
+def test_a_callback_that_fails_does_not_stop_the_gate() -> None:
+    seen = []
+
+    def on_action(instruction: object, decision: object) -> None:
+        seen.append(instruction)
+        raise KeyError("oops")
+
+    gate = GateRunner(ListSource(), Recorder(), GateSettings(belt_ms=20), on_action=on_action)
+    gate.start()
+    gate.expect_frame(make_frame("p1", captured_at_us=now_us()))
+    gate.expect_frame(make_frame("p2", captured_at_us=now_us()))
+    gate.stop()
+    assert len(seen) == 2
+
+
+def test_a_gate_that_dies_leaves_the_actuator_closed_and_says_so() -> None:
+    gate, source, recorder = make_gate()
+    gate.start()
+    source.fails = True
+    while gate.is_running:
+        time.sleep(0.005)
+    with pytest.raises(GateError, match="does not run"):
+        gate.expect_frame(make_frame(captured_at_us=now_us()))
+    with pytest.raises(GateError, match="broken"):
+        gate.stop()
+    assert not recorder.is_open
+
+
+def test_an_actuator_that_does_not_open_leaves_nothing_open() -> None:
+    source, recorder = ListSource(), Recorder()
+    recorder.open = lambda: (_ for _ in ()).throw(SettingsError("no such pin"))  # type: ignore[method-assign]
+    with pytest.raises(SettingsError, match="no such pin"):
+        GateRunner(source, recorder).start()
+    assert not source.ready
+
+
+def test_failsafes_in_a_row_are_reported_once() -> None:
+    faults: list[int] = []
+    gate = GateRunner(ListSource(), Recorder(), GateSettings(belt_ms=20, fault_after=2), on_fault=faults.append)
+    gate.start()
+    for n in range(5):
+        gate.expect_frame(make_frame(f"p{n}", captured_at_us=now_us()))
+    gate.stop()
+    assert faults == [2]
+
+
+def test_deadline_of_the_frame_counts_unless_the_settings_name_one() -> None:
+    for settings, why in (({}, "failsafe-late"), ({"decide_by_ms": 110.0}, "decided")):
+        gate, source, recorder = make_gate(**settings)
+        gate.start()
+        captured = now_us()
+        gate.expect_frame(make_frame(captured_at_us=captured, deadline_ms=20))
+        time.sleep(0.05)
+        source.waiting.append(make_decision(captured_at_us=captured))
+        gate.stop()
+        assert [i.why.value for i in recorder.instructions] == [why]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"belt_ms": 0},
+        {"decide_by_ms": 0},
+        {"belt_ms": 100, "decide_by_ms": 101},
+        {"failsafe": Action.ACCEPT},
+        {"fault_after": -1},
+    ],
+)
+def test_impossible_settings(settings: dict[str, object]) -> None:
+    with pytest.raises(SettingsError):
+        GateSettings(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from actuators.watermark import Watermark
+from schemas.errors import SettingsError
+
+
+def test_it_is_whole_after_every_step(tmp_path: Path) -> None:
+    mark = Watermark(tmp_path / "deep", "decisions")
+    mark.begin({0: 5, 1: 0})
+    mark.advance(1, 1)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "decisions.offsets.json").write_bytes((tmp_path / "deep" / "decisions.offsets.json").read_bytes())
+    mark.close()
+    read = Watermark(copy, "decisions")
+    assert dict(read.offsets) == {0: 5, 1: 1}
+    read.close()
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    mark = Watermark(tmp_path, "decisions")
+    with pytest.raises(SettingsError, match="in use"):
+        Watermark(tmp_path, "decisions")
+    mark.close()
+    mark.close()
+    Watermark(tmp_path, "decisions").close()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"topic": "other", "next_offsets": {}}', '{"topic": "decisions"}'])
+def test_something_else_is_not_taken_for_a_watermark(tmp_path: Path, text: str) -> None:
+    (tmp_path / "decisions.offsets.json").write_text(text)
+    with pytest.raises(SettingsError, match="remove it"):
+        Watermark(tmp_path, "decisions")
+
+
+def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="cannot write state"):
+        Watermark(tmp_path / "file", "decisions")

@@ -1,0 +1,43 @@
+"""Fixtures of the whole suite: one real broker for the run, names of its own for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from infra.broker import LocalBroker
+from schemas import KafkaSettings
+from schemas.topics import TOPICS
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
+    """A running Apache Kafka; has ``bootstrap_servers``."""
+    with LocalBroker(tmp_path_factory.mktemp("broker"), port=0) as running:
+        yield running
+
+
+@pytest.fixture
+def unique() -> str:
+    """A prefix for topics, groups and files that no other test has."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def line(broker: LocalBroker, unique: str) -> KafkaSettings:
+    """Settings of a line whose topics exist."""
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
+    wanted = [NewTopic(topic.name(unique), topic.partitions, 1, config=topic.config) for topic in TOPICS]
+    for created in admin.create_topics(wanted).values():
+        created.result(20)
+    return KafkaSettings(broker.bootstrap_servers, unique)
+
+
+@pytest.fixture
+def repository() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).parent.parent

@@ -1,0 +1,178 @@
+"""One contract for every built-in camera, then what is particular to each."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.opencv import cv2
+from producers.camera import Camera, Capture, opened
+from producers.cameras.folder import FolderCamera
+from producers.cameras.opencv import OpenCvCamera
+from producers.cameras.synthetic import SyntheticCamera
+from producers.encoding import encode_capture
+from producers.plugins import load_camera
+from schemas.errors import PluginError
+
+IMAGE = np.random.default_rng(2).integers(0, 256, (48, 64, 3), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for index, suffix in enumerate((".png", ".jpg", ".bmp", ".tif", ".JPEG")):
+        _, data = cv2.imencode(suffix, IMAGE[: 10 + index])
+        (tmp_path / f"{index}{suffix}").write_bytes(data.tobytes())
+    return tmp_path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "line.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for level in range(5):
+        writer.write(np.full_like(IMAGE, level * 40))
+    writer.release()
+    return path
+
+
+@pytest.fixture(params=["folder", "video", "elpv", "synthetic"])
+def make(request: pytest.FixtureRequest, folder: Path, video: Path) -> Callable[[], Camera]:
+    spec, options = {
+        "folder": (f"folder:{folder}", {}),
+        "video": (f"video:{video}", {}),
+        "elpv": ("elpv", {"camera": "1", "cameras": "200"}),
+        "synthetic": ("synthetic", {"seed": "3", "count": "4"}),
+    }[request.param]
+    return lambda: load_camera(spec, options)
+
+
+def captures_of(camera: Camera) -> list[Capture]:
+    with opened(camera):
+        return list(camera)
+
+
+def content(capture: Capture) -> tuple[bytes | None, dict[str, str]]:
+    return (capture.encoded if capture.image is None else capture.image.tobytes()), capture.attributes
+
+
+def test_contract_gives_captures_that_can_be_published(make: Callable[[], Camera]) -> None:
+    captures = captures_of(make())
+    assert len(captures) >= 3
+    for capture in captures:
+        made = encode_capture(capture)
+        assert made.width > 0
+        assert made.data
+        assert all(isinstance(key, str) and isinstance(value, str) for key, value in capture.attributes.items())
+
+
+def test_contract_same_again(make: Callable[[], Camera]) -> None:
+    assert [content(c) for c in captures_of(make())] == [content(c) for c in captures_of(make())]
+
+
+def test_contract_opens_again_after_close(make: Callable[[], Camera]) -> None:
+    camera = make()
+    first = [content(c) for c in captures_of(camera)]
+    assert [content(c) for c in captures_of(camera)] == first
+
+
+def test_contract_can_be_left_early(make: Callable[[], Camera]) -> None:
+    with opened(make()) as camera:
+        assert len(list(islice(camera, 1))) == 1
+
+
+def test_folder_gives_damaged_files_as_they_are(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "5.png").write_bytes(b"damaged")
+    (folder / "6.jpg").write_bytes(b"")
+    (folder / "7.png").symlink_to(folder / "gone.png")
+    (folder / "notes.txt").write_text("no image", encoding="utf-8")
+    os.mkfifo(folder / "8.png")
+    with caplog.at_level(logging.WARNING):
+        captures = captures_of(FolderCamera(folder))
+    assert [c.attributes["file"][0] for c in captures] == list("012345678")
+    assert [c.encoded for c in captures[5:]] == [b"damaged", b"", b"", b""]
+    assert "skipped 1 files" in caplog.text
+    assert "cannot read" in caplog.text
+
+
+def test_folder_loops_and_goes_deep(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "9.png").write_bytes(b"x")
+    assert len(captures_of(FolderCamera(folder))) == 5
+    with opened(FolderCamera(folder, loop=True, recursive=True)) as camera:
+        names = [c.attributes["file"] for c in islice(camera, 12)]
+    assert names[5] == "sub/9.png"
+    assert names[:6] == names[6:]
+
+
+def test_folder_missing_or_empty(tmp_path: Path) -> None:
+    for path, message in ((tmp_path / "none", "no folder"), (tmp_path, "no PNG, JPEG")):
+        with pytest.raises(PluginError, match=message):
+            captures_of(FolderCamera(path))
+
+
+def test_video_that_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no video", encoding="utf-8")
+    for source, message in (
+        (str(tmp_path / "none.mp4"), "no video file"),
+        (str(tmp_path / "text.mp4"), "cannot open camera"),
+        ("usb:first", "number of a USB camera"),
+        ("usb:77", "cannot open camera 'usb:77'"),
+    ):
+        with pytest.raises(PluginError, match=message):
+            captures_of(OpenCvCamera(source))
+
+
+def test_stream_error_hides_the_password() -> None:
+    with pytest.raises(PluginError) as caught:
+        captures_of(OpenCvCamera("rtsp://operator:secret@127.0.0.1:9/stream"))
+    assert "secret" not in str(caught.value)
+    assert "127.0.0.1:9" in str(caught.value)
+
+
+class Device:
+    """Stands for cv2.VideoCapture of a live camera that gives ten pictures and dies."""
+
+    def __init__(self) -> None:
+        self.left = 10
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.left -= 1
+        return (True, IMAGE) if self.left >= 0 else (False, None)
+
+    def release(self) -> None:
+        self.left = 0
+
+
+def test_live_camera_that_stops_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OpenCvCamera, "_open", lambda self: Device())
+    with pytest.raises(PluginError, match="stopped giving pictures"):
+        captures_of(OpenCvCamera("usb:0", reopen=0))
+
+
+def test_elpv_shares_show_each_cell_once() -> None:
+    shares = [captures_of(load_camera("elpv", {"camera": str(i), "cameras": "3"})) for i in range(3)]
+    names = [c.attributes["name"] for share in shares for c in share]
+    assert len(names) == len(set(names)) > 600
+    labels = {c.attributes["label"] for share in shares for c in share}
+    assert labels == {"defective", "functional"}
+    assert names != sorted(names)
+
+
+def test_synthetic_depends_on_the_seed_alone() -> None:
+    def first(seed: int) -> list[tuple[bytes | None, dict[str, str]]]:
+        return [content(c) for c in islice(SyntheticCamera(seed=seed, width=64, height=48), 5)]
+
+    assert first(1) == first(1) != first(2)
+
+
+def test_synthetic_labels_tell_what_is_seen() -> None:
+    captures = captures_of(SyntheticCamera(defect_rate=0.5, count=40))
+    bright = [bool((c.image > 205).sum() > 30) for c in captures if c.image is not None]
+    assert bright == [c.attributes["label"] == "defective" for c in captures]
+    assert 10 < sum(bright) < 30

@@ -1,0 +1,88 @@
+"""`inspection produce` as a person meets it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from infra.cli.produce import ProduceFailed, produce
+from schemas.cluster import list_topics
+from schemas.errors import BrokerUnavailable, PluginError, SettingsError
+from schemas.settings import KafkaSettings
+
+app = typer.Typer()
+app.command()(produce)
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def at(line: KafkaSettings) -> tuple[str, ...]:
+    return ("--bootstrap-servers", line.bootstrap_servers, "--prefix", line.prefix)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["--camera", "foldr:x"], PluginError, "did you mean"),
+        (["--camera", "synthetic", "--option", "seed"], SettingsError, "as in seed=7"),
+        (["--camera", "synthetic", "--fps", "0"], SettingsError, "more than 0"),
+        (["--camera", "synthetic", "--station", "a b"], SettingsError, "letters"),
+        (["--camera", "synthetic", "--camera", "synthetic", "--camera-id", "a"], SettingsError, "2 different names"),
+        (["--camera", "synthetic", "--bootstrap-servers", "127.0.0.1:9"], BrokerUnavailable, "127.0.0.1:9"),
+    ],
+)
+def test_mistakes_are_errors_of_one_line(arguments: list[str], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        run(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.broker
+def test_two_cameras_share_the_cells(line: KafkaSettings) -> None:
+    out = run("--camera", "elpv", "--camera", "elpv", "--frames", "20", "--json", *at(line))
+    summary = json.loads(out)
+    assert summary["captured"] == 40
+    assert [row["published"] for row in summary["cameras"]] == [20, 20]
+    assert [row["name"] for row in summary["cameras"]] == ["station-1/camera-1", "station-1/camera-2"]
+
+
+@pytest.mark.broker
+def test_files_without_a_rate_wait_and_none_is_lost(line: KafkaSettings, tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"{number:03}.png").write_bytes(b"x" * 50_000)
+    assert "300 captured, 300 published, 0 dropped, 0 failed" in run("--camera", f"folder:{tmp_path}", *at(line))
+
+
+@pytest.mark.broker
+def test_a_failing_camera_is_a_failure_and_the_other_goes_on(line: KafkaSettings, tmp_path: Path) -> None:
+    with pytest.raises(ProduceFailed, match="no PNG, JPEG"):
+        run("--camera", f"folder:{tmp_path}", "--camera", "synthetic", "--frames", "3", *at(line))
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_in_order(line: KafkaSettings, number: signal.Signals) -> None:
+    code = "import typer; from infra.cli.produce import produce; typer.run(produce)"
+    command = [sys.executable, "-c", code, "--camera", "synthetic", "--fps", "50", "--json", *at(line)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(2.5)
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=20)
+    row = json.loads(out)["cameras"][0]
+    assert process.returncode == 0
+    assert row["captured"] == row["published"] > 20
+    assert line.frames in list_topics(line.bootstrap_servers)

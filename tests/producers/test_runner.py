@@ -1,0 +1,105 @@
+"""Cameras side by side."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from producers.camera import Capture
+from producers.pacing import Pacer
+from producers.runner import CameraJob, run_camera, run_cameras
+from schemas.clock import ManualClock
+
+
+class Shelf(list[Capture]):
+    def publish(self, capture: Capture) -> str | None:
+        self.append(capture)
+        return str(len(self))
+
+
+class Endless:
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def open(self) -> None:
+        self.events.append("open")
+
+    def close(self) -> None:
+        self.events.append("close")
+
+    def __iter__(self) -> Iterator[Capture]:
+        while True:
+            yield Capture(image=np.zeros((2, 2), np.uint8))
+
+
+class Failing(Endless):
+    def __iter__(self) -> Iterator[Capture]:
+        yield Capture(encoded=b"1")
+        raise RuntimeError("cable\nout")
+
+
+class Hanging(Endless):
+    def __init__(self) -> None:
+        super().__init__()
+        self.release = threading.Event()
+
+    def __iter__(self) -> Iterator[Capture]:
+        self.release.wait(30)
+        yield Capture(encoded=b"late")
+
+
+def test_paces_and_counts() -> None:
+    clock = ManualClock()
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        clock.advance(seconds)
+        return False
+
+    camera, shelf = Endless(), Shelf()
+    assert run_camera(camera, shelf, max_frames=4, pacer=Pacer(20, clock), wait=wait) == len(shelf) == 4
+    assert waits == pytest.approx([0.05] * 3)
+    assert camera.events == ["open", "close"]
+
+
+def test_no_frame_is_captured_that_is_not_asked_for() -> None:
+    taken = iter([Capture(encoded=b"1"), Capture(encoded=b"2")])
+    run_camera(taken, Shelf(), max_frames=1)
+    assert next(taken).encoded == b"2"
+
+
+def test_stop_ends_a_wait() -> None:
+    stop = threading.Event()
+    threading.Timer(0.05, stop.set).start()
+    begin = time.monotonic()
+    assert run_camera(Endless(), Shelf(), fps=0.01, stop=stop) == 1
+    assert time.monotonic() - begin < 5
+
+
+def test_a_camera_that_raises_or_hangs_stalls_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    good, bad, stuck, shelf = Endless(), Failing(), Hanging(), Shelf()
+    stop = threading.Event()
+    threading.Timer(0.4, stop.set).start()
+    jobs = [
+        CameraJob("good", good, shelf, fps=100),
+        CameraJob("bad", bad, Shelf()),
+        CameraJob("stuck", stuck, Shelf()),
+    ]
+    reports = run_cameras(jobs, stop, grace_s=0.2)
+    stuck.release.set()
+    assert [report.ok for report in reports] == [True, False, False]
+    assert reports[0].captured == len(shelf) > 20
+    assert (reports[1].captured, reports[1].error) == (1, "RuntimeError: cable")
+    assert reports[2].hung
+    assert bad.events == ["open", "close"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_all_end_by_themselves() -> None:
+    jobs = [CameraJob(str(n), Endless(), Shelf(), max_frames=n) for n in (1, 3)]
+    assert [report.captured for report in run_cameras(jobs)] == [1, 3]

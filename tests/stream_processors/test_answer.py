@@ -1,0 +1,142 @@
+"""Every message gets an answer, whatever it is."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models import Model, Source, default_model_path, load_model
+from schemas import (
+    Action,
+    DeadLetter,
+    Encoding,
+    Frame,
+    ImageReference,
+    ResultState,
+    Verdict,
+    decode,
+    encode,
+)
+from schemas.clock import ManualClock
+from schemas.topics import DECISIONS
+from stream_processors.answer import Received, answer
+
+NOW_US = 1_700_000_000_000_000
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model(default_model_path())
+
+
+def png(size: int = 300, seed: int = 0) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (size, size), dtype=np.uint8)
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def make_frame(image: bytes, **changes: object) -> Frame:
+    frame = Frame(
+        frame_id="s.c.1.00000000", line="l", station="s", camera_id="c", started_at_us=NOW_US, sequence=0,
+        captured_at_us=NOW_US, deadline_ms=500, encoding=Encoding.PNG, width=300, height=300,
+        sha256=hashlib.sha256(image).hexdigest(), image=image, attributes={"label": "good"},
+    )  # fmt: skip
+    return replace(frame, **changes)
+
+
+def received(value: bytes | None) -> Received:
+    return Received(value, b"s/c", {"traceparent": b"00-1-2-01"}, Source("frames", 2, 41, NOW_US + 3_000))
+
+
+def test_a_good_frame_is_decided(model: Model) -> None:
+    result = answer(received(encode(make_frame(png()))), model, ManualClock(NOW_US + 7_000))
+    assert result.decision is not None
+    assert result.dead_letter is None
+    assert result.decision.result_state is ResultState.COMPLETED
+    assert (result.decision.source_partition, result.decision.source_offset) == (2, 41)
+    assert result.decision.durations_ms["queue"] == 4.0
+    assert not result.decision.is_late
+
+
+def test_the_same_frame_gives_the_same_decision(model: Model) -> None:
+    message = received(encode(make_frame(png())))
+    first, second = (answer(message, model, ManualClock(at)).decision for at in (NOW_US, NOW_US + 10**9))
+    assert first is not None
+    assert second is not None
+    times = {"decided_at_us": 0, "durations_ms": {}, "is_late": False}
+    assert replace(first, **times) == replace(second, **times)
+    assert second.is_late
+
+
+BAD_IMAGES = {
+    "garbage": (b"not an image at all", "unreadable-image"),
+    "empty": (b"", "unreadable-image"),
+    "cut": (png()[:5000], "unreadable-image"),
+    "forged-size": (b"\xff\xd8\xff\xc0\x00\x11\x08" + (30000).to_bytes(2, "big") * 2 + b"\x00" * 64, "image-too-large"),
+}
+
+
+@pytest.mark.parametrize(("image", "kind"), BAD_IMAGES.values(), ids=BAD_IMAGES)
+def test_a_bad_image_is_a_dead_letter_and_a_reject(model: Model, image: bytes, kind: str) -> None:
+    result = answer(received(encode(make_frame(image))), model, ManualClock(NOW_US))
+    assert result.kind == kind
+    assert result.decision is not None
+    assert (result.decision.verdict, result.decision.action) == (Verdict.NOT_DECIDABLE, Action.REJECT)
+    assert result.decision.result_state is ResultState.FAILED
+    assert result.decision.reason.startswith(kind)
+    letter = decode(result.dead_letter, DeadLetter)
+    assert (letter.kind, letter.frame_id, letter.source_offset) == (kind, "s.c.1.00000000", 41)
+
+
+def test_a_flipped_bit_is_noticed(model: Model) -> None:
+    image = bytearray(png())
+    frame = make_frame(bytes(image))
+    image[4000] ^= 1
+    result = answer(received(encode(replace(frame, image=bytes(image)))), model, ManualClock(NOW_US))
+    assert result.kind == "altered-image"
+
+
+def test_a_frame_by_reference_is_not_silently_accepted(model: Model) -> None:
+    frame = replace(make_frame(png()), image=None, reference=ImageReference("file:///x", 3))
+    result = answer(received(encode(frame)), model, ManualClock(NOW_US))
+    assert result.kind == "image-by-reference"
+    assert result.decision is not None
+    assert result.decision.action is Action.REJECT
+
+
+def test_huge_attributes_do_not_make_a_decision_that_kafka_refuses(model: Model) -> None:
+    frame = make_frame(png(), attributes={"k": "x" * 5_000_000})
+    result = answer(received(encode(frame)), model, ManualClock(NOW_US))
+    assert result.kind == "oversized-metadata"
+    assert result.decision is not None
+    assert result.decision.action is Action.REJECT
+    assert len(result.decision_bytes or b"") < DECISIONS.max_message_bytes
+
+
+def test_a_huge_identity_is_a_dead_letter_alone(model: Model) -> None:
+    result = answer(received(encode(make_frame(png(), frame_id="x" * 5_000_000))), model, ManualClock(NOW_US))
+    assert result.kind == "oversized-metadata"
+    assert result.decision is None
+
+
+def test_an_error_of_the_model_is_a_reject(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object, **__: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("stream_processors.answer.inspect_image", breaks)
+    result = answer(received(encode(make_frame(png()))), model, ManualClock(NOW_US))
+    assert result.kind == "inspection-error"
+    assert result.decision is not None
+    assert result.decision.action is Action.REJECT
+
+
+@given(st.binary(max_size=200) | st.none())
+def test_bytes_of_any_kind_are_answered(value: bytes | None) -> None:
+    result = answer(received(value), None, ManualClock(NOW_US))  # type: ignore[arg-type]  # never gets to the model
+    assert result.decision is None
+    assert decode(result.dead_letter, DeadLetter).value == value
