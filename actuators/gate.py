@@ -71,13 +71,13 @@ class GateRunner:
         self._actuator = actuator
         self._on_action = on_action
         self._on_fault = on_fault
-        self._tracker = PartTracker(self._clock, failsafe=self.settings.failsafe, fault_after=self.settings.fault_after)
+        self._tracker = PartTracker(self._clock, failsafe=self.settings.failsafe)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing = False
         self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES)
         self._act_errors = 0
-        self._is_faulted = False
+        self._failsafes_in_a_row = 0
         self._error: BaseException | None = None
 
     def start(self) -> None:
@@ -231,18 +231,14 @@ class GateRunner:
         if instruction.armed_at_us is not None:
             with self._lock:
                 self._latencies_ms.append((instruction.armed_at_us - instruction.captured_at_us) / 1e3)
-        if self._on_action is not None:
-            try:
+        self._failsafes_in_a_row = self._failsafes_in_a_row + 1 if instruction.is_failsafe else 0
+        try:
+            if self._on_action is not None:
                 self._on_action(instruction, instruction.decision)
-            except Exception:
-                log.exception("on_action failed on part %s", instruction.part_key)
-        self._watch_for_fault()
-
-    def _watch_for_fault(self) -> None:
-        is_faulted = self._tracker.is_faulted
-        if is_faulted and not self._is_faulted:
-            in_a_row = self._tracker.counts.consecutive_failsafe
-            log.error("%d fail-safe actions in a row", in_a_row)
-            if self._on_fault is not None:
-                self._on_fault(in_a_row)
-        self._is_faulted = is_faulted
+            if self._failsafes_in_a_row == self.settings.fault_after > 0:
+                log.error("%d fail-safe actions in a row", self._failsafes_in_a_row)
+                if self._on_fault is not None:
+                    self._on_fault(self._failsafes_in_a_row)
+        except Exception:
+            # The caller's code: the belt does not wait for it to be repaired.
+            log.exception("a callback failed on part %s", instruction.part_key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Mapping
 
@@ -15,6 +16,15 @@ from schemas.errors import BrokerUnavailable
 
 log = logging.getLogger(__name__)
 _OPEN_TIMEOUT_S = 10.0
+_RETRY_S = 0.05
+_PASSING_ERRORS = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
 
 
 class Tail:
@@ -118,18 +128,32 @@ class Tail:
         }
 
     def _start(self, consumer: Consumer, partition: int, resume: Mapping[int, int] | None) -> int:
-        low, high = consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=_OPEN_TIMEOUT_S)
+        low, high = self._ends(consumer, TopicPartition(self.topic, partition))
         if resume is None:
-            return int(high)
+            return high
         wanted = resume.get(partition, low)
         if wanted > high:
             log.warning(
                 "%s/%d ends at %d, before %d: made anew? Going on at its end", self.topic, partition, high, wanted
             )
-            return int(high)
+            return high
         if wanted < low:
             log.warning("%s/%d begins at %d: %d messages have expired unread", self.topic, partition, low, low - wanted)
-        return int(max(low, wanted))
+        return max(low, wanted)
+
+    @staticmethod
+    def _ends(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+        deadline_s = time.monotonic() + _OPEN_TIMEOUT_S
+        while True:
+            try:
+                low, high = consumer.get_watermark_offsets(partition, timeout=_OPEN_TIMEOUT_S)
+            except KafkaException as error:
+                # A topic made a moment ago has no leader yet, and after an election the old one is asked first.
+                if error.args[0].code() not in _PASSING_ERRORS or time.monotonic() > deadline_s:
+                    raise
+                time.sleep(_RETRY_S)
+            else:
+                return int(low), int(high)
 
     def _on_error(self, error: KafkaError) -> None:
         self.errors += 1

@@ -48,8 +48,6 @@ class PartTracker:
         again later is a new pass, and an answer to the old one does not arm it.
     hold_early_s
         How long a decision that overtook its trigger is kept for it.
-    fault_after
-        `is_faulted` after that many fail-safes in a row; 0: never.
 
     Raises
     ------
@@ -76,7 +74,6 @@ class PartTracker:
         failsafe: Action = Action.REJECT,
         same_pass_s: float = 2.0,
         hold_early_s: float = 5.0,
-        fault_after: int = 0,
         max_pending: int = 4096,
         max_acted: int = 4096,
         max_early: int = 256,
@@ -88,7 +85,6 @@ class PartTracker:
         self._clock = clock
         self._failsafe = failsafe
         self._same_pass_us = round(same_pass_s * 1e6)
-        self._fault_after = fault_after
         self._max_pending = max_pending
         self._max_acted = max_acted
         self._early = EarlyDecisions(hold_early_s, max_early)
@@ -170,11 +166,6 @@ class PartTracker:
     def counts(self) -> TrackerCounts:
         """What has happened so far."""
         return TrackerCounts(**self._tally)
-
-    @property
-    def is_faulted(self) -> bool:
-        """Whether the last ``fault_after`` parts were all fail-safe."""
-        return 0 < self._fault_after <= self._tally["consecutive_failsafe"]
 
     def _is_of(self, decision: Decision, part: ExpectedPart) -> bool:
         return abs(decision.captured_at_us - part.captured_at_us) <= self._same_pass_us

@@ -43,16 +43,15 @@ def inspect_image(
     if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
         raise ImageError("altered-image", "the bytes do not have the sha256 that the camera gave them")
 
-    manifest = model.manifest
-    spec = manifest.input
-    needed = (spec.width, spec.height)
-    decoded = decode(image, colour=spec.colour != "grey", needed_wh=needed)
-    frame_wh = (decoded.header.width, decoded.header.height)
+    header = image_header(image)
+    frame_wh = (header.width, header.height)
     if size_wh is not None and size_wh != frame_wh:
         raise ImageError(
-            "size-mismatch",
-            f"the image has {frame_wh[0]}x{frame_wh[1]} pixels, the frame says {size_wh[0]}x{size_wh[1]}",
+            "size-mismatch", "the image has {}x{} pixels, the frame says {}x{}".format(*frame_wh, *size_wh)
         )
+    manifest = model.manifest
+    spec = manifest.input
+    decoded = decode(image, colour=spec.colour != "grey", needed_wh=content_wh(frame_wh, spec))
     tensor, small, geometry = to_tensor(decoded.pixels, frame_wh, spec)
     measured = signals(small)
 

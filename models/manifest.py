@@ -1,23 +1,17 @@
 """``manifest.yaml``: what a model package says of itself, and how a score becomes an action.
 
-Every error names the file and the line: ``models/cells/manifest.yaml:14: decision.threshold: ...``.
+`models.manifest_file` reads it, with errors that name the line.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from models.errors import ModelPackageError
-from models.yaml_lines import LinedYaml, Location, YamlProblem, parse
 from schemas.records import Action
-
-MANIFEST_NAME = "manifest.yaml"
-_MAX_MANIFEST_BYTES = 256 * 1024
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Task = Literal["classification", "anomaly_map", "detection"]
@@ -217,53 +211,3 @@ class Manifest(_Block):
         )
         text = json.dumps(described, sort_keys=True, separators=(",", ":"))
         return f"{self.decision.revision}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-class ManifestFile:
-    """A manifest that was read, with the lines of its text for errors found later."""
-
-    def __init__(self, path: Path, manifest: Manifest, lined: LinedYaml) -> None:
-        self.path, self.manifest, self._lined = path, manifest, lined
-
-    def error(self, location: Location, reason: str) -> ModelPackageError:
-        """An error that names the line of ``location``."""
-        return _error(self.path, self._lined.line(location), location, reason)
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read and check a manifest.
-
-        Raises
-        ------
-        ModelPackageError
-            Naming the file and the line.
-        """
-        try:
-            with path.open("rb") as file:
-                raw = file.read(_MAX_MANIFEST_BYTES + 1)
-        except OSError as error:
-            raise ModelPackageError(
-                f"{path}: {error.strerror or error}; a model package has a {MANIFEST_NAME}"
-            ) from error
-        if len(raw) > _MAX_MANIFEST_BYTES:
-            raise ModelPackageError(f"{path}: over {_MAX_MANIFEST_BYTES} bytes is no manifest")
-        try:
-            lined = parse(raw.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise _error(path, raw[: error.start].count(b"\n") + 1, (), "not UTF-8 text") from error
-        except YamlProblem as error:
-            raise _error(path, error.line, (), str(error)) from error
-        try:
-            # By way of JSON: its strict mode takes lists for tuples, yet no `yes` for 1.0 and no 1.0 for "1.0".
-            manifest = Manifest.model_validate_json(json.dumps(lined.data, default=str))
-        except ValidationError as error:
-            first, *others = sorted(error.errors(), key=lambda e: lined.line(e["loc"]))
-            reason = first["msg"].removeprefix("Value error, ")
-            more = f" (and {len(others)} more)" if others else ""
-            raise _error(path, lined.line(first["loc"]), first["loc"], reason + more) from error
-        return cls(path, manifest, lined)
-
-
-def _error(path: Path, line: int, location: Location, reason: str) -> ModelPackageError:
-    where = ".".join(str(part) for part in location)
-    return ModelPackageError(f"{path}:{line}: {where}: {reason}" if where else f"{path}:{line}: {reason}")

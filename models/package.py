@@ -11,7 +11,8 @@ import numpy as np
 import onnxruntime as ort
 
 from models.errors import ModelPackageError
-from models.manifest import MANIFEST_NAME, Manifest, ManifestFile
+from models.manifest import Manifest
+from models.manifest_file import MANIFEST_NAME, ManifestFile
 from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
 from models.preprocess import Geometry, Tensor
 from models.runtime import ORT_ERRORS, explain, make_session

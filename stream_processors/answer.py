@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models import ImageError, Inspection, Model, Source, decide, inspect_image, not_inspected
-from schemas import CodecError, DeadLetter, Decision, Frame, decode, encode
+from schemas import CodecError, DeadLetter, Decision, Frame
 from schemas.clock import Clock
 from schemas.topics import DECISIONS
+from schemas.wire import Codec
 
 log = logging.getLogger(__name__)
 
@@ -50,79 +51,86 @@ class Answer:
     kind: str | None = None
 
 
-def answer(message: Received, model: Model, clock: Clock) -> Answer:
-    """Decode, inspect and decide; whatever goes wrong becomes part of the answer.
+class Answerer:
+    """Answers messages with one model; safe to call from several threads at once.
 
-    Takes the time of a decode and an inference, so it runs in a thread.
+    Parameters
+    ----------
+    model
+        From `models.load_model`.
+    codec
+        Wire format of the line.
+    clock
+        Stamps decisions and dead letters.
     """
-    try:
-        frame = decode(message.value, Frame)
-    except CodecError as error:
-        return _dead(message, error.kind, str(error), None, clock)
 
-    queue_ms = max(0.0, (clock.utc_us() - message.source.received_at_us) / 1000)
-    try:
-        if frame.image is None:
-            raise ImageError("image-by-reference", "the image lies in a store and this worker has none configured")
-        inspection = inspect_image(frame.image, model, sha256=frame.sha256)
-    except ImageError as error:
-        return _rejected(message, frame, error.kind, str(error), model, clock, queue_ms)
-    except Exception as error:  # a fault of ours must stop neither the stream nor the gate
-        log.exception("inspection of %s failed", frame.frame_id)
-        return _rejected(message, frame, "inspection-error", f"{type(error).__name__}: {error}", model, clock, queue_ms)
-    return _fit(message, _decide(message, frame, inspection, model, clock, queue_ms), clock)
+    def __init__(self, model: Model, codec: Codec, clock: Clock) -> None:
+        self._model = model
+        self._codec = codec
+        self._clock = clock
 
+    def __call__(self, message: Received) -> Answer:
+        """Decode, inspect and decide; whatever goes wrong becomes part of the answer.
 
-def _decide(
-    message: Received, frame: Frame, inspection: Inspection, model: Model, clock: Clock, queue_ms: float
-) -> Decision:
-    return decide(frame, inspection, model, message.source, decided_at_us=clock.utc_us(), queue_ms=queue_ms)
+        Takes the time of a decode and an inference, so it runs in a thread.
+        """
+        try:
+            frame = self._codec.decode(message.value, Frame)
+        except CodecError as error:
+            return self._dead(message, error.kind, str(error))
+        queue_ms = max(0.0, (self._clock.utc_us() - message.source.received_at_us) / 1000)
+        try:
+            if frame.image is None:
+                raise ImageError("image-by-reference", "the image lies in a store, and this worker reads none")
+            inspection = inspect_image(frame.image, self._model, sha256=frame.sha256)
+        except ImageError as error:
+            kind, reason = error.kind, str(error)
+        except Exception as error:  # a fault of ours must stop neither the stream nor the gate
+            log.exception("inspection of %s failed", frame.frame_id[:_TEXT_LIMIT])
+            kind, reason = "inspection-error", f"{type(error).__name__}: {error}"
+        else:
+            return self._decided(message, frame, inspection, queue_ms)
+        rejected = self._decided(message, frame, not_inspected(f"{kind}: {reason}"[:_TEXT_LIMIT]), queue_ms)
+        letter = self._dead(message, kind, reason, frame.frame_id)
+        return dataclasses.replace(rejected, dead_letter=letter.dead_letter, kind=kind)
 
+    def _decided(self, message: Received, frame: Frame, inspection: Inspection, queue_ms: float) -> Answer:
+        decided_at_us = self._clock.utc_us()
+        decision = decide(
+            frame, inspection, self._model, message.source, decided_at_us=decided_at_us, queue_ms=queue_ms
+        )
+        limit = DECISIONS.max_message_bytes - _OVERHEAD_BYTES
+        encoded = self._codec.encode(decision)
+        if len(encoded) <= limit:
+            return Answer(decision, encoded)
+        # What a hostile frame made too large for the decisions topic is answered without the excess.
+        kind = "oversized-metadata"
+        reason = f"the decision would have {len(encoded)} bytes: identity or attributes of the frame are too large"
+        letter = self._dead(message, kind, reason, frame.frame_id)
+        bare = decide(
+            dataclasses.replace(frame, attributes={}),
+            not_inspected(f"{kind}: {reason}"),
+            self._model,
+            message.source,
+            decided_at_us=decided_at_us,
+            queue_ms=queue_ms,
+        )
+        encoded = self._codec.encode(bare)
+        return dataclasses.replace(letter, decision=bare, decision_bytes=encoded) if len(encoded) <= limit else letter
 
-def _rejected(
-    message: Received, frame: Frame, kind: str, reason: str, model: Model, clock: Clock, queue_ms: float
-) -> Answer:
-    inspection = not_inspected(f"{kind}: {reason}"[:_TEXT_LIMIT])
-    fitted = _fit(message, _decide(message, frame, inspection, model, clock, queue_ms), clock)
-    letter = _dead(message, kind, reason, frame.frame_id, clock)
-    return dataclasses.replace(fitted, dead_letter=letter.dead_letter, kind=kind)
-
-
-def _fit(message: Received, decision: Decision, clock: Clock) -> Answer:
-    """Encode; what a hostile frame made too large for the decisions topic is answered without the excess."""
-    limit = DECISIONS.max_message_bytes - _OVERHEAD_BYTES
-    encoded = encode(decision)
-    if len(encoded) <= limit:
-        return Answer(decision, encoded)
-    reason = f"the decision would have {len(encoded)} bytes: identity or attributes of the frame are too large"
-    letter = _dead(message, "oversized-metadata", reason, decision.frame_id, clock)
-    inspection = not_inspected("oversized-metadata: " + reason)
-    bare = dataclasses.replace(
-        decision,
-        attributes={},
-        verdict=inspection.verdict,
-        action=inspection.action,
-        result_state=inspection.result_state,
-        reason=inspection.reason,
-        score=None,
-    )
-    encoded = encode(bare)
-    return dataclasses.replace(letter, decision=bare, decision_bytes=encoded) if len(encoded) <= limit else letter
-
-
-def _dead(message: Received, kind: str, reason: str, frame_id: str | None, clock: Clock) -> Answer:
-    source = message.source
-    letter = DeadLetter(
-        source_topic=source.topic,
-        source_partition=source.partition,
-        source_offset=source.offset,
-        kind=kind,
-        reason=reason[:_TEXT_LIMIT],
-        frame_id=None if frame_id is None else frame_id[:_TEXT_LIMIT],
-        failed_at_us=clock.utc_us(),
-        worker=WORKER_NAME,
-        key=message.key,
-        value=message.value,
-        headers=dict(message.headers),
-    )
-    return Answer(dead_letter=encode(letter), kind=kind)
+    def _dead(self, message: Received, kind: str, reason: str, frame_id: str | None = None) -> Answer:
+        source = message.source
+        letter = DeadLetter(
+            source_topic=source.topic,
+            source_partition=source.partition,
+            source_offset=source.offset,
+            kind=kind,
+            reason=reason[:_TEXT_LIMIT],
+            frame_id=None if frame_id is None else frame_id[:_TEXT_LIMIT],
+            failed_at_us=self._clock.utc_us(),
+            worker=WORKER_NAME,
+            key=message.key,
+            value=message.value,
+            headers=dict(message.headers),
+        )
+        return Answer(dead_letter=self._codec.encode(letter), kind=kind)

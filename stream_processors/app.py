@@ -28,7 +28,8 @@ from platformdirs import user_state_dir
 from models import Model, Source
 from schemas.clock import Clock, SystemClock
 from schemas.topics import MAX_REQUEST_BYTES
-from stream_processors.answer import Answer, Received, answer
+from schemas.wire import Codec
+from stream_processors.answer import Answer, Answerer, Received
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.settings import WorkerSettings
 from stream_processors.transport import bounded_transport
@@ -40,9 +41,16 @@ EXIT_CANNOT_PUBLISH = 74
 
 
 def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clock: Clock | None = None) -> faust.App:
-    """Build the app; nothing connects before it is started."""
+    """Build the app; it connects when it is started.
+
+    Raises
+    ------
+    RegistryError
+        If the settings name a schema registry that does not answer.
+    """
     clock = clock or SystemClock()
     kafka = settings.kafka
+    answer = Answerer(model, Codec.from_settings(kafka), clock)
     datadir = Path(user_state_dir("streaming-inspection")) / "faust" / settings.group
     datadir.mkdir(parents=True, exist_ok=True)  # Faust wants one, though nothing is kept in it
     app = faust.App(
@@ -76,7 +84,7 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
 
     async def answer_one(event: Any) -> None:
         message = _received(event.message, clock.utc_us())
-        result = await app.loop.run_in_executor(pool, answer, message, model, clock)
+        result = await app.loop.run_in_executor(pool, answer, message)
         began = time.perf_counter()
         await asyncio.gather(*(await _sends(event.message, result, decisions, dead_letters)))
         metrics.record(result, time.perf_counter() - began)

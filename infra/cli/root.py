@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.broker import app as broker
 from infra.cli.actuate import actuate
+from infra.cli.broker import app as broker
 from infra.cli.demo import demo
 from infra.cli.doctor import doctor
 from infra.cli.produce import produce

@@ -36,7 +36,8 @@ class WorkerProcess:
     def __init__(self, kafka: KafkaSettings, *, model: Path | None, group: str, log: Path) -> None:
         self._log = log
         port = _free_port()
-        self._health_url = f"http://127.0.0.1:{port}/health"
+        #: Base of its health and metrics endpoints.
+        self.url = f"http://127.0.0.1:{port}"
         arguments = ["worker", "--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
         arguments += ["--group", group, "--http-port", str(port)]
         if model is not None:
@@ -71,7 +72,7 @@ class WorkerProcess:
     def health(self) -> dict[str, object] | None:
         """What its health endpoint says, None while it does not answer."""
         try:
-            with urllib.request.urlopen(self._health_url, timeout=1) as answer:
+            with urllib.request.urlopen(self.url + "/health", timeout=1) as answer:
                 report: dict[str, object] = json.load(answer)
                 return report
         except (urllib.error.URLError, OSError, ValueError):

@@ -9,10 +9,11 @@ import uuid
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from infra.demo.tally import Tally
-from schemas import CodecError, DeadLetter, Decision, decode
+from schemas import CodecError, DeadLetter, Decision
 from schemas.cluster import require_topics
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
+from schemas.wire import Codec
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ class Watcher:
     def __init__(self, kafka: KafkaSettings, tally: Tally) -> None:
         self._kafka = kafka
         self._tally = tally
+        self._codec = Codec.from_settings(kafka)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
@@ -59,8 +61,8 @@ class Watcher:
     def _count(self, topic: str, value: bytes | None) -> None:
         try:
             if topic == self._kafka.decisions:
-                self._tally.decision(decode(value, Decision))
+                self._tally.decision(self._codec.decode(value, Decision))
             else:
-                self._tally.dead_letter(decode(value, DeadLetter, max_bytes=MAX_REQUEST_BYTES))
+                self._tally.dead_letter(self._codec.decode(value, DeadLetter, max_bytes=MAX_REQUEST_BYTES))
         except CodecError as error:
             log.warning("unreadable message in %s: %s", topic, error)

@@ -189,7 +189,7 @@ def _manifest(size: int, sha256: str, version: str) -> dict[str, Any]:
         "good_label": "functional",
         "decision": {"recipe_id": "elpv-cells", "revision": 1, "threshold": 0.5, "review_band": [0.4, 0.6]},
         "training": {
-            "provenance": "models/training/finetune.py: EfficientNet-Lite0 (ImageNet weights) fine-tuned, then static int8",
+            "provenance": "models/training/finetune.py: EfficientNet-Lite0 (ImageNet weights), fine-tuned, static int8",
             "data": "ELPV, 2,624 electroluminescence images of solar cells (package elpv-dataset)",
             "split": "by sha256 of the image name within cell type and defect probability: 25 % test, 8 % validation,"
             " 67 % training; no image in two parts",

@@ -25,7 +25,7 @@ def test_acts_at_the_belt_time_and_drains_on_stop() -> None:
     began = time.monotonic()
     captured = now_us()
     for n in range(3):
-        gate.expect_frame(make_frame(f"p{n}", captured_at_us=captured))
+        gate.expect_frame(make_frame(f"p{n}", captured_at_us=captured + n * 1000))
     source.waiting.append(make_decision("p1", captured_at_us=captured))
     gate.stop()
     assert [(i.part_key, i.action.value) for i in recorder.instructions] == [

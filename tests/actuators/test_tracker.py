@@ -157,17 +157,16 @@ def test_failsafe_can_divert_but_never_accept() -> None:
         PartTracker(ManualClock(), failsafe=ACCEPT)
 
 
-def test_failsafes_in_a_row_are_a_fault_until_a_part_is_decided() -> None:
-    tracker = PartTracker(ManualClock(), fault_after=2)
+def test_failsafes_in_a_row_are_counted_until_a_part_is_decided() -> None:
+    tracker = PartTracker(ManualClock())
     for n in range(2):
-        assert not tracker.is_faulted
         tracker.expect(make_part(f"p{n}"))
         tracker.due(1)
-    assert tracker.is_faulted
+    assert tracker.counts.consecutive_failsafe == 2
     tracker.expect(make_part("ok"))
     tracker.offer(make_decision("ok"))
     tracker.due(1)
-    assert not tracker.is_faulted
+    assert tracker.counts.consecutive_failsafe == 0
 
 
 def test_a_full_gate_says_so() -> None:

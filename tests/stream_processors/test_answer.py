@@ -25,7 +25,8 @@ from schemas import (
 )
 from schemas.clock import ManualClock
 from schemas.topics import DECISIONS
-from stream_processors.answer import Received, answer
+from schemas.wire import Codec
+from stream_processors.answer import Answer, Answerer, Received
 
 NOW_US = 1_700_000_000_000_000
 
@@ -51,6 +52,10 @@ def make_frame(image: bytes, **changes: object) -> Frame:
 
 def received(value: bytes | None) -> Received:
     return Received(value, b"s/c", {"traceparent": b"00-1-2-01"}, Source("frames", 2, 41, NOW_US + 3_000))
+
+
+def answer(message: Received, model: Model, clock: ManualClock) -> Answer:
+    return Answerer(model, Codec(), clock)(message)
 
 
 def test_a_good_frame_is_decided(model: Model) -> None:
