@@ -56,7 +56,7 @@ class DecisionConsumer:
     station
         Only decisions of this station; None: all.
     max_age_s
-        Oldest capture delivered, in seconds; None: any.
+        Oldest capture delivered, in seconds; None: any. For a gate, no less than its belt time.
     state_dir
         Directory for the watermark; None: begin at the end each time.
     on_undecodable

@@ -70,7 +70,8 @@ def decode(
         ``(H, W, 3)`` BGR instead of ``(H, W)`` grey.
     needed_wh
         Width and height that the caller resizes to. A JPEG is then decoded at 1/2, 1/4 or 1/8, the smallest
-        that is not below it. Resized to ``needed_wh``, this differs from the full decode by about a grey level.
+        that divides the size and is not below it. Resized to ``needed_wh`` this differs from the full decode
+        by less than one grey level on average.
     max_pixels
         Larger images are refused from their header.
 
@@ -87,7 +88,8 @@ def decode(
     flags, divisor = (cv2.IMREAD_COLOR_BGR if colour else cv2.IMREAD_GRAYSCALE), 1
     if header.encoding is Encoding.JPEG and needed_wh is not None:
         for by, reduced in (_REDUCED_COLOUR if colour else _REDUCED_GREY).items():
-            if width // by >= needed_wh[0] and height // by >= needed_wh[1]:
+            # Only where it divides: half a block at the border would shift the picture by up to a pixel.
+            if width % by == height % by == 0 and width // by >= needed_wh[0] and height // by >= needed_wh[1]:
                 flags, divisor = reduced, by
                 break
     try:
@@ -97,6 +99,6 @@ def decode(
     if pixels is None:
         raise ImageError("unreadable-image", f"the {header.encoding} data is damaged or cut off")
     # Two readers of one header must agree, or the limit above was checked against the wrong number.
-    if pixels.shape[:2] != (-(-height // divisor), -(-width // divisor)) or pixels.dtype != np.uint8:
+    if pixels.shape[:2] != (height // divisor, width // divisor) or pixels.dtype != np.uint8:
         raise ImageError("unreadable-image", f"the {header.encoding} header says {width}x{height}, its data does not")
     return Decoded(pixels.astype(np.uint8, copy=False), header)

@@ -39,9 +39,8 @@ class ManifestFile:
             with path.open("rb") as file:
                 raw = file.read(_MAX_MANIFEST_BYTES + 1)
         except OSError as error:
-            raise ModelPackageError(
-                f"{path}: {error.strerror or error}; a model package has a {MANIFEST_NAME}"
-            ) from error
+            why = error.strerror or str(error)
+            raise ModelPackageError(f"{path}: {why}; a model package is a folder with {MANIFEST_NAME}") from error
         if len(raw) > _MAX_MANIFEST_BYTES:
             raise ModelPackageError(f"{path}: over {_MAX_MANIFEST_BYTES} bytes is no manifest")
         try:

@@ -1,13 +1,13 @@
 """The Faust app: frames in, decisions and dead letters out.
 
-The order that makes "at least once" true, per batch:
+The order that makes "at least once" true, for each frame:
 
-1. each frame is decoded and inspected in a thread;
+1. it is decoded and inspected in a thread;
 2. its decision and its dead letter are sent, and the broker's acknowledgements awaited;
-3. only when every frame of the batch has been answered does the loop go on, and Faust acks the batch;
-4. the commit of the offsets follows on its timer, and once more on a graceful stop.
+3. when it and every frame before it have come so far, it is acked to Faust (`stream_processors.pipeline`);
+4. Faust commits what is acked on a timer, and once more on a graceful stop.
 
-If step 2 fails the process ends on the spot. An exception leaving the loop would make Faust ack the batch.
+If step 2 fails the process ends on the spot, and what was not committed is read again by whoever takes over.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received
 from stream_processors.metrics import WorkerMetrics
+from stream_processors.pipeline import Pipeline
 from stream_processors.settings import WorkerSettings
 from stream_processors.transport import bounded_transport
 
@@ -69,7 +70,7 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
         broker_commit_interval=0.5,
         broker_session_timeout=10.0,
         broker_heartbeat_interval=3.0,
-        broker_max_poll_records=settings.batch,
+        broker_max_poll_records=32,
         # Bytes are bounded by the transport; the count only must not get in its way.
         stream_buffer_maxsize=4096,
         worker_redirect_stdouts=False,
@@ -91,28 +92,22 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
 
     @app.agent(frames, name="inspect", concurrency=1, supervisor_strategy=CrashingSupervisor)
     async def inspect(stream: Any) -> None:
-        async for events in stream.take_events(settings.batch, within=settings.within_s):
-            await _to_the_end(answer_all(events))
-
-    async def answer_all(events: Sequence[Any]) -> None:
-        results = await asyncio.gather(*map(answer_one, events), return_exceptions=True)
-        failures = [result for result in results if isinstance(result, BaseException)]
-        if failures:
-            log.critical("Kafka did not take an answer, ending so that nothing is committed: %r", failures[0])
-            logging.shutdown()
-            os._exit(EXIT_CANNOT_PUBLISH)
+        stream.enable_acks = False  # the pipeline acks, in order
+        pipeline = Pipeline(answer_one, ack=lambda event: event.ack(), fail=_end, limit=settings.in_flight)
+        try:
+            async for event in stream.events():
+                await pipeline.put(event)
+        finally:
+            # A graceful stop cancels this loop: what is under way is finished and acked all the same.
+            await pipeline.drain()
 
     return app
 
 
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await work that a graceful stop must not cut short: a cancelled batch would be acked unanswered."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
+def _end(error: BaseException) -> None:
+    log.critical("Kafka did not take an answer, ending so that nothing more is committed: %r", error)
+    logging.shutdown()
+    os._exit(EXIT_CANNOT_PUBLISH)
 
 
 async def _sends(message: Any, result: Answer, decisions: Any, dead_letters: Any) -> list[Any]:

@@ -27,10 +27,8 @@ class WorkerSettings:
         Consumer group; workers of one group share the frames.
     threads
         Frames decoded and inspected at once, each on one thread. More than the cores gains nothing.
-    batch
-        Most frames taken from the stream at a time; their sends are awaited together.
-    within_s
-        Longest wait for a batch to fill, in seconds: latency on an idle line, so it is kept at 1 ms.
+    in_flight
+        Frames under way at once: queued for a thread, inspected, or awaiting Kafka's acknowledgement.
     buffer_mib
         Frames held in memory before they are inspected, in MiB, whatever their number.
     http_host, http_port
@@ -41,14 +39,13 @@ class WorkerSettings:
     model: Path | None = None
     group: str = DEFAULT_GROUP
     threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
-    batch: int = 16
-    within_s: float = 0.001
+    in_flight: int = 16
     buffer_mib: int = 96
     http_host: str = "127.0.0.1"
     http_port: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("threads", "batch", "buffer_mib"):
+        for name in ("threads", "in_flight", "buffer_mib"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
         if not self.group:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +18,14 @@ from actuators.journal import Journal
 from actuators.plugins import load_actuator
 from actuators.settings import GateSettings
 from actuators.triggers import FrameTriggers, TriggerCounts
+from infra.cli.signals import stop_on_signals
 from infra.demo.percentiles import percentiles
 from schemas.records import Decision
 from schemas.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 _LOOK_S = 0.2
+_MAX_AGE_S = 10.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,11 +87,14 @@ def run_gate(
         if book is not None:
             book.write(instruction)
 
-    consumer = DecisionConsumer(kafka, station=station, state_dir=state_dir)
+    # On a long belt a decision may be old and yet in time.
+    max_age_s = max(_MAX_AGE_S, settings.belt_ms / 1e3)
+    consumer = DecisionConsumer(kafka, station=station, state_dir=state_dir, max_age_s=max_age_s)
     gate = GateRunner(consumer, load_actuator(driver, driver_options), settings, on_action=on_action)
     triggers = FrameTriggers(kafka, gate.expect_frame, max_age_s=settings.belt_ms / 1e3, station=station)
     error = None
-    with _stop_signal() as stop:
+    stop = threading.Event()
+    with stop_on_signals(stop):
         if book is not None:
             book.open()
         try:
@@ -114,15 +117,3 @@ def run_gate(
     return Report(
         gate.stats, triggers.counts, percentiles(gate.latencies_ms), 0 if book is None else book.errors, error
     )
-
-
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    stop = threading.Event()
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.signal(kind, lambda *_: stop.set()) for kind in kinds}
-    try:
-        yield stop
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)

@@ -35,7 +35,9 @@ log = logging.getLogger(__name__)
 _CALIBRATION_IMAGES = 256
 
 
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]
+class Calibration(CalibrationDataReader):  # type: ignore[misc]
+    """Feeds ``(H, W)`` uint8 images, one at a time."""
+
     def __init__(self, images: list[np.ndarray]) -> None:
         self._images = iter(images)
 
@@ -70,7 +72,7 @@ def quantise(plain: Path, target: Path, size: int, method: CalibrationMethod) ->
     images = [resize(image, size) for image in read_grey(chosen)]
     options = {"CalibPercentile": 99.99} if method is CalibrationMethod.Percentile else {}
     quantize_static(
-        str(plain), str(target), _Calibration(images), quant_format=QuantFormat.QDQ, per_channel=True,
+        str(plain), str(target), Calibration(images), quant_format=QuantFormat.QDQ, per_channel=True,
         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=method, extra_options=options,
     )  # fmt: skip
 
@@ -158,7 +160,7 @@ def main() -> None:
         float_test = accuracy(*scores(plain, "test", size))
     (args.out / "model.onnx").write_bytes(data)
     manifest = _manifest(size, hashlib.sha256(data).hexdigest(), args.model_version)
-    _write(args.out, manifest)
+    write_manifest(args.out, manifest)
     manifest["metrics"] = {
         "split": "test",
         "defective_from_probability": 0.5,
@@ -166,10 +168,11 @@ def main() -> None:
         "jpeg_quality_95": measure(args.out, as_jpeg=True),
         "float32_accuracy": round(float_test, 4),
     }
-    _write(args.out, manifest)
+    write_manifest(args.out, manifest)
 
 
-def _write(directory: Path, manifest: dict[str, Any]) -> None:
+def write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
+    """Write ``manifest.yaml``."""
     text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=110)
     (directory / "manifest.yaml").write_text(text, encoding="utf-8")
 

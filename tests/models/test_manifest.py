@@ -15,7 +15,7 @@ name: cells
 version: "1.0"
 task: classification
 file: model.onnx
-sha256: 0000000000000000000000000000000000000000000000000000000000000000
+sha256: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 input:
   name: image
   width: 8
@@ -50,7 +50,7 @@ MISTAKES = {
     "band backwards": ("[0.4, 0.6]", "[0.6, 0.4]", 21, "decision.review_band: the lower end comes first"),
     "accepts the unknown": ("NOT_DECIDABLE: REJECT", "NOT_DECIDABLE: ACCEPT", 23, "must not be accepted"),
     "no such action": ("NOT_DECIDABLE: REJECT", "NOT_DECIDABLE: PASS", 23, "decision.actions.NOT_DECIDABLE"),
-    "digest": ("sha256: 00", "sha256: zz", 6, "sha256: String should match"),
+    "digest": ("sha256: aa", "sha256: zz", 6, "sha256: String should match"),
     "file elsewhere": ("file: model.onnx", "file: ../model.onnx", 5, "file: String should match"),
     "roles": ("{scores: logit}", "{map: logit}", 13, "outputs: names of a classification model are {scores}"),
     "label twice": ("[defect]", "[defect, defect]", 16, "labels: a label is there twice"),
