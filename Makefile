@@ -56,8 +56,8 @@ format: $(STAMP) ## Bring the code into the common form
 types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
-bench: $(STAMP) ## Throughput and latency of the worker on this machine
-	$(BIN)/inspection bench $(ARGS)
+bench: $(STAMP) ## Latency and throughput of the line on this machine, as JSON and a table
+	@$(BIN)/python -m benchmarks.line_latency $(ARGS)
 
 lock: ## Write requirements.lock anew, with the newest versions that pyproject.toml allows
 	@test -x $(VENV)/lock/bin/uv || { python3 -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet "uv>=0.9"; }

@@ -50,9 +50,10 @@ class TopicMissing(InspectionError):
     """Topics are not there; nothing of ours creates them in passing."""
 
     def __init__(self, names: list[str], bootstrap_servers: str) -> None:
+        prefix = names[0].rpartition(".")[0]
         super().__init__(
             f"missing topics on {bootstrap_servers}: {', '.join(names)}; "
-            f"create them with `inspection topics apply --bootstrap-servers {bootstrap_servers}`"
+            f"create them with `inspection topics apply --bootstrap-servers {bootstrap_servers} --prefix {prefix}`"
         )
         self.names = names
 

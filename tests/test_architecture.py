@@ -97,7 +97,8 @@ def test_the_rule_itself_refuses(importer, imported):
 
 
 @pytest.mark.parametrize(
-    ("importer", "imported"), [("infra", "replay"), ("replay", "models"), ("producers", "schemas"), ("infra", "schemas")]
+    ("importer", "imported"),
+    [("infra", "replay"), ("replay", "models"), ("producers", "schemas"), ("infra", "schemas")],
 )
 def test_the_rule_itself_allows(importer, imported):
     assert forbidden(importer, imported) is None

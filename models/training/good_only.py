@@ -5,7 +5,8 @@ coreset) is the memory. The score of a place is its distance to the nearest of t
 included, is one ONNX graph. Reference: K. Roth et al., "Towards Total Recall in Industrial Anomaly Detection"
 (PatchCore), CVPR 2022.
 
-No defective image is used anywhere: the threshold is where the stated share of good validation images is rejected.
+The memory and the threshold come from good images alone: the threshold is where the stated share of good validation
+images is rejected. One number was chosen with defects in view, on the validation split: the map's percentile.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ log = logging.getLogger(__name__)
 SIZE = 224
 _PATCHES_PER_IMAGE = 40
 _CALIBRATION_IMAGES = 200
-_PERCENTILE = 99.5
+#: Of 50, 80, 90, 95, 98, 99, 99.5 and 100, the one with the best AUROC on the validation split (0.83; 99.5: 0.78).
+#: Many defects of cells are wide (dark areas), which a maximum does not tell from a speck of dust.
+_PERCENTILE = 95.0
 
 
 class Features(nn.Module):
@@ -141,7 +144,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger().handlers[0].addFilter(logging.Filter("models"))
+    # The quantiser logs a page of its own.
+    logging.getLogger().handlers[0].addFilter(lambda record: record.name.startswith(("models", "__main__")))
     torch.set_num_threads(args.threads)
 
     good = [cell for cell in load_cells("train") if cell.probability == 0.0]
@@ -150,8 +154,8 @@ def main() -> None:
         file = export(model, good[:: max(1, len(good) // _CALIBRATION_IMAGES)], Path(scratch))
         seen = raw_scores(file, [cell for cell in load_cells("validation") if cell.probability == 0.0])
         data = file.read_bytes()
-    # The median good image scores 0, the one at the limit 0.5.
-    low, limit = float(np.median(seen)), float(np.quantile(seen, 1 - args.overkill))
+    # The best good image scores 0, the one at the limit 0.5.
+    low, limit = float(seen.min()), float(np.quantile(seen, 1 - args.overkill))
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "model.onnx").write_bytes(data)
     manifest = _manifest(hashlib.sha256(data).hexdigest(), round(low, 4), round(2 * limit - low, 4))

@@ -114,9 +114,7 @@ def test_hostile_messages_are_answered_and_stop_nothing(line: KafkaSettings, sta
     publish(line, values)
 
     decisions = [decode(value, Decision) for value in read_all(line, line.decisions, 32)]
-    letters = [
-        decode(value, DeadLetter, max_bytes=MAX_REQUEST_BYTES) for value in read_all(line, line.dead_letters, 7)
-    ]
+    letters = [decode(value, DeadLetter, max_bytes=MAX_REQUEST_BYTES) for value in read_all(line, line.dead_letters, 7)]
     by_id = {decision.frame_id: decision for decision in decisions}
     assert len(decisions) == len(by_id) == 32
     assert {by_id[frame.frame_id].result_state for frame in good} == {ResultState.COMPLETED}

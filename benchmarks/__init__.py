@@ -1,0 +1,1 @@
+"""What is measured, each by ``python -m benchmarks.NAME``; nothing here decides whether a test passes."""

@@ -1,0 +1,154 @@
+"""The demo: the main job, end to end, as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from infra.demo.processes import inspection_command
+from infra.demo.tally import Tally
+from schemas import Action, Decision, ResultState, Verdict
+
+
+def run(*arguments: str, timeout_s: float = 150) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        inspection_command(*arguments), capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+
+
+def ours() -> set[int]:
+    """Processes that a demo starts: brokers and workers."""
+    found = set()
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if "inspection-demo-" in line or "kafka.Kafka" in line:
+            found.add(process.info["pid"])
+    return found
+
+
+@pytest.mark.broker
+def test_the_demo_accounts_for_every_frame_and_leaves_nothing_running(tmp_path: Path) -> None:
+    before = ours()
+    result, journal = tmp_path / "result.json", tmp_path / "gate.jsonl"
+    done = run("demo", "--frames", "90", "--json", str(result), "--journal", str(journal))
+    assert done.returncode == 0, done.stderr
+    assert "every frame accounted for" in done.stdout
+    report: dict[str, Any] = json.loads(result.read_text())
+    assert report["frames_published"] == report["decisions"] == 90
+    assert report["unaccounted"] == report["drops_counted"] == report["dead_letters"] == 0
+    assert report["accepted"] + report["rejected"] + report["review"] == 90
+    assert report["quality"]["labelled"] == 90
+    assert report["quality"]["accuracy"] > 0.7
+    assert report["gate"]["actuated"] == 90
+    assert report["gate"]["conflicts"] == 0
+    assert set(report["latency_ms"]["capture_to_decision"]) == {"p50", "p95", "p99", "max"}
+    assert report["model"]["name"] == "elpv-cells"
+    parts = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert len({(part["camera_id"], part["part_key"]) for part in parts}) == 90
+    assert ours() <= before
+
+
+@pytest.mark.broker
+def test_a_folder_of_anything_is_answered(tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index, suffix in enumerate([".png", ".jpg", ".bmp", ".tiff", ".jpeg", ".tif"]):
+        size = (int(rng.integers(1, 900)), int(rng.integers(1, 900)), 3)
+        cv2.imwrite(str(folder / f"good{index}{suffix}"), rng.integers(0, 255, size, dtype=np.uint8))
+    cv2.imwrite(str(folder / "deep.png"), rng.integers(0, 65535, (64, 80), dtype=np.uint16))
+    (folder / "corrupt.jpg").write_bytes(b"\xff\xd8\xff\xe0 not really")
+    (folder / "empty.png").touch()
+    (folder / "notes.txt").write_text("not an image")
+    result = tmp_path / "result.json"
+    done = run("demo", "--folder", str(folder), "--fps", "0", "--json", str(result))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(result.read_text())
+    assert report["frames_published"] == report["decisions"] == 9
+    assert report["dead_letters"] == report["not_decidable"] == 2
+    assert report["unaccounted"] == 0
+    assert report["quality"] == {"labelled": 0, "accuracy": None, "escapes": 0, "overkill": 0}
+
+
+@pytest.mark.broker
+def test_on_a_broker_of_the_users_it_leaves_no_topics(broker: Any, tmp_path: Path) -> None:
+    from schemas.cluster import list_topics
+
+    before = set(list_topics(broker.bootstrap_servers))
+    done = run("demo", "--frames", "12", "--fps", "0", "--bootstrap-servers", broker.bootstrap_servers)
+    assert done.returncode == 0, done.stderr
+    left = set(list_topics(broker.bootstrap_servers)) - before - {"__consumer_offsets"}
+    assert not left
+
+
+ERRORS = {
+    "no such folder": (["demo", "--folder", "/no/such/folder"], "no folder /no/such/folder"),
+    "no such model": (["demo", "--model", "/no/model"], "/no/model"),
+    "wrong bootstrap": (["worker", "--bootstrap-servers", "127.0.0.1:1"], "no Kafka broker answers at 127.0.0.1:1"),
+    "bad prefix": (["worker", "--prefix", "a b"], "topic prefix 'a b'"),
+    "no such camera": (["produce", "--camera", "nonsense"], "no camera 'nonsense'"),
+    "no such driver": (["actuate", "--driver", "nonsense"], "nonsense"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "text"), ERRORS.values(), ids=ERRORS)
+def test_what_a_user_can_cause_is_one_line(arguments: list[str], text: str) -> None:
+    done = run(*arguments)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert text in errors[0]
+
+
+@pytest.mark.broker
+def test_missing_topics_are_named_with_the_command(broker: Any, unique: str) -> None:
+    done = run("worker", "--bootstrap-servers", broker.bootstrap_servers, "--prefix", unique)
+    assert done.returncode == 1
+    assert f"missing topics on {broker.bootstrap_servers}: {unique}.frames" in done.stderr
+    assert "inspection topics apply" in done.stderr
+    assert f"--prefix {unique}" in done.stderr
+
+
+def decision(action: Action, verdict: Verdict, label: str, frame: str = "f") -> Decision:
+    return Decision(
+        decision_id=f"{frame}-{action}", frame_id=frame, line="l", station="s", camera_id="c", started_at_us=0,
+        sequence=0, image_sha256="", verdict=verdict, action=action, result_state=ResultState.COMPLETED, reason="",
+        model_name="m", model_version="1", model_sha256="", recipe_id="r", recipe_revision="1", captured_at_us=0,
+        received_at_us=0, decided_at_us=5_000, source_topic="t", source_partition=0, source_offset=0,
+        attributes={"label": label},
+    )  # fmt: skip
+
+
+def test_the_tally_counts_escapes_and_overkill() -> None:
+    tally = Tally()
+    for index, (action, verdict, label) in enumerate(
+        [
+            (Action.ACCEPT, Verdict.OK, "functional"),
+            (Action.ACCEPT, Verdict.OK, "defective"),
+            (Action.REJECT, Verdict.NOT_OK, "functional"),
+            (Action.REVIEW, Verdict.OK, "defective"),
+            (Action.REJECT, Verdict.NOT_OK, "defective"),
+        ]
+    ):
+        tally.decision(decision(action, verdict, label, f"f{index}"))
+    assert tally.quality.labelled == 5
+    assert tally.quality.accuracy == pytest.approx(2 / 5)
+    assert (tally.quality.escapes, tally.quality.overkill) == (1, 1)
+
+
+def test_the_tally_tells_duplicates_from_conflicts() -> None:
+    tally = Tally()
+    tally.published("f")
+    tally.published("g")
+    tally.decision(decision(Action.ACCEPT, Verdict.OK, "good"))
+    tally.decision(decision(Action.ACCEPT, Verdict.OK, "good"))
+    tally.decision(decision(Action.REJECT, Verdict.NOT_OK, "good"))
+    assert (tally.decisions, tally.duplicates, tally.conflicts, tally.unaccounted) == (1, 2, 1, 1)
