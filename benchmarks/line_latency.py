@@ -77,8 +77,9 @@ def main() -> None:
 
 
 def _table(report: dict[str, Any]) -> str:
+    cpu, cores = report["machine"]["cpu"], report["machine"]["cores"]
     lines = [
-        f"{report['machine']['cpu']}, {report['machine']['cores']} cores, {report['runs']} runs of {report['frames']} frames",
+        f"{cpu}, {cores} cores, {report['runs']} runs of {report['frames']} frames",
         "",
         "| 30 frames/s, median of runs (lowest to highest) | p50 ms | p95 ms | p99 ms |",
         "|---|---|---|---|",
