@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 LIVE = {"producers", "stream_processors", "actuators"}
 FLOORS = {
+    "benchmarks": 5,
     "infra": 4,
     "console": 3,
     "replay": 3,

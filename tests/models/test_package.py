@@ -56,8 +56,9 @@ def test_takes_the_manifest_for_the_folder(make_package: MakePackage) -> None:
     assert load_model(make_package() / "manifest.yaml", stage="challenger").stage == "challenger"
 
 
-def test_the_model_that_ships() -> None:
-    assert load_model(default_model_path()).manifest.training.licence
+@pytest.mark.parametrize("name", ["elpv_cells", "elpv_good_only"])
+def test_models_that_ship(name: str) -> None:
+    assert "CC BY-NC-SA 4.0" in load_model(default_model_path().parent / name).manifest.training.licence
 
 
 def test_altered_file(make_package: MakePackage) -> None:
