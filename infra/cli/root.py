@@ -57,7 +57,7 @@ def root(
         stream=sys.stderr,
     )
     if not verbose:
-        for noisy in ("aiokafka", "faust", "mode", "asyncio"):
+        for noisy in ("aiokafka", "faust", "mode", "asyncio", "stream_processors.transport"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -140,9 +140,9 @@ class _Run:
         watcher = Watcher(self._kafka, self._tally)
         watcher.start()
         self._gate.start()
-        began = time.monotonic()
         try:
             publishers = [self._publisher(index) for index in range(len(cameras))]
+            began = time.monotonic()
             view = LiveView(self._console, frames)
             with view.shown():
                 shooting = threading.Thread(target=self._shoot, args=(cameras, publishers, frames), daemon=True)
