@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import pytest
 
 from infra.demo.processes import inspection_command
 from infra.demo.tally import Tally
-from schemas import Action, Decision, ResultState, Verdict
+from schemas import Action, Decision, KafkaSettings, ResultState, Verdict
 
 
 def run(*arguments: str, timeout_s: float = 150) -> subprocess.CompletedProcess[str]:
@@ -152,3 +155,28 @@ def test_the_tally_tells_duplicates_from_conflicts() -> None:
     tally.decision(decision(Action.ACCEPT, Verdict.OK, "good"))
     tally.decision(decision(Action.REJECT, Verdict.NOT_OK, "good"))
     assert (tally.decisions, tally.duplicates, tally.conflicts, tally.unaccounted) == (1, 2, 1, 1)
+
+
+def test_a_file_that_is_not_onnx_is_named_with_its_line(tmp_path: Path, repository: Path) -> None:
+    garbage = b"this is not a model"
+    (tmp_path / "model.onnx").write_bytes(garbage)
+    manifest = (repository / "models" / "elpv_cells" / "manifest.yaml").read_text(encoding="utf-8")
+    digest = hashlib.sha256(garbage).hexdigest()
+    (tmp_path / "manifest.yaml").write_text(re.sub(r"sha256: '?[0-9a-f]{64}'?", f"sha256: '{digest}'", manifest))
+    done = run("demo", "--model", str(tmp_path))
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: \S+manifest\.yaml:\d+: file: model\.onnx .*ONNX.*\n", done.stderr)
+
+
+@pytest.mark.broker
+def test_a_port_in_use_is_named(line: KafkaSettings) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = run(
+            "worker", "--bootstrap-servers", line.bootstrap_servers, "--prefix", line.prefix, "--http-port", str(port)
+        )
+    assert done.returncode == 1
+    assert f"error: cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert "Traceback" not in done.stderr
