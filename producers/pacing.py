@@ -17,11 +17,14 @@ class Pacer:
     ----------
     fps
         Captures a second; None never waits.
+    phase
+        How much later than now the grid begins, as a share of the period: cameras that are not triggered
+        together do not fire together.
 
     Raises
     ------
     ValueError
-        If the rate is not a positive number.
+        If the rate is not a positive number, or the phase not in [0, 1).
 
     Examples
     --------
@@ -35,9 +38,12 @@ class Pacer:
     0.07
     """
 
-    def __init__(self, fps: float | None, clock: Clock | None = None) -> None:
+    def __init__(self, fps: float | None, clock: Clock | None = None, phase: float = 0.0) -> None:
         if fps is not None and not (math.isfinite(fps) and fps > 0):
             raise ValueError(f"frames per second must be more than 0, not {fps}")
+        if not 0 <= phase < 1:
+            raise ValueError(f"a phase is a share of the period, not {phase}")
+        self._phase = phase
         self._period_s = 0.0 if fps is None else 1.0 / fps
         self._clock = clock or SystemClock()
         self._start_s: float | None = None
@@ -49,8 +55,9 @@ class Pacer:
             return 0.0
         now = self._clock.monotonic_s()
         if self._start_s is None:
-            self._start_s = now
-            return 0.0
+            offset_s = self._phase * self._period_s
+            self._start_s = now + offset_s
+            return offset_s
         # The grid is counted from the start, not from the last beat: adding up periods would add up rounding too.
         elapsed = (now - self._start_s) / self._period_s
         self._beat = max(self._beat + 1, math.floor(elapsed))

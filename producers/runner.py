@@ -39,6 +39,8 @@ class CameraJob:
         Captures a second; None as fast as the camera gives them.
     max_frames
         Stop after so many captures; None at the camera's own end.
+    phase
+        Share of a period by which it begins later, see `Pacer`.
     """
 
     name: str
@@ -46,6 +48,7 @@ class CameraJob:
     publisher: Publisher
     fps: float | None = None
     max_frames: int | None = None
+    phase: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,7 @@ class _Runner(threading.Thread):
                 fps=job.fps,
                 max_frames=job.max_frames,
                 stop=self._stop_event,
+                pacer=Pacer(job.fps, phase=job.phase),
                 on_captured=self._count,
             )
         except Exception as error:  # noqa: BLE001 - anyone's camera code; the others must go on

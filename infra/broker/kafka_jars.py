@@ -6,12 +6,10 @@ The lock names every jar with its sha256. ``python -m infra.broker.kafka_jars --
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +17,7 @@ from pathlib import Path
 from platformdirs import user_cache_dir
 
 from infra.broker.errors import KafkaUnresolved
+from infra.broker.locks import exclusive
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +26,9 @@ Progress = Callable[[int, int], None]
 
 #: Kafka itself depends on the slf4j API alone; this makes its log go to log4j2, as in the distribution.
 _LOG_BINDING = "org.apache.logging.log4j:log4j-slf4j-impl"
+
+# Digits first: a distribution may hold kafka_2.13-4.4.0-test.jar and the like beside it, but no other version.
+_DISTRIBUTION_JAR = "kafka_2.13-[0-9]*.jar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,13 @@ def kafka_version() -> str:
     return locked_jars()[0].version
 
 
+def version_to_run() -> str:
+    """Version of Kafka that a broker started now runs: that of KAFKA_HOME if there is one, else the lock's."""
+    home = os.environ.get("KAFKA_HOME")
+    found = sorted((Path(home) / "libs").glob(_DISTRIBUTION_JAR)) if home else []
+    return found[0].stem.removeprefix("kafka_2.13-") if found else kafka_version()
+
+
 def cache_dir() -> Path:
     """Where the jars of the locked version are kept for this user."""
     return Path(user_cache_dir("streaming-inspection")) / f"kafka-{kafka_version()}"
@@ -82,16 +91,20 @@ def classpath(cache: Path | None = None, progress: Progress | None = None) -> st
     home = os.environ.get("KAFKA_HOME")
     if home:
         libs = Path(home) / "libs"
-        if not any(libs.glob("kafka_2.13-*.jar")):
+        if not any(libs.glob(_DISTRIBUTION_JAR)):
             raise KafkaUnresolved(f"KAFKA_HOME={home} has no libs/kafka_2.13-*.jar")
         return f"{libs}/*"
     cache = cache or cache_dir()
     jars = locked_jars()
-    cache.mkdir(parents=True, exist_ok=True)
-    with _exclusive(cache / ".lock"):
-        missing = [jar for jar in jars if not is_intact(cache / jar.filename, jar)]
-        if missing:
-            _download(missing, cache, len(jars), progress)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        # Two first starts at once: the second waits and finds the jars.
+        with exclusive(cache / ".lock"):
+            missing = [jar for jar in jars if not is_intact(cache / jar.filename, jar)]
+            if missing:
+                _download(missing, cache, len(jars), progress)
+    except OSError as error:
+        raise KafkaUnresolved(f"the cache {cache} cannot be used: {error.strerror or error}") from error
     return os.pathsep.join(str(cache / jar.filename) for jar in jars)
 
 
@@ -102,14 +115,6 @@ def is_intact(path: Path, jar: Jar) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == jar.sha256
     except OSError:
         return False
-
-
-@contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """Two first starts at once: the second waits and finds the jars."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _download(missing: list[Jar], cache: Path, total: int, progress: Progress | None) -> None:

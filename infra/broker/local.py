@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -17,6 +16,9 @@ from infra.broker import kafka_jars
 from infra.broker.config import new_cluster_id, write_config
 from infra.broker.errors import BrokerError
 from infra.broker.java import find_java
+from infra.broker.locks import exclusive, try_lock
+from infra.broker.log_tail import log_tail, size
+from infra.broker.ports import free_port, listens
 from infra.broker.state import BrokerState, read_state, write_state
 from schemas.cluster import list_topics
 from schemas.errors import BrokerUnavailable
@@ -24,7 +26,6 @@ from schemas.errors import BrokerUnavailable
 log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 9092
-_LOG_TAIL_LINES = 8
 
 
 def default_data_dir() -> Path:
@@ -69,6 +70,9 @@ class LocalBroker:
         self._port = port
         self._heap_mib = heap_mib
         self._state_path = self.data_dir / "broker.json"
+        self._log = self.data_dir / "broker.log"
+        self._output = self.data_dir / "stdout.log"  # what the JVM prints before Kafka has its log
+        self._log_from = 0
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -97,7 +101,7 @@ class LocalBroker:
             bootstrap_servers=address,
             version=state.version if state and running else None,
             data_dir=str(self.data_dir),
-            log=str(self.data_dir / "broker.log"),
+            log=str(self._log),
         )
 
     def start(self, timeout_s: float = 60.0, progress: kafka_jars.Progress | None = None) -> BrokerStatus:
@@ -106,24 +110,44 @@ class LocalBroker:
         Raises
         ------
         BrokerError
-            Without Java or jars, with the port in use, or if the broker ends or does not answer in time.
+            Without Java or jars, with the port or the data directory in use, or if the broker ends or does not answer
+            in time.
         """
-        state = read_state(self._state_path)
-        if state is None or state.process() is None:
-            state = self._launch(progress)
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            # Two starts at once: the second waits here and finds the broker of the first.
+            with exclusive(self.data_dir / "start.lock"):
+                state = read_state(self._state_path)
+                if state is None or state.process() is None:
+                    state = self._launch(progress)
+                elif self._child is None:
+                    log.info("a broker runs already, at 127.0.0.1:%d; it is left alone", state.port)
+        except OSError as error:
+            raise BrokerError(f"the broker cannot use {self.data_dir}: {error.strerror or error}") from error
         self._await_ready(state, timeout_s)
         return self.status()
 
     def _launch(self, progress: kafka_jars.Progress | None) -> BrokerState:
         java = find_java()
         classes = kafka_jars.classpath(progress=progress)
-        try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
-            port = _free_port(self._port)
-            server = write_config(self.data_dir, port, _free_port(0))
-        except OSError as error:
-            raise BrokerError(f"the broker cannot use {self.data_dir}: {error.strerror or error}") from error
-        self._format(java, classes, server)
+        in_use = try_lock(self.data_dir / "broker.lock")
+        if in_use is None:
+            raise BrokerError(
+                f"a broker that is not in {self._state_path} uses {self.data_dir}; end its java process first"
+            )
+        with in_use:
+            port = free_port(self._port)
+            server = write_config(self.data_dir, port, free_port(0))
+            self._format(java, classes, server)
+            self._log_from = size(self._log)
+            self._child = self._spawn(java, classes, server, in_use.fileno())
+        pid = self._child.pid
+        version = kafka_jars.version_to_run()
+        state = BrokerState(pid, psutil.Process(pid).create_time(), port, version, str(self._log))
+        write_state(self._state_path, state)
+        return state
+
+    def _spawn(self, java: Path, classes: str, server: Path, lock: int) -> subprocess.Popen[bytes]:
         command = [
             str(java), f"-Xms{self._heap_mib}m", f"-Xmx{self._heap_mib}m",
             # Small machine, small heap: the serial collector and the first compiler start fastest.
@@ -131,16 +155,12 @@ class LocalBroker:
             f"-Dlog4j2.configurationFile={self.data_dir / 'log4j2.xml'}", "-Djava.awt.headless=true",
             "-cp", classes, "kafka.Kafka", str(server),
         ]  # fmt: skip
-        with (self.data_dir / "stdout.log").open("wb") as out:
+        with self._output.open("wb") as out:
             # A session of its own: the broker outlives the terminal, and Ctrl-C there does not reach it.
-            self._child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.data_dir, start_new_session=True
-            )
-        pid = self._child.pid
-        version = "KAFKA_HOME" if "*" in classes else kafka_jars.kafka_version()
-        state = BrokerState(pid, psutil.Process(pid).create_time(), port, version, str(self.data_dir / "broker.log"))
-        write_state(self._state_path, state)
-        return state
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.data_dir,
+                start_new_session=True, pass_fds=[lock],
+            )  # fmt: skip
 
     def _format(self, java: Path, classes: str, server: Path) -> None:
         if (self.data_dir / "data" / "meta.properties").exists():
@@ -161,20 +181,12 @@ class LocalBroker:
             if self._child is not None:
                 self._child.poll()  # reaps it if it has ended
             if state.process() is None:
-                raise BrokerError(f"the broker ended while starting; the end of its log:\n{self._log_tail()}")
-            if _listens(state.port) and _answers(address, 1.0):
+                said = log_tail(self._log, self._output, self._log_from)
+                raise BrokerError(f"the broker ended while starting; the end of its log:\n{said}")
+            if listens(state.port) and _answers(address, 1.0):
                 return
             time.sleep(0.1)
         raise BrokerError(f"the broker does not answer at {address} after {timeout_s:.0f} s; see {state.log}")
-
-    def _log_tail(self) -> str:
-        lines: list[str] = []
-        for name in ("broker.log", "stdout.log"):
-            path = self.data_dir / name
-            if path.exists():
-                lines += path.read_text(encoding="utf-8", errors="replace").splitlines()
-        telling = [line for line in lines if "ERROR" in line or "Exception" in line or "Error" in line] or lines
-        return "\n".join(telling[-_LOG_TAIL_LINES:])
 
     def stop(self, timeout_s: float = 30.0) -> bool:
         """Stop cleanly (the broker flushes and closes its logs); False if none ran.
@@ -187,11 +199,10 @@ class LocalBroker:
         state = read_state(self._state_path)
         process = state.process() if state else None
         if process is None:
-            self._state_path.unlink(missing_ok=True)
             return False
+        # The state file stays: it names a process that has ended, and by now it may be that of another start.
         process.terminate()
         self._wait(process, timeout_s)
-        self._state_path.unlink(missing_ok=True)
         return True
 
     def kill(self) -> None:
@@ -221,27 +232,9 @@ class LocalBroker:
         self.stop()
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.2)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def _answers(address: str, timeout_s: float) -> bool:
     try:
         list_topics(address, timeout_s)
     except BrokerUnavailable:
         return False
     return True
-
-
-def _free_port(wanted: int) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError as error:
-            raise BrokerError(
-                f"port {wanted} on 127.0.0.1 is in use by another program; choose one with --port"
-            ) from error
-        return int(probe.getsockname()[1])

@@ -202,8 +202,11 @@ class _Run:
                 publisher,
                 fps=fps,
                 max_frames=share,
+                phase=index / len(cameras),  # as a line's cameras are: not triggered together
             )
-            for camera, publisher, share in zip(cameras, publishers, share_out(frames, len(cameras)), strict=True)
+            for index, (camera, publisher, share) in enumerate(
+                zip(cameras, publishers, share_out(frames, len(cameras)), strict=True)
+            )
             if share
         ]
         run_cameras(jobs, self._stop)

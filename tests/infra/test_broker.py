@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,31 @@ def test_killed_and_started_again_it_has_all_it_acknowledged(tmp_path: Path) -> 
         assert not again.status().running
     finally:
         broker.stop()
+
+
+@pytest.mark.broker
+def test_started_three_times_at_once_it_is_one(tmp_path: Path) -> None:
+    brokers = [LocalBroker(tmp_path, port=0) for _ in range(3)]
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            started = list(pool.map(LocalBroker.start, brokers))
+        assert len({status.pid for status in started}) == 1
+        assert all(status.ready for status in started)
+
+        # Two JVMs on one directory damage it: not even a lost state file lets a second one in.
+        state = (tmp_path / "broker.json").rename(tmp_path / "lost.json")
+        with pytest.raises(BrokerError, match="end its java process first"):
+            LocalBroker(tmp_path, port=0).start()
+        state.rename(tmp_path / "broker.json")
+    finally:
+        for broker in brokers:
+            broker.stop()
+
+
+@pytest.mark.broker
+def test_why_it_did_not_start_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BrokerError, match=r"ended while starting.*\n.*\nToo small maximum heap"):
+        LocalBroker(tmp_path, port=0, heap_mib=1).start()
 
 
 @pytest.mark.broker

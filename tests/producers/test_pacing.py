@@ -42,3 +42,13 @@ def test_without_a_rate_it_never_waits() -> None:
 def test_impossible_rates(fps: float) -> None:
     with pytest.raises(ValueError, match="more than 0"):
         Pacer(fps)
+
+
+def test_a_phase_moves_the_grid() -> None:
+    clock = ManualClock()
+    pacer = Pacer(10, clock, phase=0.5)
+    assert pacer.delay_s() == pytest.approx(0.05)
+    clock.advance(0.05)
+    assert pacer.delay_s() == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="share of the period"):
+        Pacer(10, clock, phase=1)
