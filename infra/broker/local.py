@@ -20,12 +20,16 @@ from infra.broker.locks import exclusive, try_lock
 from infra.broker.log_tail import log_tail, size
 from infra.broker.ports import free_port, listens
 from infra.broker.state import BrokerState, read_state, write_state
+from infra.parent_death import end_with_parent
 from schemas.cluster import list_topics
 from schemas.errors import BrokerUnavailable
 
 log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 9092
+
+#: Brokers outlive the objects that started them, and Python warns of a running child that is forgotten.
+_left_running: list[subprocess.Popen[bytes]] = []
 
 
 def default_data_dir() -> Path:
@@ -57,6 +61,8 @@ class LocalBroker:
         TCP port on 127.0.0.1; 0 takes a free one.
     heap_mib
         Java heap.
+    ends_with_us
+        Stop it when this process ends, even if that is killed. Otherwise it runs until `stop`.
 
     Examples
     --------
@@ -65,10 +71,18 @@ class LocalBroker:
     False
     """
 
-    def __init__(self, data_dir: Path | None = None, port: int = DEFAULT_PORT, heap_mib: int = 384) -> None:
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        port: int = DEFAULT_PORT,
+        heap_mib: int = 384,
+        *,
+        ends_with_us: bool = False,
+    ) -> None:
         self.data_dir = (data_dir or default_data_dir()).absolute()
         self._port = port
         self._heap_mib = heap_mib
+        self._ends_with_us = ends_with_us
         self._state_path = self.data_dir / "broker.json"
         self._log = self.data_dir / "broker.log"
         self._output = self.data_dir / "stdout.log"  # what the JVM prints before Kafka has its log
@@ -157,10 +171,13 @@ class LocalBroker:
         ]  # fmt: skip
         with self._output.open("wb") as out:
             # A session of its own: the broker outlives the terminal, and Ctrl-C there does not reach it.
-            return subprocess.Popen(
+            child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.data_dir,
                 start_new_session=True, pass_fds=[lock],
+                preexec_fn=end_with_parent() if self._ends_with_us else None,
             )  # fmt: skip
+        _left_running.append(child)
+        return child
 
     def _format(self, java: Path, classes: str, server: Path) -> None:
         if (self.data_dir / "data" / "meta.properties").exists():

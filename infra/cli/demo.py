@@ -44,6 +44,7 @@ def demo(
 
     from rich.console import Console
 
+    from infra.cli.signals import exit_on_signals
     from infra.demo.line import DemoOptions, run_demo
     from infra.demo.result import summary
 
@@ -59,7 +60,8 @@ def demo(
         bootstrap_servers=bootstrap_servers,
         journal=journal,
     )
-    result = run_demo(options, console)
+    with exit_on_signals():
+        result = run_demo(options, console)
     console.print(summary(result))
     if json_file is not None:
         text = json.dumps(result.as_json(), indent=2)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as an event, so that a command can end in order."""
+"""Signals as an event or an exit, so that a command can end in order."""
 
 from __future__ import annotations
 
@@ -34,3 +34,21 @@ def stop_on_signals(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         restore()
+
+
+@contextmanager
+def exit_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP (a closed terminal) into SystemExit, so that what was started is stopped.
+
+    Only the main thread may set handlers.
+    """
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

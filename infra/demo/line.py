@@ -97,7 +97,7 @@ def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[K
     from infra.cli.download_progress import download_progress
 
     console.print("starting Apache Kafka", style="dim")
-    broker = LocalBroker(scratch / "broker", port=0)
+    broker = LocalBroker(scratch / "broker", port=0, ends_with_us=True)
     try:
         with download_progress() as progress:
             broker.start(progress=progress)

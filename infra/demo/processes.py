@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from types import TracebackType
 
+from infra.parent_death import end_with_parent
 from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
 
@@ -44,8 +45,9 @@ class WorkerProcess:
             arguments += ["--model", str(model)]
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                inspection_command(*arguments), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-            )
+                inspection_command(*arguments), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                start_new_session=True, preexec_fn=end_with_parent(),
+            )  # fmt: skip
 
     @property
     def pid(self) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ def ours() -> set[int]:
     found = set()
     for process in psutil.process_iter(["pid", "cmdline"]):
         line = " ".join(process.info["cmdline"] or ())
-        if "inspection-demo-" in line or "kafka.Kafka" in line:
+        if "kafka.Kafka" in line or ("infra.cli.root" in line and " worker " in line):
             found.add(process.info["pid"])
     return found
 
@@ -180,3 +182,21 @@ def test_a_port_in_use_is_named(line: KafkaSettings) -> None:
     assert done.returncode == 1
     assert f"error: cannot listen on 127.0.0.1:{port}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_ended_by_a_signal_it_leaves_nothing_running(number: signal.Signals) -> None:
+    before = ours()
+    demo = subprocess.Popen(
+        inspection_command("demo", "--fps", "10"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while len(ours() - before) < 2 and time.monotonic() < deadline:  # its broker and its worker
+        time.sleep(0.1)
+    assert len(ours() - before) >= 2
+    demo.send_signal(number)
+    assert demo.wait(30) != 0
+    while ours() - before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not ours() - before
