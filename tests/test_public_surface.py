@@ -1,0 +1,36 @@
+"""What each package offers: a name that comes or goes is a decision, not an accident."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+SURFACE = {
+    "schemas": {
+        "Action", "Codec", "CodecError", "DeadLetter", "Decision", "Defect", "Encoding", "Frame", "ImageReference",
+        "InspectionError", "KafkaSettings", "ResultState", "Verdict", "decode", "encode",
+    },
+    "models": {
+        "ImageError", "Inspection", "Model", "ModelPackageError", "Source", "decide", "default_model_path",
+        "inspect_image", "load_model", "not_inspected",
+    },
+    "producers": {
+        "Camera", "CameraIdentity", "CameraJob", "CameraReport", "Capture", "FramePublisher", "PublishedFrame",
+        "PublisherMetrics", "PublisherOptions", "PublisherStats", "load_camera", "run_camera", "run_cameras",
+    },
+    "actuators": {
+        "Actuator", "Belt", "ConsumerCounts", "DecisionConsumer", "ExpectedPart", "FrameTriggers", "GateError",
+        "GateFull", "GateRunner", "GateSettings", "GateStats", "Instruction", "Outcome", "PartTracker",
+        "SimulatedGate", "TrackerCounts", "Undecodable", "Why", "load_actuator", "schedule",
+    },
+    "stream_processors": {"WorkerSettings"},
+    "infra.broker": {"BrokerError", "BrokerStatus", "LocalBroker"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("package", SURFACE)
+def test_the_surface_is_as_stated(package: str) -> None:
+    module = importlib.import_module(package)
+    assert set(module.__all__) == SURFACE[package]
+    assert all(hasattr(module, name) for name in module.__all__)
