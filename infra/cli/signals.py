@@ -38,7 +38,7 @@ def stop_on_signals(stop: threading.Event) -> Iterator[None]:
 
 @contextmanager
 def exit_on_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP (a closed terminal) into SystemExit, so that what was started is stopped.
+    """Turn SIGINT, SIGTERM and SIGHUP (a closed terminal) into SystemExit, so that what was started is stopped.
 
     Only the main thread may set handlers.
     """
@@ -46,7 +46,7 @@ def exit_on_signals() -> Iterator[None]:
     def handle(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
