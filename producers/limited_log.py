@@ -26,7 +26,7 @@ class LimitedLog:
         self._lock = threading.Lock()
         self._state: dict[str, tuple[float, int]] = {}
 
-    def warning(self, topic: str, message: str) -> None:
+    def warning(self, topic: str, message: str, level: int = logging.WARNING) -> None:
         """Log the message, unless the topic had a line within the period."""
         now = self._clock.monotonic_s()
         with self._lock:
@@ -36,4 +36,4 @@ class LimitedLog:
                 return
             self._state[topic] = (now, 0)
         more = f" (and {skipped} more since the last line)" if skipped else ""
-        self._logger.warning("%s%s", message, more)
+        self._logger.log(level, "%s%s", message, more)

@@ -29,11 +29,21 @@ class PublishedFrame:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A frame ready to send; ``taken_s`` is the monotonic moment of the capture."""
+    """A frame ready to send.
+
+    ``started_at_us`` is the start of its camera, UTC µs; ``taken_s`` the monotonic moment of the capture, None for a
+    frame of an earlier process.
+    """
 
     frame: PublishedFrame
+    started_at_us: int
     value: bytes
-    taken_s: float
+    taken_s: float | None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Start of the camera and sequence: sorts in the order of capture."""
+        return self.started_at_us, self.frame.sequence
 
     @property
     def key(self) -> bytes:
@@ -107,4 +117,4 @@ def make_message(
         len(image.data),
         dict(capture.attributes),
     )
-    return Message(published, codec.encode(frame), taken_s)
+    return Message(published, started_at_us, codec.encode(frame), taken_s)

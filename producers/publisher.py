@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from functools import partial
-
-from confluent_kafka import KafkaError, KafkaException
 
 from producers.camera import Capture
-from producers.client import make_producer
 from producers.encoding import encode_capture
-from producers.handover import HandOverQueue
 from producers.limited_log import LimitedLog
-from producers.message import Message, PublishedFrame, make_message
+from producers.message import PublishedFrame, make_message
 from producers.options import CameraIdentity, PublisherOptions
+from producers.sender import Sender
+from producers.spool import Spool, SpoolOptions, spool_path
 from producers.stats import DropReason, FailReason, PublisherMetrics, PublisherStats, Tally
 from schemas.clock import Clock, SystemClock
 from schemas.cluster import require_topics
-from schemas.errors import InspectionError
+from schemas.errors import BrokerUnavailable, InspectionError
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
 from schemas.wire import Codec
@@ -28,17 +26,19 @@ _log = logging.getLogger(__name__)
 
 #: Room in a message for key, headers and the record's other fields around the image.
 _ENVELOPE_BYTES = 64 * 1024
-_POLL_S = 0.1
-#: How long `close` waits for the answers to what it has cancelled.
-_CANCEL_S = 5.0
+#: How long a broker may take to say that the topic is there; with a spool the camera need not wait for it.
+_PATIENT_S = 5.0
+_HASTY_S = 2.0
+#: Pause between two looks at a spool that is being drained.
+_LOOK_S = 0.05
 
 
 class FramePublisher:
     """Publishes captures of one camera, from one thread; memory is bounded by the options.
 
-    `publish` encodes in the caller's thread and hands over; a thread of the publisher's gives the frames to the
-    Kafka client, another serves its acknowledgements. The sequence number is taken at capture: a frame
-    dropped later is a gap that the reader sees.
+    `publish` encodes in the caller's thread and hands over to `producers.sender`. The sequence number is taken at
+    capture: a frame dropped later is a gap that the reader sees. With a spool, frames that Kafka does not take go to
+    disk and are sent when it does, also by the next start; and there need be no broker at the start.
 
     Parameters
     ----------
@@ -50,6 +50,8 @@ class FramePublisher:
         Encoding, deadline, bounds.
     clock
         Time of captures.
+    spool
+        Where frames wait for a broker that is away; None: they are dropped or fail.
     metrics
         Shared by the publishers of a process; private ones without it.
     on_published
@@ -58,11 +60,13 @@ class FramePublisher:
     Raises
     ------
     BrokerUnavailable
-        If no broker answers.
+        If no broker answers and there is no spool.
     TopicMissing
         If the frames topic is not there.
     RegistryError
         If the settings name a schema registry that does not answer.
+    SpoolInUse, SpoolUnwritable
+        If another publisher has the camera's spool, or the disk does not take it.
 
     Examples
     --------
@@ -79,33 +83,37 @@ class FramePublisher:
         options: PublisherOptions | None = None,
         clock: Clock | None = None,
         *,
+        spool: SpoolOptions | None = None,
         metrics: PublisherMetrics | None = None,
         on_published: Callable[[PublishedFrame], None] | None = None,
     ) -> None:
-        require_topics(kafka.bootstrap_servers, [kafka.frames])
+        self._limited = LimitedLog(_log)
+        try:
+            require_topics(kafka.bootstrap_servers, [kafka.frames], _PATIENT_S if spool is None else _HASTY_S)
+        except BrokerUnavailable as error:
+            if spool is None:
+                raise
+            _log.warning("%s: %s; frames go to the spool until it answers", identity.key, str(error).splitlines()[0])
         self.identity = identity
         self._options = options or PublisherOptions()
         self._clock = clock or SystemClock()
-        self._topic = kafka.frames
         self._codec = Codec.from_settings(kafka)
-        self._on_published = on_published
         self._started_at_us = self._clock.utc_us()
         self._tally = Tally(identity.key, metrics or PublisherMetrics())
-        self._limited = LimitedLog(_log)
-        self._queue = HandOverQueue[Message](
-            self._options.hand_over_frames, self._options.hand_over_bytes, self._options.policy
-        )
-        self._make_producer = partial(make_producer, kafka.bootstrap_servers, self._options, self._on_error)
-        self._producer = self._make_producer()
-        self._room = threading.Event()
         self._closing = threading.Event()
-        self._stopped = threading.Event()
-        self._threads = [
-            threading.Thread(target=work, name=f"{what} {identity.key}", daemon=True)
-            for what, work in (("send", self._send_all), ("poll", self._poll_all))
-        ]
-        for thread in self._threads:
-            thread.start()
+        opened = None if spool is None else Spool(spool_path(spool.directory, kafka.prefix, identity), spool)
+        self._sender = Sender(
+            kafka.bootstrap_servers,
+            kafka.frames,
+            identity.key,
+            started_at_us=self._started_at_us,
+            options=self._options,
+            tally=self._tally,
+            clock=self._clock,
+            spool=opened,
+            spool_options=spool or SpoolOptions(),
+            on_published=on_published,
+        )
 
     def publish(self, capture: Capture) -> str | None:
         """Take a capture on its way; return its frame id, or None if it was dropped at once.
@@ -134,25 +142,32 @@ class FramePublisher:
         except InspectionError as error:
             self._fail("unencodable", str(error))
             return None
-        return message.frame.frame_id if self._hand_over(message) else None
+        if self._closing.is_set():
+            self._drop("closed", "captured after the publisher was closed")
+            return None
+        return message.frame.frame_id if self._sender.offer(message) else None
 
     def flush(self, timeout_s: float) -> int:
-        """Wait until every frame has come to its end; return how many have not in time."""
-        return self._tally.wait_settled(timeout_s)
+        """Wait until every frame has come to its end, those in the spool too; return how many have not in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            pending = self._tally.wait_settled(max(0.0, deadline_s - time.monotonic()))
+            left = pending + self._sender.backlog
+            if not left or time.monotonic() >= deadline_s:
+                return left
+            time.sleep(_LOOK_S)
 
     def close(self, timeout_s: float = 10.0) -> PublisherStats:
-        """Flush, give up what could not be delivered in time, and return the final counts. Idempotent."""
+        """Wait so long for acknowledgements, then give up or leave in the spool what is left; return the final counts.
+
+        While the broker is away it waits for nothing: what is on disk is safe there. Idempotent.
+        """
         self._closing.set()
-        self.flush(timeout_s)
-        for _ in self._queue.close():
-            self._drop("closed", "closed before Kafka took the frame")
-        self._threads[0].join()
-        if self.flush(0):
-            # Each cancelled frame still gets its delivery report, as an error.
-            self._producer.purge()
-            self.flush(_CANCEL_S)
-        self._stopped.set()
-        self._threads[1].join()
+        deadline_s = time.monotonic() + timeout_s
+        while self.flush(_LOOK_S) and time.monotonic() < deadline_s:
+            if self._sender.away and not self._tally.wait_settled(0):
+                break
+        self._sender.close()
         return self.stats()
 
     def stats(self) -> PublisherStats:
@@ -164,82 +179,6 @@ class FramePublisher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _hand_over(self, message: Message) -> bool:
-        if self._closing.is_set():
-            self._drop("closed", "captured after the publisher was closed")
-            return False
-        outcome = self._queue.put(message, len(message.value))
-        for _ in outcome.evicted:
-            self._drop("queue-full", "Kafka is slower than the camera: dropped the oldest frame")
-        if not outcome.accepted:
-            if self._queue.closed:
-                self._drop("closed", "closed before Kafka took the frame")
-            else:
-                self._drop("queue-full", "Kafka is slower than the camera: dropped the new frame")
-        return outcome.accepted
-
-    def _send_all(self) -> None:
-        while not self._queue.closed:
-            message = self._queue.take(_POLL_S)
-            if message is not None:
-                self._send(message)
-
-    def _send(self, message: Message) -> None:
-        while True:
-            self._room.clear()
-            try:
-                self._producer.produce(
-                    self._topic,
-                    message.value,
-                    message.key,
-                    headers=message.headers,
-                    on_delivery=partial(self._on_delivery, message.frame, message.taken_s),
-                )
-                return
-            except BufferError:
-                # The client's queue is full: meanwhile the hand-over queue fills, and its policy decides.
-                if self._queue.closed:
-                    self._drop("closed", "closed before Kafka took the frame")
-                    return
-                self._room.wait(_POLL_S)
-            except KafkaException as error:
-                self._settle_error(error.args[0])
-                if error.args[0].fatal():
-                    self._replace_producer()
-                return
-
-    def _replace_producer(self) -> None:
-        # After a fatal error (a broker that lost the idempotent producer's state) a client refuses everything.
-        self._producer.purge()
-        self._producer.flush(_CANCEL_S)
-        self._producer = self._make_producer()
-
-    def _poll_all(self) -> None:
-        while not self._stopped.is_set():
-            self._producer.poll(_POLL_S)
-
-    def _on_delivery(self, frame: PublishedFrame, taken_s: float, error: KafkaError | None, _: object) -> None:
-        self._room.set()
-        if error is not None:
-            self._settle_error(error)
-            return
-        self._tally.publish(frame.size_bytes, self._clock.monotonic_s() - taken_s)
-        if self._on_published is not None:
-            try:
-                self._on_published(frame)
-            except Exception:  # noqa: BLE001 - anyone's code
-                # It must not end the thread that every acknowledgement comes through.
-                _log.exception("%s: on_published failed", self.identity.key)
-
-    def _settle_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            self._drop("too-large", error.str())
-        else:
-            self._fail("undelivered", error.str())
-
-    def _on_error(self, error: KafkaError) -> None:
-        self._limited.warning("kafka", f"{self.identity.key}: {error.str()}")
 
     def _drop(self, reason: DropReason, message: str) -> None:
         self._tally.drop(reason)

@@ -10,10 +10,12 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as PrometheusCounter
 
-#: Why a frame was not sent: the queue was full, it is over the topic's limit, or the publisher was closing.
-DropReason = Literal["queue-full", "too-large", "closed"]
-#: Why a frame that should have been published was not: its pixels or fields, or no acknowledgement in time.
-FailReason = Literal["unencodable", "undelivered"]
+#: Why a frame was not sent: the queue was full, it is over the topic's limit, the publisher was closing, the spool was
+#: full, or the disk under it did not take the frame.
+DropReason = Literal["queue-full", "too-large", "closed", "spool-full", "spool-unwritable"]
+#: Why a frame that should have been published was not: its pixels or fields, no acknowledgement in time, or a disk
+#: that altered it.
+FailReason = Literal["unencodable", "undelivered", "spool-damaged"]
 
 _LATENCIES_KEPT = 1024
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 120)
@@ -21,9 +23,10 @@ _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10,
 
 @dataclass(frozen=True, slots=True)
 class PublisherStats:
-    """Counts since the publisher opened; ``captured == published + dropped + failed + pending``.
+    """Counts since the publisher opened; ``captured == published + dropped + failed + spooled + pending``.
 
-    ``published`` is acknowledged by the broker. ``bytes`` counts the images of published frames. Latency is from
+    ``published`` is acknowledged by the broker, ``spooled`` is on disk and will be. ``recovered`` are frames of earlier
+    runs, published from the spool, beside all these. ``bytes`` counts the images of published frames. Latency is from
     capture to acknowledgement in ms, over the last 1,024 published frames; None before the first.
     """
 
@@ -32,6 +35,8 @@ class PublisherStats:
     dropped_by_reason: dict[DropReason, int] = field(default_factory=dict)
     failed_by_reason: dict[FailReason, int] = field(default_factory=dict)
     bytes: int = 0
+    spooled: int = 0
+    recovered: int = 0
     latency_ms_p50: float | None = None
     latency_ms_p99: float | None = None
 
@@ -52,8 +57,8 @@ class PublisherStats:
 
     @property
     def pending(self) -> int:
-        """Frames on their way."""
-        return self.captured - self.published - self.dropped - self.failed
+        """Frames on their way, in memory only."""
+        return self.captured - self.published - self.dropped - self.failed - self.spooled
 
 
 class PublisherMetrics:
@@ -76,6 +81,17 @@ class PublisherMetrics:
         self.latency = Histogram(
             name + "latency_seconds", "Capture to ack", ["camera"], buckets=_BUCKETS_S, registry=registry
         )
+        self.recovered = PrometheusCounter(
+            name + "recovered", "Frames of earlier runs published from the spool", ["camera"], registry=registry
+        )
+        self.spool_frames = Gauge(name + "spool_frames", "Frames in the spool", ["camera"], registry=registry)
+        self.spool_bytes = Gauge(name + "spool_bytes", "Bytes in the spool", ["camera"], registry=registry)
+        self.spool_dropped = PrometheusCounter(
+            name + "spool_dropped", "Frames of any run that the spool gave up", ["camera", "reason"], registry=registry
+        )
+        self.away = Gauge(
+            name + "broker_away", "1 while the broker does not take frames", ["camera"], registry=registry
+        )
         # A camera that hangs raises nothing: its age is what an alert can see.
         self.last_capture = Gauge(
             name + "last_capture_timestamp_seconds", "UTC of the last capture", ["camera"], registry=registry
@@ -89,7 +105,7 @@ class Tally:
         self._camera = camera
         self._metrics = metrics
         self._settled = threading.Condition()
-        self._captured = self._published = self._bytes = 0
+        self._captured = self._published = self._bytes = self._spooled = self._recovered = 0
         self._dropped: Counter[DropReason] = Counter()
         self._failed: Counter[FailReason] = Counter()
         self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES_KEPT)
@@ -102,30 +118,58 @@ class Tally:
             self._captured += 1
             return self._captured - 1
 
-    def publish(self, size_bytes: int, latency_s: float) -> None:
-        """Count an acknowledged frame."""
+    def publish(self, size_bytes: int, latency_s: float, *, spooled: bool = False) -> None:
+        """Count an acknowledged frame; ``spooled`` if it was counted as such until now."""
         self._metrics.published.labels(self._camera).inc()
         self._metrics.bytes.labels(self._camera).inc(size_bytes)
         self._metrics.latency.labels(self._camera).observe(latency_s)
         with self._settled:
             self._published += 1
+            self._spooled -= spooled
             self._bytes += size_bytes
             self._latencies_ms.append(latency_s * 1000)
             self._settled.notify_all()
 
-    def drop(self, reason: DropReason) -> None:
+    def spool(self) -> None:
+        """Count a frame that is on disk now."""
+        with self._settled:
+            self._spooled += 1
+            self._settled.notify_all()
+
+    def recover(self) -> None:
+        """Count an acknowledged frame of an earlier run."""
+        self._metrics.recovered.labels(self._camera).inc()
+        with self._settled:
+            self._recovered += 1
+
+    def drop(self, reason: DropReason, *, spooled: bool = False) -> None:
         """Count a frame given up."""
         self._metrics.dropped.labels(self._camera, reason).inc()
         with self._settled:
             self._dropped[reason] += 1
+            self._spooled -= spooled
             self._settled.notify_all()
 
-    def fail(self, reason: FailReason) -> None:
+    def fail(self, reason: FailReason, *, spooled: bool = False) -> None:
         """Count a frame lost to an error."""
         self._metrics.failed.labels(self._camera, reason).inc()
         with self._settled:
             self._failed[reason] += 1
+            self._spooled -= spooled
             self._settled.notify_all()
+
+    def spool_holds(self, frames: int, size_bytes: int) -> None:
+        """Show what the spool holds, of any run."""
+        self._metrics.spool_frames.labels(self._camera).set(frames)
+        self._metrics.spool_bytes.labels(self._camera).set(size_bytes)
+
+    def spool_gave_up(self, reason: DropReason | FailReason, frames: int) -> None:
+        """Count frames, of any run, that the spool has given up."""
+        self._metrics.spool_dropped.labels(self._camera, reason).inc(frames)
+
+    def broker_is_away(self, away: bool) -> None:
+        """Show whether the broker takes frames."""
+        self._metrics.away.labels(self._camera).set(away)
 
     def wait_settled(self, timeout_s: float) -> int:
         """Wait until nothing is pending; return how many frames still are."""
@@ -144,9 +188,11 @@ class Tally:
                 dropped_by_reason=dict(self._dropped),
                 failed_by_reason=dict(self._failed),
                 bytes=self._bytes,
+                spooled=self._spooled,
+                recovered=self._recovered,
                 latency_ms_p50=latencies[round(last * 0.50)] if latencies else None,
                 latency_ms_p99=latencies[round(last * 0.99)] if latencies else None,
             )
 
     def _pending(self) -> int:
-        return self._captured - self._published - self._dropped.total() - self._failed.total()
+        return self._captured - self._published - self._dropped.total() - self._failed.total() - self._spooled

@@ -14,6 +14,14 @@ from schemas import KafkaSettings
 from schemas.topics import TOPICS
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _spools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Cameras of the suite, its subprocesses too, spool into a directory of the run, not into the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INSPECTION_SPOOL_DIR", str(tmp_path_factory.mktemp("spool")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
     """A running Apache Kafka; has ``bootstrap_servers``."""

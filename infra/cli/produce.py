@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.spool import SpoolDir, spool_directory
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 # As in producers.encoding and producers.handover, which are not imported for a --help.
 EncodeMode = Literal["as-is", "jpeg", "png"]
 Policy = Literal["drop-oldest", "drop-newest", "block"]
+# As in producers.spool.options.
+SpoolChoice = Literal["outage", "always", "off"]
+WhenFull = Literal["drop-oldest", "drop-newest"]
+DrainOrder = Literal["live-first", "order-first"]
+Sync = Literal["full", "normal"]
 
 
 class ProduceFailed(InspectionError):
@@ -54,13 +60,30 @@ def produce(
             "and data sets without --fps, else drop-oldest."
         ),
     ] = None,
+    spool: Annotated[
+        SpoolChoice,
+        typer.Option(
+            help="Frames on disk: outage (what Kafka does not take), always (each one, before it is sent), or off."
+        ),
+    ] = "outage",
+    spool_dir: SpoolDir = None,
+    spool_mib: Annotated[int, typer.Option(min=1, help="Most that a camera's spool holds, in MiB.")] = 1024,
+    spool_when_full: Annotated[WhenFull, typer.Option(help="What gives way when the spool is full.")] = "drop-oldest",
+    spool_order: Annotated[
+        DrainOrder, typer.Option(help="What goes first once Kafka is back: new frames, or those on disk.")
+    ] = "live-first",
+    spool_sync: Annotated[
+        Sync, typer.Option(help="full: each append survives a power cut. normal: a killed process only.")
+    ] = "full",
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Publish the frames of one or more cameras until they end, or Ctrl-C.
 
-    Every frame is accounted for: published (acknowledged by Kafka), dropped or failed.
+    Every frame is accounted for: published (acknowledged by Kafka), spooled (on disk until
+    Kafka is back), dropped or failed. While Kafka is away frames go to the spool; the next
+    start of the camera, or `inspection spool drain`, sends what is left there.
 
         inspection produce --camera folder:images/ --fps 5
     """
@@ -71,6 +94,7 @@ def produce(
     from infra.cli.frame_progress import frame_progress
     from infra.cli.signals import stop_on_signals
     from producers import CameraIdentity, CameraJob, FramePublisher, PublisherMetrics, PublisherOptions, run_cameras
+    from producers.spool import SpoolOptions
 
     settings = kafka_settings(bootstrap_servers, prefix)
     options = PublisherOptions(
@@ -84,6 +108,16 @@ def produce(
         raise SettingsError(f"--fps {fps}: more than 0")
     cameras = _cameras(camera, option or [])
     identities = [CameraIdentity(line, station, name) for name in _names(camera_id or [], len(camera))]
+    spool_options = None
+    if spool != "off":
+        spool_options = SpoolOptions(
+            directory=spool_directory(spool_dir),
+            mode=spool,
+            max_bytes=spool_mib * 1024 * 1024,
+            when_full=spool_when_full,
+            order=spool_order,
+            sync=spool_sync,
+        )
     metrics = PublisherMetrics()
     stop = threading.Event()
     with stop_on_signals(stop), ExitStack() as stack:
@@ -93,6 +127,7 @@ def produce(
                     settings,
                     identity,
                     replace(options, policy="block") if policy is None and fps is None and _can_wait(spec) else options,
+                    spool=spool_options,
                     metrics=metrics,
                 )
             )
@@ -165,7 +200,9 @@ def _line(row: dict[str, Any]) -> str:
     latency = "" if row["latency_ms_p50"] is None else f", {row['latency_ms_p50']:.1f} ms to acknowledgement (median)"
     reasons = {**row["dropped_by_reason"], **row["failed_by_reason"]}
     why = f" ({', '.join(f'{reason} {count}' for reason, count in reasons.items())})" if reasons else ""
+    spooled = f"{row['spooled']} left in the spool, " if row["spooled"] else ""
+    recovered = f", {row['recovered']} of earlier runs sent from the spool" if row["recovered"] else ""
     return (
-        f"{row['name']}: {row['captured']} captured, {row['published']} published, "
-        f"{row['dropped']} dropped, {row['failed']} failed{why}{latency}"
+        f"{row['name']}: {row['captured']} captured, {row['published']} published, {spooled}"
+        f"{row['dropped']} dropped, {row['failed']} failed{why}{recovered}{latency}"
     )

@@ -15,6 +15,7 @@ from infra.cli.broker import app as broker
 from infra.cli.demo import demo
 from infra.cli.doctor import doctor
 from infra.cli.produce import produce
+from infra.cli.spool import app as spool
 from infra.cli.topics import app as topics
 from infra.cli.worker import worker
 from schemas.errors import InspectionError
@@ -35,6 +36,7 @@ app.command()(actuate)
 app.command()(doctor)
 app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")
+app.add_typer(spool, name="spool")
 
 
 def _show_version(wanted: bool) -> None:

@@ -42,7 +42,11 @@ def at(line: KafkaSettings) -> tuple[str, ...]:
         (["--camera", "synthetic", "--fps", "0"], SettingsError, "more than 0"),
         (["--camera", "synthetic", "--station", "a b"], SettingsError, "letters"),
         (["--camera", "synthetic", "--camera", "synthetic", "--camera-id", "a"], SettingsError, "2 different names"),
-        (["--camera", "synthetic", "--bootstrap-servers", "127.0.0.1:9"], BrokerUnavailable, "127.0.0.1:9"),
+        (
+            ["--camera", "synthetic", "--spool", "off", "--bootstrap-servers", "127.0.0.1:9"],
+            BrokerUnavailable,
+            "127.0.0.1:9",
+        ),
     ],
 )
 def test_mistakes_are_errors_of_one_line(arguments: list[str], error: type[Exception], message: str) -> None:

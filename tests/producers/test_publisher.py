@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from prometheus_client import CollectorRegistry
 
-from producers import publisher as publisher_module
+from producers import sender as sender_module
 from producers.camera import Capture
 from producers.handover import Policy
 from producers.message import PublishedFrame
@@ -138,7 +138,7 @@ def test_what_cannot_be_encoded_fails_and_the_next_goes_on(mock_kafka: Callable)
 
 
 def test_fatal_client_is_replaced(mock_kafka: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = publisher_module.make_producer
+    real = sender_module.make_producer
     made = []
 
     class Fatal:
@@ -158,7 +158,7 @@ def test_fatal_client_is_replaced(mock_kafka: Callable, monkeypatch: pytest.Monk
         made.append(Fatal() if not made else real(*arguments))  # type: ignore[arg-type]
         return made[-1]
 
-    monkeypatch.setattr(publisher_module, "make_producer", make)
+    monkeypatch.setattr(sender_module, "make_producer", make)
     with FramePublisher(mock_kafka().settings, IDENTITY) as publisher:
         for _ in range(3):
             publisher.publish(Capture(image=NOISE))

@@ -1,0 +1,175 @@
+"""`inspection spool`: frames on disk that Kafka has not taken yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infra.cli.options import BOOTSTRAP_DEFAULT, BootstrapServers, Json
+from schemas.errors import InspectionError, SettingsError
+
+if TYPE_CHECKING:
+    from producers.spool import SpoolFile
+
+app = typer.Typer(no_args_is_help=True, help="Frames on disk that Kafka has not taken yet: one spool a camera.")
+
+SpoolDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--spool-dir",
+        envvar="INSPECTION_SPOOL_DIR",
+        help="Where spools lie. Default: the user's state directory.",
+    ),
+]
+OnlyCamera = Annotated[str | None, typer.Option("--camera", help="Only this one, as station/camera.")]
+OnlyPrefix = Annotated[str | None, typer.Option("--prefix", envvar="INSPECTION_PREFIX", help="Only of these topics.")]
+
+
+class SpoolDamaged(InspectionError):
+    """Records of a spool are not what was written."""
+
+
+class NotDrained(InspectionError):
+    """Frames are left in a spool."""
+
+
+def spool_directory(given: Path | None) -> Path:
+    """The directory of the option, or the default."""
+    from producers.spool.options import default_spool_dir
+
+    return given or default_spool_dir()
+
+
+@app.command()
+def status(
+    spool_dir: SpoolDir = None, camera: OnlyCamera = None, prefix: OnlyPrefix = None, as_json: Json = False
+) -> None:
+    """Say what each spool holds and has seen; works while cameras run.
+
+    inspection spool status
+    """
+    from dataclasses import asdict
+
+    from producers.spool import read_counts
+
+    rows = [
+        {**_name(file), **asdict(read_counts(file.path)), "path": str(file.path)}
+        for file in _found(spool_dir, camera, prefix)
+    ]
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        typer.echo(
+            f"{row['prefix']} {row['camera']}: {row['frames']} frames, {row['bytes'] / 1e6:.1f} MB waiting; so far "
+            f"{row['appended']} spooled, {row['drained']} drained, {row['dropped']} dropped, {row['damaged']} damaged"
+        )
+    if not rows:
+        typer.echo(f"no spool in {spool_directory(spool_dir)}")
+
+
+@app.command()
+def verify(
+    spool_dir: SpoolDir = None, camera: OnlyCamera = None, prefix: OnlyPrefix = None, as_json: Json = False
+) -> None:
+    """Read every frame and compare its checksum; exit status 1 if one is damaged. Changes nothing."""
+    from producers.spool import verify_spool
+
+    rows: list[dict[str, Any]] = []
+    for file in _found(spool_dir, camera, prefix):
+        try:
+            verified = verify_spool(file.path)
+            rows.append({**_name(file), "frames": verified.frames, "damaged": verified.damaged, "error": None})
+        except InspectionError as error:
+            rows.append({**_name(file), "frames": 0, "damaged": (), "error": str(error)})
+    if as_json:
+        _print_json(rows)
+    for row in [] if as_json else rows:
+        bad = "" if not row["damaged"] else f", damaged: {', '.join(f'{s}/{n}' for s, n in row['damaged'][:10])}"
+        typer.echo(f"{row['prefix']} {row['camera']}: {row['error'] or str(row['frames']) + ' frames read' + bad}")
+    damaged = sum(len(row["damaged"]) for row in rows)
+    unreadable = sum(row["error"] is not None for row in rows)
+    if damaged or unreadable:
+        raise SpoolDamaged(
+            f"{damaged} damaged frames, {unreadable} unreadable spools; the camera's next start takes damaged frames "
+            "out, counts them, and sends the others"
+        )
+
+
+@app.command()
+def drain(
+    spool_dir: SpoolDir = None,
+    camera: OnlyCamera = None,
+    prefix: OnlyPrefix = None,
+    timeout_s: Annotated[float | None, typer.Option(min=0, help="Stop after so many seconds. Default: never.")] = None,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Send the frames of cameras that do not run; a running one drains its spool itself.
+
+    Each frame is deleted once Kafka has acknowledged it; Ctrl-C leaves the others where they are.
+
+        inspection spool drain --bootstrap-servers kafka:9092
+    """
+    import time
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from infra.cli.options import kafka_settings
+    from producers.drain import drain_spool
+    from producers.spool import read_counts
+
+    rows = []
+    deadline_s = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for file in _found(spool_dir, camera, prefix):
+            before = read_counts(file.path).frames
+            task = progress.add_task(f"{file.prefix} {file.camera}", total=before)
+
+            def show(left: int, task: Any = task, before: int = before) -> None:
+                progress.update(task, completed=before - left)
+
+            left_s = max(0.0, deadline_s - time.monotonic())
+            counts = read_counts(file.path)
+            if before:
+                kafka = kafka_settings(bootstrap_servers, file.prefix)
+                counts = drain_spool(kafka, file, timeout_s=left_s, on_left=show)
+            rows.append({**_name(file), "sent": before - counts.frames, **asdict(counts)})
+    if as_json:
+        _print_json(rows)
+    for row in [] if as_json else rows:
+        typer.echo(f"{row['prefix']} {row['camera']}: {row['sent']} sent, {row['frames']} left")
+    if not rows and not as_json:
+        typer.echo(f"no spool in {spool_directory(spool_dir)}")
+    if left := sum(row["frames"] for row in rows):
+        raise NotDrained(f"{left} frames are left in the spool; run it again when Kafka takes them")
+
+
+def _found(spool_dir: Path | None, camera: str | None, prefix: str | None) -> list[SpoolFile]:
+    from producers.spool import find_spools
+
+    directory = spool_directory(spool_dir)
+    if spool_dir is not None and not spool_dir.is_dir():
+        raise SettingsError(f"--spool-dir {spool_dir}: there is no such directory")
+    found = [file for file in find_spools(directory) if prefix in (None, file.prefix)]
+    chosen = [file for file in found if camera in (None, file.camera)]
+    if camera is not None and not chosen:
+        raise SettingsError(
+            f"--camera {camera}: no such spool; there are {', '.join(f.camera for f in found) or 'none'}"
+        )
+    return chosen
+
+
+def _name(file: SpoolFile) -> dict[str, str]:
+    return {"prefix": file.prefix, "camera": file.camera}
+
+
+def _print_json(rows: list[dict[str, Any]]) -> None:
+    import json
+
+    typer.echo(json.dumps({"spools": rows}))

@@ -1,0 +1,70 @@
+"""Send what a spool holds, without its camera."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from producers.options import PublisherOptions
+from producers.sender import Sender
+from producers.spool import Spool, SpoolCounts, SpoolFile, SpoolOptions
+from producers.stats import PublisherMetrics, Tally
+from schemas.clock import SystemClock
+from schemas.cluster import require_topics
+from schemas.settings import KafkaSettings
+
+_LOOK_S = 0.05
+
+
+def drain_spool(
+    kafka: KafkaSettings,
+    file: SpoolFile,
+    *,
+    timeout_s: float = float("inf"),
+    on_left: Callable[[int], object] = lambda _: None,
+) -> SpoolCounts:
+    """Send the frames of a spool in order until none is left or the time is over; return what it holds then.
+
+    Parameters
+    ----------
+    kafka
+        Where they go: the frames topic of the settings' prefix.
+    on_left
+        Called every 50 ms with the number of frames left.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        Before anything is sent.
+    SpoolInUse
+        If the camera's publisher runs: it drains the spool itself.
+    SpoolUnwritable
+        If the disk does not take the deletions.
+    """
+    require_topics(kafka.bootstrap_servers, [kafka.frames])
+    options = SpoolOptions(directory=file.path.parent.parent)
+    spool = Spool(file.path, options)
+    sender = Sender(
+        kafka.bootstrap_servers,
+        kafka.frames,
+        file.camera,
+        started_at_us=-1,  # no frame is of this start
+        options=PublisherOptions(),
+        tally=Tally(file.camera, PublisherMetrics()),
+        clock=SystemClock(),
+        spool=spool,
+        spool_options=options,
+    )
+    deadline_s = time.monotonic() + timeout_s
+    try:
+        while (left := sender.backlog) and time.monotonic() < deadline_s:
+            on_left(left)
+            time.sleep(_LOOK_S)
+        on_left(sender.backlog)
+    finally:
+        sender.close()
+    again = Spool(file.path, options)
+    try:
+        return again.counts
+    finally:
+        again.close()

@@ -1,0 +1,366 @@
+"""From the hand-over queue to Kafka, by way of the disk when Kafka does not take it.
+
+A frame's ways, each step under one lock, so that memory, disk and counts always agree::
+
+    offer ─ queue ─ produce ─ acknowledged          published
+               │        └──── failed ─┐
+               └─ broker away, full ──┴─ spool ─ produce ─ acknowledged ─ deleted from the spool
+
+A frame leaves the disk only after its acknowledgement: what is killed in between is sent twice, under one frame id.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from confluent_kafka import KafkaError, KafkaException
+
+from producers.backlog import Backlog
+from producers.broker_watch import BrokerWatch
+from producers.client import make_producer
+from producers.handover import HandOverQueue
+from producers.limited_log import LimitedLog
+from producers.message import Message, PublishedFrame
+from producers.options import PublisherOptions
+from producers.spool import Spool, SpoolOptions
+from producers.spool.record import FrameKey
+from producers.stats import DropReason, Tally
+from schemas.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+_POLL_S = 0.1
+#: How long the send thread waits for a live frame while there is a backlog to drain.
+_BUSY_S = 0.002
+#: How long `close` waits for the answers to what it has cancelled.
+_CANCEL_S = 5.0
+#: Frames of the spool on their way at once; live frames have the rest of the client's queue.
+_DRAIN_IN_FLIGHT = 16
+#: After so many live frames in a row one of the spool gets its turn.
+_LIVE_IN_A_ROW = 8
+
+#: Acknowledged frames deleted from disk in one step while live frames keep coming.
+_FORGET_AT_ONCE = 16
+_DEFAULTS = SpoolOptions()
+
+
+@dataclass(slots=True)
+class _Moving:
+    """A frame in memory: since when Kafka has it, whether it is on disk too, and whether it came from there."""
+
+    message: Message
+    since_s: float | None = None
+    on_disk: bool = False
+    drained: bool = False
+
+
+class Sender:
+    """Sends the frames of one camera, from any thread; memory is bounded by the options, whatever the outage.
+
+    Parameters
+    ----------
+    bootstrap_servers, topic
+        Where the frames go.
+    camera
+        ``station/camera``, for the log.
+    started_at_us
+        Frames of this start are counted in the tally as captured; others, from the spool, as recovered.
+    options
+        Bounds and policy.
+    tally
+        Where each frame's end is counted.
+    clock
+        Monotonic time.
+    spool, spool_options
+        Frames on disk; without, what Kafka does not take in time has failed.
+    on_published
+        Called with each acknowledged frame, in the polling thread.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        topic: str,
+        camera: str,
+        *,
+        started_at_us: int,
+        options: PublisherOptions,
+        tally: Tally,
+        clock: Clock,
+        spool: Spool | None = None,
+        spool_options: SpoolOptions = _DEFAULTS,
+        on_published: Callable[[PublishedFrame], None] | None = None,
+    ) -> None:
+        self._topic = topic
+        self._camera = camera
+        self._started_at_us = started_at_us
+        self._blocks = options.policy == "block"
+        self._tally = tally
+        self._clock = clock
+        self._on_published = on_published
+        self._limited = LimitedLog(_log)
+        self._queue = HandOverQueue[Message](options.hand_over_frames, options.hand_over_bytes, options.policy)
+        self._backlog = None if spool is None else Backlog(spool, spool_options, tally, started_at_us, self._warn)
+        away_after_s = float("inf") if spool is None else spool_options.away_after_ms / 1000
+        self._watch = BrokerWatch(away_after_s, self._on_change)
+        # Reentrant: what is purged may be settled by the thread that purges.
+        self._lock = threading.RLock()
+        self._moving: dict[FrameKey, _Moving] = {}
+        self._live_in_a_row = 0
+        self._room = threading.Event()
+        self._stopped = threading.Event()
+        self._make_producer = partial(make_producer, bootstrap_servers, options, self._on_error)
+        self._producer = self._make_producer()
+        self._threads = [
+            threading.Thread(target=work, name=f"{what} {camera}", daemon=True)
+            for what, work in (("send", self._send_all), ("poll", self._poll_all))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def away(self) -> bool:
+        """Whether the broker does not take frames just now; never without a spool."""
+        return self._watch.away
+
+    @property
+    def backlog(self) -> int:
+        """Frames on disk whose acknowledgement has not come."""
+        with self._lock:
+            return 0 if self._backlog is None else len(self._backlog)
+
+    def offer(self, message: Message) -> bool:
+        """Take a frame on its way; False if it was dropped at once, which is counted."""
+        with self._lock:
+            if self._backlog is not None and self._backlog.options.mode == "always" and not self._queue.closed:
+                if not self._store(message):
+                    return False
+                self._moving[message.place] = _Moving(message, on_disk=True)
+        outcome = self._queue.put(message, len(message.value))
+        for evicted in outcome.evicted:
+            self._set_aside(evicted, "queue-full", "Kafka is slower than the camera: dropped the oldest frame")
+        if outcome.accepted:
+            return True
+        if self._queue.closed:
+            return self._set_aside(message, "closed", "closed before Kafka took the frame")
+        return self._set_aside(message, "queue-full", "Kafka is slower than the camera: dropped the new frame")
+
+    def close(self) -> None:
+        """End what is under way: on disk where there is a spool, else given up and counted. Idempotent."""
+        for message in self._queue.close():
+            self._set_aside(message, "closed", "closed before Kafka took the frame")
+        self._threads[0].join()
+        with self._lock:
+            waiting = any(moving.since_s is not None for moving in self._moving.values())
+        if waiting:
+            # Each cancelled frame still gets its delivery report, as an error.
+            self._producer.purge()
+            self._tally.wait_settled(_CANCEL_S)
+        self._stopped.set()
+        self._threads[1].join()
+        with self._lock:
+            if self._backlog is not None:
+                self._backlog.close()
+                self._backlog = None
+
+    def _send_all(self) -> None:
+        while not self._queue.closed:
+            self._look()
+            message = self._queue.take(self._patience_s())
+            if message is not None:
+                self._send(message)
+                self._live_in_a_row += 1
+            if message is None or self._live_in_a_row >= _LIVE_IN_A_ROW:
+                self._live_in_a_row = 0
+                self._drain()
+            with self._lock:
+                if self._backlog is not None:
+                    self._backlog.forget(at_least=1 if message is None else _FORGET_AT_ONCE)
+
+    def _patience_s(self) -> float:
+        return _POLL_S if self._watch.away or self.backlog == 0 else _BUSY_S
+
+    def _send(self, message: Message) -> None:
+        while True:
+            self._room.clear()
+            if self._holds_back():
+                if not self._blocks:
+                    self._set_aside(message, "queue-full", "the broker is away")
+                    return
+            elif self._produce(message, drained=False):
+                return
+            elif self._backlog is not None and not self._blocks:
+                self._set_aside(message, "queue-full", "Kafka is slower than the camera")
+                return
+            # Full, or away with a camera that can wait: meanwhile the hand-over queue fills, and its policy decides.
+            if self._queue.closed:
+                self._set_aside(message, "closed", "closed before Kafka took the frame")
+                return
+            self._room.wait(_POLL_S)
+            self._look()
+            self._drain()
+
+    def _holds_back(self) -> bool:
+        if self._backlog is None:
+            return False
+        return self._watch.away or (self._backlog.options.order == "order-first" and self._waiting_on_disk() > 0)
+
+    def _waiting_on_disk(self) -> int:
+        """Frames on disk that are nowhere else."""
+        with self._lock:
+            return self.backlog - sum(moving.on_disk for moving in self._moving.values())
+
+    def _produce(self, message: Message, *, drained: bool) -> bool:
+        """Give a frame to the Kafka client; False if it has no room."""
+        place = message.place
+        with self._lock:
+            before = self._moving.get(place)
+            moving = _Moving(message, self._clock.monotonic_s(), drained or bool(before and before.on_disk), drained)
+            self._moving[place] = moving
+        try:
+            self._producer.produce(
+                self._topic,
+                message.value,
+                message.key,
+                headers=message.headers,
+                on_delivery=partial(self._on_delivery, place),
+            )
+        except BufferError:
+            with self._lock:
+                moving.since_s = None
+                if before is None:
+                    del self._moving[place]
+            return False
+        except KafkaException as error:
+            self._on_delivery(place, error.args[0], None)
+            if error.args[0].fatal():
+                self._replace_producer()
+        return True
+
+    def _replace_producer(self) -> None:
+        # After a fatal error (a broker that lost the idempotent producer's state) a client refuses everything.
+        self._producer.purge()
+        self._producer.flush(_CANCEL_S)
+        self._producer = self._make_producer()
+
+    def _poll_all(self) -> None:
+        while not self._stopped.is_set():
+            self._producer.poll(_POLL_S)
+
+    def _drain(self) -> None:
+        """Send frames of the spool, as many as may be under way; a broker that is away gets one, to find out."""
+        with self._lock:
+            if self._backlog is None or self._waiting_on_disk() <= 0:
+                return
+            under_way = [moving for moving in self._moving.values() if moving.since_s is not None]
+            if self._watch.away:
+                room = int(not under_way and self._watch.may_try(self._clock.monotonic_s()))
+            else:
+                room = _DRAIN_IN_FLIGHT - sum(moving.drained for moving in under_way)
+            if room <= 0:
+                return
+            messages = self._backlog.next(room, self._moving.keys())
+        for message in messages:
+            if not self._produce(message, drained=True):
+                with self._lock:
+                    self._moving.pop(message.place, None)
+                return
+
+    def _look(self) -> None:
+        """Notice that the broker is away; what waits for it then goes to disk as well."""
+        with self._lock:
+            now_s = self._clock.monotonic_s()
+            waiting = [moving for moving in self._moving.values() if moving.since_s is not None]
+            self._watch.look(min((moving.since_s or now_s for moving in waiting), default=None), now_s)
+            if self._watch.away and self._backlog is not None:
+                for moving in waiting:
+                    if not moving.on_disk:
+                        moving.on_disk = self._backlog.append(moving.message, self._moving.keys()) is None
+
+    def _on_delivery(self, place: FrameKey, error: KafkaError | None, _: object) -> None:
+        with self._lock:
+            moving = self._moving.pop(place, None)
+            if moving is None:
+                return
+            if error is None:
+                self._published(moving)
+            elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                self._give_up(moving, "too-large", error.str())
+            elif self._backlog is None:
+                self._tally.fail("undelivered")
+                self._warn("undelivered", error.str())
+            else:
+                if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+                    self._warn("undelivered", f"{error.str()}; the frame stays in the spool")
+                    self._watch.failed(self._clock.monotonic_s())
+                if not moving.on_disk:
+                    self._store(moving.message)
+        self._room.set()
+        if error is None and self._on_published is not None:
+            try:
+                self._on_published(moving.message.frame)
+            except Exception:  # noqa: BLE001 - anyone's code
+                # It must not end the thread that every acknowledgement comes through.
+                _log.exception("%s: on_published failed", self._camera)
+
+    def _published(self, moving: _Moving) -> None:
+        message = moving.message
+        self._watch.acknowledged()
+        if moving.on_disk and self._backlog is not None:
+            self._backlog.acknowledged(message.place)
+        if message.started_at_us != self._started_at_us:
+            self._tally.recover()
+            return
+        # What was read back from disk has no monotonic time any more: its age is all there is.
+        age_s = (self._clock.utc_us() - message.frame.captured_at_us) / 1e6
+        latency_s = max(0.0, age_s) if message.taken_s is None else self._clock.monotonic_s() - message.taken_s
+        self._tally.publish(message.frame.size_bytes, latency_s, spooled=moving.on_disk)
+
+    def _give_up(self, moving: _Moving, reason: DropReason, message: str) -> None:
+        place = moving.message.place
+        if place[0] == self._started_at_us:
+            self._tally.drop(reason, spooled=moving.on_disk)
+        if moving.on_disk and self._backlog is not None:
+            self._backlog.give_up(place, reason)
+        self._warn(reason, message)
+
+    def _set_aside(self, message: Message, reason: DropReason, why: str) -> bool:
+        """A frame leaves memory: it stays on disk, goes there, or is dropped. True if it is on disk."""
+        with self._lock:
+            moving = self._moving.pop(message.place, None)
+            if moving is not None and moving.on_disk:
+                return True
+            if self._backlog is not None:
+                return self._store(message)
+        self._tally.drop(reason)
+        self._warn(reason, why)
+        return False
+
+    def _store(self, message: Message) -> bool:
+        """Put a frame on disk; False if it was dropped, which is counted."""
+        reason: DropReason | None = "closed"
+        if self._backlog is not None:
+            reason = self._backlog.append(message, self._moving.keys())
+        if reason is not None:
+            self._tally.drop(reason)
+            if reason != "closed":
+                self._tally.spool_gave_up(reason, 1)
+        return reason is None
+
+    def _on_change(self, away: bool) -> None:
+        self._tally.broker_is_away(away)
+        if away:
+            self._warn("away", "Kafka does not take frames: they go to the spool until it does")
+        else:
+            line = f"{self._camera}: Kafka takes frames again, {self.backlog} in the spool"
+            self._limited.warning("back", line, logging.INFO)
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._warn("kafka", error.str())
+
+    def _warn(self, kind: str, message: str) -> None:
+        self._limited.warning(kind, f"{self._camera}: {message}")

@@ -1,0 +1,28 @@
+"""Frames on disk while the broker is away: append, read in order, delete once acknowledged.
+
+One SQLite file a camera, in WAL mode, every record with a checksum of its own. See docs/spool.md.
+"""
+
+from producers.spool.errors import SpoolError, SpoolFull, SpoolInUse, SpoolUnwritable
+from producers.spool.files import SpoolFile, find_spools, spool_path
+from producers.spool.look import SpoolCounts, Verified, read_counts, verify_spool
+from producers.spool.options import SpoolOptions
+from producers.spool.record import SpooledFrame
+from producers.spool.store import Spool
+
+__all__ = [
+    "Spool",
+    "SpoolCounts",
+    "SpoolError",
+    "SpoolFile",
+    "SpoolFull",
+    "SpoolInUse",
+    "SpoolOptions",
+    "SpoolUnwritable",
+    "SpooledFrame",
+    "Verified",
+    "find_spools",
+    "read_counts",
+    "spool_path",
+    "verify_spool",
+]

@@ -1,0 +1,77 @@
+"""Where a camera's spool lies, and which spools there are."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from producers.options import CameraIdentity
+from producers.spool.errors import SpoolInUse, SpoolUnwritable
+
+SUFFIX = ".spool"
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFile:
+    """One spool in a directory: its file, the prefix of its topics, its camera (``station/camera``)."""
+
+    path: Path
+    prefix: str
+    camera: str
+
+
+def spool_path(directory: Path, prefix: str, identity: CameraIdentity) -> Path:
+    """File of a camera's spool; none of the names can hold a ``/``, and stations no ``.``.
+
+    Examples
+    --------
+    >>> spool_path(Path("/var/lib/spool"), "inspection", CameraIdentity("line-1", "press", "top")).as_posix()
+    '/var/lib/spool/inspection/press.top.spool'
+    """
+    return directory / prefix / f"{identity.station}.{identity.camera_id}{SUFFIX}"
+
+
+def find_spools(directory: Path) -> list[SpoolFile]:
+    """All spools below a directory; an empty list if it does not exist."""
+    found = []
+    for path in sorted(directory.glob(f"*/*{SUFFIX}")):
+        station, dot, camera = path.name.removesuffix(SUFFIX).partition(".")
+        if dot:
+            found.append(SpoolFile(path, path.parent.name, f"{station}/{camera}"))
+    return found
+
+
+class SpoolLock:
+    """Held by the one process that may write a spool; the system frees it when the process ends, however it ends.
+
+    Raises
+    ------
+    SpoolInUse
+        If another holds it.
+    SpoolUnwritable
+        If the file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        lock = path.with_suffix(".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = lock.open("ab+")
+        except OSError as error:
+            raise SpoolUnwritable(f"the spool {path} cannot be made: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.seek(0)
+            owner = self._file.read(20).decode(errors="replace").strip() or "unknown"
+            self._file.close()
+            raise SpoolInUse(f"the spool {path} is in use by process {owner}: one publisher a camera") from None
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()).encode())
+        self._file.flush()
+
+    def release(self) -> None:
+        """Let another process have it."""
+        self._file.close()

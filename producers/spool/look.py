@@ -1,0 +1,105 @@
+"""Read a spool without changing it, also while a publisher writes it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from producers.spool.errors import SpoolUnwritable
+from producers.spool.record import FrameKey, SpooledFrame
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolCounts:
+    """What a spool holds, and what has become of frames since it was made; survives restarts.
+
+    ``appended == frames + drained + dropped + damaged``, up to what a damaged file has lost.
+    """
+
+    frames: int
+    bytes: int
+    appended: int
+    drained: int
+    dropped: int
+    damaged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Records read, and the keys (start of the camera, sequence) of those whose checksum is wrong."""
+
+    frames: int
+    damaged: tuple[FrameKey, ...]
+
+
+def read_counts(path: Path) -> SpoolCounts:
+    """What a spool holds.
+
+    Raises
+    ------
+    SpoolUnwritable
+        If the file cannot be read as a spool.
+    """
+    with _reading(path) as db:
+        return counts_of(db)
+
+
+def counts_of(db: sqlite3.Connection) -> SpoolCounts:
+    """The same from an open file."""
+    frames, size_bytes = db.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM frames").fetchone()
+    counted = dict(db.execute("SELECT name, value FROM counts").fetchall())
+    lifetime = [int(counted.get(name, 0)) for name in ("appended", "drained", "dropped", "damaged")]
+    return SpoolCounts(int(frames), int(size_bytes), *lifetime)
+
+
+def verify_spool(path: Path, on_frame: Callable[[], object] = lambda: None) -> Verified:
+    """Read every record and check its checksum.
+
+    Raises
+    ------
+    SpoolUnwritable
+        If the file cannot be read as a spool.
+    """
+    frames = 0
+    damaged: list[FrameKey] = []
+    with _reading(path) as db:
+        for number, (key, frame) in enumerate(_all(db), 1):
+            frames = number
+            if frame is None:
+                damaged.append(key)
+            on_frame()
+    return Verified(frames, tuple(damaged))
+
+
+def frame_of(row: tuple[int, int, str, bytes, bytes]) -> SpooledFrame | None:
+    """The record of a row, None if its checksum says that it is not what was written."""
+    try:
+        frame = SpooledFrame(*row[:4])
+        return frame if frame.checksum == row[4] else None
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def _all(db: sqlite3.Connection) -> Iterator[tuple[FrameKey, SpooledFrame | None]]:
+    last: FrameKey = (-(2**62), -1)
+    # In small steps: one long read would keep the writer's log from being emptied.
+    while rows := db.execute(
+        "SELECT started_at_us, sequence, about, value, checksum FROM frames"
+        " WHERE (started_at_us, sequence) > (?, ?) ORDER BY started_at_us, sequence LIMIT 16",
+        last,
+    ).fetchall():
+        for row in rows:
+            last = (row[0], row[1])
+            yield last, frame_of(row)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
+            yield db
+    except sqlite3.Error as error:
+        raise SpoolUnwritable(f"the spool {path} cannot be read: {error}") from error
