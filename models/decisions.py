@@ -41,7 +41,9 @@ def decide(
     """Make the decision record of one inspected frame."""
     deadline = frame.deadline_at_us
     return Decision(
-        decision_id=decision_id(frame.frame_id, frame.sha256, model.sha256, model.recipe_revision),
+        decision_id=decision_id(
+            frame.frame_id, frame.sha256, model.sha256, model.recipe_revision, inspection.result_state.value
+        ),
         frame_id=frame.frame_id,
         line=frame.line,
         station=frame.station,

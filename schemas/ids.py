@@ -16,8 +16,13 @@ def frame_id(station: str, camera_id: str, started_at_us: int, sequence: int) ->
     return f"{station}.{camera_id}.{started_at_us:x}.{sequence:08d}"
 
 
-def decision_id(frame: str, image_sha256: str, model_sha256: str, recipe_revision: str) -> str:
+def decision_id(
+    frame: str, image_sha256: str, model_sha256: str, recipe_revision: str, result_state: str = "COMPLETED"
+) -> str:
     """Hash what a decision depends on; reprocessing a frame gives the same id.
+
+    What was not inspected (``ABORTED``, ``FAILED``) depends on the moment too, so it has an id of its own: the same
+    id always means the same verdict.
 
     Examples
     --------
@@ -25,7 +30,8 @@ def decision_id(frame: str, image_sha256: str, model_sha256: str, recipe_revisio
     '9fac9446291dc1754be2acd5353052c9'
     """
     digest = hashlib.sha256()
-    for part in (frame, image_sha256, model_sha256, recipe_revision):
+    state = () if result_state == "COMPLETED" else (result_state,)
+    for part in (frame, image_sha256, model_sha256, recipe_revision, *state):
         encoded = part.encode()
         digest.update(len(encoded).to_bytes(4, "big") + encoded)
     return digest.hexdigest()[:32]

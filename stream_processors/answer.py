@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models import ImageError, Inspection, Model, Source, decide, inspect_image, not_inspected
-from schemas import CodecError, DeadLetter, Decision, Frame
+from schemas import CodecError, DeadLetter, Decision, Frame, ResultState
 from schemas.clock import Clock
 from schemas.topics import DECISIONS
 from schemas.wire import Codec
+from stream_processors.overload import Estimate, Newest, Overload, OverloadPolicy, why_shed
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ WORKER_NAME = f"{socket.gethostname()}/{os.getpid()}"
 
 #: Room that Kafka's own framing takes in a message, in bytes; generous.
 _OVERHEAD_BYTES = 1024
+#: Header of a dead letter that was published again on purpose: it is inspected, however old.
+RETRY_HEADER = "inspection-retry-of"
 #: Longest text copied from a message or an error into a dead letter, in characters.
 _TEXT_LIMIT = 1000
 
@@ -42,13 +45,15 @@ class Received:
 class Answer:
     """What to publish for one message, encoded, and what to count.
 
-    ``decision`` and ``dead_letter`` are None where there is none to publish; ``kind`` is the word for the failure.
+    ``decision`` and ``dead_letter`` are None where there is none to publish; ``kind`` is the word for the failure,
+    ``shed`` that for why the frame was not inspected.
     """
 
     decision: Decision | None = None
     decision_bytes: bytes | None = None
     dead_letter: bytes | None = None
     kind: str | None = None
+    shed: str | None = None
 
 
 class Answerer:
@@ -61,13 +66,20 @@ class Answerer:
     codec
         Wire format of the line.
     clock
-        Stamps decisions and dead letters.
+        Stamps decisions and dead letters, and says what is too late.
+    overload
+        Which frames are shed; nothing is by default.
     """
 
-    def __init__(self, model: Model, codec: Codec, clock: Clock) -> None:
+    def __init__(self, model: Model, codec: Codec, clock: Clock, overload: OverloadPolicy | None = None) -> None:
         self._model = model
         self._codec = codec
         self._clock = clock
+        self._overload = overload or OverloadPolicy(Overload.EVERYTHING)
+        #: What an inspection takes, acknowledgement included: fed by who publishes the answers.
+        self.estimate = Estimate()
+        #: What has been read and waits: fed by who reads.
+        self.newest = Newest()
 
     def __call__(self, message: Received) -> Answer:
         """Decode, inspect and decide; whatever goes wrong becomes part of the answer.
@@ -79,6 +91,11 @@ class Answerer:
         except CodecError as error:
             return self._dead(message, error.kind, str(error))
         queue_ms = max(0.0, (self._clock.utc_us() - message.source.received_at_us) / 1000)
+        shed = self._why_shed(message, frame)
+        if shed is not None:
+            word, sentence = shed
+            aborted = not_inspected(f"shed ({word}): {sentence}", ResultState.ABORTED)
+            return dataclasses.replace(self._decided(message, frame, aborted, queue_ms), shed=word)
         try:
             if frame.image is None:
                 raise ImageError("image-by-reference", "the image lies in a store, and this worker reads none")
@@ -93,6 +110,18 @@ class Answerer:
         rejected = self._decided(message, frame, not_inspected(f"{kind}: {reason}"[:_TEXT_LIMIT]), queue_ms)
         letter = self._dead(message, kind, reason, frame.frame_id)
         return dataclasses.replace(rejected, dead_letter=letter.dead_letter, kind=kind)
+
+    def _why_shed(self, message: Received, frame: Frame) -> tuple[str, str] | None:
+        if RETRY_HEADER in message.headers:
+            return None
+        source = message.source
+        return why_shed(
+            frame,
+            self._overload.of(frame.station),
+            now_us=self._clock.utc_us(),
+            needed_ms=self.estimate.ms,
+            overtaken=self.newest.overtaken(source.partition, message.key, source.offset),
+        )
 
     def _decided(self, message: Received, frame: Frame, inspection: Inspection, queue_ms: float) -> Answer:
         decided_at_us = self._clock.utc_us()

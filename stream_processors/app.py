@@ -27,6 +27,7 @@ from platformdirs import user_state_dir
 
 from models import Model, Source
 from schemas.clock import Clock, SystemClock
+from schemas.records import ResultState
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received
@@ -51,7 +52,7 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
     """
     clock = clock or SystemClock()
     kafka = settings.kafka
-    answer = Answerer(model, Codec.from_settings(kafka), clock)
+    answer = Answerer(model, Codec.from_settings(kafka), clock, settings.overload)
     datadir = Path(user_state_dir("streaming-inspection")) / "faust" / settings.group
     datadir.mkdir(parents=True, exist_ok=True)  # Faust wants one, though nothing is kept in it
     app = faust.App(
@@ -76,7 +77,8 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
         worker_redirect_stdouts=False,
         logging_config=None,
     )
-    app.transport = bounded_transport(settings.buffer_mib * 1024 * 1024, metrics)(app.conf.broker, app, app.loop)
+    transport = bounded_transport(settings.buffer_mib * 1024 * 1024, metrics, answer.newest)
+    app.transport = transport(app.conf.broker, app, app.loop)
     pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="inspect")
     frames, decisions, dead_letters = (
         app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
@@ -88,7 +90,12 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
         result = await app.loop.run_in_executor(pool, answer, message)
         began = time.perf_counter()
         await asyncio.gather(*(await _sends(event.message, result, decisions, dead_letters)))
-        metrics.record(result, time.perf_counter() - began)
+        publish_s = time.perf_counter() - began
+        metrics.record(result, publish_s)
+        if result.decision is not None and result.decision.result_state is ResultState.COMPLETED:
+            stages_ms = result.decision.durations_ms
+            answer.estimate.update(sum(stages_ms.values()) - stages_ms.get("queue", 0.0) + publish_s * 1000)
+            metrics.estimate.set(answer.estimate.ms / 1000)
 
     @app.agent(frames, name="inspect", concurrency=1, supervisor_strategy=CrashingSupervisor)
     async def inspect(stream: Any) -> None:

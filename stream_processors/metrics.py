@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from schemas.records import MICROSECONDS_PER_MS, Decision
+from schemas.records import MICROSECONDS_PER_MS, Decision, ResultState
 from stream_processors.answer import Answer
 
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.06, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
@@ -43,6 +43,22 @@ class WorkerMetrics:
         self.dead_letters = Counter(
             "inspection_dead_letters", "Dead letters acknowledged by Kafka", ["kind"], registry=self.registry
         )
+        self.shed = Counter(
+            "inspection_shed",
+            "Frames answered without inspection, by reason: deadline, overtaken",
+            ["camera", "reason"],
+            registry=self.registry,
+        )
+        self.slack = Histogram(
+            "inspection_deadline_slack_seconds",
+            "Time from decision to deadline of inspected frames; late ones are 0",
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.estimate = Gauge(
+            "inspection_estimate_seconds", "What an inspection is allowed to take", registry=self.registry
+        )
+        self.lag = Gauge("inspection_lag", "Frames not committed yet", ["partition"], registry=self.registry)
         self.held_bytes = Gauge(
             "inspection_held_bytes", "Bytes of frames read and not yet answered", registry=self.registry
         )
@@ -50,6 +66,8 @@ class WorkerMetrics:
     def record(self, answer: Answer, publish_s: float) -> None:
         """Count one answer that Kafka has acknowledged."""
         self.stage.labels("publish").observe(publish_s)
+        if answer.shed is not None and answer.decision is not None:
+            self.shed.labels(answer.decision.key, answer.shed).inc()
         if answer.kind is not None:
             self.dead_letters.labels(answer.kind).inc()
         if answer.decision is not None:
@@ -63,3 +81,5 @@ class WorkerMetrics:
         self.decisions.labels(decision.key, decision.action.value).inc()
         if decision.is_late:
             self.late.inc()
+        if decision.deadline_at_us is not None and decision.result_state is ResultState.COMPLETED:
+            self.slack.observe(max(0, decision.deadline_at_us - decision.decided_at_us) / 1e6)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from schemas.errors import SettingsError
 from schemas.settings import KafkaSettings
+from stream_processors.overload import OverloadPolicy
 
 #: Consumer group of the workers that decide; all of them share the partitions of the frames topic.
 DEFAULT_GROUP = "inspection-workers"
@@ -31,6 +32,10 @@ class WorkerSettings:
         Frames under way at once: queued for a thread, inspected, or awaiting Kafka's acknowledgement.
     buffer_mib
         Frames held in memory before they are inspected, in MiB, whatever their number.
+    overload
+        What is done with frames that come faster than they can be inspected.
+    watchdog_s
+        The process ends when frames wait and none was committed for so long; 0: never.
     http_host, http_port
         Where /health and /metrics listen; port None takes 8088, or a free one when that is taken.
     """
@@ -41,6 +46,8 @@ class WorkerSettings:
     threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
     in_flight: int = 16
     buffer_mib: int = 96
+    overload: OverloadPolicy = field(default_factory=OverloadPolicy)
+    watchdog_s: float = 60.0
     http_host: str = "127.0.0.1"
     http_port: int | None = None
 
@@ -48,6 +55,8 @@ class WorkerSettings:
         for name in ("threads", "in_flight", "buffer_mib"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.watchdog_s < 1e6:
+            raise SettingsError(f"watchdog-s {self.watchdog_s:g}: 0 (off) or more seconds")
         if not self.group:
             raise SettingsError("the consumer group needs a name")
         if self.http_port is not None and not 0 <= self.http_port <= 65535:

@@ -14,6 +14,7 @@ from typing import Any
 from faust.transport.drivers.aiokafka import Consumer, Transport
 
 from stream_processors.metrics import WorkerMetrics
+from stream_processors.overload import Newest
 
 #: Pause between two looks at what is still held, in seconds.
 _STEP_S = 0.002
@@ -21,10 +22,17 @@ _STEP_S = 0.002
 _LOOKS = 500
 
 
-def bounded_transport(budget_bytes: int, metrics: WorkerMetrics) -> type[Transport]:
-    """Make the transport class whose consumer holds at most ``budget_bytes``, plus one fetch."""
+def bounded_transport(budget_bytes: int, metrics: WorkerMetrics, newest: Newest) -> type[Transport]:
+    """Make the transport class whose consumer holds at most ``budget_bytes``, plus one fetch.
+
+    ``newest`` is told of each frame that is read.
+    """
 
     class BoundedConsumer(Consumer):
+        def track_message(self, message: Any) -> None:
+            newest.read(message.partition, message.key, message.offset)
+            super().track_message(message)
+
         async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
             for _ in range(_LOOKS):
                 held = sum(len(message.value or b"") for message in tuple(self._unacked_messages))

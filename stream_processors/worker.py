@@ -15,6 +15,7 @@ from stream_processors.app import make_app
 from stream_processors.http import serve
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.settings import WorkerSettings
+from stream_processors.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +51,19 @@ async def _run(settings: WorkerSettings, model: Model) -> None:
         settings.http_host, settings.http_port, metrics.registry, lambda: _health(app, model, stop.is_set())
     )
     app.loop = loop
+    watchdog = None
     # Faust logs a crash and goes on waiting; this process must end then, with a status that says so.
     try:
         await app.start()
+        if settings.watchdog_s:
+            watchdog = Watchdog(settings.kafka, settings.group, lambda: _assigned(app), settings.watchdog_s, metrics)
         log.info("ready: reading %s, health at %s/health", settings.kafka.frames, url)
         while not stop.is_set() and not app.crashed:
             await _wait(stop, 0.2)
     finally:
         log.info("stopping: finishing what is held")
+        if watchdog is not None:
+            watchdog.stop()
         await app.stop()
         await runner.cleanup()
     if app.crashed:
@@ -70,6 +76,11 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:
         return
+
+
+def _assigned(app: faust.App) -> set[int] | None:
+    """Partitions that the worker has; None while it is not decided."""
+    return None if app.rebalancing else {partition.partition for partition in app.consumer.assignment()}
 
 
 def _health(app: faust.App, model: Model, stopping: bool) -> dict[str, Any]:

@@ -24,7 +24,7 @@ SURFACE = {
         "GateFull", "GateRunner", "GateSettings", "GateStats", "Instruction", "Outcome", "PartTracker",
         "SimulatedGate", "TrackerCounts", "Undecodable", "Why", "load_actuator", "schedule",
     },
-    "stream_processors": {"WorkerSettings"},
+    "stream_processors": {"Overload", "OverloadPolicy", "WorkerSettings"},
     "infra.broker": {"BrokerError", "BrokerStatus", "LocalBroker"},
 }  # fmt: skip
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Prefix, kafka_settings
+from schemas.errors import SettingsError
+
+if TYPE_CHECKING:
+    from stream_processors.overload import Overload, OverloadPolicy
 
 
 def worker(
@@ -19,6 +23,16 @@ def worker(
         int | None, typer.Option(help="Frames inspected at once. Default: the cores, at most 4.")
     ] = None,
     buffer_mib: Annotated[int, typer.Option(help="Frames held in memory at most, in MiB.")] = 96,
+    overload: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="When frames come too fast: deadline (shed what can no longer be in time), newest (of each camera "
+            "only the newest), everything (late decisions). For one station: station=mode. Repeat it."
+        ),
+    ] = None,
+    watchdog_s: Annotated[
+        float, typer.Option(help="End when frames wait and none is committed for so many seconds; 0: never.")
+    ] = 60.0,
     http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
     http_port: Annotated[
         int | None, typer.Option(help="Their port. Default: 8088, or a free one when that is taken.")
@@ -41,8 +55,26 @@ def worker(
         model=model,
         group=group,
         buffer_mib=buffer_mib,
+        overload=_policy(overload or []),
+        watchdog_s=watchdog_s,
         http_host=http_host,
         http_port=http_port,
         **({} if threads is None else {"threads": threads}),
     )
     run_worker(settings)
+
+
+def _policy(given: list[str]) -> OverloadPolicy:
+    from stream_processors.overload import Overload, OverloadPolicy
+
+    default = Overload.DEADLINE
+    stations: dict[str, Overload] = {}
+    for text in given:
+        station, equals, mode = text.rpartition("=")
+        if mode not in list(Overload) or (equals and not station):
+            raise SettingsError(f"--overload {text!r}: {', '.join(Overload)}, or station=mode")
+        if equals:
+            stations[station] = Overload(mode)
+        else:
+            default = Overload(mode)
+    return OverloadPolicy(default, stations)

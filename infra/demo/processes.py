@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -34,7 +35,9 @@ class WorkerProcess:
         If it ends before it is ready, or does not get ready in time.
     """
 
-    def __init__(self, kafka: KafkaSettings, *, model: Path | None, group: str, log: Path) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, *, model: Path | None, group: str, log: Path, options: Sequence[str] = ()
+    ) -> None:
         self._log = log
         port = _free_port()
         #: Base of its health and metrics endpoints.
@@ -43,6 +46,7 @@ class WorkerProcess:
         arguments += ["--group", group, "--http-port", str(port)]
         if model is not None:
             arguments += ["--model", str(model)]
+        arguments += options
         with log.open("wb") as out:
             self._process = subprocess.Popen(
                 inspection_command(*arguments), stdin=subprocess.DEVNULL, stdout=out, stderr=out,

@@ -1,0 +1,207 @@
+"""Frames that come faster than they can be inspected are answered, and those inspected are in time."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from infra.cli.root import app
+from infra.demo.processes import WorkerProcess
+from models import Source, default_model_path, load_model
+from schemas import Action, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict, decode, encode
+from schemas.clock import ManualClock
+from schemas.errors import SettingsError
+from schemas.ids import frame_id
+from schemas.topics import FRAMES
+from schemas.wire import Codec
+from stream_processors.answer import RETRY_HEADER, Answerer, Received
+from stream_processors.overload import Estimate, Newest, Overload, OverloadPolicy, why_shed
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (300, 300), dtype=np.uint8)
+JPEG = cv2.imencode(".jpg", PIXELS)[1].tobytes()
+SHA256 = hashlib.sha256(JPEG).hexdigest()
+
+
+def make_frame(
+    sequence: int = 0, *, captured_at_us: int = 0, deadline_ms: int | None = 500, camera: str = "c"
+) -> Frame:
+    return Frame(
+        frame_id=frame_id("press", camera, 1, sequence), line="l", station="press", camera_id=camera, started_at_us=1,
+        sequence=sequence, captured_at_us=captured_at_us, deadline_ms=deadline_ms, encoding=Encoding.JPEG, width=300,
+        height=300, sha256=SHA256, image=JPEG,
+    )  # fmt: skip
+
+
+@given(
+    deadline_ms=st.none() | st.integers(1, 10_000),
+    age_us=st.integers(-(10**12), 10**12),
+    needed_ms=st.floats(0, 10_000),
+    overtaken=st.booleans(),
+    mode=st.sampled_from(Overload),
+)
+def test_what_is_shed(deadline_ms: int | None, age_us: int, needed_ms: float, overtaken: bool, mode: Overload) -> None:
+    frame = make_frame(captured_at_us=10**15, deadline_ms=deadline_ms)
+    now_us = 10**15 + age_us
+    shed = why_shed(frame, mode, now_us=now_us, needed_ms=needed_ms, overtaken=overtaken)
+    in_time = deadline_ms is None or now_us + needed_ms * 1000 <= 10**15 + deadline_ms * 1000
+    if mode is Overload.EVERYTHING:
+        assert shed is None
+    elif mode is Overload.NEWEST and overtaken:
+        assert shed is not None
+        assert shed[0] == "overtaken"
+    else:
+        assert (shed is None) == in_time
+        # A clock never turns back: what is shed once is shed whenever it is read again.
+        if shed is not None:
+            assert why_shed(frame, mode, now_us=now_us + 1, needed_ms=needed_ms, overtaken=overtaken) is not None
+
+
+@given(st.lists(st.floats(0, 1e5), min_size=1))
+def test_the_estimate_is_never_below_the_mean_nor_far_above_the_worst(took: list[float]) -> None:
+    estimate = Estimate()
+    for one in took:
+        estimate.update(one)
+    assert min(took) - 1e-6 <= estimate.ms <= 5 * max(took) + 1e-6
+
+
+def test_memory_of_the_newest_is_bounded() -> None:
+    newest = Newest()
+    for number in range(20_000):
+        newest.read(0, str(number).encode(), 5)
+    assert len(newest._offsets) == 10_000
+    assert not newest.overtaken(0, b"1", 0)  # forgotten: inspected rather than shed
+    assert newest.overtaken(0, b"19999", 4)
+
+
+def answer_to(frame: Frame, overload: OverloadPolicy, now_us: int, headers: dict[str, bytes] | None = None) -> Decision:
+    answerer = Answerer(load_model(default_model_path()), Codec(), ManualClock(utc_us=now_us), overload)
+    answer = answerer(Received(encode(frame), frame.key.encode(), headers or {}, Source("frames", 0, 0, now_us)))
+    assert answer.decision is not None
+    return answer.decision
+
+
+def test_a_shed_frame_has_a_decision_with_an_id_of_its_own() -> None:
+    frame = make_frame(captured_at_us=10**15)
+    late = 10**15 + 600_000
+    shed = answer_to(frame, OverloadPolicy(), late)
+    assert (shed.verdict, shed.action, shed.result_state) == (Verdict.NOT_DECIDABLE, Action.REJECT, ResultState.ABORTED)
+    assert shed.reason == "shed (deadline): the deadline was 100 ms ago"
+    assert shed.is_late
+    for policy, headers in (
+        (OverloadPolicy(Overload.EVERYTHING), {}),
+        (OverloadPolicy(stations={"press": Overload.EVERYTHING}), {}),
+        (OverloadPolicy(), {RETRY_HEADER: b"0-1"}),
+    ):
+        inspected = answer_to(frame, policy, late, headers)
+        assert inspected.result_state is ResultState.COMPLETED
+        assert inspected.decision_id != shed.decision_id
+    again = answer_to(frame, OverloadPolicy(), late + 5)
+    assert (again.decision_id, again.verdict) == (shed.decision_id, shed.verdict)
+
+
+@pytest.mark.parametrize("given", ["fastest", "=newest", "press=", "press=all"])
+def test_an_unknown_mode_is_one_clear_line(given: str) -> None:
+    result = CliRunner().invoke(app, ["worker", "--overload", given])
+    assert isinstance(result.exception, SettingsError)
+    assert "deadline, newest, everything" in str(result.exception)
+
+
+class Line:
+    """Publishes at a rate and collects the decisions."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        self._sequence = 0
+        self.published: set[str] = set()
+        self.decisions: list[Decision] = []
+        config = {"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0}
+        self._producer = Producer({**config, "message.max.bytes": FRAMES.max_message_bytes})
+        self._consumer = Consumer({**config, "group.id": "reader", "enable.auto.commit": False})
+        partitions = len(self._consumer.list_topics(kafka.decisions, timeout=10).topics[kafka.decisions].partitions)
+        self._consumer.assign([TopicPartition(kafka.decisions, p, 0) for p in range(partitions)])
+
+    def publish(self, seconds: float, fps: float, deadline_ms: int | None) -> None:
+        began = time.monotonic()
+        for number in range(round(seconds * fps)):
+            time.sleep(max(0.0, began + number / fps - time.monotonic()))
+            self._sequence += 1
+            frame = make_frame(self._sequence, captured_at_us=time.time_ns() // 1000, deadline_ms=deadline_ms)
+            frame = replace(frame, camera_id=f"cam{self._sequence % 6}")
+            self.published.add(frame.frame_id)
+            self._producer.produce(self._kafka.frames, encode(frame), frame.key)
+            self._producer.poll(0)
+        assert self._producer.flush(20) == 0
+
+    def collect(self, timeout_s: float = 60) -> None:
+        """Read decisions until every frame has one."""
+        deadline = time.monotonic() + timeout_s
+        seen = {decision.frame_id for decision in self.decisions}
+        while self.published - seen and time.monotonic() < deadline:
+            for message in self._consumer.consume(500, 0.1):
+                self.decisions.append(decode(message.value(), Decision))
+                seen.add(self.decisions[-1].frame_id)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+@pytest.fixture
+def on_line(line: KafkaSettings) -> Iterator[Line]:
+    on_line = Line(line)
+    yield on_line
+    on_line.close()
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("mode", ["deadline", "newest"])
+def test_three_times_what_a_worker_sustains(
+    line: KafkaSettings, on_line: Line, tmp_path: Path, mode: str, record_property: Callable[[str, object], None]
+) -> None:
+    worker = WorkerProcess(
+        line, model=None, group=line.prefix, log=tmp_path / "worker.log", options=["--overload", mode]
+    )
+    try:
+        worker.await_ready()
+        on_line.publish(0.5, 50, None)
+        on_line.collect()
+        on_line.publish(0.4, 1_000, None)  # at once, to find what it sustains
+        began = time.monotonic()
+        on_line.collect()
+        sustained = 400 / (time.monotonic() - began)
+        on_line.decisions.clear()
+        on_line.published.clear()
+
+        on_line.publish(6, 3 * sustained, 500)
+        on_line.collect()
+        with urllib.request.urlopen(worker.url + "/metrics", timeout=5) as answer:
+            metrics = answer.read().decode()
+    finally:
+        worker.stop()
+    states = Counter(decision.result_state for decision in on_line.decisions)
+    completed = [d for d in on_line.decisions if d.result_state is ResultState.COMPLETED]
+    # Every trigger has one terminal answer.
+    assert Counter(d.frame_id for d in on_line.decisions) == Counter(on_line.published)
+    assert set(states) == {ResultState.COMPLETED, ResultState.ABORTED}
+    # No collapse: what is inspected stays near what is sustained. (The machine is shared with the test's own producer.)
+    assert len(completed) / 6 > 0.25 * sustained, (states, sustained)
+    in_time = sum(not decision.is_late for decision in completed) / len(completed)
+    assert in_time > 0.9, (in_time, states)
+    assert all(d.action is Action.REJECT for d in on_line.decisions if d.result_state is ResultState.ABORTED)
+    shed = sum(float(row.rsplit(" ", 1)[1]) for row in metrics.splitlines() if row.startswith("inspection_shed_total"))
+    assert shed == states[ResultState.ABORTED]
+    record_property("sustained_per_s", round(sustained))
+    record_property("inspected_per_s", round(len(completed) / 6))
+    record_property("in_time", round(in_time, 3))

@@ -1,0 +1,115 @@
+"""A worker that stands still ends, with a reason; one that has nothing to do, or no Kafka, does not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from confluent_kafka import Producer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import KafkaSettings
+from stream_processors.metrics import WorkerMetrics
+from stream_processors.watchdog import EXIT_STUCK, Offsets, Progress, Watchdog
+
+STUCK = {0: (5, 9), 1: (7, 7)}
+
+
+@pytest.mark.parametrize(
+    ("name", "looks", "fires"),
+    [
+        ("stuck", [STUCK] * 4, True),
+        ("lag grows, nothing committed", [{0: (5, 9)}, {0: (5, 20)}, {0: (5, 50)}, {0: (5, 90)}], True),
+        ("one look too few", [STUCK] * 3, False),
+        ("idle", [{0: (9, 9)}] * 9, False),
+        ("slow", [{0: (number, 99)} for number in range(9)], False),
+        ("no partitions", [{}] * 9, False),
+        ("no Kafka", [STUCK, None] * 9, False),
+        ("partitions move", [{0: (5, 9)}, {1: (5, 9)}] * 9, False),
+        ("idle before", [{0: (5, 5)}] * 5 + [{0: (5, 6)}] * 2, False),
+    ],
+)
+def test_when_it_fires(name: str, looks: list[Offsets | None], fires: bool) -> None:
+    progress = Progress(3)
+    assert any([progress.look(offsets) for offsets in looks]) is fires
+
+
+@given(st.lists(st.none() | st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))
+def test_never_right_after_progress(looks: list[tuple[int, int] | None]) -> None:
+    progress = Progress(3)
+    quiet, before = 0, None
+    for look in looks:
+        offsets = None if look is None else {0: (look[0], look[0] + look[1])}
+        quiet = quiet + 1 if offsets is not None and offsets == before and look and look[1] else 0
+        fired = progress.look(offsets)
+        assert not fired or (look is not None and look[1] > 0)
+        if quiet >= 3:
+            assert fired
+        before = offsets
+
+
+def run_stuck(line: KafkaSettings, body: str, tmp_path: Path, repository: Path, watchdog_s: float) -> tuple[int, str]:
+    """A real worker on a real broker whose inspection is replaced by the body; its exit status and log."""
+    program = f"""
+import asyncio, logging, time
+logging.basicConfig(level=logging.INFO)
+from stream_processors import answer
+def stuck(self, message):
+{body}
+answer.Answerer.__call__ = stuck
+from schemas import KafkaSettings
+from stream_processors.settings import WorkerSettings
+from stream_processors.worker import run_worker
+run_worker(WorkerSettings(KafkaSettings({line.bootstrap_servers!r}, {line.prefix!r}), group={line.prefix!r},
+                          watchdog_s={watchdog_s}, http_port=0))
+"""
+    log = tmp_path / "worker.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=out, stderr=out, cwd=repository)
+        try:
+            return process.wait(40), log.read_text(encoding="utf-8")
+        finally:
+            process.kill()
+
+
+HANGS = "    time.sleep(1000)"
+# It never returns to asyncio: no timer of the loop's own would notice.
+BLOCKS = """
+    import gc
+    loops = (found for found in gc.get_objects() if isinstance(found, asyncio.AbstractEventLoop))
+    next(loop for loop in loops if loop.is_running()).call_soon_threadsafe(time.sleep, 1000)
+    time.sleep(1000)
+"""
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("body", [HANGS, BLOCKS], ids=["inspection hangs", "event loop is blocked"])
+def test_a_stuck_worker_ends_with_a_reason(line: KafkaSettings, body: str, tmp_path: Path, repository: Path) -> None:
+    image = cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    for number in range(40):
+        producer.produce(line.frames, image, f"s/c{number % 6}")
+    assert producer.flush(20) == 0
+    status, log = run_stuck(line, body, tmp_path, repository, watchdog_s=3)
+    assert status == EXIT_STUCK, log
+    assert "40 frames wait in partitions" in log
+    assert "none was committed for 3 s" in log
+
+
+@pytest.mark.broker
+def test_an_idle_line_and_a_broker_that_is_away_are_no_reason(line: KafkaSettings) -> None:
+    ended: list[int] = []
+    watchdogs = [
+        Watchdog(line, line.prefix, lambda: None, 0.6, WorkerMetrics(), ended.append),
+        Watchdog(KafkaSettings("127.0.0.1:9"), "g", lambda: {0}, 0.6, WorkerMetrics(), ended.append),
+    ]
+    time.sleep(2)
+    for watchdog in watchdogs:
+        watchdog.stop()
+    assert ended == []
