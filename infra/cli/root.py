@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 
 from infra.cli.actuate import actuate
+from infra.cli.audit import audit
 from infra.cli.broker import app as broker
 from infra.cli.demo import demo
 from infra.cli.doctor import doctor
+from infra.cli.gate import app as gate
 from infra.cli.produce import produce
 from infra.cli.spool import app as spool
 from infra.cli.topics import app as topics
@@ -33,9 +35,11 @@ app.command()(demo)
 app.command()(produce)
 app.command()(worker)
 app.command()(actuate)
+app.command()(audit)
 app.command()(doctor)
 app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")
+app.add_typer(gate, name="gate")
 app.add_typer(spool, name="spool")
 
 

@@ -1,0 +1,48 @@
+"""Times as people write them on a command line."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from schemas.errors import SettingsError
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def utc_us(text: str, option: str) -> int:
+    """UTC microseconds of an ISO 8601 time; without an offset it is this machine's local time.
+
+    Raises
+    ------
+    SettingsError
+        If it is no such time.
+
+    Examples
+    --------
+    >>> utc_us("2026-11-24T06:00:00+01:00", "--from")
+    1795496400000000
+    """
+    try:
+        return round(datetime.fromisoformat(text).astimezone().timestamp() * 1e6)
+    except (ValueError, OverflowError, OSError):
+        raise SettingsError(f"{option} {text!r}: a time as in 2026-11-24T06:00 or 2026-11-24T06:00:00Z") from None
+
+
+def seconds(text: str, option: str) -> float:
+    """Seconds of a duration such as ``90s``, ``15m``, ``8h``, ``2d``.
+
+    Raises
+    ------
+    SettingsError
+        If it is no such duration.
+
+    Examples
+    --------
+    >>> seconds("15m", "--last")
+    900.0
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd])", text.strip())
+    if match is None:
+        raise SettingsError(f"{option} {text!r}: a duration as in 90s, 15m, 8h or 2d")
+    return float(match[1]) * _UNITS_S[match[2]]

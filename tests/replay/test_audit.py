@@ -1,0 +1,211 @@
+"""The books of a line: they close when they should, and only then."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from typer.testing import CliRunner, Result
+
+from infra.cli.audit import BooksDoNotClose
+from infra.cli.root import app
+from replay import Audit, TopicRange, read_topic
+from replay.audit import total
+from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict, encode
+from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
+from schemas.ids import decision_id, frame_id
+
+
+def frame(sequence: int, camera: str = "c", started: int = 1) -> Frame:
+    return Frame(
+        frame_id=frame_id("s", camera, started, sequence), line="l", station="s", camera_id=camera,
+        started_at_us=started, sequence=sequence, captured_at_us=1_000_000 * sequence, encoding=Encoding.PNG, width=1,
+        height=1, sha256="aa", image=b"x",
+    )  # fmt: skip
+
+
+def decision(of: Frame, **changes: object) -> Decision:
+    made = Decision(
+        decision_id=decision_id(of.frame_id, of.sha256, "m", "1"), frame_id=of.frame_id, line="l", station=of.station,
+        camera_id=of.camera_id, started_at_us=of.started_at_us, sequence=of.sequence, image_sha256=of.sha256,
+        verdict=Verdict.OK, action=Action.ACCEPT, result_state=ResultState.COMPLETED, reason="", model_name="m",
+        model_version="1", model_sha256="m", recipe_id="r", recipe_revision="1", captured_at_us=of.captured_at_us,
+        received_at_us=0, decided_at_us=0, source_topic="t", source_partition=0, source_offset=of.sequence,
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def letter(of: Frame | None, offset: int = 0, topic: str = "t") -> DeadLetter:
+    return DeadLetter(
+        source_topic=topic, source_partition=0, source_offset=offset, kind="unreadable-image", reason="",
+        failed_at_us=0, worker="w", frame_id=None if of is None else of.frame_id,
+    )  # fmt: skip
+
+
+ABORTED = {"verdict": Verdict.NOT_DECIDABLE, "action": Action.REJECT, "result_state": ResultState.ABORTED}
+REJECTED = {"verdict": Verdict.NOT_OK, "action": Action.REJECT}
+
+
+@pytest.mark.parametrize(
+    ("name", "fill", "expected"),
+    [
+        ("decided", lambda a, f: a.decision(decision(f)), {"decided": 1}),
+        ("said twice", lambda a, f: [a.decision(decision(f)) for _ in "ab"], {"decided": 1, "duplicates": 1}),
+        ("forgotten", lambda a, f: None, {"unaccounted": 1}),
+        ("dead letter only", lambda a, f: a.dead_letter(letter(f)), {"dead_lettered": 1}),
+        ("shed", lambda a, f: a.decision(decision(f, **ABORTED)), {"decided": 1, "aborted": 1}),
+        (
+            "one id, two verdicts",
+            lambda a, f: [a.decision(decision(f)), a.decision(decision(f, **REJECTED))],
+            {"decided": 1, "duplicates": 1, "conflicts": 1},
+        ),
+        (
+            "one model, two ids, two verdicts",
+            lambda a, f: [a.decision(decision(f)), a.decision(decision(f, decision_id="other", **REJECTED))],
+            {"decided": 1, "conflicts": 1},
+        ),
+        (
+            "two models may differ",
+            lambda a, f: [
+                a.decision(decision(f)),
+                a.decision(decision(f, decision_id="other", model_sha256="n", **REJECTED)),
+            ],
+            {"decided": 1},
+        ),
+        (
+            "shed, later inspected",
+            lambda a, f: [a.decision(decision(f, decision_id="shed", **ABORTED)), a.decision(decision(f))],
+            {"decided": 1, "superseded": 1},
+        ),
+        ("accepted late", lambda a, f: a.decision(decision(f, is_late=True)), {"decided": 1, "late_accepts": 1}),
+        ("a replay answers nothing", lambda a, f: a.decision(decision(f, is_simulated=True)), {"unaccounted": 1}),
+        (
+            "in the topic twice",
+            lambda a, f: [a.frame(f), a.decision(decision(f))],
+            {"decided": 1, "repeated_frames": 1},
+        ),
+    ],
+)
+def test_one_frame(name: str, fill: Callable[[Audit, Frame], object], expected: dict[str, int]) -> None:
+    audit = Audit()
+    audit.frame(frame(0))
+    fill(audit, frame(0))
+    books = {figure: value for figure, value in audit.cameras()["s/c"].as_dict().items() if value}
+    assert books == {"captured": 1, "frames": 1, **expected}
+
+
+def test_gaps_are_by_start_and_camera() -> None:
+    audit = Audit()
+    for one in (frame(1), frame(2), frame(5), frame(0, started=2), frame(0, "d"), frame(1, "d")):
+        audit.frame(one)
+    cameras = audit.cameras(drops={"s/c": 3, "s/e": 9})
+    assert (cameras["s/c"].captured, cameras["s/c"].gaps, cameras["s/c"].drops) == (7, 3, 3)
+    assert (cameras["s/d"].captured, cameras["s/d"].gaps) == (2, 0)
+    assert cameras["s/e"].drops == 9
+    assert total(cameras).captured == 9
+    part = Audit(whole=False)
+    part.frame(frame(7))
+    assert part.cameras()["s/c"].captured == 1
+
+
+def test_young_frames_are_pending() -> None:
+    audit = Audit()
+    for sequence in range(4):
+        audit.frame(frame(sequence))
+    books = audit.cameras(pending_after_us=1_500_000)["s/c"]
+    assert (books.pending, books.unaccounted) == (2, 2)
+
+
+def test_messages_that_are_no_frames_need_a_dead_letter() -> None:
+    audit = Audit()
+    audit.unreadable_frame(("t", 0, 3))
+    audit.unreadable_frame(("t", 0, 4))
+    audit.dead_letter(letter(None, 3))
+    assert (audit.unreadable, audit.unreadable_unaccounted) == (2, 1)
+
+
+def publish(kafka: KafkaSettings, messages: list[tuple[str, bytes, bytes | None, int]]) -> None:
+    """Topic, key, value, timestamp in ms."""
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    for topic, key, value, timestamp in messages:
+        producer.produce(topic, value, key, timestamp=timestamp)
+    assert producer.flush(20) == 0
+
+
+def run(kafka: KafkaSettings, *arguments: str) -> Result:
+    options = ["--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
+    return CliRunner().invoke(app, ["audit", *options, *arguments])
+
+
+@pytest.mark.broker
+def test_ranges_are_exact_at_both_ends(line: KafkaSettings) -> None:
+    times = [1_700_000_000_000 + 1000 * number for number in range(20)]
+    publish(line, [(line.frames, f"s/{n % 5}".encode(), str(n).encode(), time) for n, time in enumerate(times)])
+
+    def read(within: TopicRange | None) -> list[int]:
+        return sorted(int(m.value or b"") for m in read_topic(line.bootstrap_servers, line.frames, within))
+
+    assert read(None) == list(range(20))
+    assert read(TopicRange(times[5] * 1000, times[12] * 1000)) == list(range(5, 12))
+    assert read(TopicRange(times[5] * 1000 + 1, None)) == list(range(6, 20))
+    assert read(TopicRange(times[19] * 1000 + 1000, None)) == []
+    with pytest.raises(TopicMissing):
+        list(read_topic(line.bootstrap_servers, f"{line.prefix}.nothing"))
+
+
+@pytest.mark.broker
+def test_the_command_closes_the_books_and_says_when_it_cannot(line: KafkaSettings, tmp_path: Path) -> None:
+    assert "no frames there" in run(line).stdout
+    frames = [frame(number) for number in (0, 1, 3)]
+    now_ms = 1_700_000_000_000
+    publish(line, [(line.frames, b"s/c", encode(one), now_ms) for one in frames])
+    publish(line, [(line.decisions, b"s/c", encode(decision(one)), now_ms) for one in frames[:2]])
+    # Garbage in every topic, and the letter about the one in the frames topic.
+    publish(line, [(topic, b"s/c", b"garbage", now_ms) for topic in (line.frames, line.decisions, line.dead_letters)])
+    result = run(line)
+    assert isinstance(result.exception, BooksDoNotClose)
+    assert str(result.exception) == (
+        "1 unaccounted, 1 unexplained gaps, 1 unreadable messages without a dead letter"
+    )  # fmt: skip
+    assert "s/c: 4 captured, 3 frames, 1 gaps, 2 decided, 1 unaccounted" in result.stdout
+    place = next(m for m in read_topic(line.bootstrap_servers, line.frames) if m.value == b"garbage")
+    about = replace(letter(None, place.offset, line.frames), source_partition=place.partition)
+    publish(
+        line,
+        [(line.dead_letters, b"", encode(about), now_ms), (line.dead_letters, b"", encode(letter(frames[2])), now_ms)],
+    )
+    report = tmp_path / "edge.json"
+    report.write_text(json.dumps({"cameras": [{"name": "s/c", "dropped": 1, "failed": 0}]}))
+    metrics = tmp_path / "audit.prom"
+    result = run(line, "--edge-report", str(report), "--metrics", str(metrics), "--json")
+    assert result.exception is None, result.exception
+    summary = json.loads(result.stdout)
+    assert summary["ok"]
+    assert summary["cameras"]["s/c"]["captured"] == 4
+    assert summary["unreadable_frames"] == summary["unreadable_decisions"] == summary["unreadable_dead_letters"] == 1
+    assert 'inspection_audit_frames{camera="s/c",figure="decided"} 2.0' in metrics.read_text()
+    publish(line, [(line.decisions, b"s/c", encode(decision(frames[0], **REJECTED)), now_ms)])
+    assert "1 conflicts" in str(run(line, "--edge-report", str(report)).exception)
+    assert "no frames there in that time" in run(line, "--last", "15m").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["--last", "soon"], SettingsError, "as in 90s"),
+        (["--last", "5m", "--from", "2026-01-01"], SettingsError, "stands alone"),
+        (["--from", "yesterday"], SettingsError, "2026-11-24T06:00"),
+        (["--from", "2026-01-02", "--to", "2026-01-01"], SettingsError, "not before"),
+        (["--edge-report", "/nowhere.json"], SettingsError, "No such file"),
+        (["--edge-report", "/etc/hostname"], SettingsError, "not what"),
+        (["--bootstrap-servers", "127.0.0.1:9"], BrokerUnavailable, "127.0.0.1:9"),
+    ],
+)
+def test_mistakes_are_errors_of_one_line(arguments: list[str], error: type[Exception], message: str) -> None:
+    result = CliRunner().invoke(app, ["audit", *arguments])
+    assert isinstance(result.exception, error), result.output
+    assert message in str(result.exception)
