@@ -12,10 +12,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c '$(PROBE)' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check lint format types bench lock clean
+.PHONY: help setup demo test test-faults test-unit check lint format types bench lock clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with everything pinned (about a minute, once)
 
@@ -39,6 +39,9 @@ demo: $(STAMP) ## Run the whole line on this machine; options in ARGS, as in mak
 
 test: check ## Everything that is checked: lint, types, all tests (with a real Kafka)
 	$(BIN)/python -m pytest -q $(ARGS)
+
+test-faults: $(STAMP) ## Kill, freeze and fill everything, at length; the table goes to build/faults.md
+	INSPECTION_FAULTS=full FAULTS_REPORT=build/faults.json $(BIN)/python -m pytest -q -m faults $(ARGS)
 
 check: lint types
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -27,6 +30,35 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
     """A running Apache Kafka; has ``bootstrap_servers``."""
     with LocalBroker(tmp_path_factory.mktemp("broker"), port=0) as running:
         yield running
+
+
+_FAULTS: list[dict[str, Any]] = []
+
+
+@pytest.fixture
+def fault_row() -> Callable[..., None]:
+    """Put a scenario's figures into the table of faults, see `pytest_terminal_summary`."""
+
+    def add(scenario: str, **figures: float) -> None:
+        _FAULTS.append({"scenario": scenario, **{k: round(v, 1) for k, v in figures.items()}})
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what the fault scenarios came to, and write it to ``$FAULTS_REPORT`` (.json, and .md beside it)."""
+    if not _FAULTS:
+        return
+    names = list(dict.fromkeys(name for row in _FAULTS for name in row))
+    lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
+    lines += [f"| {' | '.join(str(row.get(name, '')) for name in names)} |" for row in _FAULTS]
+    terminalreporter.section("faults")
+    for line in lines:
+        terminalreporter.line(line)
+    if path := os.environ.get("FAULTS_REPORT"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(_FAULTS, indent=2) + "\n", encoding="utf-8")
+        Path(path).with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 @pytest.fixture

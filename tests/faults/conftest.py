@@ -1,0 +1,208 @@
+"""What the fault tests share: load with known frames, workers that are restarted, and the books at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from infra.broker import LocalBroker
+from infra.demo.processes import WorkerProcess
+from infra.topics import apply
+from producers import CameraIdentity, Capture, FramePublisher, PublisherStats
+from producers.spool import SpoolOptions
+from replay.audit import total
+from replay.audit_topics import audit_topics
+from schemas import KafkaSettings
+from schemas.errors import InspectionError
+
+#: `make test-faults` runs everything at length; `make test` a short form of each.
+FULL = os.environ.get("INSPECTION_FAULTS") == "full"
+IDENTITY = CameraIdentity("line-1", "press", "top")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one scenario came to; ``captured == decided + dead_lettered + drops`` has been asserted."""
+
+    frames: int
+    decided: int
+    dead_letters: int
+    drops: int
+    duplicates: int
+    conflicts: int
+
+
+class Load:
+    """Cameras at a steady rate, each frame known; a spool under them."""
+
+    def __init__(self, kafka: KafkaSettings, directory: Path, fps: float = 40, cameras: int = 3) -> None:
+        self._kafka = kafka
+        self._fps = fps
+        self._stop = threading.Event()
+        self.captured: set[str] = set()
+        images = [np.random.default_rng(seed).integers(0, 255, (60, 80), dtype=np.uint8) for seed in range(8)]
+        self._images = [cv2.imencode(".jpg", image)[1].tobytes() for image in images]
+        spool = SpoolOptions(directory=directory, away_after_ms=500)
+        self._publishers = [
+            FramePublisher(kafka, CameraIdentity("line-1", "press", f"cam{n}"), spool=spool) for n in range(cameras)
+        ]
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.wait(1 / self._fps):
+            frame = self._publishers[number % len(self._publishers)].publish(Capture(encoded=self._images[number % 8]))
+            if frame is not None:
+                self.captured.add(frame)
+            number += 1
+
+    def end(self) -> list[PublisherStats]:
+        """Stop, and wait until Kafka has every frame."""
+        self._stop.set()
+        self._thread.join()
+        left = sum(publisher.flush(60) for publisher in self._publishers)
+        stats = [publisher.close() for publisher in self._publishers]
+        assert left == 0, stats
+        return stats
+
+
+class Workers:
+    """So many workers, restarted when they end, as systemd or Kubernetes would."""
+
+    def __init__(self, kafka: KafkaSettings, directory: Path) -> None:
+        self._kafka = kafka
+        self._directory = directory
+        self.running: list[WorkerProcess] = []
+        self.started = 0
+
+    def start(self) -> WorkerProcess:
+        """One more."""
+        log = self._directory / f"worker-{self.started}.log"
+        self.started += 1
+        worker = WorkerProcess(self._kafka, model=None, group=self._kafka.prefix, log=log)
+        self.running.append(worker)
+        return worker
+
+    def kill(self) -> None:
+        """The oldest, with SIGKILL."""
+        worker = self.running.pop(0)
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.stop()
+
+    def stop_one(self) -> None:
+        """The oldest, gracefully."""
+        self.running.pop(0).stop()
+
+    def revive(self) -> int:
+        """Start again those that have ended; return their number."""
+        ended = [worker for worker in self.running if not worker.alive()]
+        for worker in ended:
+            self.running.remove(worker)
+            worker.stop()
+            self.start()
+        return len(ended)
+
+    def close(self) -> None:
+        """Stop all."""
+        for worker in self.running:
+            worker.stop()
+
+
+@pytest.fixture
+def workers(line: KafkaSettings, tmp_path: Path) -> Iterator[Workers]:
+    workers = Workers(line, tmp_path)
+    yield workers
+    workers.close()
+
+
+def settle(
+    kafka: KafkaSettings, load: Load, *, tend: Callable[[], object] = lambda: None, timeout_s: float = 90
+) -> Figures:
+    """End the load, wait until every frame is answered, and close the books."""
+    stats = load.end()
+    deadline = time.monotonic() + timeout_s
+    while True:
+        tend()
+        cameras = audit_topics(kafka).cameras()
+        books = total(cameras)
+        if (not books.unaccounted and books.frames) or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    drops = sum(stat.dropped + stat.failed for stat in stats)
+    captured = sum(stat.captured for stat in stats)
+    assert captured == len(load.captured) + drops
+    assert books.unaccounted == 0, books
+    assert books.conflicts == books.late_accepts == 0, books
+    assert books.frames == len(load.captured), books
+    dead_only = books.dead_lettered
+    assert captured == books.decided + dead_only + drops, books
+    return Figures(captured, books.decided, books.dead_lettered, drops, books.duplicates, books.conflicts)
+
+
+def await_progress(kafka: KafkaSettings, *, tend: Callable[[], object] = lambda: None, timeout_s: float = 60) -> float:
+    """Seconds until decisions are made again."""
+    began = time.monotonic()
+    before = _decisions(kafka)
+    while _decisions(kafka) <= before:
+        tend()
+        if time.monotonic() - began > timeout_s:
+            raise AssertionError(f"no decision in {timeout_s} s")
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def _decisions(kafka: KafkaSettings) -> int:
+    from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "counter", "log_level": 0})
+    try:
+        return sum(
+            consumer.get_watermark_offsets(TopicPartition(kafka.decisions, number), timeout=5)[1] for number in range(6)
+        )
+    except KafkaException:
+        return 0
+    finally:
+        consumer.close()
+
+
+class OwnBroker:
+    """A broker that a test may freeze and kill, always at the same port."""
+
+    def __init__(self, directory: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self._broker = LocalBroker(directory, port, 256)
+        self.kafka = KafkaSettings(f"127.0.0.1:{port}")
+
+    def start(self) -> None:
+        self._broker.start()
+        apply(self.kafka.bootstrap_servers, self.kafka.prefix)
+
+    def signal(self, number: int) -> None:
+        pid = self._broker.status().pid
+        if pid is None:
+            raise InspectionError("the broker does not run")
+        os.kill(pid, number)
+
+    def stop(self) -> None:
+        self._broker.stop()
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[OwnBroker]:
+    broker = OwnBroker(tmp_path / "broker")
+    broker.start()
+    yield broker
+    broker.stop()
