@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import base64
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.topics import MAX_REQUEST_BYTES
 
 NODE_ID = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """A second listener, whose clients are told another port: that of a proxy or tunnel before it."""
+
+    listen_port: int
+    advertised_port: int
+
 
 #: Durability: a record is acknowledged once it is in the page cache, which outlives `kill -9` of the JVM (not a
 #: power cut; for that there are replicas, on a cluster).
@@ -16,10 +26,11 @@ _SERVER = """\
 process.roles=broker,controller
 node.id={node}
 controller.quorum.voters={node}@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{tunnel_listener}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{tunnel_advertised}
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TUNNEL:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
 num.partitions=1
@@ -61,13 +72,19 @@ _LOGGING = """\
 """
 
 
-def write_config(directory: Path, port: int, controller_port: int) -> Path:
+def write_config(directory: Path, port: int, controller_port: int, tunnel: Tunnel | None = None) -> Path:
     """Write ``server.properties`` and ``log4j2.xml``; return the path of the first."""
     data = directory / "data"
     data.mkdir(parents=True, exist_ok=True)
     server = directory / "server.properties"
     text = _SERVER.format(
-        node=NODE_ID, port=port, controller_port=controller_port, data=data, max_bytes=MAX_REQUEST_BYTES
+        node=NODE_ID,
+        port=port,
+        controller_port=controller_port,
+        tunnel_listener=f",TUNNEL://127.0.0.1:{tunnel.listen_port}" if tunnel else "",
+        tunnel_advertised=f",TUNNEL://127.0.0.1:{tunnel.advertised_port}" if tunnel else "",
+        data=data,
+        max_bytes=MAX_REQUEST_BYTES,
     )
     server.write_text(text, encoding="utf-8")
     (directory / "log4j2.xml").write_text(_LOGGING.format(log=directory / "broker.log"), encoding="utf-8")

@@ -13,7 +13,7 @@ import psutil
 from platformdirs import user_data_dir
 
 from infra.broker import kafka_jars
-from infra.broker.config import new_cluster_id, write_config
+from infra.broker.config import Tunnel, new_cluster_id, write_config
 from infra.broker.errors import BrokerError
 from infra.broker.java import find_java
 from infra.broker.locks import exclusive, try_lock
@@ -63,6 +63,8 @@ class LocalBroker:
         Java heap.
     ends_with_us
         Stop it when this process ends, even if that is killed. Otherwise it runs until `stop`.
+    tunnel
+        A second listener for clients behind a proxy or tunnel.
 
     Examples
     --------
@@ -78,11 +80,13 @@ class LocalBroker:
         heap_mib: int = 384,
         *,
         ends_with_us: bool = False,
+        tunnel: Tunnel | None = None,
     ) -> None:
         self.data_dir = (data_dir or default_data_dir()).absolute()
         self._port = port
         self._heap_mib = heap_mib
         self._ends_with_us = ends_with_us
+        self._tunnel = tunnel
         self._state_path = self.data_dir / "broker.json"
         self._log = self.data_dir / "broker.log"
         self._output = self.data_dir / "stdout.log"  # what the JVM prints before Kafka has its log
@@ -151,7 +155,7 @@ class LocalBroker:
             )
         with in_use:
             port = free_port(self._port)
-            server = write_config(self.data_dir, port, free_port(0))
+            server = write_config(self.data_dir, port, free_port(0), self._tunnel)
             self._format(java, classes, server)
             self._log_from = size(self._log)
             self._child = self._spawn(java, classes, server, in_use.fileno())
