@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ def read_topic(
     within: TopicRange | None = None,
     *,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
-) -> Iterator[TopicMessage]:
+) -> Generator[TopicMessage, None, None]:
     """Yield what the topic holds at this moment, partition by partition interleaved as the broker sends it.
 
     Parameters

@@ -13,6 +13,7 @@ import typer
 from infra.cli.actuate import actuate
 from infra.cli.audit import audit
 from infra.cli.broker import app as broker
+from infra.cli.dead_letters import app as dead_letters
 from infra.cli.demo import demo
 from infra.cli.doctor import doctor
 from infra.cli.gate import app as gate
@@ -41,6 +42,7 @@ app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")
 app.add_typer(gate, name="gate")
 app.add_typer(spool, name="spool")
+app.add_typer(dead_letters, name="dead-letters")
 
 
 def _show_version(wanted: bool) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -171,8 +172,11 @@ def in_process(path: Path, body: str) -> list[str]:
     ]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("after", [1, 7, 40])
-def test_kill_in_the_middle_of_appends_loses_none_that_was_confirmed(path: Path, after: int, repository: Path) -> None:
+def test_kill_in_the_middle_of_appends_loses_none_that_was_confirmed(
+    path: Path, after: int, repository: Path, fault_row: Callable[..., None]
+) -> None:
     body = """
     for n in range(100_000):
         spool.append(frame(n, 20_000))
@@ -190,10 +194,14 @@ def test_kill_in_the_middle_of_appends_loses_none_that_was_confirmed(path: Path,
     assert [f.sequence for f in found[: confirmed + 1]] == list(range(confirmed + 1))
     assert len(found) <= confirmed + 2
     assert all(f.value == bytes([f.sequence % 256]) * 20_000 for f in found)
+    fault_row("spool: kill -9 in mid-append", frames=confirmed + 1, drops=0)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("cut", [1, 100, 5_000, 20_000])
-def test_a_torn_tail_costs_the_last_record_only(path: Path, cut: int, tmp_path: Path) -> None:
+def test_a_torn_tail_costs_the_last_record_only(
+    path: Path, cut: int, tmp_path: Path, fault_row: Callable[..., None]
+) -> None:
     with closing(Spool(path, OPTIONS)) as spool:
         for sequence in range(10):
             spool.append(frame(sequence, 20_000))
@@ -209,6 +217,7 @@ def test_a_torn_tail_costs_the_last_record_only(path: Path, cut: int, tmp_path: 
         assert len(found) == 9
         spool.append(frame(99))
         assert sequences(spool)[-1] == 99
+    fault_row(f"spool: log torn by {cut} bytes", frames=10, drops=1)
 
 
 def test_a_bit_that_flipped_costs_one_frame_and_is_counted(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -255,7 +264,10 @@ def test_what_can_be_read_of_a_damaged_file_is_rescued(path: Path) -> None:
         assert spool.counts.frames == 51
 
 
-def test_a_full_disk_is_an_error_and_costs_only_what_did_not_fit(path: Path, repository: Path) -> None:
+@pytest.mark.faults
+def test_a_full_disk_is_an_error_and_costs_only_what_did_not_fit(
+    path: Path, repository: Path, fault_row: Callable[..., None]
+) -> None:
     body = """
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
@@ -277,6 +289,7 @@ def test_a_full_disk_is_an_error_and_costs_only_what_did_not_fit(path: Path, rep
     with closing(Spool(path, OPTIONS)) as spool:
         assert len(sequences(spool)) == int(stored)
         spool.append(frame(999))  # with room again
+    fault_row("spool: disk full", frames=300, drops=int(refused))
 
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
 from producers.spool import SpoolOptions, read_counts, spool_path
 from schemas import Frame, KafkaSettings, decode
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 IDENTITY = CameraIdentity("line-1", "press", "top")
 
@@ -99,7 +99,9 @@ def test_a_line_that_starts_without_a_broker_catches_up_in_order(outage: Outage,
     assert counts.drained == counts.appended
 
 
-def test_a_silent_broker_a_killed_one_and_a_closed_publisher(outage: Outage, tmp_path: Path) -> None:
+def test_a_silent_broker_a_killed_one_and_a_closed_publisher(
+    outage: Outage, tmp_path: Path, fault_row: Callable[..., None]
+) -> None:
     outage.start()
     spool = SpoolOptions(directory=tmp_path / "spool", away_after_ms=300)
     with FramePublisher(outage.kafka, IDENTITY, spool=spool) as publisher:
@@ -132,10 +134,13 @@ def test_a_silent_broker_a_killed_one_and_a_closed_publisher(outage: Outage, tmp
     assert (stats.captured, stats.published, stats.recovered) == (1, 1, 100)
     frames = outage.frames(251)
     assert len({frame.frame_id for frame in frames}) == 251
+    fault_row("spool: broker SIGSTOP, kill -9, publisher closed meanwhile", frames=251, duplicates=len(frames) - 251)
     assert {frame.sha256 for frame in frames if frame.sequence == 7} == {frames[7].sha256}
 
 
-def test_an_outage_longer_than_the_spool_is_counted(outage: Outage, tmp_path: Path) -> None:
+def test_an_outage_longer_than_the_spool_is_counted(
+    outage: Outage, tmp_path: Path, fault_row: Callable[..., None]
+) -> None:
     outage.start()
     options = PublisherOptions(encode="png", in_flight_frames=4, hand_over_frames=4)
     spool = SpoolOptions(directory=tmp_path / "spool", away_after_ms=200, max_bytes=1024 * 1024)
@@ -153,6 +158,7 @@ def test_an_outage_longer_than_the_spool_is_counted(outage: Outage, tmp_path: Pa
     present = {frame.sequence for frame in outage.frames(stats.published)}
     assert len(present) == stats.published
     assert max(present) == 399
+    fault_row("spool: outage longer than it", frames=400, drops=stats.dropped)
 
 
 @pytest.mark.parametrize("order", ["live-first", "order-first"])
@@ -176,7 +182,9 @@ def test_live_frames_do_not_starve_and_order_is_kept_as_stated(outage: Outage, t
 
 
 @pytest.mark.parametrize("mode", ["outage", "always"])
-def test_a_producer_killed_while_it_spools_and_while_it_drains(outage: Outage, tmp_path: Path, mode: str) -> None:
+def test_a_producer_killed_while_it_spools_and_while_it_drains(
+    outage: Outage, tmp_path: Path, mode: str, fault_row: Callable[..., None]
+) -> None:
     directory = tmp_path / "spool"
 
     def produce(seconds: float, camera: str = "synthetic") -> None:
@@ -214,4 +222,8 @@ def test_a_producer_killed_while_it_spools_and_while_it_drains(outage: Outage, t
     # Of the first run, every frame that was on disk when it was killed, in one piece.
     assert first == set(range(len(first)))
     assert len(first) == spooled.frames
-    assert len({frame.frame_id for frame in frames}) >= row["appended"]
+    different = len({frame.frame_id for frame in frames})
+    assert different >= row["appended"]
+    fault_row(
+        f"spool ({mode}): producer kill -9 in spool and drain", frames=different, duplicates=len(frames) - different
+    )

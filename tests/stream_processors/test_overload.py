@@ -166,9 +166,10 @@ def on_line(line: KafkaSettings) -> Iterator[Line]:
 
 
 @pytest.mark.broker
+@pytest.mark.faults
 @pytest.mark.parametrize("mode", ["deadline", "newest"])
 def test_three_times_what_a_worker_sustains(
-    line: KafkaSettings, on_line: Line, tmp_path: Path, mode: str, record_property: Callable[[str, object], None]
+    line: KafkaSettings, on_line: Line, tmp_path: Path, mode: str, fault_row: Callable[..., None]
 ) -> None:
     worker = WorkerProcess(
         line, model=None, group=line.prefix, log=tmp_path / "worker.log", options=["--overload", mode]
@@ -202,6 +203,7 @@ def test_three_times_what_a_worker_sustains(
     assert all(d.action is Action.REJECT for d in on_line.decisions if d.result_state is ResultState.ABORTED)
     shed = sum(float(row.rsplit(" ", 1)[1]) for row in metrics.splitlines() if row.startswith("inspection_shed_total"))
     assert shed == states[ResultState.ABORTED]
-    record_property("sustained_per_s", round(sustained))
-    record_property("inspected_per_s", round(len(completed) / 6))
-    record_property("in_time", round(in_time, 3))
+    fault_row(
+        f"overload x3 ({mode})", frames=len(on_line.published), sustained_per_s=sustained, offered_per_s=3 * sustained,
+        inspected_per_s=len(completed) / 6, in_time_percent=100 * in_time,
+    )  # fmt: skip

@@ -1,0 +1,169 @@
+"""`inspection dead-letters`: what could not be processed, why, and its second chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from schemas.errors import InspectionError, SettingsError
+
+if TYPE_CHECKING:
+    from replay.dead_letters import Letter
+
+app = typer.Typer(no_args_is_help=True, help="Messages that could not be processed, kept with the reason.")
+
+Kind = Annotated[str | None, typer.Option(help="Only of this kind, such as unreadable-image.")]
+Last = Annotated[str | None, typer.Option(help="Only of the last 90s, 15m, 8h, 2d.")]
+
+
+class NotRetried(InspectionError):
+    """Dead letters that would fail again."""
+
+
+@app.command(name="list")
+def list_letters(
+    kind: Kind = None,
+    last: Last = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 100,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """One line each: id, time, kind, what it is about, reason."""
+    import json
+    from collections import deque
+
+    kept = deque((_row(letter) for letter in _letters(bootstrap_servers, prefix, kind, last)), maxlen=limit)
+    if as_json:
+        typer.echo(json.dumps({"dead_letters": list(kept)}))
+        return
+    for row in kept:
+        state = " (retried)" if row["retried"] else ""
+        typer.echo(f"{row['id']}  {row['failed_at']}  {row['kind']}{state}  {row['about']}: {row['reason']}")
+    if not kept:
+        typer.echo("no dead letters" + (" of that kind or time" if kind or last else ""))
+
+
+@app.command()
+def show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")],
+    save: Annotated[Path | None, typer.Option(help="Write the message's value, byte for byte.")] = None,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Everything about one, and whether a retry would help."""
+    import json
+
+    from replay.dead_letters import find_letter, why_not
+    from schemas.wire import Codec
+
+    kafka = kafka_settings(bootstrap_servers, prefix)
+    found = find_letter(kafka, letter_id)
+    value = found.letter.value or b""
+    row = {
+        **_row(found),
+        "worker": found.letter.worker,
+        "key": (found.letter.key or b"").decode(errors="backslashreplace"),
+        "headers": {name: text.decode(errors="backslashreplace") for name, text in found.letter.headers.items()},
+        "size_bytes": len(value),
+        "begins_with": value[:32].hex(" "),
+        "would_fail": why_not(found, kafka, Codec.from_settings(kafka)),
+    }
+    if save is not None:
+        try:
+            save.write_bytes(value)
+        except OSError as error:
+            raise SettingsError(f"--save {save}: {error.strerror}") from error
+    if as_json:
+        typer.echo(json.dumps(row))
+    else:
+        for name, content in row.items():
+            typer.echo(f"{name.replace('_', ' ')}: {content}")
+
+
+@app.command()
+def retry(
+    letter_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these. Default: all.")] = None,
+    kind: Kind = None,
+    last: Last = None,
+    force: Annotated[bool, typer.Option("--force", help="Also those that would fail again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Publish again what would pass now: once each, however often this is run.
+
+    Exit status 1 if a letter named by its id would fail again.
+
+        inspection dead-letters retry --dry-run
+    """
+    import json
+
+    from replay.dead_letters import Retrier, why_not
+    from schemas.wire import Codec
+
+    kafka = kafka_settings(bootstrap_servers, prefix)
+    codec = Codec.from_settings(kafka)
+    retrier = None if dry_run else Retrier(kafka)
+    # After the retrier: an older one that is at work is fenced off, and what it has done is seen.
+    wanted = set(letter_ids or [])
+    rows: list[dict[str, Any]] = []
+    for letter in _letters(bootstrap_servers, prefix, kind, last):
+        if wanted and letter.id not in wanted:
+            continue
+        reason = why_not(letter, kafka, codec)
+        never = letter.retried or letter.letter.source_topic != kafka.frames or letter.letter.value is None
+        done = reason is None or (force and not never)
+        if done and retrier is not None:
+            retrier.retry(letter)
+        rows.append({"id": letter.id, "retried": done, "why_not": None if done else reason})
+    missing = wanted - {row["id"] for row in rows}
+    if missing:
+        raise SettingsError(
+            f"no dead letter {', '.join(sorted(missing))}; `inspection dead-letters list` shows their ids"
+        )
+    if as_json:
+        typer.echo(json.dumps({"dead_letters": rows, "dry_run": dry_run}))
+    else:
+        for row in rows:
+            typer.echo(
+                f"{row['id']}: " + (("would be " if dry_run else "") + "retried" if row["retried"] else row["why_not"])
+            )
+        count = sum(row["retried"] for row in rows)
+        typer.echo(f"{count} of {len(rows)} " + ("would be retried" if dry_run else "retried"))
+    if wanted and not all(row["retried"] for row in rows):
+        raise NotRetried("not all of them were retried")
+
+
+def _letters(bootstrap_servers: str, prefix: str, kind: str | None, last: str | None) -> Any:
+    import time
+
+    from infra.cli.times import seconds
+    from replay.dead_letters import read_letters
+    from replay.topic_reader import TopicRange
+
+    begin = None if last is None else time.time_ns() // 1000 - round(seconds(last, "--last") * 1e6)
+    letters = read_letters(kafka_settings(bootstrap_servers, prefix), TopicRange(begin))
+    return (letter for letter in letters if kind in (None, letter.letter.kind))
+
+
+def _row(found: Letter) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    letter = found.letter
+    place = f"{letter.source_topic}-{letter.source_partition}@{letter.source_offset}"
+    return {
+        "id": found.id,
+        "failed_at": datetime.fromtimestamp(letter.failed_at_us / 1e6, UTC).isoformat(timespec="seconds"),
+        "kind": letter.kind,
+        "reason": letter.reason,
+        "about": letter.frame_id or place,
+        "source": place,
+        "retried": found.retried,
+        "retry_of": found.retry_of,
+    }

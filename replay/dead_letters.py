@@ -1,0 +1,170 @@
+"""Dead letters, read back: what they are about, whether they would pass now, and their second chance."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaException, Producer
+
+from models.errors import ImageError
+from models.images import decode
+from replay.topic_reader import TopicRange, read_topic
+from schemas.clock import Clock, SystemClock
+from schemas.errors import BrokerUnavailable, CodecError, InspectionError
+from schemas.records import DeadLetter, Frame
+from schemas.settings import KafkaSettings
+from schemas.topics import MAX_REQUEST_BYTES
+from schemas.wire import Codec
+
+#: Header of a message that is published again; its value is the id of the dead letter.
+RETRY_HEADER = "inspection-retry-of"
+#: Kind of the record that says, in the dead-letters topic, that a letter was retried; its reason is the letter's id.
+RETRIED = "retried"
+_TIMEOUT_S = 30.0
+
+
+class NoSuchLetter(InspectionError):
+    """There is no dead letter of that id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter and where it lies.
+
+    ``id`` is ``partition-offset`` in the dead-letters topic; ``retry_of`` is set if it is about a retried message.
+    """
+
+    id: str
+    letter: DeadLetter
+    retried: bool = False
+
+    @property
+    def retry_of(self) -> str | None:
+        """Id of the dead letter whose retry this is about."""
+        header = self.letter.headers.get(RETRY_HEADER)
+        return None if header is None else header.decode(errors="replace")
+
+
+def read_letters(kafka: KafkaSettings, within: TopicRange | None = None) -> Iterator[Letter]:
+    """All dead letters, oldest first of each partition; what cannot be read is left out.
+
+    The topic is read twice: the marks of retried ones come after them. Values are not kept.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        If the topic cannot be read.
+    """
+    codec = Codec.from_settings(kafka)
+    retried = {letter.reason for _, letter in _read(kafka, codec, None) if letter.kind == RETRIED}
+    for name, letter in _read(kafka, codec, within):
+        if letter.kind != RETRIED:
+            yield Letter(name, letter, name in retried)
+
+
+def find_letter(kafka: KafkaSettings, name: str) -> Letter:
+    """The dead letter of an id.
+
+    Raises
+    ------
+    NoSuchLetter
+        If there is none.
+    """
+    for letter in read_letters(kafka):
+        if letter.id == name:
+            return letter
+    raise NoSuchLetter(f"no dead letter {name!r}; `inspection dead-letters list` shows their ids")
+
+
+def why_not(letter: Letter, kafka: KafkaSettings, codec: Codec) -> str | None:
+    """Why a retry would come to nothing; None if the message would pass this version's checks."""
+    if letter.retried:
+        return "already retried"
+    if letter.retry_of is not None:
+        return f"is itself a retry, of {letter.retry_of}"
+    if letter.letter.source_topic != kafka.frames:
+        return f"is from {letter.letter.source_topic}, not from {kafka.frames}"
+    try:
+        frame = codec.decode(letter.letter.value, Frame)
+        if frame.image is None:
+            return "its image lies in a store"
+        decode(frame.image)
+    except (CodecError, ImageError) as error:
+        return f"{error.kind}: {error}"
+    if frame.sha256 and hashlib.sha256(frame.image).hexdigest() != frame.sha256:
+        return "sha256-mismatch: the image is not what the camera sent"
+    return None
+
+
+class Retrier:
+    """Publishes the messages of dead letters again, each once.
+
+    Message and mark are written in one Kafka transaction, under one transactional id: both are there or neither, and of
+    two retriers at a time the older is fenced off. (KIP-98, "Exactly Once Delivery and Transactional Messaging".)
+
+    Raises
+    ------
+    BrokerUnavailable
+        If the broker does not open a transaction.
+    """
+
+    def __init__(self, kafka: KafkaSettings, clock: Clock | None = None) -> None:
+        self._kafka = kafka
+        self._clock = clock or SystemClock()
+        self._codec = Codec.from_settings(kafka)
+        self._producer = Producer(
+            {
+                "bootstrap.servers": kafka.bootstrap_servers,
+                "transactional.id": f"{kafka.prefix}-dead-letters-retry",
+                "message.max.bytes": MAX_REQUEST_BYTES,
+                "partitioner": "murmur2_random",
+                "log_level": 0,
+            }
+        )
+        try:
+            self._producer.init_transactions(_TIMEOUT_S)
+        except KafkaException as error:
+            raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
+
+    def retry(self, found: Letter) -> None:
+        """Publish the message of a letter again, as it was, and mark the letter.
+
+        Raises
+        ------
+        InspectionError
+            If another retrier has taken over, or the broker refuses; nothing is written then.
+        """
+        letter = found.letter
+        mark = DeadLetter(
+            source_topic=letter.source_topic,
+            source_partition=letter.source_partition,
+            source_offset=letter.source_offset,
+            kind=RETRIED,
+            reason=found.id,
+            frame_id=letter.frame_id,
+            failed_at_us=self._clock.utc_us(),
+            worker="inspection dead-letters retry",
+        )
+        headers: list[tuple[str, str | bytes | None]] = [(name, value) for name, value in letter.headers.items()]
+        try:
+            self._producer.begin_transaction()
+            self._producer.produce(
+                letter.source_topic, letter.value, letter.key, headers=[*headers, (RETRY_HEADER, found.id)]
+            )
+            self._producer.produce(self._kafka.dead_letters, self._codec.encode(mark), letter.key)
+            self._producer.commit_transaction(_TIMEOUT_S)
+        except KafkaException as error:
+            raise InspectionError(f"dead letter {found.id} was not retried: {error.args[0].str()}") from error
+
+
+def _read(kafka: KafkaSettings, codec: Codec, within: TopicRange | None) -> Iterator[tuple[str, DeadLetter]]:
+    with closing(read_topic(kafka.bootstrap_servers, kafka.dead_letters, within)) as messages:
+        for message in messages:
+            try:
+                letter = codec.decode(message.value, DeadLetter, max_bytes=MAX_REQUEST_BYTES)
+            except CodecError:
+                continue
+            yield f"{message.partition}-{message.offset}", letter
