@@ -1,9 +1,10 @@
 """Gates: take decisions off Kafka, act on each part at its belt time, and fail safe without one."""
 
-from actuators.actuator import Actuator, Instruction, Why
+from actuators.actuator import Actuator, Instruction, LineStop, Why
 from actuators.consumer import DecisionConsumer, Undecodable
-from actuators.counts import ConsumerCounts, GateStats, TrackerCounts
+from actuators.counts import ConsumerCounts, GateState, GateStats, TrackerCounts
 from actuators.errors import GateError, GateFull
+from actuators.fault import Fault
 from actuators.gate import GateRunner
 from actuators.plugins import load_actuator
 from actuators.schedule import ExpectedPart, schedule
@@ -18,13 +19,16 @@ __all__ = [
     "ConsumerCounts",
     "DecisionConsumer",
     "ExpectedPart",
+    "Fault",
     "FrameTriggers",
     "GateError",
     "GateFull",
     "GateRunner",
     "GateSettings",
+    "GateState",
     "GateStats",
     "Instruction",
+    "LineStop",
     "Outcome",
     "PartTracker",
     "SimulatedGate",

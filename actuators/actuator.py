@@ -15,6 +15,8 @@ class Why(StrEnum):
     DECIDED = "decided"
     FAILSAFE_MISSING = "failsafe-missing"
     FAILSAFE_LATE = "failsafe-late"
+    #: The gate is in FAULT: whatever the decision said, it is not followed.
+    FAILSAFE_FAULT = "failsafe-fault"
     CONFLICT = "conflict"
 
 
@@ -56,8 +58,13 @@ class Instruction:
 
     @property
     def is_failsafe(self) -> bool:
-        """Whether no decision came in time."""
-        return self.why in (Why.FAILSAFE_MISSING, Why.FAILSAFE_LATE)
+        """Whether the fail-safe action was taken: no decision came in time, or the gate is in FAULT."""
+        return self.why in (Why.FAILSAFE_MISSING, Why.FAILSAFE_LATE, Why.FAILSAFE_FAULT)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether a decision was followed; parts of which this is not so lead to FAULT."""
+        return self.why is Why.DECIDED
 
 
 @runtime_checkable
@@ -90,4 +97,30 @@ class Actuator(Protocol):
 
     def close(self) -> None:
         """Let go of the hardware, in its safe position. May be called again, and without `open`."""
+        ...
+
+
+@runtime_checkable
+class LineStop(Protocol):
+    """What a driver may offer besides `Actuator`: a way to stop the line.
+
+    Both are called on the thread that calls `act`, once a change: `stop_line` when the gate goes into FAULT, or starts
+    in it; `release_line` when a person has reset it. Return as quickly as from `act`. A driver without them gets
+    the fail-safe action for each part that still comes, and nothing else.
+
+    Examples
+    --------
+    >>> class Relay:
+    ...     def stop_line(self, reason: str) -> None: ...
+    ...     def release_line(self) -> None: ...
+    >>> isinstance(Relay(), LineStop)
+    True
+    """
+
+    def stop_line(self, reason: str) -> None:
+        """Stop the line; the reason is one line for a person."""
+        ...
+
+    def release_line(self) -> None:
+        """Let the line be started again; starting it is a person's work."""
         ...

@@ -141,8 +141,13 @@ class DecisionConsumer:
 
     @property
     def connected(self) -> bool:
-        """Whether a broker is connected, as far as known; kept up to date by polling."""
+        """Whether the broker is connected and answers; kept up to date by polling, see `Tail.connected`."""
         return self._tail.connected
+
+    @property
+    def contact_age_s(self) -> float | None:
+        """Seconds since the broker was heard of, at most about 1 on a healthy line, busy or not; None before `open`."""
+        return self._tail.contact_age_s
 
     @property
     def last_message_age_s(self) -> float | None:

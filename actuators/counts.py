@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from actuators.fault import Fault
+from actuators.lateness import Lateness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerCounts:
-    """A snapshot; ``actuated = accepted + rejected + review``, and ``failsafe`` of these had no decision in time.
+    """A snapshot. ``actuated = accepted + rejected + review = decided + failsafe + conflict_parts``.
 
     Parameters
     ----------
+    decided, conflict_parts
+        Parts that got what their decision said; parts rejected because their decisions contradicted each other.
+    failsafe
+        Parts that got the fail-safe action, ``failsafe_missing + failsafe_late + failsafe_fault``: no decision,
+        one after its deadline, the gate in FAULT.
     late
         Decisions that came after their deadline or after the act.
     conflicts
@@ -25,14 +34,19 @@ class TrackerCounts:
     repeated_triggers, overflow
         Triggers of a part already tracked; parts the gate had no room for.
     consecutive_failsafe
-        Fail-safes in a row, up to now.
+        Parts in a row, up to now, that were not decided: fail-safes and conflicts. It leads to FAULT.
     """
 
     actuated: int = 0
     accepted: int = 0
     rejected: int = 0
     review: int = 0
+    decided: int = 0
+    conflict_parts: int = 0
     failsafe: int = 0
+    failsafe_missing: int = 0
+    failsafe_late: int = 0
+    failsafe_fault: int = 0
     late: int = 0
     conflicts: int = 0
     duplicates: int = 0
@@ -60,12 +74,53 @@ class ConsumerCounts:
     errors: int = 0
 
 
+class GateState(StrEnum):
+    """How a gate is, the worst first: stopped until a reset, without broker or decisions, at work."""
+
+    FAULT = "fault"
+    DEGRADED = "degraded"
+    RUNNING = "running"
+
+
 @dataclass(frozen=True, slots=True)
 class GateStats:
-    """A snapshot: what the tracker and the consumer counted, failed acts, parts on the belt, the connection."""
+    """A snapshot.
+
+    Parameters
+    ----------
+    tracker, consumer
+        What these counted.
+    act_errors
+        Calls of the driver that failed.
+    pending
+        Parts on the belt.
+    connected
+        Whether the broker is heard of.
+    fault, faults
+        The fault that the gate is in, and how often it went into one since the start.
+    degraded, degradations
+        Why the gate is DEGRADED (None: it is not), and how often it became so since the start.
+    lateness
+        How late the acts were.
+    state_errors
+        Acts that could not be put on file beforehand.
+    """
 
     tracker: TrackerCounts
     consumer: ConsumerCounts
     act_errors: int
     pending: int
     connected: bool
+    fault: Fault | None = None
+    faults: int = 0
+    degraded: str | None = None
+    degradations: int = 0
+    lateness: Lateness = field(default_factory=Lateness)
+    state_errors: int = 0
+
+    @property
+    def state(self) -> GateState:
+        """The worst of what holds."""
+        if self.fault is not None:
+            return GateState.FAULT
+        return GateState.RUNNING if self.degraded is None else GateState.DEGRADED

@@ -7,10 +7,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
+from actuators.acted import ActedLog
 from actuators.actuator import Actuator, Instruction
+from actuators.age import CaptureAge
 from actuators.counts import GateStats
 from actuators.errors import GateError
+from actuators.fault import FaultLatch
+from actuators.fault_store import FaultStore
+from actuators.heartbeat import Heartbeat
+from actuators.lateness import LatenessTally
+from actuators.line_stop import LineStopper
 from actuators.schedule import schedule
 from actuators.settings import GateSettings
 from actuators.source import DecisionSource
@@ -41,7 +49,10 @@ class GateRunner:
         Called after each act with the instruction and the decision behind it (None: fail-safe), on the gate's
         thread: be quick.
     on_fault
-        Called with the number of fail-safes in a row when it reaches ``settings.fault_after``.
+        Called when the gate goes into FAULT, with the number of parts in a row that led to it.
+    state_dir
+        Directory for what outlives the process: a FAULT, and which parts were acted on. None: both are forgotten. It
+        may be that of the consumer, and is for one gate alone.
 
     Examples
     --------
@@ -63,6 +74,7 @@ class GateRunner:
         *,
         on_action: Callable[[Instruction, Decision | None], None] | None = None,
         on_fault: Callable[[int], None] | None = None,
+        state_dir: str | Path | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.settings = settings or GateSettings()
@@ -70,29 +82,39 @@ class GateRunner:
         self._consumer = consumer
         self._actuator = actuator
         self._on_action = on_action
-        self._on_fault = on_fault
-        self._tracker = PartTracker(self._clock, failsafe=self.settings.failsafe)
         self._lock = threading.Lock()
+        self._latch = FaultLatch(self.settings.fault_after, self._clock)
+        self._tracker = PartTracker(self._clock, failsafe=self.settings.failsafe, latch=self._latch)
+        store = None if state_dir is None else FaultStore(Path(state_dir))
+        self._line = LineStopper(actuator, self._latch, self._lock, store, self._clock, on_fault)
+        self._acted = None if state_dir is None else ActedLog(Path(state_dir))
+        decide_by_ms = self.settings.belt_ms if self.settings.decide_by_ms is None else self.settings.decide_by_ms
+        self._heartbeat = Heartbeat(self.settings.heartbeat_ms, decide_by_ms, self._clock)
+        self._age = CaptureAge(self.settings.belt_ms / 1e3, self._clock)
+        self._lateness = LatenessTally()
         self._thread: threading.Thread | None = None
         self._closing = False
         self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES)
         self._act_errors = 0
-        self._failsafes_in_a_row = 0
         self._error: BaseException | None = None
 
     def start(self) -> None:
-        """Open consumer and actuator and begin; when it returns, no later decision is missed.
+        """Open state, consumer and actuator and begin; when it returns, no later decision is missed.
 
         Raises
         ------
         InspectionError
-            From opening either; nothing is left open.
+            From opening any; nothing is left open.
         """
-        self._consumer.open()
         try:
+            self._line.open()
+            if self._acted is not None:
+                for key, captured_at_us in self._acted.open():
+                    self._tracker.recall(key, captured_at_us)
+            self._consumer.open()
             self._actuator.open()
         except BaseException:
-            self._consumer.close()
+            self._close_all(is_actuator_open=False)
             raise
         self._thread = threading.Thread(target=self._run, name="gate", daemon=True)
         self._thread.start()
@@ -115,19 +137,23 @@ class GateRunner:
             If the gate does not run, or (`GateFull`) has no room.
         """
         decide_by_ms = self.settings.decide_by_ms if self.settings.decide_by_ms is not None else deadline_ms
-        part = schedule(
-            self._clock,
-            part_key=part_key,
-            station=station,
-            camera_id=camera_id,
-            captured_at_us=captured_at_us,
-            belt_ms=self.settings.belt_ms,
-            decide_by_ms=decide_by_ms,
-        )
         with self._lock:
             if self._closing or not self.is_running:
                 raise GateError("the gate does not run: the part passes it unseen")
-            return self._tracker.expect(part)
+            part = schedule(
+                self._clock,
+                part_key=part_key,
+                station=station,
+                camera_id=camera_id,
+                captured_at_us=captured_at_us,
+                belt_ms=self.settings.belt_ms,
+                decide_by_ms=decide_by_ms,
+                age_s=self._age.of(captured_at_us),
+            )
+            is_new = self._tracker.expect(part)
+            if is_new:
+                self._heartbeat.part_came()
+            return is_new
 
     def expect_frame(self, frame: Frame) -> bool:
         """`expect` the part that a frame shows."""
@@ -138,6 +164,30 @@ class GateRunner:
             captured_at_us=frame.captured_at_us,
             deadline_ms=frame.deadline_ms,
         )
+
+    def reset(self, who: str, note: str) -> bool:
+        """End a FAULT, as a person who has looked: parts get what their decisions say again; from any thread.
+
+        Parameters
+        ----------
+        who, note
+            Kept with the fault: who resets it, and what they found.
+
+        Returns
+        -------
+        bool
+            False if there was no fault.
+
+        Raises
+        ------
+        GateError
+            If the gate does not run: `inspection gate reset` does it then.
+        SettingsError
+            If name or note is empty, or the reset cannot be put on file; the FAULT stays.
+        """
+        if not self.is_running:
+            raise GateError("the gate does not run; reset it with `inspection gate reset`")
+        return self._line.reset(who, note)
 
     def stop(self) -> None:
         """Take no more parts, act on those on the belt at their time, close everything; may be called again.
@@ -173,9 +223,15 @@ class GateRunner:
             return GateStats(
                 self._tracker.counts,
                 self._consumer.counts,
-                self._act_errors,
+                self._act_errors + self._line.errors,
                 self._tracker.pending,
                 self._consumer.connected,
+                self._latch.fault,
+                self._latch.times,
+                self._heartbeat.degraded,
+                self._heartbeat.times,
+                self._lateness.snapshot(),
+                0 if self._acted is None else self._acted.errors,
             )
 
     @property
@@ -192,12 +248,19 @@ class GateRunner:
             log.exception("the gate stops")
             self._error = error
         finally:
-            # The actuator first: whatever else fails, its safe position is taken.
-            try:
+            self._close_all(is_actuator_open=True)
+
+    def _close_all(self, *, is_actuator_open: bool) -> None:
+        # The actuator first: whatever else fails, its safe position is taken.
+        try:
+            if is_actuator_open:
                 self._actuator.close()
-            except Exception:
-                log.exception("the actuator cannot be closed")
-            self._consumer.close()
+        except Exception:
+            log.exception("the actuator cannot be closed")
+        if self._acted is not None:
+            self._acted.close()
+        self._consumer.close()
+        self._line.close()
 
     def _turn(self) -> bool:
         """Act on what is at the gate, then wait for a decision or the next arrival; False when all is done."""
@@ -205,7 +268,10 @@ class GateRunner:
             instructions = self._tracker.due(self._clock.monotonic_s())
         for instruction in instructions:
             self._act(instruction)
+        self._line.turn()
         with self._lock:
+            self._heartbeat.look(self._consumer.contact_age_s)
+            self._age.look()
             next_due_s = self._tracker.next_due_s
             if self._closing and next_due_s is None:
                 return False
@@ -217,28 +283,31 @@ class GateRunner:
         if decision is not None:
             with self._lock:
                 outcome = self._tracker.offer(decision)
+                if outcome is not Outcome.REFUSED_SIMULATED:
+                    self._heartbeat.decision_came()
             if outcome is not Outcome.ARMED:
                 log.debug("decision %s of part %s: %s", decision.decision_id, decision.part_key, outcome)
         return True
 
     def _act(self, instruction: Instruction) -> None:
+        # 1. the part goes on file as acted on, 2. it is: a crash in between loses one act, and repeats none.
+        if self._acted is not None:
+            key = (instruction.station, instruction.camera_id, instruction.part_key)
+            self._acted.add(key, instruction.captured_at_us)
+        lateness_ms = (self._clock.monotonic_s() - instruction.act_at_s) * 1e3
         try:
             self._actuator.act(instruction)
         except Exception:
             # A driver may raise anything; the other parts on the belt still need their answer.
             self._act_errors += 1
             log.exception("the actuator failed on part %s (%s)", instruction.part_key, instruction.action)
-        if instruction.armed_at_us is not None:
-            with self._lock:
+        with self._lock:
+            self._lateness.add(max(lateness_ms, 0.0))
+            if instruction.armed_at_us is not None:
                 self._latencies_ms.append((instruction.armed_at_us - instruction.captured_at_us) / 1e3)
-        self._failsafes_in_a_row = self._failsafes_in_a_row + 1 if instruction.is_failsafe else 0
         try:
             if self._on_action is not None:
                 self._on_action(instruction, instruction.decision)
-            if self._failsafes_in_a_row == self.settings.fault_after > 0:
-                log.error("%d fail-safe actions in a row", self._failsafes_in_a_row)
-                if self._on_fault is not None:
-                    self._on_fault(self._failsafes_in_a_row)
         except Exception:
             # The caller's code: the belt does not wait for it to be repaired.
             log.exception("a callback failed on part %s", instruction.part_key)

@@ -41,12 +41,14 @@ def schedule(
     captured_at_us: int,
     belt_ms: float,
     decide_by_ms: float | None = None,
+    age_s: float | None = None,
 ) -> ExpectedPart:
     """Place a part on the gate's own clock, once, when its trigger is received.
 
     From here on nothing depends on the wall clock: set it an hour forward and every part still gets its answer on
     time. The age of the trigger is the one wall-clock figure used; it is taken to lie between 0 (a capture "in
-    the future" happened just now) and ``belt_ms`` (an older one is at the gate at the latest now).
+    the future" happened just now) and ``belt_ms`` (an older one is at the gate at the latest now). A gate, which
+    lives through such jumps, passes the age that its `CaptureAge` makes of them.
 
     Parameters
     ----------
@@ -54,6 +56,8 @@ def schedule(
         From the camera to the gate.
     decide_by_ms
         From the capture to the last moment a decision counts; None or more than ``belt_ms``: the arrival.
+    age_s
+        Seconds since the capture; None: what the wall clock says.
 
     Examples
     --------
@@ -64,7 +68,9 @@ def schedule(
     >>> round(part.act_at_s, 3), round(part.decide_by_s, 3)
     (40.7, 40.4)
     """
-    age_s = min(max((clock.utc_us() - captured_at_us) / 1e6, 0.0), belt_ms / 1e3)
+    if age_s is None:
+        age_s = (clock.utc_us() - captured_at_us) / 1e6
+    age_s = min(max(age_s, 0.0), belt_ms / 1e3)
     captured_at_s = clock.monotonic_s() - age_s
     decide_ms = belt_ms if decide_by_ms is None else min(decide_by_ms, belt_ms)
     return ExpectedPart(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from schemas.errors import SettingsError
 from schemas.records import Action
 
+_SHORTEST_HEARTBEAT_MS = 1000.0
+
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
@@ -22,18 +24,22 @@ class GateSettings:
     failsafe
         What is done without a decision: REJECT or REVIEW.
     fault_after
-        Call ``on_fault`` after that many fail-safes in a row; 0: never.
+        FAULT after that many parts in a row without a usable decision: nothing is accepted until a person resets
+        it; 0: never.
+    heartbeat_ms
+        DEGRADED after so long without a word of the broker, or of a decision while parts pass; 0: never.
 
     Raises
     ------
     SettingsError
-        If a time is not positive, the deadline is after the arrival, or the fail-safe is ACCEPT.
+        If a time is impossible, the deadline is after the arrival, or the fail-safe is ACCEPT.
     """
 
     belt_ms: float = 800.0
     decide_by_ms: float | None = None
     failsafe: Action = Action.REJECT
-    fault_after: int = 0
+    fault_after: int = 10
+    heartbeat_ms: float = 2000.0
 
     def __post_init__(self) -> None:
         if not self.belt_ms > 0:
@@ -47,3 +53,8 @@ class GateSettings:
             raise SettingsError("the fail-safe action is REJECT or REVIEW: an unknown part is never accepted")
         if self.fault_after < 0:
             raise SettingsError(f"fault_after is {self.fault_after}; it must be 0 or more")
+        if not (self.heartbeat_ms == 0 or self.heartbeat_ms >= _SHORTEST_HEARTBEAT_MS):
+            raise SettingsError(
+                f"heartbeat_ms is {self.heartbeat_ms:g}; it must be 0 or at least {_SHORTEST_HEARTBEAT_MS:g}:"
+                " an idle broker is heard of every half second"
+            )

@@ -60,6 +60,8 @@ class SimulatedGate:
     def __init__(self, journal: str | Path | None = None, clock: Clock | None = None) -> None:
         self.journal = None if journal is None else Journal(Path(journal), clock or SystemClock())
         self.acted: Counter[Action] = Counter()
+        #: Why the line stands; None while it moves.
+        self.stopped: str | None = None
 
     def open(self) -> None:
         """Open the journal."""
@@ -71,6 +73,14 @@ class SimulatedGate:
         self.acted[instruction.action] += 1
         if self.journal is not None:
             self.journal.write(instruction)
+
+    def stop_line(self, reason: str) -> None:
+        """Remember that the line stands; parts still come, as on a belt that runs out."""
+        self.stopped = reason
+
+    def release_line(self) -> None:
+        """Let it move again."""
+        self.stopped = None
 
     def close(self) -> None:
         """Close the journal."""

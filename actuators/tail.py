@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -17,6 +18,11 @@ from schemas.errors import BrokerUnavailable
 log = logging.getLogger(__name__)
 _OPEN_TIMEOUT_S = 10.0
 _RETRY_S = 0.05
+#: How often librdkafka tells how its connections are.
+_STATISTICS_MS = 250
+#: A broker that is well answers a fetch within half a second (``fetch.wait.max.ms``), also where nothing is said.
+_SILENT_S = 3.0
+_STALE_EVENTS = 8
 _PASSING_ERRORS = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -52,12 +58,23 @@ class Tail:
         self._fetch_bytes = fetch_bytes
         self._consumer: Consumer | None = None
         self._up = threading.Event()
+        self._contact_s: float | None = None
         self.errors = 0
 
     @property
     def connected(self) -> bool:
-        """Whether a broker of the cluster is connected, as of the last second or two of polling."""
-        return self._up.is_set()
+        """Whether the brokers that lead the partitions are connected and answer.
+
+        Kept up to date by polling: false at most half a second after a connection broke, and at most 3.5 s after a
+        broker fell silent that keeps its connections (frozen, or cut off from the network).
+        """
+        age_s = self.contact_age_s
+        return self._up.is_set() and age_s is not None and age_s < _SILENT_S
+
+    @property
+    def contact_age_s(self) -> float | None:
+        """Seconds since a broker was heard of, the most silent one of those that lead; None before `open`."""
+        return None if self._contact_s is None else max(0.0, time.monotonic() - self._contact_s)
 
     @property
     def is_open(self) -> bool:
@@ -80,8 +97,12 @@ class Tail:
         except KafkaException as error:
             consumer.close()
             raise BrokerUnavailable(self._bootstrap_servers, error.args[0].str()) from error
+        # Statistics from before the first connection are waiting by now; they say nothing of how things are.
+        for _ in range(_STALE_EVENTS):
+            consumer.poll(0)
         consumer.assign([TopicPartition(self.topic, partition, offset) for partition, offset in starts.items()])
         self._consumer = consumer
+        self._contact_s = time.monotonic()
         self._up.set()
         return starts
 
@@ -105,6 +126,7 @@ class Tail:
             self._consumer.close()
             self._consumer = None
         self._up.clear()
+        self._contact_s = None
 
     def _config(self) -> dict[str, object]:
         return {
@@ -122,9 +144,9 @@ class Tail:
             "message.max.bytes": self._fetch_bytes,
             "queued.max.messages.kbytes": self._fetch_bytes // 1024,
             "error_cb": self._on_error,
-            # The one way to hear that a connection is back on a line where nothing is said.
+            # The one way to hear how a connection is on a line where nothing is said.
             "stats_cb": self._on_stats,
-            "statistics.interval.ms": 1000,
+            "statistics.interval.ms": _STATISTICS_MS,
         }
 
     def _start(self, consumer: Consumer, partition: int, resume: Mapping[int, int] | None) -> int:
@@ -162,11 +184,26 @@ class Tail:
             log.warning("%s: no broker at %s; trying again", self.topic, self._bootstrap_servers)
 
     def _on_stats(self, text: str) -> None:
-        brokers = json.loads(text)["brokers"].values()
-        is_up = any(broker["state"] == "UP" for broker in brokers if broker["nodeid"] >= 0)
+        is_up, idle_s = _health(json.loads(text), self.topic)
+        if idle_s is not None:
+            self._contact_s = max(self._contact_s or 0.0, time.monotonic() - idle_s)
         if is_up and not self._up.is_set():
             log.info("%s: connected to %s again", self.topic, self._bootstrap_servers)
         if is_up:
             self._up.set()
         else:
             self._up.clear()
+
+
+def _health(statistics: dict[str, Any], topic: str) -> tuple[bool, float | None]:
+    """Whether all brokers that lead partitions of a topic are connected, and for how long the quietest was silent."""
+    partitions = statistics["topics"].get(topic, {}).get("partitions", {}).values()
+    leaders = {partition["leader"] for partition in partitions if partition["partition"] >= 0}
+    brokers = [
+        broker
+        for broker in statistics["brokers"].values()
+        if broker["nodeid"] >= 0 and (not leaders or broker["nodeid"] in leaders)
+    ]
+    is_up = bool(brokers) and all(broker["state"] == "UP" for broker in brokers)
+    idle_us = [broker["rxidle"] for broker in brokers if broker["state"] == "UP" and broker["rxidle"] >= 0]
+    return is_up, max(idle_us) / 1e6 if is_up and idle_us else None

@@ -13,6 +13,9 @@ nothing, but something between then and the belt time  fail-safe (``failsafe-lat
 
 A part that is armed and then contradicted before its belt time is rejected even if the contradiction is late:
 doubt never accepts. Once acted on, whatever else comes for the part is counted and changes nothing.
+
+After so many parts in a row without a usable decision (fail-safe or conflict) the gate is in FAULT: every further part
+gets the fail-safe (``failsafe-fault``), whatever was decided, until a person resets it.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from actuators.actuator import Instruction, Why
 from actuators.counts import TrackerCounts
 from actuators.early import EarlyDecisions
 from actuators.errors import GateFull
+from actuators.fault import FaultLatch
 from actuators.passing import Key, Outcome, Passing
 from actuators.schedule import ExpectedPart
 from schemas.clock import Clock
@@ -48,6 +52,8 @@ class PartTracker:
         again later is a new pass, and an answer to the old one does not arm it.
     hold_early_s
         How long a decision that overtook its trigger is kept for it.
+    latch
+        When the gate goes into FAULT; None: never.
 
     Raises
     ------
@@ -74,6 +80,7 @@ class PartTracker:
         failsafe: Action = Action.REJECT,
         same_pass_s: float = 2.0,
         hold_early_s: float = 5.0,
+        latch: FaultLatch | None = None,
         max_pending: int = 4096,
         max_acted: int = 4096,
         max_early: int = 256,
@@ -87,6 +94,7 @@ class PartTracker:
         self._same_pass_us = round(same_pass_s * 1e6)
         self._max_pending = max_pending
         self._max_acted = max_acted
+        self._latch = latch or FaultLatch(0, clock)
         self._early = EarlyDecisions(hold_early_s, max_early)
         self._passes: dict[Key, list[Passing]] = {}
         self._queue: list[tuple[float, int, Passing]] = []
@@ -140,16 +148,29 @@ class PartTracker:
         self._tally["unknown"] += 1
         return Outcome.UNKNOWN
 
+    def recall(self, key: Key, captured_at_us: int) -> None:
+        """Know a part that a former run acted on: triggered again it is a repetition, and its decisions are late."""
+        station, camera_id, part_key = key
+        part = ExpectedPart(
+            part_key=part_key,
+            station=station,
+            camera_id=camera_id,
+            captured_at_us=captured_at_us,
+            act_at_s=self._clock.monotonic_s(),
+            decide_by_s=self._clock.monotonic_s(),
+        )
+        self._serial += 1
+        passing = Passing(part, key, self._serial)
+        self._passes.setdefault(key, []).append(passing)
+        self._close(passing)
+
     def due(self, now_s: float) -> list[Instruction]:
         """Instructions for the parts that are at the gate, in the order of their arrival; each is given once."""
         instructions = []
         while self._queue and self._queue[0][0] <= now_s:
             passing = heapq.heappop(self._queue)[2]
             instructions.append(self._instruct(passing))
-            passing.close()
-            self._acted[passing.serial] = passing
-            if len(self._acted) > self._max_acted:
-                self._forget(self._acted.popitem(last=False)[1])
+            self._close(passing)
         return instructions
 
     @property
@@ -165,7 +186,7 @@ class PartTracker:
     @property
     def counts(self) -> TrackerCounts:
         """What has happened so far."""
-        return TrackerCounts(**self._tally)
+        return TrackerCounts(**{**self._tally, "consecutive_failsafe": self._latch.in_a_row})
 
     def _is_of(self, decision: Decision, part: ExpectedPart) -> bool:
         return abs(decision.captured_at_us - part.captured_at_us) <= self._same_pass_us
@@ -189,7 +210,11 @@ class PartTracker:
 
     def _instruct(self, passing: Passing) -> Instruction:
         part = passing.part
-        if passing.is_contradicted:
+        action: Action
+        decision, armed_at_us = passing.decision, passing.armed_at_us
+        if self._latch.is_latched:
+            action, why, decision, armed_at_us = self._failsafe, Why.FAILSAFE_FAULT, None, None
+        elif passing.is_contradicted:
             action, why = Action.REJECT, Why.CONFLICT
         elif passing.action is not None:
             action, why = passing.action, Why.DECIDED
@@ -204,15 +229,21 @@ class PartTracker:
             captured_at_us=part.captured_at_us,
             act_at_us=self._clock.utc_us() - round((self._clock.monotonic_s() - part.act_at_s) * 1e6),
             act_at_s=part.act_at_s,
-            decision=passing.decision,
-            armed_at_us=passing.armed_at_us,
+            decision=decision,
+            armed_at_us=armed_at_us,
         )
         self._tally["actuated"] += 1
         self._tally[_COUNTER[action]] += 1
+        self._tally[_COUNTER_WHY[why]] += 1
         self._tally["failsafe"] += instruction.is_failsafe
-        in_a_row = self._tally["consecutive_failsafe"]
-        self._tally["consecutive_failsafe"] = in_a_row + 1 if instruction.is_failsafe else 0
+        self._latch.note(instruction.is_decided)
         return instruction
+
+    def _close(self, passing: Passing) -> None:
+        passing.close()
+        self._acted[passing.serial] = passing
+        if len(self._acted) > self._max_acted:
+            self._forget(self._acted.popitem(last=False)[1])
 
     def _forget(self, passing: Passing) -> None:
         passes = self._passes[passing.key]
@@ -222,5 +253,12 @@ class PartTracker:
 
 
 _COUNTER = {Action.ACCEPT: "accepted", Action.REJECT: "rejected", Action.REVIEW: "review"}
+_COUNTER_WHY = {
+    Why.DECIDED: "decided",
+    Why.CONFLICT: "conflict_parts",
+    Why.FAILSAFE_MISSING: "failsafe_missing",
+    Why.FAILSAFE_LATE: "failsafe_late",
+    Why.FAILSAFE_FAULT: "failsafe_fault",
+}
 
 __all__ = ["Outcome", "PartTracker"]

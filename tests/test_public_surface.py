@@ -21,8 +21,8 @@ SURFACE = {
     },
     "actuators": {
         "Actuator", "Belt", "ConsumerCounts", "DecisionConsumer", "ExpectedPart", "Fault", "FrameTriggers", "GateError",
-        "GateFull", "GateRunner", "GateSettings", "GateState", "GateStats", "Instruction", "LineStop", "Outcome", "PartTracker",
-        "SimulatedGate", "TrackerCounts", "Undecodable", "Why", "load_actuator", "schedule",
+        "GateFull", "GateRunner", "GateSettings", "GateState", "GateStats", "Instruction", "LineStop", "Outcome",
+        "PartTracker", "SimulatedGate", "TrackerCounts", "Undecodable", "Why", "load_actuator", "schedule",
     },
     "stream_processors": {"Overload", "OverloadPolicy", "WorkerSettings"},
     "replay": {"Audit", "CameraAudit", "TopicMessage", "TopicRange", "read_topic"},

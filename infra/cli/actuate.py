@@ -24,10 +24,22 @@ def actuate(
         typer.Option(help="A decision later than this after the capture is too late. Default: each frame's deadline."),
     ] = None,
     failsafe: Annotated[str, typer.Option(help="What to do without a decision: reject or review.")] = "reject",
-    fault_after: Annotated[int, typer.Option(help="Report a fault after so many fail-safes in a row; 0: never.")] = 0,
+    fault_after: Annotated[
+        int,
+        typer.Option(
+            help="FAULT after so many parts in a row without a usable decision; `gate reset` ends it. 0: never."
+        ),
+    ] = 10,
+    heartbeat_ms: Annotated[
+        float, typer.Option(help="DEGRADED after so long without a word of broker or decisions, in ms; 0: never.")
+    ] = 2000.0,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics there, on 127.0.0.1; 0: a free port.")
+    ] = None,
     journal: Annotated[Path | None, typer.Option(help="Append a JSON line for each part to this file.")] = None,
     state_dir: Annotated[
-        Path | None, typer.Option(help="Remember here which decisions were read. Default: begin with the next one.")
+        Path | None,
+        typer.Option(help="Remember here what was read and acted on, and a FAULT. Default: a restart forgets them."),
     ] = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
@@ -61,12 +73,13 @@ def actuate(
 
     report: Report = run_gate(
         kafka_settings(bootstrap_servers, prefix),
-        GateSettings(belt_ms, decide_by_ms, action, fault_after),
+        GateSettings(belt_ms, decide_by_ms, action, fault_after, heartbeat_ms),
         driver=driver,
         driver_options=options,
         station=station,
         journal=journal,
         state_dir=state_dir,
+        metrics_port=metrics_port,
     )
     typer.echo(json.dumps(report.as_dict()) if as_json else report.as_text())
     if report.error is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,12 @@ class Report:
         """One flat object for ``json.dumps``: the tracker's counts, and the rest below names."""
         return {
             **self.gate.tracker.as_dict(),
+            "state": self.gate.state.value,
+            "fault": None if self.gate.fault is None else dataclasses.asdict(self.gate.fault),
+            "faults": self.gate.faults,
+            "degradations": self.gate.degradations,
             "act_errors": self.gate.act_errors,
+            "act_lateness_worst_ms": round(self.gate.lateness.worst_ms, 3),
             "consumer": dataclasses.asdict(self.gate.consumer),
             "triggers": dataclasses.asdict(self.triggers),
             "capture_to_gate_ms": self.latency_ms,
@@ -61,6 +67,10 @@ class Report:
         ]
         if self.latency_ms["p50"] is not None:
             lines.append(f"capture to gate: p50 {self.latency_ms['p50']} ms, p99 {self.latency_ms['p99']} ms")
+        if self.gate.faults or self.gate.degradations:
+            lines.append(f"FAULT {self.gate.faults} times, DEGRADED {self.gate.degradations} times")
+        if self.gate.fault is not None:
+            lines.append(f"in FAULT: {self.gate.fault.reason}")
         return "\n".join(lines)
 
 
@@ -73,6 +83,7 @@ def run_gate(
     station: str | None,
     journal: Path | None,
     state_dir: Path | None,
+    metrics_port: int | None = None,
 ) -> Report:
     """Run a gate until SIGINT or SIGTERM, or until its thread dies.
 
@@ -90,11 +101,13 @@ def run_gate(
     # On a long belt a decision may be old and yet in time.
     max_age_s = max(_MAX_AGE_S, settings.belt_ms / 1e3)
     consumer = DecisionConsumer(kafka, station=station, state_dir=state_dir, max_age_s=max_age_s)
-    gate = GateRunner(consumer, load_actuator(driver, driver_options), settings, on_action=on_action)
+    gate = GateRunner(
+        consumer, load_actuator(driver, driver_options), settings, on_action=on_action, state_dir=state_dir
+    )
     triggers = FrameTriggers(kafka, gate.expect_frame, max_age_s=settings.belt_ms / 1e3, station=station)
     error = None
     stop = threading.Event()
-    with stop_on_signals(stop):
+    with stop_on_signals(stop), _metrics(gate, metrics_port):
         if book is not None:
             book.open()
         try:
@@ -117,3 +130,15 @@ def run_gate(
     return Report(
         gate.stats, triggers.counts, percentiles(gate.latencies_ms), 0 if book is None else book.errors, error
     )
+
+
+@contextmanager
+def _metrics(gate: GateRunner, port: int | None) -> Iterator[None]:
+    if port is None:
+        yield
+        return
+    from actuators.metrics import GateMetrics, serve_metrics
+
+    with serve_metrics(GateMetrics(lambda: gate.stats), port) as taken:
+        log.info("metrics at http://127.0.0.1:%d/metrics", taken)
+        yield

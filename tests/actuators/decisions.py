@@ -110,6 +110,7 @@ class ListSource:
         self.waiting: list[Decision] = []
         self.ready = False
         self.connected = True
+        self.contact_age_s: float | None = 0.0
         self.counts = ConsumerCounts()
         self.fails = False
 

@@ -1,0 +1,186 @@
+"""FAULT on file: it outlives the process, and a person's reset reaches the gate through the same directory.
+
+::
+
+    <state_dir>/gate.lock          held by the running gate
+    <state_dir>/gate.fault.json    RUNNING or FAULT; anything that cannot be read is a FAULT
+    <state_dir>/gate.reset.json    a reset that the running gate has yet to take; names the fault it ends
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from actuators.fault import Fault, new_fault
+from schemas.errors import SettingsError
+
+#: `inspection gate reset` holds the lock for a moment; a gate that starts just then waits that long.
+_LOCK_PATIENCE_S = 2.0
+_RETRY_S = 0.02
+
+
+class StateInUse(SettingsError):
+    """Another process holds the state directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Who ended which fault, when (UTC µs), and what they found."""
+
+    fault_id: str
+    who: str
+    note: str
+    at_us: int
+
+    def __post_init__(self) -> None:
+        if not (self.who.strip() and self.note.strip()):
+            raise SettingsError("a reset names who does it, and has a note of what was found")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the file says: the fault, None when RUNNING; the last reset; whether it could be read."""
+
+    fault: Fault | None
+    last_reset: Reset | None = None
+    is_readable: bool = True
+
+
+class FaultStore:
+    """The files of one gate. Every write is whole or not at all, and flushed to the device.
+
+    Raises
+    ------
+    SettingsError
+        From `open`, if the directory cannot be written or another gate uses it; from `save`, if it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = FaultStore(Path(tempfile.mkdtemp()))
+    >>> store.open()
+    >>> store.load(now_us=0).fault is None
+    True
+    >>> store.save(Stored(Fault("f1", 0, "3 parts in a row without a usable decision", 3)))
+    >>> store.load(now_us=0).fault.fault_id
+    'f1'
+    >>> store.close()
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.path = state_dir / "gate.fault.json"
+        self._reset_path = state_dir / "gate.reset.json"
+        self._lock: IO[str] | None = None
+
+    def open(self, patience_s: float = _LOCK_PATIENCE_S) -> None:
+        """Take the directory for this process."""
+        try:
+            self.state_dir.mkdir(parents=True, exist_ok=True)
+            lock = (self.state_dir / "gate.lock").open("w", encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(f"cannot write state into {self.state_dir}: {error.strerror or error}") from error
+        until_s = time.monotonic() + patience_s
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if time.monotonic() > until_s:
+                    lock.close()
+                    raise StateInUse(f"{self.state_dir} is in use by another gate") from error
+                time.sleep(_RETRY_S)
+            else:
+                self._lock = lock
+                return
+
+    def close(self) -> None:
+        """Let the directory go; may be called again."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def load(self, now_us: int) -> Stored:
+        """What is on file; a FAULT if that cannot be read, for nobody knows that it was none."""
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return Stored(None)
+        except (OSError, UnicodeDecodeError) as error:
+            return Stored(new_fault(f"{self.path} cannot be read ({error})", now_us), is_readable=False)
+        try:
+            return _parse(json.loads(text))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SettingsError):
+            return Stored(new_fault(f"{self.path} does not say whether there was a fault", now_us), is_readable=False)
+
+    def save(self, stored: Stored) -> None:
+        """Replace what is on file."""
+        content = {
+            "state": "RUNNING" if stored.fault is None else "FAULT",
+            "fault": None if stored.fault is None else dataclasses.asdict(stored.fault),
+            "last_reset": None if stored.last_reset is None else dataclasses.asdict(stored.last_reset),
+        }
+        _replace(self.path, content)
+
+    def request(self, reset: Reset) -> None:
+        """Leave a reset for the running gate."""
+        _replace(self._reset_path, dataclasses.asdict(reset))
+
+    def take_request(self) -> Reset | None:
+        """The reset that waits, which is then gone; None if none does, or what waits is none.
+
+        Raises
+        ------
+        SettingsError
+            If something waits that is no reset: one line, said once, for it is removed.
+        """
+        try:
+            text = self._reset_path.read_text(encoding="utf-8", errors="replace")
+            self._reset_path.unlink()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise SettingsError(f"{self._reset_path}: {error.strerror or error}") from error
+        try:
+            return _reset(json.loads(text))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise SettingsError(f"{self._reset_path} was no reset; it is ignored") from error
+
+
+def _parse(content: dict[str, Any]) -> Stored:
+    last = content["last_reset"]
+    last_reset = None if last is None else _reset(last)
+    found = content["fault"]
+    if content["state"] == "RUNNING" and found is None:
+        return Stored(None, last_reset)
+    if content["state"] != "FAULT":
+        raise ValueError(f"state {content['state']!r}")
+    fault = Fault(str(found["fault_id"]), int(found["since_us"]), str(found["reason"]), int(found["in_a_row"]))
+    return Stored(fault, last_reset)
+
+
+def _reset(content: dict[str, Any]) -> Reset:
+    return Reset(str(content["fault_id"]), str(content["who"]), str(content["note"]), int(content["at_us"]))
+
+
+def _replace(path: Path, content: dict[str, Any]) -> None:
+    scratch = path.with_suffix(".tmp")
+    try:
+        with scratch.open("w", encoding="utf-8") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise SettingsError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,0 +1,88 @@
+"""Whether the gate still hears of anything: of the broker, and of the parts that pass."""
+
+from __future__ import annotations
+
+import logging
+
+from schemas.clock import Clock
+
+log = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Notices silence. It changes nothing at the gate: a part without a decision gets its fail-safe at its time.
+
+    Two kinds of silence make a gate DEGRADED, each logged once and counted once: no answer of the broker for
+    ``heartbeat_ms`` (a healthy one answers every half second, also on an idle line), and parts that pass while
+    no decision comes, for ``heartbeat_ms`` or, if longer, the time that a decision may take.
+
+    Parameters
+    ----------
+    heartbeat_ms
+        0: never degraded.
+    decide_by_ms
+        How long a decision may take.
+
+    Examples
+    --------
+    >>> from schemas.clock import ManualClock
+    >>> clock = ManualClock()
+    >>> heartbeat = Heartbeat(2000, 500, clock)
+    >>> heartbeat.part_came()
+    >>> clock.advance(2.1)
+    >>> heartbeat.look(contact_age_s=0.3)
+    >>> heartbeat.degraded
+    'no decision for 2.1 s while parts pass'
+    >>> heartbeat.decision_came()
+    >>> heartbeat.look(contact_age_s=0.3)
+    >>> heartbeat.degraded, heartbeat.times
+    (None, 1)
+    """
+
+    def __init__(self, heartbeat_ms: float, decide_by_ms: float, clock: Clock) -> None:
+        self._heartbeat_s = heartbeat_ms / 1e3
+        self._silence_s = max(heartbeat_ms, decide_by_ms) / 1e3
+        self._clock = clock
+        self._waiting_since_s: float | None = None
+        self._kind: str | None = None
+        #: Why the gate is degraded; None while it is not.
+        self.degraded: str | None = None
+        #: How often it became so.
+        self.times = 0
+
+    def part_came(self) -> None:
+        """A part was triggered: from now on a decision is waited for."""
+        if self._waiting_since_s is None:
+            self._waiting_since_s = self._clock.monotonic_s()
+
+    def decision_came(self) -> None:
+        """A decision was received, of whatever part."""
+        self._waiting_since_s = None
+
+    def look(self, contact_age_s: float | None) -> None:
+        """Judge how things are.
+
+        Parameters
+        ----------
+        contact_age_s
+            Seconds since the broker was heard of; None: not known.
+        """
+        if self._heartbeat_s <= 0:
+            return
+        kind, reason = self._judge(contact_age_s)
+        if kind != self._kind:
+            if kind is not None:
+                self.times += 1
+                log.error("DEGRADED: %s; parts get the fail-safe action at their time", reason)
+            else:
+                log.warning("no longer DEGRADED: broker and decisions are heard of again")
+        self._kind, self.degraded = kind, reason
+
+    def _judge(self, contact_age_s: float | None) -> tuple[str | None, str | None]:
+        if contact_age_s is not None and contact_age_s > self._heartbeat_s:
+            return "broker", f"nothing heard of the broker for {contact_age_s:.1f} s"
+        if self._waiting_since_s is not None:
+            silent_s = self._clock.monotonic_s() - self._waiting_since_s
+            if silent_s > self._silence_s:
+                return "decisions", f"no decision for {silent_s:.1f} s while parts pass"
+        return None, None

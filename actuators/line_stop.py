@@ -1,0 +1,179 @@
+"""What follows from FAULT: it goes on file, the driver stops the line, and a person's reset ends both."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from actuators.actuator import Actuator, LineStop
+from actuators.fault import Fault, FaultLatch
+from actuators.fault_store import FaultStore, Reset, Stored
+from schemas.clock import Clock
+from schemas.errors import InspectionError, SettingsError
+
+log = logging.getLogger(__name__)
+
+#: How often a person's reset is looked for, and a file that could not be written is tried again, in seconds.
+_LOOK_S = 0.25
+
+
+class LineStopper:
+    """Keeps file and driver in step with the latch. `open`, `turn` and `close` run on the gate's thread of the moment.
+
+    Parameters
+    ----------
+    latch, lock
+        The latch of the tracker, and what guards it.
+    store
+        Where the fault is kept; None: in memory only, a restart forgets it.
+    on_fault
+        Called with the number of parts in a row when the gate goes into FAULT.
+    """
+
+    def __init__(
+        self,
+        actuator: Actuator,
+        latch: FaultLatch,
+        lock: threading.Lock,
+        store: FaultStore | None,
+        clock: Clock,
+        on_fault: Callable[[int], None] | None = None,
+    ) -> None:
+        self._actuator = actuator
+        self._latch = latch
+        self._lock = lock
+        self._store = store
+        self._clock = clock
+        self._on_fault = on_fault
+        self._on_file: Stored | None = None
+        self._said: Fault | None = None
+        self._stopped = False
+        self._next_look_s = 0.0
+        self._save_failed = False
+        #: Calls of the driver's `stop_line` or `release_line` that failed.
+        self.errors = 0
+
+    def open(self) -> None:
+        """Take the state directory, and the fault that a former run left there.
+
+        Raises
+        ------
+        SettingsError
+            If the directory cannot be used.
+        """
+        if self._store is None:
+            return
+        self._store.open()
+        stored = self._store.load(self._clock.utc_us())
+        if stored.fault is not None:
+            with self._lock:
+                self._latch.restore(stored.fault)
+            self._said = stored.fault
+            log.error("the gate starts in FAULT: %s; it ends with `inspection gate reset`", stored.fault.reason)
+        self._on_file = stored if stored.is_readable and self._store.path.exists() else None
+
+    def close(self) -> None:
+        """Put the last state on file and let the directory go."""
+        if self._store is not None:
+            self._keep()
+            self._store.close()
+
+    def turn(self) -> None:
+        """Notice a fault or a reset; called every few milliseconds."""
+        fault = self._latch.fault
+        changed = (fault is not None) != self._stopped
+        now_s = self._clock.monotonic_s()
+        if not changed and now_s < self._next_look_s:
+            return
+        self._next_look_s = now_s + _LOOK_S
+        # 1. the fault goes on file, 2. the driver is told: a crash in between leaves a gate that starts in FAULT.
+        self._keep()
+        if changed:
+            self._tell(fault)
+        if self._store is not None:
+            self._take_request(self._store)
+
+    def reset(self, who: str, note: str) -> bool:
+        """End the fault; False if there is none. From any thread.
+
+        Raises
+        ------
+        SettingsError
+            If a name or a note is missing, or the reset cannot be put on file: the fault stays then.
+        """
+        fault = self._latch.fault
+        reset = Reset("" if fault is None else fault.fault_id, who, note, self._clock.utc_us())
+        if fault is None:
+            return False
+        self._end(fault, reset)
+        return True
+
+    def _end(self, fault: Fault, reset: Reset) -> None:
+        with self._lock:
+            if self._latch.fault is not fault:
+                return
+            # 1. the reset goes on file, 2. the gate goes on: what a person was told is done stays done.
+            if self._store is not None:
+                self._store.save(Stored(None, reset))
+                self._on_file = Stored(None, reset)
+            self._latch.clear()
+        log.warning("FAULT %s (%s) reset by %s: %s", fault.fault_id, fault.reason, reset.who, reset.note)
+
+    def _take_request(self, store: FaultStore) -> None:
+        try:
+            reset = store.take_request()
+            fault = self._latch.fault
+            if reset is None:
+                return
+            if fault is None or fault.fault_id != reset.fault_id:
+                log.warning("a reset of fault %s by %s is ignored: that fault is over", reset.fault_id, reset.who)
+                return
+            self._end(fault, reset)
+        except InspectionError as error:
+            log.error("%s", error)
+
+    def _keep(self) -> None:
+        if self._store is None:
+            return
+        with self._lock:
+            fault, on_file = self._latch.fault, self._on_file
+        wanted = Stored(fault, None if on_file is None else on_file.last_reset)
+        # What somebody else wrote there, or took away, is put right: the running gate knows best.
+        if wanted == on_file and self._store.load(0) == wanted:
+            return
+        try:
+            with self._lock:
+                if self._latch.fault is not fault:
+                    return  # reset meanwhile
+                self._store.save(wanted)
+                self._on_file = wanted
+            self._save_failed = False
+        except SettingsError as error:
+            if not self._save_failed:
+                log.error("%s; the gate goes on, and tries again", error)
+            self._save_failed = True
+
+    def _tell(self, fault: Fault | None) -> None:
+        self._stopped = fault is not None
+        if fault is not None and fault is not self._said:
+            log.error("FAULT: %s; the gate accepts nothing until `inspection gate reset`", fault.reason)
+        can_stop = isinstance(self._actuator, LineStop)
+        if fault is not None and not can_stop:
+            log.warning("the driver %s cannot stop the line", type(self._actuator).__name__)
+        try:
+            if isinstance(self._actuator, LineStop):
+                if fault is not None:
+                    self._actuator.stop_line(fault.reason)
+                else:
+                    self._actuator.release_line()
+        except Exception:
+            # A driver may raise anything; every part still gets its fail-safe.
+            self.errors += 1
+            log.exception("the driver failed to %s the line", "stop" if fault is not None else "release")
+        try:
+            if fault is not None and fault is not self._said and self._on_fault is not None:
+                self._on_fault(fault.in_a_row)
+        except Exception:
+            log.exception("the callback for a fault failed")
+        self._said = fault

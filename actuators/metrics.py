@@ -1,0 +1,130 @@
+"""What a gate counts, for Prometheus: read from its stats when scraped, so that the belt never waits for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from actuators.actuator import Why
+from actuators.counts import GateState, GateStats
+from actuators.lateness import BOUNDS_MS, Lateness
+from schemas.errors import SettingsError
+
+_ACTIONS = ("accepted", "rejected", "review")
+#: Name after ``inspection_gate_``, what it is, and the field of the tracker's counts.
+_DECISIONS = {
+    "late": "late",
+    "conflict": "conflicts",
+    "duplicate": "duplicates",
+    "unknown_part": "unknown",
+    "simulated": "refused_simulated",
+    "not_completed": "refused_invalid",
+}
+_WHY_FIELDS = {
+    Why.DECIDED: "decided",
+    Why.CONFLICT: "conflict_parts",
+    Why.FAILSAFE_MISSING: "failsafe_missing",
+    Why.FAILSAFE_LATE: "failsafe_late",
+    Why.FAILSAFE_FAULT: "failsafe_fault",
+}
+
+
+class GateMetrics(Collector):
+    """All metrics of one gate, in a registry of their own.
+
+    Parameters
+    ----------
+    stats
+        ``lambda: gate.stats``.
+
+    Examples
+    --------
+    >>> from actuators.counts import ConsumerCounts, TrackerCounts
+    >>> stats = GateStats(TrackerCounts(failsafe_late=3), ConsumerCounts(), 0, 0, True)
+    >>> metrics = GateMetrics(lambda: stats)
+    >>> metrics.registry.get_sample_value("inspection_gate_parts_total", {"why": "failsafe-late"})
+    3
+    """
+
+    def __init__(self, stats: Callable[[], GateStats]) -> None:
+        self._stats = stats
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """One snapshot as metric families."""
+        stats = self._stats()
+        parts, consumer = stats.tracker, stats.consumer
+        numbers = parts.as_dict()
+        yield _counts("parts", "Parts acted on, by why", "why", {why: numbers[f] for why, f in _WHY_FIELDS.items()})
+        yield _counts("actions", "Parts acted on, by action", "action", {a: numbers[a] for a in _ACTIONS})
+        refused = {name: numbers[field] for name, field in _DECISIONS.items()}
+        refused |= {"unreadable": consumer.undecodable, "old": consumer.skipped_old}
+        refused["duplicate"] += consumer.duplicates
+        yield _counts("unused_decisions", "Decisions that armed no part, by why", "why", refused)
+        yield _count("repeated_triggers", "Triggers of parts known already", parts.repeated_triggers)
+        yield _count("overflow", "Parts that the gate had no room for", parts.overflow)
+        yield _count("act_errors", "Calls of the driver that failed", stats.act_errors)
+        yield _count("state_errors", "Acts that could not be put on file", stats.state_errors)
+        yield _count("faults", "Times the gate went into FAULT", stats.faults)
+        yield _count("degradations", "Times the gate became DEGRADED", stats.degradations)
+        yield _gauge("fault", "1 in FAULT: nothing is accepted until a person resets it", stats.fault is not None)
+        yield _gauge("degraded", "1 without a word of broker or decisions", stats.degraded is not None)
+        yield _gauge("connected", "1 while the broker answers", stats.connected)
+        yield _gauge("running", "1 while neither in FAULT nor degraded", stats.state is GateState.RUNNING)
+        yield _gauge("undecided_in_a_row", "Parts in a row without a usable decision", parts.consecutive_failsafe)
+        yield _gauge("pending_parts", "Parts between camera and gate", stats.pending)
+        yield _histogram(stats.lateness)
+
+
+@contextmanager
+def serve_metrics(metrics: GateMetrics, port: int) -> Iterator[int]:
+    """Serve ``/metrics`` on 127.0.0.1 meanwhile; yield the port (0 takes a free one).
+
+    Raises
+    ------
+    SettingsError
+        If the port cannot be had.
+    """
+    try:
+        server, thread = start_http_server(port, addr="127.0.0.1", registry=metrics.registry)
+    except (OSError, OverflowError) as error:
+        raise SettingsError(f"no metrics on port {port}: {error}") from error
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        if thread is not threading.current_thread():
+            thread.join()
+
+
+def _count(name: str, what: str, value: float) -> Metric:
+    return CounterMetricFamily(f"inspection_gate_{name}", what, value=value)
+
+
+def _counts(name: str, what: str, label: str, values: dict[str, int] | dict[Why, int]) -> Metric:
+    family = CounterMetricFamily(f"inspection_gate_{name}", what, labels=[label])
+    for value, number in values.items():
+        family.add_metric([str(value)], number)
+    return family
+
+
+def _gauge(name: str, what: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"inspection_gate_{name}", what, value=float(value))
+
+
+def _histogram(lateness: Lateness) -> Metric:
+    buckets, total = [], 0
+    for bound, number in zip([*(str(ms / 1e3) for ms in BOUNDS_MS), "+Inf"], lateness.counts, strict=True):
+        total += number
+        buckets.append((bound, total))
+    what = "How long after its arrival at the gate a part was acted on"
+    return HistogramMetricFamily(
+        "inspection_gate_act_lateness_seconds", what, buckets=buckets, sum_value=lateness.sum_ms / 1e3
+    )

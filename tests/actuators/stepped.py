@@ -1,0 +1,100 @@
+"""A gate that is driven step by step on a clock turned by hand, and killed when a test says so."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from actuators import ConsumerCounts, GateRunner, GateSettings, Instruction
+from schemas import Decision
+from schemas.clock import ManualClock
+
+
+class Driver:
+    """Remembers what it was told, and when by the clock."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self.acts: list[tuple[float, Instruction]] = []
+        self.told: list[str] = []
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+
+    def act(self, instruction: Instruction) -> None:
+        self.acts.append((self._clock.monotonic_s(), instruction))
+
+    def stop_line(self, reason: str) -> None:
+        self.told.append("stop")
+
+    def release_line(self) -> None:
+        self.told.append("release")
+
+
+class InstantSource:
+    """Decisions without waiting."""
+
+    ready = True
+    connected = True
+
+    def __init__(self) -> None:
+        self.waiting: list[Decision] = []
+        self.contact_age_s: float | None = 0.0
+        self.counts = ConsumerCounts()
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+
+    def poll(self, timeout_s: float) -> Decision | None:
+        return self.waiting.pop(0) if self.waiting else None
+
+
+class SteppedGate:
+    """A `GateRunner` whose thread is the test's."""
+
+    def __init__(self, clock: ManualClock, settings: GateSettings, state_dir: Path | None = None) -> None:
+        self.clock = clock
+        self.source = InstantSource()
+        self.driver = Driver(clock)
+        self.runner = GateRunner(self.source, self.driver, settings, state_dir=state_dir, clock=clock)
+        # What `start` does, less the thread.
+        self.runner._line.open()
+        if self.runner._acted is not None:
+            for key, captured_at_us in self.runner._acted.open():
+                self.runner._tracker.recall(key, captured_at_us)
+        self.runner._thread = threading.current_thread()
+        self.turn()
+
+    def turn(self) -> None:
+        while self.source.waiting:
+            self.runner._turn()
+        self.runner._turn()
+
+    def offer(self, decision: Decision) -> None:
+        self.source.waiting.append(decision)
+        self.turn()
+
+    def expect(self, part: str, captured_at_us: int) -> bool:
+        return self.runner.expect(part, station="s", camera_id="cam", captured_at_us=captured_at_us)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, with a turn at each arrival."""
+        until = self.clock.monotonic_s() + seconds
+        while True:
+            due = self.runner._tracker.next_due_s
+            if due is None or due > until:
+                break
+            self.clock.advance(max(0.0, due - self.clock.monotonic_s()) + 1e-9)
+            self.turn()
+        self.clock.advance(max(0.0, until - self.clock.monotonic_s()))
+        self.turn()
+
+    def kill(self) -> None:
+        """As `kill -9`: nothing is flushed or closed in order; only what the system closes is closed."""
+        store, acted = self.runner._line._store, self.runner._acted
+        if store is not None:
+            store.close()
+        if acted is not None and acted._file is not None:
+            os.close(acted._file)
+            acted._file = None

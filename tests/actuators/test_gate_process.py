@@ -1,0 +1,199 @@
+"""`inspection actuate` killed and started again; its FAULT, and `inspection gate`."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from infra.demo.processes import inspection_command
+from schemas import Decision, Frame, KafkaSettings, encode
+from tests.actuators.decisions import make_decision, make_frame, now_us
+
+
+class Process:
+    """`inspection actuate` in a process of its own, with one state directory and one journal over all its lives."""
+
+    def __init__(self, line: KafkaSettings, directory: Path, repository: Path) -> None:
+        self.line = line
+        self.state_dir = directory / "state"
+        self._journal = directory / "gate.jsonl"
+        self._log = directory / "gate.log"
+        self._repository = repository
+        self._process: subprocess.Popen[bytes] | None = None
+        self._producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0})
+
+    def start(self, *options: str) -> None:
+        arguments = ["--bootstrap-servers", self.line.bootstrap_servers, "--prefix", self.line.prefix]
+        arguments += ["--journal", str(self._journal), "--state-dir", str(self.state_dir), *options]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                inspection_command("actuate", *arguments),
+                cwd=self._repository,
+                env={"PYTHONPATH": str(self._repository), "PATH": "/usr/bin:/bin"},
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+        await_(lambda: "gate ready" in self.log or self._process.poll() is not None)
+        assert self._process.poll() is None, self.log
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait(10)
+            self._process = None
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def acts(self) -> list[dict[str, object]]:
+        if not self._journal.exists():
+            return []
+        lines = self._journal.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n") and line.strip()]
+
+    def publish(self, *records: Frame | Decision) -> None:
+        for record in records:
+            topic = self.line.frames if isinstance(record, Frame) else self.line.decisions
+            self._producer.produce(topic, encode(record), key=record.key)
+        assert self._producer.flush(10) == 0
+
+    def pass_part(self, part: str, *, decided: bool) -> tuple[object, object]:
+        """Send a part past the gate; what was done with it and why."""
+        captured = now_us()
+        records: list[Frame | Decision] = [make_frame(part, captured_at_us=captured)]
+        if decided:
+            records.append(make_decision(part, captured_at_us=captured))
+        self.publish(*records)
+        await_(lambda: any(act["part_key"] == part for act in self.acts))
+        (act,) = (act for act in self.acts if act["part_key"] == part)
+        return act["action"], act["why"]
+
+    def gate(self, *arguments: str) -> tuple[int, str, str]:
+        """`inspection gate ...`: exit status, standard output, standard error."""
+        done = subprocess.run(
+            inspection_command("gate", *arguments, "--state-dir", str(self.state_dir)),
+            cwd=self._repository,
+            env={"PYTHONPATH": str(self._repository), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+
+def await_(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def process(line: KafkaSettings, tmp_path: Path, repository: Path) -> Iterator[Process]:
+    made = Process(line, tmp_path, repository)
+    yield made
+    made.kill()
+
+
+@pytest.mark.broker
+def test_killed_in_mid_flow_it_repeats_nothing_and_ignores_history(process: Process) -> None:
+    options = ["--belt-ms", "1500", "--fault-after", "0"]
+    process.start(*options)
+    process.pass_part("warm-up", decided=True)
+    sent: list[Frame | Decision] = []
+    for n in range(60):
+        captured = now_us()
+        records = [make_frame(f"a{n}", captured_at_us=captured), make_decision(f"a{n}", captured_at_us=captured)]
+        process.publish(*records)
+        sent += records
+        time.sleep(0.05)
+    process.kill()  # with about 30 parts on the belt
+    before = [str(act["part_key"]) for act in process.acts]
+    on_the_belt = {record.part_key for record in sent if isinstance(record, Decision)} - set(before)
+    assert len(before) > 15
+    assert len(on_the_belt) > 5
+    process.start(*options)
+    # Everything comes once more, as a producer or a worker may send it after a loss.
+    process.publish(*sent)
+    process.publish(make_frame("old", captured_at_us=now_us() - 3_000_000))
+    process.publish(make_decision("old", captured_at_us=now_us() - 3_000_000))
+    assert process.pass_part("afterwards", decided=True) == ("ACCEPT", "decided")
+    time.sleep(1.6)
+    times = Counter(str(act["part_key"]) for act in process.acts)
+    assert set(times.values()) == {1}
+    again = [str(act["part_key"]) for act in process.acts[len(before) :]]
+    assert not set(again) & set(before)
+    assert set(again) <= {*on_the_belt, "afterwards"}
+    # What it could still do for a part on the belt, it did at its time and no earlier.
+    assert all(float(str(act["lateness_ms"])) >= 0 for act in process.acts)
+
+
+@pytest.mark.broker
+def test_a_fault_ends_by_a_person_only(process: Process) -> None:
+    options = ["--belt-ms", "1200", "--fault-after", "2", "--metrics-port", "0"]
+    process.start(*options)
+    assert process.gate("status")[0] == 0
+    process.pass_part("warm-up", decided=True)
+    for n in range(2):
+        assert process.pass_part(f"missing{n}", decided=False) == ("REJECT", "failsafe-missing")
+    await_(lambda: "FAULT: 2 parts in a row" in process.log)
+    assert process.pass_part("a", decided=True) == ("REJECT", "failsafe-fault")
+    assert metric(process, "inspection_gate_fault") == 1
+    process.kill()
+
+    status, out, _ = process.gate("status")
+    assert (status, out.startswith("FAULT since 20")) == (1, True)
+    assert "2 parts in a row without a usable decision; no gate runs" in out
+    process.start(*options)
+    assert "the gate starts in FAULT" in process.log
+    assert process.pass_part("b", decided=True) == ("REJECT", "failsafe-fault")
+
+    status, _, err = process.gate("reset", "--note", "  ")
+    assert (status, err.count("\n"), "has a note" in err) == (1, 1, True)
+    status, out, err = process.gate("reset", "--note", "worker restarted", "--who", "eva")
+    assert status == 0, err
+    assert out.startswith("no fault; the gate runs\nlast reset 20")
+    assert out.endswith(" by eva: worker restarted\n")
+    assert process.pass_part("c", decided=True) == ("ACCEPT", "decided")
+    assert metric(process, "inspection_gate_fault") == 0
+    assert "reset by eva: worker restarted" in process.log
+    status, _, err = process.gate("reset", "--note", "once more")
+    assert (status, "not in FAULT" in err) == (1, True)
+    process.kill()
+    process.start(*options)
+    assert process.pass_part("d", decided=True) == ("ACCEPT", "decided")
+    status, out, _ = process.gate("status", "--json")
+    assert (status, json.loads(out)["state"], json.loads(out)["last_reset"]["who"]) == (0, "RUNNING", "eva")
+
+
+def metric(process: Process, name: str) -> float:
+    found = re.search(r"http://127\.0\.0\.1:\d+/metrics", process.log)
+    assert found is not None
+    with urllib.request.urlopen(found[0], timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
+
+
+def test_no_gate_there_is_one_line(process_without_broker: Process) -> None:
+    for command in (["status"], ["reset", "--note", "looked"]):
+        status, _, err = process_without_broker.gate(*command)
+        assert (status, err.count("\n")) == (1, 1)
+        assert "no gate has kept its state" in err
+
+
+@pytest.fixture
+def process_without_broker(tmp_path: Path, repository: Path) -> Process:
+    return Process(KafkaSettings("127.0.0.1:1"), tmp_path, repository)

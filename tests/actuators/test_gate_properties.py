@@ -1,0 +1,222 @@
+"""Whatever happens in whatever order: one instruction a part, at its time, and ACCEPT only on a decision in time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actuators import GateSettings, Why
+from schemas import Action, ResultState
+from schemas.clock import ManualClock
+from tests.actuators.decisions import make_decision
+from tests.actuators.stepped import SteppedGate
+
+BELT_S, DECIDE_S = 0.8, 0.5
+SETTINGS = GateSettings(belt_ms=BELT_S * 1e3, decide_by_ms=DECIDE_S * 1e3, fault_after=3)
+EPSILON_S = 1e-5
+ACCEPT = Action.ACCEPT
+
+PART = st.integers(0, 5)
+STEP = st.one_of(
+    st.tuples(st.just("capture"), PART),
+    st.tuples(st.just("trigger"), PART),
+    st.tuples(
+        st.just("decide"),
+        PART,
+        # ACCEPT is what must be earned: most decisions say so.
+        st.sampled_from([ACCEPT, ACCEPT, ACCEPT, Action.REJECT, Action.REVIEW]),
+        st.sampled_from([ResultState.COMPLETED] * 4 + [ResultState.ABORTED, ResultState.FAILED]),
+        st.sampled_from(["m1", "m1", "m2"]),
+        st.sampled_from([False, False, False, True]),
+        st.sampled_from(["cam", "cam", "cam", "other"]),
+    ),
+    st.tuples(st.just("advance"), st.sampled_from([0.001, 0.02, 0.2, 0.31, 0.5, 0.8, 3.0])),
+    st.tuples(st.just("jump"), st.sampled_from([-3600, 3600])),
+    st.tuples(st.just("reset")),
+    st.tuples(st.just("kill")),
+)
+
+
+@dataclass
+class Part:
+    """What the test knows of a part that the gate need not."""
+
+    captured_at_us: int
+    captured_s: float
+    triggered_s: float | None = None
+    #: Set to a jump of the wall clock since the capture; then a restart makes its age unknowable.
+    jumped: bool = False
+    unknowable: bool = False
+    #: Real, valid answers that this process was given: when and what.
+    heard: list[tuple[float, Action]] = field(default_factory=list)
+
+
+class World:
+    """A gate, the parts, and an account of both."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.clock = ManualClock(utc_us=10**15, monotonic_s=100.0)
+        self.state_dir = state_dir
+        self.parts: dict[str, Part] = {}
+        self.acted: Counter[str] = Counter()
+        self.lost: set[str] = set()
+        self.gate = SteppedGate(self.clock, SETTINGS, state_dir)
+        self.checked = 0
+
+    def step(self, kind: str, *rest: object) -> None:
+        getattr(self, kind)(*rest)
+        self.check()
+
+    def capture(self, number: int) -> None:
+        self.parts.setdefault(f"p{number}", Part(self.clock.utc_us(), self.clock.monotonic_s()))
+
+    def trigger(self, number: int) -> None:
+        name = f"p{number}"
+        part = self.parts.get(name)
+        if part is None:
+            return
+        is_new = self.gate.expect(name, part.captured_at_us)
+        assert is_new == (not self.acted[name] and (part.triggered_s is None or name in self.lost))
+        if is_new:
+            part.triggered_s = self.clock.monotonic_s()
+            self.lost.discard(name)
+        self.gate.turn()
+
+    def decide(self, number: int, action: Action, state: ResultState, model: str, simulated: bool, camera: str) -> None:
+        name = f"p{number}"
+        part = self.parts.get(name)
+        # Before there is such a part it is an answer to an earlier pass, half an hour ago.
+        captured_at_us = self.clock.utc_us() - 1_800_000_000 if part is None else part.captured_at_us
+        decision = make_decision(
+            name, action, result_state=state, model=model, is_simulated=simulated, camera_id=camera,
+            captured_at_us=captured_at_us,
+        )  # fmt: skip
+        is_valid = not simulated and camera == "cam" and (action is not ACCEPT or state is ResultState.COMPLETED)
+        if part is not None and is_valid:
+            part.heard.append((self.clock.monotonic_s(), action))
+        self.gate.offer(decision)
+
+    def advance(self, seconds: float) -> None:
+        self.gate.advance(seconds)
+
+    def jump(self, seconds: float) -> None:
+        self.clock.jump_utc(seconds)
+        for part in self.parts.values():
+            part.jumped = True
+        self.gate.turn()
+
+    def reset(self) -> None:
+        was = self.gate.runner.stats.fault is not None
+        assert self.gate.runner.reset("somebody", "looked") is was
+        self.gate.turn()
+
+    def kill(self) -> None:
+        was = self.gate.runner.stats.fault
+        self.account()
+        self.gate.kill()
+        for name, part in self.parts.items():
+            if part.triggered_s is not None and not self.acted[name]:
+                self.lost.add(name)
+            part.heard.clear()
+            part.unknowable = part.jumped
+        self.gate = SteppedGate(self.clock, SETTINGS, self.state_dir)
+        self.checked = 0
+        # A fault outlives the process, and the driver of the new one is told.
+        assert self.gate.runner.stats.fault == was
+        assert self.gate.driver.told == ([] if was is None else ["stop"])
+
+    def check(self) -> None:
+        """Look at every act since the last look."""
+        acts = self.gate.driver.acts[self.checked :]
+        self.checked = len(self.gate.driver.acts)
+        in_fault = False
+        for acted_s, instruction in acts:
+            name = instruction.part_key
+            part = self.parts[name]
+            self.acted[name] += 1
+            assert self.acted[name] == 1, "acted on twice"
+            assert part.triggered_s is not None
+            if not part.unknowable:
+                assert acted_s >= part.captured_s + BELT_S - EPSILON_S, "early"
+            assert acted_s <= part.triggered_s + BELT_S + EPSILON_S, "late"
+            if not part.jumped:
+                assert acted_s <= max(part.captured_s + BELT_S, part.triggered_s) + EPSILON_S, "late"
+            in_fault = in_fault or instruction.why is Why.FAILSAFE_FAULT
+            if in_fault:
+                assert instruction.why is Why.FAILSAFE_FAULT
+            if instruction.action is ACCEPT:
+                deadline_s = instruction.act_at_s - (BELT_S - DECIDE_S)
+                assert instruction.why is Why.DECIDED
+                assert any(s <= deadline_s + EPSILON_S and a is ACCEPT for s, a in part.heard), "not earned"
+                assert all(a is ACCEPT for s, a in part.heard if s < instruction.act_at_s), "contradicted"
+            elif instruction.is_failsafe:
+                assert instruction.action is SETTINGS.failsafe
+
+    def account(self) -> None:
+        """Counts of this process add up."""
+        stats = self.gate.runner.stats
+        parts, acts = stats.tracker, self.gate.driver.acts
+        assert parts.actuated == len(acts) == parts.accepted + parts.rejected + parts.review
+        assert parts.actuated == parts.decided + parts.failsafe + parts.conflict_parts
+        assert parts.failsafe == parts.failsafe_missing + parts.failsafe_late + parts.failsafe_fault
+        assert sum(stats.lateness.counts) == len(acts)
+        whys = Counter(instruction.why for _, instruction in acts)
+        assert whys[Why.DECIDED] == parts.decided
+        assert whys[Why.CONFLICT] == parts.conflict_parts
+        assert whys[Why.FAILSAFE_FAULT] == parts.failsafe_fault
+        told = self.gate.driver.told
+        assert told == ["stop", "release"] * (len(told) // 2) + ["stop"] * (len(told) % 2)
+        assert (len(told) % 2 == 1) == (stats.fault is not None)
+
+
+@given(st.lists(STEP, max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_any_interleaving(steps: list[tuple]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        world = World(Path(directory))
+        try:
+            for step in steps:
+                world.step(*step)
+            world.step("advance", 10.0)
+            world.account()
+        finally:
+            world.gate.kill()
+    for name, part in world.parts.items():
+        assert world.acted[name] == (part.triggered_s is not None and name not in world.lost)
+
+
+@given(st.lists(st.sampled_from(["ok", "none", "conflict", "reset"]), max_size=40), st.integers(0, 4))
+@settings(max_examples=200, deadline=None)
+def test_fault_comes_after_n_in_a_row_and_stays(parts: list[str], after: int) -> None:
+    """A model of the latch in six lines, against the gate."""
+    clock = ManualClock(utc_us=10**15, monotonic_s=1.0)
+    gate = SteppedGate(clock, GateSettings(belt_ms=100, fault_after=after))
+    in_a_row, in_fault = 0, False
+    for number, what in enumerate(parts):
+        if what == "reset":
+            assert gate.runner.reset("me", "looked") is in_fault
+            gate.turn()
+            # A reset of what is no fault changes nothing: the row goes on.
+            in_a_row, in_fault = (0, False) if in_fault else (in_a_row, False)
+            continue
+        captured = clock.utc_us()
+        gate.expect(f"p{number}", captured)
+        if what != "none":
+            gate.offer(make_decision(f"p{number}", captured_at_us=captured))
+        if what == "conflict":
+            gate.offer(make_decision(f"p{number}", Action.REJECT, model="m2", captured_at_us=captured))
+        gate.advance(0.1 + EPSILON_S)
+        instruction = gate.driver.acts[-1][1]
+        if in_fault:
+            assert (instruction.action, instruction.why) == (Action.REJECT, Why.FAILSAFE_FAULT)
+        else:
+            assert instruction.action is (ACCEPT if what == "ok" else Action.REJECT)
+        in_a_row = 0 if what == "ok" and not in_fault else in_a_row + 1
+        in_fault = in_fault or in_a_row == after > 0
+        assert (gate.runner.stats.fault is not None) == in_fault
+    gate.kill()
