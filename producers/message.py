@@ -9,7 +9,7 @@ from producers.camera import Capture
 from producers.encoding import EncodedImage
 from producers.options import CameraIdentity, PublisherOptions
 from schemas.ids import frame_id
-from schemas.records import Frame
+from schemas.records import Frame, ImageReference
 from schemas.wire import Codec
 
 
@@ -81,8 +81,9 @@ def make_message(
     captured_at_us: int,
     taken_s: float,
     codec: Codec,
+    reference: ImageReference | None = None,
 ) -> Message:
-    """Build the frame record and encode it.
+    """Build the frame record and encode it, with the image or, where there is one, the reference to it.
 
     Raises
     ------
@@ -104,7 +105,8 @@ def make_message(
         width=image.width,
         height=image.height,
         sha256=hashlib.sha256(image.data).hexdigest(),
-        image=image.data,
+        image=image.data if reference is None else None,
+        reference=reference,
         attributes=capture.attributes,
     )
     published = PublishedFrame(

@@ -8,6 +8,7 @@ from typing import get_args
 from producers.encoding import EncodeMode
 from producers.handover import Policy
 from schemas.errors import SettingsError
+from schemas.image_store import STORE_ABOVE_BYTES
 from schemas.topics import FRAMES
 
 _KIB = 1024
@@ -64,6 +65,9 @@ class PublisherOptions:
     in_flight_frames, in_flight_kib
         Bounds of the Kafka client's own queue: what is sent, or about to be, and not yet acknowledged. Together with
         the bounds above they are the memory that a slow broker can cost.
+    image_store, store_above_bytes
+        Images larger than that go to the store, and the frame refers to them; see `schemas.image_store`. None: all go
+        into the topic, up to its limit.
     delivery_timeout_ms
         A frame not acknowledged by then has failed.
 
@@ -82,6 +86,8 @@ class PublisherOptions:
     hand_over_bytes: int = 64 * _MIB
     in_flight_frames: int = 64
     in_flight_kib: int = 64 * _KIB
+    image_store: str | None = None
+    store_above_bytes: int = STORE_ABOVE_BYTES
     delivery_timeout_ms: int = 120_000
 
     def __post_init__(self) -> None:
@@ -95,6 +101,8 @@ class PublisherOptions:
             raise SettingsError(f"deadline of {self.deadline_ms} ms: more than 0")
         if min(self.hand_over_frames, self.hand_over_bytes, self.in_flight_frames, self.delivery_timeout_ms) < 1:
             raise SettingsError("the bounds of queues and the delivery timeout are more than 0")
+        if self.store_above_bytes < 0:
+            raise SettingsError(f"store_above_bytes is {self.store_above_bytes}; 0 or more")
         if self.in_flight_kib * _KIB < FRAMES.max_message_bytes:
             # librdkafka would refuse the largest frame for ever.
             raise SettingsError(f"in_flight_kib must hold one frame of {FRAMES.max_message_bytes} bytes")

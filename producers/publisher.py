@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
 from collections.abc import Callable
 
 from producers.camera import Capture
-from producers.encoding import encode_capture
+from producers.encoding import EncodedImage, encode_capture
 from producers.limited_log import LimitedLog
 from producers.message import PublishedFrame, make_message
 from producers.options import CameraIdentity, PublisherOptions
@@ -18,6 +19,8 @@ from producers.stats import DropReason, FailReason, PublisherMetrics, PublisherS
 from schemas.clock import Clock, SystemClock
 from schemas.cluster import require_topics
 from schemas.errors import BrokerUnavailable, InspectionError
+from schemas.image_store import ImageStore, ImageStoreError
+from schemas.records import Encoding, ImageReference
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
 from schemas.wire import Codec
@@ -101,6 +104,7 @@ class FramePublisher:
         self._started_at_us = self._clock.utc_us()
         self._tally = Tally(identity.key, metrics or PublisherMetrics())
         self._closing = threading.Event()
+        self._store = None if self._options.image_store is None else ImageStore(self._options.image_store)
         opened = None if spool is None else Spool(spool_path(spool.directory, kafka.prefix, identity), spool)
         self._sender = Sender(
             kafka.bootstrap_servers,
@@ -125,7 +129,8 @@ class FramePublisher:
         sequence = self._tally.capture(captured_at_us)
         try:
             image = encode_capture(capture, self._options.encode, self._options.quality)
-            if len(image.data) + _ENVELOPE_BYTES > FRAMES.max_message_bytes:
+            reference = self._claim_check(image, captured_at_us)
+            if reference is None and len(image.data) + _ENVELOPE_BYTES > FRAMES.max_message_bytes:
                 self._drop("too-large", f"an image of {len(image.data)} bytes is over the topic's limit")
                 return None
             message = make_message(
@@ -138,6 +143,7 @@ class FramePublisher:
                 captured_at_us=captured_at_us,
                 taken_s=taken_s,
                 codec=self._codec,
+                reference=reference,
             )
         except InspectionError as error:
             self._fail("unencodable", str(error))
@@ -179,6 +185,20 @@ class FramePublisher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _claim_check(self, image: EncodedImage, captured_at_us: int) -> ImageReference | None:
+        """Put a large image into the store; None if it travels in the frame."""
+        if self._store is None or len(image.data) <= self._options.store_above_bytes:
+            return None
+        digest = hashlib.sha256(image.data).hexdigest()
+        suffix = "bin" if image.encoding is Encoding.OTHER else image.encoding.value.lower()
+        station, camera_id = self.identity.station, self.identity.camera_id
+        try:
+            return self._store.put(station, camera_id, captured_at_us, digest, image.data, suffix)
+        except ImageStoreError as error:
+            # The topic takes more than the store gets: what fits goes there.
+            self._limited.warning("image-store", f"{self.identity.key}: {error}; sending the image in the frame")
+            return None
 
     def _drop(self, reason: DropReason, message: str) -> None:
         self._tally.drop(reason)

@@ -14,6 +14,7 @@ from models.images import decode
 from replay.topic_reader import TopicRange, read_topic
 from schemas.clock import Clock, SystemClock
 from schemas.errors import BrokerUnavailable, CodecError, InspectionError
+from schemas.image_store import ImageStore, ImageStoreError
 from schemas.records import DeadLetter, Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
@@ -79,8 +80,11 @@ def find_letter(kafka: KafkaSettings, name: str) -> Letter:
     raise NoSuchLetter(f"no dead letter {name!r}; `inspection dead-letters list` shows their ids")
 
 
-def why_not(letter: Letter, kafka: KafkaSettings, codec: Codec) -> str | None:
-    """Why a retry would come to nothing; None if the message would pass this version's checks."""
+def why_not(letter: Letter, kafka: KafkaSettings, codec: Codec, store: ImageStore) -> str | None:
+    """Why a retry would come to nothing; None if the message would pass this version's checks.
+
+    ``store`` is where images of frames by reference lie.
+    """
     if letter.retried:
         return "already retried"
     if letter.retry_of is not None:
@@ -89,12 +93,13 @@ def why_not(letter: Letter, kafka: KafkaSettings, codec: Codec) -> str | None:
         return f"is from {letter.letter.source_topic}, not from {kafka.frames}"
     try:
         frame = codec.decode(letter.letter.value, Frame)
-        if frame.image is None:
-            return "its image lies in a store"
-        decode(frame.image)
-    except (CodecError, ImageError) as error:
+        image = frame.image
+        if image is None and frame.reference is not None:
+            image = store.get(frame.reference, frame.sha256)
+        decode(image or b"")
+    except (CodecError, ImageError, ImageStoreError) as error:
         return f"{error.kind}: {error}"
-    if frame.sha256 and hashlib.sha256(frame.image).hexdigest() != frame.sha256:
+    if frame.sha256 and hashlib.sha256(image or b"").hexdigest() != frame.sha256:
         return "sha256-mismatch: the image is not what the camera sent"
     return None
 

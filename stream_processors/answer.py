@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from models import ImageError, Inspection, Model, Source, decide, inspect_image, not_inspected
 from schemas import CodecError, DeadLetter, Decision, Frame, ResultState
 from schemas.clock import Clock
+from schemas.image_store import ImageStore, ImageStoreError
 from schemas.topics import DECISIONS
 from schemas.wire import Codec
 from stream_processors.overload import Estimate, Newest, Overload, OverloadPolicy, why_shed
@@ -69,12 +70,22 @@ class Answerer:
         Stamps decisions and dead letters, and says what is too late.
     overload
         Which frames are shed; nothing is by default.
+    store
+        Where images of frames by reference lie; without one they are dead letters.
     """
 
-    def __init__(self, model: Model, codec: Codec, clock: Clock, overload: OverloadPolicy | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        codec: Codec,
+        clock: Clock,
+        overload: OverloadPolicy | None = None,
+        store: ImageStore | None = None,
+    ) -> None:
         self._model = model
         self._codec = codec
         self._clock = clock
+        self._store = store
         self._overload = overload or OverloadPolicy(Overload.EVERYTHING)
         #: What an inspection takes, acknowledgement included: fed by who publishes the answers.
         self.estimate = Estimate()
@@ -97,10 +108,8 @@ class Answerer:
             aborted = not_inspected(f"shed ({word}): {sentence}", ResultState.ABORTED)
             return dataclasses.replace(self._decided(message, frame, aborted, queue_ms), shed=word)
         try:
-            if frame.image is None:
-                raise ImageError("image-by-reference", "the image lies in a store, and this worker reads none")
-            inspection = inspect_image(frame.image, self._model, sha256=frame.sha256)
-        except ImageError as error:
+            inspection = inspect_image(self._image(frame), self._model, sha256=frame.sha256)
+        except (ImageError, ImageStoreError) as error:
             kind, reason = error.kind, str(error)
         except Exception as error:  # a fault of ours must stop neither the stream nor the gate
             log.exception("inspection of %s failed", frame.frame_id[:_TEXT_LIMIT])
@@ -110,6 +119,13 @@ class Answerer:
         rejected = self._decided(message, frame, not_inspected(f"{kind}: {reason}"[:_TEXT_LIMIT]), queue_ms)
         letter = self._dead(message, kind, reason, frame.frame_id)
         return dataclasses.replace(rejected, dead_letter=letter.dead_letter, kind=kind)
+
+    def _image(self, frame: Frame) -> bytes:
+        if frame.image is not None:
+            return frame.image
+        if frame.reference is None or self._store is None:
+            raise ImageError("image-by-reference", "the image lies in a store, and this worker reads none")
+        return self._store.get(frame.reference, frame.sha256)
 
     def _why_shed(self, message: Received, frame: Frame) -> tuple[str, str] | None:
         if RETRY_HEADER in message.headers:

@@ -27,6 +27,7 @@ from platformdirs import user_state_dir
 
 from models import Model, Source
 from schemas.clock import Clock, SystemClock
+from schemas.image_store import ImageStore
 from schemas.records import ResultState
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
@@ -52,7 +53,8 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
     """
     clock = clock or SystemClock()
     kafka = settings.kafka
-    answer = Answerer(model, Codec.from_settings(kafka), clock, settings.overload)
+    store = None if settings.image_store is None else ImageStore(settings.image_store)
+    answer = Answerer(model, Codec.from_settings(kafka), clock, settings.overload, store)
     datadir = Path(user_state_dir("streaming-inspection")) / "faust" / settings.group
     datadir.mkdir(parents=True, exist_ok=True)  # Faust wants one, though nothing is kept in it
     app = faust.App(

@@ -34,6 +34,8 @@ class WorkerSettings:
         Frames held in memory before they are inspected, in MiB, whatever their number.
     overload
         What is done with frames that come faster than they can be inspected.
+    image_store
+        Where images too large for the topic lie, see `schemas.image_store`; None: such frames are dead letters.
     watchdog_s
         The process ends when frames wait and none was committed for so long; 0: never.
     http_host, http_port
@@ -47,6 +49,7 @@ class WorkerSettings:
     in_flight: int = 16
     buffer_mib: int = 96
     overload: OverloadPolicy = field(default_factory=OverloadPolicy)
+    image_store: str | None = None
     watchdog_s: float = 60.0
     http_host: str = "127.0.0.1"
     http_port: int | None = None

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    BootstrapServers,
+    ImageStoreUri,
+    Json,
+    Prefix,
+    image_store_uri,
+    kafka_settings,
+)
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
@@ -51,6 +60,7 @@ def list_letters(
 def show(
     letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")],
     save: Annotated[Path | None, typer.Option(help="Write the message's value, byte for byte.")] = None,
+    image_store: ImageStoreUri = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -59,6 +69,7 @@ def show(
     import json
 
     from replay.dead_letters import find_letter, why_not
+    from schemas.image_store import ImageStore
     from schemas.wire import Codec
 
     kafka = kafka_settings(bootstrap_servers, prefix)
@@ -71,7 +82,7 @@ def show(
         "headers": {name: text.decode(errors="backslashreplace") for name, text in found.letter.headers.items()},
         "size_bytes": len(value),
         "begins_with": value[:32].hex(" "),
-        "would_fail": why_not(found, kafka, Codec.from_settings(kafka)),
+        "would_fail": why_not(found, kafka, Codec.from_settings(kafka), ImageStore(image_store_uri(image_store))),
     }
     if save is not None:
         try:
@@ -92,6 +103,7 @@ def retry(
     last: Last = None,
     force: Annotated[bool, typer.Option("--force", help="Also those that would fail again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    image_store: ImageStoreUri = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -105,10 +117,12 @@ def retry(
     import json
 
     from replay.dead_letters import Retrier, why_not
+    from schemas.image_store import ImageStore
     from schemas.wire import Codec
 
     kafka = kafka_settings(bootstrap_servers, prefix)
     codec = Codec.from_settings(kafka)
+    store = ImageStore(image_store_uri(image_store))
     retrier = None if dry_run else Retrier(kafka)
     # After the retrier: an older one that is at work is fenced off, and what it has done is seen.
     wanted = set(letter_ids or [])
@@ -116,7 +130,7 @@ def retry(
     for letter in _letters(bootstrap_servers, prefix, kind, last):
         if wanted and letter.id not in wanted:
             continue
-        reason = why_not(letter, kafka, codec)
+        reason = why_not(letter, kafka, codec, store)
         never = letter.retried or letter.letter.source_topic != kafka.frames or letter.letter.value is None
         done = reason is None or (force and not never)
         if done and retrier is not None:

@@ -15,9 +15,25 @@ BootstrapServers = Annotated[
 ]
 Prefix = Annotated[str, typer.Option("--prefix", envvar="INSPECTION_PREFIX", help="First part of the topic names.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+ImageStoreUri = Annotated[
+    str | None,
+    typer.Option(
+        "--image-store",
+        envvar="INSPECTION_IMAGE_STORE",
+        help="Where images too large for the topic lie: a directory that all programs see, or s3://bucket/path. "
+        "Default: a directory of the user's.",
+    ),
+]
 
 BOOTSTRAP_DEFAULT = DEFAULT_BOOTSTRAP_SERVERS
 PREFIX_DEFAULT = DEFAULT_PREFIX
+
+
+def image_store_uri(given: str | None) -> str:
+    """The option, or the default."""
+    from schemas.image_store import default_image_store
+
+    return given or default_image_store()
 
 
 def kafka_settings(bootstrap_servers: str, prefix: str) -> KafkaSettings:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    BootstrapServers,
+    ImageStoreUri,
+    Json,
+    Prefix,
+    image_store_uri,
+    kafka_settings,
+)
 from infra.cli.spool import SpoolDir, spool_directory
 from schemas.errors import InspectionError, SettingsError
 
@@ -60,6 +69,10 @@ def produce(
             "and data sets without --fps, else drop-oldest."
         ),
     ] = None,
+    image_store: ImageStoreUri = None,
+    store_above_kib: Annotated[
+        int, typer.Option(min=0, help="Larger images go to the image store, and the frame refers to them.")
+    ] = 4096,
     spool: Annotated[
         SpoolChoice,
         typer.Option(
@@ -103,6 +116,8 @@ def produce(
         deadline_ms=deadline_ms,
         lot=lot,
         policy=policy or "drop-oldest",
+        image_store=image_store_uri(image_store),
+        store_above_bytes=store_above_kib * 1024,
     )
     if fps is not None and not 0 < fps < 1e6:
         raise SettingsError(f"--fps {fps}: more than 0")

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Prefix, kafka_settings
+from infra.cli.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    BootstrapServers,
+    ImageStoreUri,
+    Prefix,
+    image_store_uri,
+    kafka_settings,
+)
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -30,6 +38,7 @@ def worker(
             "only the newest), everything (late decisions). For one station: station=mode. Repeat it."
         ),
     ] = None,
+    image_store: ImageStoreUri = None,
     watchdog_s: Annotated[
         float, typer.Option(help="End when frames wait and none is committed for so many seconds; 0: never.")
     ] = 60.0,
@@ -56,6 +65,7 @@ def worker(
         group=group,
         buffer_mib=buffer_mib,
         overload=_policy(overload or []),
+        image_store=image_store_uri(image_store),
         watchdog_s=watchdog_s,
         http_host=http_host,
         http_port=http_port,

@@ -21,24 +21,34 @@ SETTINGS = GateSettings(belt_ms=BELT_S * 1e3, decide_by_ms=DECIDE_S * 1e3, fault
 EPSILON_S = 1e-5
 ACCEPT = Action.ACCEPT
 
-PART = st.integers(0, 5)
+#: Which part: 0 is the newest, 1 the one before.
+WHICH = st.sampled_from([0, 0, 0, 1, 1, 2])
+DECIDE = st.tuples(
+    st.just("decide"),
+    WHICH,
+    # ACCEPT is what must be earned: most decisions say so.
+    st.sampled_from([ACCEPT, ACCEPT, ACCEPT, Action.REJECT, Action.REVIEW]),
+    st.sampled_from([ResultState.COMPLETED] * 3 + [ResultState.ABORTED, ResultState.FAILED]),
+    st.sampled_from(["m1", "m1", "m2"]),
+    st.sampled_from([False, False, False, True]),
+    st.sampled_from(["cam", "cam", "cam", "cam", "other"]),
+)
+ADVANCE = st.tuples(
+    st.just("advance"), st.sampled_from([0.001, 0.02, 0.19, 0.2, 0.29, 0.31, 0.48, 0.5, 0.78, 0.8, 3.0])
+)
 STEP = st.one_of(
-    st.tuples(st.just("capture"), PART),
-    st.tuples(st.just("trigger"), PART),
-    st.tuples(
-        st.just("decide"),
-        PART,
-        # ACCEPT is what must be earned: most decisions say so.
-        st.sampled_from([ACCEPT, ACCEPT, ACCEPT, Action.REJECT, Action.REVIEW]),
-        st.sampled_from([ResultState.COMPLETED] * 4 + [ResultState.ABORTED, ResultState.FAILED]),
-        st.sampled_from(["m1", "m1", "m2"]),
-        st.sampled_from([False, False, False, True]),
-        st.sampled_from(["cam", "cam", "cam", "other"]),
+    st.tuples(st.just("capture"), st.booleans()),
+    st.tuples(st.just("trigger"), WHICH),
+    DECIDE,
+    DECIDE,
+    ADVANCE,
+    ADVANCE,
+    st.one_of(
+        st.tuples(st.just("jump"), st.sampled_from([-3600, 3600])),
+        st.tuples(st.just("earlier pass")),
+        st.tuples(st.just("reset")),
+        st.tuples(st.just("kill")),
     ),
-    st.tuples(st.just("advance"), st.sampled_from([0.001, 0.02, 0.2, 0.31, 0.5, 0.8, 3.0])),
-    st.tuples(st.just("jump"), st.sampled_from([-3600, 3600])),
-    st.tuples(st.just("reset")),
-    st.tuples(st.just("kill")),
 )
 
 
@@ -69,17 +79,23 @@ class World:
         self.checked = 0
 
     def step(self, kind: str, *rest: object) -> None:
-        getattr(self, kind)(*rest)
+        getattr(self, kind.replace(" ", "_"))(*rest)
         self.check()
 
-    def capture(self, number: int) -> None:
-        self.parts.setdefault(f"p{number}", Part(self.clock.utc_us(), self.clock.monotonic_s()))
+    def name(self, which: int) -> str | None:
+        number = len(self.parts) - 1 - which
+        return f"p{number}" if number >= 0 else None
 
-    def trigger(self, number: int) -> None:
-        name = f"p{number}"
-        part = self.parts.get(name)
-        if part is None:
+    def capture(self, is_triggered: bool) -> None:
+        self.parts[f"p{len(self.parts)}"] = Part(self.clock.utc_us(), self.clock.monotonic_s())
+        if is_triggered:
+            self.trigger(0)
+
+    def trigger(self, which: int) -> None:
+        name = self.name(which)
+        if name is None:
             return
+        part = self.parts[name]
         is_new = self.gate.expect(name, part.captured_at_us)
         assert is_new == (not self.acted[name] and (part.triggered_s is None or name in self.lost))
         if is_new:
@@ -87,17 +103,24 @@ class World:
             self.lost.discard(name)
         self.gate.turn()
 
-    def decide(self, number: int, action: Action, state: ResultState, model: str, simulated: bool, camera: str) -> None:
-        name = f"p{number}"
-        part = self.parts.get(name)
-        # Before there is such a part it is an answer to an earlier pass, half an hour ago.
-        captured_at_us = self.clock.utc_us() - 1_800_000_000 if part is None else part.captured_at_us
+    def earlier_pass(self) -> None:
+        """An answer to the newest part, from when it came by half an hour ago."""
+        name = self.name(0)
+        if name is not None:
+            captured_at_us = self.parts[name].captured_at_us - 1_800_000_000
+            self.gate.offer(make_decision(name, model="earlier", captured_at_us=captured_at_us))
+
+    def decide(self, which: int, action: Action, state: ResultState, model: str, simulated: bool, camera: str) -> None:
+        name = self.name(which)
+        if name is None:
+            return
+        part = self.parts[name]
         decision = make_decision(
             name, action, result_state=state, model=model, is_simulated=simulated, camera_id=camera,
-            captured_at_us=captured_at_us,
+            captured_at_us=part.captured_at_us,
         )  # fmt: skip
         is_valid = not simulated and camera == "cam" and (action is not ACCEPT or state is ResultState.COMPLETED)
-        if part is not None and is_valid:
+        if is_valid:
             part.heard.append((self.clock.monotonic_s(), action))
         self.gate.offer(decision)
 
@@ -174,7 +197,7 @@ class World:
         assert (len(told) % 2 == 1) == (stats.fault is not None)
 
 
-@given(st.lists(STEP, max_size=60))
+@given(st.lists(STEP, min_size=12, max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_any_interleaving(steps: list[tuple]) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -1,0 +1,68 @@
+"""Frames whose image lies in the store, from the camera to the decision."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra.demo.processes import WorkerProcess
+from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
+from replay import read_topic
+from schemas import Action, DeadLetter, Decision, Frame, KafkaSettings, ResultState, decode
+
+pytestmark = pytest.mark.broker
+
+
+def test_large_images_travel_by_reference(line: KafkaSettings, tmp_path: Path) -> None:
+    store = tmp_path / "images"
+    options = PublisherOptions(encode="png", image_store=str(store), store_above_bytes=5_000)
+    sizes = [40, 200, 200, 200]  # the first is small enough to travel in the frame
+    with FramePublisher(line, CameraIdentity("l", "press", "top"), options) as publisher:
+        for seed, side in enumerate(sizes):
+            publisher.publish(Capture(image=np.random.default_rng(seed).integers(0, 255, (side, side), dtype=np.uint8)))
+        assert publisher.flush(20) == 0
+    frames = sorted(
+        (decode(message.value, Frame) for message in read_topic(line.bootstrap_servers, line.frames)),
+        key=lambda frame: frame.sequence,
+    )
+    assert [frame.reference is None for frame in frames] == [True, False, False, False]
+    paths = [Path(frame.reference.uri.removeprefix("file://")) for frame in frames if frame.reference is not None]
+    assert all(path.is_file() and path.is_relative_to(store) for path in paths)
+    paths[0].unlink()
+    altered = bytearray(paths[1].read_bytes())
+    altered[-20] ^= 1
+    paths[1].write_bytes(altered)
+
+    worker = WorkerProcess(
+        line, model=None, group=line.prefix, log=tmp_path / "worker.log", options=["--image-store", str(store)]
+    )
+    try:
+        worker.await_ready()
+        deadline = time.monotonic() + 30
+        decisions: dict[int, Decision] = {}
+        while len(decisions) < 4 and time.monotonic() < deadline:
+            read = (decode(m.value, Decision) for m in read_topic(line.bootstrap_servers, line.decisions))
+            decisions = {decision.sequence: decision for decision in read}
+    finally:
+        worker.stop()
+    states = [decisions[sequence].result_state for sequence in range(4)]
+    assert states == [ResultState.COMPLETED, ResultState.FAILED, ResultState.FAILED, ResultState.COMPLETED]
+    assert decisions[1].action is decisions[2].action is Action.REJECT
+    letters = [decode(m.value, DeadLetter) for m in read_topic(line.bootstrap_servers, line.dead_letters)]
+    assert {letter.frame_id: letter.kind for letter in letters} == {
+        frames[1].frame_id: "image-missing",
+        frames[2].frame_id: "image-altered",
+    }
+
+
+def test_a_store_that_is_away_costs_no_frame_that_fits_the_topic(line: KafkaSettings, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    options = PublisherOptions(encode="png", image_store=str(tmp_path / "file" / "store"), store_above_bytes=0)
+    with FramePublisher(line, CameraIdentity("l", "press", "top"), options) as publisher:
+        publisher.publish(Capture(image=np.zeros((20, 20), np.uint8)))
+        assert publisher.flush(20) == 0
+    [message] = read_topic(line.bootstrap_servers, line.frames)
+    assert decode(message.value, Frame).image is not None
