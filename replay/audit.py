@@ -6,6 +6,7 @@ or a dead letter, and a gap in a camera's sequence needs a drop that the edge ha
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -69,7 +70,7 @@ class CameraAudit:
 
 @dataclass(slots=True)
 class _Books:
-    """What is held of one frame: about 300 bytes, never its image."""
+    """What is held of one frame: some 700 bytes with its keys, never its image."""
 
     captured_at_us: int
     copies: int = 1
@@ -129,7 +130,7 @@ class Audit:
         books = self._frames.get(decision.key, {}).get(decision.frame_id)
         if books is None or decision.is_simulated:
             return
-        said = (decision.result_state, decision.verdict.value, decision.action.value, decision.model_sha256)
+        said = (decision.result_state, decision.verdict.value, decision.action.value, sys.intern(decision.model_sha256))
         before = books.decisions.get(decision.decision_id)
         if before is not None:
             books.repeats += 1
