@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.options import ImageStoreUri, Json, image_store_uri
+from infra.cli.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    BootstrapServers,
+    ImageStoreUri,
+    Json,
+    Prefix,
+    image_store_uri,
+)
+from schemas.errors import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="The store of images too large for the topic.")
 
@@ -20,8 +29,13 @@ def images() -> None:
 def sweep(
     image_store: ImageStoreUri = None,
     older_than: Annotated[
-        str | None, typer.Option(help="As in 36h or 7d. Default: the retention of the frames topic, and an hour.")
+        str | None,
+        typer.Option(
+            help="As in 36h or 7d. Default: the retention that the frames topic has on the broker, and an hour."
+        ),
     ] = None,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -34,12 +48,27 @@ def sweep(
 
     from infra.cli.times import seconds
     from schemas.image_store import ImageStore
-    from schemas.topics import FRAMES
 
-    age_s = FRAMES.retention_ms / 1000 + 3600 if older_than is None else seconds(older_than, "--older-than")
+    if older_than is not None:
+        age_s = seconds(older_than, "--older-than")
+    else:
+        age_s = _retention_s(bootstrap_servers, prefix) + 3600
     uri = image_store_uri(image_store)
     hours = ImageStore(uri).sweep(time.time_ns() // 1000 - round(age_s * 1e6), dry_run=dry_run)
     if as_json:
         typer.echo(json.dumps({"store": uri, "hours": hours, "dry_run": dry_run}))
     else:
         typer.echo(f"{len(hours)} hours {'would be' if dry_run else ''} deleted from {uri}".replace("  ", " "))
+
+
+def _retention_s(bootstrap_servers: str, prefix: str) -> float:
+    """How long the frames topic keeps its frames, as the broker has it."""
+    from infra.topics import plan
+    from schemas.topics import FRAMES
+
+    (state,) = plan(bootstrap_servers, prefix, [FRAMES])
+    found = {difference.key: difference.present for difference in state.differences}
+    retention_ms = int(found.get("retention.ms", FRAMES.retention_ms))
+    if retention_ms < 0 or state.status == "missing":
+        raise SettingsError(f"{state.name} is missing or keeps frames for ever: say what is old with --older-than")
+    return retention_ms / 1000
