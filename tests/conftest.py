@@ -32,32 +32,44 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
         yield running
 
 
-_FAULTS: list[dict[str, Any]] = []
+#: The table of faults: figures by the test that gave them.
+_FAULTS: dict[str, dict[str, Any]] = {}
 
 
 @pytest.fixture
-def fault_row() -> Callable[..., None]:
+def fault_row(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Put a scenario's figures into the table of faults, see `pytest_terminal_summary`."""
 
     def add(scenario: str, **figures: float) -> None:
-        _FAULTS.append({"scenario": scenario, **{k: round(v, 1) for k, v in figures.items()}})
+        _FAULTS[request.node.nodeid] = {"scenario": scenario, **{k: round(v, 1) for k, v in figures.items()}}
 
     return add
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Every test marked ``faults`` has a row, with what it took and whether it held."""
+    report = yield
+    if call.when == "call" and item.get_closest_marker("faults") is not None:
+        row = _FAULTS.setdefault(item.nodeid, {"scenario": item.name.removeprefix("test_").replace("_", " ")})
+        row.update(test_s=round(report.duration, 1), result=report.outcome)
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print what the fault scenarios came to, and write it to ``$FAULTS_REPORT`` (.json, and .md beside it)."""
     if not _FAULTS:
         return
-    names = list(dict.fromkeys(name for row in _FAULTS for name in row))
+    rows = list(_FAULTS.values())
+    names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
-    lines += [f"| {' | '.join(str(row.get(name, '')) for name in names)} |" for row in _FAULTS]
+    lines += [f"| {' | '.join(str(row.get(name, '')) for name in names)} |" for row in rows]
     terminalreporter.section("faults")
     for line in lines:
         terminalreporter.line(line)
     if path := os.environ.get("FAULTS_REPORT"):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(_FAULTS, indent=2) + "\n", encoding="utf-8")
+        Path(path).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
         Path(path).with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

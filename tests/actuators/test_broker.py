@@ -65,6 +65,7 @@ def test_history_is_never_delivered(line: KafkaSettings, publish: Publish) -> No
     assert not consumer.ready
 
 
+@pytest.mark.faults
 def test_duplicates_are_dropped_contradictions_and_simulations_are_not(line: KafkaSettings, publish: Publish) -> None:
     with DecisionConsumer(line) as consumer:
         decision = fresh("p")
@@ -73,6 +74,7 @@ def test_duplicates_are_dropped_contradictions_and_simulations_are_not(line: Kaf
         assert consumer.counts.duplicates == 2
 
 
+@pytest.mark.faults
 def test_poison_is_reported_and_stops_nothing(line: KafkaSettings, publish: Publish) -> None:
     reported: list[Undecodable] = []
     with DecisionConsumer(line, on_undecodable=reported.append) as consumer:
@@ -94,6 +96,7 @@ def make_frame_bytes() -> bytes:
     return encode(make_frame())
 
 
+@pytest.mark.faults
 def test_a_restart_neither_repeats_nor_skips(line: KafkaSettings, publish: Publish, tmp_path: Path) -> None:
     publish(fresh("history"))
 

@@ -109,6 +109,7 @@ def process(line: KafkaSettings, tmp_path: Path, repository: Path) -> Iterator[P
 
 
 @pytest.mark.broker
+@pytest.mark.faults
 def test_killed_in_mid_flow_it_repeats_nothing_and_ignores_history(process: Process) -> None:
     options = ["--belt-ms", "1500", "--fault-after", "0"]
     process.start(*options)
@@ -142,6 +143,7 @@ def test_killed_in_mid_flow_it_repeats_nothing_and_ignores_history(process: Proc
 
 
 @pytest.mark.broker
+@pytest.mark.faults
 def test_a_fault_ends_by_a_person_only(process: Process) -> None:
     options = ["--belt-ms", "1200", "--fault-after", "2", "--metrics-port", "0"]
     process.start(*options)

@@ -22,7 +22,7 @@ from schemas.clock import SystemClock
 from tests.actuators.decisions import Recorder, make_decision, now_us
 
 log = logging.getLogger(__name__)
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 #: What `Tail.connected` promises (3.5 s), and what a busy machine may add.
 FROZEN_NOTICED_S = 3.5

@@ -198,6 +198,7 @@ def test_memory_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("jump_s", [3600, -3600])
+@pytest.mark.faults
 def test_setting_the_wall_clock_changes_nothing(jump_s: float) -> None:
     clock = ManualClock(utc_us=10**15, monotonic_s=50)
     tracker = PartTracker(clock)
@@ -247,6 +248,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
+@pytest.mark.faults
 def test_any_interleaving_gives_each_part_one_safe_instruction(steps: list[tuple]) -> None:
     clock = ManualClock(utc_us=10**15, monotonic_s=7)
     tracker = PartTracker(clock)

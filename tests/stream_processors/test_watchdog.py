@@ -89,6 +89,7 @@ BLOCKS = """
 
 
 @pytest.mark.broker
+@pytest.mark.faults
 @pytest.mark.parametrize("body", [HANGS, BLOCKS], ids=["inspection hangs", "event loop is blocked"])
 def test_a_stuck_worker_ends_with_a_reason(line: KafkaSettings, body: str, tmp_path: Path, repository: Path) -> None:
     image = cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()
@@ -103,6 +104,7 @@ def test_a_stuck_worker_ends_with_a_reason(line: KafkaSettings, body: str, tmp_p
 
 
 @pytest.mark.broker
+@pytest.mark.faults
 def test_an_idle_line_and_a_broker_that_is_away_are_no_reason(line: KafkaSettings) -> None:
     ended: list[int] = []
     watchdogs = [
