@@ -17,7 +17,10 @@ from tests.actuators.decisions import make_decision
 from tests.actuators.stepped import SteppedGate
 
 BELT_S, DECIDE_S = 0.8, 0.5
-SETTINGS = GateSettings(belt_ms=BELT_S * 1e3, decide_by_ms=DECIDE_S * 1e3, fault_after=3)
+#: Without FAULT most parts pass; with it, after three.
+SETTINGS = {
+    after: GateSettings(belt_ms=BELT_S * 1e3, decide_by_ms=DECIDE_S * 1e3, fault_after=after) for after in (0, 3)
+}
 EPSILON_S = 1e-5
 ACCEPT = Action.ACCEPT
 
@@ -44,7 +47,7 @@ STEP = st.one_of(
     ADVANCE,
     ADVANCE,
     st.one_of(
-        st.tuples(st.just("jump"), st.sampled_from([-3600, 3600])),
+        st.tuples(st.just("jump"), st.sampled_from([-3600, 3600, -0.3, 0.3])),
         st.tuples(st.just("earlier pass")),
         st.tuples(st.just("reset")),
         st.tuples(st.just("kill")),
@@ -59,7 +62,8 @@ class Part:
     captured_at_us: int
     captured_s: float
     triggered_s: float | None = None
-    #: Set to a jump of the wall clock since the capture; then a restart makes its age unknowable.
+    #: A jump of the wall clock since the capture, or within a belt time before it: a restart then
+    #: makes its age unknowable.
     jumped: bool = False
     unknowable: bool = False
     #: Real, valid answers that this process was given: when and what.
@@ -69,14 +73,16 @@ class Part:
 class World:
     """A gate, the parts, and an account of both."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, fault_after: int) -> None:
+        self.settings = SETTINGS[fault_after]
         self.clock = ManualClock(utc_us=10**15, monotonic_s=100.0)
         self.state_dir = state_dir
         self.parts: dict[str, Part] = {}
         self.acted: Counter[str] = Counter()
         self.lost: set[str] = set()
-        self.gate = SteppedGate(self.clock, SETTINGS, state_dir)
+        self.gate = SteppedGate(self.clock, self.settings, state_dir)
         self.checked = 0
+        self.jumped_s = -1e9
 
     def step(self, kind: str, *rest: object) -> None:
         getattr(self, kind.replace(" ", "_"))(*rest)
@@ -87,7 +93,9 @@ class World:
         return f"p{number}" if number >= 0 else None
 
     def capture(self, is_triggered: bool) -> None:
-        self.parts[f"p{len(self.parts)}"] = Part(self.clock.utc_us(), self.clock.monotonic_s())
+        now_s = self.clock.monotonic_s()
+        part = Part(self.clock.utc_us(), now_s, jumped=now_s - self.jumped_s <= BELT_S)
+        self.parts[f"p{len(self.parts)}"] = part
         if is_triggered:
             self.trigger(0)
 
@@ -129,6 +137,7 @@ class World:
 
     def jump(self, seconds: float) -> None:
         self.clock.jump_utc(seconds)
+        self.jumped_s = self.clock.monotonic_s()
         for part in self.parts.values():
             part.jumped = True
         self.gate.turn()
@@ -147,7 +156,7 @@ class World:
                 self.lost.add(name)
             part.heard.clear()
             part.unknowable = part.jumped
-        self.gate = SteppedGate(self.clock, SETTINGS, self.state_dir)
+        self.gate = SteppedGate(self.clock, self.settings, self.state_dir)
         self.checked = 0
         # A fault outlives the process, and the driver of the new one is told.
         assert self.gate.runner.stats.fault == was
@@ -178,7 +187,7 @@ class World:
                 assert any(s <= deadline_s + EPSILON_S and a is ACCEPT for s, a in part.heard), "not earned"
                 assert all(a is ACCEPT for s, a in part.heard if s < instruction.act_at_s), "contradicted"
             elif instruction.is_failsafe:
-                assert instruction.action is SETTINGS.failsafe
+                assert instruction.action is self.settings.failsafe
 
     def account(self) -> None:
         """Counts of this process add up."""
@@ -197,11 +206,11 @@ class World:
         assert (len(told) % 2 == 1) == (stats.fault is not None)
 
 
-@given(st.lists(STEP, min_size=12, max_size=60))
+@given(st.lists(STEP, min_size=12, max_size=60), st.sampled_from([0, 0, 3]))
 @settings(max_examples=300, deadline=None)
-def test_any_interleaving(steps: list[tuple]) -> None:
+def test_any_interleaving(steps: list[tuple], fault_after: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        world = World(Path(directory))
+        world = World(Path(directory), fault_after)
         try:
             for step in steps:
                 world.step(*step)

@@ -56,16 +56,25 @@ class Proxy:
         while not self._closed:
             try:
                 client, _ = self._listener.accept()
-                broker = socket.create_connection(("127.0.0.1", self._target), timeout=5)
-                broker.settimeout(None)
-            except OSError:
+            except OSError:  # The listener was closed, or the client went before it was served.
                 continue
-            pair = (client, broker)
-            with self._lock:
-                self._pairs.add(pair)
-            for source, sink in (pair, pair[::-1]):
-                sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self._pump, args=(pair, source, sink), daemon=True).start()
+            try:
+                broker = socket.create_connection(("127.0.0.1", self._target), timeout=5)
+            except OSError:  # The broker is away, and its client hears the same.
+                client.close()
+                continue
+            self._join(client, broker)
+
+    def _join(self, client: socket.socket, broker: socket.socket) -> None:
+        broker.settimeout(None)
+        pair = (client, broker)
+        for one in pair:
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Known to `reset_all` only now, which may close both at any time from here on.
+        with self._lock:
+            self._pairs.add(pair)
+        for source, sink in (pair, pair[::-1]):
+            threading.Thread(target=self._pump, args=(pair, source, sink), daemon=True).start()
 
     def _pump(self, pair: tuple[socket.socket, socket.socket], source: socket.socket, sink: socket.socket) -> None:
         try:
