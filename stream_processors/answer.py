@@ -93,20 +93,29 @@ class Answerer:
         self.newest = Newest()
 
     def __call__(self, message: Received) -> Answer:
-        """Decode, inspect and decide; whatever goes wrong becomes part of the answer.
+        """Decode, inspect and decide; whatever goes wrong becomes part of the answer."""
+        read = self.read(message)
+        return read if isinstance(read, Answer) else self.inspect(message, read)
 
-        Takes the time of a decode and an inference, so it runs in a thread.
+    def read(self, message: Received) -> Frame | Answer:
+        """Decode the frame and say whether it is worth an inspection: quick, for it leaves the image as it is.
+
+        The frame is for `inspect`; an answer is final (it was no frame, or it is shed).
         """
         try:
             frame = self._codec.decode(message.value, Frame)
         except CodecError as error:
             return self._dead(message, error.kind, str(error))
-        queue_ms = max(0.0, (self._clock.utc_us() - message.source.received_at_us) / 1000)
         shed = self._why_shed(message, frame)
-        if shed is not None:
-            word, sentence = shed
-            aborted = not_inspected(f"shed ({word}): {sentence}", ResultState.ABORTED)
-            return dataclasses.replace(self._decided(message, frame, aborted, queue_ms), shed=word)
+        if shed is None:
+            return frame
+        word, sentence = shed
+        aborted = not_inspected(f"shed ({word}): {sentence}", ResultState.ABORTED)
+        return dataclasses.replace(self._decided(message, frame, aborted, self._queue_ms(message)), shed=word)
+
+    def inspect(self, message: Received, frame: Frame) -> Answer:
+        """Inspect a frame and decide. Takes the time of a decode and an inference, so it runs in a thread."""
+        queue_ms = self._queue_ms(message)
         try:
             inspection = inspect_image(self._image(frame), self._model, sha256=frame.sha256)
         except (ImageError, ImageStoreError) as error:
@@ -119,6 +128,9 @@ class Answerer:
         rejected = self._decided(message, frame, not_inspected(f"{kind}: {reason}"[:_TEXT_LIMIT]), queue_ms)
         letter = self._dead(message, kind, reason, frame.frame_id)
         return dataclasses.replace(rejected, dead_letter=letter.dead_letter, kind=kind)
+
+    def _queue_ms(self, message: Received) -> float:
+        return max(0.0, (self._clock.utc_us() - message.source.received_at_us) / 1000)
 
     def _image(self, frame: Frame) -> bytes:
         if frame.image is not None:

@@ -82,6 +82,7 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
     transport = bounded_transport(settings.buffer_mib * 1024 * 1024, metrics, answer.newest)
     app.transport = transport(app.conf.broker, app, app.loop)
     pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="inspect")
+    free = asyncio.Semaphore(settings.threads)
     frames, decisions, dead_letters = (
         app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         for name in (kafka.frames, kafka.decisions, kafka.dead_letters)
@@ -89,7 +90,11 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
 
     async def answer_one(event: Any) -> None:
         message = _received(event.message, clock.utc_us())
-        result = await app.loop.run_in_executor(pool, answer, message)
+        async with free:
+            # Whether it is worth an inspection is asked when a thread is free for it, and what is shed costs no thread.
+            result = answer.read(message)
+            if not isinstance(result, Answer):
+                result = await app.loop.run_in_executor(pool, answer.inspect, message, result)
         began = time.perf_counter()
         await asyncio.gather(*(await _sends(event.message, result, decisions, dead_letters)))
         publish_s = time.perf_counter() - began

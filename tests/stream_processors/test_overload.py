@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from hypothesis import given
@@ -21,6 +20,7 @@ from typer.testing import CliRunner
 from infra.cli.root import app
 from infra.demo.processes import WorkerProcess
 from models import Source, default_model_path, load_model
+from models.datasets.elpv import load_cells
 from schemas import Action, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict, decode, encode
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
@@ -30,8 +30,8 @@ from schemas.wire import Codec
 from stream_processors.answer import RETRY_HEADER, Answerer, Received
 from stream_processors.overload import Estimate, Newest, Overload, OverloadPolicy, why_shed
 
-PIXELS = np.random.default_rng(0).integers(0, 255, (300, 300), dtype=np.uint8)
-JPEG = cv2.imencode(".jpg", PIXELS)[1].tobytes()
+#: A solar cell, 300 x 300.
+JPEG = cv2.imencode(".jpg", cv2.imread(str(load_cells("test")[0].path), cv2.IMREAD_GRAYSCALE))[1].tobytes()
 SHA256 = hashlib.sha256(JPEG).hexdigest()
 
 
@@ -178,10 +178,10 @@ def test_three_times_what_a_worker_sustains(
         worker.await_ready()
         on_line.publish(0.5, 50, None)
         on_line.collect()
-        on_line.publish(0.4, 1_000, None)  # at once, to find what it sustains
         began = time.monotonic()
+        on_line.publish(0.6, 1_000, None)  # at once, to find what it sustains
         on_line.collect()
-        sustained = 400 / (time.monotonic() - began)
+        sustained = 600 / (time.monotonic() - began)
         on_line.decisions.clear()
         on_line.published.clear()
 
@@ -197,7 +197,7 @@ def test_three_times_what_a_worker_sustains(
     assert Counter(d.frame_id for d in on_line.decisions) == Counter(on_line.published)
     assert set(states) == {ResultState.COMPLETED, ResultState.ABORTED}
     # No collapse: what is inspected stays near what is sustained. (The machine is shared with the test's own producer.)
-    assert len(completed) / 6 > 0.25 * sustained, (states, sustained)
+    assert len(completed) / 6 > 0.3 * sustained, (states, sustained)
     in_time = sum(not decision.is_late for decision in completed) / len(completed)
     assert in_time > 0.9, (in_time, states)
     assert all(d.action is Action.REJECT for d in on_line.decisions if d.result_state is ResultState.ABORTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import time
@@ -14,7 +15,8 @@ from confluent_kafka import Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import KafkaSettings
+from schemas import Encoding, Frame, KafkaSettings, encode
+from schemas.ids import frame_id
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.watchdog import EXIT_STUCK, Offsets, Progress, Watchdog
 
@@ -54,15 +56,13 @@ def test_never_right_after_progress(looks: list[tuple[int, int] | None]) -> None
         before = offsets
 
 
-def run_stuck(line: KafkaSettings, body: str, tmp_path: Path, repository: Path, watchdog_s: float) -> tuple[int, str]:
-    """A real worker on a real broker whose inspection is replaced by the body; its exit status and log."""
+def run_stuck(line: KafkaSettings, method: str, tmp_path: Path, repository: Path, watchdog_s: float) -> tuple[int, str]:
+    """A real worker on a real broker whose method of `Answerer` never returns; its exit status and log."""
     program = f"""
-import asyncio, logging, time
+import logging, time
 logging.basicConfig(level=logging.INFO)
 from stream_processors import answer
-def stuck(self, message):
-{body}
-answer.Answerer.__call__ = stuck
+answer.Answerer.{method} = lambda *_: time.sleep(1000)
 from schemas import KafkaSettings
 from stream_processors.settings import WorkerSettings
 from stream_processors.worker import run_worker
@@ -76,28 +76,34 @@ run_worker(WorkerSettings(KafkaSettings({line.bootstrap_servers!r}, {line.prefix
             return process.wait(40), log.read_text(encoding="utf-8")
         finally:
             process.kill()
+            process.wait()
 
 
-HANGS = "    time.sleep(1000)"
-# It never returns to asyncio: no timer of the loop's own would notice.
-BLOCKS = """
-    import gc
-    loops = (found for found in gc.get_objects() if isinstance(found, asyncio.AbstractEventLoop))
-    next(loop for loop in loops if loop.is_running()).call_soon_threadsafe(time.sleep, 1000)
-    time.sleep(1000)
-"""
+def make_frame(sequence: int) -> bytes:
+    image = cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()
+    return encode(Frame(
+        frame_id=frame_id("s", "c", 1, sequence), line="l", station="s", camera_id="c", started_at_us=1,
+        sequence=sequence, captured_at_us=time.time_ns() // 1000, deadline_ms=60_000, encoding=Encoding.PNG,
+        width=8, height=8, sha256=hashlib.sha256(image).hexdigest(), image=image,
+    ))  # fmt: skip
 
 
 @pytest.mark.broker
 @pytest.mark.faults
-@pytest.mark.parametrize("body", [HANGS, BLOCKS], ids=["inspection hangs", "event loop is blocked"])
-def test_a_stuck_worker_ends_with_a_reason(line: KafkaSettings, body: str, tmp_path: Path, repository: Path) -> None:
-    image = cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param("inspect", id="inspection hangs"),
+        # It never returns to asyncio: no timer of the loop's own would notice.
+        pytest.param("read", id="event loop is blocked"),
+    ],
+)
+def test_a_stuck_worker_ends_with_a_reason(line: KafkaSettings, method: str, tmp_path: Path, repository: Path) -> None:
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
     for number in range(40):
-        producer.produce(line.frames, image, f"s/c{number % 6}")
+        producer.produce(line.frames, make_frame(number), f"s/c{number % 6}")
     assert producer.flush(20) == 0
-    status, log = run_stuck(line, body, tmp_path, repository, watchdog_s=3)
+    status, log = run_stuck(line, method, tmp_path, repository, watchdog_s=3)
     assert status == EXIT_STUCK, log
     assert "40 frames wait in partitions" in log
     assert "none was committed for 3 s" in log
