@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import subprocess
 import time
@@ -30,6 +31,13 @@ DEFAULT_PORT = 9092
 
 #: Brokers outlive the objects that started them, and Python warns of a running child that is forgotten.
 _left_running: list[subprocess.Popen[bytes]] = []
+
+
+@atexit.register
+def _let_run() -> None:
+    for child in _left_running:
+        if child.poll() is None:
+            child.returncode = 0  # on purpose: what Popen takes for "seen to the end"
 
 
 def default_data_dir() -> Path:

@@ -36,6 +36,9 @@ def demo(
     trained on), a worker inspects each, a simulated gate acts on every part. It ends with a summary
     and leaves nothing running; the exit status is 0 only if every frame is accounted for.
 
+    A frame too late for its deadline is answered without inspection, as on a line; with --folder or
+    --fps 0 every frame is inspected, late or not.
+
         inspection demo --fps 0
 
         inspection demo --folder my_photos/ --json result.json

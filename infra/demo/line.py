@@ -29,10 +29,11 @@ from producers import CameraIdentity, CameraJob, FramePublisher, PublisherOption
 from producers.camera import Camera
 from schemas import Action, InspectionError, KafkaSettings, Verdict
 from schemas.clock import Clock, SystemClock
+from stream_processors.overload import Overload
 
 LINE, STATION = "demo-line", "demo"
 DEFAULT_FRAMES = 600
-#: With --fps 0: frames under way at once. Enough to keep the worker busy, few enough to stay within the deadline.
+#: With --fps 0: frames under way at once. Enough to keep the worker busy, few enough for answers in time.
 _WINDOW = 24
 #: The run is given up when nothing was answered for so long, in seconds.
 _STALLED_S = 30.0
@@ -68,7 +69,13 @@ def run_demo(options: DemoOptions, console: Console, clock: Clock | None = None)
         kafka = stack.enter_context(_topics(options, scratch, console))
         console.print("starting a worker and the gate", style="dim")
         worker = stack.enter_context(
-            WorkerProcess(kafka, model=options.model, group=f"{kafka.prefix}-workers", log=scratch / "worker.log")
+            WorkerProcess(
+                kafka,
+                model=options.model,
+                group=f"{kafka.prefix}-workers",
+                log=scratch / "worker.log",
+                options=["--overload", _overload(options)],
+            )
         )
         worker.await_ready()
         run = _Run(options, kafka, worker, console, clock or SystemClock())
@@ -80,6 +87,11 @@ def _cameras(options: DemoOptions) -> tuple[list[Camera], int]:
         return solar_cells(options.cameras), options.frames or DEFAULT_FRAMES
     cameras, found = folder_images(options.folder, options.cameras, loop=options.frames is not None)
     return cameras, options.frames or found
+
+
+def _overload(options: DemoOptions) -> Overload:
+    """A line with a rhythm sheds what is late; a user's own images, or a run flat out, have no deadline to miss."""
+    return Overload.EVERYTHING if options.folder is not None or not options.fps else Overload.DEADLINE
 
 
 @contextmanager
@@ -163,6 +175,7 @@ class _Run:
             rejected=tally.actions[Action.REJECT],
             review=tally.actions[Action.REVIEW],
             not_decidable=tally.verdicts[Verdict.NOT_DECIDABLE],
+            shed=tally.shed,
             dead_letters=tally.dead_letters,
             drops_counted=sum(s.dropped + s.failed for s in stats),
             duplicates=tally.duplicates,

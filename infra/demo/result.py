@@ -28,6 +28,7 @@ class GateResult:
 class DemoResult:
     """The figures of one run; ``unaccounted`` must be 0.
 
+    ``not_decidable`` frames include those ``shed``: too late to be worth inspecting, answered all the same.
     ``drops_counted`` are captures that their publisher gave up, each counted; latencies are in milliseconds,
     ``capture_to_gate`` to the moment the gate held the decision (it acts when the part arrives, later).
     ``throughput_fps`` is decisions a second, first capture to last decision.
@@ -39,6 +40,7 @@ class DemoResult:
     rejected: int
     review: int
     not_decidable: int
+    shed: int
     dead_letters: int
     drops_counted: int
     duplicates: int
@@ -65,7 +67,7 @@ def summary(result: DemoResult) -> RenderableType:
     table.add_row(
         "decisions",
         f"{result.decisions}: {result.accepted} accept, {result.rejected} reject, {result.review} review"
-        f" ({result.not_decidable} could not be inspected)",
+        f" ({result.not_decidable - result.shed} could not be inspected, {result.shed} too late to inspect)",
     )
     table.add_row("dead letters", str(result.dead_letters))
     table.add_row(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from river.metrics import ConfusionMatrix
 
-from schemas import Action, DeadLetter, Decision, Verdict
+from schemas import Action, DeadLetter, Decision, ResultState, Verdict
 
 GOOD_LABELS = frozenset({"functional", "good", "ok"})
 
@@ -48,6 +48,7 @@ class Tally:
         self.dead_letters = 0
         self.duplicates = 0
         self.conflicts = 0
+        self.shed = 0
         self.latencies_ms: list[float] = []
         self._confusion = ConfusionMatrix()
         self._escapes = 0
@@ -69,6 +70,7 @@ class Tally:
             self._decided[decision.frame_id] = decision.decision_id
             self.actions[decision.action] += 1
             self.verdicts[decision.verdict] += 1
+            self.shed += decision.result_state is ResultState.ABORTED
             self.latencies_ms.append((decision.decided_at_us - decision.captured_at_us) / 1000)
             label = decision.attributes.get("label")
             if label is not None:

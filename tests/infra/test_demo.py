@@ -78,6 +78,7 @@ def test_a_folder_of_anything_is_answered(tmp_path: Path) -> None:
     report = json.loads(result.read_text())
     assert report["frames_published"] == report["decisions"] == 9
     assert report["dead_letters"] == report["not_decidable"] == 2
+    assert report["shed"] == 0
     assert report["unaccounted"] == 0
     assert report["quality"] == {"labelled": 0, "accuracy": None, "escapes": 0, "overkill": 0}
 
