@@ -32,7 +32,7 @@ from schemas.errors import (
     UnknownSchema,
 )
 from schemas.known import Compiled, compiled, fingerprint_of, schema_of
-from schemas.records import DeadLetter, Decision, Defect, Frame, ImageReference
+from schemas.records import DeadLetter, Decision, Defect, DriftEvent, Frame, ImageReference, Label, Record, SignalChange
 
 SINGLE_OBJECT_MARKER = b"\xc3\x01"
 CONFLUENT_MAGIC = b"\x00"
@@ -40,7 +40,7 @@ CONFLUENT_MAGIC = b"\x00"
 #: Largest message a reader parses, in bytes; topics allow a little more, so that a refusal can be recorded.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
-R = TypeVar("R", Frame, Decision, DeadLetter)
+R = TypeVar("R", Frame, Decision, DeadLetter, Label, DriftEvent)
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 
 
@@ -48,13 +48,15 @@ _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _UNREADABLE = (EOFError, IndexError, MemoryError, OverflowError, ValueError, TypeError, SchemaResolutionError)
 
 
-def _as_dict(record: Frame | Decision | DeadLetter) -> dict[str, Any]:
+def _as_dict(record: Record) -> dict[str, Any]:
     # Not dataclasses.asdict, which deep-copies the image.
     values = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
     if isinstance(record, Frame) and record.reference is not None:
         values["reference"] = dataclasses.asdict(record.reference)
     if isinstance(record, Decision) and record.defects:
         values["defects"] = [dataclasses.asdict(defect) for defect in record.defects]
+    if isinstance(record, DriftEvent):
+        values["signals"] = [dataclasses.asdict(change) for change in record.signals]
     return values
 
 
@@ -71,6 +73,10 @@ def _from_dict(record: type[R], values: dict[str, Any]) -> R:
                 raise ValueError(f"a box has 4 numbers, not {len(box)}")
             defects.append(Defect(defect["label"], defect["score"], box))
         values["defects"] = tuple(defects)
+    if record is DriftEvent:
+        values["signals"] = tuple(SignalChange(**change) for change in values["signals"])
+        for name in ("frames_before", "frames_after"):
+            values[name] = tuple(values[name])
     return record(**values)
 
 
@@ -82,7 +88,7 @@ def _check_ints(shape: Compiled, values: Mapping[str, Any]) -> None:
             raise InvalidRecord(f"{name} is {value}, more than the 32 bits of an Avro int")
 
 
-def encode(record: Frame | Decision | DeadLetter, *, schema_id: int | None = None) -> bytes:
+def encode(record: Record, *, schema_id: int | None = None) -> bytes:
     """Encode a record: single-object format, or Confluent's where a registry gave a ``schema_id``.
 
     Raises

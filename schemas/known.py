@@ -17,9 +17,15 @@ from typing import Any
 
 from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
 
-from schemas.records import DeadLetter, Decision, Frame
+from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
 
-_AVSC: Mapping[type, str] = {Frame: "frame", Decision: "decision", DeadLetter: "dead_letter"}
+_AVSC: Mapping[type, str] = {
+    Frame: "frame",
+    Decision: "decision",
+    DeadLetter: "dead_letter",
+    Label: "label",
+    DriftEvent: "drift_event",
+}
 
 #: The record classes that travel in topics.
 RECORDS: tuple[type, ...] = tuple(_AVSC)

@@ -46,6 +46,32 @@ class ResultState(StrEnum):
     FAILED = "FAILED"
 
 
+class DriftType(StrEnum):
+    """What drifts: what cameras and model say (data), or how right they are (concept)."""
+
+    DATA = "DATA"
+    CONCEPT = "CONCEPT"
+
+
+class DriftKind(StrEnum):
+    """How the change came, as far as it is known; `stream_processors.drift.kind` has the rule."""
+
+    UNDETERMINED = "UNDETERMINED"
+    SUDDEN = "SUDDEN"
+    GRADUAL = "GRADUAL"
+    INCREMENTAL = "INCREMENTAL"
+    RECURRING = "RECURRING"
+
+
+class EpisodeState(StrEnum):
+    """What an event says of its episode; ``ACKNOWLEDGED`` is said by a person, and closes nothing."""
+
+    OPENED = "OPENED"
+    UPDATED = "UPDATED"
+    CLOSED = "CLOSED"
+    ACKNOWLEDGED = "ACKNOWLEDGED"
+
+
 @dataclass(frozen=True, slots=True)
 class ImageReference:
     """Where an image too large for the topic lies: a URI and its size."""
@@ -179,4 +205,103 @@ class DeadLetter:
     headers: dict[str, bytes] = field(default_factory=dict)
 
 
-Record = Frame | Decision | DeadLetter
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """The truth about a part, said later by a person or a downstream test.
+
+    ``truth`` is OK or NOT_OK; ``frame_id`` or ``part_id`` says what it is about; ``sampled_because`` why this part
+    was looked at (``reject``, ``review``, ``random``, ``episode``, ...): labels of rejected parts alone say nothing
+    of escapes.
+
+    Examples
+    --------
+    >>> label = Label(label_id="l1", station="s", camera_id="c", part_id="P-77", truth=Verdict.NOT_OK,
+    ...               labelled_at_us=1, labelled_by="ada")
+    >>> label.key
+    's/c'
+    """
+
+    label_id: str
+    station: str
+    camera_id: str
+    truth: Verdict
+    labelled_at_us: int
+    labelled_by: str
+    line: str = ""
+    frame_id: str | None = None
+    part_id: str | None = None
+    defect: str | None = None
+    sampled_because: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.frame_id is None and self.part_id is None:
+            raise ValueError("a label names a frame or a part")
+
+    @property
+    def key(self) -> str:
+        """Key of the message: as the frame's."""
+        return f"{self.station}/{self.camera_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class SignalChange:
+    """How one signal changed: its mean before and after, and the difference in standard deviations of before."""
+
+    signal: str
+    detector: str
+    before: float
+    after: float
+    magnitude_sd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftEvent:
+    """One thing said of an episode of drift; the newest event of an ``episode_id`` holds all that is known.
+
+    ``cause`` names a sensor that fails (``frozen``, ``black``, ``saturated``, ``out-of-focus``) where it is known, else
+    it is empty. ``started_frame_id`` is the estimated first frame of the change, ``detected_frame_id`` the alarm's.
+    ``source_*`` is the decision (or label) that led to the event.
+    """
+
+    event_id: str
+    episode_id: str
+    state: EpisodeState
+    drift_type: DriftType
+    kind: DriftKind
+    line: str
+    station: str
+    camera_id: str
+    reason: str
+    started_frame_id: str
+    started_at_us: int
+    detected_frame_id: str
+    detected_at_us: int
+    emitted_at_us: int
+    model_name: str
+    model_version: str
+    model_sha256: str
+    recipe_id: str
+    recipe_revision: str
+    source_topic: str
+    source_partition: int
+    source_offset: int
+    cause: str = ""
+    product: str | None = None
+    signals: tuple[SignalChange, ...] = ()
+    frames: int = 0
+    frames_before: tuple[str, ...] = ()
+    frames_after: tuple[str, ...] = ()
+    closed_at_us: int | None = None
+    closed_because: str = ""
+    acknowledged_by: str | None = None
+    note: str = ""
+    is_simulated: bool = False
+
+    @property
+    def key(self) -> str:
+        """Key of the message: as the frame's."""
+        return f"{self.station}/{self.camera_id}"
+
+
+Record = Frame | Decision | DeadLetter | Label | DriftEvent

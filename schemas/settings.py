@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from schemas.topics import DEAD_LETTERS, DECISIONS, DEFAULT_PREFIX, FRAMES, check_prefix
+from schemas.topics import DEAD_LETTERS, DECISIONS, DEFAULT_PREFIX, DRIFT, DRIFT_STATE, FRAMES, LABELS, check_prefix
 
 DEFAULT_BOOTSTRAP_SERVERS = "127.0.0.1:9092"
 
@@ -60,3 +60,18 @@ class KafkaSettings:
     def dead_letters(self) -> str:
         """Name of the dead-letters topic."""
         return DEAD_LETTERS.name(self.prefix)
+
+    @property
+    def labels(self) -> str:
+        """Name of the labels topic."""
+        return LABELS.name(self.prefix)
+
+    @property
+    def drift(self) -> str:
+        """Name of the drift topic."""
+        return DRIFT.name(self.prefix)
+
+    @property
+    def drift_state(self) -> str:
+        """Name of the topic with the state of the drift processor."""
+        return DRIFT_STATE.name(self.prefix)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from schemas.codec import MAX_MESSAGE_BYTES
 from schemas.errors import SettingsError
-from schemas.records import DeadLetter, Decision, Frame
+from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
 
 DEFAULT_PREFIX = "inspection"
 _HOUR_MS = 3_600_000
@@ -28,7 +28,7 @@ class Topic:
     suffix
         Name after the prefix.
     key, record
-        What key and value are.
+        What key and value are; ``bytes`` where the value is nobody else's business.
     partitions
         Number of partitions when created.
     retention_ms, retention_bytes
@@ -72,8 +72,12 @@ FRAMES = Topic("frames", "station/camera", Frame, 6, 24 * _HOUR_MS, 8 * 1024 * _
 DECISIONS = Topic("decisions", "station/camera", Decision, 6, 365 * _DAY_MS, -1, _MIB)
 # A dead letter carries the whole message it is about, and its own fields.
 DEAD_LETTERS = Topic("dead-letters", "as received", DeadLetter, 1, 2 * 365 * _DAY_MS, -1, MAX_MESSAGE_BYTES + 2 * _MIB)
+LABELS = Topic("labels", "station/camera", Label, 6, 3 * 365 * _DAY_MS, -1, _MIB)
+DRIFT = Topic("drift", "station/camera", DriftEvent, 1, 365 * _DAY_MS, -1, _MIB)
+# What the drift processor knows of each camera, for its restart. Partitioned as the decisions are.
+DRIFT_STATE = Topic("drift-state", "station/camera", bytes, 6, -1, -1, 4 * _MIB, "compact")
 
-TOPICS: tuple[Topic, ...] = (FRAMES, DECISIONS, DEAD_LETTERS)
+TOPICS: tuple[Topic, ...] = (FRAMES, DECISIONS, DEAD_LETTERS, LABELS, DRIFT, DRIFT_STATE)
 
 #: Largest request a client of ours sends or fetches, in bytes.
 MAX_REQUEST_BYTES = max(topic.max_message_bytes for topic in TOPICS)

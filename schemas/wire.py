@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from schemas.codec import MAX_MESSAGE_BYTES, decode, encode
-from schemas.records import DeadLetter, Decision, Frame
+from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label, Record
 from schemas.settings import KafkaSettings
 from schemas.topics import TOPICS
 
-R = TypeVar("R", Frame, Decision, DeadLetter)
+R = TypeVar("R", Frame, Decision, DeadLetter, Label, DriftEvent)
 
 
 class Codec:
@@ -54,11 +54,11 @@ class Codec:
             return cls()
         from schemas.registry import RegistryIds
 
-        names = {topic.record: topic.name(kafka.prefix) for topic in TOPICS}
+        names = {topic.record: topic.name(kafka.prefix) for topic in TOPICS if topic.record is not bytes}
         ids = RegistryIds(kafka.schema_registry_url, {record: [name] for record, name in names.items()})
         return cls({record: ids.id_for(record, name) for record, name in names.items()}, ids.schema_ids)
 
-    def encode(self, record: Frame | Decision | DeadLetter) -> bytes:
+    def encode(self, record: Record) -> bytes:
         """Encode a record, see `schemas.codec.encode`."""
         return encode(record, schema_id=self._own_ids.get(type(record)))
 

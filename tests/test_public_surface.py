@@ -8,8 +8,9 @@ import pytest
 
 SURFACE = {
     "schemas": {
-        "Action", "Codec", "CodecError", "DeadLetter", "Decision", "Defect", "Encoding", "Frame", "ImageReference",
-        "InspectionError", "KafkaSettings", "ResultState", "Verdict", "decode", "encode",
+        "Action", "Codec", "CodecError", "DeadLetter", "Decision", "Defect", "DriftEvent", "DriftKind", "DriftType",
+        "Encoding", "EpisodeState", "Frame", "ImageReference", "InspectionError", "KafkaSettings", "Label",
+        "ResultState", "SignalChange", "Verdict", "decode", "encode",
     },
     "models": {
         "ImageError", "Inspection", "Model", "ModelPackageError", "Source", "decide", "default_model_path",

@@ -29,6 +29,7 @@ from producers import CameraIdentity, CameraJob, FramePublisher, PublisherOption
 from producers.camera import Camera
 from schemas import Action, InspectionError, KafkaSettings, Verdict
 from schemas.clock import Clock, SystemClock
+from schemas.topics import TOPICS
 from stream_processors.overload import Overload
 
 LINE, STATION = "demo-line", "demo"
@@ -122,7 +123,7 @@ def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[K
 
 def _delete_topics(kafka: KafkaSettings) -> None:
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
-    for deleted in admin.delete_topics([kafka.frames, kafka.decisions, kafka.dead_letters]).values():
+    for deleted in admin.delete_topics([topic.name(kafka.prefix) for topic in TOPICS]).values():
         deleted.result(20)
 
 

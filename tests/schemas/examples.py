@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import hashlib
 
-from schemas import Action, DeadLetter, Decision, Defect, Encoding, Frame, ResultState, Verdict
+from schemas import (
+    Action,
+    DeadLetter,
+    Decision,
+    Defect,
+    DriftEvent,
+    DriftKind,
+    DriftType,
+    Encoding,
+    EpisodeState,
+    Frame,
+    Label,
+    ResultState,
+    SignalChange,
+    Verdict,
+)
 
 IMAGE = b"\xff\xd8 not really a JPEG \xff\xd9"
 CAPTURED_AT_US = 1_760_000_000_123_456
@@ -71,4 +86,46 @@ DEAD_LETTER = DeadLetter(
     value=b"\x00\x01",
     headers={"traceparent": b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
 )
-ALL = (FRAME, DECISION, DEAD_LETTER)
+LABEL = Label(
+    label_id="5f0c",
+    line=FRAME.line,
+    station=FRAME.station,
+    camera_id=FRAME.camera_id,
+    frame_id=FRAME.frame_id,
+    part_id=FRAME.part_id,
+    truth=Verdict.NOT_OK,
+    defect="crack",
+    labelled_at_us=CAPTURED_AT_US + 3_600_000_000,
+    labelled_by="Ada",
+    sampled_because="random",
+    note="Riß am Rand",
+)
+DRIFT_EVENT = DriftEvent(
+    event_id="e1",
+    episode_id="e",
+    state=EpisodeState.OPENED,
+    drift_type=DriftType.DATA,
+    kind=DriftKind.SUDDEN,
+    line=FRAME.line,
+    station=FRAME.station,
+    camera_id=FRAME.camera_id,
+    reason="brightness fell by 0.8 standard deviations",
+    signals=(SignalChange("brightness", "page-hinkley", 152.0, 129.0, -0.8),),
+    started_frame_id=FRAME.frame_id,
+    started_at_us=CAPTURED_AT_US,
+    detected_frame_id=FRAME.frame_id,
+    detected_at_us=CAPTURED_AT_US,
+    frames=3,
+    frames_before=("a", "b"),
+    frames_after=("c",),
+    model_name="elpv",
+    model_version="1",
+    model_sha256="bb" * 32,
+    recipe_id="default",
+    recipe_revision="1",
+    emitted_at_us=CAPTURED_AT_US + 20_000,
+    source_topic="inspection.decisions",
+    source_partition=3,
+    source_offset=1234,
+)
+ALL = (FRAME, DECISION, DEAD_LETTER, LABEL, DRIFT_EVENT)

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from schemas import Action, DeadLetter, Decision, Defect, Encoding, Frame, ImageReference, ResultState, Verdict
+from schemas import (
+    Action,
+    DeadLetter,
+    Decision,
+    Defect,
+    DriftEvent,
+    DriftKind,
+    DriftType,
+    Encoding,
+    EpisodeState,
+    Frame,
+    ImageReference,
+    Label,
+    ResultState,
+    SignalChange,
+    Verdict,
+)
 
 # A str of Python may hold lone surrogates, which no UTF-8 has.
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
@@ -85,4 +101,56 @@ dead_letters = st.builds(
     value=st.none() | st.binary(max_size=200),
     headers=st.dictionaries(text, st.binary(max_size=20), max_size=3),
 )
-records = frames | decisions | dead_letters
+labels = st.builds(
+    Label,
+    label_id=text,
+    line=text,
+    station=text,
+    camera_id=text,
+    frame_id=text,
+    part_id=maybe_text,
+    truth=st.sampled_from(Verdict),
+    defect=maybe_text,
+    labelled_at_us=moments,
+    labelled_by=text,
+    sampled_because=text,
+    note=text,
+)
+texts = st.lists(text, max_size=3).map(tuple)
+drift_events = st.builds(
+    DriftEvent,
+    event_id=text,
+    episode_id=text,
+    state=st.sampled_from(EpisodeState),
+    drift_type=st.sampled_from(DriftType),
+    kind=st.sampled_from(DriftKind),
+    cause=text,
+    line=text,
+    station=text,
+    camera_id=text,
+    product=maybe_text,
+    reason=text,
+    signals=st.lists(st.builds(SignalChange, text, text, doubles, doubles, doubles), max_size=3).map(tuple),
+    started_frame_id=text,
+    started_at_us=moments,
+    detected_frame_id=text,
+    detected_at_us=moments,
+    frames=longs,
+    frames_before=texts,
+    frames_after=texts,
+    closed_at_us=st.none() | moments,
+    closed_because=text,
+    acknowledged_by=maybe_text,
+    note=text,
+    model_name=text,
+    model_version=text,
+    model_sha256=text,
+    recipe_id=text,
+    recipe_revision=text,
+    emitted_at_us=moments,
+    is_simulated=st.booleans(),
+    source_topic=text,
+    source_partition=ints,
+    source_offset=longs,
+)
+records = frames | decisions | dead_letters | labels | drift_events

@@ -22,12 +22,12 @@ from schemas.errors import (
     TruncatedMessage,
     UnknownSchema,
 )
-from schemas.known import fingerprint_of, fingerprint_of_schema, schema_of
+from schemas.known import RECORDS, fingerprint_of, fingerprint_of_schema, schema_of
 from tests.schemas import examples
 from tests.schemas.strategies import records
 
 SCHEMA_ID = 258
-IDS = {SCHEMA_ID: Frame, SCHEMA_ID + 1: Decision, SCHEMA_ID + 2: DeadLetter}
+IDS = dict(enumerate(RECORDS, SCHEMA_ID))
 HEADER = {"single object": 10, "confluent": 5}
 
 
@@ -141,7 +141,7 @@ def test_counts_that_lie():
         decode(data[:-1] + buffer.getvalue(), DeadLetter)
 
 
-@given(st.binary(max_size=300), st.sampled_from([Frame, Decision, DeadLetter]), st.booleans())
+@given(st.binary(max_size=300), st.sampled_from(RECORDS), st.booleans())
 @settings(max_examples=500)
 def test_random_bodies_are_refused_soon(body, record, single):
     header = b"\xc3\x01" + fingerprint_of(record) if single else b"\x00" + SCHEMA_ID.to_bytes(4, "big")
@@ -152,7 +152,7 @@ def test_random_bodies_are_refused_soon(body, record, single):
     assert time.monotonic() - started < 1
 
 
-@given(st.binary(max_size=100), st.sampled_from([Frame, Decision, DeadLetter]))
+@given(st.binary(max_size=100), st.sampled_from(RECORDS))
 def test_random_messages_are_refused(data, record):
     with pytest.raises(CodecError):
         decode(data, record, schema_ids=IDS)

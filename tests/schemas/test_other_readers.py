@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import io
 import json
+import re
 from pathlib import Path
 
 import fastavro
@@ -35,7 +36,7 @@ def plain(value: object) -> object:
 
 @pytest.mark.parametrize("record", examples.ALL, ids=lambda r: type(r).__name__)
 def test_plain_fastavro_reads_us(record):
-    name = {"Frame": "frame", "Decision": "decision", "DeadLetter": "dead_letter"}[type(record).__name__]
+    name = re.sub("(?<!^)(?=[A-Z])", "_", type(record).__name__).lower()
     schema = json.loads((AVSC / f"{name}.avsc").read_text(encoding="utf-8"))
     values = fastavro.schemaless_reader(io.BytesIO(Codec().encode(record)[10:]), schema, None)
     moments = [field for field in values if field.endswith("_at_us") and values[field] is not None]
