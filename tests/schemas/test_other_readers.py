@@ -17,6 +17,7 @@ from schemas.errors import RegistryError, UnknownSchema
 from schemas.known import schema_of
 from schemas.registry import RegistryIds
 from schemas.settings import KafkaSettings
+from schemas.topics import TOPICS
 from schemas.wire import Codec
 from tests.schemas import examples
 
@@ -89,7 +90,7 @@ def test_we_read_confluent(registry, record):
 
 
 def _topic(record: object) -> str:
-    return {"Frame": KAFKA.frames, "Decision": KAFKA.decisions, "DeadLetter": KAFKA.dead_letters}[type(record).__name__]
+    return next(topic.name(KAFKA.prefix) for topic in TOPICS if topic.record is type(record))
 
 
 def test_other_documentation_is_the_same_schema(registry):
