@@ -10,12 +10,13 @@ import numpy as np
 from models.errors import ImageError
 from models.images import decode, image_header
 from models.inspection import Inspection
+from models.manifest import EMBEDDING
 from models.package import Model
 from models.preprocess import content_wh, to_tensor
 from models.rule import apply_rule, failed
 from models.runtime import ORT_ERRORS, explain
-from models.signals import signals
-from models.tasks import TASKS, Finding
+from models.signals import score_signals, signals
+from models.tasks import TASKS, Finding, Outputs
 from models.tasks.finding import WrongShape
 
 
@@ -61,6 +62,7 @@ def inspect_image(
         outputs = model.run(tensor)
         if all(np.isfinite(values).all() for values in outputs.values()):
             finding = TASKS[manifest.task](outputs, manifest, geometry)
+            measured |= score_signals(finding.score) | _embedding_signal(outputs, model)
         else:
             fault = "the model's output is not a number"
     except ORT_ERRORS as error:
@@ -82,3 +84,11 @@ def inspect_image(
         signals=measured,
         durations_ms={"decode": (prepared - began) * 1000, "infer": (finished - prepared) * 1000},
     )
+
+
+def _embedding_signal(outputs: Outputs, model: Model) -> dict[str, float]:
+    embedding = outputs.get(EMBEDDING)
+    if embedding is None or model.reference is None:
+        return {}
+    distance = model.reference.embedding_distance(embedding)
+    return {} if distance is None else {"embedding_distance": distance}

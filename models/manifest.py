@@ -62,6 +62,8 @@ class InputSpec(_Block):
         return (1, self.height, self.width, self.channels)
 
 
+#: Role of an output that any model may have besides: what it sees, as numbers, before it judges.
+EMBEDDING = "embedding"
 #: Roles of the outputs for each task; a tuple of alternatives.
 ROLES: dict[str, tuple[frozenset[str], ...]] = {
     "classification": (frozenset({"scores"}),),
@@ -137,6 +139,13 @@ class DetectionOptions(_Block):
     coordinates: Literal["pixels", "normalised"] = "pixels"
 
 
+class ReferenceFile(_Block):
+    """Signals of the training images, see `models.reference`; `inspection model reference` makes it."""
+
+    file: str = Field(default="reference.json", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.json$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class Training(_Block):
     """Where the weights come from, and what may be done with them."""
 
@@ -164,13 +173,14 @@ class Manifest(_Block):
     anomaly: AnomalyOptions | None = Field(default=None, validate_default=True)
     detection: DetectionOptions | None = Field(default=None, validate_default=True)
     training: Training
+    reference: ReferenceFile | None = None
     metrics: dict[str, Any] = {}
 
     @field_validator("outputs")
     @classmethod
     def _roles(cls, value: OutputSpec, info: ValidationInfo) -> OutputSpec:
         task = info.data.get("task")
-        if task is not None and frozenset(value.names) not in ROLES[task]:
+        if task is not None and frozenset(value.names) - {EMBEDDING} not in ROLES[task]:
             wanted = " or ".join(", ".join(sorted(roles)) for roles in ROLES[task])
             raise ValueError(f"names of a {task} model are {{{wanted}}}, not {{{', '.join(sorted(value.names))}}}")
         return value
@@ -207,7 +217,8 @@ class Manifest(_Block):
     def recipe_revision(self) -> str:
         """Revision and a hash of all that turns pixels into an action, the weights apart: ``1-5f2c9a01``."""
         described = self.model_dump(
-            mode="json", exclude={"name", "version", "file", "sha256", "training", "metrics", "manifest_version"}
+            mode="json",
+            exclude={"name", "version", "file", "sha256", "training", "reference", "metrics", "manifest_version"},
         )
         text = json.dumps(described, sort_keys=True, separators=(",", ":"))
         return f"{self.decision.revision}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

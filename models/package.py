@@ -15,6 +15,7 @@ from models.manifest import Manifest
 from models.manifest_file import MANIFEST_NAME, ManifestFile
 from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
 from models.preprocess import Geometry, Tensor
+from models.reference import Reference
 from models.runtime import ORT_ERRORS, explain, make_session
 from models.tasks import TASKS, Outputs
 from models.tasks.finding import WrongShape
@@ -36,6 +37,7 @@ class Model:
     path: Path
     recipe_revision: str
     stage: str = "champion"
+    reference: Reference | None = None
 
     @property
     def name(self) -> str:
@@ -91,7 +93,7 @@ def load_model(path: Path, *, threads: int = 1, stage: str = "champion") -> Mode
     source = ManifestFile.read(manifest_path)
     manifest = source.manifest
     # The session gets the very bytes that were hashed: the file may change afterwards.
-    data = _read_verified(manifest_path.parent, source)
+    data = _read_verified(manifest_path.parent, source, manifest.file, manifest.sha256, ("file",), ("sha256",))
     try:
         check_onnx(data)
         session = make_session(data, threads)
@@ -101,28 +103,57 @@ def load_model(path: Path, *, threads: int = 1, stage: str = "champion") -> Mode
         raise source.error(("file",), f"{manifest.file} does not load: {explain(error)}") from error
     _check_input(session, source)
     _check_outputs(session, source)
-    model = Model(manifest, session, manifest_path.parent, manifest.recipe_revision, stage)
+    model = Model(
+        manifest, session, manifest_path.parent, manifest.recipe_revision, stage, _read_reference(manifest_path, source)
+    )
     _warm_up(model, source)
     return model
 
 
-def _read_verified(folder: Path, source: ManifestFile) -> bytes:
-    manifest = source.manifest
+def load_reference(path: Path) -> tuple[str, Reference | None]:
+    """The sha256 of a package's model and its training reference, None if it has none; the model is not loaded.
+
+    Raises
+    ------
+    ModelPackageError
+        If the manifest or the reference is not as it should be.
+    """
+    path = Path(path)
+    manifest_path = path if path.name == MANIFEST_NAME else path / MANIFEST_NAME
+    source = ManifestFile.read(manifest_path)
+    return source.manifest.sha256, _read_reference(manifest_path, source)
+
+
+def _read_reference(manifest_path: Path, source: ManifestFile) -> Reference | None:
+    wanted = source.manifest.reference
+    if wanted is None:
+        return None
+    at = ("reference", "file")
+    data = _read_verified(manifest_path.parent, source, wanted.file, wanted.sha256, at, ("reference", "sha256"))
     try:
-        target = (folder / manifest.file).resolve(strict=True)
+        return Reference.loads(data)
+    except ValueError as error:
+        raise source.error(at, f"{wanted.file}: {error}") from error
+
+
+def _read_verified(
+    folder: Path, source: ManifestFile, file: str, sha256: str, file_at: tuple[str, ...], sha256_at: tuple[str, ...]
+) -> bytes:
+    try:
+        target = (folder / file).resolve(strict=True)
         # A link within the package is how Kubernetes mounts files; one that leaves it is not ours to follow.
         if not target.is_relative_to(folder.resolve()):
-            raise source.error(("file",), f"{manifest.file} is a link that leaves the package")
+            raise source.error(file_at, f"{file} is a link that leaves the package")
         if not target.is_file():
-            raise source.error(("file",), f"{manifest.file} is not a regular file")
+            raise source.error(file_at, f"{file} is not a regular file")
         if target.stat().st_size > _MAX_MODEL_BYTES:
-            raise source.error(("file",), f"{manifest.file} is over 2 GiB")
+            raise source.error(file_at, f"{file} is over 2 GiB")
         data = target.read_bytes()
     except OSError as error:
-        raise source.error(("file",), f"{manifest.file}: {error.strerror or error}") from error
+        raise source.error(file_at, f"{file}: {error.strerror or error}") from error
     digest = hashlib.sha256(data).hexdigest()
-    if digest != manifest.sha256:
-        raise source.error(("sha256",), f"{manifest.file} has {digest}, the manifest says {manifest.sha256}")
+    if digest != sha256:
+        raise source.error(sha256_at, f"{file} has {digest}, the manifest says {sha256}")
     return data
 
 
@@ -173,4 +204,4 @@ def _warm_up(model: Model, source: ManifestFile) -> None:
         raise source.error(("file",), f"{model.manifest.file} does not run: {explain(error)}") from error
 
 
-__all__ = ["Model", "ModelPackageError", "default_model_path", "load_model"]
+__all__ = ["Model", "ModelPackageError", "default_model_path", "load_model", "load_reference"]

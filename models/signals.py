@@ -1,28 +1,64 @@
 """Cheap numbers that say whether the camera still sees what it saw: one dictionary per frame.
 
-==============  ===========================================================  ====================
-signal          what                                                         unit
-==============  ===========================================================  ====================
-brightness      mean                                                         grey levels, 0..255
-contrast        standard deviation                                           grey levels
-sharpness       variance of the 3x3 Laplacian; falls when out of focus       grey levels, squared
-dark_share      share of pixels at or below 2: under-exposed or black        0..1
-bright_share    share of pixels at or above 253: saturated                   0..1
-==============  ===========================================================  ====================
+==================  ======================================================================  ====================
+signal              what                                                                    unit
+==================  ======================================================================  ====================
+brightness          mean                                                                    grey levels, 0..255
+contrast            standard deviation                                                      grey levels
+sharpness           variance of the 3x3 Laplacian; falls when out of focus                  grey levels, squared
+noise               standard deviation of the noise, from second differences                grey levels
+dark_share          share of pixels at or below 2: under-exposed or black                   0..1
+bright_share        share of pixels at or above 253: saturated                              0..1
+edge_density        share of pixels whose Sobel gradient (L1) is over 64                    0..1
+red_green           log2 of mean red over mean green; colour images only                    octaves
+blue_green          log2 of mean blue over mean green; colour images only                   octaves
+dhash_hi, dhash_lo  upper and lower 32 bits of the 64-bit difference hash                   integers
+score               defect score of the model                                               0..1
+entropy             of that score: how undecided the model is                               bits, 0..1
+embedding_distance  root mean square of the embedding's deviations from the training        standard deviations
+                    images, where the model package exposes an ``embedding``
+==================  ======================================================================  ====================
 
-They are taken on the image as resized for the model: comparable between frames of one recipe, not between recipes.
-Sharpness: J. L. Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000.
+The first eleven are taken on the image as resized for the model: comparable between frames of one recipe, not between
+recipes. A 64-bit hash does not fit a double, hence its two halves; `dhash_distance` compares two frames.
+
+Sharpness: J. L. Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000. Noise: J. Immerkaer,
+"Fast noise variance estimation", Computer Vision and Image Understanding 64 (1996). Difference hash: N. Krawetz,
+"Kind of like that", hackerfactor.com (2013).
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
 
 from models.images import Image
 from models.opencv import cv2
 from models.preprocess import resize
 
-DARK_LEVEL, BRIGHT_LEVEL = 2, 253
+DARK_LEVEL, BRIGHT_LEVEL, EDGE_LEVEL = 2, 253, 64
+#: Differences smaller than this say nothing, in the signal's unit: for signals that are constant on a good line.
+RESOLUTION: Mapping[str, float] = {
+    "brightness": 0.25,
+    "contrast": 0.1,
+    "sharpness": 0.5,
+    "noise": 0.02,
+    "dark_share": 0.002,
+    "bright_share": 0.002,
+    "edge_density": 0.002,
+    "red_green": 0.005,
+    "blue_green": 0.005,
+    "score": 0.001,
+    "entropy": 0.001,
+}
+#: Signals that are codes and not quantities: nothing is averaged over them.
+CODES = frozenset({"dhash_hi", "dhash_lo"})
+
 #: Longer side, in pixels, above which the image is shrunk first: keeps the cost under half a millisecond.
 _MAX_SIDE = 320
+_SECOND_DIFFERENCE = np.array([1.0, -2.0, 1.0])
 
 
 def signals(image: Image) -> dict[str, float]:
@@ -31,21 +67,90 @@ def signals(image: Image) -> dict[str, float]:
     Examples
     --------
     >>> import numpy as np
-    >>> signals(np.full((8, 8), 255, np.uint8))["bright_share"]
-    1.0
+    >>> white = signals(np.full((8, 8), 255, np.uint8))
+    >>> white["bright_share"], white["noise"], "red_green" in white
+    (1.0, 0.0, False)
     """
     side = max(image.shape[:2])
     if side > _MAX_SIDE:
         height, width = (max(1, n * _MAX_SIDE // side) for n in image.shape[:2])
         image = resize(image, (width, height))
-    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    grey = np.asarray(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     mean, deviation = cv2.meanStdDev(grey)
     _, edges = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
-    histogram = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel()
+    upper, lower = divmod(dhash(grey), 1 << 32)
     return {
         "brightness": float(mean[0, 0]),
         "contrast": float(deviation[0, 0]),
         "sharpness": float(edges[0, 0] ** 2),
-        "dark_share": float(histogram[: DARK_LEVEL + 1].sum() / grey.size),
-        "bright_share": float(histogram[BRIGHT_LEVEL:].sum() / grey.size),
+        "noise": _noise(grey),
+        "dark_share": float(np.count_nonzero(grey <= DARK_LEVEL) / grey.size),
+        "bright_share": float(np.count_nonzero(grey >= BRIGHT_LEVEL) / grey.size),
+        "edge_density": _edge_density(grey),
+        **({} if image.ndim == 2 else _colour_balance(image)),
+        "dhash_hi": float(upper),
+        "dhash_lo": float(lower),
     }
+
+
+def dhash(grey: Image) -> int:
+    """64-bit difference hash: does brightness rise from left to right, in a grid of 8 x 8.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> f"{dhash(np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))):x}"
+    'ffffffffffffffff'
+    """
+    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
+    return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
+
+
+def dhash_distance(one: Mapping[str, float], other: Mapping[str, float]) -> int | None:
+    """Bits, 0 to 64, in which the hashes of two frames differ, from their signals; None where one has no hash.
+
+    Examples
+    --------
+    >>> dhash_distance({"dhash_hi": 1.0, "dhash_lo": 0.0}, {"dhash_hi": 0.0, "dhash_lo": 3.0})
+    3
+    """
+    try:
+        return sum((int(one[half]) ^ int(other[half])).bit_count() for half in ("dhash_hi", "dhash_lo"))
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+def score_signals(score: float) -> dict[str, float]:
+    """Signals of the model's defect score; none where it is not a number in [0, 1].
+
+    Examples
+    --------
+    >>> score_signals(0.5)
+    {'score': 0.5, 'entropy': 1.0}
+    >>> score_signals(float("nan"))
+    {}
+    """
+    if not 0 <= score <= 1:
+        return {}
+    bits = -sum(p * math.log2(p) for p in (score, 1 - score) if p > 0)
+    return {"score": score, "entropy": max(0.0, bits)}
+
+
+def _noise(grey: Image) -> float:
+    if min(grey.shape) < 3:
+        return 0.0
+    differences = cv2.sepFilter2D(grey, cv2.CV_16S, _SECOND_DIFFERENCE, _SECOND_DIFFERENCE)
+    return float(math.sqrt(math.pi / 2) / 6 * cv2.norm(differences, cv2.NORM_L1) / grey.size)
+
+
+def _edge_density(grey: Image) -> float:
+    if min(grey.shape) < 2:
+        return 0.0
+    across, down = cv2.spatialGradient(grey)
+    gradient = cv2.add(cv2.convertScaleAbs(across), cv2.convertScaleAbs(down))
+    return float(np.count_nonzero(gradient > EDGE_LEVEL) / grey.size)
+
+
+def _colour_balance(image: Image) -> dict[str, float]:
+    blue, green, red, _ = (value + 1 for value in cv2.mean(image))  # one level more: black has a colour balance too
+    return {"red_green": math.log2(red / green), "blue_green": math.log2(blue / green)}

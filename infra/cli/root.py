@@ -18,6 +18,7 @@ from infra.cli.demo import demo
 from infra.cli.doctor import doctor
 from infra.cli.gate import app as gate
 from infra.cli.images import app as images
+from infra.cli.model import app as model
 from infra.cli.produce import produce
 from infra.cli.spool import app as spool
 from infra.cli.topics import app as topics
@@ -43,6 +44,7 @@ app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")
 app.add_typer(gate, name="gate")
 app.add_typer(images, name="images")
+app.add_typer(model, name="model")
 app.add_typer(spool, name="spool")
 app.add_typer(dead_letters, name="dead-letters")
 

@@ -18,7 +18,7 @@ from models import ImageError, default_model_path, inspect_image, load_model
 from models.manifest import DecisionRule, InputSpec
 from models.preprocess import to_tensor
 from models.rule import apply_rule
-from models.signals import signals
+from models.signals import dhash_distance, signals
 from schemas.records import Action, ResultState, Verdict
 
 from .tiny import MakePackage, encoded, graph_bytes, scene
@@ -138,10 +138,36 @@ def test_signals_tell_what_they_say() -> None:
     blurred = np.asarray(models.preprocess.cv2.GaussianBlur(sharp, (9, 9), 0), np.uint8)
     assert signals(blurred)["sharpness"] < 0.2 * signals(sharp)["sharpness"]
     assert signals(np.zeros((8, 8), np.uint8)) == {
-        "brightness": 0.0, "contrast": 0.0, "sharpness": 0.0, "dark_share": 1.0, "bright_share": 0.0,
+        "brightness": 0.0, "contrast": 0.0, "sharpness": 0.0, "noise": 0.0, "dark_share": 1.0, "bright_share": 0.0,
+        "edge_density": 0.0, "dhash_hi": 0.0, "dhash_lo": 0.0,
     }  # fmt: skip
     assert signals(np.full((8, 8, 3), 255, np.uint8))["bright_share"] == 1.0
     assert signals(np.zeros((1, 1), np.uint8))["brightness"] == 0.0
+
+
+def test_noise_is_the_standard_deviation_of_the_noise() -> None:
+    grain = np.random.default_rng(1).normal(128, 5, (224, 224))
+    assert signals(np.clip(grain, 0, 255).astype(np.uint8))["noise"] == pytest.approx(5, rel=0.05)
+
+
+def test_colour_balance_is_in_octaves() -> None:
+    image = np.full((8, 8, 3), (63, 127, 255), np.uint8)
+    assert signals(image)["red_green"] == pytest.approx(1.0)
+    assert signals(image)["blue_green"] == pytest.approx(-1.0)
+    assert "red_green" not in signals(image[:, :, 0])
+
+
+def test_the_hash_survives_a_change_of_exposure_and_tells_scenes_apart() -> None:
+    image = scene(224, 224)
+    darker = (image * 0.7).astype(np.uint8)
+    assert dhash_distance(signals(image), signals(darker)) <= 6
+    assert dhash_distance(signals(image), signals(image[:, ::-1].copy())) > 20
+    assert dhash_distance({"dhash_hi": float("nan"), "dhash_lo": 0.0}, signals(image)) is None
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 2), (3, 1), (8, 8, 3), (1, 1, 3)])
+def test_signals_of_the_smallest_images_are_numbers(shape: tuple[int, ...]) -> None:
+    assert all(np.isfinite(value) for value in signals(np.full(shape, 7, np.uint8)).values())
 
 
 def test_signals_are_cheap() -> None:
