@@ -1,0 +1,79 @@
+"""What happens to the pictures: each effect turns a grey image into the one that the changed line would give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.opencv import cv2
+
+Image = NDArray[np.uint8]
+#: Takes an image and a random generator of its own.
+Effect = Callable[[Image, np.random.Generator], Image]
+
+
+def unchanged(image: Image, rng: np.random.Generator) -> Image:
+    """As it is."""
+    return image
+
+
+def gain(factor: float) -> Effect:
+    """Exposure or lamp: every grey value times a factor."""
+
+    def effect(image: Image, rng: np.random.Generator) -> Image:
+        return np.asarray(np.clip(image * factor, 0, 255), np.uint8)
+
+    return effect
+
+
+def focus(sigma: float) -> Effect:
+    """Out of focus: a Gaussian blur, sigma in pixels."""
+
+    def effect(image: Image, rng: np.random.Generator) -> Image:
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
+
+    return effect
+
+
+def vibration(longest: int) -> Effect:
+    """Motion blur over 2 to ``longest`` pixels, along or across the belt."""
+
+    def effect(image: Image, rng: np.random.Generator) -> Image:
+        length = int(rng.integers(2, longest + 1))
+        kernel = np.full((1, length) if rng.random() < 0.5 else (length, 1), 1 / length)
+        return np.asarray(cv2.filter2D(image, -1, kernel), np.uint8)
+
+    return effect
+
+
+def dust(spots: int, seed: int = 7) -> Effect:
+    """Spots on the lens, always at the same places, out of focus."""
+    places = np.random.default_rng(seed)
+    centres = [(int(x), int(y), int(r)) for x, y, r in zip(
+        places.integers(0, 300, spots), places.integers(0, 300, spots), places.integers(2, 6, spots), strict=True
+    )]  # fmt: skip
+
+    def effect(image: Image, rng: np.random.Generator) -> Image:
+        shade = np.zeros(image.shape, np.float32)
+        for x, y, radius in centres:
+            cv2.circle(shade, (x, y), radius, 0.6, -1)
+        return np.asarray(image * (1 - cv2.GaussianBlur(shade, (0, 0), 1.5)), np.uint8)
+
+    return effect
+
+
+def noise(sigma: float) -> Effect:
+    """Sensor gain: normal noise, sigma in grey levels."""
+
+    def effect(image: Image, rng: np.random.Generator) -> Image:
+        return np.clip(image + rng.normal(0, sigma, image.shape), 0, 255).astype(np.uint8)
+
+    return effect
+
+
+def jitter(image: Image, rng: np.random.Generator) -> Image:
+    """A frame of the same scene: moved by up to 3 pixels, with a little noise and flicker."""
+    moved = np.roll(image, tuple(rng.integers(-3, 4, 2)), (0, 1))
+    return np.clip(moved * rng.normal(1, 0.01) + rng.normal(0, 1, image.shape), 0, 255).astype(np.uint8)

@@ -1,0 +1,116 @@
+"""Measure the training reference of a model package and write it into the package."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ModelPackageError
+from models.images import decode, image_header
+from models.inspect import inspect_image
+from models.manifest import EMBEDDING
+from models.manifest_file import MANIFEST_NAME
+from models.package import Model
+from models.preprocess import content_wh, to_tensor
+from models.reference import Reference, SignalReference, references_of
+
+REFERENCE_NAME = "reference.json"
+#: Fewer images say too little of a distribution.
+MIN_IMAGES = 50
+
+#: Signals that depend on what the model has learned.
+_OF_OUTPUT = frozenset({"score", "entropy", "embedding_distance"})
+#: A top-level block of the manifest, with the lines that belong to it.
+_BLOCK = re.compile(r"^reference:.*\n(?:[ \t].*\n|\n)*", re.MULTILINE)
+
+
+def measure_reference(
+    model: Model, images: Iterable[tuple[str, bytes]], held_out: Iterable[tuple[str, bytes]] = ()
+) -> Reference:
+    """Inspect training images, as pairs of product (may be empty) and encoded image, and take their signals.
+
+    Parameters
+    ----------
+    held_out
+        Images of the same kind that the model was *not* trained on: with `MIN_IMAGES` or more of them the signals of
+        its output are taken from these, since a model is surer of what it was trained on than of what it will see.
+
+    Raises
+    ------
+    ImageError
+        For an image that cannot be read.
+    ValueError
+        If there are fewer than `MIN_IMAGES`.
+    """
+    taken, embeddings = _measure(model, images)
+    if len(taken) < MIN_IMAGES:
+        raise ValueError(f"{len(taken)} images; {MIN_IMAGES} are needed")
+    mean = sd = None
+    if embeddings:
+        table = np.stack(embeddings)
+        # A unit that hardly moves on the training images is no yardstick: no less than 1 % of the typical one.
+        mean, deviations = table.mean(axis=0), table.std(axis=0)
+        sd = np.maximum(deviations, 0.01 * float(np.median(deviations)) or 1e-6)
+    held, held_embeddings = _measure(model, held_out)
+    for rows, found in ((taken, embeddings), (held, held_embeddings)):
+        for (_, row), embedding in zip(rows, found, strict=False):
+            distance = Reference({}, {}, mean, sd).embedding_distance(embedding)
+            row |= {} if distance is None else {"embedding_distance": distance}
+    products = {product for product, _ in taken} - {""}
+    by_product = {
+        product: _joined([row for p, row in taken if p == product], [row for p, row in held if p == product])
+        for product in sorted(products)
+        if sum(p == product for p, _ in taken) >= MIN_IMAGES
+    }
+    return Reference(_joined([row for _, row in taken], [row for _, row in held]), by_product, mean, sd)
+
+
+def _measure(
+    model: Model, images: Iterable[tuple[str, bytes]]
+) -> tuple[list[tuple[str, dict[str, float]]], list[NDArray[np.float32]]]:
+    rows, embeddings = [], []
+    for product, image in images:
+        rows.append((product, dict(inspect_image(image, model).signals)))
+        if EMBEDDING in model.manifest.outputs.names:
+            embeddings.append(_embedding(image, model))
+    return rows, embeddings
+
+
+def _joined(taken: list[dict[str, float]], held: list[dict[str, float]]) -> dict[str, SignalReference]:
+    of_output = references_of(held) if len(held) >= MIN_IMAGES else {}
+    return references_of(taken) | {name: ref for name, ref in of_output.items() if name in _OF_OUTPUT}
+
+
+def write_reference(package: Path, reference: Reference) -> None:
+    """Write ``reference.json`` into a package, and its sha256 into ``manifest.yaml``; all else there stays as it is.
+
+    Raises
+    ------
+    ModelPackageError
+        If the package cannot be written.
+    """
+    text = reference.dumps()
+    block = f"reference:\n  file: {REFERENCE_NAME}\n  sha256: {hashlib.sha256(text.encode()).hexdigest()}\n"
+    manifest = package / MANIFEST_NAME
+    try:
+        before = manifest.read_text(encoding="utf-8")
+        after, found = _BLOCK.subn(block, before, count=1)
+        if not found:
+            after = before + ("" if before.endswith("\n") else "\n") + block
+        (package / REFERENCE_NAME).write_text(text, encoding="utf-8")
+        manifest.write_text(after, encoding="utf-8")
+    except OSError as error:
+        raise ModelPackageError(f"{error.filename}: {error.strerror}") from error
+
+
+def _embedding(image: bytes, model: Model) -> NDArray[np.float32]:
+    spec, header = model.manifest.input, image_header(image)
+    size_wh = (header.width, header.height)
+    pixels = decode(image, colour=spec.colour != "grey", needed_wh=content_wh(size_wh, spec)).pixels
+    tensor, _, _ = to_tensor(pixels, size_wh, spec)
+    return np.asarray(model.run(tensor)[EMBEDDING], np.float32).reshape(-1)

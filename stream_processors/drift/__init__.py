@@ -1,0 +1,12 @@
+"""Drift: what the cameras show is watched, one camera at a time. Pure: no Faust, no Kafka.
+
+A decision's signals become normal scores (`models.reference`), neighbours that resemble each other are thinned
+(`thinning`), `detectors` with thresholds from a `budget` of false alarms look at each signal (`segment`), `sensor`
+names cameras that lie, and a `keeper` makes an `episode` of the alarms.
+"""
+
+from stream_processors.drift.budget import Budget
+from stream_processors.drift.camera import CameraWatch, ReferencesOf, StateError
+from stream_processors.drift.options import DriftOptions
+
+__all__ = ["Budget", "CameraWatch", "DriftOptions", "ReferencesOf", "StateError"]

@@ -1,0 +1,286 @@
+"""The detectors of one signal: River's engines behind one small interface.
+
+Each takes the normal scores of a signal (see `models.reference`), one at a time:
+
+===============  ============================================================  ======================================
+detector         looks for                                                     engine
+===============  ============================================================  ======================================
+`PageHinkley`    a mean away from the reference, however slowly it got there   River's, with the mean held fixed
+`Adwin`          a change of mean against the camera's own past, at any scale  River's
+`Shape`          another distribution with the same mean                       chi-squared over deciles
+===============  ============================================================  ======================================
+
+``update`` takes a value and says whether there is an alarm; ``started``, which changes nothing, tells how many values
+ago the change began as far as the detector knows. ``state`` is plain JSON of bounded size, and ``restore`` takes it.
+
+E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954); A. Bifet and R. Gavalda, "Learning from time-changing
+data with adaptive windowing", SDM 2007.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import zlib
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import Any, Protocol
+
+from river import drift
+from scipy.stats import chi2
+
+_NORMAL = NormalDist()
+
+
+class Detector(Protocol):
+    """What every detector of a signal offers; the contract suite runs over all of them."""
+
+    name: str
+
+    def update(self, score: float) -> bool:
+        """Take one normal score; True if there is an alarm."""
+
+    @property
+    def started(self) -> int:
+        """How many values ago the change began, as far as is known."""
+
+    def reset(self) -> None:
+        """Forget everything."""
+
+    def state(self) -> Any:
+        """All that it knows, as JSON."""
+
+    def restore(self, state: Any) -> None:
+        """Go on from a `state`; raises ValueError, TypeError, KeyError or IndexError for anything else."""
+
+
+class _HeldMean:
+    """Stands where River's Page-Hinkley test keeps its running mean: the reference's, 0, that nothing moves."""
+
+    n = 0
+
+    def update(self, _: float) -> None:
+        self.n += 1
+
+    def get(self) -> float:
+        return 0.0
+
+
+class _ReferencePageHinkley(drift.PageHinkley):
+    def _reset(self) -> None:
+        super()._reset()
+        # A running mean would follow a slow drift and never see it.
+        self._x_mean = _HeldMean()  # type: ignore[assignment]
+
+
+class PageHinkley:
+    """Two-sided Page-Hinkley test of a mean of 0, the reference's.
+
+    Parameters
+    ----------
+    threshold
+        Of the cumulated sums, in standard deviations.
+    slack
+        Deviations of the mean that are tolerated, in standard deviations.
+
+    Examples
+    --------
+    >>> detector = PageHinkley(threshold=5, slack=0.5)
+    >>> [detector.update(score) for score in (0.1, -0.2, 2.0, 2.0, 2.0, 2.0)]
+    [False, False, False, False, False, True]
+    >>> detector.started
+    4
+    """
+
+    name = "page-hinkley"
+
+    def __init__(self, threshold: float, slack: float) -> None:
+        self._test = _ReferencePageHinkley(min_instances=1, delta=slack, threshold=threshold, alpha=1.0)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._test._reset()
+        self._since_low = self._since_high = 0
+
+    def update(self, score: float) -> bool:
+        """Take one normal score; True if the mean is off."""
+        test = self._test
+        test.update(score)
+        self._since_low = 0 if test._sum_increase <= test._min_increase else self._since_low + 1
+        self._since_high = 0 if test._sum_decrease >= test._max_decrease else self._since_high + 1
+        return bool(test.drift_detected)
+
+    @property
+    def started(self) -> int:
+        """Values since the sum that is over its threshold was last at its extreme."""
+        test = self._test
+        up = test._sum_increase - test._min_increase
+        down = test._max_decrease - test._sum_decrease
+        return self._since_low if up >= down else self._since_high
+
+    def state(self) -> list[float]:
+        """The sums, relative to their extremes, and the values since."""
+        test = self._test
+        up, down = test._sum_increase - test._min_increase, test._max_decrease - test._sum_decrease
+        return [up if math.isfinite(up) else 0.0, max(0.0, down), self._since_low, self._since_high]
+
+    def restore(self, state: Any) -> None:
+        """Go on from a `state`."""
+        up, down, since_low, since_high = (float(number) for number in state)
+        if not (0 <= up < math.inf and 0 <= down < math.inf):
+            raise ValueError("sums out of range")
+        self.reset()
+        test = self._test
+        test._sum_increase, test._min_increase = up, 0.0
+        test._sum_decrease, test._max_decrease = -down, 0
+        self._since_low, self._since_high = int(since_low), int(since_high)
+
+
+class Adwin:
+    """ADWIN on the rank of the score: within [0, 1], as its bound asks for.
+
+    Parameters
+    ----------
+    delta
+        Probability of a false alarm at each of its checks, one in 32 values.
+
+    Examples
+    --------
+    >>> detector = Adwin(delta=1e-6)
+    >>> any(detector.update(-1.0) for _ in range(500))
+    False
+    >>> any(detector.update(1.0) for _ in range(500))
+    True
+    """
+
+    name = "adwin"
+    #: Values between two checks.
+    CLOCK = 32
+
+    def __init__(self, delta: float) -> None:
+        self._delta = delta
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._adwin = drift.ADWIN(delta=self._delta, clock=self.CLOCK)
+
+    def update(self, score: float) -> bool:
+        """Take one normal score; True if the window was cut."""
+        return self.update_share(_NORMAL.cdf(score))
+
+    def update_share(self, share: float) -> bool:
+        """Take a number within [0, 1] as it is: 1 for a rejected part, 0 for another."""
+        self._adwin.update(share)
+        return bool(self._adwin.drift_detected)
+
+    @property
+    def mean(self) -> float:
+        """Of the shares in the window."""
+        return float(self._adwin.estimation)
+
+    @property
+    def started(self) -> int:
+        """Length of the window that is left."""
+        return int(self._adwin.width)
+
+    def state(self) -> str:
+        """The window's buckets as River writes them."""
+        written: bytes = self._adwin._helper.__getstate__()
+        return f"{zlib.crc32(written):08x}{base64.b64encode(written).decode()}"
+
+    def restore(self, state: Any) -> None:
+        """Go on from a `state`."""
+        self.reset()
+        try:
+            checksum, written = int(str(state)[:8], 16), base64.b64decode(str(state)[8:], validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError(f"no state of ADWIN: {error}") from error
+        # River's reader ends in a panic on bytes that it did not write.
+        if zlib.crc32(written) != checksum:
+            raise ValueError("no state of ADWIN: its checksum is wrong")
+        self._adwin._helper.__setstate__(written)
+
+
+class Shape:
+    """Chi-squared test of the ranks of the reference, over one window after another.
+
+    Parameters
+    ----------
+    p_value
+        Below which a window is an alarm.
+    images
+        Size of the reference: what is estimated from few images differs by chance.
+    shares
+        Share of the reference in each interval of rank, see `models.reference.SignalReference.rank_shares`; None: even.
+    window
+        Values in a window.
+
+    Examples
+    --------
+    >>> detector = Shape(p_value=1e-6, images=1000)
+    >>> any(detector.update(score) for score in [-2.5, 2.5] * 100)  # mean 0, but nothing in between
+    True
+    """
+
+    name = "shape"
+    BINS = 10
+    WINDOW = 200
+
+    #: Intervals in which fewer values are expected are joined with the next.
+    _MIN_EXPECTED = 10
+
+    def __init__(
+        self, p_value: float, images: int, shares: Sequence[float] | None = None, window: int = WINDOW
+    ) -> None:
+        self._window = window
+        self._expected: list[float] = []
+        #: Interval of rank to the bin that counts it.
+        self._bin: list[int] = []
+        open_share = 0.0
+        for share in shares or [1 / self.BINS] * self.BINS:
+            self._bin.append(len(self._expected))
+            open_share += share * window
+            if open_share >= self._MIN_EXPECTED:
+                self._expected.append(open_share)
+                open_share = 0.0
+        if open_share and self._expected:  # what is left at the end goes with the last bin
+            self._expected[-1] += open_share
+        self._bin = [min(number, len(self._expected) - 1) for number in self._bin]
+        degrees = len(self._expected) - 1
+        self._limit = float(chi2.isf(p_value, degrees)) * (1 + window / images) if degrees > 0 else math.inf
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._counts = [0] * len(self._expected)
+        self._seen = 0
+
+    def update(self, score: float) -> bool:
+        """Take one normal score; True at the end of a window with another shape."""
+        if self._seen == self._window:
+            self.reset()
+        self._counts[self._bin[min(int(_NORMAL.cdf(score) * self.BINS), self.BINS - 1)]] += 1
+        self._seen += 1
+        if self._seen < self._window:
+            return False
+        pairs = zip(self._counts, self._expected, strict=True)
+        return sum((count - expected) ** 2 / expected for count, expected in pairs) > self._limit
+
+    @property
+    def started(self) -> int:
+        """Values in the window."""
+        return self._seen
+
+    def state(self) -> list[int]:
+        """The counts."""
+        return list(self._counts)
+
+    def restore(self, state: Any) -> None:
+        """Go on from a `state`."""
+        counts = [int(count) for count in state]
+        if len(counts) != len(self._expected) or min(counts) < 0 or sum(counts) > self._window:
+            raise ValueError("counts out of range")
+        self._counts, self._seen = counts, sum(counts)

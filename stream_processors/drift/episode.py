@@ -1,0 +1,131 @@
+"""An episode of drift: opened by an alarm, kept up to date, closed once.
+
+=============  =======================================================================================================
+closed         when
+=============  =======================================================================================================
+``recovered``  all signals of the episode are within 0.3 standard deviations of the reference, over 200 watched frames
+``settled``    they have not moved for 400 watched frames, and the episode is ``settle_frames`` old: the new level is
+               the reference from then on
+``reset: ...``  recipe or product changed
+=============  =======================================================================================================
+
+An episode is *recurring* if its new level is, in all its signals, within half a standard deviation of a level that the
+camera had in one of its last ten episodes, and that level is not the one it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from schemas.records import DriftKind, SignalChange
+
+RECOVERED_SD = 0.3
+SETTLED_SD = 0.25
+#: Watched frames over which a level is taken.
+LEVEL_FRAMES = 200
+#: Watched frames before the kind of a change is said.
+KIND_FRAMES = 200
+#: Watched frames between two updates at least; ever more as an episode gets older.
+UPDATE_FRAMES = 50
+EXAMPLES = 3
+PAST_LEVELS = 20
+
+#: Mean of each signal, in its unit.
+Level = Mapping[str, float]
+
+
+@dataclass(slots=True)
+class Episode:
+    """What is known of one episode; times are UTC microseconds."""
+
+    episode_id: str
+    started_frame_id: str
+    started_at_us: int
+    detected_frame_id: str
+    detected_at_us: int
+    frames_before: list[str]
+    cause: str = ""
+    kind: DriftKind = DriftKind.UNDETERMINED
+    changes: dict[str, SignalChange] = field(default_factory=dict)
+    frames_after: list[str] = field(default_factory=list)
+    #: Frames, and watched frames, since the alarm.
+    frames: int = 0
+    watched: int = 0
+    #: Events said so far, and watched frames when the last one was.
+    events: int = 0
+    said_at: int = 0
+    #: Watched frames from which its kind is looked at.
+    kind_at: int = KIND_FRAMES
+    #: There is something to be said.
+    news: bool = False
+
+    @property
+    def data_signals(self) -> list[str]:
+        """Its signals that detectors alarmed for; a sensor's fault is none."""
+        return [name for name, change in self.changes.items() if change.detector != "sensor"]
+
+    @property
+    def dominant(self) -> str | None:
+        """The signal that changed most."""
+        return max(self.data_signals, key=lambda name: abs(self.changes[name].magnitude_sd), default=None)
+
+    def by_size(self) -> list[SignalChange]:
+        """Its changes, the largest first."""
+        return sorted(self.changes.values(), key=lambda change: -abs(change.magnitude_sd))
+
+    def levels(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Means of its signals before and after."""
+        names = self.data_signals
+        return {n: self.changes[n].before for n in names}, {n: self.changes[n].after for n in names}
+
+    def reason(self) -> str:
+        """One line for a person."""
+        causes = {
+            "frozen": "the camera gives the same picture again and again",
+            "black": "the picture is black",
+            "saturated": "the picture is saturated",
+            "out-of-focus": "the picture is out of focus, or blurred by motion",
+        }
+        ordered = self.by_size()
+        said = [
+            f"{c.signal} {_moved(c)} from {c.before:.3g} to {c.after:.3g} ({c.magnitude_sd:+.1f} sd)"
+            for c in ordered[:3]
+            if c.detector != "sensor"
+        ]
+        more = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
+        return "; ".join([*([causes[self.cause]] if self.cause else []), *said]) + more or "a signal changed"
+
+    def state(self) -> Any:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def restored(cls, state: Any) -> Episode:
+        """Read a `state`; raises ValueError, TypeError or KeyError for anything else."""
+        changes = {str(name): SignalChange(**change) for name, change in state["changes"].items()}
+        return cls(**{**state, "kind": DriftKind(state["kind"]), "changes": changes})
+
+
+def recurs(level: Level, before: Level, past: Sequence[Level], sds: Mapping[str, float]) -> bool:
+    """Whether a new level is one of the past ones, and not the one it comes from.
+
+    Examples
+    --------
+    >>> recurs({"brightness": 101.0}, {"brightness": 150.0}, [{"brightness": 100.0}], {"brightness": 20.0})
+    True
+    >>> recurs({"brightness": 101.0}, {"brightness": 99.0}, [{"brightness": 100.0}], {"brightness": 20.0})
+    False
+    """
+
+    def near(one: Level, other: Level) -> bool:
+        return all(name in other and abs(one[name] - other[name]) <= 0.5 * sds[name] for name in one)
+
+    return bool(level) and not near(level, before) and any(near(level, known) for known in past)
+
+
+def _moved(change: SignalChange) -> str:
+    if abs(change.magnitude_sd) < RECOVERED_SD:
+        return "is distributed otherwise,"
+    return "rose" if change.magnitude_sd > 0 else "fell"

@@ -1,0 +1,182 @@
+"""Opens, follows and closes the episodes of one camera: one at a time, whatever joins it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from schemas.ids import drift_event_id
+from schemas.records import Decision, DriftKind, EpisodeState, SignalChange
+from stream_processors.drift.episode import (
+    EXAMPLES,
+    LEVEL_FRAMES,
+    PAST_LEVELS,
+    RECOVERED_SD,
+    SETTLED_SD,
+    UPDATE_FRAMES,
+    Episode,
+    recurs,
+)
+from stream_processors.drift.kind import kind_of
+from stream_processors.drift.segment import REJECTS, Alarm, Looked, Segment, rate_sd
+from stream_processors.drift.sensor import SensorCheck
+from stream_processors.drift.trace import BLOCK_FRAMES
+
+_LEVEL_BLOCKS = LEVEL_FRAMES // BLOCK_FRAMES
+#: Variance of normal scores, 1 on a good line, within which a distribution has its shape back.
+_USUAL_VARIANCE = (0.6, 1.6)
+
+
+class EpisodeKeeper:
+    """Keeps the open episode of a camera, and the levels of past ones.
+
+    Parameters
+    ----------
+    settle_frames
+        See `DriftOptions`.
+    """
+
+    def __init__(self, settle_frames: int) -> None:
+        self._settle_frames = settle_frames
+        self.episode: Episode | None = None
+        self._past: deque[dict[str, float]] = deque(maxlen=PAST_LEVELS)
+
+    def forget(self) -> None:
+        """The past was another recipe's, or another product's."""
+        self.episode = None
+        self._past.clear()
+
+    def look(
+        self, decision: Decision, looked: Looked | None, segment: Segment, sensor: SensorCheck, known: Sequence[str]
+    ) -> tuple[EpisodeState, str] | None:
+        """Take what detectors and sensor check have found at a decision; what is to be said, and why it is closed.
+
+        ``known`` are the ids of the newest frames, this one last.
+        """
+        alarms, block = (looked.alarms, looked.block) if looked else ([], False)
+        episode = self.episode
+        if episode is not None:
+            episode.frames += 1
+            episode.watched += looked is not None
+        elif alarms or sensor.cause:
+            episode = self.episode = _opened(decision, alarms, segment, sensor, known)
+        else:
+            return None
+        self._join(episode, alarms, segment, sensor)
+        if block:
+            self._refresh(episode, segment)
+        if episode.events == 0:
+            return EpisodeState.OPENED, ""
+        if why := self._closes(episode, block, segment, sensor):
+            return EpisodeState.CLOSED, why
+        if episode.news and episode.watched - episode.said_at >= max(UPDATE_FRAMES, episode.said_at // 2):
+            return EpisodeState.UPDATED, ""
+        return None
+
+    def closed(self) -> None:
+        """The closing event has been said: keep the levels, and be ready for the next episode."""
+        if self.episode is not None:
+            self._past.extend(level for level in self.episode.levels() if level)
+        self.episode = None
+
+    def _join(self, episode: Episode, alarms: list[Alarm], segment: Segment, sensor: SensorCheck) -> None:
+        if sensor.cause and not episode.cause:
+            episode.cause, episode.news = sensor.cause, True
+            change = sensor.change(segment.references)
+            episode.changes.setdefault(change.signal, change)
+        for alarm in alarms:
+            known = episode.changes.get(alarm.signal)
+            if known is None or known.detector == "sensor":
+                means = segment.change(alarm.signal, min(alarm.started, LEVEL_FRAMES))
+                episode.changes[alarm.signal] = SignalChange(alarm.signal, alarm.detector, *means)
+                episode.news = True
+        if not episode.cause and "sharpness" in episode.changes and (alarms or episode.watched % BLOCK_FRAMES == 0):
+            last = min(max(BLOCK_FRAMES, episode.watched), LEVEL_FRAMES)
+            sharpness, brightness = (segment.trace.mean_score(n, last) for n in ("sharpness", "brightness"))
+            if sharpness is not None and sharpness <= -1 and abs(brightness or 0.0) < 0.5:
+                episode.cause, episode.news = "out-of-focus", True
+
+    def _refresh(self, episode: Episode, segment: Segment) -> None:
+        """Bring levels, examples and kind up to date, at the end of a block."""
+        last = min(max(episode.watched, BLOCK_FRAMES), LEVEL_FRAMES)
+        for name in episode.data_signals:
+            old = episode.changes[name]
+            before, after, magnitude_sd = segment.change(name, last)
+            if name == REJECTS:  # what came before has left the trace after a while
+                before, magnitude_sd = old.before, (after - old.before) / rate_sd(old.before)
+            episode.changes[name] = SignalChange(name, old.detector, before, after, magnitude_sd)
+        newest = list(segment.trace.recent)[-last:]
+        step = max(1, last // EXAMPLES)
+        episode.frames_after = [seen.frame_id for seen in newest[step - 1 :: step]][:EXAMPLES]
+        dominant = episode.dominant
+        if dominant is None or episode.watched < episode.kind_at:
+            return
+        episode.kind_at = 2 * episode.watched  # looked at again when twice as much is known
+        blocks = [block for block in segment.trace.blocks if dominant in block.means]
+        kind = kind_of([b.means[dominant] for b in blocks], [b.variances[dominant] for b in blocks], BLOCK_FRAMES)
+        before_level, after_level = episode.levels()
+        if recurs(after_level, before_level, self._past, segment.sds(before_level)):
+            kind = DriftKind.RECURRING
+        if kind is not episode.kind:
+            episode.kind, episode.news = kind, True
+
+    def _closes(self, episode: Episode, block: bool, segment: Segment, sensor: SensorCheck) -> str:
+        if sensor.cause:
+            return ""
+        names = episode.data_signals
+        if not names:  # a sensor's fault that no detector has noticed
+            return "recovered"
+        if not block or episode.watched < LEVEL_FRAMES:
+            return ""
+        if all(_has_recovered(episode.changes[name], segment) for name in names):
+            return "recovered"
+        settled = episode.watched >= self._settle_frames and all(_is_still(name, segment) for name in names)
+        return "settled" if settled else ""
+
+    def state(self) -> Any:
+        """All that it knows, as JSON."""
+        return {"episode": self.episode and self.episode.state(), "past": list(self._past)}
+
+    def restore(self, state: Any) -> None:
+        """Go on from a `state`; raises ValueError, TypeError or KeyError for anything else."""
+        self.episode = None if state["episode"] is None else Episode.restored(state["episode"])
+        self._past.extend({str(n): float(v) for n, v in level.items()} for level in state["past"])
+
+
+def _opened(
+    decision: Decision, alarms: list[Alarm], segment: Segment, sensor: SensorCheck, known: Sequence[str]
+) -> Episode:
+    if alarms:
+        began = max(alarm.started for alarm in alarms)
+        started_id, started_at_us = segment.trace.ago(began)
+        older = list(segment.trace.recent)[: max(0, len(segment.trace.recent) - began)]
+        before = [seen.frame_id for seen in older[-EXAMPLES:]]
+    else:
+        first = len(known) - min(sensor.frames, len(known))
+        started_id, started_at_us = known[first], decision.captured_at_us
+        before = list(known[max(0, first - EXAMPLES) : first])
+    return Episode(
+        drift_event_id(decision.key, decision.frame_id),
+        started_id,
+        started_at_us,
+        decision.frame_id,
+        decision.captured_at_us,
+        before,
+    )
+
+
+def _has_recovered(change: SignalChange, segment: Segment) -> bool:
+    if abs(change.magnitude_sd) >= RECOVERED_SD:
+        return False
+    if change.detector != "shape":
+        return True
+    newest = [b.variances[change.signal] for b in segment.trace.blocks if change.signal in b.variances][-_LEVEL_BLOCKS:]
+    return not newest or _USUAL_VARIANCE[0] < sum(newest) / len(newest) < _USUAL_VARIANCE[1]
+
+
+def _is_still(name: str, segment: Segment) -> bool:
+    levels = [block.means[name] for block in segment.trace.blocks if name in block.means][-2 * _LEVEL_BLOCKS :]
+    if len(levels) < 2 * _LEVEL_BLOCKS:
+        return False
+    return abs(sum(levels[_LEVEL_BLOCKS:]) - sum(levels[:_LEVEL_BLOCKS])) / _LEVEL_BLOCKS < SETTLED_SD

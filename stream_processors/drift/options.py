@@ -1,0 +1,43 @@
+"""What can be set about the watching of a camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from schemas.errors import SettingsError
+from stream_processors.drift.budget import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class DriftOptions:
+    """How cameras are watched.
+
+    Parameters
+    ----------
+    budget
+        False alarms that a stationary camera may give.
+    slack
+        Changes of a mean that are tolerated, in standard deviations of the reference: half of the smallest change
+        that matters.
+    learn_frames
+        Without a training reference: frames of the camera that become its reference.
+    settle_frames
+        An episode whose new level has held for so many watched frames is closed as *settled*: that level is the
+        reference from then on.
+    product_attribute
+        Attribute of the frame that names the product.
+    """
+
+    budget: Budget = field(default_factory=Budget)
+    slack: float = 0.35
+    learn_frames: int = 500
+    settle_frames: int = 2000
+    product_attribute: str = "product"
+
+    def __post_init__(self) -> None:
+        if not 0.05 <= self.slack <= 2:
+            raise SettingsError(f"slack: 0.05 to 2 standard deviations, not {self.slack:g}")
+        if self.learn_frames < 50:
+            raise SettingsError(f"frames to learn from: at least 50, not {self.learn_frames}")
+        if self.settle_frames < 400:
+            raise SettingsError(f"frames until a level has settled: at least 400, not {self.settle_frames}")

@@ -1,0 +1,213 @@
+"""The detectors of one camera while recipe and product stay the same, and the reference they measure from."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.reference import SignalReference, SignalReferences, references_of
+from models.signals import CODES
+from schemas.records import Action, Decision
+from stream_processors.drift.budget import Budget, cusum_threshold
+from stream_processors.drift.detectors import Adwin, Detector, PageHinkley, Shape
+from stream_processors.drift.options import DriftOptions
+from stream_processors.drift.thinning import Thinning
+from stream_processors.drift.trace import Seen, Trace
+
+#: The pseudo-signal of the reject rate: 1 for a part that is not accepted, else 0.
+REJECTS = "reject_rate"
+#: Smallest change of a mean, in standard deviations, that ADWIN may alarm for: it finds any, given time.
+MIN_EFFECT_SD = 0.25
+_MIN_EFFECT_RATE = 0.03
+#: Signals whose correlation of neighbours is measured.
+_CORRELATED = ("brightness", "contrast", "sharpness", "noise", "edge_density", "score")
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One detector found a change: which, of what, and how many watched frames ago it began."""
+
+    signal: str
+    detector: str
+    started: int
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What came of a watched frame: the alarms, and whether it completes a block of the trace."""
+
+    alarms: list[Alarm]
+    block: bool
+
+
+class Segment:
+    """Watches one camera from one reset to the next.
+
+    Parameters
+    ----------
+    references
+        Of the training images, for the product; None: the camera's first frames become the reference.
+    options
+        Budget and slack.
+    """
+
+    def __init__(self, references: SignalReferences | None, options: DriftOptions) -> None:
+        self._options = options
+        self.trace = Trace()
+        self._lessons: list[Mapping[str, float]] = []
+        self._rejects = Adwin(_adwin_delta(options.budget, len(references or ()) or 10))
+        self._detectors: dict[str, list[Detector]] = {}
+        self.references: SignalReferences = {}
+        self._thinning = Thinning([])
+        if references is not None:
+            self._begin(references)
+
+    def _begin(self, references: SignalReferences) -> None:
+        self.references = references
+        run_length = self._options.budget.frames_per_alarm_of_a_test(len(references))
+        threshold = cusum_threshold(run_length, self._options.slack)
+        self._detectors = {
+            name: [
+                PageHinkley(threshold, self._options.slack),
+                Adwin(_adwin_delta(self._options.budget, len(references))),
+                Shape(Shape.WINDOW / run_length, reference.images, reference.rank_shares(Shape.BINS)),
+            ]
+            for name, reference in references.items()
+        }
+        self._thinning = Thinning([name for name in _CORRELATED if name in references])
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether there is no reference yet."""
+        return not self._detectors
+
+    @property
+    def stride(self) -> int:
+        """One frame in so many is watched, see `Thinning`."""
+        return self._thinning.stride
+
+    def look(self, decision: Decision, oddities: Counter[str]) -> Looked | None:
+        """Take a frame; None if it is not watched. Signals that are no number or missing go to ``oddities``."""
+        values = self._values(decision, oddities)
+        if self.is_learning:
+            self._learn(values)
+            return None
+        scores = {n: ref.normal_score(values[n]) for n, ref in self.references.items() if n in values}
+        if not self._thinning.watch(scores):
+            return None
+        values[REJECTS] = float(decision.action is not Action.ACCEPT)
+        rate = self._rejects.mean
+        scores[REJECTS] = (values[REJECTS] - rate) / rate_sd(rate)
+        block = self.trace.add(Seen(decision.frame_id, decision.captured_at_us, values, scores))
+        alarms = [
+            Alarm(name, detector.name, detector.started)
+            for name, score in scores.items()
+            for detector in self._detectors.get(name, ())
+            if detector.update(score) and self._matters(name, detector)
+        ]
+        if self._rejects.update_share(values[REJECTS]) and self._rate_matters():
+            alarms.append(Alarm(REJECTS, Adwin.name, self._rejects.started))
+        return Looked(alarms, block)
+
+    def change(self, signal: str, last: int) -> tuple[float, float, float]:
+        """Of a signal: mean before, mean over the last so many watched frames, difference in standard deviations.
+
+        Before is the reference; for the reject rate the frames that came before those.
+        """
+        after = self.trace.mean_value(signal, last)
+        if signal == REJECTS:
+            before = self.trace.mean_value(signal, 10_000, skip=last)
+            if before is None or after is None:
+                return 0.0, after or 0.0, 0.0
+            return before, after, (after - before) / rate_sd(before)
+        reference = self.references[signal]
+        return reference.mean, after if after is not None else math.nan, self.trace.mean_score(signal, last) or 0.0
+
+    def sds(self, names: Iterable[str]) -> dict[str, float]:
+        """Standard deviations of signals in the reference, in their units; that of a rate is of one part's outcome."""
+        known = {name: self.references[name] for name in names if name != REJECTS}
+        return {REJECTS: rate_sd(self._rejects.mean)} | {n: max(ref.sd, ref.resolution) for n, ref in known.items()}
+
+    def relearned(self) -> Segment:
+        """A segment that has the newest frames for its reference: the level has settled, and is what is usual now."""
+        learned = references_of([seen.values for seen in self.trace.recent])
+        learned.pop(REJECTS, None)
+        return Segment(learned or None, self._options)
+
+    def restarted(self) -> Segment:
+        """A segment with the same reference, that has seen nothing."""
+        return Segment(self.references or None, self._options)
+
+    def _values(self, decision: Decision, oddities: Counter[str]) -> dict[str, float]:
+        values = {}
+        for name, value in decision.signals.items():
+            if math.isfinite(value):
+                if name not in CODES:
+                    values[name] = value
+            else:
+                oddities[f"not-a-number:{name}"] += 1
+        for name in self.references:
+            if name not in decision.signals:
+                oddities[f"missing:{name}"] += 1
+        return values
+
+    def _learn(self, values: Mapping[str, float]) -> None:
+        if not values:
+            return
+        self._lessons.append(values)
+        if len(self._lessons) >= self._options.learn_frames:
+            learned = references_of(self._lessons)
+            if learned:
+                self._begin(learned)
+            self._lessons = []
+
+    def _matters(self, name: str, detector: Detector) -> bool:
+        if detector.name != Adwin.name:
+            return True
+        after = self.trace.mean_score(name, detector.started) or 0.0
+        before = self.trace.mean_score(name, 10_000, skip=detector.started)
+        if before is None:  # the change is longer ago than the newest frames reach
+            older = [block.means[name] for block in self.trace.blocks if name in block.means]
+            before = sum(older) / len(older) if older else 0.0
+        return abs(after - before) >= MIN_EFFECT_SD
+
+    def _rate_matters(self) -> bool:
+        before, after, _ = self.change(REJECTS, min(self._rejects.started, 200))
+        return abs(after - before) >= _MIN_EFFECT_RATE
+
+    def state(self) -> Any:
+        """All that it knows, as JSON."""
+        return {
+            "references": {name: reference.as_json() for name, reference in self.references.items()},
+            "lessons": self._lessons,
+            "detectors": {name: [d.state() for d in found] for name, found in self._detectors.items()},
+            "rejects": self._rejects.state(),
+            "thinning": self._thinning.state(),
+            "trace": self.trace.state(),
+        }
+
+    @classmethod
+    def restored(cls, state: Any, options: DriftOptions) -> Segment:
+        """A segment that goes on from a `state`; raises ValueError, TypeError or KeyError for anything else."""
+        references = {str(n): SignalReference.from_json(given) for n, given in state["references"].items()}
+        segment = cls(references or None, options)
+        segment._lessons = [{str(n): float(v) for n, v in row.items()} for row in state["lessons"]]
+        for name, detectors in segment._detectors.items():
+            for detector, given in zip(detectors, state["detectors"][name], strict=True):
+                detector.restore(given)
+        segment._rejects.restore(state["rejects"])
+        segment._thinning.restore(state["thinning"])
+        segment.trace.restore(state["trace"])
+        return segment
+
+
+def rate_sd(rate: float) -> float:
+    """Standard deviation of one part's outcome at a rate; not below that of 1 in 100."""
+    return math.sqrt(max(rate * (1 - rate), 0.0099))
+
+
+def _adwin_delta(budget: Budget, signals: int) -> float:
+    return Adwin.CLOCK / budget.frames_per_alarm_of_a_test(signals)

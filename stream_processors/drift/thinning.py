@@ -1,0 +1,94 @@
+"""Which frames are watched: every one, or one in so many where neighbours resemble each other.
+
+Frames of one scene are no independent observations, and detectors that take them for such alarm every few frames on
+video. So the correlation of neighbouring frames is measured all the time, for a few signals, and only one frame in
+``stride`` is passed on: 1.5 times the integrated correlation time (1 + r) / (1 - r) of a first-order process with that
+lag-1 correlation r, so that what is left has a correlation of about 0.05. On a line that triggers once a part, r is
+about 0 and every frame is watched.
+
+A. D. Sokal, "Monte Carlo methods in statistical mechanics" (1997), section 3, for the integrated correlation time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+#: Below this correlation neighbours count as independent.
+_INDEPENDENT = 0.2
+_MAX_STRIDE = 500
+#: Until so many frames were seen, deviations are taken from the reference and not from the camera's own mean, since a
+#: scene that stands still has no deviations from its own mean.
+_OWN_MEAN_FROM = 300
+#: Frames that the running averages reach back.
+_MEMORY = 1000
+
+
+class Thinning:
+    """Measures the lag-1 correlation of normal scores and says which frames to watch.
+
+    Parameters
+    ----------
+    names
+        Signals whose correlation is measured; the highest one counts.
+
+    Examples
+    --------
+    >>> thinning = Thinning(["brightness"])
+    >>> sum(thinning.watch({"brightness": 1.0 if i % 40 < 20 else -1.0}) for i in range(2000)) < 250  # scenes of 20
+    True
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+        self._moments = {name: [0.0, 0.0, 0.0, math.nan] for name in names}  # mean, variance, covariance, last
+        self._seen = 0
+        self._since = 0
+
+    @property
+    def correlation(self) -> float:
+        """Highest lag-1 correlation of a signal, within [0, 0.999]."""
+        found = [cov / var for _, var, cov, _ in self._moments.values() if var > 1e-6]
+        return min(max([0.0, *found]), 0.999)
+
+    @property
+    def stride(self) -> int:
+        """One frame in so many is watched."""
+        correlation = self.correlation
+        if correlation < _INDEPENDENT or self._seen < 2:
+            return 1
+        return min(_MAX_STRIDE, math.ceil(1.5 * (1 + correlation) / (1 - correlation)))
+
+    def watch(self, scores: Mapping[str, float]) -> bool:
+        """Take the normal scores of the next frame; whether it is to be watched."""
+        self._seen += 1
+        weight = 1 / min(self._seen, _MEMORY)
+        for name, moments in self._moments.items():
+            score = scores.get(name)
+            if score is None:
+                continue
+            mean, var, cov, last = moments
+            centre = mean if self._seen > _OWN_MEAN_FROM else 0.0
+            moments[0] = mean + weight * (score - mean)
+            moments[1] = var + weight * ((score - centre) ** 2 - var)
+            if last == last:
+                moments[2] = cov + weight * ((score - centre) * (last - centre) - cov)
+            moments[3] = score
+        self._since += 1
+        if self._since < self.stride:
+            return False
+        self._since = 0
+        return True
+
+    def state(self) -> Any:
+        """All that it knows, as JSON."""
+        moments = {n: [None if v != v else v for v in values] for n, values in self._moments.items()}
+        return [self._seen, self._since, moments]
+
+    def restore(self, state: Any) -> None:
+        """Go on from a `state`; raises ValueError, TypeError or KeyError for anything else."""
+        seen, since, moments = state
+        self._seen, self._since = int(seen), int(since)
+        for name in self._names:
+            self._moments[name] = [math.nan if value is None else float(value) for value in moments[name]]

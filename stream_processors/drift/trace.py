@@ -1,0 +1,121 @@
+"""The recent past of one camera: its newest frames, and its level by blocks of frames, both of bounded length."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: Watched frames in a block.
+BLOCK_FRAMES = 25
+_RECENT = 300
+_BLOCKS = 200
+
+Numbers = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One watched frame: its signals, and their normal scores."""
+
+    frame_id: str
+    captured_at_us: int
+    values: Numbers
+    scores: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """So many frames: the first one, and mean and variance of the normal scores by signal."""
+
+    frame_id: str
+    captured_at_us: int
+    means: Numbers
+    variances: Numbers
+
+
+class Trace:
+    """Keeps the newest 300 watched frames and the newest 200 blocks of 25.
+
+    Examples
+    --------
+    >>> trace = Trace()
+    >>> for number in range(60):
+    ...     _ = trace.add(Seen(f"f{number}", number, {"brightness": 100.0}, {"brightness": 0.5}))
+    >>> len(trace.blocks), trace.mean_score("brightness", 10), trace.ago(2)
+    (2, 0.5, ('f58', 58))
+    """
+
+    def __init__(self) -> None:
+        self.recent: deque[Seen] = deque(maxlen=_RECENT)
+        self.blocks: deque[Block] = deque(maxlen=_BLOCKS)
+        self._open: list[Seen] = []
+
+    def add(self, seen: Seen) -> bool:
+        """Take a frame; True if it completes a block."""
+        self.recent.append(seen)
+        self._open.append(seen)
+        if len(self._open) < BLOCK_FRAMES:
+            return False
+        names = {name for one in self._open for name in one.scores}
+        columns = {name: [one.scores[name] for one in self._open if name in one.scores] for name in names}
+        means = {name: sum(column) / len(column) for name, column in columns.items()}
+        variances = {n: sum((x - means[n]) ** 2 for x in column) / len(column) for n, column in columns.items()}
+        first = self._open[0]
+        self.blocks.append(Block(first.frame_id, first.captured_at_us, means, variances))
+        self._open = []
+        return True
+
+    def mean_score(self, name: str, last: int, skip: int = 0) -> float | None:
+        """Mean normal score of a signal over the last so many frames, the newest ``skip`` left out."""
+        return _mean([seen.scores[name] for seen in self._slice(last, skip) if name in seen.scores])
+
+    def mean_value(self, name: str, last: int, skip: int = 0) -> float | None:
+        """Mean of a signal, in its unit, over the same."""
+        return _mean([seen.values[name] for seen in self._slice(last, skip) if name in seen.values])
+
+    def ago(self, frames: int) -> tuple[str, int]:
+        """Id and capture time of the watched frame so many frames ago (1: the newest), or the oldest that is known."""
+        if frames <= len(self.recent):
+            seen = self.recent[-max(1, frames)]
+            return seen.frame_id, seen.captured_at_us
+        back = (frames - len(self._open) - 1) // BLOCK_FRAMES + 1
+        block = self.blocks[-min(back, len(self.blocks))] if self.blocks else self.recent[0]
+        return block.frame_id, block.captured_at_us
+
+    def _slice(self, last: int, skip: int) -> list[Seen]:
+        end = len(self.recent) - skip
+        return list(self.recent)[max(0, end - last) : max(0, end)]
+
+    def state(self) -> Any:
+        """All that it knows, as JSON."""
+        return {
+            "recent": [[s.frame_id, s.captured_at_us, _short(s.values), _short(s.scores)] for s in self.recent],
+            "open": len(self._open),
+            "blocks": [[b.frame_id, b.captured_at_us, _short(b.means), _short(b.variances)] for b in self.blocks],
+        }
+
+    def restore(self, state: Any) -> None:
+        """Go on from a `state`; raises ValueError, TypeError or KeyError for anything else."""
+        recent = [Seen(str(i), int(t), _numbers(v), _numbers(s)) for i, t, v, s in state["recent"]]
+        blocks = [Block(str(i), int(t), _numbers(m), _numbers(v)) for i, t, m, v in state["blocks"]]
+        is_open = int(state["open"])
+        if not 0 <= is_open < BLOCK_FRAMES or is_open > len(recent):
+            raise ValueError("a block that is no block")
+        self.recent = deque(recent, _RECENT)
+        self.blocks = deque(blocks, _BLOCKS)
+        self._open = recent[len(recent) - is_open :]
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _short(numbers: Numbers) -> dict[str, float]:
+    return {name: float(f"{value:.6g}") for name, value in numbers.items() if math.isfinite(value)}
+
+
+def _numbers(given: Any) -> dict[str, float]:
+    return {str(name): float(value) for name, value in given.items()}
