@@ -23,7 +23,8 @@ def gain(factor: float) -> Effect:
     """Exposure or lamp: every grey value times a factor."""
 
     def effect(image: Image, rng: np.random.Generator) -> Image:
-        return np.asarray(np.clip(image * factor, 0, 255), np.uint8)
+        # The light is continuous, and only then counted: without that, rounding down would take the noise away.
+        return np.asarray(np.clip((image + rng.random(image.shape)) * factor, 0, 255), np.uint8)
 
     return effect
 
@@ -74,6 +75,5 @@ def noise(sigma: float) -> Effect:
 
 
 def jitter(image: Image, rng: np.random.Generator) -> Image:
-    """A frame of the same scene: moved by up to 3 pixels, with a little noise and flicker."""
-    moved = np.roll(image, tuple(rng.integers(-3, 4, 2)), (0, 1))
-    return np.clip(moved * rng.normal(1, 0.01) + rng.normal(0, 1, image.shape), 0, 255).astype(np.uint8)
+    """A frame of the same scene: moved by up to 3 pixels."""
+    return np.roll(image, tuple(rng.integers(-3, 4, 2)), (0, 1))

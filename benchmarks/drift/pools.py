@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ def make_pools(processes: int = 2) -> dict[str, list[Picture]]:
 def _make(name: str) -> list[Picture]:
     effect, count = POOLS[name]
     model = load_model(default_model_path())
-    cells = [*load_cells("test"), *load_cells("validation")][:count]
+    cells = [*load_cells("test"), *load_cells("validation")]
+    cells = random.Random(0).sample(cells, count or len(cells))  # the data set is ordered: neighbours are alike
     # Each image has a generator of its own: the same in any order, whatever the number of processes.
     seeds = [int.from_bytes(hashlib.sha256(f"{name}/{cell.name}".encode()).digest()[:8], "big") for cell in cells]
     pictures = []

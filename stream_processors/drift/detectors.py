@@ -28,7 +28,7 @@ from statistics import NormalDist
 from typing import Any, Protocol
 
 from river import drift
-from scipy.stats import chi2
+from scipy.stats import ncx2
 
 _NORMAL = NormalDist()
 
@@ -227,6 +227,9 @@ class Shape:
 
     name = "shape"
     BINS = 10
+    #: Difference of shape that is tolerated, as Cohen's w squared: images of one kind come in lots, and no two lots are
+    #: quite alike. A shifted mean of 0.2 standard deviations has about as much.
+    TOLERANCE = 0.04
     WINDOW = 200
 
     #: Intervals in which fewer values are expected are joined with the next.
@@ -250,7 +253,11 @@ class Shape:
             self._expected[-1] += open_share
         self._bin = [min(number, len(self._expected) - 1) for number in self._bin]
         degrees = len(self._expected) - 1
-        self._limit = float(chi2.isf(p_value, degrees)) * (1 + window / images) if degrees > 0 else math.inf
+        tolerated = self.TOLERANCE * window
+        limit = float(ncx2.isf(p_value, degrees, tolerated)) if degrees > 0 else math.inf
+        self._limit = limit * (1 + window / images)
+        #: Whether the last whole window was well within the limit.
+        self.is_usual = True
         self.reset()
 
     def reset(self) -> None:
@@ -267,20 +274,23 @@ class Shape:
         if self._seen < self._window:
             return False
         pairs = zip(self._counts, self._expected, strict=True)
-        return sum((count - expected) ** 2 / expected for count, expected in pairs) > self._limit
+        distance = sum((count - expected) ** 2 / expected for count, expected in pairs)
+        self.is_usual = distance < self._limit / 2
+        return distance > self._limit
 
     @property
     def started(self) -> int:
         """Values in the window."""
         return self._seen
 
-    def state(self) -> list[int]:
-        """The counts."""
-        return list(self._counts)
+    def state(self) -> Any:
+        """The counts, and what the last window said."""
+        return [self._counts, self.is_usual]
 
     def restore(self, state: Any) -> None:
         """Go on from a `state`."""
-        counts = [int(count) for count in state]
+        given, is_usual = state
+        counts = [int(count) for count in given]
         if len(counts) != len(self._expected) or min(counts) < 0 or sum(counts) > self._window:
             raise ValueError("counts out of range")
-        self._counts, self._seen = counts, sum(counts)
+        self._counts, self._seen, self.is_usual = counts, sum(counts), bool(is_usual)

@@ -4,13 +4,14 @@
 closed         when
 =============  =======================================================================================================
 ``recovered``  all signals of the episode are within 0.3 standard deviations of the reference, over 200 watched frames
-``settled``    they have not moved for 400 watched frames, and the episode is ``settle_frames`` old: the new level is
+``settled``    the episode is ``settle_frames`` old, and they are where they were half of it ago: the new level is
                the reference from then on
 ``reset: ...``  recipe or product changed
 =============  =======================================================================================================
 
-An episode is *recurring* if its new level is, in all its signals, within half a standard deviation of a level that the
-camera had in one of its last ten episodes, and that level is not the one it comes from.
+An episode is *recurring* if its new level is, in all its signals that changed by half a standard deviation or more,
+within half a standard deviation of a level that the camera had in one of its last ten episodes, and that level is not
+the one it comes from.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from schemas.records import DriftKind, SignalChange
 
 RECOVERED_SD = 0.3
+CLEAR_SD = 0.5
 SETTLED_SD = 0.25
 #: Watched frames over which a level is taken.
 LEVEL_FRAMES = 200
@@ -56,6 +58,8 @@ class Episode:
     #: Events said so far, and watched frames when the last one was.
     events: int = 0
     said_at: int = 0
+    #: Where its signals were when its kind was looked at last.
+    plateau: dict[str, float] = field(default_factory=dict)
     #: Watched frames from which its kind is looked at.
     kind_at: int = KIND_FRAMES
     #: There is something to be said.
@@ -76,9 +80,10 @@ class Episode:
         return sorted(self.changes.values(), key=lambda change: -abs(change.magnitude_sd))
 
     def levels(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Means of its signals before and after."""
-        names = self.data_signals
-        return {n: self.changes[n].before for n in names}, {n: self.changes[n].after for n in names}
+        """Means before and after, of those of its signals that changed by half a standard deviation or more."""
+        clear = {name: self.changes[name] for name in self.data_signals}
+        clear = {name: change for name, change in clear.items() if abs(change.magnitude_sd) >= CLEAR_SD}
+        return {n: change.before for n, change in clear.items()}, {n: change.after for n, change in clear.items()}
 
     def reason(self) -> str:
         """One line for a person."""
@@ -120,7 +125,7 @@ def recurs(level: Level, before: Level, past: Sequence[Level], sds: Mapping[str,
     """
 
     def near(one: Level, other: Level) -> bool:
-        return all(name in other and abs(one[name] - other[name]) <= 0.5 * sds[name] for name in one)
+        return all(name in other and abs(one[name] - other[name]) <= CLEAR_SD * sds[name] for name in one)
 
     return bool(level) and not near(level, before) and any(near(level, known) for known in past)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from schemas.ids import drift_event_id
 from schemas.records import Decision, DriftKind, EpisodeState, SignalChange
+from stream_processors.drift.detectors import Shape
 from stream_processors.drift.episode import (
     EXAMPLES,
     LEVEL_FRAMES,
@@ -24,8 +25,6 @@ from stream_processors.drift.sensor import SensorCheck
 from stream_processors.drift.trace import BLOCK_FRAMES
 
 _LEVEL_BLOCKS = LEVEL_FRAMES // BLOCK_FRAMES
-#: Variance of normal scores, 1 on a good line, within which a distribution has its shape back.
-_USUAL_VARIANCE = (0.6, 1.6)
 
 
 class EpisodeKeeper:
@@ -77,7 +76,8 @@ class EpisodeKeeper:
     def closed(self) -> None:
         """The closing event has been said: keep the levels, and be ready for the next episode."""
         if self.episode is not None:
-            self._past.extend(level for level in self.episode.levels() if level)
+            before = {name: self.episode.changes[name].before for name in self.episode.plateau}
+            self._past.extend(level for level in (before, self.episode.plateau) if level)
         self.episode = None
 
     def _join(self, episode: Episode, alarms: list[Alarm], segment: Segment, sensor: SensorCheck) -> None:
@@ -116,6 +116,7 @@ class EpisodeKeeper:
         blocks = [block for block in segment.trace.blocks if dominant in block.means]
         kind = kind_of([b.means[dominant] for b in blocks], [b.variances[dominant] for b in blocks], BLOCK_FRAMES)
         before_level, after_level = episode.levels()
+        episode.plateau = after_level or episode.plateau
         if recurs(after_level, before_level, self._past, segment.sds(before_level)):
             kind = DriftKind.RECURRING
         if kind is not episode.kind:
@@ -131,7 +132,7 @@ class EpisodeKeeper:
             return ""
         if all(_has_recovered(episode.changes[name], segment) for name in names):
             return "recovered"
-        settled = episode.watched >= self._settle_frames and all(_is_still(name, segment) for name in names)
+        settled = episode.watched >= self._settle_frames and all(_is_still(name, episode, segment) for name in names)
         return "settled" if settled else ""
 
     def state(self) -> Any:
@@ -169,14 +170,14 @@ def _opened(
 def _has_recovered(change: SignalChange, segment: Segment) -> bool:
     if abs(change.magnitude_sd) >= RECOVERED_SD:
         return False
-    if change.detector != "shape":
-        return True
-    newest = [b.variances[change.signal] for b in segment.trace.blocks if change.signal in b.variances][-_LEVEL_BLOCKS:]
-    return not newest or _USUAL_VARIANCE[0] < sum(newest) / len(newest) < _USUAL_VARIANCE[1]
+    return change.detector != Shape.name or segment.has_its_shape(change.signal)
 
 
-def _is_still(name: str, segment: Segment) -> bool:
-    levels = [block.means[name] for block in segment.trace.blocks if name in block.means][-2 * _LEVEL_BLOCKS :]
-    if len(levels) < 2 * _LEVEL_BLOCKS:
+def _is_still(name: str, episode: Episode, segment: Segment) -> bool:
+    """Whether a level is where it was half of the episode ago: over a shorter time a slow drift looks still."""
+    levels = [block.means[name] for block in segment.trace.blocks if name in block.means]
+    ago = min(episode.watched // 2 // BLOCK_FRAMES, len(levels) - _LEVEL_BLOCKS)
+    if ago < _LEVEL_BLOCKS:
         return False
-    return abs(sum(levels[_LEVEL_BLOCKS:]) - sum(levels[:_LEVEL_BLOCKS])) / _LEVEL_BLOCKS < SETTLED_SD
+    then = levels[len(levels) - ago - _LEVEL_BLOCKS : len(levels) - ago]
+    return abs(sum(levels[-_LEVEL_BLOCKS:]) - sum(then)) / _LEVEL_BLOCKS < SETTLED_SD

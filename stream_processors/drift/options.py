@@ -29,7 +29,7 @@ class DriftOptions:
     """
 
     budget: Budget = field(default_factory=Budget)
-    slack: float = 0.35
+    slack: float = 0.4
     learn_frames: int = 500
     settle_frames: int = 2000
     product_attribute: str = "product"

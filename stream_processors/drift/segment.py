@@ -126,6 +126,10 @@ class Segment:
         reference = self.references[signal]
         return reference.mean, after if after is not None else math.nan, self.trace.mean_score(signal, last) or 0.0
 
+    def has_its_shape(self, signal: str) -> bool:
+        """Whether the last window of a signal was distributed as the reference."""
+        return all(d.is_usual for d in self._detectors.get(signal, ()) if isinstance(d, Shape))
+
     def sds(self, names: Iterable[str]) -> dict[str, float]:
         """Standard deviations of signals in the reference, in their units; that of a rate is of one part's outcome."""
         known = {name: self.references[name] for name in names if name != REJECTS}

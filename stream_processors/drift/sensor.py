@@ -47,7 +47,7 @@ class SensorCheck:
         self._count("same", same)
         alike = distance is not None and distance <= _ALIKE_BITS
         self._count("alike", alike and self._usual_bits >= _USUAL_BITS)
-        if distance is not None and not alike:
+        if distance is not None:
             self._compared += 1
             weight = 1 / min(self._compared, _MEMORY)
             self._usual_bits += weight * (distance - self._usual_bits)

@@ -75,6 +75,9 @@ class Thinning:
             if last == last:
                 moments[2] = cov + weight * ((score - centre) * (last - centre) - cov)
             moments[3] = score
+            if self._seen == _OWN_MEAN_FROM:  # moments about the reference become moments about the mean
+                moments[1] -= moments[0] ** 2
+                moments[2] -= moments[0] ** 2
         self._since += 1
         if self._since < self.stride:
             return False

@@ -1,0 +1,143 @@
+"""What `inspection watch` knows of each camera, and the topic that keeps it across restarts and rebalances.
+
+A snapshot names the offset up to which it has seen the camera's decisions and labels. Messages are acked after the snapshot
+that has seen them is acknowledged by Kafka; what is read again after a crash lies below the snapshot's offsets and is
+skipped. So the detectors go on where they were, and no message counts twice.
+
+::
+
+    I D 1 | length of header (4 bytes, big endian) | header, JSON: offsets | state of the data watch | state of the concept watch
+
+Only this program reads it, so there is no schema; anything else in the topic is ignored, and the camera begins anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from schemas.errors import BrokerUnavailable
+from schemas.settings import KafkaSettings
+
+_MARK = b"ID1"
+_TIMEOUT_S = 10.0
+_QUIET_S = 30.0
+
+
+class SnapshotError(ValueError):
+    """Bytes that are no snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """State of one camera.
+
+    Parameters
+    ----------
+    offsets
+        Topic to the next offset: what lies below has been seen.
+    data, concept
+        States of `stream_processors.drift.CameraWatch` and of the concept monitor.
+
+    Examples
+    --------
+    >>> Snapshot.loads(Snapshot({"d": 7}, b"x", b"yz").dumps())
+    Snapshot(offsets={'d': 7}, data=b'x', concept=b'yz')
+    """
+
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    data: bytes = b""
+    concept: bytes = b""
+
+    def dumps(self) -> bytes:
+        """As bytes."""
+        header = json.dumps({"offsets": dict(self.offsets), "data": len(self.data)}).encode()
+        return _MARK + len(header).to_bytes(4, "big") + header + self.data + self.concept
+
+    @classmethod
+    def loads(cls, given: bytes) -> Snapshot:
+        """Read what `dumps` made.
+
+        Raises
+        ------
+        SnapshotError
+            If it is something else.
+        """
+        if not given.startswith(_MARK):
+            raise SnapshotError("does not begin as a snapshot does")
+        begin = len(_MARK) + 4
+        length = int.from_bytes(given[len(_MARK) : begin], "big")
+        body = begin + length
+        try:
+            header = json.loads(given[begin:body])
+            offsets = {str(topic): int(offset) for topic, offset in header["offsets"].items()}
+            split = body + int(header["data"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SnapshotError(f"no header: {error}") from error
+        if not body <= split <= len(given):
+            raise SnapshotError("shorter than it says")
+        return cls(offsets, given[body:split], given[split:])
+
+
+def read_snapshots(kafka: KafkaSettings, partition: int) -> dict[str, Snapshot]:
+    """The newest snapshot of each camera of a partition. Joins no group; blocks until it has read to the end.
+
+    Of two snapshots the one that has seen more is the newer: a process that had lost its partition may write late.
+
+    Raises
+    ------
+    BrokerUnavailable
+        If the broker does not answer.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "group.id": "inspection-watch-state",  # must be named, is never joined
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "log_level": 0,
+        }
+    )
+    found: dict[str, Snapshot] = {}
+    try:
+        place = TopicPartition(kafka.drift_state, partition)
+        low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+        if low >= high:
+            return found
+        consumer.assign([TopicPartition(kafka.drift_state, partition, low)])
+        quiet_s = 0.0
+        while quiet_s < _QUIET_S:
+            messages = consumer.consume(100, 0.5)
+            quiet_s = 0.0 if messages else quiet_s + 0.5
+            for message in messages:
+                error = message.error()
+                if error is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:
+                        return found
+                    if error.fatal() or not error.retriable():
+                        raise BrokerUnavailable(kafka.bootstrap_servers, error.str())
+                    continue
+                _keep(found, message.key(), message.value())
+        raise BrokerUnavailable(kafka.bootstrap_servers, f"no end of {kafka.drift_state} in {_QUIET_S:.0f} s")
+    except KafkaException as error:
+        raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
+    finally:
+        consumer.close()
+
+
+def _keep(found: dict[str, Snapshot], key: bytes | None, value: bytes | None) -> None:
+    name = (key or b"").decode(errors="replace")
+    if value is None:
+        found.pop(name, None)
+        return
+    try:
+        snapshot = Snapshot.loads(value)
+    except SnapshotError:
+        return
+    before = found.get(name)
+    if before is None or sum(snapshot.offsets.values()) >= sum(before.offsets.values()):
+        found[name] = snapshot
