@@ -29,9 +29,28 @@ def decision_id(
     >>> decision_id("press.top.1.00000012", "aa", "bb", "1")
     '9fac9446291dc1754be2acd5353052c9'
     """
-    digest = hashlib.sha256()
     state = () if result_state == "COMPLETED" else (result_state,)
-    for part in (frame, image_sha256, model_sha256, recipe_revision, *state):
+    return _hash(frame, image_sha256, model_sha256, recipe_revision, *state)
+
+
+def drift_event_id(episode_id: str, what: int | str) -> str:
+    """Name one event of an episode of drift, by its count, or by the text of what was said.
+
+    Saying the same again, after a restart or a send whose outcome is unknown, gives the same id: readers drop it.
+
+    Examples
+    --------
+    >>> drift_event_id("e", 1)
+    '260230b99ffb358e87c1488458bcb21c'
+    >>> drift_event_id("e", 1) == drift_event_id("e", "1")
+    True
+    """
+    return _hash(episode_id, str(what))
+
+
+def _hash(*parts: str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
         encoded = part.encode()
         digest.update(len(encoded).to_bytes(4, "big") + encoded)
     return digest.hexdigest()[:32]
