@@ -487,6 +487,7 @@ def test_without_a_broker_the_gate_starts_and_acts(caplog: pytest.LogCaptureFixt
     gate.expect_frame(make_frame("p1", captured_at_us=captured))
     source.waiting.append(make_decision("p1", captured_at_us=captured))
     await_(lambda: len(recorder.instructions) == 1)
+    assert gate.stats.drift == DriftStats(connected=False)
     gate.stop()
     assert recorder.instructions[0].why is Why.DECIDED
     assert "its past is not read after 0.3 s" in caplog.text
@@ -497,15 +498,21 @@ def test_without_a_broker_the_gate_starts_and_acts(caplog: pytest.LogCaptureFixt
 def test_a_watch_that_dies_harms_nothing(
     topic: Topic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watch = DriftWatch(topic.line)
-    gate = GateRunner(ListSource(), Recorder(), GateSettings(belt_ms=50, on_drift=OnDrift.REVIEW), drift=watch)
-    gate.start()
-    assert gate.stats.drift == DriftStats(connected=True)
-    monkeypatch.setattr(OpenEpisodes, "take", lambda self, event: 1 / 0)
     topic.say(event())
+    recorder, source = Recorder(), ListSource()
+    watch = DriftWatch(topic.line)
+    gate = GateRunner(source, recorder, GateSettings(belt_ms=200, on_drift=OnDrift.REVIEW), drift=watch)
+    gate.start()
+    assert gate.stats.drift == DriftStats(connected=True, open_episodes=1, events=1)
+    monkeypatch.setattr(OpenEpisodes, "take", lambda self, event: 1 / 0)
+    topic.say(event("f", camera="other"))
     await_(lambda: not watch._thread.is_alive())
-    assert gate.stats.drift == DriftStats(connected=False)
-    gate.expect_frame(make_frame("p1", captured_at_us=now_us()))
-    await_(lambda: gate.stats.tracker.actuated == 1)
+    assert gate.stats.drift == DriftStats(connected=False, open_episodes=1, events=1)
+    captured = now_us()
+    for camera in ("cam", "other"):
+        gate.expect("p", station="s", camera_id=camera, captured_at_us=captured)
+        source.waiting.append(make_decision("p", camera_id=camera, captured_at_us=captured))
     gate.stop()
+    # What was known goes on to count, as nobody says that it is over.
+    assert {i.camera_id: i.why for i in recorder.instructions} == {"cam": Why.DRIFT_REVIEW, "other": Why.DECIDED}
     assert "the drift watch stops; the gate goes on" in caplog.text

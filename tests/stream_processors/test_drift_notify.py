@@ -167,6 +167,15 @@ def test_what_is_refused_or_sent_elsewhere_is_not(hook: Hook, status: int, caplo
     assert "secret" not in caplog.text
 
 
+def test_the_proxy_of_the_environment_is_used(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", hook.url)
+    notifier = Notifier("http://chat.invalid/hooks/1", log)
+    notifier.notify(event())
+    assert notifier.close(5)
+    assert hook.requests == [("POST", "http://chat.invalid/hooks/1", "application/json")]
+    assert counts(notifier) == {"sent": 1}
+
+
 def test_it_ends_after_so_many_tries(hook: Hook, caplog: pytest.LogCaptureFixture) -> None:
     hook.statuses = [500] * 9
     notifier = Notifier(hook.url, log, attempts=3, backoff_s=0.01)
