@@ -3,12 +3,13 @@
 from actuators.actuator import Actuator, Instruction, LineStop, Why
 from actuators.consumer import DecisionConsumer, Undecodable
 from actuators.counts import ConsumerCounts, GateState, GateStats, TrackerCounts
+from actuators.drift_watch import DriftStats, DriftWatch
 from actuators.errors import GateError, GateFull
 from actuators.fault import Fault
 from actuators.gate import GateRunner
 from actuators.plugins import load_actuator
 from actuators.schedule import ExpectedPart, schedule
-from actuators.settings import GateSettings
+from actuators.settings import GateSettings, OnDrift
 from actuators.simulated import Belt, SimulatedGate
 from actuators.tracker import Outcome, PartTracker
 from actuators.triggers import FrameTriggers
@@ -18,6 +19,8 @@ __all__ = [
     "Belt",
     "ConsumerCounts",
     "DecisionConsumer",
+    "DriftStats",
+    "DriftWatch",
     "ExpectedPart",
     "Fault",
     "FrameTriggers",
@@ -29,6 +32,7 @@ __all__ = [
     "GateStats",
     "Instruction",
     "LineStop",
+    "OnDrift",
     "Outcome",
     "PartTracker",
     "SimulatedGate",

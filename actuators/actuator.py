@@ -13,6 +13,8 @@ class Why(StrEnum):
     """Where the action of an instruction comes from."""
 
     DECIDED = "decided"
+    #: The decision says ACCEPT, its camera drifts: the part goes to a person instead.
+    DRIFT_REVIEW = "drift-review"
     FAILSAFE_MISSING = "failsafe-missing"
     FAILSAFE_LATE = "failsafe-late"
     #: The gate is in FAULT: whatever the decision said, it is not followed.
@@ -38,6 +40,8 @@ class Instruction:
         The decision that armed the part; None for a fail-safe.
     armed_at_us
         UTC microseconds at which the gate received it.
+    episode_id
+        Episode of drift that turned ACCEPT into REVIEW; None otherwise.
     """
 
     part_key: str
@@ -50,6 +54,7 @@ class Instruction:
     act_at_s: float
     decision: Decision | None = field(default=None, repr=False)
     armed_at_us: int | None = None
+    episode_id: str | None = None
 
     @property
     def decision_id(self) -> str | None:
@@ -63,8 +68,8 @@ class Instruction:
 
     @property
     def is_decided(self) -> bool:
-        """Whether a decision was followed; parts of which this is not so lead to FAULT."""
-        return self.why is Why.DECIDED
+        """Whether a usable decision came, drift or not; parts of which this is not so lead to FAULT."""
+        return self.why in (Why.DECIDED, Why.DRIFT_REVIEW)
 
 
 @runtime_checkable
@@ -105,8 +110,9 @@ class LineStop(Protocol):
     """What a driver may offer besides `Actuator`: a way to stop the line.
 
     Both are called on the thread that calls `act`, once a change: `stop_line` when the gate goes into FAULT, or starts
-    in it; `release_line` when a person has reset it. Return as quickly as from `act`. A driver without them gets
-    the fail-safe action for each part that still comes, and nothing else.
+    in it, and with the new reason where another FAULT follows at once; `release_line` when a person has reset it.
+    Return as quickly as from `act`. A driver without them gets the fail-safe action for each part that still comes,
+    and nothing else.
 
     Examples
     --------

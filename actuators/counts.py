@@ -6,18 +6,21 @@ import dataclasses
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from actuators.drift_watch import DriftStats
 from actuators.fault import Fault
 from actuators.lateness import Lateness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerCounts:
-    """A snapshot. ``actuated = accepted + rejected + review = decided + failsafe + conflict_parts``.
+    """A snapshot. ``actuated = accepted + rejected + review = decided + drift_review + failsafe + conflict_parts``.
 
     Parameters
     ----------
     decided, conflict_parts
         Parts that got what their decision said; parts rejected because their decisions contradicted each other.
+    drift_review
+        Parts whose decision said ACCEPT and that went to REVIEW because their camera drifts.
     failsafe
         Parts that got the fail-safe action, ``failsafe_missing + failsafe_late + failsafe_fault``: no decision,
         one after its deadline, the gate in FAULT.
@@ -42,6 +45,7 @@ class TrackerCounts:
     rejected: int = 0
     review: int = 0
     decided: int = 0
+    drift_review: int = 0
     conflict_parts: int = 0
     failsafe: int = 0
     failsafe_missing: int = 0
@@ -104,6 +108,8 @@ class GateStats:
         How late the acts were.
     state_errors
         Acts that could not be put on file beforehand.
+    drift
+        How the watch of drift is; None where drift has no consequences.
     """
 
     tracker: TrackerCounts
@@ -117,6 +123,7 @@ class GateStats:
     degradations: int = 0
     lateness: Lateness = field(default_factory=Lateness)
     state_errors: int = 0
+    drift: DriftStats | None = None
 
     @property
     def state(self) -> GateState:

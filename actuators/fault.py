@@ -1,4 +1,4 @@
-"""FAULT: the gate has had too many parts in a row without a usable decision, and a person has to look."""
+"""FAULT: too many parts in a row without a usable decision, or drift where it stops the line; a person has to look."""
 
 from __future__ import annotations
 
@@ -76,7 +76,12 @@ class FaultLatch:
         if self.fault is None and self.in_a_row == self._after > 0:
             parts = "1 part" if self.in_a_row == 1 else f"{self.in_a_row} parts"
             reason = f"{parts} in a row without a usable decision"
-            self.fault = new_fault(reason, self._clock.utc_us(), self.in_a_row)
+            self.trip(new_fault(reason, self._clock.utc_us(), self.in_a_row))
+
+    def trip(self, fault: Fault) -> None:
+        """Latch for another reason than a row of parts; a fault that holds already stays the one."""
+        if self.fault is None:
+            self.fault = fault
             self.times += 1
 
     def restore(self, fault: Fault) -> None:

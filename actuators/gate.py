@@ -13,6 +13,8 @@ from actuators.acted import ActedLog
 from actuators.actuator import Actuator, Instruction
 from actuators.age import CaptureAge
 from actuators.counts import GateStats
+from actuators.drift_policy import DriftPolicy
+from actuators.drift_watch import DriftSource
 from actuators.errors import GateError
 from actuators.fault import FaultLatch
 from actuators.fault_store import FaultStore
@@ -49,10 +51,13 @@ class GateRunner:
         Called after each act with the instruction and the decision behind it (None: fail-safe), on the gate's
         thread: be quick.
     on_fault
-        Called when the gate goes into FAULT, with the number of parts in a row that led to it.
+        Called when the gate goes into FAULT, with the number of parts in a row that led to it; 0 if drift did.
     state_dir
         Directory for what outlives the process: a FAULT, and which parts were acted on. None: both are forgotten. It
         may be that of the consumer, and is for one gate alone.
+    drift
+        Where to learn of drift, such as a `DriftWatch`; opened and closed like the consumer. Needed where ``on_drift``
+        of the settings is not NOTHING, unused otherwise.
 
     Examples
     --------
@@ -75,6 +80,7 @@ class GateRunner:
         on_action: Callable[[Instruction, Decision | None], None] | None = None,
         on_fault: Callable[[int], None] | None = None,
         state_dir: str | Path | None = None,
+        drift: DriftSource | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.settings = settings or GateSettings()
@@ -84,7 +90,10 @@ class GateRunner:
         self._on_action = on_action
         self._lock = threading.Lock()
         self._latch = FaultLatch(self.settings.fault_after, self._clock)
-        self._tracker = PartTracker(self._clock, failsafe=self.settings.failsafe, latch=self._latch)
+        self._drift = DriftPolicy(self.settings.on_drift, drift)
+        self._tracker = PartTracker(
+            self._clock, failsafe=self.settings.failsafe, latch=self._latch, diverts=self._drift.diverts
+        )
         store = None if state_dir is None else FaultStore(Path(state_dir))
         self._line = LineStopper(actuator, self._latch, self._lock, store, self._clock, on_fault)
         self._acted = None if state_dir is None else ActedLog(Path(state_dir))
@@ -111,6 +120,8 @@ class GateRunner:
             if self._acted is not None:
                 for key, captured_at_us in self._acted.open():
                     self._tracker.recall(key, captured_at_us)
+            # Before the first part: a gate that starts again knows what drifts. It waits a while, and raises nothing.
+            self._drift.open()
             self._consumer.open()
             self._actuator.open()
         except BaseException:
@@ -232,6 +243,7 @@ class GateRunner:
                 self._heartbeat.times,
                 self._lateness.snapshot(),
                 0 if self._acted is None else self._acted.errors,
+                self._drift.stats,
             )
 
     @property
@@ -261,10 +273,12 @@ class GateRunner:
             self._acted.close()
         self._consumer.close()
         self._line.close()
+        self._drift.close()
 
     def _turn(self) -> bool:
         """Act on what is at the gate, then wait for a decision or the next arrival; False when all is done."""
         with self._lock:
+            self._drift.stop(self._latch, self._clock)
             instructions = self._tracker.due(self._clock.monotonic_s())
         for instruction in instructions:
             self._act(instruction)

@@ -97,6 +97,7 @@ def journal_entry(instruction: Instruction, acted_at_us: int, lateness_ms: float
         "camera_id": instruction.camera_id,
         "action": instruction.action.value,
         "why": instruction.why.value,
+        "episode_id": instruction.episode_id,
         "decision_id": instruction.decision_id,
         "verdict": None if decision is None else decision.verdict.value,
         "score": score if score is not None and math.isfinite(score) else None,

@@ -82,7 +82,8 @@ class LineStopper:
     def turn(self) -> None:
         """Notice a fault or a reset; called every few milliseconds."""
         fault = self._latch.fault
-        changed = (fault is not None) != self._stopped
+        # A reset that another fault follows at once leaves the line standing, for the new reason.
+        changed = (fault is not None) != self._stopped or (fault is not None and fault is not self._said)
         now_s = self._clock.monotonic_s()
         if not changed and now_s < self._next_look_s:
             return

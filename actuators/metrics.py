@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from actuators.actuator import Why
 from actuators.counts import GateState, GateStats
+from actuators.drift_watch import DriftStats
 from actuators.lateness import BOUNDS_MS, Lateness
 from schemas.errors import SettingsError
 
@@ -27,6 +28,7 @@ _DECISIONS = {
 }
 _WHY_FIELDS = {
     Why.DECIDED: "decided",
+    Why.DRIFT_REVIEW: "drift_review",
     Why.CONFLICT: "conflict_parts",
     Why.FAILSAFE_MISSING: "failsafe_missing",
     Why.FAILSAFE_LATE: "failsafe_late",
@@ -80,6 +82,8 @@ class GateMetrics(Collector):
         yield _gauge("undecided_in_a_row", "Parts in a row without a usable decision", parts.consecutive_failsafe)
         yield _gauge("pending_parts", "Parts between camera and gate", stats.pending)
         yield _histogram(stats.lateness)
+        if stats.drift is not None:
+            yield from _drift(stats.drift)
 
 
 @contextmanager
@@ -117,6 +121,14 @@ def _counts(name: str, what: str, label: str, values: dict[str, int] | dict[Why,
 
 def _gauge(name: str, what: str, value: float) -> Metric:
     return GaugeMetricFamily(f"inspection_gate_{name}", what, value=float(value))
+
+
+def _drift(drift: DriftStats) -> Iterator[Metric]:
+    yield _gauge("drift_connected", "1 while the drift topic is read up to now and the broker answers", drift.connected)
+    yield _gauge("drift_open_episodes", "Episodes of drift that are open and not acknowledged", drift.open_episodes)
+    yield _count("drift_events", "Drift events taken note of", drift.events)
+    refused = {"simulated": drift.simulated, "unreadable": drift.undecodable}
+    yield _counts("unused_drift_events", "Messages of the drift topic that say nothing of it, by why", "why", refused)
 
 
 def _histogram(lateness: Lateness) -> Metric:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from schemas.errors import SettingsError
 from schemas.records import Action
 
 _SHORTEST_HEARTBEAT_MS = 1000.0
+
+
+class OnDrift(StrEnum):
+    """What an open episode of drift means for the parts of its camera, see `actuators.drift_policy`."""
+
+    NOTHING = "nothing"
+    REVIEW = "review"
+    STOP = "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,8 @@ class GateSettings:
         it; 0: never.
     heartbeat_ms
         DEGRADED after so long without a word of the broker, or of a decision while parts pass; 0: never.
+    on_drift
+        What is done while a camera drifts: nothing, accepted parts go to REVIEW, or the line is stopped (FAULT).
 
     Raises
     ------
@@ -40,6 +51,7 @@ class GateSettings:
     failsafe: Action = Action.REJECT
     fault_after: int = 10
     heartbeat_ms: float = 2000.0
+    on_drift: OnDrift = OnDrift.NOTHING
 
     def __post_init__(self) -> None:
         if not self.belt_ms > 0:

@@ -45,6 +45,8 @@ class Tail:
         Name of the topic.
     fetch_bytes
         Most bytes fetched ahead into memory.
+    tells_end
+        Whether `reached_end` is kept.
 
     Raises
     ------
@@ -52,10 +54,14 @@ class Tail:
         From `open`.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str, *, fetch_bytes: int = 8 * 1024 * 1024) -> None:
+    def __init__(
+        self, bootstrap_servers: str, topic: str, *, fetch_bytes: int = 8 * 1024 * 1024, tells_end: bool = False
+    ) -> None:
         self.topic = topic
         self._bootstrap_servers = bootstrap_servers
         self._fetch_bytes = fetch_bytes
+        self._tells_end = tells_end
+        self._not_ended: set[int] = set()
         self._consumer: Consumer | None = None
         self._up = threading.Event()
         self._contact_s: float | None = None
@@ -75,6 +81,11 @@ class Tail:
     def contact_age_s(self) -> float | None:
         """Seconds since a broker was heard of, the most silent one of those that lead; None before `open`."""
         return None if self._contact_s is None else max(0.0, time.monotonic() - self._contact_s)
+
+    @property
+    def reached_end(self) -> bool:
+        """Whether all that was there at `open` has been read, if the tail tells that."""
+        return self._tells_end and self.is_open and not self._not_ended
 
     @property
     def is_open(self) -> bool:
@@ -101,6 +112,7 @@ class Tail:
         for _ in range(_STALE_EVENTS):
             consumer.poll(0)
         consumer.assign([TopicPartition(self.topic, partition, offset) for partition, offset in starts.items()])
+        self._not_ended = set(starts)
         self._consumer = consumer
         self._contact_s = time.monotonic()
         self._up.set()
@@ -114,6 +126,9 @@ class Tail:
         if message is None:
             return None
         error = message.error()
+        if error is not None and error.code() == KafkaError._PARTITION_EOF:
+            self._not_ended.discard(message.partition() or 0)
+            return None
         if error is not None:
             self.errors += 1
             log.warning("%s: %s", self.topic, error.str())
@@ -135,6 +150,7 @@ class Tail:
             "group.id": f"unused-{uuid.uuid4()}",
             "enable.auto.commit": False,
             "auto.offset.reset": "latest",
+            "enable.partition.eof": self._tells_end,
             "socket.keepalive.enable": True,
             "socket.timeout.ms": 10_000,
             "reconnect.backoff.max.ms": 2000,

@@ -11,6 +11,8 @@ nothing                                                fail-safe (``failsafe-mis
 nothing, but something between then and the belt time  fail-safe (``failsafe-late``)
 =====================================================  ==========================================
 
+ACCEPT becomes REVIEW (``drift-review``) while the part's camera drifts, where drift has that consequence.
+
 A part that is armed and then contradicted before its belt time is rejected even if the contradiction is late:
 doubt never accepts. Once acted on, whatever else comes for the part is counted and changes nothing.
 
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
+from collections.abc import Callable
 
 from actuators.actuator import Instruction, Why
 from actuators.counts import TrackerCounts
@@ -54,6 +57,9 @@ class PartTracker:
         How long a decision that overtook its trigger is kept for it.
     latch
         When the gate goes into FAULT; None: never.
+    diverts
+        Asked at the act with station and camera of a part that would be accepted: the episode of drift for which it
+        goes to REVIEW; None: to none. It must not wait for anything.
 
     Raises
     ------
@@ -81,6 +87,7 @@ class PartTracker:
         same_pass_s: float = 2.0,
         hold_early_s: float = 5.0,
         latch: FaultLatch | None = None,
+        diverts: Callable[[str, str], str | None] = lambda station, camera_id: None,
         max_pending: int = 4096,
         max_acted: int = 4096,
         max_early: int = 256,
@@ -95,6 +102,7 @@ class PartTracker:
         self._max_pending = max_pending
         self._max_acted = max_acted
         self._latch = latch or FaultLatch(0, clock)
+        self._diverts = diverts
         self._early = EarlyDecisions(hold_early_s, max_early)
         self._passes: dict[Key, list[Passing]] = {}
         self._queue: list[tuple[float, int, Passing]] = []
@@ -212,12 +220,17 @@ class PartTracker:
         part = passing.part
         action: Action
         decision, armed_at_us = passing.decision, passing.armed_at_us
+        episode_id = None
         if self._latch.is_latched:
             action, why, decision, armed_at_us = self._failsafe, Why.FAILSAFE_FAULT, None, None
         elif passing.is_contradicted:
             action, why = Action.REJECT, Why.CONFLICT
         elif passing.action is not None:
             action, why = passing.action, Why.DECIDED
+            if action is Action.ACCEPT:
+                episode_id = self._diverts(part.station, part.camera_id)
+            if episode_id is not None:
+                action, why = Action.REVIEW, Why.DRIFT_REVIEW
         else:
             action, why = self._failsafe, Why.FAILSAFE_LATE if passing.was_late else Why.FAILSAFE_MISSING
         instruction = Instruction(
@@ -231,6 +244,7 @@ class PartTracker:
             act_at_s=part.act_at_s,
             decision=decision,
             armed_at_us=armed_at_us,
+            episode_id=episode_id,
         )
         self._tally["actuated"] += 1
         self._tally[_COUNTER[action]] += 1
@@ -255,6 +269,7 @@ class PartTracker:
 _COUNTER = {Action.ACCEPT: "accepted", Action.REJECT: "rejected", Action.REVIEW: "review"}
 _COUNTER_WHY = {
     Why.DECIDED: "decided",
+    Why.DRIFT_REVIEW: "drift_review",
     Why.CONFLICT: "conflict_parts",
     Why.FAILSAFE_MISSING: "failsafe_missing",
     Why.FAILSAFE_LATE: "failsafe_late",

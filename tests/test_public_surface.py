@@ -21,9 +21,10 @@ SURFACE = {
         "PublisherMetrics", "PublisherOptions", "PublisherStats", "load_camera", "run_camera", "run_cameras",
     },
     "actuators": {
-        "Actuator", "Belt", "ConsumerCounts", "DecisionConsumer", "ExpectedPart", "Fault", "FrameTriggers", "GateError",
-        "GateFull", "GateRunner", "GateSettings", "GateState", "GateStats", "Instruction", "LineStop", "Outcome",
-        "PartTracker", "SimulatedGate", "TrackerCounts", "Undecodable", "Why", "load_actuator", "schedule",
+        "Actuator", "Belt", "ConsumerCounts", "DecisionConsumer", "DriftStats", "DriftWatch", "ExpectedPart", "Fault",
+        "FrameTriggers", "GateError", "GateFull", "GateRunner", "GateSettings", "GateState", "GateStats", "Instruction",
+        "LineStop", "OnDrift", "Outcome", "PartTracker",
+        "SimulatedGate", "TrackerCounts", "Undecodable", "Why", "load_actuator", "schedule",
     },
     "stream_processors": {"Overload", "OverloadPolicy", "WorkerSettings"},
     "replay": {"Audit", "CameraAudit", "TopicMessage", "TopicRange", "read_topic"},

@@ -33,6 +33,14 @@ def actuate(
     heartbeat_ms: Annotated[
         float, typer.Option(help="DEGRADED after so long without a word of broker or decisions, in ms; 0: never.")
     ] = 2000.0,
+    on_drift: Annotated[
+        str,
+        typer.Option(
+            help="While a camera drifts: nothing, review (its accepted parts go to REVIEW) or stop (FAULT). An episode "
+            "that was acknowledged has no consequence."
+        ),
+    ] = "nothing",
+    drift_type: Annotated[str, typer.Option(help="Which drift has one: data, concept or any.")] = "any",
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics there, on 127.0.0.1; 0: a free port.")
     ] = None,
@@ -55,15 +63,23 @@ def actuate(
     import json
 
     from actuators.errors import GateError
-    from actuators.settings import GateSettings
+    from actuators.settings import GateSettings, OnDrift
     from infra.cli.gate_process import Report, run_gate
     from schemas.errors import SettingsError
-    from schemas.records import Action
+    from schemas.records import Action, DriftType
 
     try:
         action = Action(failsafe.upper())
     except ValueError as error:
         raise SettingsError(f"--failsafe {failsafe!r}: it is reject or review") from error
+    try:
+        reaction = OnDrift(on_drift.lower())
+    except ValueError as error:
+        raise SettingsError(f"--on-drift {on_drift!r}: it is nothing, review or stop") from error
+    try:
+        watched = None if drift_type.lower() == "any" else DriftType(drift_type.upper())
+    except ValueError as error:
+        raise SettingsError(f"--drift-type {drift_type!r}: it is data, concept or any") from error
     options = {}
     for pair in driver_option or []:
         key, equals, value = pair.partition("=")
@@ -73,13 +89,14 @@ def actuate(
 
     report: Report = run_gate(
         kafka_settings(bootstrap_servers, prefix),
-        GateSettings(belt_ms, decide_by_ms, action, fault_after, heartbeat_ms),
+        GateSettings(belt_ms, decide_by_ms, action, fault_after, heartbeat_ms, reaction),
         driver=driver,
         driver_options=options,
         station=station,
         journal=journal,
         state_dir=state_dir,
         metrics_port=metrics_port,
+        drift_type=watched,
     )
     typer.echo(json.dumps(report.as_dict()) if as_json else report.as_text())
     if report.error is not None:

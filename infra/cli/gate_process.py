@@ -13,6 +13,7 @@ from typing import Any
 from actuators.actuator import Instruction
 from actuators.consumer import DecisionConsumer
 from actuators.counts import GateStats
+from actuators.drift_watch import DriftStats, DriftWatch
 from actuators.errors import GateError
 from actuators.gate import GateRunner
 from actuators.journal import Journal
@@ -21,7 +22,7 @@ from actuators.settings import GateSettings
 from actuators.triggers import FrameTriggers, TriggerCounts
 from infra.cli.signals import stop_on_signals
 from infra.demo.percentiles import percentiles
-from schemas.records import Decision
+from schemas.records import Decision, DriftType
 from schemas.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Report:
             "fault": None if self.gate.fault is None else dataclasses.asdict(self.gate.fault),
             "faults": self.gate.faults,
             "degradations": self.gate.degradations,
+            "drift": _drift_row(self.gate.drift),
             "act_errors": self.gate.act_errors,
             "act_lateness_worst_ms": round(self.gate.lateness.worst_ms, 3),
             "consumer": dataclasses.asdict(self.gate.consumer),
@@ -69,6 +71,9 @@ class Report:
             lines.append(f"capture to gate: p50 {self.latency_ms['p50']} ms, p99 {self.latency_ms['p99']} ms")
         if self.gate.faults or self.gate.degradations:
             lines.append(f"FAULT {self.gate.faults} times, DEGRADED {self.gate.degradations} times")
+        if self.gate.drift is not None:
+            open_episodes = self.gate.drift.open_episodes
+            lines.append(f"drift: {parts.drift_review} parts to review because of it, {open_episodes} episodes open")
         if self.gate.fault is not None:
             lines.append(f"in FAULT: {self.gate.fault.reason}")
         return "\n".join(lines)
@@ -84,6 +89,7 @@ def run_gate(
     journal: Path | None,
     state_dir: Path | None,
     metrics_port: int | None = None,
+    drift_type: DriftType | None = None,
 ) -> Report:
     """Run a gate until SIGINT or SIGTERM, or until its thread dies.
 
@@ -102,7 +108,12 @@ def run_gate(
     max_age_s = max(_MAX_AGE_S, settings.belt_ms / 1e3)
     consumer = DecisionConsumer(kafka, station=station, state_dir=state_dir, max_age_s=max_age_s)
     gate = GateRunner(
-        consumer, load_actuator(driver, driver_options), settings, on_action=on_action, state_dir=state_dir
+        consumer,
+        load_actuator(driver, driver_options),
+        settings,
+        on_action=on_action,
+        state_dir=state_dir,
+        drift=DriftWatch(kafka, station=station, drift_type=drift_type),
     )
     triggers = FrameTriggers(kafka, gate.expect_frame, max_age_s=settings.belt_ms / 1e3, station=station)
     error = None
@@ -130,6 +141,14 @@ def run_gate(
     return Report(
         gate.stats, triggers.counts, percentiles(gate.latencies_ms), 0 if book is None else book.errors, error
     )
+
+
+def _drift_row(drift: DriftStats | None) -> dict[str, Any] | None:
+    if drift is None:
+        return None
+    row = dataclasses.asdict(drift)
+    del row["connected"]  # the gate has ended, and its watch with it
+    return row
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from infra.cli.broker import app as broker
 from infra.cli.dead_letters import app as dead_letters
 from infra.cli.demo import demo
 from infra.cli.doctor import doctor
+from infra.cli.drift import app as drift
 from infra.cli.gate import app as gate
 from infra.cli.images import app as images
 from infra.cli.model import app as model
@@ -43,6 +44,7 @@ app.command()(doctor)
 app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")
 app.add_typer(gate, name="gate")
+app.add_typer(drift, name="drift")
 app.add_typer(images, name="images")
 app.add_typer(model, name="model")
 app.add_typer(spool, name="spool")

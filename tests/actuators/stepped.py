@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from actuators import ConsumerCounts, GateRunner, GateSettings, Instruction
+from actuators.drift_watch import DriftSource
 from schemas import Decision
 from schemas.clock import ManualClock
 
@@ -53,16 +54,23 @@ class InstantSource:
 class SteppedGate:
     """A `GateRunner` whose thread is the test's."""
 
-    def __init__(self, clock: ManualClock, settings: GateSettings, state_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        clock: ManualClock,
+        settings: GateSettings,
+        state_dir: Path | None = None,
+        drift: DriftSource | None = None,
+    ) -> None:
         self.clock = clock
         self.source = InstantSource()
         self.driver = Driver(clock)
-        self.runner = GateRunner(self.source, self.driver, settings, state_dir=state_dir, clock=clock)
+        self.runner = GateRunner(self.source, self.driver, settings, state_dir=state_dir, drift=drift, clock=clock)
         # What `start` does, less the thread.
         self.runner._line.open()
         if self.runner._acted is not None:
             for key, captured_at_us in self.runner._acted.open():
                 self.runner._tracker.recall(key, captured_at_us)
+        self.runner._drift.open()
         self.runner._thread = threading.current_thread()
         self.turn()
 

@@ -71,6 +71,7 @@ def test_journal_has_a_line_a_part(tmp_path: Path) -> None:
         "camera_id": "cam",
         "action": "ACCEPT",
         "why": "decided",
+        "episode_id": None,
         "decision_id": make_decision().decision_id,
         "verdict": "OK",
         "score": None,

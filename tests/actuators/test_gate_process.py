@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import signal
@@ -16,8 +17,9 @@ import pytest
 from confluent_kafka import Producer
 
 from infra.demo.processes import inspection_command
-from schemas import Decision, Frame, KafkaSettings, encode
+from schemas import Decision, DriftEvent, DriftType, Frame, KafkaSettings, encode
 from tests.actuators.decisions import make_decision, make_frame, now_us
+from tests.schemas.examples import DRIFT_EVENT
 
 
 class Process:
@@ -63,10 +65,10 @@ class Process:
         lines = self._journal.read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n") and line.strip()]
 
-    def publish(self, *records: Frame | Decision) -> None:
+    def publish(self, *records: Frame | Decision | DriftEvent) -> None:
+        topics = {Frame: self.line.frames, Decision: self.line.decisions, DriftEvent: self.line.drift}
         for record in records:
-            topic = self.line.frames if isinstance(record, Frame) else self.line.decisions
-            self._producer.produce(topic, encode(record), key=record.key)
+            self._producer.produce(topics[type(record)], encode(record), key=record.key)
         assert self._producer.flush(10) == 0
 
     def pass_part(self, part: str, *, decided: bool) -> tuple[object, object]:
@@ -82,8 +84,12 @@ class Process:
 
     def gate(self, *arguments: str) -> tuple[int, str, str]:
         """`inspection gate ...`: exit status, standard output, standard error."""
+        return self.inspection("gate", *arguments, "--state-dir", str(self.state_dir))
+
+    def inspection(self, *arguments: str) -> tuple[int, str, str]:
+        """`inspection ...`: the same."""
         done = subprocess.run(
-            inspection_command("gate", *arguments, "--state-dir", str(self.state_dir)),
+            inspection_command(*arguments),
             cwd=self._repository,
             env={"PYTHONPATH": str(self._repository), "PATH": "/usr/bin:/bin"},
             capture_output=True,
@@ -179,6 +185,37 @@ def test_a_fault_ends_by_a_person_only(process: Process) -> None:
     assert process.pass_part("d", decided=True) == ("ACCEPT", "decided")
     status, out, _ = process.gate("status", "--json")
     assert (status, json.loads(out)["state"], json.loads(out)["last_reset"]["who"]) == (0, "RUNNING", "eva")
+
+
+@pytest.mark.broker
+@pytest.mark.faults
+def test_drift_diverts_or_stops_until_a_person_has_looked(process: Process) -> None:
+    """The whole way: drift topic, gate, `inspection drift ack`, `inspection gate reset`, restarts in between."""
+    line = process.line
+    where = ["--bootstrap-servers", line.bootstrap_servers, "--prefix", line.prefix]
+    options = ["--belt-ms", "1200", "--metrics-port", "0", "--drift-type", "data", "--on-drift"]
+    opened = dataclasses.replace(DRIFT_EVENT, station="s", camera_id="cam")
+    process.publish(opened, dataclasses.replace(opened, episode_id="c", drift_type=DriftType.CONCEPT, camera_id="x"))
+    process.start(*options, "review")
+    process.pass_part("warm-up", decided=True)
+    assert process.pass_part("a", decided=True) == ("REVIEW", "drift-review")
+    assert process.acts[-1]["episode_id"] == "e"
+    assert metric(process, "inspection_gate_drift_connected") == 1
+    assert metric(process, "inspection_gate_drift_open_episodes") == 1
+    process.kill()
+
+    process.start(*options, "stop")
+    await_(lambda: "FAULT: drift on s/cam: brightness fell" in process.log)
+    assert process.pass_part("b", decided=True) == ("REJECT", "failsafe-fault")
+    assert process.inspection("drift", "ack", "e", "--note", "lamp", "--by", "eva", *where)[0] == 0
+    await_(lambda: metric(process, "inspection_gate_drift_open_episodes") == 0)
+    assert process.pass_part("c", decided=True) == ("REJECT", "failsafe-fault")
+    status, out, err = process.gate("reset", "--note", "lamp replaced", "--who", "eva")
+    assert (status, out.startswith("no fault; the gate runs")) == (0, True), err
+    assert process.pass_part("d", decided=True) == ("ACCEPT", "decided")
+    process.kill()
+    process.start(*options, "stop")
+    assert process.pass_part("f", decided=True) == ("ACCEPT", "decided")
 
 
 def metric(process: Process, name: str) -> float:

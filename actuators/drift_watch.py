@@ -1,0 +1,165 @@
+"""The drift topic, followed beside the gate: a thread of its own, so that the belt never waits for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+from actuators.open_episodes import Camera, OpenEpisode, OpenEpisodes
+from actuators.tail import Tail
+from schemas.errors import CodecError, InspectionError
+from schemas.records import DriftEvent, DriftType
+from schemas.settings import KafkaSettings
+from schemas.topics import DRIFT
+from schemas.wire import Codec
+
+log = logging.getLogger(__name__)
+_POLL_S = 0.1
+#: How long `open` waits for the episodes of the past, in seconds, and how often a topic that is missing is tried.
+_PATIENCE_S = 10.0
+_RETRY_S = 5.0
+_JOIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class DriftStats:
+    """How the watch is: whether it is up to date and hears of the broker, open episodes, events refused by why."""
+
+    connected: bool = False
+    open_episodes: int = 0
+    events: int = 0
+    simulated: int = 0
+    undecodable: int = 0
+
+
+class DriftSource(Protocol):
+    """Where a gate learns which cameras drift; `DriftWatch` is one. Nothing here blocks, except `open` and `close`."""
+
+    @property
+    def episodes(self) -> Mapping[Camera, tuple[OpenEpisode, ...]]: ...
+    @property
+    def stats(self) -> DriftStats: ...
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class DriftWatch:
+    """Knows the episodes that are open and not acknowledged, from the topic's whole past and as they come.
+
+    It reads the drift topic (one partition, few messages) from its beginning, so that a gate that starts again knows
+    what is open however long ago that began; until it is through, nothing counts as open. A topic that is missing, a
+    broker that is gone and messages that are no events are said in one line, or counted, and never raised: the gate
+    goes on with what is known, and the watch tries again.
+
+    Parameters
+    ----------
+    kafka
+        Address and topic prefix.
+    station
+        Only episodes of this station; None: all.
+    drift_type
+        Only data or only concept drift; None: both.
+    patience_s
+        How long `open` waits at most, in seconds, for the past to be read.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        *,
+        station: str | None = None,
+        drift_type: DriftType | None = None,
+        patience_s: float = _PATIENCE_S,
+        retry_s: float = _RETRY_S,
+    ) -> None:
+        self._kafka = kafka
+        self._tail = Tail(kafka.bootstrap_servers, kafka.drift, tells_end=True)
+        self._known = OpenEpisodes(station=station, drift_type=drift_type)
+        self._patience_s = patience_s
+        self._retry_s = retry_s
+        self._codec: Codec | None = None
+        self._episodes: Mapping[Camera, tuple[OpenEpisode, ...]] = MappingProxyType({})
+        self._undecodable = 0
+        self._is_behind = True
+        self._is_failing = False
+        self._settled = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="drift-watch", daemon=True)
+
+    def open(self) -> None:
+        """Begin; returns once the past is read, once that fails, or after ``patience_s``. Never raises."""
+        self._thread.start()
+        if not self._settled.wait(self._patience_s):
+            log.warning("%s: its past is not read after %g s; going on meanwhile", self._tail.topic, self._patience_s)
+
+    def close(self) -> None:
+        """End; may be called again, and without `open`. A call to a dead broker that is under way is not waited for."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_S)
+
+    @property
+    def episodes(self) -> Mapping[Camera, tuple[OpenEpisode, ...]]:
+        """Open episodes by station and camera, as last heard of; a frozen snapshot."""
+        return self._episodes
+
+    @property
+    def stats(self) -> DriftStats:
+        """How the watch is at this moment."""
+        is_connected = self._thread.is_alive() and not self._is_behind and self._tail.connected
+        number = sum(len(episodes) for episodes in self._episodes.values())
+        tally = self._known.tally
+        return DriftStats(is_connected, number, tally["taken"], tally["simulated"], self._undecodable)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                if self._tail.is_open or self._open_tail():
+                    self._turn()
+                else:
+                    self._settled.set()
+                    self._stop.wait(self._retry_s)
+        except Exception:
+            log.exception("the drift watch stops; the gate goes on with what is known of drift")
+        finally:
+            self._settled.set()
+            self._tail.close()
+
+    def _open_tail(self) -> bool:
+        try:
+            self._codec = Codec.from_settings(self._kafka)
+            # No offsets from a former run: every partition from its beginning.
+            self._tail.open({})
+        except InspectionError as error:
+            if not self._is_failing:
+                log.warning("drift is not watched, the gate goes on without: %s", error)
+            self._is_failing = True
+            return False
+        if self._is_failing:
+            log.info("%s: drift is watched now", self._tail.topic)
+        self._is_failing = False
+        return True
+
+    def _turn(self) -> None:
+        message = self._tail.poll(_POLL_S)
+        has_changed = message is not None and self._take(message.value())
+        if self._is_behind and self._tail.reached_end:
+            # Only now: of episodes of the past, most were closed later on.
+            self._is_behind, has_changed = False, True
+        if has_changed and not self._is_behind:
+            self._episodes = self._known.by_camera
+            self._settled.set()
+
+    def _take(self, value: bytes | None) -> bool:
+        assert self._codec is not None
+        try:
+            event = self._codec.decode(value, DriftEvent, max_bytes=DRIFT.max_message_bytes)
+        except CodecError as error:
+            self._undecodable += 1
+            log.debug("%s: %s", self._tail.topic, error)
+            return False
+        return self._known.take(event)

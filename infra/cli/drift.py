@@ -1,0 +1,130 @@
+"""`inspection drift`: the episodes of drift, and their acknowledgement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+
+if TYPE_CHECKING:
+    from replay.episodes import Episode, Episodes
+    from schemas.settings import KafkaSettings
+
+app = typer.Typer(no_args_is_help=True, help="Episodes of drift: list them, show one, acknowledge one.")
+
+EpisodeId = Annotated[str, typer.Argument(metavar="EPISODE", help="Its id as `list` shows it, or how that begins.")]
+Simulated = Annotated[bool, typer.Option("--simulated", help="Those of replays instead of the line's.")]
+
+
+@app.command(name="list")
+def list_episodes(
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that go on.")] = False,
+    camera: Annotated[str | None, typer.Option(help="Only of this camera: station/camera, or camera.")] = None,
+    last: Annotated[
+        str | None, typer.Option(help="Only those that go on, or of which something was said in the last 90s, 8h, 2d.")
+    ] = None,
+    simulated: Simulated = False,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """One line each, open ones first: id, when detected, state, camera, type, kind, reason.
+
+    inspection drift list --open
+    """
+    import json
+    import time
+
+    from infra.cli.drift_text import episode_row, line_of
+    from infra.cli.times import seconds
+
+    begin_us = None if last is None else time.time_ns() // 1000 - round(seconds(last, "--last") * 1e6)
+    read = _read(kafka_settings(bootstrap_servers, prefix), simulated)
+    wanted = [
+        episode
+        for episode in read.episodes
+        if (episode.is_open or not only_open)
+        and camera in (None, episode.facts.key, episode.facts.camera_id)
+        and (begin_us is None or episode.is_open or episode.said_at_us >= begin_us)
+    ]
+    if as_json:
+        rows = [episode_row(episode) for episode in wanted]
+        typer.echo(json.dumps({"episodes": rows, "unreadable": read.unreadable}))
+        return
+    for episode in wanted:
+        typer.echo(line_of(episode))
+    if not wanted:
+        typer.echo("no episodes" + (" of that kind or time" if only_open or camera or last else ""))
+
+
+@app.command()
+def show(
+    episode_id: EpisodeId,
+    simulated: Simulated = False,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Everything about one: signals before and after, example frames, what was said when."""
+    import json
+
+    from infra.cli.drift_text import episode_row, history_rows, text_of
+
+    found = _find(kafka_settings(bootstrap_servers, prefix), episode_id, simulated)
+    if as_json:
+        typer.echo(json.dumps({**episode_row(found), "history": history_rows(found)}))
+    else:
+        typer.echo(text_of(found))
+
+
+@app.command()
+def ack(
+    episode_id: EpisodeId,
+    note: Annotated[str, typer.Option(help="What you found and did; kept with the episode.")],
+    by: Annotated[str | None, typer.Option(help="Who acknowledges it. Default: your user name.")] = None,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Say that a person has looked. Gates no longer divert parts or stop the line because of the episode.
+
+    It does not end the episode, nor a FAULT that a gate is already in: that is `inspection gate reset`.
+
+        inspection drift ack 3fa9 --note "lamp ageing, new one ordered; threshold checked on 50 parts"
+    """
+    import getpass
+    import json
+
+    from infra.cli.drift_text import episode_row, one_line
+    from replay.episodes import acknowledge
+
+    kafka = kafka_settings(bootstrap_servers, prefix)
+    found = _find(kafka, episode_id, simulated=False)
+    said = acknowledge(kafka, found, getpass.getuser() if by is None else by, note)
+    if as_json:
+        row = {**episode_row(found), "acknowledged_by": said.acknowledged_by, "note": said.note}
+        typer.echo(json.dumps(row))
+        return
+    state = "which goes on" if found.is_open else "which was over"
+    typer.echo(f"episode {found.episode_id}, {state}: acknowledged by {said.acknowledged_by}: {one_line(said.note)}")
+
+
+def _read(kafka: KafkaSettings, simulated: bool) -> Episodes:
+    """The whole topic is read: an acknowledgement may be much older than the last word of an episode."""
+    import dataclasses
+
+    from replay.episodes import read_episodes
+
+    read = read_episodes(kafka)
+    if read.unreadable:
+        typer.echo(f"{read.unreadable} messages of {kafka.drift} are no drift events", err=True)
+    chosen = tuple(episode for episode in read.episodes if episode.facts.is_simulated == simulated)
+    return dataclasses.replace(read, episodes=chosen)
+
+
+def _find(kafka: KafkaSettings, episode_id: str, simulated: bool) -> Episode:
+    from replay.episodes import find_episode
+
+    return find_episode(_read(kafka, simulated).episodes, episode_id)

@@ -1,0 +1,224 @@
+"""Episodes of drift, put together from what was said of them, and their acknowledgement by a person."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from replay.topic_reader import TopicRange, read_topic
+from schemas.clock import Clock, SystemClock
+from schemas.cluster import require_topics
+from schemas.errors import BrokerUnavailable, CodecError, InspectionError, SettingsError
+from schemas.ids import drift_event_id
+from schemas.records import DriftEvent, EpisodeState
+from schemas.settings import KafkaSettings
+from schemas.topics import DRIFT
+from schemas.wire import Codec
+
+_TIMEOUT_S = 15.0
+_RANK = {state: rank for rank, state in enumerate(EpisodeState)}
+
+
+class NoSuchEpisode(InspectionError):
+    """There is no episode of that id, or several begin so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One episode of drift.
+
+    Parameters
+    ----------
+    history
+        What was said of it, each event once, oldest first.
+    facts
+        The event that holds all that is known: the one that closed it, else the newest of the detectors. An
+        acknowledgement repeats facts and adds none; it stands in where nothing else was read.
+    acknowledgement
+        The newest event by which a person, by name, has taken note; None: nobody has. It closes nothing.
+    """
+
+    history: tuple[DriftEvent, ...]
+    facts: DriftEvent
+    acknowledgement: DriftEvent | None
+
+    @property
+    def episode_id(self) -> str:
+        """Names the episode."""
+        return self.facts.episode_id
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it goes on. Once closed an episode stays so: what drifts again is an episode of its own."""
+        return not _is_closed(self.facts)
+
+    @property
+    def said_at_us(self) -> int:
+        """When something was last said of it, UTC µs."""
+        return max(event.emitted_at_us for event in self.history)
+
+
+@dataclass(frozen=True, slots=True)
+class Episodes:
+    """Episodes as `fold` orders them, and how many messages of the topic were no event."""
+
+    episodes: tuple[Episode, ...]
+    unreadable: int
+
+
+def fold(events: Iterable[DriftEvent]) -> list[Episode]:
+    """Put events together into episodes: open ones first, of those the ones that were detected last.
+
+    The order in which events come makes no difference, nor does one that comes twice (by ``event_id``; the one
+    emitted first counts). Episodes of replays (``is_simulated``) are never mixed with those of the line.
+
+    Examples
+    --------
+    >>> fold([])
+    []
+    """
+    by_episode: dict[tuple[bool, str], dict[str, DriftEvent]] = {}
+    for event in events:
+        told = by_episode.setdefault((event.is_simulated, event.episode_id), {})
+        known = told.get(event.event_id)
+        if known is None or _order(event) < _order(known):
+            told[event.event_id] = event
+    episodes = [_episode(told.values()) for told in by_episode.values()]
+    return sorted(episodes, key=lambda episode: (not episode.is_open, -episode.facts.detected_at_us, _name(episode)))
+
+
+def read_episodes(kafka: KafkaSettings, within: TopicRange | None = None) -> Episodes:
+    """The episodes of a stretch of the drift topic; None: of all of it. Messages that are no event are counted.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        If the topic cannot be read.
+    """
+    codec = Codec.from_settings(kafka)
+    unreadable = 0
+
+    def events() -> Iterator[DriftEvent]:
+        nonlocal unreadable
+        with closing(read_topic(kafka.bootstrap_servers, kafka.drift, within)) as messages:
+            for message in messages:
+                try:
+                    yield codec.decode(message.value, DriftEvent, max_bytes=DRIFT.max_message_bytes)
+                except CodecError:
+                    unreadable += 1
+
+    episodes = tuple(fold(events()))
+    return Episodes(episodes, unreadable)
+
+
+def find_episode(episodes: Iterable[Episode], prefix: str) -> Episode:
+    """The episode whose id is, or alone begins with, what a person typed.
+
+    Raises
+    ------
+    NoSuchEpisode
+        If there is none, or more than one.
+    """
+    found = [episode for episode in episodes if prefix and episode.episode_id.startswith(prefix)]
+    exact = [episode for episode in found if episode.episode_id == prefix]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    if not found:
+        raise NoSuchEpisode(f"no episode {prefix!r}; `inspection drift list` shows their ids")
+    some = ", ".join(episode.episode_id for episode in found[:3])
+    raise NoSuchEpisode(f"{len(found)} episodes begin with {prefix!r}: {some}{', ...' if len(found) > 3 else ''}")
+
+
+def acknowledge(
+    kafka: KafkaSettings, episode: Episode, by: str, note: str, *, clock: Clock | None = None
+) -> DriftEvent:
+    """Publish that a person has taken note of an episode, and return the event once Kafka has acknowledged it.
+
+    It repeats the facts, so that whoever reads it alone knows them. By the same person with the same note it has the
+    same ``event_id``: doing it again after an error changes nothing.
+
+    Raises
+    ------
+    SettingsError
+        If name or note is empty, or the episode is of a replay.
+    BrokerUnavailable, TopicMissing
+        If it is not acknowledged; it may have been written all the same.
+    """
+    by, note = _clean(by), _clean(note)
+    if not (by and note):
+        raise SettingsError("an acknowledgement names who gives it, and has a note of what was found")
+    if episode.facts.is_simulated:
+        raise SettingsError(f"episode {episode.episode_id} is of a replay: there is nothing to acknowledge")
+    event = dataclasses.replace(
+        episode.facts,
+        event_id=drift_event_id(episode.episode_id, f"{EpisodeState.ACKNOWLEDGED}\n{by}\n{note}"),
+        state=EpisodeState.ACKNOWLEDGED,
+        acknowledged_by=by,
+        note=note,
+        emitted_at_us=(clock or SystemClock()).utc_us(),
+    )
+    value = Codec.from_settings(kafka).encode(event)
+    require_topics(kafka.bootstrap_servers, [kafka.drift])
+    _publish(kafka, event.key, value)
+    return event
+
+
+def _publish(kafka: KafkaSettings, key: str, value: bytes) -> None:
+    outcome: list[KafkaError | None] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        outcome.append(error)
+
+    producer = Producer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "message.max.bytes": DRIFT.max_message_bytes,
+            "delivery.timeout.ms": round(_TIMEOUT_S * 1e3),
+            "log_level": 0,
+        }
+    )
+    try:
+        producer.produce(kafka.drift, value, key, on_delivery=delivered)
+        producer.flush(_TIMEOUT_S + 1)
+    except KafkaException as error:
+        raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
+    if outcome != [None]:
+        why = outcome[0].str() if outcome and outcome[0] is not None else f"no answer for {_TIMEOUT_S:.0f} s"
+        raise BrokerUnavailable(kafka.bootstrap_servers, why)
+
+
+def _episode(told: Iterable[DriftEvent]) -> Episode:
+    history = tuple(sorted(told, key=_order))
+    said = [event for event in history if event.state is not EpisodeState.ACKNOWLEDGED] or list(history)
+    # Closing is final: an update that is emitted later, by a second watcher or a clock ahead, does not reopen.
+    facts = max(said, key=lambda event: (_is_closed(event), _order(event)))
+    by_people = [
+        event for event in history if event.state is EpisodeState.ACKNOWLEDGED and (event.acknowledged_by or "").strip()
+    ]
+    return Episode(history, facts, by_people[-1] if by_people else None)
+
+
+def _clean(text: str) -> str:
+    # What a terminal gives may hold bytes that are no text.
+    return text.encode(errors="replace").decode().strip()
+
+
+def _is_closed(event: DriftEvent) -> bool:
+    return event.state is EpisodeState.CLOSED or event.closed_at_us is not None
+
+
+def _order(event: DriftEvent) -> tuple[int, int, str]:
+    return event.emitted_at_us, _RANK[event.state], event.event_id
+
+
+def _name(episode: Episode) -> tuple[bool, str]:
+    return episode.facts.is_simulated, episode.episode_id
+
+
+__all__ = ["Episode", "Episodes", "NoSuchEpisode", "acknowledge", "find_episode", "fold", "read_episodes"]

@@ -1,0 +1,234 @@
+"""Tell people of drift: a line in the log, a count, and a POST to a webhook, without ever holding up the watch."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import json
+import logging
+import math
+import threading
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry, Counter
+
+from schemas.errors import SettingsError
+from schemas.records import DriftEvent, EpisodeState
+
+_STATES = frozenset({EpisodeState.OPENED, EpisodeState.CLOSED})
+#: Answers after which the same request may succeed: timeout, too early, too many, and the server's own errors.
+_PASSING = frozenset({408, 425, 429})
+
+
+class Notifier:
+    """Says which episodes open and close.
+
+    `notify` costs a line in the log and a place in a queue. One thread takes from the queue and posts; a webhook that
+    is slow or down costs the oldest of what waits, which is counted. Whether a receiver has acted on a message that was
+    answered too late cannot be known: after a retry, or a restart of the watch, the same ``event_id`` may come again.
+
+    Parameters
+    ----------
+    webhook
+        An http or https URL that takes a POST of JSON, see `payload`; None: log and count only. Redirects are not
+        followed. Only its host is ever logged: the path may hold a secret.
+    log
+        Where a line goes for each event that is told.
+    states
+        Which events are told. Events of replays never are.
+    limit
+        Most events that wait.
+    timeout_s, attempts, backoff_s
+        Of one POST; how often it is tried; the pause before the second try, doubled before each further one.
+    registry
+        Where the counters are registered: ``inspection_drift_events_told_total{state}`` and
+        ``inspection_drift_notifications_total{result}``, result being sent, failed or dropped. None: one of its own.
+
+    Raises
+    ------
+    SettingsError
+        If the webhook is no http or https URL with a host, or has a password in it.
+
+    Examples
+    --------
+    >>> Notifier("file:///etc/passwd", logging.getLogger("watch"))
+    Traceback (most recent call last):
+    ...
+    schemas.errors.SettingsError: the webhook is a URL as https://chat.plant/hooks/1, without user and password
+    >>> notifier = Notifier(None, logging.getLogger("watch"))
+    >>> notifier.close(timeout_s=1.0)
+    True
+    """
+
+    def __init__(
+        self,
+        webhook: str | None,
+        log: logging.Logger,
+        *,
+        states: Collection[EpisodeState] = _STATES,
+        limit: int = 100,
+        timeout_s: float = 5.0,
+        attempts: int = 4,
+        backoff_s: float = 1.0,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        self._url = None if webhook is None else _checked(webhook)
+        self._host = "" if webhook is None else urlsplit(webhook).netloc
+        self._log = log
+        self._states = frozenset(states)
+        self._limit = limit
+        self._timeout_s = timeout_s
+        self._attempts = attempts
+        self._backoff_s = backoff_s
+        self.registry = registry or CollectorRegistry()
+        self._told = Counter("inspection_drift_events_told", "Drift events told", ["state"], registry=self.registry)
+        self._results = Counter(
+            "inspection_drift_notifications",
+            "Drift events by what became of their POST: sent, failed, dropped",
+            ["result"],
+            registry=self.registry,
+        )
+        self._waiting: deque[DriftEvent] = deque()
+        self._change = threading.Condition()
+        self._closing = False
+        self._given_up = threading.Event()
+        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._thread = threading.Thread(target=self._run, name="drift-notify", daemon=True)
+        if self._url is not None:
+            for result in ("sent", "failed", "dropped"):
+                self._results.labels(result)
+            self._thread.start()
+
+    def notify(self, event: DriftEvent) -> None:
+        """Tell of an event, if it is one to tell; returns at once and never raises."""
+        if event.state not in self._states or event.is_simulated:
+            return
+        self._log.warning("%s", headline(event))
+        self._told.labels(event.state.value).inc()
+        if self._url is None:
+            return
+        with self._change:
+            if self._closing:
+                self._results.labels("dropped").inc()
+                return
+            if len(self._waiting) >= self._limit:
+                self._waiting.popleft()
+                self._results.labels("dropped").inc()
+            self._waiting.append(event)
+            self._change.notify()
+
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """Send what waits, as far as the time allows; False if something was left. May be called again."""
+        with self._change:
+            self._closing = True
+            self._change.notify()
+        if self._url is None:
+            return True
+        self._thread.join(timeout_s)
+        self._given_up.set()
+        with self._change:
+            left = len(self._waiting)
+            self._waiting.clear()
+        if left:
+            self._results.labels("dropped").inc(left)
+            self._log.warning("%d drift notifications to %s were not sent", left, self._host)
+        return left == 0 and not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._change:
+                while not self._waiting and not self._closing:
+                    self._change.wait()
+                if not self._waiting or self._given_up.is_set():
+                    return
+                event = self._waiting.popleft()
+            error = self._send(event)
+            self._results.labels("sent" if error is None else "failed").inc()
+            if error is not None:
+                self._log.error("drift notification of episode %s to %s: %s", event.episode_id, self._host, error)
+
+    def _send(self, event: DriftEvent) -> str | None:
+        """Post one event; None, or why it did not succeed."""
+        body = json.dumps(payload(event), allow_nan=False).encode()
+        error = ""
+        for number in range(self._attempts):
+            if number and self._given_up.wait(self._backoff_s * 2 ** (number - 1)):
+                return f"given up after {number} tries: {error}"
+            status, error = self._post(body)
+            if status is not None and 200 <= status < 300:
+                return None
+            if status is not None and status < 500 and status not in _PASSING:
+                return error  # the same again would be refused again
+        return f"given up after {self._attempts} tries: {error}"
+
+    def _post(self, body: bytes) -> tuple[int | None, str]:
+        """Status of the answer, None without one, and what to say if it is no success."""
+        assert self._url is not None
+        headers = {"Content-Type": "application/json", "User-Agent": "streaming-inspection"}
+        request = urllib.request.Request(self._url, body, headers, method="POST")
+        try:
+            with self._opener.open(request, timeout=self._timeout_s) as answer:
+                return int(answer.status), ""
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, f"status {refused.code}"
+        # A server may answer anything, or nothing: refused, reset, timed out, cut short, no HTTP.
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            return None, f"{type(error).__name__}: {reason}"
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A POST that is redirected would become a GET without a body, and count as sent."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def headline(event: DriftEvent) -> str:
+    """The event in one line for a person, such as ``data drift opened on line-1, press/top: ...``."""
+    what = f"{event.drift_type.value.lower()} drift" + (f" ({event.cause})" if event.cause else "")
+    where = f"{event.line}, {event.station}/{event.camera_id}"
+    if event.state is EpisodeState.CLOSED:
+        why = event.closed_because or "no reason given"
+        text = f"{what} is over on {where}: {why}"
+    else:
+        text = f"{what} {event.state.value.lower()} on {where}: {event.reason}"
+    return " ".join(f"{text} (episode {event.episode_id})".split())
+
+
+def payload(event: DriftEvent) -> dict[str, Any]:
+    """What is posted: ``text``, one line for a person, and ``event``, all fields of the record by their names.
+
+    Enumerations are their names, times UTC microseconds; a number that JSON has no word for (NaN, infinity) is null.
+    """
+    return {"text": headline(event), "event": _plain(dataclasses.asdict(event))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _checked(webhook: str) -> str:
+    try:
+        parts = urlsplit(webhook)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_good = is_good and "@" not in parts.netloc and webhook.isascii() and webhook.isprintable()
+    except ValueError:
+        is_good = False
+    if not is_good or " " in webhook:
+        # What was given is not repeated: it may hold a secret.
+        raise SettingsError("the webhook is a URL as https://chat.plant/hooks/1, without user and password")
+    return webhook
+
+
+__all__ = ["Notifier", "headline", "payload"]
