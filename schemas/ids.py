@@ -29,9 +29,34 @@ def decision_id(
     >>> decision_id("press.top.1.00000012", "aa", "bb", "1")
     '9fac9446291dc1754be2acd5353052c9'
     """
-    digest = hashlib.sha256()
     state = () if result_state == "COMPLETED" else (result_state,)
-    for part in (frame, image_sha256, model_sha256, recipe_revision, *state):
+    return _digest(frame, image_sha256, model_sha256, recipe_revision, *state)
+
+
+def label_id(
+    station: str, camera_id: str, frame: str | None, part: str | None, truth: str, labelled_by: str, labelled_at_us: int
+) -> str:
+    """Hash what makes a label; the same statement, entered again, is the same label.
+
+    Examples
+    --------
+    >>> label_id("press", "top", None, "P-77", "NOT_OK", "ada", 1)
+    'c6b6bf9072cced45a92423f14363bb46'
+    >>> label_id("press", "top", "P-77", None, "NOT_OK", "ada", 1) == label_id("press", "top", None, "P-77", "NOT_OK",
+    ...                                                                         "ada", 1)
+    False
+    """
+    return _digest(station, camera_id, _present(frame), _present(part), truth, labelled_by, str(labelled_at_us))
+
+
+def _present(text: str | None) -> str:
+    # None and an empty text are two things.
+    return "" if text is None else f"={text}"
+
+
+def _digest(*parts: str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
         encoded = part.encode()
         digest.update(len(encoded).to_bytes(4, "big") + encoded)
     return digest.hexdigest()[:32]
