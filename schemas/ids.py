@@ -30,7 +30,7 @@ def decision_id(
     '9fac9446291dc1754be2acd5353052c9'
     """
     state = () if result_state == "COMPLETED" else (result_state,)
-    return _hash(frame, image_sha256, model_sha256, recipe_revision, *state)
+    return _digest(frame, image_sha256, model_sha256, recipe_revision, *state)
 
 
 def drift_event_id(episode_id: str, what: int | str) -> str:
@@ -45,10 +45,31 @@ def drift_event_id(episode_id: str, what: int | str) -> str:
     >>> drift_event_id("e", 1) == drift_event_id("e", "1")
     True
     """
-    return _hash(episode_id, str(what))
+    return _digest(episode_id, str(what))
 
 
-def _hash(*parts: str) -> str:
+def label_id(
+    station: str, camera_id: str, frame: str | None, part: str | None, truth: str, labelled_by: str, labelled_at_us: int
+) -> str:
+    """Hash what makes a label; the same statement, entered again, is the same label.
+
+    Examples
+    --------
+    >>> label_id("press", "top", None, "P-77", "NOT_OK", "ada", 1)
+    'c6b6bf9072cced45a92423f14363bb46'
+    >>> label_id("press", "top", "P-77", None, "NOT_OK", "ada", 1) == label_id("press", "top", None, "P-77", "NOT_OK",
+    ...                                                                         "ada", 1)
+    False
+    """
+    return _digest(station, camera_id, _present(frame), _present(part), truth, labelled_by, str(labelled_at_us))
+
+
+def _present(text: str | None) -> str:
+    # None and an empty text are two things.
+    return "" if text is None else f"={text}"
+
+
+def _digest(*parts: str) -> str:
     digest = hashlib.sha256()
     for part in parts:
         encoded = part.encode()

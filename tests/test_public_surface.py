@@ -27,7 +27,10 @@ SURFACE = {
         "SimulatedGate", "TrackerCounts", "Undecodable", "Why", "load_actuator", "schedule",
     },
     "stream_processors": {"Overload", "OverloadPolicy", "WorkerSettings"},
-    "replay": {"Audit", "CameraAudit", "TopicMessage", "TopicRange", "read_topic"},
+    "replay": {
+        "Audit", "CameraAudit", "LabelError", "TopicMessage", "TopicRange", "labels_from_csv", "make_label",
+        "publish_labels", "read_topic",
+    },
     "infra.broker": {"BrokerError", "BrokerStatus", "LocalBroker"},
 }  # fmt: skip
 

@@ -19,6 +19,7 @@ from infra.cli.doctor import doctor
 from infra.cli.drift import app as drift
 from infra.cli.gate import app as gate
 from infra.cli.images import app as images
+from infra.cli.label import label
 from infra.cli.model import app as model
 from infra.cli.produce import produce
 from infra.cli.spool import app as spool
@@ -40,6 +41,7 @@ app.command()(produce)
 app.command()(worker)
 app.command()(actuate)
 app.command()(audit)
+app.command()(label)
 app.command()(doctor)
 app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")

@@ -27,7 +27,7 @@ from models.datasets.elpv import Cell, Split, load_cells
 from models.opencv import cv2
 from models.training.backbone import DefectClassifier
 from models.training.images import read_grey, resize
-from models.training.wilson import wilson
+from models.wilson import wilson
 from schemas.records import Action, Verdict
 
 log = logging.getLogger(__name__)

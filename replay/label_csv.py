@@ -1,0 +1,137 @@
+"""Labels from a CSV file, as a spreadsheet or a test station writes it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from replay.labels import LabelError, make_label
+from schemas.errors import SettingsError
+from schemas.records import Label
+
+#: What a label is made of.
+COLUMNS = (
+    "frame_id", "part_id", "station", "camera_id", "truth", "defect", "labelled_at", "labelled_by", "sampled_because",
+    "note",
+)  # fmt: skip
+#: What `inspection review --csv` adds for the person who looks; it is not read.
+SHOWN = ("priority", "action", "score", "threshold", "lot", "captured_at")
+
+
+class LabelFileError(LabelError):
+    """A row of a file that is no label; the message names file, line and column."""
+
+
+def labels_from_csv(
+    path: Path,
+    *,
+    labelled_by: str = "",
+    sampled_because: str = "",
+    line: str = "",
+    on_bad: Callable[[LabelFileError], object] | None = None,
+    on_blank: Callable[[], object] = lambda: None,
+) -> Iterator[Label]:
+    """Read the labels of a file, row by row.
+
+    The first row names the columns, those of `COLUMNS` and `SHOWN`, in any order; separated by comma or semicolon.
+    ``truth`` and ``frame_id`` or ``part_id`` are needed. A row without a truth is not labelled yet, and is passed over.
+    ``labelled_at`` is an ISO 8601 time, of this machine's zone unless it says otherwise; where it is empty, it is the
+    time at which the file was last changed, so that a file read twice gives the same labels.
+
+    Parameters
+    ----------
+    labelled_by, sampled_because
+        Where the row does not say it.
+    on_bad
+        Called with the error of each bad row, which is then left out; None: the first one is raised.
+    on_blank
+        Called for each row without a truth.
+
+    Raises
+    ------
+    SettingsError
+        If the file cannot be read.
+    LabelFileError
+        If its first row does not name the columns; and see ``on_bad``.
+    """
+    try:
+        changed_us = path.stat().st_mtime_ns // 1000
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = _reader(path, file.readline())
+            rows = csv.reader(file, delimiter=reader[1], strict=True)
+            for number, row in _numbered(path, rows):
+                values = dict(zip(reader[0], (text.strip() for text in row), strict=False))
+                if not any(values.values()):
+                    continue
+                try:
+                    if len(row) > len(reader[0]):
+                        raise LabelError(f"{len(row)} values for {len(reader[0])} columns")
+                    if not values.get("truth"):
+                        on_blank()
+                        continue
+                    label = make_label(
+                        values["truth"],
+                        labelled_at_us=_time_us(values.get("labelled_at", ""), changed_us),
+                        labelled_by=values.get("labelled_by") or labelled_by,
+                        sampled_because=values.get("sampled_because") or sampled_because,
+                        frame_id=values.get("frame_id") or None,
+                        part_id=values.get("part_id") or None,
+                        station=values.get("station") or None,
+                        camera_id=values.get("camera_id") or None,
+                        defect=values.get("defect") or None,
+                        note=values.get("note", ""),
+                        line=line,
+                    )
+                except LabelError as error:
+                    found = LabelFileError(f"{path}, line {number}: {error}")
+                    if on_bad is None:
+                        raise found from None
+                    on_bad(found)
+                    continue
+                yield label
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise LabelFileError(f"{path}: is not UTF-8 text; save it as CSV UTF-8") from None
+
+
+def _reader(path: Path, first: str) -> tuple[list[str], str]:
+    """Names of the columns, and what separates them."""
+    delimiter = ";" if first.count(";") > first.count(",") else ","
+    names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    known = ", ".join(COLUMNS)
+    for name in names:
+        if name not in COLUMNS and name not in SHOWN:
+            raise LabelFileError(f"{path}, line 1: column {name[:40]!r} is not known; the columns are {known}")
+        if names.count(name) > 1:
+            raise LabelFileError(f"{path}, line 1: column {name} is there twice")
+    for wanted in ({"truth"}, {"frame_id", "part_id"}):
+        if not wanted & set(names):
+            raise LabelFileError(f"{path}, line 1: no column {' or '.join(sorted(wanted))}; the columns are {known}")
+    return names, delimiter
+
+
+def _numbered(path: Path, rows: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the line on which they begin."""
+    line = 2
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            # Where quotes are broken, nothing after them can be trusted.
+            raise LabelFileError(f"{path}, line {line}: {error}") from None
+        yield line, row
+        line = 2 + rows.line_num  # type: ignore[attr-defined]
+
+
+def _time_us(text: str, otherwise_us: int) -> int:
+    if not text:
+        return otherwise_us
+    try:
+        return round(datetime.fromisoformat(text).astimezone().timestamp() * 1e6)
+    except (ValueError, OverflowError, OSError):
+        raise LabelError(f"labelled_at {text[:40]!r}: a time as in 2026-11-24T06:00 or 2026-11-24T06:00:00Z") from None

@@ -1,0 +1,200 @@
+"""Labels: make them, and publish them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from schemas.cluster import require_topics
+from schemas.errors import BrokerUnavailable, InspectionError
+from schemas.ids import label_id
+from schemas.records import Label, Verdict
+from schemas.settings import KafkaSettings
+from schemas.wire import Codec
+
+#: Longest text of a label, in characters: ids and names, and the note.
+MAX_NAME = 500
+MAX_NOTE = 10_000
+_GOOD = frozenset({"good", "ok", "pass", "functional"})
+_DEFECTIVE = frozenset({"defective", "bad", "nok", "not_ok", "not ok", "ng", "fail"})
+_FRAME_ID = re.compile(r"([^.]+)\.([^.]+)\.[0-9a-f]+\.\d{8,}")
+_TIMEOUT_S = 30.0
+_IN_FLIGHT = 10_000
+
+
+class LabelError(InspectionError):
+    """What was said of a part is no label."""
+
+
+def parse_truth(text: str) -> Verdict:
+    """OK or NOT_OK from the words people use.
+
+    Raises
+    ------
+    LabelError
+        If it is none of them.
+
+    Examples
+    --------
+    >>> parse_truth("Good").value, parse_truth("NOT_OK").value, parse_truth(" nok ").value
+    ('OK', 'NOT_OK', 'NOT_OK')
+    """
+    word = text.strip().lower()
+    if word in _GOOD:
+        return Verdict.OK
+    if word in _DEFECTIVE:
+        return Verdict.NOT_OK
+    raise LabelError(f"truth {text[:40]!r}: good (ok, pass) or defective (bad, nok, not_ok, ng, fail)")
+
+
+def camera_of(frame_id: str) -> tuple[str, str] | None:
+    """Station and camera that a frame id names; None if it does not say so clearly.
+
+    A dot in the name of a station or camera makes the id ambiguous.
+
+    Examples
+    --------
+    >>> camera_of("press.top.60a24181e4000.00000012")
+    ('press', 'top')
+    >>> camera_of("hall.1.press.top.60a24181e4000.00000012") is None
+    True
+    """
+    match = _FRAME_ID.fullmatch(frame_id)
+    return None if match is None else (match[1], match[2])
+
+
+def make_label(
+    truth: Verdict | str,
+    *,
+    labelled_by: str,
+    labelled_at_us: int,
+    frame_id: str | None = None,
+    part_id: str | None = None,
+    station: str | None = None,
+    camera_id: str | None = None,
+    defect: str | None = None,
+    sampled_because: str = "",
+    note: str = "",
+    line: str = "",
+) -> Label:
+    """Make a label with the id that follows from what it says: entered twice, it is one.
+
+    Parameters
+    ----------
+    truth
+        OK or NOT_OK, or one of the words of `parse_truth`.
+    labelled_at_us
+        UTC µs. A later label of the same frame or part replaces an earlier one.
+    station, camera_id
+        May be left out where the frame id says them.
+    sampled_because
+        Why this part was looked at: ``random`` if it was chosen blindly, else ``reject``, ``review``, ...
+
+    Raises
+    ------
+    LabelError
+        If something is missing, contradicts itself, or is too long.
+
+    Examples
+    --------
+    >>> label = make_label("defective", frame_id="press.top.60a24181e4000.00000012", labelled_by="ada",
+    ...                    labelled_at_us=1)
+    >>> label.key, label.truth.value
+    ('press/top', 'NOT_OK')
+    """
+    truth = parse_truth(truth)
+    if not frame_id and not part_id:
+        raise LabelError("frame_id or part_id: a label names a frame or a part")
+    named = camera_of(frame_id) if frame_id else None
+    if named is not None:
+        station, camera_id = station or named[0], camera_id or named[1]
+    if not station or not camera_id:
+        about = f"frame_id {frame_id!r}" if frame_id else f"part_id {part_id!r}"
+        raise LabelError(f"station and camera_id: {about} does not say which camera; name both")
+    if named is not None and named != (station, camera_id):
+        raise LabelError(f"camera_id: frame {frame_id} is of {'/'.join(named)}, not of {station}/{camera_id}")
+    if not labelled_by:
+        raise LabelError("labelled_by: say who or what knows the truth")
+    if not 0 <= labelled_at_us < 2**62:
+        raise LabelError(f"labelled_at: {labelled_at_us} µs is no time since 1970")
+    if defect and truth is Verdict.OK:
+        raise LabelError(f"defect {defect[:40]!r}: a good part has none")
+    texts = {
+        "frame_id": frame_id, "part_id": part_id, "station": station, "camera_id": camera_id, "defect": defect,
+        "labelled_by": labelled_by, "sampled_because": sampled_because, "line": line, "note": note,
+    }  # fmt: skip
+    for name, text in texts.items():
+        limit = MAX_NOTE if name == "note" else MAX_NAME
+        if text and (len(text) > limit or any("\ud800" <= sign <= "\udfff" for sign in text)):
+            raise LabelError(f"{name}: more than {limit} characters, or such that UTF-8 has not")
+    frame_id, part_id = frame_id or None, part_id or None
+    return Label(
+        label_id=label_id(station, camera_id, frame_id, part_id, truth.value, labelled_by, labelled_at_us),
+        line=line,
+        station=station,
+        camera_id=camera_id,
+        frame_id=frame_id,
+        part_id=part_id,
+        truth=truth,
+        defect=defect or None,
+        labelled_at_us=labelled_at_us,
+        labelled_by=labelled_by,
+        sampled_because=sampled_because,
+        note=note,
+    )
+
+
+def publish_labels(kafka: KafkaSettings, labels: Iterable[Label]) -> int:
+    """Publish labels in order and wait until the broker has them all; gives their number.
+
+    Run again after an error: labels that are there already are the same labels.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        If the labels topic cannot be written.
+    InspectionError
+        If the broker takes only some of them; the message says how many.
+    """
+    require_topics(kafka.bootstrap_servers, [kafka.labels])
+    codec = Codec.from_settings(kafka)
+    failures: list[KafkaError] = []
+    taken = 0
+
+    def delivered(error: KafkaError | None, _message: Message) -> None:
+        nonlocal taken
+        if error is None:
+            taken += 1
+        elif not failures:
+            failures.append(error)
+
+    producer = Producer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "enable.idempotence": True,
+            "delivery.timeout.ms": round(_TIMEOUT_S * 1000),
+            "queue.buffering.max.messages": _IN_FLIGHT,
+            # As the Java client and Faust: one key, one partition, whoever writes.
+            "partitioner": "murmur2_random",
+            "log_level": 0,
+        }
+    )
+    sent = 0
+    try:
+        for label in labels:
+            if failures:
+                break
+            while len(producer) >= _IN_FLIGHT and not failures:
+                producer.poll(0.1)
+            producer.produce(kafka.labels, codec.encode(label), label.key.encode(), on_delivery=delivered)
+            sent += 1
+            producer.poll(0)
+        producer.flush(2 * _TIMEOUT_S)
+    except KafkaException as error:
+        raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
+    if failures or taken < sent:
+        why = failures[0].str() if failures else "no answer in time"
+        raise InspectionError(f"the broker took {taken} of {sent} labels: {why}; run it again, none counts twice")
+    return taken

@@ -1,0 +1,154 @@
+"""Running figures of one camera: how many escapes and how much overkill, by camera, lot, class and model."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from schemas.records import Action
+from stream_processors.quality.estimates import Estimate, accuracy, escape_rate, overkill_rate, share
+from stream_processors.quality.outcome import Change, Outcome
+from stream_processors.quality.tally import Tally
+
+By = Literal["camera", "lot", "class", "model"]
+BY: tuple[By, ...] = get_args(By)
+#: Lots and models kept, each: those that decisions or labels have named last.
+MAX_SLICES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is known of one slice.
+
+    Parameters
+    ----------
+    by, name
+        Which slice: ``camera s/c``, ``lot L7``, ``class crack``, ``model cells 1.2``.
+    parts, labelled, escapes, overkill
+        Completed inspections; labelled ones; of those, defective and accepted, good and rejected.
+    escape_rate, overkill_rate, accuracy
+        Of all parts, see `estimates`: weighted, since labels are not spread evenly.
+    escapes_among_accepts
+        Share of defective parts among those accepted and labelled at random: what leaves the line.
+    overkill_among_rejects
+        Share of good parts among those rejected and labelled.
+    labelled_only
+        River's metrics of the labelled parts as they are: no estimate of the others.
+    """
+
+    by: By
+    name: str
+    parts: int
+    labelled: int
+    escapes: int
+    overkill: int
+    escape_rate: Estimate
+    overkill_rate: Estimate
+    accuracy: Estimate
+    escapes_among_accepts: Estimate
+    overkill_among_rejects: Estimate
+    labelled_only: dict[str, float] = field(default_factory=dict)
+
+
+class QualityFigures:
+    """Counts what the join says, and takes back what it corrects.
+
+    Parameters
+    ----------
+    camera
+        ``station/camera``, the name of the widest slice.
+    """
+
+    def __init__(self, camera: str) -> None:
+        self._camera = camera
+        self._all = Tally()
+        self._slices: dict[str, OrderedDict[str, Tally]] = {"lot": OrderedDict(), "model": OrderedDict()}
+        #: Lots and models that made room for newer ones.
+        self.dropped: Counter[str] = Counter()
+
+    def apply(self, change: Change) -> None:
+        """Count what is new, in place of what was before."""
+        if change.before is not None:
+            self._add(change.before, -1)
+        self._add(change.after, 1)
+
+    def figures(self, by: By = "camera") -> list[Figures]:
+        """The figures of each slice, by name.
+
+        A class is a defect that labels name: its escape rate is that of the parts with this defect, and there is no
+        overkill of it.
+        """
+        if by == "camera":
+            return [_figures(by, self._camera, self._all)]
+        if by == "class":
+            names = sorted(self._all.defect_names())
+            return [_of_defect(name, self._all) for name in names if self._all.of_defect(name)]
+        slices = sorted(self._slices[by].items())
+        return [_figures(by, name, tally) for name, tally in slices if tally.parts.total()]
+
+    def to_state(self) -> dict[str, Any]:
+        """Everything, as JSON has it."""
+        slices = {by: [[name, tally.to_state()] for name, tally in of.items()] for by, of in self._slices.items()}
+        return {"all": self._all.to_state(), "slices": slices, "dropped": dict(self.dropped)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self._all = Tally.from_state(state["all"])
+        for by, rows in state["slices"].items():
+            self._slices[by] = OrderedDict((name, Tally.from_state(tally)) for name, tally in rows)
+        self.dropped = Counter(state["dropped"])
+
+    def _add(self, outcome: Outcome, count: int) -> None:
+        judged = outcome.judged
+        if not judged.is_completed:
+            return
+        self._all.add(outcome, count)
+        names = {"lot": judged.lot, "model": f"{judged.model.name} {judged.model.version} {judged.model.sha256[:8]}"}
+        for by, name in names.items():
+            slices = self._slices[by]
+            if name is None or (count < 0 and name not in slices):
+                continue
+            slices.setdefault(name, Tally()).add(outcome, count)
+            slices.move_to_end(name)
+            if len(slices) > MAX_SLICES:
+                slices.popitem(last=False)
+                self.dropped[by] += 1
+
+
+def _figures(by: By, name: str, tally: Tally) -> Figures:
+    strata = tally.strata()
+    accepts, rejects = strata[Action.ACCEPT], strata[Action.REJECT]
+    return Figures(
+        by,
+        name,
+        tally.parts.total(),
+        tally.labelled(),
+        tally.labelled(Action.ACCEPT, defective=True),
+        tally.labelled(Action.REJECT, defective=False),
+        escape_rate(strata),
+        overkill_rate(strata),
+        accuracy(strata),
+        share(accepts.defective, accepts.labelled, "no accepted part was labelled at random"),
+        share(rejects.labelled - rejects.defective, rejects.labelled, "no rejected part was labelled"),
+        tally.river(),
+    )
+
+
+def _of_defect(name: str, tally: Tally) -> Figures:
+    strata = tally.strata(name)
+    accepts = strata[Action.ACCEPT]
+    none = Estimate(None, why_not="cannot be estimated: overkill has no defect")
+    return Figures(
+        "class",
+        name,
+        tally.parts.total(),
+        tally.of_defect(name),
+        tally.of_defect(name, Action.ACCEPT),
+        0,
+        escape_rate(strata),
+        none,
+        Estimate(None, why_not="cannot be estimated: good parts belong to no class"),
+        share(accepts.defective, accepts.labelled, "no accepted part was labelled at random"),
+        none,
+    )

@@ -1,0 +1,136 @@
+"""What is kept of a decision and of a label, and the two together."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from schemas.records import Action, Decision, Label, ResultState, Verdict
+
+#: Why a part was looked at, as the figures tell them apart; anything else counts as ``other``, nothing as ``unstated``.
+REASONS = ("random", "reject", "review", "near-threshold", "disagreement", "episode", "unstated", "other")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ModelKey:
+    """What decided: the model and the recipe with its revision. Another one is another decider."""
+
+    name: str
+    version: str
+    sha256: str
+    recipe_id: str
+    recipe_revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A decision without what the figures do not need; ``digest``, 48 bits of its id, tells repeats from others."""
+
+    frame_id: str
+    digest: str
+    part_id: str | None
+    lot: str | None
+    action: Action
+    verdict: Verdict
+    is_completed: bool
+    captured_at_us: int
+    decided_at_us: int
+    model: ModelKey
+
+    @classmethod
+    def of(cls, decision: Decision) -> Judged:
+        """What is kept of a decision."""
+        return cls(
+            decision.frame_id,
+            hashlib.blake2b(decision.decision_id.encode(), digest_size=6).hexdigest(),
+            decision.part_id,
+            decision.lot,
+            decision.action,
+            decision.verdict,
+            decision.result_state is ResultState.COMPLETED,
+            decision.captured_at_us,
+            decision.decided_at_us,
+            ModelKey(
+                decision.model_name,
+                decision.model_version,
+                decision.model_sha256,
+                decision.recipe_id,
+                decision.recipe_revision,
+            ),
+        )
+
+    @property
+    def rank(self) -> tuple[bool, int, str]:
+        """The smallest of a frame's decisions counts: an inspection before none, the first before later ones."""
+        return not self.is_completed, self.decided_at_us, self.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """A label without what the figures do not need."""
+
+    label_id: str
+    frame_id: str | None
+    part_id: str | None
+    is_defective: bool
+    labelled_at_us: int
+    defect: str
+    because: str
+
+    @classmethod
+    def of(cls, label: Label) -> Truth:
+        """What is kept of a label."""
+        return cls(
+            label.label_id,
+            label.frame_id,
+            label.part_id,
+            label.truth is Verdict.NOT_OK,
+            label.labelled_at_us,
+            label.defect or "",
+            reason(label.sampled_because),
+        )
+
+    @property
+    def rank(self) -> tuple[int, bool, str]:
+        """The greatest of a frame's labels counts: the newest, and of two at one time the one that says defective."""
+        return self.labelled_at_us, self.is_defective, self.label_id
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A decision, and what is known of the truth by now."""
+
+    judged: Judged
+    truth: Truth | None
+
+    @property
+    def is_escape(self) -> bool:
+        """A defective part was accepted."""
+        return self.truth is not None and self.truth.is_defective and self.judged.action is Action.ACCEPT
+
+    @property
+    def is_overkill(self) -> bool:
+        """A good part was rejected."""
+        return self.truth is not None and not self.truth.is_defective and self.judged.action is Action.REJECT
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is known of one frame, before and after something arrived; ``before`` None: the frame is new."""
+
+    before: Outcome | None
+    after: Outcome
+
+
+def reason(sampled_because: str) -> str:
+    """One of `REASONS`, however it is spelt.
+
+    Examples
+    --------
+    >>> reason("Random"), reason("near_threshold"), reason("customer complaint"), reason("")
+    ('random', 'near-threshold', 'other', 'unstated')
+    """
+    text = sampled_because.strip().lower().replace("_", "-").replace(" ", "-")
+    if not text:
+        return "unstated"
+    return text if text in REASONS else "other"

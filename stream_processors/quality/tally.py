@@ -1,0 +1,126 @@
+"""Running counts of one slice: parts by action; labels by action, verdict, truth and reason. All can be undone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from river import metrics
+
+from schemas.records import Action, Verdict
+from stream_processors.quality.estimates import Stratum
+from stream_processors.quality.outcome import Outcome
+
+#: Reasons whose labels speak for all parts of an action. A rejected part is taken to be looked at because it was
+#: rejected unless the label says otherwise; of an accepted part only ``random`` says that it was chosen blindly.
+SPEAKS_FOR_ALL = {
+    Action.ACCEPT: frozenset({"random"}),
+    Action.REJECT: frozenset({"random", "reject", "unstated"}),
+    Action.REVIEW: frozenset({"random", "review", "unstated"}),
+}
+
+#: Defects told apart in a slice; of more, the others together are ``other``.
+MAX_DEFECTS = 50
+OTHER = "other"
+UNNAMED = "unnamed"
+
+_Cell = tuple[Action, Verdict, bool, str]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts; bounded by the number of actions, verdicts, reasons and `MAX_DEFECTS`.
+
+    ``parts`` are completed inspections by action, ``cells`` their labels by action, verdict, is-defective and reason,
+    ``defects`` the defective ones by action, reason and defect.
+    """
+
+    parts: Counter[Action] = field(default_factory=Counter)
+    cells: Counter[_Cell] = field(default_factory=Counter)
+    defects: Counter[tuple[Action, str, str]] = field(default_factory=Counter)
+
+    def add(self, outcome: Outcome, count: int = 1) -> None:
+        """Count an outcome, or with -1 take it back; never below zero, should its begin have been forgotten."""
+        judged, truth = outcome.judged, outcome.truth
+        if not judged.is_completed:
+            return
+        self.parts[judged.action] = max(0, self.parts[judged.action] + count)
+        if truth is None:
+            return
+        cell = (judged.action, judged.verdict, truth.is_defective, truth.because)
+        self.cells[cell] = max(0, self.cells[cell] + count)
+        if truth.is_defective:
+            key = (judged.action, truth.because, self._defect(truth.defect or UNNAMED))
+            self.defects[key] = max(0, self.defects[key] + count)
+
+    def _defect(self, name: str) -> str:
+        names = self.defect_names()
+        return name if name in names or len(names) < MAX_DEFECTS else OTHER
+
+    def defect_names(self) -> set[str]:
+        """Defects that labels name."""
+        return {name for _, _, name in self.defects}
+
+    def of_defect(self, name: str, action: Action | None = None) -> int:
+        """Labels that name a defect."""
+        return sum(n for (done, _, defect), n in self.defects.items() if action in (None, done) and defect == name)
+
+    def labelled(self, action: Action | None = None, *, defective: bool | None = None) -> int:
+        """Labels, of one action or truth."""
+        return sum(
+            count
+            for (done, _, is_defective, _), count in self.cells.items()
+            if action in (None, done) and defective in (None, is_defective)
+        )
+
+    def strata(self, defect: str | None = None) -> dict[Action, Stratum]:
+        """For the estimators; with a defect, only that one counts as defective."""
+        return {action: self._stratum(action, defect) for action in Action}
+
+    def _stratum(self, action: Action, defect: str | None) -> Stratum:
+        parts, labelled = self.parts[action], self.labelled(action)
+        # With a label on every part there is nothing to estimate: why they were labelled no longer matters.
+        reasons = SPEAKS_FOR_ALL[action] if labelled < parts else {because for *_, because in self.cells}
+        cells = [(key[2], n) for key, n in self.cells.items() if key[0] is action and key[3] in reasons]
+        if defect is None:
+            bad = sum(n for is_defective, n in cells if is_defective)
+        else:
+            found = self.defects.items()
+            bad = sum(n for key, n in found if key[0] is action and key[1] in reasons and key[2] == defect)
+        return Stratum(parts, sum(n for _, n in cells), bad)
+
+    def river(self) -> dict[str, float]:
+        """River's metrics of the verdict, on the labelled parts as they are; "defective" is the positive class.
+
+        A verdict NOT_DECIDABLE counts as "defective", as the gate treats it.
+        """
+        confusion = metrics.ConfusionMatrix()
+        for (_, verdict, is_defective, _), count in self.cells.items():
+            if count:
+                confusion.update(is_defective, verdict is not Verdict.OK, count)
+        if not confusion.total_weight:
+            return {}
+        kinds: dict[str, Any] = {
+            "accuracy": metrics.Accuracy,
+            "balanced_accuracy": metrics.BalancedAccuracy,
+            "precision": metrics.Precision,
+            "recall": metrics.Recall,
+            "mcc": metrics.MCC,
+        }
+        return {name: round(float(kind(cm=confusion).get()), 4) for name, kind in kinds.items()}
+
+    def to_state(self) -> list[Any]:
+        """Everything, as JSON has it."""
+        return [[[*key, n] if isinstance(key, tuple) else [key, n] for key, n in counter.items() if n]
+                for counter in (self.parts, self.cells, self.defects)]  # fmt: skip
+
+    @classmethod
+    def from_state(cls, state: list[Any]) -> Tally:
+        """The tally that gave a state."""
+        parts, cells, defects = state
+        return cls(
+            Counter({Action(action): n for action, n in parts}),
+            Counter({(Action(a), Verdict(v), bool(bad), because): n for a, v, bad, because, n in cells}),
+            Counter({(Action(a), because, defect): n for a, because, defect, n in defects}),
+        )
