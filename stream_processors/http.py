@@ -16,7 +16,11 @@ DEFAULT_PORT = 8088
 
 
 async def serve(
-    host: str, port: int | None, registry: CollectorRegistry, health: Callable[[], dict[str, Any]]
+    host: str,
+    port: int | None,
+    registry: CollectorRegistry,
+    health: Callable[[], dict[str, Any]],
+    default_port: int = DEFAULT_PORT,
 ) -> tuple[web.AppRunner, str]:
     """Start listening; returns the runner to clean up and the base URL.
 
@@ -41,7 +45,7 @@ async def serve(
     app.add_routes([web.get("/health", get_health), web.get("/metrics", get_metrics)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    for candidate in (port,) if port is not None else (DEFAULT_PORT, 0):
+    for candidate in (port,) if port is not None else (default_port, 0):
         site = web.TCPSite(runner, host, candidate)
         try:
             await site.start()

@@ -1,14 +1,14 @@
-"""What `inspection watch` knows of each camera, and the topic that keeps it across restarts and rebalances.
+"""The topic that keeps what `inspection watch` knows of each camera, across restarts and rebalances.
 
-A snapshot names the offset up to which it has seen the camera's decisions and labels. Messages are acked after the snapshot
-that has seen them is acknowledged by Kafka; what is read again after a crash lies below the snapshot's offsets and is
-skipped. So the detectors go on where they were, and no message counts twice.
+A snapshot names the offset up to which it has seen the camera's decisions and labels. Messages are acked after the
+snapshot that has seen them is acknowledged by Kafka; what is read again after a crash lies below the snapshot's offsets
+and is skipped. So the detectors go on where they were, and no message counts twice.
 
 ::
 
-    I D 1 | length of header (4 bytes, big endian) | header, JSON: offsets | state of the data watch | state of the concept watch
+    "ID1" | length of the header (4 bytes, big endian) | header (JSON: offsets, lengths) | states, one after the other
 
-Only this program reads it, so there is no schema; anything else in the topic is ignored, and the camera begins anew.
+Only this program reads it, so there is no schema. Anything else in the topic is ignored, and the camera begins anew.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ class Snapshot:
     ----------
     offsets
         Topic to the next offset: what lies below has been seen.
-    data, concept
-        States of `stream_processors.drift.CameraWatch` and of the concept monitor.
+    states
+        By the name of what is to go on from it.
 
     Examples
     --------
-    >>> Snapshot.loads(Snapshot({"d": 7}, b"x", b"yz").dumps())
-    Snapshot(offsets={'d': 7}, data=b'x', concept=b'yz')
+    >>> Snapshot.loads(Snapshot({"d": 7}, {"data": b"x", "concept": b"yz"}).dumps())
+    Snapshot(offsets={'d': 7}, states={'data': b'x', 'concept': b'yz'})
     """
 
     offsets: Mapping[str, int] = field(default_factory=dict)
-    data: bytes = b""
-    concept: bytes = b""
+    states: Mapping[str, bytes] = field(default_factory=dict)
 
     def dumps(self) -> bytes:
         """As bytes."""
-        header = json.dumps({"offsets": dict(self.offsets), "data": len(self.data)}).encode()
-        return _MARK + len(header).to_bytes(4, "big") + header + self.data + self.concept
+        lengths = {name: len(state) for name, state in self.states.items()}
+        header = json.dumps({"offsets": dict(self.offsets), "lengths": lengths}).encode()
+        return b"".join([_MARK, len(header).to_bytes(4, "big"), header, *self.states.values()])
 
     @classmethod
     def loads(cls, given: bytes) -> Snapshot:
@@ -69,17 +69,20 @@ class Snapshot:
         if not given.startswith(_MARK):
             raise SnapshotError("does not begin as a snapshot does")
         begin = len(_MARK) + 4
-        length = int.from_bytes(given[len(_MARK) : begin], "big")
-        body = begin + length
+        place = begin + int.from_bytes(given[len(_MARK) : begin], "big")
         try:
-            header = json.loads(given[begin:body])
+            header = json.loads(given[begin:place])
             offsets = {str(topic): int(offset) for topic, offset in header["offsets"].items()}
-            split = body + int(header["data"])
+            lengths = {str(name): int(length) for name, length in header["lengths"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SnapshotError(f"no header: {error}") from error
-        if not body <= split <= len(given):
-            raise SnapshotError("shorter than it says")
-        return cls(offsets, given[body:split], given[split:])
+        states = {}
+        for name, length in lengths.items():
+            states[name] = given[place : place + length]
+            place += length
+        if place != len(given) or min(lengths.values(), default=0) < 0:
+            raise SnapshotError("not as long as it says")
+        return cls(offsets, states)
 
 
 def read_snapshots(kafka: KafkaSettings, partition: int) -> dict[str, Snapshot]:
@@ -104,8 +107,7 @@ def read_snapshots(kafka: KafkaSettings, partition: int) -> dict[str, Snapshot]:
     )
     found: dict[str, Snapshot] = {}
     try:
-        place = TopicPartition(kafka.drift_state, partition)
-        low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+        low, high = consumer.get_watermark_offsets(TopicPartition(kafka.drift_state, partition), timeout=_TIMEOUT_S)
         if low >= high:
             return found
         consumer.assign([TopicPartition(kafka.drift_state, partition, low)])
@@ -115,13 +117,12 @@ def read_snapshots(kafka: KafkaSettings, partition: int) -> dict[str, Snapshot]:
             quiet_s = 0.0 if messages else quiet_s + 0.5
             for message in messages:
                 error = message.error()
-                if error is not None:
-                    if error.code() == KafkaError._PARTITION_EOF:
-                        return found
-                    if error.fatal() or not error.retriable():
-                        raise BrokerUnavailable(kafka.bootstrap_servers, error.str())
-                    continue
-                _keep(found, message.key(), message.value())
+                if error is None:
+                    _keep(found, message.key(), message.value())
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    return found
+                elif error.fatal() or not error.retriable():
+                    raise BrokerUnavailable(kafka.bootstrap_servers, error.str())
         raise BrokerUnavailable(kafka.bootstrap_servers, f"no end of {kafka.drift_state} in {_QUIET_S:.0f} s")
     except KafkaException as error:
         raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
@@ -130,14 +131,11 @@ def read_snapshots(kafka: KafkaSettings, partition: int) -> dict[str, Snapshot]:
 
 
 def _keep(found: dict[str, Snapshot], key: bytes | None, value: bytes | None) -> None:
-    name = (key or b"").decode(errors="replace")
-    if value is None:
-        found.pop(name, None)
-        return
     try:
-        snapshot = Snapshot.loads(value)
+        snapshot = Snapshot.loads(value or b"")
     except SnapshotError:
         return
+    name = (key or b"").decode(errors="replace")
     before = found.get(name)
     if before is None or sum(snapshot.offsets.values()) >= sum(before.offsets.values()):
         found[name] = snapshot

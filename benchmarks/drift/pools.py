@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.drift import effects
 from models import default_model_path, inspect_image, load_model
 from models.datasets.elpv import Cell, load_cells
 from models.opencv import cv2
+from producers import effects
 from schemas.records import Action
 
 #: Steps of what changes gradually.

@@ -25,6 +25,13 @@ def demo(
     bootstrap_servers: Annotated[
         str | None, typer.Option(help="Use this Kafka. Default: one of our own, in a folder that is removed after.")
     ] = None,
+    drift: Annotated[
+        str | None,
+        typer.Option(
+            help="Do this to the first camera half way through, and watch for drift: exposure, blur, product-change or "
+            "frozen. 1200 frames by default."
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result as one JSON object; '-' for standard output.")
     ] = None,
@@ -42,6 +49,8 @@ def demo(
         inspection demo --fps 0
 
         inspection demo --folder my_photos/ --json result.json
+
+        inspection demo --drift exposure
     """
     import json
 
@@ -50,7 +59,13 @@ def demo(
     from infra.cli.signals import exit_on_signals
     from infra.demo.line import DemoOptions, run_demo
     from infra.demo.result import summary
+    from producers.cameras.disturbed import Disturbance
+    from schemas.errors import SettingsError
 
+    if drift is not None and drift not in list(Disturbance):
+        raise SettingsError(f"--drift {drift!r}: {', '.join(Disturbance)}")
+    if drift == Disturbance.PRODUCT_CHANGE and folder is not None:
+        raise SettingsError("--drift product-change is about the solar cells: not with --folder")
     console = Console(stderr=json_file == Path("-"))
     options = DemoOptions(
         frames=frames,
@@ -62,6 +77,7 @@ def demo(
         deadline_ms=deadline_ms,
         bootstrap_servers=bootstrap_servers,
         journal=journal,
+        drift=None if drift is None else Disturbance(drift),
     )
     with exit_on_signals():
         result = run_demo(options, console)

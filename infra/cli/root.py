@@ -24,6 +24,7 @@ from infra.cli.model import app as model
 from infra.cli.produce import produce
 from infra.cli.spool import app as spool
 from infra.cli.topics import app as topics
+from infra.cli.watch import watch
 from infra.cli.worker import worker
 from schemas.errors import InspectionError
 
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(produce)
 app.command()(worker)
+app.command()(watch)
 app.command()(actuate)
 app.command()(audit)
 app.command()(label)

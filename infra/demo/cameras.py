@@ -8,6 +8,7 @@ from pathlib import Path
 
 from producers.camera import Camera, Capture, opened
 from producers.cameras.dataset import ElpvCamera
+from producers.cameras.disturbed import Disturbance, DisturbedCamera
 from producers.cameras.folder import FolderCamera
 from schemas.clock import Clock
 
@@ -55,6 +56,29 @@ class TriggeredCamera:
 def solar_cells(cameras: int) -> list[Camera]:
     """The test images of the solar-cell data set, shared out; again from the start when all were shown."""
     return [ElpvCamera(split="test", seed=1, camera=index, cameras=cameras, loop=True) for index in range(cameras)]
+
+
+def disturbed_camera(what: Disturbance, camera: Camera, captures: int) -> Camera:
+    """A camera that something happens to half way through its captures.
+
+    A change of product is a real one: monocrystalline cells become polycrystalline ones, and nobody says so.
+    """
+    if what is not Disturbance.PRODUCT_CHANGE:
+        return DisturbedCamera(camera, what, captures // 2)
+    mono, poly = (_Product(ElpvCamera(seed=1, loop=True, cell_type=kind), "mono") for kind in ("mono", "poly"))
+    return DisturbedCamera(mono, what, captures // 2, poly)
+
+
+class _Product:
+    """The captures of a camera, said to be of one product."""
+
+    def __init__(self, camera: Camera, product: str) -> None:
+        self._camera = camera
+        self._product = product
+
+    def __iter__(self) -> Iterator[Capture]:
+        for capture in self._camera:
+            yield replace(capture, attributes={**capture.attributes, "product": self._product})
 
 
 def folder_images(folder: Path, cameras: int, *, loop: bool) -> tuple[list[Camera], int]:

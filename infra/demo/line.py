@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
 from actuators import DecisionConsumer, GateRunner, GateSettings, SimulatedGate
 from infra.broker import LocalBroker
-from infra.demo.cameras import TriggeredCamera, folder_images, share_out, solar_cells
+from infra.demo.cameras import TriggeredCamera, disturbed_camera, folder_images, share_out, solar_cells
+from infra.demo.drift import drift_events, judge
 from infra.demo.percentiles import percentiles
-from infra.demo.processes import WorkerProcess
-from infra.demo.result import DemoResult, GateResult
+from infra.demo.processes import ServedProcess, WorkerProcess
+from infra.demo.result import DemoResult, DriftDemo, GateResult
 from infra.demo.tally import Tally
 from infra.demo.view import LiveView
 from infra.demo.watcher import Watcher
@@ -27,6 +29,7 @@ from infra.topics import apply
 from models import default_model_path, load_model
 from producers import CameraIdentity, CameraJob, FramePublisher, PublisherOptions, run_cameras
 from producers.camera import Camera
+from producers.cameras.disturbed import Disturbance
 from schemas import Action, InspectionError, KafkaSettings, Verdict
 from schemas.clock import Clock, SystemClock
 from schemas.topics import TOPICS
@@ -34,6 +37,10 @@ from stream_processors.overload import Overload
 
 LINE, STATION = "demo-line", "demo"
 DEFAULT_FRAMES = 600
+#: With --drift: enough to know the camera, to notice, and to see how it goes on.
+DRIFT_FRAMES = 1200
+#: The camera that something is done to.
+_DISTURBED = "cam1"
 #: With --fps 0: frames under way at once. Enough to keep the worker busy, few enough for answers in time.
 _WINDOW = 24
 #: The run is given up when nothing was answered for so long, in seconds.
@@ -53,6 +60,7 @@ class DemoOptions:
     deadline_ms: int = 500
     bootstrap_servers: str | None = None
     journal: Path | None = None
+    drift: Disturbance | None = None
 
 
 def run_demo(options: DemoOptions, console: Console, clock: Clock | None = None) -> DemoResult:
@@ -78,16 +86,31 @@ def run_demo(options: DemoOptions, console: Console, clock: Clock | None = None)
                 options=["--overload", _overload(options)],
             )
         )
+        watch = None
+        if options.drift is not None:
+            package = [] if options.model is None else ["--model", str(options.model)]
+            # The state is written often, since the end of the run is told by it.
+            often = ["--snapshot-s", "0.5", *package]
+            watch = stack.enter_context(
+                ServedProcess("watch", kafka, group=f"{kafka.prefix}-watch", log=scratch / "watch.log", options=often)
+            )
+            watch.await_ready()
         worker.await_ready()
-        run = _Run(options, kafka, worker, console, clock or SystemClock())
+        run = _Run(options, kafka, worker, watch, console, clock or SystemClock())
         return run.go(cameras, frames, {"name": model.name, "version": model.version, "sha256": model.sha256})
 
 
 def _cameras(options: DemoOptions) -> tuple[list[Camera], int]:
     if options.folder is None:
-        return solar_cells(options.cameras), options.frames or DEFAULT_FRAMES
-    cameras, found = folder_images(options.folder, options.cameras, loop=options.frames is not None)
-    return cameras, options.frames or found
+        cameras, frames = solar_cells(options.cameras), DEFAULT_FRAMES if options.drift is None else DRIFT_FRAMES
+    else:
+        loop = options.frames is not None or options.drift is not None
+        cameras, frames = folder_images(options.folder, options.cameras, loop=loop)
+        frames = frames if options.drift is None else DRIFT_FRAMES
+    frames = options.frames or frames
+    if options.drift is not None:
+        cameras[0] = disturbed_camera(options.drift, cameras[0], share_out(frames, options.cameras)[0])
+    return cameras, frames
 
 
 def _overload(options: DemoOptions) -> Overload:
@@ -131,11 +154,18 @@ class _Run:
     """The moving part of one demo run."""
 
     def __init__(
-        self, options: DemoOptions, kafka: KafkaSettings, worker: WorkerProcess, console: Console, clock: Clock
+        self,
+        options: DemoOptions,
+        kafka: KafkaSettings,
+        worker: WorkerProcess,
+        watch: ServedProcess | None,
+        console: Console,
+        clock: Clock,
     ) -> None:
         self._options = options
         self._kafka = kafka
         self._worker = worker
+        self._watch = watch
         self._console = console
         self._clock = clock
         self._tally = Tally()
@@ -169,7 +199,10 @@ class _Run:
             self._gate.stop()
             watcher.stop()
         gate, tally = self._gate.stats.tracker, self._tally
+        drift, events = self._drift()
         return DemoResult(
+            drift=drift,
+            drift_events=events,
             frames_published=tally.frames_published,
             decisions=tally.decisions,
             accepted=tally.actions[Action.ACCEPT],
@@ -192,6 +225,17 @@ class _Run:
             cameras=len(cameras),
             seconds=round(seconds, 2),
         )
+
+    def _drift(self) -> tuple[DriftDemo | None, tuple[dict[str, Any], ...]]:
+        if self._watch is None or self._options.drift is None:
+            return None, ()
+        watch, decided = self._watch, self._tally.decisions
+
+        def seen_all() -> bool:
+            return not watch.alive() or watch.metric("inspection_watch_decisions") >= decided
+
+        events = drift_events(self._kafka, seen_all)
+        return judge(self._options.drift, _DISTURBED, self._tally.first_disturbed, events)
 
     def _publisher(self, index: int) -> FramePublisher:
         return FramePublisher(

@@ -1,4 +1,4 @@
-"""The worker of a demo run, as the process that a user would start."""
+"""Worker and watch of a demo run, as the processes that a user would start."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from infra.parent_death import end_with_parent
 from schemas.errors import InspectionError
@@ -26,8 +29,17 @@ def inspection_command(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-c", "from infra.cli.root import main; main()", *arguments]
 
 
-class WorkerProcess:
-    """`inspection worker`, started, awaited, stopped; its log goes to a file.
+class ServedProcess:
+    """An `inspection` command with a health endpoint, started, awaited, stopped; its log goes to a file.
+
+    Parameters
+    ----------
+    command
+        `worker` or `watch`.
+    group
+        Its consumer group.
+    options
+        Further options of the command.
 
     Raises
     ------
@@ -36,17 +48,15 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, kafka: KafkaSettings, *, model: Path | None, group: str, log: Path, options: Sequence[str] = ()
+        self, command: str, kafka: KafkaSettings, *, group: str, log: Path, options: Sequence[str] = ()
     ) -> None:
+        self._command = command
         self._log = log
         port = _free_port()
         #: Base of its health and metrics endpoints.
         self.url = f"http://127.0.0.1:{port}"
-        arguments = ["worker", "--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
-        arguments += ["--group", group, "--http-port", str(port)]
-        if model is not None:
-            arguments += ["--model", str(model)]
-        arguments += options
+        arguments = [command, "--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
+        arguments += ["--group", group, "--http-port", str(port), *options]
         with log.open("wb") as out:
             self._process = subprocess.Popen(
                 inspection_command(*arguments), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
@@ -68,12 +78,14 @@ class WorkerProcess:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise InspectionError(f"the worker ended with status {self._process.returncode}: {self.last_line()}")
+                raise InspectionError(
+                    f"the {self._command} ended with status {self._process.returncode}: {self.last_line()}"
+                )
             health = self.health()
             if health is not None and health["ok"] and health["assigned"] and not health["rebalancing"]:
                 return
             time.sleep(0.05)
-        raise InspectionError(f"the worker is not ready after {timeout_s:.0f} s: {self.last_line()}")
+        raise InspectionError(f"the {self._command} is not ready after {timeout_s:.0f} s: {self.last_line()}")
 
     def health(self) -> dict[str, object] | None:
         """What its health endpoint says, None while it does not answer."""
@@ -83,6 +95,15 @@ class WorkerProcess:
                 return report
         except (urllib.error.URLError, OSError, ValueError):
             return None
+
+    def metric(self, name: str) -> float:
+        """Sum of a metric over its labels; 0 while the endpoint does not answer."""
+        try:
+            with urllib.request.urlopen(self.url + "/metrics", timeout=1) as answer:
+                families = text_string_to_metric_families(answer.read().decode())
+                return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+        except (urllib.error.URLError, OSError, ValueError):
+            return 0.0
 
     def alive(self) -> bool:
         """Whether the process runs."""
@@ -103,13 +124,23 @@ class WorkerProcess:
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else "it wrote nothing"
 
-    def __enter__(self) -> WorkerProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+class WorkerProcess(ServedProcess):
+    """`inspection worker`; ``model`` None is the one that ships."""
+
+    def __init__(
+        self, kafka: KafkaSettings, *, model: Path | None, group: str, log: Path, options: Sequence[str] = ()
+    ) -> None:
+        package = [] if model is None else ["--model", str(model)]
+        super().__init__("worker", kafka, group=group, log=log, options=[*package, *options])
 
 
 def _free_port() -> int:

@@ -24,6 +24,26 @@ class GateResult:
     conflicts: int
 
 
+@dataclass(frozen=True, slots=True)
+class DriftDemo:
+    """What was done to a camera, and when it was noticed: first disturbed frame, frame of the first alarm after it.
+
+    ``delay_frames`` counts the frames of the camera from the one to the other; ``early_alarms`` came before the change,
+    ``other_alarms`` are those of the cameras that nothing was done to.
+    """
+
+    scenario: str
+    camera_id: str
+    changed_frame_id: str | None
+    alarm_frame_id: str | None
+    delay_frames: int | None
+    kind: str | None
+    cause: str
+    reason: str
+    early_alarms: int
+    other_alarms: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
     """The figures of one run; ``unaccounted`` must be 0.
@@ -52,6 +72,8 @@ class DemoResult:
     model: dict[str, str]
     cameras: int
     seconds: float
+    drift: DriftDemo | None = None
+    drift_events: tuple[dict[str, Any], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """A plain object for ``json.dumps``."""
@@ -80,6 +102,8 @@ def summary(result: DemoResult) -> RenderableType:
             f"accuracy {quality.accuracy:.1%} of {quality.labelled}, {quality.escapes} escapes,"
             f" {quality.overkill} overkill",
         )
+    if result.drift is not None:
+        table.add_row("drift", drift_text(result.drift))
     table.add_row("capture to decision", latency_text(result.latency_ms["capture_to_decision"]))
     table.add_row("capture to gate", latency_text(result.latency_ms["capture_to_gate"]))
     table.add_row("throughput", f"{result.throughput_fps:.1f} frames/s over {result.seconds:.1f} s")
@@ -89,6 +113,16 @@ def summary(result: DemoResult) -> RenderableType:
     else:
         verdict = Text("every frame accounted for", style="bold green")
     return Group(table, verdict)
+
+
+def drift_text(drift: DriftDemo) -> str:
+    """What became of the disturbance, in a line or two."""
+    if drift.alarm_frame_id is None:
+        found = "not noticed"
+    else:
+        found = f"noticed after {drift.delay_frames} frames: {drift.reason}"
+    false = drift.early_alarms + drift.other_alarms
+    return f"{drift.scenario} on {drift.camera_id}, {found}" + (f"\n{false} false alarms" if false else "")
 
 
 def latency_text(figures: Percentiles) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from river.metrics import ConfusionMatrix
 
+from producers.cameras.disturbed import DISTURBED
 from schemas import Action, DeadLetter, Decision, ResultState, Verdict
 
 GOOD_LABELS = frozenset({"functional", "good", "ok"})
@@ -50,6 +51,8 @@ class Tally:
         self.conflicts = 0
         self.shed = 0
         self.latencies_ms: list[float] = []
+        #: First disturbed frame of a demo of drift: sequence and id.
+        self.first_disturbed: tuple[int, str] | None = None
         self._confusion = ConfusionMatrix()
         self._escapes = 0
         self._overkill = 0
@@ -72,6 +75,9 @@ class Tally:
             self.verdicts[decision.verdict] += 1
             self.shed += decision.result_state is ResultState.ABORTED
             self.latencies_ms.append((decision.decided_at_us - decision.captured_at_us) / 1000)
+            if DISTURBED in decision.attributes:
+                place = (decision.sequence, decision.frame_id)
+                self.first_disturbed = min(self.first_disturbed or place, place)
             label = decision.attributes.get("label")
             if label is not None:
                 self._learn(decision, good=label in GOOD_LABELS)

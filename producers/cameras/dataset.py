@@ -26,6 +26,8 @@ class ElpvCamera:
         Share number ``camera`` (from 0) of ``cameras``: together they show each cell once.
     loop
         Begin again at the end, in the same order.
+    cell_type
+        Only ``mono`` or ``poly`` cells; None: both.
 
     Raises
     ------
@@ -34,7 +36,13 @@ class ElpvCamera:
     """
 
     def __init__(
-        self, split: str = "test", seed: int = 0, camera: int = 0, cameras: int = 1, loop: bool = False
+        self,
+        split: str = "test",
+        seed: int = 0,
+        camera: int = 0,
+        cameras: int = 1,
+        loop: bool = False,
+        cell_type: str | None = None,
     ) -> None:
         if split not in get_args(Split):
             raise PluginError(f"split {split!r}: one of {', '.join(get_args(Split))}")
@@ -44,6 +52,9 @@ class ElpvCamera:
             cells = load_cells(cast(Split, split))
         except DatasetMissing as error:
             raise PluginError(str(error)) from error
+        if cell_type not in (None, "mono", "poly"):
+            raise PluginError(f"cell_type {cell_type!r}: mono or poly")
+        cells = [cell for cell in cells if cell_type in (None, cell.cell_type)]
         random.Random(seed).shuffle(cells)
         self._cells = cells[camera::cameras]
         self._loop = loop

@@ -1,4 +1,7 @@
-"""What happens to the pictures: each effect turns a grey image into the one that the changed line would give."""
+"""What can happen to pictures: each effect turns an image into the one that the changed line would give.
+
+An effect takes a uint8 image, ``(H, W)`` or ``(H, W, 3)``, which it leaves alone, and a random generator.
+"""
 
 from __future__ import annotations
 
@@ -50,17 +53,18 @@ def vibration(longest: int) -> Effect:
 
 
 def dust(spots: int, seed: int = 7) -> Effect:
-    """Spots on the lens, always at the same places, out of focus."""
+    """Spots on the lens, always at the same places of the first 300 x 300 pixels, out of focus."""
     places = np.random.default_rng(seed)
     centres = [(int(x), int(y), int(r)) for x, y, r in zip(
         places.integers(0, 300, spots), places.integers(0, 300, spots), places.integers(2, 6, spots), strict=True
     )]  # fmt: skip
 
     def effect(image: Image, rng: np.random.Generator) -> Image:
-        shade = np.zeros(image.shape, np.float32)
+        shade = np.zeros(image.shape[:2], np.float32)
         for x, y, radius in centres:
             cv2.circle(shade, (x, y), radius, 0.6, -1)
-        return np.asarray(image * (1 - cv2.GaussianBlur(shade, (0, 0), 1.5)), np.uint8)
+        light = 1 - np.asarray(cv2.GaussianBlur(shade, (0, 0), 1.5))
+        return np.asarray(image * (light if image.ndim == 2 else light[:, :, None]), np.uint8)
 
     return effect
 

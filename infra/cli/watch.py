@@ -1,0 +1,66 @@
+"""`inspection watch`: drift of the cameras, and of how right the decisions are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Prefix, kafka_settings
+
+
+def watch(
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(help="Model package whose training reference is used. Default: the one that ships. Repeat it."),
+    ] = None,
+    false_alarms_per_day: Annotated[
+        float, typer.Option(help="Budget: false alarms expected of a camera and day.")
+    ] = 0.2,
+    frames_per_day: Annotated[
+        float, typer.Option(help="Frames of a camera and day, for the budget. Two a second are 172800.")
+    ] = 172_800.0,
+    slack: Annotated[
+        float, typer.Option(help="Changes of a signal's mean that are tolerated, in standard deviations.")
+    ] = 0.4,
+    product_attribute: Annotated[
+        str, typer.Option(help="Attribute of the frames that names the product; a change begins anew.")
+    ] = "product",
+    webhook: Annotated[str | None, typer.Option(help="URL that gets a POST when an episode opens or closes.")] = None,
+    snapshot_s: Annotated[float, typer.Option(help="Seconds between two snapshots of the state.")] = 5.0,
+    max_age_h: Annotated[float, typer.Option(help="Decisions older than so many hours are history.")] = 24.0,
+    group: Annotated[str, typer.Option(help="Consumer group; its processes share the cameras.")] = "inspection-watch",
+    http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
+    http_port: Annotated[
+        int | None, typer.Option(help="Their port. Default: 8089, or a free one when that is taken.")
+    ] = None,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+) -> None:
+    """Watch decisions and labels for drift, and publish episodes, until told to stop.
+
+    Signals of each camera are compared with the model's training reference and with the camera's own past;
+    labels (`inspection label`) tell how right the decisions are. What is found: `inspection drift list`.
+    What follows: --webhook here, `inspection actuate --on-drift` at the gates.
+
+        inspection watch --model my_model/ --webhook https://chat.plant/hooks/line1
+    """
+    from stream_processors.drift import Budget, DriftOptions
+    from stream_processors.watch import run_watch
+    from stream_processors.watch_settings import WatchSettings
+
+    settings = WatchSettings(
+        kafka=kafka_settings(bootstrap_servers, prefix),
+        models=tuple(model or ()),
+        options=DriftOptions(
+            Budget(false_alarms_per_day, frames_per_day), slack=slack, product_attribute=product_attribute
+        ),
+        group=group,
+        webhook=webhook,
+        snapshot_s=snapshot_s,
+        max_age_h=max_age_h,
+        http_host=http_host,
+        http_port=http_port,
+    )
+    run_watch(settings)

@@ -1,0 +1,156 @@
+"""Episodes of concept drift: how right the decisions are has changed, the pictures need not have.
+
+A stream of errors (see `stream_processors.quality.errors`) that rises opens an episode; a further rise updates it. It
+is closed as ``recovered`` when 100 labels or more came since its last rise and their share of errors is back within a
+quarter of the way from before to after, or with a reset when another model or recipe revision decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from schemas.ids import drift_event_id
+from schemas.records import Decision, DriftEvent, DriftKind, DriftType, EpisodeState, SignalChange
+from stream_processors.quality.errors import ConceptAlarm, StreamSummary
+from stream_processors.quality.outcome import ModelKey
+
+_RECOVERED_LABELS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Where an event comes from: topic, partition, offset, and the clock (UTC µs)."""
+
+    topic: str
+    partition: int
+    offset: int
+    now_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    alarm: ConceptAlarm
+    episode_id: str
+    events: int
+
+
+class ConceptEpisodes:
+    """The open episodes of concept drift of one camera, one for each stream of errors.
+
+    Parameters
+    ----------
+    line, station, camera_id
+        Whose.
+    """
+
+    def __init__(self, line: str, station: str, camera_id: str) -> None:
+        self._identity = (line, station, camera_id)
+        self._open: dict[str, _Open] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is one."""
+        return bool(self._open)
+
+    def alarms(self, alarms: list[ConceptAlarm], at: At) -> list[DriftEvent]:
+        """Open or update episodes."""
+        events = []
+        for alarm in alarms:
+            stream = f"{alarm.side}/{alarm.sampled_because}"
+            known = self._open.get(stream)
+            if known is None:
+                name = drift_event_id(f"{self._identity[1]}/{self._identity[2]}", f"{stream}/{alarm.detected_frame_id}")
+                self._open[stream] = _Open(alarm, name, 0)
+                events.append(self._event(stream, EpisodeState.OPENED, at))
+            else:
+                # It began when it began, and is as bad as it is now.
+                merged = replace(
+                    alarm, before=known.alarm.before, started_frame_id=known.alarm.started_frame_id,
+                    started_at_us=known.alarm.started_at_us, frames_before=known.alarm.frames_before,
+                )  # fmt: skip
+                self._open[stream] = replace(known, alarm=merged)
+                events.append(self._event(stream, EpisodeState.UPDATED, at))
+        return events
+
+    def recovered(self, streams: list[StreamSummary], at: At) -> list[DriftEvent]:
+        """Close the episodes whose errors are as rare again as they were."""
+        events = []
+        for stream in streams:
+            name = f"{stream.side}/{stream.sampled_because}"
+            known = self._open.get(name)
+            if known is None or known.alarm.model != stream.model or stream.error_rate is None:
+                continue
+            limit = known.alarm.before + (known.alarm.after - known.alarm.before) / 4
+            since = stream.labels - known.alarm.labels_after
+            if since >= _RECOVERED_LABELS and stream.error_rate <= limit:
+                events.append(self._event(name, EpisodeState.CLOSED, at, "recovered"))
+                del self._open[name]
+        return events
+
+    def decider(self, decision: Decision, at: At) -> list[DriftEvent]:
+        """Close the episodes of a model or recipe that does not decide any more."""
+        events = []
+        for name, known in list(self._open.items()):
+            model = known.alarm.model
+            if (decision.model_sha256, decision.recipe_revision) != (model.sha256, model.recipe_revision):
+                now = f"{decision.model_name} {decision.model_version}, recipe revision {decision.recipe_revision}"
+                events.append(self._event(name, EpisodeState.CLOSED, at, f"reset: {now} decides"))
+                del self._open[name]
+        return events
+
+    def _event(self, stream: str, state: EpisodeState, at: At, closed_because: str = "") -> DriftEvent:
+        known = self._open[stream] = replace(self._open[stream], events=self._open[stream].events + 1)
+        alarm, (line, station, camera_id) = known.alarm, self._identity
+        sd = max(alarm.before * (1 - alarm.before), 0.0099) ** 0.5
+        change = SignalChange(
+            alarm.signal, alarm.detector, alarm.before, alarm.after, (alarm.after - alarm.before) / sd
+        )
+        return DriftEvent(
+            event_id=drift_event_id(known.episode_id, known.events),
+            episode_id=known.episode_id,
+            state=state,
+            drift_type=DriftType.CONCEPT,
+            kind=DriftKind.UNDETERMINED,  # labels are too few to tell a step from a slope
+            line=line,
+            station=station,
+            camera_id=camera_id,
+            reason=alarm.reason,
+            signals=(change,),
+            started_frame_id=alarm.started_frame_id,
+            started_at_us=alarm.started_at_us,
+            detected_frame_id=alarm.detected_frame_id,
+            detected_at_us=alarm.detected_at_us,
+            frames=alarm.labels_after,
+            frames_before=alarm.frames_before,
+            frames_after=alarm.frames_after,
+            closed_at_us=at.now_us if closed_because else None,
+            closed_because=closed_because,
+            model_name=alarm.model.name,
+            model_version=alarm.model.version,
+            model_sha256=alarm.model.sha256,
+            recipe_id=alarm.model.recipe_id,
+            recipe_revision=alarm.model.recipe_revision,
+            emitted_at_us=at.now_us,
+            source_topic=at.topic,
+            source_partition=at.partition,
+            source_offset=at.offset,
+        )
+
+    def state(self) -> Any:
+        """All that it knows, as JSON."""
+        return {"identity": self._identity, "open": {name: asdict(known) for name, known in self._open.items()}}
+
+    @classmethod
+    def restored(cls, state: Any) -> ConceptEpisodes:
+        """Go on from a `state`; raises ValueError, TypeError or KeyError for anything else."""
+        line, station, camera_id = (str(part) for part in state["identity"])
+        episodes = cls(line, station, camera_id)
+        for name, given in state["open"].items():
+            alarm = dict(given["alarm"])
+            alarm["model"] = ModelKey(**alarm["model"])
+            for field in ("frames_before", "frames_after"):
+                alarm[field] = tuple(alarm[field])
+            opened = _Open(ConceptAlarm(**alarm), str(given["episode_id"]), int(given["events"]))
+            episodes._open[str(name)] = opened
+        return episodes

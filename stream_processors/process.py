@@ -1,0 +1,103 @@
+"""A Faust app as a process: started with its endpoint and watchdog, ended by a signal or by a crash, with a status."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import faust
+from prometheus_client import CollectorRegistry
+
+from stream_processors.http import serve
+
+log = logging.getLogger(__name__)
+
+
+class Watcher(Protocol):
+    """What may watch a running app, see `stream_processors.watchdog`."""
+
+    def stop(self) -> None:
+        """Watch no longer."""
+
+
+async def run_process(
+    app: faust.App,
+    *,
+    registry: CollectorRegistry,
+    about: dict[str, Any],
+    http_host: str,
+    http_port: int | None,
+    default_port: int,
+    ready: str,
+    watchdog: Callable[[Callable[[], set[int] | None]], Watcher] | None = None,
+) -> None:
+    """Run until SIGTERM or SIGINT; then finish what is held, commit and leave the group.
+
+    Parameters
+    ----------
+    registry
+        For /metrics.
+    about
+        Put into /health.
+    http_host, http_port, default_port
+        See `stream_processors.http.serve`.
+    ready
+        What the log says the process does.
+    watchdog
+        Called when the app runs, with what tells its partitions (None while that is not decided).
+
+    Raises
+    ------
+    SettingsError
+        If the endpoint cannot listen.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    health = lambda: _health(app, about, stop.is_set())  # noqa: E731
+    runner, url = await serve(http_host, http_port, registry, health, default_port)
+    app.loop = loop
+    watcher = None
+    # Faust logs a crash and goes on waiting; this process must end then, with a status that says so.
+    try:
+        await app.start()
+        if watchdog is not None:
+            watcher = watchdog(lambda: _assigned(app))
+        log.info("ready: %s, health at %s/health", ready, url)
+        while not stop.is_set() and not app.crashed:
+            await _wait(stop, 0.2)
+    finally:
+        log.info("stopping: finishing what is held")
+        if watcher is not None:
+            watcher.stop()
+        await app.stop()
+        await runner.cleanup()
+    if app.crashed:
+        raise SystemExit(1)
+    log.info("stopped")
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _assigned(app: faust.App) -> set[int] | None:
+    """Partitions that the process has; None while it is not decided."""
+    return None if app.rebalancing else {partition.partition for partition in app.consumer.assignment()}
+
+
+def _health(app: faust.App, about: dict[str, Any], stopping: bool) -> dict[str, Any]:
+    assigned = sorted(f"{tp.topic}-{tp.partition}" for tp in app.consumer.assignment()) if app.started else []
+    return {
+        "ok": app.started and not app.crashed and not stopping,
+        **about,
+        "assigned": assigned,
+        "rebalancing": bool(app.rebalancing),
+    }

@@ -1,0 +1,82 @@
+"""One process of `inspection watch`: check what it needs, run until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from models import default_model_path
+from models.package import load_reference
+from models.reference import Reference, SignalReferences
+from schemas.cluster import require_topics
+from schemas.errors import SettingsError
+from stream_processors.drift import ReferencesOf
+from stream_processors.drift_notify import Notifier
+from stream_processors.process import run_process
+from stream_processors.watch_app import make_watch_app
+from stream_processors.watch_metrics import WatchMetrics
+from stream_processors.watch_settings import WatchSettings
+
+log = logging.getLogger(__name__)
+
+DEFAULT_WATCH_PORT = 8089
+
+
+def run_watch(settings: WatchSettings) -> None:
+    """Run until SIGTERM or SIGINT; then write the state down, commit and leave the group.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        Before anything is started, with the command that helps.
+    ModelPackageError
+        If a model package cannot be read.
+    SettingsError
+        If the endpoint cannot listen, or topics that belong together differ in their partitions.
+    """
+    kafka = settings.kafka
+    topics = [kafka.decisions, kafka.labels, kafka.drift_state]
+    partitions = require_topics(kafka.bootstrap_servers, [*topics, kafka.drift])
+    if len({partitions[topic] for topic in topics}) > 1:
+        counts = ", ".join(f"{topic} {partitions[topic]}" for topic in topics)
+        raise SettingsError(f"topics with different numbers of partitions tear a camera apart: {counts}")
+    references_of = references(settings.models or [default_model_path()])
+    asyncio.run(_run(settings, references_of))
+
+
+def references(packages: Sequence[Path]) -> ReferencesOf:
+    """Training references of model packages, by the sha256 of the model and the product."""
+    found: dict[str, Reference] = {}
+    for package in packages:
+        sha256, reference = load_reference(package)
+        if reference is None:
+            log.warning("%s has no training reference: each camera's first frames become its reference", package)
+        else:
+            found[sha256] = reference
+            log.info("%s: reference of %d signals", package, len(reference.everything))
+
+    def references_of(model_sha256: str, product: str | None) -> SignalReferences | None:
+        reference = found.get(model_sha256)
+        return None if reference is None else reference.of(product)
+
+    return references_of
+
+
+async def _run(settings: WatchSettings, references_of: ReferencesOf) -> None:
+    metrics = WatchMetrics()
+    notifier = Notifier(settings.webhook, logging.getLogger("stream_processors.drift"), registry=metrics.registry)
+    app = make_watch_app(settings, references_of, metrics, notifier)
+    try:
+        await run_process(
+            app,
+            registry=metrics.registry,
+            about={},
+            http_host=settings.http_host,
+            http_port=settings.http_port,
+            default_port=DEFAULT_WATCH_PORT,
+            ready=f"watching {settings.kafka.decisions}",
+        )
+    finally:
+        notifier.close()

@@ -1,0 +1,215 @@
+"""The Faust app of `inspection watch`: decisions and labels in, events of drift out.
+
+The order that makes "no message counts twice, none is left out" true:
+
+1. a message is taken by its camera, and the events that come of it are published and acknowledged;
+2. every few seconds a snapshot of each camera that has moved is published and acknowledged;
+3. the messages that the snapshots have seen are acked to Faust, which commits them.
+
+After a crash, what was not committed is read again. What lies below a snapshot's offsets is skipped; the rest gives the
+same events with the same ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faust
+from mode.supervisors import CrashingSupervisor
+from platformdirs import user_state_dir
+
+from schemas import CodecError, Decision, DriftEvent, Label
+from schemas.clock import Clock, SystemClock
+from schemas.topics import MAX_REQUEST_BYTES
+from schemas.wire import Codec
+from stream_processors.drift import ReferencesOf
+from stream_processors.drift.concept import At
+from stream_processors.drift_notify import Notifier
+from stream_processors.watch_camera import WatchedCamera
+from stream_processors.watch_metrics import WatchMetrics
+from stream_processors.watch_settings import WatchSettings
+from stream_processors.watch_state import read_snapshots
+
+log = logging.getLogger(__name__)
+
+
+def make_watch_app(
+    settings: WatchSettings,
+    references_of: ReferencesOf,
+    metrics: WatchMetrics,
+    notifier: Notifier,
+    clock: Clock | None = None,
+) -> faust.App:
+    """Build the app; it connects when it is started."""
+    kafka = settings.kafka
+    datadir = Path(user_state_dir("streaming-inspection")) / "faust" / settings.group
+    datadir.mkdir(parents=True, exist_ok=True)  # Faust wants one, though nothing is kept in it
+    app = faust.App(
+        settings.group,
+        broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
+        store="memory://",
+        datadir=datadir,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        producer_max_request_size=MAX_REQUEST_BYTES,
+        producer_acks=-1,
+        producer_request_timeout=30.0,
+        broker_commit_interval=0.5,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=3.0,
+        stream_buffer_maxsize=4096,
+        worker_redirect_stdouts=False,
+        logging_config=None,
+    )
+    decisions, labels, drift, state = (
+        app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        for name in (kafka.decisions, kafka.labels, kafka.drift, kafka.drift_state)
+    )
+    codec = Codec.from_settings(kafka)
+    watching = _Watching(settings, references_of, metrics, notifier, clock or SystemClock(), codec, drift, state)
+
+    # The owner of a partition writes its state down before another one reads it, and reads it when it gets it.
+    async def on_rebalance(_app: Any, /, *_: Any, signal: Any, **__: Any) -> None:
+        await watching.hand_over()
+
+    app.on_partitions_revoked.connect(on_rebalance, weak=False)
+    app.on_partitions_assigned.connect(on_rebalance, weak=False)
+
+    async def follow(stream: Any, read: Callable[[bytes], Decision | Label]) -> None:
+        stream.enable_acks = False  # acked after the snapshot that has seen it
+        try:
+            async for event in stream.events():
+                await watching.take(event, read)
+        finally:
+            await watching.flush()
+
+    @app.agent(decisions, name="watch-decisions", concurrency=1, supervisor_strategy=CrashingSupervisor)
+    async def watch_decisions(stream: Any) -> None:
+        await follow(stream, lambda value: codec.decode(value, Decision))
+
+    @app.agent(labels, name="watch-labels", concurrency=1, supervisor_strategy=CrashingSupervisor)
+    async def watch_labels(stream: Any) -> None:
+        await follow(stream, lambda value: codec.decode(value, Label))
+
+    @app.timer(settings.snapshot_s)  # type: ignore[untyped-decorator]
+    async def snapshot() -> None:
+        await watching.flush()
+
+    return app
+
+
+class _Watching:
+    """The cameras of the partitions that this process has; one message at a time."""
+
+    def __init__(
+        self,
+        settings: WatchSettings,
+        references_of: ReferencesOf,
+        metrics: WatchMetrics,
+        notifier: Notifier,
+        clock: Clock,
+        codec: Codec,
+        drift: Any,
+        state: Any,
+    ) -> None:
+        self._settings = settings
+        self._references_of = references_of
+        self._metrics = metrics
+        self._notifier = notifier
+        self._clock = clock
+        self._drift, self._state = drift, state
+        self._codec = codec
+        self._cameras: dict[int, dict[str, WatchedCamera]] = {}
+        self._held: list[Any] = []
+        self._lock = asyncio.Lock()
+        # A camera may have moved on while its event was not published: no snapshot may say so.
+        self._is_torn = False
+
+    async def take(self, event: Any, read: Callable[[bytes], Decision | Label]) -> None:
+        """Step 1. What fails here ends the process: the agent's supervisor sees to that."""
+        async with self._lock:
+            self._is_torn = True
+            await self._take(event.message, read)
+            self._is_torn = False
+            self._held.append(event)
+
+    async def _take(self, message: Any, read: Callable[[bytes], Decision | Label]) -> None:
+        cameras = await self._of(message.partition)
+        try:
+            found = read(message.value)
+        except CodecError as error:
+            self._metrics.unreadable.labels(error.kind).inc()
+            log.warning("%s %d/%d: %s", message.topic, message.partition, message.offset, error)
+            return
+        camera = cameras.get(found.key)
+        if camera is None:
+            camera = cameras[found.key] = self._new(found.key)
+        if camera.has_seen(message.topic, message.offset):
+            return
+        at = At(message.topic, message.partition, message.offset, self._clock.utc_us())
+        began = time.perf_counter()
+        events = camera.decision(found, at) if isinstance(found, Decision) else camera.label(found, at)
+        self._metrics.took.observe(time.perf_counter() - began)
+        for event in events:
+            await self._publish(event)
+
+    async def _publish(self, event: DriftEvent) -> None:
+        await (await self._drift.send(key=event.key.encode(), value=self._codec.encode(event)))
+        self._metrics.events.labels(event.drift_type.value, event.state.value).inc()
+        self._notifier.notify(event)
+
+    async def flush(self) -> None:
+        """Steps 2 and 3."""
+        async with self._lock:
+            if self._is_torn:
+                return
+            await self._snapshot()
+            held, self._held = self._held, []
+            for event in held:
+                event.ack()
+
+    async def _snapshot(self) -> None:
+        sends = []
+        for cameras in self._cameras.values():
+            for camera in cameras.values():
+                if not camera.is_dirty:
+                    continue
+                snapshot = camera.snapshot()
+                sends.append(await self._state.send(key=camera.key.encode(), value=snapshot))
+                camera.is_dirty = False
+                self._metrics.show(camera, len(snapshot))
+                await asyncio.sleep(0)  # hundreds of cameras must not hold up the heartbeat
+        await asyncio.gather(*sends)
+
+    async def hand_over(self) -> None:
+        """Write the state down and forget it: the next message of a partition reads it again, here or elsewhere."""
+        await self.flush()
+        async with self._lock:
+            for cameras in self._cameras.values():
+                for camera in cameras.values():
+                    camera.close()
+            self._cameras.clear()
+
+    async def _of(self, partition: int) -> dict[str, WatchedCamera]:
+        cameras = self._cameras.get(partition)
+        if cameras is None:
+            cameras = {}
+            loop = asyncio.get_running_loop()
+            snapshots = await loop.run_in_executor(None, read_snapshots, self._settings.kafka, partition)
+            for key, snapshot in snapshots.items():
+                cameras[key] = self._new(key)
+                cameras[key].restore(snapshot)
+            self._cameras[partition] = cameras
+            if cameras:
+                log.info("partition %d: going on with %d cameras", partition, len(cameras))
+        return cameras
+
+    def _new(self, key: str) -> WatchedCamera:
+        return WatchedCamera(key, self._references_of, self._settings.options, self._clock, self._settings.max_age_h)

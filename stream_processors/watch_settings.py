@@ -1,0 +1,57 @@
+"""Settings of `inspection watch`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.errors import SettingsError
+from schemas.settings import KafkaSettings
+from stream_processors.drift import DriftOptions
+
+DEFAULT_WATCH_GROUP = "inspection-watch"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """How the cameras of a line are watched.
+
+    Parameters
+    ----------
+    kafka
+        Where Kafka is.
+    models
+        Model packages whose training references are used, each for its own decisions; empty: the one that ships.
+    options
+        Budget of false alarms and the like.
+    group
+        Consumer group; its processes share the cameras.
+    webhook
+        URL that is told of episodes; None: log and metrics only.
+    snapshot_s
+        Seconds between two snapshots of the state; what is read again after a crash is no more than that.
+    max_age_h
+        Older decisions are not watched for data drift, in hours.
+    http_host, http_port
+        Where /health and /metrics listen; port None takes 8089, or a free one when that is taken.
+    """
+
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    models: tuple[Path, ...] = ()
+    options: DriftOptions = field(default_factory=DriftOptions)
+    group: str = DEFAULT_WATCH_GROUP
+    webhook: str | None = None
+    snapshot_s: float = 5.0
+    max_age_h: float = 24.0
+    http_host: str = "127.0.0.1"
+    http_port: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.group:
+            raise SettingsError("the consumer group needs a name")
+        if not 0.1 <= self.snapshot_s <= 600:
+            raise SettingsError(f"snapshot-s {self.snapshot_s:g}: 0.1 to 600 seconds")
+        if not self.max_age_h > 0:
+            raise SettingsError(f"max-age-h {self.max_age_h:g}: more than 0 hours")
+        if self.http_port is not None and not 0 <= self.http_port <= 65535:
+            raise SettingsError(f"http-port {self.http_port} is not a port")
