@@ -114,8 +114,12 @@ def _cameras(options: DemoOptions) -> tuple[list[Camera], int]:
 
 
 def _overload(options: DemoOptions) -> Overload:
-    """A line with a rhythm sheds what is late; a user's own images, or a run flat out, have no deadline to miss."""
-    return Overload.EVERYTHING if options.folder is not None or not options.fps else Overload.DEADLINE
+    """A line with a rhythm sheds what is late; a user's own images, or a run flat out, have no deadline to miss.
+
+    What is shed has no signals: with a disturbance that would be one more thing to look for.
+    """
+    inspect_all = options.folder is not None or options.drift is not None or not options.fps
+    return Overload.EVERYTHING if inspect_all else Overload.DEADLINE
 
 
 @contextmanager
