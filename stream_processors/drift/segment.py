@@ -89,14 +89,14 @@ class Segment:
         """One frame in so many is watched, see `Thinning`."""
         return self._thinning.stride
 
-    def look(self, decision: Decision, oddities: Counter[str]) -> Looked | None:
+    def look(self, decision: Decision, oddities: Counter[str], *, in_episode: bool) -> Looked | None:
         """Take a frame; None if it is not watched. Signals that are no number or missing go to ``oddities``."""
         values = self._values(decision, oddities)
         if self.is_learning:
             self._learn(values)
             return None
         scores = {n: ref.normal_score(values[n]) for n, ref in self.references.items() if n in values}
-        if not self._thinning.watch(scores):
+        if not self._thinning.watch(scores, learn=not in_episode):
             return None
         values[REJECTS] = float(decision.action is not Action.ACCEPT)
         rate = self._rejects.mean

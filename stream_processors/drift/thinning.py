@@ -60,8 +60,20 @@ class Thinning:
             return 1
         return min(_MAX_STRIDE, math.ceil(1.5 * (1 + correlation) / (1 - correlation)))
 
-    def watch(self, scores: Mapping[str, float]) -> bool:
-        """Take the normal scores of the next frame; whether it is to be watched."""
+    def watch(self, scores: Mapping[str, float], *, learn: bool = True) -> bool:
+        """Take the normal scores of the next frame; whether it is to be watched.
+
+        Without ``learn`` the correlation stays as it is: a change of level looks like one.
+        """
+        if learn:
+            self._learn(scores)
+        self._since += 1
+        if self._since < self.stride:
+            return False
+        self._since = 0
+        return True
+
+    def _learn(self, scores: Mapping[str, float]) -> None:
         self._seen += 1
         weight = 1 / min(self._seen, _MEMORY)
         for name, moments in self._moments.items():
@@ -78,11 +90,6 @@ class Thinning:
             if self._seen == _OWN_MEAN_FROM:  # moments about the reference become moments about the mean
                 moments[1] -= moments[0] ** 2
                 moments[2] -= moments[0] ** 2
-        self._since += 1
-        if self._since < self.stride:
-            return False
-        self._since = 0
-        return True
 
     def state(self) -> Any:
         """All that it knows, as JSON."""
