@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def refused_endpoint() -> str:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def files() -> object:
+def files() -> Any:
     """The file system without our store above it, to break what lies there."""
     import s3fs
 
