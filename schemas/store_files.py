@@ -21,8 +21,7 @@ from schemas.errors import SettingsError
 #: Seconds until S3 has taken a connection, and of silence in it.
 CONNECT_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 2.0
-#: Seconds that a read or write over the network may take in all, to which its bytes at this rate are added.
-CALL_S = 3.0
+#: Seconds that a read or write over the network may take in all are the two above, and its bytes at this rate.
 SLOWEST_BYTES_PER_S = 25_000_000
 #: The same for a listing, which no line waits for.
 _LIST_S = 30.0
@@ -76,12 +75,12 @@ def write(files: Any, path: str, data: bytes) -> None:
     if isinstance(files, LocalFileSystem):
         _write_synced(Path(path), data)
     else:
-        _call(files, "pipe_file", path, data, within_s=_time_of(len(data)))
+        _call(files, "pipe_file", path, data, within_s=_bound_s(files, len(data)))
 
 
 def read(files: Any, path: str, limit_bytes: int) -> bytes:
     """The first bytes of an object."""
-    return bytes(_call(files, "cat_file", path, start=0, end=limit_bytes, within_s=_time_of(limit_bytes)))
+    return bytes(_call(files, "cat_file", path, start=0, end=limit_bytes, within_s=_bound_s(files, limit_bytes)))
 
 
 def names(files: Any, path: str) -> list[str]:
@@ -89,8 +88,11 @@ def names(files: Any, path: str) -> list[str]:
     return [str(name) for name in _call(files, "ls", path, detail=False, within_s=_LIST_S)]
 
 
-def _time_of(size_bytes: int) -> float:
-    return CALL_S + size_bytes / SLOWEST_BYTES_PER_S
+def _bound_s(files: Any, size_bytes: int) -> float:
+    config = getattr(files, "config_kwargs", {})
+    try_s = config.get("connect_timeout", CONNECT_TIMEOUT_S) + config.get("read_timeout", READ_TIMEOUT_S)
+    # Who asks for longer waits or more tries gets them.
+    return float(try_s * int(os.environ.get("AWS_MAX_ATTEMPTS", 1)) + size_bytes / SLOWEST_BYTES_PER_S)
 
 
 def _call(files: Any, method: str, *args: Any, within_s: float, **kwargs: Any) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +134,29 @@ def test_the_usual_settings_may_say_otherwise(monkeypatch: pytest.MonkeyPatch) -
     assert config()["connect_timeout"] == 7
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "4")
     assert "retries" not in config()
+
+
+def test_a_server_that_trickles_is_given_up_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stop = threading.Event()
+
+        def trickle() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 25600\r\n\r\n")
+                while not stop.wait(0.2):  # never a silence of 2 s
+                    connection.sendall(b"x")
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        try:
+            with s3_settings(f"http://127.0.0.1:{server.getsockname()[1]}"):
+                began = time.monotonic()
+                assert kind_of(ImageStore(URI)) == "image-store-unavailable"
+                assert time.monotonic() - began < 5
+        finally:
+            stop.set()
+            thread.join()
 
 
 def test_the_missing_extra_is_named(repository: Path) -> None:
