@@ -36,6 +36,9 @@ class Pacer:
     >>> clock.advance(0.03)
     >>> round(pacer.delay_s(), 3)
     0.07
+    >>> clock.advance(0.45)
+    >>> pacer.delay_s(), pacer.missed
+    (0.0, 2)
     """
 
     def __init__(self, fps: float | None, clock: Clock | None = None, phase: float = 0.0) -> None:
@@ -48,6 +51,8 @@ class Pacer:
         self._clock = clock or SystemClock()
         self._start_s: float | None = None
         self._beat = 0
+        #: Beats skipped so far: nothing was captured then.
+        self.missed = 0
 
     def delay_s(self) -> float:
         """Seconds to wait from now until the next capture is due; moves on by one beat."""
@@ -60,5 +65,7 @@ class Pacer:
             return offset_s
         # The grid is counted from the start, not from the last beat: adding up periods would add up rounding too.
         elapsed = (now - self._start_s) / self._period_s
-        self._beat = max(self._beat + 1, math.floor(elapsed))
+        beat = max(self._beat + 1, math.floor(elapsed))
+        self.missed += beat - self._beat - 1
+        self._beat = beat
         return max(0.0, self._start_s + self._beat * self._period_s - now)

@@ -16,6 +16,7 @@ from producers.options import CameraIdentity, PublisherOptions
 from producers.sender import Sender
 from producers.spool import Spool, SpoolOptions, spool_path
 from producers.stats import DropReason, FailReason, PublisherMetrics, PublisherStats, Tally
+from schemas.breaker import Breaker
 from schemas.clock import Clock, SystemClock
 from schemas.cluster import require_topics
 from schemas.errors import BrokerUnavailable, InspectionError
@@ -32,6 +33,9 @@ _ENVELOPE_BYTES = 64 * 1024
 #: How long a broker may take to say that the topic is there; with a spool the camera need not wait for it.
 _PATIENT_S = 5.0
 _HASTY_S = 2.0
+#: How long the image store is left alone after a failure: doubled while it is away, up to the second.
+_STORE_REST_S = 5.0
+_STORE_LONGEST_REST_S = 30.0
 #: Pause between two looks at a spool that is being drained.
 _LOOK_S = 0.05
 
@@ -104,7 +108,11 @@ class FramePublisher:
         self._started_at_us = self._clock.utc_us()
         self._tally = Tally(identity.key, metrics or PublisherMetrics())
         self._closing = threading.Event()
-        self._store = None if self._options.image_store is None else ImageStore(self._options.image_store)
+        self._store = None
+        if self._options.image_store is not None:
+            # Each try may take the camera's time: the longer the outage, the fewer.
+            breaker = Breaker(_STORE_REST_S, _STORE_LONGEST_REST_S, self._clock)
+            self._store = ImageStore(self._options.image_store, breaker=breaker, on_away=self._tally.store_is_away)
         opened = None if spool is None else Spool(spool_path(spool.directory, kafka.prefix, identity), spool)
         self._sender = Sender(
             kafka.bootstrap_servers,
@@ -176,6 +184,10 @@ class FramePublisher:
         self._sender.close()
         return self.stats()
 
+    def missed(self, slots: int) -> None:
+        """Count slots of the camera's rate that passed without a capture, as `CameraJob.on_missed` reports them."""
+        self._tally.miss(slots)
+
     def stats(self) -> PublisherStats:
         """Counts so far."""
         return self._tally.snapshot()
@@ -195,9 +207,9 @@ class FramePublisher:
         station, camera_id = self.identity.station, self.identity.camera_id
         try:
             return self._store.put(station, camera_id, captured_at_us, digest, image.data, suffix)
-        except ImageStoreError as error:
-            # The topic takes more than the store gets: what fits goes there.
-            self._limited.warning("image-store", f"{self.identity.key}: {error}; sending the image in the frame")
+        except ImageStoreError:
+            # The topic takes more than the store gets: what fits goes there. The store has logged that it is away.
+            self._tally.store_missed()
             return None
 
     def _drop(self, reason: DropReason, message: str) -> None:

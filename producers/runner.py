@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from producers.camera import Camera, Capture, opened
+from producers.limited_log import LimitedLog
 from producers.pacing import Pacer
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,9 @@ class CameraJob:
         Stop after so many captures; None at the camera's own end.
     phase
         Share of a period by which it begins later, see `Pacer`.
+    on_missed
+        Called with the number of slots that have passed without a capture, because capturing or publishing took longer
+        than the period; for a metric.
     """
 
     name: str
@@ -49,16 +53,21 @@ class CameraJob:
     fps: float | None = None
     max_frames: int | None = None
     phase: float = 0.0
+    on_missed: Callable[[int], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CameraReport:
-    """How one camera ended: captures taken, the error in one line if it failed, whether it was left hanging."""
+    """How one camera ended: captures taken, the error in one line if it failed, whether it was left hanging.
+
+    ``missed`` are the slots of its rate that passed without a capture, see `CameraJob`; no frames, so no losses.
+    """
 
     name: str
     captured: int
     error: str | None = None
     hung: bool = False
+    missed: int = 0
 
     @property
     def ok(self) -> bool:
@@ -132,7 +141,9 @@ class _Runner(threading.Thread):
         super().__init__(name=f"camera {job.name}", daemon=True)
         self._job = job
         self._stop_event = stop
-        self._captured = 0
+        self._pacer = Pacer(job.fps, phase=job.phase)
+        self._limited = LimitedLog(_log)
+        self._captured = self._missed = 0
         self._error: str | None = None
 
     def run(self) -> None:
@@ -144,7 +155,7 @@ class _Runner(threading.Thread):
                 fps=job.fps,
                 max_frames=job.max_frames,
                 stop=self._stop_event,
-                pacer=Pacer(job.fps, phase=job.phase),
+                pacer=self._pacer,
                 on_captured=self._count,
             )
         except Exception as error:  # noqa: BLE001 - anyone's camera code; the others must go on
@@ -153,10 +164,20 @@ class _Runner(threading.Thread):
             _log.debug("camera %s", job.name, exc_info=error)
 
     def report(self) -> CameraReport:
-        return CameraReport(self._job.name, self._captured, self._error, self.is_alive())
+        return CameraReport(self._job.name, self._captured, self._error, self.is_alive(), self._pacer.missed)
 
     def _count(self) -> None:
         self._captured += 1
+        new = self._pacer.missed - self._missed
+        if new:
+            self._missed += new
+            self._limited.warning(
+                "missed",
+                f"camera {self._job.name}: {new} slots passed without a capture ({self._missed} so far); "
+                f"capturing or publishing took longer than 1/{self._job.fps:g} s",
+            )
+            if self._job.on_missed is not None:
+                self._job.on_missed(new)
 
 
 def run_cameras(

@@ -92,6 +92,15 @@ class PublisherMetrics:
         self.away = Gauge(
             name + "broker_away", "1 while the broker does not take frames", ["camera"], registry=registry
         )
+        self.missed = PrometheusCounter(
+            name + "missed_slots", "Slots of the rate that passed without a capture", ["camera"], registry=registry
+        )
+        self.store_away = Gauge(
+            name + "image_store_away", "1 while the image store takes no images", ["camera"], registry=registry
+        )
+        self.store_missed = PrometheusCounter(
+            name + "image_store_missed", "Images that the store did not take", ["camera"], registry=registry
+        )
         # A camera that hangs raises nothing: its age is what an alert can see.
         self.last_capture = Gauge(
             name + "last_capture_timestamp_seconds", "UTC of the last capture", ["camera"], registry=registry
@@ -170,6 +179,18 @@ class Tally:
     def broker_is_away(self, away: bool) -> None:
         """Show whether the broker takes frames."""
         self._metrics.away.labels(self._camera).set(away)
+
+    def miss(self, slots: int) -> None:
+        """Count slots that passed without a capture."""
+        self._metrics.missed.labels(self._camera).inc(slots)
+
+    def store_is_away(self, away: bool) -> None:
+        """Show whether the image store takes images."""
+        self._metrics.store_away.labels(self._camera).set(away)
+
+    def store_missed(self) -> None:
+        """Count an image that the store did not take; what became of its frame is counted as of any other."""
+        self._metrics.store_missed.labels(self._camera).inc()
 
     def wait_settled(self, timeout_s: float) -> int:
         """Wait until nothing is pending; return how many frames still are."""

@@ -2,7 +2,8 @@
 
 The image is written first, under its own hash, then the frame that refers to it is published; the reader checks size
 and hash. (G. Hohpe and B. Woolf, "Enterprise Integration Patterns", Claim Check.) Any fsspec file system will do: a
-directory that all programs see, or S3 with the ``s3`` extra.
+directory that all programs see, or S3 with the ``s3`` extra. A store that does not answer is left alone for some
+seconds (`schemas.breaker`): reading and writing fail at once then, with one line in the log for the outage.
 
 ::
 
@@ -13,27 +14,31 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
+import logging
 import re
-import tempfile
 import time
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
 from platformdirs import user_data_path
 
-from schemas.errors import InspectionError, SettingsError
+from schemas.breaker import Breaker
+from schemas.errors import InspectionError
 from schemas.records import ImageReference
+from schemas.store_files import error_code, names, open_files, read, said, write
+
+_log = logging.getLogger(__name__)
 
 #: Images above it go to the store, by default: a quarter of what the topic takes.
 STORE_ABOVE_BYTES = 4 * 1024 * 1024
 #: Largest image that is read from a store.
 MAX_STORED_BYTES = 256 * 1024 * 1024
-_TRIES = 3
-_PAUSE_S = 0.2
+#: A read that fails within this time is tried once more: a connection that was just reset is no outage.
+_QUICK_S = 0.5
+#: What S3 answers when there is no such bucket, and when it is asked for a range of an empty object.
+_NO_BUCKET = "NoSuchBucket"
+_EMPTY = ("InvalidRange", "416")
 #: What `put` makes, and so all that `get` ever opens, wherever the reference says it lies.
 _PLACE = re.compile(r"(?:^|/)(\d{4}-\d\d-\d\d/\d\d/[\w-]+\.[\w-]+/([0-9a-f]{64})\.[a-z]{1,5})")
 
@@ -60,19 +65,23 @@ def default_image_store() -> str:
 
 
 class ImageStore:
-    """Images under their hash, by hour of capture.
+    """Images under their hash, by hour of capture. Safe to use from several threads.
 
     Parameters
     ----------
     uri
         A directory, or an fsspec URI such as ``s3://bucket/images``.
+    breaker
+        How long it is left alone when it does not answer; by default five seconds.
+    on_away
+        Called with True when an outage begins and False when it ends, for a metric: be quick.
     options
         For the file system, such as ``endpoint_url``.
 
     Raises
     ------
     SettingsError
-        If there is no such file system.
+        If there is no such file system, or its package is not installed.
 
     Examples
     --------
@@ -85,12 +94,17 @@ class ImageStore:
     b'pixels'
     """
 
-    def __init__(self, uri: str, **options: Any) -> None:
-        try:
-            self._fs, root = fsspec.core.url_to_fs(uri, **options)
-        except (ValueError, ImportError) as error:
-            raise SettingsError(f"image store {uri!r}: {error}") from error
-        self._root = str(root).rstrip("/")
+    def __init__(
+        self,
+        uri: str,
+        *,
+        breaker: Breaker | None = None,
+        on_away: Callable[[bool], object] | None = None,
+        **options: Any,
+    ) -> None:
+        self._files, self._root = open_files(uri, options)
+        self._breaker = breaker or Breaker()
+        self._on_away = on_away or (lambda _: None)
         self.uri = uri
 
     def put(
@@ -103,16 +117,14 @@ class ImageStore:
         ImageStoreError
             ``image-store-unavailable`` if it cannot be written.
         """
-        hour = datetime.fromtimestamp(captured_at_us / 1e6, UTC).strftime("%Y-%m-%d/%H")
-        path = f"{self._root}/{hour}/{station}.{camera_id}/{sha256}.{suffix}"
+        path = f"{self._root}/{hour_of(captured_at_us)}/{station}.{camera_id}/{sha256}.{suffix}"
+        self._ask()
         try:
-            if isinstance(self._fs, LocalFileSystem):
-                _write_whole(Path(path), data)
-            else:
-                self._fs.pipe_file(path, data)
+            write(self._files, path, data)
         except Exception as error:  # every file system of fsspec has errors of its own
-            raise ImageStoreError("image-store-unavailable", f"{path} cannot be written: {error}") from error
-        return ImageReference(self._fs.unstrip_protocol(path), len(data))
+            raise self._away(f"{path} cannot be written: {said(error)}") from error
+        self._answered()
+        return ImageReference(self._files.unstrip_protocol(path), len(data))
 
     def get(self, reference: ImageReference, sha256: str) -> bytes:
         """Read an image and check it. Only the place below the store counts, not where the reference says that it is.
@@ -132,8 +144,15 @@ class ImageStore:
             raise ImageStoreError("image-altered", "the image in the store is not the one that was captured")
         return data
 
-    def sweep(self, older_than_us: int, *, dry_run: bool = False) -> list[str]:
+    def sweep(self, older_than_us: int, *, keep: Collection[str] = (), dry_run: bool = False) -> list[str]:
         """Delete the folders of hours that ended before a moment (UTC µs); return their names.
+
+        Parameters
+        ----------
+        keep
+            Hours that stay, however old, named as `hour_of` names them.
+        dry_run
+            Only return the names.
 
         Raises
         ------
@@ -143,52 +162,75 @@ class ImageStore:
         limit = datetime.fromtimestamp(older_than_us / 1e6, UTC)
         old = []
         try:
-            for day in self._children("") if self._fs.exists(self._root) else []:
+            for day in self._children(""):
                 for hour in self._children(day) if re.fullmatch(r"\d{4}-\d\d-\d\d", day) else []:
                     with contextlib.suppress(ValueError):
                         begins = datetime.strptime(f"{day} {hour} +0000", "%Y-%m-%d %H %z")
-                        if begins + timedelta(hours=1) <= limit:
+                        if begins + timedelta(hours=1) <= limit and f"{day}/{hour}" not in keep:
                             old.append(f"{day}/{hour}")
             for name in [] if dry_run else old:
-                self._fs.rm(f"{self._root}/{name}", recursive=True)
+                self._files.rm(f"{self._root}/{name}", recursive=True)
         except Exception as error:  # every file system of fsspec has errors of its own
-            raise ImageStoreError("image-store-unavailable", f"{self.uri} cannot be swept: {error}") from error
+            raise ImageStoreError("image-store-unavailable", f"{self.uri} cannot be swept: {said(error)}") from error
         return old
 
     def _children(self, folder: str) -> list[str]:
-        return sorted(
-            str(path).rstrip("/").rpartition("/")[2] for path in self._fs.ls(f"{self._root}/{folder}", detail=False)
-        )
+        try:
+            paths = names(self._files, f"{self._root}/{folder}".rstrip("/"))
+        except FileNotFoundError as error:
+            if error_code(error) == _NO_BUCKET:
+                raise
+            return []
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
 
     def _read(self, path: str, limit: int) -> bytes:
-        for tries_left in reversed(range(_TRIES)):
+        self._ask()
+        began_s = time.monotonic()
+        for is_last in (False, True):
             try:
-                return bytes(self._fs.cat_file(path, start=0, end=limit))
-            except FileNotFoundError:
-                raise ImageStoreError("image-missing", "the image is not in the store") from None
+                data = read(self._files, path, limit)
             except Exception as error:  # every file system of fsspec has errors of its own
-                if not tries_left:
-                    raise ImageStoreError("image-store-unavailable", f"{path} cannot be read: {error}") from error
-                time.sleep(_PAUSE_S)
+                code = error_code(error)
+                if code in _EMPTY:
+                    data = b""
+                elif isinstance(error, PermissionError):
+                    self._answered()  # of one object perhaps: no outage
+                    raise ImageStoreError("image-store-unavailable", f"{path} is refused: {said(error)}") from error
+                elif isinstance(error, FileNotFoundError) and code != _NO_BUCKET:
+                    self._answered()
+                    raise ImageStoreError("image-missing", "the image is not in the store") from None
+                elif is_last or time.monotonic() - began_s > _QUICK_S:
+                    raise self._away(f"{path} cannot be read: {said(error)}") from error
+                else:
+                    continue
+            self._answered()
+            return data
         raise AssertionError("the last try returns or raises")
 
+    def _ask(self) -> None:
+        if not self._breaker.allows():
+            raise ImageStoreError("image-store-unavailable", f"{self.uri} did not answer a moment ago")
 
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write to a file beside, sync, rename: the path has the whole object or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).rename(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    def _answered(self) -> None:
+        away_s = self._breaker.away_s
+        if self._breaker.succeeded():
+            _log.warning("image store %s: it is back, after %.1f s", self.uri, away_s)
+            self._on_away(False)
+
+    def _away(self, reason: str) -> ImageStoreError:
+        if self._breaker.failed():
+            rest_s = self._breaker.rest_s
+            _log.error("image store %s is away, asked again in %g s: %s", self.uri, rest_s, reason)
+            self._on_away(True)
+        return ImageStoreError("image-store-unavailable", reason)
+
+
+def hour_of(captured_at_us: int) -> str:
+    """Folder of the hour of a capture, UTC.
+
+    Examples
+    --------
+    >>> hour_of(3_600_000_000)
+    '1970-01-01/01'
+    """
+    return datetime.fromtimestamp(captured_at_us / 1e6, UTC).strftime("%Y-%m-%d/%H")

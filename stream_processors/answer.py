@@ -94,50 +94,69 @@ class Answerer:
 
     def __call__(self, message: Received) -> Answer:
         """Decode, inspect and decide; whatever goes wrong becomes part of the answer."""
-        read = self.read(message)
-        return read if isinstance(read, Answer) else self.inspect(message, read)
+        frame = self.read(message)
+        if isinstance(frame, Answer):
+            return frame
+        image = self.image(message, frame)
+        return image if isinstance(image, Answer) else self.inspect(message, frame, image)
 
     def read(self, message: Received) -> Frame | Answer:
         """Decode the frame and say whether it is worth an inspection: quick, for it leaves the image as it is.
 
-        The frame is for `inspect`; an answer is final (it was no frame, or it is shed).
+        The frame is for `image` and `inspect`; an answer is final (it was no frame, or it is shed).
         """
         try:
             frame = self._codec.decode(message.value, Frame)
         except CodecError as error:
             return self._dead(message, error.kind, str(error))
-        shed = self._why_shed(message, frame)
-        if shed is None:
-            return frame
-        word, sentence = shed
+        return self.shed(message, frame) or frame
+
+    def shed(self, message: Received, frame: Frame) -> Answer | None:
+        """The answer to a frame that is not worth an inspection any more, or None. To be asked after each wait."""
+        why = self._why_shed(message, frame)
+        if why is None:
+            return None
+        word, sentence = why
         aborted = not_inspected(f"shed ({word}): {sentence}", ResultState.ABORTED)
         return dataclasses.replace(self._decided(message, frame, aborted, self._queue_ms(message)), shed=word)
 
-    def inspect(self, message: Received, frame: Frame) -> Answer:
+    def image(self, message: Received, frame: Frame) -> bytes | Answer:
+        """The image of a frame, from the store where it is by reference; an answer says why there is none.
+
+        The store may take seconds: not for a thread that inspects.
+        """
+        if frame.image is not None:
+            return frame.image
+        queue_ms = self._queue_ms(message)
+        if frame.reference is None or self._store is None:
+            reason = "the image lies in a store, and this worker reads none"
+            return self._rejected(message, frame, "image-by-reference", reason, queue_ms)
+        try:
+            return self._store.get(frame.reference, frame.sha256)
+        except ImageStoreError as error:
+            return self._rejected(message, frame, error.kind, str(error), queue_ms)
+
+    def inspect(self, message: Received, frame: Frame, image: bytes) -> Answer:
         """Inspect a frame and decide. Takes the time of a decode and an inference, so it runs in a thread."""
         queue_ms = self._queue_ms(message)
         try:
-            inspection = inspect_image(self._image(frame), self._model, sha256=frame.sha256)
-        except (ImageError, ImageStoreError) as error:
+            inspection = inspect_image(image, self._model, sha256=frame.sha256)
+        except ImageError as error:
             kind, reason = error.kind, str(error)
         except Exception as error:  # a fault of ours must stop neither the stream nor the gate
             log.exception("inspection of %s failed", frame.frame_id[:_TEXT_LIMIT])
             kind, reason = "inspection-error", f"{type(error).__name__}: {error}"
         else:
             return self._decided(message, frame, inspection, queue_ms)
+        return self._rejected(message, frame, kind, reason, queue_ms)
+
+    def _rejected(self, message: Received, frame: Frame, kind: str, reason: str, queue_ms: float) -> Answer:
         rejected = self._decided(message, frame, not_inspected(f"{kind}: {reason}"[:_TEXT_LIMIT]), queue_ms)
         letter = self._dead(message, kind, reason, frame.frame_id)
         return dataclasses.replace(rejected, dead_letter=letter.dead_letter, kind=kind)
 
     def _queue_ms(self, message: Received) -> float:
         return max(0.0, (self._clock.utc_us() - message.source.received_at_us) / 1000)
-
-    def _image(self, frame: Frame) -> bytes:
-        if frame.image is not None:
-            return frame.image
-        if frame.reference is None or self._store is None:
-            raise ImageError("image-by-reference", "the image lies in a store, and this worker reads none")
-        return self._store.get(frame.reference, frame.sha256)
 
     def _why_shed(self, message: Received, frame: Frame) -> tuple[str, str] | None:
         if RETRY_HEADER in message.headers:

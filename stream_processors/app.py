@@ -2,7 +2,8 @@
 
 The order that makes "at least once" true, for each frame:
 
-1. it is decoded and inspected in a thread;
+1. it is decoded and inspected in a thread; where its image lies in a store, that is fetched before, in another
+   thread, and frames behind it are not held up (`stream_processors.lanes`);
 2. its decision and its dead letter are sent, and the broker's acknowledgements awaited;
 3. when it and every frame before it have come so far, it is acked to Faust (`stream_processors.pipeline`);
 4. Faust commits what is acked on a timer, and once more on a graceful stop.
@@ -16,8 +17,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from schemas.records import ResultState
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received
+from stream_processors.lanes import Lanes
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.pipeline import Pipeline
 from stream_processors.settings import WorkerSettings
@@ -53,7 +54,9 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
     """
     clock = clock or SystemClock()
     kafka = settings.kafka
-    store = None if settings.image_store is None else ImageStore(settings.image_store)
+    store = None
+    if settings.image_store is not None:
+        store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
     answer = Answerer(model, Codec.from_settings(kafka), clock, settings.overload, store)
     datadir = Path(user_state_dir("streaming-inspection")) / "faust" / settings.group
     datadir.mkdir(parents=True, exist_ok=True)  # Faust wants one, though nothing is kept in it
@@ -81,20 +84,14 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
     )
     transport = bounded_transport(settings.buffer_mib * 1024 * 1024, metrics, answer.newest)
     app.transport = transport(app.conf.broker, app, app.loop)
-    pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="inspect")
-    free = asyncio.Semaphore(settings.threads)
+    lanes = Lanes(answer, settings.threads)
     frames, decisions, dead_letters = (
         app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         for name in (kafka.frames, kafka.decisions, kafka.dead_letters)
     )
 
-    async def answer_one(event: Any) -> None:
-        message = _received(event.message, clock.utc_us())
-        async with free:
-            # Whether it is worth an inspection is asked when a thread is free for it, and what is shed costs no thread.
-            result = answer.read(message)
-            if not isinstance(result, Answer):
-                result = await app.loop.run_in_executor(pool, answer.inspect, message, result)
+    async def answer_one(event: Any, step_aside: Callable[[], None]) -> None:
+        result = await lanes.answer(_received(event.message, clock.utc_us()), step_aside)
         began = time.perf_counter()
         await asyncio.gather(*(await _sends(event.message, result, decisions, dead_letters)))
         publish_s = time.perf_counter() - began
@@ -107,7 +104,12 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
     @app.agent(frames, name="inspect", concurrency=1, supervisor_strategy=CrashingSupervisor)
     async def inspect(stream: Any) -> None:
         stream.enable_acks = False  # the pipeline acks, in order
-        pipeline = Pipeline(answer_one, ack=lambda event: event.ack(), fail=_end, limit=settings.in_flight)
+        pipeline: Pipeline[Any] = Pipeline(
+            lambda event: answer_one(event, pipeline.step_aside),
+            ack=lambda event: event.ack(),
+            fail=_end,
+            limit=settings.in_flight,
+        )
         try:
             async for event in stream.events():
                 await pipeline.put(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from infra.cli.options import (
     Prefix,
     image_store_uri,
 )
+from infra.cli.spool import SpoolDir, spool_directory
 from schemas.errors import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="The store of images too large for the topic.")
@@ -31,9 +33,17 @@ def sweep(
     older_than: Annotated[
         str | None,
         typer.Option(
-            help="As in 36h or 7d. Default: the retention that the frames topic has on the broker, and an hour."
+            help="As in 36h or 7d. Default: the retention that the frames topic has on the broker, an hour, and "
+            "--spool-days."
         ),
     ] = None,
+    spool_days: Annotated[
+        float,
+        typer.Option(
+            min=0, help="How long a frame may have waited in a spool, here or elsewhere, before it was published."
+        ),
+    ] = 2.0,
+    spool_dir: SpoolDir = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
@@ -41,7 +51,9 @@ def sweep(
 ) -> None:
     """Delete images whose frames the topic has forgotten, in whole hours of capture. For cron or a timer.
 
-    inspection images sweep --older-than 36h
+    Hours of frames that still wait in a spool of this machine stay, however old.
+
+        inspection images sweep --older-than 36h
     """
     import json
     import time
@@ -52,13 +64,27 @@ def sweep(
     if older_than is not None:
         age_s = seconds(older_than, "--older-than")
     else:
-        age_s = _retention_s(bootstrap_servers, prefix) + 3600
+        age_s = _retention_s(bootstrap_servers, prefix) + 3600 + spool_days * 86_400
     uri = image_store_uri(image_store)
-    hours = ImageStore(uri).sweep(time.time_ns() // 1000 - round(age_s * 1e6), dry_run=dry_run)
+    waiting = _waiting(spool_dir)
+    hours = ImageStore(uri).sweep(time.time_ns() // 1000 - round(age_s * 1e6), keep=waiting, dry_run=dry_run)
     if as_json:
-        typer.echo(json.dumps({"store": uri, "hours": hours, "dry_run": dry_run}))
+        typer.echo(json.dumps({"store": uri, "hours": hours, "waiting_hours": sorted(waiting), "dry_run": dry_run}))
     else:
-        typer.echo(f"{len(hours)} hours {'would be' if dry_run else ''} deleted from {uri}".replace("  ", " "))
+        stay = f"; {len(waiting)} hours stay, whose frames wait in a spool" if waiting else ""
+        typer.echo(f"{len(hours)} hours {'would be ' if dry_run else ''}deleted from {uri}{stay}")
+
+
+def _waiting(spool_dir: Path | None) -> set[str]:
+    """Hours of frames in the spools of this machine, of any line: their images are still to be read."""
+    from producers.spool import find_spools, waiting_hours
+    from schemas.image_store import hour_of
+
+    return {
+        hour_of(hour * 3_600_000_000)
+        for file in find_spools(spool_directory(spool_dir))
+        for hour in waiting_hours(file.path)
+    }
 
 
 def _retention_s(bootstrap_servers: str, prefix: str) -> float:

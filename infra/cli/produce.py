@@ -149,7 +149,7 @@ def produce(
             for spec, identity in zip(camera, identities, strict=True)
         ]
         jobs = [
-            CameraJob(publisher.identity.key, source, publisher, fps, frames)
+            CameraJob(publisher.identity.key, source, publisher, fps, frames, on_missed=publisher.missed)
             for source, publisher in zip(cameras, publishers, strict=True)
         ]
         with frame_progress(publishers, None if frames is None else frames * len(jobs)):
@@ -217,7 +217,8 @@ def _line(row: dict[str, Any]) -> str:
     why = f" ({', '.join(f'{reason} {count}' for reason, count in reasons.items())})" if reasons else ""
     spooled = f"{row['spooled']} left in the spool, " if row["spooled"] else ""
     recovered = f", {row['recovered']} of earlier runs sent from the spool" if row["recovered"] else ""
+    missed = f", {row['missed']} slots missed" if row["missed"] else ""
     return (
         f"{row['name']}: {row['captured']} captured, {row['published']} published, {spooled}"
-        f"{row['dropped']} dropped, {row['failed']} failed{why}{recovered}{latency}"
+        f"{row['dropped']} dropped, {row['failed']} failed{why}{missed}{recovered}{latency}"
     )

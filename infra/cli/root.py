@@ -75,7 +75,7 @@ def root(
         stream=sys.stderr,
     )
     if not verbose:
-        for noisy in ("aiokafka", "faust", "mode", "asyncio", "stream_processors.transport"):
+        for noisy in ("aiokafka", "faust", "mode", "asyncio", "stream_processors.transport", "botocore", "aiobotocore"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

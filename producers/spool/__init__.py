@@ -5,7 +5,7 @@ One SQLite file a camera, in WAL mode, every record with a checksum of its own. 
 
 from producers.spool.errors import SpoolError, SpoolFull, SpoolInUse, SpoolUnwritable
 from producers.spool.files import SpoolFile, find_spools, spool_path
-from producers.spool.look import SpoolCounts, Verified, read_counts, verify_spool
+from producers.spool.look import SpoolCounts, Verified, read_counts, verify_spool, waiting_hours
 from producers.spool.options import SpoolOptions
 from producers.spool.record import SpooledFrame
 from producers.spool.store import Spool
@@ -25,4 +25,5 @@ __all__ = [
     "read_counts",
     "spool_path",
     "verify_spool",
+    "waiting_hours",
 ]

@@ -55,6 +55,21 @@ def counts_of(db: sqlite3.Connection) -> SpoolCounts:
     return SpoolCounts(int(frames), int(size_bytes), *lifetime)
 
 
+def waiting_hours(path: Path) -> set[int]:
+    """Hours (since 1970, UTC) in which frames were captured that wait in a spool.
+
+    Raises
+    ------
+    SpoolUnwritable
+        If the file cannot be read as a spool.
+    """
+    with _reading(path) as db:
+        rows = db.execute(
+            "SELECT DISTINCT json_extract(about, '$.captured_at_us') / 3600000000 FROM frames WHERE json_valid(about)"
+        ).fetchall()
+    return {hour for (hour,) in rows if isinstance(hour, int)}
+
+
 def verify_spool(path: Path, on_frame: Callable[[], object] = lambda: None) -> Verified:
     """Read every record and check its checksum.
 

@@ -33,6 +33,20 @@ def test_a_late_frame_makes_no_burst() -> None:
     assert at == pytest.approx([0.0, 0.1, 0.2, 0.75, 0.8, 0.9])
 
 
+def test_skipped_beats_are_counted() -> None:
+    clock = ManualClock()
+    pacer = Pacer(10, clock)
+    captures = 0
+    for work_s in (0.0, 0.05, 0.55, 0.05, 3.05, 0.0):
+        clock.advance(pacer.delay_s())
+        captures += 1
+        clock.advance(work_s)
+    clock.advance(pacer.delay_s())
+    assert pacer.missed == 4 + 29
+    # Captures and missed beats make up the whole grid.
+    assert captures + pacer.missed == round(clock.monotonic_s() * 10)
+
+
 def test_without_a_rate_it_never_waits() -> None:
     pacer = Pacer(None, ManualClock())
     assert [pacer.delay_s() for _ in range(3)] == [0.0, 0.0, 0.0]

@@ -25,6 +25,7 @@ from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from schemas.ids import frame_id
 from schemas.records import Encoding, Frame
 from schemas.settings import KafkaSettings
+from tests.s3 import s3_settings, silent_endpoint
 
 IDENTITY = CameraIdentity("line-1", "press", "top")
 NOISE = np.random.default_rng(3).integers(0, 256, (120, 160), np.uint8)
@@ -126,6 +127,49 @@ def test_frame_over_the_limit_is_a_counted_drop(mock_kafka: Callable, caplog: py
     assert publisher.stats().too_large == 1
     assert balanced(publisher.stats())
     assert "over the topic's limit" in caplog.text
+
+
+def test_a_silent_image_store_costs_the_camera_one_short_wait(
+    mock_kafka: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = CollectorRegistry()
+    options = PublisherOptions(image_store="s3://images", store_above_bytes=1_000)
+    with (
+        silent_endpoint() as endpoint,
+        s3_settings(endpoint),
+        FramePublisher(mock_kafka().settings, IDENTITY, options, metrics=PublisherMetrics(registry)) as publisher,
+    ):
+        waits_s = []
+        for capture in [Capture(image=NOISE)] * 20 + [Capture(encoded=bytes(18 * 1024 * 1024))]:
+            began = time.monotonic()
+            publisher.publish(capture)
+            waits_s.append(time.monotonic() - began)
+    stats = publisher.stats()
+    assert balanced(stats)
+    assert (stats.published, stats.too_large) == (20, 1)  # in the frame where it fits, else a counted drop
+    assert waits_s[0] < 5
+    assert max(waits_s[1:]) < 0.5, waits_s
+    sample = {"camera": "press/top"}
+    assert registry.get_sample_value("inspection_producer_image_store_away", sample) == 1
+    assert registry.get_sample_value("inspection_producer_image_store_missed_total", sample) == 21
+    assert sum("image store" in message for message in caplog.messages) == 1
+
+
+def test_slots_missed_for_the_image_store_are_counted(mock_kafka: Callable) -> None:
+    registry = CollectorRegistry()
+    options = PublisherOptions(image_store="s3://images", store_above_bytes=0)
+    with (
+        silent_endpoint() as endpoint,
+        s3_settings(endpoint),
+        FramePublisher(mock_kafka().settings, IDENTITY, options, metrics=PublisherMetrics(registry)) as publisher,
+    ):
+        camera = [Capture(image=NOISE)] * 10
+        job = CameraJob("press/top", camera, publisher, fps=10, on_missed=publisher.missed)
+        (report,) = run_cameras([job])
+    assert publisher.stats().published == report.captured == 10
+    assert 15 < report.missed < 60
+    counted = registry.get_sample_value("inspection_producer_missed_slots_total", {"camera": "press/top"})
+    assert counted == report.missed
 
 
 def test_what_cannot_be_encoded_fails_and_the_next_goes_on(mock_kafka: Callable) -> None:

@@ -100,6 +100,21 @@ def test_a_camera_that_raises_or_hangs_stalls_no_other(caplog: pytest.LogCapture
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
+def test_slots_missed_because_publishing_took_long_are_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Slow(Shelf):
+        def publish(self, capture: Capture) -> str | None:
+            time.sleep(0.55 if len(self) in (2, 4) else 0)
+            return super().publish(capture)
+
+    missed: list[int] = []
+    shelf = Slow()
+    (report,) = run_cameras([CameraJob("slow", Endless(), shelf, fps=20, max_frames=8, on_missed=missed.append)])
+    assert (report.ok, report.captured) == (True, 8)
+    assert report.missed == sum(missed) >= 18
+    [line] = caplog.messages  # one in five seconds
+    assert "slots passed without a capture" in line
+
+
 def test_all_end_by_themselves() -> None:
     jobs = [CameraJob(str(n), Endless(), Shelf(), max_frames=n) for n in (1, 3)]
     assert [report.captured for report in run_cameras(jobs)] == [1, 3]

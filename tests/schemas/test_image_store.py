@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import ImageReference
+from schemas.breaker import Breaker
+from schemas.clock import ManualClock
 from schemas.errors import SettingsError
 from schemas.image_store import ImageStore, ImageStoreError
 
@@ -64,6 +67,29 @@ def test_missing_unreadable_and_absurd(store: ImageStore, tmp_path: Path) -> Non
     assert caught.value.kind == "image-store-unavailable"
     with pytest.raises(SettingsError, match="nosuch"):
         ImageStore("nosuch://bucket")
+
+
+def test_an_outage_has_one_line_and_one_when_it_is_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "schemas.image_store")
+    clock = ManualClock()
+    away: list[bool] = []
+    store = ImageStore(str(tmp_path / "images"), breaker=Breaker(5, clock=clock), on_away=away.append)
+    reference = put(store)
+    (tmp_path / "images").rename(tmp_path / "aside")
+    (tmp_path / "images").write_text("in its place")
+    for reason in ("Not a directory", "did not answer a moment ago", "Not a directory"):
+        with pytest.raises(ImageStoreError, match=reason) as caught:
+            store.get(reference, SHA256)
+        assert caught.value.kind == "image-store-unavailable"
+        clock.advance(2.5)
+    (tmp_path / "images").unlink()
+    (tmp_path / "aside").rename(tmp_path / "images")
+    clock.advance(5)
+    assert store.get(reference, SHA256) == DATA
+    assert store.get(reference, SHA256) == DATA
+    assert away == [True, False]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert "is back, after 12.5 s" in caplog.messages[1]
 
 
 @given(

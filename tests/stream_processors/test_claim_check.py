@@ -12,6 +12,7 @@ from infra.demo.processes import WorkerProcess
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
 from replay import read_topic
 from schemas import Action, DeadLetter, Decision, Frame, KafkaSettings, ResultState, decode
+from tests.s3 import files, s3_server, s3_settings
 
 pytestmark = pytest.mark.broker
 
@@ -56,6 +57,35 @@ def test_large_images_travel_by_reference(line: KafkaSettings, tmp_path: Path) -
         frames[1].frame_id: "image-missing",
         frames[2].frame_id: "image-altered",
     }
+
+
+def test_large_images_travel_through_s3(line: KafkaSettings, tmp_path: Path) -> None:
+    options = PublisherOptions(encode="png", image_store="s3://images/line", store_above_bytes=0)
+    with s3_server() as endpoint, s3_settings(endpoint):
+        with FramePublisher(line, CameraIdentity("l", "press", "top"), options) as publisher:
+            for seed in range(3):
+                pixels = np.random.default_rng(seed).integers(0, 255, (200, 200), dtype=np.uint8)
+                publisher.publish(Capture(image=pixels))
+            assert publisher.flush(20) == 0
+        first, second, _ = sorted(files().find("images"))
+        files().rm_file(first)
+        files().pipe_file(second, b"")
+        arguments = ["--image-store", "s3://images/line"]
+        worker = WorkerProcess(
+            line, model=None, group=line.prefix, log=tmp_path / "worker.log", options=arguments
+        )  # fmt: skip
+        try:
+            worker.await_ready()
+            deadline = time.monotonic() + 30
+            states: list[ResultState] = []
+            while len(states) < 3 and time.monotonic() < deadline:
+                read = read_topic(line.bootstrap_servers, line.decisions)
+                states = [decode(message.value, Decision).result_state for message in read]
+        finally:
+            worker.stop()
+    assert sorted(states) == [ResultState.COMPLETED, ResultState.FAILED, ResultState.FAILED]
+    letters = [decode(m.value, DeadLetter).kind for m in read_topic(line.bootstrap_servers, line.dead_letters)]
+    assert sorted(letters) == ["image-altered", "image-missing"]
 
 
 def test_a_store_that_is_away_costs_no_frame_that_fits_the_topic(line: KafkaSettings, tmp_path: Path) -> None:
