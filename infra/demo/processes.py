@@ -109,6 +109,10 @@ class ServedProcess:
         """Whether the process runs."""
         return self._process.poll() is None
 
+    def wait(self, timeout_s: float = _READY_TIMEOUT_S) -> int:
+        """Wait for its end; returns its exit status."""
+        return self._process.wait(timeout_s)
+
     def stop(self) -> int:
         """Ask it to finish and leave; return its exit status. One that does not is killed."""
         if self.alive():
