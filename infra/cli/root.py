@@ -20,6 +20,8 @@ from infra.cli.gate import app as gate
 from infra.cli.images import app as images
 from infra.cli.label import label
 from infra.cli.produce import produce
+from infra.cli.quality import quality
+from infra.cli.review import review
 from infra.cli.spool import app as spool
 from infra.cli.topics import app as topics
 from infra.cli.worker import worker
@@ -40,6 +42,8 @@ app.command()(worker)
 app.command()(actuate)
 app.command()(audit)
 app.command()(label)
+app.command()(quality)
+app.command()(review)
 app.command()(doctor)
 app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")
