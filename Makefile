@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c '$(PROBE)' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults test-unit check lint format types bench bench-drift lock clean
+.PHONY: help setup demo test test-faults test-unit check lint format types bench bench-drift bench-labels lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-drift: $(STAMP) ## Drift detection on real images beside River's defaults 
 	@$(BIN)/python -c "import evidently, matplotlib" 2>/dev/null || \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[bench]"
 	@$(BIN)/python -m benchmarks.drift $(ARGS)
+
+bench-labels: $(STAMP) ## False alarms and delay of the detectors on labels, beside River's alone, as JSON and a table
+	@$(BIN)/python -m benchmarks.concept_errors $(ARGS)
 
 lock: ## Write requirements.lock anew, with the newest versions that pyproject.toml allows
 	@test -x $(VENV)/lock/bin/uv || { python3 -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet "uv>=0.9"; }

@@ -22,6 +22,8 @@ from infra.cli.images import app as images
 from infra.cli.label import label
 from infra.cli.model import app as model
 from infra.cli.produce import produce
+from infra.cli.quality import quality
+from infra.cli.review import review
 from infra.cli.spool import app as spool
 from infra.cli.topics import app as topics
 from infra.cli.watch import watch
@@ -44,6 +46,8 @@ app.command()(watch)
 app.command()(actuate)
 app.command()(audit)
 app.command()(label)
+app.command()(quality)
+app.command()(review)
 app.command()(doctor)
 app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")

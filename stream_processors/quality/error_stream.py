@@ -24,9 +24,9 @@ from river.drift.binary import DDM, HDDMA
 from stream_processors.quality.change_point import ChangePoint, rise
 
 #: Labels for which a suspicion stays open.
-SUSPICION_LABELS = 512
+SUSPICION_LABELS = 2048
 #: Log likelihood ratio from which a suspicion is an alarm.
-MIN_RATIO = 11.0
+MIN_RATIO = 11.5
 #: Labels that a stream needs before it can alarm.
 MIN_LABELS = 50
 #: Outcomes kept one by one: at least the newest `KEPT`, at most twice as many. Older ones are only counted.

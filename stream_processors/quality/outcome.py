@@ -83,7 +83,7 @@ class Truth:
         return cls(
             label.label_id,
             label.frame_id,
-            label.part_id,
+            label.part_id if label.frame_id is None else None,
             label.truth is Verdict.NOT_OK,
             label.labelled_at_us,
             label.defect or "",

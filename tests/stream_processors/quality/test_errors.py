@@ -61,6 +61,20 @@ def test_a_restored_stream_goes_on_as_if_nothing_had_happened() -> None:
     assert found == whole
 
 
+def test_a_corrected_stream_goes_on_as_if_it_had_never_been_wrong() -> None:
+    chance = random.Random(6)
+    right, tail = points(chance, 0.05, 400), points(chance, 0.12, 1500, 400)
+    never_wrong, corrected = ErrorStream(), ErrorStream()
+    play(never_wrong, right)
+    for point in right:
+        corrected.update(Point(point.frame_id, point.captured_at_us, point.captured_at_us % 3 == 0))
+    for point in right:
+        corrected.correct(point.frame_id, point.is_error)
+    expected = play(never_wrong, tail)
+    assert expected
+    assert play(corrected, tail) == expected
+
+
 def test_state_is_bounded() -> None:
     stream = ErrorStream()
     play(stream, points(random.Random(0), 0.1, 10 * KEPT))

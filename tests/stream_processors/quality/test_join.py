@@ -27,6 +27,7 @@ def play(events: list[Decision | Label], join: LabelJoin | None = None) -> Quali
     return figures
 
 
+NAMES_BOTH = make_label(0, NOT_OK, part_id="P0")
 BY_PART = make_label(0, NOT_OK, frame_id=None, part_id="P0")
 
 
@@ -64,6 +65,7 @@ BY_PART = make_label(0, NOT_OK, frame_id=None, part_id="P0")
             1,
             0,
         ),
+        ("frame and part: the frame alone", [make_decision(0), make_decision(1, part_id="P0"), NAMES_BOTH], 1, 1),
         (
             "sent to review is no escape",
             [make_decision(0, Action.REVIEW), make_label(0, NOT_OK)],
@@ -136,6 +138,15 @@ def test_with_a_label_that_falls_out_goes_its_decision() -> None:
     # Were the decision still there, the older label would count a second outcome for frame 0.
     [figures] = play([*first, make_label(0, OK, 10)], join).figures()
     assert (figures.labelled, figures.escapes, figures.overkill) == (2, 2, 0)
+
+
+def test_who_was_drawn_blindly_stays_so() -> None:
+    drawn = make_label(0, OK, 100, sampled_because="random")
+    complaint = make_label(0, NOT_OK, 200, sampled_because="complaint")
+    others = [make_decision(number) for number in range(1, 10)]
+    for labels in ([drawn, complaint], [complaint, drawn]):
+        [figures] = play([make_decision(0), *others, *labels]).figures()
+        assert (figures.escapes_among_accepts.value, figures.escapes_among_accepts.labels) == (1.0, 1)
 
 
 def test_counts() -> None:

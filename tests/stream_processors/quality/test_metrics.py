@@ -128,9 +128,10 @@ def test_slices_and_classes_are_bounded() -> None:
     classes = {found.name: found.labelled for found in figures.figures("class")}
     assert len(classes) == MAX_DEFECTS + 1
     assert classes["other"] == MAX_SLICES + 30 - MAX_DEFECTS
-    # A lot that has gone cannot go below zero.
-    figures.apply(Change(made := outcome(0, Action.REJECT, NOT_OK, "reject", lot="L0", defect="d0"), made))
-    assert {found.parts for found in figures.figures("lot")} == {1}
+    # A lot that has gone is not brought back, nor another pushed out, by taking something of it back.
+    before, after = (outcome(0, Action.REJECT, NOT_OK, "reject", lot=lot) for lot in ("L0", f"L{MAX_SLICES}"))
+    figures.apply(Change(before, after))
+    assert [found.parts for found in figures.figures("lot")].count(1) == MAX_SLICES - 1
 
 
 def test_reasons_are_a_closed_list() -> None:

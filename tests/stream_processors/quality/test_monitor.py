@@ -55,6 +55,14 @@ def test_a_restart_changes_nothing() -> None:
     assert monitor.quality.streams == whole.quality.streams
 
 
+def test_a_label_that_waits_survives_a_restart() -> None:
+    monitor, again = ConceptMonitor("s/c"), ConceptMonitor("s/c")
+    monitor.label(make_label(3, Verdict.NOT_OK))
+    again.restore(monitor.state())
+    again.decision(make_decision(3))
+    assert (again.quality.figures.escapes, again.quality.waiting_labels) == (1, 0)
+
+
 def test_the_state_is_bounded() -> None:
     monitor = ConceptMonitor("s/c")
     chance = random.Random(0)

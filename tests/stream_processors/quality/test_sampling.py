@@ -34,6 +34,7 @@ SPREAD = {"good": 0.34, "crack": 0.33, "stain": 0.33}
         ("no score", {"score": None}, {}, None),
         ("score is no number", {"score": math.nan}, {}, None),
         ("labels are no numbers", {"labels": {"good": math.nan, "crack": math.inf}}, {}, None),
+        ("labels below zero", {"labels": {"a": -0.01, **dict.fromkeys("bcdefghij", 0.11)}}, {}, None),
         ("labels are all zero", {"labels": {"good": 0.0, "crack": 0.0}}, {}, None),
     ],
 )
@@ -48,6 +49,7 @@ def test_shares_are_as_stated() -> None:
     made = [make_decision(number) for number in range(20_000)]
     random = sum(why_review(one, in_episode=False, random_share=0.02) == "random" for one in made)
     assert 0.017 < random / len(made) < 0.023
+    assert all(why_review(one, in_episode=False, random_share=0.0) is None for one in made)
     episode = sum(why_review(one, in_episode=True, random_share=0.0) == "episode" for one in made)
     assert 0.8 * EPISODE_SHARE < episode / len(made) < 1.2 * EPISODE_SHARE
 

@@ -1,0 +1,98 @@
+"""`inspection review`: which frames are most worth a person's look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.range_options import From, Last, OnlyCamera, To
+from schemas.errors import SettingsError
+
+if TYPE_CHECKING:
+    from replay.quality import Candidate
+
+
+def review(
+    from_time: From = None,
+    to_time: To = None,
+    last: Last = None,
+    camera: OnlyCamera = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 50,
+    random_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of all frames that is chosen blindly.")
+    ] = 0.01,
+    band: Annotated[float, typer.Option(min=0, max=1, help="Distance from the threshold that counts as near.")] = 0.05,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV: fill in truth and defect, then `inspection label --csv`.")
+    ] = False,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """List frames without a label that are most worth one: chosen blindly, near the threshold, unsure, in an episode.
+
+    The blindly chosen ones come first: escapes can be estimated from nothing else. Label all of these, or none of
+    those that you like less: who picks among them makes them no sample.
+
+        inspection review --last 8h --limit 100 --csv > look.csv
+    """
+    import json
+
+    from infra.cli.range_options import reading, time_range
+    from replay.quality import find_candidates
+
+    if as_csv and as_json:
+        raise SettingsError("--csv and --json: one of them")
+    within = time_range(from_time, to_time, last)
+    with reading() as show:
+        found = find_candidates(
+            kafka_settings(bootstrap_servers, prefix), within, camera=camera, limit=limit,
+            random_share=random_share, band=band, on_progress=show,
+        )  # fmt: skip
+    rows = [_row(candidate) for candidate in found]
+    if as_csv:
+        _print_csv(rows)
+    elif as_json:
+        typer.echo(json.dumps({"frames": rows}))
+    else:
+        for row in rows:
+            score = "" if row["score"] is None else f", score {row['score']:.3f} of {row['threshold']}"
+            typer.echo(
+                f"{row['priority']:.2f}  {row['sampled_because']:<14}  {row['frame_id']}  {row['action']}{score}"
+            )
+        if not rows:
+            typer.echo("nothing there that is worth a label, or all of it has one")
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    decision = candidate.decision
+    return {
+        "frame_id": decision.frame_id,
+        "part_id": decision.part_id,
+        "station": decision.station,
+        "camera_id": decision.camera_id,
+        "sampled_because": candidate.reason,
+        "priority": round(candidate.priority, 4),
+        "action": decision.action.value,
+        "score": decision.score,
+        "threshold": decision.threshold,
+        "lot": decision.lot,
+        "captured_at": datetime.fromtimestamp(decision.captured_at_us / 1e6, UTC).isoformat(timespec="milliseconds"),
+    }
+
+
+def _print_csv(rows: list[dict[str, Any]]) -> None:
+    import csv
+    import io
+
+    from replay.label_csv import COLUMNS, SHOWN
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*COLUMNS, *SHOWN], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    typer.echo(text.getvalue(), nl=False)

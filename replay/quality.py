@@ -1,0 +1,217 @@
+"""Decisions and labels of a range, joined: how right the line was, and what is worth a label."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from replay.topic_reader import TopicRange, read_topic
+from schemas.errors import CodecError
+from schemas.records import Action, Decision, DriftEvent, Label
+from schemas.settings import KafkaSettings
+from schemas.wire import Codec
+from stream_processors.quality.errors import ConceptAlarm
+from stream_processors.quality.monitor import ConceptMonitor
+from stream_processors.quality.outcome import reason as reason_of
+from stream_processors.quality.sampling import BAND, RANDOM_SHARE, review_priority, why_review
+from stream_processors.quality.store import TEMPORARY_FILE
+
+#: Labels that may have been published before their decision, such as those of a test with known parts.
+LABELS_BEFORE_US = 3_600_000_000
+MAX_LABELS = 1_000_000
+#: An episode of drift that began so long before the range is still seen.
+_EPISODES_BEFORE_US = 30 * 24 * LABELS_BEFORE_US
+_MAX_EPISODES = 10_000
+
+Progress = Callable[[str, int, int], object]
+R = TypeVar("R", Decision, Label, DriftEvent)
+
+
+@dataclass(slots=True)
+class QualityReport:
+    """What a range says: a monitor of each camera by ``station/camera``, and the alarms in order of detection."""
+
+    monitors: dict[str, ConceptMonitor] = field(default_factory=dict)
+    alarms: list[ConceptAlarm] = field(default_factory=list)
+    unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A decision that nobody has labelled, why it should be, and how much that would tell, in [0, 1]."""
+
+    decision: Decision
+    reason: str
+    priority: float
+
+
+def read_quality(
+    kafka: KafkaSettings,
+    within: TopicRange | None = None,
+    *,
+    camera: str | None = None,
+    on_progress: Progress = lambda topic, done, total: None,
+) -> QualityReport:
+    """Join the decisions of a range with their labels, which may be published at any time since.
+
+    Labels are read first and lie in a temporary file: memory does not grow with the range. Of each camera the newest
+    `MAX_LABELS` labels count.
+
+    Parameters
+    ----------
+    within
+        Of decisions, by the time they reached Kafka. Labels are looked for from an hour before it to the end.
+    camera
+        Only this one, as ``station/camera``.
+    on_progress
+        Called with the topic, messages read, messages to read.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        If a topic cannot be read.
+    """
+    within = within or TopicRange()
+    report = QualityReport()
+    reader = _Reader(kafka, camera, on_progress)
+
+    def monitor(key: str) -> ConceptMonitor:
+        if key not in report.monitors:
+            report.monitors[key] = ConceptMonitor(key, max_labels=MAX_LABELS, path=TEMPORARY_FILE)
+        return report.monitors[key]
+
+    for label in reader.read(kafka.labels, Label, _since(within, LABELS_BEFORE_US)):
+        report.alarms += monitor(label.key).label(label)
+    for decision in reader.read(kafka.decisions, Decision, within):
+        report.alarms += monitor(decision.key).decision(decision)
+    report.monitors = dict(sorted(report.monitors.items()))
+    report.alarms.sort(key=lambda alarm: alarm.detected_at_us)
+    report.unreadable = reader.unreadable
+    return report
+
+
+def find_candidates(
+    kafka: KafkaSettings,
+    within: TopicRange | None = None,
+    *,
+    camera: str | None = None,
+    limit: int = 50,
+    random_share: float = RANDOM_SHARE,
+    band: float = BAND,
+    on_progress: Progress = lambda topic, done, total: None,
+) -> list[Candidate]:
+    """The unlabelled frames of a range that are most worth a label, the highest priority first, then the newest.
+
+    Memory: some 70 bytes for each label since the range's begin, and ``limit`` decisions.
+
+    Parameters
+    ----------
+    within, camera, on_progress
+        As for `read_quality`.
+    random_share, band
+        See `stream_processors.quality.sampling.why_review`.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        If a topic cannot be read.
+    """
+    within = within or TopicRange()
+    reader = _Reader(kafka, camera, on_progress)
+    labelled = _Labelled()
+    for label in reader.read(kafka.labels, Label, _since(within, LABELS_BEFORE_US)):
+        labelled.add(label)
+    episodes: dict[str, DriftEvent] = {}
+    for event in reader.read(kafka.drift, DriftEvent, _since(within, _EPISODES_BEFORE_US)):
+        episodes[event.episode_id] = event
+        if len(episodes) > _MAX_EPISODES:
+            del episodes[next(iter(episodes))]
+    of_camera: dict[str, list[DriftEvent]] = {}
+    for event in episodes.values():
+        of_camera.setdefault(event.key, []).append(event)
+    best: list[tuple[float, int, str]] = []
+    kept: dict[str, Candidate] = {}
+    for decision in reader.read(kafka.decisions, Decision, within):
+        if decision.is_simulated or decision.frame_id in kept:
+            continue
+        in_episode = any(_is_open(event, decision) for event in of_camera.get(decision.key, ()))
+        reason = why_review(decision, in_episode=in_episode, random_share=random_share, band=band)
+        if reason is None or labelled.has(decision, reason):
+            continue
+        priority = review_priority(decision, in_episode=in_episode, random_share=random_share, band=band)
+        heapq.heappush(best, (priority, decision.captured_at_us, decision.frame_id))
+        kept[decision.frame_id] = Candidate(decision, reason, priority)
+        if len(best) > limit:
+            del kept[heapq.heappop(best)[2]]
+    return [kept[frame_id] for *_, frame_id in sorted(best, reverse=True)]
+
+
+class _Reader:
+    """Records of a topic, of one camera or all; what cannot be read is counted."""
+
+    def __init__(self, kafka: KafkaSettings, camera: str | None, on_progress: Progress) -> None:
+        self._servers = kafka.bootstrap_servers
+        self._codec = Codec.from_settings(kafka)
+        self._camera = camera
+        self._on_progress = on_progress
+        self.unreadable = 0
+
+    def read(self, topic: str, record: type[R], within: TopicRange) -> Iterator[R]:
+        name = topic.rpartition(".")[2]
+        for message in read_topic(self._servers, topic, within, on_progress=lambda *at: self._on_progress(name, *at)):
+            try:
+                found = self._codec.decode(message.value, record)
+            except CodecError:
+                self.unreadable += 1
+                continue
+            if self._camera in (None, found.key):
+                yield found
+
+
+def _since(within: TopicRange, before_us: int) -> TopicRange:
+    return TopicRange(None if within.from_us is None else max(0, within.from_us - before_us))
+
+
+def _is_open(event: DriftEvent, decision: Decision) -> bool:
+    ends_us = event.closed_at_us
+    return event.started_at_us <= decision.captured_at_us and (ends_us is None or decision.captured_at_us <= ends_us)
+
+
+class _Labelled:
+    """What has a label, as hashes."""
+
+    def __init__(self) -> None:
+        self._any: set[int] = set()
+        self._random: set[int] = set()
+
+    def add(self, label: Label) -> None:
+        name = (
+            self._part(label.key, label.part_id) if label.frame_id is None else self._frame(label.key, label.frame_id)
+        )
+        self._any.add(name)
+        if reason_of(label.sampled_because) == "random":
+            self._random.add(name)
+
+    def has(self, decision: Decision, why: str) -> bool:
+        """Whether a label is there already.
+
+        An accepted part that is drawn blindly is asked for again if it was labelled for a cause: without those the rest
+        would be no sample.
+        """
+        known = self._random if why == "random" and decision.action is Action.ACCEPT else self._any
+        return (
+            self._frame(decision.key, decision.frame_id) in known or self._part(decision.key, decision.part_id) in known
+        )
+
+    def _frame(self, camera: str, frame_id: str) -> int:
+        return _hash(f"{camera}\0frame {frame_id}")
+
+    def _part(self, camera: str, part_id: str | None) -> int:
+        return -1 if part_id is None else _hash(f"{camera}\0part {part_id}")
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
