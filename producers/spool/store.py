@@ -189,10 +189,13 @@ class Spool:
         before = self.frames
         aside = move_aside(self.path)
         self._open()
-        rescued = rescue(aside, self._db)
+        rescued, lost = rescue(aside, self._db, before)
         self._load()
-        self._losses += max(1, before - rescued)
-        log.error("the spool %s was damaged: %d frames rescued, the file is kept as %s", self.path, rescued, aside.name)
+        self._losses += lost
+        log.error(
+            "the spool %s was damaged: %d frames rescued, %d lost, the file is kept as %s",
+            self.path, rescued, lost, aside.name,
+        )  # fmt: skip
 
     def _load(self) -> None:
         row = self._db.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM frames").fetchone()
