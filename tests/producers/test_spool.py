@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from infra.cli.root import app
 from producers.spool import (
     Spool,
     SpooledFrame,
@@ -91,6 +93,13 @@ def test_one_publisher_a_camera(path: Path) -> None:
     with closing(Spool(path, OPTIONS)), pytest.raises(SpoolInUse, match=r"in use by process \d+"):
         Spool(path, OPTIONS)
     Spool(path, OPTIONS).close()
+
+
+def test_names_do_nothing_to_the_terminal(tmp_path: Path) -> None:
+    Spool(tmp_path / "inspection" / "press.top\x1b[2J.spool", OPTIONS).close()
+    for command in ("status", "verify"):
+        shown = CliRunner().invoke(app, ["spool", command, "--spool-dir", str(tmp_path)]).stdout
+        assert r"press/top\x1b[2J:" in shown
 
 
 def test_the_file_shrinks_when_it_is_empty(path: Path) -> None:
