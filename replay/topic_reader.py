@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from operator import methodcaller
@@ -16,6 +17,8 @@ _TIMEOUT_S = 10.0
 _BATCH = 200
 #: Without a message for so long, and the end not reached, the broker counts as gone.
 _STALLED_S = 30.0
+_LEADER_MOVES = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+_AGAIN_S = 0.1
 #: For a name that is not UTF-8, confluent-kafka 2.16 sets an error and still returns a list, with holes whose use ends
 #: the process. A plain ``message.headers()``, once CPython has specialised it, does not see the error; this call does.
 #: It must be asked once a message: the second answer is the list without the error.
@@ -127,8 +130,7 @@ def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: Top
         raise TopicMissing([topic], bootstrap_servers)
     ranges = {}
     for number in sorted(found.partitions):
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_TIMEOUT_S)
-        ranges[number] = (low, high)
+        ranges[number] = _watermarks(consumer, TopicPartition(topic, number))
     for bound, index in ((within.from_us, 0), (within.to_us, 1)):
         if bound is None:
             continue
@@ -139,6 +141,20 @@ def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: Top
             offset = high if answer.offset < 0 else max(low, answer.offset)
             ranges[answer.partition] = (offset, high) if index == 0 else (low, offset)
     return ranges
+
+
+def _watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_S)
+        except KafkaException as error:
+            # A topic just made, or a leader just moved: brokers do not all know it yet.
+            if error.args[0].code() not in _LEADER_MOVES or time.monotonic() > deadline_s:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return low, high
 
 
 def _message(message: Message) -> TopicMessage:
