@@ -14,7 +14,7 @@ from producers.limited_log import LimitedLog
 from producers.message import PublishedFrame, make_message
 from producers.options import CameraIdentity, PublisherOptions
 from producers.sender import Sender
-from producers.spool import Spool, SpoolOptions, spool_path
+from producers.spool import PatientSpool, SpoolOptions, spool_path
 from producers.stats import DropReason, FailReason, PublisherMetrics, PublisherStats, Tally
 from schemas.breaker import Breaker
 from schemas.clock import Clock, SystemClock
@@ -72,8 +72,9 @@ class FramePublisher:
         If the frames topic is not there.
     RegistryError
         If the settings name a schema registry that does not answer.
-    SpoolInUse, SpoolUnwritable
-        If another publisher has the camera's spool, or the disk does not take it.
+    SpoolInUse, SpoolMisplaced
+        If another publisher has the camera's spool, or its directory is none. On a disk that is full the camera goes on
+        without it, and the spool is opened as soon as there is room.
 
     Examples
     --------
@@ -113,7 +114,7 @@ class FramePublisher:
             # Each try may take the camera's time: the longer the outage, the fewer.
             breaker = Breaker(_STORE_REST_S, _STORE_LONGEST_REST_S, self._clock)
             self._store = ImageStore(self._options.image_store, breaker=breaker, on_away=self._tally.store_is_away)
-        opened = None if spool is None else Spool(spool_path(spool.directory, kafka.prefix, identity), spool)
+        opened = None if spool is None else PatientSpool(spool_path(spool.directory, kafka.prefix, identity), spool)
         self._sender = Sender(
             kafka.bootstrap_servers,
             kafka.frames,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -15,11 +17,20 @@ _TIMEOUT_S = 10.0
 _BATCH = 200
 #: Without a message for so long, and the end not reached, the broker counts as gone.
 _STALLED_S = 30.0
+_LEADER_MOVES = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+_AGAIN_S = 0.1
+#: For a name that is not UTF-8, confluent-kafka 2.16 sets an error and still returns a list, with holes whose use ends
+#: the process. A plain ``message.headers()``, once CPython has specialised it, does not see the error; this call does.
+#: It must be asked once a message: the second answer is the list without the error.
+_ASK_HEADERS = methodcaller("headers")
 
 
 @dataclass(frozen=True, slots=True)
 class TopicMessage:
-    """One message as it lies in its topic; ``timestamp_us`` is the broker's or the producer's, UTC."""
+    """One message as it lies in its topic; ``timestamp_us`` is the broker's or the producer's, UTC.
+
+    ``headers`` is empty where a header's name is not UTF-8: the client then gives none of them.
+    """
 
     topic: str
     partition: int
@@ -47,12 +58,14 @@ def read_topic(
 ) -> Generator[TopicMessage, None, None]:
     """Yield what the topic holds at this moment, partition by partition interleaved as the broker sends it.
 
+    Of transactions only what is committed, up to the first that is still open.
+
     Parameters
     ----------
     within
         By the messages' timestamps, found with the broker's index; None: everything.
     on_progress
-        Called with the number of messages read and to be read.
+        Called with the number of offsets passed and to be passed; those of a transaction's markers count.
 
     Raises
     ------
@@ -69,6 +82,7 @@ def read_topic(
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",  # the client's default, which the books rely on
             "fetch.message.max.bytes": MAX_REQUEST_BYTES,
             "queued.max.messages.kbytes": 2 * MAX_REQUEST_BYTES // 1024,
             "log_level": 0,
@@ -77,9 +91,9 @@ def read_topic(
     try:
         ranges = _offsets(consumer, bootstrap_servers, topic, within)
         left = {number for number, (begin, end) in ranges.items() if begin < end}
+        passed = {number: begin for number, (begin, _) in ranges.items()}
         total = sum(ranges[number][1] - ranges[number][0] for number in left)
         consumer.assign([TopicPartition(topic, number, ranges[number][0]) for number in left])
-        done = 0
         quiet_s = 0.0
         while left:
             messages = consumer.consume(_BATCH, 1.0)
@@ -91,17 +105,19 @@ def read_topic(
                 error = message.error()
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:
+                        # Behind the last message there may be offsets without one: a transaction's marker.
+                        passed[number] = ranges[number][1]
                         left.discard(number)
                     elif error.fatal() or not error.retriable():
                         raise BrokerUnavailable(bootstrap_servers, error.str())
                     continue
                 end = ranges[number][1]
+                passed[number] = min(offset + 1, end)
                 if offset < end and number in left:
-                    done += 1
                     yield _message(message)
                 if offset >= end - 1:
                     left.discard(number)
-            on_progress(done, total)
+            on_progress(sum(passed[number] - ranges[number][0] for number in passed), total)
     except KafkaException as error:
         raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
     finally:
@@ -114,8 +130,7 @@ def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: Top
         raise TopicMissing([topic], bootstrap_servers)
     ranges = {}
     for number in sorted(found.partitions):
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_TIMEOUT_S)
-        ranges[number] = (low, high)
+        ranges[number] = _watermarks(consumer, TopicPartition(topic, number))
     for bound, index in ((within.from_us, 0), (within.to_us, 1)):
         if bound is None:
             continue
@@ -128,8 +143,21 @@ def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: Top
     return ranges
 
 
+def _watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_S)
+        except KafkaException as error:
+            # A topic just made, or a leader just moved: brokers do not all know it yet.
+            if error.args[0].code() not in _LEADER_MOVES or time.monotonic() > deadline_s:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return low, high
+
+
 def _message(message: Message) -> TopicMessage:
-    headers: Any = message.headers() or []
     return TopicMessage(
         str(message.topic()),
         int(message.partition() or 0),
@@ -137,5 +165,13 @@ def _message(message: Message) -> TopicMessage:
         message.timestamp()[1] * 1000,
         message.key(),
         message.value(),
-        {name: bytes(value or b"") for name, value in headers},
+        _headers(message),
     )
+
+
+def _headers(message: Message) -> dict[str, bytes]:
+    try:
+        headers: Any = _ASK_HEADERS(message) or []
+    except (SystemError, UnicodeDecodeError):
+        return {}
+    return {name: bytes(value or b"") for name, value in headers}

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from models import ImageError, Inspection, Model, Source, decide, inspect_image, not_inspected
 from schemas import CodecError, DeadLetter, Decision, Frame, ResultState
 from schemas.clock import Clock
+from schemas.errors import InvalidRecord, MessageTooLarge
 from schemas.image_store import ImageStore, ImageStoreError
-from schemas.topics import DECISIONS
+from schemas.topics import DEAD_LETTERS, DECISIONS
 from schemas.wire import Codec
 from stream_processors.overload import Estimate, Newest, Overload, OverloadPolicy, why_shed
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 WORKER_NAME = f"{socket.gethostname()}/{os.getpid()}"
 
-#: Room that Kafka's own framing takes in a message, in bytes; generous.
+#: Room that Kafka's own framing and our ``traceparent`` take in a message, in bytes; generous.
 _OVERHEAD_BYTES = 1024
 #: Header of a dead letter that was published again on purpose: it is inspected, however old.
 RETRY_HEADER = "inspection-retry-of"
@@ -47,12 +48,13 @@ class Answer:
     """What to publish for one message, encoded, and what to count.
 
     ``decision`` and ``dead_letter`` are None where there is none to publish; ``kind`` is the word for the failure,
-    ``shed`` that for why the frame was not inspected.
+    ``shed`` that for why the frame was not inspected. ``dead_letter_key`` is the key to publish the dead letter under.
     """
 
     decision: Decision | None = None
     decision_bytes: bytes | None = None
     dead_letter: bytes | None = None
+    dead_letter_key: bytes | None = None
     kind: str | None = None
     shed: str | None = None
 
@@ -153,7 +155,9 @@ class Answerer:
     def _rejected(self, message: Received, frame: Frame, kind: str, reason: str, queue_ms: float) -> Answer:
         rejected = self._decided(message, frame, not_inspected(f"{kind}: {reason}"[:_TEXT_LIMIT]), queue_ms)
         letter = self._dead(message, kind, reason, frame.frame_id)
-        return dataclasses.replace(rejected, dead_letter=letter.dead_letter, kind=kind)
+        return dataclasses.replace(
+            rejected, dead_letter=letter.dead_letter, dead_letter_key=letter.dead_letter_key, kind=kind
+        )
 
     def _queue_ms(self, message: Received) -> float:
         return max(0.0, (self._clock.utc_us() - message.source.received_at_us) / 1000)
@@ -175,38 +179,54 @@ class Answerer:
         decision = decide(
             frame, inspection, self._model, message.source, decided_at_us=decided_at_us, queue_ms=queue_ms
         )
-        limit = DECISIONS.max_message_bytes - _OVERHEAD_BYTES
-        encoded = self._codec.encode(decision)
-        if len(encoded) <= limit:
-            return Answer(decision, encoded)
-        # What a hostile frame made too large for the decisions topic is answered without the excess.
-        kind = "oversized-metadata"
-        reason = f"the decision would have {len(encoded)} bytes: identity or attributes of the frame are too large"
+        try:
+            return Answer(decision, self._encode(decision))
+        except CodecError as error:
+            kind = "oversized-metadata" if isinstance(error, MessageTooLarge) else "impossible-metadata"
+            reason = f"identity, times or attributes of the frame make no decision that Kafka takes: {error}"
+        # What a hostile frame made impossible to publish is answered without the excess.
         letter = self._dead(message, kind, reason, frame.frame_id)
         bare = decide(
-            dataclasses.replace(frame, attributes={}),
-            not_inspected(f"{kind}: {reason}"),
+            dataclasses.replace(frame, attributes={}, deadline_ms=None),
+            not_inspected(f"{kind}: {reason}"[:_TEXT_LIMIT]),
             self._model,
             message.source,
             decided_at_us=decided_at_us,
             queue_ms=queue_ms,
         )
-        encoded = self._codec.encode(bare)
-        return dataclasses.replace(letter, decision=bare, decision_bytes=encoded) if len(encoded) <= limit else letter
+        try:
+            return dataclasses.replace(letter, decision=bare, decision_bytes=self._encode(bare))
+        except CodecError:
+            return letter
+
+    def _encode(self, decision: Decision) -> bytes:
+        """The decision in bytes; raises `CodecError` if the schema or the topic would not take it."""
+        encoded = self._codec.encode(decision)
+        size_bytes = len(encoded) + len(decision.key.encode())
+        if size_bytes > DECISIONS.max_message_bytes - _OVERHEAD_BYTES:
+            raise MessageTooLarge(f"it would have {size_bytes} bytes")
+        return encoded
 
     def _dead(self, message: Received, kind: str, reason: str, frame_id: str | None = None) -> Answer:
+        """The dead letter, with as much of the message as its topic takes; with its place at the least."""
         source = message.source
-        letter = DeadLetter(
+        place = DeadLetter(
             source_topic=source.topic,
             source_partition=source.partition,
             source_offset=source.offset,
             kind=kind,
-            reason=reason[:_TEXT_LIMIT],
-            frame_id=None if frame_id is None else frame_id[:_TEXT_LIMIT],
+            reason=reason[:_TEXT_LIMIT].encode(errors="replace").decode(),
             failed_at_us=self._clock.utc_us(),
             worker=WORKER_NAME,
-            key=message.key,
-            value=message.value,
-            headers=dict(message.headers),
         )
-        return Answer(dead_letter=self._codec.encode(letter), kind=kind)
+        named = dataclasses.replace(place, frame_id=frame_id)
+        whole = dataclasses.replace(named, key=message.key, value=message.value, headers=dict(message.headers))
+        for letter in (whole, named):
+            try:
+                encoded = self._codec.encode(letter)
+            except InvalidRecord:
+                log.warning("dead letter of %s-%d@%d", source.topic, source.partition, source.offset, exc_info=True)
+                continue
+            if len(encoded) + len(letter.key or b"") <= DEAD_LETTERS.max_message_bytes - _OVERHEAD_BYTES:
+                return Answer(dead_letter=encoded, dead_letter_key=letter.key, kind=kind)
+        return Answer(dead_letter=self._codec.encode(place), kind=kind)

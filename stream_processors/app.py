@@ -17,7 +17,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from schemas.records import ResultState
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received
+from stream_processors.headers import header_map, traceparent
 from stream_processors.lanes import Lanes
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.pipeline import Pipeline
@@ -130,24 +131,19 @@ async def _sends(message: Any, result: Answer, decisions: Any, dead_letters: Any
     """Start the sends; each returned future completes when the broker has acknowledged."""
     started = []
     if result.decision is not None:
-        traceparent = _headers(message).get("traceparent")
+        trace = traceparent(header_map(message.headers))
         started.append(
             await decisions.send(
                 key=result.decision.key.encode(),
                 value=result.decision_bytes,
-                headers={"traceparent": traceparent} if traceparent else None,
+                headers={"traceparent": trace} if trace else None,
             )
         )
     if result.dead_letter is not None:
-        started.append(await dead_letters.send(key=message.key, value=result.dead_letter))
+        started.append(await dead_letters.send(key=result.dead_letter_key, value=result.dead_letter))
     return started
-
-
-def _headers(message: Any) -> Mapping[str, bytes]:
-    headers = message.headers or {}
-    return dict(headers.items() if isinstance(headers, Mapping) else headers)
 
 
 def _received(message: Any, received_at_us: int) -> Received:
     source = Source(message.topic, message.partition, message.offset, received_at_us)
-    return Received(message.value, message.key, _headers(message), source)
+    return Received(message.value, message.key, header_map(message.headers), source)

@@ -1,9 +1,14 @@
-"""Faust's Kafka transport, holding at most so many bytes of frames in memory.
+"""Faust's Kafka transport, holding at most so many bytes of frames in memory, and reading what is committed.
 
 Faust bounds its stream buffers by a number of messages, which says nothing of memory when a message may be
 16 MiB, and while all buffers are under pressure its fetch loop sleeps a whole second. This consumer bounds
 bytes instead: it waits in steps of a few milliseconds until enough of what it handed out has been answered.
-Written against faust-streaming 0.15.3 (pinned); `Consumer._wait_next_records` is what it extends.
+
+Of transactions it reads the committed ones alone; Faust does so only with its own ``exactly_once``. They leave holes in
+the offsets, at which Faust's rule of what may be committed can stop for good, so it has a simpler one here.
+
+Written against faust-streaming 0.15.3 (pinned); `Consumer._wait_next_records`, ``_new_offset``, ``_add_gap`` and
+`AIOKafkaConsumerThread._create_worker_consumer` are what it extends.
 """
 
 from __future__ import annotations
@@ -11,8 +16,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from faust.transport.drivers.aiokafka import Consumer, Transport
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 
+from stream_processors.header_names import tolerate_header_names
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.overload import Newest
 
@@ -22,13 +28,39 @@ _STEP_S = 0.002
 _LOOKS = 500
 
 
+class _CommittedOnly(AIOKafkaConsumerThread):
+    """Makes the consumer as Faust does, but blind to transactions that were aborted or are open."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # read when it starts; Faust has no setting for it
+        return consumer
+
+
 def bounded_transport(budget_bytes: int, metrics: WorkerMetrics, newest: Newest) -> type[Transport]:
     """Make the transport class whose consumer holds at most ``budget_bytes``, plus one fetch.
 
     ``newest`` is told of each frame that is read.
     """
+    tolerate_header_names()
 
     class BoundedConsumer(Consumer):
+        def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+            return _CommittedOnly(self, loop=self.loop, beacon=self.beacon)
+
+        def _new_offset(self, tp: Any) -> int | None:
+            """The offset to commit: the pipeline acks in order, so all before the newest acked frame is answered."""
+            acked = self._acked[tp]
+            if not acked:
+                return None
+            following = int(max(acked)) + 1
+            acked.clear()
+            self._acked_index[tp].clear()
+            return following
+
+        async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
+            """Holes in the offsets need no book: see ``_new_offset``."""
+
         def track_message(self, message: Any) -> None:
             newest.read(message.partition, message.key, message.offset)
             super().track_message(message)

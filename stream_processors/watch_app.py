@@ -176,16 +176,16 @@ class _Watching:
                 event.ack()
 
     async def _snapshot(self) -> None:
-        sends = []
+        loop, sends = asyncio.get_running_loop(), []
         for cameras in self._cameras.values():
             for camera in cameras.values():
                 if not camera.is_dirty:
                     continue
-                snapshot = camera.snapshot()
+                # It takes a few hundredths of a second: in a thread, so that no heartbeat waits. The lock is held.
+                snapshot = await loop.run_in_executor(None, camera.snapshot)
                 sends.append(await self._state.send(key=camera.key.encode(), value=snapshot))
                 camera.is_dirty = False
                 self._metrics.show(camera, len(snapshot))
-                await asyncio.sleep(0)  # hundreds of cameras must not hold up the heartbeat
         await asyncio.gather(*sends)
 
     async def hand_over(self) -> None:

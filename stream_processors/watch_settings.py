@@ -41,7 +41,7 @@ class WatchSettings:
     options: DriftOptions = field(default_factory=DriftOptions)
     group: str = DEFAULT_WATCH_GROUP
     webhook: str | None = None
-    snapshot_s: float = 5.0
+    snapshot_s: float = 15.0
     max_age_h: float = 24.0
     http_host: str = "127.0.0.1"
     http_port: int | None = None

@@ -3,6 +3,9 @@
 A rebalance that never ends, an event loop that is blocked, an inspection that hangs: from outside they look the
 same, the group's committed offsets stand still while frames pile up. So that is what is looked at, from a thread of
 its own, with a client of its own that joins no group.
+
+The end of the log may be the marker of a transaction, or frames of one that was aborted: nobody reads those, so before
+they count as waiting it is tried whether there is a frame to read.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.settings import KafkaSettings
 from stream_processors.metrics import WorkerMetrics
@@ -96,11 +99,15 @@ class Watchdog:
         self._metrics = metrics
         self._end = end
         self._stop = threading.Event()
+        #: By partition, what the last look found, and offsets between which there is no frame to read.
+        self._last: dict[int, tuple[int, int]] = {}
+        self._hollow: dict[int, tuple[int, int]] = {}
         self._consumer = Consumer(
             {
                 "bootstrap.servers": kafka.bootstrap_servers,
                 "group.id": group,
                 "enable.auto.commit": False,
+                "enable.partition.eof": True,
                 "log_level": 0,
             }
         )
@@ -138,7 +145,28 @@ class Watchdog:
             for partition in self._consumer.committed(partitions, timeout=_QUERY_S) if partitions else []:
                 low, end = self._consumer.get_watermark_offsets(partition, timeout=_QUERY_S)
                 # Nothing committed yet, or retention has passed it: reading begins at the oldest frame.
-                found[partition.partition] = (max(partition.offset, low), end)
+                found[partition.partition] = self._waiting(partition.partition, max(partition.offset, low), end)
         except (KafkaException, KeyError):
             return None
         return found
+
+    def _waiting(self, number: int, begin: int, end: int) -> tuple[int, int]:
+        """Offsets of a partition that wait; ``(end, end)`` if there is no frame to read among them."""
+        offsets = (begin, end)
+        if (
+            begin < end
+            and self._last.get(number) == offsets != self._hollow.get(number)
+            and self._is_hollow(number, begin)
+        ):
+            self._hollow[number] = offsets
+        self._last[number] = offsets
+        return (end, end) if self._hollow.get(number) == offsets else offsets
+
+    def _is_hollow(self, number: int, begin: int) -> bool:
+        self._consumer.assign([TopicPartition(self._topic, number, begin)])
+        try:
+            message = self._consumer.poll(_QUERY_S)
+            error = None if message is None else message.error()
+            return error is not None and error.code() == KafkaError._PARTITION_EOF
+        finally:
+            self._consumer.unassign()

@@ -17,6 +17,7 @@ from infra.cli.options import (
     image_store_uri,
     kafka_settings,
 )
+from infra.cli.text import shown
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def list_letters(
         return
     for row in kept:
         state = " (retried)" if row["retried"] else ""
-        typer.echo(f"{row['id']}  {row['failed_at']}  {row['kind']}{state}  {row['about']}: {row['reason']}")
+        about = f"{shown(row['about'])}: {shown(row['reason'])}"
+        typer.echo(f"{row['id']}  {row['failed_at']}  {shown(row['kind'])}{state}  {about}")
     if not kept:
         typer.echo("no dead letters" + (" of that kind or time" if kind or last else ""))
 
@@ -93,7 +95,7 @@ def show(
         typer.echo(json.dumps(row))
     else:
         for name, content in row.items():
-            typer.echo(f"{name.replace('_', ' ')}: {content}")
+            typer.echo(f"{name.replace('_', ' ')}: {shown(str(content), 4000)}")
 
 
 @app.command()
@@ -145,9 +147,8 @@ def retry(
         typer.echo(json.dumps({"dead_letters": rows, "dry_run": dry_run}))
     else:
         for row in rows:
-            typer.echo(
-                f"{row['id']}: " + (("would be " if dry_run else "") + "retried" if row["retried"] else row["why_not"])
-            )
+            retried = ("would be " if dry_run else "") + "retried"
+            typer.echo(f"{row['id']}: {retried if row['retried'] else shown(row['why_not'])}")
         count = sum(row["retried"] for row in rows)
         typer.echo(f"{count} of {len(rows)} " + ("would be retried" if dry_run else "retried"))
     if wanted and not all(row["retried"] for row in rows):

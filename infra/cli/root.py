@@ -25,6 +25,7 @@ from infra.cli.produce import produce
 from infra.cli.quality import quality
 from infra.cli.review import review
 from infra.cli.spool import app as spool
+from infra.cli.text import shown
 from infra.cli.topics import app as topics
 from infra.cli.watch import watch
 from infra.cli.worker import worker
@@ -88,7 +89,8 @@ def main() -> None:
     try:
         app()
     except InspectionError as error:
-        typer.echo(f"error: {error}", err=True)
+        lines = "\n".join(shown(line, 4000) for line in str(error).splitlines())
+        typer.echo(f"error: {lines}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone: not an error. Keep Python from flushing into it.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.cli.options import BOOTSTRAP_DEFAULT, BootstrapServers, Json
+from infra.cli.text import shown
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def status(
         return
     for row in rows:
         typer.echo(
-            f"{row['prefix']} {row['camera']}: {row['frames']} frames, {row['bytes'] / 1e6:.1f} MB waiting; so far "
-            f"{row['appended']} spooled, {row['drained']} drained, {row['dropped']} dropped, {row['damaged']} damaged"
+            f"{shown(row['prefix'])} {shown(row['camera'])}: {row['frames']} frames, {row['bytes'] / 1e6:.1f} MB "
+            f"waiting; so far {row['appended']} spooled, {row['drained']} drained, {row['dropped']} dropped, "
+            f"{row['damaged']} damaged"
         )
     if not rows:
         typer.echo(f"no spool in {spool_directory(spool_dir)}")
@@ -88,7 +90,8 @@ def verify(
         _print_json(rows)
     for row in [] if as_json else rows:
         bad = "" if not row["damaged"] else f", damaged: {', '.join(f'{s}/{n}' for s, n in row['damaged'][:10])}"
-        typer.echo(f"{row['prefix']} {row['camera']}: {row['error'] or str(row['frames']) + ' frames read' + bad}")
+        what = str(row["frames"]) + " frames read" + bad if row["error"] is None else shown(row["error"])
+        typer.echo(f"{shown(row['prefix'])} {shown(row['camera'])}: {what}")
     damaged = sum(len(row["damaged"]) for row in rows)
     unreadable = sum(row["error"] is not None for row in rows)
     if damaged or unreadable:
@@ -129,7 +132,7 @@ def drain(
     with Progress(*columns, console=Console(stderr=True)) as progress:
         for file in _found(spool_dir, camera, prefix):
             before = read_counts(file.path).frames
-            task = progress.add_task(f"{file.prefix} {file.camera}", total=before)
+            task = progress.add_task(f"{shown(file.prefix)} {shown(file.camera)}", total=before)
 
             def show(left: int, task: Any = task, before: int = before) -> None:
                 progress.update(task, completed=before - left)
@@ -143,7 +146,7 @@ def drain(
     if as_json:
         _print_json(rows)
     for row in [] if as_json else rows:
-        typer.echo(f"{row['prefix']} {row['camera']}: {row['sent']} sent, {row['frames']} left")
+        typer.echo(f"{shown(row['prefix'])} {shown(row['camera'])}: {row['sent']} sent, {row['frames']} left")
     if not rows and not as_json:
         typer.echo(f"no spool in {spool_directory(spool_dir)}")
     if left := sum(row["frames"] for row in rows):

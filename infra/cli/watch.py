@@ -28,7 +28,7 @@ def watch(
         str, typer.Option(help="Attribute of the frames that names the product; a change begins anew.")
     ] = "product",
     webhook: Annotated[str | None, typer.Option(help="URL that gets a POST when an episode opens or closes.")] = None,
-    snapshot_s: Annotated[float, typer.Option(help="Seconds between two snapshots of the state.")] = 5.0,
+    snapshot_s: Annotated[float, typer.Option(help="Seconds between two snapshots of the state.")] = 15.0,
     max_age_h: Annotated[float, typer.Option(help="Decisions older than so many hours are history.")] = 24.0,
     group: Annotated[str, typer.Option(help="Consumer group; its processes share the cameras.")] = "inspection-watch",
     http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",

@@ -3,20 +3,23 @@
 One SQLite file a camera, in WAL mode, every record with a checksum of its own. See docs/spool.md.
 """
 
-from producers.spool.errors import SpoolError, SpoolFull, SpoolInUse, SpoolUnwritable
+from producers.spool.errors import SpoolError, SpoolFull, SpoolInUse, SpoolMisplaced, SpoolUnwritable
 from producers.spool.files import SpoolFile, find_spools, spool_path
 from producers.spool.look import SpoolCounts, Verified, read_counts, verify_spool, waiting_hours
 from producers.spool.options import SpoolOptions
+from producers.spool.patient import PatientSpool
 from producers.spool.record import SpooledFrame
 from producers.spool.store import Spool
 
 __all__ = [
+    "PatientSpool",
     "Spool",
     "SpoolCounts",
     "SpoolError",
     "SpoolFile",
     "SpoolFull",
     "SpoolInUse",
+    "SpoolMisplaced",
     "SpoolOptions",
     "SpoolUnwritable",
     "SpooledFrame",

@@ -7,6 +7,7 @@
             SpoolInUse        another process writes it
             SpoolFull         its own bound, with ``drop-newest`` or nothing that may give way
             SpoolUnwritable   the disk: full, read-only, failing
+                SpoolMisplaced    its directory is none, or not ours to write
 """
 
 from __future__ import annotations
@@ -28,3 +29,7 @@ class SpoolFull(SpoolError):
 
 class SpoolUnwritable(SpoolError):
     """The disk does not take the frame."""
+
+
+class SpoolMisplaced(SpoolUnwritable):
+    """The spool cannot be where it is to be: a mistake of set-up, not of the disk."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from producers.options import CameraIdentity
-from producers.spool.errors import SpoolInUse, SpoolUnwritable
+from producers.spool.errors import SpoolInUse, SpoolMisplaced, SpoolUnwritable
 
 SUFFIX = ".spool"
+#: What a disk says that may have room, or be well, later; all else is a mistake of set-up.
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +55,17 @@ class SpoolLock:
     SpoolInUse
         If another holds it.
     SpoolUnwritable
-        If the file cannot be made.
+        If the file cannot be made; `SpoolMisplaced` where time would not help.
     """
 
     def __init__(self, path: Path) -> None:
         lock = path.with_suffix(".lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = lock.open("ab+")
+            self._file = lock.open("ab+", buffering=0)
         except OSError as error:
-            raise SpoolUnwritable(f"the spool {path} cannot be made: {error.strerror}") from error
+            kind = SpoolUnwritable if error.errno in _PASSING else SpoolMisplaced
+            raise kind(f"the spool {path} cannot be made: {error.strerror}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -68,9 +73,10 @@ class SpoolLock:
             owner = self._file.read(20).decode(errors="replace").strip() or "unknown"
             self._file.close()
             raise SpoolInUse(f"the spool {path} is in use by process {owner}: one publisher a camera") from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()).encode())
-        self._file.flush()
+        # Who holds it is a courtesy; the lock holds on a full disk, too.
+        with contextlib.suppress(OSError):
+            self._file.truncate(0)
+            self._file.write(str(os.getpid()).encode())
 
     def release(self) -> None:
         """Let another process have it."""

@@ -1,10 +1,12 @@
-"""A damaged spool file: keep it aside, and carry over what can still be read."""
+"""A damaged spool file: keep it aside, carry over what can still be read, and count what cannot."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 #: Tables of a spool.
@@ -20,6 +22,8 @@ INSERT OR IGNORE INTO counts VALUES ('appended', 0), ('drained', 0), ('dropped',
 COLUMNS = "started_at_us, sequence, size_bytes, about, checksum, value"
 #: Ids tried after the last one that could be read, before the rest is given up.
 _TRIES = 1_000
+#: A header that states more than this is itself damaged.
+_LARGEST_BYTES = 1024**4
 
 
 def move_aside(path: Path) -> Path:
@@ -32,32 +36,88 @@ def move_aside(path: Path) -> Path:
     return aside
 
 
-def rescue(damaged: Path, target: sqlite3.Connection) -> int:
-    """Copy every record that can be read; return their number. Checksums are looked at when they are sent."""
-    rescued = 0
-    with closing(sqlite3.connect(damaged)) as source:
-        number = 0
+def rescue(damaged: Path, target: sqlite3.Connection, held: int) -> tuple[int, int]:
+    """Copy every record that can be read; return their number, and that of the lost ones.
+
+    The counts of the old file go on in the new one, the lost frames as damaged. Checksums are looked at when frames are
+    sent.
+
+    Parameters
+    ----------
+    held
+        Frames that it held as far as the caller knows: the old file's own counts say more, where they can be read. One
+        frame counts as lost where nobody can say.
+    """
+    with _padded(damaged), closing(sqlite3.connect(damaged)) as source:
+        before = _counts(source)
+        rescued = sum(_copy(target, row) for row in _rows(source))
+    known = held
+    if before is not None:
+        known = max(held, before["appended"] - before["drained"] - before["dropped"] - before["damaged"])
+    lost = max(0, known - rescued) if known else int(before is None)
+    after = before or dict.fromkeys(("appended", "drained", "dropped", "damaged"), 0)
+    after["damaged"] += lost
+    after["appended"] = rescued + after["drained"] + after["dropped"] + after["damaged"]
+    for name, value in after.items():
+        target.execute("UPDATE counts SET value = ? WHERE name = ?", (value, name))
+    return rescued, lost
+
+
+@contextmanager
+def _padded(damaged: Path) -> Iterator[None]:
+    """Give a file that was cut short the size that its header states, in zeros, while it is read.
+
+    SQLite refuses every page of a file that is shorter than it says. The zeros take no room on the disk.
+    (SQLite, "Database File Format", 1.3: page size at byte 16, pages at byte 28.)
+    """
+    with damaged.open("rb") as file:
+        header = file.read(100)
+    size_bytes = damaged.stat().st_size
+    page_bytes = int.from_bytes(header[16:18], "big")
+    stated_bytes = int.from_bytes(header[28:32], "big") * (65_536 if page_bytes == 1 else page_bytes)
+    is_short = header.startswith(b"SQLite format 3\0") and size_bytes < stated_bytes <= _LARGEST_BYTES
+    if is_short:
+        os.truncate(damaged, stated_bytes)
+    try:
+        yield
+    finally:
+        if is_short:
+            os.truncate(damaged, size_bytes)
+
+
+def _counts(source: sqlite3.Connection) -> dict[str, int] | None:
+    try:
+        found = {str(name): int(value) for name, value in source.execute("SELECT name, value FROM counts")}
+    except (sqlite3.DatabaseError, TypeError, ValueError):
+        return None
+    return found if found.keys() == {"appended", "drained", "dropped", "damaged"} else None
+
+
+def _rows(source: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
+    number = 0
+    unreadable = 0
+    while unreadable < _TRIES:
+        number += 1
+        try:
+            # By primary key: the index and its order may be what is damaged.
+            row = source.execute(f"SELECT {COLUMNS} FROM frames WHERE id = ?", (number,)).fetchone()
+        except sqlite3.DatabaseError:
+            row = None
+        if row is None:
+            unreadable += 1
+            if unreadable == 1:
+                number = _skip_gap(source, number)
+            continue
         unreadable = 0
-        while unreadable < _TRIES:
-            number += 1
-            try:
-                # By primary key: the index and its order may be what is damaged.
-                row = source.execute(f"SELECT {COLUMNS} FROM frames WHERE id = ?", (number,)).fetchone()
-            except sqlite3.DatabaseError:
-                row = None
-            if row is None:
-                unreadable += 1
-                if unreadable == 1:
-                    number = _skip_gap(source, number)
-                continue
-            unreadable = 0
-            try:
-                target.execute(f"INSERT OR IGNORE INTO frames ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", row)
-            except sqlite3.IntegrityError:
-                continue
-            rescued += 1
-    target.execute("UPDATE counts SET value = value + ? WHERE name = 'appended'", (rescued,))
-    return rescued
+        yield row
+
+
+def _copy(target: sqlite3.Connection, row: tuple[object, ...]) -> bool:
+    try:
+        done = target.execute(f"INSERT OR IGNORE INTO frames ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", row)
+    except sqlite3.IntegrityError:
+        return False
+    return done.rowcount > 0
 
 
 def _skip_gap(source: sqlite3.Connection, number: int) -> int:

@@ -39,6 +39,8 @@ class Spool:
         The file, see `producers.spool.spool_path`.
     options
         Bound, policy, fsync.
+    lock
+        Held by the caller; without it the spool takes one of its own.
 
     Raises
     ------
@@ -61,17 +63,18 @@ class Spool:
     >>> spool.close()
     """
 
-    def __init__(self, path: Path, options: SpoolOptions) -> None:
+    def __init__(self, path: Path, options: SpoolOptions, lock: SpoolLock | None = None) -> None:
         self.path = path
         self._options = options
         self._lock = threading.RLock()
-        self._owned = SpoolLock(path)
+        self._owned = lock or SpoolLock(path)
         self.frames = self.bytes = self._losses = 0
         try:
             self._open()
             self._guard(self._load)
         except BaseException:
-            self._owned.release()
+            if lock is None:
+                self._owned.release()
             raise
 
     def append(self, frame: SpooledFrame, *, keep: Collection[FrameKey] = ()) -> tuple[FrameKey, ...]:
@@ -136,7 +139,10 @@ class Spool:
                 self._owned.release()
 
     def _open(self) -> None:
-        self._db = sqlite3.connect(self.path, timeout=5, isolation_level=None, check_same_thread=False)
+        try:
+            self._db = sqlite3.connect(self.path, timeout=5, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise SpoolUnwritable(f"the spool {self.path} cannot be opened: {error}") from error
         try:
             self._db.executescript(
                 f"""PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
@@ -183,10 +189,13 @@ class Spool:
         before = self.frames
         aside = move_aside(self.path)
         self._open()
-        rescued = rescue(aside, self._db)
+        rescued, lost = rescue(aside, self._db, before)
         self._load()
-        self._losses += max(1, before - rescued)
-        log.error("the spool %s was damaged: %d frames rescued, the file is kept as %s", self.path, rescued, aside.name)
+        self._losses += lost
+        log.error(
+            "the spool %s was damaged: %d frames rescued, %d lost, the file is kept as %s",
+            self.path, rescued, lost, aside.name,
+        )  # fmt: skip
 
     def _load(self) -> None:
         row = self._db.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM frames").fetchone()

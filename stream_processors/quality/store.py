@@ -43,7 +43,7 @@ class Store:
     """
 
     def __init__(self, path: str = IN_MEMORY) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         # Nothing here outlives the process: no journal, no waiting for the disk.
         self._db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
         self._models: dict[ModelKey, int] = {}

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from infra.cli.root import app
 from producers.spool import (
     Spool,
     SpooledFrame,
@@ -91,6 +93,13 @@ def test_one_publisher_a_camera(path: Path) -> None:
     with closing(Spool(path, OPTIONS)), pytest.raises(SpoolInUse, match=r"in use by process \d+"):
         Spool(path, OPTIONS)
     Spool(path, OPTIONS).close()
+
+
+def test_names_do_nothing_to_the_terminal(tmp_path: Path) -> None:
+    Spool(tmp_path / "inspection" / "press.top\x1b[2J.spool", OPTIONS).close()
+    for command in ("status", "verify"):
+        shown = CliRunner().invoke(app, ["spool", command, "--spool-dir", str(tmp_path)]).stdout
+        assert r"press/top\x1b[2J:" in shown
 
 
 def test_the_file_shrinks_when_it_is_empty(path: Path) -> None:
@@ -260,8 +269,33 @@ def test_what_can_be_read_of_a_damaged_file_is_rescued(path: Path) -> None:
     path.write_bytes(data)
     with closing(Spool(path, OPTIONS)) as spool:
         assert sequences(spool) == list(range(50))
+        assert (spool.take_losses(), spool.counts.damaged) == (0, 0)
         spool.append(frame(50))
         assert spool.counts.frames == 51
+
+
+@pytest.mark.faults
+def test_a_file_that_was_cut_short_costs_what_was_cut(path: Path, fault_row: Callable[..., None]) -> None:
+    with closing(Spool(path, OPTIONS)) as spool:
+        for sequence in range(110):
+            spool.append(frame(sequence, 20_000))
+        spool.delete([(1, n) for n in range(10)], drained=True)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(size - 70_000)
+    with closing(Spool(path, OPTIONS)) as spool:
+        held = sequences(spool)
+        counts = spool.counts
+        assert spool.take_losses() == counts.damaged == 110 - 10 - counts.frames
+    assert held == list(range(10, 10 + len(held)))
+    assert len(held) >= 95
+    assert (counts.appended, counts.drained, counts.dropped) == (110, 10, 0)
+    [kept] = path.parent.glob("*.damaged-*")
+    assert kept.stat().st_size == size - 70_000
+    with closing(Spool(path, OPTIONS)) as spool:  # the next start has nothing to repair
+        assert spool.counts == counts
+        assert spool.take_losses() == 0
+    fault_row("spool: file cut by 70 kB", frames=110, drops=counts.damaged)
 
 
 @pytest.mark.faults

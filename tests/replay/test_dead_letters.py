@@ -76,6 +76,18 @@ def test_listed_and_shown(letters: KafkaSettings, tmp_path: Path) -> None:
     assert "no dead letter '9-9'" in str(run(letters, "show", "9-9").exception)
 
 
+def test_names_do_nothing_to_the_terminal(line: KafkaSettings) -> None:
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer.produce(
+        line.dead_letters, letter(line.frames, "truncated", b"x", frame_id="s.c\x1b[2J\r\nOK" + "x" * 5_000)
+    )
+    assert producer.flush(20) == 0
+    for shown in (run(line, "list").stdout, run(line, "show", "0-0").stdout):
+        assert r"s.c\x1b[2J\r\nOK" in shown
+        assert "\x1b" not in shown
+    assert len(run(line, "list").stdout) < 1_500
+
+
 def test_what_is_fixed_is_retried_once(letters: KafkaSettings) -> None:
     dry = json.loads(run(letters, "retry", "--dry-run", "--json").stdout)
     assert [row["retried"] for row in dry["dead_letters"]] == [True] + 5 * [False]

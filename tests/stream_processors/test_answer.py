@@ -24,7 +24,7 @@ from schemas import (
     encode,
 )
 from schemas.clock import ManualClock
-from schemas.topics import DECISIONS
+from schemas.topics import DEAD_LETTERS, DECISIONS, MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received
 
@@ -127,6 +127,60 @@ def test_a_huge_identity_is_a_dead_letter_alone(model: Model) -> None:
     result = answer(received(encode(make_frame(png(), frame_id="x" * 5_000_000))), model, ManualClock(NOW_US))
     assert result.kind == "oversized-metadata"
     assert result.decision is None
+
+
+def test_a_long_identity_is_kept_whole_in_the_dead_letter(model: Model) -> None:
+    name = "s" * 5_000
+    result = answer(received(encode(make_frame(b"no image", frame_id=name))), model, ManualClock(NOW_US))
+    assert result.decision is not None
+    assert decode(result.dead_letter, DeadLetter).frame_id == result.decision.frame_id == name
+
+
+def test_a_camera_whose_name_fills_key_and_decision_is_a_dead_letter(model: Model) -> None:
+    result = answer(received(encode(make_frame(png(), camera_id="x" * 600_000))), model, ManualClock(NOW_US))
+    assert (result.kind, result.decision) == ("oversized-metadata", None)
+
+
+def test_a_deadline_beyond_all_time_is_a_reject(model: Model) -> None:
+    frame = make_frame(png(), captured_at_us=2**63 - 1, deadline_ms=2**31 - 1)
+    result = answer(received(encode(frame)), model, ManualClock(NOW_US))
+    assert result.kind == "impossible-metadata"
+    assert result.decision is not None
+    assert result.decision.action is Action.REJECT
+    assert decode(result.dead_letter, DeadLetter).frame_id == frame.frame_id
+
+
+#: Value, key and header of a message, in bytes, and whether the letter has room for them.
+SIZES = {
+    "all fits": (16_000_000, 1_000, 500_000, True),
+    "the key counts twice": (100, 9_600_000, 0, False),
+    "value of an unpacked batch": (40_000_000, 3, 0, False),
+    "headers": (100, 3, 19_000_000, False),
+}
+
+
+@pytest.mark.parametrize(("value", "key", "header", "whole"), SIZES.values(), ids=SIZES)
+def test_a_dead_letter_never_outgrows_its_topic(value: int, key: int, header: int, whole: bool) -> None:
+    message = Received(bytes(value), bytes(key), {"h": bytes(header)}, Source("frames", 2, 41, NOW_US))
+    result = answer(message, None, ManualClock(NOW_US))  # type: ignore[arg-type]  # never gets to the model
+    letter = decode(result.dead_letter, DeadLetter, max_bytes=MAX_REQUEST_BYTES)
+    assert len(result.dead_letter or b"") + len(result.dead_letter_key or b"") < DEAD_LETTERS.max_message_bytes - 500
+    assert (letter.source_partition, letter.source_offset) == (2, 41)
+    assert (letter.value is not None) == (letter.key is not None) == bool(letter.headers) == whole
+
+
+def test_an_identity_without_room_leaves_the_place(model: Model) -> None:
+    value = encode(make_frame(png(), frame_id="x" * 16_000_000))
+    big = Received(value, b"s/c", {"h": bytes(3_000_000)}, Source("frames", 2, 41, NOW_US))
+    letter = decode(answer(big, model, ManualClock(NOW_US)).dead_letter, DeadLetter, max_bytes=MAX_REQUEST_BYTES)
+    assert letter.value is None
+    assert len(letter.frame_id or "") == 16_000_000
+
+
+def test_a_letter_that_cannot_be_encoded_says_at_least_where(model: Model) -> None:
+    message = Received(b"garbage", b"s/c", {"\udcff": b""}, Source("frames", 2, 41, NOW_US))
+    letter = decode(answer(message, model, ManualClock(NOW_US)).dead_letter, DeadLetter)
+    assert (letter.source_offset, letter.value, letter.headers) == (41, None, {})
 
 
 def test_an_error_of_the_model_is_a_reject(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,3 +121,27 @@ def test_an_idle_line_and_a_broker_that_is_away_are_no_reason(line: KafkaSetting
     for watchdog in watchdogs:
         watchdog.stop()
     assert ended == []
+
+
+@pytest.mark.broker
+def test_what_a_transaction_leaves_behind_is_no_frame_that_waits(line: KafkaSettings) -> None:
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "transactional.id": line.prefix, "log_level": 0})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(line.frames, make_frame(0), "s/c", partition=0)
+    assert producer.flush(20) == 0
+    producer.abort_transaction(20)
+    ended: list[int] = []
+    metrics = WorkerMetrics()
+    watchdog = Watchdog(line, line.prefix, lambda: {0}, 0.6, metrics, ended.append)
+    time.sleep(3)
+    assert ended == []
+    assert metrics.registry.get_sample_value("inspection_lag", {"partition": "0"}) == 0
+    producer.begin_transaction()
+    producer.produce(line.frames, make_frame(1), "s/c", partition=0)
+    producer.commit_transaction(20)
+    deadline = time.monotonic() + 10
+    while not ended and time.monotonic() < deadline:
+        time.sleep(0.1)
+    watchdog.stop()
+    assert ended == [EXIT_STUCK]

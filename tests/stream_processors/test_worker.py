@@ -6,9 +6,8 @@ import hashlib
 import json
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,23 +23,6 @@ from schemas.topics import FRAMES, MAX_REQUEST_BYTES
 pytestmark = pytest.mark.broker
 
 StartWorker = Callable[[], WorkerProcess]
-
-
-@pytest.fixture
-def start_worker(line: KafkaSettings, tmp_path: Path) -> Iterator[StartWorker]:
-    """Start workers of one group; they are stopped at the end."""
-    started: list[WorkerProcess] = []
-
-    def start() -> WorkerProcess:
-        log = tmp_path / f"worker-{len(started)}.log"
-        worker = WorkerProcess(line, model=None, group=line.prefix, log=log)
-        started.append(worker)
-        worker.await_ready()
-        return worker
-
-    yield start
-    for worker in started:
-        worker.stop()
 
 
 def image(seed: int) -> bytes:

@@ -1,0 +1,120 @@
+"""A spool on a disk that may be full when the camera starts: the camera goes on, and the file is opened later."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from producers.spool.errors import SpoolError, SpoolInUse, SpoolMisplaced, SpoolUnwritable
+from producers.spool.files import SpoolLock
+from producers.spool.look import SpoolCounts
+from producers.spool.options import SpoolOptions
+from producers.spool.record import FrameKey, SpooledFrame
+from producers.spool.store import Spool
+
+log = logging.getLogger(__name__)
+
+#: Pause between two tries to open the file, in seconds.
+RETRY_S = 3.0
+
+
+class PatientSpool(Spool):
+    """As `Spool`; while its file cannot be opened it holds nothing, refuses each frame, and tries again.
+
+    The lock is taken at once where the disk allows: a second publisher of the camera is refused meanwhile, too.
+
+    Parameters
+    ----------
+    path, options
+        As for `Spool`.
+    retry_s
+        Pause between two tries, in seconds.
+
+    Raises
+    ------
+    SpoolInUse
+        If another process writes it.
+    SpoolMisplaced
+        If its directory is none, or not ours to write: time mends no mistake of set-up.
+    """
+
+    def __init__(self, path: Path, options: SpoolOptions, retry_s: float = RETRY_S) -> None:
+        self._retry_s = retry_s
+        self._lock_file: SpoolLock | None = None
+        self._why = ""
+        self._is_open = threading.Event()
+        self._given_up = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.path, self._options = path, options
+        self.frames = self.bytes = 0
+        try:
+            self._try()
+        except (SpoolInUse, SpoolMisplaced):
+            self._release()
+            raise
+        except SpoolUnwritable as error:
+            self._why = str(error)
+            log.warning("%s; the camera goes on without it, and it is tried again every %g s", error, retry_s)
+            self._thread = threading.Thread(target=self._try_on, name=f"spool {path.name}", daemon=True)
+            self._thread.start()
+
+    def append(self, frame: SpooledFrame, *, keep: Collection[FrameKey] = ()) -> tuple[FrameKey, ...]:
+        """As `Spool.append`; raises `SpoolUnwritable` while the file is not open."""
+        if not self._is_open.is_set():
+            raise SpoolUnwritable(self._why)
+        return super().append(frame, keep=keep)
+
+    def oldest(self, limit: int, *, skip: Collection[FrameKey] = ()) -> list[SpooledFrame]:
+        """As `Spool.oldest`; none while the file is not open."""
+        return super().oldest(limit, skip=skip) if self._is_open.is_set() else []
+
+    def delete(self, keys: Iterable[FrameKey], *, drained: bool) -> None:
+        """As `Spool.delete`; what is not there needs no deletion."""
+        if self._is_open.is_set():
+            super().delete(keys, drained=drained)
+
+    def count_of(self, started_at_us: int) -> int:
+        """As `Spool.count_of`."""
+        return super().count_of(started_at_us) if self._is_open.is_set() else 0
+
+    def take_losses(self) -> int:
+        """As `Spool.take_losses`."""
+        return super().take_losses() if self._is_open.is_set() else 0
+
+    @property
+    def counts(self) -> SpoolCounts:
+        """As `Spool.counts`; zeros while the file is not open."""
+        return super().counts if self._is_open.is_set() else SpoolCounts(0, 0, 0, 0, 0, 0)
+
+    def close(self) -> None:
+        """Close the file, or give up on it."""
+        self._given_up.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._is_open.is_set():
+            super().close()
+        self._release()
+
+    def _try(self) -> None:
+        if self._lock_file is None:
+            self._lock_file = SpoolLock(self.path)
+        super().__init__(self.path, self._options, self._lock_file)
+        self._is_open.set()
+
+    def _try_on(self) -> None:
+        while not self._given_up.wait(self._retry_s):
+            try:
+                self._try()
+            except SpoolError as error:
+                self._why = str(error)
+                log.debug("%s", error)
+            else:
+                log.warning("the spool %s is open now, %d frames in it", self.path, self.frames)
+                return
+
+    def _release(self) -> None:
+        if self._lock_file is not None:
+            self._lock_file.release()
+            self._lock_file = None

@@ -1,0 +1,39 @@
+"""Headers of messages that anyone may have sent: what is made of them before they are used or kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+#: W3C Trace Context, section 3.2: version, trace id, parent id, flags. Later versions may be longer; we know none.
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+Headers = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
+
+
+def header_map(headers: Headers | None) -> dict[str, bytes]:
+    """Headers by name: a value that is null is empty, of several with one name the last counts.
+
+    Examples
+    --------
+    >>> header_map([("lot", b"7"), ("empty", None)])
+    {'lot': b'7', 'empty': b''}
+    """
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    return {name: value or b"" for name, value in pairs}
+
+
+def traceparent(headers: Mapping[str, bytes]) -> bytes | None:
+    """The trace that a message belongs to; None without one that is well-formed.
+
+    Only such a value goes on to the decision: any other could be too large for its topic.
+
+    Examples
+    --------
+    >>> traceparent({"traceparent": b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}) is None
+    False
+    >>> traceparent({"traceparent": b"x" * 2_000_000}) is None
+    True
+    """
+    value = headers.get("traceparent", b"")
+    return value if _TRACEPARENT.fullmatch(value) else None

@@ -1,0 +1,85 @@
+"""A topic is read to its end, whatever lies in it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from confluent_kafka import Producer
+
+from replay import TopicRange, read_topic
+from schemas import KafkaSettings
+from tests.raw_headers import send_raw
+
+pytestmark = pytest.mark.broker
+
+
+def read(line: KafkaSettings, within: TopicRange | None = None) -> tuple[list[bytes | None], list[tuple[int, int]]]:
+    """Values, and what was said of the progress; within seconds, for nothing may stall."""
+    progress: list[tuple[int, int]] = []
+    began = time.monotonic()
+    messages = read_topic(
+        line.bootstrap_servers, line.frames, within, on_progress=lambda done, total: progress.append((done, total))
+    )
+    values = [message.value for message in messages]
+    assert time.monotonic() - began < 10
+    assert all(done <= total for done, total in progress)
+    return values, progress
+
+
+def transaction(line: KafkaSettings, values: list[bytes], end: str) -> Producer:
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "transactional.id": line.prefix, "log_level": 0})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for value in values:
+        producer.produce(line.frames, value, partition=0)
+    assert producer.flush(20) == 0
+    if end == "commit":
+        producer.commit_transaction(20)
+    elif end == "abort":
+        producer.abort_transaction(20)
+    return producer
+
+
+def plain(line: KafkaSettings, *values: bytes) -> None:
+    send_raw(line.bootstrap_servers, line.frames, [(b"k", value, []) for value in values])
+
+
+def test_names_of_headers_may_be_any_bytes(line: KafkaSettings) -> None:
+    send_raw(line.bootstrap_servers, line.frames, [
+        (b"k", b"0", [(b"a", b"1")]),
+        (b"k", b"1", [(b"\xff", b"1"), (b"a", b"2"), (b"\xfe", None)]),
+        (b"k", b"2", [(b"a", None)]),
+    ])  # fmt: skip
+    # Many: what CPython has specialised by then must still see the client's error.
+    strange = (b"k", b"0", [(b"\xff" * 300, b"1"), (b"a", b"2")])
+    send_raw(line.bootstrap_servers, line.labels, 200 * [strange, (b"k", b"1", [(b"a", b"2")])])
+    found = [message.headers for message in read_topic(line.bootstrap_servers, line.labels)]
+    assert found == 200 * [{}, {"a": b"2"}]
+    messages = list(read_topic(line.bootstrap_servers, line.frames))
+    assert [(m.value, m.headers) for m in messages] == [(b"0", {"a": b"1"}), (b"1", {}), (b"2", {"a": b""})]
+
+
+def test_only_what_is_committed_is_read_and_markers_stall_nothing(line: KafkaSettings) -> None:
+    transaction(line, [b"aborted"], "abort")
+    assert read(line) == ([], [(2, 2)])
+    plain(line, b"plain")
+    transaction(line, [b"committed", b"too"], "commit")
+    values, progress = read(line)
+    assert values == [b"plain", b"committed", b"too"]
+    assert progress[-1] == (6, 6)
+    time.sleep(0.05)
+    middle_us = time.time_ns() // 1000
+    time.sleep(0.05)
+    plain(line, b"later")
+    assert read(line, TopicRange(None, middle_us))[0] == values
+    assert read(line, TopicRange(middle_us))[0] == [b"later"]
+
+
+def test_an_open_transaction_ends_what_is_read(line: KafkaSettings) -> None:
+    plain(line, b"before")
+    producer = transaction(line, [b"open"], "open")
+    plain(line, b"behind")
+    assert read(line)[0] == [b"before"]
+    producer.abort_transaction(20)
+    assert read(line)[0] == [b"before", b"behind"]

@@ -1,0 +1,135 @@
+"""Messages that a well-behaved client never sends stop nothing: each is answered, and so is the next."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from confluent_kafka import Producer
+
+from replay import read_topic
+from schemas import DeadLetter, Decision, Frame, KafkaSettings, ResultState, decode, encode
+from schemas.topics import MAX_REQUEST_BYTES
+from tests.raw_headers import send_raw
+from tests.stream_processors.test_worker import StartWorker, committed, make_frame, read_all
+
+pytestmark = pytest.mark.broker
+
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def answers(line: KafkaSettings, decisions: int, letters: int) -> tuple[list[Decision], list[DeadLetter]]:
+    decided = [decode(value, Decision) for value in read_all(line, line.decisions, decisions)]
+    dead = [
+        decode(value, DeadLetter, max_bytes=MAX_REQUEST_BYTES) for value in read_all(line, line.dead_letters, letters)
+    ]
+    return decided, dead
+
+
+def completed(decisions: list[Decision]) -> set[str]:
+    return {decision.frame_id for decision in decisions if decision.result_state is ResultState.COMPLETED}
+
+
+def await_committed(line: KafkaSettings, wanted: int) -> int:
+    deadline = time.monotonic() + 10
+    while committed(line) < wanted and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return committed(line)
+
+
+def test_headers_of_any_kind_are_answered(line: KafkaSettings, start_worker: StartWorker) -> None:
+    worker = start_worker()
+    good = [make_frame(number) for number in range(8)]
+    frame = iter([(f.key.encode(), encode(f)) for f in good])
+    garbage = (b"k", b"garbage")
+    send_raw(line.bootstrap_servers, line.frames, [
+        (*next(frame), [(b"traceparent", TRACE)]),
+        (*next(frame), [(b"traceparent", b"x" * 1_100_000)]),
+        (*garbage, [(b"null", None)]),
+        (*next(frame), [(b"null", None), (b"traceparent", None)]),
+        (*garbage, [(b"\xff\xfe name", b"1"), ("Prüfer".encode(), b"2"), ("Prüfer".encode("latin-1"), b"3")]),
+        (*next(frame), [(b"\xff" * 300, b"1"), (b"traceparent", TRACE)]),
+        (b"k", None, [(b"\xc3", None)]),
+        (*next(frame), []),
+        (*garbage, [(b"%d" % number, bytes(40_000)) for number in range(50)]),
+        (*next(frame), [(b"%d" % number, bytes(4)) for number in range(30_000)]),
+    ])  # fmt: skip
+    # In a batch of their own, compressed by nobody: the rest, and a letter as large as they get.
+    send_raw(line.bootstrap_servers, line.frames, [(b"k", bytes(15_000_000), [(b"h", bytes(1_500_000))])])
+    send_raw(line.bootstrap_servers, line.frames, [(bytes(10_000_000), b"the key counts twice", [])])
+    send_raw(line.bootstrap_servers, line.frames, [(*next(frame), []), (*next(frame), [])])
+
+    decisions, letters = answers(line, 8, 6)
+    assert worker.alive()
+    assert completed(decisions) == {f.frame_id for f in good}
+    by_place = {letter.source_offset: letter for letter in letters}
+    assert sorted(by_place) == [2, 4, 6, 8, 10, 11]
+    assert by_place[2].headers == {"null": b""}
+    assert by_place[4].headers == {"?? name": b"1", "Prüfer": b"2", "Pr?fer": b"3"}
+    assert by_place[6].headers == {"?": b""}
+    assert sum(map(len, by_place[8].headers.values())) == 2_000_000
+    assert len(by_place[10].value or b"") == 15_000_000
+    assert (by_place[11].value, by_place[11].key) == (None, None)
+    headers = [message.headers for message in read_topic(line.bootstrap_servers, line.decisions)]
+    assert sorted(map(str, headers)) == sorted(map(str, [{"traceparent": TRACE}] * 2 + [{}] * 6))
+    # Whoever reads the topic with the other client gets all of them, too.
+    values = [message.value for message in read_topic(line.bootstrap_servers, line.frames)]
+    assert len(values) == 14
+    assert await_committed(line, 14) == 14
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_batches_are_read_however_they_are_compressed(
+    line: KafkaSettings, start_worker: StartWorker, codec: str
+) -> None:
+    start_worker()
+    frames = [make_frame(number) for number in range(20)]
+    producer = Producer(
+        {"bootstrap.servers": line.bootstrap_servers, "compression.type": codec, "linger.ms": 50, "log_level": 0}
+    )
+    for frame in frames:
+        producer.produce(line.frames, encode(frame), frame.key)
+    producer.produce(line.frames, bytes(100_000), frames[0].key)
+    assert producer.flush(20) == 0
+    decisions, letters = answers(line, 20, 1)
+    assert completed(decisions) == {frame.frame_id for frame in frames}
+    assert [len(letter.value or b"") for letter in letters] == [100_000]
+
+
+def transaction(line: KafkaSettings, frames: list[Frame], *, commit: bool) -> None:
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "transactional.id": line.prefix, "log_level": 0})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for frame in frames:
+        producer.produce(line.frames, encode(frame), frame.key, partition=0)
+    assert producer.flush(20) == 0
+    producer.commit_transaction(20) if commit else producer.abort_transaction(20)
+
+
+def one_by_one(line: KafkaSettings, frames: list[Frame]) -> None:
+    send_raw(line.bootstrap_servers, line.frames, [(f.key.encode(), encode(f), []) for f in frames])
+
+
+def test_frames_of_an_aborted_transaction_are_not_decided(line: KafkaSettings, start_worker: StartWorker) -> None:
+    frames = [make_frame(number) for number in range(12)]
+    worker = start_worker()
+    # The hole after the very first message is where Faust's own book-keeping stops for good.
+    one_by_one(line, frames[:1])
+    assert await_committed(line, 1) == 1
+    transaction(line, frames[1:4], commit=False)  # 1 to 3, marker 4
+    one_by_one(line, frames[4:5])  # 5
+    assert await_committed(line, 6) == 6
+    transaction(line, frames[5:8], commit=True)  # 6 to 8, marker 9
+    transaction(line, frames[8:10], commit=False)  # 10 and 11, marker 12
+    one_by_one(line, frames[10:])  # 13 and 14
+    wanted = {frames[number].frame_id for number in (0, 4, 5, 6, 7, 10, 11)}
+    decisions, letters = answers(line, 7, 0)
+    assert ({decision.frame_id for decision in decisions}, len(decisions), letters) == (wanted, 7, [])
+    assert await_committed(line, 15) == 15
+    # A restart goes on behind all of it.
+    assert worker.stop() == 0
+    transaction(line, frames[:3], commit=False)
+    start_worker()
+    one_by_one(line, frames[:1])
+    assert len(read_all(line, line.decisions, 8)) == 8
+    assert await_committed(line, 20) == 20
