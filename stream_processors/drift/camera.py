@@ -21,6 +21,8 @@ ReferencesOf = Callable[[str, str | None], SignalReferences | None]
 _STATE_VERSION = 1
 #: Frames whose ids are known, so that a decision read twice counts once.
 _KNOWN_FRAMES = 500
+#: Frames by which a decision may be late and still be of the present.
+_NEIGHBOURS = 64
 _MAX_STATE_BYTES = 4 * 1024 * 1024
 
 
@@ -99,10 +101,11 @@ class CameraWatch:
             return "not-champion"
         if decision.frame_id in self._known:
             return "duplicate"
-        place = (decision.started_at_us, decision.sequence)
-        if place < self._newest:  # a spool that catches up: the past is no drift of the present
-            return "old"
-        self._newest = place
+        started, sequence = self._newest
+        # A worker answers several frames at a time, so neighbours may change places.
+        if (decision.started_at_us, decision.sequence + _NEIGHBOURS) < (started, sequence):
+            return "old"  # a spool that catches up: the past is no drift of the present
+        self._newest = max(self._newest, (decision.started_at_us, decision.sequence))
         self._known.append(decision.frame_id)
         return ""
 

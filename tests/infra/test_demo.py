@@ -33,7 +33,7 @@ def ours() -> set[int]:
     found = set()
     for process in psutil.process_iter(["pid", "cmdline"]):
         line = " ".join(process.info["cmdline"] or ())
-        if "kafka.Kafka" in line or ("infra.cli.root" in line and " worker " in line):
+        if "kafka.Kafka" in line or ("infra.cli.root" in line and (" worker " in line or " watch " in line)):
             found.add(process.info["pid"])
     return found
 
@@ -81,6 +81,42 @@ def test_a_folder_of_anything_is_answered(tmp_path: Path) -> None:
     assert report["shed"] == 0
     assert report["unaccounted"] == 0
     assert report["quality"] == {"labelled": 0, "accuracy": None, "escapes": 0, "overkill": 0}
+
+
+@pytest.mark.broker
+def test_a_camera_that_freezes_is_noticed(tmp_path: Path) -> None:
+    before = ours()
+    result = tmp_path / "result.json"
+    options = ["--drift", "frozen", "--cameras", "2", "--frames", "160", "--fps", "40", "--json", str(result)]
+    done = run("demo", *options)
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(result.read_text())
+    drift = report["drift"]
+    assert (drift["scenario"], drift["camera_id"], drift["cause"]) == ("frozen", "cam1", "frozen")
+    assert (drift["delay_frames"], drift["early_alarms"], drift["other_alarms"]) == (5, 0, 0)
+    assert drift["changed_frame_id"].endswith("00000040")
+    assert "noticed after 5 frames" in done.stdout
+    [opened] = [event for event in report["drift_events"] if event["state"] == "OPENED"]
+    assert (opened["changed_frame_id"], opened["alarm_frame_id"]) == (
+        drift["changed_frame_id"],
+        drift["alarm_frame_id"],
+    )
+    assert report["unaccounted"] == report["shed"] == 0
+    assert ours() <= before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--drift", "earthquake"], "exposure, blur"),
+        (["--drift", "product-change", "--folder", "."], "not with --folder"),
+    ],
+)
+def test_drift_options_that_do_not_fit(options: list[str], message: str) -> None:
+    done = run("demo", *options)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.broker

@@ -1,4 +1,4 @@
-"""`inspection watch` on the real broker: what it says, and that neither kill nor rebalance loses or repeats any of it."""
+"""`inspection watch` on the real broker: what it says, and that no kill or rebalance loses or repeats any of it."""
 
 from __future__ import annotations
 
