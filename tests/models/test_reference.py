@@ -85,7 +85,7 @@ NO_REFERENCES = {
 
 @pytest.mark.parametrize("text", NO_REFERENCES.values(), ids=NO_REFERENCES)
 def test_what_is_no_reference_is_refused(text):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         Reference.loads(text)
 
 

@@ -214,6 +214,15 @@ def test_an_older_frame_is_no_drift_of_the_present():
     assert camera.counts["old"] == 300
 
 
+def test_neighbours_may_change_places():
+    signals = [*rows(1000, 1), *rows(200, 2, {"brightness": -1.0})]
+    camera = watch()
+    swapped = [number ^ 1 for number in range(1200)]
+    events = [e for n in swapped for e in camera.decision(decision(n, signals[n]), now_us=0)]
+    assert camera.counts["watched"] == 1200
+    assert 1000 <= number_of(opened(events)[0].detected_frame_id) < 1100
+
+
 @pytest.mark.parametrize("at", [1, 130, 999, 1035, 1200])
 def test_a_restart_changes_nothing(at):
     stream = list(itertools.chain(rows(1000, 1), rows(400, 2, {"brightness": -1.0})))
