@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from schemas.errors import BrokerUnavailable, TopicMissing
 from schemas.topics import MAX_REQUEST_BYTES
 
 _TIMEOUT_S = 10.0
+_AGAIN_S = 0.1
+_NO_LEADER_YET = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
 _BATCH = 200
 #: Without a message for so long, and the end not reached, the broker counts as gone.
 _STALLED_S = 30.0
@@ -108,14 +111,48 @@ def read_topic(
         consumer.close()
 
 
-def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: TopicRange) -> dict[int, tuple[int, int]]:
+def watermarks(bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
+    """First offset and next one of each partition; the first is not 0 once retention has deleted something.
+
+    Raises
+    ------
+    BrokerUnavailable
+        If no broker answers.
+    TopicMissing
+        If the topic is not there.
+    """
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "inspection-reader", "log_level": 0})
+    try:
+        return _watermarks(consumer, bootstrap_servers, topic)
+    except KafkaException as error:
+        raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
+    finally:
+        consumer.close()
+
+
+def _watermarks(consumer: Consumer, bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
     found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics.get(topic)
     if found is None or not found.partitions:
         raise TopicMissing([topic], bootstrap_servers)
-    ranges = {}
-    for number in sorted(found.partitions):
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_TIMEOUT_S)
-        ranges[number] = (low, high)
+    return {number: _low_high(consumer, TopicPartition(topic, number)) for number in sorted(found.partitions)}
+
+
+def _low_high(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+        except KafkaException as error:
+            # A topic that has just been made, or a broker that has just started, has no leader for a moment.
+            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline_s:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return int(low), int(high)
+
+
+def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: TopicRange) -> dict[int, tuple[int, int]]:
+    ranges = _watermarks(consumer, bootstrap_servers, topic)
     for bound, index in ((within.from_us, 0), (within.to_us, 1)):
         if bound is None:
             continue

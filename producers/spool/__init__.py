@@ -5,7 +5,7 @@ One SQLite file a camera, in WAL mode, every record with a checksum of its own. 
 
 from producers.spool.errors import SpoolError, SpoolFull, SpoolInUse, SpoolUnwritable
 from producers.spool.files import SpoolFile, find_spools, spool_path
-from producers.spool.look import SpoolCounts, Verified, read_counts, verify_spool
+from producers.spool.look import SpoolCounts, SpooledStart, Verified, read_counts, read_starts, verify_spool
 from producers.spool.options import SpoolOptions
 from producers.spool.record import SpooledFrame
 from producers.spool.store import Spool
@@ -20,9 +20,11 @@ __all__ = [
     "SpoolOptions",
     "SpoolUnwritable",
     "SpooledFrame",
+    "SpooledStart",
     "Verified",
     "find_spools",
     "read_counts",
+    "read_starts",
     "spool_path",
     "verify_spool",
 ]

@@ -13,10 +13,14 @@ CREATE TABLE IF NOT EXISTS frames (
     id INTEGER PRIMARY KEY, started_at_us INTEGER NOT NULL, sequence INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
     about TEXT NOT NULL, checksum BLOB NOT NULL, value BLOB NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS frames_in_order ON frames (started_at_us, sequence);
-CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO counts VALUES ('appended', 0), ('drained', 0), ('dropped', 0), ('damaged', 0);
+CREATE TABLE IF NOT EXISTS starts (
+    started_at_us INTEGER PRIMARY KEY, appended INTEGER NOT NULL DEFAULT 0, drained INTEGER NOT NULL DEFAULT 0,
+    evicted INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0, damaged INTEGER NOT NULL DEFAULT 0,
+    last_sequence INTEGER NOT NULL DEFAULT -1);
 """
 
+#: Columns of the table ``starts``: what became of the frames of one start of the camera.
+COUNTS = ("appended", "drained", "evicted", "refused", "damaged")
 COLUMNS = "started_at_us, sequence, size_bytes, about, checksum, value"
 #: Ids tried after the last one that could be read, before the rest is given up.
 _TRIES = 1_000
@@ -32,8 +36,20 @@ def move_aside(path: Path) -> Path:
     return aside
 
 
+def count(db: sqlite3.Connection, name: str, started_at_us: int, number: int, last_sequence: int = -1) -> None:
+    """Count frames of one start of the camera; ``name`` is a column of the table ``starts``."""
+    db.execute(
+        f"INSERT INTO starts (started_at_us, {name}, last_sequence) VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+        f" SET {name} = {name} + excluded.{name}, last_sequence = max(last_sequence, excluded.last_sequence)",
+        (started_at_us, number, last_sequence),
+    )
+
+
 def rescue(damaged: Path, target: sqlite3.Connection) -> int:
-    """Copy every record that can be read; return their number. Checksums are looked at when they are sent."""
+    """Copy every record that can be read, and the counts; return the number of records.
+
+    Checksums are looked at when they are sent. What the counts know of and is not there is counted as damaged.
+    """
     rescued = 0
     with closing(sqlite3.connect(damaged)) as source:
         number = 0
@@ -56,8 +72,27 @@ def rescue(damaged: Path, target: sqlite3.Connection) -> int:
             except sqlite3.IntegrityError:
                 continue
             rescued += 1
-    target.execute("UPDATE counts SET value = value + ? WHERE name = 'appended'", (rescued,))
+        _carry_counts(source, target)
     return rescued
+
+
+def _carry_counts(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    try:
+        rows = source.execute(f"SELECT started_at_us, {', '.join(COUNTS)}, last_sequence FROM starts").fetchall()
+    except sqlite3.DatabaseError:
+        rows = []
+    target.executemany(f"INSERT OR IGNORE INTO starts VALUES ({', '.join('?' * (len(COUNTS) + 2))})", rows)
+    held = "SELECT started_at_us, count(*), max(sequence) FROM frames GROUP BY started_at_us"
+    for started_at_us, frames, last_sequence in target.execute(held).fetchall():
+        count(target, "appended", started_at_us, 0, last_sequence)
+        target.execute(
+            "UPDATE starts SET appended = max(appended, ? + drained + evicted + damaged) WHERE started_at_us = ?",
+            (frames, started_at_us),
+        )
+    target.execute(
+        "UPDATE starts SET damaged = appended - drained - evicted -"
+        " (SELECT count(*) FROM frames WHERE frames.started_at_us = starts.started_at_us)"
+    )
 
 
 def _skip_gap(source: sqlite3.Connection, number: int) -> int:

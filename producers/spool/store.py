@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +19,7 @@ from producers.spool.files import SpoolLock
 from producers.spool.look import SpoolCounts, counts_of, frame_of
 from producers.spool.options import SpoolOptions
 from producers.spool.record import FrameKey, SpooledFrame
-from producers.spool.repair import COLUMNS, CREATE, move_aside, rescue
+from producers.spool.repair import COLUMNS, CREATE, count, move_aside, rescue
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ class Spool:
         self._lock = threading.RLock()
         self._owned = SpoolLock(path)
         self.frames = self.bytes = self._losses = 0
+        #: Of each start, frames refused and the highest of their sequences, until the disk takes these counts.
+        self._refused: dict[int, tuple[int, int]] = {}
         try:
             self._open()
             self._guard(self._load)
@@ -85,11 +88,21 @@ class Spool:
         Raises
         ------
         SpoolFull
-            If it has no room; counted as dropped.
+            If it has no room; whoever gives the frame up says so with `refuse`.
         SpoolUnwritable
             If the disk does not take it.
         """
-        return self._guard(lambda: self._append(frame, keep))
+        return self._guard(lambda: self._append(frame, keep), writes=True)
+
+    def refuse(self, key: FrameKey) -> None:
+        """Count a frame that is given up and is not here. A disk that does not take it gets it with the next change."""
+        with self._lock:
+            number, last = self._refused.get(key[0], (0, -1))
+            self._refused[key[0]] = (number + 1, max(last, key[1]))
+            try:
+                self._guard(lambda: None, writes=True)
+            except SpoolUnwritable:
+                log.debug("%s keeps a count in memory", self.path, exc_info=True)
 
     def oldest(self, limit: int, *, skip: Collection[FrameKey] = ()) -> list[SpooledFrame]:
         """The first frames in the order of capture; damaged ones are taken out, counted and logged."""
@@ -105,7 +118,7 @@ class Spool:
         """
         wanted = list(keys)
         if wanted:
-            self._guard(lambda: self._delete(wanted, "drained" if drained else "dropped"))
+            self._guard(lambda: self._delete(wanted, "drained" if drained else "evicted"), writes=True)
             self._shrink()
 
     def count_of(self, started_at_us: int) -> int:
@@ -131,8 +144,12 @@ class Spool:
         """Close the file; what it holds stays."""
         with self._lock:
             try:
-                self._db.close()
+                if self._refused:
+                    self._guard(lambda: None, writes=True)
+            except SpoolUnwritable as error:
+                log.error("%s; not in its counts: %d dropped frames", error, sum(n for n, _ in self._refused.values()))
             finally:
+                self._db.close()
                 self._owned.release()
 
     def _open(self) -> None:
@@ -150,32 +167,38 @@ class Spool:
             else:
                 raise SpoolUnwritable(f"the spool {self.path} cannot be opened: {error}") from error
 
-    def _guard(self, work: Callable[[], T]) -> T:
+    def _guard(self, work: Callable[[], T], *, writes: bool = False) -> T:
         """Run a step whole or not at all; a damaged file is repaired and the step tried once more."""
         with self._lock:
+            before = self.frames, self.bytes
             for last_try in (False, True):
                 try:
                     self._db.execute("BEGIN IMMEDIATE")
                     result = work()
+                    if writes:
+                        self._write_refused()
                     self._db.execute("COMMIT")
                 except sqlite3.DatabaseError as error:
-                    self._rollback()
+                    self._rollback(before)
                     if error.sqlite_errorcode & 0xFF not in _DAMAGED or last_try:
                         raise SpoolUnwritable(f"the spool {self.path} is not writable: {error}") from error
                     self._db.close()
                     self._repair()
+                    before = self.frames, self.bytes
                 except BaseException:
-                    self._rollback()
+                    self._rollback(before)
                     raise
                 else:
+                    if writes:
+                        self._refused.clear()
                     return result
         raise AssertionError("the second try returns or raises")
 
-    def _rollback(self) -> None:
+    def _rollback(self, before: tuple[int, int]) -> None:
+        self.frames, self.bytes = before
         try:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            self._load()
         except sqlite3.Error:
             log.debug("rollback of %s", self.path, exc_info=True)
 
@@ -203,7 +226,7 @@ class Spool:
             f"INSERT INTO frames ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
             (*frame.key, frame.size_bytes, frame.about, frame.checksum, frame.value),
         )
-        self._count("appended", 1)
+        count(self._db, "appended", frame.started_at_us, 1, frame.sequence)
         self.frames += 1
         self.bytes += frame.size_bytes
         return evicted
@@ -224,7 +247,7 @@ class Spool:
                     over -= size
         if over > 0:
             raise SpoolFull(f"the spool {self.path} is full: {self.frames} frames, {self.bytes} bytes")
-        self._delete(evicted, "dropped")
+        self._delete(evicted, "evicted")
         return tuple(evicted)
 
     def _oldest(self, limit: int, skip: Collection[FrameKey]) -> list[SpooledFrame]:
@@ -254,15 +277,17 @@ class Spool:
         return found
 
     def _delete(self, keys: Collection[FrameKey], counter: str) -> None:
-        gone = freed = 0
+        gone: Counter[int] = Counter()
+        freed = 0
         for key in keys:
             for (size,) in self._db.execute(
                 "DELETE FROM frames WHERE started_at_us = ? AND sequence = ? RETURNING size_bytes", key
             ).fetchall():
-                gone += 1
+                gone[key[0]] += 1
                 freed += size
-        self._count(counter, gone)
-        self.frames -= gone
+        for started_at_us, number in gone.items():
+            count(self._db, counter, started_at_us, number)
+        self.frames -= gone.total()
         self.bytes -= freed
 
     def _shrink(self) -> None:
@@ -274,5 +299,6 @@ class Spool:
             except (sqlite3.Error, OSError):
                 log.debug("the spool %s keeps its size", self.path, exc_info=True)
 
-    def _count(self, name: str, number: int) -> None:
-        self._db.execute("UPDATE counts SET value = value + ? WHERE name = ?", (number, name))
+    def _write_refused(self) -> None:
+        for started_at_us, (number, last) in self._refused.items():
+            count(self._db, "refused", started_at_us, number, last)

@@ -20,7 +20,7 @@ from infra.demo.processes import WorkerProcess
 from infra.topics import apply
 from producers import CameraIdentity, Capture, FramePublisher, PublisherStats
 from producers.spool import SpoolOptions
-from replay.audit import total
+from replay.audit_books import total
 from replay.audit_topics import audit_topics
 from schemas import KafkaSettings
 from schemas.errors import InspectionError
