@@ -155,7 +155,7 @@ def produce(
         with frame_progress(publishers, None if frames is None else frames * len(jobs)):
             reports = run_cameras(jobs, stop)
         stats = [publisher.close() for publisher in publishers]
-    _summary(reports, stats, as_json=as_json)
+    _summary(reports, stats, [publisher.started_at_us for publisher in publishers], as_json=as_json)
 
 
 def _can_wait(spec: str) -> bool:
@@ -190,13 +190,21 @@ def _cameras(specs: list[str], options: list[str]) -> list[Camera]:
     return cameras
 
 
-def _summary(reports: list[CameraReport], stats: list[PublisherStats], *, as_json: bool) -> None:
+def _summary(reports: list[CameraReport], stats: list[PublisherStats], starts: list[int], *, as_json: bool) -> None:
     import json
     from dataclasses import asdict
 
     rows = [
-        {**asdict(report), **asdict(stat), "dropped": stat.dropped, "failed": stat.failed, "too_large": stat.too_large}
-        for report, stat in zip(reports, stats, strict=True)
+        {
+            **asdict(report),
+            **asdict(stat),
+            "dropped": stat.dropped,
+            "failed": stat.failed,
+            "too_large": stat.too_large,
+            "pending": stat.pending,
+            "started_at_us": started_at_us,
+        }
+        for report, stat, started_at_us in zip(reports, stats, starts, strict=True)
     ]
     if as_json:
         typer.echo(json.dumps({"cameras": rows, "captured": sum(stat.captured for stat in stats)}))
