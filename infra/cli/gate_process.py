@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,13 @@ from actuators.counts import GateStats
 from actuators.errors import GateError
 from actuators.gate import GateRunner
 from actuators.journal import Journal
+from actuators.metrics import GateMetrics
 from actuators.plugins import load_actuator
 from actuators.settings import GateSettings
 from actuators.triggers import FrameTriggers, TriggerCounts
 from infra.cli.signals import stop_on_signals
 from infra.demo.percentiles import percentiles
+from infra.metrics_server import serve_metrics
 from schemas.records import Decision
 from schemas.settings import KafkaSettings
 
@@ -107,7 +108,7 @@ def run_gate(
     triggers = FrameTriggers(kafka, gate.expect_frame, max_age_s=settings.belt_ms / 1e3, station=station)
     error = None
     stop = threading.Event()
-    with stop_on_signals(stop), _metrics(gate, metrics_port):
+    with stop_on_signals(stop), serve_metrics(GateMetrics(lambda: gate.stats).registry, metrics_port):
         if book is not None:
             book.open()
         try:
@@ -130,15 +131,3 @@ def run_gate(
     return Report(
         gate.stats, triggers.counts, percentiles(gate.latencies_ms), 0 if book is None else book.errors, error
     )
-
-
-@contextmanager
-def _metrics(gate: GateRunner, port: int | None) -> Iterator[None]:
-    if port is None:
-        yield
-        return
-    from actuators.metrics import GateMetrics, serve_metrics
-
-    with serve_metrics(GateMetrics(lambda: gate.stats), port) as taken:
-        log.info("metrics at http://127.0.0.1:%d/metrics", taken)
-        yield

@@ -88,6 +88,9 @@ def produce(
     spool_sync: Annotated[
         Sync, typer.Option(help="full: each append survives a power cut. normal: a killed process only.")
     ] = "full",
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics there, on 127.0.0.1; 0: a free port.")
+    ] = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -106,6 +109,7 @@ def produce(
 
     from infra.cli.frame_progress import frame_progress
     from infra.cli.signals import stop_on_signals
+    from infra.metrics_server import serve_metrics
     from producers import CameraIdentity, CameraJob, FramePublisher, PublisherMetrics, PublisherOptions, run_cameras
     from producers.spool import SpoolOptions
 
@@ -135,7 +139,7 @@ def produce(
         )
     metrics = PublisherMetrics()
     stop = threading.Event()
-    with stop_on_signals(stop), ExitStack() as stack:
+    with stop_on_signals(stop), serve_metrics(metrics.registry, metrics_port), ExitStack() as stack:
         publishers = [
             stack.enter_context(
                 FramePublisher(
