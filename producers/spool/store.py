@@ -20,6 +20,7 @@ from producers.spool.look import SpoolCounts, counts_of, frame_of
 from producers.spool.options import SpoolOptions
 from producers.spool.record import FrameKey, SpooledFrame
 from producers.spool.repair import COLUMNS, CREATE, count, move_aside, rescue
+from producers.spool.reserve import Reserve
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,15 @@ T = TypeVar("T")
 
 #: Codes by which SQLite says that the file itself is damaged.
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+#: Codes by which it says that the disk has no room.
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+#: SQLite empties its log into the file when it has so many pages. The reserve is twice as much: on a full disk the log
+#: can grow by as much again before an append fails.
+_LOG_PAGES = 32
+_PAGE_BYTES = 16384
+_RESERVE_BYTES = 2 * _LOG_PAGES * _PAGE_BYTES
+#: On a full disk, free pages of the file go back to it in so many steps of `_LOG_PAGES`.
+_VACUUM_STEPS = 32
 #: A file this much larger than what it holds is shrunk once it is empty.
 _SHRINK_BYTES = 16 * 1024 * 1024
 
@@ -67,12 +77,19 @@ class Spool:
         self._options = options
         self._lock = threading.RLock()
         self._owned = SpoolLock(path)
+        self._reserve = Reserve(path.with_suffix(".reserve"))
+        self._reserve_bytes = _RESERVE_BYTES
         self.frames = self.bytes = self._losses = 0
         #: Of each start, frames refused and the highest of their sequences, until the disk takes these counts.
         self._refused: dict[int, tuple[int, int]] = {}
         try:
-            self._open()
+            try:
+                self._open()
+            except SpoolUnwritable:
+                self._reserve.release()
+                self._open()
             self._guard(self._load)
+            self._reserve.take(self._reserve_bytes)
         except BaseException:
             self._owned.release()
             raise
@@ -92,7 +109,14 @@ class Spool:
         SpoolUnwritable
             If the disk does not take it.
         """
-        return self._guard(lambda: self._append(frame, keep), writes=True)
+        with self._lock:
+            # The log holds a frame before the file does: the largest one must still find room there.
+            self._reserve_bytes = max(self._reserve_bytes, _RESERVE_BYTES + 2 * frame.size_bytes)
+            if not self._reserve.take(self._reserve_bytes):
+                self._relieve(take=True)
+                if self._reserve.size_bytes < self._reserve_bytes:
+                    raise SpoolUnwritable(f"the spool {self.path} is not writable: its disk is full")
+            return self._guard(lambda: self._append(frame, keep), writes=True)
 
     def refuse(self, key: FrameKey) -> None:
         """Count a frame that is given up and is not here. A disk that does not take it gets it with the next change."""
@@ -118,7 +142,7 @@ class Spool:
         """
         wanted = list(keys)
         if wanted:
-            self._guard(lambda: self._delete(wanted, "drained" if drained else "evicted"), writes=True)
+            self._guard(lambda: self._delete(wanted, "drained" if drained else "evicted"), writes=True, frees=True)
             self._shrink()
 
     def count_of(self, started_at_us: int) -> int:
@@ -156,9 +180,9 @@ class Spool:
         self._db = sqlite3.connect(self.path, timeout=5, isolation_level=None, check_same_thread=False)
         try:
             self._db.executescript(
-                f"""PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
+                f"""PRAGMA page_size = {_PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
                 PRAGMA synchronous = {self._options.sync.upper()}; PRAGMA journal_size_limit = 8388608;
-                PRAGMA wal_autocheckpoint = 256; {CREATE}"""
+                PRAGMA wal_autocheckpoint = {_LOG_PAGES}; {CREATE}"""
             )
         except sqlite3.DatabaseError as error:
             self._db.close()
@@ -167,11 +191,15 @@ class Spool:
             else:
                 raise SpoolUnwritable(f"the spool {self.path} cannot be opened: {error}") from error
 
-    def _guard(self, work: Callable[[], T], *, writes: bool = False) -> T:
-        """Run a step whole or not at all; a damaged file is repaired and the step tried once more."""
+    def _guard(self, work: Callable[[], T], *, writes: bool = False, frees: bool = False) -> T:
+        """Run a step whole or not at all; once a damaged file is repaired, or a full disk relieved, try it once more.
+
+        A step that ``frees`` may use the reserve, one that only ``writes`` may use what is left beside it.
+        """
         with self._lock:
-            before = self.frames, self.bytes
-            for last_try in (False, True):
+            tried: set[str] = set()
+            while True:
+                before = self.frames, self.bytes
                 try:
                     self._db.execute("BEGIN IMMEDIATE")
                     result = work()
@@ -180,19 +208,44 @@ class Spool:
                     self._db.execute("COMMIT")
                 except sqlite3.DatabaseError as error:
                     self._rollback(before)
-                    if error.sqlite_errorcode & 0xFF not in _DAMAGED or last_try:
+                    code = error.sqlite_errorcode & 0xFF
+                    if code in _DAMAGED and "repair" not in tried:
+                        tried.add("repair")
+                        self._db.close()
+                        self._repair()
+                    elif code in _FULL and writes and "relieve" not in tried:
+                        tried.add("relieve")
+                        self._relieve(take=not frees)
+                    else:
+                        if code in _FULL and writes:
+                            self._relieve(take=True)
                         raise SpoolUnwritable(f"the spool {self.path} is not writable: {error}") from error
-                    self._db.close()
-                    self._repair()
-                    before = self.frames, self.bytes
                 except BaseException:
                     self._rollback(before)
                     raise
                 else:
+                    if "relieve" in tried:
+                        self._relieve(take=True)
                     if writes:
                         self._refused.clear()
                     return result
-        raise AssertionError("the second try returns or raises")
+
+    def _relieve(self, *, take: bool) -> None:
+        """Empty SQLite's log with the room of the reserve, and give the file's free pages back to the disk.
+
+        Then take the reserve again, or leave it to the step that frees.
+        """
+        self._reserve.release()
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            for _ in range(_VACUUM_STEPS):
+                if not self._db.execute("PRAGMA freelist_count").fetchone()[0]:
+                    break
+                self._db.executescript(f"PRAGMA incremental_vacuum({_LOG_PAGES}); PRAGMA wal_checkpoint(TRUNCATE);")
+        except sqlite3.Error:
+            log.debug("the log of %s cannot be emptied", self.path, exc_info=True)
+        if take:
+            self._reserve.take(self._reserve_bytes)
 
     def _rollback(self, before: tuple[int, int]) -> None:
         self.frames, self.bytes = before
