@@ -48,6 +48,10 @@ class Backlog:
         """Frames whose acknowledgement has not come."""
         return max(0, self._spool.frames - len(self._acked))
 
+    def may_be_under_way(self, already_bytes: int, size_bytes: int) -> bool:
+        """Whether one more frame may be given to Kafka: half a spool at most, for on disk they do not give way."""
+        return already_bytes == 0 or 2 * (already_bytes + size_bytes) <= self.options.max_bytes
+
     def append(self, message: Message, keep: Collection[FrameKey]) -> Refusal | None:
         """Put a frame on disk and count it there; else say why not.
 

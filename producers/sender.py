@@ -226,6 +226,11 @@ class Sender:
         """Give a frame to the Kafka client; False if it has no room."""
         place = message.place
         with self._lock:
+            if self._backlog is not None and not self._backlog.may_be_under_way(
+                sum(len(moving.message.value) for moving in self._moving.values() if moving.since_s is not None),
+                len(message.value),
+            ):
+                return False
             before = self._moving.get(place)
             moving = _Moving(message, self._clock.monotonic_s(), drained or bool(before and before.on_disk), drained)
             self._moving[place] = moving

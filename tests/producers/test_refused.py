@@ -107,6 +107,23 @@ def test_the_log_counts_each_dropped_frame_once(
     assert lines + more == stats.dropped == read_counts(spool_path(tmp_path, "inspection", IDENTITY)).dropped
 
 
+def test_a_small_spool_keeps_the_newest_too(mock_kafka: Callable, tmp_path: Path) -> None:
+    mock = mock_kafka()
+    spool = replace(OPTIONS, directory=tmp_path, away_after_ms=100, when_full="drop-oldest")
+    # 64 frames of 25 kB may be under way, and the spool holds 40.
+    options = PublisherOptions(encode="png", in_flight_frames=64)
+    with FramePublisher(mock.settings, IDENTITY, options, spool=spool) as publisher:
+        mock.stop()
+        for _ in range(200):
+            publisher.publish(Capture(image=NOISE))
+            time.sleep(0.002)
+        time.sleep(0.5)
+    (start,) = read_starts(spool_path(tmp_path, "inspection", IDENTITY))
+    newest = next(age for age in range(200) if 199 - age not in start.held)
+    assert 35 <= len(start.held) <= 41
+    assert newest >= 18, sorted(start.held)
+
+
 def test_what_can_never_be_sent_is_in_the_counts_of_the_spool(mock_kafka: Callable, tmp_path: Path) -> None:
     spool = replace(OPTIONS, directory=tmp_path)
     with FramePublisher(mock_kafka().settings, IDENTITY, spool=spool) as publisher:
