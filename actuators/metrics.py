@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -14,7 +12,6 @@ from actuators.actuator import Why
 from actuators.counts import GateState, GateStats
 from actuators.drift_watch import DriftStats
 from actuators.lateness import BOUNDS_MS, Lateness
-from schemas.errors import SettingsError
 
 _ACTIONS = ("accepted", "rejected", "review")
 #: Name after ``inspection_gate_``, what it is, and the field of the tracker's counts.
@@ -84,28 +81,6 @@ class GateMetrics(Collector):
         yield _histogram(stats.lateness)
         if stats.drift is not None:
             yield from _drift(stats.drift)
-
-
-@contextmanager
-def serve_metrics(metrics: GateMetrics, port: int) -> Iterator[int]:
-    """Serve ``/metrics`` on 127.0.0.1 meanwhile; yield the port (0 takes a free one).
-
-    Raises
-    ------
-    SettingsError
-        If the port cannot be had.
-    """
-    try:
-        server, thread = start_http_server(port, addr="127.0.0.1", registry=metrics.registry)
-    except (OSError, OverflowError) as error:
-        raise SettingsError(f"no metrics on port {port}: {error}") from error
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        if thread is not threading.current_thread():
-            thread.join()
 
 
 def _count(name: str, what: str, value: float) -> Metric:

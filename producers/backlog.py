@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from producers.message import Message
 from producers.spool import Spool, SpooledFrame, SpoolFull, SpoolOptions, SpoolUnwritable
 from producers.spool.record import FrameKey
 from producers.stats import DropReason, Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the disk did not take a frame, as the word that counts it and as a sentence."""
+
+    reason: DropReason
+    why: str
 
 
 class Backlog:
@@ -39,8 +48,14 @@ class Backlog:
         """Frames whose acknowledgement has not come."""
         return max(0, self._spool.frames - len(self._acked))
 
-    def append(self, message: Message, keep: Collection[FrameKey]) -> DropReason | None:
-        """Put a frame on disk and count it there; else say why not, which is left to the caller to count.
+    def may_be_under_way(self, already_bytes: int, size_bytes: int) -> bool:
+        """Whether one more frame may be given to Kafka: half a spool at most, for on disk they do not give way."""
+        return already_bytes == 0 or 2 * (already_bytes + size_bytes) <= self.options.max_bytes
+
+    def append(self, message: Message, keep: Collection[FrameKey]) -> Refusal | None:
+        """Put a frame on disk and count it there; else say why not.
+
+        A frame that is refused is not dropped yet: it may be on its way to Kafka. Who gives it up says so with `lose`.
 
         Parameters
         ----------
@@ -53,14 +68,14 @@ class Backlog:
         try:
             evicted = self._spool.append(frame, keep={*keep, *self._acked})
         except SpoolFull as error:
-            self._warn("spool-full", f"{error}: dropped the new frame")
-            return "spool-full"
+            return Refusal("spool-full", str(error))
         except SpoolUnwritable as error:
-            self._warn("spool-unwritable", f"{error}: dropped the new frame")
-            return "spool-unwritable"
+            return Refusal("spool-unwritable", str(error))
         self._tally.spool()
         if evicted:
-            self._warn("spool-full", f"the spool is full: dropped the oldest frame ({len(evicted)} for this one)")
+            # A line a frame: the log's count of lines left out is then a count of frames.
+            for _ in evicted:
+                self._warn("spool-full", "the spool is full: dropped the oldest frame")
             self._tally.spool_gave_up("spool-full", len(evicted))
             for started_at_us, _ in evicted:
                 if started_at_us == self._started_at_us:
@@ -68,6 +83,10 @@ class Backlog:
         self._reconcile()
         self._show()
         return None
+
+    def lose(self, place: FrameKey) -> None:
+        """Count on disk a frame of this start that is given up and is not there: the audit looks for it."""
+        self._spool.refuse(place)
 
     def next(self, limit: int, skip: Collection[FrameKey]) -> list[Message]:
         """The oldest frames that are not under way; fewer, or none, if the disk does not give them."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from producers.options import PublisherOptions
 from producers.sender import Sender
-from producers.spool import Spool, SpoolCounts, SpoolFile, SpoolOptions
+from producers.spool import Spool, SpoolCounts, SpoolFile, SpoolOptions, SpoolUnwritable, read_counts
 from producers.stats import PublisherMetrics, Tally
 from schemas.clock import SystemClock
 from schemas.cluster import require_topics
@@ -56,15 +56,19 @@ def drain_spool(
         spool_options=options,
     )
     deadline_s = time.monotonic() + timeout_s
+    left = 0
     try:
         while (left := sender.backlog) and time.monotonic() < deadline_s:
             on_left(left)
             time.sleep(_LOOK_S)
-        on_left(sender.backlog)
+        left = sender.backlog
+        on_left(left)
     finally:
         sender.close()
-    again = Spool(file.path, options)
-    try:
-        return again.counts
-    finally:
-        again.close()
+    counts = read_counts(file.path)
+    if counts.frames > left:
+        raise SpoolUnwritable(
+            f"{counts.frames - left} frames of {file.path} are in Kafka and cannot be deleted: its disk takes no "
+            "change; they are sent again with the next drain"
+        )
+    return counts

@@ -25,6 +25,7 @@ class LimitedLog:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._state: dict[str, tuple[float, int]] = {}
+        self._newest: dict[str, tuple[str, int]] = {}
 
     def warning(self, topic: str, message: str, level: int = logging.WARNING) -> None:
         """Log the message, unless the topic had a line within the period."""
@@ -35,5 +36,14 @@ class LimitedLog:
                 self._state[topic] = (last, skipped + 1)
                 return
             self._state[topic] = (now, 0)
+            self._newest[topic] = (message, level)
         more = f" (and {skipped} more since the last line)" if skipped else ""
         self._logger.log(level, "%s%s", message, more)
+
+    def flush(self) -> None:
+        """Say how many lines were left out since the last one of each topic, so that the log's count is whole."""
+        with self._lock:
+            left = [(*self._newest[topic], skipped) for topic, (_, skipped) in self._state.items() if skipped]
+            self._state = {topic: (last, 0) for topic, (last, _) in self._state.items()}
+        for message, level, skipped in left:
+            self._logger.log(level, "%s (%d more since the last line)", message, skipped)

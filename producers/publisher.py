@@ -140,7 +140,7 @@ class FramePublisher:
             image = encode_capture(capture, self._options.encode, self._options.quality)
             reference = self._claim_check(image, captured_at_us)
             if reference is None and len(image.data) + _ENVELOPE_BYTES > FRAMES.max_message_bytes:
-                self._drop("too-large", f"an image of {len(image.data)} bytes is over the topic's limit")
+                self._drop(sequence, "too-large", f"an image of {len(image.data)} bytes is over the topic's limit")
                 return None
             message = make_message(
                 capture,
@@ -155,10 +155,10 @@ class FramePublisher:
                 reference=reference,
             )
         except InspectionError as error:
-            self._fail("unencodable", str(error))
+            self._fail(sequence, "unencodable", str(error))
             return None
         if self._closing.is_set():
-            self._drop("closed", "captured after the publisher was closed")
+            self._drop(sequence, "closed", "captured after the publisher was closed")
             return None
         return message.frame.frame_id if self._sender.offer(message) else None
 
@@ -189,6 +189,11 @@ class FramePublisher:
         """Count slots of the camera's rate that passed without a capture, as `CameraJob.on_missed` reports them."""
         self._tally.miss(slots)
 
+    @property
+    def started_at_us(self) -> int:
+        """What its frames carry as the start of their camera, UTC µs."""
+        return self._started_at_us
+
     def stats(self) -> PublisherStats:
         """Counts so far."""
         return self._tally.snapshot()
@@ -213,10 +218,12 @@ class FramePublisher:
             self._tally.store_missed()
             return None
 
-    def _drop(self, reason: DropReason, message: str) -> None:
+    def _drop(self, sequence: int, reason: DropReason, message: str) -> None:
         self._tally.drop(reason)
+        self._sender.lost(sequence)
         self._limited.warning(reason, f"{self.identity.key}: {message}")
 
-    def _fail(self, reason: FailReason, message: str) -> None:
+    def _fail(self, sequence: int, reason: FailReason, message: str) -> None:
         self._tally.fail(reason)
+        self._sender.lost(sequence)
         self._limited.warning(reason, f"{self.identity.key}: {message}")

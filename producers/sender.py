@@ -19,7 +19,7 @@ from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
 
-from producers.backlog import Backlog
+from producers.backlog import Backlog, Refusal
 from producers.broker_watch import BrokerWatch
 from producers.client import make_producer
 from producers.handover import HandOverQueue
@@ -43,6 +43,9 @@ _DRAIN_IN_FLIGHT = 16
 #: After so many live frames in a row one of the spool gets its turn.
 _LIVE_IN_A_ROW = 8
 
+#: How long a frame that is on its way waits before it is offered to a full disk again.
+_STORE_AGAIN_S = 1.0
+
 #: Acknowledged frames deleted from disk in one step while live frames keep coming.
 _FORGET_AT_ONCE = 16
 _DEFAULTS = SpoolOptions()
@@ -50,12 +53,16 @@ _DEFAULTS = SpoolOptions()
 
 @dataclass(slots=True)
 class _Moving:
-    """A frame in memory: since when Kafka has it, whether it is on disk too, and whether it came from there."""
+    """A frame in memory: since when Kafka has it, whether it is on disk too, and whether it came from there.
+
+    One that the disk has refused is offered to it again at ``store_again_s``.
+    """
 
     message: Message
     since_s: float | None = None
     on_disk: bool = False
     drained: bool = False
+    store_again_s: float = 0.0
 
 
 class Sender:
@@ -166,6 +173,7 @@ class Sender:
             if self._backlog is not None:
                 self._backlog.close()
                 self._backlog = None
+        self._limited.flush()
 
     def _send_all(self) -> None:
         while not self._queue.closed:
@@ -218,6 +226,11 @@ class Sender:
         """Give a frame to the Kafka client; False if it has no room."""
         place = message.place
         with self._lock:
+            if self._backlog is not None and not self._backlog.may_be_under_way(
+                sum(len(moving.message.value) for moving in self._moving.values() if moving.since_s is not None),
+                len(message.value),
+            ):
+                return False
             before = self._moving.get(place)
             moving = _Moving(message, self._clock.monotonic_s(), drained or bool(before and before.on_disk), drained)
             self._moving[place] = moving
@@ -277,9 +290,15 @@ class Sender:
             waiting = [moving for moving in self._moving.values() if moving.since_s is not None]
             self._watch.look(min((moving.since_s or now_s for moving in waiting), default=None), now_s)
             if self._watch.away and self._backlog is not None:
+                refusal: Refusal | None = None
                 for moving in waiting:
-                    if not moving.on_disk:
-                        moving.on_disk = self._backlog.append(moving.message, self._moving.keys()) is None
+                    if not moving.on_disk and moving.store_again_s <= now_s:
+                        refusal = self._backlog.append(moving.message, self._moving.keys())
+                        moving.on_disk = refusal is None
+                        moving.store_again_s = now_s + _STORE_AGAIN_S
+                if refusal is not None:
+                    # None is dropped yet: each has its end, and is counted then.
+                    self._warn("unsaved", f"{refusal.why}: frames on their way to Kafka are in memory only")
 
     def _on_delivery(self, place: FrameKey, error: KafkaError | None, _: object) -> None:
         with self._lock:
@@ -324,8 +343,11 @@ class Sender:
         place = moving.message.place
         if place[0] == self._started_at_us:
             self._tally.drop(reason, spooled=moving.on_disk)
-        if moving.on_disk and self._backlog is not None:
-            self._backlog.give_up(place, reason)
+        if self._backlog is not None:
+            if moving.on_disk:
+                self._backlog.give_up(place, reason)
+            else:
+                self._backlog.lose(place)
         self._warn(reason, message)
 
     def _set_aside(self, message: Message, reason: DropReason, why: str) -> bool:
@@ -340,16 +362,25 @@ class Sender:
         self._warn(reason, why)
         return False
 
+    def lost(self, sequence: int) -> None:
+        """Note on disk a frame of this start that is given up and counted, and has never been offered."""
+        with self._lock:
+            if self._backlog is not None:
+                self._backlog.lose((self._started_at_us, sequence))
+
     def _store(self, message: Message) -> bool:
         """Put a frame on disk; False if it was dropped, which is counted."""
-        reason: DropReason | None = "closed"
-        if self._backlog is not None:
-            reason = self._backlog.append(message, self._moving.keys())
-        if reason is not None:
-            self._tally.drop(reason)
-            if reason != "closed":
-                self._tally.spool_gave_up(reason, 1)
-        return reason is None
+        if self._backlog is None:
+            self._tally.drop("closed")
+            return False
+        refusal = self._backlog.append(message, self._moving.keys())
+        if refusal is None:
+            return True
+        self._tally.drop(refusal.reason)
+        self._tally.spool_gave_up(refusal.reason, 1)
+        self._backlog.lose(message.place)
+        self._warn(refusal.reason, f"{refusal.why}: dropped the new frame")
+        return False
 
     def _on_change(self, away: bool) -> None:
         self._tally.broker_is_away(away)

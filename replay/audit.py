@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
+from replay.audit_books import CameraAudit
+from replay.reconcile import EdgeStart, StartBooks, merge, reconcile
 from schemas.records import Action, DeadLetter, Decision, Frame, ResultState
 
 #: Place of a message: topic, partition, offset.
@@ -18,66 +20,19 @@ Place = tuple[str, int, int]
 
 
 @dataclass(slots=True)
-class CameraAudit:
-    """The books of one camera.
-
-    Parameters
-    ----------
-    captured
-        Frames by sequence: of each start of the camera, from the first to the last seen.
-    frames, repeated_frames
-        Different frames in the topic; further copies of them.
-    gaps
-        Sequence numbers that are missing; ``drops`` of them are counted at the edge.
-    decided, dead_lettered
-        Different frames with at least one decision; with at least one dead letter (and perhaps a decision).
-    aborted, failed
-        Of the decided, those never inspected: shed, or unreadable.
-    duplicates
-        Further copies of a decision, saying the same.
-    conflicts
-        Frames with two decisions of one id that differ, or of one model that differ in verdict or action.
-    superseded
-        Frames that were not inspected at first and later were, such as a retried dead letter.
-    late_accepts
-        ACCEPTs decided after their deadline: the gate does not act on them.
-    pending
-        Frames too young to count as forgotten.
-    unaccounted
-        Frames with neither decision nor dead letter.
-    """
-
-    captured: int = 0
-    frames: int = 0
-    repeated_frames: int = 0
-    gaps: int = 0
-    drops: int = 0
-    decided: int = 0
-    dead_lettered: int = 0
-    aborted: int = 0
-    failed: int = 0
-    duplicates: int = 0
-    conflicts: int = 0
-    superseded: int = 0
-    late_accepts: int = 0
-    pending: int = 0
-    unaccounted: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """Names and numbers."""
-        return asdict(self)
-
-
-@dataclass(slots=True)
 class _Books:
-    """What is held of one frame: some 700 bytes with its keys, never its image."""
+    """What is held of one frame: some 800 bytes with its keys, never its image."""
 
     captured_at_us: int
+    arrived_at_us: int
+    deadline_at_us: int | None
+    image: int
     copies: int = 1
     dead: bool = False
-    decisions: dict[str, tuple[ResultState, str, str, str]] = field(default_factory=dict)
+    decisions: dict[str, tuple[ResultState, str, str, str, bool]] = field(default_factory=dict)
     repeats: int = 0
     conflict: bool = False
+    disagreement: bool = False
     late_accept: bool = False
 
 
@@ -86,9 +41,11 @@ class Audit:
 
     Parameters
     ----------
-    whole
-        Whether the frames are the whole topic: then a start of a camera begins with sequence 0, and missing ones before
-        the first seen are gaps.
+    complete_since_us
+        Since when every message of the frames topic was entered (UTC µs); None: the topic was never cut. A camera that
+        started later begins with sequence 0, and missing ones before the first seen are gaps.
+    open_end
+        Whether frames were entered up to the end of the topic.
 
     Examples
     --------
@@ -103,23 +60,43 @@ class Audit:
     (4, 1, 3)
     """
 
-    def __init__(self, *, whole: bool = True) -> None:
-        self._whole = whole
+    def __init__(self, *, complete_since_us: int | None = None, open_end: bool = True) -> None:
+        self.complete_since_us = complete_since_us
+        self._open_end = open_end
         self._frames: dict[str, dict[str, _Books]] = defaultdict(dict)
-        self._sequences: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+        self._sequences: dict[tuple[str, int], set[int]] = defaultdict(set)
+        self._elsewhere: dict[tuple[str, int], set[int]] = defaultdict(set)
         self._unreadable: set[Place] = set()
         self._dead_places: set[Place] = set()
-        self.unreadable_decisions = 0
-        self.unreadable_dead_letters = 0
+        #: Cameras of all frames that were read, entered or not.
+        self.seen_cameras: set[str] = set()
+        self.unreadable_decisions: list[Place] = []
+        self.unreadable_dead_letters: list[Place] = []
 
-    def frame(self, frame: Frame) -> None:
-        """Enter a frame of the topic."""
+    def frame(self, frame: Frame, arrived_at_us: int | None = None) -> None:
+        """Enter a frame of the topic, and when it reached Kafka (default: when it was captured)."""
+        image = hash(frame.sha256)
         held = self._frames[frame.key].get(frame.frame_id)
         if held is not None:
             held.copies += 1
+            held.conflict |= held.image != image
             return
-        self._frames[frame.key][frame.frame_id] = _Books(frame.captured_at_us)
-        self._sequences[frame.key][frame.started_at_us].add(frame.sequence)
+        arrived_at_us = frame.captured_at_us if arrived_at_us is None else arrived_at_us
+        self._frames[frame.key][frame.frame_id] = _Books(
+            frame.captured_at_us, arrived_at_us, frame.deadline_at_us, image
+        )
+        self._sequences[frame.key, frame.started_at_us].add(frame.sequence)
+
+    def frame_elsewhere(self, frame: Frame) -> None:
+        """Note that a frame outside the range is in the topic: it is no gap, and that is all."""
+        start = (frame.key, frame.started_at_us)
+        if start in self._sequences and frame.sequence not in self._sequences[start]:
+            self._elsewhere[start].add(frame.sequence)
+
+    @property
+    def missing(self) -> int:
+        """Sequence numbers that are missing so far, whatever the edge says of them."""
+        return sum(self._reconcile(start, None).gaps for start in self._sequences)
 
     def unreadable_frame(self, place: Place) -> None:
         """Enter a message of the frames topic that is no frame: it needs a dead letter."""
@@ -130,17 +107,24 @@ class Audit:
         books = self._frames.get(decision.key, {}).get(decision.frame_id)
         if books is None or decision.is_simulated:
             return
-        said = (decision.result_state, decision.verdict.value, decision.action.value, sys.intern(decision.model_sha256))
+        books.conflict |= books.image != hash(decision.image_sha256)
+        champion = decision.model_stage == "champion"
+        model = sys.intern(decision.model_sha256)
+        said = (decision.result_state, decision.verdict.value, decision.action.value, model, champion)
         before = books.decisions.get(decision.decision_id)
         if before is not None:
             books.repeats += 1
             books.conflict |= before != said
-        else:
-            inspected = [other for other in books.decisions.values() if other[0] is ResultState.COMPLETED]
-            if decision.result_state is ResultState.COMPLETED:
-                books.conflict |= any(other[3] == said[3] and other[1:3] != said[1:3] for other in inspected)
-            books.decisions[decision.decision_id] = said
-        books.late_accept |= decision.action is Action.ACCEPT and decision.is_late
+            return
+        if decision.result_state is ResultState.COMPLETED:
+            for state, *verdict, other_model, other_champion in books.decisions.values():
+                if state is ResultState.COMPLETED and verdict != [*said[1:3]]:
+                    books.conflict |= other_model == model
+                    books.disagreement |= other_model != model and champion and other_champion
+        books.decisions[decision.decision_id] = said
+        # By the frame's own deadline: the worker's word (`is_late`) is what is audited.
+        late = books.deadline_at_us is not None and decision.decided_at_us > books.deadline_at_us
+        books.late_accept |= decision.action is Action.ACCEPT and champion and (late or decision.is_late)
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Enter a dead letter."""
@@ -156,33 +140,76 @@ class Audit:
         return len(self._unreadable)
 
     @property
+    def unreadable_places(self) -> list[Place]:
+        """Where they are."""
+        return sorted(self._unreadable)
+
+    @property
     def unreadable_unaccounted(self) -> int:
         """Those of them that have no dead letter."""
         return len(self._unreadable - self._dead_places)
 
     def cameras(
-        self, *, pending_after_us: int | None = None, drops: Mapping[str, int] | None = None
+        self, *, now_us: int | None = None, grace_us: int = 10_000_000, edge: Iterable[EdgeStart] = ()
     ) -> dict[str, CameraAudit]:
         """The books of each camera, by ``station/camera``.
 
         Parameters
         ----------
-        pending_after_us
-            Frames captured after it and without an answer are pending, not unaccounted.
-        drops
-            What each camera has counted as dropped or failed.
+        now_us, grace_us
+            Frames without an answer that reached Kafka less than ``grace_us`` before ``now_us`` are pending, not
+            unaccounted; those captured more than ``grace_us`` later than it are `ahead`. None: neither is looked at.
+        edge
+            What edge reports and spools say.
         """
-        books = {camera: self._close(camera, pending_after_us) for camera in sorted(self._frames)}
-        for camera, count in (drops or {}).items():
-            books.setdefault(camera, CameraAudit()).drops = count
-        return books
+        books = {camera: self._answers(camera, now_us, grace_us) for camera in sorted(self._frames)}
+        known = merge(edge)
+        self._assign(known)
+        for key in sorted({*self._sequences, *known}, key=lambda one: (one[0], one[1] is None, one[1] or 0)):
+            camera, started_at_us = key
+            result = books.setdefault(camera, CameraAudit())
+            if started_at_us is None and self._starts(camera):
+                # Of several starts, and it does not say of which: it explains, and is not compared.
+                lost = known[key].lost + known[key].spooled + known[key].unsure
+                result.drops += known[key].lost
+                result.unexplained_gaps = max(0, result.unexplained_gaps - lost)
+                continue
+            one = self._reconcile(key, known.get(key))
+            for figure in ("captured", "gaps", "drops", "waiting", "unexplained_gaps", "surplus_drops"):
+                setattr(result, figure, getattr(result, figure) + getattr(one, figure))
+        return {camera: books[camera] for camera in sorted(books) if any(books[camera].as_dict().values())}
 
-    def _close(self, camera: str, pending_after_us: int | None) -> CameraAudit:
+    def _reconcile(self, start: tuple[str, int | None], edge: EdgeStart | None) -> StartBooks:
+        camera, started_at_us = start
+        since_us = self.complete_since_us
+        place = (camera, -1 if started_at_us is None else started_at_us)
+        return reconcile(
+            self._sequences.get(place, set()),
+            edge,
+            whole=since_us is None or (started_at_us is not None and started_at_us >= since_us),
+            open_end=self._open_end,
+            elsewhere=self._elsewhere.get(place, set()),
+        )
+
+    def _starts(self, camera: str) -> list[int]:
+        return [started_at_us for name, started_at_us in self._sequences if name == camera]
+
+    def _assign(self, known: dict[tuple[str, int | None], EdgeStart]) -> None:
+        """Give reports that name no start to the only one that they can be about."""
+        for camera, started_at_us in list(known):
+            if started_at_us is None:
+                open_starts = [one for one in self._starts(camera) if not known.get((camera, one), _NOTHING).reported]
+                if len(open_starts) == 1:
+                    report = known.pop((camera, None))
+                    spool = known.get((camera, open_starts[0]))
+                    about = EdgeStart(
+                        camera=camera, started_at_us=open_starts[0], reported=True, captured=report.captured,
+                        lost=report.lost, spooled=report.spooled, unsure=report.unsure,
+                    )  # fmt: skip
+                    known.update(merge([about] if spool is None else [about, spool]))
+
+    def _answers(self, camera: str, now_us: int | None, grace_us: int) -> CameraAudit:
         result = CameraAudit()
-        for sequences in self._sequences[camera].values():
-            first = 0 if self._whole else min(sequences)
-            result.captured += max(sequences) - first + 1
-            result.gaps += max(sequences) - first + 1 - len(sequences)
         for books in self._frames[camera].values():
             states = {state for state, *_ in books.decisions.values()}
             inspected = ResultState.COMPLETED in states
@@ -192,24 +219,19 @@ class Audit:
             result.dead_lettered += books.dead
             result.aborted += not inspected and ResultState.ABORTED in states
             result.failed += not inspected and ResultState.FAILED in states
-            result.superseded += inspected and len(states) > 1
+            superseded = inspected and len(states) > 1
+            result.superseded += superseded
             result.duplicates += books.repeats
             result.conflicts += books.conflict
-            result.late_accepts += books.late_accept
+            result.disagreements += books.disagreement
+            # Of a superseded frame the gate has acted on the first answer; the later one is for the record.
+            result.late_accepts += books.late_accept and not superseded
+            result.ahead += now_us is not None and books.captured_at_us > now_us + grace_us
             if not states and not books.dead:
-                pending = pending_after_us is not None and books.captured_at_us > pending_after_us
+                pending = now_us is not None and abs(now_us - books.arrived_at_us) < grace_us
                 result.pending += pending
                 result.unaccounted += not pending
         return result
 
 
-def total(cameras: Mapping[str, CameraAudit]) -> CameraAudit:
-    """The sum over cameras.
-
-    Examples
-    --------
-    >>> total({"s/a": CameraAudit(frames=2), "s/b": CameraAudit(frames=3)}).frames
-    5
-    """
-    names = [one.name for one in fields(CameraAudit)]
-    return CameraAudit(**{name: sum(getattr(books, name) for books in cameras.values()) for name in names})
+_NOTHING = EdgeStart(camera="", started_at_us=None)

@@ -6,21 +6,26 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from replay.audit import CameraAudit
+from replay.audit_books import CameraAudit
 
 
-def audit_registry(cameras: Mapping[str, CameraAudit]) -> CollectorRegistry:
-    """One gauge, labelled by camera and figure.
+def audit_registry(cameras: Mapping[str, CameraAudit], unreadable: Mapping[str, int]) -> CollectorRegistry:
+    """A gauge labelled by camera and figure, and one of what could not be read, which has no camera.
 
     Examples
     --------
-    >>> registry = audit_registry({"s/c": CameraAudit(unaccounted=2)})
+    >>> registry = audit_registry({"s/c": CameraAudit(unaccounted=2)}, {"unreadable_decisions": 1})
     >>> registry.get_sample_value("inspection_audit_frames", {"camera": "s/c", "figure": "unaccounted"})
     2.0
+    >>> registry.get_sample_value("inspection_audit_unreadable", {"figure": "unreadable_decisions"})
+    1.0
     """
     registry = CollectorRegistry()
     gauge = Gauge("inspection_audit_frames", "Frames by what an audit found", ["camera", "figure"], registry=registry)
     for camera, books in cameras.items():
         for figure, value in books.as_dict().items():
             gauge.labels(camera, figure).set(value)
+    gauge = Gauge("inspection_audit_unreadable", "Messages and spools not readable", ["figure"], registry=registry)
+    for figure, value in unreadable.items():
+        gauge.labels(figure).set(value)
     return registry

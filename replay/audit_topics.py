@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from replay.audit import Audit
-from replay.topic_reader import TopicRange, read_topic
+from replay.topic_reader import TopicMessage, TopicRange, read_topic, watermarks
 from schemas.errors import CodecError
 from schemas.records import DeadLetter, Decision, Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
+
+#: How far around a range missing sequence numbers are looked for: what a spool sends is late.
+LOOK_AROUND_US = 15 * 60 * 1_000_000
+
+_NEVER_US = 2**62
+
+OnProgress = Callable[[str, int, int], object]
 
 
 def audit_topics(
@@ -18,7 +27,8 @@ def audit_topics(
     within: TopicRange | None = None,
     *,
     camera: str | None = None,
-    on_progress: Callable[[str, int, int], object] = lambda topic, done, total: None,
+    look_around_us: int = LOOK_AROUND_US,
+    on_progress: OnProgress = lambda topic, done, total: None,
 ) -> Audit:
     """Read frames in a range, and all their answers up to now.
 
@@ -28,6 +38,9 @@ def audit_topics(
         Of frames, by the time they reached Kafka. Answers are looked for from there to the end: they may come later.
     camera
         Only this one, as ``station/camera``.
+    look_around_us
+        Where sequence numbers are missing in the range, they are looked for so far before and after it: a spool that is
+        drained beside live frames mixes old sequence numbers with new ones.
     on_progress
         Called with the topic, messages read, messages to read.
 
@@ -37,31 +50,76 @@ def audit_topics(
         If a topic cannot be read.
     """
     within = within or TopicRange()
-    codec = Codec.from_settings(kafka)
-    audit = Audit(whole=within.from_us is None)
+    audit = Audit(complete_since_us=within.from_us, open_end=within.to_us is None)
+    reader = _Reader(kafka, camera, on_progress)
+    reader.frames(audit, within)
+    if audit.missing and within != TopicRange():
+        reader.look_around(audit, within, look_around_us)
     after = TopicRange(within.from_us)
-    for message in read_topic(
-        kafka.bootstrap_servers, kafka.frames, within, on_progress=lambda *at: on_progress("frames", *at)
-    ):
+    for message in reader.read("decisions", kafka.decisions, after):
         try:
-            frame = codec.decode(message.value, Frame)
+            audit.decision(reader.codec.decode(message.value, Decision))
         except CodecError:
-            audit.unreadable_frame((message.topic, message.partition, message.offset))
-            continue
-        if camera in (None, frame.key):
-            audit.frame(frame)
-    for message in read_topic(
-        kafka.bootstrap_servers, kafka.decisions, after, on_progress=lambda *at: on_progress("decisions", *at)
-    ):
+            audit.unreadable_decisions.append((message.topic, message.partition, message.offset))
+    for message in reader.read("dead letters", kafka.dead_letters, after):
         try:
-            audit.decision(codec.decode(message.value, Decision))
+            audit.dead_letter(reader.codec.decode(message.value, DeadLetter, max_bytes=MAX_REQUEST_BYTES))
         except CodecError:
-            audit.unreadable_decisions += 1
-    for message in read_topic(
-        kafka.bootstrap_servers, kafka.dead_letters, after, on_progress=lambda *at: on_progress("dead letters", *at)
-    ):
-        try:
-            audit.dead_letter(codec.decode(message.value, DeadLetter, max_bytes=MAX_REQUEST_BYTES))
-        except CodecError:
-            audit.unreadable_dead_letters += 1
+            audit.unreadable_dead_letters.append((message.topic, message.partition, message.offset))
     return audit
+
+
+@dataclass
+class _Reader:
+    """The topics of a line, with one codec."""
+
+    kafka: KafkaSettings
+    camera: str | None
+    on_progress: OnProgress
+    codec: Codec = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.codec = Codec.from_settings(self.kafka)
+
+    def read(self, what: str, topic: str, within: TopicRange) -> Iterator[TopicMessage]:
+        """Messages of a topic, with progress."""
+        return read_topic(
+            self.kafka.bootstrap_servers, topic, within, on_progress=lambda *at: self.on_progress(what, *at)
+        )
+
+    def frames(self, audit: Audit, within: TopicRange) -> None:
+        """Enter the frames of a range, and since when the topic has all of them."""
+        # Asked before the frames are read: what is deleted meanwhile was no frame of a camera that started after it.
+        offsets = watermarks(self.kafka.bootstrap_servers, self.kafka.frames)
+        cut = {number: low for number, (low, _) in offsets.items() if low}
+        since_us = within.from_us
+        for message in self.read("frames", self.kafka.frames, within):
+            low = cut.pop(message.partition, None)
+            if low is not None and (within.from_us is None or message.offset == low):
+                since_us = max(since_us or 0, message.timestamp_us)
+            try:
+                frame = self.codec.decode(message.value, Frame)
+            except CodecError:
+                audit.unreadable_frame((message.topic, message.partition, message.offset))
+                continue
+            audit.seen_cameras.add(frame.key)
+            if self.camera in (None, frame.key):
+                audit.frame(frame, message.timestamp_us)
+        if cut and since_us is None:
+            # All that is known is that there was something: no start can be told to be whole.
+            since_us = _NEVER_US
+        audit.complete_since_us = since_us
+
+    def look_around(self, audit: Audit, within: TopicRange, look_around_us: int) -> None:
+        """Look for the missing sequence numbers before the range, and for what is then missing after it."""
+        sides = []
+        if within.from_us is not None:
+            sides.append(TopicRange(max(0, within.from_us - look_around_us), within.from_us))
+        if within.to_us is not None:
+            sides.append(TopicRange(within.to_us, within.to_us + look_around_us))
+        for side in sides:
+            if not audit.missing:
+                return
+            for message in self.read("frames around", self.kafka.frames, side):
+                with suppress(CodecError):
+                    audit.frame_elsewhere(self.codec.decode(message.value, Frame))

@@ -14,11 +14,11 @@ from schemas.errors import BrokerUnavailable, TopicMissing
 from schemas.topics import MAX_REQUEST_BYTES
 
 _TIMEOUT_S = 10.0
+_AGAIN_S = 0.1
+_LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
 _BATCH = 200
 #: Without a message for so long, and the end not reached, the broker counts as gone.
 _STALLED_S = 30.0
-_LEADER_MOVES = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
-_AGAIN_S = 0.1
 #: For a name that is not UTF-8, confluent-kafka 2.16 sets an error and still returns a list, with holes whose use ends
 #: the process. A plain ``message.headers()``, once CPython has specialised it, does not see the error; this call does.
 #: It must be asked once a message: the second answer is the list without the error.
@@ -124,13 +124,48 @@ def read_topic(
         consumer.close()
 
 
-def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: TopicRange) -> dict[int, tuple[int, int]]:
+def watermarks(bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
+    """First offset and next one of each partition; the first is not 0 once retention has deleted something.
+
+    Raises
+    ------
+    BrokerUnavailable
+        If no broker answers.
+    TopicMissing
+        If the topic is not there.
+    """
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "inspection-reader", "log_level": 0})
+    try:
+        return _watermarks(consumer, bootstrap_servers, topic)
+    except KafkaException as error:
+        raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
+    finally:
+        consumer.close()
+
+
+def _watermarks(consumer: Consumer, bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
     found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics.get(topic)
     if found is None or not found.partitions:
         raise TopicMissing([topic], bootstrap_servers)
-    ranges = {}
-    for number in sorted(found.partitions):
-        ranges[number] = _watermarks(consumer, TopicPartition(topic, number))
+    return {number: _low_high(consumer, TopicPartition(topic, number)) for number in sorted(found.partitions)}
+
+
+def _low_high(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+        except KafkaException as error:
+            # A topic that has just been made, or a broker that has just started, has no leader for a moment.
+            if error.args[0].code() not in _LEADER_MOVES or time.monotonic() > deadline_s:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return int(low), int(high)
+
+
+def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: TopicRange) -> dict[int, tuple[int, int]]:
+    ranges = _watermarks(consumer, bootstrap_servers, topic)
     for bound, index in ((within.from_us, 0), (within.to_us, 1)):
         if bound is None:
             continue
@@ -141,20 +176,6 @@ def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: Top
             offset = high if answer.offset < 0 else max(low, answer.offset)
             ranges[answer.partition] = (offset, high) if index == 0 else (low, offset)
     return ranges
-
-
-def _watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
-    deadline_s = time.monotonic() + _TIMEOUT_S
-    while True:
-        try:
-            low, high = consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_S)
-        except KafkaException as error:
-            # A topic just made, or a leader just moved: brokers do not all know it yet.
-            if error.args[0].code() not in _LEADER_MOVES or time.monotonic() > deadline_s:
-                raise
-            time.sleep(_AGAIN_S)
-        else:
-            return low, high
 
 
 def _message(message: Message) -> TopicMessage:

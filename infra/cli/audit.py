@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.spool import SpoolDir, spool_directory
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
-    from replay.audit import Audit, CameraAudit
+    from collections.abc import Callable, Iterator
+
+    from replay.audit import Audit
+    from replay.reconcile import EdgeStart
 
 
 class BooksDoNotClose(InspectionError):
@@ -24,10 +30,20 @@ def audit(
     last: Annotated[str | None, typer.Option(help="Frames of the last 90s, 15m, 8h, 2d.")] = None,
     camera: Annotated[str | None, typer.Option(help="Only this one, as station/camera.")] = None,
     edge_report: Annotated[
-        Path | None,
-        typer.Option(help="What `inspection produce --json` has printed: its drops explain gaps in the sequence."),
+        list[Path] | None,
+        typer.Option(
+            help="What `inspection produce --json` has printed: each start of a camera must have as many gaps as it "
+            "counts drops. Repeat it for more producers or starts."
+        ),
     ] = None,
+    spool_dir: SpoolDir = None,
     grace: Annotated[str, typer.Option(help="Younger frames without an answer are pending, not forgotten.")] = "10s",
+    look_around: Annotated[
+        str, typer.Option(help="How far around the range missing sequence numbers are looked for.")
+    ] = "15m",
+    late_ok: Annotated[
+        bool, typer.Option("--late-ok", help="ACCEPTs after the deadline are no fault, as with --overload everything.")
+    ] = False,
     metrics: Annotated[
         Path | None, typer.Option(help="Write the figures as Prometheus metrics, for node_exporter's textfiles.")
     ] = None,
@@ -37,19 +53,17 @@ def audit(
 ) -> None:
     """Compare frames with decisions and dead letters, camera by camera.
 
-    Exit status 1 if a frame has no answer, if two answers contradict each other, or if frames are
-    missing from a camera's sequence that no edge report counts as dropped.
+    Exit status 1 if a frame has no answer, if two answers contradict each other, if frames are missing
+    from a camera's sequence that neither an edge report nor a spool counts as dropped, if more are
+    counted as dropped than are missing, or if a part was accepted after its deadline.
 
         inspection audit --last 8h
     """
     import json
     import time
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from infra.cli.audit_report import AuditReport
     from infra.cli.times import seconds, utc_us
-    from replay.audit import total
     from replay.audit_topics import audit_topics
     from replay.topic_reader import TopicRange
 
@@ -62,8 +76,73 @@ def audit(
     end = utc_us(to_time, "--to") if to_time else None
     if begin is not None and end is not None and begin >= end:
         raise SettingsError("--from is not before --to")
-    drops = _drops(edge_report, camera) if edge_report is not None else {}
-    pending_after_us = now_us - round(seconds(grace, "--grace") * 1e6)
+    grace_us, look_around_us = (
+        round(seconds(text, name) * 1e6) for text, name in ((grace, "--grace"), (look_around, "--look-around"))
+    )
+    # Before the topic: what a spool sends meanwhile is then known of twice, not never.
+    edge, unreadable_spools = _edge(edge_report or [], spool_dir, prefix, camera)
+    with _progress() as show:
+        audited = audit_topics(
+            kafka_settings(bootstrap_servers, prefix),
+            TopicRange(begin, end),
+            camera=camera,
+            look_around_us=look_around_us,
+            on_progress=show,
+        )
+    cameras = audited.cameras(now_us=time.time_ns() // 1000, grace_us=grace_us, edge=edge)
+    report = AuditReport(audited, cameras, unreadable_spools, late_ok)
+    if metrics is not None:
+        report.write_metrics(metrics)
+    if camera is not None and camera not in cameras:
+        _no_such_camera(camera, audited, ranged=begin is not None or end is not None)
+    if as_json:
+        typer.echo(json.dumps(report.as_dict()))
+    else:
+        for line in report.as_lines():
+            typer.echo(line)
+        if not cameras:
+            typer.echo("no frames there" + ("" if begin is None and end is None else " in that time"))
+    if faults := report.faults:
+        raise BooksDoNotClose(", ".join(f"{count} {what}" for what, count in faults.items()))
+
+
+def _edge(
+    reports: list[Path], spool_dir: Path | None, prefix: str, camera: str | None
+) -> tuple[list[EdgeStart], tuple[str, ...]]:
+    """What edge reports and spools say, and a line for each spool that cannot be read."""
+    from producers.spool import SpoolError, find_spools
+    from replay.edge import NoEdgeReport, read_report, read_spool
+
+    starts: list[EdgeStart] = []
+    unreadable = []
+    for path in reports:
+        try:
+            starts += read_report(path)
+        except NoEdgeReport as error:
+            raise SettingsError(f"--edge-report {error}") from error
+    # From the environment it is where spools would be; given by hand it is a claim.
+    if spool_dir is not None and not spool_dir.is_dir() and os.environ.get("INSPECTION_SPOOL_DIR") != str(spool_dir):
+        raise SettingsError(f"--spool-dir {spool_dir}: there is no such directory")
+    for file in find_spools(spool_directory(spool_dir)):
+        if file.prefix == prefix and camera in (None, file.camera):
+            try:
+                starts += read_spool(file)
+            except SpoolError as error:
+                unreadable.append(str(error))
+    return [start for start in starts if camera in (None, start.camera)], tuple(unreadable)
+
+
+def _no_such_camera(camera: str, audited: Audit, *, ranged: bool) -> None:
+    there = ", ".join(sorted(audited.seen_cameras)) or "none"
+    raise SettingsError(f"--camera {camera}: no frames{' in that time' if ranged else ''}; there are {there}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar a topic, on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         tasks: dict[str, Any] = {}
@@ -73,80 +152,4 @@ def audit(
                 tasks[topic] = progress.add_task(topic, total=count)
             progress.update(tasks[topic], completed=done)
 
-        audited = audit_topics(
-            kafka_settings(bootstrap_servers, prefix), TopicRange(begin, end), camera=camera, on_progress=show
-        )
-    cameras = audited.cameras(pending_after_us=pending_after_us, drops=drops)
-    if metrics is not None:
-        _write_metrics(metrics, cameras)
-    sums = total(cameras)
-    unexplained = sum(max(0, books.gaps - books.drops) for books in cameras.values())
-    faults = {
-        "unaccounted": sums.unaccounted,
-        "conflicts": sums.conflicts,
-        "unexplained gaps": unexplained,
-        "unreadable messages without a dead letter": audited.unreadable_unaccounted,
-    }
-    if as_json:
-        report = {
-            "cameras": {name: books.as_dict() for name, books in cameras.items()},
-            "total": sums.as_dict(),
-            "unexplained_gaps": unexplained,
-            **_unreadable(audited),
-            "ok": not any(faults.values()),
-        }
-        typer.echo(json.dumps(report))
-    elif not cameras:
-        typer.echo("no frames there" + ("" if begin is None and end is None else " in that time"))
-    else:
-        _print_lines({**cameras, "total": sums} if len(cameras) > 1 else cameras)
-    if any(faults.values()):
-        raise BooksDoNotClose(", ".join(f"{count} {what}" for what, count in faults.items() if count))
-
-
-def _unreadable(audited: Audit) -> dict[str, int]:
-    return {
-        "unreadable_frames": audited.unreadable,
-        "unreadable_frames_unaccounted": audited.unreadable_unaccounted,
-        "unreadable_decisions": audited.unreadable_decisions,
-        "unreadable_dead_letters": audited.unreadable_dead_letters,
-    }
-
-
-#: Always shown; other figures only where they are not 0.
-_ALWAYS = ("captured", "frames", "decided", "unaccounted")
-
-
-def _print_lines(rows: dict[str, CameraAudit]) -> None:
-    for name, books in rows.items():
-        shown = [
-            f"{value} {figure.replace('_', ' ')}"
-            for figure, value in books.as_dict().items()
-            if value or figure in _ALWAYS
-        ]
-        typer.echo(f"{name}: {', '.join(shown)}")
-
-
-def _drops(path: Path, camera: str | None) -> dict[str, int]:
-    """Drops and failures by camera, from the JSON of `inspection produce`."""
-    import json
-
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        drops = {row["name"]: int(row["dropped"]) + int(row["failed"]) for row in report["cameras"]}
-    except OSError as error:
-        raise SettingsError(f"--edge-report {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError):
-        raise SettingsError(f"--edge-report {path}: not what `inspection produce --json` prints") from None
-    return {name: count for name, count in drops.items() if camera in (None, name)}
-
-
-def _write_metrics(path: Path, cameras: dict[str, CameraAudit]) -> None:
-    from prometheus_client import write_to_textfile
-
-    from replay.audit_metrics import audit_registry
-
-    try:
-        write_to_textfile(str(path), audit_registry(cameras))
-    except OSError as error:
-        raise SettingsError(f"--metrics {path}: {error.strerror}") from error
+        yield show

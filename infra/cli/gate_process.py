@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,13 @@ from actuators.drift_watch import DriftStats, DriftWatch
 from actuators.errors import GateError
 from actuators.gate import GateRunner
 from actuators.journal import Journal
+from actuators.metrics import GateMetrics
 from actuators.plugins import load_actuator
 from actuators.settings import GateSettings
 from actuators.triggers import FrameTriggers, TriggerCounts
 from infra.cli.signals import stop_on_signals
 from infra.demo.percentiles import percentiles
+from infra.metrics_server import serve_metrics
 from schemas.records import Decision, DriftType
 from schemas.settings import KafkaSettings
 
@@ -118,7 +119,7 @@ def run_gate(
     triggers = FrameTriggers(kafka, gate.expect_frame, max_age_s=settings.belt_ms / 1e3, station=station)
     error = None
     stop = threading.Event()
-    with stop_on_signals(stop), _metrics(gate, metrics_port):
+    with stop_on_signals(stop), serve_metrics(GateMetrics(lambda: gate.stats).registry, metrics_port):
         if book is not None:
             book.open()
         try:
@@ -149,15 +150,3 @@ def _drift_row(drift: DriftStats | None) -> dict[str, Any] | None:
     row = dataclasses.asdict(drift)
     del row["connected"]  # the gate has ended, and its watch with it
     return row
-
-
-@contextmanager
-def _metrics(gate: GateRunner, port: int | None) -> Iterator[None]:
-    if port is None:
-        yield
-        return
-    from actuators.metrics import GateMetrics, serve_metrics
-
-    with serve_metrics(GateMetrics(lambda: gate.stats), port) as taken:
-        log.info("metrics at http://127.0.0.1:%d/metrics", taken)
-        yield

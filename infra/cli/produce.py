@@ -88,6 +88,9 @@ def produce(
     spool_sync: Annotated[
         Sync, typer.Option(help="full: each append survives a power cut. normal: a killed process only.")
     ] = "full",
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics there, on 127.0.0.1; 0: a free port.")
+    ] = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -106,6 +109,7 @@ def produce(
 
     from infra.cli.frame_progress import frame_progress
     from infra.cli.signals import stop_on_signals
+    from infra.metrics_server import serve_metrics
     from producers import CameraIdentity, CameraJob, FramePublisher, PublisherMetrics, PublisherOptions, run_cameras
     from producers.spool import SpoolOptions
 
@@ -135,7 +139,7 @@ def produce(
         )
     metrics = PublisherMetrics()
     stop = threading.Event()
-    with stop_on_signals(stop), ExitStack() as stack:
+    with stop_on_signals(stop), serve_metrics(metrics.registry, metrics_port), ExitStack() as stack:
         publishers = [
             stack.enter_context(
                 FramePublisher(
@@ -155,7 +159,7 @@ def produce(
         with frame_progress(publishers, None if frames is None else frames * len(jobs)):
             reports = run_cameras(jobs, stop)
         stats = [publisher.close() for publisher in publishers]
-    _summary(reports, stats, as_json=as_json)
+    _summary(reports, stats, [publisher.started_at_us for publisher in publishers], as_json=as_json)
 
 
 def _can_wait(spec: str) -> bool:
@@ -190,13 +194,21 @@ def _cameras(specs: list[str], options: list[str]) -> list[Camera]:
     return cameras
 
 
-def _summary(reports: list[CameraReport], stats: list[PublisherStats], *, as_json: bool) -> None:
+def _summary(reports: list[CameraReport], stats: list[PublisherStats], starts: list[int], *, as_json: bool) -> None:
     import json
     from dataclasses import asdict
 
     rows = [
-        {**asdict(report), **asdict(stat), "dropped": stat.dropped, "failed": stat.failed, "too_large": stat.too_large}
-        for report, stat in zip(reports, stats, strict=True)
+        {
+            **asdict(report),
+            **asdict(stat),
+            "dropped": stat.dropped,
+            "failed": stat.failed,
+            "too_large": stat.too_large,
+            "pending": stat.pending,
+            "started_at_us": started_at_us,
+        }
+        for report, stat, started_at_us in zip(reports, stats, starts, strict=True)
     ]
     if as_json:
         typer.echo(json.dumps({"cameras": rows, "captured": sum(stat.captured for stat in stats)}))

@@ -47,29 +47,28 @@ def spool_directory(given: Path | None) -> Path:
 def status(
     spool_dir: SpoolDir = None, camera: OnlyCamera = None, prefix: OnlyPrefix = None, as_json: Json = False
 ) -> None:
-    """Say what each spool holds and has seen; works while cameras run.
+    """Say what each spool holds and has seen; works while cameras run. Exit status 1 if one cannot be read.
 
     inspection spool status
     """
     from dataclasses import asdict
 
-    from producers.spool import read_counts
+    from producers.spool import SpoolError, read_counts
 
-    rows = [
-        {**_name(file), **asdict(read_counts(file.path)), "path": str(file.path)}
-        for file in _found(spool_dir, camera, prefix)
-    ]
+    rows: list[dict[str, Any]] = []
+    for file in _found(spool_dir, camera, prefix):
+        row = {**_name(file), "path": str(file.path), "error": None}
+        try:
+            rows.append({**row, **asdict(read_counts(file.path))})
+        except SpoolError as error:
+            rows.append({**row, "error": str(error)})
     if as_json:
         _print_json(rows)
-        return
-    for row in rows:
-        typer.echo(
-            f"{shown(row['prefix'])} {shown(row['camera'])}: {row['frames']} frames, {row['bytes'] / 1e6:.1f} MB "
-            f"waiting; so far {row['appended']} spooled, {row['drained']} drained, {row['dropped']} dropped, "
-            f"{row['damaged']} damaged"
-        )
-    if not rows:
+    for row in [] if as_json else rows:
+        typer.echo(f"{shown(str(row['prefix']))} {shown(str(row['camera']))}: {row['error'] or _counted(row)}")
+    if not rows and not as_json:
         typer.echo(f"no spool in {spool_directory(spool_dir)}")
+    _check_readable(rows)
 
 
 @app.command()
@@ -124,33 +123,43 @@ def drain(
 
     from infra.cli.options import kafka_settings
     from producers.drain import drain_spool
-    from producers.spool import read_counts
+    from producers.spool import SpoolError, read_counts
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     deadline_s = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         for file in _found(spool_dir, camera, prefix):
-            before = read_counts(file.path).frames
+            try:
+                counts = read_counts(file.path)
+            except SpoolError as error:
+                rows.append({**_name(file), "error": str(error)})
+                continue
+            before = counts.frames
             task = progress.add_task(f"{shown(file.prefix)} {shown(file.camera)}", total=before)
 
             def show(left: int, task: Any = task, before: int = before) -> None:
                 progress.update(task, completed=before - left)
 
             left_s = max(0.0, deadline_s - time.monotonic())
-            counts = read_counts(file.path)
             if before:
                 kafka = kafka_settings(bootstrap_servers, file.prefix)
-                counts = drain_spool(kafka, file, timeout_s=left_s, on_left=show)
-            rows.append({**_name(file), "sent": before - counts.frames, **asdict(counts)})
+                try:
+                    counts = drain_spool(kafka, file, timeout_s=left_s, on_left=show)
+                except SpoolError as error:
+                    rows.append({**_name(file), **asdict(counts), "error": str(error)})
+                    continue
+            rows.append({**_name(file), "sent": before - counts.frames, **asdict(counts), "error": None})
     if as_json:
         _print_json(rows)
     for row in [] if as_json else rows:
-        typer.echo(f"{shown(row['prefix'])} {shown(row['camera'])}: {row['sent']} sent, {row['frames']} left")
+        done = row["error"] or f"{row['sent']} sent, {row['frames']} left"
+        typer.echo(f"{shown(row['prefix'])} {shown(row['camera'])}: {done}")
     if not rows and not as_json:
         typer.echo(f"no spool in {spool_directory(spool_dir)}")
-    if left := sum(row["frames"] for row in rows):
+    if left := sum(row["frames"] for row in rows if row["error"] is None):
         raise NotDrained(f"{left} frames are left in the spool; run it again when Kafka takes them")
+    _check_readable(rows)
 
 
 def _found(spool_dir: Path | None, camera: str | None, prefix: str | None) -> list[SpoolFile]:
@@ -166,6 +175,25 @@ def _found(spool_dir: Path | None, camera: str | None, prefix: str | None) -> li
             f"--camera {camera}: no such spool; there are {', '.join(f.camera for f in found) or 'none'}"
         )
     return chosen
+
+
+def _counted(row: dict[str, Any]) -> str:
+    refused = f" ({row['refused']} never got in)" if row["refused"] else ""
+    return (
+        f"{row['frames']} frames, {row['bytes'] / 1e6:.1f} MB waiting; so far {row['appended']} spooled, "
+        f"{row['drained']} drained, {row['dropped']} dropped{refused}, {row['damaged']} damaged"
+    )
+
+
+def _check_readable(rows: list[dict[str, Any]]) -> None:
+    errors = [row["error"] for row in rows if row["error"] is not None]
+    if errors:
+        raise SpoolDamaged(
+            f"{len(errors)} unreadable spool{'s' if len(errors) > 1 else ''}; the others were looked at. The camera's "
+            "next start keeps a damaged file beside and carries over what it can read"
+            if all("cannot be read" in error for error in errors)
+            else f"{len(errors)} of {len(rows)} spools failed: {errors[0]}"
+        )
 
 
 def _name(file: SpoolFile) -> dict[str, str]:

@@ -5,7 +5,15 @@ One SQLite file a camera, in WAL mode, every record with a checksum of its own. 
 
 from producers.spool.errors import SpoolError, SpoolFull, SpoolInUse, SpoolMisplaced, SpoolUnwritable
 from producers.spool.files import SpoolFile, find_spools, spool_path
-from producers.spool.look import SpoolCounts, Verified, read_counts, verify_spool, waiting_hours
+from producers.spool.look import (
+    SpoolCounts,
+    SpooledStart,
+    Verified,
+    read_counts,
+    read_starts,
+    verify_spool,
+    waiting_hours,
+)
 from producers.spool.options import SpoolOptions
 from producers.spool.patient import PatientSpool
 from producers.spool.record import SpooledFrame
@@ -23,9 +31,11 @@ __all__ = [
     "SpoolOptions",
     "SpoolUnwritable",
     "SpooledFrame",
+    "SpooledStart",
     "Verified",
     "find_spools",
     "read_counts",
+    "read_starts",
     "spool_path",
     "verify_spool",
     "waiting_hours",

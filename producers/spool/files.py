@@ -73,10 +73,10 @@ class SpoolLock:
             owner = self._file.read(20).decode(errors="replace").strip() or "unknown"
             self._file.close()
             raise SpoolInUse(f"the spool {path} is in use by process {owner}: one publisher a camera") from None
-        # Who holds it is a courtesy; the lock holds on a full disk, too.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # On a full disk it is held all the same, without a name.
             self._file.truncate(0)
             self._file.write(str(os.getpid()).encode())
+            self._file.flush()
 
     def release(self) -> None:
         """Let another process have it."""

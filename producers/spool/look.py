@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -10,13 +11,15 @@ from pathlib import Path
 
 from producers.spool.errors import SpoolUnwritable
 from producers.spool.record import FrameKey, SpooledFrame
+from producers.spool.repair import COUNTS
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolCounts:
     """What a spool holds, and what has become of frames since it was made; survives restarts.
 
-    ``appended == frames + drained + dropped + damaged``, up to what a damaged file has lost.
+    ``dropped`` are all frames given up for room: ``refused`` of them never got in, the others were in and gave way.
+    ``appended + refused == frames + drained + dropped + damaged``.
     """
 
     frames: int
@@ -24,7 +27,22 @@ class SpoolCounts:
     appended: int
     drained: int
     dropped: int
+    refused: int
     damaged: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledStart:
+    """What a spool knows of one start of its camera.
+
+    ``lost`` frames were dropped or damaged, ``held`` are the sequences on disk now, ``last_sequence`` is the highest
+    that the spool has seen.
+    """
+
+    started_at_us: int
+    lost: int
+    last_sequence: int
+    held: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +68,44 @@ def read_counts(path: Path) -> SpoolCounts:
 def counts_of(db: sqlite3.Connection) -> SpoolCounts:
     """The same from an open file."""
     frames, size_bytes = db.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM frames").fetchone()
-    counted = dict(db.execute("SELECT name, value FROM counts").fetchall())
-    lifetime = [int(counted.get(name, 0)) for name in ("appended", "drained", "dropped", "damaged")]
-    return SpoolCounts(int(frames), int(size_bytes), *lifetime)
+    sums = [0] * len(COUNTS)
+    if _has_counts(db):
+        columns = ", ".join(f"coalesce(sum({name}), 0)" for name in COUNTS)
+        sums = list(db.execute(f"SELECT {columns} FROM starts").fetchone())
+    appended, drained, evicted, refused, damaged = map(int, sums)
+    return SpoolCounts(int(frames), int(size_bytes), appended, drained, evicted + refused, refused, damaged)
+
+
+def read_starts(path: Path) -> tuple[SpooledStart, ...]:
+    """What a spool knows of each start of its camera, oldest first.
+
+    Raises
+    ------
+    SpoolUnwritable
+        If the file cannot be read as a spool.
+    """
+    held: dict[int, set[int]] = defaultdict(set)
+    counted: dict[int, tuple[int, int]] = {}
+    with _reading(path) as db:
+        # In one transaction: a frame is in one of the two.
+        db.execute("BEGIN")
+        for started_at_us, sequence in db.execute("SELECT started_at_us, sequence FROM frames"):
+            held[started_at_us].add(sequence)
+        if _has_counts(db):
+            rows = db.execute("SELECT started_at_us, evicted + refused + damaged, last_sequence FROM starts")
+            counted = {started_at_us: (lost, last) for started_at_us, lost, last in rows}
+        db.execute("COMMIT")
+    starts = []
+    for started_at_us in sorted({*held, *counted}):
+        lost, last = counted.get(started_at_us, (0, -1))
+        sequences = frozenset(held[started_at_us])
+        starts.append(SpooledStart(started_at_us, lost, max(last, *sequences, -1), sequences))
+    return tuple(starts)
+
+
+def _has_counts(db: sqlite3.Connection) -> bool:
+    """False for a file of an older version that no camera has opened since."""
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'starts'").fetchone() is not None
 
 
 def waiting_hours(path: Path) -> set[int]:

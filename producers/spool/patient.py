@@ -48,7 +48,8 @@ class PatientSpool(Spool):
         self._given_up = threading.Event()
         self._thread: threading.Thread | None = None
         self.path, self._options = path, options
-        self.frames = self.bytes = 0
+        #: Of each start, frames refused while it is not open and the highest of their sequences.
+        self._refused: dict[int, tuple[int, int]] = {}
         try:
             self._try()
         except (SpoolInUse, SpoolMisplaced):
@@ -59,6 +60,24 @@ class PatientSpool(Spool):
             log.warning("%s; the camera goes on without it, and it is tried again every %g s", error, retry_s)
             self._thread = threading.Thread(target=self._try_on, name=f"spool {path.name}", daemon=True)
             self._thread.start()
+
+    @property
+    def frames(self) -> int:
+        """As `Spool.frames`; 0 while the file is not open."""
+        return super().frames if self._is_open.is_set() else 0
+
+    @property
+    def bytes(self) -> int:
+        """As `Spool.bytes`; 0 while the file is not open."""
+        return super().bytes if self._is_open.is_set() else 0
+
+    def refuse(self, key: FrameKey) -> None:
+        """As `Spool.refuse`; counted on disk once the file is open."""
+        if self._is_open.is_set():
+            super().refuse(key)
+            return
+        number, last = self._refused.get(key[0], (0, -1))
+        self._refused[key[0]] = (number + 1, max(last, key[1]))
 
     def append(self, frame: SpooledFrame, *, keep: Collection[FrameKey] = ()) -> tuple[FrameKey, ...]:
         """As `Spool.append`; raises `SpoolUnwritable` while the file is not open."""
@@ -86,7 +105,7 @@ class PatientSpool(Spool):
     @property
     def counts(self) -> SpoolCounts:
         """As `Spool.counts`; zeros while the file is not open."""
-        return super().counts if self._is_open.is_set() else SpoolCounts(0, 0, 0, 0, 0, 0)
+        return super().counts if self._is_open.is_set() else SpoolCounts(0, 0, 0, 0, 0, 0, 0)
 
     def close(self) -> None:
         """Close the file, or give up on it."""
@@ -101,6 +120,8 @@ class PatientSpool(Spool):
         if self._lock_file is None:
             self._lock_file = SpoolLock(self.path)
         super().__init__(self.path, self._options, self._lock_file)
+        with self._file.lock:  # they reach the disk with the next change
+            self._file.refused.update(self._refused)
         self._is_open.set()
 
     def _try_on(self) -> None:

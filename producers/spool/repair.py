@@ -15,10 +15,14 @@ CREATE TABLE IF NOT EXISTS frames (
     id INTEGER PRIMARY KEY, started_at_us INTEGER NOT NULL, sequence INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
     about TEXT NOT NULL, checksum BLOB NOT NULL, value BLOB NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS frames_in_order ON frames (started_at_us, sequence);
-CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO counts VALUES ('appended', 0), ('drained', 0), ('dropped', 0), ('damaged', 0);
+CREATE TABLE IF NOT EXISTS starts (
+    started_at_us INTEGER PRIMARY KEY, appended INTEGER NOT NULL DEFAULT 0, drained INTEGER NOT NULL DEFAULT 0,
+    evicted INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0, damaged INTEGER NOT NULL DEFAULT 0,
+    last_sequence INTEGER NOT NULL DEFAULT -1);
 """
 
+#: Columns of the table ``starts``: what became of the frames of one start of the camera.
+COUNTS = ("appended", "drained", "evicted", "refused", "damaged")
 COLUMNS = "started_at_us, sequence, size_bytes, about, checksum, value"
 #: Ids tried after the last one that could be read, before the rest is given up.
 _TRIES = 1_000
@@ -36,31 +40,24 @@ def move_aside(path: Path) -> Path:
     return aside
 
 
-def rescue(damaged: Path, target: sqlite3.Connection, held: int) -> tuple[int, int]:
-    """Copy every record that can be read; return their number, and that of the lost ones.
+def count(db: sqlite3.Connection, name: str, started_at_us: int, number: int, last_sequence: int = -1) -> None:
+    """Count frames of one start of the camera; ``name`` is a column of the table ``starts``."""
+    db.execute(
+        f"INSERT INTO starts (started_at_us, {name}, last_sequence) VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+        f" SET {name} = {name} + excluded.{name}, last_sequence = max(last_sequence, excluded.last_sequence)",
+        (started_at_us, number, last_sequence),
+    )
 
-    The counts of the old file go on in the new one, the lost frames as damaged. Checksums are looked at when frames are
-    sent.
 
-    Parameters
-    ----------
-    held
-        Frames that it held as far as the caller knows: the old file's own counts say more, where they can be read. One
-        frame counts as lost where nobody can say.
+def rescue(damaged: Path, target: sqlite3.Connection) -> int:
+    """Copy every record that can be read, and the counts; return the number of records.
+
+    Checksums are looked at when they are sent. What the counts know of and is not there is counted as damaged.
     """
     with _padded(damaged), closing(sqlite3.connect(damaged)) as source:
-        before = _counts(source)
         rescued = sum(_copy(target, row) for row in _rows(source))
-    known = held
-    if before is not None:
-        known = max(held, before["appended"] - before["drained"] - before["dropped"] - before["damaged"])
-    lost = max(0, known - rescued) if known else int(before is None)
-    after = before or dict.fromkeys(("appended", "drained", "dropped", "damaged"), 0)
-    after["damaged"] += lost
-    after["appended"] = rescued + after["drained"] + after["dropped"] + after["damaged"]
-    for name, value in after.items():
-        target.execute("UPDATE counts SET value = ? WHERE name = ?", (value, name))
-    return rescued, lost
+        _carry_counts(source, target)
+    return rescued
 
 
 @contextmanager
@@ -83,14 +80,6 @@ def _padded(damaged: Path) -> Iterator[None]:
     finally:
         if is_short:
             os.truncate(damaged, size_bytes)
-
-
-def _counts(source: sqlite3.Connection) -> dict[str, int] | None:
-    try:
-        found = {str(name): int(value) for name, value in source.execute("SELECT name, value FROM counts")}
-    except (sqlite3.DatabaseError, TypeError, ValueError):
-        return None
-    return found if found.keys() == {"appended", "drained", "dropped", "damaged"} else None
 
 
 def _rows(source: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
@@ -118,6 +107,25 @@ def _copy(target: sqlite3.Connection, row: tuple[object, ...]) -> bool:
     except sqlite3.IntegrityError:
         return False
     return done.rowcount > 0
+
+
+def _carry_counts(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    try:
+        rows = source.execute(f"SELECT started_at_us, {', '.join(COUNTS)}, last_sequence FROM starts").fetchall()
+    except sqlite3.DatabaseError:
+        rows = []
+    target.executemany(f"INSERT OR IGNORE INTO starts VALUES ({', '.join('?' * (len(COUNTS) + 2))})", rows)
+    held = "SELECT started_at_us, count(*), max(sequence) FROM frames GROUP BY started_at_us"
+    for started_at_us, frames, last_sequence in target.execute(held).fetchall():
+        count(target, "appended", started_at_us, 0, last_sequence)
+        target.execute(
+            "UPDATE starts SET appended = max(appended, ? + drained + evicted + damaged) WHERE started_at_us = ?",
+            (frames, started_at_us),
+        )
+    target.execute(
+        "UPDATE starts SET damaged = appended - drained - evicted -"
+        " (SELECT count(*) FROM frames WHERE frames.started_at_us = starts.started_at_us)"
+    )
 
 
 def _skip_gap(source: sqlite3.Connection, number: int) -> int:

@@ -7,27 +7,19 @@ checksum finds what the disk has altered since. (SQLite, "Write-Ahead Logging", 
 from __future__ import annotations
 
 import logging
-import sqlite3
-import threading
-from collections.abc import Callable, Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TypeVar
 
+from producers.spool.database import SpoolDatabase
 from producers.spool.errors import SpoolFull, SpoolUnwritable
 from producers.spool.files import SpoolLock
 from producers.spool.look import SpoolCounts, counts_of, frame_of
 from producers.spool.options import SpoolOptions
 from producers.spool.record import FrameKey, SpooledFrame
-from producers.spool.repair import COLUMNS, CREATE, move_aside, rescue
+from producers.spool.repair import COLUMNS, count
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-#: Codes by which SQLite says that the file itself is damaged.
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-#: A file this much larger than what it holds is shrunk once it is empty.
-_SHRINK_BYTES = 16 * 1024 * 1024
 
 
 class Spool:
@@ -66,16 +58,23 @@ class Spool:
     def __init__(self, path: Path, options: SpoolOptions, lock: SpoolLock | None = None) -> None:
         self.path = path
         self._options = options
-        self._lock = threading.RLock()
         self._owned = lock or SpoolLock(path)
-        self.frames = self.bytes = self._losses = 0
         try:
-            self._open()
-            self._guard(self._load)
+            self._file = SpoolDatabase(path, options.sync)
         except BaseException:
             if lock is None:
                 self._owned.release()
             raise
+
+    @property
+    def frames(self) -> int:
+        """How many frames it holds."""
+        return self._file.frames
+
+    @property
+    def bytes(self) -> int:
+        """What they count towards the bound."""
+        return self._file.bytes
 
     def append(self, frame: SpooledFrame, *, keep: Collection[FrameKey] = ()) -> tuple[FrameKey, ...]:
         """Put a frame on disk; return the keys of those that gave way. A frame that is there already stays.
@@ -88,15 +87,28 @@ class Spool:
         Raises
         ------
         SpoolFull
-            If it has no room; counted as dropped.
+            If it has no room; whoever gives the frame up says so with `refuse`.
         SpoolUnwritable
             If the disk does not take it.
         """
-        return self._guard(lambda: self._append(frame, keep))
+        with self._file.lock:
+            if frame.size_bytes <= self._options.max_bytes:
+                self._file.make_room(frame.size_bytes)
+            return self._file.run(lambda: self._append(frame, keep), writes=True)
+
+    def refuse(self, key: FrameKey) -> None:
+        """Count a frame that is given up and is not here. A disk that does not take it gets it with the next change."""
+        with self._file.lock:
+            number, last = self._file.refused.get(key[0], (0, -1))
+            self._file.refused[key[0]] = (number + 1, max(last, key[1]))
+            try:
+                self._file.run(lambda: None, writes=True)
+            except SpoolUnwritable:
+                log.debug("%s keeps a count in memory", self.path, exc_info=True)
 
     def oldest(self, limit: int, *, skip: Collection[FrameKey] = ()) -> list[SpooledFrame]:
         """The first frames in the order of capture; damaged ones are taken out, counted and logged."""
-        return self._guard(lambda: self._oldest(limit, skip))
+        return self._file.run(lambda: self._oldest(limit, skip))
 
     def delete(self, keys: Iterable[FrameKey], *, drained: bool) -> None:
         """Take frames out: Kafka has acknowledged them (``drained``), or they are given up.
@@ -108,113 +120,46 @@ class Spool:
         """
         wanted = list(keys)
         if wanted:
-            self._guard(lambda: self._delete(wanted, "drained" if drained else "dropped"))
-            self._shrink()
+            self._file.run(lambda: self._delete(wanted, "drained" if drained else "evicted"), writes=True, frees=True)
+            self._file.shrink()
 
     def count_of(self, started_at_us: int) -> int:
         """How many frames of one start of the camera it holds."""
-        return self._guard(
-            lambda: int(
-                self._db.execute("SELECT count(*) FROM frames WHERE started_at_us = ?", (started_at_us,)).fetchone()[0]
-            )
-        )
+        query = "SELECT count(*) FROM frames WHERE started_at_us = ?"
+        return self._file.run(lambda: int(self._file.db.execute(query, (started_at_us,)).fetchone()[0]))
 
     def take_losses(self) -> int:
         """Frames found damaged since it was last asked."""
-        with self._lock:
-            losses, self._losses = self._losses, 0
+        with self._file.lock:
+            losses, self._file.losses = self._file.losses, 0
             return losses
 
     @property
     def counts(self) -> SpoolCounts:
         """What it holds and has seen."""
-        return self._guard(lambda: counts_of(self._db))
+        return self._file.run(lambda: counts_of(self._file.db))
 
     def close(self) -> None:
         """Close the file; what it holds stays."""
-        with self._lock:
-            try:
-                self._db.close()
-            finally:
-                self._owned.release()
-
-    def _open(self) -> None:
         try:
-            self._db = sqlite3.connect(self.path, timeout=5, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise SpoolUnwritable(f"the spool {self.path} cannot be opened: {error}") from error
-        try:
-            self._db.executescript(
-                f"""PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
-                PRAGMA synchronous = {self._options.sync.upper()}; PRAGMA journal_size_limit = 8388608;
-                PRAGMA wal_autocheckpoint = 256; {CREATE}"""
-            )
-        except sqlite3.DatabaseError as error:
-            self._db.close()
-            if error.sqlite_errorcode & 0xFF in _DAMAGED:
-                self._repair()
-            else:
-                raise SpoolUnwritable(f"the spool {self.path} cannot be opened: {error}") from error
-
-    def _guard(self, work: Callable[[], T]) -> T:
-        """Run a step whole or not at all; a damaged file is repaired and the step tried once more."""
-        with self._lock:
-            for last_try in (False, True):
-                try:
-                    self._db.execute("BEGIN IMMEDIATE")
-                    result = work()
-                    self._db.execute("COMMIT")
-                except sqlite3.DatabaseError as error:
-                    self._rollback()
-                    if error.sqlite_errorcode & 0xFF not in _DAMAGED or last_try:
-                        raise SpoolUnwritable(f"the spool {self.path} is not writable: {error}") from error
-                    self._db.close()
-                    self._repair()
-                except BaseException:
-                    self._rollback()
-                    raise
-                else:
-                    return result
-        raise AssertionError("the second try returns or raises")
-
-    def _rollback(self) -> None:
-        try:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            self._load()
-        except sqlite3.Error:
-            log.debug("rollback of %s", self.path, exc_info=True)
-
-    def _repair(self) -> None:
-        before = self.frames
-        aside = move_aside(self.path)
-        self._open()
-        rescued, lost = rescue(aside, self._db, before)
-        self._load()
-        self._losses += lost
-        log.error(
-            "the spool %s was damaged: %d frames rescued, %d lost, the file is kept as %s",
-            self.path, rescued, lost, aside.name,
-        )  # fmt: skip
-
-    def _load(self) -> None:
-        row = self._db.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM frames").fetchone()
-        self.frames, self.bytes = int(row[0]), int(row[1])
+            self._file.close()
+        finally:
+            self._owned.release()
 
     def _append(self, frame: SpooledFrame, keep: Collection[FrameKey]) -> tuple[FrameKey, ...]:
-        known = self._db.execute(
+        known = self._file.db.execute(
             "SELECT 1 FROM frames WHERE started_at_us = ? AND sequence = ?", frame.key
         ).fetchone()  # fmt: skip
         if known:
             return ()
         evicted = self._make_room(frame.size_bytes, keep)
-        self._db.execute(
+        self._file.db.execute(
             f"INSERT INTO frames ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
             (*frame.key, frame.size_bytes, frame.about, frame.checksum, frame.value),
         )
-        self._count("appended", 1)
-        self.frames += 1
-        self.bytes += frame.size_bytes
+        count(self._file.db, "appended", frame.started_at_us, 1, frame.sequence)
+        self._file.frames += 1
+        self._file.bytes += frame.size_bytes
         return evicted
 
     def _make_room(self, size_bytes: int, keep: Collection[FrameKey]) -> tuple[FrameKey, ...]:
@@ -223,7 +168,7 @@ class Spool:
             return ()
         evicted: list[FrameKey] = []
         if self._options.when_full == "drop-oldest" and size_bytes <= self._options.max_bytes:
-            for started_at_us, sequence, size in self._db.execute(
+            for started_at_us, sequence, size in self._file.db.execute(
                 "SELECT started_at_us, sequence, size_bytes FROM frames ORDER BY started_at_us, sequence"
             ):
                 if over <= 0:
@@ -233,20 +178,20 @@ class Spool:
                     over -= size
         if over > 0:
             raise SpoolFull(f"the spool {self.path} is full: {self.frames} frames, {self.bytes} bytes")
-        self._delete(evicted, "dropped")
+        self._delete(evicted, "evicted")
         return tuple(evicted)
 
     def _oldest(self, limit: int, skip: Collection[FrameKey]) -> list[SpooledFrame]:
         found: list[SpooledFrame] = []
         damaged: list[FrameKey] = []
-        for started_at_us, sequence in self._db.execute(
+        for started_at_us, sequence in self._file.db.execute(
             "SELECT started_at_us, sequence FROM frames ORDER BY started_at_us, sequence"
         ):
             if len(found) >= limit:
                 break
             if (started_at_us, sequence) in skip:
                 continue
-            row = self._db.execute(
+            row = self._file.db.execute(
                 "SELECT started_at_us, sequence, about, value, checksum FROM frames"
                 " WHERE started_at_us = ? AND sequence = ?",
                 (started_at_us, sequence),
@@ -259,29 +204,19 @@ class Spool:
         if damaged:
             log.error("%d frames in the spool %s are damaged and taken out: %s", len(damaged), self.path, damaged[:5])
             self._delete(damaged, "damaged")
-            self._losses += len(damaged)
+            self._file.losses += len(damaged)
         return found
 
     def _delete(self, keys: Collection[FrameKey], counter: str) -> None:
-        gone = freed = 0
+        gone: Counter[int] = Counter()
+        freed = 0
         for key in keys:
-            for (size,) in self._db.execute(
+            for (size,) in self._file.db.execute(
                 "DELETE FROM frames WHERE started_at_us = ? AND sequence = ? RETURNING size_bytes", key
             ).fetchall():
-                gone += 1
+                gone[key[0]] += 1
                 freed += size
-        self._count(counter, gone)
-        self.frames -= gone
-        self.bytes -= freed
-
-    def _shrink(self) -> None:
-        with self._lock:
-            try:
-                if not self.frames and self.path.stat().st_size > _SHRINK_BYTES:
-                    # As a script: `execute` would free one page and stop.
-                    self._db.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
-            except (sqlite3.Error, OSError):
-                log.debug("the spool %s keeps its size", self.path, exc_info=True)
-
-    def _count(self, name: str, number: int) -> None:
-        self._db.execute("UPDATE counts SET value = value + ? WHERE name = ?", (number, name))
+        for started_at_us, number in gone.items():
+            count(self._file.db, counter, started_at_us, number)
+        self._file.frames -= gone.total()
+        self._file.bytes -= freed

@@ -66,12 +66,15 @@ def test_history_is_never_delivered(line: KafkaSettings, publish: Publish) -> No
 
 
 @pytest.mark.faults
-def test_duplicates_are_dropped_contradictions_and_simulations_are_not(line: KafkaSettings, publish: Publish) -> None:
+def test_duplicates_are_dropped_contradictions_and_simulations_are_not(
+    line: KafkaSettings, publish: Publish, fault_row: Callable[..., None]
+) -> None:
     with DecisionConsumer(line) as consumer:
         decision = fresh("p")
         publish(fresh("p", is_simulated=True), decision, decision, fresh("p", Action.REJECT), decision)
         assert read(consumer) == ["p", "p", "p"]
         assert consumer.counts.duplicates == 2
+    fault_row("gate: duplicated, contradicting, simulated decisions", frames=1, duplicates=2, conflicts=1)
 
 
 @pytest.mark.faults
@@ -97,7 +100,9 @@ def make_frame_bytes() -> bytes:
 
 
 @pytest.mark.faults
-def test_a_restart_neither_repeats_nor_skips(line: KafkaSettings, publish: Publish, tmp_path: Path) -> None:
+def test_a_restart_neither_repeats_nor_skips(
+    line: KafkaSettings, publish: Publish, tmp_path: Path, fault_row: Callable[..., None]
+) -> None:
     publish(fresh("history"))
 
     with DecisionConsumer(line, state_dir=tmp_path):
@@ -114,6 +119,7 @@ def test_a_restart_neither_repeats_nor_skips(line: KafkaSettings, publish: Publi
     assert sorted(rest) == ["a2", "a3", "a4", "b0", "b1", "b2", "b3", "b4"]
     with DecisionConsumer(line, state_dir=tmp_path) as consumer:
         assert read(consumer) == []
+    fault_row("gate: restart between decisions", frames=len(first) + len(rest), duplicates=0)
 
 
 def test_iteration_ends_with_stop(line: KafkaSettings, publish: Publish) -> None:

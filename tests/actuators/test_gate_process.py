@@ -116,7 +116,9 @@ def process(line: KafkaSettings, tmp_path: Path, repository: Path) -> Iterator[P
 
 @pytest.mark.broker
 @pytest.mark.faults
-def test_killed_in_mid_flow_it_repeats_nothing_and_ignores_history(process: Process) -> None:
+def test_killed_in_mid_flow_it_repeats_nothing_and_ignores_history(
+    process: Process, fault_row: Callable[..., None]
+) -> None:
     options = ["--belt-ms", "1500", "--fault-after", "0"]
     process.start(*options)
     process.pass_part("warm-up", decided=True)
@@ -146,6 +148,7 @@ def test_killed_in_mid_flow_it_repeats_nothing_and_ignores_history(process: Proc
     assert set(again) <= {*on_the_belt, "afterwards"}
     # What it could still do for a part on the belt, it did at its time and no earlier.
     assert all(float(str(act["lateness_ms"])) >= 0 for act in process.acts)
+    fault_row("gate: kill -9 with parts on the belt", frames=60, acted_before=len(before), acted_after=len(again))
 
 
 @pytest.mark.broker

@@ -9,8 +9,9 @@ import pytest
 
 from actuators import GateSettings, GateState
 from actuators.age import CaptureAge
-from actuators.metrics import GateMetrics, serve_metrics
+from actuators.metrics import GateMetrics
 from actuators.tail import _health
+from infra.metrics_server import serve_metrics
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
 from tests.actuators.decisions import make_decision
@@ -149,10 +150,10 @@ def test_metrics_say_what_the_stats_say() -> None:
     gate.advance(0.9)
     gate.offer(make_decision("a", captured_at_us=captured))
     metrics = GateMetrics(lambda: gate.runner.stats)
-    with serve_metrics(metrics, 0) as port:
+    with serve_metrics(metrics.registry, 0) as port:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             text = answer.read().decode()
-        with pytest.raises(SettingsError, match="no metrics on port"), serve_metrics(metrics, port):
+        with pytest.raises(SettingsError, match="no metrics on port"), serve_metrics(metrics.registry, port):
             pass
     lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     wanted = {

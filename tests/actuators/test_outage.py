@@ -74,7 +74,7 @@ def await_(condition: Callable[[], bool], seconds: float = 20) -> float:
     return time.monotonic() - began
 
 
-def test_a_broker_that_freezes_and_one_that_dies(unique: str, tmp_path: Path) -> None:
+def test_a_broker_that_freezes_and_one_that_dies(unique: str, tmp_path: Path, fault_row: Callable[..., None]) -> None:
     with LocalBroker(tmp_path, ends_with_us=True, port=free_port()) as broker:
         kafka = KafkaSettings(broker.bootstrap_servers, unique)
         admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
@@ -125,6 +125,11 @@ def test_a_broker_that_freezes_and_one_that_dies(unique: str, tmp_path: Path) ->
             gate.stop()
     degradations = gate.stats.degradations
     assert degradations >= 2
+    parts = gate.stats.tracker
+    fault_row(
+        "gate: broker SIGSTOP, kill -9", frames=parts.actuated, late_decisions=parts.late, recovered_s=back_s,
+        noticed_s=max(frozen_noticed_s, killed_noticed_s),
+    )  # fmt: skip
     log.info(
         f"frozen: degraded {degraded_s:.2f} s, not connected {frozen_noticed_s:.2f} s, back {thawed_s:.2f} s;"
         f" killed: not connected {killed_noticed_s:.2f} s, back {back_s:.2f} s after the broker answers"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from infra.cli.produce import ProduceFailed, produce
+from infra.demo.processes import inspection_command
 from schemas.cluster import list_topics
 from schemas.errors import BrokerUnavailable, PluginError, SettingsError
 from schemas.settings import KafkaSettings
@@ -77,16 +79,36 @@ def test_a_failing_camera_is_a_failure_and_the_other_goes_on(line: KafkaSettings
         run("--camera", f"folder:{tmp_path}", "--camera", "synthetic", "--frames", "3", *at(line))
 
 
+def test_metrics_are_served_while_it_runs(tmp_path: Path) -> None:
+    arguments = ["--camera", "synthetic", "--fps", "50", "--bootstrap-servers", "127.0.0.1:9", "--metrics-port", "0"]
+    command = inspection_command("produce", *arguments, "--spool-dir", str(tmp_path))
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            line = next(line for line in process.stderr if "metrics at" in line)
+            deadline = time.monotonic() + 20
+            text = ""
+            while "_captured_total{" not in text and time.monotonic() < deadline:
+                time.sleep(0.2)
+                with urllib.request.urlopen(line.split()[-1], timeout=5) as answer:
+                    text = answer.read().decode()
+        finally:
+            process.kill()
+    assert 'inspection_producer_captured_total{camera="station-1/camera-1"}' in text
+    assert "inspection_producer_spool_frames{" in text
+
+
 @pytest.mark.broker
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_order(line: KafkaSettings, number: signal.Signals) -> None:
     code = "import typer; from infra.cli.produce import produce; typer.run(produce)"
     command = [sys.executable, "-c", code, "--camera", "synthetic", "--fps", "50", "--json", *at(line)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        time.sleep(2.5)
+        time.sleep(4)
         process.send_signal(number)
         out, _ = process.communicate(timeout=20)
     row = json.loads(out)["cameras"][0]
     assert process.returncode == 0
     assert row["captured"] == row["published"] > 20
+    assert (row["pending"], row["started_at_us"] // 10**15) == (0, 1)
     assert line.frames in list_topics(line.bootstrap_servers)

@@ -212,7 +212,7 @@ def test_a_torn_tail_costs_the_last_record_only(
     path: Path, cut: int, tmp_path: Path, fault_row: Callable[..., None]
 ) -> None:
     with closing(Spool(path, OPTIONS)) as spool:
-        for sequence in range(10):
+        for sequence in range(4):  # less than what makes SQLite empty its log
             spool.append(frame(sequence, 20_000))
         # As a power cut leaves it: file and log as they are, the log's end missing.
         torn = tmp_path / "torn" / "press.top.spool"
@@ -223,10 +223,10 @@ def test_a_torn_tail_costs_the_last_record_only(
     with closing(Spool(torn, OPTIONS)) as spool:
         found = sequences(spool)
         assert found == list(range(len(found)))
-        assert len(found) == 9
+        assert len(found) == 3
         spool.append(frame(99))
         assert sequences(spool)[-1] == 99
-    fault_row(f"spool: log torn by {cut} bytes", frames=10, drops=1)
+    fault_row(f"spool: log torn by {cut} bytes", frames=4, drops=1)
 
 
 def test_a_bit_that_flipped_costs_one_frame_and_is_counted(path: Path, caplog: pytest.LogCaptureFixture) -> None:

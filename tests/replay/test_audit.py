@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 from infra.cli.audit import BooksDoNotClose
 from infra.cli.root import app
 from replay import Audit, TopicRange, read_topic
-from replay.audit import total
+from replay.audit_books import total
+from replay.reconcile import EdgeStart
 from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict, encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from schemas.ids import decision_id, frame_id
@@ -24,7 +25,7 @@ def frame(sequence: int, camera: str = "c", started: int = 1) -> Frame:
     return Frame(
         frame_id=frame_id("s", camera, started, sequence), line="l", station="s", camera_id=camera,
         started_at_us=started, sequence=sequence, captured_at_us=1_000_000 * sequence, encoding=Encoding.PNG, width=1,
-        height=1, sha256="aa", image=b"x",
+        height=1, sha256="aa", image=b"x", deadline_ms=500,
     )  # fmt: skip
 
 
@@ -47,6 +48,9 @@ def letter(of: Frame | None, offset: int = 0, topic: str = "t") -> DeadLetter:
 
 
 ABORTED = {"verdict": Verdict.NOT_DECIDABLE, "action": Action.REJECT, "result_state": ResultState.ABORTED}
+FAILED = {"verdict": Verdict.NOT_DECIDABLE, "action": Action.REJECT, "result_state": ResultState.FAILED}
+#: After the deadline of `frame(0)`.
+LATE_US = 500_001
 REJECTED = {"verdict": Verdict.NOT_OK, "action": Action.REJECT}
 
 
@@ -69,10 +73,18 @@ REJECTED = {"verdict": Verdict.NOT_OK, "action": Action.REJECT}
             {"decided": 1, "conflicts": 1},
         ),
         (
-            "two models may differ",
+            "two champions that differ disagree",
             lambda a, f: [
                 a.decision(decision(f)),
                 a.decision(decision(f, decision_id="other", model_sha256="n", **REJECTED)),
+            ],
+            {"decided": 1, "disagreements": 1},
+        ),
+        (
+            "a challenger may differ",
+            lambda a, f: [
+                a.decision(decision(f)),
+                a.decision(decision(f, decision_id="other", model_sha256="n", model_stage="challenger", **REJECTED)),
             ],
             {"decided": 1},
         ),
@@ -82,6 +94,29 @@ REJECTED = {"verdict": Verdict.NOT_OK, "action": Action.REJECT}
             {"decided": 1, "superseded": 1},
         ),
         ("accepted late", lambda a, f: a.decision(decision(f, is_late=True)), {"decided": 1, "late_accepts": 1}),
+        (
+            "accepted late, and the worker does not say so",
+            lambda a, f: a.decision(decision(f, decided_at_us=LATE_US)),
+            {"decided": 1, "late_accepts": 1},
+        ),
+        (
+            "a dead letter retried long after",
+            lambda a, f: [
+                a.decision(decision(f, decision_id="no", **FAILED)),
+                a.decision(decision(f, decided_at_us=LATE_US)),
+            ],
+            {"decided": 1, "superseded": 1},
+        ),
+        (
+            "one id, two images",
+            lambda a, f: [a.frame(replace(f, sha256="bb")), a.decision(decision(f))],
+            {"decided": 1, "repeated_frames": 1, "conflicts": 1},
+        ),
+        (
+            "a decision about another image",
+            lambda a, f: a.decision(decision(f, image_sha256="bb")),
+            {"decided": 1, "conflicts": 1},
+        ),
         ("a replay answers nothing", lambda a, f: a.decision(decision(f, is_simulated=True)), {"unaccounted": 1}),
         (
             "in the topic twice",
@@ -102,22 +137,61 @@ def test_gaps_are_by_start_and_camera() -> None:
     audit = Audit()
     for one in (frame(1), frame(2), frame(5), frame(0, started=2), frame(0, "d"), frame(1, "d")):
         audit.frame(one)
-    cameras = audit.cameras(drops={"s/c": 3, "s/e": 9})
+    cameras = audit.cameras(
+        edge=[
+            EdgeStart(camera="s/c", started_at_us=1, reported=True, captured=6, lost=3),
+            EdgeStart(camera="s/e", started_at_us=1, reported=True, captured=9, lost=9),
+        ]
+    )
     assert (cameras["s/c"].captured, cameras["s/c"].gaps, cameras["s/c"].drops) == (7, 3, 3)
     assert (cameras["s/d"].captured, cameras["s/d"].gaps) == (2, 0)
-    assert cameras["s/e"].drops == 9
-    assert total(cameras).captured == 9
-    part = Audit(whole=False)
+    assert (cameras["s/e"].captured, cameras["s/e"].gaps, cameras["s/e"].drops) == (9, 9, 9)
+    assert total(cameras).captured == 18
+    assert total(cameras).unexplained_gaps == total(cameras).surplus_drops == 0
+    part = Audit(complete_since_us=2)
     part.frame(frame(7))
-    assert part.cameras()["s/c"].captured == 1
+    part.frame(frame(7, started=2))
+    assert part.cameras()["s/c"].captured == 9
+    assert part.cameras()["s/c"].unexplained_gaps == 7
+
+
+def test_a_report_that_does_not_say_its_start_is_about_the_only_one() -> None:
+    old = EdgeStart(camera="s/c", started_at_us=None, reported=True, captured=3, lost=1)
+    audit = Audit()
+    audit.frame(frame(0))
+    books = audit.cameras(edge=[old])["s/c"]
+    assert (books.captured, books.gaps, books.unexplained_gaps) == (3, 2, 1)
+    audit.frame(frame(2, started=2))  # of two starts it can only explain
+    books = audit.cameras(edge=[old])["s/c"]
+    assert (books.captured, books.gaps, books.drops, books.unexplained_gaps) == (4, 2, 1, 1)
+
+
+def test_a_sequence_number_outside_of_the_range_is_no_gap() -> None:
+    audit = Audit(complete_since_us=9)
+    for sequence in (4, 7):
+        audit.frame(frame(sequence))
+    assert audit.missing == 2
+    for sequence in (3, 5, 5, 9):
+        audit.frame_elsewhere(frame(sequence))
+    audit.frame_elsewhere(frame(6, camera="other"))
+    assert audit.missing == 1
+    assert audit.cameras()["s/c"].captured == 4
 
 
 def test_young_frames_are_pending() -> None:
     audit = Audit()
     for sequence in range(4):
         audit.frame(frame(sequence))
-    books = audit.cameras(pending_after_us=1_500_000)["s/c"]
-    assert (books.pending, books.unaccounted) == (2, 2)
+    books = audit.cameras(now_us=3_500_000, grace_us=2_000_000)["s/c"]
+    assert (books.pending, books.unaccounted, books.ahead) == (2, 2, 0)
+    # What Kafka has had for an hour is not pending because its camera's clock is a day ahead.
+    audit.frame(frame(86_400), arrived_at_us=0)
+    audit.frame(frame(86_401))
+    books = audit.cameras(now_us=3_600_000_000)["s/c"]
+    assert (books.pending, books.unaccounted, books.ahead) == (0, 6, 2)
+    # And an old one that a spool has just sent is.
+    audit.frame(frame(4), arrived_at_us=3_599_000_000)
+    assert audit.cameras(now_us=3_600_000_000)["s/c"].pending == 1
 
 
 def test_messages_that_are_no_frames_need_a_dead_letter() -> None:
@@ -171,7 +245,12 @@ def test_the_command_closes_the_books_and_says_when_it_cannot(line: KafkaSetting
     assert str(result.exception) == (
         "1 unaccounted, 1 unexplained gaps, 1 unreadable messages without a dead letter"
     )  # fmt: skip
-    assert "s/c: 4 captured, 3 frames, 1 gaps, 2 decided, 1 unaccounted" in result.stdout
+    assert (
+        "s/c: 4 captured, 3 frames, 1 gaps, 1 unexplained gaps, 2 decided, 0 dead lettered, 0 duplicates, 0 conflicts, "
+        "1 unaccounted" in result.stdout
+    )
+    for topic in (line.frames, line.decisions, line.dead_letters):
+        assert f"({topic}/" in result.stdout
     place = next(m for m in read_topic(line.bootstrap_servers, line.frames) if m.value == b"garbage")
     about = replace(letter(None, place.offset, line.frames), source_partition=place.partition)
     publish(
@@ -179,7 +258,8 @@ def test_the_command_closes_the_books_and_says_when_it_cannot(line: KafkaSetting
         [(line.dead_letters, b"", encode(about), now_ms), (line.dead_letters, b"", encode(letter(frames[2])), now_ms)],
     )
     report = tmp_path / "edge.json"
-    report.write_text(json.dumps({"cameras": [{"name": "s/c", "dropped": 1, "failed": 0}]}))
+    row = {"name": "s/c", "captured": 4, "published": 3, "dropped": 1, "failed": 0}
+    report.write_text(json.dumps({"cameras": [row]}))
     metrics = tmp_path / "audit.prom"
     result = run(line, "--edge-report", str(report), "--metrics", str(metrics), "--json")
     assert result.exception is None, result.exception
@@ -188,9 +268,17 @@ def test_the_command_closes_the_books_and_says_when_it_cannot(line: KafkaSetting
     assert summary["cameras"]["s/c"]["captured"] == 4
     assert summary["unreadable_frames"] == summary["unreadable_decisions"] == summary["unreadable_dead_letters"] == 1
     assert 'inspection_audit_frames{camera="s/c",figure="decided"} 2.0' in metrics.read_text()
+    assert 'inspection_audit_frames{camera="s/c",figure="unexplained_gaps"} 0.0' in metrics.read_text()
+    assert 'inspection_audit_unreadable{figure="unreadable_decisions"} 1.0' in metrics.read_text()
     publish(line, [(line.decisions, b"s/c", encode(decision(frames[0], **REJECTED)), now_ms)])
     assert "1 conflicts" in str(run(line, "--edge-report", str(report)).exception)
     assert "no frames there in that time" in run(line, "--last", "15m").stdout
+    wrong = run(line, "--camera", "s/typo").exception
+    assert isinstance(wrong, SettingsError)
+    assert str(wrong) == "--camera s/typo: no frames; there are s/c"
+    publish(line, [(line.decisions, b"s/c", encode(decision(frames[2], decided_at_us=4_000_000)), now_ms)])
+    assert "1 late accepts" in str(run(line).exception)
+    assert "late accepts" not in str(run(line, "--late-ok").exception)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +290,7 @@ def test_the_command_closes_the_books_and_says_when_it_cannot(line: KafkaSetting
         (["--from", "2026-01-02", "--to", "2026-01-01"], SettingsError, "not before"),
         (["--edge-report", "/nowhere.json"], SettingsError, "No such file"),
         (["--edge-report", "/etc/hostname"], SettingsError, "not what"),
+        (["--spool-dir", "/nowhere"], SettingsError, "no such directory"),
         (["--bootstrap-servers", "127.0.0.1:9"], BrokerUnavailable, "127.0.0.1:9"),
     ],
 )

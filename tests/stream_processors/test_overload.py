@@ -196,10 +196,10 @@ def test_three_times_what_a_worker_sustains(
     # Every trigger has one terminal answer.
     assert Counter(d.frame_id for d in on_line.decisions) == Counter(on_line.published)
     assert set(states) == {ResultState.COMPLETED, ResultState.ABORTED}
-    # No collapse: what is inspected stays near what is sustained. (The machine is shared with the test's own producer.)
-    assert len(completed) / 6 > 0.3 * sustained, (states, sustained)
+    # No collapse: what is inspected stays near what is sustained; docs/overload.md says why it is not nearer to 1.
+    assert len(completed) / 6 > 0.45 * sustained, (states, sustained)
     in_time = sum(not decision.is_late for decision in completed) / len(completed)
-    assert in_time > 0.9, (in_time, states)
+    assert in_time > 0.97, (in_time, states)
     assert all(d.action is Action.REJECT for d in on_line.decisions if d.result_state is ResultState.ABORTED)
     shed = sum(float(row.rsplit(" ", 1)[1]) for row in metrics.splitlines() if row.startswith("inspection_shed_total"))
     assert shed == states[ResultState.ABORTED]

@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -98,12 +99,16 @@ def make_frame(sequence: int) -> bytes:
         pytest.param("read", id="event loop is blocked"),
     ],
 )
-def test_a_stuck_worker_ends_with_a_reason(line: KafkaSettings, method: str, tmp_path: Path, repository: Path) -> None:
+def test_a_stuck_worker_ends_with_a_reason(
+    line: KafkaSettings, method: str, tmp_path: Path, repository: Path, fault_row: Callable[..., None]
+) -> None:
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
     for number in range(40):
         producer.produce(line.frames, make_frame(number), f"s/c{number % 6}")
     assert producer.flush(20) == 0
+    began = time.monotonic()
     status, log = run_stuck(line, method, tmp_path, repository, watchdog_s=3)
+    fault_row(f"worker stuck in {method}: ended by its watchdog", frames=40, ended_after_s=time.monotonic() - began)
     assert status == EXIT_STUCK, log
     assert "40 frames wait in partitions" in log
     assert "none was committed for 3 s" in log

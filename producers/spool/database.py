@@ -1,0 +1,202 @@
+"""The SQLite file under a spool: steps that happen whole or not at all, on a disk that is full or damages files."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from producers.spool.errors import SpoolUnwritable
+from producers.spool.options import Sync
+from producers.spool.repair import CREATE, count, move_aside, rescue
+from producers.spool.reserve import Reserve
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Codes by which SQLite says that the file itself is damaged.
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+#: Codes by which it says that the disk has no room.
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+#: SQLite empties its log into the file when it has so many pages. The reserve is twice as much: on a full disk the log
+#: can grow by as much again before an append fails.
+_LOG_PAGES = 32
+_PAGE_BYTES = 16384
+_RESERVE_BYTES = 2 * _LOG_PAGES * _PAGE_BYTES
+#: On a full disk, free pages of the file go back to it in so many steps of `_LOG_PAGES`.
+_VACUUM_STEPS = 32
+#: A file this much larger than what it holds is shrunk once it is empty.
+_SHRINK_BYTES = 16 * 1024 * 1024
+
+
+class SpoolDatabase:
+    """Connection, reserve and totals of a spool; of one process.
+
+    Parameters
+    ----------
+    path
+        The file; the reserve lies beside it.
+    sync
+        See `producers.spool.options.SpoolOptions`.
+
+    Raises
+    ------
+    SpoolUnwritable
+        If the disk does not take it.
+    """
+
+    def __init__(self, path: Path, sync: Sync) -> None:
+        self._path = path
+        self._sync = sync
+        self.lock = threading.RLock()
+        self._reserve = Reserve(path.with_suffix(".reserve"))
+        self._reserve_bytes = _RESERVE_BYTES
+        #: Totals of what is held, kept by the steps, and frames found damaged since `losses` was last set to 0.
+        self.frames = self.bytes = self.losses = 0
+        #: Of each start, frames refused and the highest of their sequences, until the disk takes these counts.
+        self.refused: dict[int, tuple[int, int]] = {}
+        try:
+            self._open()
+        except SpoolUnwritable:
+            self._reserve.release()
+            self._open()
+        self.run(self._load)
+        self._reserve.take(self._reserve_bytes)
+
+    def close(self) -> None:
+        """Close the file; counts that the disk does not take even now are said."""
+        with self.lock:
+            try:
+                if self.refused:
+                    self.run(lambda: None, writes=True)
+            except SpoolUnwritable as error:
+                log.error("%s; not in its counts: %d dropped frames", error, sum(n for n, _ in self.refused.values()))
+            finally:
+                self.db.close()
+
+    def make_room(self, size_bytes: int) -> None:
+        """Hold the reserve that a frame of the size asks for.
+
+        Raises
+        ------
+        SpoolUnwritable
+            If the disk does not have it.
+        """
+        # The log holds a frame before the file does: the largest one must still find room there.
+        self._reserve_bytes = max(self._reserve_bytes, _RESERVE_BYTES + 2 * size_bytes)
+        if not self._reserve.take(self._reserve_bytes):
+            self._relieve(take=True)
+            if self._reserve.size_bytes < self._reserve_bytes:
+                raise SpoolUnwritable(f"the spool {self._path} is not writable: its disk is full")
+
+    def run(self, work: Callable[[], T], *, writes: bool = False, frees: bool = False) -> T:
+        """Run a step whole or not at all; once a damaged file is repaired, or a full disk relieved, try it once more.
+
+        A step that ``frees`` may use the reserve, one that only ``writes`` may use what is left beside it.
+        """
+        with self.lock:
+            tried: set[str] = set()
+            while True:
+                before = self.frames, self.bytes
+                try:
+                    self.db.execute("BEGIN IMMEDIATE")
+                    result = work()
+                    if writes:
+                        self._write_refused()
+                    self.db.execute("COMMIT")
+                except sqlite3.DatabaseError as error:
+                    self._rollback(before)
+                    code = error.sqlite_errorcode & 0xFF
+                    if code in _DAMAGED and "repair" not in tried:
+                        tried.add("repair")
+                        self.db.close()
+                        self._repair()
+                    elif code in _FULL and writes and "relieve" not in tried:
+                        tried.add("relieve")
+                        self._relieve(take=not frees)
+                    else:
+                        if code in _FULL and writes:
+                            self._relieve(take=True)
+                        raise SpoolUnwritable(f"the spool {self._path} is not writable: {error}") from error
+                except BaseException:
+                    self._rollback(before)
+                    raise
+                else:
+                    if "relieve" in tried:
+                        self._relieve(take=True)
+                    if writes:
+                        self.refused.clear()
+                    return result
+
+    def shrink(self) -> None:
+        """Give the room of an empty file back to the disk, where it is worth it."""
+        with self.lock:
+            try:
+                if not self.frames and self._path.stat().st_size > _SHRINK_BYTES:
+                    # As a script: `execute` would free one page and stop.
+                    self.db.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
+            except (sqlite3.Error, OSError):
+                log.debug("the spool %s keeps its size", self._path, exc_info=True)
+
+    def _open(self) -> None:
+        self.db = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
+        try:
+            self.db.executescript(
+                f"""PRAGMA page_size = {_PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
+                PRAGMA synchronous = {self._sync.upper()}; PRAGMA journal_size_limit = 8388608;
+                PRAGMA wal_autocheckpoint = {_LOG_PAGES}; {CREATE}"""
+            )
+        except sqlite3.DatabaseError as error:
+            self.db.close()
+            if error.sqlite_errorcode & 0xFF in _DAMAGED:
+                self._repair()
+            else:
+                raise SpoolUnwritable(f"the spool {self._path} cannot be opened: {error}") from error
+
+    def _relieve(self, *, take: bool) -> None:
+        """Empty SQLite's log with the room of the reserve, and give the file's free pages back to the disk.
+
+        Then take the reserve again, or leave it to the step that frees.
+        """
+        self._reserve.release()
+        try:
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            for _ in range(_VACUUM_STEPS):
+                if not self.db.execute("PRAGMA freelist_count").fetchone()[0]:
+                    break
+                self.db.executescript(f"PRAGMA incremental_vacuum({_LOG_PAGES}); PRAGMA wal_checkpoint(TRUNCATE);")
+        except sqlite3.Error:
+            log.debug("the log of %s cannot be emptied", self._path, exc_info=True)
+        if take:
+            self._reserve.take(self._reserve_bytes)
+
+    def _rollback(self, before: tuple[int, int]) -> None:
+        self.frames, self.bytes = before
+        try:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+        except sqlite3.Error:
+            log.debug("rollback of %s", self._path, exc_info=True)
+
+    def _repair(self) -> None:
+        before = self.frames
+        aside = move_aside(self._path)
+        self._open()
+        rescued = rescue(aside, self.db)
+        self._load()
+        self.losses += max(1, before - rescued)
+        log.error(
+            "the spool %s was damaged: %d frames rescued, the file is kept as %s", self._path, rescued, aside.name
+        )
+
+    def _load(self) -> None:
+        row = self.db.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM frames").fetchone()
+        self.frames, self.bytes = int(row[0]), int(row[1])
+
+    def _write_refused(self) -> None:
+        for started_at_us, (number, last) in self.refused.items():
+            count(self.db, "refused", started_at_us, number, last)

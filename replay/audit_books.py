@@ -1,0 +1,87 @@
+"""The figures of an audit: what came of the frames of one camera."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+
+@dataclass(slots=True)
+class CameraAudit:
+    """The books of one camera.
+
+    Parameters
+    ----------
+    captured
+        Frames by sequence: of each start of the camera, from the first to the last that the topic or the edge knows of.
+    frames, repeated_frames
+        Different frames in the topic; further copies of them.
+    gaps
+        Sequence numbers that are missing in the topic.
+    drops
+        Frames that the edge has counted as dropped or failed.
+    waiting
+        Of the gaps, those that may still come: in a spool, or on their way when the edge reported.
+    unexplained_gaps
+        Gaps beyond what the edge has counted: frames that were lost in silence.
+    surplus_drops
+        Frames that the edge has counted as lost beyond the gaps: its count, or the topic, is wrong.
+    decided, dead_lettered
+        Different frames with at least one decision; with at least one dead letter (and perhaps a decision).
+    aborted, failed
+        Of the decided, those never inspected: shed, or unreadable.
+    duplicates
+        Further copies of a decision, saying the same.
+    conflicts
+        Frames with two images under one id, or a decision about another image than theirs, or two decisions of one id
+        that differ, or two of one model that differ in verdict or action.
+    disagreements
+        Frames that two champion models have decided differently: a deployment in mid-stream. The gate rejects the part.
+    superseded
+        Frames that were not inspected at first and later were, such as a retried dead letter.
+    late_accepts
+        Frames whose first inspection says ACCEPT after their deadline: the gate does not act on it.
+    ahead
+        Frames captured in the future: the camera's clock is ahead.
+    pending
+        Frames that reached Kafka too recently to count as forgotten.
+    unaccounted
+        Frames with neither decision nor dead letter.
+    """
+
+    captured: int = 0
+    frames: int = 0
+    repeated_frames: int = 0
+    gaps: int = 0
+    drops: int = 0
+    waiting: int = 0
+    unexplained_gaps: int = 0
+    surplus_drops: int = 0
+    decided: int = 0
+    dead_lettered: int = 0
+    aborted: int = 0
+    failed: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    disagreements: int = 0
+    superseded: int = 0
+    late_accepts: int = 0
+    ahead: int = 0
+    pending: int = 0
+    unaccounted: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Names and numbers."""
+        return asdict(self)
+
+
+def total(cameras: Mapping[str, CameraAudit]) -> CameraAudit:
+    """The sum over cameras.
+
+    Examples
+    --------
+    >>> total({"s/a": CameraAudit(frames=2), "s/b": CameraAudit(frames=3)}).frames
+    5
+    """
+    names = [one.name for one in fields(CameraAudit)]
+    return CameraAudit(**{name: sum(getattr(books, name) for books in cameras.values()) for name in names})

@@ -1,0 +1,83 @@
+"""What the edge has counted: reports of `inspection produce --json`, and the spools of a machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from producers.spool import SpoolFile, read_starts
+from replay.reconcile import EdgeStart
+from schemas.errors import InspectionError
+
+
+class NoEdgeReport(InspectionError):
+    """A file is not what `inspection produce --json` prints."""
+
+
+def read_report(path: Path) -> list[EdgeStart]:
+    """The cameras of an edge report, one start each.
+
+    Raises
+    ------
+    NoEdgeReport
+        If the file cannot be read as one.
+    """
+    try:
+        return [_start(row) for row in json.loads(path.read_text(encoding="utf-8"))["cameras"]]
+    except OSError as error:
+        raise NoEdgeReport(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError):
+        raise NoEdgeReport(f"{path}: not what `inspection produce --json` prints") from None
+
+
+def read_spool(file: SpoolFile) -> list[EdgeStart]:
+    """Each start of the camera that its spool knows; works while the camera runs.
+
+    Raises
+    ------
+    SpoolUnwritable
+        If the file cannot be read as a spool.
+    """
+    return [
+        EdgeStart(
+            camera=file.camera,
+            started_at_us=start.started_at_us,
+            captured=start.last_sequence + 1,
+            lost=start.lost,
+            held=start.held,
+        )
+        for start in read_starts(file.path)
+    ]
+
+
+def _start(row: dict[str, Any]) -> EdgeStart:
+    """A row of a report; what older versions did not say is 0 or None.
+
+    Examples
+    --------
+    >>> row = {"name": "s/c", "captured": 9, "published": 6, "dropped": 1, "failed": 1, "spooled": 1}
+    >>> start = _start(row)
+    >>> start.captured, start.lost, start.spooled, start.unsure
+    (9, 2, 1, 0)
+    """
+    dropped, failed = _number(row["dropped"]), _number(row["failed"])
+    captured, spooled = _number(row.get("captured", 0)), _number(row.get("spooled", 0))
+    # A frame without an acknowledgement has failed, and is in the topic all the same where only the answer was lost.
+    unsure = _number(row.get("failed_by_reason", {}).get("undelivered", 0))
+    pending = captured - _number(row.get("published", captured)) - dropped - failed - spooled
+    return EdgeStart(
+        camera=str(row["name"]),
+        started_at_us=None if row.get("started_at_us") is None else _number(row["started_at_us"]),
+        reported=True,
+        captured=captured,
+        lost=dropped + failed - unsure,
+        spooled=spooled,
+        unsure=unsure + max(0, pending),
+    )
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"{value!r} is no count")
+    return value

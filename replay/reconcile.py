@@ -1,0 +1,140 @@
+"""One start of a camera: the sequence numbers that the topic has, against what the edge has counted. No Kafka here.
+
+For each start, {captured} = {in the topic} + {dropped} + {failed} + {spooled} + {pending} must hold in both directions:
+a frame that is missing and that nobody counted was lost in silence, a drop without a gap is a wrong count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeStart:
+    """What the edge knows of one start of a camera.
+
+    Parameters
+    ----------
+    camera
+        As ``station/camera``.
+    started_at_us
+        UTC µs; None in reports of older versions, which do not say.
+    reported
+        Whether it is from an edge report, which knows every capture; a spool knows only what it has seen.
+    captured
+        Captures, or what the spool knows of them: its highest sequence and one.
+    lost
+        Dropped or failed for good.
+    spooled
+        In the spool when the edge reported; since then sent, perhaps.
+    unsure
+        On their way at the end of the report, or sent and not acknowledged: in the topic or not.
+    held
+        Sequences that are in the spool; None where no spool was looked at.
+    """
+
+    camera: str
+    started_at_us: int | None
+    reported: bool = False
+    captured: int = 0
+    lost: int = 0
+    spooled: int = 0
+    unsure: int = 0
+    held: frozenset[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartBooks:
+    """Captured and missing frames of a start, and how the edge explains them; see `replay.audit_books.CameraAudit`."""
+
+    captured: int
+    gaps: int
+    drops: int
+    waiting: int
+    unexplained_gaps: int
+    surplus_drops: int
+
+
+def merge(starts: Iterable[EdgeStart]) -> dict[tuple[str, int | None], EdgeStart]:
+    """One entry a start: of several reports the latest; of a report and a spool what is true of both.
+
+    Report and spool count the same drops, the spool also those of later runs: the higher count holds, never the sum.
+
+    Examples
+    --------
+    >>> report = EdgeStart(camera="s/c", started_at_us=1, reported=True, captured=9, lost=2, spooled=3)
+    >>> spool = EdgeStart(camera="s/c", started_at_us=1, captured=8, lost=4, held=frozenset({7}))
+    >>> one = merge([report, spool])["s/c", 1]
+    >>> one.captured, one.lost, one.spooled, sorted(one.held)
+    (9, 4, 0, [7])
+    """
+    merged: dict[tuple[str, int | None], EdgeStart] = {}
+    for start in starts:
+        key = (start.camera, start.started_at_us)
+        known = merged.get(key)
+        if known is None:
+            merged[key] = start
+        elif known.reported == start.reported:
+            merged[key] = max(known, start, key=lambda one: (one.captured, one.lost))
+        else:
+            report, spool = (known, start) if known.reported else (start, known)
+            merged[key] = replace(
+                report,
+                captured=max(report.captured, spool.captured),
+                lost=max(report.lost, spool.lost),
+                spooled=0,
+                held=spool.held,
+            )
+    return merged
+
+
+def reconcile(
+    seen: Set[int], edge: EdgeStart | None, *, whole: bool, open_end: bool = True, elsewhere: Set[int] = frozenset()
+) -> StartBooks:
+    """Close the books of a start.
+
+    Parameters
+    ----------
+    seen
+        Sequences in the topic.
+    edge
+        What the edge knows, where it was asked.
+    whole
+        Whether the topic was read from before the start: its sequence then begins with 0.
+    open_end
+        Whether it was read to the end: frames that the edge has captured later are then missing.
+    elsewhere
+        Sequences that are in the topic outside of the range.
+
+    Examples
+    --------
+    >>> reconcile({0, 1, 3}, None, whole=True).unexplained_gaps
+    1
+    >>> reconcile({0, 1}, EdgeStart(camera="s/c", started_at_us=1, captured=5, lost=1), whole=True).unexplained_gaps
+    2
+    """
+    known = edge or EdgeStart(camera="", started_at_us=None)
+    held = (known.held or frozenset()) - seen - elsewhere
+    if not seen and not known.reported:
+        # Only a spool speaks of it: what it sent may have gone to another cluster, or a topic that was deleted.
+        gone = known.lost + len(held) if whole else 0
+        return StartBooks(gone, gone, known.lost if whole else 0, len(held) if whole else 0, 0, 0)
+    if not seen and not whole:
+        return StartBooks(0, 0, 0, 0, 0, 0)
+    first = 0 if whole else min(seen)
+    last = max(seen, default=-1)
+    if open_end:
+        last = max(last, known.captured - 1, max(held, default=-1))
+    gaps = last - first + 1 - len(seen) - sum(first < number < last for number in elsewhere - seen)
+    waiting = sum(first <= number <= last for number in held)
+    judged = whole and open_end
+    drops = known.lost if judged else min(known.lost, gaps)
+    return StartBooks(
+        captured=last - first + 1,
+        gaps=gaps,
+        drops=drops,
+        waiting=min(max(0, gaps - drops), waiting + known.spooled + known.unsure),
+        unexplained_gaps=max(0, gaps - drops - waiting - known.spooled - known.unsure),
+        surplus_drops=max(0, drops + waiting - gaps) if judged else 0,
+    )
