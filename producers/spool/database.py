@@ -186,12 +186,15 @@ class SpoolDatabase:
         before = self.frames
         aside = move_aside(self._path)
         self._open()
-        rescued = rescue(aside, self.db)
+        rescued, lost = rescue(aside, self.db)
         self._load()
-        self.losses += max(1, before - rescued)
+        # Where its counts cannot be read, what this process knew is all that is known, or else that something is lost.
+        lost = max(before - rescued, lost if lost is not None else 1 if not before else 0)
+        self.losses += lost
         log.error(
-            "the spool %s was damaged: %d frames rescued, the file is kept as %s", self._path, rescued, aside.name
-        )
+            "the spool %s was damaged: %d frames rescued, %d lost, the file is kept as %s",
+            self._path, rescued, lost, aside.name,
+        )  # fmt: skip
 
     def _load(self) -> None:
         row = self.db.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM frames").fetchone()

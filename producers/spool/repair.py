@@ -49,15 +49,16 @@ def count(db: sqlite3.Connection, name: str, started_at_us: int, number: int, la
     )
 
 
-def rescue(damaged: Path, target: sqlite3.Connection) -> int:
-    """Copy every record that can be read, and the counts; return the number of records.
+def rescue(damaged: Path, target: sqlite3.Connection) -> tuple[int, int | None]:
+    """Copy every record that can be read, and the counts; return the number of records, and of those that are lost.
 
-    Checksums are looked at when they are sent. What the counts know of and is not there is counted as damaged.
+    Checksums are looked at when they are sent. What the counts know of and is not there is counted as damaged; the
+    second number is None where they cannot be read.
     """
     with _padded(damaged), closing(sqlite3.connect(damaged)) as source:
         rescued = sum(_copy(target, row) for row in _rows(source))
-        _carry_counts(source, target)
-    return rescued
+        lost = _carry_counts(source, target)
+    return rescued, lost
 
 
 @contextmanager
@@ -109,11 +110,13 @@ def _copy(target: sqlite3.Connection, row: tuple[object, ...]) -> bool:
     return done.rowcount > 0
 
 
-def _carry_counts(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+def _carry_counts(source: sqlite3.Connection, target: sqlite3.Connection) -> int | None:
+    are_known = True
     try:
         rows = source.execute(f"SELECT started_at_us, {', '.join(COUNTS)}, last_sequence FROM starts").fetchall()
     except sqlite3.DatabaseError:
-        rows = []
+        rows, are_known = [], False
+    known_damaged = sum(row[1 + COUNTS.index("damaged")] for row in rows)
     target.executemany(f"INSERT OR IGNORE INTO starts VALUES ({', '.join('?' * (len(COUNTS) + 2))})", rows)
     held = "SELECT started_at_us, count(*), max(sequence) FROM frames GROUP BY started_at_us"
     for started_at_us, frames, last_sequence in target.execute(held).fetchall():
@@ -126,6 +129,10 @@ def _carry_counts(source: sqlite3.Connection, target: sqlite3.Connection) -> Non
         "UPDATE starts SET damaged = appended - drained - evicted -"
         " (SELECT count(*) FROM frames WHERE frames.started_at_us = starts.started_at_us)"
     )
+    if not are_known:
+        return None
+    damaged = int(target.execute("SELECT coalesce(sum(damaged), 0) FROM starts").fetchone()[0])
+    return damaged - int(known_damaged)
 
 
 def _skip_gap(source: sqlite3.Connection, number: int) -> int:

@@ -9,8 +9,9 @@ saturated    at least half of the pixels at or above 253
 ===========  ==========================================================================================
 
 A camera whose frames resemble each other without being the same is called frozen too: 50 in a row whose difference hash
-differs from the one before in at most 2 bits of 64, where its frames usually differ in 8 or more. What the training
-images look like themselves (a black or white background) is no fault.
+differs from the one before in at most 2 bits of 64, where its frames usually differ in 12 or more (on video, where
+neighbours are alike by nature, they do not). What the training images look like themselves (a black or white
+background) is no fault.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from schemas.records import Decision, SignalChange
 
 IN_A_ROW = 5
 ALIKE_IN_A_ROW = 50
-_ALIKE_BITS, _USUAL_BITS = 2, 8
+_ALIKE_BITS, _USUAL_BITS = 2, 12
 _BLACK, _SATURATED = 0.95, 0.5
 _MEMORY = 500
 
