@@ -78,6 +78,10 @@ def noise(sigma: float) -> Effect:
     return effect
 
 
-def jitter(image: Image, rng: np.random.Generator) -> Image:
-    """A frame of the same scene: moved by up to 3 pixels."""
-    return np.roll(image, tuple(rng.integers(-3, 4, 2)), (0, 1))
+def moved(right: int, down: int) -> Effect:
+    """A frame of the same scene, so many pixels later."""
+
+    def effect(image: Image, rng: np.random.Generator) -> Image:
+        return np.roll(image, (down, right), (0, 1))
+
+    return effect

@@ -64,7 +64,10 @@ class WatchedCamera:
             self.watch.counts["history"] += 1
             events = []
         else:
+            resets = self.watch.counts["resets"]
             events = self.watch.decision(decision, now_us=at.now_us)
+            if self.watch.counts["resets"] > resets:
+                log.info("%s: %s", self.key, self.watch.last_reset)
         if decision.model_stage == "champion" and not decision.is_simulated:
             events += self._concept.decider(decision, at)
             events += self._concept.alarms(self.quality.decision(decision), at)

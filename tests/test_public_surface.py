@@ -27,6 +27,7 @@ SURFACE = {
         "SimulatedGate", "TrackerCounts", "Undecodable", "Why", "load_actuator", "schedule",
     },
     "stream_processors": {"Overload", "OverloadPolicy", "WorkerSettings"},
+    "stream_processors.drift": {"Budget", "CameraWatch", "DriftOptions", "ReferencesOf", "StateError"},
     "replay": {
         "Audit", "CameraAudit", "LabelError", "TopicMessage", "TopicRange", "labels_from_csv", "make_label",
         "publish_labels", "read_topic",

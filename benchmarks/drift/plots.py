@@ -26,7 +26,7 @@ _COLOURS = {EpisodeState.OPENED: "#c1272d", EpisodeState.UPDATED: "#e8a33d", Epi
 def plot_scenario(scenario: Scenario, pools: Pools, folder: Path) -> Path:
     """Run ours once and draw it; returns the file."""
     ours = Ours()
-    frames = BEFORE + scenario.after
+    frames = BEFORE + (scenario.plotted or scenario.after)
     pictures = list(itertools.islice(scenario.make(pools, np.random.default_rng(0)), frames))
     for picture in pictures:
         ours.look(picture, scenario.product)
@@ -44,7 +44,7 @@ def plot_scenario(scenario: Scenario, pools: Pools, folder: Path) -> Path:
     for name in moved:
         axes.plot(np.arange(_SMOOTH - 1, frames), smooth[name], label=name, linewidth=1.2)
     axes.axvline(BEFORE, color="black", linestyle="--", linewidth=1)
-    axes.annotate("change", (BEFORE, 1), xycoords=("data", "axes fraction"), rotation=90, va="top", ha="right")
+    axes.annotate("change ", (BEFORE, 0.02), xycoords=("data", "axes fraction"), ha="right")
     said = set()
     for number, event in ours.events:
         label = None if event.state in said else event.state.value.lower()

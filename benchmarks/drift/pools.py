@@ -40,7 +40,7 @@ POOLS: Mapping[str, tuple[effects.Effect, int | None]] = {
     "focus": (effects.focus(1.2), None),
     "vibration": (effects.vibration(7), None),
     "noise": (effects.noise(4), None),
-    **{f"scene-{take}": (effects.jitter, 300) for take in range(4)},
+    **{f"scene-{take}": (effects.moved(*step), 300) for take, step in enumerate([(0, 0), (2, 1), (-1, 3), (3, -2)])},
     **{f"lamp-{step}": (effects.gain(1 - 0.3 * (step + 1) / STEPS), 200) for step in range(STEPS)},
     **{f"dust-{step}": (effects.dust(2 * (step + 1)), 200) for step in range(STEPS)},
 }

@@ -37,6 +37,8 @@ class Scenario:
         Whether the aim of 200 frames is for it.
     product
         What the frames say they show; None: nothing.
+    plotted
+        Frames after the change in the plot; 0: as ``after``.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Scenario:
     after: int
     is_sudden: bool = True
     product: str | None = None
+    plotted: int = 0
 
 
 def draw(pool: list[Picture], rng: np.random.Generator) -> Stream:
@@ -124,7 +127,7 @@ CHANGES: tuple[Scenario, ...] = (
     Scenario("sensor gain noise", _step("noise"), 2000),
     Scenario("mono to poly cells", _product, 2000, product="mono"),
     Scenario("camera frozen", _frozen, 2000),
-    Scenario("day and night", _recurring, 1000),
+    Scenario("day and night", _recurring, 1000, plotted=8000),
 )
 #: All of them by name.
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in (STATIONARY, VIDEO, *CHANGES)}
