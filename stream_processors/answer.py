@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models import ImageError, Inspection, Model, Source, decide, inspect_image, not_inspected
-from schemas import CodecError, DeadLetter, Decision, Frame, ResultState
+from schemas import Action, CodecError, DeadLetter, Decision, Frame, ResultState, Verdict
 from schemas.clock import Clock
 from schemas.errors import InvalidRecord, MessageTooLarge
 from schemas.image_store import ImageStore, ImageStoreError
@@ -149,8 +149,27 @@ class Answerer:
             log.exception("inspection of %s failed", frame.frame_id[:_TEXT_LIMIT])
             kind, reason = "inspection-error", f"{type(error).__name__}: {error}"
         else:
-            return self._decided(message, frame, inspection, queue_ms)
+            answer = self._decided(message, frame, inspection, queue_ms)
+            return self._too_late(message, frame, inspection, queue_ms) if self._missed(message, answer) else answer
         return self._rejected(message, frame, kind, reason, queue_ms)
+
+    def _missed(self, message: Received, answer: Answer) -> bool:
+        """Whether an inspection that was begun in time has ended after the deadline: stopped, starved, a slow image."""
+        decision = answer.decision
+        if decision is None or not decision.is_late or RETRY_HEADER in message.headers:
+            return False
+        return self._overload.of(decision.station) is not Overload.EVERYTHING
+
+    def _too_late(self, message: Received, frame: Frame, inspection: Inspection, queue_ms: float) -> Answer:
+        """As a frame that was shed, which it is when it is read again; what was found stays in the reason."""
+        aborted = dataclasses.replace(
+            inspection,
+            verdict=Verdict.NOT_DECIDABLE,
+            action=Action.REJECT,
+            result_state=ResultState.ABORTED,
+            reason=f"inspected too late: {inspection.verdict}, {inspection.reason}"[:_TEXT_LIMIT],
+        )
+        return dataclasses.replace(self._decided(message, frame, aborted, queue_ms), shed="late")
 
     def _rejected(self, message: Received, frame: Frame, kind: str, reason: str, queue_ms: float) -> Answer:
         rejected = self._decided(message, frame, not_inspected(f"{kind}: {reason}"[:_TEXT_LIMIT]), queue_ms)

@@ -18,17 +18,14 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import faust
 from mode.supervisors import CrashingSupervisor
-from platformdirs import user_state_dir
 
 from models import Model, Source
 from schemas.clock import Clock, SystemClock
 from schemas.image_store import ImageStore
-from schemas.records import ResultState
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received
@@ -36,6 +33,7 @@ from stream_processors.headers import header_map, traceparent
 from stream_processors.lanes import Lanes
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.pipeline import Pipeline
+from stream_processors.process import make_faust_app, raw_topics
 from stream_processors.settings import WorkerSettings
 from stream_processors.transport import bounded_transport
 
@@ -59,37 +57,11 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
     if settings.image_store is not None:
         store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
     answer = Answerer(model, Codec.from_settings(kafka), clock, settings.overload, store)
-    datadir = Path(user_state_dir("streaming-inspection")) / "faust" / settings.group
-    datadir.mkdir(parents=True, exist_ok=True)  # Faust wants one, though nothing is kept in it
-    app = faust.App(
-        settings.group,
-        broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
-        store="memory://",
-        datadir=datadir,
-        web_enabled=False,  # it would listen on every interface; health and metrics are our own
-        topic_allow_declare=False,  # topics are created by `inspection topics apply`, never in passing
-        topic_disable_leader=True,
-        consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=MAX_REQUEST_BYTES,
-        producer_max_request_size=MAX_REQUEST_BYTES,
-        producer_acks=-1,
-        producer_request_timeout=30.0,  # Faust waits 20 minutes otherwise
-        broker_commit_interval=0.5,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=3.0,
-        broker_max_poll_records=32,
-        # Bytes are bounded by the transport; the count only must not get in its way.
-        stream_buffer_maxsize=4096,
-        worker_redirect_stdouts=False,
-        logging_config=None,
-    )
+    app = make_faust_app(settings.group, kafka, consumer_max_fetch_size=MAX_REQUEST_BYTES, broker_max_poll_records=32)
     transport = bounded_transport(settings.buffer_mib * 1024 * 1024, metrics, answer.newest)
     app.transport = transport(app.conf.broker, app, app.loop)
     lanes = Lanes(answer, settings.threads)
-    frames, decisions, dead_letters = (
-        app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-        for name in (kafka.frames, kafka.decisions, kafka.dead_letters)
-    )
+    frames, decisions, dead_letters = raw_topics(app, kafka.frames, kafka.decisions, kafka.dead_letters)
 
     async def answer_one(event: Any, step_aside: Callable[[], None]) -> None:
         result = await lanes.answer(_received(event.message, clock.utc_us()), step_aside)
@@ -97,7 +69,7 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
         await asyncio.gather(*(await _sends(event.message, result, decisions, dead_letters)))
         publish_s = time.perf_counter() - began
         metrics.record(result, publish_s)
-        if result.decision is not None and result.decision.result_state is ResultState.COMPLETED:
+        if result.decision is not None and "infer" in result.decision.durations_ms:
             stages_ms = result.decision.durations_ms
             answer.estimate.update(sum(stages_ms.values()) - stages_ms.get("queue", 0.0) + publish_s * 1000)
             metrics.estimate.set(answer.estimate.ms / 1000)

@@ -45,7 +45,7 @@ class WorkerMetrics:
         )
         self.shed = Counter(
             "inspection_shed",
-            "Frames answered without inspection, by reason: deadline, overtaken",
+            "Frames answered without a verdict, by reason: deadline, overtaken, late (inspected, but not in time)",
             ["camera", "reason"],
             registry=self.registry,
         )

@@ -6,14 +6,53 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import faust
+from platformdirs import user_state_dir
 from prometheus_client import CollectorRegistry
 
+from schemas.settings import KafkaSettings
+from schemas.topics import MAX_REQUEST_BYTES
 from stream_processors.http import serve
 
 log = logging.getLogger(__name__)
+
+
+def make_faust_app(group: str, kafka: KafkaSettings, **options: Any) -> faust.App:
+    """A Faust app as both of our programs need it (see docs/faust.md); ``options`` are further settings of Faust's."""
+    datadir = Path(user_state_dir("streaming-inspection")) / "faust" / group
+    datadir.mkdir(parents=True, exist_ok=True)  # Faust wants one, though nothing is kept in it
+    return faust.App(
+        group,
+        broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
+        store="memory://",
+        datadir=datadir,
+        web_enabled=False,  # it would listen on every interface; health and metrics are our own
+        topic_allow_declare=False,  # topics are created by `inspection topics apply`, never in passing
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        producer_max_request_size=MAX_REQUEST_BYTES,
+        producer_acks=-1,
+        producer_request_timeout=30.0,  # Faust waits 20 minutes otherwise
+        broker_commit_interval=0.5,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=3.0,
+        # The worker's transport bounds bytes; the count only must not get in its way.
+        stream_buffer_maxsize=4096,
+        worker_redirect_stdouts=False,
+        logging_config=None,
+        **options,
+    )
+
+
+def raw_topics(app: faust.App, *names: str) -> list[Any]:
+    """Topics of raw bytes: what is decoded by Faust and fails would be acked."""
+    return [
+        app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        for name in names
+    ]
 
 
 class Watcher(Protocol):

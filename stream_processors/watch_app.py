@@ -16,20 +16,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import faust
 from mode.supervisors import CrashingSupervisor
-from platformdirs import user_state_dir
 
 from schemas import CodecError, Decision, DriftEvent, Label
 from schemas.clock import Clock, SystemClock
-from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.drift import ReferencesOf
 from stream_processors.drift.concept import At
 from stream_processors.drift_notify import Notifier
+from stream_processors.process import make_faust_app, raw_topics
 from stream_processors.watch_camera import WatchedCamera
 from stream_processors.watch_metrics import WatchMetrics
 from stream_processors.watch_settings import WatchSettings
@@ -47,31 +45,8 @@ def make_watch_app(
 ) -> faust.App:
     """Build the app; it connects when it is started."""
     kafka = settings.kafka
-    datadir = Path(user_state_dir("streaming-inspection")) / "faust" / settings.group
-    datadir.mkdir(parents=True, exist_ok=True)  # Faust wants one, though nothing is kept in it
-    app = faust.App(
-        settings.group,
-        broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
-        store="memory://",
-        datadir=datadir,
-        web_enabled=False,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        consumer_auto_offset_reset="earliest",
-        producer_max_request_size=MAX_REQUEST_BYTES,
-        producer_acks=-1,
-        producer_request_timeout=30.0,
-        broker_commit_interval=0.5,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=3.0,
-        stream_buffer_maxsize=4096,
-        worker_redirect_stdouts=False,
-        logging_config=None,
-    )
-    decisions, labels, drift, state = (
-        app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-        for name in (kafka.decisions, kafka.labels, kafka.drift, kafka.drift_state)
-    )
+    app = make_faust_app(settings.group, kafka)
+    decisions, labels, drift, state = raw_topics(app, kafka.decisions, kafka.labels, kafka.drift, kafka.drift_state)
     codec = Codec.from_settings(kafka)
     watching = _Watching(settings, references_of, metrics, notifier, clock or SystemClock(), codec, drift, state)
 

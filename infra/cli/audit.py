@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.range_options import reading, time_range
 from infra.cli.spool import SpoolDir, spool_directory
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from replay.audit import Audit
     from replay.reconcile import EdgeStart
 
@@ -63,28 +61,20 @@ def audit(
     import time
 
     from infra.cli.audit_report import AuditReport
-    from infra.cli.times import seconds, utc_us
+    from infra.cli.times import seconds
     from replay.audit_topics import audit_topics
     from replay.topic_reader import TopicRange
 
-    if last is not None and (from_time or to_time):
-        raise SettingsError("--last stands alone: give it, or --from and --to")
-    now_us = time.time_ns() // 1000
-    begin = utc_us(from_time, "--from") if from_time else None
-    if last is not None:
-        begin = now_us - round(seconds(last, "--last") * 1e6)
-    end = utc_us(to_time, "--to") if to_time else None
-    if begin is not None and end is not None and begin >= end:
-        raise SettingsError("--from is not before --to")
+    within = time_range(from_time, to_time, last)
     grace_us, look_around_us = (
         round(seconds(text, name) * 1e6) for text, name in ((grace, "--grace"), (look_around, "--look-around"))
     )
     # Before the topic: what a spool sends meanwhile is then known of twice, not never.
     edge, unreadable_spools = _edge(edge_report or [], spool_dir, prefix, camera)
-    with _progress() as show:
+    with reading() as show:
         audited = audit_topics(
             kafka_settings(bootstrap_servers, prefix),
-            TopicRange(begin, end),
+            within,
             camera=camera,
             look_around_us=look_around_us,
             on_progress=show,
@@ -94,14 +84,14 @@ def audit(
     if metrics is not None:
         report.write_metrics(metrics)
     if camera is not None and camera not in cameras:
-        _no_such_camera(camera, audited, ranged=begin is not None or end is not None)
+        _no_such_camera(camera, audited, ranged=within != TopicRange())
     if as_json:
         typer.echo(json.dumps(report.as_dict()))
     else:
         for line in report.as_lines():
             typer.echo(line)
         if not cameras:
-            typer.echo("no frames there" + ("" if begin is None and end is None else " in that time"))
+            typer.echo("no frames there" + ("" if within == TopicRange() else " in that time"))
     if faults := report.faults:
         raise BooksDoNotClose(", ".join(f"{count} {what}" for what, count in faults.items()))
 
@@ -135,21 +125,3 @@ def _edge(
 def _no_such_camera(camera: str, audited: Audit, *, ranged: bool) -> None:
     there = ", ".join(sorted(audited.seen_cameras)) or "none"
     raise SettingsError(f"--camera {camera}: no frames{' in that time' if ranged else ''}; there are {there}")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar a topic, on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        tasks: dict[str, Any] = {}
-
-        def show(topic: str, done: int, count: int) -> None:
-            if topic not in tasks:
-                tasks[topic] = progress.add_task(topic, total=count)
-            progress.update(tasks[topic], completed=done)
-
-        yield show

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import stream_processors.answer
 from models import Model, Source, default_model_path, load_model
 from schemas import (
     Action,
@@ -27,6 +28,7 @@ from schemas.clock import ManualClock
 from schemas.topics import DEAD_LETTERS, DECISIONS, MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received
+from stream_processors.overload import Overload, OverloadPolicy
 
 NOW_US = 1_700_000_000_000_000
 
@@ -199,3 +201,30 @@ def test_bytes_of_any_kind_are_answered(value: bytes | None) -> None:
     result = answer(received(value), None, ManualClock(NOW_US))  # type: ignore[arg-type]  # never gets to the model
     assert result.decision is None
     assert decode(result.dead_letter, DeadLetter).value == value
+
+
+@pytest.mark.parametrize("mode", Overload)
+def test_an_inspection_that_ends_after_the_deadline_accepts_nothing(model, monkeypatch, mode):
+    """A worker that is stopped in the middle of an inspection must not accept a part that has passed."""
+    clock = ManualClock(NOW_US + 5_000)
+    inspect = stream_processors.answer.inspect_image
+
+    def slow(*args, **options):
+        found = inspect(*args, **options)
+        clock.advance(0.6)
+        return replace(found, action=Action.ACCEPT, verdict=Verdict.OK)
+
+    monkeypatch.setattr(stream_processors.answer, "inspect_image", slow)
+    answerer = Answerer(model, Codec(), clock, OverloadPolicy(mode))
+    first = answerer(received(encode(make_frame(png()))))
+    again = answerer(received(encode(make_frame(png()))))  # read again, it is shed: the same id says the same
+    assert first.decision.is_late
+    if mode is Overload.EVERYTHING:
+        assert (first.decision.action, first.decision.result_state) == (Action.ACCEPT, ResultState.COMPLETED)
+        return
+    assert (first.shed, again.shed) == ("late", "deadline")
+    assert first.decision.reason.startswith("inspected too late: OK, score")
+    assert first.decision.score is not None
+    for name in ("decision_id", "verdict", "action", "result_state"):
+        assert getattr(first.decision, name) == getattr(again.decision, name)
+    assert (first.decision.action, first.decision.result_state) == (Action.REJECT, ResultState.ABORTED)
