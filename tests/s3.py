@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,6 +35,8 @@ def s3_server() -> Iterator[str]:
     server.start()
     try:
         host, port = server.get_host_and_port()
+        # What an earlier server of this process was given is kept in the process, not in the server.
+        urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()
         with s3_settings(f"http://{host}:{port}"):
             files().mkdir("images")
         yield f"http://{host}:{port}"
