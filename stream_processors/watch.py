@@ -34,16 +34,21 @@ def run_watch(settings: WatchSettings) -> None:
     ModelPackageError
         If a model package cannot be read.
     SettingsError
-        If the endpoint cannot listen, or topics that belong together differ in their partitions.
+        If the webhook is no URL, the endpoint cannot listen, or topics that belong together differ in their partitions.
     """
+    references_of = references(settings.models or [default_model_path()])
+    metrics = WatchMetrics()
+    notifier = Notifier(settings.webhook, logging.getLogger("stream_processors.drift"), registry=metrics.registry)
     kafka = settings.kafka
     topics = [kafka.decisions, kafka.labels, kafka.drift_state]
     partitions = require_topics(kafka.bootstrap_servers, [*topics, kafka.drift])
     if len({partitions[topic] for topic in topics}) > 1:
         counts = ", ".join(f"{topic} {partitions[topic]}" for topic in topics)
         raise SettingsError(f"topics with different numbers of partitions tear a camera apart: {counts}")
-    references_of = references(settings.models or [default_model_path()])
-    asyncio.run(_run(settings, references_of))
+    try:
+        asyncio.run(_run(settings, references_of, metrics, notifier))
+    finally:
+        notifier.close()
 
 
 def references(packages: Sequence[Path]) -> ReferencesOf:
@@ -64,19 +69,13 @@ def references(packages: Sequence[Path]) -> ReferencesOf:
     return references_of
 
 
-async def _run(settings: WatchSettings, references_of: ReferencesOf) -> None:
-    metrics = WatchMetrics()
-    notifier = Notifier(settings.webhook, logging.getLogger("stream_processors.drift"), registry=metrics.registry)
-    app = make_watch_app(settings, references_of, metrics, notifier)
-    try:
-        await run_process(
-            app,
-            registry=metrics.registry,
-            about={},
-            http_host=settings.http_host,
-            http_port=settings.http_port,
-            default_port=DEFAULT_WATCH_PORT,
-            ready=f"watching {settings.kafka.decisions}",
-        )
-    finally:
-        notifier.close()
+async def _run(settings: WatchSettings, references_of: ReferencesOf, metrics: WatchMetrics, notifier: Notifier) -> None:
+    await run_process(
+        make_watch_app(settings, references_of, metrics, notifier),
+        registry=metrics.registry,
+        about={},
+        http_host=settings.http_host,
+        http_port=settings.http_port,
+        default_port=DEFAULT_WATCH_PORT,
+        ready=f"watching {settings.kafka.decisions}",
+    )
