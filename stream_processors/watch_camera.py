@@ -80,7 +80,7 @@ class WatchedCamera:
             self._concept = ConceptEpisodes(label.line, label.station, label.camera_id)
         events = self._concept.alarms(self.quality.label(label), at)
         if self._concept.is_open:
-            events += self._concept.recovered(self.quality.quality.streams, at)
+            events += self._concept.recovered(self.quality.streams, at)
         return events
 
     def _move(self, at: At) -> None:

@@ -38,6 +38,16 @@ class WatchMetrics:
         self.state_bytes = Gauge(
             "inspection_watch_state_bytes", "Size of a camera's snapshot", camera, registry=self.registry
         )
+        self.error_rate = Gauge(
+            "inspection_watch_error_rate",
+            "Share of errors in the newest 100 labels of accepted (escapes) or rejected parts (overkill), by why they "
+            "were labelled",
+            ["camera", "side", "because"],
+            registry=self.registry,
+        )
+        self.labels = Gauge(
+            "inspection_watch_labels", "Labels behind it", ["camera", "side", "because"], registry=self.registry
+        )
         self.took = Histogram(
             "inspection_watch_seconds",
             "Time that a decision or label took",
@@ -50,5 +60,10 @@ class WatchMetrics:
         self.open.labels(camera.key).set(camera.in_episode)
         self.stride.labels(camera.key).set(camera.watch.stride)
         self.state_bytes.labels(camera.key).set(snapshot_bytes)
+        for stream in camera.quality.streams:  # the newest decider's comes last
+            names = (camera.key, stream.side, stream.sampled_because)
+            self.labels.labels(*names).set(stream.labels)
+            if stream.error_rate is not None:
+                self.error_rate.labels(*names).set(stream.error_rate)
         for what, count in camera.watch.counts.items():
             self.messages.labels(camera.key, what).set(count)

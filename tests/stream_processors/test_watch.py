@@ -228,6 +228,8 @@ def test_labels_that_contradict_open_an_episode_of_concept_drift(line, start, pa
     assert found[0].signals[0].signal == "error_rate.escapes"
     assert found[0].signals[0].before < 0.05
     assert found[0].signals[0].after > 0.2
+    time.sleep(1)
+    assert process.metric("inspection_watch_error_rate") > 0.2
 
 
 def test_a_webhook_is_told(line, start, package):
