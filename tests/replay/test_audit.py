@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -210,6 +211,11 @@ def publish(kafka: KafkaSettings, messages: list[tuple[str, bytes, bytes | None,
     assert producer.flush(20) == 0
 
 
+def hour_ago_ms() -> int:
+    """In whole seconds. Older stamps than a topic's retention go when its cleaner comes by, every five minutes."""
+    return (int(time.time()) - 3600) * 1000
+
+
 def run(kafka: KafkaSettings, *arguments: str) -> Result:
     options = ["--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
     return CliRunner().invoke(app, ["audit", *options, *arguments])
@@ -217,8 +223,8 @@ def run(kafka: KafkaSettings, *arguments: str) -> Result:
 
 @pytest.mark.broker
 def test_ranges_are_exact_at_both_ends(line: KafkaSettings) -> None:
-    times = [1_700_000_000_000 + 1000 * number for number in range(20)]
-    publish(line, [(line.frames, f"s/{n % 5}".encode(), str(n).encode(), time) for n, time in enumerate(times)])
+    times = [hour_ago_ms() + 1000 * number for number in range(20)]
+    publish(line, [(line.frames, f"s/{n % 5}".encode(), str(n).encode(), at_ms) for n, at_ms in enumerate(times)])
 
     def read(within: TopicRange | None) -> list[int]:
         return sorted(int(m.value or b"") for m in read_topic(line.bootstrap_servers, line.frames, within))
@@ -235,7 +241,7 @@ def test_ranges_are_exact_at_both_ends(line: KafkaSettings) -> None:
 def test_the_command_closes_the_books_and_says_when_it_cannot(line: KafkaSettings, tmp_path: Path) -> None:
     assert "no frames there" in run(line).stdout
     frames = [frame(number) for number in (0, 1, 3)]
-    now_ms = 1_700_000_000_000
+    now_ms = hour_ago_ms()
     publish(line, [(line.frames, b"s/c", encode(one), now_ms) for one in frames])
     publish(line, [(line.decisions, b"s/c", encode(decision(one)), now_ms) for one in frames[:2]])
     # Garbage in every topic, and the letter about the one in the frames topic.

@@ -15,11 +15,11 @@ from infra.cli.audit import BooksDoNotClose
 from producers.spool import Spool, SpooledFrame, SpoolOptions
 from replay.topic_reader import watermarks
 from schemas import Frame, KafkaSettings, encode
-from tests.replay.test_audit import decision, frame, publish, run
+from tests.replay.test_audit import decision, frame, hour_ago_ms, publish, run
 
 pytestmark = pytest.mark.broker
 
-NOW_MS = 1_700_000_000_000
+NOW_MS = hour_ago_ms()
 
 
 def put(line: KafkaSettings, frames: list[Frame], at_ms: int = NOW_MS, step_ms: int = 0) -> None:
