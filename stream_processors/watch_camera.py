@@ -87,10 +87,6 @@ class WatchedCamera:
         self._offsets[at.topic] = at.offset + 1
         self.is_dirty = True
 
-    def skip(self, at: At) -> None:
-        """Pass a message that is none of its."""
-        self._move(at)
-
     def snapshot(self) -> bytes:
         """For the state topic."""
         concept = b"" if self._concept is None else json.dumps(self._concept.state()).encode()

@@ -85,7 +85,7 @@ class CameraWatch:
         self.counts["watched"] += 1
         self._sensor.look(decision, self._segment.references)
         looked = self._segment.look(decision, self.counts, in_episode=self.in_episode)
-        said = self._keeper.look(decision, looked, self._segment, self._sensor, tuple(self._known))
+        said = self._keeper.look(decision, looked, self._segment, self._sensor, self._known)
         if said is None:
             return events
         state, closed_because = said

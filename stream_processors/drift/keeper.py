@@ -154,9 +154,10 @@ def _opened(
         older = list(segment.trace.recent)[: max(0, len(segment.trace.recent) - began)]
         before = [seen.frame_id for seen in older[-EXAMPLES:]]
     else:
-        first = len(known) - min(sensor.frames, len(known))
-        started_id, started_at_us = known[first], decision.captured_at_us
-        before = list(known[max(0, first - EXAMPLES) : first])
+        ids = list(known)
+        first = len(ids) - min(sensor.frames, len(ids))
+        started_id, started_at_us = ids[first], decision.captured_at_us
+        before = ids[max(0, first - EXAMPLES) : first]
     return Episode(
         drift_event_id(decision.key, decision.frame_id),
         started_id,
