@@ -10,6 +10,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from replay.offsets import Ranges, merged
 from schemas.errors import BrokerUnavailable, TopicMissing
 from schemas.topics import MAX_REQUEST_BYTES
 
@@ -48,6 +49,12 @@ class TopicRange:
     from_us: int | None = None
     to_us: int | None = None
 
+    def has(self, timestamp_us: int) -> bool:
+        """Whether a moment is in it."""
+        return (self.from_us is None or timestamp_us >= self.from_us) and (
+            self.to_us is None or timestamp_us < self.to_us
+        )
+
 
 def read_topic(
     bootstrap_servers: str,
@@ -63,7 +70,8 @@ def read_topic(
     Parameters
     ----------
     within
-        By the messages' timestamps, found with the broker's index; None: everything.
+        By the messages' timestamps, found with the broker's index; None: everything. Where timestamps are out of order
+        its ends are those of the index: from the first message of the time on, up to the first that is after it.
     on_progress
         Called with the number of offsets passed and to be passed; those of a transaction's markers count.
 
@@ -74,26 +82,44 @@ def read_topic(
     TopicMissing
         If the topic is not there.
     """
-    within = within or TopicRange()
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "group.id": "inspection-reader",  # must be named, is never joined
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",  # the client's default, which the books rely on
-            "fetch.message.max.bytes": MAX_REQUEST_BYTES,
-            "queued.max.messages.kbytes": 2 * MAX_REQUEST_BYTES // 1024,
-            "log_level": 0,
-        }
-    )
+    ranges = time_ranges(bootstrap_servers, topic, within or TopicRange())
+    yield from read_ranges(bootstrap_servers, topic, ranges, on_progress=on_progress)
+
+
+def read_ranges(
+    bootstrap_servers: str,
+    topic: str,
+    ranges: Ranges,
+    *,
+    on_progress: Callable[[int, int], object] = lambda done, total: None,
+    max_bytes_s: float | None = None,
+) -> Generator[TopicMessage, None, None]:
+    """Yield the messages of stretches of offsets, each partition's in order.
+
+    Parameters
+    ----------
+    ranges
+        What is to be read. Offsets that are not there (compacted, deleted meanwhile, a transaction's) are passed over.
+    on_progress
+        As for `read_topic`.
+    max_bytes_s
+        Read at most so many bytes a second, so that a live line keeps the broker; None: as fast as it goes.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        As for `read_topic`.
+    """
+    cursors = {number: _Cursor(intervals) for number, spans in ranges.items() if (intervals := merged(spans))}
+    if not cursors:
+        return
+    total = sum(cursor.total for cursor in cursors.values())
+    consumer = _consumer(bootstrap_servers, slow=max_bytes_s is not None)
+    pace = _Pace(max_bytes_s)
     try:
-        ranges = _offsets(consumer, bootstrap_servers, topic, within)
-        left = {number for number, (begin, end) in ranges.items() if begin < end}
-        passed = {number: begin for number, (begin, _) in ranges.items()}
-        total = sum(ranges[number][1] - ranges[number][0] for number in left)
-        consumer.assign([TopicPartition(topic, number, ranges[number][0]) for number in left])
+        _watermarks(consumer, bootstrap_servers, topic)  # says that a topic is missing: the client would wait for it
+        consumer.assign([TopicPartition(topic, number, cursor.begin) for number, cursor in cursors.items()])
+        left = set(cursors)
         quiet_s = 0.0
         while left:
             messages = consumer.consume(_BATCH, 1.0)
@@ -106,22 +132,134 @@ def read_topic(
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:
                         # Behind the last message there may be offsets without one: a transaction's marker.
-                        passed[number] = ranges[number][1]
-                        left.discard(number)
+                        cursors[number].finish()
                     elif error.fatal() or not error.retriable():
                         raise BrokerUnavailable(bootstrap_servers, error.str())
                     continue
-                end = ranges[number][1]
-                passed[number] = min(offset + 1, end)
-                if offset < end and number in left:
+                if cursors[number].take(offset):
+                    pace.spent(len(message.value() or b""))
                     yield _message(message)
-                if offset >= end - 1:
+            for number in sorted(left):
+                upcoming = cursors[number].next
+                if upcoming is None:
                     left.discard(number)
-            on_progress(sum(passed[number] - ranges[number][0] for number in passed), total)
+                elif cursors[number].is_far():
+                    consumer.seek(TopicPartition(topic, number, upcoming))
+            on_progress(sum(cursor.passed for cursor in cursors.values()), total)
+            pace.wait()
     except KafkaException as error:
         raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
     finally:
         consumer.close()
+
+
+class _Cursor:
+    """How far the intervals of one partition have been read.
+
+    Examples
+    --------
+    >>> cursor = _Cursor(((3, 5), (900, 901)))
+    >>> [cursor.take(offset) for offset in (2, 3, 4, 5)], cursor.next, cursor.is_far()
+    ([False, True, True, False], 900, True)
+    >>> cursor.take(900), cursor.next, cursor.passed
+    (True, None, 3)
+    """
+
+    def __init__(self, intervals: tuple[tuple[int, int], ...]) -> None:
+        self._left = list(reversed(intervals))
+        self.begin = self._at = intervals[0][0]
+        self.total = sum(end - begin for begin, end in intervals)
+        self.passed = 0
+        #: Offset that is wanted next; None at the end.
+        self.next: int | None = intervals[0][0]
+
+    def take(self, offset: int) -> bool:
+        """Whether a message is wanted; those of a partition come in order."""
+        self._at = offset + 1
+        while self._left and self._left[-1][1] <= offset:
+            self._drop()
+        wanted = bool(self._left) and self._left[-1][0] <= offset
+        if wanted:
+            begin, end = self._left[-1]
+            self.passed += offset + 1 - begin
+            self._left[-1] = (offset + 1, end)
+            if offset + 1 >= end:
+                self._left.pop()
+        self.next = self._left[-1][0] if self._left else None
+        return wanted
+
+    def finish(self) -> None:
+        """Nothing comes any more: the partition ends here."""
+        while self._left:
+            self._drop()
+        self.next = None
+
+    def is_far(self) -> bool:
+        """Whether asking the broker for the next interval is better than reading up to it; asked once for each."""
+        far = self.next is not None and self.next - self._at > _BATCH
+        self._at = self.next or 0
+        return far
+
+    def _drop(self) -> None:
+        begin, end = self._left.pop()
+        self.passed += end - begin
+
+
+class _Pace:
+    """Waits until what has been read is no more than a rate allows."""
+
+    def __init__(self, max_bytes_s: float | None) -> None:
+        self._max_bytes_s = max_bytes_s
+        self._began_s = time.monotonic()
+        self._bytes = 0
+
+    def spent(self, size_bytes: int) -> None:
+        """So much has been read."""
+        self._bytes += size_bytes
+
+    def wait(self) -> None:
+        """Sleep until it is time to read on."""
+        if self._max_bytes_s is not None:
+            time.sleep(max(0.0, self._began_s + self._bytes / self._max_bytes_s - time.monotonic()))
+
+
+def time_ranges(bootstrap_servers: str, topic: str, within: TopicRange) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Offsets of a time range by the broker's index, one interval a partition, empty ones left out.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        As for `read_topic`.
+    """
+    consumer = _consumer(bootstrap_servers)
+    try:
+        found = _offsets(consumer, bootstrap_servers, topic, within)
+    except KafkaException as error:
+        raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
+    finally:
+        consumer.close()
+    return {number: ((begin, end),) for number, (begin, end) in found.items() if begin < end}
+
+
+def _consumer(bootstrap_servers: str, *, slow: bool = False) -> Consumer:
+    ahead = {
+        "fetch.message.max.bytes": MAX_REQUEST_BYTES,
+        "queued.max.messages.kbytes": 2 * MAX_REQUEST_BYTES // 1024,
+    }
+    if slow:  # the broker sends a message that is larger all the same
+        ahead = {"fetch.message.max.bytes": 256 * 1024, "queued.max.messages.kbytes": 512}
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "inspection-reader",  # must be named, is never joined
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",  # the client's default, which the books rely on
+            "log_level": 0,
+            **ahead,
+        }
+    )
 
 
 def watermarks(bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:

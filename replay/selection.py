@@ -1,0 +1,190 @@
+"""Which frames of the past are meant."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import SettingsError
+from schemas.records import Action, Decision, Frame, Verdict
+
+_VERSION = 1
+
+
+class Clock(StrEnum):
+    """Which time of a frame is meant: when it reached Kafka (the message's timestamp), or when it was captured."""
+
+    KAFKA = "kafka"
+    CAPTURED = "captured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Frames that fulfil all that is set; with nothing set, every frame there is.
+
+    Parameters
+    ----------
+    from_us, to_us
+        At or after, and before (UTC microseconds), by ``clock``. Exact at both ends, whatever the order of the frames.
+    late_by_us
+        No frame lies further behind its time in the topic than that: reading stops there. None: it is read to the end.
+    offsets
+        Offsets of the frames topic by partition, begin and end (the first that is not meant).
+    last
+        Of those that fulfil the rest, so many whose messages are newest.
+    cameras
+        As ``station/camera``.
+    frames, parts, lots
+        Ids.
+    judged
+        Verdicts and actions of the recorded decision, such as ``REJECT`` or ``NOT_DECIDABLE``; one of them suffices. A
+        frame without a decision has none.
+    episode
+        Id of a drift episode: its camera's frames captured from its begin to its end.
+
+    Examples
+    --------
+    >>> Selection(cameras=("press/top",)).is_everything, Selection().is_everything
+    (False, True)
+    >>> Selection(from_us=5, to_us=5)
+    Traceback (most recent call last):
+    ...
+    schemas.errors.SettingsError: the selection ends before it begins
+    """
+
+    from_us: int | None = None
+    to_us: int | None = None
+    clock: Clock = Clock.KAFKA
+    late_by_us: int | None = None
+    offsets: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    last: int | None = None
+    cameras: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    lots: tuple[str, ...] = ()
+    judged: tuple[str, ...] = ()
+    episode: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.from_us is not None and self.to_us is not None and self.from_us >= self.to_us:
+            raise SettingsError("the selection ends before it begins")
+        if self.last is not None and self.last < 1:
+            raise SettingsError(f"the last {self.last} frames: at least 1")
+        words = [*Verdict, *Action]
+        for word in self.judged:
+            if word not in words:
+                raise SettingsError(f"verdict {word!r}: one of {', '.join(words)}")
+        for number, (begin, end) in self.offsets.items():
+            if number < 0 or not 0 <= begin <= end:
+                raise SettingsError(f"offsets {begin} to {end} of partition {number}: begin and end, from 0 on")
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is set."""
+        return self == Selection()
+
+    def has_time(self, timestamp_us: int, captured_at_us: int) -> bool:
+        """Whether a frame is of the time that is meant."""
+        at_us = timestamp_us if self.clock is Clock.KAFKA else captured_at_us
+        return (self.from_us is None or at_us >= self.from_us) and (self.to_us is None or at_us < self.to_us)
+
+    def has_frame(self, frame: Frame) -> bool:
+        """Whether the frame's own fields are those that are meant; its time and decision are not looked at."""
+        return (
+            (not self.cameras or frame.key in self.cameras)
+            and (not self.lots or frame.lot in self.lots)
+            and (not self.parts or frame.part_id in self.parts)
+            and (not self.frames or frame.frame_id in self.frames)
+        )
+
+    def has_decision(self, decision: Decision | None) -> bool:
+        """Whether the recorded decision is one that is meant."""
+        if not self.judged:
+            return True
+        return decision is not None and (decision.verdict in self.judged or decision.action in self.judged)
+
+    def to_json(self) -> dict[str, Any]:
+        """What is set, as JSON has it; `from_json` reads it."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        found = {name: value for name, value in values.items() if value not in (None, (), {}) and name != "clock"}
+        if self.offsets:
+            found["offsets"] = {str(number): list(bounds) for number, bounds in self.offsets.items()}
+        return {"selection": _VERSION, "clock": self.clock.value, **found}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Selection:
+        """A selection from what `to_json` gave.
+
+        Raises
+        ------
+        SettingsError
+            If it is none.
+
+        Examples
+        --------
+        >>> chosen = Selection(lots=("L7",), offsets={3: (5, 9)}, judged=("REJECT",))
+        >>> Selection.from_json(json.loads(json.dumps(chosen.to_json()))) == chosen
+        True
+        """
+        try:
+            if values["selection"] != _VERSION:
+                raise SettingsError(f"a selection of version {values['selection']}; this program knows {_VERSION}")
+            given = {name: value for name, value in values.items() if name != "selection"}
+            unknown = set(given) - {f.name for f in dataclasses.fields(cls)}
+            if unknown:
+                raise SettingsError(f"a selection knows no {', '.join(sorted(unknown))}")
+            given["clock"] = Clock(given.get("clock", Clock.KAFKA))
+            given["offsets"] = {int(n): (int(b), int(e)) for n, (b, e) in given.get("offsets", {}).items()}
+            for name in ("cameras", "frames", "parts", "lots", "judged"):
+                texts = given.get(name, ())
+                if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+                    raise SettingsError(f"{name}: a list of texts")
+                given[name] = tuple(texts)
+            for name in ("from_us", "to_us", "late_by_us", "last"):
+                if not isinstance(given.get(name), int | None):
+                    raise SettingsError(f"{name}: a whole number")
+            if not isinstance(given.get("episode"), str | None):
+                raise SettingsError("episode: a text")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise SettingsError(f"no selection: {error}") from error
+        return cls(**given)
+
+    def save(self, path: Path) -> None:
+        """Write it to a file.
+
+        Raises
+        ------
+        SettingsError
+            If it cannot be written.
+        """
+        try:
+            path.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(f"selection {path}: {error.strerror or error}") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Selection:
+        """Read it from a file.
+
+        Raises
+        ------
+        SettingsError
+            If it cannot be read, or is none.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError(f"selection {path}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise SettingsError(f"selection {path} is no JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise SettingsError(f"selection {path}: a JSON object")
+        try:
+            return cls.from_json(values)
+        except SettingsError as error:
+            raise SettingsError(f"selection {path}: {error}") from error

@@ -1,0 +1,163 @@
+"""The past as one source: what an archive holds, and what the topics still hold beyond it, each message once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from replay.offsets import Ranges, intersect, subtract
+from replay.stored import Place, R, Stored
+from replay.topic_reader import TopicMessage, TopicRange, read_ranges, time_ranges, watermarks
+from schemas.errors import CodecError
+from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
+from schemas.settings import KafkaSettings
+from schemas.wire import Codec
+
+OnProgress = Callable[[int, int], object]
+
+
+class ArchiveReader(Protocol):
+    """What a source asks of an archive; `replay.archive` has it."""
+
+    def covered(self, topic: str) -> Ranges:
+        """Offsets of a topic that the archive has in full, by partition: those without a message count."""
+
+    def candidates(self, topic: str, within: TopicRange | None = None) -> Ranges:
+        """Offsets among the covered ones that may be of a time; its index knows without a file being opened."""
+
+    def read(self, record: type[R], topic: str, ranges: Ranges, *, on_progress: OnProgress) -> Iterator[Stored[R]]:
+        """Messages of these offsets, each partition's in order; progress in offsets, done and to be done.
+
+        Only the files that hold some of them are opened.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Topics of a line, an archive, or both as one.
+
+    Parameters
+    ----------
+    kafka
+        The line. With ``topics`` False only its names count, and no broker is asked.
+    archive
+        None: the topics alone.
+    max_bytes_s
+        Most that is read from the topics in a second; None: no limit.
+    """
+
+    kafka: KafkaSettings
+    archive: ArchiveReader | None = None
+    topics: bool = True
+    max_bytes_s: float | None = None
+
+    def topic(self, record: type) -> str:
+        """Name of the topic that carries a record."""
+        names = {
+            Frame: self.kafka.frames, Decision: self.kafka.decisions, Label: self.kafka.labels,
+            DriftEvent: self.kafka.drift, DeadLetter: self.kafka.dead_letters,
+        }  # fmt: skip
+        return names[record]
+
+    def extent(self, record: type) -> Ranges:
+        """All offsets there are of a record: the archive's, and those of the topic at this moment.
+
+        Raises
+        ------
+        BrokerUnavailable, TopicMissing
+            If the topic cannot be asked.
+        """
+        topic = self.topic(record)
+        found: dict[int, tuple[tuple[int, int], ...]] = {}
+        if self.archive is not None:
+            found |= self.archive.covered(topic)
+        if self.topics:
+            for number, bounds in watermarks(self.kafka.bootstrap_servers, topic).items():
+                found[number] = (*found.get(number, ()), bounds)
+        return subtract(found, {})
+
+    def ranges(self, record: type, within: TopicRange, *, late_by_us: int | None = None) -> Ranges:
+        """Offsets among which all messages of a time range are, and others.
+
+        The broker's index gives the first message of a time; behind the last one there may be more, where timestamps
+        are out of order. So the ranges go on to the end, or to what is ``late_by_us`` later.
+
+        Raises
+        ------
+        BrokerUnavailable, TopicMissing
+            If the topic cannot be asked.
+        """
+        topic = self.topic(record)
+        archived: Ranges = {}
+        covered: Ranges = {}
+        if self.archive is not None:
+            covered, archived = self.archive.covered(topic), self.archive.candidates(topic, within)
+        if not self.topics:
+            return archived
+        end_us = None if within.to_us is None or late_by_us is None else within.to_us + late_by_us
+        begin_us = None if within.from_us is None else max(0, within.from_us)
+        live = time_ranges(self.kafka.bootstrap_servers, topic, TopicRange(begin_us, end_us))
+        beyond = subtract(live, covered)
+        numbers = sorted({*archived, *beyond})
+        return subtract({number: (*archived.get(number, ()), *beyond.get(number, ())) for number in numbers}, {})
+
+    def read(
+        self, record: type[R], ranges: Ranges, *, on_progress: OnProgress = lambda done, total: None
+    ) -> Iterator[Stored[R]]:
+        """Messages of these offsets: first what the archive has, then the rest from the topic; each partition in order.
+
+        Raises
+        ------
+        BrokerUnavailable, TopicMissing
+            If the topic cannot be read.
+        """
+        topic = self.topic(record)
+        archived = {} if self.archive is None else intersect(ranges, self.archive.covered(topic))
+        live = subtract(ranges, archived) if self.topics else {}
+        sizes = [sum(end - begin for spans in part.values() for begin, end in spans) for part in (archived, live)]
+        if self.archive is not None and archived:
+            yield from self.archive.read(
+                record, topic, archived, on_progress=lambda done, _: on_progress(done, sum(sizes))
+            )
+        if live:
+            codec = Codec.from_settings(self.kafka)
+            for message in read_ranges(
+                self.kafka.bootstrap_servers,
+                topic,
+                live,
+                on_progress=lambda done, _: on_progress(sizes[0] + done, sum(sizes)),
+                max_bytes_s=self.max_bytes_s,
+            ):
+                yield stored(message, record, codec)
+
+    def records(
+        self,
+        record: type[R],
+        within: TopicRange | None = None,
+        *,
+        on_progress: OnProgress = lambda done, total: None,
+    ) -> Iterator[Stored[R]]:
+        """Messages whose timestamp is in a range, wherever they lie.
+
+        Raises
+        ------
+        BrokerUnavailable, TopicMissing
+            If the topic cannot be read.
+        """
+        within = within or TopicRange()
+        for found in self.read(record, self.ranges(record, within), on_progress=on_progress):
+            if within.has(found.timestamp_us):
+                yield found
+
+
+def stored(message: TopicMessage, record: type[R], codec: Codec) -> Stored[R]:
+    """A message of a topic with its record."""
+    place = Place(message.topic, message.partition, message.offset)
+    try:
+        found = codec.decode(message.value, record)
+    except CodecError as error:
+        return Stored(
+            place, message.timestamp_us, message.key, message.headers, None, message.value, f"{error.kind}: {error}"
+        )
+    return Stored(place, message.timestamp_us, message.key, message.headers, found)

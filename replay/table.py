@@ -1,0 +1,237 @@
+"""Frames of a stretch as columns: what the analysis computes with, and what a notebook gets."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from replay.replayed import ReplayedFrame
+from replay.truths import Truths
+from schemas.records import Decision, ResultState
+from stream_processors.quality.outcome import Truth
+
+#: Name of the decider that was at work on the line when the frames came.
+RECORDED = "recorded"
+#: ``truth`` of a frame.
+UNKNOWN, GOOD, DEFECTIVE = -1, 0, 1
+
+Column = NDArray[Any]
+
+_IDENTITY: tuple[str, ...] = (
+    "frame_id", "part_id", "line", "station", "camera", "lot", "image_sha256", "topic",
+)  # fmt: skip
+_OF_DECIDER: tuple[str, ...] = ("verdict", "action", "result_state", "model", "reason")
+_STAGES = ("queue", "decode", "infer")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns of one length, one row for each frame, by time of capture.
+
+    Texts are in object arrays, None where there is none; numbers in float64 (NaN: none), int64 or int8.
+
+    ==========================================  ==================================================================
+    column                                      what
+    ==========================================  ==================================================================
+    frame_id, part_id, line, station, lot       identity; ``part_id`` and ``lot`` may be None
+    camera                                      ``station/camera``
+    image_sha256                                of the image
+    topic, partition, offset                    where the frame lies
+    captured_at_us, timestamp_us                of the capture, of the message; UTC
+    attribute.NAME                              attributes of the frame, text; None where it has none
+    copies                                      messages with this frame id: more than 1 were published or read again
+    truth                                       int8: `UNKNOWN`, `GOOD` or `DEFECTIVE`
+    defect, sampled_because                     of the label; None without one
+    signal.NAME                                 float64, from the recorded decision, or the first one
+    DECIDER.score, DECIDER.threshold            float64, NaN where it was not inspected
+    DECIDER.verdict, .action, .result_state     text, None where the decider made no decision
+    DECIDER.model                               name, version and 8 digits of the sha256
+    DECIDER.reason                              text
+    recorded.latency_ms                         capture to decision
+    recorded.queue_ms, .decode_ms, .infer_ms    stages
+    recorded.is_late                            int8, 1 after the deadline; -1 where the frame had none
+    ==========================================  ==================================================================
+
+    Parameters
+    ----------
+    deciders
+        `RECORDED`, then the variants of the run, as the columns name them.
+    """
+
+    deciders: tuple[str, ...]
+    columns: Mapping[str, Column]
+
+    def __len__(self) -> int:
+        return len(self.columns["frame_id"])
+
+    def __getitem__(self, name: str) -> Column:
+        return self.columns[name]
+
+    def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Table:
+        """The rows of a mask, or of indices in their order."""
+        return Table(self.deciders, {name: column[chosen] for name, column in self.columns.items()})
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Names of the signals there are."""
+        return tuple(name.removeprefix("signal.") for name in self.columns if name.startswith("signal."))
+
+
+def build_table(
+    frames: Iterable[ReplayedFrame],
+    truths: Truths | None = None,
+    *,
+    variants: Sequence[str] = (),
+    truth_attribute: str | None = None,
+    good_words: frozenset[str] = frozenset({"functional", "good", "ok"}),
+) -> Table:
+    """Read frames into a table; of several messages with one frame id the first that was inspected counts.
+
+    Memory: some 1.5 KiB a frame.
+
+    Parameters
+    ----------
+    truths
+        Labels; without, nothing is known of the truth.
+    variants
+        Names of the run's variants, in the order of ``replayed``.
+    truth_attribute
+        Attribute of frames that says the truth where no label does, as cameras of data sets set it (``label``). It says
+        so of every frame, so it counts as drawn at random.
+    good_words
+        Values of it, in small letters, that mean a good part.
+    """
+    builder = _Builder(truths or Truths(), tuple(variants), truth_attribute, good_words)
+    for frame in frames:
+        builder.add(frame)
+    return builder.table()
+
+
+class _Builder:
+    def __init__(
+        self, truths: Truths, variants: tuple[str, ...], truth_attribute: str | None, good_words: frozenset[str]
+    ) -> None:
+        self._truths = truths
+        self._deciders = (RECORDED, *variants)
+        self._truth_attribute = truth_attribute
+        self._good_words = good_words
+        self._rows: dict[str, int] = {}
+        self._copies = array("q")
+        self._inspected = bytearray()
+        self._texts: dict[str, list[str | None]] = {name: [] for name in _IDENTITY}
+        self._texts |= {f"{decider}.{name}": [] for decider in self._deciders for name in _OF_DECIDER}
+        self._texts |= {"defect": [], "sampled_because": []}
+        self._numbers = {
+            f"{decider}.{name}": array("d") for decider in self._deciders for name in ("score", "threshold")
+        }
+        self._numbers |= {f"{RECORDED}.{name}_ms": array("d") for name in ("latency", *_STAGES)}
+        self._integers = {name: array("q") for name in ("partition", "offset", "captured_at_us", "timestamp_us")}
+        self._small = {name: array("b") for name in ("truth", f"{RECORDED}.is_late")}
+        self._signals: dict[str, array[float]] = {}
+        self._attributes: dict[str, list[str | None]] = {}
+        self._shared: dict[str, str] = {}
+
+    def add(self, frame: ReplayedFrame) -> None:
+        """Enter a frame, or count one more copy of it."""
+        known = self._rows.get(frame.any.frame_id)
+        if known is not None and (self._inspected[known] or not _is_inspected(frame)):
+            self._copies[known] += 1
+            return
+        row = self._rows[frame.any.frame_id] = len(self._copies)
+        self._copies.append(1 if known is None else self._copies[known] + 1)
+        self._inspected.append(_is_inspected(frame))
+        self._identity(frame)
+        truth, attribute = self._truths.of(frame.any), frame.any.attributes.get(self._truth_attribute or "")
+        if truth is None and attribute is not None:
+            is_defective = attribute.lower() not in self._good_words
+            truth = Truth("", None, None, is_defective, 0, attribute if is_defective else "", "random")
+        self._small["truth"].append(UNKNOWN if truth is None else DEFECTIVE if truth.is_defective else GOOD)
+        self._text("defect", None if truth is None else truth.defect or None)
+        self._text("sampled_because", None if truth is None else truth.because)
+        decisions = (frame.recorded, *(frame.replayed or (None,) * (len(self._deciders) - 1)))
+        for decider, decision in zip(self._deciders, decisions, strict=True):
+            self._decision(decider, decision)
+        self._timing(frame.recorded)
+        for name, value in frame.any.signals.items():
+            _pad(self._signals.setdefault(name, array("d")), row, float("nan")).append(value)
+        for name, text in frame.any.attributes.items():
+            _pad(self._attributes.setdefault(name, []), row, None).append(self._share(text))
+
+    def table(self) -> Table:
+        """All rows so far, by time of capture."""
+        count = len(self._copies)
+        columns: dict[str, Column] = {name: _objects(texts) for name, texts in self._texts.items()}
+        columns |= {name: np.array(numbers, np.float64) for name, numbers in self._numbers.items()}
+        columns |= {name: np.array(numbers, np.int64) for name, numbers in self._integers.items()}
+        columns |= {name: np.array(numbers, np.int8) for name, numbers in self._small.items()}
+        columns["copies"] = np.array(self._copies, np.int64)
+        for name, values in sorted(self._signals.items()):
+            columns[f"signal.{name}"] = np.array(_pad(values, count, float("nan")), np.float64)
+        for name, texts in sorted(self._attributes.items()):
+            columns[f"attribute.{name}"] = _objects(_pad(texts, count, None))
+        rows = np.fromiter(self._rows.values(), np.int64, len(self._rows))
+        order = np.lexsort([columns[name][rows] for name in ("offset", "partition", "captured_at_us")])
+        return Table(self._deciders, columns).where(rows[order])
+
+    def _identity(self, frame: ReplayedFrame) -> None:
+        decision = frame.any
+        values = {
+            "frame_id": decision.frame_id, "part_id": decision.part_id, "line": decision.line,
+            "station": decision.station, "camera": decision.key, "lot": decision.lot,
+            "image_sha256": decision.image_sha256, "topic": frame.place.topic,
+        }  # fmt: skip
+        for name, text in values.items():
+            self._text(name, text)
+        self._integers["partition"].append(frame.place.partition)
+        self._integers["offset"].append(frame.place.offset)
+        self._integers["captured_at_us"].append(decision.captured_at_us)
+        self._integers["timestamp_us"].append(frame.timestamp_us)
+
+    def _decision(self, decider: str, decision: Decision | None) -> None:
+        nan = float("nan")
+        numbers = (None, None) if decision is None else (decision.score, decision.threshold)
+        for name, number in zip(("score", "threshold"), numbers, strict=True):
+            self._numbers[f"{decider}.{name}"].append(nan if number is None else number)
+        texts: tuple[str | None, ...] = (None,) * len(_OF_DECIDER)
+        if decision is not None:
+            model = f"{decision.model_name} {decision.model_version} {decision.model_sha256[:8]}"
+            texts = (decision.verdict.value, decision.action.value, decision.result_state.value, model, decision.reason)
+        for name, text in zip(_OF_DECIDER, texts, strict=True):
+            self._text(f"{decider}.{name}", text)
+
+    def _timing(self, recorded: Decision | None) -> None:
+        nan = float("nan")
+        latency_ms = nan if recorded is None else (recorded.decided_at_us - recorded.captured_at_us) / 1000
+        self._numbers[f"{RECORDED}.latency_ms"].append(latency_ms)
+        for stage in _STAGES:
+            stage_ms = nan if recorded is None else recorded.durations_ms.get(stage, nan)
+            self._numbers[f"{RECORDED}.{stage}_ms"].append(stage_ms)
+        has_deadline = recorded is not None and recorded.deadline_at_us is not None
+        self._small[f"{RECORDED}.is_late"].append(int(recorded.is_late) if recorded and has_deadline else -1)
+
+    def _text(self, name: str, text: str | None) -> None:
+        self._texts[name].append(self._share(text))
+
+    def _share(self, text: str | None) -> str | None:
+        # Lots, cameras and models are the same few texts again and again.
+        return text if text is None or len(self._shared) > 100_000 else self._shared.setdefault(text, text)
+
+
+def _is_inspected(frame: ReplayedFrame) -> bool:
+    return frame.recorded is not None and frame.recorded.result_state is ResultState.COMPLETED
+
+
+def _pad(values: Any, count: int, empty: Any) -> Any:
+    values.extend([empty] * (count - len(values)))
+    return values
+
+
+def _objects(texts: Sequence[str | None]) -> Column:
+    column = np.empty(len(texts), object)
+    column[:] = texts
+    return column

@@ -1,0 +1,108 @@
+"""What labels say of frames: the newest one counts, as everywhere on the line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from schemas.records import Decision, Label, Verdict
+from stream_processors.quality.outcome import Truth
+
+
+@dataclass(slots=True)
+class TruthCounts:
+    """What became of the labels.
+
+    Parameters
+    ----------
+    duplicates
+        Further copies of one label.
+    undecided
+        Their truth is NOT_DECIDABLE: they say nothing.
+    corrections
+        Labels of a frame or part that had one already, and said otherwise.
+    contradictions
+        Such corrections of one and the same time; "defective" counts.
+    """
+
+    labels: int = 0
+    duplicates: int = 0
+    undecided: int = 0
+    corrections: int = 0
+    contradictions: int = 0
+
+
+class Truths:
+    """Labels by frame and by part. Memory: some 400 bytes a label.
+
+    A label that names a frame is about that alone; one by part about every frame of the part that its camera took. Of
+    all that are about a frame the newest counts, of two at one time the one that says defective. Who was once drawn at
+    random stays so, whatever a later label says: a complaint must not take a bad part out of the sample.
+
+    Examples
+    --------
+    >>> truths = Truths()
+    >>> truths.add(Label(label_id="1", station="s", camera_id="c", part_id="P", truth=Verdict.OK, labelled_at_us=5,
+    ...                  labelled_by="ada", sampled_because="random"))
+    >>> truths.add(Label(label_id="2", station="s", camera_id="c", frame_id="f", truth=Verdict.NOT_OK, labelled_at_us=6,
+    ...                  labelled_by="bob", defect="crack"))
+    >>> found = truths.of_frame("s/c", "f", "P")
+    >>> found.is_defective, found.defect, found.because
+    (True, 'crack', 'random')
+    >>> truths.of_frame("s/other", "f", "P") is None, truths.waiting
+    (True, 0)
+    """
+
+    def __init__(self, labels: Iterable[Label] = ()) -> None:
+        self.counts = TruthCounts()
+        self._ids: set[str] = set()
+        self._found: dict[tuple[str, str, str], Truth] = {}
+        self._asked: set[tuple[str, str, str]] = set()
+        for label in labels:
+            self.add(label)
+
+    def add(self, label: Label) -> None:
+        """Take a label, in whatever order they come."""
+        if label.label_id in self._ids:
+            self.counts.duplicates += 1
+            return
+        self._ids.add(label.label_id)
+        self.counts.labels += 1
+        if label.truth is Verdict.NOT_DECIDABLE:
+            self.counts.undecided += 1
+            return
+        truth = Truth.of(label)
+        about = ("part", truth.part_id or "") if truth.frame_id is None else ("frame", truth.frame_id)
+        key = (label.key, *about)
+        before = self._found.get(key)
+        if before is not None and before.is_defective != truth.is_defective:
+            self.counts.corrections += 1
+            self.counts.contradictions += before.labelled_at_us == truth.labelled_at_us
+        self._found[key] = _newest(before, truth)
+
+    def of_frame(self, camera: str, frame_id: str, part_id: str | None) -> Truth | None:
+        """What is known of a frame of a camera (``station/camera``)."""
+        keys = [(camera, "frame", frame_id)] + ([] if part_id is None else [(camera, "part", part_id)])
+        newest: Truth | None = None
+        for key in keys:
+            truth = self._found.get(key)
+            if truth is not None:
+                self._asked.add(key)
+                newest = _newest(newest, truth)
+        return newest
+
+    def of(self, decision: Decision) -> Truth | None:
+        """What is known of the frame of a decision."""
+        return self.of_frame(decision.key, decision.frame_id, decision.part_id)
+
+    @property
+    def waiting(self) -> int:
+        """Frames and parts with a label that nobody has asked for: the label is of another time, or names nothing."""
+        return len(self._found) - len(self._asked)
+
+
+def _newest(one: Truth | None, other: Truth) -> Truth:
+    if one is None:
+        return other
+    newest = max(one, other, key=lambda truth: truth.rank)
+    return replace(newest, because="random") if "random" in (one.because, other.because) else newest
