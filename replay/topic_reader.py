@@ -147,8 +147,9 @@ def read_ranges(
                     left.discard(number)
                 elif cursors[number].is_far():
                     consumer.seek(TopicPartition(topic, number, upcoming))
-            on_progress(sum(cursor.passed for cursor in cursors.values()), total)
-            pace.wait()
+            if messages:
+                on_progress(sum(cursor.passed for cursor in cursors.values()), total)
+                pace.wait()
     except KafkaException as error:
         raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
     finally:
