@@ -73,12 +73,14 @@ class Stretch:
         ranges = self._frames_ranges()
         since_us = self._first_timestamp(ranges)
         for decision in self._decisions(None if since_us is None else max(0, since_us - SLACK_US)):
-            if _in(ranges, decision) and self._meant.has_decision(decision):
+            if _in(ranges, decision):
                 self._index.add(decision)
         if self._meant.judged:
             chosen: dict[int, list[tuple[int, int]]] = {}
-            for partition, offset in self._index.places():
-                chosen.setdefault(partition, []).append((offset, offset + 1))
+            # Which of several decisions is the recorded one is known only now.
+            for place, decision in self._index:
+                if self._meant.has_decision(decision):
+                    chosen.setdefault(place.partition, []).append((place.offset, place.offset + 1))
             ranges = intersect(ranges, {number: merged(spans, gap=_GAP) for number, spans in chosen.items()})
         self._places: frozenset[tuple[int, int]] | None = None
         if self._meant.last is not None:
