@@ -1,4 +1,4 @@
-"""What Kafka calls a topic besides its name: one that is deleted and made anew has another id, and begins at 0 again."""
+"""What Kafka calls a topic besides its name: one that was deleted and made anew has another id, and begins at 0."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ class _OpenFile:
     def finish(self) -> tuple[bytes, DataFile]:
         data, header_crc32, segments = self._container.finish()
         sha256 = hashlib.sha256(data).hexdigest()
-        captured = self._captured or [None, None]
+        captured: list[int] | list[None] = self._captured or [None, None]
         knows_lots = self._camera is not None and len(self._lots) <= _MAX_LOTS
         return data, DataFile(
             path=data_name(self._folder, self._batch.partition, self._first, self._last + 1, sha256),

@@ -68,8 +68,18 @@ class _Shape(NamedTuple):
     moments: tuple[str, ...]
 
 
-@lru_cache
 def _shape(record: type) -> _Shape:
+    found = _shapes.get(record)
+    if found is None:
+        found = _shapes[record] = _make_shape(record)
+    return found
+
+
+#: A plain dict: mypy does not take a record class for the hashable that functools.cache asks for.
+_shapes: dict[type, _Shape] = {}
+
+
+def _make_shape(record: type) -> _Shape:
     schema = envelope_schema(record)
     own = schema_of(record)
     moments = tuple(field["name"] for field in own["fields"] if "logicalType" in json.dumps(field["type"]))
@@ -165,22 +175,28 @@ def messages(header: bytes, blocks: bytes, record: type[R], codec: Codec) -> Ite
         If they are no such blocks.
     """
     try:
-        for block in fastavro.block_reader(io.BytesIO(header + blocks)):
-            writer, reader = _schemas(json.dumps(block.writer_schema), record)
+        blocks_of: Any = fastavro.block_reader(io.BytesIO(header + blocks))
+        writer, reader = _schemas(json.dumps(blocks_of.writer_schema), record)
+        for block in blocks_of:
+            # Not the block's own iteration, which makes a datetime of each time.
+            data: io.BytesIO = block.bytes_
             for _ in range(block.num_records):
-                yield _stored(fastavro.schemaless_reader(block.bytes_, writer, reader), record, codec)
-            if block.bytes_.read(1):
+                yield _stored(fastavro.schemaless_reader(data, writer, reader), record, codec)
+            if data.read(1):
                 raise ValueError("a block goes on behind its last record")
     except _UNREADABLE as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-@lru_cache
 def _schemas(written: str, record: type) -> tuple[Any, Any]:
     """Schema of the writer, and that of the reader where it is another; both without logical types."""
-    shape = _shape(record)
-    found = parse_schema(without_logical_types(_plain(json.loads(written))))
+    shape, found = _shape(record), _parsed(written)
     return found, None if _plain(found) == _plain(shape.wire) else shape.wire
+
+
+@lru_cache
+def _parsed(written: str) -> Any:
+    return parse_schema(without_logical_types(_plain(json.loads(written))))
 
 
 def _plain(schema: Any) -> Any:

@@ -12,7 +12,9 @@ from replay.topic_reader import TopicMessage, as_message, consumer_settings
 from schemas.errors import BrokerUnavailable
 
 _log = logging.getLogger(__name__)
-_BATCH = 100
+#: What is taken from the client at once, roughly: its own queue is bounded, a batch of large frames would not be.
+_BATCH_BYTES = 4 * 1024 * 1024
+_LARGEST_BATCH = 500
 
 
 class Partition(NamedTuple):
@@ -54,6 +56,7 @@ class Follower:
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._is_away = False
+        self._batch = 16
         self._consumer = Consumer(
             {
                 **consumer_settings(bootstrap_servers),
@@ -82,7 +85,11 @@ class Follower:
 
     def poll(self, timeout_s: float) -> Iterator[TopicMessage | Settled | OutOfRange | Trouble]:
         """What has come, within a time; nothing if nothing has."""
-        for message in self._consumer.consume(_BATCH, timeout_s):
+        messages = self._consumer.consume(self._batch, timeout_s)
+        if messages:
+            mean = sum(len(message.value() or b"") for message in messages) // len(messages)
+            self._batch = min(max(_BATCH_BYTES // (mean + 1), 1), _LARGEST_BATCH)
+        for message in messages:
             error = message.error()
             if error is None:
                 self.answered()
@@ -122,14 +129,10 @@ class Follower:
 
     def _assigned(self, wanted: Mapping[Partition, int]) -> list[Partition]:
         return [
-            found
-            for one in self._consumer.assignment()
-            if (found := Partition(one.topic, one.partition)) in wanted
+            found for one in self._consumer.assignment() if (found := Partition(one.topic, one.partition)) in wanted
         ]
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._is_away:
             self._is_away = True
             _log.error("no broker answers at %s; it is asked until one does", self._bootstrap_servers)
-
-

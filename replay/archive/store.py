@@ -110,11 +110,12 @@ class Store:
                 found = read_all(self._files, list(some), _BOUNDS)
                 for full, path in some.items():
                     data = found[full]
-                    if isinstance(data, Exception):
-                        if not isinstance(data, FileNotFoundError) or error_code(data) == "NoSuchBucket":
-                            raise data
-                        data = None
-                    yield path, data
+                    if isinstance(data, bytes):
+                        yield path, data
+                    elif isinstance(data, FileNotFoundError) and error_code(data) != "NoSuchBucket":
+                        yield path, None
+                    else:
+                        raise data
 
     def find(self, folder: str) -> dict[str, Entry]:
         """All files below a folder; none where there is no such folder."""
