@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from replay.archive.commits import Commit, Piece, pieces
 from replay.archive.errors import ArchiveError
@@ -26,6 +26,7 @@ class Index:
         self._store = store
         if not store.is_archive():
             raise ArchiveError(f"no archive at {store.uri}: archive.json is missing; `inspection archive` makes it")
+        self._commits: dict[str, list[Commit]] = {}
         self._pieces: dict[str, dict[int, list[Piece]]] = {}
 
     def topics(self) -> list[str]:
@@ -33,21 +34,34 @@ class Index:
         names = (parse_commit_name(path) for path in self._store.find(COMMITS))
         return sorted({name.topic for name in names if name is not None})
 
-    def pieces(self, topic: str) -> dict[int, list[Piece]]:
-        """What is archived of a topic by partition, ascending, each offset once.
+    def commits(self, topic: str) -> list[Commit]:
+        """All commits of a topic, in order of partition and begin.
 
         Raises
         ------
         ArchiveError
-            If a commit is damaged, or they are of two topics of the same name.
+            If one is damaged, or they are of two topics of the same name.
         """
-        if topic not in self._pieces:
+        if topic not in self._commits:
             commits = load_commits(self._store, topic)
             if len({commit.topic_id for commit in commits}) > 1:
                 raise ArchiveError(
                     f"archive {self._store.uri}: commits of {topic} are of two topics of that name, one made when the "
                     "other was deleted; `inspection archive verify` names them, move those of one elsewhere"
                 )
+            self._commits[topic] = commits
+        return self._commits[topic]
+
+    def pieces(self, topic: str) -> dict[int, list[Piece]]:
+        """What is archived of a topic by partition, ascending, each offset once.
+
+        Raises
+        ------
+        ArchiveError
+            As for `commits`.
+        """
+        if topic not in self._pieces:
+            commits = self.commits(topic)
             numbers = sorted({commit.partition for commit in commits})
             self._pieces[topic] = {n: pieces(one for one in commits if one.partition == n) for n in numbers}
         return self._pieces[topic]
@@ -57,11 +71,6 @@ class Index:
         for found in self.pieces(topic).values():
             return found[0].commit.topic_id
         return None
-
-    def files(self, topic: str) -> Iterator[Piece]:
-        """All pieces of a topic."""
-        for found in self.pieces(topic).values():
-            yield from found
 
 
 def load_commits(

@@ -198,6 +198,12 @@ class Archive:
                     yield stored
 
 
+def segment_bounds(file: DataFile, number: int) -> tuple[int, int]:
+    """First byte of a segment, and the first behind it."""
+    following = number + 1 < len(file.segments)
+    return file.segments[number].position, file.segments[number + 1].position if following else file.size_bytes
+
+
 def read_header(store: Store, file: DataFile) -> bytes:
     """The bytes before the first segment.
 
@@ -206,7 +212,7 @@ def read_header(store: Store, file: DataFile) -> bytes:
     ArchiveError
         If the file is missing or damaged there.
     """
-    return _checked(store, file, 0, file.segments[0].position, file.header_crc32)
+    return read_checked(store, file, 0, file.segments[0].position, file.header_crc32)
 
 
 def read_segment(
@@ -219,28 +225,34 @@ def read_segment(
     ArchiveError
         If the file is missing or damaged there.
     """
-    segment = file.segments[number]
-    end = file.segments[number + 1].position if number + 1 < len(file.segments) else file.size_bytes
-    data = _checked(store, file, segment.position, end, segment.crc32)
+    data = read_checked(store, file, *segment_bounds(file, number), file.segments[number].crc32)
     try:
         yield from messages(header, data, record, codec)
     except ValueError as error:
-        raise _damaged(store, file, f"its records cannot be read: {error}") from error
+        raise damaged(store, file, f"its records cannot be read: {error}") from error
 
 
-def _checked(store: Store, file: DataFile, begin: int, end: int, crc32: int) -> bytes:
+def read_checked(store: Store, file: DataFile, begin: int, end: int, crc32: int) -> bytes:
+    """Bytes of a file that have this checksum.
+
+    Raises
+    ------
+    ArchiveError
+        If the file is missing or damaged there.
+    """
     try:
         data = store.read(file.path, begin, end - begin)
     except FileNotFoundError as error:
-        raise _damaged(store, file, "it is missing") from error
+        raise damaged(store, file, "it is missing") from error
     if len(data) != end - begin:
-        raise _damaged(store, file, f"it ends within {begin + len(data)} of {file.size_bytes} bytes")
+        raise damaged(store, file, f"it ends within {begin + len(data)} of {file.size_bytes} bytes")
     if zlib.crc32(data) != crc32:
-        raise _damaged(store, file, f"its bytes {begin} to {end - 1} are not those that were written")
+        raise damaged(store, file, f"its bytes {begin} to {end - 1} are not those that were written")
     return data
 
 
-def _damaged(store: Store, file: DataFile, why: str) -> ArchiveError:
+def damaged(store: Store, file: DataFile, why: str) -> ArchiveError:
+    """An error that names the file."""
     return ArchiveError(
         f"archive {store.uri}: {file.path} is damaged: {why}; put it back from a copy; "
         "`inspection archive verify` says what else is damaged"
