@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerUnavailable, TopicMissing
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 5.0
 _MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_EXCEPTION}
 
 
@@ -32,7 +32,7 @@ class TopicIdentities:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.timeout.ms": 9000})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.timeout.ms": 4000})
 
     def of(self, topics: Collection[str]) -> dict[str, TopicIdentity]:
         """Identity of each topic.

@@ -18,6 +18,8 @@ from schemas.store_files import Bounds, error_code, open_files, read, read_all, 
 #: No line waits for an archive, and a data file may go over a slow link.
 _BOUNDS = Bounds(connect_s=5.0, silence_s=20.0, attempts=3, slowest_bytes_per_s=500_000)
 _AT_ONCE = 500
+#: What S3 answers when it is asked for bytes behind the end of an object.
+_BEHIND_THE_END = ("InvalidRange", "416")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,12 @@ class Store:
             If it is not there.
         """
         with self._line(f"{path} cannot be read", may_miss=True):
-            return read(self._files, self._path(path), size_bytes, start=start, bounds=_BOUNDS)
+            try:
+                return read(self._files, self._path(path), size_bytes, start=start, bounds=_BOUNDS)
+            except OSError as error:
+                if error_code(error) in _BEHIND_THE_END:
+                    return b""
+                raise
 
     def read_small(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
         """Small files, many at once; None for those that are not there."""
