@@ -262,6 +262,8 @@ def consumer_settings(bootstrap_servers: str, *, slow: bool = False) -> dict[str
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",  # the client's default, which the books rely on
         "log_level": 0,
+        # When its queue is full the client asks no more for a second, unless told otherwise: 40 MB/s at most.
+        "fetch.queue.backoff.ms": 5,
         **ahead,
     }
 
