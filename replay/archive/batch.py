@@ -114,7 +114,10 @@ class _OpenFile:
     """A data file that is being made."""
 
     def __init__(self, batch: Batch, folder: str, line: str | None, camera: str | None, *, first: int) -> None:
-        self._batch, self._folder, self._line, self._camera, self._first = batch, folder, line, camera, first
+        # Not the batch itself: a circle would keep both, and their bytes, until the collector comes round.
+        self._partition, self._folder, self._line, self._camera, self._first = (
+            batch.partition, folder, line, camera, first,
+        )  # fmt: skip
         marker = hashlib.sha256(f"{batch.topic}/{batch.partition}/{folder}/{first}".encode()).digest()[:16]
         self._container = ContainerWriter(batch.record, marker)
         self._last = first
@@ -142,7 +145,7 @@ class _OpenFile:
         captured: list[int] | list[None] = self._captured or [None, None]
         knows_lots = self._camera is not None and len(self._lots) <= _MAX_LOTS
         return data, DataFile(
-            path=data_name(self._folder, self._batch.partition, self._first, self._last + 1, sha256),
+            path=data_name(self._folder, self._partition, self._first, self._last + 1, sha256),
             size_bytes=len(data),
             sha256=sha256,
             records=self._records,

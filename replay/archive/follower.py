@@ -62,6 +62,10 @@ class Follower:
                 **consumer_settings(bootstrap_servers),
                 # An offset that is not there must be said: going on elsewhere would be a silent hole.
                 "auto.offset.reset": "error",
+                # Less ahead than a reader takes: messages wait for a commit already. A larger one comes all the same.
+                "fetch.message.max.bytes": 2 * 1024 * 1024,
+                "fetch.max.bytes": 8 * 1024 * 1024,
+                "queued.max.messages.kbytes": 16 * 1024,
                 # While an archive does not answer nobody polls.
                 "max.poll.interval.ms": 86_400_000,
                 "error_cb": self._on_error,

@@ -319,9 +319,9 @@ class ArchiveSink:
 
     def _write_all(self, follower: Follower | None = None) -> None:
         self._check()
-        for partition, batch in list(self._batches.items()):
-            if not batch.is_empty:
-                self._batches[partition] = self._write(batch)
+        for partition in list(self._batches):
+            if not self._batches[partition].is_empty:
+                self._batches[partition] = self._write(self._batches[partition])
         if follower is not None:
             self._look(follower)
             self._rounds += 1
