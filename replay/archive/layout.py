@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import UTC, datetime
+from datetime import date, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -29,6 +30,7 @@ FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 _COMMIT = re.compile(r"(\d{20})-(\d{20})\.json")
 
 
+@lru_cache(1024)
 def encoded(name: str) -> str:
     """A name as part of a path: percent-encoded, and a long one cut and marked with its hash.
 
@@ -54,7 +56,12 @@ def date_of(timestamp_us: int) -> str:
     >>> date_of(1_764_000_000_000_000), date_of(2**62)
     ('2025-11-24', '9999-12-31')
     """
-    return datetime.fromtimestamp(min(max(timestamp_us, FIRST_US), LAST_US) // 1_000_000, UTC).date().isoformat()
+    return _day(min(max(timestamp_us, FIRST_US), LAST_US) // 86_400_000_000)
+
+
+@lru_cache(64)
+def _day(number: int) -> str:
+    return (date(1970, 1, 1) + timedelta(number)).isoformat()
 
 
 def camera_folder(topic: str, line: str, camera: str, timestamp_us: int) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import random
 import time
+import weakref
 from pathlib import Path
 
 import fastavro
@@ -13,14 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.archive import Archive, ArchiveError, Store
+from replay.archive import Archive, ArchiveError, Store, container
 from replay.archive.batch import MAX_FILES, Batch
 from replay.archive.container import envelope_schema
 from replay.archive.verify import verify
 from replay.stored import Place, Stored
 from replay.topic_reader import TopicRange
 from schemas import DeadLetter, Decision, DriftEvent, Frame, Label, encode
-from schemas.known import RECORDS
+from schemas.known import RECORDS, schema_of
+from schemas.topics import TOPICS
 from tests.replay.archive.making import TOPIC, TOPIC_ID, commit, message
 from tests.replay.past import make_frame
 from tests.schemas import examples, strategies
@@ -266,3 +269,46 @@ def test_holes_and_leftovers(tmp_path: Path) -> None:
     assert verify(store).leftovers == {}
     assert (tmp_path / "notes.txt").exists()
     assert len(list(Archive(store).read(Frame, TOPIC, {0: ((0, 10),)}))) == 3
+
+
+def test_a_batch_is_gone_when_nobody_needs_it(tmp_path: Path) -> None:
+    """Without waiting for the collector: the sink's memory is what waits for a commit, and no old commits."""
+    batch = Batch(TOPIC, TOPIC_ID, 0, Frame, 0)
+    batch.add(message(0), 20_000)
+    batch.write(Store(str(tmp_path)))
+    gc.disable()
+    try:
+        gone = weakref.ref(batch)
+        del batch
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("change", ["a field more", "a field less"])
+def test_what_another_version_wrote_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    schema = schema_of(Frame)
+    if change == "a field more":
+        schema["fields"].append({"name": "colour", "type": "string", "default": "red"})
+    else:
+        schema["fields"] = [field for field in schema["fields"] if field["name"] != "attributes"]
+    store = Store(str(tmp_path))
+    with monkeypatch.context() as other:
+        other.setattr(container, "schema_of", lambda _: schema)
+        other.setattr(container, "_shapes", {})
+        commit(store, [message(0), message(1)], 0, 2)
+    with (tmp_path / next(iter(store.find(TOPIC)))).open("rb") as raw:
+        assert ("colour" in str(fastavro.reader(raw).writer_schema)) is (change == "a field more")
+    assert list(Archive(store).read(Frame, TOPIC, {0: ((0, 2),)})) == [message(0), message(1)]
+    assert verify(store).damage == []
+
+
+def test_an_archive_of_the_first_version_is_read() -> None:
+    """Written once, by format 1, and never again: archives outlive programs. See ``golden/`` beside this file."""
+    store = Store(str(Path(__file__).parent / "golden"))
+    for record in examples.ALL:
+        topic = next(row.name("golden") for row in TOPICS if row.record is type(record))
+        garbage = Stored(Place(topic, 0, 8), 1_760_000_001_000_000, None, {}, None, b"\x00\x01", "truncated: early")
+        first = Stored(Place(topic, 0, 7), 1_760_000_000_000_000, b"press/top", {"h": b"v"}, record)
+        assert list(Archive(store).read(type(record), topic, {0: ((0, 99),)})) == [first, garbage]
+    assert verify(store).damage == []

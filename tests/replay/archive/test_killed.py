@@ -46,7 +46,7 @@ def test_killed_again_and_again_it_archives_everything_once(line: KafkaSettings,
         producer.poll(0)
     assert producer.flush(60) == 0
     uri = tmp_path / "archive"
-    seen, killed_while_writing = 0, 0
+    seen, unfinished = 0, 0
     for _ in range(KILLS):
         process = subprocess.Popen(command(line, uri, "--file-mib", "1.5"), stderr=subprocess.PIPE)
         # Once it writes: files come every few milliseconds then, and SIGKILL falls anywhere between them.
@@ -60,9 +60,8 @@ def test_killed_again_and_again_it_archives_everything_once(line: KafkaSettings,
         seen = commits_of(uri)
         found = verify(Store(str(uri)))
         assert (found.damage, found.gaps, found.twice) == ([], [], 0)
-        killed_while_writing += bool(found.leftovers)
-        if found.messages < count:
-            assert seen
+        unfinished += 0 < found.messages < count
+    assert unfinished >= KILLS // 2
     done = subprocess.run(command(line, uri, "--once", "--json"), check=True, capture_output=True, timeout=60)
     assert json.loads(done.stdout)["unreadable"] == 0
     report = verify(Store(str(uri)))
