@@ -80,8 +80,8 @@ def archive(
     from infra.cli.times import seconds
     from infra.metrics_server import serve_metrics
     from replay.archive import ArchiveSink, SinkOptions, Store
+    from replay.archive.collector import ARCHIVED
     from replay.archive.metrics import ArchiveMetrics
-    from replay.archive.sink import ARCHIVED
     from schemas.image_store import ImageStore
 
     topics = tuple(topic for topic in ARCHIVED if not only or topic.suffix in only)

@@ -7,9 +7,10 @@
     verify    commits against files: what is missing, damaged, left over
 """
 
+from replay.archive.collector import SinkOptions, SinkReport
 from replay.archive.errors import ArchiveError
 from replay.archive.reader import Archive
-from replay.archive.sink import ArchiveSink, SinkOptions, SinkReport
+from replay.archive.sink import ArchiveSink
 from replay.archive.store import Store
 
 __all__ = ["Archive", "ArchiveError", "ArchiveSink", "SinkOptions", "SinkReport", "Store"]

@@ -18,14 +18,17 @@ from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
 from replay.archive import Archive, ArchiveError, ArchiveSink, SinkOptions, SinkReport, Store
+from replay.archive.collector import Collector
+from replay.archive.follower import Partition
 from replay.archive.index import load_commits
+from replay.archive.metrics import ArchiveMetrics
 from replay.archive.verify import verify
 from replay.offsets import total
 from replay.selection import Selection
 from replay.source import Source
 from replay.stored import Stored
 from replay.stretch import Stretch
-from replay.topic_reader import TopicRange
+from replay.topic_reader import TopicRange, read_ranges
 from schemas import DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label, encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from schemas.image_store import ImageStore
@@ -364,3 +367,25 @@ def test_mistakes_are_errors_of_one_line(line: KafkaSettings, tmp_path: Path) ->
         assert isinstance(found, error), (arguments, found)
         assert text in str(found)
         assert "\n" not in str(found)
+
+
+def test_retention_that_overtakes_a_sink_at_work_is_one_gap(line: KafkaSettings, tmp_path: Path) -> None:
+    produce(line, line.frames, frames(10))
+    archive(line, tmp_path)
+    collector = Collector(line, Store(str(tmp_path)), SinkOptions(), None, ArchiveMetrics())
+    collector.begin()
+    produce(line, line.frames, frames(40, 10))
+    partition = Partition(line.frames, 0)
+    for before in (20, 30, 30):
+        delete_before(line, line.frames, 0, before)
+        assert collector.move_on(partition) == before
+    assert collector.report.deleted == 20
+    for message in read_ranges(line.bootstrap_servers, line.frames, {0: ((30, 50),)}):
+        collector.add(message)
+        collector.add(message)  # the client may give one again
+    collector.write_all()
+    assert verify(Store(str(tmp_path))).gaps == [
+        f"{line.frames}-0: offsets 10 to 29 were deleted before they were archived"
+    ]
+    assert verify(Store(str(tmp_path))).damage == []
+    assert len(everything(Source(line, Archive.open(str(tmp_path)), topics=False))) == 30
