@@ -116,7 +116,11 @@ class Stretch:
         ranges = subtract(self.ranges, {number: ((0, begin),) for number, begin in after.items()})
         passed = self.frames_total - total(ranges)
         for found in self._source.read(
-            Frame, ranges, on_progress=lambda done, _: on_progress(passed + done, self.frames_total)
+            Frame,
+            ranges,
+            on_progress=lambda done, _: on_progress(passed + done, self.frames_total),
+            cameras=self._meant.cameras,
+            lots=self._meant.lots,
         ):
             partition, offset = found.place.partition, found.place.offset
             if self._places is not None and (partition, offset) not in self._places:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.actuate import actuate
+from infra.cli.archive import app as archive
 from infra.cli.audit import audit
 from infra.cli.broker import app as broker
 from infra.cli.dead_letters import app as dead_letters
@@ -50,6 +51,7 @@ app.command()(label)
 app.command()(quality)
 app.command()(review)
 app.command()(doctor)
+app.add_typer(archive, name="archive")
 app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")
 app.add_typer(gate, name="gate")
