@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from models import ImageError, Inspection, Model, Source, decide, not_inspected
-from models.inspect import inspect_each
+from models.inspect import inspect_all
 from schemas import Action, CodecError, DeadLetter, Decision, Frame, ResultState, Verdict
 from schemas.clock import Clock
 from schemas.errors import InvalidRecord, MessageTooLarge
@@ -69,19 +69,36 @@ class Fault:
     reason: str
 
 
-def look(frame: Frame, image: bytes, models: Sequence[Model]) -> tuple[Inspection | Fault, ...]:
-    """Inspect the image of a frame with models of one network, see `models.inspect_each`; one result for each.
-
-    Whatever the image is, it raises nothing.
-    """
+def image_of(frame: Frame, store: ImageStore | None) -> bytes | Fault:
+    """The image of a frame, from the store where it is by reference, or why there is none."""
+    if frame.image is not None:
+        return frame.image
+    if frame.reference is None or store is None:
+        return Fault("image-by-reference", "the image lies in a store, and this worker reads none")
     try:
-        return inspect_each(image, models, sha256=frame.sha256)
-    except ImageError as error:
-        fault = Fault(error.kind, str(error))
-    except Exception as error:  # a fault of ours must stop neither the stream nor the gate
-        log.exception("inspection of %s failed", frame.frame_id[:_TEXT_LIMIT])
-        fault = Fault("inspection-error", f"{type(error).__name__}: {error}")
-    return (fault,) * len(models)
+        return store.get(frame.reference, frame.sha256)
+    except ImageStoreError as error:
+        return Fault(error.kind, str(error))
+
+
+def look(seen: Sequence[tuple[Frame, bytes]], models: Sequence[Model]) -> list[tuple[Inspection | Fault, ...]]:
+    """Inspect the images of frames with models of one network, see `models.inspect.inspect_all`.
+
+    For each frame one result for each model. Whatever the images are, it raises nothing.
+    """
+    found: list[tuple[Inspection | Fault, ...]] = []
+    inspected = inspect_all([(image, frame.sha256) for frame, image in seen], models)
+    for (frame, _), each in zip(seen, inspected, strict=True):
+        found.append((_fault(frame, each),) * len(models) if isinstance(each, Exception) else each)
+    return found
+
+
+def _fault(frame: Frame, error: Exception) -> Fault:
+    if isinstance(error, ImageError):
+        return Fault(error.kind, str(error))
+    # A fault of ours must stop neither the stream nor the gate.
+    log.error("inspection of %s failed", frame.frame_id[:_TEXT_LIMIT], exc_info=error)
+    return Fault("inspection-error", f"{type(error).__name__}: {error}")
 
 
 class Answerer:
@@ -152,21 +169,14 @@ class Answerer:
 
         The store may take seconds: not for a thread that inspects.
         """
-        if frame.image is not None:
-            return frame.image
         queue_ms = self._queue_ms(message)
-        if frame.reference is None or self._store is None:
-            reason = "the image lies in a store, and this worker reads none"
-            return self._rejected(message, frame, "image-by-reference", reason, queue_ms)
-        try:
-            return self._store.get(frame.reference, frame.sha256)
-        except ImageStoreError as error:
-            return self._rejected(message, frame, error.kind, str(error), queue_ms)
+        found = image_of(frame, self._store)
+        return found if isinstance(found, bytes) else self.conclude(message, frame, found, queue_ms)
 
     def inspect(self, message: Received, frame: Frame, image: bytes) -> Answer:
         """Inspect a frame and decide. Takes the time of a decode and an inference, so it runs in a thread."""
         queue_ms = self._queue_ms(message)
-        [found] = look(frame, image, (self._model,))
+        [[found]] = look([(frame, image)], (self._model,))
         return self.conclude(message, frame, found, queue_ms)
 
     def conclude(self, message: Received, frame: Frame, found: Inspection | Fault, queue_ms: float) -> Answer:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import inspect_image, load_model
-from models.inspect import inspect_each
+from models import ImageError, inspect_image, load_model
+from models.inspect import inspect_all
 from models.tasks import TASKS
 from models.thresholds import with_threshold
 from schemas.errors import SettingsError
@@ -37,8 +37,11 @@ def test_it_equals_the_package_whose_manifest_says_so(task: str, make_package: M
     assert [model.recipe_revision for model in told] == [model.recipe_revision for model in packages]
     assert len({given.recipe_revision, *(model.recipe_revision for model in told)}) == 5
     seen = set()
-    for image in images():
-        together = inspect_each(image, (given, *told))
+    given_images = images()
+    for image, together in zip(
+        given_images, inspect_all([(i, None) for i in given_images], (given, *told)), strict=True
+    ):
+        assert not isinstance(together, Exception)
         alone = (inspect_image(image, given), *(inspect_image(image, model) for model in packages))
         assert together == alone
         assert together[0].signals == together[1].signals
@@ -75,3 +78,14 @@ def test_a_detector_that_hides_boxes_from_it(make_package: MakePackage) -> None:
     make_model, changes = CASES["detection"]
     with pytest.raises(SettingsError, match="would hide defects"):
         with_threshold(load_model(make_package(make_model(), **changes)), 0.2)
+
+
+def test_one_image_that_cannot_be_read_is_an_error_of_its_own(make_package: MakePackage) -> None:
+    model = load_model(make_package())
+    good = encoded(np.zeros((8, 8), np.uint8))
+    first, broken, altered, last = inspect_all([(good, None), (b"x", None), (good, "00"), (good, None)], (model,))
+    assert isinstance(broken, ImageError)
+    assert isinstance(altered, ImageError)
+    assert (broken.kind, altered.kind) == ("unreadable-image", "altered-image")
+    assert first == last == (inspect_image(good, model),)
+    assert inspect_all([], (model,)) == []

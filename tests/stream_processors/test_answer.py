@@ -191,7 +191,7 @@ def test_an_error_of_the_model_is_a_reject(model: Model, monkeypatch: pytest.Mon
     def breaks(*_: object, **__: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("stream_processors.answer.inspect_each", breaks)
+    monkeypatch.setattr("models.inspect.signals", breaks)
     result = answer(received(encode(make_frame(png()))), model, ManualClock(NOW_US))
     assert result.kind == "inspection-error"
     assert result.decision is not None
@@ -209,14 +209,14 @@ def test_bytes_of_any_kind_are_answered(value: bytes | None) -> None:
 def test_an_inspection_that_ends_after_the_deadline_accepts_nothing(model, monkeypatch, mode):
     """A worker that is stopped in the middle of an inspection must not accept a part that has passed."""
     clock = ManualClock(NOW_US + 5_000)
-    inspect = stream_processors.answer.inspect_each
+    inspect = stream_processors.answer.inspect_all
 
     def slow(*args, **options):
         found = inspect(*args, **options)
         clock.advance(0.6)
-        return tuple(replace(each, action=Action.ACCEPT, verdict=Verdict.OK) for each in found)
+        return [tuple(replace(each, action=Action.ACCEPT, verdict=Verdict.OK) for each in one) for one in found]
 
-    monkeypatch.setattr(stream_processors.answer, "inspect_each", slow)
+    monkeypatch.setattr(stream_processors.answer, "inspect_all", slow)
     answerer = Answerer(model, Codec(), clock, OverloadPolicy(mode))
     first = answerer(received(encode(make_frame(png()))))
     again = answerer(received(encode(make_frame(png()))))  # read again, it is shed: the same id says the same
