@@ -122,7 +122,7 @@ def read_ranges(
         _watermarks(consumer, bootstrap_servers, topic)  # says that a topic is missing: the client would wait for it
         consumer.assign([TopicPartition(topic, number, cursor.begin) for number, cursor in cursors.items()])
         left = set(cursors)
-        quiet_s = 0.0
+        quiet_s, told = 0.0, 0
         while left:
             messages = consumer.consume(_BATCH, _POLL_S)
             quiet_s = 0.0 if messages else quiet_s + _POLL_S
@@ -147,9 +147,11 @@ def read_ranges(
                     left.discard(number)
                 elif cursors[number].is_far():
                     consumer.seek(TopicPartition(topic, number, upcoming))
-            if messages:
-                on_progress(sum(cursor.passed for cursor in cursors.values()), total)
-                pace.wait()
+            done = sum(cursor.passed for cursor in cursors.values())
+            if done != told:
+                on_progress(done, total)
+                told = done
+            pace.wait()
     except KafkaException as error:
         raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
     finally:
