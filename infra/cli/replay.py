@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,6 +55,9 @@ def replay(
         Path | None, _again("Folder for the rows, for `inspection analyse`. Default: only the summary.", "--out")
     ] = None,
     resume: Annotated[Path | None, _again("Go on with the run in that folder.", "--resume")] = None,
+    part_s: Annotated[
+        float, _again("Seconds after which what is done is written: the most that a kill costs.", "--part-s", min=0.1)
+    ] = 10.0,
     threads: Annotated[int | None, _again("Frames inspected at once. Default: the cores.", "--threads", min=1)] = None,
     tolerate_differences: Annotated[
         bool, _again("Exit status 0 even if a decision is not reproduced.", "--tolerate-differences")
@@ -92,13 +96,14 @@ def replay(
         return
     from infra.cli.replay_report import show
 
+    how = _How(threads, part_s, image_store_uri(image_store))
     if resume is not None:
         if any(value is not None for value in (model, challenger, threshold, out)):
             raise SettingsError("--resume stands alone: models and thresholds are those of the run")
-        outcome = _resume(chosen, resume, threads, image_store)
+        outcome = _resume(chosen, resume, how)
     else:
         variants = _variants(model, challenger or [], threshold or [])
-        outcome = _begin(chosen, variants, out, threads, image_store)
+        outcome = _begin(chosen, variants, out, how)
     show(outcome, resume or out, as_json=as_json)
     if not outcome.is_finished:
         raise typer.Exit(130)
@@ -106,9 +111,14 @@ def replay(
         raise typer.Exit(1)
 
 
-def _begin(
-    chosen: Chosen, variants: list[Variant], out: Path | None, threads: int | None, image_store: str | None
-) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class _How:
+    threads: int | None
+    part_s: float
+    image_store: str
+
+
+def _begin(chosen: Chosen, variants: list[Variant], out: Path | None, how: _How) -> Outcome:
     """A new run; without a folder in a temporary one."""
     import shutil
     import tempfile
@@ -125,7 +135,7 @@ def _begin(
             if stretch.frames_total == 0:
                 raise why_empty(chosen.source)
             folder = RunFolder.create(Path(scratch) if out is None else out, plan(stretch, chosen.source, loaded))
-            outcome = _run(chosen, stretch, loaded, folder, threads, image_store, progress)
+            outcome = _run(chosen, stretch, loaded, folder, how, progress)
         if outcome.is_finished and outcome.summary.selected == 0:
             if out is not None:
                 shutil.rmtree(out)
@@ -133,7 +143,7 @@ def _begin(
     return outcome
 
 
-def _resume(chosen: Chosen, path: Path, threads: int | None, image_store: str | None) -> Outcome:
+def _resume(chosen: Chosen, path: Path, how: _How) -> Outcome:
     """Go on with a run, with the very messages that it meant when it began."""
     from infra.cli.range_options import reading
     from replay.reinspect.run import Outcome, check_variants
@@ -156,7 +166,7 @@ def _resume(chosen: Chosen, path: Path, threads: int | None, image_store: str | 
         reading() as progress,
         Stretch(chosen.source, folder.plan.meant, resolved=folder.plan.ranges, on_progress=progress) as stretch,
     ):
-        return _run(chosen, stretch, loaded, folder, threads, image_store, progress)
+        return _run(chosen, stretch, loaded, folder, how, progress)
 
 
 def _run(
@@ -164,8 +174,7 @@ def _run(
     stretch: Stretch,
     loaded: Sequence[Loaded],
     folder: RunFolder,
-    threads: int | None,
-    image_store: str | None,
+    how: _How,
     progress: Callable[[str, int, int], object],
 ) -> Outcome:
     import threading
@@ -184,8 +193,9 @@ def _run(
                 loaded,
                 folder,
                 Codec.from_settings(chosen.source.kafka),
-                ImageStore(image_store_uri(image_store)),
-                threads=threads,
+                ImageStore(how.image_store),
+                threads=how.threads,
+                part_s=how.part_s,
                 stop=stop,
                 on_progress=lambda done, count: progress("frames", done, count),
             )

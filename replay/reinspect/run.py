@@ -88,6 +88,7 @@ def run(
     store: ImageStore | None = None,
     *,
     threads: int | None = None,
+    part_s: float = PART_S,
     stop: threading.Event | None = None,
     on_progress: Callable[[int, int], object] = lambda done, count: None,
 ) -> Outcome:
@@ -97,6 +98,8 @@ def run(
     ----------
     stretch
         That of the folder's plan.
+    part_s
+        Seconds after which a part is written at the latest.
     stop
         Once it is set, what is done is written and the run ends.
     on_progress
@@ -109,7 +112,7 @@ def run(
     """
     began_s = time.monotonic()
     progress = folder.progress()
-    writer = _Writer(folder, progress)
+    writer = _Writer(folder, progress, part_s)
     before = progress.summary.selected
     stop = stop or threading.Event()
     frames = stretch.frames(progress.after, on_progress=on_progress)
@@ -135,14 +138,15 @@ def _until(frames: Iterator[FrameAndDecision], stop: threading.Event) -> Iterato
 class _Writer:
     """Gathers results into parts."""
 
-    def __init__(self, folder: RunFolder, progress: Progress) -> None:
+    def __init__(self, folder: RunFolder, progress: Progress, part_s: float) -> None:
         self._folder = folder
+        self._part_s = part_s
         self._after = dict(progress.after)
         self.summary = progress.summary
         self._rows: list[bytes] = []
         self._bytes = 0
         self._unwritten = 0
-        self._due_s = time.monotonic() + PART_S
+        self._due_s = time.monotonic() + part_s
 
     def add(self, result: Result) -> None:
         self._after[result.place.partition] = result.place.offset + 1
@@ -158,4 +162,4 @@ class _Writer:
         if self._unwritten:
             self._folder.add(self._rows, Progress(self._after, self.summary))
         self._rows, self._bytes, self._unwritten = [], 0, 0
-        self._due_s = time.monotonic() + PART_S
+        self._due_s = time.monotonic() + self._part_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from replay.reinspect.inspector import Result
@@ -32,6 +32,11 @@ class VariantCounts:
     verdicts: Counter[str] = field(default_factory=Counter)
     actions: Counter[str] = field(default_factory=Counter)
     failed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it."""
+        counters = {"likeness": self.likeness, "verdicts": self.verdicts, "actions": self.actions}
+        return {**{name: dict(counter) for name, counter in counters.items()}, "failed": self.failed}
 
 
 @dataclass(slots=True)
@@ -100,7 +105,7 @@ class Summary:
         """As JSON has it; `from_json` reads it."""
         return {
             **{name: getattr(self, name) for name in ("selected", "inspected", "unreadable", "recorded", "first")},
-            "variants": {name: asdict(counts) for name, counts in zip(self.names, self.variants, strict=True)},
+            "variants": {name: counts.to_json() for name, counts in zip(self.names, self.variants, strict=True)},
         }
 
     @classmethod
