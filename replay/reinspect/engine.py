@@ -65,7 +65,7 @@ def in_order(jobs: Iterable[Job], work: _Batches, pool: Executor, at_once: int) 
     try:
         for batch in batches(jobs):
             under_way.append(pool.submit(work, batch))
-            if len(under_way) >= at_once * (1 + _WAITING):
+            while under_way and (under_way[0].done() or len(under_way) >= at_once * (1 + _WAITING)):
                 yield from under_way.popleft().result()
         while under_way:
             yield from under_way.popleft().result()
