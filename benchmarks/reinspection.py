@@ -149,7 +149,7 @@ def through_kafka(kafka: KafkaSettings, loaded: Sequence[Loaded], count: int) ->
 
 
 def speed(pairs: Pairs, rounds: int) -> dict[str, Any]:
-    """Frames a second of all contenders; through Kafka it is `_KAFKA_TIMES` as many, for a run has a begin of its own."""
+    """Frames a second of all contenders; through Kafka `_KAFKA_TIMES` as many, for a run has its own begin."""
     loaded, codec, threads = load([Variant("champion")]), Codec(), cores()
     inspector = Inspector(loaded, codec)
     count = len(pairs)

@@ -26,8 +26,7 @@ from replay.topic_reader import watermarks
 from schemas import Action, KafkaSettings, ResultState, Verdict
 from schemas.errors import SettingsError
 from schemas.topics import TOPICS
-
-from .conftest import FRAMES, Decided
+from tests.replay.conftest import FRAMES, Decided
 
 pytestmark = pytest.mark.broker
 
