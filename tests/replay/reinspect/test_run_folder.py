@@ -22,7 +22,8 @@ from tests.actuators.decisions import make_decision
 
 PLAN = Plan(
     Selection(lots=("L",)), Selection(lots=("L",), from_us=1), "t", {0: ((0, 9), (20, 30)), 3: ((1, 2),)},
-    ({"name": "champion", "path": "p", "threshold": None}, {"name": "b", "path": "q", "threshold": 0.4}), {"python": "3"},
+    ({"name": "champion", "path": "p", "threshold": None}, {"name": "b", "path": "q", "threshold": 0.4}),
+    {"python": "3"},
 )  # fmt: skip
 DECISION = make_decision(defects=(Defect("x", 0.5, (1.0, 2.0, 3.0, 4.0)),), signals={"a": -0.0})
 
