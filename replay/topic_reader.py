@@ -139,7 +139,7 @@ def read_ranges(
                         raise BrokerUnavailable(bootstrap_servers, error.str())
                     continue
                 if cursors[number].take(offset):
-                    pace.spent(len(message.value() or b""))
+                    pace.wait(len(message.value() or b""))
                     yield as_message(message)
             for number in sorted(left):
                 upcoming = cursors[number].next
@@ -151,7 +151,6 @@ def read_ranges(
             if done != told:
                 on_progress(done, total)
                 told = done
-            pace.wait()
     except KafkaException as error:
         raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
     finally:
@@ -211,19 +210,16 @@ class _Cursor:
 
 
 class _Pace:
-    """Waits until what has been read is no more than a rate allows."""
+    """Waits, message by message, until what has been read is no more than a rate allows."""
 
     def __init__(self, max_bytes_s: float | None) -> None:
         self._max_bytes_s = max_bytes_s
         self._began_s = time.monotonic()
         self._bytes = 0
 
-    def spent(self, size_bytes: int) -> None:
-        """So much has been read."""
+    def wait(self, size_bytes: int) -> None:
+        """So much more has been read: sleep until it is time to hand it on."""
         self._bytes += size_bytes
-
-    def wait(self) -> None:
-        """Sleep until it is time to read on."""
         if self._max_bytes_s is not None:
             time.sleep(max(0.0, self._began_s + self._bytes / self._max_bytes_s - time.monotonic()))
 
