@@ -1,0 +1,87 @@
+"""Recorded decisions by the place of their frame, in a temporary file: memory does not grow with the stretch."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from replay.stored import Place
+from schemas.codec import decode, encode
+from schemas.records import Decision, ResultState
+
+#: SQLite's name for a database in a temporary file of its own, gone when it is closed.
+TEMPORARY_FILE = ""
+_CACHE_KIB = 16 * 1024
+
+
+class DecisionIndex:
+    """One decision for each message of one frames topic: an inspection before none, the first before later ones.
+
+    Decisions of replays and of challengers are left out, as the gate left them out.
+
+    Examples
+    --------
+    >>> index = DecisionIndex("inspection.frames")
+    >>> index.find(0, 7) is None, len(index)
+    (True, 0)
+    """
+
+    def __init__(self, topic: str, path: str = TEMPORARY_FILE) -> None:
+        self._topic = topic
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.executescript(f"""
+            PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB};
+            CREATE TABLE decisions (
+                part INTEGER, at INTEGER, captured INTEGER, missed INTEGER, decided INTEGER, id TEXT, record BLOB,
+                PRIMARY KEY (part, at)
+            ) WITHOUT ROWID;
+            BEGIN;
+        """)
+
+    def add(self, decision: Decision) -> None:
+        """Take a decision, in whatever order they come; the same one again changes nothing."""
+        if decision.is_simulated or decision.model_stage == "challenger" or decision.source_topic != self._topic:
+            return
+        self._db.execute(
+            """INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (part, at) DO UPDATE SET
+               captured = excluded.captured, missed = excluded.missed, decided = excluded.decided, id = excluded.id,
+               record = excluded.record
+               WHERE (excluded.missed, excluded.decided, excluded.id) < (missed, decided, id)""",
+            (
+                decision.source_partition,
+                decision.source_offset,
+                decision.captured_at_us,
+                decision.result_state is not ResultState.COMPLETED,
+                decision.decided_at_us,
+                decision.decision_id,
+                encode(decision),
+            ),
+        )
+
+    def find(self, partition: int, offset: int) -> Decision | None:
+        """The decision on a message."""
+        row = self._db.execute("SELECT record FROM decisions WHERE part = ? AND at = ?", (partition, offset)).fetchone()
+        return None if row is None else decode(row[0], Decision)
+
+    def __len__(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM decisions").fetchone()[0])
+
+    def __iter__(self) -> Iterator[tuple[Place, Decision]]:
+        """All of them, each partition in order."""
+        yield from self._select("SELECT part, at, record FROM decisions ORDER BY part, at")
+
+    def newest(self) -> Iterator[tuple[Place, Decision]]:
+        """All of them, those whose frames were captured last first."""
+        yield from self._select("SELECT part, at, record FROM decisions ORDER BY captured DESC, part DESC, at DESC")
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Partition and offset of each, each partition in order."""
+        yield from self._db.execute("SELECT part, at FROM decisions ORDER BY part, at")
+
+    def close(self) -> None:
+        """Give up the file."""
+        self._db.close()
+
+    def _select(self, query: str) -> Iterator[tuple[Place, Decision]]:
+        for partition, offset, record in self._db.execute(query):
+            yield Place(self._topic, partition, offset), decode(record, Decision)

@@ -1,0 +1,323 @@
+"""A selection, worked out against a source: which messages are meant, and what was decided on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+from types import MappingProxyType
+
+from replay.decision_index import DecisionIndex
+from replay.episodes import find_episode, fold
+from replay.offsets import Ranges, intersect, merged, subtract, total
+from replay.replayed import ReplayedFrame
+from replay.selection import Clock, Selection
+from replay.source import Source
+from replay.stored import Place, Stored
+from replay.topic_reader import TopicRange
+from schemas.errors import InspectionError
+from schemas.records import Decision, DriftEvent, Frame, Label
+
+#: By so much the clocks of cameras, workers and broker may differ where only one of their times is known.
+SLACK_US = 3_600_000_000
+#: Offsets that are read in one go though they are not meant: less than what asking the broker anew costs.
+_GAP = 64
+
+Progress = Callable[[str, int, int], object]
+FrameAndDecision = tuple[Stored[Frame], Decision | None]
+
+
+class EmptySelection(InspectionError):
+    """Nothing of what there is was meant."""
+
+
+def _silent(what: str, done: int, count: int) -> None:
+    """No progress."""
+
+
+class Stretch:
+    """What is meant is fixed when it is made: frames that come later are none of it.
+
+    Memory: some MiB, whatever the range, and 100 bytes for each of ``Selection.last``. Recorded decisions lie in a
+    temporary file.
+
+    Parameters
+    ----------
+    source
+        Where the past lies.
+    selection
+        What of it is meant.
+    on_progress
+        Called with what is read, offsets done, offsets to be done.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        If a topic cannot be read.
+    NoSuchEpisode
+        If the selection names an episode that is not there.
+    """
+
+    def __init__(self, source: Source, selection: Selection, *, on_progress: Progress = _silent) -> None:
+        self._source = source
+        self._on_progress = on_progress
+        self.selection = selection
+        self._meant = with_episode(source, selection, on_progress)
+        self._index = DecisionIndex(source.topic(Frame))
+        ranges = self._frames_ranges()
+        since_us = self._first_timestamp(ranges)
+        for decision in self._decisions(None if since_us is None else max(0, since_us - SLACK_US)):
+            if _in(ranges, decision) and self._meant.has_decision(decision):
+                self._index.add(decision)
+        if self._meant.judged:
+            chosen: dict[int, list[tuple[int, int]]] = {}
+            for partition, offset in self._index.places():
+                chosen.setdefault(partition, []).append((offset, offset + 1))
+            ranges = intersect(ranges, {number: merged(spans, gap=_GAP) for number, spans in chosen.items()})
+        self._places: frozenset[tuple[int, int]] | None = None
+        if self._meant.last is not None:
+            self._places = self._newest(ranges, self._meant.last)
+            chosen = {}
+            for partition, offset in self._places:
+                chosen.setdefault(partition, []).append((offset, offset + 1))
+            ranges = {number: merged(spans, gap=_GAP) for number, spans in sorted(chosen.items())}
+        #: Offsets of the frames topic that are read, those of the selection among them.
+        self.ranges: Ranges = ranges
+
+    @property
+    def frames_total(self) -> int:
+        """Offsets that are read; not each of them need be a frame that is meant."""
+        return total(self.ranges)
+
+    def frames(
+        self,
+        after: Mapping[int, int] = MappingProxyType({}),
+        *,
+        on_progress: Callable[[int, int], object] = lambda done, count: None,
+    ) -> Iterator[FrameAndDecision]:
+        """The frames that are meant, and what was decided on each message; each partition in the order of its offsets.
+
+        A message that is no frame comes with ``record`` None, unless the selection asks for something that only a frame
+        has.
+
+        Parameters
+        ----------
+        after
+            First offset of a partition that is still to be read, to go on where another run ended.
+        """
+        ranges = subtract(self.ranges, {number: ((0, begin),) for number, begin in after.items()})
+        passed = self.frames_total - total(ranges)
+        for found in self._source.read(
+            Frame, ranges, on_progress=lambda done, _: on_progress(passed + done, self.frames_total)
+        ):
+            partition, offset = found.place.partition, found.place.offset
+            if self._places is not None and (partition, offset) not in self._places:
+                continue
+            if not self._is_meant(found):
+                continue
+            decision = self._index.find(partition, offset)
+            if self._meant.has_decision(decision):
+                yield found, decision
+
+    def frames_at(self, places: Iterable[Place]) -> Iterator[Stored[Frame]]:
+        """Frames by their places, such as those of a gallery; what is not there any more does not come."""
+        wanted: dict[int, list[tuple[int, int]]] = {}
+        for place in places:
+            wanted.setdefault(place.partition, []).append((place.offset, place.offset + 1))
+        ranges = intersect({number: merged(spans) for number, spans in wanted.items()}, self._source.extent(Frame))
+        yield from self._source.read(Frame, ranges)
+
+    def close(self) -> None:
+        """Give up the temporary file."""
+        self._index.close()
+
+    def __enter__(self) -> Stretch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _frames_ranges(self) -> Ranges:
+        meant = self._meant
+        begin_us = meant.from_us
+        if begin_us is not None and meant.clock is Clock.CAPTURED:
+            begin_us = max(0, begin_us - SLACK_US)
+        ranges = self._source.ranges(Frame, TopicRange(begin_us, meant.to_us), late_by_us=meant.late_by_us)
+        if meant.offsets:
+            ranges = intersect(ranges, {number: (bounds,) for number, bounds in meant.offsets.items()})
+        return ranges
+
+    def _first_timestamp(self, ranges: Ranges) -> int | None:
+        """Timestamp of the oldest of the partitions' first messages."""
+        if self._meant.from_us is not None and self._meant.clock is Clock.KAFKA:
+            return self._meant.from_us
+        firsts = []
+        for number, spans in ranges.items():
+            for found in self._source.read(Frame, {number: spans}):
+                firsts.append(found.timestamp_us)
+                break
+        return min(firsts, default=None)
+
+    def _decisions(self, since_us: int | None) -> Iterator[Decision]:
+        read = self._source.records(
+            Decision, TopicRange(since_us), on_progress=lambda *at: self._on_progress("decisions", *at)
+        )
+        for found in read:
+            if found.record is not None:
+                yield found.record
+
+    def _is_meant(self, found: Stored[Frame]) -> bool:
+        meant, frame = self._meant, found.record
+        if frame is None:
+            wants_fields = meant.cameras or meant.lots or meant.parts or meant.frames
+            return not wants_fields and meant.has_time(found.timestamp_us, found.timestamp_us)
+        return meant.has_time(found.timestamp_us, frame.captured_at_us) and meant.has_frame(frame)
+
+    def _newest(self, ranges: Ranges, count: int) -> frozenset[tuple[int, int]]:
+        """The newest messages that are meant, by their timestamps: looked for from the ends of the partitions."""
+        window = count
+        while True:
+            part = {number: _tail(spans, window) for number, spans in ranges.items()}
+            newest: list[tuple[int, int, int]] = []
+            first_us: dict[int, int] = {}
+            for found in self._source.read(Frame, part, on_progress=lambda *at: self._on_progress("newest", *at)):
+                partition, offset = found.place.partition, found.place.offset
+                first_us.setdefault(partition, found.timestamp_us)
+                if self._is_meant(found) and self._meant.has_decision(
+                    self._index.find(partition, offset) if self._meant.judged else None
+                ):
+                    heapq.heappush(newest, (found.timestamp_us, partition, offset))
+                    if len(newest) > count:
+                        heapq.heappop(newest)
+            # What lies before a partition's window is older than its first message.
+            rest = [number for number in ranges if total({0: part[number]}) < total({0: ranges[number]})]
+            is_full = len(newest) == count
+            if not any(not is_full or first_us.get(number, newest[0][0]) > newest[0][0] for number in rest):
+                return frozenset((partition, offset) for _, partition, offset in newest)
+            window *= 4
+
+
+def decided(source: Source, selection: Selection, *, on_progress: Progress = _silent) -> Iterator[ReplayedFrame]:
+    """Frames of a selection as their recorded decisions know them: no frame is read, and none need be there any more.
+
+    The times of the selection are those of the capture, whatever its clock; ``last`` counts the frames captured last.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing, NoSuchEpisode
+        As for `Stretch`.
+    """
+    meant = with_episode(source, selection, on_progress)
+    index = DecisionIndex(source.topic(Frame))
+    try:
+        begin_us = None if meant.from_us is None else max(0, meant.from_us - SLACK_US)
+        ranges = source.ranges(Decision, TopicRange(begin_us, meant.to_us), late_by_us=meant.late_by_us)
+        for found in source.read(Decision, ranges, on_progress=lambda *at: on_progress("decisions", *at)):
+            if found.record is not None and _says(meant, found.record):
+                index.add(found.record)
+        # A frame that was shed and inspected later is judged by the inspection, so only now.
+        rows = (row for row in (index if meant.last is None else index.newest()) if meant.has_decision(row[1]))
+        for place, decision in islice(rows, meant.last):
+            yield ReplayedFrame(place=place, timestamp_us=decision.captured_at_us, recorded=decision)
+    finally:
+        index.close()
+
+
+def why_empty(source: Source, *, record: type[Frame] | type[Decision] = Frame) -> EmptySelection:
+    """What to say where nothing was meant: what there is, from when to when."""
+    is_frame = record is Frame
+    what = "frames" if is_frame else "decisions"
+    ranges = source.extent(record)
+    ends = {number: merged([*_head(spans), *_tail(spans, _GAP)]) for number, spans in ranges.items()}
+    times_us = [found.timestamp_us for found in (source.read(Frame, ends) if is_frame else source.read(Decision, ends))]
+    if not times_us:
+        return EmptySelection(f"nothing selected: there are no {what} at all in {source.topic(record)}")
+    begin, end = (
+        datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        for at_us in (min(times_us), max(times_us))
+    )
+    return EmptySelection(f"nothing selected: {source.topic(record)} has {what} from {begin} to {end}, none is meant")
+
+
+def labels(source: Source, since_us: int | None = None, *, on_progress: Progress = _silent) -> Iterator[Label]:
+    """Labels from an hour before a moment on: they may be published at any time after their frame, or a little before.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        If the topic cannot be read.
+    """
+    within = TopicRange(None if since_us is None else max(0, since_us - SLACK_US))
+    for found in source.records(Label, within, on_progress=lambda *at: on_progress("labels", *at)):
+        if found.record is not None:
+            yield found.record
+
+
+def with_episode(source: Source, selection: Selection, on_progress: Progress = _silent) -> Selection:
+    """The selection with its episode's camera and times in place of the episode.
+
+    Raises
+    ------
+    NoSuchEpisode
+        If it is not there.
+    EmptySelection
+        If the episode has nothing of what else is meant.
+    """
+    if selection.episode is None:
+        return selection
+    read = source.records(DriftEvent, on_progress=lambda *at: on_progress("drift", *at))
+    found = find_episode(fold(event.record for event in read if event.record is not None), selection.episode)
+    camera, begin_us = found.facts.key, found.facts.started_at_us
+    if selection.cameras and camera not in selection.cameras:
+        raise EmptySelection(f"episode {found.episode_id} is of camera {camera}, which is not among those selected")
+    if selection.from_us is not None:
+        begin_us = max(begin_us, selection.from_us)
+    ends = [end for end in (found.facts.closed_at_us, selection.to_us) if end is not None]
+    # It closes with the frame that is captured at that moment.
+    end_us = min(ends) + (selection.to_us is None or min(ends) < selection.to_us) if ends else None
+    if end_us is not None and begin_us >= end_us:
+        raise EmptySelection(f"episode {found.episode_id} is not of the selected time")
+    return dataclasses.replace(
+        selection, episode=None, cameras=(camera,), from_us=begin_us, to_us=end_us, clock=Clock.CAPTURED
+    )
+
+
+def _says(meant: Selection, decision: Decision) -> bool:
+    """Whether a decision is on a frame that is meant; its verdict is not looked at."""
+    bounds = meant.offsets.get(decision.source_partition)
+    return (
+        meant.has_time(decision.captured_at_us, decision.captured_at_us)
+        and (not meant.offsets or (bounds is not None and bounds[0] <= decision.source_offset < bounds[1]))
+        and (not meant.cameras or decision.key in meant.cameras)
+        and (not meant.lots or decision.lot in meant.lots)
+        and (not meant.parts or decision.part_id in meant.parts)
+        and (not meant.frames or decision.frame_id in meant.frames)
+    )
+
+
+def _in(ranges: Ranges, decision: Decision) -> bool:
+    offset = decision.source_offset
+    return any(begin <= offset < end for begin, end in ranges.get(decision.source_partition, ()))
+
+
+def _head(spans: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    return ((spans[0][0], min(spans[0][0] + 1, spans[0][1])),) if spans else ()
+
+
+def _tail(spans: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
+    """The last so many offsets.
+
+    Examples
+    --------
+    >>> _tail(((0, 4), (10, 12)), 3)
+    ((3, 4), (10, 12))
+    """
+    kept: list[tuple[int, int]] = []
+    for begin, end in reversed(spans):
+        if count <= 0:
+            break
+        kept.append((max(begin, end - count), end))
+        count -= end - kept[-1][0]
+    return tuple(reversed(kept))
