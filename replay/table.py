@@ -231,7 +231,7 @@ class _Builder:
 
 
 def _rank(frame: ReplayedFrame) -> int:
-    """The smallest counts, as in `stream_processors.quality`: inspections before others, the first before later ones."""
+    """The smallest counts, as in `stream_processors.quality`: an inspection before none, then the first decided."""
     if frame.recorded is None:
         return 2**63 - 1
     at_us = min(max(frame.recorded.decided_at_us, 0), 2**62 - 1)

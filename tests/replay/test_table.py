@@ -94,7 +94,7 @@ def test_variants_have_columns_beside_the_recorded_ones() -> None:
     assert table["newer.model"].tolist() == ["m 2 m1", "m 1 m1"]
     assert table["recorded.action"].tolist() == ["ACCEPT", None]
     assert np.isnan(table["recorded.latency_ms"]).tolist() == [False, True]
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         build_table(frames, variants=("new",))
 
 
@@ -119,8 +119,8 @@ def test_texts_that_many_rows_share_are_kept_once(monkeypatch: pytest.MonkeyPatc
 def test_a_label_by_part_is_about_every_frame_of_the_camera() -> None:
     truths = Truths([make_label(0, Verdict.NOT_OK, frame_id=None, part_id="P7", defect="stain")])
     decisions = [
-        make_decision(0, part_id="P7"), make_decision(1, part_id="P7"), make_decision(2), make_decision(3, part_id=None),
-        make_decision(4, part_id="P7", camera_id="other"),
+        make_decision(0, part_id="P7"), make_decision(1, part_id="P7"), make_decision(2),
+        make_decision(3, part_id=None), make_decision(4, part_id="P7", camera_id="other"),
     ]  # fmt: skip
     assert build_table(map(replayed, decisions), truths)["truth"].tolist() == [DEFECTIVE, DEFECTIVE, *[UNKNOWN] * 3]
     assert truths.waiting == 0

@@ -32,6 +32,8 @@ TEXTS = {
     "image_sha256",
 }
 
+NUMBERS = {"score", "threshold", *TIMES}
+
 
 def make_table(count: int, *, variants: tuple[str, ...] = (), **columns: Any) -> Table:
     """A table of ``count`` rows; columns are named as in a table, dots as two underscores.
