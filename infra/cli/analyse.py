@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.analysis_data import Run, TruthAttribute
-from infra.cli.options import Json
+from infra.cli.options import ImageStoreUri, Json, image_store_uri
 from infra.cli.selection_options import Chosen, takes_selection
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def analyse(
     rows: Annotated[
         Path | None, typer.Option(help="Write every row to this file, .parquet or .csv, for a notebook.")
     ] = None,
+    image_store: ImageStoreUri = None,
     as_json: Json = False,
 ) -> None:
     """Find out how right the decisions of a stretch were: errors, thresholds, slices, latency, drift, duplicates.
@@ -59,7 +60,7 @@ def analyse(
     if rows is not None:
         _write_rows(rows, data)
     if html is not None:
-        _write_html(html, data, found, chosen)
+        _write_html(html, data, found, chosen, image_store_uri(image_store))
     if as_json:
         labels = {**asdict(data.truths.counts), "waiting": data.truths.waiting}
         typer.echo(json.dumps({**json_form(found), "labels": labels}, allow_nan=False))
@@ -78,7 +79,18 @@ def _write_rows(path: Path, data: Data) -> None:
     write_rows(path, data.table)
 
 
-def _write_html(path: Path, data: Data, analysis: Analysis, chosen: Chosen) -> None:
-    from replay.report import write_report  # type: ignore[import-untyped]
+def _write_html(path: Path, data: Data, analysis: Analysis, chosen: Chosen, image_store: str) -> None:
+    from replay.report import DataQuality, make_report  # type: ignore[import-untyped]
 
-    write_report(path, data.table, analysis, source=chosen.source)
+    from schemas.image_store import ImageStore
+
+    make_report(
+        path,
+        analysis,
+        data.table,
+        chosen.source,
+        replayed=data.replayed(),
+        store=ImageStore(image_store),
+        selection=chosen.selection,
+        quality=DataQuality(labels=data.truths.counts, labels_waiting=data.truths.waiting),
+    )

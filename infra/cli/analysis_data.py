@@ -38,11 +38,19 @@ TruthAttribute = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A table, the labels that were read for it, and the episodes of drift of its time."""
+    """A table, the labels that were read for it, the episodes of drift of its time, and where its run lies."""
 
     table: Table
     truths: Truths
     episodes: list[Episode]
+    run: Path | None = None
+
+    def replayed(self) -> Iterator[ReplayedFrame] | None:
+        """The frames of the run, once more; None without a run."""
+        if self.run is None:
+            return None
+        frames: Iterator[ReplayedFrame] = _open_run(self.run).frames()
+        return frames
 
 
 def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, with_episodes: bool = False) -> Data:
@@ -77,7 +85,7 @@ def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, 
         some = _some(frames, chosen, is_run=run is not None)
         table = build_table(some, truths, variants=variants, truth_attribute=truth_attribute)
         episodes = _episodes(chosen, int(table["captured_at_us"].min()), show) if with_episodes else []
-    return Data(table, truths, episodes)
+    return Data(table, truths, episodes, run)
 
 
 def _some(frames: Iterable[ReplayedFrame], chosen: Chosen, *, is_run: bool) -> Iterator[ReplayedFrame]:
@@ -102,6 +110,6 @@ def _episodes(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:
 
 
 def _open_run(path: Path) -> Any:
-    from replay.reinspect import RunFolder  # type: ignore[import-untyped]
+    from replay.reinspect.run_folder import RunFolder  # type: ignore[import-untyped]
 
     return RunFolder.open(path)

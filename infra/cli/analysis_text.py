@@ -193,7 +193,7 @@ def _next(found: Analysis) -> Iterator[str]:
     best = found.recommendation
     if not found.rates.escape_rate.value and found.rates.escape_rate.value != 0.0:
         steps.append("label parts that are drawn blindly: inspection review --last 8h --csv > look.csv")
-    elif best.is_change and (best.saving_low or 0.0) > 0:
+    elif best.is_change and (best.saving_low or 0.0) > 0 and not best.warnings:
         steps.append(f"inspect the stretch again with threshold {best.threshold:g} (inspection replay), and compare")
     elif best.is_change or best.warnings:
         steps.append("before the threshold is changed, label more parts: inspection review --last 8h --csv > look.csv")

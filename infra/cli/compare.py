@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infra.cli.analysis_data import Run, TruthAttribute
-from infra.cli.options import Json
+from infra.cli.options import ImageStoreUri, Json, image_store_uri
 from infra.cli.selection_options import Chosen, takes_selection
-from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
-    from replay.analysis import Comparison, Limits
-    from replay.analysis.results import Delta, GoldenComparison, PairedTable
+    from replay.analysis.results import Comparison, Delta, PairedTable
 
 _PANEL = "What is allowed"
 
@@ -34,8 +32,8 @@ def compare(
         Path | None,
         typer.Option(
             help="Images whose truth is certain: folders good/ and defective/ (or one for each defect), or a CSV file "
-            "with file, truth, defect. For these both must be model packages; the champion's default is the one that "
-            "ships."
+            "with file, truth, defect. The champion for these is the model that ships, unless it is named. Without a "
+            "selection they decide alone."
         ),
     ] = None,
     max_escape_increase: Annotated[
@@ -59,6 +57,7 @@ def compare(
         typer.Option(min=0, help="Good ones that it alone rejects. Default: any number.", rich_help_panel=_PANEL),
     ] = None,
     truth_attribute: TruthAttribute = None,
+    image_store: ImageStoreUri = None,
     as_json: Json = False,
 ) -> None:
     """Compare a challenger with the champion on the same parts, and say whether it may be promoted.
@@ -71,8 +70,12 @@ def compare(
     """
     import json
 
+    from infra.cli.analysis_data import read_data
+    from infra.cli.compare_models import RECORDED, on_golden, on_selection
     from replay.analysis import Limits
     from replay.analysis import as_json as json_form
+    from replay.analysis import compare as compare_table
+    from replay.analysis.comparison import compare_nothing
 
     limits = Limits(
         max_escape_increase=max_escape_increase,
@@ -81,65 +84,23 @@ def compare(
         max_golden_missed=max_golden_missed,
         max_golden_overkill=max_golden_overkill,
     )
-    samples = None if golden is None else _golden(golden, champion, challenger)
-    if run is None and samples is not None and chosen.selection.is_everything:
-        found = _golden_alone(samples, champion, challenger, limits)
+    samples = None if golden is None else on_golden(golden, run, champion, challenger)
+    if run is not None:
+        table = read_data(chosen, run, truth_attribute).table
+        found = compare_table(table, champion or RECORDED, challenger, limits=limits, golden=samples)
+    elif samples is not None and chosen.selection.is_everything:
+        found = compare_nothing(champion or "champion", challenger or "challenger", samples, limits)
     else:
-        found = _on_stretch(chosen, run, champion, challenger, truth_attribute, limits, samples)
+        found = on_selection(
+            chosen, champion, challenger, truth_attribute=truth_attribute, image_store=image_store_uri(image_store),
+            limits=limits, golden=samples,
+        )  # fmt: skip
     if as_json:
         typer.echo(json.dumps({**json_form(found), "exit_code": found.gate.exit_code}, allow_nan=False))
     else:
         for line in _lines(found):
             typer.echo(line)
     raise typer.Exit(found.gate.exit_code)
-
-
-def _golden(path: Path, champion: str | None, challenger: str | None) -> GoldenComparison:
-    from infra.cli.range_options import reading
-    from models.package import default_model_path, load_model
-    from replay.analysis import compare_golden, load_golden
-
-    if challenger is None or not Path(challenger).exists():
-        raise SettingsError(
-            "--golden needs model packages: --challenger DIR, and --champion DIR if not the one that ships"
-        )
-    old = default_model_path() if champion in (None, "recorded") else Path(champion or "")
-    samples = load_golden(path)
-    models = load_model(old), load_model(Path(challenger))
-    with reading() as show:
-        return compare_golden(samples, *models, on_progress=lambda done: show("golden", done, len(samples)))
-
-
-def _golden_alone(golden: GoldenComparison, champion: str | None, challenger: str | None, limits: Limits) -> Comparison:
-    from replay.analysis.comparison import compare_nothing
-
-    return compare_nothing(champion or "champion", challenger or "challenger", golden, limits)
-
-
-def _on_stretch(
-    chosen: Chosen,
-    run: Path | None,
-    champion: str | None,
-    challenger: str | None,
-    truth_attribute: str | None,
-    limits: Limits,
-    golden: GoldenComparison | None,
-) -> Comparison:
-    from infra.cli.analysis_data import read_data
-    from replay.analysis import compare as compare_table
-    from replay.table import RECORDED
-
-    if run is None:
-        return _reinspect(chosen, champion, challenger, truth_attribute, limits, golden)
-    table = read_data(chosen, run, truth_attribute).table
-    # A path beside a run is for the golden samples.
-    names = [name if name in table.deciders or golden is None else None for name in (champion, challenger)]
-    return compare_table(table, names[0] or RECORDED, names[1], limits=limits, golden=golden)
-
-
-def _reinspect(*_: Any) -> Comparison:
-    """Inspect the selection with both models and compare: see `replay.analysis.compare_frames`."""
-    raise SettingsError("inspect the frames again first (`inspection replay`), then compare that run: compare RUN")
 
 
 def _lines(found: Comparison) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from replay.analysis.points import Labelled, Points
 from replay.analysis.results import Moved, Recommendation
-from replay.analysis.view import ACTIONS, NOT_OK, Flags, Floats, Integers, View
+from replay.analysis.view import ACTIONS, NOT_OK, REVIEW, Flags, Floats, Integers, View
 from replay.table import DEFECTIVE, GOOD
 
 #: Labels of either truth below which a recommendation comes with a warning.
@@ -215,6 +215,9 @@ def _warnings(view: View, good: int, bad: int, threshold: float) -> tuple[str, .
     for count, what in ((bad, "defective"), (good, "good")):
         if count < FEW_LABELS:
             found.append(f"the threshold rests on labels of {count} {what} parts: {FEW_LABELS} are few")
+    reviewed = int((view.action == REVIEW).sum())
+    if reviewed:
+        found.append(f"{reviewed} parts went to review, where a person decides: here the score alone does")
     if threshold_in_use(view) is None:
         found.append("several thresholds were in use: the saving is against what each part's own did")
     return tuple(found)

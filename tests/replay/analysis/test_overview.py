@@ -49,7 +49,8 @@ def episode(name: str, camera: str, begin_us: int, end_us: int | None) -> list[D
     values: dict[str, Any] = dict(
         episode_id=name, drift_type=DriftType.DATA, kind=DriftKind.SUDDEN, line="l", station=station,
         camera_id=camera_id, reason="brightness rose", started_frame_id="", started_at_us=begin_us,
-        detected_frame_id="", detected_at_us=begin_us, model_name="", model_version="", model_sha256="", recipe_id="", recipe_revision="",
+        detected_frame_id="",
+        detected_at_us=begin_us, model_name="", model_version="", model_sha256="", recipe_id="", recipe_revision="",
         source_topic="", source_partition=0, source_offset=0, cause="saturated",
     )  # fmt: skip
     opened = DriftEvent(event_id=f"{name}1", state=EpisodeState.OPENED, emitted_at_us=1, **values)
