@@ -36,7 +36,8 @@ class Selection:
     offsets
         Offsets of the frames topic by partition, begin and end (the first that is not meant).
     last
-        Of those that fulfil the rest, so many whose messages are newest.
+        Of those that fulfil the rest, so many whose messages are newest. They are looked for from the ends of the
+        partitions; one that lies 1,000 messages and more from its place in time may be missed.
     cameras
         As ``station/camera``.
     frames, parts, lots
@@ -146,7 +147,7 @@ class Selection:
                     raise SettingsError(f"{name}: a list of texts")
                 given[name] = tuple(texts)
             for name in ("from_us", "to_us", "late_by_us", "last"):
-                if not isinstance(given.get(name), int | None):
+                if isinstance(given.get(name), bool) or not isinstance(given.get(name), int | None):
                     raise SettingsError(f"{name}: a whole number")
             if not isinstance(given.get("episode"), str | None):
                 raise SettingsError("episode: a text")

@@ -24,6 +24,10 @@ from schemas.records import Decision, DriftEvent, Frame, Label
 SLACK_US = 3_600_000_000
 #: Offsets that are read in one go though they are not meant: less than what asking the broker anew costs.
 _GAP = 64
+#: Offsets among which the first message of a partition is looked for: some may be a transaction's markers.
+_FIRST = 3
+#: Messages of a partition, at least, among which the newest are looked for: they may be somewhat out of order.
+_WINDOW = 1000
 
 Progress = Callable[[str, int, int], object]
 FrameAndDecision = tuple[Stored[Frame], Decision | None]
@@ -153,12 +157,8 @@ class Stretch:
         """Timestamp of the oldest of the partitions' first messages."""
         if self._meant.from_us is not None and self._meant.clock is Clock.KAFKA:
             return self._meant.from_us
-        firsts = []
-        for number, spans in ranges.items():
-            for found in self._source.read(Frame, {number: spans}):
-                firsts.append(found.timestamp_us)
-                break
-        return min(firsts, default=None)
+        heads = {number: _head(spans) for number, spans in ranges.items()}
+        return min((found.timestamp_us for found in self._source.read(Frame, heads)), default=None)
 
     def _decisions(self, since_us: int | None) -> Iterator[Decision]:
         read = self._source.records(
@@ -177,7 +177,7 @@ class Stretch:
 
     def _newest(self, ranges: Ranges, count: int) -> frozenset[tuple[int, int]]:
         """The newest messages that are meant, by their timestamps: looked for from the ends of the partitions."""
-        window = count
+        window = max(_WINDOW, 2 * count)
         while True:
             part = {number: _tail(spans, window) for number, spans in ranges.items()}
             newest: list[tuple[int, int, int]] = []
@@ -191,7 +191,7 @@ class Stretch:
                     heapq.heappush(newest, (found.timestamp_us, partition, offset))
                     if len(newest) > count:
                         heapq.heappop(newest)
-            # What lies before a partition's window is older than its first message.
+            # What lies before a partition's window counts as older than its first message.
             rest = [number for number in ranges if total({0: part[number]}) < total({0: ranges[number]})]
             is_full = len(newest) == count
             if not any(not is_full or first_us.get(number, newest[0][0]) > newest[0][0] for number in rest):
@@ -303,7 +303,7 @@ def _in(ranges: Ranges, decision: Decision) -> bool:
 
 
 def _head(spans: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
-    return ((spans[0][0], min(spans[0][0] + 1, spans[0][1])),) if spans else ()
+    return ((spans[0][0], min(spans[0][0] + _FIRST, spans[0][1])),) if spans else ()
 
 
 def _tail(spans: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:

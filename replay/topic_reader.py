@@ -18,6 +18,8 @@ _TIMEOUT_S = 10.0
 _AGAIN_S = 0.1
 _LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
 _BATCH = 200
+#: The client waits so long for a batch to fill, also where nothing more comes.
+_POLL_S = 0.05
 #: Without a message for so long, and the end not reached, the broker counts as gone.
 _STALLED_S = 30.0
 #: For a name that is not UTF-8, confluent-kafka 2.16 sets an error and still returns a list, with holes whose use ends
@@ -120,10 +122,10 @@ def read_ranges(
         _watermarks(consumer, bootstrap_servers, topic)  # says that a topic is missing: the client would wait for it
         consumer.assign([TopicPartition(topic, number, cursor.begin) for number, cursor in cursors.items()])
         left = set(cursors)
-        quiet_s = 0.0
+        quiet_s, told = 0.0, 0
         while left:
-            messages = consumer.consume(_BATCH, 1.0)
-            quiet_s = 0.0 if messages else quiet_s + 1.0
+            messages = consumer.consume(_BATCH, _POLL_S)
+            quiet_s = 0.0 if messages else quiet_s + _POLL_S
             if quiet_s >= _STALLED_S:
                 raise BrokerUnavailable(bootstrap_servers, f"no message of {topic} for {_STALLED_S:.0f} s")
             for message in messages:
@@ -145,7 +147,10 @@ def read_ranges(
                     left.discard(number)
                 elif cursors[number].is_far():
                     consumer.seek(TopicPartition(topic, number, upcoming))
-            on_progress(sum(cursor.passed for cursor in cursors.values()), total)
+            done = sum(cursor.passed for cursor in cursors.values())
+            if done != told:
+                on_progress(done, total)
+                told = done
             pace.wait()
     except KafkaException as error:
         raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error

@@ -1,0 +1,326 @@
+"""A selection gives exactly the frames that are meant, whatever order they lie in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.broker import LocalBroker
+from replay.episodes import NoSuchEpisode
+from replay.offsets import holds, intersect, merged, subtract, total
+from replay.replayed import ReplayedFrame
+from replay.selection import Clock, Selection
+from replay.source import Source
+from replay.stored import Place
+from replay.stretch import EmptySelection, Stretch, decided, labels, why_empty
+from schemas import Action, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, ResultState, encode
+from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
+from tests.replay.past import CAMERAS, EPOCH_US, Past, make_decision, publish_past
+
+COUNT = 240
+
+
+def spans(*pairs: tuple[int, int]) -> dict[int, tuple[tuple[int, int], ...]]:
+    return {0: tuple(pairs)} if pairs else {}
+
+
+INTERVALS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=6).map(
+    lambda pairs: spans(*merged((min(pair), max(pair)) for pair in pairs))
+)
+
+
+@given(INTERVALS, INTERVALS)
+def test_ranges_are_sets_of_offsets(one, other):
+    def offsets(ranges):
+        return {at for at in range(50) if holds(ranges, 0, at)}
+
+    assert offsets(intersect(one, other)) == offsets(one) & offsets(other)
+    assert offsets(subtract(one, other)) == offsets(one) - offsets(other)
+    assert total(one) == len(offsets(one))
+
+
+@pytest.fixture(scope="module")
+def past(broker: LocalBroker) -> Past:
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    from schemas.topics import TOPICS
+
+    prefix = f"past-{random.randrange(10**12)}"
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
+    wanted = [NewTopic(topic.name(prefix), topic.partitions, 1, config=topic.config) for topic in TOPICS]
+    for created in admin.create_topics(wanted).values():
+        created.result(20)
+    return publish_past(KafkaSettings(broker.bootstrap_servers, prefix), COUNT)
+
+
+def select(past: Past, **what: object) -> set[Place]:
+    """Places that a selection gives, each once, with the right decision."""
+    with Stretch(Source(past.kafka), Selection(**what)) as stretch:
+        found = list(stretch.frames())
+        assert all(holds(stretch.ranges, frame.place.partition, frame.place.offset) for frame, _ in found)
+    for frame, decision in found:
+        timestamp_us, record, recorded = past.rows[frame.place]
+        assert (frame.timestamp_us, frame.record, decision) == (timestamp_us, record, recorded)
+    places = [frame.place for frame, _ in found]
+    assert len(places) == len(set(places))
+    return set(places)
+
+
+@pytest.mark.broker
+class TestOnTheBroker:
+    def test_everything(self, past):
+        assert select(past) == set(past.rows)
+
+    @pytest.mark.parametrize("clock", Clock)
+    @pytest.mark.parametrize(("begin_s", "end_s"), [(0, 240), (60, 61), (100, 180), (None, 100), (100, None), (7, 8)])
+    def test_a_time_is_exact_at_both_ends(self, past, clock, begin_s, end_s):
+        begin_us, end_us = (None if at is None else EPOCH_US + at * 1_000_000 for at in (begin_s, end_s))
+
+        def meant(timestamp_us, frame, _):
+            at_us = timestamp_us if clock is Clock.KAFKA else frame.captured_at_us
+            return (begin_us is None or at_us >= begin_us) and (end_us is None or at_us < end_us)
+
+        wanted = past.places(meant)
+        assert wanted, "the test selects something"
+        assert select(past, from_us=begin_us, to_us=end_us, clock=clock) == wanted
+        late_us = 45_000_000
+        assert select(past, from_us=begin_us, to_us=end_us, clock=clock, late_by_us=late_us) == wanted
+
+    def test_one_millisecond_more_or_less(self, past):
+        at_us = next(iter(past.rows.values()))[0]
+        assert len(select(past, from_us=at_us, to_us=at_us + 1000)) == 1
+        assert select(past, from_us=at_us + 1000, to_us=at_us + 2000) == set()
+
+    def test_reading_ends_where_nothing_is_later(self, past):
+        end_us = EPOCH_US + 60_000_000
+        totals = []
+        for late_by_us in (None, 45_000_000):
+            with Stretch(Source(past.kafka), Selection(to_us=end_us, late_by_us=late_by_us)) as stretch:
+                totals.append(stretch.frames_total)
+        assert totals[1] < totals[0] * 0.7
+
+    def test_cameras_lots_parts_frames_offsets(self, past):
+        assert select(past, cameras=CAMERAS[:2]) == past.places(lambda _, f, __: f.key in CAMERAS[:2])
+        assert select(past, lots=("L1",), cameras=CAMERAS[1:]) == past.places(lambda _, f, __: f.lot == "L1")
+        assert select(past, parts=("P7",)) == past.places(lambda _, f, __: f.part_id == "P7")
+        frame = next(iter(past.rows.values()))[1]
+        assert select(past, frames=(frame.frame_id,)) == past.places(lambda _, f, __: f == frame)
+        assert {(p.partition, p.offset) for p in select(past, offsets={2: (3, 6), 1: (0, 9)})} == {
+            (2, 3),
+            (2, 4),
+            (2, 5),
+        }
+
+    @pytest.mark.parametrize("word", ["REJECT", "NOT_OK", "REVIEW", "OK"])
+    def test_what_was_decided(self, past, word):
+        wanted = past.places(lambda _, __, d: word in (d.verdict, d.action))
+        assert 0 < len(wanted) < COUNT
+        assert select(past, judged=(word,)) == wanted
+
+    @pytest.mark.parametrize("count", [1, 10, 100, 10_000])
+    @pytest.mark.parametrize("what", [{}, {"cameras": CAMERAS[2:]}, {"judged": ("REJECT",)}, {"lots": ("L0", "L2")}])
+    def test_the_last_frames(self, past, count, what):
+        fitting = select(past, **what)
+        newest = sorted(fitting, key=lambda place: (past.rows[place][0], place.partition, place.offset))[-count:]
+        assert select(past, last=count, **what) == set(newest)
+
+    def test_going_on_where_another_run_ended(self, past):
+        with Stretch(Source(past.kafka), Selection(cameras=CAMERAS[:2])) as stretch:
+            whole = [frame.place for frame, _ in stretch.frames()]
+            after: dict[int, int] = {}
+            for place in whole[:50]:
+                after[place.partition] = place.offset + 1
+            progress: list[tuple[int, int]] = []
+            rest = [frame.place for frame, _ in stretch.frames(after, on_progress=lambda *at: progress.append(at))]
+        assert sorted(whole[:50] + rest) == sorted(whole)
+        assert progress[-1] == (stretch.frames_total, stretch.frames_total)
+
+    def test_frames_by_their_places(self, past):
+        wanted = sorted(past.rows)[::17]
+        with Stretch(Source(past.kafka), Selection(last=1)) as stretch:
+            gone = Place(past.kafka.frames, 0, 10**9)
+            assert sorted(frame.place for frame in stretch.frames_at([*wanted, gone])) == wanted
+
+    def test_from_decisions_alone(self, past):
+        source = Source(past.kafka)
+
+        def places(**what: object) -> set[Place]:
+            found = list(decided(source, Selection(**what)))
+            assert all(frame.recorded == past.rows[frame.place][2] for frame in found)
+            return {frame.place for frame in found}
+
+        assert places() == set(past.rows)
+        begin_us, end_us = EPOCH_US + 50_000_000, EPOCH_US + 90_000_000
+        assert places(from_us=begin_us, to_us=end_us) == past.places(
+            lambda _, f, __: begin_us <= f.captured_at_us < end_us
+        )
+        rejects = past.places(lambda _, __, d: d.action is Action.REJECT)
+        assert places(judged=("REJECT",)) == rejects
+        last = sorted(rejects, key=lambda place: past.rows[place][1].captured_at_us)[-5:]
+        assert places(judged=("REJECT",), last=5) == set(last)
+        assert places(lots=("L1",), offsets={2: (0, 10)}) == {
+            p for p in past.rows if p.partition == 2 and p.offset < 10
+        }
+
+    def test_an_empty_selection_says_what_there_is(self, past):
+        assert select(past, cameras=("no/such",)) == set()
+        said = str(why_empty(Source(past.kafka)))
+        assert said.startswith(f"nothing selected: {past.kafka.frames} has frames from 20")
+        assert said.endswith(", none is meant")
+
+    def test_a_slow_reader_reads_slowly(self, past):
+        import time
+
+        size = sum(len(encode(frame)) for _, frame, _ in past.rows.values())
+        began = time.monotonic()
+        with Stretch(Source(past.kafka, max_bytes_s=size / 1.5), Selection()) as stretch:
+            assert sum(1 for _ in stretch.frames()) == COUNT
+        assert time.monotonic() - began > 1.4
+
+
+def publish(kafka: KafkaSettings, topic: str, *values: bytes) -> None:
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    for value in values:
+        producer.produce(topic, value, b"k", partition=0)
+    assert producer.flush(20) == 0
+
+
+@pytest.mark.broker
+def test_which_of_several_decisions_is_the_recorded_one(line: KafkaSettings) -> None:
+    past = publish_past(line, 3, disorder=0)
+    place, (_, frame, first) = sorted(past.rows.items())[0]
+    shed = dataclasses.replace(first, result_state=ResultState.ABORTED, action=Action.REJECT, decision_id="a")
+    later = dataclasses.replace(first, decided_at_us=first.decided_at_us + 5, decision_id="0", action=Action.REJECT)
+    replayed = dataclasses.replace(first, is_simulated=True, decided_at_us=0)
+    shadow = dataclasses.replace(first, model_stage="challenger", decided_at_us=0)
+    elsewhere = make_decision(frame, Place("other.frames", place.partition, place.offset), decided_at_us=0)
+    publish(line, line.decisions, *map(encode, (shed, later, replayed, shadow, elsewhere, first)), b"garbage")
+    with Stretch(Source(line), Selection(frames=(frame.frame_id,))) as stretch:
+        assert [decision for _, decision in stretch.frames()] == [first]
+    assert [row.recorded for row in decided(Source(line), Selection(frames=(frame.frame_id,)))] == [first]
+    # A frame that was shed first and inspected later is no REJECT.
+    with Stretch(Source(line), Selection(frames=(frame.frame_id,), judged=("REJECT",))) as stretch:
+        expected = [] if first.action is not Action.REJECT else [first]
+        assert [decision for _, decision in stretch.frames()] == expected
+
+
+@pytest.mark.broker
+def test_what_is_no_frame_comes_only_where_no_field_is_asked_for(line: KafkaSettings) -> None:
+    publish_past(line, 6, disorder=0)
+    publish(line, line.frames, b"garbage")
+    with Stretch(Source(line), Selection()) as stretch:
+        [(found, decision)] = [row for row in stretch.frames() if row[0].record is None]
+        assert (found.value, found.problem.partition(":")[0], decision) == (b"garbage", "unknown-schema", None)
+    for what in ({"cameras": CAMERAS}, {"judged": ("OK", "NOT_OK")}, {"lots": ("L0", "L1", "L2")}):
+        with Stretch(Source(line), Selection(**what)) as stretch:
+            assert len([frame for frame, _ in stretch.frames() if frame.record is not None]) == 6
+            assert all(frame.record is not None for frame, _ in stretch.frames())
+
+
+@pytest.mark.broker
+def test_an_episode_is_its_camera_and_its_time(line: KafkaSettings) -> None:
+    past = publish_past(line, 90, disorder=0)
+    begin_us, end_us = EPOCH_US + 30_000_000, EPOCH_US + 45_000_000
+    event = DriftEvent(
+        event_id="1", episode_id="feedbeef", state=EpisodeState.CLOSED, drift_type=DriftType.DATA,
+        kind=DriftKind.SUDDEN, line="l", station="press", camera_id="side", reason="", started_frame_id="a",
+        started_at_us=begin_us, detected_frame_id="b", detected_at_us=begin_us, emitted_at_us=end_us,
+        closed_at_us=end_us, model_name="m", model_version="1", model_sha256="m", recipe_id="r", recipe_revision="1",
+        source_topic="t", source_partition=0, source_offset=0,
+    )  # fmt: skip
+    publish(line, line.drift, encode(event))
+    wanted = past.places(lambda _, f, __: f.key == "press/side" and begin_us <= f.captured_at_us <= end_us)
+    assert len(wanted) == 5
+    assert select(past, episode="feed") == wanted
+    assert {row.place for row in decided(Source(line), Selection(episode="feed"))} == wanted
+    with pytest.raises(NoSuchEpisode, match="no episode 'dead'"):
+        Stretch(Source(line), Selection(episode="dead"))
+    with pytest.raises(EmptySelection, match="is of camera press/side"):
+        Stretch(Source(line), Selection(episode="feed", cameras=("oven/top",)))
+    with pytest.raises(EmptySelection, match="is not of the selected time"):
+        Stretch(Source(line), Selection(episode="feed", from_us=end_us + 1_000_000))
+
+
+@pytest.mark.broker
+def test_nothing_is_joined_and_nothing_committed(line: KafkaSettings) -> None:
+    publish_past(line, 30)
+    group = f"{line.prefix}-workers"
+    consumer = Consumer({"bootstrap.servers": line.bootstrap_servers, "group.id": group, "log_level": 0})
+    consumer.commit(offsets=[TopicPartition(line.frames, 0, 4)], asynchronous=False)
+    with Stretch(Source(line), Selection()) as stretch:
+        assert len(list(stretch.frames())) == 30
+    [committed] = consumer.committed([TopicPartition(line.frames, 0)], timeout=10)
+    reader = Consumer({"bootstrap.servers": line.bootstrap_servers, "group.id": "inspection-reader", "log_level": 0})
+    [of_reader] = reader.committed([TopicPartition(line.frames, 0)], timeout=10)
+    assert (committed.offset, of_reader.offset) == (4, -1001)
+    consumer.close()
+    reader.close()
+
+
+@pytest.mark.broker
+def test_empty_topics_and_no_topics(line: KafkaSettings) -> None:
+    with Stretch(Source(line), Selection(last=5)) as stretch:
+        assert list(stretch.frames()) == []
+    assert list(decided(Source(line), Selection())) == list(labels(Source(line))) == []
+    assert str(why_empty(Source(line))) == f"nothing selected: there are no frames at all in {line.frames}"
+    with pytest.raises(TopicMissing):
+        Stretch(Source(KafkaSettings(line.bootstrap_servers, "nothing-here")), Selection())
+
+
+def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("replay.topic_reader._TIMEOUT_S", 1.0)
+    with pytest.raises(BrokerUnavailable):
+        Stretch(Source(KafkaSettings("127.0.0.1:1")), Selection())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is no JSON"),
+        ("[]", "a JSON object"),
+        ("{}", "no selection: 'selection'"),
+        ('{"selection": 2}', "version 2"),
+        ('{"selection": 1, "colour": "red"}', "knows no colour"),
+        ('{"selection": 1, "cameras": "press/top"}', "cameras: a list of texts"),
+        ('{"selection": 1, "from_us": "now"}', "from_us: a whole number"),
+        ('{"selection": 1, "offsets": {"x": [1, 2]}}', "no selection"),
+        ('{"selection": 1, "offsets": {"0": [2, 1]}}', "offsets 2 to 1 of partition 0"),
+        ('{"selection": 1, "judged": ["MAYBE"]}', "verdict 'MAYBE': one of OK"),
+        ('{"selection": 1, "clock": "wall"}', "no selection"),
+        ('{"selection": 1, "last": 0}', "at least 1"),
+        ('{"selection": 1, "last": true}', "last: a whole number"),
+    ],
+)
+def test_a_file_that_is_no_selection(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "selection.json"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match="selection ") as caught:
+        Selection.load(path)
+    assert said in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_selection_is_kept_in_a_file(tmp_path: Path) -> None:
+    chosen = Selection(
+        from_us=1, to_us=5, clock=Clock.CAPTURED, offsets={4: (1, 2)}, last=3, judged=("OK",), episode="e"
+    )
+    chosen.save(tmp_path / "selection.json")
+    assert Selection.load(tmp_path / "selection.json") == chosen
+    assert json.loads((tmp_path / "selection.json").read_text())["clock"] == "captured"
+    for path in (tmp_path, tmp_path / "none.json"):
+        with pytest.raises(SettingsError, match="selection "):
+            Selection.load(path)
+    with pytest.raises(SettingsError, match="selection "):
+        chosen.save(tmp_path / "no" / "such.json")
+
+
+def test_a_frame_without_any_decision_says_nothing() -> None:
+    with pytest.raises(ValueError, match="says nothing"):
+        ReplayedFrame(place=Place("t", 0, 0), timestamp_us=0)
