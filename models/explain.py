@@ -97,7 +97,7 @@ def _over_content(values: NDArray[Any], spec: InputSpec, content: tuple[int, int
     scale = min(1.0, _MAX_CELLS / max(width, height))
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
     cells = cv2.resize(part, size_wh, interpolation=cv2.INTER_AREA).reshape(size_wh[::-1])
-    return np.clip(cells, 0, 1, dtype=np.float32)
+    return np.asarray(np.clip(cells, 0, 1), np.float32)
 
 
 def _occlusion(
