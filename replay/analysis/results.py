@@ -112,6 +112,8 @@ class ThresholdCurve:
         The one in use; None if several were.
     present_at, recommended_at
         Index of the nearest point to each; None where there is none.
+    why_not
+        Empty, or why the labels do not speak for all parts: then every figure is of the labelled parts as they are.
     """
 
     thresholds: Floats
@@ -129,6 +131,7 @@ class ThresholdCurve:
     present_threshold: float | None
     present_at: int | None
     recommended_at: int | None
+    why_not: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +158,8 @@ class Recommendation:
     escape_rate, overkill_rate, present_escape_rate, present_overkill_rate
         By the weighted labels, with this threshold and with that in use.
     saving_per_1000
-        Expected saving in overkills for 1,000 parts, corrected for having chosen the best on these very labels; with its
-        interval. ``saving_on_stretch``: of this stretch, uncorrected.
+        Expected saving in overkills for 1,000 parts, corrected for having chosen the best on these very labels; with
+        its interval. ``saving_on_stretch``: of this stretch, uncorrected.
     is_change
         Whether it differs from the threshold in use in what it does.
     moved
@@ -220,8 +223,8 @@ class Calibration:
 class SliceTest:
     """One kind of error in a slice against all other parts, on labels that speak for all.
 
-    ``errors`` of ``labels`` (defective parts for escapes, good ones for overkill), the same of the rest; ``p`` two-sided
-    by Fisher's exact test; ``q`` corrected for all tests of the analysis (Benjamini and Hochberg).
+    ``errors`` of ``labels`` (defective parts for escapes, good ones for overkill), the same of the rest; ``p``
+    two-sided by Fisher's exact test; ``q`` corrected for all tests of the analysis (Benjamini and Hochberg).
     """
 
     errors: int
@@ -394,7 +397,7 @@ class Rankings:
     nearest
         Nearest to their threshold, labelled or not.
     disagreements
-        Deciders accept and reject: the greatest difference of scores first.
+        Deciders whose actions differ: the greatest difference of scores first.
     """
 
     escapes: tuple[int, ...] = ()
@@ -551,7 +554,7 @@ class Comparison:
     escapes, overkill
         Errors on labelled defective parts, on labelled good ones.
     changed
-        Parts that are treated otherwise, the gravest first, at most `replay.analysis.compare.MAX_CHANGED`;
+        Parts that are treated otherwise, the gravest first, at most `replay.analysis.comparison.MAX_CHANGED`;
         ``changed_total`` is all.
     """
 
