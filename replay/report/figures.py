@@ -46,7 +46,7 @@ def scores(table: Table, analysis: Analysis) -> Figure | None:
     # Few defective parts among many good ones: on a plain axis they would not be seen.
     layout = _layout("defect score", "parts", marks, barmode="stack", xaxis={"range": [-0.01, 1.01]})
     layout["updatemenus"] = [{
-        "type": "buttons", "direction": "left", "x": 1, "y": 1.02, "xanchor": "right", "yanchor": "bottom",
+        "type": "buttons", "direction": "left", "x": 1, "y": -0.2, "xanchor": "right", "yanchor": "top",
         "showactive": False, "pad": {"r": 0, "t": 0}, "font": {"size": 11},
         "buttons": [
             {"label": "linear", "method": "relayout", "args": [{"yaxis.type": "linear"}]},
@@ -160,8 +160,10 @@ def time_line(line: TimeLine) -> Figure:
         })  # fmt: skip
     layout = _layout("", "parts", [], barmode="stack", shapes=shapes, hovermode="x unified")
     layout["xaxis"] |= {"type": "date", "range": [begin[0], end]}
+    layout["yaxis"] |= _whole(line.parts)
     layout["yaxis2"] = {
         "title": {"text": "errors, late"}, "overlaying": "y", "side": "right", "rangemode": "tozero", "showgrid": False,
+        "tickmode": "auto", **_whole(np.maximum.reduce([line.escapes, line.overkill, line.late])),
     }  # fmt: skip
     layout["yaxis3"] = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
     layout["margin"]["r"] = 60
@@ -258,6 +260,11 @@ def _band(one: EpisodeMark, begin: str, end: str) -> dict[str, Any]:
         "x0": max(iso(one.begin_us), begin), "x1": end if one.end_us is None else min(iso(one.end_us), end),
         "fillcolor": AMBER, "opacity": 0.18,
     }  # fmt: skip
+
+
+def _whole(values: Any) -> dict[str, Any]:
+    """An axis of few things has no halves of them."""
+    return {"dtick": 1, "tickmode": "linear", "range": [0, 1.05 * max(1, values.max())]} if values.max() < 8 else {}
 
 
 def _safe(text: str) -> str:

@@ -182,7 +182,7 @@ def _card(
     try:
         data = image_of(found.record, store)
         decoded = decode(data, colour=True, needed_wh=(_MAX_SIDE, _MAX_SIDE))
-        heat = heat_map(data, model, steps=steps) if model is not None and not defects else None
+        heat = heat_map(data, model, steps=steps) if model is not None else None
     except (ImageError, ImageStoreError) as error:
         return Card(row=row, missing=f"{error.kind}: {error}"[:200])
     full_wh = decoded.header.width, decoded.header.height
@@ -224,5 +224,5 @@ def _overlay(heat: HeatMap) -> str:
     pixels = np.zeros((*values.shape, 4), np.uint8)  # BGRA
     pixels[values >= 0, :3] = (0, 60, 255)
     pixels[values < 0, :3] = (255, 120, 0)
-    pixels[:, :, 3] = np.rint(strength * 190)
+    pixels[:, :, 3] = np.rint(strength * 150)
     return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", pixels)[1].tobytes()).decode()

@@ -25,17 +25,21 @@ def percent(value: float | None, digits: int = 1) -> str:
     return f"{value * 100:.{digits}f}".rstrip("0").rstrip(".") + " %" if value else "0 %"
 
 
-def interval(estimate: Estimate) -> str:
-    """An estimate with its 95 % interval, or why there is none.
+def bounds(estimate: Estimate) -> str:
+    """The 95 % interval of an estimate, or why there is none.
 
     Examples
     --------
-    >>> interval(Estimate(0.042, 0.021, 0.079, 640)), interval(Estimate(None, why_not="cannot be estimated: no labels"))
-    ('4.2 % (2.1 % to 7.9 %)', 'cannot be estimated: no labels')
+    >>> bounds(Estimate(0.042, 0.021, 0.079, 640)), bounds(Estimate(0.1, 0.1, 0.1, 80))
+    ('2.1 % to 7.9 %', 'every part has a label')
+    >>> bounds(Estimate(None, why_not="cannot be estimated: no labels"))
+    'cannot be estimated: no labels'
     """
     if estimate.value is None:
         return estimate.why_not or "cannot be estimated"
-    return f"{percent(estimate.value)} ({percent(estimate.low)} to {percent(estimate.high)})"
+    if estimate.low == estimate.high:
+        return "every part has a label"
+    return f"{percent(estimate.low)} to {percent(estimate.high)}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
