@@ -236,15 +236,13 @@ def _layout(x: str, y: str, marks: Sequence[tuple[float, str, str]], **more: Any
          "line": {"color": colour, "dash": "dash", "width": 1.5}}
         for at, _, colour in marks
     ]  # fmt: skip
-    # The one on the left is written to the left of its line, so that they do not meet.
-    first = min((at for at, _, _ in marks), default=0)
     notes = [
         {"x": at, "y": 1, "yref": "paper", "yanchor": "bottom", "text": text, "showarrow": False,
-         "xanchor": "right" if at == first and len(marks) > 1 else "left", "font": {"size": 11}}
-        for at, text, colour in marks
+         "xanchor": "right" if at > 0.7 else "left", "yshift": 12 * number, "font": {"size": 11}}
+        for number, (at, text, _) in enumerate(marks)
     ]  # fmt: skip
     layout: dict[str, Any] = {
-        "margin": {"l": 60, "r": 20, "t": 40, "b": 48},
+        "margin": {"l": 60, "r": 20, "t": 46, "b": 48},
         "legend": {"orientation": "h", "y": -0.22, "x": 0},
         "shapes": lines,
         "annotations": notes,
