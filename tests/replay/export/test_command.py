@@ -12,6 +12,7 @@ from confluent_kafka import Producer
 from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
+from infra.cli.review import _print_csv
 from infra.cli.root import app
 from replay.labels import make_label
 from replay.stretch import EmptySelection
@@ -80,3 +81,10 @@ def test_an_empty_selection_writes_nothing(published: KafkaSettings, tmp_path: P
     done = run(published, "rows", str(tmp_path / "x.txt"))
     assert isinstance(done.exception, SettingsError)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_review_prints_is_no_formula_either(capsys: pytest.CaptureFixture[str]):
+    _print_csv([{"frame_id": "=1+1", "part_id": None, "score": -0.5, "captured_at": "2026-11-24"}])
+    header, row = csv.reader(capsys.readouterr().out.splitlines())
+    values = dict(zip(header, row, strict=True))
+    assert (values["frame_id"], values["part_id"], values["score"]) == ("'=1+1", "", "-0.5")
