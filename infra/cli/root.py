@@ -11,8 +11,10 @@ from typing import Annotated
 import typer
 
 from infra.cli.actuate import actuate
+from infra.cli.analyse import analyse
 from infra.cli.audit import audit
 from infra.cli.broker import app as broker
+from infra.cli.compare import compare
 from infra.cli.dead_letters import app as dead_letters
 from infra.cli.demo import demo
 from infra.cli.doctor import doctor
@@ -50,6 +52,8 @@ app.command()(audit)
 app.command()(label)
 app.command()(quality)
 app.command()(review)
+app.command()(analyse)
+app.command()(compare)
 app.command()(doctor)
 app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")

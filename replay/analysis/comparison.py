@@ -126,6 +126,37 @@ def compare_frames(
     return compare(table, champion, challenger, limits=limits, golden=golden)
 
 
+def compare_nothing(
+    champion: str, challenger: str, golden: GoldenComparison, limits: Limits | None = None
+) -> Comparison:
+    """A comparison on golden samples alone."""
+    none = PairedTable(
+        both_right=0, only_champion_errs=0, only_challenger_errs=0, both_err=0, tested_only_champion=0,
+        tested_only_challenger=0, p=None,
+    )  # fmt: skip
+    unknown = Delta(
+        champion=None, challenger=None, delta=None, low=None, high=None, labels=0,
+        why_not="cannot be estimated: no recorded part was compared",
+    )  # fmt: skip
+    return Comparison(
+        champion=champion,
+        challenger=challenger,
+        parts=0,
+        only_champion=0,
+        only_challenger=0,
+        labelled=0,
+        agreement=None,
+        escapes=none,
+        overkill=none,
+        escape_rate=unknown,
+        overkill_rate=unknown,
+        changed=(),
+        changed_total=0,
+        gate=judge(None, None, 0, limits or Limits(), golden),
+        golden=golden,
+    )
+
+
 def mcnemar(only_one_errs: int, only_other_errs: int) -> float | None:
     """Two-sided exact p; None if they never differ.
 

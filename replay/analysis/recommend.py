@@ -1,10 +1,11 @@
 """The cheapest threshold for a cost ratio, how sure it is, and what it would have changed.
 
-The interval and the expected saving come from 2,000 bootstrap resamples (B. Efron and R. J. Tibshirani, "An
-Introduction to the Bootstrap", 1993) with a fixed seed: in each, the number of parts of every stratum is drawn, and its
-labels with replacement. A threshold that is the best on some labels looks better on these than it is; by how much is
-estimated from the resamples, whose best thresholds are tried on the labels themselves (section 17.6 there), and taken
-off. The resamples know at most 256 thresholds.
+A threshold that is the best on some labels looks better on these than it is. Both, how far it is off and how much
+better it looks, are taken from 2,000 resamples with a fixed seed (B. Efron and R. J. Tibshirani, "An Introduction to
+the Bootstrap", 1993, sections 16.5 and 17.6): the number of parts of every stratum is drawn, then its labels, then the
+best threshold is sought and tried on the population that was drawn from. The scores are smoothed for that: without it
+a resample has few different errors near the threshold, and the best one comes out too sure and too good. Thresholds of
+resamples are some 256.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from replay.analysis.points import Labelled, Points
 from replay.analysis.results import Moved, Recommendation
-from replay.analysis.view import ACTIONS, NOT_OK, Floats, View
+from replay.analysis.view import ACTIONS, NOT_OK, Flags, Floats, Integers, View
 from replay.table import DEFECTIVE, GOOD
 
 #: Labels of either truth below which a recommendation comes with a warning.
@@ -62,10 +63,13 @@ def recommend(view: View, labels: Labelled, cost_ratio: float = DEFAULT_COST_RAT
         aim = 0.5 if present is None else present
         at = int(at_lowest[np.abs(points.thresholds[at_lowest] - aim).argmin()])
         threshold = plain(points.thresholds[at - 1], points.thresholds[at]) if at else 0.0
-    low, high, optimism, savings = _bootstrap(labels, points, at, cost_ratio)
+    threshold_errors, saving_errors = _bootstrap(labels, threshold, present, cost_ratio)
+    off = float(np.quantile(np.abs(threshold_errors), 0.95))
     parts = float(labels.weight.sum())
-    saving = present_cost - float(cost[at])
-    saving_low, saving_high = np.quantile(savings, [0.025, 0.975]) - optimism
+    saving_on_stretch = present_cost - float(cost[at])
+    optimism = float(saving_errors.mean())
+    expected = 1000 * (saving_on_stretch - optimism) / parts
+    spread = 1000 * float(np.quantile(np.abs(saving_errors - optimism), 0.95)) / parts
     moves = (view.score >= threshold) != (view.verdict == NOT_OK)
     moves &= np.isfinite(view.score)
     if not is_change:
@@ -73,17 +77,17 @@ def recommend(view: View, labels: Labelled, cost_ratio: float = DEFAULT_COST_RAT
     return Recommendation(
         threshold=float(threshold),
         cost_ratio=cost_ratio,
-        low=min(low, float(threshold)),
-        high=max(high, float(threshold)),
+        low=max(0.0, float(threshold) - off),
+        high=min(1.0, float(threshold) + off),
         present_threshold=present,
         escape_rate=float(points.escapes[at] / points.defective),
         overkill_rate=float(points.overkill[at] / points.good),
         present_escape_rate=present_escapes / points.defective,
         present_overkill_rate=present_overkill / points.good,
-        saving_per_1000=1000 * (saving - optimism) / parts if is_change else 0.0,
-        saving_low=1000 * float(saving_low) / parts if is_change else 0.0,
-        saving_high=1000 * float(saving_high) / parts if is_change else 0.0,
-        saving_on_stretch=saving,
+        saving_per_1000=expected if is_change else 0.0,
+        saving_low=expected - spread if is_change else 0.0,
+        saving_high=expected + spread if is_change else 0.0,
+        saving_on_stretch=saving_on_stretch if is_change else 0.0,
         is_change=is_change,
         moved=_moved(view, moves),
         rows=tuple(int(row) for row in view.rows[moves][:_MAX_ROWS]),
@@ -113,43 +117,81 @@ def plain(low: float, high: float) -> float:
     return float(high)
 
 
-def _bootstrap(labels: Labelled, points: Points, at: int, cost_ratio: float) -> tuple[float, float, float, Floats]:
-    """Interval of the best threshold, optimism of its saving (in overkills), and savings of the point ``at``."""
-    count = len(points.thresholds)
-    grid = np.unique(np.append(np.linspace(0, count - 1, _GRID).round().astype(np.int64), at))
-    thresholds = points.thresholds[grid]
-    middles = np.array([plain(points.thresholds[k - 1], points.thresholds[k]) if k else 0.0 for k in grid])
-    chosen = int(np.searchsorted(grid, at))
+def _bootstrap(labels: Labelled, best: float, present: float | None, cost_ratio: float) -> tuple[Floats, Floats]:
+    """Errors of 2,000 resamples: of the best threshold, and of its saving (in overkills), seen minus true."""
+    thresholds = _grid(labels.score, [mark for mark in (best, present) if mark is not None])
     # A label is accepted by the thresholds from this one on.
     first = np.searchsorted(thresholds, labels.score, side="right")
-    width = len(grid) + 1
-    kind = (first * 2 + labels.is_defective) * 2 + labels.rejects
+    width = len(thresholds) + 1
     random = np.random.default_rng(0)
     strata = int(labels.stratum.max()) + 1
     parts = np.bincount(labels.stratum, labels.weight, strata)
     drawn_parts = random.multinomial(round(parts.sum()), parts / parts.sum(), _RESAMPLES)
-    bad, good = np.zeros((_RESAMPLES, width)), np.zeros((_RESAMPLES, width))
-    present = np.zeros(_RESAMPLES)
+    # Row 0 is the population that is drawn from.
+    bad, good = np.zeros((_RESAMPLES + 1, width)), np.zeros((_RESAMPLES + 1, width))
+    present_cost = np.zeros(_RESAMPLES + 1)
     for stratum in range(strata):
-        kinds, counts = np.unique(kind[labels.stratum == stratum], return_counts=True)
-        drawn = random.multinomial(counts.sum(), counts / counts.sum(), _RESAMPLES)
-        weighted = drawn * (drawn_parts[:, stratum] / counts.sum())[:, None]
-        place, is_bad, rejects = kinds // 4, kinds // 2 % 2 == 1, kinds % 2 == 1
-        for number in range(4):
-            which = kinds % 4 == number  # no place is in it twice
-            (bad if number >= 2 else good)[:, place[which]] += weighted[:, which]
-        present += weighted @ np.where(is_bad, cost_ratio * ~rejects, rejects)
+        here = labels.stratum == stratum
+        shares = _smoothed(first[here], labels.score[here], labels.is_defective[here], labels.rejects[here], thresholds)
+        drawn = random.multinomial(int(here.sum()), shares.ravel(), _RESAMPLES)
+        scaled = drawn * (drawn_parts[:, stratum] / here.sum())[:, None]
+        weighted = np.concatenate([parts[stratum] * shares.ravel()[None], scaled]).reshape(-1, 2, 2, width)
+        good += weighted[:, 0].sum(axis=1)
+        bad += weighted[:, 1].sum(axis=1)
+        present_cost += cost_ratio * weighted[:, 1, 0].sum(axis=1) + weighted[:, 0, 1].sum(axis=1)
     costs = cost_ratio * np.cumsum(bad, axis=1)[:, :-1] + good.sum(axis=1)[:, None] - np.cumsum(good, axis=1)[:, :-1]
     lowest = costs.min(axis=1, keepdims=True)
     # Of equally good ones the nearest to the one that is recommended.
-    distance = np.abs(middles - middles[chosen])
-    best = np.where(costs <= lowest + 1e-9 * (1 + lowest), distance, np.inf).argmin(axis=1)
-    low, high = (float(bound) for bound in np.quantile(middles[best], [0.025, 0.975], method="nearest"))
-    real = points.cost(cost_ratio)[grid]
-    real_present = float(labels.weight @ np.where(labels.is_defective, cost_ratio * ~labels.rejects, labels.rejects))
-    seen = present - costs[np.arange(_RESAMPLES), best]
-    optimism = float(np.mean(seen - (real_present - real[best])))
-    return low, high, optimism, present - costs[:, chosen]
+    chosen = np.where(costs <= lowest + 1e-9 * (1 + lowest), np.abs(thresholds - best), np.inf).argmin(axis=1)
+    seen = present_cost[1:] - costs[1:][np.arange(_RESAMPLES), chosen[1:]]
+    real = present_cost[0] - costs[0][chosen[1:]]
+    return thresholds[chosen[1:]] - thresholds[chosen[0]], seen - real
+
+
+def _grid(scores: Floats, marks: list[float]) -> Floats:
+    ends = scores[[0, -1]]
+    even = np.linspace(float(ends[0]), float(ends[1]), _GRID // 4)
+    ranked = np.quantile(scores, np.linspace(0, 1, _GRID - _GRID // 4))
+    return np.unique(np.concatenate([even, ranked, marks, [np.nextafter(ends[1], np.inf)]]))
+
+
+def _smoothed(first: Integers, score: Floats, is_defective: Flags, rejects: Flags, thresholds: Floats) -> Floats:
+    """Shares of a stratum's parts by truth, by what the threshold in use does, and by place between the thresholds.
+
+    Each label stands for scores like its own: a Gaussian kernel of Silverman's width, within the stratum's scores.
+    """
+    width = len(thresholds) + 1
+    inner = (thresholds[1:] + thresholds[:-1]) / 2
+    centres = np.concatenate([[thresholds[0]], inner, [thresholds[-1]]])
+    found = np.zeros((2, 2, width))
+    places = np.arange(width)
+    for truth in (0, 1):
+        of_truth = is_defective == bool(truth)
+        for rejected in (0, 1):
+            here = of_truth & (rejects == bool(rejected))
+            if not here.any():
+                continue
+            counts = np.bincount(first[here], minlength=width)
+            at = np.flatnonzero(counts)
+            values = score[here] if here.sum() > 1 else score
+            bandwidth = 0.9 * float(np.std(values)) * here.sum() ** -0.2
+            alike = rejects == bool(rejected)
+            within = (places >= first[alike].min()) & (places <= first[alike].max())
+            if bandwidth <= 0:
+                found[truth, rejected] = counts
+                continue
+            kernel = np.exp(-0.5 * ((centres[None, :] - centres[at, None]) / bandwidth) ** 2) * _widths(thresholds)
+            kernel = np.where(within, kernel, 0.0)
+            total = kernel.sum(axis=1, keepdims=True)
+            kernel = np.divide(kernel, total, out=np.eye(width)[at], where=total > 0)
+            found[truth, rejected] = counts[at] @ kernel
+    shares: Floats = found / found.sum()
+    return shares
+
+
+def _widths(thresholds: Floats) -> Floats:
+    gaps = np.diff(thresholds)
+    return np.concatenate([[gaps.min()], gaps, [gaps.min()]])
 
 
 def _moved(view: View, moves: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[Moved, ...]:
