@@ -70,7 +70,7 @@ def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, 
         else:
             if not chosen.selection.is_everything:
                 raise SettingsError("a run has its own selection: name the run, or select frames")
-            folder = _open_run(run)
+            folder = open_run(run)
             variants, frames = folder.variants, folder.frames()
             since_us = folder.selection.from_us
         truths = Truths(labels(chosen.source, since_us, on_progress=show))
@@ -101,7 +101,8 @@ def _episodes(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:
     return fold(event.record for event in events if event.record is not None)
 
 
-def _open_run(path: Path) -> Any:
+def open_run(path: Path) -> Any:
+    """A run of `inspection replay`."""
     from replay.reinspect import RunFolder  # type: ignore[import-untyped]
 
     return RunFolder.open(path)

@@ -224,8 +224,26 @@ def _lead(analysis: Analysis, table: Table) -> str:
 def _origin(analysis: Analysis, selection: Selection | None) -> str:
     text = f"Decided by {analysis.decider}: {_some(analysis.extent.models)}."
     given = {} if selection is None else selection.to_json()
-    chosen = [f"{name.replace('_', ' ')} {given[name]}" for name in given if name not in ("selection", "clock")]
+    chosen = [_chosen(name, value) for name, value in given.items() if name not in ("selection", "clock")]
     return f"{text} Selected: {'; '.join(chosen)}." if chosen else text
+
+
+def _chosen(name: str, value: Any) -> str:
+    """One thing that a selection asks for.
+
+    Examples
+    --------
+    >>> _chosen("from_us", 1_700_000_000_000_000), _chosen("lots", ("L1", "L2")), _chosen("last", 500)
+    ('from 2023-11-14 22:13:20 UTC', 'lots L1, L2', 'last 500')
+    """
+    name, unit, _ = name.partition("_us")
+    if name in ("from", "to"):
+        return f"{name} {words.time(value)}"
+    if unit:
+        return f"{name.replace('_', ' ')} {words.milliseconds(value / 1000)}"
+    if isinstance(value, dict):
+        return f"{name} " + ", ".join(f"{number}:{begin}-{end}" for number, (begin, end) in value.items())
+    return f"{name} {_some([str(one) for one in value]) if isinstance(value, list | tuple) else value}"
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

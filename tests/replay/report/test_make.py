@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
+from pyarrow import parquet
+from typer.testing import CliRunner
 
+from infra.cli.root import app
 from replay.analysis import analyse
 from replay.export import frames
 from replay.offsets import total
@@ -67,6 +70,16 @@ def test_a_report_fetches_its_own_pictures(published: KafkaSettings, tmp_path: P
     assert list(boxes) == [first.frame_id]
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert page.count('<img class="picture"') == 16
+
+    command = ["analyse", "--bootstrap-servers", published.bootstrap_servers, "--prefix", published.prefix]
+    written = ["--html", str(tmp_path / "c.html"), "--rows", str(tmp_path / "rows.parquet")]
+    done = CliRunner().invoke(app, [*command, *written, "--camera", "el/left", "--truth-attribute", "type"])
+    assert done.exception is None, done.exception
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert page.count('<img class="picture"') == 8
+    assert page.count('<img class="heat"') == 8
+    assert "Selected: cameras el/left." in page
+    assert parquet.read_table(tmp_path / "rows.parquet").num_rows == 8
 
     read.clear()
     few = make_report(tmp_path / "r.html", analyse(table), table, source, each=3)
