@@ -2,6 +2,7 @@
 
 from replay.report.gallery import Card, Gallery, Section
 from replay.report.make import make_report
-from replay.report.page import DataQuality, write_report
+from replay.report.page import write_report
+from replay.report.sentences import DataQuality
 
 __all__ = ["Card", "DataQuality", "Gallery", "Section", "make_report", "write_report"]

@@ -10,7 +10,8 @@ from replay.analysis.results import Analysis, Comparison
 from replay.offsets import intersect, merged
 from replay.replayed import ReplayedFrame
 from replay.report.gallery import Gallery
-from replay.report.page import DataQuality, write_report
+from replay.report.page import write_report
+from replay.report.sentences import DataQuality
 from replay.selection import Clock, Selection
 from replay.source import Source
 from replay.stored import Place, Stored
