@@ -77,7 +77,7 @@ class Source:
                 found[number] = (*found.get(number, ()), bounds)
         return subtract(found, {})
 
-    def ranges(self, record: type, within: TopicRange, *, late_by_us: int | None = None) -> Ranges:
+    def ranges(self, record: type, within: TopicRange, late_by_us: int | None = None) -> Ranges:
         """Offsets among which all messages of a time range are, and others.
 
         The broker's index gives the first message of a time; behind the last one there may be more, where timestamps

@@ -145,10 +145,11 @@ class Stretch:
 
     def _frames_ranges(self) -> Ranges:
         meant = self._meant
-        begin_us = meant.from_us
-        if begin_us is not None and meant.clock is Clock.CAPTURED:
-            begin_us = max(0, begin_us - SLACK_US)
-        ranges = self._source.ranges(Frame, TopicRange(begin_us, meant.to_us), late_by_us=meant.late_by_us)
+        if meant.clock is Clock.CAPTURED:
+            ranges = self._source.ranges(Frame, *_after_capture(meant))
+        else:
+            within = TopicRange(meant.from_us, meant.to_us)
+            ranges = self._source.ranges(Frame, within, late_by_us=meant.late_by_us)
         if meant.offsets:
             ranges = intersect(ranges, {number: (bounds,) for number, bounds in meant.offsets.items()})
         return ranges
@@ -212,8 +213,7 @@ def decided(source: Source, selection: Selection, *, on_progress: Progress = _si
     meant = with_episode(source, selection, on_progress)
     index = DecisionIndex(source.topic(Frame))
     try:
-        begin_us = None if meant.from_us is None else max(0, meant.from_us - SLACK_US)
-        ranges = source.ranges(Decision, TopicRange(begin_us, meant.to_us), late_by_us=meant.late_by_us)
+        ranges = source.ranges(Decision, *_after_capture(meant))
         for found in source.read(Decision, ranges, on_progress=lambda *at: on_progress("decisions", *at)):
             if found.record is not None and _says(meant, found.record):
                 index.add(found.record)
@@ -282,6 +282,13 @@ def with_episode(source: Source, selection: Selection, on_progress: Progress = _
     return dataclasses.replace(
         selection, episode=None, cameras=(camera,), from_us=begin_us, to_us=end_us, clock=Clock.CAPTURED
     )
+
+
+def _after_capture(meant: Selection) -> tuple[TopicRange, int]:
+    """When messages about captures of a time come, and how much later still: whenever, unless the selection says so."""
+    begin_us = None if meant.from_us is None else max(0, meant.from_us - SLACK_US)
+    end_us = None if meant.to_us is None or meant.late_by_us is None else meant.to_us + meant.late_by_us
+    return TopicRange(begin_us, end_us), 0
 
 
 def _says(meant: Selection, decision: Decision) -> bool:

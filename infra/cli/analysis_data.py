@@ -38,19 +38,11 @@ TruthAttribute = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A table, the labels that were read for it, the episodes of drift of its time, and where its run lies."""
+    """A table, the labels that were read for it, and the episodes of drift of its time."""
 
     table: Table
     truths: Truths
     episodes: list[Episode]
-    run: Path | None = None
-
-    def replayed(self) -> Iterator[ReplayedFrame] | None:
-        """The frames of the run, once more; None without a run."""
-        if self.run is None:
-            return None
-        frames: Iterator[ReplayedFrame] = _open_run(self.run).frames()
-        return frames
 
 
 def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, with_episodes: bool = False) -> Data:
@@ -78,14 +70,14 @@ def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, 
         else:
             if not chosen.selection.is_everything:
                 raise SettingsError("a run has its own selection: name the run, or select frames")
-            folder = _open_run(run)
+            folder = open_run(run)
             variants, frames = folder.variants, folder.frames()
             since_us = folder.selection.from_us
         truths = Truths(labels(chosen.source, since_us, on_progress=show))
         some = _some(frames, chosen, is_run=run is not None)
         table = build_table(some, truths, variants=variants, truth_attribute=truth_attribute)
         episodes = _episodes(chosen, int(table["captured_at_us"].min()), show) if with_episodes else []
-    return Data(table, truths, episodes, run)
+    return Data(table, truths, episodes)
 
 
 def _some(frames: Iterable[ReplayedFrame], chosen: Chosen, *, is_run: bool) -> Iterator[ReplayedFrame]:
@@ -109,7 +101,8 @@ def _episodes(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:
     return fold(event.record for event in events if event.record is not None)
 
 
-def _open_run(path: Path) -> Any:
-    from replay.reinspect.run_folder import RunFolder  # type: ignore[import-untyped]
+def open_run(path: Path) -> Any:
+    """A run of `inspection replay`."""
+    from replay.reinspect import RunFolder  # type: ignore[import-untyped]
 
     return RunFolder.open(path)

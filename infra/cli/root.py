@@ -19,6 +19,7 @@ from infra.cli.dead_letters import app as dead_letters
 from infra.cli.demo import demo
 from infra.cli.doctor import doctor
 from infra.cli.drift import app as drift
+from infra.cli.export import app as export
 from infra.cli.gate import app as gate
 from infra.cli.images import app as images
 from infra.cli.label import label
@@ -56,6 +57,7 @@ app.command()(compare)
 app.command()(doctor)
 app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")
+app.add_typer(export, name="export")
 app.add_typer(gate, name="gate")
 app.add_typer(drift, name="drift")
 app.add_typer(images, name="images")
