@@ -36,9 +36,20 @@ class Source:
 
 
 def decide(
-    frame: Frame, inspection: Inspection, model: ModelIdentity, source: Source, *, decided_at_us: int, queue_ms: float
+    frame: Frame,
+    inspection: Inspection,
+    model: ModelIdentity,
+    source: Source,
+    *,
+    decided_at_us: int,
+    queue_ms: float,
+    is_simulated: bool = False,
 ) -> Decision:
-    """Make the decision record of one inspected frame."""
+    """Make the decision record of one inspected frame.
+
+    ``is_simulated`` is for a frame of the past that was published again: its deadline has no meaning any more, so the
+    decision is never late.
+    """
     deadline = frame.deadline_at_us
     return Decision(
         decision_id=decision_id(
@@ -73,7 +84,8 @@ def decide(
         decided_at_us=decided_at_us,
         deadline_at_us=deadline,
         durations_ms={"queue": queue_ms, **inspection.durations_ms},
-        is_late=deadline is not None and decided_at_us > deadline,
+        is_late=not is_simulated and deadline is not None and decided_at_us > deadline,
+        is_simulated=is_simulated,
         source_topic=source.topic,
         source_partition=source.partition,
         source_offset=source.offset,

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from models.errors import ImageError
-from models.images import decode, image_header
+from models.images import Image, decode, image_header
 from models.inspection import Inspection
 from models.manifest import EMBEDDING
 from models.package import Model
-from models.preprocess import content_wh, to_tensor
+from models.preprocess import Geometry, Tensor, content_wh, to_tensor
 from models.rule import apply_rule, failed
 from models.runtime import ORT_ERRORS, explain
 from models.signals import score_signals, signals
 from models.tasks import TASKS, Finding, Outputs
 from models.tasks.finding import WrongShape
+
+T = TypeVar("T")
 
 
 def inspect_image(
@@ -40,6 +46,78 @@ def inspect_image(
         With kind ``altered-image``, ``image-too-large``, ``unreadable-image`` or ``size-mismatch``. What the model
         does wrong (not a number, an error of the runtime) is no image's fault: a FAILED inspection that rejects.
     """
+    prepared = prepare(image, model, sha256, size_wh)
+    return judge(model, prepared, measure(prepared), run(model, prepared))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image, ready for a network: its tensor, the image in it, the way back to the frame, and what that took."""
+
+    tensor: Tensor
+    small: Image
+    geometry: Geometry
+    decode_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Signals of an image, and what they took."""
+
+    signals: Mapping[str, float]
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a network made of an image: outputs by role, or what is wrong with them, and what that took."""
+
+    outputs: Outputs
+    fault: str
+    infer_ms: float
+
+
+def inspect_all(
+    images: Sequence[tuple[bytes, str | None]], models: Sequence[Model]
+) -> list[tuple[Inspection, ...] | Exception]:
+    """Inspect images with models that share a network: it runs once an image, each model makes its own of the outputs.
+
+    All are decoded, then all are run, then all are judged: a network and an image decoder that take turns drive each
+    other out of the caches. The results are those of one image after the other.
+
+    Parameters
+    ----------
+    images
+        Encoded, each with the sha256 that it must have, or None. So many tensors are in memory at once.
+    models
+        At least one; all with the same `Model.network`, such as one model with several thresholds.
+
+    Returns
+    -------
+    list
+        For each image one inspection for each model; or what it raised, see `inspect_image`.
+    """
+    model = models[0]
+    found: list[Any] = [_or_error(prepare, image, model, sha256) for image, sha256 in images]
+    at = [number for number, each in enumerate(found) if isinstance(each, Prepared)]
+    prepared: list[Prepared] = [found[number] for number in at]
+    measured = [_or_error(measure, each) for each in prepared]
+    ran = [_or_error(run, model, each) for each in prepared]
+    for number, *steps in zip(at, prepared, measured, ran, strict=True):
+        error = next((step for step in steps if isinstance(step, Exception)), None)
+        found[number] = _or_error(_judge_each, models, *steps) if error is None else error
+    return found
+
+
+def _or_error(step: Callable[..., T], *arguments: Any) -> T | Exception:
+    try:
+        return step(*arguments)
+    except Exception as error:  # noqa: BLE001 - of one image, which must not stop the others
+        return error
+
+
+def prepare(image: bytes, model: Model, sha256: str | None = None, size_wh: tuple[int, int] | None = None) -> Prepared:
+    """Check and decode an image for a model; raises as `inspect_image`."""
     began = time.perf_counter()
     if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
         raise ImageError("altered-image", "the bytes do not have the sha256 that the camera gave them")
@@ -50,40 +128,63 @@ def inspect_image(
         raise ImageError(
             "size-mismatch", "the image has {}x{} pixels, the frame says {}x{}".format(*frame_wh, *size_wh)
         )
-    manifest = model.manifest
-    spec = manifest.input
+    spec = model.manifest.input
     decoded = decode(image, colour=spec.colour != "grey", needed_wh=content_wh(frame_wh, spec))
     tensor, small, geometry = to_tensor(decoded.pixels, frame_wh, spec)
-    measured = signals(small)
+    return Prepared(tensor, small, geometry, (time.perf_counter() - began) * 1000)
 
-    prepared = time.perf_counter()
-    finding, fault = Finding(float("nan")), ""
+
+def measure(prepared: Prepared) -> Measured:
+    """Signals of an image."""
+    began = time.perf_counter()
+    return Measured(signals(prepared.small), (time.perf_counter() - began) * 1000)
+
+
+def run(model: Model, prepared: Prepared) -> Ran:
+    """Run the network of a model."""
+    began = time.perf_counter()
+    outputs: Outputs = {}
+    fault = ""
     try:
-        outputs = model.run(tensor)
-        if all(np.isfinite(values).all() for values in outputs.values()):
-            finding = TASKS[manifest.task](outputs, manifest, geometry)
-            measured |= score_signals(finding.score) | _embedding_signal(outputs, model)
-        else:
-            fault = "the model's output is not a number"
+        outputs = model.run(prepared.tensor)
     except ORT_ERRORS as error:
         fault = f"the model does not run on this image: {explain(error)}"
-    except WrongShape as error:
-        fault = f"the model's output for {error.role} {error}"
-    outcome = failed(fault, manifest.decision) if fault else apply_rule(finding.score, manifest.decision)
-    finished = time.perf_counter()
+    if not all(np.isfinite(values).all() for values in outputs.values()):
+        fault = "the model's output is not a number"
+    return Ran(outputs, fault, (time.perf_counter() - began) * 1000)
 
+
+def judge(model: Model, prepared: Prepared, measured: Measured, ran: Ran) -> Inspection:
+    """What a model makes of the outputs of its network."""
+    began = time.perf_counter()
+    manifest = model.manifest
+    finding, fault, found = Finding(float("nan")), ran.fault, dict(measured.signals)
+    if not fault:
+        try:
+            finding = TASKS[manifest.task](ran.outputs, manifest, prepared.geometry)
+            found |= score_signals(finding.score) | _embedding_signal(ran.outputs, model)
+        except WrongShape as error:
+            fault = f"the model's output for {error.role} {error}"
+    outcome = failed(fault, manifest.decision) if fault else apply_rule(finding.score, manifest.decision)
     return Inspection(
         verdict=outcome.verdict,
         action=outcome.action,
         result_state=outcome.result_state,
         reason=outcome.reason,
-        score=finding.score if np.isfinite(finding.score) else None,
+        score=finding.score if math.isfinite(finding.score) else None,
         threshold=manifest.decision.threshold,
         labels=finding.labels,
         defects=finding.defects,
-        signals=measured,
-        durations_ms={"decode": (prepared - began) * 1000, "infer": (finished - prepared) * 1000},
+        signals=found,
+        durations_ms={
+            "decode": prepared.decode_ms + measured.took_ms,
+            "infer": ran.infer_ms + (time.perf_counter() - began) * 1000,
+        },
     )
+
+
+def _judge_each(models: Sequence[Model], prepared: Prepared, measured: Measured, ran: Ran) -> tuple[Inspection, ...]:
+    return tuple(judge(model, prepared, measured, ran) for model in models)
 
 
 def _embedding_signal(outputs: Outputs, model: Model) -> dict[str, float]:

@@ -59,6 +59,12 @@ class Model:
         """Id of the recipe, from the manifest."""
         return self.manifest.decision.recipe_id
 
+    @property
+    def network(self) -> tuple[str, str, str]:
+        """What decides the outputs for an image: weights, preprocessing, which outputs are asked for."""
+        manifest = self.manifest
+        return manifest.sha256, manifest.input.model_dump_json(), repr(sorted(manifest.outputs.names.items()))
+
     def run(self, tensor: Tensor) -> Outputs:
         """Outputs by role, for a tensor of ``manifest.input.shape``."""
         roles = self.manifest.outputs.names

@@ -31,8 +31,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.images import Image
 from models.opencv import cv2
@@ -58,6 +60,8 @@ CODES = frozenset({"dhash_hi", "dhash_lo"})
 
 #: Longer side, in pixels, above which the image is shrunk first: keeps the cost under half a millisecond.
 _MAX_SIDE = 320
+#: What OpenCV's float32 may be off by in the mean of a cell, in grey levels, with a margin.
+_ROUNDING = 2e-3
 _SECOND_DIFFERENCE = np.array([1.0, -2.0, 1.0])
 
 
@@ -102,8 +106,41 @@ def dhash(grey: Image) -> int:
     >>> f"{dhash(np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))):x}"
     'ffffffffffffffff'
     """
-    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
-    return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
+    rises = _rises(grey)
+    if rises is None:
+        small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
+        rises = small[:, 1:] > small[:, :-1]
+    return int.from_bytes(np.packbits(rises).tobytes(), "big")
+
+
+def _rises(grey: Image) -> NDArray[np.bool_] | None:
+    """The bits of `dhash` at a third of its cost; None where they hang on how OpenCV rounds, and for small images.
+
+    The mean of a cell is a difference of the integral image, exact but for float64. OpenCV's own is off by less than
+    `_ROUNDING`, since it adds less than 90 terms of at most 255 in float32, and is then a whole number. Where both
+    roundings of both neighbours say the same, so does OpenCV.
+    """
+    height, width = grey.shape
+    if height < 8 or width < 9 or max(height, width) > _MAX_SIDE:
+        return None
+    (top, below), (left, right) = _edges(height, 8), _edges(width, 9)
+    sums = cv2.integral(grey)
+    rows = sums[top] + (sums[np.minimum(top + 1, height)] - sums[top]) * below[:, None]
+    corners = rows[:, left] + (rows[:, np.minimum(left + 1, width)] - rows[:, left]) * right
+    strips = corners[1:] - corners[:-1]
+    means = (strips[:, 1:] - strips[:, :-1]) * (72 / grey.size)
+    low, high = np.rint(means - _ROUNDING), np.rint(means + _ROUNDING)
+    rises = low[:, 1:] > high[:, :-1]
+    return rises if np.array_equal(rises, high[:, 1:] > low[:, :-1]) else None
+
+
+@cache
+def _edges(size: int, parts: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Where a side is cut into equal parts: the pixel, and the share of it before the cut."""
+    cuts = np.arange(parts + 1) * (size / parts)
+    whole = np.floor(cuts).astype(np.int64)
+    whole[-1] = size
+    return whole, np.where(whole < size, cuts - whole, 0.0)
 
 
 def dhash_distance(one: Mapping[str, float], other: Mapping[str, float]) -> int | None:

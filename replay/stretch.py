@@ -53,6 +53,8 @@ class Stretch:
         Where the past lies.
     selection
         What of it is meant.
+    resolved
+        Of an earlier stretch whose `meant` is the selection here: the same messages are meant, whatever came since.
     on_progress
         Called with what is read, offsets done, offsets to be done.
 
@@ -64,31 +66,51 @@ class Stretch:
         If the selection names an episode that is not there.
     """
 
-    def __init__(self, source: Source, selection: Selection, *, on_progress: Progress = _silent) -> None:
+    def __init__(
+        self,
+        source: Source,
+        selection: Selection,
+        *,
+        resolved: Ranges | None = None,
+        on_progress: Progress = _silent,
+    ) -> None:
         self._source = source
         self._on_progress = on_progress
         self.selection = selection
         self._meant = with_episode(source, selection, on_progress)
         self._index = DecisionIndex(source.topic(Frame))
-        ranges = self._frames_ranges()
+        ranges = self._frames_ranges() if resolved is None else resolved
         since_us = self._first_timestamp(ranges)
         for decision in self._decisions(None if since_us is None else max(0, since_us - SLACK_US)):
             if _in(ranges, decision) and self._meant.has_decision(decision):
                 self._index.add(decision)
-        if self._meant.judged:
-            chosen: dict[int, list[tuple[int, int]]] = {}
+        chosen: dict[int, list[tuple[int, int]]] = {}
+        if self._meant.judged and resolved is None:
             for partition, offset in self._index.places():
                 chosen.setdefault(partition, []).append((offset, offset + 1))
             ranges = intersect(ranges, {number: merged(spans, gap=_GAP) for number, spans in chosen.items()})
         self._places: frozenset[tuple[int, int]] | None = None
+        #: What is meant, as offsets that another stretch can be told, see the parameter of that name.
+        self.resolved: Ranges = ranges
         if self._meant.last is not None:
-            self._places = self._newest(ranges, self._meant.last)
+            if resolved is None:
+                self._places = self._newest(ranges, self._meant.last)
+            else:
+                self._places = frozenset(
+                    (number, offset) for number, spans in resolved.items() for span in spans for offset in range(*span)
+                )
             chosen = {}
             for partition, offset in self._places:
                 chosen.setdefault(partition, []).append((offset, offset + 1))
+            self.resolved = {number: merged(spans) for number, spans in sorted(chosen.items())}
             ranges = {number: merged(spans, gap=_GAP) for number, spans in sorted(chosen.items())}
         #: Offsets of the frames topic that are read, those of the selection among them.
         self.ranges: Ranges = ranges
+
+    @property
+    def meant(self) -> Selection:
+        """The selection, with the camera and the times of its episode in place of the episode."""
+        return self._meant
 
     @property
     def frames_total(self) -> int:

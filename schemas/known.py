@@ -140,10 +140,17 @@ def _avro() -> Any:
 
 def _for_the_wire(schema: Schema) -> Any:
     # The same bytes, without the conversion of every timestamp to a datetime and back.
-    return parse_schema(_without_logical_types(schema))
+    return parse_schema(without_logical_types(schema))
 
 
-def _without_logical_types(node: Any) -> Any:
+def without_logical_types(node: Any) -> Any:
+    """A schema that reads and writes the same bytes, with plain numbers for times.
+
+    Examples
+    --------
+    >>> without_logical_types({"type": "long", "logicalType": "timestamp-micros"})
+    {'type': 'long'}
+    """
     if isinstance(node, dict):
-        return {k: _without_logical_types(v) for k, v in node.items() if k != "logicalType"}
-    return [_without_logical_types(item) for item in node] if isinstance(node, list) else node
+        return {k: without_logical_types(v) for k, v in node.items() if k != "logicalType"}
+    return [without_logical_types(item) for item in node] if isinstance(node, list) else node

@@ -9,14 +9,16 @@ import dataclasses
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from models import ImageError, Inspection, Model, Source, decide, inspect_image, not_inspected
+from models import ImageError, Inspection, Model, Source, decide, not_inspected
+from models.inspect import inspect_all
 from schemas import Action, CodecError, DeadLetter, Decision, Frame, ResultState, Verdict
 from schemas.clock import Clock
 from schemas.errors import InvalidRecord, MessageTooLarge
 from schemas.image_store import ImageStore, ImageStoreError
+from schemas.simulation import is_replay
 from schemas.topics import DEAD_LETTERS, DECISIONS
 from schemas.wire import Codec
 from stream_processors.overload import Estimate, Newest, Overload, OverloadPolicy, why_shed
@@ -57,6 +59,46 @@ class Answer:
     dead_letter_key: bytes | None = None
     kind: str | None = None
     shed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an image could not be inspected: the word for dead letters and metrics, and one line for a person."""
+
+    kind: str
+    reason: str
+
+
+def image_of(frame: Frame, store: ImageStore | None) -> bytes | Fault:
+    """The image of a frame, from the store where it is by reference, or why there is none."""
+    if frame.image is not None:
+        return frame.image
+    if frame.reference is None or store is None:
+        return Fault("image-by-reference", "the image lies in a store, and this worker reads none")
+    try:
+        return store.get(frame.reference, frame.sha256)
+    except ImageStoreError as error:
+        return Fault(error.kind, str(error))
+
+
+def look(seen: Sequence[tuple[Frame, bytes]], models: Sequence[Model]) -> list[tuple[Inspection | Fault, ...]]:
+    """Inspect the images of frames with models of one network, see `models.inspect.inspect_all`.
+
+    For each frame one result for each model. Whatever the images are, it raises nothing.
+    """
+    found: list[tuple[Inspection | Fault, ...]] = []
+    inspected = inspect_all([(image, frame.sha256) for frame, image in seen], models)
+    for (frame, _), each in zip(seen, inspected, strict=True):
+        found.append((_fault(frame, each),) * len(models) if isinstance(each, Exception) else each)
+    return found
+
+
+def _fault(frame: Frame, error: Exception) -> Fault:
+    if isinstance(error, ImageError):
+        return Fault(error.kind, str(error))
+    # A fault of ours must stop neither the stream nor the gate.
+    log.error("inspection of %s failed", frame.frame_id[:_TEXT_LIMIT], exc_info=error)
+    return Fault("inspection-error", f"{type(error).__name__}: {error}")
 
 
 class Answerer:
@@ -127,31 +169,22 @@ class Answerer:
 
         The store may take seconds: not for a thread that inspects.
         """
-        if frame.image is not None:
-            return frame.image
         queue_ms = self._queue_ms(message)
-        if frame.reference is None or self._store is None:
-            reason = "the image lies in a store, and this worker reads none"
-            return self._rejected(message, frame, "image-by-reference", reason, queue_ms)
-        try:
-            return self._store.get(frame.reference, frame.sha256)
-        except ImageStoreError as error:
-            return self._rejected(message, frame, error.kind, str(error), queue_ms)
+        found = image_of(frame, self._store)
+        return found if isinstance(found, bytes) else self.conclude(message, frame, found, queue_ms)
 
     def inspect(self, message: Received, frame: Frame, image: bytes) -> Answer:
         """Inspect a frame and decide. Takes the time of a decode and an inference, so it runs in a thread."""
         queue_ms = self._queue_ms(message)
-        try:
-            inspection = inspect_image(image, self._model, sha256=frame.sha256)
-        except ImageError as error:
-            kind, reason = error.kind, str(error)
-        except Exception as error:  # a fault of ours must stop neither the stream nor the gate
-            log.exception("inspection of %s failed", frame.frame_id[:_TEXT_LIMIT])
-            kind, reason = "inspection-error", f"{type(error).__name__}: {error}"
-        else:
-            answer = self._decided(message, frame, inspection, queue_ms)
-            return self._too_late(message, frame, inspection, queue_ms) if self._missed(message, answer) else answer
-        return self._rejected(message, frame, kind, reason, queue_ms)
+        [[found]] = look([(frame, image)], (self._model,))
+        return self.conclude(message, frame, found, queue_ms)
+
+    def conclude(self, message: Received, frame: Frame, found: Inspection | Fault, queue_ms: float) -> Answer:
+        """Decide on what `look` has found. The replay, which looks once for several models, does it for each."""
+        if isinstance(found, Fault):
+            return self._rejected(message, frame, found.kind, found.reason, queue_ms)
+        answer = self._decided(message, frame, found, queue_ms)
+        return self._too_late(message, frame, found, queue_ms) if self._missed(message, answer) else answer
 
     def _missed(self, message: Received, answer: Answer) -> bool:
         """Whether an inspection that was begun in time has ended after the deadline: stopped, starved, a slow image."""
@@ -182,7 +215,7 @@ class Answerer:
         return max(0.0, (self._clock.utc_us() - message.source.received_at_us) / 1000)
 
     def _why_shed(self, message: Received, frame: Frame) -> tuple[str, str] | None:
-        if RETRY_HEADER in message.headers:
+        if RETRY_HEADER in message.headers or is_replay(message.headers):
             return None
         source = message.source
         return why_shed(
@@ -195,8 +228,15 @@ class Answerer:
 
     def _decided(self, message: Received, frame: Frame, inspection: Inspection, queue_ms: float) -> Answer:
         decided_at_us = self._clock.utc_us()
+        is_simulated = is_replay(message.headers)
         decision = decide(
-            frame, inspection, self._model, message.source, decided_at_us=decided_at_us, queue_ms=queue_ms
+            frame,
+            inspection,
+            self._model,
+            message.source,
+            decided_at_us=decided_at_us,
+            queue_ms=queue_ms,
+            is_simulated=is_simulated,
         )
         try:
             return Answer(decision, self._encode(decision))
@@ -212,6 +252,7 @@ class Answerer:
             message.source,
             decided_at_us=decided_at_us,
             queue_ms=queue_ms,
+            is_simulated=is_simulated,
         )
         try:
             return dataclasses.replace(letter, decision=bare, decision_bytes=self._encode(bare))

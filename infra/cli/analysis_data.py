@@ -103,6 +103,6 @@ def _episodes(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:
 
 def open_run(path: Path) -> Any:
     """A run of `inspection replay`."""
-    from replay.reinspect import RunFolder  # type: ignore[import-untyped]
+    from replay.reinspect.run_folder import RunFolder
 
     return RunFolder.open(path)

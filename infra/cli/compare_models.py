@@ -41,8 +41,8 @@ def _model(name: str | None, run: Path | None) -> Model:
     from models.package import default_model_path, load_model
 
     if run is not None and name is not None:
-        from replay.reinspect.run_folder import RunFolder  # type: ignore[import-untyped]
-        from replay.reinspect.variants import from_described, load  # type: ignore[import-untyped]
+        from replay.reinspect.run_folder import RunFolder
+        from replay.reinspect.variants import from_described, load
 
         for variant in from_described(RunFolder.open(run).plan.variants):
             if variant.name == name:
@@ -68,7 +68,7 @@ def on_selection(
     EmptySelection
         If nothing was selected.
     """
-    from replay.reinspect.run import plan, run  # type: ignore[import-untyped]
+    from replay.reinspect.run import plan, run
     from replay.reinspect.run_folder import RunFolder
     from replay.reinspect.variants import Variant, load
 

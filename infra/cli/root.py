@@ -26,6 +26,7 @@ from infra.cli.label import label
 from infra.cli.model import app as model
 from infra.cli.produce import produce
 from infra.cli.quality import quality
+from infra.cli.replay import replay
 from infra.cli.review import review
 from infra.cli.spool import app as spool
 from infra.cli.text import shown
@@ -54,6 +55,7 @@ app.command()(quality)
 app.command()(review)
 app.command()(analyse)
 app.command()(compare)
+app.command()(replay)
 app.command()(doctor)
 app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")

@@ -16,6 +16,7 @@ from models import Model, Source, default_model_path, load_model
 from schemas import (
     Action,
     DeadLetter,
+    Decision,
     Encoding,
     Frame,
     ImageReference,
@@ -25,6 +26,7 @@ from schemas import (
     encode,
 )
 from schemas.clock import ManualClock
+from schemas.simulation import REPLAY_HEADER
 from schemas.topics import DEAD_LETTERS, DECISIONS, MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received
@@ -189,7 +191,7 @@ def test_an_error_of_the_model_is_a_reject(model: Model, monkeypatch: pytest.Mon
     def breaks(*_: object, **__: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("stream_processors.answer.inspect_image", breaks)
+    monkeypatch.setattr("models.inspect.signals", breaks)
     result = answer(received(encode(make_frame(png()))), model, ManualClock(NOW_US))
     assert result.kind == "inspection-error"
     assert result.decision is not None
@@ -207,14 +209,14 @@ def test_bytes_of_any_kind_are_answered(value: bytes | None) -> None:
 def test_an_inspection_that_ends_after_the_deadline_accepts_nothing(model, monkeypatch, mode):
     """A worker that is stopped in the middle of an inspection must not accept a part that has passed."""
     clock = ManualClock(NOW_US + 5_000)
-    inspect = stream_processors.answer.inspect_image
+    inspect = stream_processors.answer.inspect_all
 
     def slow(*args, **options):
         found = inspect(*args, **options)
         clock.advance(0.6)
-        return replace(found, action=Action.ACCEPT, verdict=Verdict.OK)
+        return [tuple(replace(each, action=Action.ACCEPT, verdict=Verdict.OK) for each in one) for one in found]
 
-    monkeypatch.setattr(stream_processors.answer, "inspect_image", slow)
+    monkeypatch.setattr(stream_processors.answer, "inspect_all", slow)
     answerer = Answerer(model, Codec(), clock, OverloadPolicy(mode))
     first = answerer(received(encode(make_frame(png()))))
     again = answerer(received(encode(make_frame(png()))))  # read again, it is shed: the same id says the same
@@ -228,3 +230,22 @@ def test_an_inspection_that_ends_after_the_deadline_accepts_nothing(model, monke
     for name in ("decision_id", "verdict", "action", "result_state"):
         assert getattr(first.decision, name) == getattr(again.decision, name)
     assert (first.decision.action, first.decision.result_state) == (Action.REJECT, ResultState.ABORTED)
+
+
+def test_a_frame_that_is_published_again_is_inspected_and_never_late(model: Model) -> None:
+    """Its deadline passed long ago, in the past that it is of; the decision says that it is none of the line's."""
+    clock = ManualClock(NOW_US + 10**12)
+    replayed = replace(received(encode(make_frame(png()))), headers={REPLAY_HEADER: b"run"})
+    answerer = Answerer(model, Codec(), clock, OverloadPolicy(Overload.DEADLINE))
+    answerer.estimate.update(10_000.0)
+    result = answerer(replayed)
+    assert result.shed is None
+    assert (result.decision.result_state, result.decision.is_simulated) == (ResultState.COMPLETED, True)
+    assert not result.decision.is_late
+    assert decode(result.decision_bytes, Decision) == result.decision
+    broken = answerer(replace(replayed, value=encode(make_frame(b"no image"))))
+    assert (broken.decision.result_state, broken.decision.is_simulated) == (ResultState.FAILED, True)
+    assert answerer(replace(replayed, headers={})).shed == "deadline"
+    huge = {str(number): "x" * 10_000 for number in range(200)}
+    stripped = answerer(replace(replayed, value=encode(make_frame(png(), attributes=huge))))
+    assert (stripped.kind, stripped.decision.is_simulated) == ("oversized-metadata", True)

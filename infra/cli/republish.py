@@ -1,0 +1,70 @@
+"""The part of `inspection replay` that publishes frames again, see `replay.republish`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from infra.cli.text import shown
+
+if TYPE_CHECKING:
+    from infra.cli.selection_options import Chosen
+
+_DAY_MS = 24 * 3_600_000
+
+
+def republish(chosen: Chosen, topic: str, speed: str, *, as_json: bool) -> None:
+    """Publish what is selected to a topic of a simulated line, whose topics are made if they are missing."""
+    import dataclasses
+    import json
+    import threading
+
+    from infra.cli.range_options import reading
+    from infra.cli.signals import stop_on_signals
+    from infra.topics import apply
+    from replay.republish import by_partition, prefix_of, speed_of
+    from replay.republish import republish as publish
+    from replay.stretch import Stretch, why_empty
+    from schemas.topics import TOPICS
+
+    kafka = chosen.source.kafka
+    prefix, factor = prefix_of(topic, kafka), speed_of(speed)
+    stop = threading.Event()
+    with reading() as progress, Stretch(chosen.source, chosen.selection, on_progress=progress) as stretch:
+        if stretch.frames_total == 0:
+            raise why_empty(chosen.source)
+        # What is simulated is kept for a day, whatever the line keeps.
+        table = [
+            dataclasses.replace(each, retention_ms=_DAY_MS) if each.cleanup == "delete" else each for each in TOPICS
+        ]
+        created = apply(kafka.bootstrap_servers, prefix, table).created
+        with stop_on_signals(stop):
+            done = publish(
+                by_partition(stretch),
+                kafka,
+                topic,
+                speed=factor,
+                stop=stop,
+                on_published=lambda count: progress("published", count, stretch.frames_total),
+            )
+    if done.is_finished and not done.published:
+        raise why_empty(chosen.source)
+    options = f"--bootstrap-servers {kafka.bootstrap_servers} --prefix {prefix}"
+    commands = [f"inspection {what} {options}" for what in ("worker", "watch --simulated", "actuate --simulated")]
+    if as_json:
+        values: dict[str, Any] = {**dataclasses.asdict(done), "topic": topic, "created": created, "commands": commands}
+        typer.echo(json.dumps(values))
+    else:
+        typer.echo(f"{done.published} frames published again to {topic}, marked as replay {done.run_id}")
+        for camera, count in sorted(done.cameras.items()):
+            typer.echo(f"  {shown(camera) or 'no frames'}: {count}")
+        if done.late_ms > 100 or done.unordered:
+            typer.echo(f"  up to {done.late_ms:.0f} ms behind their time; {done.unordered} out of order")
+        typer.echo(
+            "the simulated line (start it before to see the timing; decisions are marked, no live gate takes them):"
+        )
+        for command in commands:
+            typer.echo(f"  {command}")
+    if not done.is_finished:
+        raise typer.Exit(130)

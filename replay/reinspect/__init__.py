@@ -1,0 +1,1 @@
+"""The past, inspected again: with the champion, with other models, with other thresholds."""

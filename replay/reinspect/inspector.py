@@ -1,0 +1,155 @@
+"""One frame of the past, inspected as the live worker does it, with every variant of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models import Inspection, Source
+from replay.reinspect.reproduce import Difference, compare
+from replay.reinspect.rows import row_bytes
+from replay.reinspect.variants import Loaded, groups
+from replay.stored import Place, Stored
+from schemas.clock import Clock, SystemClock
+from schemas.image_store import ImageStore
+from schemas.records import Action, Decision, Frame, ResultState, Verdict
+from schemas.wire import Codec
+from stream_processors.answer import Answerer, Fault, Received, image_of, look
+from stream_processors.overload import Overload, OverloadPolicy
+
+#: Bytes of tensors that a thread holds at once, and frames at most.
+_TENSOR_BYTES, _AT_ONCE = 32 * 1024 * 1024, 16
+_NOTHING_IS_SHED = OverloadPolicy(Overload.EVERYTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a summary counts of a decision."""
+
+    verdict: Verdict
+    action: Action
+    result_state: ResultState
+
+    @classmethod
+    def of(cls, decision: Decision) -> Judged:
+        """The part of a decision that is counted."""
+        return cls(decision.verdict, decision.action, decision.result_state)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A frame to inspect.
+
+    Parameters
+    ----------
+    image
+        Its image, where that lies in a store and has been fetched, or why it could not be.
+    """
+
+    found: Stored[Frame]
+    recorded: Decision | None
+    image: bytes | Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a frame.
+
+    Parameters
+    ----------
+    place
+        Of the frame.
+    row
+        For a part of the run folder, see `replay.reinspect.rows`; None where there is no decision at all.
+    recorded
+        What was decided then.
+    variants
+        What each variant decides, and how that stands to the recorded decision (None: the same); empty where the
+        message is no frame.
+    """
+
+    place: Place
+    row: bytes | None
+    recorded: Judged | None
+    variants: tuple[tuple[Judged, Difference | None], ...]
+
+
+class Inspector:
+    """Inspects frames; safe to call from several threads at once.
+
+    Parameters
+    ----------
+    loaded
+        The variants; those of one network share its inference.
+    codec
+        Wire format of the line: a decision that the line could not encode fails here too, as it did then.
+    store
+        Where images of frames by reference lie; None: such frames fail as they do in a worker without a store.
+    """
+
+    def __init__(
+        self, loaded: Sequence[Loaded], codec: Codec, store: ImageStore | None = None, clock: Clock | None = None
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._store = store
+        self._answerers = [Answerer(each.model, codec, self._clock, _NOTHING_IS_SHED, store) for each in loaded]
+        largest = max(math.prod(each.model.manifest.input.shape) * 4 for each in loaded)
+        self._at_once = max(1, min(_AT_ONCE, _TENSOR_BYTES // largest))
+        self._groups = [(indices, tuple(loaded[index].model for index in indices)) for indices in groups(loaded)]
+
+    def image(self, found: Stored[Frame]) -> bytes | Fault | None:
+        """The image of a frame that is kept in a store; it may take seconds. None where it is in the message."""
+        frame = found.record
+        return None if frame is None or frame.image is not None else image_of(frame, self._store)
+
+    def __call__(self, job: Job) -> Result:
+        """Inspect a frame."""
+        return self.batch([job])[0]
+
+    def batch(self, jobs: Sequence[Job]) -> list[Result]:
+        """Inspect some frames; not more at a time than tensors should be in memory."""
+        results: list[Result] = []
+        for begin in range(0, len(jobs), self._at_once):
+            results.extend(self._batch(jobs[begin : begin + self._at_once]))
+        return results
+
+    def _batch(self, jobs: Sequence[Job]) -> list[Result]:
+        #: For each frame what each variant has found; None where there is no frame.
+        seen: list[list[Inspection | Fault | None]] = [[None] * len(self._answerers) for _ in jobs]
+        at: list[int] = []
+        pairs: list[tuple[Frame, bytes]] = []
+        for number, job in enumerate(jobs):
+            frame = job.found.record
+            if frame is None:
+                continue
+            image = job.image if job.image is not None else image_of(frame, self._store)
+            if isinstance(image, Fault):
+                seen[number] = [image] * len(self._answerers)
+            else:
+                at.append(number)
+                pairs.append((frame, image))
+        for indices, models in self._groups:
+            for number, found in zip(at, look(pairs, models), strict=True):
+                for index, each in zip(indices, found, strict=True):
+                    seen[number][index] = each
+        return [self._result(job, found) for job, found in zip(jobs, seen, strict=True)]
+
+    def _result(self, job: Job, seen: Sequence[Inspection | Fault | None]) -> Result:
+        found, recorded = job.found, job.recorded
+        judged = None if recorded is None else Judged.of(recorded)
+        place, frame = found.place, found.record
+        source = Source(place.topic, place.partition, place.offset, self._clock.utc_us())
+        message = Received(None, found.key, found.headers, source)
+        variants = []
+        encoded = []
+        for answerer, each in zip(self._answerers, seen, strict=True):
+            answer = None if frame is None or each is None else answerer.conclude(message, frame, each, 0.0)
+            if answer is None or answer.decision is None or answer.decision_bytes is None:
+                # No frame, or one whose very identity makes no decision: a dead letter then as now.
+                row = None if recorded is None else row_bytes(place, found.timestamp_us, recorded, ())
+                return Result(place, row, judged, ())
+            encoded.append(answer.decision_bytes)
+            difference = compare(recorded, answer.decision, answer.decision_bytes)
+            variants.append((Judged.of(answer.decision), difference))
+        return Result(place, row_bytes(place, found.timestamp_us, recorded, encoded), judged, tuple(variants))

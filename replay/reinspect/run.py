@@ -1,0 +1,165 @@
+"""A run: a stretch inspected with some variants, written down as it goes, and gone on with after any end."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from replay.reinspect.engine import inspect_all
+from replay.reinspect.inspector import Inspector, Result
+from replay.reinspect.run_folder import Plan, Progress, RunError, RunFolder
+from replay.reinspect.summary import Summary
+from replay.reinspect.variants import Loaded
+from replay.source import Source
+from replay.stretch import FrameAndDecision, Stretch
+from schemas.image_store import ImageStore
+from schemas.records import Frame
+from schemas.wire import Codec
+
+#: A part is written after so many rows, bytes or seconds: the most that a kill costs.
+PART_ROWS, PART_BYTES, PART_S = 5_000, 8 * 1024 * 1024, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Parameters
+    ----------
+    summary
+        Of the whole run, with what was done before it was gone on with.
+    frames
+        Inspected by this very process, in ``seconds``.
+    is_finished
+        False if it was stopped.
+    """
+
+    summary: Summary
+    frames: int
+    seconds: float
+    is_finished: bool
+
+
+def plan(stretch: Stretch, source: Source, loaded: Sequence[Loaded]) -> Plan:
+    """What a run is about, for `RunFolder.create`."""
+    return Plan(
+        selection=stretch.selection,
+        meant=stretch.meant,
+        topic=source.topic(Frame),
+        ranges=stretch.resolved,
+        variants=tuple(each.described() for each in loaded),
+        versions={
+            "python": platform.python_version(),
+            **{
+                name: version(name)
+                for name in ("streaming-inspection", "onnxruntime", "opencv-python-headless", "numpy")
+            },
+        },
+    )
+
+
+def check_variants(folder: RunFolder, loaded: Sequence[Loaded]) -> None:
+    """Whether a run can go on with these variants.
+
+    Raises
+    ------
+    RunError
+        If one is not what it was when the run began.
+    """
+    for before, each in zip(folder.plan.variants, loaded, strict=True):
+        now = each.described()
+        for name in ("model_sha256", "recipe_revision"):
+            if before.get(name) != now[name]:
+                raise RunError(
+                    f"{folder.path}: the model of variant {now['name']!r} has changed since the run began "
+                    f"({name} {str(before.get(name))[:16]} then, {now[name][:16]} now): begin a new run"
+                )
+
+
+def run(
+    stretch: Stretch,
+    loaded: Sequence[Loaded],
+    folder: RunFolder,
+    codec: Codec,
+    store: ImageStore | None = None,
+    *,
+    threads: int | None = None,
+    part_s: float = PART_S,
+    stop: threading.Event | None = None,
+    on_progress: Callable[[int, int], object] = lambda done, count: None,
+) -> Outcome:
+    """Inspect what of a stretch is not in the folder yet.
+
+    Parameters
+    ----------
+    stretch
+        That of the folder's plan.
+    part_s
+        Seconds after which a part is written at the latest.
+    stop
+        Once it is set, what is done is written and the run ends.
+    on_progress
+        Called with offsets that are done, and those of the stretch.
+
+    Raises
+    ------
+    BrokerUnavailable
+        If the topic cannot be read to its end; what is done is written first.
+    """
+    began_s = time.monotonic()
+    progress = folder.progress()
+    writer = _Writer(folder, progress, part_s)
+    before = progress.summary.selected
+    stop = stop or threading.Event()
+    frames = stretch.frames(progress.after, on_progress=on_progress)
+    try:
+        for result in inspect_all(_until(frames, stop), Inspector(loaded, codec, store), threads=threads):
+            writer.add(result)
+    finally:
+        writer.flush()
+    if not stop.is_set():
+        folder.finish(writer.summary)
+    return Outcome(
+        writer.summary, writer.summary.selected - before, time.monotonic() - began_s, is_finished=not stop.is_set()
+    )
+
+
+def _until(frames: Iterator[FrameAndDecision], stop: threading.Event) -> Iterator[FrameAndDecision]:
+    for each in frames:
+        if stop.is_set():
+            return
+        yield each
+
+
+class _Writer:
+    """Gathers results into parts."""
+
+    def __init__(self, folder: RunFolder, progress: Progress, part_s: float) -> None:
+        self._folder = folder
+        self._part_s = part_s
+        self._after = dict(progress.after)
+        self.summary = progress.summary
+        self._rows: list[bytes] = []
+        self._bytes = 0
+        self._unwritten = 0
+        self._due_s = time.monotonic() + part_s
+
+    def add(self, result: Result) -> None:
+        self._after[result.place.partition] = result.place.offset + 1
+        self.summary.add(result)
+        self._unwritten += 1
+        if result.row is not None:
+            self._rows.append(result.row)
+            self._bytes += len(result.row)
+        if len(self._rows) >= PART_ROWS or self._bytes >= PART_BYTES or time.monotonic() >= self._due_s:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._unwritten:
+            self._folder.add(self._rows, Progress(self._after, self.summary))
+        self._rows, self._bytes, self._unwritten = [], 0, 0
+        self._due_s = time.monotonic() + self._part_s

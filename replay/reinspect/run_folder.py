@@ -1,0 +1,304 @@
+"""What a run leaves behind, finished or not: a folder that `inspection analyse` reads and a run can go on with.
+
+::
+
+    DIR/run.json            what was meant and with which variants; written once, at the begin
+    DIR/rows-000000.avro    rows of some thousand frames, and in its header how far the run has come with it
+    DIR/finished.json       the summary; there once the run is at its end
+
+Each file is written under another name, synced and renamed: it is whole, or not there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fastavro
+from fastavro.write import Writer
+
+from replay.offsets import Ranges
+from replay.reinspect.rows import frame_of, parsed_row_schema
+from replay.reinspect.summary import Summary
+from replay.replayed import ReplayedFrame
+from replay.selection import Selection
+from schemas.errors import CodecError, InspectionError, SettingsError
+
+FORMAT = 1
+_RUN, _FINISHED = "run.json", "finished.json"
+_PART = re.compile(r"rows-(\d{6,})\.avro")
+_PROGRESS, _CRC = "inspection.progress", "inspection.crc32"
+#: What fastavro and our readers raise on bytes that are no such rows.
+_UNREADABLE = (EOFError, IndexError, KeyError, MemoryError, OverflowError, StopIteration, TypeError, ValueError)
+
+
+class RunError(InspectionError):
+    """A folder that is no run, is damaged, or is of a newer version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is about.
+
+    Parameters
+    ----------
+    selection
+        As it was asked for.
+    meant
+        The same with an episode's camera and times in its place, as `Stretch` worked it out.
+    topic
+        Name of the frames topic.
+    ranges
+        Offsets that hold what is meant, fixed when the run began.
+    variants
+        As `Loaded.described` gives them.
+    versions
+        Of what decides the last bit of a score.
+    """
+
+    selection: Selection
+    meant: Selection
+    topic: str
+    ranges: Ranges
+    variants: tuple[dict[str, Any], ...]
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come: first offset of each partition that is still to be read, and what was found."""
+
+    after: Mapping[int, int]
+    summary: Summary
+
+
+class RunFolder:
+    """A run on disk.
+
+    Raises
+    ------
+    RunError
+        From `open` and what reads: one clear line.
+    """
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self.path = path
+        self.plan = plan
+        self._parts = _parts(path)
+        self._lock: int | None = None
+
+    @classmethod
+    def create(cls, path: Path, plan: Plan) -> RunFolder:
+        """Begin a run in a folder that is not there or empty.
+
+        Raises
+        ------
+        SettingsError
+            If it is neither, or cannot be written.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise SettingsError(f"{path} is not empty; go on with a run by --resume, or name another folder")
+            folder = cls(path, plan)
+            _write(path / _RUN, json.dumps(_plan_json(plan), indent=2).encode())
+        except OSError as error:
+            raise SettingsError(f"{path}: {error.strerror or error}") from error
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """A run that is there, finished or not."""
+        try:
+            values = json.loads((path / _RUN).read_bytes())
+        except FileNotFoundError:
+            raise RunError(f"{path} is no run of `inspection replay`: it has no {_RUN}") from None
+        except OSError as error:
+            raise RunError(f"{path}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise RunError(f"{path}/{_RUN} is damaged: {error}") from error
+        try:
+            version = values["format"]
+            if isinstance(version, int) and version > FORMAT:
+                raise RunError(f"{path} is a run of format {version}; this program knows {FORMAT}: use a newer one")
+            if version != FORMAT:
+                raise ValueError(f"format {version!r}")
+            plan = _plan_of(values)
+        except (AttributeError, KeyError, TypeError, ValueError, SettingsError) as error:
+            raise RunError(f"{path}/{_RUN} is damaged: {type(error).__name__}: {error}") from error
+        return cls(path, plan)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the variants, in the order of `ReplayedFrame.replayed`."""
+        return tuple(row["name"] for row in self.plan.variants)
+
+    @property
+    def selection(self) -> Selection:
+        """What was asked for."""
+        return self.plan.selection
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / _FINISHED).exists()
+
+    def progress(self) -> Progress:
+        """How far it has come; cheap, whatever its size."""
+        if not self._parts:
+            return Progress({}, Summary(self.variants))
+        path = self._parts[-1]
+        try:
+            with path.open("rb") as file:
+                values = json.loads(fastavro.reader(file).metadata[_PROGRESS])
+            summary = Summary.from_json(values["summary"])
+            if summary.names != self.variants:
+                raise ValueError("other variants than the run's")
+            return Progress({int(number): int(begin) for number, begin in values["after"].items()}, summary)
+        except (OSError, *_UNREADABLE) as error:
+            raise _damaged(path, error) from error
+
+    def frames(self) -> Iterator[ReplayedFrame]:
+        """All frames with a decision, part by part; each partition in the order of its offsets."""
+        for path in self._parts:
+            try:
+                data = path.read_bytes()
+                rows: Any = fastavro.block_reader(io.BytesIO(data), reader_schema=parsed_row_schema())
+                blocks = list(rows)
+                if f"{zlib.crc32(b''.join(block.bytes_.getvalue() for block in blocks))}" != rows.metadata[_CRC]:
+                    raise ValueError("its checksum is another")
+                for block in blocks:
+                    for values in block:
+                        yield frame_of(values)
+            except (OSError, CodecError, *_UNREADABLE) as error:
+                raise _damaged(path, error) from error
+
+    def add(self, rows: list[bytes], progress: Progress) -> None:
+        """Append a part: rows, and how far the run has come with them.
+
+        Raises
+        ------
+        SettingsError
+            If it cannot be written.
+        """
+        data = b"".join(rows)
+        said = {
+            "after": {str(number): begin for number, begin in progress.after.items()},
+            "summary": progress.summary.to_json(),
+        }
+        buffer = io.BytesIO()
+        writer = Writer(
+            buffer, parsed_row_schema(), metadata={_PROGRESS: json.dumps(said), _CRC: f"{zlib.crc32(data)}"}
+        )
+        writer.write_block(_Block(len(rows), io.BytesIO(data)))
+        path = self.path / f"rows-{len(self._parts):06}.avro"
+        try:
+            _write(path, buffer.getvalue())
+        except OSError as error:
+            raise SettingsError(f"{path}: {error.strerror or error}") from error
+        self._parts.append(path)
+
+    def finish(self, summary: Summary) -> None:
+        """Mark the run as finished.
+
+        Raises
+        ------
+        SettingsError
+            If that cannot be written.
+        """
+        try:
+            _write(self.path / _FINISHED, json.dumps(summary.to_json(), indent=2).encode())
+        except OSError as error:
+            raise SettingsError(f"{self.path}: {error.strerror or error}") from error
+
+    def lock(self) -> None:
+        """Keep other processes from going on with the run, until this one ends or calls `close`.
+
+        Raises
+        ------
+        RunError
+            If one does already.
+        """
+        self._lock = os.open(self.path / _RUN, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(f"{self.path}: another process is at work on this run") from error
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """What fastavro's writer asks of a block: rows that are encoded already."""
+
+    num_records: int
+    bytes_: io.BytesIO
+
+
+def _damaged(path: Path, error: Exception) -> RunError:
+    return RunError(f"{path} is damaged: {error or type(error).__name__}")
+
+
+def _parts(path: Path) -> list[Path]:
+    numbers = {int(match[1]): each for each in path.iterdir() if (match := _PART.fullmatch(each.name))}
+    if sorted(numbers) != list(range(len(numbers))):
+        missing = min(set(range(len(numbers))) - set(numbers))
+        raise RunError(f"{path} is damaged: rows-{missing:06}.avro is missing")
+    return [numbers[number] for number in sorted(numbers)]
+
+
+def _plan_json(plan: Plan) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "selection": plan.selection.to_json(),
+        "meant": plan.meant.to_json(),
+        "topic": plan.topic,
+        "ranges": {str(number): [list(span) for span in spans] for number, spans in plan.ranges.items()},
+        "variants": list(plan.variants),
+        "versions": plan.versions,
+    }
+
+
+def _plan_of(values: dict[str, Any]) -> Plan:
+    variants = tuple(dict(row) for row in values["variants"])
+    if not variants or not all(isinstance(row["name"], str) for row in variants):
+        raise ValueError("variants without names")
+    return Plan(
+        Selection.from_json(values["selection"]),
+        Selection.from_json(values["meant"]),
+        str(values["topic"]),
+        {
+            int(number): tuple((int(begin), int(end)) for begin, end in spans)
+            for number, spans in values["ranges"].items()
+        },
+        variants,
+        dict(values["versions"]),
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all, also when the power fails."""
+    hidden = path.with_name(f".{path.name}.part")
+    with hidden.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    hidden.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,121 @@
+"""What is compared in a run: models, and models with another threshold, each under a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models import Model, default_model_path, load_model
+from models.thresholds import with_threshold
+from replay.table import RECORDED
+from schemas.errors import SettingsError
+
+#: Name of the model that the line runs.
+CHAMPION = "champion"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_@.+-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to decide.
+
+    Parameters
+    ----------
+    name
+        Short, unique in the run: columns of the analysis are called after it.
+    path
+        The model package; None: the one that ships.
+    threshold
+        Instead of the manifest's; None: the manifest's.
+
+    Examples
+    --------
+    >>> Variant("recorded")
+    Traceback (most recent call last):
+    ...
+    schemas.errors.SettingsError: variant 'recorded': this is what the line itself decided; choose another name
+    """
+
+    name: str
+    path: Path | None = None
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name == RECORDED:
+            raise SettingsError(f"variant {self.name!r}: this is what the line itself decided; choose another name")
+        if not _NAME.fullmatch(self.name):
+            raise SettingsError(f"variant {self.name!r}: up to 64 letters, digits and _ @ . + -")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A variant with its model."""
+
+    variant: Variant
+    model: Model
+
+    def described(self) -> dict[str, Any]:
+        """What a run writes down of it, for JSON."""
+        return {
+            "name": self.variant.name,
+            "path": str(self.model.path),
+            "threshold": self.variant.threshold,
+            "model_name": self.model.name,
+            "model_version": self.model.version,
+            "model_sha256": self.model.sha256,
+            "recipe_id": self.model.recipe_id,
+            "recipe_revision": self.model.recipe_revision,
+        }
+
+
+def load(variants: Sequence[Variant]) -> tuple[Loaded, ...]:
+    """Load the models, each package once.
+
+    Raises
+    ------
+    ModelPackageError, SettingsError
+        If a package must not be used, a threshold is none, or a name is there twice.
+    """
+    names = [variant.name for variant in variants]
+    if not names:
+        raise SettingsError("a run needs at least one variant")
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(f"variant {name!r} is there twice; name them, as in NAME=DIR")
+    packages: dict[Path, Model] = {}
+    loaded = []
+    for variant in variants:
+        path = (variant.path or default_model_path()).resolve()
+        if path not in packages:
+            packages[path] = load_model(path)
+        model = packages[path]
+        loaded.append(Loaded(variant, model if variant.threshold is None else with_threshold(model, variant.threshold)))
+    return tuple(loaded)
+
+
+def from_described(described: Sequence[dict[str, Any]]) -> tuple[Variant, ...]:
+    """The variants that a run has written down.
+
+    Raises
+    ------
+    SettingsError
+        If they are none.
+    """
+    try:
+        return tuple(Variant(str(row["name"]), Path(row["path"]), row["threshold"]) for row in described)
+    except (KeyError, TypeError) as error:
+        raise SettingsError(f"no variants: {error}") from error
+
+
+def groups(loaded: Sequence[Loaded]) -> tuple[tuple[int, ...], ...]:
+    """Indices of the variants that share a network, which then runs once for all of them."""
+    by_network: dict[tuple[str, str, str], list[int]] = {}
+    for index, each in enumerate(loaded):
+        by_network.setdefault(each.model.network, []).append(index)
+    return tuple(tuple(indices) for indices in by_network.values())
+
+
+__all__ = ["CHAMPION", "Loaded", "Variant", "from_described", "groups", "load"]

@@ -1,0 +1,303 @@
+"""Frames of the past, published again for a simulated line: as they were captured, and marked.
+
+Key and record stay as they are (the same bytes, where they were written by this version's schema; what is no record is
+sent as it came), so a new worker, a detector or a driver sees what the line saw. Headers say that it is
+a replay, of which message, and when that was (`schemas.simulation`). The message's own timestamp is the present: by the
+old one the broker's retention would delete it at once.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from replay.stored import Stored
+from replay.stretch import Stretch
+from schemas.errors import BrokerUnavailable, InspectionError, SettingsError
+from schemas.records import Frame
+from schemas.settings import KafkaSettings
+from schemas.simulation import (
+    REPLAY_HEADER,
+    REPLAY_OF_HEADER,
+    REPLAY_PART,
+    REPLAY_TIMESTAMP_HEADER,
+    is_replay_name,
+)
+from schemas.topics import FRAMES, MAX_REQUEST_BYTES, TOPICS
+from schemas.wire import Codec
+
+#: Frames (and their bytes, about) that are held to put them into the order of their capture.
+ORDERED_FRAMES, ORDERED_BYTES = 2_000, 64 * 1024 * 1024
+_FLUSH_S = 30.0
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Republished:
+    """What became of the frames.
+
+    Parameters
+    ----------
+    published
+        Acknowledged by the broker; ``failed`` were not.
+    late_ms
+        The most that one was sent behind its time; at ``max`` speed 0.
+    unordered
+        Frames that came too far out of order to be put right; they were sent when they came.
+    cameras
+        Frames by key.
+    is_finished
+        False if it was stopped.
+    """
+
+    run_id: str
+    published: int
+    failed: int
+    late_ms: float
+    unordered: int
+    cameras: dict[str, int] = field(default_factory=dict)
+    is_finished: bool = True
+
+
+def by_partition(stretch: Stretch) -> list[Iterator[Stored[Frame]]]:
+    """The frames of each partition of a stretch, each read by a consumer of its own."""
+    begun = dict.fromkeys(stretch.ranges, 2**63 - 1)
+    after = [{other: end for other, end in begun.items() if other != number} for number in stretch.ranges]
+    return [(found for found, _ in stretch.frames(each)) for each in after]
+
+
+def prefix_of(topic: str, live: KafkaSettings) -> str:
+    """Prefix of the simulated line whose frames topic this is.
+
+    Raises
+    ------
+    SettingsError
+        If a live line may read it: the name must be ``PREFIX.frames``, with ``replay`` between dots in the prefix.
+
+    Examples
+    --------
+    >>> prefix_of("inspection.replay.frames", KafkaSettings())
+    'inspection.replay'
+    >>> prefix_of("inspection.frames", KafkaSettings())
+    Traceback (most recent call last):
+    ...
+    schemas.errors.SettingsError: --to-topic inspection.frames: frames of the past never go to a topic of the live line
+    """
+    prefix, _, suffix = topic.rpartition(".")
+    if topic in {each.name(live.prefix) for each in TOPICS}:
+        raise SettingsError(f"--to-topic {topic}: frames of the past never go to a topic of the live line")
+    if suffix != FRAMES.suffix or not is_replay_name(prefix):
+        raise SettingsError(
+            f"--to-topic {topic}: a name that no live line has, ending in .{FRAMES.suffix} and with {REPLAY_PART!r} "
+            f"between dots, such as {live.prefix}.{REPLAY_PART}.{FRAMES.suffix}"
+        )
+    return KafkaSettings(live.bootstrap_servers, prefix).prefix
+
+
+def speed_of(text: str) -> float:
+    """Speed as a factor: ``1x``, ``10x``, ``0.5x``; ``max`` is infinite.
+
+    Raises
+    ------
+    SettingsError
+        If it is none.
+
+    Examples
+    --------
+    >>> speed_of("10x"), speed_of("max")
+    (10.0, inf)
+    """
+    if text == "max":
+        return math.inf
+    try:
+        speed = float(text.removesuffix("x"))
+    except ValueError:
+        speed = math.nan
+    if not (text.endswith("x") and 0 < speed < math.inf):
+        raise SettingsError(f"--speed {text!r}: as in 1x, 10x, 0.5x, or max")
+    return speed
+
+
+def by_capture(
+    streams: Sequence[Iterable[Stored[Frame]]], *, count: int = ORDERED_FRAMES, size_bytes: int = ORDERED_BYTES
+) -> Iterator[tuple[int, Stored[Frame]]]:
+    """Frames of all partitions in the order of their capture, with that time; what is no frame goes by its timestamp.
+
+    Parameters
+    ----------
+    streams
+        One for each partition, in the order of offsets: read side by side, so that none need be held for another.
+    count, size_bytes
+        Frames held in all, and their bytes: so far may cameras of one partition be out of order.
+    """
+    share = max(1, len(streams))
+    ordered = [_ordered(stream, max(1, count // share), size_bytes // share) for stream in streams]
+    return heapq.merge(*ordered, key=lambda each: each[0])
+
+
+def _ordered(frames: Iterable[Stored[Frame]], count: int, size_bytes: int) -> Iterator[tuple[int, Stored[Frame]]]:
+    heap: list[tuple[int, int, Stored[Frame]]] = []
+    held = 0
+    for found in frames:
+        at_us = found.timestamp_us if found.record is None else found.record.captured_at_us
+        heapq.heappush(heap, (at_us, found.place.offset, found))
+        held += _size(found)
+        while len(heap) > count or (held > size_bytes and len(heap) > 1):
+            at_us, _, first = heapq.heappop(heap)
+            held -= _size(first)
+            yield at_us, first
+    while heap:
+        at_us, _, first = heapq.heappop(heap)
+        yield at_us, first
+
+
+def republish(
+    streams: Sequence[Iterable[Stored[Frame]]],
+    kafka: KafkaSettings,
+    topic: str,
+    *,
+    speed: float = 1.0,
+    run_id: str | None = None,
+    stop: threading.Event | None = None,
+    on_published: Callable[[int], object] = lambda count: None,
+) -> Republished:
+    """Publish frames to a topic of a simulated line, spaced as they were captured.
+
+    Parameters
+    ----------
+    streams
+        One for each partition, as `Stretch.frames` gives them; see `by_partition`.
+    topic
+        Exists already, see `prefix_of`.
+    speed
+        Factor on the time between captures; infinite: without any wait.
+    run_id
+        For the header; None: a new one.
+    stop
+        Once it is set, no more are sent.
+
+    Raises
+    ------
+    SettingsError
+        If the topic may be a live one.
+    BrokerUnavailable
+        If the broker takes nothing any more.
+    """
+    prefix_of(topic, kafka)
+    run_id = run_id or uuid.uuid4().hex[:12]
+    stop = stop or threading.Event()
+    sender = _Sender(kafka, topic, run_id)
+    pace = _Pace(speed, stop)
+    newest_us, unordered = -(2**63), 0
+    for at_us, found in by_capture(streams):
+        unordered += at_us < newest_us
+        newest_us = max(newest_us, at_us)
+        pace.wait(at_us, sender.poll)
+        if stop.is_set():
+            break
+        sender.send(found)
+        on_published(sender.sent)
+    sender.flush()
+    return Republished(
+        run_id, sender.acknowledged, sender.failed, pace.late_ms, unordered, dict(sender.cameras), not stop.is_set()
+    )
+
+
+class _Pace:
+    """Waits until a frame is due, by how long after the first it was captured."""
+
+    def __init__(self, speed: float, stop: threading.Event) -> None:
+        self._speed = speed
+        self._stop = stop
+        self._first: tuple[int, float] | None = None
+        self.late_ms = 0.0
+
+    def wait(self, at_us: int, meanwhile: Callable[[], object]) -> None:
+        if math.isinf(self._speed):
+            return
+        if self._first is None:
+            self._first = at_us, time.monotonic()
+        first_us, began_s = self._first
+        due_s = began_s + (at_us - first_us) / 1e6 / self._speed
+        while (left_s := due_s - time.monotonic()) > 0 and not self._stop.is_set():
+            meanwhile()
+            self._stop.wait(min(left_s, _POLL_S))
+        self.late_ms = max(self.late_ms, -left_s * 1000)
+
+
+class _Sender:
+    def __init__(self, kafka: KafkaSettings, topic: str, run_id: str) -> None:
+        self._kafka = kafka
+        self._topic = topic
+        self._run_id = run_id
+        self._codec = Codec.from_settings(kafka)
+        self._producer = Producer(
+            {
+                "bootstrap.servers": kafka.bootstrap_servers,
+                "enable.idempotence": True,
+                "message.max.bytes": MAX_REQUEST_BYTES,
+                "queue.buffering.max.kbytes": 64 * 1024,
+                "partitioner": "murmur2_random",  # as the cameras' publishers
+                "log_level": 0,
+            }
+        )
+        self.sent = self.acknowledged = self.failed = 0
+        self._problem: KafkaError | None = None
+        self.cameras: Counter[str] = Counter()
+
+    def send(self, found: Stored[Frame]) -> None:
+        # A frame was decoded and is encoded again: the same bytes, as its schema is this version's.
+        value = found.value if found.record is None else self._codec.encode(found.record)
+        headers: list[tuple[str, str | bytes | None]] = [
+            *found.headers.items(),
+            (REPLAY_HEADER, self._run_id),
+            (REPLAY_OF_HEADER, str(found.place)),
+            (REPLAY_TIMESTAMP_HEADER, str(found.timestamp_us)),
+        ]
+        while True:
+            try:
+                self._producer.produce(self._topic, value, found.key, headers=headers, on_delivery=self._delivered)
+                break
+            except BufferError:  # full: what is under way goes first
+                self._producer.poll(_POLL_S)
+            except KafkaException as error:
+                raise InspectionError(f"{found.place} cannot be published: {error.args[0].str()}") from error
+            self._check()
+        self.sent += 1
+        self.cameras["" if found.record is None else found.record.key] += 1
+        self.poll()
+
+    def poll(self) -> None:
+        self._producer.poll(0)
+        self._check()
+
+    def flush(self) -> None:
+        left = self._producer.flush(_FLUSH_S)
+        self._check()
+        if left:
+            raise BrokerUnavailable(self._kafka.bootstrap_servers, f"{left} frames are not acknowledged")
+
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        if error is None:
+            self.acknowledged += 1
+        else:
+            self.failed += 1
+            self._problem = error
+
+    def _check(self) -> None:
+        if self._problem is not None:
+            raise BrokerUnavailable(self._kafka.bootstrap_servers, self._problem.str())
+
+
+def _size(found: Stored[Frame]) -> int:
+    if found.record is None:
+        return len(found.value or b"")
+    return len(found.record.image or b"")

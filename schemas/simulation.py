@@ -1,0 +1,40 @@
+"""How a frame of the past that is published again is told from one of the line: by a header of its message.
+
+The record stays as it was captured. A worker decides on it whatever its deadline was, and says ``is_simulated``; no
+gate, no watch and no figure of the line counts what is simulated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: Header of a frame that was published again; its value names the run that did.
+REPLAY_HEADER = "inspection-replay"
+#: Header with the place of the original: ``topic-partition@offset``.
+REPLAY_OF_HEADER = "inspection-replay-of"
+#: Header with the timestamp of the original message, UTC microseconds, decimal.
+REPLAY_TIMESTAMP_HEADER = "inspection-replay-timestamp-us"
+#: A part of a topic's name, between dots, that no topic of a live line has.
+REPLAY_PART = "replay"
+
+
+def is_replay(headers: Mapping[str, bytes]) -> bool:
+    """Whether a message is of the past, by its headers.
+
+    Examples
+    --------
+    >>> is_replay({"inspection-replay": b"7f3a"}), is_replay({})
+    (True, False)
+    """
+    return REPLAY_HEADER in headers
+
+
+def is_replay_name(name: str) -> bool:
+    """Whether a topic, or a prefix of topics, is for replays.
+
+    Examples
+    --------
+    >>> is_replay_name("inspection.replay.frames"), is_replay_name("inspection.replays"), is_replay_name("replay")
+    (True, False, True)
+    """
+    return REPLAY_PART in name.split(".")
