@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,18 @@ from infra.cli.root import app
 from models.package import default_model_path
 from replay import publish_labels
 from replay.stretch import EmptySelection
-from schemas import Action, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, Verdict, encode
+from schemas import (
+    Action,
+    DriftEvent,
+    DriftKind,
+    DriftType,
+    Encoding,
+    EpisodeState,
+    Frame,
+    KafkaSettings,
+    Verdict,
+    encode,
+)  # fmt: skip
 from schemas.errors import SettingsError
 from tests.replay.test_quality import EPOCH_US, decision, publish, run
 from tests.stream_processors.quality.examples import make_label
@@ -144,3 +156,56 @@ def test_what_cannot_be_compared(samples: Path, arguments: list[str], complaint:
 
 def test_a_wrong_usage_is_2() -> None:
     assert compare("--max-escape-increase", "2").exit_code == 2
+
+
+def lay_frames(kafka: KafkaSettings, count: int = 24) -> None:
+    """Frames of small images, undecided; the first three in four are labelled at random, every third as defective."""
+    random = np.random.default_rng(1)
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    for number in range(count):
+        image = cv2.imencode(".png", random.integers(0, 1 + 10 * number, (48, 48), np.uint8))[1].tobytes()
+        frame = Frame(
+            frame_id=decision(number).frame_id, line="l", station="s", camera_id="c", started_at_us=1, sequence=number,
+            captured_at_us=EPOCH_US + number, encoding=Encoding.PNG, width=48, height=48, image=image,
+            sha256=hashlib.sha256(image).hexdigest(), part_id=f"P{number}",
+        )  # fmt: skip
+        producer.produce(kafka.frames, encode(frame), b"s/c", timestamp=EPOCH_US // 1000 + number)
+    assert producer.flush(20) == 0
+    publish_labels(kafka, [
+        make_label(number, Verdict.NOT_OK if number % 3 == 0 else Verdict.OK, sampled_because="random")
+        for number in range(count * 3 // 4)
+    ])  # fmt: skip
+
+
+@pytest.mark.broker
+def test_models_are_compared_on_a_selection_and_on_a_run_alike(line: KafkaSettings, tmp_path: Path) -> None:
+    lay_frames(line)
+    new = str(default_model_path().parent / "elpv_good_only")
+    both = ["--champion", str(default_model_path()), "--challenger", new]
+    found = run(line, "compare", *both, "--json")
+    report = json.loads(found.stdout)
+    assert (report["parts"], report["labelled"], found.exit_code) == (24, 18, report["exit_code"])
+    assert report["exit_code"] == 3, "18 labels decide nothing"
+    folder = tmp_path / "run"
+    replayed = run(line, "replay", "--model", str(default_model_path()), "--challenger", f"new={new}", "--out",
+                   str(folder))  # fmt: skip
+    assert folder.exists(), replayed.output
+    again = json.loads(
+        run(line, "compare", str(folder), "--champion", "champion", "--challenger", "new", "--json").stdout
+    )
+    for name in ("agreement", "escapes", "overkill", "escape_rate", "overkill_rate", "changed_total"):
+        assert again[name] == report[name]
+    analysis = json.loads(run(line, "analyse", str(folder), "--decider", "new", "--json").stdout)
+    assert (analysis["decider"], analysis["extent"]["inspected"]) == ("new", 24)
+    assert analysis["rates"]["escape_rate"]["value"] == pytest.approx(report["escape_rate"]["challenger"])
+    part = json.loads(run(line, "compare", *both, "--part", "P3", "--json").stdout)
+    assert (part["parts"], part["labelled"]) == (1, 1)
+    lenient = run(
+        line, "compare", *both, "--min-labels", "1", "--max-escape-increase", "1", "--max-overkill-increase", "1"
+    )
+    assert lenient.exit_code == 0, lenient.output
+    text = run(line, "compare", str(folder), "--challenger", "new").stdout
+    assert "0 parts inspected by both" in text
+    both_ways = run(line, "analyse", str(folder), "--part", "P3").exception
+    assert isinstance(both_ways, SettingsError)
+    assert isinstance(run(line, "compare", *both, "--part", "nowhere").exception, EmptySelection)
