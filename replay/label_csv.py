@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from replay.labels import LabelError, make_label
+from replay.spreadsheet import unguarded
 from schemas.errors import SettingsError
 from schemas.records import Label
 
@@ -18,6 +19,8 @@ COLUMNS = (
 )  # fmt: skip
 #: What `inspection review --csv` adds for the person who looks; it is not read.
 SHOWN = ("priority", "action", "score", "threshold", "lot", "captured_at")
+#: What an export of images adds: where the image lies; it is not read.
+FILE = "file"
 
 
 class LabelFileError(LabelError):
@@ -35,7 +38,8 @@ def labels_from_csv(
 ) -> Iterator[Label]:
     """Read the labels of a file, row by row.
 
-    The first row names the columns, those of `COLUMNS` and `SHOWN`, in any order; separated by comma or semicolon.
+    The first row names the columns, those of `COLUMNS`, `SHOWN` and `FILE`, in any order; separated by comma or
+    semicolon.
     ``truth`` and ``frame_id`` or ``part_id`` are needed. A row without a truth is not labelled yet, and is passed over.
     ``labelled_at`` is an ISO 8601 time, of this machine's zone unless it says otherwise; where it is empty, it is the
     time at which the file was last changed, so that a file read twice gives the same labels.
@@ -62,7 +66,7 @@ def labels_from_csv(
             reader = _reader(path, file.readline())
             rows = csv.reader(file, delimiter=reader[1], strict=True)
             for number, row in _numbered(path, rows):
-                values = dict(zip(reader[0], (text.strip() for text in row), strict=False))
+                values = dict(zip(reader[0], (unguarded(text.strip()) for text in row), strict=False))
                 if not any(values.values()):
                     continue
                 try:
@@ -103,7 +107,7 @@ def _reader(path: Path, first: str) -> tuple[list[str], str]:
     names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
     known = ", ".join(COLUMNS)
     for name in names:
-        if name not in COLUMNS and name not in SHOWN:
+        if name not in (*COLUMNS, *SHOWN, FILE):
             raise LabelFileError(f"{path}, line 1: column {name[:40]!r} is not known; the columns are {known}")
         if names.count(name) > 1:
             raise LabelFileError(f"{path}, line 1: column {name} is there twice")

@@ -90,9 +90,11 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
     import io
 
     from replay.label_csv import COLUMNS, SHOWN
+    from replay.spreadsheet import guarded
 
     text = io.StringIO()
     writer = csv.DictWriter(text, [*COLUMNS, *SHOWN], restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    # Whoever opens it in a spreadsheet must not run what a camera calls itself.
+    writer.writerows({name: guarded(v) if isinstance(v, str) else v for name, v in row.items()} for row in rows)
     typer.echo(text.getvalue(), nl=False)

@@ -11,13 +11,16 @@ from typing import Annotated
 import typer
 
 from infra.cli.actuate import actuate
+from infra.cli.analyse import analyse
 from infra.cli.archive import app as archive
 from infra.cli.audit import audit
 from infra.cli.broker import app as broker
+from infra.cli.compare import compare
 from infra.cli.dead_letters import app as dead_letters
 from infra.cli.demo import demo
 from infra.cli.doctor import doctor
 from infra.cli.drift import app as drift
+from infra.cli.export import app as export
 from infra.cli.gate import app as gate
 from infra.cli.images import app as images
 from infra.cli.label import label
@@ -39,7 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Visual inspection on Kafka: cameras in, decisions out, gates that fail safe.\n\n"
     "A first look: [bold]inspection demo[/bold]. A line of your own: broker start, topics apply, worker, "
-    "produce, actuate. Something wrong: [bold]inspection doctor[/bold].",
+    "produce, actuate. The past: replay, analyse, compare. Something wrong: [bold]inspection doctor[/bold].",
     rich_markup_mode="rich",
 )
 app.command()(demo)
@@ -51,11 +54,14 @@ app.command()(audit)
 app.command()(label)
 app.command()(quality)
 app.command()(review)
+app.command()(analyse)
+app.command()(compare)
 app.command()(replay)
 app.command()(doctor)
 app.add_typer(archive, name="archive")
 app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")
+app.add_typer(export, name="export")
 app.add_typer(gate, name="gate")
 app.add_typer(drift, name="drift")
 app.add_typer(images, name="images")

@@ -7,7 +7,7 @@ import numpy as np
 from models.manifest import Manifest
 from models.opencv import cv2
 from models.preprocess import Geometry
-from models.tasks.finding import MAX_DEFECTS, Finding, Outputs, WrongShape, activate
+from models.tasks.finding import MAX_DEFECTS, Finding, Outputs, Scores, WrongShape, activate
 from schemas.records import Defect
 
 
@@ -23,13 +23,9 @@ def anomaly_map(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Fin
     WrongShape
         If it is not such a map.
     """
-    raw = outputs["map"]
-    if raw.ndim not in (3, 4) or raw.shape[0] != 1 or (raw.ndim == 4 and raw.shape[1] != 1) or not raw.size:
-        raise WrongShape("map", raw.shape, "(1, 1, h, w) or (1, h, w)")
+    scaled = scaled_map(outputs, manifest)
     options = manifest.anomaly
     assert options is not None  # the manifest's own check
-    values = activate(raw.reshape(raw.shape[-2:]), manifest.outputs.activation)
-    scaled = np.clip((values - options.low) / (options.high - options.low), 0.0, 1.0)
     score = float(np.percentile(scaled, options.score_percentile))
 
     label = manifest.labels[0]
@@ -44,3 +40,20 @@ def anomaly_map(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Fin
         defects.append(Defect(label, float(scaled[regions == index].max()), box))
     defects.sort(key=lambda defect: -defect.score)
     return Finding(score, {label: score}, tuple(defects))
+
+
+def scaled_map(outputs: Outputs, manifest: Manifest) -> Scores:
+    """The map ``(h, w)`` float64 itself, scaled from ``low``..``high`` to 0..1.
+
+    Raises
+    ------
+    WrongShape
+        If it is no map.
+    """
+    raw = outputs["map"]
+    if raw.ndim not in (3, 4) or raw.shape[0] != 1 or (raw.ndim == 4 and raw.shape[1] != 1) or not raw.size:
+        raise WrongShape("map", raw.shape, "(1, 1, h, w) or (1, h, w)")
+    options = manifest.anomaly
+    assert options is not None  # the manifest's own check
+    values = activate(raw.reshape(raw.shape[-2:]), manifest.outputs.activation)
+    return np.clip((values - options.low) / (options.high - options.low), 0.0, 1.0)

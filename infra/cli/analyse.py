@@ -1,0 +1,80 @@
+"""`inspection analyse`: how right the decisions were, where not, and which threshold would have been better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.cli.analysis_data import Run, TruthAttribute
+from infra.cli.options import ImageStoreUri, Json
+from infra.cli.selection_options import Chosen, takes_selection
+
+
+@takes_selection
+def analyse(
+    chosen: Chosen,
+    run: Run = None,
+    decider: Annotated[
+        str | None,
+        typer.Option(help="`recorded`, or a variant of the run. Default: the run's first one, else recorded."),
+    ] = None,
+    cost_ratio: Annotated[
+        float, typer.Option(min=0.001, max=1e6, help="Overkills that one escape costs: for the recommended threshold.")
+    ] = 20.0,
+    truth_attribute: TruthAttribute = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a report with plots and images to this file; it opens offline.")
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model package for the heat maps of --html. Default: the one that ships, if it decided."),
+    ] = None,
+    image_store: ImageStoreUri = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="Write every row to this file, .parquet or .csv, for a notebook.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find out how right the decisions of a stretch were: errors, thresholds, slices, latency, drift, duplicates.
+
+    Labels say what is right. What they cannot say, because too few parts or only rejected ones have some, is said.
+
+        inspection analyse --last 8h --cost-ratio 50 --html report.html
+
+        inspection analyse --from 2026-11-24T06:00 --to 2026-11-24T14:00 --camera press/top --json
+    """
+    import json
+    from dataclasses import asdict
+
+    from infra.cli.analysis_data import read_data
+    from infra.cli.analysis_text import analysis_lines
+    from replay.analysis import analyse as analyse_table
+    from replay.analysis import as_json as json_form
+    from replay.export.write import check_suffix, write_rows
+    from replay.table import RECORDED
+
+    if rows is not None:
+        check_suffix(rows)
+    data = read_data(chosen, run, truth_attribute, with_episodes=True)
+    name = decider or (data.table.deciders[1] if len(data.table.deciders) > 1 else RECORDED)
+    found = analyse_table(
+        data.table, name, cost_ratio=cost_ratio, truth_attribute=truth_attribute, episodes=data.episodes
+    )
+    if rows is not None:
+        write_rows(rows, data.table)
+    if html is not None:
+        from infra.cli.report_html import write_html
+
+        write_html(html, data, found, chosen, run, model, image_store)
+    if as_json:
+        labels = {**asdict(data.truths.counts), "waiting": data.truths.waiting}
+        typer.echo(json.dumps({**json_form(found), "labels": labels}, allow_nan=False))
+        return
+    for line in analysis_lines(found):
+        typer.echo(line)
+    if data.truths.waiting:
+        typer.echo(f"{data.truths.waiting} labels are about parts of another time, or of none")
+    for path in (path for path in (html, rows) if path is not None):
+        typer.echo(f"written: {path}")

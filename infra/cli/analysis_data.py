@@ -1,0 +1,108 @@
+"""What `inspection analyse` and `inspection compare` work on: a table of a selection, or of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from schemas.errors import SettingsError
+
+if TYPE_CHECKING:
+    from infra.cli.selection_options import Chosen
+    from replay.episodes import Episode
+    from replay.replayed import ReplayedFrame
+    from replay.stretch import Progress
+    from replay.table import Table
+    from replay.truths import Truths
+
+#: An episode of drift that began so long before the first frame is still seen.
+_EPISODES_BEFORE_US = 30 * 86_400_000_000
+
+Run = Annotated[
+    Path | None,
+    typer.Argument(help="Folder of a run of `inspection replay`, instead of a selection.", show_default=False),
+]
+TruthAttribute = Annotated[
+    str | None,
+    typer.Option(
+        help="Attribute of frames that says the truth where no label does, as `label` does in the demo. All frames "
+        "have it, so it counts as drawn at random."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A table, the labels that were read for it, and the episodes of drift of its time."""
+
+    table: Table
+    truths: Truths
+    episodes: list[Episode]
+
+
+def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, with_episodes: bool = False) -> Data:
+    """Read a selection's recorded decisions, or the decisions of a run, with labels; shows bars.
+
+    Raises
+    ------
+    EmptySelection
+        If nothing was selected.
+    SettingsError
+        If there is a run and a selection.
+    BrokerUnavailable, TopicMissing, NoSuchEpisode
+        If a topic cannot be read.
+    """
+    from infra.cli.range_options import reading
+    from replay.stretch import decided, labels
+    from replay.table import build_table
+    from replay.truths import Truths
+
+    variants: tuple[str, ...] = ()
+    with reading() as show:
+        if run is None:
+            since_us = chosen.selection.from_us
+            frames: Iterable[ReplayedFrame] = decided(chosen.source, chosen.selection, on_progress=show)
+        else:
+            if not chosen.selection.is_everything:
+                raise SettingsError("a run has its own selection: name the run, or select frames")
+            folder = open_run(run)
+            variants, frames = folder.variants, folder.frames()
+            since_us = folder.selection.from_us
+        truths = Truths(labels(chosen.source, since_us, on_progress=show))
+        some = _some(frames, chosen, is_run=run is not None)
+        table = build_table(some, truths, variants=variants, truth_attribute=truth_attribute)
+        episodes = _episodes(chosen, int(table["captured_at_us"].min()), show) if with_episodes else []
+    return Data(table, truths, episodes)
+
+
+def _some(frames: Iterable[ReplayedFrame], chosen: Chosen, *, is_run: bool) -> Iterator[ReplayedFrame]:
+    from replay.stretch import EmptySelection, why_empty
+    from schemas.records import Decision
+
+    rows = iter(frames)
+    first = next(rows, None)
+    if first is None:
+        raise EmptySelection("the run has no frame") if is_run else why_empty(chosen.source, record=Decision)
+    return chain([first], rows)
+
+
+def _episodes(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:
+    from replay.episodes import fold
+    from replay.topic_reader import TopicRange
+    from schemas.records import DriftEvent
+
+    within = TopicRange(max(0, first_us - _EPISODES_BEFORE_US))
+    events = chosen.source.records(DriftEvent, within, on_progress=lambda *at: show("drift", *at))
+    return fold(event.record for event in events if event.record is not None)
+
+
+def open_run(path: Path) -> Any:
+    """A run of `inspection replay`."""
+    from replay.reinspect.run_folder import RunFolder
+
+    return RunFolder.open(path)

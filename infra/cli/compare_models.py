@@ -1,0 +1,105 @@
+"""The models that `inspection compare` puts side by side: on golden samples, and on frames of the past."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schemas.errors import SettingsError
+
+if TYPE_CHECKING:
+    from infra.cli.selection_options import Chosen
+    from models.package import Model
+    from replay.analysis import Comparison, Limits
+    from replay.analysis.results import GoldenComparison
+
+RECORDED = "recorded"
+
+
+def on_golden(path: Path, run: Path | None, champion: str | None, challenger: str | None) -> GoldenComparison:
+    """Both models on golden samples; the champion is the one that ships where it is not named.
+
+    Raises
+    ------
+    SettingsError, ModelPackageError
+        If samples or a model cannot be read.
+    """
+    from infra.cli.range_options import reading
+    from replay.analysis import compare_golden, load_golden
+
+    samples = load_golden(path)
+    if challenger is None:
+        raise SettingsError("--golden needs a model to inspect them: --challenger DIR, or a variant of the run")
+    models = _model(None if champion == RECORDED else champion, run), _model(challenger, run)
+    with reading() as show:
+        return compare_golden(samples, *models, on_progress=lambda done: show("golden", done, len(samples)))
+
+
+def _model(name: str | None, run: Path | None) -> Model:
+    """A variant of a run, or a package by its folder."""
+    from models.package import default_model_path, load_model
+
+    if run is not None and name is not None:
+        from replay.reinspect.run_folder import RunFolder
+        from replay.reinspect.variants import from_described, load
+
+        for variant in from_described(RunFolder.open(run).plan.variants):
+            if variant.name == name:
+                model: Model = load([variant])[0].model
+                return model
+    return load_model(default_model_path() if name is None else Path(name))
+
+
+def on_selection(
+    chosen: Chosen,
+    champion: str | None,
+    challenger: str | None,
+    *,
+    truth_attribute: str | None,
+    image_store: str,
+    limits: Limits,
+    golden: GoldenComparison | None,
+) -> Comparison:
+    """Inspect a selection with the models that are not recorded, in a temporary run, and compare.
+
+    Raises
+    ------
+    EmptySelection
+        If nothing was selected.
+    """
+    from replay.reinspect.run import plan, run
+    from replay.reinspect.run_folder import RunFolder
+    from replay.reinspect.variants import Variant, load
+
+    if challenger is None:
+        raise SettingsError("compare what? --challenger DIR, or a RUN of `inspection replay`")
+
+    from infra.cli.range_options import reading
+    from replay.analysis import compare_frames
+    from replay.stretch import Stretch, labels, why_empty
+    from replay.truths import Truths
+    from schemas.image_store import ImageStore
+    from schemas.wire import Codec
+
+    variants = [Variant("challenger", Path(challenger))]
+    if champion not in (None, RECORDED):
+        variants.append(Variant("champion", Path(champion or "")))
+    loaded, source = load(variants), chosen.source
+    with (
+        tempfile.TemporaryDirectory(prefix="inspection-compare-") as scratch,
+        reading() as show,
+        Stretch(source, chosen.selection, on_progress=show) as stretch,
+    ):
+        truths = Truths(labels(source, chosen.selection.from_us, on_progress=show))
+        folder = RunFolder.create(Path(scratch) / "run", plan(stretch, source, loaded))
+        run(
+            stretch, loaded, folder, Codec.from_settings(source.kafka), ImageStore(image_store),
+            on_progress=lambda *at: show("frames", *at),
+        )  # fmt: skip
+        if not folder.progress().summary.selected:
+            raise why_empty(source)
+        return compare_frames(
+            folder.frames(), folder.variants, truths, champion="champion" if len(variants) > 1 else RECORDED,
+            challenger="challenger", truth_attribute=truth_attribute, limits=limits, golden=golden,
+        )  # fmt: skip

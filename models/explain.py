@@ -1,0 +1,128 @@
+"""Where in an image a model sees what it says: a heat map over the frame, for a person who asks why.
+
+An anomaly map is shown as the model gives it. A classification model says one number of the whole image; what each
+place has to do with it is found by hiding the place and inspecting again (M. D. Zeiler and R. Fergus, "Visualizing
+and understanding convolutional networks", ECCV 2014, section 4.2). A detection model has boxes, and needs no heat map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ImageError
+from models.images import decode, image_header
+from models.manifest import InputSpec
+from models.opencv import cv2
+from models.package import Model
+from models.preprocess import Geometry, Tensor, content_wh, to_tensor
+from models.runtime import ORT_ERRORS, explain
+from models.tasks import TASKS
+from models.tasks.anomaly import scaled_map
+from models.tasks.finding import WrongShape
+
+Values = NDArray[np.float32]
+
+#: Longest side of a map, in cells: it is drawn over an image, not measured.
+_MAX_CELLS = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeatMap:
+    """Cells spread evenly over the whole frame.
+
+    Parameters
+    ----------
+    kind
+        ``anomaly``: how unlike the good parts a place looks, 0 to 1. ``occlusion``: by how much the defect score falls
+        when the place is hidden; positive where it speaks for a defect, negative where it speaks against one.
+    values
+        ``(rows, columns)`` float32.
+    """
+
+    kind: str
+    values: Values
+
+
+def heat_map(image: bytes, model: Model, *, steps: int = 9) -> HeatMap | None:
+    """Where the model sees what it says of one encoded image; None for a detection model.
+
+    Parameters
+    ----------
+    steps
+        Places along each side that are hidden, one after the other: ``steps ** 2`` inferences more for a classification
+        model. Each place is two steps wide, so that neighbours overlap; it is hidden under the image's own mean.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be read, or the model fails on it (kind ``no-heat-map``).
+
+    Examples
+    --------
+    >>> from models.package import default_model_path, load_model
+    >>> cell = cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (60, 60), np.uint8))[1].tobytes()
+    >>> found = heat_map(cell, load_model(default_model_path()), steps=3)
+    >>> found.kind, found.values.shape
+    ('occlusion', (4, 4))
+    """
+    manifest = model.manifest
+    if manifest.task == "detection":
+        return None
+    spec = manifest.input
+    header = image_header(image)
+    frame_wh = (header.width, header.height)
+    decoded = decode(image, colour=spec.colour != "grey", needed_wh=content_wh(frame_wh, spec))
+    tensor, small, geometry = to_tensor(decoded.pixels, frame_wh, spec)
+    content = (geometry.left, geometry.top, small.shape[1], small.shape[0])
+    try:
+        if manifest.task == "anomaly_map":
+            values = scaled_map(model.run(tensor), manifest)
+            return HeatMap("anomaly", _over_content(values, spec, content))
+        return HeatMap("occlusion", _occlusion(tensor, model, geometry, content, steps))
+    except WrongShape as error:
+        raise ImageError("no-heat-map", f"the model's output for {error.role} {error}") from error
+    except ORT_ERRORS as error:
+        raise ImageError("no-heat-map", f"the model gives none: {explain(error)}") from error
+
+
+def _over_content(values: NDArray[Any], spec: InputSpec, content: tuple[int, int, int, int]) -> Values:
+    """The part of a map over the model's input that is the frame, without the padding."""
+    left, top, width, height = content
+    whole = cv2.resize(values.astype(np.float32), (spec.width, spec.height), interpolation=cv2.INTER_LINEAR)
+    part = whole[top : top + height, left : left + width]
+    scale = min(1.0, _MAX_CELLS / max(width, height))
+    size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+    cells = cv2.resize(part, size_wh, interpolation=cv2.INTER_AREA).reshape(size_wh[::-1])
+    return np.asarray(np.clip(cells, 0, 1), np.float32)
+
+
+def _occlusion(
+    tensor: Tensor, model: Model, geometry: Geometry, content: tuple[int, int, int, int], steps: int
+) -> Values:
+    manifest = model.manifest
+    left, top, width, height = content
+
+    def score(values: Tensor) -> float:
+        return TASKS[manifest.task](model.run(values), manifest, geometry).score
+
+    channels_last = manifest.input.layout == "NHWC"
+    view = tensor if channels_last else tensor.transpose(0, 2, 3, 1)
+    mean = view[:, top : top + height, left : left + width].mean(axis=(0, 1, 2))
+    mean = np.rint(mean).astype(tensor.dtype) if np.issubdtype(tensor.dtype, np.integer) else mean.astype(tensor.dtype)
+    whole = score(tensor)
+    total, times = (np.zeros((steps + 1, steps + 1), np.float32) for _ in range(2))
+    rows = np.linspace(top, top + height, steps + 2).round().astype(int)
+    columns = np.linspace(left, left + width, steps + 2).round().astype(int)
+    for row in range(steps):
+        for column in range(steps):
+            hidden = tensor.copy()
+            part = hidden if channels_last else hidden.transpose(0, 2, 3, 1)
+            part[:, rows[row] : rows[row + 2], columns[column] : columns[column + 2]] = mean
+            # What two hidden places share counts for both.
+            total[row : row + 2, column : column + 2] += whole - score(hidden)
+            times[row : row + 2, column : column + 2] += 1
+    return total / times

@@ -1,0 +1,133 @@
+"""The promotion gate: whether a challenger may take the champion's place.
+
+It is a test of non-inferiority (G. Piaggio et al., "Reporting of noninferiority and equivalence randomized trials",
+JAMA 308, 2012): what counts is not whether the challenger was found to be worse, but whether it can be *ruled out* that
+it is worse by more than a limit. Few labels rule out nothing: they leave it undecided, and promote nobody.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from replay.analysis.results import Check, Delta, Gate, GoldenComparison
+from schemas.errors import SettingsError
+
+PASS, FAIL, UNDECIDED = "pass", "fail", "undecided"
+PROMOTE, DO_NOT = "promote", "do not promote"
+_EPSILON = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a challenger may be worse by.
+
+    Parameters
+    ----------
+    max_escape_increase, max_overkill_increase
+        Of the rates, challenger minus champion; in [0, 1]. The upper end of the 95 % interval is held against them.
+    min_labels
+        Labelled parts of either truth below which nothing is promoted.
+    max_golden_missed
+        Defective golden samples that the champion finds and the challenger accepts.
+    max_golden_overkill
+        Good golden samples that only the challenger rejects; None: any number.
+    """
+
+    max_escape_increase: float = 0.0
+    max_overkill_increase: float = 0.01
+    min_labels: int = 30
+    max_golden_missed: int = 0
+    max_golden_overkill: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_escape_increase", "max_overkill_increase"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and 0 <= value <= 1):
+                raise SettingsError(f"{name.replace('_', ' ')} {value}: a share from 0 to 1")
+        for name in ("min_labels", "max_golden_missed", "max_golden_overkill"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise SettingsError(f"{name.replace('_', ' ')} {value}: not below 0")
+
+
+def judge(
+    escapes: Delta | None, overkill: Delta | None, failed: int, limits: Limits, golden: GoldenComparison | None = None
+) -> Gate:
+    """Check everything that is known.
+
+    Parameters
+    ----------
+    escapes, overkill
+        On recorded parts; None: there were none to compare, and golden samples decide alone.
+    failed
+        Parts that the champion inspected and on which the challenger failed.
+    """
+    checks = []
+    if escapes is not None and overkill is not None:
+        checks.append(check_delta("escapes", escapes, limits.max_escape_increase, limits.min_labels, "defective"))
+        checks.append(check_delta("overkill", overkill, limits.max_overkill_increase, limits.min_labels, "good"))
+        checks.append(_count("inspections", failed, 0, "parts that the champion inspects make the challenger fail"))
+    if golden is not None:
+        missed = "defective golden samples that the champion finds are accepted by the challenger"
+        checks.append(_count("golden escapes", golden.newly_missed, limits.max_golden_missed, missed))
+        if limits.max_golden_overkill is not None:
+            good = "good golden samples are rejected by the challenger alone"
+            checks.append(_count("golden overkill", golden.newly_overkilled, limits.max_golden_overkill, good))
+        checks.append(
+            _count("golden inspections", golden.challenger_failed, 0, "golden samples make the challenger fail")
+        )
+    outcomes = {check.outcome for check in checks}
+    decision = DO_NOT if FAIL in outcomes else UNDECIDED if UNDECIDED in outcomes or not checks else PROMOTE
+    return Gate(decision=decision, checks=tuple(checks))
+
+
+def check_delta(name: str, delta: Delta, limit: float, min_labels: int, what: str) -> Check:
+    """Hold a delta against its limit.
+
+    With too few labels nobody can tell: their interval is no interval. With enough it passes where more than the limit
+    is ruled out, and fails where the estimate itself is above it; in between, more labels have to tell.
+
+    Examples
+    --------
+    >>> few = Delta(champion=0.1, challenger=0.1, delta=0.0, low=0.0, high=0.0, labels=12)
+    >>> check_delta("escapes", few, 0.0, 30, "defective").outcome
+    'undecided'
+    """
+
+    def check(outcome: str, sentence: str) -> Check:
+        return Check(
+            name=name, outcome=outcome, sentence=sentence, limit=limit,
+            value=delta.delta, low=delta.low, high=delta.high,
+        )  # fmt: skip
+
+    if delta.delta is None or delta.low is None or delta.high is None:
+        return check(UNDECIDED, f"{name} {delta.why_not}")
+    found = f"{name} change by {points(delta.delta)} ({points(delta.low)} to {points(delta.high)})"
+    if delta.labels < min_labels:
+        return check(UNDECIDED, f"{delta.labels} {what} parts have a label that counts; {min_labels} are needed")
+    if delta.high <= limit + _EPSILON:
+        unseen = 1 - 0.025 ** (1 / max(1, delta.labels))
+        rest = f"; {delta.labels} labels could miss up to {points(unseen)}" if delta.low == delta.high else ""
+        return check(PASS, f"{found}: up to {points(limit)} is allowed{rest}")
+    if delta.delta > limit + _EPSILON:
+        return check(FAIL, f"{found}: up to {points(limit)} is allowed")
+    return check(UNDECIDED, f"{found}: up to {points(limit)} is allowed, and more is not ruled out; label more parts")
+
+
+def points(share: float) -> str:
+    """A difference of shares as people read it.
+
+    Examples
+    --------
+    >>> points(0.0123), points(-0.5), points(0.0)
+    ('+1.23 points', '-50.00 points', '0 points')
+    """
+    return f"{100 * share:+.2f} points" if abs(share) >= 0.00005 else "0 points"
+
+
+def _count(name: str, count: int, limit: int, what: str) -> Check:
+    outcome = PASS if count <= limit else FAIL
+    return Check(
+        name=name, outcome=outcome, sentence=f"{count} {what}; {limit} allowed", limit=limit, value=float(count)
+    )

@@ -1,0 +1,154 @@
+"""Golden samples: images whose truth is known for certain, which every model has to get right."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import ImageError
+from models.inspect import inspect_image
+from models.inspection import Inspection
+from models.package import Model
+from replay.analysis.results import GoldenChange, GoldenComparison
+from schemas.errors import SettingsError
+from schemas.records import Action, ResultState
+
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+_GOOD = frozenset({"good", "ok", "pass", "functional"})
+_BAD = frozenset({"defective", "bad", "nok", "not_ok", "not-ok", "ng", "fail"})
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenSample:
+    """An image and its truth; ``defect`` is empty for a good one, or where nobody named it."""
+
+    path: Path
+    is_defective: bool
+    defect: str = ""
+
+
+def load_golden(path: Path) -> list[GoldenSample]:
+    """The samples of a folder or of a CSV file, in the order of their names or rows.
+
+    Parameters
+    ----------
+    path
+        A folder with one folder for each truth: ``good`` (ok, pass, functional), ``defective`` (bad, nok, ng, fail),
+        and any other name is a class of defect. Or a CSV file with the columns file, truth and, if wanted, defect;
+        files lie where it lies.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be read, has no samples, or an entry says no truth; the message names the row.
+    """
+    samples = _from_csv(path) if path.is_file() else _from_folder(path)
+    if not samples:
+        raise SettingsError(f"golden samples {path}: no images there; a folder has folders good/ and defective/")
+    return samples
+
+
+def compare_golden(
+    samples: Iterable[GoldenSample],
+    champion: Model,
+    challenger: Model,
+    *,
+    on_progress: Callable[[int], object] = lambda done: None,
+) -> GoldenComparison:
+    """Let two models inspect every sample.
+
+    Raises
+    ------
+    SettingsError
+        If an image cannot be read: it is for whoever keeps the samples to mend.
+    """
+    samples = list(samples)
+    names = ("champion_escapes", "challenger_escapes", "champion_overkill", "challenger_overkill", "newly_missed",
+             "newly_found", "newly_overkilled", "newly_accepted", "challenger_failed")  # fmt: skip
+    counts = dict.fromkeys(names, 0)
+    changed = []
+    for done, sample in enumerate(samples, 1):
+        one, two = _inspect_both(sample, champion, challenger)
+        error, was, now = (
+            ("escapes", one.action is Action.ACCEPT, two.action is Action.ACCEPT)
+            if sample.is_defective
+            else ("overkill", one.action is Action.REJECT, two.action is Action.REJECT)
+        )
+        counts[f"champion_{error}"] += was
+        counts[f"challenger_{error}"] += now
+        counts["newly_missed" if sample.is_defective else "newly_overkilled"] += now and not was
+        counts["newly_found" if sample.is_defective else "newly_accepted"] += was and not now
+        counts["challenger_failed"] += (
+            two.result_state is not ResultState.COMPLETED and one.result_state is ResultState.COMPLETED
+        )
+        if one.action is not two.action:
+            changed.append(_change(sample, one, two))
+        on_progress(done)
+    bad = sum(sample.is_defective for sample in samples)
+    return GoldenComparison(good=len(samples) - bad, defective=bad, changed=tuple(changed), **counts)
+
+
+def _inspect_both(sample: GoldenSample, champion: Model, challenger: Model) -> tuple[Inspection, Inspection]:
+    try:
+        image = sample.path.read_bytes()
+        return inspect_image(image, champion), inspect_image(image, challenger)
+    except OSError as error:
+        raise SettingsError(f"golden sample {sample.path}: {error.strerror or error}") from error
+    except ImageError as error:
+        raise SettingsError(f"golden sample {sample.path}: {error}") from error
+
+
+def _change(sample: GoldenSample, one: Inspection, two: Inspection) -> GoldenChange:
+    return GoldenChange(
+        file=str(sample.path),
+        truth="defective" if sample.is_defective else "good",
+        defect=sample.defect,
+        champion_action=one.action.value,
+        challenger_action=two.action.value,
+        champion_score=one.score,
+        challenger_score=two.score,
+    )
+
+
+def _from_folder(folder: Path) -> list[GoldenSample]:
+    try:
+        groups = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+        found = [
+            _sample(file, group.name, "")
+            for group in groups
+            for file in sorted(group.rglob("*"))
+            if file.suffix.lower() in _SUFFIXES and file.is_file()
+        ]
+    except OSError as error:
+        raise SettingsError(f"golden samples {folder}: {error.strerror or error}") from error
+    return found
+
+
+def _from_csv(path: Path) -> list[GoldenSample]:
+    found = []
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"golden samples {path}: {getattr(error, 'strerror', None) or error}") from error
+    separator = ";" if ";" in text.partition("\n")[0] else ","
+    rows = csv.DictReader(text.splitlines(), delimiter=separator)
+    if not {"file", "truth"} <= set(rows.fieldnames or ()):
+        raise SettingsError(
+            f"golden samples {path}: the first row names the columns file, truth and, if wanted, defect"
+        )
+    for number, row in enumerate(rows, 2):
+        file, truth, defect = ((row.get(name) or "").strip() for name in ("file", "truth", "defect"))
+        if not file:
+            raise SettingsError(f"golden samples {path}, row {number}: file is empty")
+        if truth.lower() not in _GOOD | _BAD:
+            raise SettingsError(f"golden samples {path}, row {number}: truth {truth!r}: good or defective")
+        found.append(_sample(path.parent / file, truth, defect))
+    return found
+
+
+def _sample(path: Path, word: str, defect: str) -> GoldenSample:
+    if word.lower() in _GOOD:
+        return GoldenSample(path, False)
+    return GoldenSample(path, True, defect or ("" if word.lower() in _BAD else word))

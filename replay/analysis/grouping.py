@@ -1,0 +1,96 @@
+"""What parts are divided by: camera, lot, class, model, attributes, hour of the day, quartiles of each signal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from models.signals import CODES, score_signals
+from replay.analysis.view import Floats, Integers, View, codes
+from replay.table import DEFECTIVE
+
+#: Most slices of one kind: those with the most labels.
+MAX_OF_A_KIND = 200
+#: Values up to which an attribute divides parts; one with more names them.
+_MAX_VALUES = 20
+#: Signals that are made of the score: a low one is what an escape is, and says nothing of why.
+_OF_SCORE = frozenset(score_signals(0.5))
+_US_PER_H = 3_600_000_000
+UNNAMED = "unnamed"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grouping:
+    """One kind of slices: the number of each row's slice, -1 for none, and their names."""
+
+    by: str
+    group: Integers
+    names: tuple[str, ...]
+    left_out: int = 0
+
+
+def groupings(view: View, truth_attribute: str | None = None) -> Iterator[Grouping]:
+    """Everything that parts are divided by, coarse before fine.
+
+    Parameters
+    ----------
+    truth_attribute
+        Attribute that says the truth: nothing is divided by it.
+    """
+    yield _of_texts("camera", view, "camera")
+    yield _of_texts("lot", view, "lot")
+    yield _of_class(view)
+    yield _of_texts("model", view, f"{view.decider}.model")
+    for name in view.table.columns:
+        attribute = name.removeprefix("attribute.")
+        if name != attribute and attribute != truth_attribute:
+            found = _of_texts(attribute, view, name)
+            if 2 <= len(found.names) <= _MAX_VALUES:
+                yield found
+    fine = [_of_hour(view)]
+    fine += [_of_signal(name, view) for name in view.table.signals if name not in CODES and name not in _OF_SCORE]
+    yield from (found for found in fine if len(found.names) > 1)
+
+
+def _of_texts(by: str, view: View, column: str) -> Grouping:
+    group, names = codes(view.column(column))
+    return _bounded(by, np.where(group == names.index(None), -1, group) if None in names else group, names, view)
+
+
+def _of_class(view: View) -> Grouping:
+    group, names = codes(view.column("defect"))
+    named = [UNNAMED if name is None else name for name in names]
+    return _bounded("class", np.where(view.truth == DEFECTIVE, group, -1), named, view)
+
+
+def _of_hour(view: View) -> Grouping:
+    hour = view.column("captured_at_us") // _US_PER_H % 24
+    return _bounded("hour", hour, [f"{number:02}:00 to {(number + 1) % 24:02}:00 UTC" for number in range(24)], view)
+
+
+def _of_signal(name: str, view: View) -> Grouping:
+    values: Floats = view.column(f"signal.{name}")
+    is_there = np.isfinite(values)
+    if not is_there.any():
+        return Grouping(f"signal.{name}", np.full(len(view), -1), ())
+    edges = np.unique(np.quantile(values[is_there], [0.25, 0.5, 0.75], method="lower"))
+    group = np.where(is_there, np.searchsorted(edges, values, side="left"), -1)
+    count = len(edges) + 1
+    limits = [f"{edge:.4g}" for edge in edges]
+    names = [f"up to {limits[0]}", *(f"{low} to {high}" for low, high in pairwise(limits))]
+    return _bounded(f"signal.{name}", group, [*names, f"above {limits[-1]}"][:count], view)
+
+
+def _bounded(by: str, group: Integers, names: list[str | None] | list[str], view: View) -> Grouping:
+    """Only slices that have parts; of too many those with most labels, then most parts."""
+    texts = [name or "" for name in names]
+    parts = np.bincount(group[group >= 0], minlength=len(texts))
+    labelled = np.bincount(group[(group >= 0) & view.labelled], minlength=len(texts))
+    there = np.flatnonzero(parts)
+    kept = there[np.lexsort((there, -parts[there], -labelled[there]))][:MAX_OF_A_KIND]
+    number = np.full(len(texts) + 1, -1)
+    number[kept] = np.arange(len(kept))
+    return Grouping(by, number[group], tuple(texts[at] for at in kept), len(there) - len(kept))

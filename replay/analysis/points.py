@@ -1,0 +1,164 @@
+"""What each threshold would do, exactly: escapes and overkill of a rule that rejects from the threshold on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from replay.analysis.results import ThresholdCurve
+from replay.analysis.view import NOT_OK, Flags, Floats, View, unheard
+from replay.table import DEFECTIVE
+
+#: Points of a curve that is shown.
+MAX_POINTS = 1_001
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """Labels with a score: what a threshold is judged by.
+
+    Parameters
+    ----------
+    score, is_defective, weight
+        Of each label, in ascending order of the scores.
+    rejects
+        Whether the threshold in use rejects it.
+    stratum
+        Number of the group that a bootstrap resamples in.
+    why_not
+        Why the weights do not speak for all parts; they are 1 then.
+    """
+
+    score: Floats
+    is_defective: Flags
+    weight: Floats
+    rejects: Flags
+    stratum: np.ndarray[tuple[int], np.dtype[np.int64]]
+    why_not: str
+
+    @classmethod
+    def of(cls, view: View) -> Labelled:
+        """The labels of a view that speak for all parts; where they do not, all labels as they are."""
+        why_not = unheard(view)
+        counted = (view.labelled if why_not else view.speaks) & np.isfinite(view.score)
+        rows = np.flatnonzero(counted)
+        rows = rows[np.argsort(view.score[rows], kind="stable")]
+        weight = np.ones(len(rows)) if why_not else view.weight[rows]
+        cell = view.cell[rows]
+        _, stratum = np.unique(np.stack([cell.astype(np.float64), weight]), axis=1, return_inverse=True)
+        return cls(
+            view.score[rows], view.truth[rows] == DEFECTIVE, weight, view.verdict[rows] == NOT_OK,
+            stratum.reshape(-1).astype(np.int64), why_not,
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Labels of good parts and of defective ones."""
+        bad = int(self.is_defective.sum())
+        return len(self) - bad, bad
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Points:
+    """Escapes and overkill, in parts, of every threshold that makes a difference to the labels; ascending.
+
+    The thresholds are 0, 1, the scores between and that in use: a part whose score equals the threshold is rejected.
+
+    Examples
+    --------
+    >>> labels = Labelled(np.array([0.2, 0.4, 0.4]), np.array([False, False, True]), np.array([10.0, 1.0, 1.0]),
+    ...                   np.zeros(3, bool), np.zeros(3, np.int64), "")
+    >>> points = Points.of(labels)
+    >>> points.thresholds.tolist(), points.escapes.tolist(), points.overkill.tolist()
+    ([0.0, 0.2, 0.4, 1.0], [0.0, 0.0, 0.0, 1.0], [11.0, 11.0, 1.0, 0.0])
+    """
+
+    thresholds: Floats
+    escapes: Floats
+    overkill: Floats
+    defective: float
+    good: float
+
+    @classmethod
+    def of(cls, labels: Labelled, present: float | None = None) -> Points:
+        """The points of some labels."""
+        within = labels.score[(labels.score >= 0.0) & (labels.score <= 1.0)]
+        thresholds = np.unique(np.concatenate([within, [0.0, 1.0], [] if present is None else [present]]))
+        below = np.searchsorted(labels.score, thresholds, side="left")
+        bad = np.concatenate([[0.0], np.cumsum(labels.weight * labels.is_defective)])
+        good = np.concatenate([[0.0], np.cumsum(labels.weight * ~labels.is_defective)])
+        return cls(thresholds, bad[below], good[-1] - good[below], float(bad[-1]), float(good[-1]))
+
+    def cost(self, cost_ratio: float) -> Floats:
+        """In overkills."""
+        return cost_ratio * self.escapes + self.overkill
+
+
+def curve_of(
+    view: View, labels: Labelled, cost_ratio: float, present: float | None, best: float | None
+) -> ThresholdCurve:
+    """The curve that is shown, with the threshold in use and the recommended one on it."""
+    marks = [mark for mark in (present, best) if mark is not None]
+    points = Points.of(labels, present)
+    chosen = np.unique(np.linspace(0, len(points.thresholds) - 1, MAX_POINTS).round().astype(np.int64))
+    nearest = [int(np.abs(points.thresholds - mark).argmin()) for mark in marks]
+    chosen = np.unique(np.concatenate([chosen, np.array(nearest, np.int64)]))
+    thresholds, escapes, overkill = points.thresholds[chosen], points.escapes[chosen], points.overkill[chosen]
+    scores = np.sort(view.score[np.isfinite(view.score)])
+    found = points.defective - escapes
+    at = [int(np.searchsorted(chosen, mark)) for mark in nearest]
+    return ThresholdCurve(
+        thresholds=thresholds,
+        escape_rate=_share(escapes, points.defective),
+        overkill_rate=_share(overkill, points.good),
+        precision=_share(found, found + overkill),
+        recall=_share(found, points.defective),
+        escapes=escapes,
+        overkill=overkill,
+        rejected=len(scores) - np.searchsorted(scores, thresholds, side="left").astype(np.int64),
+        cost=cost_ratio * escapes + overkill,
+        cost_ratio=cost_ratio,
+        average_precision=average_precision(labels),
+        roc_auc=roc_auc(labels),
+        present_threshold=present,
+        present_at=at.pop(0) if present is not None else None,
+        recommended_at=at.pop(0) if best is not None else None,
+        why_not=labels.why_not,
+    )
+
+
+def average_precision(labels: Labelled) -> float | None:
+    """Mean of the precision over the recall: sum of (R_n - R_n-1) P_n over descending thresholds; ties count as one.
+
+    As scikit-learn defines it; no interpolation. None without a defective part.
+    """
+    _, first = np.unique(labels.score, return_index=True)
+    bad = np.concatenate([[0.0], np.cumsum(labels.weight * labels.is_defective)])
+    everything = np.concatenate([[0.0], np.cumsum(labels.weight)])
+    if not bad[-1] > 0:
+        return None
+    found, rejected = (bad[-1] - bad[first])[::-1], (everything[-1] - everything[first])[::-1]
+    return float(np.sum(np.diff(found, prepend=0.0) * found / rejected) / bad[-1])
+
+
+def roc_auc(labels: Labelled) -> float | None:
+    """Probability that a defective part scores higher than a good one, ties by half (J. A. Hanley, B. J. McNeil, 1982).
+
+    None without a part of each truth.
+    """
+    unique, at = np.unique(labels.score, return_inverse=True)
+    bad = np.bincount(at, labels.weight * labels.is_defective, len(unique))
+    good = np.bincount(at, labels.weight * ~labels.is_defective, len(unique))
+    if not (len(unique) and bad.sum() > 0 and good.sum() > 0):
+        return None
+    return float(np.sum(bad * (np.cumsum(good) - good / 2)) / (bad.sum() * good.sum()))
+
+
+def _share(part: Floats, whole: Floats | float) -> Floats:
+    total = np.broadcast_to(np.asarray(whole, np.float64), part.shape)
+    shares: Floats = np.divide(part, total, out=np.full(part.shape, np.nan), where=total > 0)
+    return shares

@@ -1,0 +1,48 @@
+"""Which rows are worth a person's look."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from replay.analysis.results import Rankings
+from replay.analysis.view import Flags, Floats, Integers, View, see
+
+MAX_RANKED = 100
+
+
+def rankings_of(view: View, other: View | None = None) -> Rankings:
+    """The worst errors, the nearest misses, and where two deciders disagree.
+
+    Parameters
+    ----------
+    other
+        The decider to compare with; None: the next one of the table, if it has more than one.
+    """
+    distance = np.abs(view.score - view.threshold)
+    if other is None:
+        names = [name for name in view.table.deciders if name != view.decider]
+        other = see(view.table, names[0]) if names else None
+    return Rankings(
+        escapes=_ranked(view.rows, view.is_escape, view.score),
+        overkill=_ranked(view.rows, view.is_overkill, -view.score),
+        nearest=_ranked(view.rows, np.isfinite(distance), distance),
+        disagreements=() if other is None else _disagreements(view, other),
+    )
+
+
+def _ranked(rows: Integers, which: Flags, key: Floats) -> tuple[int, ...]:
+    """Rows in order of the key, those without one last, the earlier one of two alike first."""
+    chosen = np.flatnonzero(which)
+    if len(chosen) > MAX_RANKED:
+        # Only the first few are sorted.
+        values = np.where(np.isnan(key[chosen]), np.inf, key[chosen])
+        limit = np.partition(values, MAX_RANKED - 1)[MAX_RANKED - 1]
+        chosen = chosen[values <= limit]
+    order = np.lexsort((rows[chosen], key[chosen]))[:MAX_RANKED]
+    return tuple(int(row) for row in rows[chosen[order]])
+
+
+def _disagreements(view: View, other: View) -> tuple[int, ...]:
+    rows, at, at_other = np.intersect1d(view.rows, other.rows, assume_unique=True, return_indices=True)
+    differ = view.action[at] != other.action[at_other]
+    return _ranked(rows, differ, -np.abs(view.score[at] - other.score[at_other]))

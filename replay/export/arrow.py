@@ -1,0 +1,94 @@
+"""A table as Arrow: typed, so that nothing has to be guessed by whoever reads it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from replay.table import DEFECTIVE, UNKNOWN, Column, Table
+from schemas.errors import SettingsError
+
+#: Texts of which nearly each row has one of its own: a dictionary would only add to them.
+_UNLIKE = ("frame_id", "part_id", "image_sha256", ".reason")
+#: Key of the schema's metadata under which the names of the deciders are, as a JSON list.
+DECIDERS = b"deciders"
+
+
+def pyarrow() -> Any:
+    """The package, which is not there in every installation.
+
+    Raises
+    ------
+    SettingsError
+        If it is not installed.
+    """
+    try:
+        import pyarrow as package
+    except ImportError as error:
+        raise SettingsError("Arrow and Parquet need pyarrow: pip install 'streaming-inspection[analysis]'") from error
+    return package
+
+
+def to_arrow(table: Table) -> Any:
+    """A `pyarrow.Table` with the columns of a table, in their order and by their names, but two.
+
+    ==================================  ===============================================================================
+    here                                from
+    ==================================  ===============================================================================
+    ``is_defective``, bool              ``truth``; null: unknown
+    ``recorded.is_late``, bool          the column of that name; null: the frame had no deadline
+    ``..._at_us``, ``timestamp_us``     timestamp[us, UTC]
+    texts                               dictionary of string, or string where nearly each row has its own; null: none
+    other numbers                       float64, null: none; int64
+    ==================================  ===============================================================================
+
+    Raises
+    ------
+    SettingsError
+        If pyarrow is not installed.
+
+    Examples
+    --------
+    >>> from replay.table import build_table
+    >>> to_arrow(build_table([])).schema.field("captured_at_us").type
+    TimestampType(timestamp[us, tz=UTC])
+    """
+    pa = pyarrow()
+    names, arrays = [], []
+    for name, column in table.columns.items():
+        names.append("is_defective" if name == "truth" else name)
+        arrays.append(_array(pa, name, column))
+    return pa.table(arrays, names=names, metadata={DECIDERS: json.dumps(table.deciders)})
+
+
+def to_pandas(table: Table) -> Any:
+    """A `pandas.DataFrame` with the columns of `to_arrow`.
+
+    Raises
+    ------
+    SettingsError
+        If pyarrow or pandas is not installed.
+    """
+    try:
+        import pandas as _  # noqa: F401
+    except ImportError as error:
+        raise SettingsError("a DataFrame needs pandas: pip install 'streaming-inspection[analysis]'") from error
+    return to_arrow(table).to_pandas()
+
+
+def empty_of(pa: Any, name: str) -> Any:
+    """Arrow's type of a column that a part of the rows does not have: a signal or an attribute."""
+    return pa.float64() if name.startswith("signal.") else pa.dictionary(pa.int32(), pa.string())
+
+
+def _array(pa: Any, name: str, column: Column) -> Any:
+    if column.dtype == np.int8:
+        return pa.array(column == DEFECTIVE, pa.bool_(), mask=column == UNKNOWN)
+    if name.endswith("_at_us") or name == "timestamp_us":
+        return pa.array(column, pa.int64()).cast(pa.timestamp("us", "UTC"))
+    if column.dtype == object:
+        texts = pa.array(column, pa.string())
+        return texts if name.endswith(_UNLIKE) else texts.dictionary_encode()
+    return pa.array(column, from_pandas=True)

@@ -1,0 +1,91 @@
+"""A folder with images, by what is known of them, and a CSV file that `inspection label --csv` takes back.
+
+::
+
+    DIR/labels.csv
+    DIR/good/press.top.60a24181e4000.00000011.png          as its label says
+    DIR/defective/press.top.60a24181e4000.00000012.png
+    DIR/unlabelled/press.top.60a24181e4000.00000013.png
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from replay.export.pictures import Exported, Picture, Pictures, new_folder
+from replay.export.write import iso
+from replay.label_csv import COLUMNS, FILE, SHOWN
+from replay.spreadsheet import guarded
+from replay.stored import Stored
+from replay.truths import Truths
+from schemas.image_store import ImageStore
+from schemas.records import Decision, Frame
+from stream_processors.quality.outcome import Truth
+
+#: Folders of the images; training tools take those with images of one class each.
+FOLDERS = ("good", "defective", "unlabelled")
+
+
+def export_folder(
+    path: Path,
+    frames: Iterable[tuple[Stored[Frame], Decision | None]],
+    truths: Truths | None = None,
+    *,
+    store: ImageStore | None = None,
+) -> Exported:
+    """Write images and a ``labels.csv``; images keep the very bytes that were published.
+
+    A known truth is filled in; ``labelled_at`` and ``labelled_by`` are left empty, so that what a person changes is
+    newer than what was known. Rows left without a truth are passed over when the file is read back. Memory: as for
+    `Pictures`.
+
+    Parameters
+    ----------
+    path
+        A folder that is not there, or empty.
+    frames
+        As `Stretch.frames` gives them.
+
+    Raises
+    ------
+    SettingsError
+        If the folder is not empty or cannot be written.
+    """
+    counts = Exported(path)
+    pictures = Pictures(store, counts)
+    with new_folder(path) as folder:
+        for name in FOLDERS:
+            (folder / name).mkdir()
+        with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, [FILE, *COLUMNS, *(name for name in SHOWN if name != "priority")], restval="")
+            writer.writeheader()
+            for found, decision in frames:
+                picture = pictures.of(found)
+                if picture is None:
+                    continue
+                frame = picture.frame
+                truth = None if truths is None else truths.of_frame(frame.key, frame.frame_id, frame.part_id)
+                place = f"{FOLDERS[2] if truth is None else FOLDERS[truth.is_defective]}/{picture.file}"
+                (folder / place).write_bytes(picture.data)
+                counts.images += 1
+                counts.truths += truth is not None
+                row = _row(picture, decision, truth) | {FILE: place}
+                writer.writerow({name: guarded(str(value)) for name, value in row.items() if value is not None})
+    return counts
+
+
+def _row(picture: Picture, decision: Decision | None, truth: Truth | None) -> dict[str, Any]:
+    frame = picture.frame
+    row: dict[str, Any] = {
+        "frame_id": frame.frame_id, "part_id": frame.part_id, "station": frame.station, "camera_id": frame.camera_id,
+        "lot": frame.lot, "captured_at": iso(frame.captured_at_us),
+    }  # fmt: skip
+    if decision is not None:
+        row |= {"action": decision.action.value, "score": decision.score, "threshold": decision.threshold}
+    if truth is not None:
+        row |= {"truth": "defective" if truth.is_defective else "good", "defect": truth.defect}
+        row |= {"sampled_because": "" if truth.because == "unstated" else truth.because}
+    return row

@@ -1,0 +1,112 @@
+"""Rows in a file: Parquet for programs, CSV for everybody."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from replay.export.arrow import pyarrow, to_arrow
+from replay.spreadsheet import guarded
+from replay.table import DEFECTIVE, UNKNOWN, Column, Table
+from schemas.errors import SettingsError
+
+#: What the suffix of a file may be.
+SUFFIXES = (".parquet", ".csv")
+_CSV_ROWS = 10_000
+
+
+def write_rows(path: Path, table: Table) -> None:
+    """Write a table to a ``.parquet`` or a ``.csv`` file; it is there when it is whole, and not before.
+
+    Both have the columns of `to_arrow`. CSV: UTF-8, comma, CRLF (RFC 4180), times in ISO 8601 UTC, ``true`` and
+    ``false``, nothing where nothing is known; a text that a spreadsheet would run has an apostrophe in front.
+
+    Raises
+    ------
+    SettingsError
+        If the suffix is another one, the file cannot be written, or it is Parquet and pyarrow is not installed.
+    """
+    with new_file(path) as temporary:
+        if path.suffix == ".csv":
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                _write_csv(file, table)
+        else:
+            pyarrow()
+            from pyarrow import parquet
+
+            parquet.write_table(to_arrow(table), temporary)
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file whose name says no form that rows are written in."""
+    if path.suffix not in SUFFIXES:
+        raise SettingsError(f"{path}: rows are written to a file that ends with {' or '.join(SUFFIXES)}")
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A file beside the target that takes its name at the end; gone if anything goes wrong."""
+    check_suffix(path)
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+        temporary = Path(name)
+        # What was made is private to this user; the file gets what any new file would.
+        os.fchmod(handle, 0o666 & ~_umask())
+        os.close(handle)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _write_csv(file: Any, table: Table) -> None:
+    writer = csv.writer(file)
+    writer.writerow(guarded("is_defective" if name == "truth" else name) for name in table.columns)
+    for begin in range(0, len(table), _CSV_ROWS):
+        part = slice(begin, begin + _CSV_ROWS)
+        columns = [_texts(name, column[part]) for name, column in table.columns.items()]
+        writer.writerows(zip(*columns, strict=True))
+
+
+def _texts(name: str, column: Column) -> list[str]:
+    if column.dtype == np.int8:
+        return ["" if value == UNKNOWN else "true" if value == DEFECTIVE else "false" for value in column]
+    if name.endswith("_at_us") or name == "timestamp_us":
+        return [iso(int(value)) for value in column]
+    if column.dtype == object:
+        return ["" if value is None else guarded(value) for value in column]
+    return ["" if value != value else repr(value) for value in column.tolist()]
+
+
+def iso(at_us: int) -> str:
+    """A time of a record in ISO 8601, UTC, to the microsecond.
+
+    Examples
+    --------
+    >>> iso(1_700_000_000_000_001), iso(2**63)
+    ('2023-11-14T22:13:20.000001+00:00', '9223372036854775808')
+    """
+    try:
+        seconds, micros = divmod(at_us, 1_000_000)
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros).isoformat(timespec="microseconds")
+    except (ValueError, OverflowError, OSError):
+        # A record may claim any 64 bits; a time that no calendar has is shown as the number it is.
+        return str(at_us)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

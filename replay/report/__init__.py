@@ -1,0 +1,8 @@
+"""The report: one HTML file for whoever has to find out why parts are misjudged."""
+
+from replay.report.gallery import Card, Gallery, Section
+from replay.report.make import make_report
+from replay.report.page import write_report
+from replay.report.sentences import DataQuality
+
+__all__ = ["Card", "DataQuality", "Gallery", "Section", "make_report", "write_report"]

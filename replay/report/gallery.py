@@ -1,0 +1,228 @@
+"""Which parts are worth a look, and their cards: the picture, what was found on it, what was said, where it lies."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.errors import ImageError
+from models.explain import HeatMap, heat_map
+from models.images import Image, decode
+from models.opencv import cv2
+from models.package import Model
+from models.preprocess import resize
+from replay.analysis.results import Analysis, Comparison
+from replay.export.pictures import image_of
+from replay.replayed import ReplayedFrame
+from replay.stored import Place, Stored
+from replay.table import Table
+from schemas.image_store import ImageStore, ImageStoreError
+from schemas.records import Decision, Defect, Frame
+
+#: Longest side of a picture on the page, in pixels, and most bytes of it.
+_MAX_SIDE, _MAX_PICTURE_BYTES = 320, 60_000
+#: Cells whose value differs by less than that are not coloured: it says nothing, however small the greatest is.
+_FAINT = 0.02
+_MAX_BOXES = 20
+
+_TITLES = {
+    "escapes": ("Escapes", "Defective by their label, and accepted: the most certain first."),
+    "overkill": ("Overkill", "Good by their label, and rejected: the most certain first."),
+    "disagreements": ("Disagreements", "One decider accepts, the other rejects."),
+    "nearest": ("Nearest misses", "Nearest to their threshold, with a label or without."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Cards of one kind: rows of the table, and how many more there are."""
+
+    name: str
+    title: str
+    about: str
+    rows: tuple[int, ...]
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One part.
+
+    Parameters
+    ----------
+    picture, heat
+        ``data:`` addresses, empty where there is none; the heat map lies over the whole picture.
+    missing
+        Why there is no picture.
+    boxes
+        Defects with their boxes in shares of the picture.
+    """
+
+    row: int
+    picture: str = ""
+    width: int = 0
+    height: int = 0
+    heat: str = ""
+    heat_kind: str = ""
+    heat_most: float = 0.0
+    boxes: tuple[tuple[Defect, tuple[float, float, float, float]], ...] = ()
+    missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Sections, and what was found out for their cards.
+
+    `choose` says which frames are to be fetched (`places`, `frame_ids`); `with_pictures` makes the cards.
+    """
+
+    sections: tuple[Section, ...]
+    table: Table = field(repr=False)
+    cards: Mapping[int, Card] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def choose(
+        cls, analysis: Analysis, table: Table, comparison: Comparison | None = None, *, each: int = 8
+    ) -> Gallery:
+        """The first of each ranking; a part that is in one already is not in the next."""
+        ranked = {name: getattr(analysis.rankings, name) for name in _TITLES}
+        if comparison is not None:
+            ranked["disagreements"] = tuple(part.row for part in comparison.changed) or ranked["disagreements"]
+        taken: set[int] = set()
+        sections = []
+        for name, (title, about) in _TITLES.items():
+            rows = [row for row in ranked[name] if row not in taken]
+            if rows:
+                sections.append(Section(name, title, about, tuple(rows[:each]), len(rows[each:])))
+                taken |= set(rows[:each])
+        return cls(tuple(sections), table)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows of the table that are shown."""
+        return tuple(row for section in self.sections for row in section.rows)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where their frames lie."""
+        names = ("topic", "partition", "offset")
+        return tuple(
+            Place(str(topic), int(partition), int(offset))
+            for topic, partition, offset in zip(*(self.table[n][list(self.rows)] for n in names), strict=True)
+        )
+
+    @property
+    def frame_ids(self) -> frozenset[str]:
+        """Their frames, to pick the decisions of."""
+        return frozenset(self.table["frame_id"][list(self.rows)])
+
+    def with_pictures(
+        self,
+        frames: Iterable[Stored[Frame]],
+        replayed: Iterable[ReplayedFrame] = (),
+        *,
+        decider: int = 0,
+        model: Model | None = None,
+        store: ImageStore | None = None,
+        steps: int = 7,
+    ) -> Gallery:
+        """The gallery with pictures from frames, boxes from decisions, and heat maps from a model.
+
+        Parameters
+        ----------
+        frames
+            As `Stretch.frames_at` gives those of `places`; what does not come is said to be gone.
+        replayed
+            Frames with the decisions whose boxes are drawn; those that are not shown are passed over.
+        decider
+            Whose boxes: 0 the recorded decision's, 1 the first variant's, and so on.
+        model
+            Asked for heat maps, see `models.explain`; it should be the one that the report is about.
+        steps
+            Of `models.explain.heat_map`: ``steps ** 2 + 1`` inferences for each card.
+        """
+        wanted = self.frame_ids
+        defects = {
+            one.any.frame_id: decision.defects
+            for one in replayed
+            if one.any.frame_id in wanted and (decision := _decision(one, decider)) is not None
+        }
+        by_place = dict(zip(self.places, self.rows, strict=True))
+        cards = {}
+        for found in frames:
+            row = by_place.get(found.place)
+            if row is not None and row not in cards:
+                cards[row] = _card(row, found, defects.get(str(self.table["frame_id"][row]), ()), model, store, steps)
+        return Gallery(self.sections, self.table, cards)
+
+    def card(self, row: int) -> Card:
+        """The card of a row."""
+        return self.cards.get(row) or Card(row=row, missing="the frame is not there any more")
+
+
+def _decision(one: ReplayedFrame, decider: int) -> Decision | None:
+    if decider == 0:
+        return one.recorded
+    return one.replayed[decider - 1] if decider <= len(one.replayed) else None
+
+
+def _card(
+    row: int,
+    found: Stored[Frame],
+    defects: Sequence[Defect],
+    model: Model | None,
+    store: ImageStore | None,
+    steps: int,
+) -> Card:
+    if found.record is None:
+        return Card(row=row, missing=f"no frame: {found.problem}"[:200])
+    try:
+        data = image_of(found.record, store)
+        decoded = decode(data, colour=True, needed_wh=(_MAX_SIDE, _MAX_SIDE))
+        heat = heat_map(data, model, steps=steps) if model is not None else None
+    except (ImageError, ImageStoreError) as error:
+        return Card(row=row, missing=f"{error.kind}: {error}"[:200])
+    full_wh = decoded.header.width, decoded.header.height
+    scale = min(1.0, _MAX_SIDE / max(full_wh))
+    width, height = (max(1, round(side * scale)) for side in full_wh)
+    picture = _jpeg(resize(decoded.pixels, (width, height)))
+    boxes = tuple((one, box) for one in defects[:_MAX_BOXES] if (box := _share(one, full_wh)) is not None)
+    if heat is None:
+        return Card(row=row, picture=picture, width=width, height=height, boxes=boxes)
+    return Card(
+        row=row, picture=picture, width=width, height=height, boxes=boxes, heat=_overlay(heat), heat_kind=heat.kind,
+        heat_most=float(heat.values.flat[np.abs(heat.values).argmax()]),
+    )  # fmt: skip
+
+
+def _share(defect: Defect, size_wh: tuple[int, int]) -> tuple[float, float, float, float] | None:
+    x, y, width, height = (float(side) for side in defect.box_xywh)
+    if not np.isfinite([x, y, width, height]).all():
+        return None
+    left, right = (min(max(at / size_wh[0], 0.0), 1.0) for at in (x, x + width))
+    top, bottom = (min(max(at / size_wh[1], 0.0), 1.0) for at in (y, y + height))
+    return (left, top, right - left, bottom - top) if right > left and bottom > top else None
+
+
+def _jpeg(pixels: Image) -> str:
+    data = b""
+    for quality in (80, 60, 35):
+        data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        if len(data) <= _MAX_PICTURE_BYTES:
+            break
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
+def _overlay(heat: HeatMap) -> str:
+    """A small transparent PNG, that the browser stretches over the picture: red speaks for a defect, blue against."""
+    values = heat.values
+    most = max(float(np.abs(values).max()), 1.0 if heat.kind == "anomaly" else _FAINT)
+    strength = np.clip(np.abs(values) / most, 0, 1)
+    pixels = np.zeros((*values.shape, 4), np.uint8)  # BGRA
+    pixels[values >= 0, :3] = (0, 60, 255)
+    pixels[values < 0, :3] = (255, 120, 0)
+    pixels[:, :, 3] = np.rint(strength * 150)
+    return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", pixels)[1].tobytes()).decode()

@@ -1,0 +1,112 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+from stream_processors.quality.estimates import Estimate
+
+NONE = "-"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share.
+
+    Examples
+    --------
+    >>> percent(0.0417), percent(0.0004), percent(0.0), percent(None), percent(float("nan"))
+    ('4.2 %', '0.04 %', '0 %', '-', '-')
+    """
+    if value is None or not math.isfinite(value):
+        return NONE
+    if 0 < abs(value) < 0.001:
+        digits = 2
+    return f"{value * 100:.{digits}f}".rstrip("0").rstrip(".") + " %" if value else "0 %"
+
+
+def bounds(estimate: Estimate) -> str:
+    """The 95 % interval of an estimate, or why there is none.
+
+    Examples
+    --------
+    >>> bounds(Estimate(0.042, 0.021, 0.079, 640)), bounds(Estimate(0.1, 0.1, 0.1, 80))
+    ('2.1 % to 7.9 %', 'every part has a label')
+    >>> bounds(Estimate(None, why_not="cannot be estimated: no labels"))
+    'cannot be estimated: no labels'
+    """
+    if estimate.value is None:
+        return estimate.why_not or "cannot be estimated"
+    if estimate.low == estimate.high:
+        return "every part has a label"
+    return f"{percent(estimate.low)} to {percent(estimate.high)}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A score, a threshold, a probability.
+
+    Examples
+    --------
+    >>> number(0.5), number(0.123456), number(0.00001), number(None), number(float("nan"))
+    ('0.5', '0.123', '1e-05', '-', '-')
+    """
+    if value is None or not math.isfinite(value):
+        return NONE
+    if 0 < abs(value) < 10**-digits:
+        return f"{value:.1g}"
+    return f"{value:.{digits}f}".rstrip("0").rstrip(".") or "0"
+
+
+def count(value: float | None) -> str:
+    """Parts: whole ones, with thin spaces; an estimate is rounded.
+
+    Examples
+    --------
+    >>> count(1234567), count(12.4), count(None)
+    ('1\u202f234\u202f567', '12', '-')
+    """
+    if value is None or not math.isfinite(value):
+        return NONE
+    return f"{round(value):,}".replace(",", "\u202f")
+
+
+def milliseconds(value: float | None) -> str:
+    """A duration.
+
+    Examples
+    --------
+    >>> milliseconds(9.53), milliseconds(812.4), milliseconds(90_000), milliseconds(None)
+    ('9.5 ms', '812 ms', '90 s', '-')
+    """
+    if value is None or not math.isfinite(value):
+        return NONE
+    if abs(value) >= 10_000:
+        return f"{value / 1000:.0f} s"
+    return f"{value:.1f} ms" if abs(value) < 100 else f"{value:.0f} ms"
+
+
+def time(at_us: int | None, *, seconds: bool = True) -> str:
+    """A moment, UTC.
+
+    Examples
+    --------
+    >>> time(1_700_000_000_000_000), time(None), time(2**63)
+    ('2023-11-14 22:13:20 UTC', '-', '9223372036854775808 µs')
+    """
+    if at_us is None:
+        return NONE
+    try:
+        return datetime.fromtimestamp(at_us / 1e6, UTC).strftime(f"%Y-%m-%d %H:%M{':%S' if seconds else ''} UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{at_us} µs"
+
+
+def plural(value: int, one: str, many: str | None = None) -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> plural(1, "part"), plural(2, "part"), plural(0, "overkill", "overkill")
+    ('1 part', '2 parts', '0 overkill')
+    """
+    return f"{count(value)} {one if value == 1 else many or one + 's'}"

@@ -1,0 +1,88 @@
+"""The report of what the topics hold: only the frames that it shows are read."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from pyarrow import parquet
+from typer.testing import CliRunner
+
+from infra.cli.root import app
+from replay.analysis import analyse
+from replay.export import frames
+from replay.offsets import total
+from replay.report import make_report
+from replay.source import Source
+from schemas import Decision, Defect, Frame, KafkaSettings, encode
+from tests.replay.report.examples import BEGIN_US, example
+
+#: What is older than a topic keeps may be gone before it is read.
+NOW_US = (time.time_ns() // 1_000_000_000 - 3_600) * 1_000_000
+
+
+@pytest.fixture
+def published(line: KafkaSettings) -> KafkaSettings:
+    """Real cells with their recorded decisions, an hour ago; one of them with a box."""
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    one = example(16)
+    for number, (stored, judged) in enumerate(zip(one.frames, one.replayed, strict=True)):
+        frame, decision = stored.record, judged.recorded
+        assert frame is not None
+        assert decision is not None
+        at_us = frame.captured_at_us - BEGIN_US + NOW_US
+        partition, offset = stored.place.partition, stored.place.offset
+        decision = replace(
+            decision, captured_at_us=at_us, decided_at_us=at_us + 20_000, source_topic=line.frames,
+            defects=(Defect("crack", 0.9, (10.0, 20.0, 30.0, 40.0)),) if number == 0 else (),
+        )  # fmt: skip
+        assert (decision.source_partition, decision.source_offset) == (partition, offset)
+        producer.produce(line.frames, encode(replace(frame, captured_at_us=at_us)), partition=partition,
+                         timestamp=at_us // 1000)  # fmt: skip
+        producer.produce(line.decisions, encode(decision), partition=partition, timestamp=at_us // 1000)
+    assert producer.flush(20) == 0
+    return line
+
+
+@pytest.mark.broker
+def test_a_report_fetches_its_own_pictures(published: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = Source(published)
+    table = frames(source, with_labels=False).table()
+    assert len(table) == 16
+    read: list[tuple[type, int]] = []
+    whole = Source.read
+
+    def counted(self, record, ranges, **more):
+        read.append((record, total(ranges)))
+        return whole(self, record, ranges, **more)
+
+    monkeypatch.setattr(Source, "read", counted)
+    gallery = make_report(tmp_path / "r.html", analyse(table), table, source, each=16)
+    assert len(gallery.rows) == 16
+    cards = [gallery.card(row) for row in gallery.rows]
+    assert all(card.picture for card in cards)
+    boxes = {str(table["frame_id"][card.row]): card.boxes for card in cards if card.boxes}
+    first = example(16).frames[0].record
+    assert first is not None
+    assert list(boxes) == [first.frame_id]
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert page.count('<img class="picture"') == 16
+
+    command = ["analyse", "--bootstrap-servers", published.bootstrap_servers, "--prefix", published.prefix]
+    written = ["--html", str(tmp_path / "c.html"), "--rows", str(tmp_path / "rows.parquet")]
+    done = CliRunner().invoke(app, [*command, *written, "--camera", "el/left", "--truth-attribute", "type"])
+    assert done.exception is None, done.exception
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert page.count('<img class="picture"') == 8
+    assert page.count('<img class="heat"') == 8
+    assert "Selected: cameras el/left." in page
+    assert parquet.read_table(tmp_path / "rows.parquet").num_rows == 8
+
+    read.clear()
+    few = make_report(tmp_path / "r.html", analyse(table), table, source, each=3)
+    assert len(few.rows) == 3
+    assert [count for record, count in read if record is Frame] == [3]
+    assert {record for record, _ in read} == {Frame, Decision}
