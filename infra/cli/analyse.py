@@ -49,7 +49,8 @@ def analyse(
     from dataclasses import asdict
 
     from infra.cli.analysis_data import read_data
-    from infra.cli.analysis_text import analysis_lines
+    from infra.cli.analysis_text import analysis_lines, plural
+    from infra.cli.report_html import check_html
     from replay.analysis import analyse as analyse_table
     from replay.analysis import as_json as json_form
     from replay.export.write import check_suffix, write_rows
@@ -57,6 +58,8 @@ def analyse(
 
     if rows is not None:
         check_suffix(rows)
+    if html is not None:
+        check_html(html)
     data = read_data(chosen, run, truth_attribute, with_episodes=True)
     name = decider or (data.table.deciders[1] if len(data.table.deciders) > 1 else RECORDED)
     found = analyse_table(
@@ -65,9 +68,9 @@ def analyse(
     if rows is not None:
         write_rows(rows, data.table)
     if html is not None:
-        from infra.cli.report_html import write_html
+        from infra.cli.report_html import heat_model, write_html
 
-        write_html(html, data, found, chosen, run, model, image_store)
+        write_html(html, data, found, chosen, run, heat_model(model, found), image_store)
     if as_json:
         labels = {**asdict(data.truths.counts), "waiting": data.truths.waiting}
         typer.echo(json.dumps({**json_form(found), "labels": labels}, allow_nan=False))
@@ -75,6 +78,6 @@ def analyse(
     for line in analysis_lines(found):
         typer.echo(line)
     if data.truths.waiting:
-        typer.echo(f"{data.truths.waiting} labels are about parts of another time, or of none")
+        typer.echo(f"{plural(data.truths.waiting, 'label is', 'labels are')} about parts of another time, or of none")
     for path in (path for path in (html, rows) if path is not None):
         typer.echo(f"written: {path}")

@@ -15,6 +15,7 @@ from schemas.errors import SettingsError
 if TYPE_CHECKING:
     from infra.cli.selection_options import Chosen
     from replay.episodes import Episode
+    from replay.reinspect.summary import Summary
     from replay.replayed import ReplayedFrame
     from replay.stretch import Progress
     from replay.table import Table
@@ -38,11 +39,13 @@ TruthAttribute = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A table, the labels that were read for it, and the episodes of drift of its time."""
+    """A table, the labels that were read for it, the episodes of drift of its time, and what a run counted."""
 
     table: Table
     truths: Truths
     episodes: list[Episode]
+    summary: Summary | None = None
+    is_finished: bool = True
 
 
 def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, with_episodes: bool = False) -> Data:
@@ -63,6 +66,7 @@ def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, 
     from replay.truths import Truths
 
     variants: tuple[str, ...] = ()
+    summary, is_finished = None, True
     with reading() as show:
         if run is None:
             since_us = chosen.selection.from_us
@@ -73,11 +77,12 @@ def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, 
             folder = open_run(run)
             variants, frames = folder.variants, folder.frames()
             since_us = folder.selection.from_us
+            summary, is_finished = folder.progress().summary, folder.is_finished
         truths = Truths(labels(chosen.source, since_us, on_progress=show))
         some = _some(frames, chosen, is_run=run is not None)
         table = build_table(some, truths, variants=variants, truth_attribute=truth_attribute)
-        episodes = _episodes(chosen, int(table["captured_at_us"].min()), show) if with_episodes else []
-    return Data(table, truths, episodes)
+        episodes = episodes_of(chosen, int(table["captured_at_us"].min()), show) if with_episodes else []
+    return Data(table, truths, episodes, summary, is_finished)
 
 
 def _some(frames: Iterable[ReplayedFrame], chosen: Chosen, *, is_run: bool) -> Iterator[ReplayedFrame]:
@@ -91,7 +96,8 @@ def _some(frames: Iterable[ReplayedFrame], chosen: Chosen, *, is_run: bool) -> I
     return chain([first], rows)
 
 
-def _episodes(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:
+def episodes_of(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:
+    """Episodes of drift that may touch what was captured from a time on."""
     from replay.episodes import fold
     from replay.topic_reader import TopicRange
     from schemas.records import DriftEvent

@@ -29,6 +29,17 @@ def analysis_lines(found: Analysis) -> Iterator[str]:
     yield from _next(found)
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> plural(1, "part"), plural(0, "part"), plural(2, "was", "were")
+    ('1 part', '0 parts', '2 were')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def time_text(at_us: int | None) -> str:
     """A time in UTC.
 
@@ -47,7 +58,8 @@ def rate_text(estimate: Estimate) -> str:
     """A rate with its interval, or why there is none."""
     if estimate.value is None:
         return estimate.why_not
-    return f"{estimate.value:.2%} ({estimate.low:.2%} to {estimate.high:.2%}), {estimate.labels} labels"
+    labels = plural(estimate.labels, "label")
+    return f"{estimate.value:.2%} ({estimate.low:.2%} to {estimate.high:.2%}), {labels}"
 
 
 def _extent(found: Analysis) -> Iterator[str]:
@@ -55,7 +67,7 @@ def _extent(found: Analysis) -> Iterator[str]:
     cameras = [shown(camera, 60) for camera in extent.cameras[:3]]
     more = f" and {len(extent.cameras) - 3} more" if len(extent.cameras) > 3 else ""
     yield (
-        f"{extent.frames} frames of {', '.join(cameras)}{more}, "
+        f"{plural(extent.frames, 'frame')} of {', '.join(cameras)}{more}, "
         f"{time_text(extent.from_us)} to {time_text(extent.to_us)}"
     )
     by = ", ".join(shown(model, 80) for model in extent.models[:3]) or "nobody"
@@ -72,8 +84,8 @@ def _extent(found: Analysis) -> Iterator[str]:
     if missing:
         yield f"  not inspected: {', '.join(missing)}"
     yield (
-        f"  {extent.labelled} have a label, {extent.labelled_defective} of them defective; "
-        f"{extent.random_accepted} accepted parts were drawn at random"
+        f"  {plural(extent.labelled, 'has', 'have')} a label, {extent.labelled_defective} of them defective; "
+        f"{plural(extent.random_accepted, 'accepted part was', 'accepted parts were')} drawn at random"
     )
 
 
@@ -95,21 +107,25 @@ def _threshold(found: Recommendation) -> Iterator[str]:
         yield f"  {found.why_not}"
         return
     now = "each part's own" if found.present_threshold is None else f"{found.present_threshold:g}"
-    yield f"  now {now}: {found.present_escape_rate:.2%} escapes, {found.present_overkill_rate:.2%} overkill"
+    of_score = " (of the score alone, without review)" if found.ignores_review else ""
+    yield f"  now {now}{of_score}: {found.present_escape_rate:.2%} escapes, {found.present_overkill_rate:.2%} overkill"
     low, high = f"{found.low or 0:.3g}", f"{found.high or 0:.3g}"
     if not found.is_change:
         yield f"  none is cheaper on these labels; the best one lies between {low} and {high}"
     else:
+        best = "best" if found.is_supported else "cheapest on these labels"
         yield (
-            f"  best {found.threshold:g} ({low} to {high}): {found.escape_rate:.2%} escapes, "
+            f"  {best} {found.threshold:g} ({low} to {high}): {found.escape_rate:.2%} escapes, "
             f"{found.overkill_rate:.2%} overkill"
         )
         saving, least, most = (value or 0.0 for value in (found.saving_per_1000, found.saving_low, found.saving_high))
-        sure = "" if least > 0 else "; it may save nothing"
-        yield f"  saves {saving:.1f} overkills in 1,000 parts ({least:.1f} to {most:.1f}){sure}"
+        if least > 0:
+            yield f"  saves what {saving:.1f} overkills cost in 1,000 parts ({least:.1f} to {most:.1f})"
+        else:
+            yield f"  it may save nothing: what {least:.1f} to {most:.1f} overkills cost in 1,000 parts"
     for moved in found.moved:
         yield (
-            f"  on this stretch {moved.parts} parts: {moved.was} to {moved.becomes}; of those with a label "
+            f"  on this stretch {plural(moved.parts, 'part')}: {moved.was} to {moved.becomes}; of those with a label "
             f"{moved.good} good, {moved.defective} defective"
         )
     for warning in found.warnings:
@@ -122,11 +138,15 @@ def _slices(found: Analysis) -> Iterator[str]:
         yield f"slices: nothing to compare, {slices.looked_at} looked at"
         return
     worse = [one for one in slices.slices if one.is_significant]
-    yield f"slices: {len(worse)} of {slices.looked_at} are worse than the rest (q up to 0.05)"
+    are = "is" if len(worse) == 1 else "are"
+    yield f"slices: {len(worse)} of {slices.looked_at} {are} worse than the rest (q up to 0.05)"
     for one in worse[:_SLICES]:
         yield f"  {slice_text(one)}"
     if len(worse) > _SLICES:
         yield f"  and {len(worse) - _SLICES} more"
+    if slices.truth_like:
+        names = ", ".join(shown(name, 60) for name in slices.truth_like)
+        yield f"  not divided by {names}: {'it says' if len(slices.truth_like) == 1 else 'they say'} the truth"
 
 
 def slice_text(one: Slice) -> str:
@@ -151,13 +171,14 @@ def _time(found: Analysis) -> Iterator[str]:
         yield f"  worst: {shown(worst.camera, 60)}: {_latency(worst)}"
     episodes = () if found.time_line is None else found.time_line.episodes
     if episodes:
-        yield f"drift: {len(episodes)} episodes in this time"
+        yield f"drift: {plural(len(episodes), 'episode')} in this time"
     for mark in episodes[:_EPISODES]:
         end = "still open" if mark.end_us is None else time_text(mark.end_us)
         what = mark.cause or mark.reason
         yield (
             f"  {shown(mark.episode_id, 40)} {shown(mark.camera, 60)}, {time_text(mark.begin_us)} to {end}: "
-            f"{shown(what, 100)}; {mark.parts} parts, {mark.escapes} escapes, {mark.overkill} overkill known"
+            f"{shown(what, 100)}; {plural(mark.parts, 'part')}, {plural(mark.escapes, 'escape')}, {mark.overkill} "
+            "overkill known"
         )
 
 
@@ -193,7 +214,7 @@ def _next(found: Analysis) -> Iterator[str]:
     best = found.recommendation
     if not found.rates.escape_rate.value and found.rates.escape_rate.value != 0.0:
         steps.append("label parts that are drawn blindly: inspection review --last 8h --csv > look.csv")
-    elif best.is_change and (best.saving_low or 0.0) > 0 and not best.warnings:
+    elif best.is_supported:
         steps.append(f"inspect the stretch again with threshold {best.threshold:g} (inspection replay), and compare")
     elif best.is_change or best.warnings:
         steps.append("before the threshold is changed, label more parts: inspection review --last 8h --csv > look.csv")

@@ -10,8 +10,10 @@ import typer
 from infra.cli.analysis_data import Run, TruthAttribute
 from infra.cli.options import ImageStoreUri, Json, image_store_uri
 from infra.cli.selection_options import Chosen, takes_selection
+from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
+    from infra.cli.analysis_data import Data
     from replay.analysis.results import Comparison, Delta, PairedTable
 
 _PANEL = "What is allowed"
@@ -57,6 +59,10 @@ def compare(
         typer.Option(min=0, help="Good ones that it alone rejects. Default: any number.", rich_help_panel=_PANEL),
     ] = None,
     truth_attribute: TruthAttribute = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a report of the challenger with the parts that it treats otherwise to this file."),
+    ] = None,
     image_store: ImageStoreUri = None,
     as_json: Json = False,
 ) -> None:
@@ -66,13 +72,16 @@ def compare(
 
         inspection compare runs/tuesday --challenger new
 
+        inspection compare --last 8h --challenger models/cells-2 --html compared.html
+
         inspection compare --challenger models/cells-2 --golden golden/
     """
     import json
 
     from infra.cli.analysis_data import read_data
-    from infra.cli.compare_models import RECORDED, on_golden, on_selection
-    from replay.analysis import Limits
+    from infra.cli.compare_models import RECORDED, inspected, model_of, on_golden
+    from infra.cli.report_html import check_html, write_html
+    from replay.analysis import Limits, analyse
     from replay.analysis import as_json as json_form
     from replay.analysis import compare as compare_table
     from replay.analysis.comparison import compare_nothing
@@ -84,22 +93,40 @@ def compare(
         max_golden_missed=max_golden_missed,
         max_golden_overkill=max_golden_overkill,
     )
+    is_golden_alone = golden is not None and run is None and chosen.selection.is_everything
+    if html is not None:
+        if is_golden_alone:
+            raise SettingsError("--html shows recorded parts: name a run, or select frames")
+        check_html(html)
     samples = None if golden is None else on_golden(golden, run, champion, challenger)
-    if run is not None:
-        table = read_data(chosen, run, truth_attribute).table
-        found = compare_table(table, champion or RECORDED, challenger, limits=limits, golden=samples)
-    elif samples is not None and chosen.selection.is_everything:
+
+    def of(data: Data, folder: Path, one: str, other: str | None) -> Comparison:
+        compared = compare_table(data.table, one, other, limits=limits, golden=samples)
+        if html is not None:
+            analysis = analyse(data.table, compared.challenger, truth_attribute=truth_attribute, episodes=data.episodes)
+            model = model_of(folder, compared.challenger)
+            write_html(html, data, analysis, chosen, folder, model, image_store, comparison=compared)
+        return compared
+
+    if samples is not None and is_golden_alone:
         found = compare_nothing(champion or "champion", challenger or "challenger", samples, limits)
+    elif run is not None:
+        data = read_data(chosen, run, truth_attribute, with_episodes=html is not None)
+        found = of(data, run, champion or RECORDED, challenger)
     else:
-        found = on_selection(
+        with inspected(
             chosen, champion, challenger, truth_attribute=truth_attribute, image_store=image_store_uri(image_store),
-            limits=limits, golden=samples,
-        )  # fmt: skip
+            with_episodes=html is not None,
+        ) as (data, folder):  # fmt: skip
+            has_champion = "champion" in data.table.deciders
+            found = of(data, folder, "champion" if has_champion else RECORDED, "challenger")
     if as_json:
         typer.echo(json.dumps({**json_form(found), "exit_code": found.gate.exit_code}, allow_nan=False))
     else:
         for line in _lines(found):
             typer.echo(line)
+        if html is not None:
+            typer.echo(f"written: {html}")
     raise typer.Exit(found.gate.exit_code)
 
 

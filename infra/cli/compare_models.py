@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
+    from infra.cli.analysis_data import Data
     from infra.cli.selection_options import Chosen
     from models.package import Model
-    from replay.analysis import Comparison, Limits
     from replay.analysis.results import GoldenComparison
 
 RECORDED = "recorded"
@@ -36,32 +38,46 @@ def on_golden(path: Path, run: Path | None, champion: str | None, challenger: st
         return compare_golden(samples, *models, on_progress=lambda done: show("golden", done, len(samples)))
 
 
+def model_of(run: Path, name: str) -> Model | None:
+    """The model of a variant of a run; None if the run has no such variant.
+
+    Raises
+    ------
+    ModelPackageError
+        If it lies no longer where it lay.
+    """
+    from replay.reinspect.run_folder import RunFolder
+    from replay.reinspect.variants import from_described, load
+
+    for variant in from_described(RunFolder.open(run).plan.variants):
+        if variant.name == name:
+            model: Model = load([variant])[0].model
+            return model
+    return None
+
+
 def _model(name: str | None, run: Path | None) -> Model:
     """A variant of a run, or a package by its folder."""
     from models.package import default_model_path, load_model
 
-    if run is not None and name is not None:
-        from replay.reinspect.run_folder import RunFolder
-        from replay.reinspect.variants import from_described, load
-
-        for variant in from_described(RunFolder.open(run).plan.variants):
-            if variant.name == name:
-                model: Model = load([variant])[0].model
-                return model
+    if run is not None and name is not None and (model := model_of(run, name)) is not None:
+        return model
     return load_model(default_model_path() if name is None else Path(name))
 
 
-def on_selection(
+@contextmanager
+def inspected(
     chosen: Chosen,
     champion: str | None,
     challenger: str | None,
     *,
     truth_attribute: str | None,
     image_store: str,
-    limits: Limits,
-    golden: GoldenComparison | None,
-) -> Comparison:
-    """Inspect a selection with the models that are not recorded, in a temporary run, and compare.
+    with_episodes: bool,
+) -> Iterator[tuple[Data, Path]]:
+    """Inspect a selection with the models that are not recorded; gives the table, and the run: a folder that goes.
+
+    The deciders of the table are ``recorded``, ``challenger`` and, where a package is named for it, ``champion``.
 
     Raises
     ------
@@ -75,9 +91,10 @@ def on_selection(
     if challenger is None:
         raise SettingsError("compare what? --challenger DIR, or a RUN of `inspection replay`")
 
+    from infra.cli.analysis_data import Data, episodes_of
     from infra.cli.range_options import reading
-    from replay.analysis import compare_frames
     from replay.stretch import Stretch, labels, why_empty
+    from replay.table import build_table
     from replay.truths import Truths
     from schemas.image_store import ImageStore
     from schemas.wire import Codec
@@ -86,20 +103,17 @@ def on_selection(
     if champion not in (None, RECORDED):
         variants.append(Variant("champion", Path(champion or "")))
     loaded, source = load(variants), chosen.source
-    with (
-        tempfile.TemporaryDirectory(prefix="inspection-compare-") as scratch,
-        reading() as show,
-        Stretch(source, chosen.selection, on_progress=show) as stretch,
-    ):
-        truths = Truths(labels(source, chosen.selection.from_us, on_progress=show))
-        folder = RunFolder.create(Path(scratch) / "run", plan(stretch, source, loaded))
-        run(
-            stretch, loaded, folder, Codec.from_settings(source.kafka), ImageStore(image_store),
-            on_progress=lambda *at: show("frames", *at),
-        )  # fmt: skip
-        if not folder.progress().summary.selected:
-            raise why_empty(source)
-        return compare_frames(
-            folder.frames(), folder.variants, truths, champion="champion" if len(variants) > 1 else RECORDED,
-            challenger="challenger", truth_attribute=truth_attribute, limits=limits, golden=golden,
-        )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="inspection-compare-") as scratch:
+        with reading() as show, Stretch(source, chosen.selection, on_progress=show) as stretch:
+            truths = Truths(labels(source, chosen.selection.from_us, on_progress=show))
+            folder = RunFolder.create(Path(scratch) / "run", plan(stretch, source, loaded))
+            run(
+                stretch, loaded, folder, Codec.from_settings(source.kafka), ImageStore(image_store),
+                on_progress=lambda *at: show("frames", *at),
+            )  # fmt: skip
+            if not folder.progress().summary.selected:
+                raise why_empty(source)
+            table = build_table(folder.frames(), truths, variants=folder.variants, truth_attribute=truth_attribute)
+            first_us = int(table["captured_at_us"].min()) if len(table) else 0
+            episodes = episodes_of(chosen, first_us, show) if with_episodes else []
+        yield Data(table, truths, episodes, folder.progress().summary), folder.path

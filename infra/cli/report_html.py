@@ -1,4 +1,4 @@
-"""`inspection analyse --html`: the report of what was read for the command."""
+"""`inspection analyse --html` and `compare --html`: the report of what was read for the command."""
 
 from __future__ import annotations
 
@@ -7,47 +7,83 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.cli.options import image_store_uri
+from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
     from infra.cli.analysis_data import Data
     from infra.cli.selection_options import Chosen
     from models.package import Model
     from replay.analysis import Analysis
+    from replay.analysis.results import Comparison
     from replay.replayed import ReplayedFrame
+    from replay.report import DataQuality
+
+
+def check_html(path: Path) -> None:
+    """Refuse at once what could not be written at the end.
+
+    Raises
+    ------
+    SettingsError
+        If its folder is none, it is one itself, or what makes reports is not installed.
+    """
+    from replay.report.page import check_installed
+
+    if not path.parent.is_dir():
+        raise SettingsError(f"{path}: {path.parent} is no folder")
+    if path.is_dir():
+        raise SettingsError(f"{path}: is a folder; name a file for the report")
+    check_installed()
 
 
 def write_html(
-    path: Path, data: Data, analysis: Analysis, chosen: Chosen, run: Path | None, model: Path | None, store: str | None
+    path: Path,
+    data: Data,
+    analysis: Analysis,
+    chosen: Chosen,
+    run: Path | None,
+    model: Model | None,
+    store: str | None,
+    *,
+    comparison: Comparison | None = None,
 ) -> None:
-    """Write the report; what a run decided is compared with what the line did, where both have inspected a part."""
+    """Write the report; what a run decided is compared with what the line did, where both have inspected a part.
+
+    Parameters
+    ----------
+    model
+        For the heat maps; None: none are drawn.
+    """
     from replay.analysis import compare
-    from replay.report import DataQuality, make_report
+    from replay.report import make_report
     from replay.table import RECORDED
     from schemas.image_store import ImageStore
 
-    comparison = None
-    if analysis.decider != RECORDED:
+    if comparison is None and analysis.decider != RECORDED:
         comparison = compare(data.table, RECORDED, analysis.decider)
+        comparison = comparison if comparison.parts else None
     replayed: Iterable[ReplayedFrame] | None = None
+    selection = chosen.selection
     if run is not None:
         from infra.cli.analysis_data import open_run
 
-        replayed = open_run(run).frames()
+        folder = open_run(run)
+        replayed, selection = folder.frames(), folder.selection
     make_report(
         path,
         analysis,
         data.table,
         chosen.source,
-        comparison=comparison if comparison is not None and comparison.parts else None,
+        comparison=comparison,
         replayed=replayed,
-        model=_model(model, analysis),
+        model=model,
         store=ImageStore(image_store_uri(store)),
-        selection=None if chosen.selection.is_everything else chosen.selection,
-        quality=DataQuality(labels=data.truths.counts, labels_waiting=data.truths.waiting),
+        selection=None if selection.is_everything else selection,
+        quality=_quality(data),
     )
 
 
-def _model(path: Path | None, analysis: Analysis) -> Model | None:
+def heat_model(path: Path | None, analysis: Analysis) -> Model | None:
     """The model for heat maps: the one that is named, else the one that ships if it is that which decided."""
     from models.package import default_model_path, load_model
 
@@ -55,3 +91,29 @@ def _model(path: Path | None, analysis: Analysis) -> Model | None:
         return load_model(path)
     model = load_model(default_model_path())
     return model if f"{model.name} {model.version} {model.sha256[:8]}" in analysis.extent.models else None
+
+
+def _quality(data: Data) -> DataQuality:
+    """What labels came to, and what a run counted: whether the decisions of a recorded model came out the same."""
+    from replay.report import DataQuality
+
+    summary = data.summary
+    is_compared = summary is not None and summary.compared > 0
+    return DataQuality(
+        labels=data.truths.counts,
+        labels_waiting=data.truths.waiting,
+        unreadable=None if summary is None else summary.unreadable,
+        reproduced=summary.compared - summary.different if summary is not None and is_compared else None,
+        not_reproduced=summary.different if summary is not None and is_compared else None,
+        differences=() if summary is None else tuple(_difference(row) for row in summary.first),
+    )
+
+
+def _difference(row: dict[str, object]) -> str:
+    fields = row["fields"]
+    said = (
+        "; ".join(f"{name} {pair[0]} then, {pair[1]} now" for name, pair in fields.items())
+        if isinstance(fields, dict)
+        else ""
+    )
+    return f"{row['place']} by {row['variant']}: {said}"

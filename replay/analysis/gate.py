@@ -8,7 +8,7 @@ it is worse by more than a limit. Few labels rule out nothing: they leave it und
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replay.analysis.results import Check, Delta, Gate, GoldenComparison
 from schemas.errors import SettingsError
@@ -70,10 +70,12 @@ def judge(
         checks.append(_count("inspections", failed, 0, "parts that the champion inspects make the challenger fail"))
     if golden is not None:
         missed = "defective golden samples that the champion finds are accepted by the challenger"
-        checks.append(_count("golden escapes", golden.newly_missed, limits.max_golden_missed, missed))
+        found = _count("golden escapes", golden.newly_missed, limits.max_golden_missed, missed)
+        checks.append(found if golden.defective else _without(found, "defective"))
         if limits.max_golden_overkill is not None:
             good = "good golden samples are rejected by the challenger alone"
-            checks.append(_count("golden overkill", golden.newly_overkilled, limits.max_golden_overkill, good))
+            found = _count("golden overkill", golden.newly_overkilled, limits.max_golden_overkill, good)
+            checks.append(found if golden.good else _without(found, "good"))
         checks.append(
             _count("golden inspections", golden.challenger_failed, 0, "golden samples make the challenger fail")
         )
@@ -131,3 +133,10 @@ def _count(name: str, count: int, limit: int, what: str) -> Check:
     return Check(
         name=name, outcome=outcome, sentence=f"{count} {what}; {limit} allowed", limit=limit, value=float(count)
     )
+
+
+def _without(check: Check, what: str) -> Check:
+    """Nobody errs on samples that are not there, which shows nothing."""
+    error = "misses" if what == "defective" else "rejects"
+    sentence = f"no golden sample is {what}, so nothing is known of what the challenger {error}: add some"
+    return replace(check, outcome=UNDECIDED, sentence=sentence)

@@ -130,8 +130,10 @@ def _from_csv(path: Path) -> list[GoldenSample]:
     found = []
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"golden samples {path}: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise SettingsError(f"golden samples {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"golden samples {path}: no text in UTF-8, save it as CSV UTF-8: {error}") from error
     separator = ";" if ";" in text.partition("\n")[0] else ","
     rows = csv.DictReader(text.splitlines(), delimiter=separator)
     if not {"file", "truth"} <= set(rows.fieldnames or ()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,12 +11,14 @@ import numpy as np
 
 from models.signals import CODES, score_signals
 from replay.analysis.view import Floats, Integers, View, codes
-from replay.table import DEFECTIVE
+from replay.table import DEFECTIVE, UNKNOWN
 
 #: Most slices of one kind: those with the most labels.
 MAX_OF_A_KIND = 200
 #: Values up to which an attribute divides parts; one with more names them.
 _MAX_VALUES = 20
+#: Share of either truth that may lie among the other one in an attribute that says the truth.
+_MOST_OTHER = 0.1
 #: Signals that are made of the score: a low one is what an escape is, and says nothing of why.
 _OF_SCORE = frozenset(score_signals(0.5))
 _US_PER_H = 3_600_000_000
@@ -44,15 +47,47 @@ def groupings(view: View, truth_attribute: str | None = None) -> Iterator[Groupi
     yield _of_texts("lot", view, "lot")
     yield _of_class(view)
     yield _of_texts("model", view, f"{view.decider}.model")
-    for name in view.table.columns:
-        attribute = name.removeprefix("attribute.")
-        if name != attribute and attribute != truth_attribute:
-            found = _of_texts(attribute, view, name)
-            if 2 <= len(found.names) <= _MAX_VALUES:
-                yield found
+    for found in _of_attributes(view):
+        if found.by != truth_attribute and not says_truth(found.group, view):
+            yield found
     fine = [_of_hour(view)]
     fine += [_of_signal(name, view) for name in view.table.signals if name not in CODES and name not in _OF_SCORE]
     yield from (found for found in fine if len(found.names) > 1)
+
+
+def truth_like(view: View, truth_attribute: str | None = None) -> tuple[str, ...]:
+    """Attributes that nothing is divided by, since they say the truth: the one that is named, and others like it."""
+    return tuple(
+        found.by for found in _of_attributes(view) if found.by == truth_attribute or says_truth(found.group, view)
+    )
+
+
+def says_truth(group: Integers, view: View) -> bool:
+    """Whether a part's group tells its truth, as the label of a data set does, and that is no accident.
+
+    Of the good parts and of the defective ones at most 10 % are in a group in which the other truth has the majority. By
+    accident: labels of n parts, k of them defective, lie in C(n, k) ways, of which one for each set of groups is so.
+    """
+    known = (group >= 0) & (view.truth != UNKNOWN)
+    count = int(group.max(initial=-1)) + 1
+    bad = np.bincount(group[known & (view.truth == DEFECTIVE)], minlength=count)
+    good = np.bincount(group[known], minlength=count) - bad
+    all_bad, all_good = int(bad.sum()), int(good.sum())
+    if not (all_bad and all_good):
+        return False
+    if bad[bad <= good].sum() > _MOST_OTHER * all_bad or good[good < bad].sum() > _MOST_OTHER * all_good:
+        return False
+    ways = math.lgamma(all_bad + all_good + 1) - math.lgamma(all_bad + 1) - math.lgamma(all_good + 1)
+    return bool(ways > math.log(1_000) + np.count_nonzero(bad + good) * math.log(2))
+
+
+def _of_attributes(view: View) -> Iterator[Grouping]:
+    for name in view.table.columns:
+        attribute = name.removeprefix("attribute.")
+        if name != attribute:
+            found = _of_texts(attribute, view, name)
+            if 2 <= len(found.names) <= _MAX_VALUES:
+                yield found
 
 
 def _of_texts(by: str, view: View, column: str) -> Grouping:

@@ -24,7 +24,7 @@ def latency_of(table: Table) -> Latency:
 def _latency(camera: str, table: Table, rows: Integers) -> LatencyOf:
     is_late = table[f"{RECORDED}.is_late"][rows]
     shed = equal(table[f"{RECORDED}.result_state"][rows], ResultState.ABORTED.value)
-    late = is_late == 1
+    late = (is_late == 1) & ~shed
     return LatencyOf(
         camera=camera,
         total=quantiles(table[f"{RECORDED}.latency_ms"][rows]),

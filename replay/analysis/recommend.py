@@ -92,6 +92,7 @@ def recommend(view: View, labels: Labelled, cost_ratio: float = DEFAULT_COST_RAT
         moved=_moved(view, moves),
         rows=tuple(int(row) for row in view.rows[moves][:_MAX_ROWS]),
         warnings=_warnings(view, good, bad, threshold),
+        ignores_review=bool((view.action == REVIEW).any()),
     )
 
 
@@ -217,7 +218,10 @@ def _warnings(view: View, good: int, bad: int, threshold: float) -> tuple[str, .
             found.append(f"the threshold rests on labels of {count} {what} parts: {FEW_LABELS} are few")
     reviewed = int((view.action == REVIEW).sum())
     if reviewed:
-        found.append(f"{reviewed} parts went to review, where a person decides: here the score alone does")
+        found.append(
+            f"{reviewed} parts went to review, where a person decides: what is said of thresholds is of the score alone, "
+            "now and then, and the saving is less if the person is right"
+        )
     if threshold_in_use(view) is None:
         found.append("several thresholds were in use: the saving is against what each part's own did")
     return tuple(found)

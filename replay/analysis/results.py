@@ -166,6 +166,8 @@ class Recommendation:
         What it would have changed on this stretch, of all inspected parts.
     rows
         Inspected parts that it treats otherwise.
+    ignores_review
+        Parts went to review: the rates here are those of the score alone, and not those of `Rates`.
     """
 
     threshold: float | None
@@ -186,6 +188,12 @@ class Recommendation:
     rows: tuple[int, ...] = ()
     why_not: str = ""
     warnings: tuple[str, ...] = ()
+    ignores_review: bool = False
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether the labels show that the change saves something: only then it is advice, else a guess."""
+        return self.is_change and (self.saving_low or 0.0) > 0 and not self.warnings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,12 +278,16 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slices:
-    """All slices, the worst first; how many were looked at, tests made, and slices left out as too many of a kind."""
+    """All slices, the worst first; how many were looked at, tests made, and slices left out as too many of a kind.
+
+    ``truth_like`` are attributes that say the truth, as labels do: nothing was divided by them.
+    """
 
     slices: tuple[Slice, ...]
     looked_at: int
     tests: int
     left_out: int
+    truth_like: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,7 +305,8 @@ class Quantiles:
 class LatencyOf:
     """One camera, or all (``all``): capture to decision and its stages; deadlines, and those that were missed.
 
-    ``late`` was decided after its deadline, ``shed`` not inspected for it; ``missed`` is either.
+    ``late`` was inspected, and decided after its deadline; ``shed`` not inspected for it; ``missed`` is either. The
+    durations are those of all answers, those to shed frames too.
     """
 
     camera: str
@@ -333,7 +346,10 @@ class EpisodeMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TimeLine:
-    """Bins of equal length by time of capture; arrays of one length. ``mean_score`` is NaN in a bin without scores."""
+    """Bins of equal length by time of capture; arrays of one length. ``mean_score`` is NaN in a bin without scores.
+
+    ``parts`` were inspected; ``not_inspected`` ones come on top of them.
+    """
 
     bin_us: int
     begin_us: Integers

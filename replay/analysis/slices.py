@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import false_discovery_control, fisher_exact
 
-from replay.analysis.grouping import Grouping, groupings
+from replay.analysis.grouping import Grouping, groupings, truth_like
 from replay.analysis.rates import Cells, count_cells, rates_of_cells
 from replay.analysis.results import Slice, Slices, SliceTest
 from replay.analysis.view import Flags, View
@@ -45,7 +45,10 @@ def find_slices(view: View, truth_attribute: str | None = None) -> Slices:
         found += _slices(view, grouping, escapes, overkill)
     corrected, tests = _corrected(found)
     order = sorted(range(len(corrected)), key=lambda at: (*_badness(corrected[at]), at))
-    return Slices(slices=tuple(corrected[at] for at in order), looked_at=len(corrected), tests=tests, left_out=left_out)
+    return Slices(
+        slices=tuple(corrected[at] for at in order), looked_at=len(corrected), tests=tests, left_out=left_out,
+        truth_like=truth_like(view, truth_attribute),
+    )  # fmt: skip
 
 
 def _slices(view: View, grouping: Grouping, escapes: _Counted, overkill: _Counted) -> list[Slice]:

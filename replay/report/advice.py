@@ -41,21 +41,31 @@ def _threshold(found: Recommendation) -> Advice:
     ratio = f"if an escape costs {found.cost_ratio:g} overkills"
     if found.threshold is None:
         return Advice("know", "No threshold can be recommended", _sentence(found.why_not or "too few labels"))
+    present = "" if found.present_threshold is None else f", now {number(found.present_threshold)}"
     if not found.is_change:
-        return Advice("good", f"Keep the threshold {number(found.present_threshold)}", f"It is the cheapest, {ratio}.")
-    text = f"It is the cheapest, {ratio}"
+        text = f"None is cheaper on these labels, {ratio}."
+        if found.warnings:
+            return Advice("know", "No better threshold is known", text)
+        one = "thresholds" if found.present_threshold is None else f"threshold {number(found.present_threshold)}"
+        return Advice("good", f"Keep the {one}", text)
+    text = f"It is the cheapest on these labels, {ratio}"
     if found.low is not None and found.high is not None:
         text += f"; with these labels it lies between {number(found.low)} and {number(found.high)}"
     text += (
         f". Escape rate {percent(found.escape_rate)} instead of {percent(found.present_escape_rate)}, overkill rate "
         f"{percent(found.overkill_rate)} instead of {percent(found.present_overkill_rate)}"
+        f"{', if the score alone decided and nothing went to review' if found.ignores_review else ''}"
     )
-    if found.saving_per_1000 is not None:
-        text += f"; expected saving {number(found.saving_per_1000, 1)} overkills in 1,000 parts"
-        if found.saving_low is not None and found.saving_high is not None:
-            text += f" ({number(found.saving_low, 1)} to {number(found.saving_high, 1)})"
-    present = "" if found.present_threshold is None else f", now {number(found.present_threshold)}"
-    return Advice("act", f"Set the threshold to {number(found.threshold)}{present}", f"{text}.")
+    if found.saving_per_1000 is not None and found.saving_low is not None and found.saving_high is not None:
+        between = f"{number(found.saving_low, 1)} to {number(found.saving_high, 1)}"
+        if found.saving_low > 0:
+            text += f". In 1,000 parts it saves what {number(found.saving_per_1000, 1)} overkills cost ({between})"
+        else:
+            text += f". It may save nothing: what {between} overkills cost, in 1,000 parts"
+    if found.is_supported:
+        return Advice("act", f"Set the threshold to {number(found.threshold)}{present}", f"{text}.")
+    title = f"A threshold of {number(found.threshold)} may be better{present}; this is not sure enough to change it"
+    return Advice("know", title, f"{text}. Label more parts, and try it on recorded ones (inspection replay).")
 
 
 def _slice(analysis: Analysis) -> Iterator[Advice]:

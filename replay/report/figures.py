@@ -122,9 +122,9 @@ def time_line(line: TimeLine) -> Figure:
     """Parts by what was done with them, errors, and episodes of drift as bands."""
     begin = [iso(int(at)) for at in line.begin_us]
     middle = [iso(int(at + line.bin_us // 2)) for at in line.begin_us]
-    accepts = line.parts - line.rejects - line.reviews - line.not_inspected
+    accepts = line.parts - line.rejects - line.reviews
     bars = (
-        ("accepted", np.maximum(accepts, 0), GREEN), ("review", line.reviews, AMBER),
+        ("accepted", accepts, GREEN), ("review", line.reviews, AMBER),
         ("rejected", line.rejects, PURPLE),
         ("not inspected", line.not_inspected, GREY),
     )  # fmt: skip
@@ -226,7 +226,8 @@ def _thresholds(analysis: Analysis) -> list[tuple[float, str, str]]:
     present = analysis.curve.present_threshold if analysis.curve is not None else found.present_threshold
     marks = [] if present is None else [(present, f"in use {present:.3g}", GREY)]
     if found.threshold is not None and found.is_change:
-        marks.append((found.threshold, f"recommended {found.threshold:.3g}", GREEN))
+        word = "recommended" if found.is_supported else "cheapest here"
+        marks.append((found.threshold, f"{word} {found.threshold:.3g}", GREEN))
     return marks
 
 

@@ -78,6 +78,21 @@ def write_report(
         raise SettingsError(f"{path}: {error.strerror or error}") from error
 
 
+def check_installed() -> None:
+    """Refuse early what could not be made.
+
+    Raises
+    ------
+    SettingsError
+        If jinja2 or plotly is not installed.
+    """
+    try:
+        import jinja2 as _jinja2  # noqa: F401
+        import plotly.offline as _plotly  # noqa: F401
+    except ImportError as error:
+        raise SettingsError("a report needs jinja2 and plotly: pip install 'streaming-inspection[analysis]'") from error
+
+
 def _render(
     analysis: Analysis,
     table: Table,
@@ -88,13 +103,12 @@ def _render(
     title: str,
     heat_maps_of: str,
 ) -> str:
-    try:
-        import jinja2
-        from jinja2.utils import htmlsafe_json_dumps
-        from markupsafe import Markup
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise SettingsError("a report needs jinja2 and plotly: pip install 'streaming-inspection[analysis]'") from error
+    check_installed()
+    import jinja2
+    from jinja2.utils import htmlsafe_json_dumps
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
     # A browser reads every kind of line end as one, and hashes what it has read.
     plotly = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")

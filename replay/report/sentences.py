@@ -119,8 +119,8 @@ def deadlines(analysis: Analysis) -> str:
     if not found.with_deadline:
         return "No frame had a deadline."
     return (
-        f"{words.plural(found.with_deadline, 'frame')} had a deadline: {words.count(found.late)} were decided after it,"
-        f" {words.count(found.shed)} not inspected for it."
+        f"{words.plural(found.with_deadline, 'frame')} had a deadline: {words.count(found.late)} inspected and decided"
+        f" after it, {words.count(found.shed)} not inspected for it."
     )
 
 

@@ -81,8 +81,8 @@ def test_analyse_says_what_quality_says_and_more(line: KafkaSettings) -> None:
     shown = run(line, "analyse", "--cost-ratio", "50").stdout
     assert "  escape rate    24.00% (6.12% to 49.40%), 80 labels" in shown
     assert "threshold, if an escape costs 50 overkills" in shown
-    assert "drift: 1 episodes in this time" in shown
-    assert "1 labels are about parts of another time, or of none" in shown
+    assert "drift: 1 episode in this time" in shown
+    assert "1 label is about parts of another time, or of none" in shown
 
 
 @pytest.mark.broker

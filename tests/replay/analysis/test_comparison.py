@@ -152,7 +152,7 @@ def test_a_check(found: Delta, outcome: str) -> None:
 
 def golden(**counts: int) -> GoldenComparison:
     names = [name for name in GoldenComparison.__dataclass_fields__ if name != "changed"]
-    return GoldenComparison(changed=(), **{**dict.fromkeys(names, 0), **counts})
+    return GoldenComparison(changed=(), **{**dict.fromkeys(names, 0), "good": 5, "defective": 5, **counts})
 
 
 def test_the_gate() -> None:
@@ -167,6 +167,9 @@ def test_the_gate() -> None:
         (better, better, 0, golden(newly_overkilled=9), "promote", 0),
         (None, None, 0, golden(challenger_failed=1), "do not promote", 1),
         (None, None, 0, golden(), "promote", 0),
+        (None, None, 0, golden(defective=0), "undecided", 3),
+        (better, better, 0, golden(defective=0), "undecided", 3),
+        (None, None, 0, golden(good=0), "promote", 0),
         (None, None, 0, None, "undecided", 3),
     ):
         gate = judge(escapes, overkill, failed, Limits(), samples)
@@ -174,6 +177,7 @@ def test_the_gate() -> None:
     lenient = Limits(max_golden_missed=1, max_golden_overkill=2)
     assert judge(None, None, 0, lenient, golden(newly_missed=1, newly_overkilled=2)).decision == "promote"
     assert judge(None, None, 0, lenient, golden(newly_overkilled=3)).decision == "do not promote"
+    assert judge(None, None, 0, lenient, golden(good=0)).decision == "undecided"
 
 
 @pytest.mark.parametrize(
