@@ -61,7 +61,7 @@ def write_html(
 
     if comparison is None and analysis.decider != RECORDED:
         comparison = compare(data.table, RECORDED, analysis.decider)
-        comparison = comparison if comparison.parts else None
+        comparison = None if _is_the_same_again(data, comparison) else comparison
     replayed: Iterable[ReplayedFrame] | None = None
     selection = chosen.selection
     if run is not None:
@@ -81,6 +81,15 @@ def write_html(
         selection=None if selection.is_everything else selection,
         quality=_quality(data),
     )
+
+
+def _is_the_same_again(data: Data, comparison: Comparison) -> bool:
+    """Whether there is nothing to compare: no part, or a decider that only did again what the line did."""
+    import numpy as np
+
+    one, other = (data.table[f"{name}.score"] for name in (comparison.champion, comparison.challenger))
+    both = np.isfinite(one) & np.isfinite(other)
+    return not comparison.changed_total and bool((one[both] == other[both]).all())
 
 
 def heat_model(path: Path | None, analysis: Analysis) -> Model | None:

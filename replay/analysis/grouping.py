@@ -65,8 +65,8 @@ def truth_like(view: View, truth_attribute: str | None = None) -> tuple[str, ...
 def says_truth(group: Integers, view: View) -> bool:
     """Whether a part's group tells its truth, as the label of a data set does, and that is no accident.
 
-    Of the good parts and of the defective ones at most 10 % are in a group in which the other truth has the majority. By
-    accident: labels of n parts, k of them defective, lie in C(n, k) ways, of which one for each set of groups is so.
+    Of the good parts and of the defective ones at most 10 % are in a group in which the other truth has the majority.
+    By accident: labels of n parts, k of them defective, lie in C(n, k) ways, of which one for each set of groups is so.
     """
     known = (group >= 0) & (view.truth != UNKNOWN)
     count = int(group.max(initial=-1)) + 1

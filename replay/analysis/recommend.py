@@ -21,6 +21,8 @@ from replay.table import DEFECTIVE, GOOD
 FEW_LABELS = 20
 DEFAULT_COST_RATIO = 20.0
 _RESAMPLES = 2_000
+#: Nobody runs a line that errs on more than this share of the good parts, or of the defective ones.
+_HALF = 0.5
 _GRID = 256
 _MAX_ROWS = 100
 
@@ -91,7 +93,9 @@ def recommend(view: View, labels: Labelled, cost_ratio: float = DEFAULT_COST_RAT
         is_change=is_change,
         moved=_moved(view, moves),
         rows=tuple(int(row) for row in view.rows[moves][:_MAX_ROWS]),
-        warnings=_warnings(view, good, bad, threshold),
+        warnings=_warnings(
+            view, good, bad, threshold, points.escapes[at] / points.defective, points.overkill[at] / points.good
+        ),
         ignores_review=bool((view.action == REVIEW).any()),
     )
 
@@ -207,20 +211,25 @@ def _moved(view: View, moves: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tup
     return tuple(found)
 
 
-def _warnings(view: View, good: int, bad: int, threshold: float) -> tuple[str, ...]:
+def _warnings(
+    view: View, good: int, bad: int, threshold: float, escape_rate: float, overkill_rate: float
+) -> tuple[str, ...]:
     found = []
     rejected = int((view.score >= threshold).sum())
     if rejected in (0, int(np.isfinite(view.score).sum())):
         what = "rejects every part" if rejected else "accepts every part"
         found.append(f"the cheapest threshold {what}: for this cost ratio the scores tell too little")
+    elif max(escape_rate, overkill_rate) > _HALF:
+        what = "rejects most good parts" if overkill_rate > _HALF else "accepts most defective parts"
+        found.append(f"the cheapest threshold {what}: is the cost ratio meant so? else the scores tell too little")
     for count, what in ((bad, "defective"), (good, "good")):
         if count < FEW_LABELS:
             found.append(f"the threshold rests on labels of {count} {what} parts: {FEW_LABELS} are few")
     reviewed = int((view.action == REVIEW).sum())
     if reviewed:
         found.append(
-            f"{reviewed} parts went to review, where a person decides: what is said of thresholds is of the score alone, "
-            "now and then, and the saving is less if the person is right"
+            f"{reviewed} parts went to review, where a person decides: what is said of thresholds is of the score "
+            "alone, now and then, and the saving is less if the person is right"
         )
     if threshold_in_use(view) is None:
         found.append("several thresholds were in use: the saving is against what each part's own did")

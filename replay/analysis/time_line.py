@@ -10,6 +10,7 @@ from replay.analysis.results import EpisodeMark, TimeLine
 from replay.analysis.view import REJECT, REVIEW, Flags, Integers, View, equal
 from replay.episodes import Episode
 from replay.table import RECORDED
+from schemas.records import ResultState
 
 #: Most bins of a time line.
 MAX_BINS = 240
@@ -39,6 +40,7 @@ def time_line_of(view: View, episodes: Iterable[Episode] = ()) -> TimeLine | Non
     has_score = np.isfinite(view.score)
     scored = counts(of_view, has_score)
     sums = np.bincount(of_view[has_score], view.score[has_score], count)
+    shed = equal(table[f"{RECORDED}.result_state"], ResultState.ABORTED.value)
     inspected = np.zeros(len(table), bool)
     inspected[view.rows] = True
     return TimeLine(
@@ -51,7 +53,7 @@ def time_line_of(view: View, episodes: Iterable[Episode] = ()) -> TimeLine | Non
         labelled=counts(of_view, view.labelled),
         escapes=counts(of_view, view.is_escape),
         overkill=counts(of_view, view.is_overkill),
-        late=counts(place, table[f"{RECORDED}.is_late"] == 1),
+        late=counts(place, (table[f"{RECORDED}.is_late"] == 1) & ~shed),
         mean_score=np.divide(sums, scored, out=np.full(count, np.nan), where=scored > 0),
         episodes=tuple(_marks(view, episodes, first, last)),
     )

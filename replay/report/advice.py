@@ -73,7 +73,7 @@ def _slice(analysis: Analysis) -> Iterator[Advice]:
     looked_at = f"{analysis.slices.tests} tests were made, and corrected for"
     if worst is not None:
         yield Advice("act", f"Look into {where(worst)}", f"{_worse(worst)}; {looked_at}.")
-    elif analysis.slices.looked_at:
+    elif analysis.slices.tests:
         yield Advice(
             "good", "No slice stands out", f"None of {count(analysis.slices.looked_at)} is worse than the rest by more "
             f"than chance; {looked_at}.",

@@ -14,6 +14,7 @@ import numpy as np
 
 from replay.analysis.results import Analysis, Comparison, EpisodeMark, ThresholdCurve, TimeLine
 from replay.export.write import iso
+from replay.report.words import visible
 from replay.table import DEFECTIVE, GOOD, UNKNOWN, Table
 
 BLUE, RED, GREY, AMBER, GREEN, PURPLE = "#0072B2", "#D55E00", "#8c8c8c", "#E69F00", "#009E73", "#CC79A7"
@@ -268,7 +269,7 @@ def _whole(values: Any) -> dict[str, Any]:
 
 def _safe(text: str) -> str:
     """Names for a label of a plot: plotly.js reads some HTML in it, and ``%{...}`` in templates."""
-    return text[:200].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%{", "% {")
+    return visible(text[:200]).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%{", "% {")
 
 
 def _thin(rows: Any) -> Any:

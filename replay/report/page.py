@@ -114,8 +114,9 @@ def _render(
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     figures = _figures(analysis, table, comparison)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
-    )
+        loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined,
+        finalize=lambda value: words.visible(value) if type(value) is str else value,
+    )  # fmt: skip
     cards = [] if gallery is None else [gallery.card(row) for row in gallery.rows]
     return environment.get_template("page.html.j2").render(
         policy=_policy(plotly, script),

@@ -48,11 +48,22 @@ def lead(analysis: Analysis, table: Table) -> str:
         f" {words.count(extent.labelled)} have a label, {words.count(extent.labelled_defective)} of them defective."
     )
     if rates.escape_rate.value is not None:
-        text += f" Of 100 defective parts about {words.number(rates.escape_rate.value * 100, 1)} were accepted"
+        text += f" Of 100 defective parts about {_of_100(rates.escape_rate.value)} were accepted"
         if rates.overkill_rate.value is not None:
-            text += f", of 100 good ones {words.number(rates.overkill_rate.value * 100, 1)} rejected"
+            text += f", of 100 good ones {_of_100(rates.overkill_rate.value)} rejected"
         text += "."
     return text
+
+
+def _of_100(share: float) -> str:
+    """Parts: whole ones where there are many.
+
+    Examples
+    --------
+    >>> _of_100(0.2813), _of_100(0.0179), _of_100(0.0001)
+    ('28', '1.8', '0.01')
+    """
+    return words.number(share * 100, 0 if share >= 0.1 else 1)
 
 
 def origin(analysis: Analysis, selection: Selection | None) -> str:

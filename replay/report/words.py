@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 
 from stream_processors.quality.estimates import Estimate
@@ -10,28 +11,46 @@ from stream_processors.quality.estimates import Estimate
 NONE = "-"
 
 
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    r"""A name out of a message, with what would turn the text around it (or is not seen) as its escape.
+
+    Unicode Technical Report 36, section 2.5: direction overrides go on to the end of the paragraph.
+
+    Examples
+    --------
+    >>> print(visible("top\u202e\x1b, Prüfer"))
+    top\u202e\x1b, Prüfer
+    """
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share.
+    r"""A share; its sign stays on the line.
 
     Examples
     --------
     >>> percent(0.0417), percent(0.0004), percent(0.0), percent(None), percent(float("nan"))
-    ('4.2 %', '0.04 %', '0 %', '-', '-')
+    ('4.2\xa0%', '0.04\xa0%', '0\xa0%', '-', '-')
     """
     if value is None or not math.isfinite(value):
         return NONE
     if 0 < abs(value) < 0.001:
         digits = 2
-    return f"{value * 100:.{digits}f}".rstrip("0").rstrip(".") + " %" if value else "0 %"
+    return f"{value * 100:.{digits}f}".rstrip("0").rstrip(".") + "\u00a0%" if value else "0\u00a0%"
 
 
 def bounds(estimate: Estimate) -> str:
-    """The 95 % interval of an estimate, or why there is none.
+    r"""The 95 % interval of an estimate, or why there is none.
 
     Examples
     --------
     >>> bounds(Estimate(0.042, 0.021, 0.079, 640)), bounds(Estimate(0.1, 0.1, 0.1, 80))
-    ('2.1 % to 7.9 %', 'every part has a label')
+    ('2.1\xa0% to 7.9\xa0%', 'every part has a label')
     >>> bounds(Estimate(None, why_not="cannot be estimated: no labels"))
     'cannot be estimated: no labels'
     """
