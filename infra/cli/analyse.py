@@ -48,16 +48,16 @@ def analyse(
     import json
     from dataclasses import asdict
 
-    from infra.cli.analysis_data import read_data
+    from infra.cli.analysis_data import read_data, warn_unfinished
     from infra.cli.analysis_text import analysis_lines, plural
     from infra.cli.report_html import check_html
     from replay.analysis import analyse as analyse_table
     from replay.analysis import as_json as json_form
-    from replay.export.write import check_suffix, write_rows
+    from replay.export.write import check_file, write_rows
     from replay.table import RECORDED
 
     if rows is not None:
-        check_suffix(rows)
+        check_file(rows)
     if html is not None:
         check_html(html)
     data = read_data(chosen, run, truth_attribute, with_episodes=True)
@@ -65,6 +65,7 @@ def analyse(
     found = analyse_table(
         data.table, name, cost_ratio=cost_ratio, truth_attribute=truth_attribute, episodes=data.episodes
     )
+    found = warn_unfinished(data, found)
     if rows is not None:
         write_rows(rows, data.table)
     if html is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.text import shown
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, 
         truths = Truths(labels(chosen.source, since_us, on_progress=show))
         some = _some(frames, chosen, is_run=run is not None)
         table = build_table(some, truths, variants=variants, truth_attribute=truth_attribute)
+        check_attribute(table, truth_attribute)
         episodes = episodes_of(chosen, int(table["captured_at_us"].min()), show) if with_episodes else []
     return Data(table, truths, episodes, summary, is_finished)
 
@@ -94,6 +96,29 @@ def _some(frames: Iterable[ReplayedFrame], chosen: Chosen, *, is_run: bool) -> I
     if first is None:
         raise EmptySelection("the run has no frame") if is_run else why_empty(chosen.source, record=Decision)
     return chain([first], rows)
+
+
+def check_attribute(table: Table, name: str | None) -> None:
+    """Refuse an attribute that no frame has: it is misspelt, and would say nothing.
+
+    Raises
+    ------
+    SettingsError
+        With the names that there are.
+    """
+    if name is None or f"attribute.{name}" in table.columns:
+        return
+    names = [column.removeprefix("attribute.") for column in table.columns if column.startswith("attribute.")]
+    there = f"there are {', '.join(shown(one, 60) for one in names[:10])}" if names else "they have none at all"
+    raise SettingsError(f"--truth-attribute {shown(name, 60)}: no frame has this attribute; {there}")
+
+
+def warn_unfinished(data: Data, found: Any) -> Any:
+    """An analysis or a comparison, with a warning if it is of a run that was not finished."""
+    if data.is_finished:
+        return found
+    why = "the run was stopped before its end: what it has not inspected is missing here; inspection replay --resume"
+    return replace(found, warnings=(*found.warnings, why))
 
 
 def episodes_of(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:

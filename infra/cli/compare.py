@@ -78,7 +78,7 @@ def compare(
     """
     import json
 
-    from infra.cli.analysis_data import read_data
+    from infra.cli.analysis_data import read_data, warn_unfinished
     from infra.cli.compare_models import RECORDED, inspected, model_of, on_golden
     from infra.cli.report_html import check_html, write_html
     from replay.analysis import Limits, analyse
@@ -101,7 +101,9 @@ def compare(
     samples = None if golden is None else on_golden(golden, run, champion, challenger)
 
     def of(data: Data, folder: Path, one: str, other: str | None) -> Comparison:
-        compared = compare_table(data.table, one, other, limits=limits, golden=samples)
+        compared: Comparison = warn_unfinished(
+            data, compare_table(data.table, one, other, limits=limits, golden=samples)
+        )
         if html is not None:
             analysis = analyse(data.table, compared.challenger, truth_attribute=truth_attribute, episodes=data.episodes)
             model = model_of(folder, compared.challenger)
@@ -109,7 +111,8 @@ def compare(
         return compared
 
     if samples is not None and is_golden_alone:
-        found = compare_nothing(champion or "champion", challenger or "challenger", samples, limits)
+        one = "champion" if champion in (None, RECORDED) else str(champion)
+        found = compare_nothing(one, challenger or "challenger", samples, limits)
     elif run is not None:
         data = read_data(chosen, run, truth_attribute, with_episodes=html is not None)
         found = of(data, run, champion or RECORDED, challenger)
@@ -131,19 +134,21 @@ def compare(
 
 
 def _lines(found: Comparison) -> list[str]:
+    from infra.cli.analysis_text import plural
     from infra.cli.text import shown
 
     lines = [f"champion {shown(found.champion)}, challenger {shown(found.challenger)}"]
     if found.parts or found.golden is None:
         same = "" if found.agreement is None else f", {found.agreement:.2%} treated alike"
-        lines.append(f"{found.parts} parts inspected by both, {found.labelled} with a label{same}")
+        lines.append(f"{plural(found.parts, 'part')} inspected by both, {found.labelled} with a label{same}")
         lines += [
             f"  escape rate    {_delta(found.escape_rate)}{_test(found.escapes)}",
             f"  overkill rate  {_delta(found.overkill_rate)}{_test(found.overkill)}",
         ]
     lines += [f"! {shown(warning)}" for warning in found.warnings]
     if found.changed:
-        lines.append(f"{found.changed_total} parts are treated otherwise, the gravest first")
+        parts = plural(found.changed_total, "part is", "parts are")
+        lines.append(f"{parts} treated otherwise, the gravest first")
     for one in found.changed[:10]:
         scores = ["none" if score is None else f"{score:.3f}" for score in (one.champion_score, one.challenger_score)]
         lines.append(
@@ -152,9 +157,9 @@ def _lines(found: Comparison) -> list[str]:
         )
     if (golden := found.golden) is not None:
         lines.append(
-            f"golden samples: {golden.defective} defective, {golden.good} good; champion {golden.champion_escapes} "
-            f"escapes, {golden.champion_overkill} overkill; challenger {golden.challenger_escapes} and "
-            f"{golden.challenger_overkill}"
+            f"golden samples: {golden.defective} defective, {golden.good} good; champion "
+            f"{plural(golden.champion_escapes, 'escape')}, {golden.champion_overkill} overkill; challenger "
+            f"{golden.challenger_escapes} and {golden.challenger_overkill}"
         )
         lines += [
             f"  {shown(one.file, 120)} ({one.truth}): {one.champion_action} to {one.challenger_action}"

@@ -91,7 +91,7 @@ def inspected(
     if challenger is None:
         raise SettingsError("compare what? --challenger DIR, or a RUN of `inspection replay`")
 
-    from infra.cli.analysis_data import Data, episodes_of
+    from infra.cli.analysis_data import Data, check_attribute, episodes_of
     from infra.cli.range_options import reading
     from replay.stretch import Stretch, labels, why_empty
     from replay.table import build_table
@@ -114,6 +114,7 @@ def inspected(
             if not folder.progress().summary.selected:
                 raise why_empty(source)
             table = build_table(folder.frames(), truths, variants=folder.variants, truth_attribute=truth_attribute)
+            check_attribute(table, truth_attribute)
             first_us = int(table["captured_at_us"].min()) if len(table) else 0
             episodes = episodes_of(chosen, first_us, show) if with_episodes else []
         yield Data(table, truths, episodes, folder.progress().summary), folder.path

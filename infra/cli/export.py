@@ -88,12 +88,12 @@ def rows(
 
     from infra.cli.range_options import reading
     from replay.export import Rows
-    from replay.export.write import check_suffix
+    from replay.export.write import check_file
     from replay.stretch import decided, labels, why_empty
     from replay.truths import Truths
     from schemas.records import Decision
 
-    check_suffix(file)
+    check_file(file)
     with reading() as show:
         truths = Truths(labels(chosen.source, chosen.selection.from_us, on_progress=show)) if with_labels else None
         found = _some(

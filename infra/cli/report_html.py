@@ -87,9 +87,12 @@ def _is_the_same_again(data: Data, comparison: Comparison) -> bool:
     """Whether there is nothing to compare: no part, or a decider that only did again what the line did."""
     import numpy as np
 
-    one, other = (data.table[f"{name}.score"] for name in (comparison.champion, comparison.challenger))
-    both = np.isfinite(one) & np.isfinite(other)
-    return not comparison.changed_total and bool((one[both] == other[both]).all())
+    one, other = comparison.champion, comparison.challenger
+    both = np.isfinite(data.table[f"{one}.score"]) & np.isfinite(data.table[f"{other}.score"])
+    return not comparison.changed_total and all(
+        np.array_equal(data.table[f"{one}.{name}"][both], data.table[f"{other}.{name}"][both], equal_nan=True)
+        for name in ("score", "threshold")
+    )
 
 
 def heat_model(path: Path | None, analysis: Analysis) -> Model | None:

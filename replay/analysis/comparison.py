@@ -2,7 +2,7 @@
 
 McNemar's test (Q. McNemar, Psychometrika 12, 1947), exact: of the labelled parts on which one alone errs, half would be
 each one's if they were equally good, a binomial. The line labels what it rejects, so among all labels the deciders are
-not on a par; then only labels drawn at random are tested.
+not on a par; then only labels drawn at random are tested, and none where they were drawn of accepted parts alone.
 
 Deltas come with 95 % intervals of 4,000 paired bootstrap resamples with a fixed seed. Parts are divided by what the
 line did and by the actions of both deciders; a resample draws how many parts each such cell has, and its share of
@@ -28,6 +28,8 @@ from replay.truths import Truths
 #: Parts that are listed as treated otherwise, at most.
 MAX_CHANGED = 1_000
 _RESAMPLES = 4_000
+#: Random labels that are so uneven over what the line did are no sample of all parts.
+_UNEVEN_P = 0.001
 _CELLS = (NO_ACTION + 1) * 9
 _ON_LINE_OF, _CHAMPION_DOES, _CHALLENGER_DOES = np.unravel_index(np.arange(_CELLS), (NO_ACTION + 1, 3, 3))
 _TRUTHS = {UNKNOWN: "unknown", GOOD: "good", DEFECTIVE: "defective"}
@@ -187,10 +189,21 @@ def _paired(pairs: Pairs, truth: int, error: int) -> PairedTable:
 
 
 def _fair_sample(pairs: Pairs) -> Flags:
-    """Labels that any part was equally likely to have: all if all have one, else those drawn at random."""
+    """Labels that any part was equally likely to have: all if all have one, else those drawn at random.
+
+    None if parts of one recorded action were drawn more often than those of another, as where only accepted ones are:
+    among these the line never overkills, and nobody who is compared with it could.
+    """
     labelled: Flags = pairs.truth != UNKNOWN
-    is_fair = equal(pairs.champion.table["sampled_because"][pairs.rows], "random")
-    return labelled if labelled.all() else np.logical_and(labelled, is_fair)
+    if labelled.all():
+        return labelled
+    drawn = labelled & equal(pairs.champion.table["sampled_because"][pairs.rows], "random")
+    on_line = pairs.champion.on_line[pairs.at_champion]
+    for action in np.unique(on_line):
+        here = on_line == action
+        if binomtest(int(drawn[here].sum()), int(here.sum()), float(drawn.mean())).pvalue < _UNEVEN_P:
+            return np.zeros(len(labelled), bool)
+    return drawn
 
 
 _Above = Callable[[Floats], Floats]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,18 +136,31 @@ def _from_csv(path: Path) -> list[GoldenSample]:
         raise SettingsError(f"golden samples {path}: no text in UTF-8, save it as CSV UTF-8: {error}") from error
     separator = ";" if ";" in text.partition("\n")[0] else ","
     rows = csv.DictReader(text.splitlines(), delimiter=separator)
-    if not {"file", "truth"} <= set(rows.fieldnames or ()):
+    try:
+        names = set(rows.fieldnames or ())
+    except csv.Error as error:
+        raise SettingsError(f"golden samples {path}: {error}") from error
+    if not {"file", "truth"} <= names:
         raise SettingsError(
             f"golden samples {path}: the first row names the columns file, truth and, if wanted, defect"
         )
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(_read(path, rows), 2):
         file, truth, defect = ((row.get(name) or "").strip() for name in ("file", "truth", "defect"))
         if not file:
             raise SettingsError(f"golden samples {path}, row {number}: file is empty")
+        if "\0" in file:
+            raise SettingsError(f"golden samples {path}, row {number}: file {file!r} is no name of a file")
         if truth.lower() not in _GOOD | _BAD:
             raise SettingsError(f"golden samples {path}, row {number}: truth {truth!r}: good or defective")
         found.append(_sample(path.parent / file, truth, defect))
     return found
+
+
+def _read(path: Path, rows: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise SettingsError(f"golden samples {path}, line {rows.line_num}: {error}") from error
 
 
 def _sample(path: Path, word: str, defect: str) -> GoldenSample:

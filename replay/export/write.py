@@ -51,6 +51,21 @@ def check_suffix(path: Path) -> None:
         raise SettingsError(f"{path}: rows are written to a file that ends with {' or '.join(SUFFIXES)}")
 
 
+def check_file(path: Path) -> None:
+    """Refuse, before anything is read, what could not be written at the end.
+
+    Raises
+    ------
+    SettingsError
+        If the suffix is another one, the folder is none, or it is Parquet and pyarrow is not installed.
+    """
+    check_suffix(path)
+    if not path.parent.is_dir():
+        raise SettingsError(f"{path}: {path.parent} is no folder")
+    if path.suffix == ".parquet":
+        pyarrow()
+
+
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """A file beside the target that takes its name at the end; gone if anything goes wrong."""

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from infra.cli.root import app
 from models.package import default_model_path
 from replay import publish_labels
+from replay.analysis import load_golden
 from replay.stretch import EmptySelection
 from schemas import (
     Action,
@@ -95,6 +96,8 @@ def test_what_is_selected_is_analysed(line: KafkaSettings) -> None:
     empty = run(line, "analyse", "--lot", "nowhere")
     assert isinstance(empty.exception, EmptySelection)
     assert "nothing selected" in str(empty.exception)
+    misspelt = run(line, "analyse", "--truth-attribute", "lable").exception
+    assert "--truth-attribute lable: no frame has this attribute; they have none at all" in str(misspelt)
     unknown = run(line, "analyse", "--decider", "new")
     assert isinstance(unknown.exception, SettingsError)
     assert "there are recorded" in str(unknown.exception)
@@ -154,6 +157,44 @@ def test_what_cannot_be_compared(samples: Path, arguments: list[str], complaint:
     assert complaint in str(found.exception)
 
 
+def test_without_a_defective_golden_sample_nobody_is_promoted(samples: Path) -> None:
+    (samples / "crack" / "3.png").unlink()
+    found = compare("--challenger", default_model_path(), "--golden", samples)
+    assert found.exit_code == 3, found.output
+    assert "undecided: no golden sample is defective" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["analyse", "--html", "/nowhere/r.html"], "/nowhere is no folder"),
+        (["analyse", "--html", "/"], "is a folder"),
+        (["analyse", "--rows", "/nowhere/r.csv"], "/nowhere is no folder"),
+        (["export", "rows", "/nowhere/r.parquet"], "/nowhere is no folder"),
+        (["compare", "--challenger", "x", "--html", "/nowhere/r.html"], "/nowhere is no folder"),
+        (["compare", "--challenger", "x", "--golden", "x", "--html", "r.html"], "--html shows recorded parts"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_anything_is_read(arguments: list[str], complaint: str) -> None:
+    found = CliRunner().invoke(app, [*arguments, "--bootstrap-servers", "127.0.0.1:1"])
+    assert isinstance(found.exception, SettingsError)
+    assert complaint in str(found.exception)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("file,truth\nx\0y.png,good\n", "row 2: file 'x\\x00y.png'"),
+     (f"file,truth\n{'a' * 200_000},good\n", "field limit"),
+     (f"{'a' * 200_000}\n", "field limit")],
+)  # fmt: skip
+def test_a_damaged_list_of_golden_samples_is_said(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "golden.csv"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match="golden samples") as found:
+        load_golden(path)
+    assert complaint in str(found.value)
+
+
 def test_a_wrong_usage_is_2() -> None:
     assert compare("--max-escape-increase", "2").exit_code == 2
 
@@ -185,6 +226,11 @@ def test_models_are_compared_on_a_selection_and_on_a_run_alike(line: KafkaSettin
     found = run(line, "compare", *both, "--json")
     report = json.loads(found.stdout)
     assert (report["parts"], report["labelled"], found.exit_code) == (24, 18, report["exit_code"])
+    page = tmp_path / "selection.html"
+    written = run(line, "compare", *both, "--html", str(page), "--last", "24")
+    assert (written.exit_code, written.stdout.splitlines()[-1]) == (3, f"written: {page}"), written.output
+    assert "Champion and challenger: champion and challenger" in page.read_text(encoding="utf-8")
+    assert "Whether to promote challenger is undecided" in page.read_text(encoding="utf-8")
     assert report["exit_code"] == 3, "18 labels decide nothing"
     folder = tmp_path / "run"
     replayed = run(line, "replay", "--model", str(default_model_path()), "--challenger", f"new={new}", "--out",
@@ -193,6 +239,12 @@ def test_models_are_compared_on_a_selection_and_on_a_run_alike(line: KafkaSettin
     again = json.loads(
         run(line, "compare", str(folder), "--champion", "champion", "--challenger", "new", "--json").stdout
     )
+    page = tmp_path / "run.html"
+    run(line, "compare", str(folder), "--champion", "champion", "--challenger", "new", "--html", str(page))
+    text = page.read_text(encoding="utf-8")
+    assert "Champion and challenger: champion and new" in text
+    assert ("Parts that are treated otherwise" in text) == bool(again["changed_total"])
+    assert text.count('<img class="picture"') > 0
     for name in ("agreement", "escapes", "overkill", "escape_rate", "overkill_rate", "changed_total"):
         assert again[name] == report[name]
     analysis = json.loads(run(line, "analyse", str(folder), "--decider", "new", "--json").stdout)
@@ -206,6 +258,10 @@ def test_models_are_compared_on_a_selection_and_on_a_run_alike(line: KafkaSettin
     assert lenient.exit_code == 0, lenient.output
     text = run(line, "compare", str(folder), "--challenger", "new").stdout
     assert "0 parts inspected by both" in text
+    (folder / "finished.json").unlink()
+    stopped = run(line, "analyse", str(folder)).stdout
+    assert "! the run was stopped before its end" in stopped
+    assert "the run was stopped before its end" in run(line, "compare", str(folder), "--json").stdout
     both_ways = run(line, "analyse", str(folder), "--part", "P3").exception
     assert isinstance(both_ways, SettingsError)
     assert isinstance(run(line, "compare", *both, "--part", "nowhere").exception, EmptySelection)

@@ -19,7 +19,7 @@ from replay.table import Table
 from replay.truths import Truths
 from schemas import Action, Verdict
 from schemas.errors import SettingsError
-from tests.replay.analysis.tables import labels, make_table
+from tests.replay.analysis.tables import labels, make_table, population, with_columns
 from tests.stream_processors.quality.examples import make_decision, make_label
 
 ACTIONS = ("ACCEPT", "REJECT", "REVIEW")
@@ -220,3 +220,28 @@ def test_too_little_to_compare_is_undecided(rows: Any) -> None:
     found = compare(pairs(rows))
     assert found.gate.exit_code == 3
     assert found.escape_rate.why_not
+
+
+def test_random_labels_of_accepted_parts_alone_test_nobody() -> None:
+    """On accepted parts the champion cannot overkill: the same model with noise would lose to it by any margin."""
+    random = np.random.default_rng(4)
+    table = population(4, 2_000, random_share=0.3, variants=("new",))
+    noisy = np.clip(table["recorded.score"] + random.normal(0, 0.1, 2_000), 0, 1)
+    table = with_decider(table, "new", noisy)
+    fair = compare(table, challenger="new").overkill
+    assert fair.tested_only_champion > 0
+    assert fair.p is not None
+    because = table["sampled_because"].copy()
+    because[(table["recorded.action"] == "REJECT") & (because == "random")] = "reject"
+    unfair = compare(with_columns(table, sampled_because=because), challenger="new").overkill
+    assert (unfair.p, unfair.tested_only_champion, unfair.tested_only_challenger) == (None, 0, 0)
+    assert unfair.only_challenger_errs == fair.only_challenger_errs
+
+
+def with_decider(table: Table, name: str, score: Any) -> Table:
+    """The table with other scores of a decider."""
+    rejects = score >= 0.5
+    columns = {
+        "score": score, "verdict": np.where(rejects, "NOT_OK", "OK"), "action": np.where(rejects, "REJECT", "ACCEPT"),
+    }  # fmt: skip
+    return with_columns(table, **{f"{name}.{column}": values for column, values in columns.items()})

@@ -126,3 +126,32 @@ def test_too_many_slices_of_a_kind_are_left_out_and_counted() -> None:
     found = find_slices(see(population(0, count, lot=[f"L{row // 2}" for row in range(count)])))
     assert found.left_out == 25
     assert sum(one.by == "lot" for one in found.slices) == 200
+
+
+def test_attributes_that_say_the_truth_are_no_slices() -> None:
+    truth = np.array([0, 0, 0, 1] * 50)
+    noisy = np.where(np.arange(200) % 40 == 3, 1 - truth, truth)
+    table = make_table(
+        200, recorded__score=np.where(np.arange(200) % 3 == 0, 0.7, 0.2), **labels(truth),
+        **{
+            "attribute.label": [("functional", "defective")[one] for one in noisy],
+            "attribute.probability": [f"{one / 3 + row % 2 / 3:.4f}" for row, one in enumerate(truth)],
+            "attribute.cell": ["mono" if row % 5 else "poly" for row in range(200)],
+        },
+    )  # fmt: skip
+    table["attribute.probability"][truth == 1] = "0.6667"
+    table["attribute.probability"][3:40:4] = "1.0000"
+    found = find_slices(see(table))
+    assert found.truth_like == ("label", "probability")
+    assert {one.by for one in found.slices} >= {"cell"}
+    assert not {"label", "probability"} & {one.by for one in found.slices}
+
+
+def test_few_labels_do_not_make_an_attribute_say_the_truth() -> None:
+    table = make_table(
+        6, recorded__score=[0.7, 0.2, 0.2, 0.7, 0.2, 0.7], **labels([1, 1, 1, 0, 0, 0]),
+        **{"attribute.tool": ["a"] * 3 + ["b"] * 3},
+    )  # fmt: skip
+    found = find_slices(see(table))
+    assert found.truth_like == ()
+    assert {one.by for one in found.slices} >= {"tool"}

@@ -125,7 +125,7 @@ def test_the_first_screen_says_what_to_do(page: Page):
     text = page.driver.find_element(By.TAG_NAME, "body").text
     assert "80 parts inspected on 2 cameras (el/left, el/right) of line demo" in text
     assert "Do not promote good-only" in text
-    assert "A threshold of 0.09 may be better, now 0.5" in text
+    assert re.search(r"A threshold of 0\.\d+ may be better, now 0\.5", text)
 
 
 def test_every_plot_is_drawn(page: Page, tmp_path: Path):

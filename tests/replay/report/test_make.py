@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ def published(line: KafkaSettings) -> KafkaSettings:
         partition, offset = stored.place.partition, stored.place.offset
         decision = replace(
             decision, captured_at_us=at_us, decided_at_us=at_us + 20_000, source_topic=line.frames,
+            deadline_at_us=at_us + 800_000,
             defects=(Defect("crack", 0.9, (10.0, 20.0, 30.0, 40.0)),) if number == 0 else (),
         )  # fmt: skip
         assert (decision.source_partition, decision.source_offset) == (partition, offset)
@@ -86,3 +88,23 @@ def test_a_report_fetches_its_own_pictures(published: KafkaSettings, tmp_path: P
     assert len(few.rows) == 3
     assert [count for record, count in read if record is Frame] == [3]
     assert {record for record, _ in read} == {Frame, Decision}
+
+
+@pytest.mark.broker
+def test_the_report_of_a_run_says_what_was_reproduced(published: KafkaSettings, tmp_path: Path):
+    where = ["--bootstrap-servers", published.bootstrap_servers, "--prefix", published.prefix]
+    folder, page = tmp_path / "run", tmp_path / "run.html"
+    replayed = CliRunner().invoke(app, ["replay", *where, "--threshold", "0.3", "--out", str(folder)])
+    assert folder.exists(), replayed.output
+    done = CliRunner().invoke(app, ["analyse", *where, str(folder), "--html", str(page)])
+    assert done.exception is None, done.exception
+    text = page.read_text(encoding="utf-8")
+    facts = dict(re.findall(r'<tr><th scope="row">([^<]+)</th><td class="n">(\d+)</td>', text))
+    # The fixture gives one decision a box that the model did not find.
+    assert (facts["decisions reproduced"], facts["not reproduced"]) == ("15", "1")
+    assert facts["messages that could not be read"] == "0"
+    assert "by champion: defects " in text
+    assert "Promote champion" not in text, "it did what the line did: there is nothing to compare"
+    other = CliRunner().invoke(app, ["analyse", *where, str(folder), "--decider", "champion@0.3", "--html", str(page)])
+    assert other.exception is None, other.exception
+    assert "Champion and challenger: recorded and champion@0.3" in page.read_text(encoding="utf-8")
