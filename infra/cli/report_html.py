@@ -54,6 +54,7 @@ def write_html(
     model
         For the heat maps; None: none are drawn.
     """
+    from infra.cli.range_options import reading
     from replay.analysis import compare
     from replay.report import make_report
     from replay.table import RECORDED
@@ -69,18 +70,20 @@ def write_html(
 
         folder = open_run(run)
         replayed, selection = folder.frames(), folder.selection
-    make_report(
-        path,
-        analysis,
-        data.table,
-        chosen.source,
-        comparison=comparison,
-        replayed=replayed,
-        model=model,
-        store=ImageStore(image_store_uri(store)),
-        selection=None if selection.is_everything else selection,
-        quality=_quality(data),
-    )
+    with reading() as show:
+        make_report(
+            path,
+            analysis,
+            data.table,
+            chosen.source,
+            comparison=comparison,
+            replayed=replayed,
+            model=model,
+            store=ImageStore(image_store_uri(store)),
+            selection=None if selection.is_everything else selection,
+            quality=_quality(data),
+            on_progress=lambda *at: show("pictures", *at),
+        )
 
 
 def _is_the_same_again(data: Data, comparison: Comparison) -> bool:

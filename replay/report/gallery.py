@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -128,6 +128,7 @@ class Gallery:
         model: Model | None = None,
         store: ImageStore | None = None,
         steps: int = 7,
+        on_progress: Callable[[int, int], object] = lambda done, count: None,
     ) -> Gallery:
         """The gallery with pictures from frames, boxes from decisions, and heat maps from a model.
 
@@ -143,6 +144,8 @@ class Gallery:
             Asked for heat maps, see `models.explain`; it should be the one that the report is about.
         steps
             Of `models.explain.heat_map`: ``steps ** 2 + 1`` inferences for each card.
+        on_progress
+            Called with the cards that are made, and those that are to be.
         """
         wanted = self.frame_ids
         defects = {
@@ -152,10 +155,12 @@ class Gallery:
         }
         by_place = dict(zip(self.places, self.rows, strict=True))
         cards = {}
+        on_progress(0, len(by_place))
         for found in frames:
             row = by_place.get(found.place)
             if row is not None and row not in cards:
                 cards[row] = _card(row, found, defects.get(str(self.table["frame_id"][row]), ()), model, store, steps)
+                on_progress(len(cards), len(by_place))
         return Gallery(self.sections, self.table, cards)
 
     def card(self, row: int) -> Card:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from models.package import Model
@@ -35,6 +35,7 @@ def make_report(
     quality: DataQuality | None = None,
     title: str = "",
     each: int = 8,
+    on_progress: Callable[[int, int], object] = lambda done, count: None,
 ) -> Gallery:
     """Write the report of an analysis with a gallery; gives the gallery.
 
@@ -53,6 +54,8 @@ def make_report(
         Where images too large for the topic lie.
     each
         Pictures of each kind.
+    on_progress
+        Called with the pictures that are made, and those that are to be.
 
     Raises
     ------
@@ -69,6 +72,7 @@ def make_report(
             decider=table.deciders.index(analysis.decider),
             model=model,
             store=store,
+            on_progress=on_progress,
         )
     write_report(
         path, analysis, table, comparison=comparison, gallery=gallery, selection=selection, quality=quality,

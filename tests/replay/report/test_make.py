@@ -84,7 +84,11 @@ def test_a_report_fetches_its_own_pictures(published: KafkaSettings, tmp_path: P
     assert parquet.read_table(tmp_path / "rows.parquet").num_rows == 8
 
     read.clear()
-    few = make_report(tmp_path / "r.html", analyse(table), table, source, each=3)
+    seen: list[tuple[int, int]] = []
+    few = make_report(
+        tmp_path / "r.html", analyse(table), table, source, each=3, on_progress=lambda *at: seen.append(at)
+    )
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert len(few.rows) == 3
     assert [count for record, count in read if record is Frame] == [3]
     assert {record for record, _ in read} == {Frame, Decision}
