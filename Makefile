@@ -59,8 +59,10 @@ format: $(STAMP) ## Bring the code into the common form
 types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
-bench: $(STAMP) ## Latency and throughput of the line on this machine, as JSON and a table
+bench: $(STAMP) ## Latency of the line, re-inspection beside the bare loop, the archive: as JSON and tables
 	@$(BIN)/python -m benchmarks.line_latency $(ARGS)
+	@$(BIN)/python -m benchmarks.reinspection
+	@$(BIN)/python -m benchmarks.archive
 
 bench-drift: $(STAMP) ## Drift detection on real images beside River's defaults and Evidently; plots in build/bench-drift
 	@$(BIN)/python -c "import evidently, matplotlib" 2>/dev/null || \

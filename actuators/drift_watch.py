@@ -63,6 +63,8 @@ class DriftWatch:
         Only episodes of this station; None: all.
     drift_type
         Only data or only concept drift; None: both.
+    simulated
+        Take episodes of a replay, and those alone.
     patience_s
         How long `open` waits at most, in seconds, for the past to be read.
     """
@@ -73,12 +75,13 @@ class DriftWatch:
         *,
         station: str | None = None,
         drift_type: DriftType | None = None,
+        simulated: bool = False,
         patience_s: float = _PATIENCE_S,
         retry_s: float = _RETRY_S,
     ) -> None:
         self._kafka = kafka
         self._tail = Tail(kafka.bootstrap_servers, kafka.drift, tells_end=True)
-        self._known = OpenEpisodes(station=station, drift_type=drift_type)
+        self._known = OpenEpisodes(station=station, drift_type=drift_type, simulated=simulated)
         self._patience_s = patience_s
         self._retry_s = retry_s
         self._codec: Codec | None = None

@@ -92,7 +92,11 @@ class GateRunner:
         self._latch = FaultLatch(self.settings.fault_after, self._clock)
         self._drift = DriftPolicy(self.settings.on_drift, drift)
         self._tracker = PartTracker(
-            self._clock, failsafe=self.settings.failsafe, latch=self._latch, diverts=self._drift.diverts
+            self._clock,
+            failsafe=self.settings.failsafe,
+            latch=self._latch,
+            diverts=self._drift.diverts,
+            simulated=self.settings.simulated,
         )
         store = None if state_dir is None else FaultStore(Path(state_dir))
         self._line = LineStopper(actuator, self._latch, self._lock, store, self._clock, on_fault)
@@ -159,7 +163,7 @@ class GateRunner:
                 captured_at_us=captured_at_us,
                 belt_ms=self.settings.belt_ms,
                 decide_by_ms=decide_by_ms,
-                age_s=self._age.of(captured_at_us),
+                age_s=0.0 if self.settings.simulated else self._age.of(captured_at_us),
             )
             is_new = self._tracker.expect(part)
             if is_new:
@@ -317,7 +321,7 @@ class GateRunner:
             log.exception("the actuator failed on part %s (%s)", instruction.part_key, instruction.action)
         with self._lock:
             self._lateness.add(max(lateness_ms, 0.0))
-            if instruction.armed_at_us is not None:
+            if instruction.armed_at_us is not None and not self.settings.simulated:
                 self._latencies_ms.append((instruction.armed_at_us - instruction.captured_at_us) / 1e3)
         try:
             if self._on_action is not None:

@@ -27,7 +27,7 @@ class OpenEpisodes:
     """Takes events in any order and says which episodes are open and not acknowledged.
 
     Once closed, or acknowledged by a person with a name, an episode stays so, whatever else is said of it. Of replays
-    (``is_simulated``) nothing is taken.
+    (``is_simulated``) nothing is taken, unless ``simulated``: then nothing else is.
 
     Parameters
     ----------
@@ -43,10 +43,18 @@ class OpenEpisodes:
     mappingproxy({})
     """
 
-    def __init__(self, *, station: str | None = None, drift_type: DriftType | None = None, limit: int = 4096) -> None:
+    def __init__(
+        self,
+        *,
+        station: str | None = None,
+        drift_type: DriftType | None = None,
+        limit: int = 4096,
+        simulated: bool = False,
+    ) -> None:
         self._station = station
         self._drift_type = drift_type
         self._limit = limit
+        self._simulated = simulated
         self._open: OrderedDict[str, OpenEpisode] = OrderedDict()
         self._over: OrderedDict[str, None] = OrderedDict()
         #: Events by what became of them: taken, simulated, other, forgotten.
@@ -54,7 +62,7 @@ class OpenEpisodes:
 
     def take(self, event: DriftEvent) -> bool:
         """Take an event; whether that changed what is open."""
-        if event.is_simulated:
+        if event.is_simulated is not self._simulated:
             self.tally["simulated"] += 1
             return False
         if self._station not in (None, event.station) or self._drift_type not in (None, event.drift_type):

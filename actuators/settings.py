@@ -39,6 +39,8 @@ class GateSettings:
         DEGRADED after so long without a word of the broker, or of a decision while parts pass; 0: never.
     on_drift
         What is done while a camera drifts: nothing, accepted parts go to REVIEW, or the line is stopped (FAULT).
+    simulated
+        Act on decisions of a replay, and on nothing else; a part counts as captured when its trigger comes.
 
     Raises
     ------
@@ -52,6 +54,7 @@ class GateSettings:
     fault_after: int = 10
     heartbeat_ms: float = 2000.0
     on_drift: OnDrift = OnDrift.NOTHING
+    simulated: bool = False
 
     def __post_init__(self) -> None:
         if not self.belt_ms > 0:

@@ -61,6 +61,9 @@ class PartTracker:
         Asked at the act with station and camera of a part that would be accepted: the episode of drift for which it
         goes to REVIEW; None: to none. It must not wait for anything.
 
+    simulated
+        Take decisions of a replay and refuse those of the line, instead of the other way round.
+
     Raises
     ------
     SettingsError
@@ -91,6 +94,7 @@ class PartTracker:
         max_pending: int = 4096,
         max_acted: int = 4096,
         max_early: int = 256,
+        simulated: bool = False,
     ) -> None:
         if failsafe is Action.ACCEPT:
             raise SettingsError(
@@ -99,6 +103,7 @@ class PartTracker:
         self._clock = clock
         self._failsafe = failsafe
         self._same_pass_us = round(same_pass_s * 1e6)
+        self._simulated = simulated
         self._max_pending = max_pending
         self._max_acted = max_acted
         self._latch = latch or FaultLatch(0, clock)
@@ -137,7 +142,7 @@ class PartTracker:
 
     def offer(self, decision: Decision) -> Outcome:
         """Take a decision that was received just now, and say what became of it."""
-        if decision.is_simulated:
+        if decision.is_simulated is not self._simulated:
             self._tally["refused_simulated"] += 1
             return Outcome.REFUSED_SIMULATED
         if decision.action is Action.ACCEPT and decision.result_state is not ResultState.COMPLETED:

@@ -46,6 +46,7 @@ class FrameTriggers:
         What is told: `GateRunner.expect_frame`.
     max_age_s
         Frames captured longer ago are skipped, in seconds: their part is past the gate. Use the belt time.
+        None: none is, for a replay.
     station
         Only this station's; None: all.
 
@@ -60,14 +61,14 @@ class FrameTriggers:
         kafka: KafkaSettings,
         expect: Callable[[Frame], object],
         *,
-        max_age_s: float,
+        max_age_s: float | None,
         station: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._tail = Tail(kafka.bootstrap_servers, kafka.frames, fetch_bytes=FRAMES.max_message_bytes)
         self._expect = expect
         self._station = station
-        self._age = Age(max_age_s, clock or SystemClock())
+        self._age = None if max_age_s is None else Age(max_age_s, clock or SystemClock())
         self._tally: Counter[str] = Counter()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="triggers", daemon=True)
@@ -108,7 +109,7 @@ class FrameTriggers:
             return "undecodable"
         if self._station is not None and frame.station != self._station:
             return "other_station"
-        if self._age.is_old(frame.captured_at_us):
+        if self._age is not None and self._age.is_old(frame.captured_at_us):
             return "skipped_old"
         try:
             self._expect(frame)

@@ -74,10 +74,6 @@ class DecisionIndex:
         """All of them, those whose frames were captured last first."""
         yield from self._select("SELECT part, at, record FROM decisions ORDER BY captured DESC, part DESC, at DESC")
 
-    def places(self) -> Iterator[tuple[int, int]]:
-        """Partition and offset of each, each partition in order."""
-        yield from self._db.execute("SELECT part, at FROM decisions ORDER BY part, at")
-
     def close(self) -> None:
         """Give up the file."""
         self._db.close()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from replay.offsets import Ranges, intersect, subtract
 from replay.stored import Place, R, Stored
+from replay.topic_identity import TopicIdentities
 from replay.topic_reader import TopicMessage, TopicRange, read_ranges, time_ranges, watermarks
-from schemas.errors import CodecError
+from schemas.errors import CodecError, SettingsError
 from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
 from schemas.settings import KafkaSettings
 from schemas.wire import Codec
@@ -26,10 +27,22 @@ class ArchiveReader(Protocol):
     def candidates(self, topic: str, within: TopicRange | None = None) -> Ranges:
         """Offsets among the covered ones that may be of a time; its index knows without a file being opened."""
 
-    def read(self, record: type[R], topic: str, ranges: Ranges, *, on_progress: OnProgress) -> Iterator[Stored[R]]:
+    def topic_id(self, topic: str) -> str | None:
+        """Kafka's id of the topic that was archived; None if nothing was."""
+
+    def read(
+        self,
+        record: type[R],
+        topic: str,
+        ranges: Ranges,
+        *,
+        on_progress: OnProgress,
+        cameras: Collection[str] = (),
+        lots: Collection[str] = (),
+    ) -> Iterator[Stored[R]]:
         """Messages of these offsets, each partition's in order; progress in offsets, done and to be done.
 
-        Only the files that hold some of them are opened.
+        Only the files that hold some of them are opened; with cameras or lots those of others need not be.
         """
 
 
@@ -67,8 +80,11 @@ class Source:
         ------
         BrokerUnavailable, TopicMissing
             If the topic cannot be asked.
+        SettingsError
+            If the archive is of another topic of that name.
         """
         topic = self.topic(record)
+        self._check_same(topic)
         found: dict[int, tuple[tuple[int, int], ...]] = {}
         if self.archive is not None:
             found |= self.archive.covered(topic)
@@ -87,8 +103,11 @@ class Source:
         ------
         BrokerUnavailable, TopicMissing
             If the topic cannot be asked.
+        SettingsError
+            If the archive is of another topic of that name.
         """
         topic = self.topic(record)
+        self._check_same(topic)
         archived: Ranges = {}
         covered: Ranges = {}
         if self.archive is not None:
@@ -102,10 +121,35 @@ class Source:
         numbers = sorted({*archived, *beyond})
         return subtract({number: (*archived.get(number, ()), *beyond.get(number, ())) for number in numbers}, {})
 
+    def _check_same(self, topic: str) -> None:
+        """Whether archive and topic are of the same topic: one made anew has other messages at the same offsets."""
+        if self.archive is None or not self.topics:
+            return
+        archived = self.archive.topic_id(topic)
+        if archived is None:
+            return
+        present = TopicIdentities(self.kafka.bootstrap_servers).of([topic])[topic].topic_id
+        if present != archived:
+            raise SettingsError(
+                f"the archive is of another topic {topic} ({archived}) than the one that is there now ({present}): it "
+                "was deleted and made anew; read the archive alone, or the topics alone"
+            )
+
     def read(
-        self, record: type[R], ranges: Ranges, *, on_progress: OnProgress = lambda done, total: None
+        self,
+        record: type[R],
+        ranges: Ranges,
+        *,
+        on_progress: OnProgress = lambda done, total: None,
+        cameras: Collection[str] = (),
+        lots: Collection[str] = (),
     ) -> Iterator[Stored[R]]:
         """Messages of these offsets: first what the archive has, then the rest from the topic; each partition in order.
+
+        Parameters
+        ----------
+        cameras, lots
+            With some, messages that are of none of them may be left out: an archive need not open their files.
 
         Raises
         ------
@@ -118,7 +162,12 @@ class Source:
         sizes = [sum(end - begin for spans in part.values() for begin, end in spans) for part in (archived, live)]
         if self.archive is not None and archived:
             yield from self.archive.read(
-                record, topic, archived, on_progress=lambda done, _: on_progress(done, sum(sizes))
+                record,
+                topic,
+                archived,
+                on_progress=lambda done, _: on_progress(done, sum(sizes)),
+                cameras=cameras,
+                lots=lots,
             )
         if live:
             codec = Codec.from_settings(self.kafka)

@@ -82,12 +82,14 @@ class Stretch:
         ranges = self._frames_ranges() if resolved is None else resolved
         since_us = self._first_timestamp(ranges)
         for decision in self._decisions(None if since_us is None else max(0, since_us - SLACK_US)):
-            if _in(ranges, decision) and self._meant.has_decision(decision):
+            if _in(ranges, decision):
                 self._index.add(decision)
         chosen: dict[int, list[tuple[int, int]]] = {}
         if self._meant.judged and resolved is None:
-            for partition, offset in self._index.places():
-                chosen.setdefault(partition, []).append((offset, offset + 1))
+            # Which of several decisions is the recorded one is known only now.
+            for place, decision in self._index:
+                if self._meant.has_decision(decision):
+                    chosen.setdefault(place.partition, []).append((place.offset, place.offset + 1))
             ranges = intersect(ranges, {number: merged(spans, gap=_GAP) for number, spans in chosen.items()})
         self._places: frozenset[tuple[int, int]] | None = None
         #: What is meant, as offsets that another stretch can be told, see the parameter of that name.
@@ -136,7 +138,11 @@ class Stretch:
         ranges = subtract(self.ranges, {number: ((0, begin),) for number, begin in after.items()})
         passed = self.frames_total - total(ranges)
         for found in self._source.read(
-            Frame, ranges, on_progress=lambda done, _: on_progress(passed + done, self.frames_total)
+            Frame,
+            ranges,
+            on_progress=lambda done, _: on_progress(passed + done, self.frames_total),
+            cameras=self._meant.cameras,
+            lots=self._meant.lots,
         ):
             partition, offset = found.place.partition, found.place.offset
             if self._places is not None and (partition, offset) not in self._places:

@@ -139,8 +139,8 @@ def read_ranges(
                         raise BrokerUnavailable(bootstrap_servers, error.str())
                     continue
                 if cursors[number].take(offset):
-                    pace.spent(len(message.value() or b""))
-                    yield _message(message)
+                    pace.wait(len(message.value() or b""))
+                    yield as_message(message)
             for number in sorted(left):
                 upcoming = cursors[number].next
                 if upcoming is None:
@@ -151,7 +151,6 @@ def read_ranges(
             if done != told:
                 on_progress(done, total)
                 told = done
-            pace.wait()
     except KafkaException as error:
         raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
     finally:
@@ -211,19 +210,16 @@ class _Cursor:
 
 
 class _Pace:
-    """Waits until what has been read is no more than a rate allows."""
+    """Waits, message by message, until what has been read is no more than a rate allows."""
 
     def __init__(self, max_bytes_s: float | None) -> None:
         self._max_bytes_s = max_bytes_s
         self._began_s = time.monotonic()
         self._bytes = 0
 
-    def spent(self, size_bytes: int) -> None:
-        """So much has been read."""
+    def wait(self, size_bytes: int) -> None:
+        """So much more has been read: sleep until it is time to hand it on."""
         self._bytes += size_bytes
-
-    def wait(self) -> None:
-        """Sleep until it is time to read on."""
         if self._max_bytes_s is not None:
             time.sleep(max(0.0, self._began_s + self._bytes / self._max_bytes_s - time.monotonic()))
 
@@ -246,25 +242,30 @@ def time_ranges(bootstrap_servers: str, topic: str, within: TopicRange) -> dict[
     return {number: ((begin, end),) for number, (begin, end) in found.items() if begin < end}
 
 
-def _consumer(bootstrap_servers: str, *, slow: bool = False) -> Consumer:
+def consumer_settings(bootstrap_servers: str, *, slow: bool = False) -> dict[str, Any]:
+    """Of a consumer that is given its partitions and offsets, and tells nobody how far it is."""
     ahead = {
         "fetch.message.max.bytes": MAX_REQUEST_BYTES,
         "queued.max.messages.kbytes": 2 * MAX_REQUEST_BYTES // 1024,
     }
     if slow:  # the broker sends a message that is larger all the same
         ahead = {"fetch.message.max.bytes": 256 * 1024, "queued.max.messages.kbytes": 512}
-    return Consumer(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "group.id": "inspection-reader",  # must be named, is never joined
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",  # the client's default, which the books rely on
-            "log_level": 0,
-            **ahead,
-        }
-    )
+    return {
+        "bootstrap.servers": bootstrap_servers,
+        "group.id": "inspection-reader",  # must be named, is never joined
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",  # the client's default, which the books rely on
+        "log_level": 0,
+        # When its queue is full the client asks no more for a second, unless told otherwise: 40 MB/s at most.
+        "fetch.queue.backoff.ms": 5,
+        **ahead,
+    }
+
+
+def _consumer(bootstrap_servers: str, *, slow: bool = False) -> Consumer:
+    return Consumer(consumer_settings(bootstrap_servers, slow=slow))
 
 
 def watermarks(bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
@@ -321,7 +322,8 @@ def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: Top
     return ranges
 
 
-def _message(message: Message) -> TopicMessage:
+def as_message(message: Message) -> TopicMessage:
+    """What the client gives, in our words; to be asked once a message."""
     return TopicMessage(
         str(message.topic()),
         int(message.partition() or 0),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from schemas.errors import SettingsError
+
 #: Header of a frame that was published again; its value names the run that did.
 REPLAY_HEADER = "inspection-replay"
 #: Header with the place of the original: ``topic-partition@offset``.
@@ -38,3 +40,37 @@ def is_replay_name(name: str) -> bool:
     (True, False, True)
     """
     return REPLAY_PART in name.split(".")
+
+
+def require_replay_prefix(prefix: str) -> None:
+    """What is simulated has topics of its own.
+
+    Raises
+    ------
+    SettingsError
+        If a live line may have this prefix.
+
+    Examples
+    --------
+    >>> require_replay_prefix("inspection")
+    Traceback (most recent call last):
+    ...
+    schemas.errors.SettingsError: a simulated line needs a --prefix with 'replay' between dots, as inspection.replay
+    """
+    if not is_replay_name(prefix):
+        raise SettingsError(
+            f"a simulated line needs a --prefix with {REPLAY_PART!r} between dots, as {prefix}.{REPLAY_PART}"
+        )
+
+
+def group_of(group: str, default: str, prefix: str) -> str:
+    """Consumer group of a program: that of a simulated line is never, by default, the live line's.
+
+    Members of one group with different topics would make the live ones stop and share out anew.
+
+    Examples
+    --------
+    >>> group_of("workers", "workers", "inspection.replay"), group_of("mine", "workers", "inspection.replay")
+    ('workers-inspection.replay', 'mine')
+    """
+    return f"{group}-{prefix}" if group == default and is_replay_name(prefix) else group

@@ -1,13 +1,15 @@
-"""The file systems under the image store: opened with bounds on time, and each call ends by them.
+"""The file systems under the image store and the archive: opened with bounds on time, and each call ends by them.
 
-fsspec's own defaults suit batch jobs: an S3 client that retries for a quarter of a minute stops a line.
+fsspec's own defaults suit batch jobs: an S3 client that retries for a quarter of a minute stops a line. What is a
+batch job asks for wider `Bounds`.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,40 @@ from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import SettingsError
 
-#: Seconds until S3 has taken a connection, and of silence in it.
-CONNECT_TIMEOUT_S = 1.0
-READ_TIMEOUT_S = 2.0
-#: Seconds that a read or write over the network may take in all are the two above, and its bytes at this rate.
-SLOWEST_BYTES_PER_S = 25_000_000
-#: The same for a listing, which no line waits for.
+#: Seconds that a listing may take, which no line waits for.
 _LIST_S = 30.0
+#: How the names of files begin that a local write has not finished; what is left of them after a crash is rubbish.
+PART_PREFIX = ".part-"
 
 
-def open_files(uri: str, options: Mapping[str, Any]) -> tuple[Any, str]:
-    """The file system of an fsspec URI, and the path in it.
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long a call over the network may take; a directory has no such bounds.
+
+    Parameters
+    ----------
+    connect_s, silence_s
+        Seconds until S3 has taken a connection, and of silence in it.
+    attempts
+        Tries that S3's client makes; AWS_MAX_ATTEMPTS overrides it.
+    slowest_bytes_per_s
+        A read or write ends after the two above, for each try, and its bytes at this rate.
+    """
+
+    connect_s: float = 1.0
+    silence_s: float = 2.0
+    attempts: int = 1
+    slowest_bytes_per_s: int = 25_000_000
+
+
+#: For what the line waits for.
+LIVE = Bounds()
+
+
+def open_files(
+    uri: str, options: Mapping[str, Any], *, what: str = "image store", bounds: Bounds = LIVE
+) -> tuple[Any, str]:
+    """The file system of an fsspec URI, and the path in it; ``what`` names it in errors.
 
     Raises
     ------
@@ -42,29 +67,29 @@ def open_files(uri: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     """
     is_s3 = uri.startswith(("s3://", "s3a://"))
     try:
-        files, root = fsspec.core.url_to_fs(uri, **(_s3_options(options) if is_s3 else options))
+        files, root = fsspec.core.url_to_fs(uri, **(_s3_options(options, bounds) if is_s3 else options))
     except ImportError as error:
         help_ = "pip install 'streaming-inspection[s3]'" if is_s3 else str(error)
-        raise SettingsError(f"image store {uri!r} needs a package that is not installed: {help_}") from error
+        raise SettingsError(f"{what} {uri!r} needs a package that is not installed: {help_}") from error
     except ValueError as error:
-        raise SettingsError(f"image store {uri!r}: {error}") from error
+        raise SettingsError(f"{what} {uri!r}: {error}") from error
     if is_s3:
         files.retries = 1  # s3fs has a loop of its own around that of botocore, as an attribute of the class
     return files, str(root).rstrip("/")
 
 
-def _s3_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Short waits and no retries, unless the options, fsspec's configuration or AWS_MAX_ATTEMPTS say otherwise."""
-    config: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": READ_TIMEOUT_S}
+def _s3_options(options: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
+    """The bounds' waits and tries, unless the options, fsspec's configuration or AWS_MAX_ATTEMPTS say otherwise."""
+    config: dict[str, Any] = {"connect_timeout": bounds.connect_s, "read_timeout": bounds.silence_s}
     if "AWS_MAX_ATTEMPTS" not in os.environ:
-        config["retries"] = {"total_max_attempts": 1}
+        config["retries"] = {"total_max_attempts": bounds.attempts}
     config |= conf.get("s3", {}).get("config_kwargs", {})
     config |= options.get("config_kwargs", {})
     # An instance of our own: others in the process may want other bounds. A listing is never older than the call.
     return {"use_listings_cache": False, "skip_instance_cache": True, **options, "config_kwargs": config}
 
 
-def write(files: Any, path: str, data: bytes) -> None:
+def write(files: Any, path: str, data: bytes, bounds: Bounds = LIVE) -> None:
     """Write a whole object; on a local disk it is synced when this returns.
 
     Raises
@@ -75,12 +100,21 @@ def write(files: Any, path: str, data: bytes) -> None:
     if isinstance(files, LocalFileSystem):
         _write_synced(Path(path), data)
     else:
-        _call(files, "pipe_file", path, data, within_s=_bound_s(files, len(data)))
+        _call(files, "pipe_file", path, data, within_s=_bound_s(files, len(data), bounds))
 
 
-def read(files: Any, path: str, limit_bytes: int) -> bytes:
-    """The first bytes of an object."""
-    return bytes(_call(files, "cat_file", path, start=0, end=limit_bytes, within_s=_bound_s(files, limit_bytes)))
+def read(files: Any, path: str, limit_bytes: int, *, start: int = 0, bounds: Bounds = LIVE) -> bytes:
+    """Bytes of an object from ``start`` on, at most so many; fewer where it ends before."""
+    within_s = _bound_s(files, limit_bytes, bounds)
+    return bytes(_call(files, "cat_file", path, start=start, end=start + limit_bytes, within_s=within_s))
+
+
+def read_all(files: Any, paths: Sequence[str], bounds: Bounds = LIVE) -> dict[str, bytes | Exception]:
+    """Small objects, whole, at the same time where the file system can; what cannot be read as its exception."""
+    within_s = _LIST_S + len(paths) * _bound_s(files, 0, bounds)
+    # With one path `cat` gives its bytes, unless told that it is a list by giving it one: then a dict.
+    found = _call(files, "cat", list(paths), on_error="return", within_s=within_s)
+    return dict(found)
 
 
 def names(files: Any, path: str) -> list[str]:
@@ -88,11 +122,23 @@ def names(files: Any, path: str) -> list[str]:
     return [str(name) for name in _call(files, "ls", path, detail=False, within_s=_LIST_S)]
 
 
-def _bound_s(files: Any, size_bytes: int) -> float:
+def tree(files: Any, path: str) -> dict[str, dict[str, Any]]:
+    """All files below a folder by path, with what the file system knows of them; empty where there is none."""
+    # A listing of a hundred thousand objects is a hundred answers.
+    return dict(_call(files, "find", path, detail=True, withdirs=False, within_s=20 * _LIST_S))
+
+
+def remove(files: Any, path: str, bounds: Bounds = LIVE) -> None:
+    """Delete a file."""
+    _call(files, "rm_file", path, within_s=_bound_s(files, 0, bounds))
+
+
+def _bound_s(files: Any, size_bytes: int, bounds: Bounds) -> float:
     config = getattr(files, "config_kwargs", {})
-    try_s = config.get("connect_timeout", CONNECT_TIMEOUT_S) + config.get("read_timeout", READ_TIMEOUT_S)
+    try_s = config.get("connect_timeout", bounds.connect_s) + config.get("read_timeout", bounds.silence_s)
     # Who asks for longer waits or more tries gets them.
-    return float(try_s * int(os.environ.get("AWS_MAX_ATTEMPTS", 1)) + size_bytes / SLOWEST_BYTES_PER_S)
+    tries = int(os.environ.get("AWS_MAX_ATTEMPTS", bounds.attempts))
+    return float(try_s * tries + size_bytes / bounds.slowest_bytes_per_s)
 
 
 def _call(files: Any, method: str, *args: Any, within_s: float, **kwargs: Any) -> Any:
@@ -127,8 +173,9 @@ def said(error: BaseException) -> str:
 
 def _write_synced(path: Path, data: bytes) -> None:
     """Write to a file beside, sync, rename: the path has the whole object or none."""
+    new = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PART_PREFIX)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -139,7 +186,13 @@ def _write_synced(path: Path, data: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
+    # A folder that was made is an entry of the one above, which wants to be synced too.
+    for folder in [path.parent, *(made.parent for made in new)]:
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    directory = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:

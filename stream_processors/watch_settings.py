@@ -7,6 +7,7 @@ from pathlib import Path
 
 from schemas.errors import SettingsError
 from schemas.settings import KafkaSettings
+from schemas.simulation import require_replay_prefix
 from stream_processors.drift import DriftOptions
 
 DEFAULT_WATCH_GROUP = "inspection-watch"
@@ -47,6 +48,8 @@ class WatchSettings:
     http_port: int | None = None
 
     def __post_init__(self) -> None:
+        if self.options.simulated:
+            require_replay_prefix(self.kafka.prefix)
         if not self.group:
             raise SettingsError("the consumer group needs a name")
         if not 0.1 <= self.snapshot_s <= 600:

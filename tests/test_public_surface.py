@@ -29,8 +29,10 @@ SURFACE = {
     "stream_processors": {"Overload", "OverloadPolicy", "WorkerSettings"},
     "stream_processors.drift": {"Budget", "CameraWatch", "DriftOptions", "ReferencesOf", "StateError"},
     "replay": {
-        "Audit", "CameraAudit", "LabelError", "TopicMessage", "TopicRange", "labels_from_csv", "make_label",
-        "publish_labels", "read_topic",
+        "Analysis", "Archive", "Audit", "CameraAudit", "Comparison", "EmptySelection", "LabelError", "Place",
+        "ReplayedFrame", "Rows", "RunFolder", "Selection", "Source", "Stored", "Stretch", "Table", "TopicMessage",
+        "TopicRange", "Truths", "analyse", "build_table", "compare", "decided", "export_coco", "export_folder",
+        "frames", "labels_from_csv", "make_label", "publish_labels", "read_topic", "run_rows", "write_rows",
     },
     "infra.broker": {"BrokerError", "BrokerStatus", "LocalBroker"},
 }  # fmt: skip

@@ -41,6 +41,13 @@ def actuate(
         ),
     ] = "nothing",
     drift_type: Annotated[str, typer.Option(help="Which drift has one: data, concept or any.")] = "any",
+    simulated: Annotated[
+        bool,
+        typer.Option(
+            help="Act on frames that were published again (`inspection replay --to-topic`), and on those alone; needs "
+            "their --prefix. A part is on the belt from when its frame comes."
+        ),
+    ] = False,
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics there, on 127.0.0.1; 0: a free port.")
     ] = None,
@@ -89,7 +96,7 @@ def actuate(
 
     report: Report = run_gate(
         kafka_settings(bootstrap_servers, prefix),
-        GateSettings(belt_ms, decide_by_ms, action, fault_after, heartbeat_ms, reaction),
+        GateSettings(belt_ms, decide_by_ms, action, fault_after, heartbeat_ms, reaction, simulated),
         driver=driver,
         driver_options=options,
         station=station,

@@ -25,6 +25,7 @@ from infra.demo.percentiles import percentiles
 from infra.metrics_server import serve_metrics
 from schemas.records import Decision, DriftType
 from schemas.settings import KafkaSettings
+from schemas.simulation import require_replay_prefix
 
 log = logging.getLogger(__name__)
 _LOOK_S = 0.2
@@ -105,8 +106,10 @@ def run_gate(
         if book is not None:
             book.write(instruction)
 
+    if settings.simulated:
+        require_replay_prefix(kafka.prefix)
     # On a long belt a decision may be old and yet in time.
-    max_age_s = max(_MAX_AGE_S, settings.belt_ms / 1e3)
+    max_age_s = None if settings.simulated else max(_MAX_AGE_S, settings.belt_ms / 1e3)
     consumer = DecisionConsumer(kafka, station=station, state_dir=state_dir, max_age_s=max_age_s)
     gate = GateRunner(
         consumer,
@@ -114,9 +117,11 @@ def run_gate(
         settings,
         on_action=on_action,
         state_dir=state_dir,
-        drift=DriftWatch(kafka, station=station, drift_type=drift_type),
+        drift=DriftWatch(kafka, station=station, drift_type=drift_type, simulated=settings.simulated),
     )
-    triggers = FrameTriggers(kafka, gate.expect_frame, max_age_s=settings.belt_ms / 1e3, station=station)
+    triggers = FrameTriggers(
+        kafka, gate.expect_frame, max_age_s=None if settings.simulated else settings.belt_ms / 1e3, station=station
+    )
     error = None
     stop = threading.Event()
     with stop_on_signals(stop), serve_metrics(GateMetrics(lambda: gate.stats).registry, metrics_port):

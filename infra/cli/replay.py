@@ -135,7 +135,8 @@ def _begin(chosen: Chosen, variants: list[Variant], out: Path | None, how: _How)
             if stretch.frames_total == 0:
                 raise why_empty(chosen.source)
             folder = RunFolder.create(Path(scratch) if out is None else out, plan(stretch, chosen.source, loaded))
-            outcome = _run(chosen, stretch, loaded, folder, how, progress)
+            with folder.lock():
+                outcome = _run(chosen, stretch, loaded, folder, how, progress)
         if outcome.is_finished and outcome.summary.selected == 0:
             if out is not None:
                 shutil.rmtree(out)
@@ -163,6 +164,7 @@ def _resume(chosen: Chosen, path: Path, how: _How) -> Outcome:
     loaded = load(from_described(folder.plan.variants))
     check_variants(folder, loaded)
     with (
+        folder.lock(),
         reading() as progress,
         Stretch(chosen.source, folder.plan.meant, resolved=folder.plan.ranges, on_progress=progress) as stretch,
     ):
@@ -185,22 +187,18 @@ def _run(
     from schemas.wire import Codec
 
     stop = threading.Event()
-    folder.lock()
-    try:
-        with stop_on_signals(stop):
-            return run(
-                stretch,
-                loaded,
-                folder,
-                Codec.from_settings(chosen.source.kafka),
-                ImageStore(how.image_store),
-                threads=how.threads,
-                part_s=how.part_s,
-                stop=stop,
-                on_progress=lambda done, count: progress("frames", done, count),
-            )
-    finally:
-        folder.close()
+    with stop_on_signals(stop):
+        return run(
+            stretch,
+            loaded,
+            folder,
+            Codec.from_settings(chosen.source.kafka),
+            ImageStore(how.image_store),
+            threads=how.threads,
+            part_s=how.part_s,
+            stop=stop,
+            on_progress=lambda done, count: progress("frames", done, count),
+        )
 
 
 def _variants(model: Path | None, challengers: list[str], thresholds: list[str]) -> list[Variant]:

@@ -12,6 +12,7 @@ import typer
 
 from infra.cli.actuate import actuate
 from infra.cli.analyse import analyse
+from infra.cli.archive import app as archive
 from infra.cli.audit import audit
 from infra.cli.broker import app as broker
 from infra.cli.compare import compare
@@ -41,7 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Visual inspection on Kafka: cameras in, decisions out, gates that fail safe.\n\n"
     "A first look: [bold]inspection demo[/bold]. A line of your own: broker start, topics apply, worker, "
-    "produce, actuate. Something wrong: [bold]inspection doctor[/bold].",
+    "produce, actuate. The past: replay, analyse, compare. Something wrong: [bold]inspection doctor[/bold].",
     rich_markup_mode="rich",
 )
 app.command()(demo)
@@ -57,6 +58,7 @@ app.command()(analyse)
 app.command()(compare)
 app.command()(replay)
 app.command()(doctor)
+app.add_typer(archive, name="archive")
 app.add_typer(broker, name="broker")
 app.add_typer(topics, name="topics")
 app.add_typer(export, name="export")

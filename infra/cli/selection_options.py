@@ -227,6 +227,6 @@ def _offsets(texts: list[str]) -> dict[int, tuple[int, int]]:
 
 
 def _open_archive(uri: str) -> Any:
-    from replay.archive import Archive  # type: ignore[import-untyped]
+    from replay.archive import Archive
 
     return Archive.open(uri)

@@ -30,6 +30,13 @@ def watch(
     webhook: Annotated[str | None, typer.Option(help="URL that gets a POST when an episode opens or closes.")] = None,
     snapshot_s: Annotated[float, typer.Option(help="Seconds between two snapshots of the state.")] = 15.0,
     max_age_h: Annotated[float, typer.Option(help="Decisions older than so many hours are history.")] = 24.0,
+    simulated: Annotated[
+        bool,
+        typer.Option(
+            help="Watch frames that were published again (`inspection replay --to-topic`), and those alone; needs "
+            "their --prefix. Labels are not looked at."
+        ),
+    ] = False,
     group: Annotated[str, typer.Option(help="Consumer group; its processes share the cameras.")] = "inspection-watch",
     http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
     http_port: Annotated[
@@ -46,17 +53,21 @@ def watch(
 
         inspection watch --model my_model/ --webhook https://chat.plant/hooks/line1
     """
+    from schemas.simulation import group_of
     from stream_processors.drift import Budget, DriftOptions
     from stream_processors.watch import run_watch
-    from stream_processors.watch_settings import WatchSettings
+    from stream_processors.watch_settings import DEFAULT_WATCH_GROUP, WatchSettings
 
     settings = WatchSettings(
         kafka=kafka_settings(bootstrap_servers, prefix),
         models=tuple(model or ()),
         options=DriftOptions(
-            Budget(false_alarms_per_day, frames_per_day), slack=slack, product_attribute=product_attribute
+            Budget(false_alarms_per_day, frames_per_day),
+            slack=slack,
+            product_attribute=product_attribute,
+            simulated=simulated,
         ),
-        group=group,
+        group=group_of(group, DEFAULT_WATCH_GROUP, prefix),
         webhook=webhook,
         snapshot_s=snapshot_s,
         max_age_h=max_age_h,

@@ -56,13 +56,14 @@ def worker(
 
         inspection worker --model my_model/
     """
-    from stream_processors.settings import WorkerSettings
+    from schemas.simulation import group_of
+    from stream_processors.settings import DEFAULT_GROUP, WorkerSettings
     from stream_processors.worker import run_worker
 
     settings = WorkerSettings(
         kafka=kafka_settings(bootstrap_servers, prefix),
         model=model,
-        group=group,
+        group=group_of(group, DEFAULT_GROUP, prefix),
         buffer_mib=buffer_mib,
         overload=_policy(overload or []),
         image_store=image_store_uri(image_store),

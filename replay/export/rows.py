@@ -11,6 +11,7 @@ from typing import Any
 
 from replay.export.arrow import empty_of, pyarrow, to_arrow, to_pandas
 from replay.export.write import check_suffix, new_file, write_rows
+from replay.reinspect.run_folder import RunFolder
 from replay.replayed import ReplayedFrame
 from replay.selection import Selection
 from replay.source import Source
@@ -154,6 +155,28 @@ def frames(
     chosen = selection or Selection()
     truths = (lambda: Truths(labels(source, chosen.from_us))) if with_labels else None
     return Rows(lambda: decided(source, chosen), truths, truth_attribute=truth_attribute)
+
+
+def run_rows(path: Path, source: Source | None = None, *, truth_attribute: str | None = None) -> Rows:
+    """Rows of a run of ``inspection replay --out``, with the decision of each variant; nothing is read yet.
+
+    Parameters
+    ----------
+    path
+        Folder of the run.
+    source
+        Where labels lie; None: nothing is known of the truth.
+    truth_attribute
+        See `frames`.
+
+    Raises
+    ------
+    RunError
+        If the folder is none of a run.
+    """
+    run = RunFolder.open(path)
+    truths = None if source is None else (lambda: Truths(labels(source, run.selection.from_us)))
+    return Rows(run.frames, truths, run.variants, truth_attribute)
 
 
 def _union(pa: Any, schemas: Sequence[Any]) -> Any:

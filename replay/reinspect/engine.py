@@ -1,9 +1,10 @@
 """Frames in, results out in the same order, on all cores, with bounded memory.
 
-Threads, not processes: decoding, inference and hashing leave Python's lock to others, and `benchmarks.reinspection`
-measures both. Frames go to a thread several at a time, since handing over costs as much as signals do; images that lie in
-a store are fetched ahead by threads of their own, so that no core waits for the network.
-"""  # noqa: E501
+Threads, not processes: decoding, inference and hashing leave Python's lock to others, both are equally fast on two
+cores (`benchmarks.reinspection`), and no process is left behind after a kill. Frames go to a thread in batches, for the
+sake of `models.inspect.inspect_all` and of the hand-over; images that lie in a store are fetched ahead by threads of
+their own, so that no core waits for the network.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +66,7 @@ def in_order(jobs: Iterable[Job], work: _Batches, pool: Executor, at_once: int) 
     try:
         for batch in batches(jobs):
             under_way.append(pool.submit(work, batch))
-            if len(under_way) >= at_once * (1 + _WAITING):
+            while under_way and (under_way[0].done() or len(under_way) >= at_once * (1 + _WAITING)):
                 yield from under_way.popleft().result()
         while under_way:
             yield from under_way.popleft().result()

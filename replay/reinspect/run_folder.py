@@ -18,6 +18,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,6 @@ class RunFolder:
         self.path = path
         self.plan = plan
         self._parts = _parts(path)
-        self._lock: int | None = None
 
     @classmethod
     def create(cls, path: Path, plan: Plan) -> RunFolder:
@@ -219,25 +219,25 @@ class RunFolder:
         except OSError as error:
             raise SettingsError(f"{self.path}: {error.strerror or error}") from error
 
-    def lock(self) -> None:
-        """Keep other processes from going on with the run, until this one ends or calls `close`.
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from going on with the run meanwhile.
 
         Raises
         ------
         RunError
             If one does already.
         """
-        self._lock = os.open(self.path / _RUN, os.O_RDONLY)
+        held = os.open(self.path / _RUN, os.O_RDONLY)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunError(f"{self.path}: another process is at work on this run") from error
-
-    def close(self) -> None:
-        """Let go of the lock."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(f"{self.path}: another process is at work on this run") from error
+            self._parts = _parts(self.path)  # it may have been until now
+            yield
+        finally:
+            os.close(held)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class CameraWatch:
         return events
 
     def _why_not(self, decision: Decision) -> str:
-        if decision.model_stage != "champion" or decision.is_simulated:
+        if decision.model_stage != "champion" or decision.is_simulated is not self._options.simulated:
             return "not-champion"
         if decision.frame_id in self._known:
             return "duplicate"

@@ -22,6 +22,7 @@ def event_of(
         drift_type=DriftType.DATA,
         kind=episode.kind,
         cause=episode.cause,
+        is_simulated=decision.is_simulated,
         line=decision.line,
         station=decision.station,
         camera_id=decision.camera_id,

@@ -26,6 +26,8 @@ class DriftOptions:
         reference from then on.
     product_attribute
         Attribute of the frame that names the product.
+    simulated
+        Watch decisions on frames that were published again, and nothing else; the events say so.
     """
 
     budget: Budget = field(default_factory=Budget)
@@ -33,6 +35,7 @@ class DriftOptions:
     learn_frames: int = 500
     settle_frames: int = 2000
     product_attribute: str = "product"
+    simulated: bool = False
 
     def __post_init__(self) -> None:
         if not 0.05 <= self.slack <= 2:

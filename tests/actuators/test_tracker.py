@@ -289,3 +289,14 @@ def test_any_interleaving_gives_each_part_one_safe_instruction(steps: list[tuple
         # Doubt never accepts: nothing else was said within the time an early answer is kept and before the act.
         opened = deadlines[instruction.part_key] - 0.5
         assert all(a is ACCEPT for moment, a in answers if opened <= moment < opened + 0.8)
+
+
+def test_a_simulated_gate_takes_the_decisions_of_a_replay_and_those_alone() -> None:
+    clock = ManualClock()
+    tracker = PartTracker(clock, simulated=True)
+    assert tracker.expect(make_part())
+    assert tracker.offer(A).value == "refused-simulated"
+    assert tracker.offer(make_decision(is_simulated=True)).value == "armed"
+    clock.advance(10)
+    [instruction] = tracker.due(clock.monotonic_s())
+    assert (instruction.action, instruction.why.value) == (ACCEPT, "decided")

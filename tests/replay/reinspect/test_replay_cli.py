@@ -19,13 +19,14 @@ from infra.demo.processes import inspection_command
 from models import default_model_path
 from models.manifest_file import ManifestFile
 from replay.reinspect.run_folder import RunError, RunFolder
-from replay.stretch import EmptySelection
+from replay.selection import Selection
+from replay.source import Source
+from replay.stretch import EmptySelection, Stretch
 from replay.topic_reader import watermarks
 from schemas import Action, KafkaSettings, ResultState, Verdict
 from schemas.errors import SettingsError
 from schemas.topics import TOPICS
-
-from .conftest import FRAMES, Decided
+from tests.replay.conftest import FRAMES, Decided
 
 pytestmark = pytest.mark.broker
 
@@ -132,37 +133,38 @@ def rows(path: Path) -> list[tuple[Any, ...]]:
 
 def test_killed_and_gone_on_with_it_is_as_in_one_go(decided: Decided, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    expected = summary(replay(decided, "--last", "50", "--threshold", "0.3", "--out", str(whole), "--json"))
+    expected = summary(replay(decided, "--threshold", "0.3", "--out", str(whole), "--json"))
     command = inspection_command(
-        "replay", *options(decided.kafka), "--last", "50", "--threshold", "0.3", "--out", str(broken), "--threads", "1",
-        "--max-mib-s", "0.3", "--part-s", "0.2",
+        "replay", *options(decided.kafka), "--threshold", "0.3", "--out", str(broken), "--threads", "1",
+        "--max-mib-s", "0.4", "--part-s", "0.1",
     )  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
-    while not (broken / "rows-000001.avro").exists():
+    while not (broken / "rows-000000.avro").exists():
         assert process.poll() is None, "it was too quick to be killed"
         assert time.monotonic() < until
         time.sleep(0.005)
-    with pytest.raises(RunError, match="another process is at work"):
-        raise replay(decided, "--resume", str(broken)).exception  # type: ignore[misc]
+    refused = replay(decided, "--resume", str(broken)).exception
     process.send_signal(signal.SIGKILL)
     process.wait()
-    (broken / ".rows-000002.avro.part").write_bytes(b"half")  # what a kill in the middle of a write leaves
+    assert isinstance(refused, RunError)
+    assert "another process is at work" in str(refused)
+    (broken / ".rows-000009.avro.part").write_bytes(b"half")  # what a kill in the middle of a write leaves
     done = len(rows(broken))
-    assert 0 < done < 50
+    assert 0 < done < FRAMES
     result = summary(replay(decided, "--resume", str(broken), "--json"))
     for name in ("selected", "inspected", "recorded", "variants", "different"):
         assert result[name] == expected[name]
     assert rows(broken) == rows(whole)
     # Once more it only says what there is.
     again = summary(replay(decided, "--resume", str(broken), "--json"))
-    assert (again["selected"], again["frames_per_second"]) == (50, 0)
+    assert (again["selected"], again["frames_per_second"]) == (FRAMES + 1, 0)
 
 
 def test_interrupted_it_writes_what_is_done(decided: Decided, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = inspection_command(
-        "replay", *options(decided.kafka), "--out", str(out), "--max-mib-s", "0.3", "--part-s", "0.2"
+        "replay", *options(decided.kafka), "--out", str(out), "--max-mib-s", "0.6", "--part-s", "0.1"
     )
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (out / "rows-000000.avro").exists():
@@ -191,3 +193,19 @@ def test_a_model_that_has_changed_is_refused(decided: Decided, tmp_path: Path) -
     for arguments in (["--last", "5"], ["--threshold", "0.3"]):
         assert isinstance(replay(decided, "--resume", str(out), *arguments).exception, SettingsError)
     assert isinstance(replay(decided, "--out", str(out)).exception, SettingsError)
+
+
+def test_what_was_meant_when_a_run_began_is_meant_when_it_goes_on(decided: Decided) -> None:
+    source = Source(decided.kafka)
+    for selection in (Selection(last=20), Selection(judged=("NOT_DECIDABLE",)), Selection(cameras=("press/top",))):
+        with Stretch(source, selection) as first:
+            places = [found.place for found, _ in first.frames()]
+            with Stretch(source, first.meant, resolved=first.resolved) as again:
+                pairs = list(again.frames())
+                assert [found.place for found, _ in pairs] == places != []
+                assert (again.ranges, again.resolved) == (first.ranges, first.resolved)
+                assert sum(decision is None for _, decision in pairs) == sum(found.record is None for found, _ in pairs)
+            # Newer messages than those that were meant are none of it.
+            fewer = {number: spans for number, spans in first.resolved.items() if number == places[0].partition}
+            with Stretch(source, first.meant, resolved=fewer) as part:
+                assert {found.place for found, _ in part.frames()} == {p for p in places if p.partition in fewer}

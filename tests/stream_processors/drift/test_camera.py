@@ -205,6 +205,21 @@ def test_what_is_not_watched_is_counted():
     assert camera.counts == {"watched": 2, "not-champion": 2, "duplicate": 1, "not-inspected": 1}
 
 
+def test_a_replay_is_watched_only_where_that_is_asked_for():
+    """The same stretch with the same drift: said of the simulated line, marked, and by nobody else."""
+    drifting = [*rows(1500, 1), *rows(800, 2, {"brightness": -4.0})]
+    said = {}
+    for simulated in (False, True):
+        camera = CameraWatch(lambda model, product: None, DriftOptions(simulated=simulated))
+        for marked in (False, True):
+            said[simulated, marked] = [event for number, row in enumerate(drifting) for event in camera.decision(
+                decision(number, row, is_simulated=marked, frame_id=f"{marked}.{number}"), now_us=0)]  # fmt: skip
+    assert (said[False, True], said[True, False]) == ([], [])
+    for simulated in (False, True):
+        assert said[simulated, simulated]
+        assert {event.is_simulated for event in said[simulated, simulated]} == {simulated}
+
+
 def test_an_older_frame_is_no_drift_of_the_present():
     camera = watch()
     watched(rows(500, 1), watch=camera)

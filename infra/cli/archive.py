@@ -1,0 +1,225 @@
+"""`inspection archive`: keep what the topics forget."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infra.cli.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    BootstrapServers,
+    ImageStoreUri,
+    Json,
+    Prefix,
+    image_store_uri,
+    kafka_settings,
+)
+from schemas.errors import SettingsError
+
+if TYPE_CHECKING:
+    from replay.archive import SinkReport
+    from replay.archive.status import TopicStatus
+    from replay.archive.verify import Verification
+
+app = typer.Typer(invoke_without_command=True)
+
+Uri = Annotated[str, typer.Argument(metavar="URI", help="A directory, or s3://bucket/path.")]
+
+
+class Archived(StrEnum):
+    """What is archived of a line."""
+
+    FRAMES = "frames"
+    DECISIONS = "decisions"
+    LABELS = "labels"
+    DRIFT = "drift"
+    DEAD_LETTERS = "dead-letters"
+
+
+@app.callback()
+def archive(
+    context: typer.Context,
+    to: Annotated[str | None, typer.Option("--to", metavar="URI", help="A directory, or s3://bucket/path.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Archive what is there now, then end. Default: go on.")] = False,
+    only: Annotated[
+        list[Archived] | None, typer.Option("--only", help="Only these topics; may be repeated. Default: all.")
+    ] = None,
+    every: Annotated[str, typer.Option(help="Write at the latest after 30s, 5m. Short: many small files.")] = "5m",
+    file_mib: Annotated[
+        float, typer.Option(min=0.1, help="Write when so many MiB of messages wait, in all. They are kept in memory.")
+    ] = 64.0,
+    image_store: ImageStoreUri = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics there, on 127.0.0.1; 0: a free port.")
+    ] = None,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Keep what the topics forget: frames, decisions, labels, drift and dead letters, as Avro files behind any URI.
+
+    What is archived is known to the archive alone: kill it, start it again, and it goes on where it was. Ctrl-C or
+    SIGTERM lets it write what it has read. Images of frames by reference are fetched and kept in their frames.
+
+        inspection archive --to s3://plant7/inspection
+    """
+    import json
+    import threading
+    from dataclasses import asdict
+
+    if context.invoked_subcommand is not None:
+        return
+    if to is None:
+        raise SettingsError("where to? as in `inspection archive --to /srv/archive` or --to s3://bucket/path")
+
+    from infra.cli.range_options import reading
+    from infra.cli.signals import stop_on_signals
+    from infra.cli.times import seconds
+    from infra.metrics_server import serve_metrics
+    from replay.archive import ArchiveSink, SinkOptions, Store
+    from replay.archive.collector import ARCHIVED
+    from replay.archive.metrics import ArchiveMetrics
+    from schemas.image_store import ImageStore
+
+    topics = tuple(topic for topic in ARCHIVED if not only or topic.suffix in only)
+    options = SinkOptions(topics, round(file_mib * 1024 * 1024), seconds(every, "--every"))
+    metrics = ArchiveMetrics()
+    images = ImageStore(image_store_uri(image_store))
+    sink = ArchiveSink(
+        kafka_settings(bootstrap_servers, prefix), Store(to), options, image_store=images, metrics=metrics
+    )
+    stop = threading.Event()
+    with stop_on_signals(stop), serve_metrics(metrics.registry, metrics_port):
+        if once:
+            with reading() as show:
+                report = sink.run_once(stop, lambda done, total: show("archive", done, total))
+        else:
+            report = sink.follow(stop)
+    typer.echo(json.dumps(asdict(report)) if as_json else _said(report))
+
+
+@app.command()
+def verify(
+    uri: Uri,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only whether files are there with their size. Default: every byte.")
+    ] = False,
+    remove_leftovers: Annotated[
+        bool, typer.Option("--remove-leftovers", help="Delete files older than an hour that no commit names.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check that an archive is whole: every commit, file, checksum and record. Exit status 1 if it is damaged.
+
+    inspection archive verify s3://plant7/inspection
+    """
+    import json
+    from dataclasses import asdict
+
+    from infra.cli.range_options import reading
+    from replay.archive import Store
+    from replay.archive.verify import verify as check
+
+    with reading() as show:
+        report = check(
+            Store(uri),
+            quick=quick,
+            remove_leftovers=remove_leftovers,
+            on_progress=lambda done, total: show("verify", done, total),
+        )
+    if as_json:
+        typer.echo(json.dumps(asdict(report)))
+    else:
+        _print_verification(report)
+    if report.damage:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    uri: Uri,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Say what an archive holds, and how far it is behind the line where its broker answers.
+
+    inspection archive status s3://plant7/inspection
+    """
+    import json
+    from dataclasses import asdict
+
+    from replay.archive import Store
+    from replay.archive.status import status as ask
+
+    rows = ask(Store(uri), kafka_settings(bootstrap_servers, prefix))
+    if as_json:
+        typer.echo(json.dumps({"archive": uri, "topics": [asdict(row) for row in rows]}))
+        return
+    for row in rows:
+        _print_status(row)
+    if not rows:
+        typer.echo("nothing is archived yet")
+
+
+def _said(report: SinkReport) -> str:
+    text = f"{report.messages} messages archived in {report.files} files, {report.bytes / 1e6:.1f} MB"
+    for count, what in (
+        (report.unreadable, "unreadable, kept as they came"),
+        (report.references, "frames without their image, which the image store did not give"),
+        (report.deleted, "offsets were deleted before they were archived"),
+    ):
+        text += f"; {count} {what}" if count else ""
+    return text
+
+
+def _print_verification(report: Verification) -> None:
+    from infra.cli.text import shown
+
+    for line in report.damage:
+        typer.echo(f"damaged: {shown(line)}")
+    for line in report.gaps:
+        typer.echo(f"gap: {shown(line)}")
+    if report.twice:
+        typer.echo(f"{report.twice} offsets were archived twice, and are read once")
+    if report.leftovers:
+        size = sum(report.leftovers.values()) / 1e6
+        typer.echo(
+            f"{len(report.leftovers)} files of {size:.1f} MB are named by no commit: runs that were killed left them, "
+            + (f"{report.removed} removed" if report.removed else "--remove-leftovers deletes those older than an hour")
+        )
+    state = f"{len(report.damage)} damaged" if report.damage else "whole"
+    typer.echo(
+        f"{state}: {report.topics} topics, {report.commits} commits, {report.files} files, {report.messages} messages, "
+        f"{report.bytes / 1e6:.1f} MB"
+    )
+
+
+def _print_status(row: TopicStatus) -> None:
+    from infra.cli.text import shown
+
+    lag = "" if row.lag is None else f", {row.lag} offsets behind"
+    typer.echo(f"{shown(row.topic)}: {row.messages} messages, {row.files} files, {row.bytes / 1e6:.1f} MB{lag}")
+    if row.from_us is not None and row.to_us is not None:
+        typer.echo(f"  from {_time(row.from_us)} to {_time(row.to_us)}, last commit {_time(row.last_commit_us)}")
+    for number, (begin, end) in row.offsets.items():
+        gaps = "".join(f"; not {a} to {b - 1}" for a, b in row.gaps.get(number, []))
+        typer.echo(f"  partition {number}: offsets {begin} to {end - 1}{gaps}")
+    for camera, count in sorted(row.cameras.items())[:20]:
+        typer.echo(f"  {shown(camera, 100)}: {count}")
+    if len(row.cameras) > 20:
+        typer.echo(f"  and {len(row.cameras) - 20} more cameras")
+    for count, what in ((row.unreadable, "unreadable messages"), (row.references, "frames without their image")):
+        if count:
+            typer.echo(f"  {count} {what}")
+    if row.problem:
+        typer.echo(f"  {shown(row.problem)}")
+
+
+def _time(us: int) -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="seconds")

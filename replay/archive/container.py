@@ -1,0 +1,220 @@
+"""Avro object container files of messages (Avro 1.12 specification, "Object container files").
+
+Each record is an envelope around one message. Frames are written with the codec ``null``, since images do not compress, the
+rest with ``deflate``: the two that every Avro implementation has. A file is divided into segments of whole blocks, whose
+places and checksums the commit holds; so any stretch is read by itself, in bounded memory, and never without a check.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import fastavro
+from fastavro.schema import parse_schema
+from fastavro.write import Writer
+
+from replay.archive.commits import Segment
+from replay.archive.layout import FIRST_US, LAST_US
+from replay.stored import Place, R, Stored
+from schemas.codec import as_values, from_values
+from schemas.errors import CodecError
+from schemas.known import Schema, schema_of, without_logical_types
+from schemas.records import Frame, Record
+from schemas.wire import Codec
+
+#: Bytes of a block, and of a segment, more or less: both end with the record that makes them full.
+_BLOCK_BYTES = 64 * 1024
+SEGMENT_BYTES = 2 * 1024 * 1024
+#: What fastavro raises on bytes that are not what the schema says.
+_UNREADABLE = (EOFError, IndexError, KeyError, MemoryError, OverflowError, TypeError, ValueError, zlib.error)
+
+
+def envelope_schema(record: type) -> Schema:
+    """Schema of a message with its record; ``record`` is null where the value is no such record, ``value`` has it then.
+
+    Examples
+    --------
+    >>> [field["name"] for field in envelope_schema(Frame)["fields"]]
+    ['topic', 'partition', 'offset', 'timestamp_us', 'key', 'headers', 'record', 'value', 'problem']
+    """
+    return {
+        "type": "record",
+        "name": f"Archived{record.__name__}",
+        "namespace": "inspection.archive",
+        "doc": "One message of a topic",
+        "fields": [
+            {"name": "topic", "type": "string"},
+            {"name": "partition", "type": "int"},
+            {"name": "offset", "type": "long"},
+            {"name": "timestamp_us", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+            {"name": "key", "type": ["null", "bytes"], "default": None},
+            {"name": "headers", "type": {"type": "map", "values": "bytes"}, "default": {}},
+            {"name": "record", "type": ["null", schema_of(record)], "default": None},
+            {"name": "value", "type": ["null", "bytes"], "default": None, "doc": "As it came, where record is null"},
+            {"name": "problem", "type": "string", "default": "", "doc": "Why record is null"},
+        ],
+    }
+
+
+class _Shape(NamedTuple):
+    schema: Any
+    wire: Any
+    name: str
+    moments: tuple[str, ...]
+
+
+def _shape(record: type) -> _Shape:
+    found = _shapes.get(record)
+    if found is None:
+        found = _shapes[record] = _make_shape(record)
+    return found
+
+
+#: A plain dict: mypy does not take a record class for the hashable that functools.cache asks for.
+_shapes: dict[type, _Shape] = {}
+
+
+def _make_shape(record: type) -> _Shape:
+    schema = envelope_schema(record)
+    own = schema_of(record)
+    moments = tuple(field["name"] for field in own["fields"] if "logicalType" in json.dumps(field["type"]))
+    name = f"{own['namespace']}.{own['name']}"
+    return _Shape(parse_schema(schema), parse_schema(without_logical_types(schema)), name, moments)
+
+
+def has_sayable_times(record: Record) -> bool:
+    """Whether all times are of years that a calendar has: a reader that makes dates of others gives up the whole file.
+
+    Examples
+    --------
+    >>> from schemas.records import Label, Verdict
+    >>> label = Label(label_id="", station="", camera_id="", part_id="", truth=Verdict.OK, labelled_at_us=2**62,
+    ...               labelled_by="")
+    >>> has_sayable_times(label)
+    False
+    """
+    values = (getattr(record, name) for name in _shape(type(record)).moments)
+    return all(value is None or FIRST_US <= value <= LAST_US for value in values)
+
+
+class ContainerWriter:
+    """A container file in memory, of messages whose offsets ascend.
+
+    Parameters
+    ----------
+    record
+        Class of the records.
+    sync_marker
+        16 bytes between the blocks; given, so that the same messages make the same file.
+    """
+
+    def __init__(self, record: type, sync_marker: bytes) -> None:
+        self._shape = _shape(record)
+        self._buffer = io.BytesIO()
+        codec = "null" if record is Frame else "deflate"
+        self._writer = Writer(
+            self._buffer, self._shape.schema, codec=codec, sync_interval=_BLOCK_BYTES, sync_marker=sync_marker
+        )
+        self._header_bytes = self._buffer.tell()
+        self._segments: list[Segment] = []
+        self._first: int | None = None
+        self._position = self._header_bytes
+
+    def add(self, stored: Stored[Any]) -> None:
+        """Append a message."""
+        if self._first is None:
+            self._first = stored.place.offset
+        record = None if stored.record is None else (self._shape.name, as_values(stored.record))
+        self._writer.write(
+            {
+                "topic": stored.place.topic,
+                "partition": stored.place.partition,
+                "offset": stored.place.offset,
+                "timestamp_us": min(max(stored.timestamp_us, FIRST_US), LAST_US),
+                "key": stored.key,
+                "headers": stored.headers,
+                "record": record,
+                "value": stored.value,
+                "problem": stored.problem,
+            }
+        )
+        if self._buffer.tell() - self._position >= SEGMENT_BYTES:
+            self._end_segment()
+
+    def finish(self) -> tuple[bytes, int, tuple[Segment, ...]]:
+        """The whole file, the checksum of its header, and its segments."""
+        self._end_segment()
+        data = self._buffer.getvalue()
+        return data, zlib.crc32(data[: self._header_bytes]), tuple(self._segments)
+
+    def _end_segment(self) -> None:
+        self._writer.flush()
+        end = self._buffer.tell()
+        if self._first is not None and end > self._position:
+            with self._buffer.getbuffer() as view:
+                self._segments.append(Segment(self._first, self._position, zlib.crc32(view[self._position : end])))
+        self._position, self._first = end, None
+
+
+def messages(header: bytes, blocks: bytes, record: type[R], codec: Codec) -> Iterator[Stored[R]]:
+    """The messages of some blocks of a file that begins with a header.
+
+    Parameters
+    ----------
+    codec
+        Tries once more what was no record when it was archived: a newer version may know its schema.
+
+    Raises
+    ------
+    ValueError
+        If they are no such blocks.
+    """
+    try:
+        blocks_of: Any = fastavro.block_reader(io.BytesIO(header + blocks))
+        writer, reader = _schemas(json.dumps(blocks_of.writer_schema), record)
+        for block in blocks_of:
+            # Not the block's own iteration, which makes a datetime of each time.
+            data: io.BytesIO = block.bytes_
+            for _ in range(block.num_records):
+                yield _stored(fastavro.schemaless_reader(data, writer, reader), record, codec)
+            if data.read(1):
+                raise ValueError("a block goes on behind its last record")
+    except _UNREADABLE as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _schemas(written: str, record: type) -> tuple[Any, Any]:
+    """Schema of the writer, and that of the reader where it is another; both without logical types."""
+    shape, found = _shape(record), _parsed(written)
+    return found, None if _plain(found) == _plain(shape.wire) else shape.wire
+
+
+@lru_cache
+def _parsed(written: str) -> Any:
+    return parse_schema(without_logical_types(_plain(json.loads(written))))
+
+
+def _plain(schema: Any) -> Any:
+    # fastavro marks what it has parsed with fields of its own.
+    if isinstance(schema, dict):
+        return {k: _plain(v) for k, v in schema.items() if not k.startswith("__")}
+    return [_plain(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def _stored(values: Any, record: type[R], codec: Codec) -> Stored[R]:
+    place = Place(values["topic"], values["partition"], values["offset"])
+    found, value, problem = None, values["value"], values["problem"]
+    try:
+        if values["record"] is not None:
+            found = from_values(record, values["record"])
+        elif value is not None:
+            found, value, problem = codec.decode(value, record), None, ""
+    except CodecError as error:
+        if values["record"] is not None:
+            raise ValueError(str(error)) from error
+    return Stored(place, values["timestamp_us"], values["key"], values["headers"], found, value, problem)

@@ -1,0 +1,142 @@
+"""Reads partitions from given offsets on, and goes on reading: no group, and no position but the caller's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from replay.topic_reader import TopicMessage, as_message, consumer_settings
+from schemas.errors import BrokerUnavailable
+
+_log = logging.getLogger(__name__)
+#: What is taken from the client at once, roughly: its own queue is bounded, a batch of large frames would not be.
+_BATCH_BYTES = 4 * 1024 * 1024
+_LARGEST_BATCH = 500
+
+
+class Partition(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    number: int
+
+
+class Settled(NamedTuple):
+    """Nothing comes any more before an offset: what is there now ends, or markers of transactions do."""
+
+    partition: Partition
+    offset: int
+
+
+class OutOfRange(NamedTuple):
+    """The broker does not have the offset that was to be read: deleted, or never written."""
+
+    partition: Partition
+    offset: int
+
+
+class Trouble(NamedTuple):
+    """The client says that something is wrong with a topic; it goes on trying."""
+
+    text: str
+
+
+class Follower:
+    """A consumer with partitions assigned by hand.
+
+    Parameters
+    ----------
+    bootstrap_servers
+        ``host:port[,host:port]``.
+    """
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._is_away = False
+        self._batch = 16
+        self._consumer = Consumer(
+            {
+                **consumer_settings(bootstrap_servers),
+                # An offset that is not there must be said: going on elsewhere would be a silent hole.
+                "auto.offset.reset": "error",
+                # Less ahead than a reader takes: messages wait for a commit already. A larger one comes all the same.
+                "fetch.message.max.bytes": 2 * 1024 * 1024,
+                "fetch.max.bytes": 8 * 1024 * 1024,
+                "queued.max.messages.kbytes": 16 * 1024,
+                # While an archive does not answer nobody polls.
+                "max.poll.interval.ms": 86_400_000,
+                "error_cb": self._on_error,
+            }
+        )
+
+    def read_from(self, positions: Mapping[Partition, int]) -> None:
+        """Read these partitions too, from these offsets on; those that are read already go on there.
+
+        Raises
+        ------
+        BrokerUnavailable
+            If the client refuses.
+        """
+        places = [TopicPartition(*partition, offset) for partition, offset in positions.items()]
+        try:
+            self._consumer.incremental_unassign([TopicPartition(*one) for one in self._assigned(positions)])
+            self._consumer.incremental_assign(places)
+        except KafkaException as error:
+            raise BrokerUnavailable(self._bootstrap_servers, error.args[0].str()) from error
+
+    def poll(self, timeout_s: float) -> Iterator[TopicMessage | Settled | OutOfRange | Trouble]:
+        """What has come, within a time; nothing if nothing has."""
+        messages = self._consumer.consume(self._batch, timeout_s)
+        if messages:
+            mean = sum(len(message.value() or b"") for message in messages) // len(messages)
+            self._batch = min(max(_BATCH_BYTES // (mean + 1), 1), _LARGEST_BATCH)
+        for message in messages:
+            error = message.error()
+            if error is None:
+                self.answered()
+                yield as_message(message)
+                continue
+            partition = Partition(str(message.topic()), int(message.partition() or 0))
+            if error.code() == KafkaError._PARTITION_EOF:
+                self.answered()
+                yield Settled(partition, int(message.offset() or 0))
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                yield OutOfRange(partition, int(message.offset() or 0))
+            else:
+                yield Trouble(error.str())
+
+    def lag(self, partition: Partition, position: int) -> int | None:
+        """Offsets behind a position, as the last answer had it; None if there was none yet."""
+        try:
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
+        except KafkaException:
+            return None
+        return None if high < 0 else max(0, int(high) - position)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether no broker answers."""
+        return self._is_away
+
+    def answered(self) -> None:
+        """A broker has answered, here or elsewhere."""
+        if self._is_away:
+            self._is_away = False
+            _log.warning("a broker answers again at %s", self._bootstrap_servers)
+
+    def close(self) -> None:
+        """End the consumer."""
+        self._consumer.close()
+
+    def _assigned(self, wanted: Mapping[Partition, int]) -> list[Partition]:
+        return [
+            found for one in self._consumer.assignment() if (found := Partition(one.topic, one.partition)) in wanted
+        ]
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._is_away:
+            self._is_away = True
+            _log.error("no broker answers at %s; it is asked until one does", self._bootstrap_servers)

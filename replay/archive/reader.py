@@ -1,0 +1,289 @@
+"""Read an archive: the messages of offsets, from only the files that hold some of them, in bounded memory."""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from replay.archive.commits import DataFile, Piece
+from replay.archive.container import messages
+from replay.archive.errors import ArchiveError
+from replay.archive.index import Index
+from replay.archive.store import Store
+from replay.offsets import Ranges, intersect, merged, total
+from replay.source import OnProgress
+from replay.stored import R, Stored
+from replay.topic_reader import TopicRange
+from schemas.wire import Codec
+
+_TELL_EVERY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A file, and the offsets that are wanted of it; ``begin`` is the first offset that can come of it."""
+
+    file: DataFile
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def begin(self) -> int:
+        return max(self.file.first_offset, self.spans[0][0])
+
+
+class Archive:
+    """What a sink has written, as `replay.source.Source` asks for it.
+
+    The commits of a topic are read when it is first asked for, and kept: what is archived later is not seen.
+
+    Parameters
+    ----------
+    store
+        Where it lies; `open` takes a URI.
+    codec
+        Tries once more what was no record when it was archived.
+
+    Raises
+    ------
+    ArchiveError
+        If there is no archive, one of a later format, or none that can be read.
+
+    Examples
+    --------
+    >>> Archive.open("memory://nothing-here")
+    Traceback (most recent call last):
+    ...
+    replay.archive.errors.ArchiveError: no archive at memory://nothing-here: archive.json is missing; \
+`inspection archive` makes it
+    """
+
+    def __init__(self, store: Store, *, codec: Codec | None = None) -> None:
+        self._store = store
+        self._index = Index(store)
+        self._codec = codec or Codec()
+        self.uri = store.uri
+        #: Data files that were opened so far.
+        self.files_opened = 0
+
+    @classmethod
+    def open(cls, uri: str, *, codec: Codec | None = None, **options: Any) -> Archive:
+        """The archive at an fsspec URI: a directory, ``s3://bucket/archive``; options are for the file system.
+
+        Raises
+        ------
+        ArchiveError
+            As above.
+        SettingsError
+            If there is no such file system, or its package is not installed.
+        """
+        return cls(Store(uri, **options), codec=codec)
+
+    def topics(self) -> list[str]:
+        """Names of the topics that something is archived of."""
+        return self._index.topics()
+
+    def topic_id(self, topic: str) -> str | None:
+        """Kafka's id of the topic that was archived; None if nothing was."""
+        return self._index.topic_id(topic)
+
+    def covered(self, topic: str) -> Ranges:
+        """Offsets of a topic that are settled here, by partition: those without a message count.
+
+        Raises
+        ------
+        ArchiveError
+            If a commit is damaged; so do the others.
+        """
+        found = self._index.pieces(topic)
+        return {number: merged((piece.begin, piece.end) for piece in some) for number, some in found.items()}
+
+    def candidates(self, topic: str, within: TopicRange | None = None) -> Ranges:
+        """Offsets among the covered ones between which all messages of a time are; no file is opened."""
+        within = within or TopicRange()
+        spans: dict[int, list[tuple[int, int]]] = {}
+        for number, some in self._index.pieces(topic).items():
+            for piece in some:
+                for file in piece.commit.files:
+                    after = within.to_us is not None and file.from_us >= within.to_us
+                    before = within.from_us is not None and file.to_us < within.from_us
+                    begin, end = max(piece.begin, file.first_offset), min(piece.end, file.last_offset + 1)
+                    if begin < end and not before and not after:
+                        spans.setdefault(number, []).append((begin, end))
+        return {number: merged(some) for number, some in spans.items()}
+
+    def read(
+        self,
+        record: type[R],
+        topic: str,
+        ranges: Ranges,
+        *,
+        on_progress: OnProgress = lambda done, total: None,
+        cameras: Collection[str] = (),
+        lots: Collection[str] = (),
+    ) -> Iterator[Stored[R]]:
+        """Messages of these offsets, each partition's in order, partitions interleaved by their timestamps.
+
+        Parameters
+        ----------
+        on_progress
+            Called with the number of offsets passed and to be passed.
+        cameras, lots
+            With some, files without a record of them are not opened, so that other messages may be left out.
+
+        Raises
+        ------
+        ArchiveError
+            If a file is missing or damaged.
+        """
+        found = self._index.pieces(topic)
+        here = intersect(ranges, self.covered(topic))
+        streams = []
+        for number, spans in here.items():
+            wanted = [
+                _Wanted(file, inside)
+                for piece in found[number]
+                for file in piece.commit.files
+                if (inside := _inside(file, piece, spans)) and _may_hold(file, cameras, lots)
+            ]
+            streams.append(self._merge(wanted, record))
+        done = _Passed(here)
+        for count, stored in enumerate(heapq.merge(*streams, key=lambda one: one.timestamp_us)):
+            done.pass_by(stored.place.partition, stored.place.offset)
+            yield stored
+            if count % _TELL_EVERY == 0:
+                on_progress(done.offsets, done.total)
+        on_progress(done.total, done.total)
+
+    def _merge(self, wanted: list[_Wanted], record: type[R]) -> Iterator[Stored[R]]:
+        """Files of one partition as one, by offset; a file is opened when its first offset is due."""
+        waiting = deque(sorted(wanted, key=lambda one: one.begin))
+        opened: list[tuple[int, int, Stored[R], Iterator[Stored[R]]]] = []
+        number = 0
+        while waiting or opened:
+            while waiting and (not opened or waiting[0].begin <= opened[0][0]):
+                stream = self._file(waiting.popleft(), record)
+                number += 1
+                for first in stream:
+                    heapq.heappush(opened, (first.place.offset, number, first, stream))
+                    break
+            if not opened:
+                continue
+            _, order, stored, stream = opened[0]
+            yield stored
+            for upcoming in stream:
+                heapq.heapreplace(opened, (upcoming.place.offset, order, upcoming, stream))
+                break
+            else:
+                heapq.heappop(opened)
+
+    def _file(self, wanted: _Wanted, record: type[R]) -> Iterator[Stored[R]]:
+        """The wanted messages of a file; of its segments only those are read that may hold some."""
+        file = wanted.file
+        firsts = [segment.first_offset for segment in file.segments]
+        chosen: set[int] = set()
+        for begin, end in wanted.spans:
+            chosen.update(range(max(0, bisect_right(firsts, begin) - 1), bisect_right(firsts, end - 1)))
+        header = b""
+        for number in sorted(chosen):
+            if not header:
+                self.files_opened += 1
+                header = read_header(self._store, file)
+            for stored in read_segment(self._store, file, header, number, record, self._codec):
+                if any(begin <= stored.place.offset < end for begin, end in wanted.spans):
+                    yield stored
+
+
+def segment_bounds(file: DataFile, number: int) -> tuple[int, int]:
+    """First byte of a segment, and the first behind it."""
+    following = number + 1 < len(file.segments)
+    return file.segments[number].position, file.segments[number + 1].position if following else file.size_bytes
+
+
+def read_header(store: Store, file: DataFile) -> bytes:
+    """The bytes before the first segment.
+
+    Raises
+    ------
+    ArchiveError
+        If the file is missing or damaged there.
+    """
+    return read_checked(store, file, 0, file.segments[0].position, file.header_crc32)
+
+
+def read_segment(
+    store: Store, file: DataFile, header: bytes, number: int, record: type[R], codec: Codec
+) -> Iterator[Stored[R]]:
+    """The messages of a segment.
+
+    Raises
+    ------
+    ArchiveError
+        If the file is missing or damaged there.
+    """
+    data = read_checked(store, file, *segment_bounds(file, number), file.segments[number].crc32)
+    try:
+        yield from messages(header, data, record, codec)
+    except ValueError as error:
+        raise damaged(store, file, f"its records cannot be read: {error}") from error
+
+
+def read_checked(store: Store, file: DataFile, begin: int, end: int, crc32: int) -> bytes:
+    """Bytes of a file that have this checksum.
+
+    Raises
+    ------
+    ArchiveError
+        If the file is missing or damaged there.
+    """
+    try:
+        data = store.read(file.path, begin, end - begin)
+    except FileNotFoundError as error:
+        raise damaged(store, file, "it is missing") from error
+    if len(data) != end - begin:
+        raise damaged(store, file, f"it ends within {begin + len(data)} of {file.size_bytes} bytes")
+    if zlib.crc32(data) != crc32:
+        raise damaged(store, file, f"its bytes {begin} to {end - 1} are not those that were written")
+    return data
+
+
+def damaged(store: Store, file: DataFile, why: str) -> ArchiveError:
+    """An error that names the file."""
+    return ArchiveError(
+        f"archive {store.uri}: {file.path} is damaged: {why}; put it back from a copy; "
+        "`inspection archive verify` says what else is damaged"
+    )
+
+
+def _inside(file: DataFile, piece: Piece, spans: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    begin, end = max(piece.begin, file.first_offset), min(piece.end, file.last_offset + 1)
+    if begin >= end:
+        return ()
+    return merged((max(a, begin), min(b, end)) for a, b in spans if a < end and b > begin)
+
+
+def _may_hold(file: DataFile, cameras: Collection[str], lots: Collection[str]) -> bool:
+    if cameras and file.camera is not None and file.camera not in cameras:
+        return False
+    return not lots or file.lots is None or not set(lots).isdisjoint(file.lots)
+
+
+class _Passed:
+    """How many of some offsets have been passed."""
+
+    def __init__(self, ranges: Ranges) -> None:
+        self._left = {number: deque(spans) for number, spans in ranges.items()}
+        self.total = total(ranges)
+        self.offsets = 0
+
+    def pass_by(self, partition: int, offset: int) -> None:
+        left = self._left[partition]
+        while left and left[0][0] <= offset:
+            begin, end = left.popleft()
+            self.offsets += min(offset + 1, end) - begin
+            if offset + 1 < end:
+                left.appendleft((offset + 1, end))

@@ -1,0 +1,209 @@
+"""The sink: topics into an archive, exactly once, however often it is killed.
+
+It joins no group and commits nothing to Kafka: where to go on is what the archive's own commits say
+(`replay.archive.collector` has the order of the steps).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from replay.archive.collector import Collector, OtherTopic, SinkOptions, SinkReport
+from replay.archive.follower import Follower, OutOfRange, Partition, Settled, Trouble
+from replay.archive.metrics import ArchiveMetrics
+from replay.archive.store import Store
+from replay.topic_reader import TopicMessage
+from schemas.errors import BrokerUnavailable, InspectionError, TopicMissing
+from schemas.image_store import ImageStore
+from schemas.settings import KafkaSettings
+
+_log = logging.getLogger(__name__)
+
+#: With nothing from a broker for so long, what is to end counts as stuck.
+_STALLED_S = 30.0
+_POLL_S = 0.1
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
+_CHECK_S = 10.0
+
+
+class ArchiveSink:
+    """Archives the topics of a line.
+
+    Parameters
+    ----------
+    kafka
+        The line.
+    store
+        Where to.
+    image_store
+        Images of frames by reference are fetched from it, and archived in their frames; None: only the references are.
+    metrics
+        Is told what happens.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        store: Store,
+        options: SinkOptions | None = None,
+        *,
+        image_store: ImageStore | None = None,
+        metrics: ArchiveMetrics | None = None,
+    ) -> None:
+        self._kafka = kafka
+        self._store = store
+        self._options = options or SinkOptions()
+        self._metrics = metrics or ArchiveMetrics()
+        self._collector = Collector(kafka, store, self._options, image_store, self._metrics)
+
+    @property
+    def report(self) -> SinkReport:
+        """What has been done so far."""
+        return self._collector.report
+
+    def run_once(
+        self, stop: threading.Event, on_progress: Callable[[int, int], object] = lambda done, total: None
+    ) -> SinkReport:
+        """Archive what is there now.
+
+        Raises
+        ------
+        ArchiveError
+            If the archive cannot be written, or is of other topics.
+        BrokerUnavailable, TopicMissing
+            If a topic cannot be read.
+        """
+        targets = self._collector.begin()
+        batches = self._collector.batches
+        total = sum(end - batches[partition].begin for partition, end in targets.items())
+        began = {partition: batch.begin for partition, batch in batches.items()}
+        heard_s = time.monotonic()
+        follower = Follower(self._kafka.bootstrap_servers)
+        try:
+            follower.read_from({n: batch.end for n, batch in batches.items() if batch.end < targets[n]})
+            while not stop.is_set():
+                on_progress(sum(min(batches[n].end, end) - began[n] for n, end in targets.items()), total)
+                if all(batches[partition].end >= end for partition, end in targets.items()):
+                    break
+                anything, gone = self._take(follower, targets)
+                for partition in gone:
+                    self._move_on(follower, partition)
+                if anything:
+                    heard_s = time.monotonic()
+                if time.monotonic() - heard_s > _STALLED_S:
+                    raise BrokerUnavailable(self._kafka.bootstrap_servers, f"nothing came for {_STALLED_S:.0f} s")
+                if self._collector.waiting_bytes() >= self._options.memory_bytes:
+                    self._collector.write_all()
+            self._collector.write_all()
+        finally:
+            follower.close()
+        return self.report
+
+    def follow(self, stop: threading.Event) -> SinkReport:
+        """Archive what is there and what comes, until told to stop; then write what waits.
+
+        An archive or a broker that does not answer later on is asked again until it does; nothing is read meanwhile.
+
+        Raises
+        ------
+        ArchiveError
+            If the archive cannot be written at the begin or the end, or is of other topics.
+        BrokerUnavailable, TopicMissing
+            If a topic cannot be read at the begin, or is gone later.
+        """
+        self._collector.begin()
+        follower = Follower(self._kafka.bootstrap_servers)
+        written_s = checked_s = time.monotonic()
+        try:
+            follower.read_from({partition: batch.end for partition, batch in self._collector.batches.items()})
+            while not stop.is_set():
+                for partition in self._take(follower)[1]:
+                    self._insist(stop, partial(self._move_on, follower, partition))
+                now_s = time.monotonic()
+                if (
+                    self._collector.waiting_bytes() >= self._options.memory_bytes
+                    or now_s - written_s >= self._options.every_s
+                ):
+                    self._insist(stop, self._collector.write_all)
+                    self._look(follower)
+                    self._collector.tidy()
+                    written_s = checked_s = time.monotonic()
+                elif now_s - checked_s >= _CHECK_S:
+                    self._look(follower)
+                    checked_s = now_s
+            self._collector.write_all()
+        finally:
+            follower.close()
+        return self.report
+
+    def _take(self, follower: Follower, targets: Mapping[Partition, int] | None = None) -> tuple[bool, list[Partition]]:
+        """Take in what has come; with targets no more than up to them.
+
+        Return whether anything has, and the partitions whose next offset is not there any more.
+        """
+        batches = self._collector.batches
+        anything = False
+        gone = []
+        for event in follower.poll(_POLL_S):
+            if isinstance(event, TopicMessage):
+                partition = Partition(event.topic, event.partition)
+                if targets is not None and event.offset >= targets[partition]:
+                    batches[partition].settle(targets[partition])
+                else:
+                    self._collector.add(event)
+                anything = True
+            elif isinstance(event, Settled):
+                end = event.offset if targets is None else min(event.offset, targets[event.partition])
+                batches[event.partition].settle(end)
+                anything = True
+            elif isinstance(event, OutOfRange):
+                gone.append(event.partition)
+            elif isinstance(event, Trouble):
+                _log.debug("the client says: %s", event.text)
+        for partition, batch in batches.items():
+            self._metrics.lag(partition, follower.lag(partition, batch.end))
+        self._metrics.waiting(self._collector.waiting_bytes())
+        return anything, gone
+
+    def _move_on(self, follower: Follower, partition: Partition) -> None:
+        follower.read_from({partition: self._collector.move_on(partition)})
+
+    def _look(self, follower: Follower) -> None:
+        """Check the topics, and read partitions that they have got meanwhile. No broker: the next time."""
+        try:
+            new = self._collector.added()
+        except TopicMissing:
+            raise
+        except BrokerUnavailable:
+            return
+        follower.answered()
+        if new:
+            follower.read_from(dict.fromkeys(new, 0))
+
+    def _insist(self, stop: threading.Event, work: Callable[[], object]) -> None:
+        """Do it until it succeeds; told to stop, leave it to the last try."""
+        wait_s, said = _FIRST_WAIT_S, False
+        while True:
+            try:
+                work()
+            except OtherTopic:
+                raise
+            except TopicMissing:
+                raise
+            except InspectionError as error:
+                if not said:
+                    _log.error("%s; tried again until it succeeds, and nothing is read meanwhile", error)
+                said = True
+                self._metrics.away(True)
+                if stop.wait(wait_s):
+                    return
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+            else:
+                if said:
+                    _log.warning("archived again to %s", self._store.uri)
+                self._metrics.away(False)
+                return

@@ -1,0 +1,172 @@
+"""The file system under an archive. Whatever goes wrong in it is an `ArchiveError` of one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from replay.archive.commits import FORMAT, check_format
+from replay.archive.errors import ArchiveError
+from replay.archive.layout import ARCHIVE_FILE
+from schemas.errors import InspectionError
+from schemas.store_files import Bounds, error_code, open_files, read, read_all, remove, said, tree, write
+
+#: No line waits for an archive, and a data file may go over a slow link.
+_BOUNDS = Bounds(connect_s=5.0, silence_s=20.0, attempts=3, slowest_bytes_per_s=500_000)
+_AT_ONCE = 500
+#: What S3 answers when it is asked for bytes behind the end of an object.
+_BEHIND_THE_END = ("InvalidRange", "416")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file as a listing shows it; ``modified_us`` None where the file system does not say."""
+
+    size_bytes: int
+    modified_us: int | None
+
+
+class Store:
+    """Files below a URI, by their path from there.
+
+    Parameters
+    ----------
+    uri
+        A directory, or an fsspec URI such as ``s3://bucket/archive``.
+    options
+        For the file system, such as ``endpoint_url``.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such file system, or its package is not installed.
+
+    Examples
+    --------
+    >>> store = Store("memory://doctest-archive")
+    >>> store.is_archive()
+    False
+    >>> store.write("a/b", b"data")
+    >>> store.read("a/b", 1, 2), list(store.find("a"))
+    (b'at', ['a/b'])
+    """
+
+    def __init__(self, uri: str, **options: Any) -> None:
+        self._files, self._root = open_files(uri, options, what="archive", bounds=_BOUNDS)
+        self.uri = uri
+
+    def is_archive(self) -> bool:
+        """Whether an archive of a format that this program knows is there.
+
+        Raises
+        ------
+        ArchiveError
+            If it is of a later format, damaged, or the store does not answer.
+        """
+        with self._line(f"{ARCHIVE_FILE} cannot be read"):
+            try:
+                data = read(self._files, self._path(ARCHIVE_FILE), 10_000, bounds=_BOUNDS)
+            except FileNotFoundError as error:
+                if error_code(error) == "NoSuchBucket":
+                    raise
+                return False
+        try:
+            check_format(json.loads(data)["format"], f"{self.uri}/{ARCHIVE_FILE}")
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            raise ArchiveError(
+                f'{self.uri}/{ARCHIVE_FILE} is no description of an archive: {error}; it should say {{"format": 1}}'
+            ) from error
+        return True
+
+    def make_archive(self) -> None:
+        """Write the description of an empty archive."""
+        self.write(ARCHIVE_FILE, json.dumps({"format": FORMAT, "by": "streaming-inspection"}).encode())
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a whole file; on a directory it is synced when this returns."""
+        with self._line(f"{path} cannot be written"):
+            write(self._files, self._path(path), data, _BOUNDS)
+
+    def read(self, path: str, start: int, size_bytes: int) -> bytes:
+        """Bytes of a file; fewer where it ends before.
+
+        Raises
+        ------
+        ArchiveError
+            If it cannot be read.
+        FileNotFoundError
+            If it is not there.
+        """
+        with self._line(f"{path} cannot be read", may_miss=True):
+            try:
+                return read(self._files, self._path(path), size_bytes, start=start, bounds=_BOUNDS)
+            except OSError as error:
+                if error_code(error) in _BEHIND_THE_END:
+                    return b""
+                raise
+
+    def read_small(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Small files, many at once; None for those that are not there."""
+        for at in range(0, len(paths), _AT_ONCE):
+            some = {self._path(path): path for path in paths[at : at + _AT_ONCE]}
+            with self._line("commits cannot be read"):
+                found = read_all(self._files, list(some), _BOUNDS)
+                for full, path in some.items():
+                    data = found[full]
+                    if isinstance(data, bytes):
+                        yield path, data
+                    elif isinstance(data, FileNotFoundError) and error_code(data) != "NoSuchBucket":
+                        yield path, None
+                    else:
+                        raise data
+
+    def find(self, folder: str) -> dict[str, Entry]:
+        """All files below a folder; none where there is no such folder."""
+        with self._line(f"{folder or 'it'} cannot be listed"):
+            try:
+                found = tree(self._files, self._path(folder))
+            except FileNotFoundError as error:
+                if error_code(error) == "NoSuchBucket":
+                    raise
+                found = {}
+        return {
+            path[len(self._root) + 1 :]: Entry(int(info.get("size") or 0), _modified_us(info))
+            for path, info in sorted(found.items())
+        }
+
+    def remove(self, path: str) -> None:
+        """Delete a file; it may be gone already."""
+        with self._line(f"{path} cannot be deleted"):
+            try:
+                remove(self._files, self._path(path), _BOUNDS)
+            except FileNotFoundError:
+                return
+
+    def _path(self, path: str) -> str:
+        return f"{self._root}/{path}".rstrip("/")
+
+    @contextmanager
+    def _line(self, what: str, *, may_miss: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except InspectionError:
+            raise
+        except Exception as error:  # every file system of fsspec has errors of its own
+            if may_miss and isinstance(error, FileNotFoundError) and error_code(error) != "NoSuchBucket":
+                raise
+            raise ArchiveError(f"archive {self.uri}: {what}: {said(error)}") from error
+
+
+def _modified_us(info: dict[str, Any]) -> int | None:
+    # A directory says mtime, S3 LastModified, memory created.
+    for name in ("mtime", "LastModified", "last_modified", "created"):
+        found = info.get(name)
+        if isinstance(found, datetime):
+            return round(found.timestamp() * 1e6)
+        if isinstance(found, int | float):
+            return round(found * 1e6)
+    return None

@@ -1,0 +1,208 @@
+"""Whether an archive is what its commits say: nothing missing, nothing altered, nothing twice."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from replay.archive.commits import Commit, DataFile, pieces
+from replay.archive.container import messages
+from replay.archive.errors import ArchiveError
+from replay.archive.index import load_commits
+from replay.archive.layout import ARCHIVE_FILE, parse_commit_name
+from replay.archive.reader import damaged, read_checked, read_header, segment_bounds
+from replay.archive.store import Entry, Store
+from schemas.store_files import PART_PREFIX
+from schemas.topics import TOPICS
+from schemas.wire import Codec
+
+#: Leftovers younger than that may be what a sink is writing.
+LEFTOVER_AGE_S = 3600.0
+_DATA = re.compile(r"\d+-\d{20}-\d{20}-[0-9a-f]{16}\.avro")
+
+
+@dataclass(slots=True)
+class Verification:
+    """What was found.
+
+    Parameters
+    ----------
+    damage
+        What is missing or altered, one line each.
+    gaps
+        Offsets that the topic had deleted before they were archived, one line each.
+    twice
+        Offsets that two commits have; the reader takes each once.
+    leftovers
+        Files that no commit names, with their sizes: of runs that were killed. Harmless.
+    removed
+        Those of them that were removed.
+    """
+
+    topics: int = 0
+    commits: int = 0
+    files: int = 0
+    messages: int = 0
+    bytes: int = 0
+    twice: int = 0
+    damage: list[str] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
+    leftovers: dict[str, int] = field(default_factory=dict)
+    removed: int = 0
+
+
+def verify(
+    store: Store,
+    *,
+    quick: bool = False,
+    remove_leftovers: bool = False,
+    on_progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Verification:
+    """Check an archive.
+
+    Parameters
+    ----------
+    quick
+        Only that files are there and have their size; else every byte is read, and every record.
+    remove_leftovers
+        Delete files that no commit names and that are older than an hour. Not while a commit is damaged: it may name
+        them.
+    on_progress
+        Called with bytes of data files, done and to be done.
+
+    Raises
+    ------
+    ArchiveError
+        If there is no archive, one of a later format, or none that can be read.
+    """
+    if not store.is_archive():
+        raise ArchiveError(f"no archive at {store.uri}: {ARCHIVE_FILE} is missing; `inspection archive` makes it")
+    report = Verification()
+    # The listing first: what a sink commits meanwhile is no leftover then.
+    listing = store.find("")
+    topics = sorted({name.topic for path in listing if (name := parse_commit_name(path)) is not None})
+    loaded = {topic: load_commits(store, topic, lambda _, error: report.damage.append(str(error))) for topic in topics}
+    unknown = bool(report.damage)
+    work = {file.path: file.size_bytes for commits in loaded.values() for commit in commits for file in commit.files}
+    report.topics, report.files, report.bytes = len(topics), len(work), sum(work.values())
+    done = 0
+    checked: dict[str, array[int]] = {}
+    for topic, commits in loaded.items():
+        report.commits += len(commits)
+        _check_chain(topic, commits, report)
+        for commit in commits:
+            offsets: array[int] = array("q")
+            for file in commit.files:
+                if file.path not in checked:
+                    report.messages += file.records
+                    checked[file.path] = _check_file(store, listing, commit, file, report, quick=quick)
+                    done += file.size_bytes
+                    on_progress(done, report.bytes)
+                offsets.extend(checked[file.path])
+            if len(set(offsets)) < len(offsets):
+                some = sorted(offset for offset, count in Counter(offsets).items() if count > 1)[:3]
+                report.damage.append(f"{commit.path}: its files have offsets twice: {', '.join(map(str, some))}")
+        checked.clear()
+    named = {*work, ARCHIVE_FILE}
+    report.leftovers = {
+        path: entry.size_bytes
+        for path, entry in listing.items()
+        if path not in named and parse_commit_name(path) is None and _is_ours(path)
+    }
+    if remove_leftovers and not unknown:
+        limit_us = time.time_ns() // 1000 - round(LEFTOVER_AGE_S * 1e6)
+        for path in report.leftovers:
+            modified_us = listing[path].modified_us
+            if modified_us is not None and modified_us < limit_us:
+                store.remove(path)
+                report.removed += 1
+    return report
+
+
+def _is_ours(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return _DATA.fullmatch(name) is not None or name.startswith(PART_PREFIX)
+
+
+def _check_chain(topic: str, commits: list[Commit], report: Verification) -> None:
+    """Whether the commits of each partition follow one another."""
+    by_id: dict[str, list[str]] = {}
+    for commit in commits:
+        by_id.setdefault(commit.topic_id, []).append(commit.path)
+    if len(by_id) > 1:
+        said = "; ".join(f"{name}: {', '.join(paths[:3])}" for name, paths in by_id.items())
+        report.damage.append(f"commits of {topic} are of {len(by_id)} topics of that name: {said}")
+    for number in sorted({commit.partition for commit in commits}):
+        own = [commit for commit in commits if commit.partition == number]
+        found = pieces(own)
+        report.twice += sum(one.end - one.begin for one in own) - sum(piece.end - piece.begin for piece in found)
+        for before, after in pairwise(found):
+            if before.end == after.begin:
+                continue
+            where = f"{topic}-{number}: offsets {before.end} to {after.begin - 1}"
+            begins = [one for one in own if one.begin == after.begin]
+            if any(one.deleted_from is not None and one.deleted_from <= before.end for one in begins):
+                report.gaps.append(f"{where} were deleted before they were archived")
+            else:
+                report.damage.append(
+                    f"{where}: a commit is missing; `inspection archive` archives anew what the topic still has"
+                )
+
+
+def _check_file(
+    store: Store, listing: Mapping[str, Entry], commit: Commit, file: DataFile, report: Verification, *, quick: bool
+) -> array[int]:
+    """Offsets of a file's records, none if it is damaged, which is reported."""
+    entry = listing.get(file.path)
+    # A sink may have written it since the listing was made: reading decides.
+    if quick and (entry is None or entry.size_bytes != file.size_bytes):
+        why = "is missing" if entry is None else f"has {entry.size_bytes} bytes, not {file.size_bytes}"
+        report.damage.append(f"{file.path} {why}")
+    if quick:
+        return array("q")
+    try:
+        return _read_file(store, commit, file)
+    except ArchiveError as error:
+        report.damage.append(str(error))
+        return array("q")
+
+
+def _read_file(store: Store, commit: Commit, file: DataFile) -> array[int]:
+    record = next((topic.record for topic in TOPICS if commit.topic.endswith(f".{topic.suffix}")), None)
+    if record is None:
+        raise ArchiveError(f"{commit.path}: no topic of a line is called {commit.topic}")
+    header = read_header(store, file)
+    digest = hashlib.sha256(header)
+    offsets: array[int] = array("q")
+    times: list[int] = []
+    codec = Codec()
+    for number, segment in enumerate(file.segments):
+        data = read_checked(store, file, *segment_bounds(file, number), segment.crc32)
+        digest.update(data)
+        try:
+            for stored in messages(header, data, record, codec):
+                place = stored.place
+                if (place.topic, place.partition) != (commit.topic, commit.partition):
+                    raise ValueError(f"{place} is of another partition")
+                if not commit.begin <= place.offset < commit.end or (offsets and place.offset <= offsets[-1]):
+                    raise ValueError(f"{place} is out of order, or out of its commit")
+                offsets.append(place.offset)
+                times = [min(*times, stored.timestamp_us), max(*times, stored.timestamp_us)] if times else [
+                    stored.timestamp_us, stored.timestamp_us
+                ]  # fmt: skip
+        except ValueError as error:
+            raise damaged(store, file, str(error)) from error
+    if digest.hexdigest() != file.sha256:
+        raise damaged(store, file, "its sha256 is another than that of its commit")
+    if len(store.read(file.path, file.size_bytes, 1)) > 0:
+        raise damaged(store, file, f"it goes on behind its {file.size_bytes} bytes")
+    said = (file.records, file.first_offset, file.last_offset, file.from_us, file.to_us)
+    if (len(offsets), offsets[0], offsets[-1], *times) != said:
+        raise damaged(store, file, "its records are not those that its commit names")
+    return offsets

@@ -1,0 +1,63 @@
+"""What Kafka calls a topic besides its name: one that was deleted and made anew has another id, and begins at 0."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from schemas.errors import BrokerUnavailable, TopicMissing
+
+_TIMEOUT_S = 5.0
+_MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_EXCEPTION}
+
+
+class TopicIdentity(NamedTuple):
+    """Kafka's id of a topic, as it prints it, and the numbers of its partitions."""
+
+    topic_id: str
+    partitions: tuple[int, ...]
+
+
+class TopicIdentities:
+    """Asks a cluster for the identities of its topics.
+
+    Parameters
+    ----------
+    bootstrap_servers
+        ``host:port[,host:port]``.
+    """
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.timeout.ms": 4000})
+
+    def of(self, topics: Collection[str]) -> dict[str, TopicIdentity]:
+        """Identity of each topic.
+
+        Raises
+        ------
+        BrokerUnavailable
+            If no broker answers.
+        TopicMissing
+            If some are not there.
+        """
+        asked = self._admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=_TIMEOUT_S)
+        found, missing = {}, []
+        for name, future in asked.items():
+            try:
+                answer = future.result(_TIMEOUT_S + 1)
+            except TimeoutError as error:
+                raise BrokerUnavailable(self._bootstrap_servers, "no answer in time") from error
+            except KafkaException as error:
+                if error.args[0].code() in _MISSING:
+                    missing.append(name)
+                    continue
+                raise BrokerUnavailable(self._bootstrap_servers, error.args[0].str()) from error
+            numbers = tuple(sorted(partition.id for partition in answer.partitions))
+            found[name] = TopicIdentity(str(answer.topic_id), numbers)
+        if missing:
+            raise TopicMissing(missing, self._bootstrap_servers)
+        return found

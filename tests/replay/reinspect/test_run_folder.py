@@ -1,0 +1,137 @@
+"""A run on disk: what goes in comes out, and what is no run is said in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import fastavro
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replay.reinspect.rows import long, row_bytes
+from replay.reinspect.run_folder import Plan, Progress, RunError, RunFolder
+from replay.reinspect.summary import Summary
+from replay.selection import Selection
+from replay.stored import Place
+from schemas.codec import encode
+from schemas.errors import SettingsError
+from schemas.records import Defect
+from tests.actuators.decisions import make_decision
+
+PLAN = Plan(
+    Selection(lots=("L",)), Selection(lots=("L",), from_us=1), "t", {0: ((0, 9), (20, 30)), 3: ((1, 2),)},
+    ({"name": "champion", "path": "p", "threshold": None}, {"name": "b", "path": "q", "threshold": 0.4}),
+    {"python": "3"},
+)  # fmt: skip
+DECISION = make_decision(defects=(Defect("x", 0.5, (1.0, 2.0, 3.0, 4.0)),), signals={"a": -0.0})
+
+
+def filled(path: Path, parts: int = 2) -> RunFolder:
+    folder = RunFolder.create(path, PLAN)
+    summary = Summary(("champion", "b"))
+    for part in range(parts):
+        summary.selected += 3
+        rows = [
+            row_bytes(Place("t", part, offset), -5, DECISION if offset else None, [encode(DECISION)] * 2)
+            for offset in range(3)
+        ]
+        folder.add(rows, Progress({0: 3 * part + 3, 3: 2}, summary))
+    return folder
+
+
+def test_what_goes_in_comes_out(tmp_path: Path) -> None:
+    filled(tmp_path / "run")
+    folder = RunFolder.open(tmp_path / "run")
+    assert folder.plan == PLAN
+    assert (folder.variants, folder.selection, folder.is_finished) == (("champion", "b"), PLAN.selection, False)
+    frames = list(folder.frames())
+    assert [(f.place.partition, f.place.offset, f.timestamp_us) for f in frames] == [
+        (part, offset, -5) for part in range(2) for offset in range(3)
+    ]
+    assert [frame.recorded for frame in frames] == [None, DECISION, DECISION] * 2
+    assert all(frame.replayed == (DECISION,) * 2 for frame in frames)
+    assert (folder.progress().after, folder.progress().summary.selected) == ({0: 6, 3: 2}, 6)
+    # Any Avro reader takes a part.
+    with (tmp_path / "run" / "rows-000000.avro").open("rb") as file:
+        assert [row["offset"] for row in fastavro.reader(file)] == [0, 1, 2]
+    folder.finish(folder.progress().summary)
+    assert RunFolder.open(tmp_path / "run").is_finished
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_longs_are_avros(value: int) -> None:
+    import io
+
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, {"type": "long"}, value)
+    assert long(value) == buffer.getvalue()
+
+
+def test_no_run_damaged_or_of_the_future(tmp_path: Path) -> None:
+    for make, said in (
+        (lambda path: None, "is no run"),
+        (lambda path: path.mkdir(), "is no run"),
+        (lambda path: path.write_text("x"), "Not a directory"),
+        (lambda path: _run_json(path, b""), "is damaged"),
+        (lambda path: _run_json(path, b"[]"), "is damaged"),
+        (lambda path: _run_json(path, b"\xff"), "is damaged"),
+        (lambda path: _run_json(path, b'{"format": 1}'), "is damaged: KeyError"),
+        (lambda path: _run_json(path, b'{"format": "x"}'), "is damaged"),
+        (lambda path: _run_json(path, b'{"format": 2}'), "of format 2; this program knows 1: use a newer one"),
+    ):
+        path = tmp_path / str(len(list(tmp_path.iterdir()))) / "run"
+        path.parent.mkdir()
+        make(path)
+        with pytest.raises(RunError, match=said) as caught:
+            RunFolder.open(path)
+        assert "\n" not in str(caught.value)
+
+
+def _run_json(path: Path, data: bytes) -> None:
+    path.mkdir()
+    (path / "run.json").write_bytes(data)
+
+
+def test_every_flipped_byte_of_rows_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    filled(path, 1)
+    part = path / "rows-000000.avro"
+    data = part.read_bytes()
+    rows = data.index(b"\x02t\x00")  # the first row begins with its topic
+    for at in [*range(rows, len(data), 97), len(data) - 1]:
+        part.write_bytes(data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :])
+        with pytest.raises(RunError, match=r"rows-000000.avro is damaged: "):
+            list(RunFolder.open(path).frames())
+    for cut in (0, 3, 100, rows, len(data) - 20):
+        part.write_bytes(data[:cut])
+        with pytest.raises(RunError, match="is damaged"):
+            list(RunFolder.open(path).frames())
+
+
+def test_a_part_that_is_missing_is_found(tmp_path: Path) -> None:
+    filled(tmp_path / "run", 3)
+    (tmp_path / "run" / "rows-000001.avro").unlink()
+    with pytest.raises(RunError, match=r"rows-000001.avro is missing"):
+        RunFolder.open(tmp_path / "run")
+
+
+def test_a_progress_that_is_none(tmp_path: Path) -> None:
+    folder = filled(tmp_path / "run", 1)
+    values = json.loads((tmp_path / "run" / "run.json").read_bytes())
+    values["variants"] = values["variants"][:1]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(RunError, match="other variants than the run's"):
+        RunFolder.open(folder.path).progress()
+
+
+def test_a_folder_in_use_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("x", encoding="utf-8")
+    with pytest.raises(SettingsError, match="is not empty"):
+        RunFolder.create(tmp_path, PLAN)
+    folder = RunFolder.create(tmp_path / "run", PLAN)
+    with folder.lock(), pytest.raises(RunError, match="another process"), RunFolder.open(folder.path).lock():
+        pass
+    with folder.lock():
+        pass

@@ -1,0 +1,180 @@
+"""Frames of the past are published again as they were, marked, and move nothing of the live line."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from infra.cli.root import app
+from infra.demo.processes import WorkerProcess, inspection_command
+from infra.topics import apply
+from replay.republish import by_capture, prefix_of, republish, speed_of
+from replay.stored import Place, Stored
+from replay.topic_reader import TopicMessage, read_topic, watermarks
+from schemas import Decision, Frame, KafkaSettings, ResultState, decode
+from schemas.errors import SettingsError
+from schemas.simulation import REPLAY_HEADER, REPLAY_OF_HEADER, REPLAY_TIMESTAMP_HEADER
+from schemas.topics import TOPICS
+from stream_processors.drift import DriftOptions
+from stream_processors.watch_settings import WatchSettings
+from tests.replay.conftest import FRAMES, Decided, make_frame
+
+
+def replay(kafka: KafkaSettings, *arguments: str) -> Result:
+    options = ["--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
+    return CliRunner().invoke(app, ["replay", *options, *arguments])
+
+
+def stored(offset: int, captured_at_us: int, partition: int = 0, key: bytes = b"press/top") -> Stored[Frame]:
+    frame = make_frame(offset, b"x", captured_at_us=captured_at_us)
+    return Stored(Place("t", partition, offset), captured_at_us, key, {"traceparent": b"t"}, frame)
+
+
+@pytest.mark.parametrize("topic", [
+    "inspection.frames", "inspection.decisions", "other.frames", "inspection.replay", "inspection.replay.decisions",
+    "inspection.replays.frames", "replay frames", "", "x.replay.y z.frames", "inspection.dead-letters",
+])  # fmt: skip
+def test_no_topic_of_a_line_is_written_to(topic: str) -> None:
+    with pytest.raises(SettingsError):
+        prefix_of(topic, KafkaSettings())
+    with pytest.raises(SettingsError):
+        republish([], KafkaSettings("127.0.0.1:1"), topic)
+
+
+def test_a_live_line_that_is_called_replay_is_not_written_to_either() -> None:
+    with pytest.raises(SettingsError, match="never go to a topic of the live line"):
+        prefix_of("my.replay.frames", KafkaSettings(prefix="my.replay"))
+
+
+@pytest.mark.parametrize("speed", ["", "x", "0x", "-1x", "10", "nanx", "infx", "fast"])
+def test_no_speed(speed: str) -> None:
+    with pytest.raises(SettingsError, match="--speed"):
+        speed_of(speed)
+
+
+def test_partitions_are_merged_by_capture_and_little_is_held() -> None:
+    held: list[int] = []
+
+    def stream(partition: int) -> list[Stored[Frame]]:
+        return [stored(number, number * 1000 + partition * 100 + (-1500 if number % 5 == 0 else 0), partition)
+                for number in range(1, 200)]  # fmt: skip
+
+    def counted(frames: list[Stored[Frame]]):  # type: ignore[no-untyped-def]
+        for found in frames:
+            held.append(1)
+            yield found
+
+    order = []
+    for done, (at_us, _) in enumerate(by_capture([counted(stream(p)) for p in range(3)], count=30)):
+        order.append(at_us)
+        assert len(held) - done <= 40
+    assert order == sorted(order)
+    assert len(order) == 3 * 199
+
+
+@pytest.mark.broker
+def test_as_they_were_and_marked(decided: Decided) -> None:
+    kafka, topic = decided.kafka, "decidedline.replay.frames"
+    before = {each.suffix: watermarks(kafka.bootstrap_servers, each.name(kafka.prefix)) for each in TOPICS}
+    said = json.loads(replay(kafka, "--to-topic", topic, "--speed", "max", "--json").stdout)
+    assert (said["published"], said["failed"], said["is_finished"]) == (FRAMES + 1, 0, True)
+    assert len(said["created"]) == len(TOPICS)
+    assert (
+        f"inspection worker --bootstrap-servers {kafka.bootstrap_servers} --prefix decidedline.replay"
+        in said["commands"]
+    )
+
+    def by_place(name: str) -> dict[str, TopicMessage]:
+        return {f"{m.topic}-{m.partition}@{m.offset}": m for m in read_topic(kafka.bootstrap_servers, name)}
+
+    originals, copies = by_place(kafka.frames), by_place(topic)
+    assert {m.headers[REPLAY_OF_HEADER].decode() for m in copies.values()} == set(originals)
+    for message in copies.values():
+        original = originals[message.headers[REPLAY_OF_HEADER].decode()]
+        assert (message.key, message.value) == (original.key, original.value)
+        assert message.partition == original.partition
+        assert message.headers[REPLAY_HEADER].decode() == said["run_id"]
+        assert int(message.headers[REPLAY_TIMESTAMP_HEADER]) == original.timestamp_us
+        assert message.timestamp_us > original.timestamp_us
+    assert before == {each.suffix: watermarks(kafka.bootstrap_servers, each.name(kafka.prefix)) for each in TOPICS}
+
+
+@pytest.mark.broker
+def test_spaced_as_captured(line: KafkaSettings) -> None:
+    topic = f"{line.prefix}.frames"  # of a line that is for replays by its name
+    live = KafkaSettings(line.bootstrap_servers, "elsewhere")
+    frames = [stored(number, number * 1_000_000, number % 2) for number in range(4)]
+    with pytest.raises(SettingsError):
+        republish([frames], live, topic)
+    began = time.monotonic()
+    prefix = f"{line.prefix}.replay"
+    apply(line.bootstrap_servers, prefix)
+    done = republish([frames[::2], frames[1::2]], live, f"{prefix}.frames", speed=5.0)
+    assert time.monotonic() - began >= 0.6
+    assert (done.published, done.unordered, done.cameras) == (4, 0, {"press/top": 2, "press/left": 1, "press/right": 1})
+    sent = sorted(read_topic(line.bootstrap_servers, f"{prefix}.frames"), key=lambda m: m.timestamp_us)
+    gaps = [b.timestamp_us - a.timestamp_us for a, b in itertools.pairwise(sent)]
+    assert all(150_000 < gap < 400_000 for gap in gaps), gaps
+
+
+@pytest.mark.broker
+def test_a_simulated_line_decides_and_only_a_simulated_gate_acts(decided: Decided, tmp_path: Path) -> None:
+    """Frames of the past through a worker and a gate, by the commands that the replay itself names."""
+    kafka = KafkaSettings(decided.kafka.bootstrap_servers, "decidedline.replay.gate")
+    apply(kafka.bootstrap_servers, kafka.prefix)
+    worker = WorkerProcess(kafka, model=None, group=kafka.prefix, log=tmp_path / "worker")
+    gates = {name: start_gate(at, tmp_path / name, *options) for name, at, *options in (
+        ("simulated", kafka, "--simulated"), ("unaware", kafka), ("live", decided.kafka),
+    )}  # fmt: skip
+    worker.await_ready()
+    for name in gates:
+        wait_for(lambda name=name: "gate ready" in (tmp_path / f"{name}.log").read_text())  # type: ignore[misc]
+    assert replay(decided.kafka, "--to-topic", kafka.frames, "--speed", "10x").exit_code == 0
+    wait_for(lambda: sum(end for _, end in watermarks(kafka.bootstrap_servers, kafka.decisions).values()) >= FRAMES)
+    for gate in gates.values():
+        gate.terminate()  # it finishes the parts on the belt
+    for gate in gates.values():
+        assert gate.wait(30) == 0
+    worker.stop()
+    decisions = [decode(m.value, Decision) for m in read_topic(kafka.bootstrap_servers, kafka.decisions)]
+    assert {(decision.is_simulated, decision.is_late) for decision in decisions} == {(True, False)}
+    assert not any(decision.result_state is ResultState.ABORTED for decision in decisions)
+    rows = {name: [json.loads(row) for row in (tmp_path / name).read_text().splitlines()] for name in gates}
+    assert (rows["unaware"], rows["live"]) == ([], [])
+    acted = {(row["part_key"], row["camera_id"]): row for row in rows["simulated"]}
+    assert len(acted) == FRAMES
+    for decision in decisions:
+        row = acted[(decision.part_id, decision.camera_id)]
+        assert (row["why"], row["action"]) == ("decided", decision.action)
+
+
+def start_gate(kafka: KafkaSettings, journal: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = inspection_command(
+        "actuate", "--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix, "--belt-ms", "4000",
+        "--decide-by-ms", "3500", "--journal", str(journal), "--fault-after", "0", *options,
+    )  # fmt: skip
+    with journal.with_suffix(".log").open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+def wait_for(met: Callable[[], bool], seconds: float = 40) -> None:
+    until = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_simulated_programs_need_a_line_of_their_own() -> None:
+    for command in ("watch", "actuate"):
+        result = CliRunner().invoke(app, [command, "--simulated", "--bootstrap-servers", "127.0.0.1:1"])
+        assert isinstance(result.exception, SettingsError)
+        assert "a simulated line needs a --prefix with 'replay' between dots" in str(result.exception)
+    options = DriftOptions(simulated=True)
+    assert WatchSettings(KafkaSettings(prefix="inspection.replay"), options=options).options.simulated
