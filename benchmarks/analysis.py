@@ -114,7 +114,7 @@ def coverage(count: int, share: float, populations: int) -> dict[str, float]:
         missed = float((view.score[view.column("hidden") == DEFECTIVE] < THRESHOLD).mean())
         rows.append(
             {
-                "escape_rate": rates.escape_rate.low <= missed <= rates.escape_rate.high,
+                "escape_rate": rates.escape_rate.low - 1e-9 <= missed <= rates.escape_rate.high + 1e-9,
                 "best_threshold": (found.low or 0.0) <= best <= (found.high or 0.0),
                 "saving": (found.saving_low or 0.0) <= truly <= (found.saving_high or 0.0),
                 "change_of_escape_rate": (delta.low or 0.0) <= change <= (delta.high or 0.0),

@@ -2,7 +2,8 @@
 
 The bare loop decodes as `models.images` does, makes the tensor and runs the network: no Avro, no sha256, no signals, no
 decision, nothing compared, nothing written. Contenders take turns, round after round; the ratio is the median over the
-rounds of each round's own ratio, so that a machine which others use too slows both. ``--memory N`` runs N small frames
+rounds of each round's own ratio, so that a machine which others use too slows both; processor time
+a frame, of this process alone, shows the cost where that machine is not idle. ``--memory N`` runs N small frames
 through and reports the resident memory as it goes. Prints one JSON object; a Markdown table goes to standard error.
 """
 
@@ -175,18 +176,27 @@ def speed(pairs: Pairs, rounds: int) -> dict[str, Any]:
             f"a run through Kafka, {threads} threads": lambda: through_kafka(kafka, loaded, _KAFKA_TIMES * count),
         }
         figures: dict[str, list[float]] = {name: [] for name in contenders}
+        cpu_ms: dict[str, list[float]] = {name: [] for name in contenders}
         for number in range(rounds + 1):
             for name, contender in contenders.items():
-                began = time.perf_counter()
+                began, began_cpu = time.perf_counter(), time.process_time()
                 contender()
+                spent_cpu = time.process_time() - began_cpu
                 if number:  # the first round only warms up
                     done = _KAFKA_TIMES * count if "Kafka" in name else count
                     figures[name].append(done / (time.perf_counter() - began))
+                    cpu_ms[name].append(1000 * spent_cpu / done)
     ratios = {}
     for name, values in figures.items():
         beside = figures["bare, 1 thread" if name.endswith("1 thread") else f"bare, {threads} threads"]
         ratios[name] = [value / other for value, other in zip(values, beside, strict=True)]
-    return {"frames": count, "rounds": rounds, "frames_per_second": figures, "ratio": ratios}
+    return {
+        "frames": count,
+        "rounds": rounds,
+        "frames_per_second": figures,
+        "ratio": ratios,
+        "cpu_ms_per_frame": cpu_ms,
+    }
 
 
 def memory(count: int) -> dict[str, Any]:
@@ -242,14 +252,15 @@ def main() -> None:
 
 def _table(report: dict[str, Any]) -> str:
     lines = [
-        "| contender | frames/s, median (lowest to highest) | beside bare, median (lowest to highest) |",
-        "|---|---|---|",
+        "| contender | frames/s, median (lowest to highest) | beside bare, median (lowest to highest) | CPU ms |",
+        "|---|---|---|---|",
     ]
     for name, values in report.get("frames_per_second", {}).items():
         ratios = report["ratio"][name]
         spread = f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
         beside = f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
-        lines.append(f"| {name} | {spread} | {beside} |")
+        cpu = "" if "processes" in name else f"{statistics.median(report['cpu_ms_per_frame'][name]):.2f}"
+        lines.append(f"| {name} | {spread} | {beside} | {cpu} |")
     lines.append(f"aim: {AIM}")
     if "memory" in report:
         found = report["memory"]

@@ -1,9 +1,10 @@
 """Frames in, results out in the same order, on all cores, with bounded memory.
 
-Threads, not processes: decoding, inference and hashing leave Python's lock to others, and `benchmarks.reinspection`
-measures both. Frames go to a thread several at a time, since handing over costs as much as signals do; images that lie in
-a store are fetched ahead by threads of their own, so that no core waits for the network.
-"""  # noqa: E501
+Threads, not processes: decoding, inference and hashing leave Python's lock to others, both are equally fast on two
+cores (`benchmarks.reinspection`), and no process is left behind after a kill. Frames go to a thread in batches, for the
+sake of `models.inspect.inspect_all` and of the hand-over; images that lie in a store are fetched ahead by threads of
+their own, so that no core waits for the network.
+"""
 
 from __future__ import annotations
 

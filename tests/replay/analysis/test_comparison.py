@@ -245,3 +245,19 @@ def with_decider(table: Table, name: str, score: Any) -> Table:
         "score": score, "verdict": np.where(rejects, "NOT_OK", "OK"), "action": np.where(rejects, "REJECT", "ACCEPT"),
     }  # fmt: skip
     return with_columns(table, **{f"{name}.{column}": values for column, values in columns.items()})
+
+
+def test_where_every_part_has_a_label_no_other_escapes_are_imagined() -> None:
+    # The challenger accepts 60 more good parts, and no bad one that the champion finds.
+    found = compare(pairs([("REJECT", "ACCEPT", 0, 60), ("REJECT", "REJECT", 1, 40), ("ACCEPT", "ACCEPT", 0, 400)]))
+    assert (found.escape_rate.delta, found.escape_rate.high) == (0.0, 0.0)
+    assert found.gate.decision == "promote"
+    # With a label on half of them only, some of the others may be bad.
+    found = compare(pairs([
+        ("REJECT", "ACCEPT", 0, 30), ("REJECT", "ACCEPT", -1, 30), ("REJECT", "REJECT", 1, 40),
+        ("ACCEPT", "ACCEPT", 0, 400),
+    ]))  # fmt: skip
+    assert found.escape_rate.delta == 0.0
+    assert found.escape_rate.high is not None
+    assert found.escape_rate.high > 0.01
+    assert found.gate.decision == "undecided"

@@ -131,3 +131,16 @@ def test_intervals_of_a_variant_hold_its_true_rates() -> None:
 def test_an_unknown_decider_is_named() -> None:
     with pytest.raises(SettingsError, match="no decider 'new'; there are recorded"):
         see(make_table(1), "new")
+
+
+def test_parts_of_a_cell_without_a_label_are_like_the_others_of_their_action() -> None:
+    # 100 accepted on the line, 50 drawn, 5 of these bad; 20 rejected, all bad. The variant rejects 10 that nobody drew.
+    score = np.array([0.1] * 100 + [0.9] * 20)
+    truth = np.array([1] * 5 + [0] * 45 + [-1] * 50 + [1] * 20)
+    new = np.where(np.arange(120) >= 90, 0.9, 0.1)
+    table = make_table(120, variants=("new",), recorded__score=score, new__score=new, **labels(truth))
+    view = see(table, "new")
+    found = rates_of(view).escape_rate
+    assert found.value == pytest.approx(9 / 30)
+    assert found.low < 9 / 30 < found.high
+    assert view.weight.sum() == pytest.approx(120)

@@ -221,3 +221,12 @@ def test_calibration_of_scores_that_are_probabilities_and_of_others() -> None:
     worse = calibrate(view, Labelled.of(view))
     assert worse.expected_error is not None
     assert worse.expected_error > 0.2
+
+
+def test_bins_by_hand() -> None:
+    rows = [(0.0, False, 1)] * 10 + [(0.5, True, 1)] * 5 + [(0.5, False, 1)] * 5 + [(1.0, True, 1)] * 20
+    view = see(table_of(rows))
+    bins = calibrate(view, Labelled.of(view)).bins
+    assert [(one.low, one.high, one.parts, one.labelled, one.defective_share) for one in bins] == [
+        (0.0, 0.0, 10, 10, 0.0), (0.5, 0.5, 10, 10, 0.5), (1.0, 1.0, 20, 20, 1.0),
+    ]  # fmt: skip

@@ -38,16 +38,10 @@ def test_every_selection_gives_each_frame_once(line: KafkaSettings, tmp_path: Pa
         (times(30, 60), past.places(lambda at, _, __: within(at, 30, 60))),
         # What was captured before an end may lie in files that begin after it.
         ({**times(30, 60), "clock": Clock.CAPTURED}, past.places(lambda _, f, __: within(f.captured_at_us, 30, 60))),
-        (
-            {"cameras": CAMERAS[1:2], "lots": ("L1",)},
-            past.places(lambda _, f, __: (f.key, f.lot) == (CAMERAS[1], "L1")),
-        ),
+        ({"cameras": CAMERAS[1:2], "lots": ("L1",)}, of_camera),
         ({"judged": ("REJECT",)}, past.places(lambda _, __, d: d.action is Action.REJECT)),
         ({"parts": ("P9",)}, past.places(lambda _, f, __: f.part_id == "P9")),
-        (
-            {"offsets": {4: (25, 45)}},
-            {place for place in past.rows if place.partition == 4 and 25 <= place.offset < 45},
-        ),
+        ({"offsets": {4: (25, 45)}}, of_offsets),
     ]:
         assert wanted, what
         with Stretch(source, Selection(**what)) as stretch:
