@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from replay.analysis.results import Analysis, Comparison, Recommendation, Slice
 from replay.report.words import count, number, percent, plural
 
+#: Share of the good parts, or of the defective ones, beyond which no line can err.
+_UNUSABLE = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Advice:
@@ -64,6 +67,9 @@ def _threshold(found: Recommendation) -> Advice:
             text += f". It may save nothing: what {between} overkills cost, in 1,000 parts"
     if found.is_supported:
         return Advice("act", f"Set the threshold to {number(found.threshold)}{present}", f"{text}.")
+    if max(found.escape_rate or 0.0, found.overkill_rate or 0.0) > _UNUSABLE:
+        title = "No threshold is of use for this cost ratio"
+        return Advice("know", title, f"The cheapest is {number(found.threshold)}{present}. {text}.")
     title = f"A threshold of {number(found.threshold)} may be better{present}; this is not sure enough to change it"
     return Advice("know", title, f"{text}. Label more parts, and try it on recorded ones (inspection replay).")
 

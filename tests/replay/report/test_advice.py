@@ -31,7 +31,7 @@ def test_a_threshold_is_set_only_where_labels_show_a_saving() -> None:
 def test_a_threshold_that_rejects_most_good_parts_is_no_advice() -> None:
     table = population(3, 4_000, good=(2.0, 2.2), bad=(2.2, 2.0), threshold=0.6)
     advice = threshold_advice(table, cost_ratio=9.0)
-    assert advice.kind == "know"
+    assert (advice.kind, advice.title) == ("know", "No threshold is of use for this cost ratio")
     assert any(
         "rejects most good parts" in warning for warning in analyse(table, cost_ratio=9.0).recommendation.warnings
     )
