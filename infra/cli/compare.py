@@ -14,7 +14,7 @@ from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
     from infra.cli.analysis_data import Data
-    from replay.analysis.results import Comparison, Delta, PairedTable
+    from replay.analysis.comparison_results import Comparison, Delta, PairedTable
 
 _PANEL = "What is allowed"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from infra.cli.analysis_data import Data
     from infra.cli.selection_options import Chosen
     from models.package import Model
-    from replay.analysis.results import GoldenComparison
+    from replay.analysis.comparison_results import GoldenComparison
 
 RECORDED = "recorded"
 

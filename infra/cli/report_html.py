@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from infra.cli.selection_options import Chosen
     from models.package import Model
     from replay.analysis import Analysis
-    from replay.analysis.results import Comparison
+    from replay.analysis.comparison_results import Comparison
     from replay.replayed import ReplayedFrame
     from replay.report import DataQuality
 

@@ -5,11 +5,12 @@ JSON of them. Nothing here reads a topic or a file, but for golden samples.
 """
 
 from replay.analysis.comparison import compare, compare_frames
+from replay.analysis.comparison_results import Comparison
 from replay.analysis.gate import Limits
 from replay.analysis.golden import GoldenSample, compare_golden, load_golden
 from replay.analysis.json_form import as_json
 from replay.analysis.overview import analyse
-from replay.analysis.results import Analysis, Comparison
+from replay.analysis.results import Analysis
 
 __all__ = [
     "Analysis",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from replay.analysis.results import Check, Delta, Gate, GoldenComparison
+from replay.analysis.comparison_results import Check, Delta, Gate, GoldenComparison
 from schemas.errors import SettingsError
 
 PASS, FAIL, UNDECIDED = "pass", "fail", "undecided"

@@ -11,7 +11,7 @@ from models.errors import ImageError
 from models.inspect import inspect_image
 from models.inspection import Inspection
 from models.package import Model
-from replay.analysis.results import GoldenChange, GoldenComparison
+from replay.analysis.comparison_results import GoldenChange, GoldenComparison
 from schemas.errors import SettingsError
 from schemas.records import Action, ResultState
 

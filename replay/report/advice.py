@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from replay.analysis.results import Analysis, Comparison, Recommendation, Slice
+from replay.analysis.comparison_results import Comparison
+from replay.analysis.results import Analysis, Recommendation, Slice
 from replay.report.words import count, number, percent, plural
 
 #: Share of the good parts, or of the defective ones, beyond which no line can err.

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from replay.analysis.results import Analysis, Comparison, EpisodeMark, ThresholdCurve, TimeLine
+from replay.analysis.comparison_results import Comparison
+from replay.analysis.results import Analysis, EpisodeMark, ThresholdCurve, TimeLine
 from replay.export.write import iso
 from replay.report.words import visible
 from replay.table import DEFECTIVE, GOOD, UNKNOWN, Table

@@ -14,7 +14,8 @@ from models.images import Image, decode
 from models.opencv import cv2
 from models.package import Model
 from models.preprocess import resize
-from replay.analysis.results import Analysis, Comparison
+from replay.analysis.comparison_results import Comparison
+from replay.analysis.results import Analysis
 from replay.export.pictures import image_of
 from replay.replayed import ReplayedFrame
 from replay.stored import Place, Stored

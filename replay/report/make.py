@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from models.package import Model
-from replay.analysis.results import Analysis, Comparison
+from replay.analysis.comparison_results import Comparison
+from replay.analysis.results import Analysis
 from replay.offsets import intersect, merged
 from replay.replayed import ReplayedFrame
 from replay.report.gallery import Gallery

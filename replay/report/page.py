@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from replay.analysis.results import Analysis, Comparison
+from replay.analysis.comparison_results import Comparison
+from replay.analysis.results import Analysis
 from replay.report import figures as draw
 from replay.report import sentences, words
 from replay.report.advice import advise, moved

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.analysis.comparison import compare, compare_frames, mcnemar
+from replay.analysis.comparison_results import Delta, GoldenComparison
 from replay.analysis.gate import Limits, check_delta, judge
-from replay.analysis.results import Delta, GoldenComparison
 from replay.replayed import ReplayedFrame
 from replay.stored import Place
 from replay.table import Table
