@@ -67,11 +67,11 @@ class Republished:
     is_finished: bool = True
 
 
-def by_partition(stretch: Stretch) -> list[Iterator[Stored[Frame]]]:
+def by_partition(stretch: Stretch, stop: threading.Event | None = None) -> list[Iterator[Stored[Frame]]]:
     """The frames of each partition of a stretch, each read by a consumer of its own."""
     begun = dict.fromkeys(stretch.ranges, 2**63 - 1)
     after = [{other: end for other, end in begun.items() if other != number} for number in stretch.ranges]
-    return [(found for found, _ in stretch.frames(each)) for each in after]
+    return [(found for found, _ in stretch.frames(each, stop=stop)) for each in after]
 
 
 def prefix_of(topic: str, live: KafkaSettings) -> str:
