@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.broker import LocalBroker
+from replay.decision_index import DecisionIndex
 from replay.episodes import NoSuchEpisode
 from replay.offsets import holds, intersect, merged, subtract, total
 from replay.replayed import ReplayedFrame
@@ -22,6 +23,7 @@ from replay.selection import Clock, Selection
 from replay.source import Source
 from replay.stored import Place
 from replay.stretch import EmptySelection, Stretch, decided, labels, why_empty
+from replay.topic_reader import watermarks
 from schemas import Action, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, ResultState, encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from tests.replay.past import CAMERAS, EPOCH_US, Past, make_decision, make_frame, publish_past
@@ -364,6 +366,10 @@ def test_a_partition_that_begins_with_an_aborted_transaction_has_its_decisions(l
         producer.produce(line.frames, encode(frame), frame.key, partition=partition, timestamp=at_ms)
         producer.produce(line.decisions, encode(decision), frame.key, partition=0, timestamp=at_ms)
     assert producer.flush(20) == 0
+    until_s = time.monotonic() + 20
+    while watermarks(line.bootstrap_servers, line.frames)[0] != (0, 7):  # the marker comes a moment after the abort
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
     with Stretch(Source(line), Selection()) as stretch:
         found = {each.place.offset: decision is not None for each, decision in stretch.frames()}
     assert found == {6: True, 0: True}
@@ -373,3 +379,19 @@ def test_a_partition_that_begins_with_an_aborted_transaction_has_its_decisions(l
 def test_a_time_before_all_times(line: KafkaSettings) -> None:
     with Stretch(Source(line), Selection(to_us=-1_000_000, late_by_us=0)) as stretch:
         assert list(stretch.frames()) == []
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """The recorded decisions of a long stretch lie in a file, and its disk may be full."""
+    index = DecisionIndex("t", str(tmp_path / "decisions"))
+    index._db.execute("PRAGMA max_page_count = 4")
+
+    def fill() -> None:
+        for offset in range(1000):
+            index.add(make_decision(make_frame(offset), Place("t", 0, offset)))
+
+    with pytest.raises(SettingsError, match="database or disk is full; TMPDIR"):
+        fill()
+    index.close()
+    with pytest.raises(SettingsError, match="unable to open"):
+        DecisionIndex("t", str(tmp_path / "not" / "there"))
