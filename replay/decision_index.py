@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from replay.stored import Place
 from schemas.codec import decode, encode
+from schemas.errors import SettingsError
 from schemas.records import Decision, ResultState
 
 #: SQLite's name for a database in a temporary file of its own, gone when it is closed.
 TEMPORARY_FILE = ""
 _CACHE_KIB = 16 * 1024
 
+_INSERT = """
+    INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (part, at) DO UPDATE SET
+    captured = excluded.captured, missed = excluded.missed, decided = excluded.decided, id = excluded.id,
+    record = excluded.record
+    WHERE (excluded.missed, excluded.decided, excluded.id) < (missed, decided, id)
+"""
+
 
 class DecisionIndex:
     """One decision for each message of one frames topic: an inspection before none, the first before later ones.
 
     Decisions of replays and of challengers are left out, as the gate left them out.
+
+    Raises
+    ------
+    SettingsError
+        If the temporary file cannot be written, as on a full disk.
 
     Examples
     --------
@@ -28,39 +42,38 @@ class DecisionIndex:
 
     def __init__(self, topic: str, path: str = TEMPORARY_FILE) -> None:
         self._topic = topic
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.executescript(f"""
-            PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB};
-            CREATE TABLE decisions (
-                part INTEGER, at INTEGER, captured INTEGER, missed INTEGER, decided INTEGER, id TEXT, record BLOB,
-                PRIMARY KEY (part, at)
-            ) WITHOUT ROWID;
-            BEGIN;
-        """)
+        with _line():
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.executescript(f"""
+                PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB};
+                CREATE TABLE decisions (
+                    part INTEGER, at INTEGER, captured INTEGER, missed INTEGER, decided INTEGER, id TEXT, record BLOB,
+                    PRIMARY KEY (part, at)
+                ) WITHOUT ROWID;
+                BEGIN;
+            """)
 
     def add(self, decision: Decision) -> None:
         """Take a decision, in whatever order they come; the same one again changes nothing."""
         if decision.is_simulated or decision.model_stage == "challenger" or decision.source_topic != self._topic:
             return
-        self._db.execute(
-            """INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (part, at) DO UPDATE SET
-               captured = excluded.captured, missed = excluded.missed, decided = excluded.decided, id = excluded.id,
-               record = excluded.record
-               WHERE (excluded.missed, excluded.decided, excluded.id) < (missed, decided, id)""",
-            (
-                decision.source_partition,
-                decision.source_offset,
-                decision.captured_at_us,
-                decision.result_state is not ResultState.COMPLETED,
-                decision.decided_at_us,
-                decision.decision_id,
-                encode(decision),
-            ),
+        values = (
+            decision.source_partition,
+            decision.source_offset,
+            decision.captured_at_us,
+            decision.result_state is not ResultState.COMPLETED,
+            decision.decided_at_us,
+            decision.decision_id,
+            encode(decision),
         )
+        with _line():
+            self._db.execute(_INSERT, values)
 
     def find(self, partition: int, offset: int) -> Decision | None:
         """The decision on a message."""
-        row = self._db.execute("SELECT record FROM decisions WHERE part = ? AND at = ?", (partition, offset)).fetchone()
+        query = "SELECT record FROM decisions WHERE part = ? AND at = ?"
+        with _line():
+            row = self._db.execute(query, (partition, offset)).fetchone()
         return None if row is None else decode(row[0], Decision)
 
     def __len__(self) -> int:
@@ -81,3 +94,13 @@ class DecisionIndex:
     def _select(self, query: str) -> Iterator[tuple[Place, Decision]]:
         for partition, offset, record in self._db.execute(query):
             yield Place(self._topic, partition, offset), decode(record, Decision)
+
+
+@contextmanager
+def _line() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise SettingsError(
+            f"recorded decisions cannot be kept in a temporary file: {error}; TMPDIR names another directory for it"
+        ) from error

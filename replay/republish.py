@@ -9,6 +9,7 @@ old one the broker's retention would delete it at once.
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 import threading
 import time
@@ -36,8 +37,12 @@ from schemas.wire import Codec
 
 #: Frames (and their bytes, about) that are held to put them into the order of their capture.
 ORDERED_FRAMES, ORDERED_BYTES = 2_000, 64 * 1024 * 1024
-_FLUSH_S = 30.0
+#: The broker must take a frame in that time; told to stop, it has less for what is under way.
+_FLUSH_S, _STOPPED_FLUSH_S = 30.0, 5.0
+#: A wait that is longer is said.
+_SAY_S = 10.0
 _POLL_S = 0.05
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +72,11 @@ class Republished:
     is_finished: bool = True
 
 
-def by_partition(stretch: Stretch) -> list[Iterator[Stored[Frame]]]:
+def by_partition(stretch: Stretch, stop: threading.Event | None = None) -> list[Iterator[Stored[Frame]]]:
     """The frames of each partition of a stretch, each read by a consumer of its own."""
     begun = dict.fromkeys(stretch.ranges, 2**63 - 1)
     after = [{other: end for other, end in begun.items() if other != number} for number in stretch.ranges]
-    return [(found for found, _ in stretch.frames(each)) for each in after]
+    return [(found for found, _ in stretch.frames(each, stop=stop)) for each in after]
 
 
 def prefix_of(topic: str, live: KafkaSettings) -> str:
@@ -194,7 +199,7 @@ def republish(
     prefix_of(topic, kafka)
     run_id = run_id or uuid.uuid4().hex[:12]
     stop = stop or threading.Event()
-    sender = _Sender(kafka, topic, run_id)
+    sender = _Sender(kafka, topic, run_id, stop)
     pace = _Pace(speed, stop)
     newest_us, unordered = -(2**63), 0
     for at_us, found in by_capture(streams):
@@ -227,6 +232,8 @@ class _Pace:
             self._first = at_us, time.monotonic()
         first_us, began_s = self._first
         due_s = began_s + (at_us - first_us) / 1e6 / self._speed
+        if (wait_s := due_s - time.monotonic()) > _SAY_S:
+            _log.warning("the next frame was captured %.0f s later: it is due in %.0f s", wait_s * self._speed, wait_s)
         while (left_s := due_s - time.monotonic()) > 0 and not self._stop.is_set():
             meanwhile()
             self._stop.wait(min(left_s, _POLL_S))
@@ -234,16 +241,18 @@ class _Pace:
 
 
 class _Sender:
-    def __init__(self, kafka: KafkaSettings, topic: str, run_id: str) -> None:
+    def __init__(self, kafka: KafkaSettings, topic: str, run_id: str, stop: threading.Event) -> None:
         self._kafka = kafka
         self._topic = topic
         self._run_id = run_id
+        self._stop = stop
         self._codec = Codec.from_settings(kafka)
         self._producer = Producer(
             {
                 "bootstrap.servers": kafka.bootstrap_servers,
                 "enable.idempotence": True,
                 "message.max.bytes": MAX_REQUEST_BYTES,
+                "message.timeout.ms": round(_FLUSH_S * 1000),
                 "queue.buffering.max.kbytes": 64 * 1024,
                 "partitioner": "murmur2_random",  # as the cameras' publishers
                 "log_level": 0,
@@ -262,7 +271,7 @@ class _Sender:
             (REPLAY_OF_HEADER, str(found.place)),
             (REPLAY_TIMESTAMP_HEADER, str(found.timestamp_us)),
         ]
-        while True:
+        while not self._stop.is_set():
             try:
                 self._producer.produce(self._topic, value, found.key, headers=headers, on_delivery=self._delivered)
                 break
@@ -271,6 +280,8 @@ class _Sender:
             except KafkaException as error:
                 raise InspectionError(f"{found.place} cannot be published: {error.args[0].str()}") from error
             self._check()
+        else:
+            return
         self.sent += 1
         self.cameras["" if found.record is None else found.record.key] += 1
         self.poll()
@@ -280,7 +291,7 @@ class _Sender:
         self._check()
 
     def flush(self) -> None:
-        left = self._producer.flush(_FLUSH_S)
+        left = self._producer.flush(_STOPPED_FLUSH_S if self._stop.is_set() else _FLUSH_S)
         self._check()
         if left:
             raise BrokerUnavailable(self._kafka.bootstrap_servers, f"{left} frames are not acknowledged")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
@@ -35,6 +36,10 @@ FrameAndDecision = tuple[Stored[Frame], Decision | None]
 
 class EmptySelection(InspectionError):
     """Nothing of what there is was meant."""
+
+
+class _Stopped(Exception):
+    """Told to stop while nothing that is meant came."""
 
 
 def _silent(what: str, done: int, count: int) -> None:
@@ -124,6 +129,7 @@ class Stretch:
         after: Mapping[int, int] = MappingProxyType({}),
         *,
         on_progress: Callable[[int, int], object] = lambda done, count: None,
+        stop: threading.Event | None = None,
     ) -> Iterator[FrameAndDecision]:
         """The frames that are meant, and what was decided on each message; each partition in the order of its offsets.
 
@@ -134,16 +140,33 @@ class Stretch:
         ----------
         after
             First offset of a partition that is still to be read, to go on where another run ended.
+        stop
+            Once it is set no more frames come, also while those that are read are none that is meant.
         """
+        try:
+            yield from self._frames(after, on_progress, stop or threading.Event())
+        except _Stopped:
+            return
+
+    def _frames(
+        self, after: Mapping[int, int], on_progress: Callable[[int, int], object], stop: threading.Event
+    ) -> Iterator[FrameAndDecision]:
+        def tell(done: int, _: int) -> None:
+            if stop.is_set():
+                raise _Stopped
+            on_progress(passed + done, self.frames_total)
+
         ranges = subtract(self.ranges, {number: ((0, begin),) for number, begin in after.items()})
         passed = self.frames_total - total(ranges)
         for found in self._source.read(
             Frame,
             ranges,
-            on_progress=lambda done, _: on_progress(passed + done, self.frames_total),
+            on_progress=tell,
             cameras=self._meant.cameras,
             lots=self._meant.lots,
         ):
+            if stop.is_set():
+                return
             partition, offset = found.place.partition, found.place.offset
             if self._places is not None and (partition, offset) not in self._places:
                 continue
@@ -183,11 +206,15 @@ class Stretch:
         return ranges
 
     def _first_timestamp(self, ranges: Ranges) -> int | None:
-        """Timestamp of the oldest of the partitions' first messages."""
+        """Timestamp of the oldest of the partitions' first messages; None where one of them is not known."""
         if self._meant.from_us is not None and self._meant.clock is Clock.KAFKA:
             return self._meant.from_us
         heads = {number: _head(spans) for number, spans in ranges.items()}
-        return min((found.timestamp_us for found in self._source.read(Frame, heads)), default=None)
+        first_us: dict[int, int] = {}
+        for found in self._source.read(Frame, heads):
+            first_us.setdefault(found.place.partition, found.timestamp_us)
+        # A partition that begins with an aborted transaction may begin whenever.
+        return min(first_us.values()) if first_us and first_us.keys() == heads.keys() else None
 
     def _decisions(self, since_us: int | None) -> Iterator[Decision]:
         read = self._source.records(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -14,14 +15,19 @@ from replay.offsets import Ranges, merged
 from schemas.errors import BrokerUnavailable, TopicMissing
 from schemas.topics import MAX_REQUEST_BYTES
 
+_log = logging.getLogger(__name__)
 _TIMEOUT_S = 10.0
 _AGAIN_S = 0.1
 _LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
 _BATCH = 200
 #: The client waits so long for a batch to fill, also where nothing more comes.
 _POLL_S = 0.05
+#: A limited read waits so long at once, then tells that it is there.
+_PAUSE_S = 0.2
 #: Without a message for so long, and the end not reached, the broker counts as gone.
 _STALLED_S = 30.0
+#: After so long it is said that it is waited for.
+_SAY_S = 5.0
 #: For a name that is not UTF-8, confluent-kafka 2.16 sets an error and still returns a list, with holes whose use ends
 #: the process. A plain ``message.headers()``, once CPython has specialised it, does not see the error; this call does.
 #: It must be asked once a message: the second answer is the list without the error.
@@ -103,7 +109,7 @@ def read_ranges(
     ranges
         What is to be read. Offsets that are not there (compacted, deleted meanwhile, a transaction's) are passed over.
     on_progress
-        As for `read_topic`.
+        As for `read_topic`; called while nothing comes as well, so that what it raises ends the reading.
     max_bytes_s
         Read at most so many bytes a second, so that a live line keeps the broker; None: as fast as it goes.
 
@@ -122,10 +128,16 @@ def read_ranges(
         _watermarks(consumer, bootstrap_servers, topic)  # says that a topic is missing: the client would wait for it
         consumer.assign([TopicPartition(topic, number, cursor.begin) for number, cursor in cursors.items()])
         left = set(cursors)
-        quiet_s, told = 0.0, 0
+        quiet_s = 0.0
+
+        def tell() -> None:
+            on_progress(sum(cursor.passed for cursor in cursors.values()), total)
+
         while left:
             messages = consumer.consume(_BATCH, _POLL_S)
             quiet_s = 0.0 if messages else quiet_s + _POLL_S
+            if quiet_s >= _SAY_S > quiet_s - _POLL_S:
+                _log.warning("nothing comes of %s; the broker has %.0f s to answer", topic, _STALLED_S - _SAY_S)
             if quiet_s >= _STALLED_S:
                 raise BrokerUnavailable(bootstrap_servers, f"no message of {topic} for {_STALLED_S:.0f} s")
             for message in messages:
@@ -139,7 +151,7 @@ def read_ranges(
                         raise BrokerUnavailable(bootstrap_servers, error.str())
                     continue
                 if cursors[number].take(offset):
-                    pace.wait(len(message.value() or b""))
+                    pace.wait(len(message.value() or b""), tell)
                     yield as_message(message)
             for number in sorted(left):
                 upcoming = cursors[number].next
@@ -147,10 +159,7 @@ def read_ranges(
                     left.discard(number)
                 elif cursors[number].is_far():
                     consumer.seek(TopicPartition(topic, number, upcoming))
-            done = sum(cursor.passed for cursor in cursors.values())
-            if done != told:
-                on_progress(done, total)
-                told = done
+            tell()
     except KafkaException as error:
         raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
     finally:
@@ -217,11 +226,14 @@ class _Pace:
         self._began_s = time.monotonic()
         self._bytes = 0
 
-    def wait(self, size_bytes: int) -> None:
+    def wait(self, size_bytes: int, meanwhile: Callable[[], object]) -> None:
         """So much more has been read: sleep until it is time to hand it on."""
         self._bytes += size_bytes
-        if self._max_bytes_s is not None:
-            time.sleep(max(0.0, self._began_s + self._bytes / self._max_bytes_s - time.monotonic()))
+        if self._max_bytes_s is None:
+            return
+        while (left_s := self._began_s + self._bytes / self._max_bytes_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, _PAUSE_S))
+            meanwhile()
 
 
 def time_ranges(bootstrap_servers: str, topic: str, within: TopicRange) -> dict[int, tuple[tuple[int, int], ...]]:
@@ -313,8 +325,8 @@ def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: Top
     for bound, index in ((within.from_us, 0), (within.to_us, 1)):
         if bound is None:
             continue
-        # Kafka's index has milliseconds; -1 where every message is older.
-        asked = [TopicPartition(topic, number, -(-bound // 1000)) for number in ranges]
+        # Kafka's index has milliseconds; -1 where every message is older. What is asked as below 0 has other meanings.
+        asked = [TopicPartition(topic, number, max(0, -(-bound // 1000))) for number in ranges]
         for answer in consumer.offsets_for_times(asked, timeout=_TIMEOUT_S):
             low, high = ranges[answer.partition]
             offset = high if answer.offset < 0 else max(low, answer.offset)

@@ -69,7 +69,9 @@ def reading() -> Iterator[Callable[[str, int, int], object]]:
             return Text("" if speed is None else f"{speed:.0f}/s")
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # Where nobody looks a bar that is gone at the end is nothing but an empty line.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
         tasks: dict[str, Any] = {}
 
         def show(topic: str, done: int, count: int) -> None:

@@ -70,8 +70,9 @@ def replay(
         ),
     ] = None,
     speed: Annotated[
-        str, _publish("1x: as they were captured; 10x: ten times as fast; max: as fast as it goes.", "--speed")
-    ] = "1x",
+        str | None,
+        _publish("1x: as they were captured (default); 10x: ten times as fast; max: as fast as it goes.", "--speed"),
+    ] = None,
     image_store: ImageStoreUri = None,
     as_json: Json = False,
 ) -> None:
@@ -92,8 +93,12 @@ def replay(
             raise SettingsError("--to-topic publishes frames and inspects none: no --model, --out and the like with it")
         from infra.cli.republish import republish
 
-        republish(chosen, to_topic, speed, as_json=as_json)
+        republish(chosen, to_topic, speed or "1x", as_json=as_json)
         return
+    if speed is not None:
+        raise SettingsError(
+            "--speed is for --to-topic: an inspection has no other speed than --max-mib-s and --threads"
+        )
     from infra.cli.replay_report import show
 
     how = _How(threads, part_s, image_store_uri(image_store))
@@ -147,7 +152,7 @@ def _begin(chosen: Chosen, variants: list[Variant], out: Path | None, how: _How)
 def _resume(chosen: Chosen, path: Path, how: _How) -> Outcome:
     """Go on with a run, with the very messages that it meant when it began."""
     from infra.cli.range_options import reading
-    from replay.reinspect.run import Outcome, check_variants
+    from replay.reinspect.run import Outcome, check_there, check_variants
     from replay.reinspect.run_folder import RunError, RunFolder
     from replay.reinspect.variants import from_described, load
     from replay.stretch import Stretch
@@ -168,6 +173,7 @@ def _resume(chosen: Chosen, path: Path, how: _How) -> Outcome:
         reading() as progress,
         Stretch(chosen.source, folder.plan.meant, resolved=folder.plan.ranges, on_progress=progress) as stretch,
     ):
+        check_there(folder, chosen.source)
         return _run(chosen, stretch, loaded, folder, how, progress)
 
 

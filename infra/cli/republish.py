@@ -41,7 +41,7 @@ def republish(chosen: Chosen, topic: str, speed: str, *, as_json: bool) -> None:
         created = apply(kafka.bootstrap_servers, prefix, table).created
         with stop_on_signals(stop):
             done = publish(
-                by_partition(stretch),
+                by_partition(stretch, stop),
                 kafka,
                 topic,
                 speed=factor,

@@ -5,17 +5,18 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from replay.offsets import subtract, total
 from replay.reinspect.engine import inspect_all
 from replay.reinspect.inspector import Inspector, Result
 from replay.reinspect.run_folder import Plan, Progress, RunError, RunFolder
 from replay.reinspect.summary import Summary
 from replay.reinspect.variants import Loaded
 from replay.source import Source
-from replay.stretch import FrameAndDecision, Stretch
+from replay.stretch import Stretch
 from schemas.image_store import ImageStore
 from schemas.records import Frame
 from schemas.wire import Codec
@@ -80,6 +81,24 @@ def check_variants(folder: RunFolder, loaded: Sequence[Loaded]) -> None:
                 )
 
 
+def check_there(folder: RunFolder, source: Source) -> None:
+    """Whether what is left of a run can still be read.
+
+    Raises
+    ------
+    RunError
+        If some of it is not in the source: the run would end with less than in one go, and say nothing.
+    """
+    done = {number: ((0, begin),) for number, begin in folder.progress().after.items()}
+    gone = subtract(subtract(folder.plan.ranges, done), source.extent(Frame))
+    if gone:
+        number, spans = min(gone.items())
+        raise RunError(
+            f"{folder.path}: {total(gone)} offsets that are left of the run are not there any more, the first is "
+            f"{folder.plan.topic}-{number}@{spans[0][0]}: give the --archive that has them, or begin a new run"
+        )
+
+
 def run(
     stretch: Stretch,
     loaded: Sequence[Loaded],
@@ -115,9 +134,9 @@ def run(
     writer = _Writer(folder, progress, part_s)
     before = progress.summary.selected
     stop = stop or threading.Event()
-    frames = stretch.frames(progress.after, on_progress=on_progress)
+    frames = stretch.frames(progress.after, on_progress=on_progress, stop=stop)
     try:
-        for result in inspect_all(_until(frames, stop), Inspector(loaded, codec, store), threads=threads):
+        for result in inspect_all(frames, Inspector(loaded, codec, store), threads=threads):
             writer.add(result)
     finally:
         writer.flush()
@@ -126,13 +145,6 @@ def run(
     return Outcome(
         writer.summary, writer.summary.selected - before, time.monotonic() - began_s, is_finished=not stop.is_set()
     )
-
-
-def _until(frames: Iterator[FrameAndDecision], stop: threading.Event) -> Iterator[FrameAndDecision]:
-    for each in frames:
-        if stop.is_set():
-            return
-        yield each
 
 
 class _Writer:

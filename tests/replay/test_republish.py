@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,16 +17,39 @@ from typer.testing import CliRunner, Result
 from infra.cli.root import app
 from infra.demo.processes import WorkerProcess, inspection_command
 from infra.topics import apply
-from replay.republish import by_capture, prefix_of, republish, speed_of
+from replay.republish import _Pace, by_capture, prefix_of, republish, speed_of
 from replay.stored import Place, Stored
 from replay.topic_reader import TopicMessage, read_topic, watermarks
 from schemas import Decision, Frame, KafkaSettings, ResultState, decode
-from schemas.errors import SettingsError
+from schemas.errors import BrokerUnavailable, SettingsError
 from schemas.simulation import REPLAY_HEADER, REPLAY_OF_HEADER, REPLAY_TIMESTAMP_HEADER
 from schemas.topics import TOPICS
 from stream_processors.drift import DriftOptions
 from stream_processors.watch_settings import WatchSettings
 from tests.replay.conftest import FRAMES, Decided, make_frame
+
+
+def test_told_to_stop_while_no_broker_takes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("replay.republish._STOPPED_FLUSH_S", 0.2)
+    frames = [make_frame(number, bytes(1_000_000), captured_at_us=1) for number in range(4)]
+    endless = (Stored(Place("t", 0, n), 1, b"k", {}, frames[n % 4]) for n in itertools.count())
+    stop = threading.Event()
+    timer = threading.Timer(1.0, stop.set)
+    timer.start()
+    began_s = time.monotonic()
+    with pytest.raises(BrokerUnavailable, match="frames are not acknowledged"):
+        republish([endless], KafkaSettings("127.0.0.1:1"), "x.replay.frames", speed=math.inf, stop=stop)
+    assert time.monotonic() - began_s < 8
+
+
+def test_a_long_wait_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    stop = threading.Event()
+    timer = threading.Timer(0.3, stop.set)
+    timer.start()
+    pace = _Pace(1.0, stop)
+    pace.wait(0, lambda: None)
+    pace.wait(3_600_000_000, lambda: None)
+    assert "captured 3600 s later" in caplog.text
 
 
 def replay(kafka: KafkaSettings, *arguments: str) -> Result:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.broker import LocalBroker
+from replay.decision_index import DecisionIndex
 from replay.episodes import NoSuchEpisode
 from replay.offsets import holds, intersect, merged, subtract, total
 from replay.replayed import ReplayedFrame
@@ -20,9 +23,10 @@ from replay.selection import Clock, Selection
 from replay.source import Source
 from replay.stored import Place
 from replay.stretch import EmptySelection, Stretch, decided, labels, why_empty
+from replay.topic_reader import watermarks
 from schemas import Action, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, ResultState, encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
-from tests.replay.past import CAMERAS, EPOCH_US, Past, make_decision, publish_past
+from tests.replay.past import CAMERAS, EPOCH_US, Past, make_decision, make_frame, publish_past
 
 COUNT = 240
 
@@ -324,3 +328,70 @@ def test_a_selection_is_kept_in_a_file(tmp_path: Path) -> None:
 def test_a_frame_without_any_decision_says_nothing() -> None:
     with pytest.raises(ValueError, match="says nothing"):
         ReplayedFrame(place=Place("t", 0, 0), timestamp_us=0)
+
+
+@pytest.mark.broker
+def test_told_to_stop_while_nothing_that_is_meant_comes(line: KafkaSettings) -> None:
+    """Ctrl-C ends a search for a part that is nowhere, and a read that is limited to a trickle."""
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    for number in range(20):
+        producer.produce(line.frames, encode(make_frame(number, image=bytes(5_000))), "press/top", partition=0)
+    assert producer.flush(20) == 0
+    stop = threading.Event()
+    with Stretch(Source(line, max_bytes_s=5_000.0), Selection(parts=("nowhere",))) as stretch:
+        timer = threading.Timer(0.5, stop.set)
+        timer.start()
+        began_s = time.monotonic()
+        assert list(stretch.frames(stop=stop)) == []
+        assert time.monotonic() - began_s < 5
+        timer.join()
+
+
+@pytest.mark.broker
+def test_a_partition_that_begins_with_an_aborted_transaction_has_its_decisions(line: KafkaSettings) -> None:
+    """Its first message is not known, and the other partition's is much newer."""
+    settings = {"bootstrap.servers": line.bootstrap_servers, "log_level": 0}
+    aborted = Producer({**settings, "transactional.id": line.prefix})
+    aborted.init_transactions(20)
+    aborted.begin_transaction()
+    for _ in range(5):
+        aborted.produce(line.frames, b"nothing", partition=0)
+    assert aborted.flush(20) == 0
+    aborted.abort_transaction(20)
+    until_s = time.monotonic() + 20
+    while watermarks(line.bootstrap_servers, line.frames)[0] != (0, 6):  # the marker comes a moment after the abort
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+    old, new = make_frame(0), make_frame(1)
+    producer = Producer(settings)
+    for partition, offset, frame, hours in ((0, 6, old, 3), (2, 0, new, 0)):
+        at_ms = EPOCH_US // 1000 - hours * 3_600_000
+        decision = make_decision(frame, Place(line.frames, partition, offset))
+        producer.produce(line.frames, encode(frame), frame.key, partition=partition, timestamp=at_ms)
+        producer.produce(line.decisions, encode(decision), frame.key, partition=0, timestamp=at_ms)
+    assert producer.flush(20) == 0
+    with Stretch(Source(line), Selection()) as stretch:
+        found = {each.place.offset: decision is not None for each, decision in stretch.frames()}
+    assert found == {6: True, 0: True}
+
+
+@pytest.mark.broker
+def test_a_time_before_all_times(line: KafkaSettings) -> None:
+    with Stretch(Source(line), Selection(to_us=-1_000_000, late_by_us=0)) as stretch:
+        assert list(stretch.frames()) == []
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """The recorded decisions of a long stretch lie in a file, and its disk may be full."""
+    index = DecisionIndex("t", str(tmp_path / "decisions"))
+    index._db.execute("PRAGMA max_page_count = 4")
+
+    def fill() -> None:
+        for offset in range(1000):
+            index.add(make_decision(make_frame(offset), Place("t", 0, offset)))
+
+    with pytest.raises(SettingsError, match="database or disk is full; TMPDIR"):
+        fill()
+    index.close()
+    with pytest.raises(SettingsError, match="unable to open"):
+        DecisionIndex("t", str(tmp_path / "not" / "there"))

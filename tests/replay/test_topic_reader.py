@@ -62,7 +62,8 @@ def test_names_of_headers_may_be_any_bytes(line: KafkaSettings) -> None:
 
 def test_only_what_is_committed_is_read_and_markers_stall_nothing(line: KafkaSettings) -> None:
     transaction(line, [b"aborted"], "abort")
-    assert read(line) == ([], [(2, 2)])
+    values, progress = read(line)
+    assert (values, progress[-1]) == ([], (2, 2))
     plain(line, b"plain")
     transaction(line, [b"committed", b"too"], "commit")
     values, progress = read(line)

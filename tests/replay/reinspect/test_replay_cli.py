@@ -11,22 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
 from infra.demo.processes import inspection_command
 from models import default_model_path
 from models.manifest_file import ManifestFile
-from replay.reinspect.run_folder import RunError, RunFolder
+from replay.reinspect.run import check_there, plan
+from replay.reinspect.run_folder import Progress, RunError, RunFolder
+from replay.reinspect.summary import Summary
+from replay.reinspect.variants import Variant, load
 from replay.selection import Selection
 from replay.source import Source
 from replay.stretch import EmptySelection, Stretch
 from replay.topic_reader import watermarks
-from schemas import Action, KafkaSettings, ResultState, Verdict
+from schemas import Action, KafkaSettings, ResultState, Verdict, encode
 from schemas.errors import SettingsError
 from schemas.topics import TOPICS
 from tests.replay.conftest import FRAMES, Decided
+from tests.replay.past import make_frame
 
 pytestmark = pytest.mark.broker
 
@@ -209,3 +214,42 @@ def test_what_was_meant_when_a_run_began_is_meant_when_it_goes_on(decided: Decid
             fewer = {number: spans for number, spans in first.resolved.items() if number == places[0].partition}
             with Stretch(source, first.meant, resolved=fewer) as part:
                 assert {found.place for found, _ in part.frames()} == {p for p in places if p.partition in fewer}
+
+
+def test_what_is_not_there_any_more_is_no_end_of_a_run(line: KafkaSettings, tmp_path: Path) -> None:
+    """Retention took frames that the run had not read: it would end with less than in one go."""
+    out = tmp_path / "run"
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    for number in range(6):
+        producer.produce(line.frames, encode(make_frame(number)), "press/top", partition=number % 2)
+    assert producer.flush(20) == 0
+    source = Source(line)
+    loaded = load([Variant("champion", None)])
+    with Stretch(source, Selection()) as stretch:
+        folder = RunFolder.create(out, plan(stretch, source, loaded))
+        summary_of_one = Summary(folder.variants)
+        folder.add([], Progress({0: 2, 1: 0}, summary_of_one))
+    admin = AdminClient({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+
+    def delete(partition: int, before: int) -> None:
+        for done in admin.delete_records([TopicPartition(line.frames, partition, before)]).values():
+            done.result(20)
+
+    delete(0, 2)  # has been read
+    check_there(folder, source)
+    delete(1, 1)
+    result = CliRunner().invoke(app, ["replay", *options(line), "--resume", str(out)])
+    assert isinstance(result.exception, RunError)
+    assert f"1 offsets that are left of the run are not there any more, the first is {line.frames}-1@0" in str(
+        result.exception
+    )
+
+
+def test_a_speed_of_nothing(decided: Decided) -> None:
+    result = replay(decided, "--last", "1", "--speed", "10x")
+    assert isinstance(result.exception, SettingsError)
+    assert "--speed is for --to-topic" in str(result.exception)
+
+
+def test_where_nobody_looks_the_bar_leaves_nothing(decided: Decided) -> None:
+    assert replay(decided, "--last", "1", "--json").stderr == ""
