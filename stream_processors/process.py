@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,9 @@ from schemas.topics import MAX_REQUEST_BYTES
 from stream_processors.http import serve
 
 log = logging.getLogger(__name__)
+
+#: Between two calls of what settles an app that stops.
+_SETTLE_S = 0.1
 
 
 def make_faust_app(group: str, kafka: KafkaSettings, **options: Any) -> faust.App:
@@ -72,6 +75,7 @@ async def run_process(
     default_port: int,
     ready: str,
     watchdog: Callable[[Callable[[], set[int] | None]], Watcher] | None = None,
+    settle: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Run until SIGTERM or SIGINT; then finish what is held, commit and leave the group.
 
@@ -87,6 +91,9 @@ async def run_process(
         What the log says the process does.
     watchdog
         Called when the app runs, with what tells its partitions (None while that is not decided).
+    settle
+        Acks what the app holds, and is called again and again while it stops: Faust waits for every message that it has
+        handed out, and its timers have ended by then.
 
     Raises
     ------
@@ -113,11 +120,23 @@ async def run_process(
         log.info("stopping: finishing what is held")
         if watcher is not None:
             watcher.stop()
+        settling = None if settle is None or app.crashed else asyncio.ensure_future(_settle(settle))
         await app.stop()
+        if settling is not None:
+            settling.cancel()
         await runner.cleanup()
     if app.crashed:
         raise SystemExit(1)
     log.info("stopped")
+
+
+async def _settle(settle: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await settle()
+        except Exception:
+            log.exception("what is held cannot be settled")
+        await asyncio.sleep(_SETTLE_S)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -70,12 +70,14 @@ def references(packages: Sequence[Path]) -> ReferencesOf:
 
 
 async def _run(settings: WatchSettings, references_of: ReferencesOf, metrics: WatchMetrics, notifier: Notifier) -> None:
+    app, flush = make_watch_app(settings, references_of, metrics, notifier)
     await run_process(
-        make_watch_app(settings, references_of, metrics, notifier),
+        app,
         registry=metrics.registry,
         about={},
         http_host=settings.http_host,
         http_port=settings.http_port,
         default_port=DEFAULT_WATCH_PORT,
         ready=f"watching {settings.kafka.decisions}",
+        settle=flush,
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
@@ -42,8 +42,8 @@ def make_watch_app(
     metrics: WatchMetrics,
     notifier: Notifier,
     clock: Clock | None = None,
-) -> faust.App:
-    """Build the app; it connects when it is started."""
+) -> tuple[faust.App, Callable[[], Awaitable[None]]]:
+    """Build the app, which connects when it is started; and what writes the state down and acks what it has seen."""
     kafka = settings.kafka
     app = make_faust_app(settings.group, kafka)
     decisions, labels, drift, state = raw_topics(app, kafka.decisions, kafka.labels, kafka.drift, kafka.drift_state)
@@ -77,7 +77,7 @@ def make_watch_app(
     async def snapshot() -> None:
         await watching.flush()
 
-    return app
+    return app, watching.flush
 
 
 class _Watching:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from infra.demo.processes import ServedProcess
 from models.measure_reference import write_reference
@@ -147,6 +147,25 @@ def test_events_come_once_and_survive_kills(line, start, package):
     assert all(
         dataclasses.replace(e, emitted_at_us=by_id[e.event_id].emitted_at_us) == by_id[e.event_id] for e in found
     )
+
+
+def test_told_to_stop_it_writes_down_what_it_has_seen(line, start, package):
+    # Nothing is written before: what is held when it is told to stop must not keep it from stopping.
+    process = start("--snapshot-s", "600")
+    process.await_ready()
+    publish(line, stream("cam", 1, model_sha256(package))[:100])
+    deadline = time.monotonic() + 30
+    while process.metric("inspection_watch_seconds_count") < 100:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    began = time.monotonic()
+    assert process.stop() == 0
+    assert time.monotonic() - began < 8
+    group = Consumer({"bootstrap.servers": line.bootstrap_servers, "group.id": f"{line.prefix}-watch", "log_level": 0})
+    partitions = [TopicPartition(line.decisions, number) for number in range(6)]
+    assert sum(max(0, found.offset) for found in group.committed(partitions, timeout=10)) == 100
+    group.close()
+    assert sum(len(read_snapshots(line, number)) for number in range(6)) == 1
 
 
 def test_two_share_the_cameras_and_hand_them_over(line, start, package):
