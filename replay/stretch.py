@@ -176,14 +176,6 @@ class Stretch:
             if self._meant.has_decision(decision):
                 yield found, decision
 
-    def frames_at(self, places: Iterable[Place]) -> Iterator[Stored[Frame]]:
-        """Frames by their places, such as those of a gallery; what is not there any more does not come."""
-        wanted: dict[int, list[tuple[int, int]]] = {}
-        for place in places:
-            wanted.setdefault(place.partition, []).append((place.offset, place.offset + 1))
-        ranges = intersect({number: merged(spans) for number, spans in wanted.items()}, self._source.extent(Frame))
-        yield from self._source.read(Frame, ranges)
-
     def close(self) -> None:
         """Give up the temporary file."""
         self._index.close()
@@ -294,6 +286,21 @@ def why_empty(source: Source, *, record: type[Frame] | type[Decision] = Frame) -
         for at_us in (min(times_us), max(times_us))
     )
     return EmptySelection(f"nothing selected: {source.topic(record)} has {what} from {begin} to {end}, none is meant")
+
+
+def frames_at(source: Source, places: Iterable[Place]) -> Iterator[Stored[Frame]]:
+    """Frames by their places, such as those of a gallery; what is not there any more does not come.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        If the topic cannot be read.
+    """
+    wanted: dict[int, list[tuple[int, int]]] = {}
+    for place in places:
+        wanted.setdefault(place.partition, []).append((place.offset, place.offset + 1))
+    ranges = {number: merged(spans) for number, spans in wanted.items()}
+    yield from source.read(Frame, intersect(ranges, source.extent(Frame)))
 
 
 def labels(source: Source, since_us: int | None = None, *, on_progress: Progress = _silent) -> Iterator[Label]:

@@ -136,7 +136,7 @@ class Gallery:
         Parameters
         ----------
         frames
-            As `Stretch.frames_at` gives those of `places`; what does not come is said to be gone.
+            As `replay.stretch.frames_at` gives those of `places`; what does not come is said to be gone.
         replayed
             Frames with the decisions whose boxes are drawn; those that are not shown are passed over.
         decider

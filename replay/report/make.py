@@ -8,18 +8,15 @@ from pathlib import Path
 from models.package import Model
 from replay.analysis.comparison_results import Comparison
 from replay.analysis.results import Analysis
-from replay.offsets import intersect, merged
 from replay.replayed import ReplayedFrame
 from replay.report.gallery import Gallery
 from replay.report.page import write_report
 from replay.report.sentences import DataQuality
 from replay.selection import Clock, Selection
 from replay.source import Source
-from replay.stored import Place, Stored
-from replay.stretch import decided
+from replay.stretch import decided, frames_at
 from replay.table import Table
 from schemas.image_store import ImageStore
-from schemas.records import Frame
 
 
 def make_report(
@@ -68,7 +65,7 @@ def make_report(
     gallery = Gallery.choose(analysis, table, comparison, each=each)
     if gallery.rows:
         gallery = gallery.with_pictures(
-            _frames(source, gallery.places),
+            frames_at(source, gallery.places),
             _decisions(source, gallery) if replayed is None else replayed,
             decider=table.deciders.index(analysis.decider),
             model=model,
@@ -80,14 +77,6 @@ def make_report(
         title=title, heat_maps_of="" if model is None else f"{model.name} {model.version}",
     )  # fmt: skip
     return gallery
-
-
-def _frames(source: Source, places: Iterable[Place]) -> Iterator[Stored[Frame]]:
-    wanted: dict[int, list[tuple[int, int]]] = {}
-    for place in places:
-        wanted.setdefault(place.partition, []).append((place.offset, place.offset + 1))
-    ranges = {number: merged(spans) for number, spans in wanted.items()}
-    yield from source.read(Frame, intersect(ranges, source.extent(Frame)))
 
 
 def _decisions(source: Source, gallery: Gallery) -> Iterator[ReplayedFrame]:
