@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from replay.decision_index import DecisionIndex
 from replay.episodes import find_episode, fold
-from replay.offsets import Ranges, intersect, merged, subtract, total
+from replay.offsets import Ranges, holds, intersect, merged, subtract, total
 from replay.replayed import ReplayedFrame
 from replay.selection import Clock, Selection
 from replay.source import Source
@@ -87,7 +87,7 @@ class Stretch:
         ranges = self._frames_ranges() if resolved is None else resolved
         since_us = self._first_timestamp(ranges)
         for decision in self._decisions(None if since_us is None else max(0, since_us - SLACK_US)):
-            if _in(ranges, decision):
+            if holds(ranges, decision.source_partition, decision.source_offset):
                 self._index.add(decision)
         chosen: dict[int, list[tuple[int, int]]] = {}
         if self._meant.judged and resolved is None:
@@ -364,11 +364,6 @@ def _says(meant: Selection, decision: Decision) -> bool:
         and (not meant.parts or decision.part_id in meant.parts)
         and (not meant.frames or decision.frame_id in meant.frames)
     )
-
-
-def _in(ranges: Ranges, decision: Decision) -> bool:
-    offset = decision.source_offset
-    return any(begin <= offset < end for begin, end in ranges.get(decision.source_partition, ()))
 
 
 def _head(spans: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
