@@ -1,0 +1,112 @@
+"""What every contender but ours is given on its command line, and the few lines that all of them share.
+
+Preprocessing is that of a first draft: `cv2.imdecode`, `cv2.resize`, the network; the JSON says the least that a gate
+needs. The peers read the image's bytes as the whole message, so none pays for Avro.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+import yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The options: where to read and write, as which group, with which model, on how many threads."""
+
+    bootstrap_servers: str
+    frames: str
+    decisions: str
+    group: str
+    model: Path
+    threads: int
+    reduced: bool
+    url: str
+
+
+def parse(description: str | None) -> Job:
+    """From the command line."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--bootstrap-servers", required=True)
+    parser.add_argument("--frames", required=True, help="topic of JPEG images")
+    parser.add_argument("--decisions", required=True)
+    parser.add_argument("--group", required=True)
+    parser.add_argument("--model", type=Path, required=True, help="folder of the model package")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--reduced", action="store_true", help="decode at the scale that the model needs")
+    parser.add_argument("--url", default="", help="of the prediction server, for a bridge to one")
+    return Job(**vars(parser.parse_args()))
+
+
+class Network:
+    """The model as a first draft has it: a session, and how its input is made.
+
+    Parameters
+    ----------
+    model
+        Folder of the model package.
+    reduced
+        Decode a JPEG at half, a quarter or an eighth where that is enough.
+    """
+
+    def __init__(self, model: Path, *, reduced: bool = False) -> None:
+        cv2.setNumThreads(1)
+        manifest = yaml.safe_load((model / "manifest.yaml").read_text(encoding="utf-8"))
+        spec = manifest["input"]
+        self._name, self._wh = spec["name"], (spec["width"], spec["height"])
+        self._grey = spec["colour"] == "grey"
+        self._interpolation = cv2.INTER_LINEAR if spec.get("interpolation") == "linear" else cv2.INTER_AREA
+        self._reduced = reduced
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = ort.InferenceSession(model / "model.onnx", options, providers=["CPUExecutionProvider"])
+
+    def decode(self, image: bytes) -> Any:
+        """The tensor of an image."""
+        pixels = cv2.imdecode(np.frombuffer(image, np.uint8), self._flags(image))
+        small = cv2.resize(pixels, self._wh, interpolation=self._interpolation)
+        if self._grey:
+            return small[None, None]
+        return np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1))[None]
+
+    def infer(self, tensor: Any) -> float:
+        """The defect score of a tensor."""
+        [logit] = self._session.run(None, {self._name: tensor})
+        return float(1 / (1 + np.exp(-logit[0, 0])))
+
+    def score(self, image: bytes) -> float:
+        """The defect score of an image."""
+        return self.infer(self.decode(image))
+
+    def _flags(self, image: bytes) -> int:
+        if not self._reduced:
+            return int(cv2.IMREAD_GRAYSCALE if self._grey else cv2.IMREAD_COLOR)
+        from models.images import image_header
+
+        header = image_header(image)
+        for by, grey, colour in (
+            (8, cv2.IMREAD_REDUCED_GRAYSCALE_8, cv2.IMREAD_REDUCED_COLOR_8),
+            (4, cv2.IMREAD_REDUCED_GRAYSCALE_4, cv2.IMREAD_REDUCED_COLOR_4),
+            (2, cv2.IMREAD_REDUCED_GRAYSCALE_2, cv2.IMREAD_REDUCED_COLOR_2),
+        ):
+            if header.width // by >= self._wh[0] and header.height // by >= self._wh[1]:
+                return int(grey if self._grey else colour)
+        return int(cv2.IMREAD_GRAYSCALE if self._grey else cv2.IMREAD_COLOR)
+
+
+def answer(partition: int, offset: int, score: float) -> bytes:
+    """The decision as JSON: which frame, and what is to be done."""
+    action = "REJECT" if score >= 0.5 else "ACCEPT"
+    return json.dumps({"partition": partition, "offset": offset, "score": score, "action": action}).encode()

@@ -1,0 +1,142 @@
+"""A broker with what the contenders read: the same images as Avro frames and as bare JPEG, in the same partitions.
+
+The decisions topics stamp each message when the broker appends it: one clock for all contenders, and nobody has to read
+along while they run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from schemas import Encoding, Frame, encode
+from schemas.ids import frame_id
+from schemas.topics import MAX_REQUEST_BYTES, TOPICS
+
+PARTITIONS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Topics of one workload: ``prefix.frames`` for ours, ``raw`` for the others, and what they write to.
+
+    Ours writes to ``prefix.decisions``, the others to ``raw_decisions``.
+    """
+
+    prefix: str
+
+    @property
+    def frames(self) -> str:
+        return f"{self.prefix}.frames"
+
+    @property
+    def decisions(self) -> str:
+        return f"{self.prefix}.decisions"
+
+    @property
+    def raw(self) -> str:
+        return f"{self.prefix}.raw"
+
+    @property
+    def raw_decisions(self) -> str:
+        return f"{self.prefix}.raw-decisions"
+
+
+def create(bootstrap_servers: str, stream: Stream, partitions: int = PARTITIONS) -> None:
+    """Create the topics of a stream."""
+    config = {"max.message.bytes": str(MAX_REQUEST_BYTES)}
+    stamped = {**config, "message.timestamp.type": "LogAppendTime"}
+    names = {
+        topic.name(stream.prefix): (stamped if topic.suffix == "decisions" else config)
+        for topic in TOPICS
+        if topic.suffix in ("frames", "decisions", "dead-letters")
+    } | {stream.raw: config, stream.raw_decisions: stamped}
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    wanted = [NewTopic(name, partitions, 1, config=found) for name, found in names.items()]
+    for future in admin.create_topics(wanted).values():
+        future.result(30)
+
+
+def make_frame(image: bytes, size_wh: tuple[int, int], camera: str, sequence: int) -> Frame:
+    """A frame, captured now, without a deadline: it is inspected however long it waits."""
+    now_us = time.time_ns() // 1000
+    return Frame(
+        frame_id=frame_id("bench", camera, 1, sequence), line="bench", station="bench", camera_id=camera,
+        started_at_us=1, sequence=sequence, captured_at_us=now_us, part_id=f"P{sequence}", lot="L1",
+        encoding=Encoding.JPEG, width=size_wh[0], height=size_wh[1], sha256=hashlib.sha256(image).hexdigest(),
+        image=image,
+    )  # fmt: skip
+
+
+def fill(
+    bootstrap_servers: str,
+    stream: Stream,
+    images: Sequence[bytes],
+    size_wh: tuple[int, int],
+    count: int,
+    cameras: int,
+    partitions: int = PARTITIONS,
+) -> None:
+    """Put so many frames into both topics; cameras are spread evenly over the partitions."""
+    producer = Producer(
+        {"bootstrap.servers": bootstrap_servers, "message.max.bytes": MAX_REQUEST_BYTES, "linger.ms": 20}
+    )
+    errors: list[str] = []
+
+    def delivered(error: object, _: object) -> None:
+        if error is not None:
+            errors.append(str(error))
+
+    for number in range(count):
+        camera = f"c{number % cameras}"
+        image = images[number % len(images)]
+        values = {
+            stream.frames: encode(make_frame(image, size_wh, camera, number // cameras)),
+            stream.raw: image,
+        }
+        for topic, value in values.items():
+            while True:
+                try:
+                    producer.produce(
+                        topic, value, f"bench/{camera}", partition=number % cameras % partitions, on_delivery=delivered
+                    )
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+        producer.poll(0)
+    if producer.flush(120) or errors:
+        raise RuntimeError(f"frames could not be written: {errors[:1]}")
+
+
+def ends(bootstrap_servers: str, topic: str, partitions: int = PARTITIONS) -> list[int]:
+    """End offset of each partition."""
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "bench-ends"})
+    try:
+        return [consumer.get_watermark_offsets(TopicPartition(topic, number))[1] for number in range(partitions)]
+    finally:
+        consumer.close()
+
+
+def appended(bootstrap_servers: str, topic: str, begin: Sequence[int]) -> Iterator[tuple[float, bytes]]:
+    """Time of appending (seconds since 1970) and value of each message from given offsets to the end."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap_servers, "group.id": "bench-read", "enable.partition.eof": True}
+    )
+    try:
+        consumer.assign([TopicPartition(topic, number, offset) for number, offset in enumerate(begin)])
+        left = len(begin)
+        while left:
+            message = consumer.poll(10)
+            if message is None:
+                raise RuntimeError(f"{topic} cannot be read")
+            if message.error():
+                left -= 1  # the end of a partition
+                continue
+            yield message.timestamp()[1] / 1000, message.value()
+    finally:
+        consumer.close()

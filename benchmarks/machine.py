@@ -1,0 +1,53 @@
+"""What figures were taken on: the machine, and the versions of what was measured."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+#: Versions that a figure depends on; those that are not installed are left out.
+_PACKAGES = (
+    "streaming-inspection", "confluent-kafka", "faust-streaming", "aiokafka", "onnxruntime", "opencv-python-headless",
+    "fastavro", "numpy", "quixstreams", "flask", "gunicorn", "fastapi", "uvicorn", "requests", "httpx",
+)  # fmt: skip
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory, kernel, Python, versions, and how busy the machine was just now."""
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "cpu": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "versions": _versions(),
+        "load_before": [round(value, 2) for value in os.getloadavg()],
+    }
+
+
+def described(found: dict[str, Any]) -> str:
+    """The machine in one line."""
+    return (
+        f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB, Python {found['python']}, "
+        f"load {found['load_before'][0]} before"
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
