@@ -175,9 +175,17 @@ class Answerer:
 
     def inspect(self, message: Received, frame: Frame, image: bytes) -> Answer:
         """Inspect a frame and decide. Takes the time of a decode and an inference, so it runs in a thread."""
-        queue_ms = self._queue_ms(message)
-        [[found]] = look([(frame, image)], (self._model,))
-        return self.conclude(message, frame, found, queue_ms)
+        [answer] = self.inspect_all([(message, frame, image)])
+        return answer
+
+    def inspect_all(self, works: Sequence[tuple[Received, Frame, bytes]]) -> list[Answer]:
+        """Inspect several frames together and decide on each, see `models.inspect.inspect_all`."""
+        queued_ms = [self._queue_ms(message) for message, _, _ in works]
+        seen = look([(frame, image) for _, frame, image in works], (self._model,))
+        return [
+            self.conclude(message, frame, found, queue_ms)
+            for (message, frame, _), [found], queue_ms in zip(works, seen, queued_ms, strict=True)
+        ]
 
     def conclude(self, message: Received, frame: Frame, found: Inspection | Fault, queue_ms: float) -> Answer:
         """Decide on what `look` has found. The replay, which looks once for several models, does it for each."""

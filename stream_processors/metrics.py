@@ -5,10 +5,14 @@ Faust's own monitor is not used: it takes its times from the end of the work and
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from schemas.records import MICROSECONDS_PER_MS, Decision, ResultState
 from stream_processors.answer import Answer
+
+M = TypeVar("M", Counter, Histogram)
 
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.06, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
 
@@ -23,6 +27,7 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._known: dict[tuple[Any, ...], Any] = {}
         self.stage = Histogram(
             "inspection_stage_seconds",
             "Time a frame spent in a stage: queue (received to start), decode, infer, publish (to acknowledgement)",
@@ -68,20 +73,27 @@ class WorkerMetrics:
 
     def record(self, answer: Answer, publish_s: float) -> None:
         """Count one answer that Kafka has acknowledged."""
-        self.stage.labels("publish").observe(publish_s)
+        self._of(self.stage, "publish").observe(publish_s)
         if answer.shed is not None and answer.decision is not None:
-            self.shed.labels(answer.decision.key, answer.shed).inc()
+            self._of(self.shed, answer.decision.key, answer.shed).inc()
         if answer.kind is not None:
-            self.dead_letters.labels(answer.kind).inc()
+            self._of(self.dead_letters, answer.kind).inc()
         if answer.decision is not None:
             self._record_decision(answer.decision)
 
+    def _of(self, metric: M, *labels: str) -> M:
+        """The metric of some labels, looked up once: the library's own look-up costs more than the counting."""
+        found = self._known.get((id(metric), *labels))
+        if found is None:
+            found = self._known[id(metric), *labels] = metric.labels(*labels)
+        return found
+
     def _record_decision(self, decision: Decision) -> None:
         for stage, duration_ms in decision.durations_ms.items():
-            self.stage.labels(stage).observe(duration_ms / 1000)
+            self._of(self.stage, stage).observe(duration_ms / 1000)
         age_us = decision.decided_at_us - decision.captured_at_us
         self.capture_to_decision.observe(max(0.0, age_us / (1000 * MICROSECONDS_PER_MS)))
-        self.decisions.labels(decision.key, decision.action.value).inc()
+        self._of(self.decisions, decision.key, decision.action.value).inc()
         if decision.is_late:
             self.late.inc()
         if decision.deadline_at_us is not None and decision.result_state is ResultState.COMPLETED:

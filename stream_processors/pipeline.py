@@ -1,97 +1,101 @@
 """Several items under way at once, finished with in the order in which they came.
 
-Work overlaps (decode and inference in threads, sends on their way to the broker), but an item is acked only after every
-item before it: so a committed offset never passes a frame that is not answered, whichever was quicker. One that takes
-long delays the acks of those behind it, not their work.
+Work overlaps (decode and inference in threads, decisions on their way to the broker), but an item is acked only after
+every item before it: so a committed offset never passes a frame that is not answered, whichever was quicker. One that
+takes long delays the acks of those behind it, not their work.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
+class Entry(Generic[T]):
+    """An item under way."""
+
+    __slots__ = ("is_aside", "is_done", "item")
+
+    def __init__(self, item: T) -> None:
+        self.item = item
+        self.is_done = self.is_aside = False
+
+
 class Pipeline(Generic[T]):
-    """Runs ``work`` on up to ``limit`` items at once and calls ``ack`` on each in order.
+    """Bounds how many items are under way, and calls ``ack`` on each in order. To be made within a running event loop.
 
     Parameters
     ----------
-    work
-        What is to be done with an item.
     ack
-        Called when an item and all before it are done.
-    fail
-        Called with the error of an item whose work raised; nothing is acked from that item on.
+        Called in the event loop when an item and all before it are done.
     limit
-        Items worked on at once, save those that stepped aside.
+        Items under way at once, save those that stepped aside or only wait for an earlier one.
     unacked
-        Items under way in all, with those that stepped aside or only wait for an earlier one.
+        Items under way in all.
 
     Examples
     --------
     >>> async def example() -> list[int]:
     ...     acked: list[int] = []
-    ...     pipeline = Pipeline(lambda n: asyncio.sleep(0.01 / n), acked.append, print, limit=4)
-    ...     for number in (1, 2, 3):
-    ...         await pipeline.put(number)
+    ...     pipeline = Pipeline(acked.append, limit=4)
+    ...     one, two, three = [await pipeline.put(number) for number in (1, 2, 3)]
+    ...     for entry in (three, one, two):
+    ...         pipeline.done(entry)
     ...     await pipeline.drain()
     ...     return acked
     >>> asyncio.run(example())
     [1, 2, 3]
     """
 
-    def __init__(
-        self,
-        work: Callable[[T], Awaitable[None]],
-        ack: Callable[[T], object],
-        fail: Callable[[BaseException], object],
-        limit: int,
-        unacked: int = 256,
-    ) -> None:
-        self._work = work
+    def __init__(self, ack: Callable[[T], object], limit: int, unacked: int = 256) -> None:
         self._ack = ack
-        self._fail = fail
+        self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(limit)
         self._unacked = asyncio.Semaphore(max(limit, unacked))
-        self._aside: set[asyncio.Future[None] | None] = set()
-        self._under_way: deque[tuple[T, asyncio.Future[None]]] = deque()
-        self._failed = False
+        self._under_way: deque[Entry[T]] = deque()
+        self._changed: deque[Entry[T]] = deque()  # by other threads, since the loop has last looked
+        self._is_woken = False
+        self._empty = asyncio.Event()
+        self._empty.set()
 
-    async def put(self, item: T) -> None:
-        """Begin work on an item, as soon as there is room."""
+    async def put(self, item: T) -> Entry[T]:
+        """Take an item in, as soon as there is room."""
         await self._unacked.acquire()
         await self._room.acquire()
-        task = asyncio.ensure_future(self._work(item))
-        self._under_way.append((item, task))
-        task.add_done_callback(self._settle)
+        entry = Entry(item)
+        self._under_way.append(entry)
+        self._empty.clear()
+        return entry
 
-    def step_aside(self) -> None:
-        """Called by ``work`` that waits for something far away: another item may be worked on in its place."""
-        if asyncio.current_task() not in self._aside:
-            self._aside.add(asyncio.current_task())
-            self._room.release()
+    def step_aside(self, entry: Entry[T]) -> None:
+        """What works on an item waits for something far away: another may come in its place. From any thread, once."""
+        entry.is_aside = True
+        self._loop.call_soon_threadsafe(self._room.release)
+
+    def done(self, entry: Entry[T]) -> None:
+        """An item is done with. From any thread, once."""
+        self._changed.append(entry)
+        if not self._is_woken:  # a second wake-up now and then does no harm
+            self._is_woken = True
+            self._loop.call_soon_threadsafe(self._settle)
 
     async def drain(self) -> None:
-        """Wait until nothing is under way; acked or failed, each item has come to its end."""
-        while self._under_way and not self._failed:
-            await asyncio.wait([task for _, task in self._under_way])
-            await asyncio.sleep(0)  # lets the callbacks of those tasks run
+        """Wait until nothing is under way."""
+        await self._empty.wait()
 
-    def _settle(self, done: asyncio.Future[None]) -> None:
-        if done in self._aside:
-            self._aside.discard(done)
-        else:
-            self._room.release()
-        while self._under_way and self._under_way[0][1].done() and not self._failed:
-            item, task = self._under_way.popleft()
-            error = asyncio.CancelledError() if task.cancelled() else task.exception()
-            if error is not None:
-                self._failed = True
-                self._fail(error)
-                return
-            self._ack(item)
+    def _settle(self) -> None:
+        self._is_woken = False  # before the look: what comes after it wakes again
+        while self._changed:
+            entry = self._changed.popleft()
+            entry.is_done = True
+            if not entry.is_aside:
+                self._room.release()
+        while self._under_way and self._under_way[0].is_done:
+            self._ack(self._under_way.popleft().item)
             self._unacked.release()
+        if not self._under_way:
+            self._empty.set()

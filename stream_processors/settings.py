@@ -46,7 +46,7 @@ class WorkerSettings:
     model: Path | None = None
     group: str = DEFAULT_GROUP
     threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
-    in_flight: int = 16
+    in_flight: int = 64
     buffer_mib: int = 96
     overload: OverloadPolicy = field(default_factory=OverloadPolicy)
     image_store: str | None = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -15,9 +17,9 @@ from schemas.clock import ManualClock
 from schemas.image_store import ImageStore
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received
-from stream_processors.lanes import FETCHES, Lanes
+from stream_processors.lanes import FETCHES, Lanes, Work
 from stream_processors.overload import OverloadPolicy
-from stream_processors.pipeline import Pipeline
+from stream_processors.pipeline import Entry, Pipeline
 from tests.stream_processors.test_overload import JPEG, SHA256, make_frame
 
 BY_REFERENCE = ImageReference(f"memory://images/1970-01-01/00/press.c/{SHA256}.jpeg", len(JPEG))
@@ -69,27 +71,48 @@ async def until(true: Callable[[], bool]) -> None:
     pytest.fail("not within 20 s")
 
 
+class Answered:
+    """Lanes and a pipeline, with what came out: answers by sequence, and the order of the acks."""
+
+    def __init__(self, store: ImageStore, model: Model, clock: ManualClock, *, limit: int = 4) -> None:
+        self.answers: dict[int, Answer] = {}
+        self.together: list[int] = []
+        self.acked: list[int] = []
+        self.failed: list[BaseException] = []
+        self.pipeline: Pipeline[int] = Pipeline(self.acked.append, limit)
+        self.lanes: Lanes[Entry[int]] = Lanes(
+            Answerer(model, Codec(), clock, OverloadPolicy(), store), 2,
+            publish=self._publish, step_aside=self.pipeline.step_aside, fail=self.failed.append,
+        )  # fmt: skip
+
+    def _publish(self, work: Work[Entry[int]], answer: Answer) -> None:
+        self.answers[work.item.item] = answer
+        self.pipeline.done(work.item)
+
+    async def put(self, frame: Frame) -> None:
+        entry = await asyncio.wait_for(self.pipeline.put(frame.sequence), 20)
+        self.lanes.submit(received(frame), entry)
+
+    async def drain(self) -> None:
+        await asyncio.wait_for(self.pipeline.drain(), 20)
+        self.lanes.close()
+        assert self.failed == []
+
+
 def test_frames_behind_a_stuck_fetch_are_answered_and_acked_in_order(model: Model, store: HeldStore) -> None:
     async def run() -> None:
-        lanes = Lanes(Answerer(model, Codec(), ManualClock(), OverloadPolicy(), store), threads=2)
-        answered: dict[int, Answer] = {}
-        acked: list[int] = []
-
-        async def work(frame: Frame) -> None:
-            answered[frame.sequence] = await lanes.answer(received(frame), pipeline.step_aside)
-
-        pipeline: Pipeline[Frame] = Pipeline(work, lambda frame: acked.append(frame.sequence), pytest.fail, limit=4)
+        line = Answered(store, model, ManualClock())
         frames = [referring(n) if n < 20 else make_frame(n) for n in range(60)]
         for frame in frames:  # of 20 by reference all would take a place, and one ahead of the rest would hold all acks
-            await asyncio.wait_for(pipeline.put(frame), 20)
-        await until(lambda: len(answered) == 40)
-        assert min(answered) == 20
-        assert acked == []
+            await line.put(frame)
+        await until(lambda: len(line.answers) == 40)
+        assert min(line.answers) == 20
+        assert line.acked == []
         assert store.most == FETCHES
         store.released.set()
-        await asyncio.wait_for(pipeline.drain(), 20)
-        assert acked == list(range(60))
-        states = {answer.decision.result_state for answer in answered.values() if answer.decision is not None}
+        await line.drain()
+        assert line.acked == list(range(60))
+        states = {answer.decision.result_state for answer in line.answers.values() if answer.decision is not None}
         assert states == {ResultState.COMPLETED}
 
     asyncio.run(run())
@@ -98,42 +121,81 @@ def test_frames_behind_a_stuck_fetch_are_answered_and_acked_in_order(model: Mode
 def test_what_has_become_too_late_is_not_fetched(model: Model, store: HeldStore) -> None:
     async def run() -> None:
         clock = ManualClock()
-        lanes = Lanes(Answerer(model, Codec(), clock, OverloadPolicy(), store), threads=2)
-        tasks = [asyncio.ensure_future(lanes.answer(received(referring(n)), lambda: None)) for n in range(10)]
+        line = Answered(store, model, clock, limit=16)
+        for number in range(10):
+            await line.put(referring(number))
         await until(lambda: store.asked == FETCHES)
         clock.advance(0.6)  # their deadline is 0.5 s
         store.released.set()
-        answers = await asyncio.gather(*tasks)
-        assert [answer.shed for answer in answers] == ["deadline"] * 10
+        await until(lambda: len(line.answers) == 10)
+        assert [answer.shed for answer in line.answers.values()] == ["deadline"] * 10
         assert store.asked == FETCHES
-        late = await lanes.answer(received(referring(11)), lambda: None)
-        assert (late.shed, store.asked) == ("deadline", FETCHES)
+        await line.put(referring(11))
+        await line.drain()
+        assert (line.answers[11].shed, store.asked) == ("deadline", FETCHES)
+
+    asyncio.run(run())
+
+
+def test_many_that_wait_are_taken_together_and_all_answered(model: Model, store: HeldStore) -> None:
+    async def run() -> None:
+        line = Answered(store, model, ManualClock(), limit=64)
+        looked = []
+        real = line.lanes._answer.inspect_all
+        line.lanes._answer.inspect_all = lambda works: (looked.append(len(works)), real(works))[1]  # type: ignore[assignment, method-assign]
+        for number in range(200):
+            await line.put(make_frame(number))
+        await line.drain()
+        assert line.acked == list(range(200))
+        assert sum(looked) == 200
+        assert max(looked) > 1
+
+    asyncio.run(run())
+
+
+def test_what_should_never_be_raised_is_said_and_nothing_is_acked(model: Model, store: HeldStore) -> None:
+    async def run() -> None:
+        line = Answered(store, model, ManualClock())
+        error = RuntimeError("a fault of ours")
+
+        def fail(_: object) -> list[Answer]:
+            raise error
+
+        line.lanes._answer.inspect_all = fail  # type: ignore[method-assign, assignment]
+        await line.put(make_frame(0))
+        await until(lambda: bool(line.failed))
+        line.lanes.close()
+        assert line.failed == [error]
+        assert line.acked == []
 
     asyncio.run(run())
 
 
 def test_room_is_given_back_once_whether_or_not_an_item_stepped_aside() -> None:
     async def run() -> None:
-        running = most = 0
-
-        async def work(number: int) -> None:
-            nonlocal running, most
-            if number % 3 == 0:
-                pipeline.step_aside()
-                pipeline.step_aside()
-                await asyncio.sleep(0.001)
-                return
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0.0001 * (number % 5))
-            running -= 1
-
         acked: list[int] = []
-        pipeline: Pipeline[int] = Pipeline(work, acked.append, pytest.fail, limit=3, unacked=10)
-        for number in range(200):
-            await asyncio.wait_for(pipeline.put(number), 20)
-        await asyncio.wait_for(pipeline.drain(), 20)
+        under_way: set[int] = set()
+        most = 0
+        pipeline: Pipeline[int] = Pipeline(acked.append, limit=3, unacked=10)
+
+        def work(entry: Entry[int]) -> None:
+            if entry.item % 3 == 0:
+                pipeline.step_aside(entry)
+            time.sleep(0.0001 * (entry.item % 5))
+            under_way.discard(entry.item)
+            pipeline.done(entry)
+
+        with ThreadPoolExecutor(8) as pool:
+            for number in range(200):
+                entry = await asyncio.wait_for(pipeline.put(number), 20)
+                if number % 3:
+                    under_way.add(number)
+                    most = max(most, len(under_way))
+                pool.submit(work, entry)
+            await asyncio.wait_for(pipeline.drain(), 20)
         assert acked == list(range(200))
-        assert most == 3
+        assert most <= 3
+        assert pipeline._room._value == 3
+        assert pipeline._unacked._value == 10
 
     asyncio.run(run())

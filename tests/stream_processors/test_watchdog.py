@@ -94,7 +94,7 @@ def make_frame(sequence: int) -> bytes:
 @pytest.mark.parametrize(
     "method",
     [
-        pytest.param("inspect", id="inspection hangs"),
+        pytest.param("inspect_all", id="inspection hangs"),
         # It never returns to asyncio: no timer of the loop's own would notice.
         pytest.param("read", id="event loop is blocked"),
     ],
