@@ -62,6 +62,8 @@ class InputSpec(_Block):
         return (1, self.height, self.width, self.channels)
 
 
+#: Counted up when the same manifest begins to mean other pixels (`models.preprocess`), and so another recipe.
+PREPROCESSING = 2
 #: Role of an output that any model may have besides: what it sees, as numbers, before it judges.
 EMBEDDING = "embedding"
 #: Roles of the outputs for each task; a tuple of alternatives.
@@ -220,5 +222,6 @@ class Manifest(_Block):
             mode="json",
             exclude={"name", "version", "file", "sha256", "training", "reference", "metrics", "manifest_version"},
         )
+        described["preprocessing"] = PREPROCESSING
         text = json.dumps(described, sort_keys=True, separators=(",", ":"))
         return f"{self.decision.revision}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -66,7 +66,6 @@ class Network:
         spec = manifest["input"]
         self._name, self._wh = spec["name"], (spec["width"], spec["height"])
         self._grey = spec["colour"] == "grey"
-        self._interpolation = cv2.INTER_LINEAR if spec.get("interpolation") == "linear" else cv2.INTER_AREA
         self._reduced = reduced
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
@@ -76,7 +75,7 @@ class Network:
     def decode(self, image: bytes) -> Any:
         """The tensor of an image."""
         pixels = cv2.imdecode(np.frombuffer(image, np.uint8), self._flags(image))
-        small = cv2.resize(pixels, self._wh, interpolation=self._interpolation)
+        small = cv2.resize(pixels, self._wh)
         if self._grey:
             return small[None, None]
         return np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1))[None]

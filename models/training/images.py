@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models import preprocess
 from models.datasets.elpv import Cell
 
 Image = NDArray[np.uint8]
@@ -31,8 +32,8 @@ def read_grey(cells: Sequence[Cell]) -> list[Image]:
 
 
 def resize(image: Image, size: int) -> Image:
-    """Resize to ``(size, size)`` with area averaging, as the model package's ``resize: stretch`` does."""
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    """Resize to ``(size, size)`` as the model package's ``resize: stretch`` does."""
+    return preprocess.resize(image, (size, size))
 
 
 def augment(image: Image, size: int, rng: np.random.Generator) -> Image:
