@@ -81,12 +81,11 @@ def signals(image: Image) -> dict[str, float]:
         image = resize(image, (width, height))
     grey = np.asarray(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
     mean, deviation = cv2.meanStdDev(grey)
-    _, edges = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
     upper, lower = divmod(dhash(grey), 1 << 32)
     return {
         "brightness": float(mean[0, 0]),
         "contrast": float(deviation[0, 0]),
-        "sharpness": float(edges[0, 0] ** 2),
+        "sharpness": _sharpness(grey),
         "noise": _noise(grey),
         "dark_share": float(np.count_nonzero(grey <= DARK_LEVEL) / grey.size),
         "bright_share": float(np.count_nonzero(grey >= BRIGHT_LEVEL) / grey.size),
@@ -123,10 +122,12 @@ def _rises(grey: Image) -> NDArray[np.bool_] | None:
     height, width = grey.shape
     if height < 8 or width < 9 or max(height, width) > _MAX_SIDE:
         return None
-    (top, below), (left, right) = _edges(height, 8), _edges(width, 9)
+    (top, next_top, below), (left, next_left, right) = _edges(height, 8), _edges(width, 9)
     sums = cv2.integral(grey)
-    rows = sums[top] + (sums[np.minimum(top + 1, height)] - sums[top]) * below[:, None]
-    corners = rows[:, left] + (rows[:, np.minimum(left + 1, width)] - rows[:, left]) * right
+    upper = sums[top]
+    rows = upper + (sums[next_top] - upper) * below[:, None]
+    corner = rows[:, left]
+    corners = corner + (rows[:, next_left] - corner) * right
     strips = corners[1:] - corners[:-1]
     means = (strips[:, 1:] - strips[:, :-1]) * (72 / grey.size)
     low, high = np.rint(means - _ROUNDING), np.rint(means + _ROUNDING)
@@ -135,12 +136,12 @@ def _rises(grey: Image) -> NDArray[np.bool_] | None:
 
 
 @cache
-def _edges(size: int, parts: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Where a side is cut into equal parts: the pixel, and the share of it before the cut."""
+def _edges(size: int, parts: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Where a side is cut into equal parts: the pixel, the next one, and the share of the pixel before the cut."""
     cuts = np.arange(parts + 1) * (size / parts)
     whole = np.floor(cuts).astype(np.int64)
     whole[-1] = size
-    return whole, np.where(whole < size, cuts - whole, 0.0)
+    return whole, np.minimum(whole + 1, size), np.where(whole < size, cuts - whole, 0.0)
 
 
 def dhash_distance(one: Mapping[str, float], other: Mapping[str, float]) -> int | None:
@@ -171,6 +172,12 @@ def score_signals(score: float) -> dict[str, float]:
         return {}
     bits = -sum(p * math.log2(p) for p in (score, 1 - score) if p > 0)
     return {"score": score, "entropy": max(0.0, bits)}
+
+
+def _sharpness(grey: Image) -> float:
+    # Not meanStdDev, which takes nine times as long for 16 bits. The sums are whole numbers, and so exact.
+    edges = cv2.Laplacian(grey, cv2.CV_16S)
+    return float(max(0.0, cv2.norm(edges, cv2.NORM_L2SQR) / grey.size - cv2.mean(edges)[0] ** 2))
 
 
 def _noise(grey: Image) -> float:
