@@ -99,14 +99,24 @@ def _measure(each: Workload, chosen: Sequence[str], cameras: int, args: argparse
         task = Task(broker.bootstrap_servers, stream, "bench", model, threads, args.workers)
         run = partial(saturate, task=task, broker_pid=pid, frames=frames, seconds=args.seconds)
         runs: dict[str, list[Saturated]] = {name: [] for name in chosen}
+        failed: dict[str, str] = {}
         for number, name in in_turns(chosen, args.rounds):
-            runs[name].append(run(CONTENDERS[name]))
-            last = runs[name][-1]
+            if name in failed:
+                continue
+            try:
+                last = run(CONTENDERS[name])
+            except RuntimeError as error:  # the others go on; its earlier rounds count no more
+                failed[name] = str(error)
+                del runs[name]
+                progress(f"  round {number + 1}: {name} failed: {error}")
+                continue
+            runs[name].append(last)
             progress(
-                f"  round {number + 1}: {name}: {last.frames_per_s:.1f} frames/s, {last.cpu_ms:.2f} ms CPU a frame"
+                f"  round {number + 1}: {name}: {last.frames_per_s:.1f} frames/s, {last.cpu_ms:.2f} ms CPU a frame, "
+                f"{last.cores:.2f} cores busy with it and {last.cores_elsewhere:.2f} elsewhere"
             )
         alone = {kind: parts(task, pictures, reduced=reduced) for kind, reduced in (("full", False), ("reduced", True))}
-    return Measured(each.name, cameras, args.workers, threads, runs, alone)
+    return Measured(each.name, cameras, args.workers, threads, runs, alone, failed)
 
 
 def _fastest(model: Path, pictures: Sequence[bytes]) -> float:

@@ -16,7 +16,7 @@ from benchmarks.saturation import Saturated
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One workload: what each contender gave in each round, and CPU milliseconds of the parts alone."""
+    """One workload: what each contender gave in each round, CPU milliseconds of the parts alone, and who failed, why."""
 
     workload: str
     cameras: int
@@ -24,6 +24,7 @@ class Measured:
     threads: int
     runs: Mapping[str, Sequence[Saturated]]
     parts: Mapping[str, Mapping[str, float]]
+    failed: Mapping[str, str]
 
     @property
     def title(self) -> str:
@@ -93,14 +94,18 @@ def _contenders(found: Measured) -> str:
             _spread(runs, lambda run: run.broker_cpu_ms),
             to_limit_cpu.get(name, ""),
             f"{max(run.peak_mib for run in runs):.0f}",
+            _spread(runs, lambda run: run.cores),
+            f"{max(run.cores_elsewhere for run in runs):.2f}",
         ]
         for name, runs in found.runs.items()
     ]
     head = [
         "contender", "frames/s, median (lowest to highest)", "beside the bare loop", "CPU ms a frame",
         "broker's CPU ms", "frames per CPU second, broker's counted, beside the bare loop", "peak MiB",
+        "cores busy", "elsewhere, at most",
     ]  # fmt: skip
-    return markdown(head, rows)
+    failed = [f"Failed: {name}." for name in found.failed]
+    return "\n\n".join([markdown(head, rows), *failed])
 
 
 def _parts(found: Measured) -> str:
