@@ -16,7 +16,10 @@ from benchmarks.saturation import Saturated
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One workload: what each contender gave in each round, CPU milliseconds of the parts alone, and who failed, why."""
+    """One workload: what each contender gave in each round, what the parts cost alone, and who failed.
+
+    ``parts`` are CPU milliseconds; ``retaken`` is how many runs were taken again since the machine was busy elsewhere.
+    """
 
     workload: str
     cameras: int
@@ -25,6 +28,7 @@ class Measured:
     runs: Mapping[str, Sequence[Saturated]]
     parts: Mapping[str, Mapping[str, float]]
     failed: Mapping[str, str]
+    retaken: int = 0
 
     @property
     def title(self) -> str:
@@ -104,8 +108,10 @@ def _contenders(found: Measured) -> str:
         "broker's CPU ms", "frames per CPU second, broker's counted, beside the bare loop", "peak MiB",
         "cores busy", "elsewhere, at most",
     ]  # fmt: skip
-    failed = [f"Failed: {name}." for name in found.failed]
-    return "\n\n".join([markdown(head, rows), *failed])
+    notes = [f"Failed: {name}." for name in found.failed]
+    if found.retaken:
+        notes.append(f"Runs taken again because the machine was busy with something else: {found.retaken}.")
+    return "\n\n".join([markdown(head, rows), *notes])
 
 
 def _parts(found: Measured) -> str:
