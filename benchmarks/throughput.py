@@ -4,7 +4,7 @@ Each contender in turn finds a topic full of frames and works for a while; then 
 The bare loop is the limit: poll, `cv2.imdecode`, resize, ONNX, produce, on as many threads as the worker has. Ratios
 are to it, in the same round. Under each table stands what the parts of the bare loop cost alone.
 
-A run is only told by how busy the machine was with other things whether it counts, never by its result.
+A run during which the machine was busy with something else is taken again; its result has no say in that.
 
 JSON goes to standard output, tables to standard error, both and plots into build/bench.
 """
@@ -97,7 +97,7 @@ def _measure(each: Workload, chosen: Sequence[str], cameras: int, args: argparse
     ):
         model = package(each.network, Path(scratch))
         frames = round(_fastest(model, pictures) * args.workers * threads * (args.seconds + BEFORE_S))
-        progress(f"{each.name}, {cameras} cameras: {frames} frames")
+        progress(f"{each.name}, cameras: {cameras}, frames: {frames}")
         stream = Stream(each.name)
         create(broker.bootstrap_servers, stream)
         fill(broker.bootstrap_servers, stream, pictures, each.size_wh, frames, cameras)
