@@ -22,11 +22,15 @@ _STOP_S = 20.0
 
 @dataclass(slots=True)
 class Sampled:
-    """CPU seconds and resident bytes of some processes, at times (seconds since 1970)."""
+    """CPU seconds and resident bytes of some processes, at times (seconds since 1970).
+
+    ``pss``, once a second, counts what processes share only once; ``rss`` counts it in each.
+    """
 
     times: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
     rss: list[int] = field(default_factory=list)
+    pss: list[int] = field(default_factory=list)
 
     def cpu_between(self, begin: float, end: float) -> float:
         """CPU seconds between two times, interpolated."""
@@ -39,7 +43,7 @@ class Sampled:
 
 
 class Running:
-    """Processes of one contender, and of the broker beside it, sampled from beginning to end.
+    """Processes of one contender, the broker beside it, and the whole machine, sampled from beginning to end.
 
     Parameters
     ----------
@@ -63,7 +67,7 @@ class Running:
                 self._started.append(
                     subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, preexec_fn=end_with_parent())
                 )
-        self.own, self.broker = Sampled(), Sampled()
+        self.own, self.broker, self.machine = Sampled(), Sampled(), Sampled()
         self._broker = psutil.Process(broker_pid)
         self._known: dict[int, psutil.Process] = {}
         self._last_cpu_s: dict[int, float] = {}
@@ -86,6 +90,7 @@ class Running:
         while not self._stop.wait(_SAMPLE_S):
             if number % 20 == 0:  # children come at the beginning
                 self._find()
+                self.own.pss.append(sum(_pss(process) for process in self._known.values()))
             number += 1
             now, rss = time.time(), 0
             for pid, process in list(self._known.items()):
@@ -104,6 +109,9 @@ class Running:
             self.broker.times.append(now)
             self.broker.cpu_s.append(spent.user + spent.system)
             self.broker.rss.append(self._broker.memory_info().rss)
+            everyone = psutil.cpu_times()
+            self.machine.times.append(now)
+            self.machine.cpu_s.append(sum(everyone) - everyone.idle - everyone.iowait - everyone.guest)
 
     def _find(self) -> None:
         for started in self._started:
@@ -132,3 +140,10 @@ class Running:
                 process.kill()
                 process.wait()
         self._scratch.cleanup()
+
+
+def _pss(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0
