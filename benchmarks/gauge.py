@@ -22,11 +22,15 @@ _STOP_S = 20.0
 
 @dataclass(slots=True)
 class Sampled:
-    """CPU seconds and resident bytes of some processes, at times (seconds since 1970)."""
+    """CPU seconds and resident bytes of some processes, at times (seconds since 1970).
+
+    ``pss``, once a second, counts what processes share only once; ``rss`` counts it in each.
+    """
 
     times: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
     rss: list[int] = field(default_factory=list)
+    pss: list[int] = field(default_factory=list)
 
     def cpu_between(self, begin: float, end: float) -> float:
         """CPU seconds between two times, interpolated."""
@@ -86,6 +90,7 @@ class Running:
         while not self._stop.wait(_SAMPLE_S):
             if number % 20 == 0:  # children come at the beginning
                 self._find()
+                self.own.pss.append(sum(_pss(process) for process in self._known.values()))
             number += 1
             now, rss = time.time(), 0
             for pid, process in list(self._known.items()):
@@ -132,3 +137,10 @@ class Running:
                 process.kill()
                 process.wait()
         self._scratch.cleanup()
+
+
+def _pss(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0

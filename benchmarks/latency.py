@@ -25,6 +25,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from benchmarks.backlog import backlog
 from benchmarks.contenders.table import CONTENDERS, LIMIT, OURS, Contender, Task
 from benchmarks.gauge import Running
 from benchmarks.line_topics import PARTITIONS, Stream, create, delete, ends, fill
@@ -44,8 +45,6 @@ _START_S = 60.0
 _SETTLE_S = 4.0
 #: What a contender may take after the last frame to answer those that wait.
 _DRAIN_S = 30.0
-#: About what a loop on two cores does, to know how many frames a saturation takes.
-_GUESS_PER_S = {"demo": 300, "small": 600, "medium": 120}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +77,13 @@ class Bench:
 
     def saturations(self, contenders: Sequence[str], rounds: int) -> dict[str, list[float]]:
         """Frames a second that each sustains."""
-        frames = int(self._args.saturation_seconds * _GUESS_PER_S[self._workload.network])
-        task = self._task()
+        task, seconds = self._task(), self._args.saturation_seconds
+        frames = backlog(self._model, self._pictures, task.in_flight, seconds)
         create(self._servers, task.stream)
         fill(self._servers, task.stream, self._pictures, self._workload.size_wh, frames, self._args.cameras)
         found: dict[str, list[float]] = {contender: [] for contender in contenders}
         for _, contender in in_turns(contenders, rounds):
-            rate = saturate(CONTENDERS[contender], task, self._pid, frames).frames_per_s
+            rate = saturate(CONTENDERS[contender], task, self._pid, frames, seconds).frames_per_s
             progress(f"{self._workload.name}, {contender}: saturated at {rate:.0f} frames/s")
             found[contender].append(rate)
         delete(self._servers, task.stream)
@@ -263,7 +262,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--threads", type=int, default=os.cpu_count() or 1, help="of each contender; default: the cores"
     )
-    parser.add_argument("--saturation-seconds", type=float, default=6, help="about how long each saturation takes")
+    parser.add_argument("--saturation-seconds", type=float, default=4, help="that saturation is measured for")
     parser.add_argument("--saturation-rounds", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file for the report instead of standard output")
     args = parser.parse_args()

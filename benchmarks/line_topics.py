@@ -12,13 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
 from schemas import Encoding, Frame, encode
 from schemas.ids import frame_id
 from schemas.topics import MAX_REQUEST_BYTES, TOPICS
 
 PARTITIONS = 6
+#: librdkafka says on standard error what it cleans up at its end; warnings and errors still show.
+QUIET = {"log_level": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def create(bootstrap_servers: str, stream: Stream, partitions: int = PARTITIONS)
         for topic in TOPICS
         if topic.suffix in ("frames", "decisions", "dead-letters")
     } | {stream.raw: config, stream.raw_decisions: stamped}
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, **QUIET})
     wanted = [NewTopic(name, partitions, 1, config=found) for name, found in names.items()]
     for future in admin.create_topics(wanted).values():
         future.result(30)
@@ -64,7 +66,7 @@ def create(bootstrap_servers: str, stream: Stream, partitions: int = PARTITIONS)
     for name in names:
         while True:
             try:
-                ends(bootstrap_servers, name, partitions)
+                ends(bootstrap_servers, name, partitions, admin)
                 break
             except KafkaException:  # its partitions have no leader yet
                 if time.monotonic() > until_s:
@@ -108,7 +110,7 @@ def fill(
     cameras: int,
     partitions: int = PARTITIONS,
 ) -> None:
-    """Put so many frames into both topics; cameras are spread evenly over the partitions."""
+    """Put so many frames into both topics; each camera has its partition, and they are spread as evenly as it goes."""
     producer = Producer(
         {"bootstrap.servers": bootstrap_servers, "message.max.bytes": MAX_REQUEST_BYTES, "linger.ms": 20}
     )
@@ -129,7 +131,11 @@ def fill(
             while True:
                 try:
                     producer.produce(
-                        topic, value, f"bench/{camera}", partition=number % cameras % partitions, on_delivery=delivered
+                        topic,
+                        value,
+                        f"bench/{camera}",
+                        partition=place(number % cameras, cameras, partitions),
+                        on_delivery=delivered,
                     )
                     break
                 except BufferError:
@@ -139,19 +145,34 @@ def fill(
         raise RuntimeError(f"frames could not be written: {errors[:1]}")
 
 
-def ends(bootstrap_servers: str, topic: str, partitions: int = PARTITIONS) -> list[int]:
-    """End offset of each partition."""
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "bench-ends"})
-    try:
-        return [consumer.get_watermark_offsets(TopicPartition(topic, number))[1] for number in range(partitions)]
-    finally:
-        consumer.close()
+def place(camera: int, cameras: int, partitions: int) -> int:
+    """The partition of a camera.
+
+    Examples
+    --------
+    >>> [place(camera, 3, 6) for camera in range(3)]
+    [0, 2, 4]
+    >>> [place(camera, 8, 6) for camera in range(8)]
+    [0, 1, 2, 3, 4, 5, 0, 1]
+    """
+    return camera % partitions if cameras >= partitions else camera * partitions // cameras
+
+
+def ends(
+    bootstrap_servers: str, topic: str, partitions: int = PARTITIONS, admin: AdminClient | None = None
+) -> list[int]:
+    """End offset of each partition; who asks often keeps an ``admin`` for it."""
+    admin = admin or AdminClient({"bootstrap.servers": bootstrap_servers, **QUIET})
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    wanted = {TopicPartition(topic, number): latest for number in range(partitions)}
+    found = {asked.partition: future.result(10).offset for asked, future in admin.list_offsets(wanted).items()}
+    return [found[number] for number in range(partitions)]
 
 
 def appended(bootstrap_servers: str, topic: str, begin: Sequence[int]) -> Iterator[tuple[float, bytes]]:
     """Time of appending (seconds since 1970) and value of each message from given offsets to the end."""
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap_servers, "group.id": "bench-read", "enable.partition.eof": True}
+        {"bootstrap.servers": bootstrap_servers, "group.id": "bench-read", "enable.partition.eof": True, **QUIET}
     )
     try:
         consumer.assign([TopicPartition(topic, number, offset) for number, offset in enumerate(begin)])

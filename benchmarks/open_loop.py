@@ -18,7 +18,7 @@ from functools import partial
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
-from benchmarks.line_topics import make_frame
+from benchmarks.line_topics import QUIET, make_frame, place
 from benchmarks.workloads import images, workload
 from schemas import Decision, ResultState, decode, encode
 from schemas.topics import MAX_REQUEST_BYTES
@@ -152,7 +152,7 @@ def send(load: Load) -> Sent:
         due_s = start_s + shot.at_s
         while (early_s := due_s - time.monotonic()) > 0:
             time.sleep(early_s)
-        partition = shot.camera % load.partitions
+        partition = place(shot.camera, load.schedule.cameras, load.partitions)
         while True:
             try:
                 producer.produce(
@@ -182,6 +182,7 @@ def receive(
             "fetch.min.bytes": 1,
             "fetch.queue.backoff.ms": 1,
             "enable.auto.commit": False,
+            **QUIET,
         }
     )
     consumer.assign([TopicPartition(topic, number, offset) for number, offset in enumerate(begin)])

@@ -1,4 +1,4 @@
-"""Contenders in turns: every round runs all of them, in an order that moves on, so that a slow minute hits each alike."""
+"""Contenders in turns: each round runs all of them, in an order that moves on, so that a slow minute hits all alike."""
 
 from __future__ import annotations
 

@@ -1,63 +1,138 @@
 """One contender on a topic that is full already: frames a second, CPU, memory.
 
-The rate is taken from the broker's own time stamps of the decisions, between the first and the last tenth of them, so
-that neither the start of a process nor its last, unevenly spread frames count. CPU seconds are those between the two.
+A run is over after a time, not after a number of frames, so that a slow contender takes no longer than a fast one.
+The rate is taken from the broker's own time stamps of the decisions. Its window begins once decisions come and the
+consumer group has settled: with two consumers the first works alone until its next heartbeat, for up to 3 s.
 """
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from benchmarks.contenders.table import Contender, Task
 from benchmarks.gauge import Running
-from benchmarks.line_topics import PARTITIONS, appended, ends
+from benchmarks.line_topics import PARTITIONS, QUIET, appended, ends
 
 _LOOK_S = 0.25
 _START_S = 60.0
 _STALLED_S = 30.0
+#: So long a group must have been at rest, which covers what lies between the starts of two processes.
+_SETTLED_S = 1.5
+#: What a run eats before its window, in seconds at full speed: a heartbeat, the rest above, and some.
+BEFORE_S = 6.0
+_UNSETTLED = (ConsumerGroupState.PREPARING_REBALANCING, ConsumerGroupState.COMPLETING_REBALANCING)
 _numbers = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
 class Saturated:
-    """What one run gave: frames a second, CPU milliseconds a frame of the contender and of the broker, peak memory."""
+    """What one run gave: frames a second, CPU milliseconds a frame of the contender and of the broker, peak memory.
+
+    ``frames`` is how many were decided in the window.
+    """
 
     frames_per_s: float
     cpu_ms: float
     broker_cpu_ms: float
     peak_mib: float
+    frames: int
+
+    @property
+    def per_cpu_s(self) -> float:
+        """Frames that one second of CPU pays for, the broker's share counted."""
+        return 1000 / (self.cpu_ms + self.broker_cpu_ms)
 
 
-def saturate(contender: Contender, task: Task, broker_pid: int, frames: int, partitions: int = PARTITIONS) -> Saturated:
-    """Let a contender work through all ``frames`` of its topic, as a group of its own.
+def saturate(
+    contender: Contender, task: Task, broker_pid: int, frames: int, seconds: float, partitions: int = PARTITIONS
+) -> Saturated:
+    """Let a contender work at its topic of ``frames``, as a group of its own, and measure it for so long.
 
     Raises
     ------
     RuntimeError
-        If it ends, does not begin, or stops on the way.
+        If it ends, does not begin, stops on the way, or eats all frames before it can be measured.
     """
     task = dataclasses.replace(task, group=f"{task.group}-{time.time_ns():x}-{next(_numbers)}")
     topic = contender.decisions(task.stream)
     begin = ends(task.bootstrap_servers, topic, partitions)
+    admin = AdminClient({"bootstrap.servers": task.bootstrap_servers, **QUIET})
+    settling = _Settling(admin, task.group)
+    since = until = 0.0
     with Running(contender.commands(task), broker_pid) as running:
         done, changed = 0, time.monotonic()
-        while done < frames:
+        while not since or time.time() < until:
             time.sleep(_LOOK_S)
             running.check()
-            now = sum(ends(task.bootstrap_servers, topic, partitions)) - sum(begin)
+            now = sum(ends(task.bootstrap_servers, topic, partitions, admin)) - sum(begin)
             if now != done:
                 done, changed = now, time.monotonic()
             elif time.monotonic() - changed > (_STALLED_S if done else _START_S):
                 raise RuntimeError(f"{done} of {frames} frames, and no more come:\n{running.logged()[-2000:]}")
+            if done >= frames and not contender.endless:
+                break
+            if done and not since and settling.is_over():
+                since = time.time()
+                until = since + seconds
+        stopped = time.time()
     times = sorted(at for at, _ in appended(task.bootstrap_servers, topic, begin))
-    first, last = len(times) // 10, len(times) - len(times) // 10 - 1
-    since, until, count = times[first], times[last], last - first
+    if done >= frames and not contender.endless:  # the last ones are spread unevenly over its threads
+        stopped = times[len(times) * 9 // 10]
+    if not since or stopped - since < seconds / 3:
+        raise RuntimeError(f"all {frames} frames were eaten before it could be measured")
+    first, last = window(times, since, stopped)
+    count, since, until = last - first, times[first], times[last]
     return Saturated(
         frames_per_s=count / (until - since),
         cpu_ms=1000 * running.own.cpu_between(since, until) / count,
         broker_cpu_ms=1000 * running.broker.cpu_between(since, until) / count,
-        peak_mib=max(running.own.rss) / 2**20,
+        peak_mib=max(running.own.pss) / 2**20,
+        frames=count,
     )
+
+
+def window(times: Sequence[float], since: float, until: float) -> tuple[int, int]:
+    """Places of the first and the last of ``times``, which ascend, that lie between two times.
+
+    Raises
+    ------
+    RuntimeError
+        If fewer than two do.
+
+    Examples
+    --------
+    >>> window([1.0, 2.0, 3.0, 4.0, 5.0], 1.5, 4.0)
+    (1, 3)
+    """
+    first, last = bisect.bisect_left(times, since), bisect.bisect_right(times, until) - 1
+    if last <= first:
+        raise RuntimeError("too few decisions to measure")
+    return first, last
+
+
+class _Settling:
+    """Whether a consumer group has been at rest for a while."""
+
+    def __init__(self, admin: AdminClient, group: str) -> None:
+        self._admin, self._group = admin, group
+        self._since: float | None = None
+
+    def is_over(self) -> bool:
+        """Asks the broker; to be called again and again."""
+        try:
+            state = self._admin.describe_consumer_groups([self._group])[self._group].result(10).state
+        except KafkaException:  # no such group: nothing is read from Kafka any more
+            state = None
+        if state in _UNSETTLED:
+            self._since = None
+        elif self._since is None:
+            self._since = time.monotonic()
+        return self._since is not None and time.monotonic() - self._since > _SETTLED_S

@@ -1,56 +1,119 @@
-"""``python -m benchmarks.throughput``: frames a second of a worker beside the bare loop and beside others."""
+"""``python -m benchmarks.throughput``: frames a second at saturation, of the worker, the bare loop and the peers.
+
+Each contender in turn finds a topic full of frames and works for a while; then the next one, and the whole round again.
+The bare loop is the limit: poll, `cv2.imdecode`, resize, ONNX, produce, on as many threads as the worker has. Ratios
+are to it, in the same round. Under each table stands what the parts of the bare loop cost alone.
+
+JSON goes to standard output, tables to standard error, both and plots into build/bench.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from benchmarks.contenders.table import CONTENDERS, LIMIT, Task
+from benchmarks.backlog import backlog
+from benchmarks.contenders import peers
+from benchmarks.contenders.table import CONTENDERS, Task
 from benchmarks.line_topics import Stream, create, fill
-from benchmarks.machine import described, machine
-from benchmarks.rounds import Spread, ratios, run_in_turns
-from benchmarks.saturation import saturate
-from benchmarks.workloads import WORKLOADS, images, package, workload
+from benchmarks.machine import machine
+from benchmarks.output import progress, write
+from benchmarks.parts import parts
+from benchmarks.rounds import in_turns
+from benchmarks.saturation import Saturated, saturate
+from benchmarks.throughput_report import Measured, plots, table
+from benchmarks.workloads import WORKLOADS, Workload, images, package, workload
 from infra.broker import LocalBroker
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=6)
-    parser.add_argument("--workload", action="append", choices=[each.name for each in WORKLOADS])
-    parser.add_argument("--contender", action="append", choices=list(CONTENDERS))
-    args = parser.parse_args()
+    """Command line."""
+    args = _parser().parse_args()
     chosen = args.contender or list(CONTENDERS)
+    described = machine()
+    if any(CONTENDERS[name].is_peer for name in chosen):
+        peers.ensure()
+        described["versions"] |= peers.versions()
+    found: list[Measured] = []
+    try:
+        for name in args.workload or [each.name for each in WORKLOADS]:
+            for cameras in args.cameras or [30]:
+                found.append(_measure(workload(name), chosen, cameras, args))
+    except KeyboardInterrupt:
+        progress("stopped; what is complete follows" if found else "stopped")
+        if not found:
+            sys.exit(130)
+    report = {"machine": described, "options": _options(args), "workloads": [_as_json(each) for each in found]}
+    write(args.name, report, table(described, found), plots(found), json_file=args.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.throughput",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    cores = os.cpu_count() or 1
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of all contenders (default: 3)")
+    parser.add_argument("--seconds", type=float, default=6, help="that each is measured for in a round (default: 6)")
+    names = [each.name for each in WORKLOADS]
+    parser.add_argument("--workload", action="append", choices=names, help="may be repeated (default: all)")
+    parser.add_argument("--contender", action="append", choices=list(CONTENDERS), help="likewise")
+    parser.add_argument(
+        "--cameras", action="append", type=int, metavar="N", help="likewise; each has one partition (default: 30)"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes of the worker and the bare loop (default: 1)")
+    parser.add_argument("--threads", type=int, help=f"of each of them (default: cores for each, here {cores} in all)")
+    parser.add_argument("--name", default="throughput", help="of the files in build/bench")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="instead of standard output")
+    return parser
+
+
+def _measure(each: Workload, chosen: Sequence[str], cameras: int, args: argparse.Namespace) -> Measured:
+    """All contenders in turns on one workload, with a broker of its own."""
+    threads = args.threads or max(1, (os.cpu_count() or 1) // args.workers)
+    pictures = images(each.size_wh, each.colour)
     with (
         tempfile.TemporaryDirectory() as scratch,
         LocalBroker(Path(scratch) / "broker", port=0, ends_with_us=True) as broker,
     ):
+        model = package(each.network, Path(scratch))
+        frames = backlog(model, pictures, threads * args.workers, args.seconds)
+        progress(f"{each.name}, {cameras} cameras: {frames} frames")
+        stream = Stream(each.name)
+        create(broker.bootstrap_servers, stream)
+        fill(broker.bootstrap_servers, stream, pictures, each.size_wh, frames, cameras)
         pid = broker.status().pid
-        for name in args.workload or [each.name for each in WORKLOADS]:
-            each = workload(name)
-            model = package(each.network, Path(scratch))
-            stream = Stream(name)
-            create(broker.bootstrap_servers, stream)
-            pictures = images(each.size_wh, each.colour)
-            frames = int(args.seconds * {"demo": 300, "small": 600, "medium": 120}[each.network])
-            fill(broker.bootstrap_servers, stream, pictures, each.size_wh, frames, 12)
-            task = Task(broker.bootstrap_servers, stream, "bench", model, os.cpu_count() or 1)
-            found = run_in_turns(
-                {c: lambda c=c: saturate(CONTENDERS[c], task, pid, frames) for c in chosen}, args.rounds
+        assert pid is not None
+        task = Task(broker.bootstrap_servers, stream, "bench", model, threads, args.workers)
+        run = partial(saturate, task=task, broker_pid=pid, frames=frames, seconds=args.seconds)
+        runs: dict[str, list[Saturated]] = {name: [] for name in chosen}
+        for number, name in in_turns(chosen, args.rounds):
+            runs[name].append(run(CONTENDERS[name]))
+            last = runs[name][-1]
+            progress(
+                f"  round {number + 1}: {name}: {last.frames_per_s:.1f} frames/s, {last.cpu_ms:.2f} ms CPU a frame"
             )
-            rates = {c: [r.frames_per_s for r in rs] for c, rs in found.items()}
-            beside = ratios(rates, LIMIT) if LIMIT in rates else rates
-            for c, rs in found.items():
-                print(
-                    f"{name:18s} {c:28s} {Spread.of(rates[c])} ratio {Spread.of(beside[c])} cpu {Spread.of([r.cpu_ms for r in rs])} broker {Spread.of([r.broker_cpu_ms for r in rs])} mib {Spread.of([r.peak_mib for r in rs])}",
-                    flush=True,
-                )
+        alone = {kind: parts(task, pictures, reduced=reduced) for kind, reduced in (("full", False), ("reduced", True))}
+    return Measured(each.name, cameras, args.workers, threads, runs, alone)
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    return {name: value for name, value in vars(args).items() if name not in ("json", "name")}
+
+
+def _as_json(found: Measured) -> dict[str, Any]:
+    return {
+        **{each.name: getattr(found, each.name) for each in dataclasses.fields(found) if each.name != "runs"},
+        "runs": {name: [dataclasses.asdict(run) for run in runs] for name, runs in found.runs.items()},
+    }
 
 
 if __name__ == "__main__":

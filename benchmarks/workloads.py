@@ -66,9 +66,9 @@ def images(size_wh: tuple[int, int], colour: bool, count: int = IMAGES) -> tuple
     cells = [cell for cell in load_cells() if cell.split == "test"]
     chosen = [cells[number * len(cells) // count] for number in range(count)]
     if not colour:
-        grey = (cv2.imread(str(cell.path), cv2.IMREAD_GRAYSCALE) for cell in chosen)
+        grey = (_grey(cell.path) for cell in chosen)
         return tuple(_jpeg(cv2.resize(pixels, size_wh) if size_wh != (300, 300) else pixels) for pixels in grey)
-    tiles = [cv2.imread(str(cell.path), cv2.IMREAD_GRAYSCALE) for cell in chosen]
+    tiles = [_grey(cell.path) for cell in chosen]
     return tuple(_jpeg(_wall(tiles[number:] + tiles[:number], size_wh)) for number in range(count))
 
 
@@ -91,6 +91,10 @@ def package(network: str, folder: Path) -> Path:
     }  # fmt: skip
     (target / "manifest.yaml").write_text(yaml.safe_dump(manifest, sort_keys=False), encoding="utf-8")
     return target
+
+
+def _grey(path: Path) -> np.ndarray:
+    return np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:

@@ -33,6 +33,7 @@ class Job:
     threads: int
     reduced: bool
     url: str
+    from_memory: bool
 
 
 def parse(description: str | None) -> Job:
@@ -46,6 +47,7 @@ def parse(description: str | None) -> Job:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--reduced", action="store_true", help="decode at the scale that the model needs")
     parser.add_argument("--url", default="", help="of the prediction server, for a bridge to one")
+    parser.add_argument("--from-memory", action="store_true", help="send the same images again, without Kafka before")
     return Job(**vars(parser.parse_args()))
 
 
@@ -74,8 +76,11 @@ class Network:
         self._session = ort.InferenceSession(model / "model.onnx", options, providers=["CPUExecutionProvider"])
 
     def decode(self, image: bytes) -> Any:
-        """The tensor of an image."""
-        pixels = cv2.imdecode(np.frombuffer(image, np.uint8), self._flags(image))
+        """The pixels of an image."""
+        return cv2.imdecode(np.frombuffer(image, np.uint8), self._flags(image))
+
+    def tensor(self, pixels: Any) -> Any:
+        """What the network takes, of the size it wants."""
         small = cv2.resize(pixels, self._wh, interpolation=self._interpolation)
         if self._grey:
             return small[None, None]
@@ -88,7 +93,7 @@ class Network:
 
     def score(self, image: bytes) -> float:
         """The defect score of an image."""
-        return self.infer(self.decode(image))
+        return self.infer(self.tensor(self.decode(image)))
 
     def _flags(self, image: bytes) -> int:
         if not self._reduced:
@@ -106,7 +111,7 @@ class Network:
         return int(cv2.IMREAD_GRAYSCALE if self._grey else cv2.IMREAD_COLOR)
 
 
-def answer(partition: int, offset: int, score: float) -> bytes:
+def answer(partition: int | None, offset: int | None, score: float) -> bytes:
     """The decision as JSON: which frame, and what is to be done."""
     action = "REJECT" if score >= 0.5 else "ACCEPT"
     return json.dumps({"partition": partition, "offset": offset, "score": score, "action": action}).encode()

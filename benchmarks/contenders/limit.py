@@ -20,7 +20,7 @@ def loop(job: Job, network: Network, producer: Producer, stop: threading.Event) 
         message = consumer.poll(0.2)
         if message is None or message.error():
             continue
-        score = network.score(message.value())
+        score = network.score(message.value() or b"")
         place = message.partition(), message.offset()
         producer.produce(job.decisions, answer(*place, score), message.key())
         producer.poll(0)

@@ -1,0 +1,48 @@
+"""A prediction server in Flask behind gunicorn: one POST of a JPEG, one JSON.
+
+As gunicorn's documentation has it for work that keeps a processor busy: the application in processes, as many as
+there are to be frames in flight. Workers of class ``gthread`` keep connections open, which the default ``sync`` does
+not; with one thread each they too work on one request at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flask import Flask, request
+
+from benchmarks.contenders.job import Network, parse
+
+
+def create_app(model: str) -> Flask:
+    """The application, with the model in the folder ``model``."""
+    app = Flask(__name__)
+    network = Network(Path(model))
+
+    @app.get("/health")
+    def health() -> str:
+        return "ok"
+
+    @app.post("/predict")
+    def predict() -> dict[str, float]:
+        return {"score": network.score(request.get_data(cache=False))}
+
+    return app
+
+
+def main() -> None:
+    """Become gunicorn."""
+    job = parse(__doc__)
+    command = [
+        sys.executable, "-m", "gunicorn", "--bind", urlsplit(job.url).netloc, "--workers", str(job.threads),
+        "--worker-class", "gthread", "--threads", "1", "--keep-alive", "75", "--log-level", "warning",
+        f"benchmarks.contenders.flask_server:create_app('{job.model}')",
+    ]  # fmt: skip
+    os.execv(sys.executable, command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""From Kafka to a prediction server and back: one consumer, threads that POST a frame each, one producer.
+
+There are two more posting threads than server processes, so that a server never waits for the bridge. With
+``--from-memory`` it is the classic edge design instead: a client that has the images itself and no Kafka before the
+server; the decisions are still written to Kafka, where they are counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import signal
+import threading
+import time
+from typing import Any
+
+import requests
+from confluent_kafka import Consumer, Producer
+
+from benchmarks.contenders.job import Job, answer, parse
+
+_IMAGES = 64
+_WAIT_S = 60.0
+
+
+def wait_for(url: str) -> None:
+    """Until the server answers; raises TimeoutError."""
+    until = time.monotonic() + _WAIT_S
+    while time.monotonic() < until:
+        try:
+            requests.get(f"{url}/health", timeout=5).raise_for_status()
+            return
+        except requests.RequestException:
+            time.sleep(0.1)
+    raise TimeoutError(f"no server at {url}")
+
+
+class Poster:
+    """Posts what it is handed, on threads with a session each, and produces the answers."""
+
+    def __init__(self, job: Job, stop: threading.Event) -> None:
+        self._url, self._decisions, self._stop = f"{job.url}/predict", job.decisions, stop
+        self._queue: queue.Queue[tuple[int, int, bytes | None, bytes]] = queue.Queue(4 * (job.threads + 2))
+        self._producer = Producer({"bootstrap.servers": job.bootstrap_servers, "linger.ms": 0, "acks": "all"})
+        self._threads = [threading.Thread(target=self._post) for _ in range(job.threads + 2)]
+        for thread in self._threads:
+            thread.start()
+
+    def hand(self, partition: int, offset: int, key: bytes | None, image: bytes) -> None:
+        """Wait for a free place, or for the end."""
+        while not self._stop.is_set():
+            try:
+                self._queue.put((partition, offset, key, image), timeout=0.2)
+                return
+            except queue.Full:
+                continue
+
+    def close(self) -> None:
+        """After the stop: wait for what is under way."""
+        for thread in self._threads:
+            thread.join()
+        self._producer.flush(10)
+
+    def _post(self) -> None:
+        session = requests.Session()
+        session.trust_env = False  # looks for proxies and passwords before each request otherwise
+        while not self._stop.is_set():
+            try:
+                partition, offset, key, image = self._queue.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            response = session.post(self._url, data=image, headers={"Content-Type": "image/jpeg"}, timeout=30)
+            response.raise_for_status()
+            self._producer.produce(self._decisions, answer(partition, offset, response.json()["score"]), key)
+            self._producer.poll(0)
+
+
+def _read(consumer: Consumer, stop: threading.Event) -> Any:
+    while not stop.is_set():
+        message = consumer.poll(0.2)
+        if message is not None and not message.error():
+            yield message
+
+
+def main() -> None:
+    """Until it is told to stop."""
+    job = parse(__doc__)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    wait_for(job.url)
+    consumer = Consumer(
+        {"bootstrap.servers": job.bootstrap_servers, "group.id": job.group, "auto.offset.reset": "earliest"}
+    )
+    consumer.subscribe([job.frames])
+    messages = _read(consumer, stop)
+    held = list(itertools.islice(messages, _IMAGES)) if job.from_memory else []
+    if held:
+        consumer.close()
+    poster = Poster(job, stop)
+    for message in itertools.cycle(held) if held else messages:
+        if stop.is_set():
+            break
+        poster.hand(message.partition(), message.offset(), message.key(), message.value())
+    poster.close()
+    if not held:
+        consumer.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""``python -m benchmarks.contenders.peers``: make the virtual environment of the peers, once.
+
+Quix Streams wants a confluent-kafka older than ours, so what is pinned in ``peers.txt`` lives apart, with the very
+versions of NumPy, OpenCV and ONNX Runtime that the worker has.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from benchmarks.output import FOLDER, progress
+
+_HOME = FOLDER / "peers-venv"
+_PINS = Path(__file__).with_name("peers.txt")
+_SHARED = ("numpy", "onnxruntime", "opencv-python-headless", "pyyaml")
+
+
+def python() -> str:
+    """Interpreter of the peers' environment, whether it exists or not."""
+    return str(_HOME.absolute() / "bin" / "python")
+
+
+def ensure() -> None:
+    """Make the environment, or make it anew where the pins have changed (about 20 s).
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If the packages cannot be installed; pip has said why.
+    """
+    shared = [f"{name}=={importlib.metadata.version(name)}" for name in _SHARED]
+    wanted = "\n".join([_PINS.read_text(encoding="utf-8"), *shared])
+    stamp = _HOME / "installed.txt"
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    progress(f"installing the peers into {_HOME}")
+    venv.create(_HOME, with_pip=True, clear=True)
+    pip = [python(), "-m", "pip", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--quiet", "-r", str(_PINS), *shared], check=True, stdout=sys.stderr)
+    subprocess.run([*pip, "check"], check=True, stdout=sys.stderr)
+    stamp.write_text(wanted, encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """What is pinned, by its name."""
+    lines = _PINS.read_text(encoding="utf-8").splitlines()
+    pins = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    return {f"{name.split('[')[0]} (peers)": version for name, version in pins}
+
+
+if __name__ == "__main__":
+    ensure()

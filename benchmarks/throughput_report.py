@@ -1,0 +1,140 @@
+"""The tables, aims and plots of `benchmarks.throughput`."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.contenders.table import FLASK, LIMIT, LIMIT_REDUCED, OURS, QUIX
+from benchmarks.machine import described
+from benchmarks.output import Plot, bars, markdown
+from benchmarks.rounds import Spread, ratios
+from benchmarks.saturation import Saturated
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One workload: what each contender gave in each round, and CPU milliseconds of the parts alone."""
+
+    workload: str
+    cameras: int
+    workers: int
+    threads: int
+    runs: Mapping[str, Sequence[Saturated]]
+    parts: Mapping[str, Mapping[str, float]]
+
+    @property
+    def title(self) -> str:
+        """Of its table and plot."""
+        cameras = "1 camera" if self.cameras == 1 else f"{self.cameras} cameras"
+        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        return f"{self.workload}, {cameras}, {workers} of {self.threads} threads"
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Ours is to have at least ``times`` the frames a second of another."""
+
+    beside: str
+    times: float
+
+
+AIMS = (Aim(LIMIT, 0.90), Aim(LIMIT_REDUCED, 0.90), Aim(FLASK, 3.0), Aim(QUIX, 1.3))
+
+
+def table(machine: dict[str, Any], found: Sequence[Measured]) -> str:
+    """All of it as Markdown."""
+    sections = ["# Throughput", described(machine)]
+    for each in found:
+        sections += [f"## {each.title}", _contenders(each), _parts(each)]
+    return "\n\n".join([*sections, "## Aims", _aims(found)])
+
+
+def plots(found: Sequence[Measured]) -> dict[str, Plot]:
+    """Frames a second as bars, one picture a workload."""
+    return {
+        f"{each.workload}-{each.cameras}-cameras": bars(
+            each.title, "frames/s at saturation", {name: _spread(runs, _rate) for name, runs in each.runs.items()}
+        )
+        for each in found
+    }
+
+
+def ratio(found: Measured, beside: str, figure: Callable[[Saturated], float]) -> Mapping[str, Spread]:
+    """Of each contender's figure to that of ``beside`` in the same round; empty without that one."""
+    if beside not in found.runs:
+        return {}
+    figures = {name: [figure(run) for run in runs] for name, runs in found.runs.items()}
+    return {name: Spread.of(values) for name, values in ratios(figures, beside).items()}
+
+
+def _rate(run: Saturated) -> float:
+    return run.frames_per_s
+
+
+def _per_cpu(run: Saturated) -> float:
+    return run.per_cpu_s
+
+
+def _spread(runs: Sequence[Saturated], figure: Callable[[Saturated], float]) -> Spread:
+    return Spread.of([figure(run) for run in runs])
+
+
+def _contenders(found: Measured) -> str:
+    to_limit, to_limit_cpu = ratio(found, LIMIT, _rate), ratio(found, LIMIT, _per_cpu)
+    rows = [
+        [
+            name,
+            _spread(runs, _rate),
+            to_limit.get(name, ""),
+            _spread(runs, lambda run: run.cpu_ms),
+            _spread(runs, lambda run: run.broker_cpu_ms),
+            to_limit_cpu.get(name, ""),
+            f"{max(run.peak_mib for run in runs):.0f}",
+        ]
+        for name, runs in found.runs.items()
+    ]
+    head = [
+        "contender", "frames/s, median (lowest to highest)", "beside the bare loop", "CPU ms a frame",
+        "broker's CPU ms", "frames per CPU second, broker's counted, beside the bare loop", "peak MiB",
+    ]  # fmt: skip
+    return markdown(head, rows)
+
+
+def _parts(found: Measured) -> str:
+    names = list(next(iter(found.parts.values())))
+    rows = [
+        [f"{kind} decode", *(f"{ms[name]:.2f}" for name in names), f"{sum(ms.values()):.2f}"]
+        for kind, ms in found.parts.items()
+    ]
+    return "The parts alone, CPU ms a frame:\n\n" + markdown(["", *names, "sum"], rows)
+
+
+def _aims(found: Sequence[Measured]) -> str:
+    rows = []
+    for each in found:
+        for aim in AIMS:
+            rates, per_cpu = ratio(each, aim.beside, _rate), ratio(each, aim.beside, _per_cpu)
+            if OURS not in rates:
+                continue
+            met = "met" if rates[OURS].median >= aim.times else "**missed**"
+            rows.append([each.title, f"{aim.times:g} x {aim.beside}", rates[OURS], met, per_cpu[OURS]])
+    for each in found:
+        if OURS in each.runs:
+            rows += _ahead(each)
+    return markdown(["workload", "aim of the worker", "frames/s", "", "frames per CPU second"], rows)
+
+
+def _ahead(found: Measured) -> list[list[object]]:
+    """A row for each contender that the worker is behind, other than the bare loops."""
+    ours = statistics.median(run.frames_per_s for run in found.runs[OURS])
+    aimed = {aim.beside for aim in AIMS}
+    rows: list[list[object]] = []
+    for name, runs in found.runs.items():
+        if name in aimed or statistics.median(run.frames_per_s for run in runs) <= ours:
+            continue
+        beside = ratio(found, name, _rate)[OURS]
+        rows.append([found.title, f"1 x {name}", beside, "**behind**", ratio(found, name, _per_cpu)[OURS]])
+    return rows
