@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from benchmarks.line_topics import PARTITIONS, QUIET, ends, make_frame, place
+from benchmarks.line_topics import PARTITIONS, QUIET, await_leaders, ends, make_frame, place
 from benchmarks.workloads import images
 from schemas import encode
 
@@ -45,6 +45,7 @@ def feed(
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, **QUIET})
     producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5, **QUIET})
     frames, decisions = f"{prefix}.frames", f"{prefix}.decisions"
+    await_leaders(bootstrap_servers, [frames, decisions])
     begin = sum(ends(bootstrap_servers, decisions, admin=admin))
     seen: list[tuple[float, int]] = []
     sent, changed_s, first_s = 0, time.time(), 0.0

@@ -12,7 +12,6 @@ and the highest. Sender, receiver and broker share the machine with the contende
 from __future__ import annotations
 
 import argparse
-import gc
 import itertools
 import os
 import statistics
@@ -134,7 +133,6 @@ class Bench:
         """End sender and receiver."""
         self._sender.shutdown()
         self._receiver.shutdown()
-        gc.collect()  # clients that are left would complain of the broker's end
 
     def _task(self) -> Task:
         stream = Stream(f"{self._workload.name}-{next(self._numbers)}")

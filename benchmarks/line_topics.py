@@ -6,6 +6,7 @@ along while they run.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
@@ -62,13 +63,25 @@ def create(bootstrap_servers: str, stream: Stream, partitions: int = PARTITIONS)
     wanted = [NewTopic(name, partitions, 1, config=found) for name, found in names.items()]
     for future in admin.create_topics(wanted).values():
         future.result(30)
+    await_leaders(bootstrap_servers, list(names), partitions)
+
+
+def await_leaders(bootstrap_servers: str, topics: Sequence[str], partitions: int = PARTITIONS) -> None:
+    """Wait until new topics can be used.
+
+    Raises
+    ------
+    KafkaException
+        If a partition has no leader after half a minute.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, **QUIET})
     until_s = time.monotonic() + 30
-    for name in names:
+    for topic in topics:
         while True:
             try:
-                ends(bootstrap_servers, name, partitions, admin)
+                ends(bootstrap_servers, topic, partitions, admin)
                 break
-            except KafkaException:  # its partitions have no leader yet
+            except KafkaException:
                 if time.monotonic() > until_s:
                     raise
                 time.sleep(0.05)
@@ -76,10 +89,11 @@ def create(bootstrap_servers: str, stream: Stream, partitions: int = PARTITIONS)
 
 def delete(bootstrap_servers: str, stream: Stream) -> None:
     """Delete the topics of a stream, so that the disk does not fill up over a long run."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, **QUIET})
     names = [name for name in admin.list_topics(timeout=30).topics if name.startswith(f"{stream.prefix}.")]
     for future in admin.delete_topics(names).values():
         future.result(30)
+    gc.collect()  # clients that are left would complain of the broker's end
 
 
 def make_frame(
