@@ -59,7 +59,8 @@ format: $(STAMP) ## Bring the code into the common form
 types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
-bench: $(STAMP) ## Latency of the line, re-inspection beside the bare loop, the archive: as JSON and tables
+bench: $(STAMP) ## Throughput beside the limit and the peers, latency, re-inspection, the archive (about an hour)
+	@$(BIN)/python -m benchmarks.throughput
 	@$(BIN)/python -m benchmarks.line_latency $(ARGS)
 	@$(BIN)/python -m benchmarks.reinspection
 	@$(BIN)/python -m benchmarks.archive

@@ -43,7 +43,7 @@ class Sampled:
 
 
 class Running:
-    """Processes of one contender, and of the broker beside it, sampled from beginning to end.
+    """Processes of one contender, the broker beside it, and the whole machine, sampled from beginning to end.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Running:
                 self._started.append(
                     subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, preexec_fn=end_with_parent())
                 )
-        self.own, self.broker = Sampled(), Sampled()
+        self.own, self.broker, self.machine = Sampled(), Sampled(), Sampled()
         self._broker = psutil.Process(broker_pid)
         self._known: dict[int, psutil.Process] = {}
         self._last_cpu_s: dict[int, float] = {}
@@ -109,6 +109,9 @@ class Running:
             self.broker.times.append(now)
             self.broker.cpu_s.append(spent.user + spent.system)
             self.broker.rss.append(self._broker.memory_info().rss)
+            everyone = psutil.cpu_times()
+            self.machine.times.append(now)
+            self.machine.cpu_s.append(sum(everyone) - everyone.idle - everyone.iowait - everyone.guest)
 
     def _find(self) -> None:
         for started in self._started:

@@ -194,7 +194,7 @@ def measure(bootstrap_servers: str, scratch: Path, args: argparse.Namespace) -> 
     found: dict[str, dict[str, list[Figures]]] = {}
     numbers = itertools.count()
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        for size_wh in SIZES:
+        for size_wh in (SIZES[number] for number in sorted(args.size)):
             kib = round(sum(map(len, images(size_wh, True))) / len(images(size_wh, True)) / 1000)
             by_kind = found[f"{size_wh[0]}x{size_wh[1]}, {kib} kB"] = {kind: [] for kind in args.kind}
             for _, kind in in_turns(args.kind, args.rounds):
@@ -244,9 +244,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of all kinds")
     parser.add_argument("--seconds", type=float, default=2, help="of each run")
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="repeat it; default: all")
+    named = {f"{width}x{height}": number for number, (width, height) in enumerate(SIZES)}
+    parser.add_argument("--size", action="append", choices=list(named), help="repeat it; default: all")
     parser.add_argument("--json", type=Path, help="file for the report instead of standard output")
     args = parser.parse_args()
     args.kind = args.kind or list(KINDS)
+    args.size = [named[size] for size in args.size or named]
     found_machine = machine()
     with (
         tempfile.TemporaryDirectory() as scratch,

@@ -36,7 +36,8 @@ _numbers = itertools.count()
 class Saturated:
     """What one run gave: frames a second, CPU milliseconds a frame of the contender and of the broker, peak memory.
 
-    ``frames`` is how many were decided in the window.
+    ``frames`` is how many were decided in the window; ``cores_elsewhere`` how many cores, on average, were busy with
+    anything but the contender and the broker, this process and what a hypervisor took away included.
     """
 
     frames_per_s: float
@@ -44,11 +45,17 @@ class Saturated:
     broker_cpu_ms: float
     peak_mib: float
     frames: int
+    cores_elsewhere: float
 
     @property
     def per_cpu_s(self) -> float:
         """Frames that one second of CPU pays for, the broker's share counted."""
         return 1000 / (self.cpu_ms + self.broker_cpu_ms)
+
+    @property
+    def cores(self) -> float:
+        """Cores that the contender kept busy."""
+        return self.frames_per_s * self.cpu_ms / 1000
 
 
 def saturate(
@@ -90,12 +97,14 @@ def saturate(
         raise RuntimeError(f"all {frames} frames were eaten before it could be measured")
     first, last = window(times, since, stopped)
     count, since, until = last - first, times[first], times[last]
+    own, broker = running.own.cpu_between(since, until), running.broker.cpu_between(since, until)
     return Saturated(
         frames_per_s=count / (until - since),
-        cpu_ms=1000 * running.own.cpu_between(since, until) / count,
-        broker_cpu_ms=1000 * running.broker.cpu_between(since, until) / count,
+        cpu_ms=1000 * own / count,
+        broker_cpu_ms=1000 * broker / count,
         peak_mib=max(running.own.pss) / 2**20,
         frames=count,
+        cores_elsewhere=(running.machine.cpu_between(since, until) - own - broker) / (until - since),
     )
 
 

@@ -16,7 +16,10 @@ from benchmarks.saturation import Saturated
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One workload: what each contender gave in each round, and CPU milliseconds of the parts alone."""
+    """One workload: what each contender gave in each round, what the parts cost alone, and who failed.
+
+    ``parts`` are CPU milliseconds; ``retaken`` is how many runs were taken again since the machine was busy elsewhere.
+    """
 
     workload: str
     cameras: int
@@ -24,6 +27,8 @@ class Measured:
     threads: int
     runs: Mapping[str, Sequence[Saturated]]
     parts: Mapping[str, Mapping[str, float]]
+    failed: Mapping[str, str]
+    retaken: int = 0
 
     @property
     def title(self) -> str:
@@ -93,14 +98,20 @@ def _contenders(found: Measured) -> str:
             _spread(runs, lambda run: run.broker_cpu_ms),
             to_limit_cpu.get(name, ""),
             f"{max(run.peak_mib for run in runs):.0f}",
+            _spread(runs, lambda run: run.cores),
+            f"{max(run.cores_elsewhere for run in runs):.2f}",
         ]
         for name, runs in found.runs.items()
     ]
     head = [
         "contender", "frames/s, median (lowest to highest)", "beside the bare loop", "CPU ms a frame",
         "broker's CPU ms", "frames per CPU second, broker's counted, beside the bare loop", "peak MiB",
+        "cores busy", "elsewhere, at most",
     ]  # fmt: skip
-    return markdown(head, rows)
+    notes = [f"Failed: {name}." for name in found.failed]
+    if found.retaken:
+        notes.append(f"Runs taken again because the machine was busy with something else: {found.retaken}.")
+    return "\n\n".join([markdown(head, rows), *notes])
 
 
 def _parts(found: Measured) -> str:

@@ -27,6 +27,8 @@ FLOORS = {
 }
 #: Foreign packages that belong to one place, or stay out of one.
 ONLY_IN = {"faust": {"stream_processors"}, "mode": {"stream_processors"}, "aiokafka": {"stream_processors"}}
+#: The two programs that are measured beside ours are nothing but what they import.
+PEERS = {"benchmarks/contenders/plain_faust.py": "faust", "benchmarks/contenders/aiokafka_hand.py": "aiokafka"}
 NOT_IN = {
     "models": {"confluent_kafka", "asyncio", "faust", "aiokafka"},
     "schemas": {"faust", "aiokafka", "asyncio", "cv2", "onnxruntime", "typer", "rich"},
@@ -75,7 +77,7 @@ def test_arrows_point_down(path):
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: {why}"
         for line, name in imports(path)
-        if (why := forbidden(importer, name.partition(".")[0]))
+        if name != PEERS.get(str(path.relative_to(ROOT))) and (why := forbidden(importer, name.partition(".")[0]))
     ]
     assert wrong == []
 

@@ -1,6 +1,7 @@
 """From Kafka to a prediction server and back: one consumer, threads that POST a frame each, one producer.
 
-There are two more posting threads than server processes, so that a server never waits for the bridge. With
+There are four posting threads for each server process, so that none waits for the bridge, however the connections are
+spread over them. With
 ``--from-memory`` it is the classic edge design instead: a client that has the images itself and no Kafka before the
 server; the decisions are still written to Kafka, where they are counted.
 """
@@ -21,6 +22,8 @@ from benchmarks.contenders.job import Job, answer, parse
 
 _IMAGES = 64
 _WAIT_S = 60.0
+#: Posting threads for each server process.
+_POSTERS = 4
 
 
 def wait_for(url: str) -> None:
@@ -40,9 +43,9 @@ class Poster:
 
     def __init__(self, job: Job, stop: threading.Event) -> None:
         self._url, self._decisions, self._stop = f"{job.url}/predict", job.decisions, stop
-        self._queue: queue.Queue[tuple[int, int, bytes | None, bytes]] = queue.Queue(4 * (job.threads + 2))
+        self._queue: queue.Queue[tuple[int, int, bytes | None, bytes]] = queue.Queue(2 * _POSTERS * job.threads)
         self._producer = Producer({"bootstrap.servers": job.bootstrap_servers, "linger.ms": 0, "acks": "all"})
-        self._threads = [threading.Thread(target=self._post) for _ in range(job.threads + 2)]
+        self._threads = [threading.Thread(target=self._post) for _ in range(_POSTERS * job.threads)]
         for thread in self._threads:
             thread.start()
 

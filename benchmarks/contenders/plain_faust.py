@@ -36,7 +36,7 @@ def main() -> None:
             await decisions.send(key=event.key, value=answer(message.partition, message.offset, score))
 
     with tempfile.TemporaryDirectory() as scratch:
-        sys.argv = ["faust", "--datadir", scratch, "worker", "--without-web", "--loglevel", "warning"]
+        sys.argv = ["faust", "--datadir", scratch, "worker", "--without-web", "--loglevel", "warn"]
         app.main()
 
 
