@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.backlog import backlog
+from benchmarks.contenders import peers
 from benchmarks.contenders.table import CONTENDERS, LIMIT, OURS, Contender, Task
 from benchmarks.gauge import Running
 from benchmarks.line_topics import PARTITIONS, Stream, create, delete, ends, fill
@@ -40,6 +41,8 @@ from infra.broker import LocalBroker
 
 AIM_AT_PERCENT, AIM_RATIO = 50, 1.5
 _LOADS = (25, 50, 80)
+#: Of a contender that sends images from memory no frame has a time at which it was captured.
+_CHOICES = [each for each, contender in CONTENDERS.items() if not contender.endless]
 _START_S = 60.0
 #: A group whose second member came a moment after the first shares its partitions at the first one's next heartbeat.
 _SETTLE_S = 4.0
@@ -251,7 +254,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", action="append", choices=[each.name for each in WORKLOADS], help="repeat it")
     parser.add_argument(
-        "--contender", action="append", choices=list(CONTENDERS), help=f"repeat it; default: {OURS} and {LIMIT}"
+        "--contender", action="append", choices=_CHOICES, help=f"repeat it; default: {OURS} and {LIMIT}"
     )
     parser.add_argument("--load", action="append", type=int, help="in %%, repeat it; default: 25, 50, 80")
     parser.add_argument("--own", action="store_true", help="loads as parts of each contender's own saturation")
@@ -276,6 +279,8 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Command line."""
     args = arguments()
+    if any(CONTENDERS[each].is_peer for each in args.contender):
+        peers.ensure()
     report: dict[str, Any] = {
         "machine": machine(),
         "settings": {key: value for key, value in vars(args).items() if key != "json"},
