@@ -6,12 +6,13 @@ along while they run.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
 from schemas import Encoding, Frame, encode
@@ -50,8 +51,8 @@ class Stream:
 
 
 def create(bootstrap_servers: str, stream: Stream, partitions: int = PARTITIONS) -> None:
-    """Create the topics of a stream."""
-    config = {"max.message.bytes": str(MAX_REQUEST_BYTES)}
+    """Create the topics of a stream, and wait until they can be used."""
+    config = {"max.message.bytes": str(MAX_REQUEST_BYTES), "file.delete.delay.ms": "1000"}
     stamped = {**config, "message.timestamp.type": "LogAppendTime"}
     names = {
         topic.name(stream.prefix): (stamped if topic.suffix == "decisions" else config)
@@ -62,16 +63,55 @@ def create(bootstrap_servers: str, stream: Stream, partitions: int = PARTITIONS)
     wanted = [NewTopic(name, partitions, 1, config=found) for name, found in names.items()]
     for future in admin.create_topics(wanted).values():
         future.result(30)
+    await_leaders(bootstrap_servers, list(names), partitions)
 
 
-def make_frame(image: bytes, size_wh: tuple[int, int], camera: str, sequence: int) -> Frame:
+def await_leaders(bootstrap_servers: str, topics: Sequence[str], partitions: int = PARTITIONS) -> None:
+    """Wait until new topics can be used.
+
+    Raises
+    ------
+    KafkaException
+        If a partition has no leader after half a minute.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, **QUIET})
+    until_s = time.monotonic() + 30
+    for topic in topics:
+        while True:
+            try:
+                ends(bootstrap_servers, topic, partitions, admin)
+                break
+            except KafkaException:
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(0.05)
+
+
+def delete(bootstrap_servers: str, stream: Stream) -> None:
+    """Delete the topics of a stream, so that the disk does not fill up over a long run."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, **QUIET})
+    names = [name for name in admin.list_topics(timeout=30).topics if name.startswith(f"{stream.prefix}.")]
+    for future in admin.delete_topics(names).values():
+        future.result(30)
+    gc.collect()  # clients that are left would complain of the broker's end
+
+
+def make_frame(
+    image: bytes,
+    size_wh: tuple[int, int],
+    camera: str,
+    sequence: int,
+    *,
+    captured_at_us: int | None = None,
+    sha256: str | None = None,
+) -> Frame:
     """A frame, captured now, without a deadline: it is inspected however long it waits."""
-    now_us = time.time_ns() // 1000
+    now_us = time.time_ns() // 1000 if captured_at_us is None else captured_at_us
     return Frame(
         frame_id=frame_id("bench", camera, 1, sequence), line="bench", station="bench", camera_id=camera,
         started_at_us=1, sequence=sequence, captured_at_us=now_us, part_id=f"P{sequence}", lot="L1",
-        encoding=Encoding.JPEG, width=size_wh[0], height=size_wh[1], sha256=hashlib.sha256(image).hexdigest(),
-        image=image,
+        encoding=Encoding.JPEG, width=size_wh[0], height=size_wh[1],
+        sha256=sha256 or hashlib.sha256(image).hexdigest(), image=image,
     )  # fmt: skip
 
 

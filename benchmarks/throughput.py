@@ -16,27 +16,24 @@ import dataclasses
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.backlog import backlog
 from benchmarks.contenders import peers
-from benchmarks.contenders.job import Network
 from benchmarks.contenders.table import CONTENDERS, Task
 from benchmarks.line_topics import Stream, create, fill
 from benchmarks.machine import machine
 from benchmarks.output import progress, write
 from benchmarks.parts import parts
 from benchmarks.rounds import in_turns
-from benchmarks.saturation import BEFORE_S, Saturated, saturate
+from benchmarks.saturation import Saturated, saturate
 from benchmarks.throughput_report import Measured, plots, table
 from benchmarks.workloads import WORKLOADS, Workload, images, package, workload
 from infra.broker import LocalBroker
 
-_MARGIN = 1.3
-_CALIBRATION_S = 0.5
 _TRIES = 3
 
 
@@ -96,7 +93,7 @@ def _measure(each: Workload, chosen: Sequence[str], cameras: int, args: argparse
         LocalBroker(Path(scratch) / "broker", port=0, ends_with_us=True) as broker,
     ):
         model = package(each.network, Path(scratch))
-        frames = round(_fastest(model, pictures) * args.workers * threads * (args.seconds + BEFORE_S))
+        frames = backlog(model, pictures, threads * args.workers, args.seconds)
         progress(f"{each.name}, cameras: {cameras}, frames: {frames}")
         stream = Stream(each.name)
         create(broker.bootstrap_servers, stream)
@@ -135,17 +132,6 @@ def _undisturbed(run: Callable[[], Saturated], elsewhere: float) -> tuple[Satura
         progress(f"  {tries[-1].cores_elsewhere:.2f} cores were busy elsewhere: once more")
         tries.append(run())
     return min(tries, key=lambda each: each.cores_elsewhere), len(tries) - 1
-
-
-def _fastest(model: Path, pictures: Sequence[bytes]) -> float:
-    """Frames a second and thread that no contender will exceed."""
-    network = Network(model, reduced=True)
-    network.score(pictures[0])
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() < began + _CALIBRATION_S:
-        network.score(pictures[count % len(pictures)])
-        count += 1
-    return _MARGIN * count / (time.perf_counter() - began)
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:

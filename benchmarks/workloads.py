@@ -111,6 +111,7 @@ def _wall(tiles: Sequence[np.ndarray], size_wh: tuple[int, int]) -> np.ndarray:
 
 #: Output channels and stride of each 3x3 convolution.
 _LAYERS = {
+    "tiny": ((8, 8),),
     "small": ((12, 4), (32, 1), (48, 2), (64, 2)),
     "medium": ((32, 2), (56, 1), (96, 2), (128, 2), (160, 1), (192, 2), (224, 1)),
 }

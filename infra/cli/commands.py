@@ -1,0 +1,130 @@
+"""The commands of `inspection`: where each is, and its line in the list of them.
+
+A command is imported when it runs. ``inspection --help`` imports none: hence the lines here, which a test compares with
+what the commands say of themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Module, function or `typer.Typer` in it, and the first paragraph of the help."""
+
+    module: str
+    attribute: str
+    line: str
+
+
+COMMANDS = {
+    name: Row(f"infra.cli.{name.replace('-', '_')}", attribute or name, line)
+    for name, attribute, line in (
+        ("demo", "", "Run a whole line on this machine: Kafka, cameras, a worker, a gate."),
+        ("produce", "", "Publish the frames of one or more cameras until they end, or Ctrl-C."),
+        ("worker", "", "Inspect frames and publish a decision for each, until told to stop."),
+        ("watch", "", "Watch decisions and labels for drift, and publish episodes, until told to stop."),
+        (
+            "actuate",
+            "",
+            "Act on each part when it is at the gate: as decided, or fail-safe without a decision in time.",
+        ),
+        ("audit", "", "Compare frames with decisions and dead letters, camera by camera."),
+        ("label", "", "Say what a part really was: `inspection quality` then tells how right the decisions are."),
+        (
+            "quality",
+            "",
+            "Compare decisions with labels: escapes, overkill, accuracy, with 95 % intervals, and rises of the errors.",
+        ),
+        (
+            "review",
+            "",
+            "List frames without a label that are most worth one: chosen blindly, near the threshold, unsure, in an "
+            "episode.",
+        ),
+        (
+            "analyse",
+            "",
+            "Find out how right the decisions of a stretch were: errors, thresholds, slices, latency, drift, "
+            "duplicates.",
+        ),
+        (
+            "compare",
+            "",
+            "Compare a challenger with the champion on the same parts, and say whether it may be promoted.",
+        ),
+        (
+            "replay",
+            "",
+            "Inspect frames of the past again, as the worker does, and compare with what was decided then.",
+        ),
+        (
+            "doctor",
+            "",
+            "Check Python, Java, Kafka, schemas, model, clock, broker and topics; exit status 1 if a check fails.",
+        ),
+        (
+            "archive",
+            "app",
+            "Keep what the topics forget: frames, decisions, labels, drift and dead letters, as Avro files behind any "
+            "URI.",
+        ),
+        ("broker", "app", "Run a real Apache Kafka on this machine, on loopback only."),
+        ("topics", "app", "The topics of a line: create what is missing, compare the rest."),
+        ("export", "app", "Frames and decisions for other tools: COCO, folders, Parquet, CSV."),
+        ("gate", "app", "A gate in FAULT: show it, reset it."),
+        ("drift", "app", "Episodes of drift: list them, show one, acknowledge one."),
+        ("images", "app", "The store of images too large for the topic."),
+        ("model", "app", "Model packages."),
+        ("spool", "app", "Frames on disk that Kafka has not taken yet: one spool a camera."),
+        ("dead-letters", "app", "Messages that could not be processed, kept with the reason."),
+    )
+}
+
+
+class LazyGroup(TyperGroup):
+    """Has all of `COMMANDS`, and imports one when it is asked for: for its own help, to run it, to complete it."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self._listing = False
+        self.commands = {
+            name: TyperCommand(name, help=row.line, rich_markup_mode=self.rich_markup_mode)
+            for name, row in COMMANDS.items()
+        }
+        self._imported: dict[str, Any] = {}
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command; while the help lists all of them, only its line."""
+        if self._listing or cmd_name not in COMMANDS:
+            return self.commands.get(cmd_name)
+        if cmd_name not in self._imported:
+            self._imported[cmd_name] = load(cmd_name)
+        return self._imported[cmd_name]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """As ever, but with the lines of the commands alone."""
+        self._listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._listing = False
+
+
+def load(name: str) -> Any:
+    """Import a command."""
+    row = COMMANDS[name]
+    found = getattr(import_module(row.module), row.attribute)
+    alone = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
+    if isinstance(found, typer.Typer):
+        alone.add_typer(found, name=name)
+    else:
+        alone.command(name)(found)
+    return get_group(alone).commands[name]
