@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 DELIVERY_TIMEOUT_MS = 30_000
 _QUEUE_KIB = 128 * 1024
 _POLL_S = 0.1
+#: Pause after acknowledgements: several are taken at once, and nobody's answer waits for them.
+_REST_S = 0.002
 _FULL_S = 0.005
 
 
@@ -92,7 +94,7 @@ class Outbox:
                 time.sleep(_FULL_S)  # the other thread makes room
 
     def _poll(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.wait(_REST_S):
             self._producer.poll(_POLL_S)
 
 

@@ -14,6 +14,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+#: Between two looks at what is done, in seconds: to be woken for each item would cost the threads that work their turn.
+_LOOK_S = 0.003
+
 
 class Entry(Generic[T]):
     """An item under way."""
@@ -58,7 +61,7 @@ class Pipeline(Generic[T]):
         self._unacked = asyncio.Semaphore(max(limit, unacked))
         self._under_way: deque[Entry[T]] = deque()
         self._changed: deque[Entry[T]] = deque()  # by other threads, since the loop has last looked
-        self._is_woken = False
+        self._is_looking = False
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -69,6 +72,7 @@ class Pipeline(Generic[T]):
         entry = Entry(item)
         self._under_way.append(entry)
         self._empty.clear()
+        self._look_later()
         return entry
 
     def step_aside(self, entry: Entry[T]) -> None:
@@ -79,16 +83,18 @@ class Pipeline(Generic[T]):
     def done(self, entry: Entry[T]) -> None:
         """An item is done with. From any thread, once."""
         self._changed.append(entry)
-        if not self._is_woken:  # a second wake-up now and then does no harm
-            self._is_woken = True
-            self._loop.call_soon_threadsafe(self._settle)
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
         await self._empty.wait()
 
+    def _look_later(self) -> None:
+        if not self._is_looking:
+            self._is_looking = True
+            self._loop.call_later(_LOOK_S, self._settle)
+
     def _settle(self) -> None:
-        self._is_woken = False  # before the look: what comes after it wakes again
+        self._is_looking = False
         while self._changed:
             entry = self._changed.popleft()
             entry.is_done = True
@@ -97,5 +103,7 @@ class Pipeline(Generic[T]):
         while self._under_way and self._under_way[0].is_done:
             self._ack(self._under_way.popleft().item)
             self._unacked.release()
-        if not self._under_way:
+        if self._under_way:
+            self._look_later()
+        else:
             self._empty.set()
