@@ -47,7 +47,7 @@ class WorkerSettings:
     group: str = DEFAULT_GROUP
     threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
     in_flight: int = 64
-    buffer_mib: int = 96
+    buffer_mib: int = 32
     overload: OverloadPolicy = field(default_factory=OverloadPolicy)
     image_store: str | None = None
     watchdog_s: float = 60.0

@@ -17,6 +17,8 @@ Written against faust-streaming 0.15.3 (pinned); `Consumer._wait_next_records`, 
 from __future__ import annotations
 
 import asyncio
+import weakref
+from collections import deque
 from typing import Any
 
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
@@ -27,6 +29,8 @@ from stream_processors.overload import Newest
 
 #: Pause between two looks at what is still held, in seconds.
 _STEP_S = 0.002
+#: Most bytes of one fetch; a first message that is larger comes all the same (KIP-74).
+FETCH_BYTES = 4 * 1024 * 1024
 #: Messages handed to the stream before other tasks get their turn.
 _YIELD_EVERY = 16
 #: Looks before the base class gets its turn all the same, so that a rebalance is never held up: 1 s in all.
@@ -34,12 +38,36 @@ _LOOKS = 500
 
 
 class _CommittedOnly(AIOKafkaConsumerThread):
-    """Makes the consumer as Faust does, but blind to transactions that were aborted or are open."""
+    """Makes the consumer as Faust does, but blind to transactions that were aborted or are open, and in small bites."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._isolation_level = "read_committed"  # read when it starts; Faust has no setting for it
+        # Read when it starts; Faust has no setting for them.
+        consumer._isolation_level = "read_committed"
+        consumer._fetch_max_bytes = FETCH_BYTES
         return consumer
+
+
+class _Held:
+    """Messages that were handed over and still exist: waiting, under way, or dropped and not freed yet.
+
+    Faust's own set of them does not have those that wait. Whichever thread frees a message, only the event loop counts.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = self.count = 0
+        self._freed: deque[int] = deque()
+
+    def add(self, message: Any) -> None:
+        size = len(message.value or b"")
+        self.bytes += size
+        self.count += 1
+        weakref.finalize(message, self._freed.append, size).atexit = False
+
+    def look(self) -> None:
+        while self._freed:
+            self.bytes -= self._freed.popleft()
+            self.count -= 1
 
 
 def bounded_transport(budget_bytes: int, metrics: WorkerMetrics, newest: Newest) -> type[Transport]:
@@ -48,6 +76,7 @@ def bounded_transport(budget_bytes: int, metrics: WorkerMetrics, newest: Newest)
     ``newest`` is told of each frame that is read.
     """
     tolerate_header_names()
+    held = _Held()
 
     class BoundedConsumer(Consumer):
         def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
@@ -66,16 +95,12 @@ def bounded_transport(budget_bytes: int, metrics: WorkerMetrics, newest: Newest)
         async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
             """Holes in the offsets need no book: see ``_new_offset``."""
 
-        def track_message(self, message: Any) -> None:
-            newest.read(message.partition, message.key, message.offset)
-            super().track_message(message)
-
         async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
             for _ in range(_LOOKS):
-                held = sum(len(message.value or b"") for message in tuple(self._unacked_messages))
-                metrics.held_bytes.set(held)
+                held.look()
+                metrics.held_bytes.set(held.bytes)
                 buffers_full = self.flow_active and not self._get_active_partitions() and self._buffered_partitions
-                if self.should_stop or (held < budget_bytes and not buffers_full):
+                if self.should_stop or (held.bytes < budget_bytes and not buffers_full):
                     break
                 await asyncio.sleep(_STEP_S)
             else:
@@ -106,9 +131,12 @@ def bounded_transport(budget_bytes: int, metrics: WorkerMetrics, newest: Newest)
                     raise
 
         async def _hand_over(self, message: Any) -> None:
+            held.look()
+            held.add(message)
+            newest.read(message.partition, message.key, message.offset)
             app = self.transport.app
-            # The stream's queue holds no more than is not acked yet.
-            is_free = app.flow_control.is_active() and len(self._unacked_messages) < app.conf.stream_buffer_maxsize
+            # The stream's queue has room for more than all that is held.
+            is_free = app.flow_control.is_active() and held.count < app.conf.stream_buffer_maxsize
             if is_free and self.flow_active and not self.suspend_flow.is_set():
                 await self.callback(message)
             else:

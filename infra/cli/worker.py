@@ -30,7 +30,7 @@ def worker(
     threads: Annotated[
         int | None, typer.Option(help="Frames inspected at once. Default: the cores, at most 4.")
     ] = None,
-    buffer_mib: Annotated[int, typer.Option(help="Frames held in memory at most, in MiB.")] = 96,
+    buffer_mib: Annotated[int, typer.Option(help="Frames held in memory at most, in MiB.")] = 32,
     overload: Annotated[
         list[str] | None,
         typer.Option(

@@ -133,13 +133,13 @@ class Line:
         partitions = len(self._consumer.list_topics(kafka.decisions, timeout=10).topics[kafka.decisions].partitions)
         self._consumer.assign([TopicPartition(kafka.decisions, p, 0) for p in range(partitions)])
 
-    def publish(self, seconds: float, fps: float, deadline_ms: int | None) -> None:
+    def publish(self, seconds: float, fps: float, deadline_ms: int | None, cameras: int = 6) -> None:
         began = time.monotonic()
         for number in range(round(seconds * fps)):
             time.sleep(max(0.0, began + number / fps - time.monotonic()))
             self._sequence += 1
             frame = make_frame(self._sequence, captured_at_us=time.time_ns() // 1000, deadline_ms=deadline_ms)
-            frame = replace(frame, camera_id=f"cam{self._sequence % 6}")
+            frame = replace(frame, camera_id=f"cam{self._sequence % cameras}")
             self.published.add(frame.frame_id)
             self._producer.produce(self._kafka.frames, encode(frame), frame.key)
             self._producer.poll(0)
@@ -179,7 +179,7 @@ def test_three_times_what_a_worker_sustains(
         on_line.publish(0.5, 50, None)
         on_line.collect()
         began = time.monotonic()
-        on_line.publish(0.6, 1_000, None)  # at once, to find what it sustains
+        on_line.publish(0.6, 1_000, None, cameras=600)  # at once, to find what it sustains; none is overtaken
         on_line.collect()
         sustained = 600 / (time.monotonic() - began)
         on_line.decisions.clear()
@@ -203,6 +203,8 @@ def test_three_times_what_a_worker_sustains(
     assert all(d.action is Action.REJECT for d in on_line.decisions if d.result_state is ResultState.ABORTED)
     shed = sum(float(row.rsplit(" ", 1)[1]) for row in metrics.splitlines() if row.startswith("inspection_shed_total"))
     assert shed == states[ResultState.ABORTED]
+    overtaken = sum("a newer frame of the camera is there" in decision.reason for decision in on_line.decisions)
+    assert (overtaken > 0) == (mode == "newest")
     fault_row(
         f"overload x3 ({mode})", frames=len(on_line.published), sustained_per_s=sustained, offered_per_s=3 * sustained,
         inspected_per_s=len(completed) / 6, in_time_percent=100 * in_time,

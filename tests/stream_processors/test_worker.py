@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from infra.demo.processes import WorkerProcess
 from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings, ResultState, decode, encode
 from schemas.ids import frame_id
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES
+from stream_processors.transport import FETCH_BYTES
 
 pytestmark = pytest.mark.broker
 
@@ -110,6 +112,27 @@ def test_hostile_messages_are_answered_and_stop_nothing(line: KafkaSettings, sta
     ]  # fmt: skip
     assert max(len(letter.value or b"") for letter in letters) == 10_000_000
     assert psutil.Process(worker.pid).memory_info().rss < 600 * 1024 * 1024
+
+
+def test_what_waits_in_memory_is_bounded_by_bytes(line: KafkaSettings, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (960, 1280), dtype=np.uint8)
+    data = cv2.imencode(".png", pixels)[1].tobytes()
+    frames = [
+        replace(make_frame(number), encoding=Encoding.PNG, width=1280, height=960, image=data,
+                sha256=hashlib.sha256(data).hexdigest())
+        for number in range(60)
+    ]  # fmt: skip
+    publish(line, [(frame.key, encode(frame)) for frame in frames])
+    options = ["--buffer-mib", "8", "--threads", "1", "--overload", "everything"]
+    held = []
+    with WorkerProcess(line, model=None, group=line.prefix, log=tmp_path / "worker.log", options=options) as worker:
+        worker.await_ready()
+        deadline = time.monotonic() + 30
+        while worker.metric("inspection_decisions_total") < len(frames) and time.monotonic() < deadline:
+            held.append(worker.metric("inspection_held_bytes"))
+        assert worker.metric("inspection_decisions_total") == len(frames)
+    # A fetch is added when the budget is not used up yet.
+    assert 4 * len(data) < max(held) < 8 * 2**20 + FETCH_BYTES + 2 * len(data)
 
 
 def test_a_second_worker_takes_its_share(line: KafkaSettings, start_worker: StartWorker) -> None:
