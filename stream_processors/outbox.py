@@ -26,7 +26,7 @@ DELIVERY_TIMEOUT_MS = 30_000
 _QUEUE_KIB = 128 * 1024
 _POLL_S = 0.1
 #: Pause after acknowledgements: several are taken at once, and nobody's answer waits for them.
-_REST_S = 0.002
+_REST_S = 0.005
 _FULL_S = 0.005
 
 

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 #: Between two looks at what is done, in seconds: to be woken for each item would cost the threads that work their turn.
-_LOOK_S = 0.003
+_LOOK_S = 0.010
 
 
 class Entry(Generic[T]):

@@ -2,7 +2,7 @@
 
 Faust bounds its stream buffers by a number of messages, which says nothing of memory when a message may be
 16 MiB, and while all buffers are under pressure its fetch loop sleeps a whole second. This consumer bounds
-bytes instead: it waits in steps of a few milliseconds until enough of what it handed out has been answered.
+bytes instead: it waits in steps of some milliseconds until enough of what it handed out has been answered.
 
 Of transactions it reads the committed ones alone; Faust does so only with its own ``exactly_once``. They leave holes in
 the offsets, at which Faust's rule of what may be committed can stop for good, so it has a simpler one here.
@@ -28,13 +28,13 @@ from stream_processors.metrics import WorkerMetrics
 from stream_processors.overload import Newest
 
 #: Pause between two looks at what is still held, in seconds.
-_STEP_S = 0.002
+_STEP_S = 0.02
 #: Most bytes of one fetch; a first message that is larger comes all the same (KIP-74).
 FETCH_BYTES = 4 * 1024 * 1024
 #: Messages handed to the stream before other tasks get their turn.
 _YIELD_EVERY = 16
 #: Looks before the base class gets its turn all the same, so that a rebalance is never held up: 1 s in all.
-_LOOKS = 500
+_LOOKS = 50
 
 
 class _CommittedOnly(AIOKafkaConsumerThread):
