@@ -59,11 +59,9 @@ format: $(STAMP) ## Bring the code into the common form
 types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
-bench: $(STAMP) ## Throughput beside the limit and the peers, latency, re-inspection, the archive (about an hour)
-	@$(BIN)/python -m benchmarks.throughput
-	@$(BIN)/python -m benchmarks.line_latency $(ARGS)
-	@$(BIN)/python -m benchmarks.reinspection
-	@$(BIN)/python -m benchmarks.archive
+bench: $(STAMP) ## Everything beside the limit and the peers, to build/bench (well over an hour)
+	@for name in throughput latency publishing growth startup soak line_latency reinspection archive; do \
+		echo "== $$name" >&2; $(BIN)/python -m benchmarks.$$name >/dev/null || exit 1; done
 
 bench-drift: $(STAMP) ## Drift detection on real images beside River's defaults and Evidently; plots in build/bench-drift
 	@$(BIN)/python -c "import evidently, matplotlib" 2>/dev/null || \

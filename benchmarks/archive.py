@@ -15,7 +15,6 @@ MB are those of the messages' values. Prints one JSON object; a Markdown table g
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -32,7 +31,8 @@ import cv2
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from benchmarks.line_latency import machine
+from benchmarks import output
+from benchmarks.machine import machine
 from infra.broker import LocalBroker
 from infra.topics import apply
 from replay.archive import Archive, ArchiveSink, SinkOptions, Store
@@ -200,8 +200,7 @@ def main() -> None:
         mean_kb = found["bytes"] / found["frames"] / 1000
         lines.append(f"| {found['frames']} of {mean_kb:.1f} kB | {' | '.join(columns)} |")
         lines.append(f"| MiB at most | | {found['mib']['archive']:.0f} | | | {found['mib']['replay']:.0f} | |")
-    sys.stdout.write(json.dumps(report, indent=2) + "\n")
-    sys.stderr.write("MB/s, median (lowest to highest)\n" + "\n".join(lines) + "\n")
+    output.write("archive", report, "MB/s, median (lowest to highest)\n" + "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 from river.drift import ADWIN
 from river.drift.binary import DDM, HDDMA
 
-from benchmarks.line_latency import machine
+from benchmarks.machine import machine
 from schemas.ids import decision_id, frame_id
 from schemas.records import Action, Decision, Label, ResultState, Verdict
 from stream_processors.quality.error_stream import ErrorStream, Point

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import machine
+from benchmarks.output import write
 from infra.demo.processes import inspection_command
 
 AIM_P50_MS, AIM_P99_MS = 15, 60
@@ -30,22 +29,6 @@ def run_demo(frames: int, fps: float) -> dict[str, Any]:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         report: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         return report
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
-    names = [
-        line.split(":", 1)[1].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    ]
-    load = os.getloadavg()
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "load_before": [round(value, 2) for value in load],
-    }
 
 
 def main() -> None:
@@ -72,8 +55,7 @@ def main() -> None:
         "saturated": {"throughput_fps": fastest["throughput_fps"], "latency_ms": fastest["latency_ms"]},
         "unaccounted": sum(run["unaccounted"] for run in (*runs, fastest)),
     }
-    sys.stdout.write(json.dumps(report, indent=2) + "\n")
-    sys.stderr.write(_table(report))
+    write("line_latency", report, _table(report))
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -12,10 +12,8 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
-import json
 import multiprocessing
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +24,8 @@ from typing import Any
 import psutil
 from confluent_kafka import Producer
 
-from benchmarks.line_latency import machine
+from benchmarks.machine import machine
+from benchmarks.output import write
 from infra.broker import LocalBroker
 from infra.topics import apply
 from models import Source as Read
@@ -246,8 +245,7 @@ def main() -> None:
     if args.memory:
         report["memory"] = memory(args.memory)
     report["machine"]["load_after"] = machine()["load_before"]
-    sys.stdout.write(json.dumps(report, indent=2) + "\n")
-    sys.stderr.write(_table(report))
+    write("reinspection", report, _table(report))
 
 
 def _table(report: dict[str, Any]) -> str:
