@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import psutil
 
 from infra.parent_death import end_with_parent
@@ -37,8 +38,6 @@ class Sampled:
         return self._cpu_at(end) - self._cpu_at(begin)
 
     def _cpu_at(self, at: float) -> float:
-        import numpy as np
-
         return float(np.interp(at, self.times, self.cpu_s))
 
 
@@ -108,7 +107,6 @@ class Running:
             spent = self._broker.cpu_times()
             self.broker.times.append(now)
             self.broker.cpu_s.append(spent.user + spent.system)
-            self.broker.rss.append(self._broker.memory_info().rss)
             everyone = psutil.cpu_times()
             self.machine.times.append(now)
             self.machine.cpu_s.append(sum(everyone) - everyone.idle - everyone.iowait - everyone.guest)

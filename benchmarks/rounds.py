@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 def in_turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
@@ -59,11 +56,3 @@ def ratios(figures: Mapping[str, Sequence[float]], beside: str) -> dict[str, lis
         name: [value / other for value, other in zip(values, figures[beside], strict=True)]
         for name, values in figures.items()
     }
-
-
-def run_in_turns(contenders: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """What each contender gives, a list in the order of the rounds."""
-    found: dict[str, list[T]] = {name: [] for name in contenders}
-    for _, name in in_turns(list(contenders), rounds):
-        found[name].append(contenders[name]())
-    return found
