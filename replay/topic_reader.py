@@ -6,13 +6,13 @@ import logging
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from operator import methodcaller
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from replay.offsets import Ranges, merged
 from schemas.errors import BrokerUnavailable, TopicMissing
+from schemas.message_headers import message_headers
 from schemas.topics import MAX_REQUEST_BYTES
 
 _log = logging.getLogger(__name__)
@@ -28,10 +28,6 @@ _PAUSE_S = 0.2
 _STALLED_S = 30.0
 #: After so long it is said that it is waited for.
 _SAY_S = 5.0
-#: For a name that is not UTF-8, confluent-kafka 2.16 sets an error and still returns a list, with holes whose use ends
-#: the process. A plain ``message.headers()``, once CPython has specialised it, does not see the error; this call does.
-#: It must be asked once a message: the second answer is the list without the error.
-_ASK_HEADERS = methodcaller("headers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,13 +339,5 @@ def as_message(message: Message) -> TopicMessage:
         message.timestamp()[1] * 1000,
         message.key(),
         message.value(),
-        _headers(message),
+        message_headers(message),
     )
-
-
-def _headers(message: Message) -> dict[str, bytes]:
-    try:
-        headers: Any = _ASK_HEADERS(message) or []
-    except (SystemError, UnicodeDecodeError):
-        return {}
-    return {name: bytes(value or b"") for name, value in headers}

@@ -12,17 +12,21 @@ from confluent_kafka import KafkaError, Producer
 _READY_S = 2.0
 _STATISTICS_MS = 100
 
-#: What all producers of a line have in common.
-COMMON: Mapping[str, Any] = {
-    "enable.idempotence": True,
-    "linger.ms": 0,
+#: How whoever lives long is connected.
+CONNECTION: Mapping[str, Any] = {
     "socket.timeout.ms": 10_000,
     "socket.keepalive.enable": True,
     "reconnect.backoff.max.ms": 2_000,
-    # As the Java client and Faust: one key, one partition, whoever writes.
-    "partitioner": "murmur2_random",
     # Its own lines would go straight to the terminal; errors come through error_cb.
     "log_level": 0,
+}
+#: What all producers of a line have in common.
+COMMON: Mapping[str, Any] = {
+    **CONNECTION,
+    "enable.idempotence": True,
+    "linger.ms": 0,
+    # As the Java client and Faust: one key, one partition, whoever writes.
+    "partitioner": "murmur2_random",
 }
 
 

@@ -59,7 +59,7 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
         store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
     answer = Answerer(model, Codec.from_settings(kafka), clock, settings.overload, store)
     app = make_faust_app(settings.group, kafka, consumer_max_fetch_size=MAX_REQUEST_BYTES, broker_max_poll_records=32)
-    transport = bounded_transport(settings.buffer_mib * 1024 * 1024, metrics, answer.newest)
+    transport = bounded_transport(kafka.bootstrap_servers, settings.buffer_mib * 1024 * 1024, metrics, answer.newest)
     app.transport = transport(app.conf.broker, app, app.loop)
     [frames] = raw_topics(app, kafka.frames)
 

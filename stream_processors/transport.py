@@ -1,17 +1,18 @@
-"""Faust's Kafka transport, holding at most so many bytes of frames in memory, and reading what is committed.
+"""Faust's Kafka transport, holding at most so many bytes of frames in memory.
+
+Its consumer is `stream_processors.faust_consumer`; Faust's producer stays and has nothing to do, see
+`stream_processors.outbox`.
 
 Faust bounds its stream buffers by a number of messages, which says nothing of memory when a message may be
 16 MiB, and while all buffers are under pressure its fetch loop sleeps a whole second. This consumer bounds
 bytes instead: it waits in steps of some milliseconds until enough of what it handed out has been answered.
 
-Of transactions it reads the committed ones alone; Faust does so only with its own ``exactly_once``. They leave holes in
-the offsets, at which Faust's rule of what may be committed can stop for good, so it has a simpler one here.
-
 Faust hands each message to the agent's stream as four asyncio tasks, so that a rebalance can interrupt a hand-over that
-waits for room: 0.1 ms of Python. Here a hand-over that cannot wait is a plain call.
+waits for room: 0.1 ms of Python. Here nothing is handed over before there is room, and so it is a plain call. What was
+read before a rebalance and not handed over is dropped, and read again by whoever has its partition.
 
-Written against faust-streaming 0.15.3 (pinned); `Consumer._wait_next_records`, ``_drain_messages``, ``_new_offset``,
-``_add_gap`` and `AIOKafkaConsumerThread._create_worker_consumer` are what it extends.
+Written against faust-streaming 0.15.3 (pinned); ``_drain_messages`` of `faust.transport.consumer.Consumer` is what it
+replaces, with all that only it calls.
 """
 
 from __future__ import annotations
@@ -21,31 +22,17 @@ import weakref
 from collections import deque
 from typing import Any
 
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.transport.drivers.aiokafka import Transport
 
-from stream_processors.header_names import tolerate_header_names
+from stream_processors.faust_consumer import LibrdkafkaConsumer
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.overload import Newest
+from stream_processors.reader import AHEAD_COUNT, Batch
 
 #: Pause between two looks at what is still held, in seconds.
 _STEP_S = 0.02
-#: Most bytes of one fetch; a first message that is larger comes all the same (KIP-74).
-FETCH_BYTES = 4 * 1024 * 1024
 #: Messages handed to the stream before other tasks get their turn.
 _YIELD_EVERY = 16
-#: Looks before the base class gets its turn all the same, so that a rebalance is never held up: 1 s in all.
-_LOOKS = 50
-
-
-class _CommittedOnly(AIOKafkaConsumerThread):
-    """Makes the consumer as Faust does, but blind to transactions that were aborted or are open, and in small bites."""
-
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        # Read when it starts; Faust has no setting for them.
-        consumer._isolation_level = "read_committed"
-        consumer._fetch_max_bytes = FETCH_BYTES
-        return consumer
 
 
 class _Held:
@@ -70,80 +57,50 @@ class _Held:
             self.count -= 1
 
 
-def bounded_transport(budget_bytes: int, metrics: WorkerMetrics, newest: Newest) -> type[Transport]:
+def bounded_transport(
+    bootstrap_servers: str, budget_bytes: int, metrics: WorkerMetrics, newest: Newest
+) -> type[Transport]:
     """Make the transport class whose consumer holds at most ``budget_bytes``, plus one fetch.
 
     ``newest`` is told of each frame that is read.
     """
-    tolerate_header_names()
     held = _Held()
 
-    class BoundedConsumer(Consumer):
-        def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
-            return _CommittedOnly(self, loop=self.loop, beacon=self.beacon)
+    class BoundedConsumer(LibrdkafkaConsumer):
+        async def _drain_messages(self, fetcher: Any) -> None:
+            try:
+                while not (self.should_stop or fetcher.should_stop):
+                    await self._room()
+                    await self._hand_over(await self.reader.take())
+            except asyncio.CancelledError:
+                if not self.app.should_stop:
+                    raise
 
-        def _new_offset(self, tp: Any) -> int | None:
-            """The offset to commit: the pipeline acks in order, so all before the newest acked frame is answered."""
-            acked = self._acked[tp]
-            if not acked:
-                return None
-            following = int(max(acked)) + 1
-            acked.clear()
-            self._acked_index[tp].clear()
-            return following
-
-        async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
-            """Holes in the offsets need no book: see ``_new_offset``."""
-
-        async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's signature
-            for _ in range(_LOOKS):
+        async def _room(self) -> None:
+            while not self.should_stop:
                 held.look()
                 metrics.held_bytes.set(held.bytes)
-                buffers_full = self.flow_active and not self._get_active_partitions() and self._buffered_partitions
-                if self.should_stop or (held.bytes < budget_bytes and not buffers_full):
-                    break
+                # The stream's queue must have room for all that is held.
+                if held.bytes < budget_bytes and held.count < self.app.conf.stream_buffer_maxsize - AHEAD_COUNT:
+                    return
                 await asyncio.sleep(_STEP_S)
-            else:
-                return {}, self._get_active_partitions()
-            return await super()._wait_next_records(timeout)
 
-        async def _drain_messages(self, fetcher: Any) -> None:
-            handed = 0
-            try:
-                while not (self._stopped.is_set() or fetcher._stopped.is_set()):
-                    fetched = self.getmany(timeout=1.0)
-                    await self.sleep(0)
-                    if self.should_stop:
-                        return
-                    async for tp, message in fetched:
-                        handed += 1
-                        if handed % _YIELD_EVERY == 0:
-                            await asyncio.sleep(0)
-                        read = self._read_offset[tp]
-                        if read is None or message.offset >= read:
-                            await self._hand_over(message)
-                            self._read_offset[tp] = message.offset
-            except self.consumer_stopped_errors:
-                if not self.transport.app.should_stop:
-                    raise
-            except asyncio.CancelledError:
-                if not self.transport.app.should_stop:
-                    raise
-
-        async def _hand_over(self, message: Any) -> None:
-            held.look()
-            held.add(message)
-            newest.read(message.partition, message.key, message.offset)
-            app = self.transport.app
-            # The stream's queue has room for more than all that is held.
-            is_free = app.flow_control.is_active() and held.count < app.conf.stream_buffer_maxsize
-            if is_free and self.flow_active and not self.suspend_flow.is_set():
+        async def _hand_over(self, batch: Batch) -> None:
+            for number, record in enumerate(batch.messages, 1):
+                if not self.flow_active:  # a rebalance
+                    await self.wait(self.can_resume_flow.wait())
+                if self.should_stop or self.reader.is_stale(batch):
+                    return
+                message = self._to_message(None, record)
+                held.add(message)
+                newest.read(message.partition, message.key, message.offset)
                 await self.callback(message)
-            else:
-                await self.wait_first(self.callback(message), self.suspend_flow.wait())
+                if number % _YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
 
     class BoundedTransport(Transport):
         pass
 
+    BoundedConsumer.bootstrap_servers = bootstrap_servers
     BoundedTransport.Consumer = BoundedConsumer
     return BoundedTransport

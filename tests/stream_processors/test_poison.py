@@ -65,13 +65,13 @@ def test_headers_of_any_kind_are_answered(line: KafkaSettings, start_worker: Sta
     by_place = {letter.source_offset: letter for letter in letters}
     assert sorted(by_place) == [2, 4, 6, 8, 10, 11]
     assert by_place[2].headers == {"null": b""}
-    assert by_place[4].headers == {"?? name": b"1", "Prüfer": b"2", "Pr?fer": b"3"}
-    assert by_place[6].headers == {"?": b""}
+    # Where one name is not UTF-8, the client gives none of the headers.
+    assert by_place[4].headers == by_place[6].headers == {}
     assert sum(map(len, by_place[8].headers.values())) == 2_000_000
     assert len(by_place[10].value or b"") == 15_000_000
     assert (by_place[11].value, by_place[11].key) == (None, None)
     headers = [message.headers for message in read_topic(line.bootstrap_servers, line.decisions)]
-    assert sorted(map(str, headers)) == sorted(map(str, [{"traceparent": TRACE}] * 2 + [{}] * 6))
+    assert sorted(map(str, headers)) == sorted(map(str, [{"traceparent": TRACE}] + [{}] * 7))
     # Whoever reads the topic with the other client gets all of them, too.
     values = [message.value for message in read_topic(line.bootstrap_servers, line.frames)]
     assert len(values) == 14

@@ -20,7 +20,7 @@ from infra.demo.processes import WorkerProcess
 from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings, ResultState, decode, encode
 from schemas.ids import frame_id
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES
-from stream_processors.transport import FETCH_BYTES
+from stream_processors.faust_consumer import FETCH_BYTES
 
 pytestmark = pytest.mark.broker
 

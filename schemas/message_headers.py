@@ -1,0 +1,25 @@
+"""Headers of a message that librdkafka has read, whatever their names are."""
+
+from __future__ import annotations
+
+from operator import methodcaller
+from typing import Any
+
+from confluent_kafka import Message
+
+#: For a name that is not UTF-8, confluent-kafka 2.16 sets an error and still returns a list, with holes whose use ends
+#: the process. A plain ``message.headers()``, once CPython has specialised it, does not see the error; this call does.
+#: It must be asked once a message: the second answer is the list without the error.
+_ASK_HEADERS = methodcaller("headers")
+
+
+def message_headers(message: Message) -> dict[str, bytes]:
+    """Headers by name; of several with one name the last counts, and a value that is null is empty.
+
+    None at all where a header's name is not UTF-8: the client then gives none of them. To be asked once a message.
+    """
+    try:
+        headers: Any = _ASK_HEADERS(message) or []
+    except (SystemError, UnicodeDecodeError):
+        return {}
+    return {name: bytes(value or b"") for name, value in headers}

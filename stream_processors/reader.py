@@ -1,0 +1,250 @@
+"""Frames out of Kafka, through librdkafka: a thread reads ahead a little, an event loop takes what is there.
+
+The thread that polls the client also learns of rebalances, and has to wait then until partitions are let go of. All
+else that is done with the client is done by this thread, too, between two polls: confluent-kafka lets only one call in
+at a time, and one from another thread would wait for the poll to end. Commits alone are made while it waits, as well:
+letting go of partitions ends with one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Place = tuple[str, int]
+_Call = tuple[Callable[[], Any], Future[Any]]
+
+#: What is read ahead for the event loop: no more is asked for while so much waits.
+_AHEAD_BYTES = 1024 * 1024
+AHEAD_COUNT = 64
+#: Messages asked for at once, after the first.
+_MORE = 31
+#: The thread looks so often whether it is called for, in seconds.
+_POLL_S = 0.05
+#: While enough waits it is asked for one more so often, so that a rebalance is noticed.
+_OVERDUE_S = 1.0
+#: During a rebalance it looks so often whether something is to be committed.
+_COMMITS_S = 0.005
+_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages, those of a partition in order, and since which rebalance or rewind they count."""
+
+    epoch: int
+    messages: list[Message]
+
+
+class Listener(Protocol):
+    """Told of rebalances in the event loop, while the thread waits; both are of all partitions, "eager"."""
+
+    async def assigned(self, places: set[Place]) -> None:
+        """These, and no others, are read from now on."""
+
+    async def revoked(self, places: set[Place]) -> None:
+        """What has been read of these is finished now, and committed."""
+
+    async def failed(self, error: BaseException) -> None:
+        """Nothing more will be read."""
+
+
+class Reader:
+    """A member of a consumer group. To be made within a running event loop, and used from it.
+
+    Parameters
+    ----------
+    config
+        Of librdkafka.
+    listener
+        Told of rebalances.
+    """
+
+    def __init__(self, config: Mapping[str, Any], listener: Listener) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+        self._consumer = Consumer({**config, "error_cb": _log_error})
+        self._assigned: frozenset[Place] = frozenset()
+        self._ahead: deque[Message] = deque()
+        self._ahead_bytes = 0
+        self._epoch = 0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._arrived: asyncio.Future[None] | None = None
+        self._calls: deque[_Call] = deque()
+        self._commits: deque[_Call] = deque()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+        self._thread.start()
+
+    @property
+    def assigned(self) -> frozenset[Place]:
+        """Topic and partition of what this member has."""
+        return self._assigned
+
+    async def subscribe(self, topics: Sequence[str]) -> None:
+        """Join the group for these topics."""
+
+        def subscribe() -> None:
+            self._consumer.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke)
+
+        await self._call(subscribe)
+
+    async def take(self) -> Batch:
+        """What has been read, as soon as there is something; nothing when the reader is closed."""
+        if not self._ahead and not self._closing:
+            self._arrived = self._loop.create_future()
+            if not self._ahead:  # it may have come in between
+                await self._arrived
+            self._arrived = None
+        with self._lock:
+            taken = Batch(self._epoch, list(self._ahead))
+            self._ahead.clear()
+            self._ahead_bytes = 0
+        self._wake.set()
+        return taken
+
+    def is_stale(self, batch: Batch) -> bool:
+        """Whether a batch was read before the last rebalance or rewind: all of it is read again, here or elsewhere."""
+        return batch.epoch != self._epoch
+
+    async def rewind(self) -> dict[Place, int | None]:
+        """Read on from what is committed, which is returned; None for a partition of which nothing is."""
+        return await self._call(self._rewind)
+
+    async def commit(self, offsets: Mapping[Place, int]) -> None:
+        """Commit offsets, and wait until the broker has them.
+
+        Raises
+        ------
+        KafkaException
+            If it does not take them.
+        """
+        places = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+
+        def commit() -> None:
+            for place in self._consumer.commit(offsets=places, asynchronous=False) or ():
+                if place.error is not None:
+                    raise KafkaException(place.error)
+
+        await self._call(commit, self._commits)
+
+    async def close(self) -> None:
+        """Leave the group; what is not committed is read by others."""
+        self._closing = True
+        self._wake.set()
+        self._tell()
+        await asyncio.to_thread(self._thread.join)
+
+    async def _call(self, what: Callable[[], T], calls: deque[_Call] | None = None) -> T:
+        """Have the thread do something."""
+        called: Future[T] = Future()
+        (self._calls if calls is None else calls).append((what, called))
+        self._wake.set()
+        return await asyncio.wrap_future(called)
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                self._wake.clear()
+                _answer(self._commits)
+                _answer(self._calls)
+                if not self._has_enough() or not self._wake.wait(_OVERDUE_S):
+                    self._read()
+            self._consumer.close()
+        except BaseException as error:  # noqa: BLE001 - said to who can end the process
+            self._in_loop(self._listener.failed(error))
+
+    def _has_enough(self) -> bool:
+        return self._ahead_bytes >= _AHEAD_BYTES or len(self._ahead) >= AHEAD_COUNT
+
+    def _read(self) -> None:
+        first = self._consumer.poll(_POLL_S)
+        if first is None:
+            return
+        messages = [first]
+        if not self._has_enough():
+            messages += self._consumer.consume(_MORE, 0)
+        good = [message for message in messages if not _is_error(message)]
+        if not good:
+            return
+        with self._lock:
+            self._ahead.extend(good)
+            self._ahead_bytes += sum(map(len, good))
+        if self._arrived is not None:
+            self._loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
+    def _rewind(self) -> dict[Place, int | None]:
+        self._forget()
+        committed = self._consumer.committed([TopicPartition(*place) for place in self._assigned], _TIMEOUT_S)
+        # Where nothing is committed the offset says so, and auto.offset.reset has the word.
+        self._consumer.assign(committed)
+        return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in committed}
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._epoch += 1
+            self._ahead.clear()
+            self._ahead_bytes = 0
+
+    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._assigned = frozenset((each.topic, each.partition) for each in partitions)
+        self._forget()
+        self._in_loop(self._listener.assigned(set(self._assigned)))
+
+    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._in_loop(self._listener.revoked({(each.topic, each.partition) for each in partitions}))
+        self._assigned = frozenset()
+        self._forget()
+
+    def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have the event loop do something, and wait for it, unless it is going to end."""
+        if self._closing:
+            work.close()
+            return
+        done = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while not self._closing:
+            _answer(self._commits)
+            try:
+                done.result(_COMMITS_S)
+                return
+            except TimeoutError:
+                continue
+
+
+def _answer(calls: deque[_Call]) -> None:
+    while calls:
+        what, called = calls.popleft()
+        try:
+            called.set_result(what())
+        except KafkaException as error:
+            called.set_exception(error)
+
+
+def _is_error(message: Message) -> bool:
+    error = message.error()
+    if error is None:
+        return False
+    if error.fatal():
+        raise KafkaException(error)
+    log.warning("the client that reads frames: %s", error.str())
+    return True
+
+
+def _log_error(error: KafkaError) -> None:
+    log.warning("the client that reads frames: %s", error.str())
