@@ -37,7 +37,7 @@ _REBALANCE_MS = 60_000
 class LibrdkafkaConsumer(Consumer):
     """A consumer for one Faust app without tables; to be derived from, with the servers."""
 
-    logger = log
+    logger = logging.getLogger("faust.librdkafka")  # for what Faust says of it
     bootstrap_servers: str
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

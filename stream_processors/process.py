@@ -74,6 +74,7 @@ async def run_process(
     http_port: int | None,
     default_port: int,
     ready: str,
+    announce: Callable[[str], object] = lambda url: None,
     watchdog: Callable[[Callable[[], set[int] | None]], Watcher] | None = None,
     settle: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
@@ -89,6 +90,8 @@ async def run_process(
         See `stream_processors.http.serve`.
     ready
         What the log says the process does.
+    announce
+        Told where the endpoint listens.
     watchdog
         Called when the app runs, with what tells its partitions (None while that is not decided).
     settle
@@ -106,6 +109,7 @@ async def run_process(
         loop.add_signal_handler(number, stop.set)
     health = lambda: _health(app, about, stop.is_set())  # noqa: E731
     runner, url = await serve(http_host, http_port, registry, health, default_port)
+    announce(url)
     app.loop = loop
     watcher = None
     # Faust logs a crash and goes on waiting; this process must end then, with a status that says so.

@@ -12,6 +12,8 @@ from stream_processors.overload import OverloadPolicy
 
 #: Consumer group of the workers that decide; all of them share the partitions of the frames topic.
 DEFAULT_GROUP = "inspection-workers"
+#: More of one process wait for Python's lock more than they work.
+_MOST_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,10 @@ class WorkerSettings:
         Directory of the model package; None takes the one that ships.
     group
         Consumer group; workers of one group share the frames.
+    processes
+        Worker processes under one command, see `stream_processors.fleet`; each has these settings.
     threads
-        Frames decoded and inspected at once, each on one thread. More than the cores gains nothing.
+        Frames decoded and inspected at once by a process, each on one thread. More than the cores gains nothing.
     in_flight
         Frames under way at once: queued for a thread, inspected, or awaiting Kafka's acknowledgement.
     buffer_mib
@@ -45,7 +49,8 @@ class WorkerSettings:
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     model: Path | None = None
     group: str = DEFAULT_GROUP
-    threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
+    processes: int = 1
+    threads: int = field(default_factory=lambda: min(_MOST_THREADS, os.cpu_count() or 1))
     in_flight: int = 64
     buffer_mib: int = 32
     overload: OverloadPolicy = field(default_factory=OverloadPolicy)
@@ -55,7 +60,7 @@ class WorkerSettings:
     http_port: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("threads", "in_flight", "buffer_mib"):
+        for name in ("processes", "threads", "in_flight", "buffer_mib"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.watchdog_s < 1e6:
@@ -64,3 +69,24 @@ class WorkerSettings:
             raise SettingsError("the consumer group needs a name")
         if self.http_port is not None and not 0 <= self.http_port <= 65535:
             raise SettingsError(f"http-port {self.http_port} is not a port")
+
+
+def share_of_cores(
+    processes: int | None = None, threads: int | None = None, cores: int | None = None
+) -> tuple[int, int]:
+    """Processes and threads of each, where one or both are left open; ``cores`` None are this machine's.
+
+    Few threads take Python's lock from each other little, and one camera, whose frames all go to one process, can
+    still use several cores.
+
+    Examples
+    --------
+    >>> share_of_cores(cores=2), share_of_cores(cores=16), share_of_cores(processes=2, cores=2)
+    ((1, 2), (4, 4), (2, 1))
+    """
+    cores = cores or os.cpu_count() or 1
+    if processes is None:
+        processes = max(1, cores // max(threads or 0, _MOST_THREADS))
+    if threads is None:
+        threads = min(_MOST_THREADS, max(1, cores // max(1, processes)))
+    return processes, threads

@@ -18,8 +18,10 @@ from stream_processors.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 
-def run_worker(settings: WorkerSettings) -> None:
+def run_worker(settings: WorkerSettings, announce: Callable[[str], object] = lambda url: None) -> None:
     """Run until SIGTERM or SIGINT; then finish what is held, commit and leave the group.
+
+    ``announce`` is told where the health endpoint listens.
 
     Raises
     ------
@@ -35,10 +37,10 @@ def run_worker(settings: WorkerSettings) -> None:
     model = load_model(settings.model or default_model_path())
     log.info("model %s %s, recipe %s revision %s", model.name, model.version, model.recipe_id, model.recipe_revision)
     log.info("%d partitions of %s: at most as many workers share them", partitions[kafka.frames], kafka.frames)
-    asyncio.run(_run(settings, model))
+    asyncio.run(_run(settings, model, announce))
 
 
-async def _run(settings: WorkerSettings, model: Model) -> None:
+async def _run(settings: WorkerSettings, model: Model, announce: Callable[[str], object]) -> None:
     metrics = WorkerMetrics()
     app = make_app(settings, model, metrics)
 
@@ -53,5 +55,6 @@ async def _run(settings: WorkerSettings, model: Model) -> None:
         http_port=settings.http_port,
         default_port=DEFAULT_PORT,
         ready=f"reading {settings.kafka.frames}",
+        announce=announce,
         watchdog=watchdog if settings.watchdog_s else None,
     )

@@ -18,25 +18,26 @@ def main() -> None:
     """Until it is told to stop."""
     job = parse(__doc__)
     network = Network(job.model)
-    app = faust.App(
-        job.group,
-        broker=f"kafka://{job.bootstrap_servers}",
-        value_serializer="raw",
-        key_serializer="raw",
-        store="memory://",
-    )
-    frames = app.topic(job.frames, value_type=bytes, key_type=bytes)
-    decisions = app.topic(job.decisions, value_type=bytes, key_type=bytes)
-
-    @app.agent(frames)
-    async def inspect(stream: Any) -> None:
-        async for event in stream.events():
-            message = event.message
-            score = network.score(event.value)
-            await decisions.send(key=event.key, value=answer(message.partition, message.offset, score))
-
     with tempfile.TemporaryDirectory() as scratch:
-        sys.argv = ["faust", "--datadir", scratch, "worker", "--without-web", "--loglevel", "warn"]
+        app = faust.App(
+            job.group,
+            broker=f"kafka://{job.bootstrap_servers}",
+            value_serializer="raw",
+            key_serializer="raw",
+            store="memory://",
+            datadir=scratch,
+        )
+        frames = app.topic(job.frames, value_type=bytes, key_type=bytes)
+        decisions = app.topic(job.decisions, value_type=bytes, key_type=bytes)
+
+        @app.agent(frames)
+        async def inspect(stream: Any) -> None:
+            async for event in stream.events():
+                message = event.message
+                score = network.score(event.value)
+                await decisions.send(key=event.key, value=answer(message.partition, message.offset, score))
+
+        sys.argv = ["faust", "worker", "--without-web", "--loglevel", "warn"]
         app.main()
 
 

@@ -5,6 +5,7 @@ One process works on one frame at a time; it is scaled by more processes in the 
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 from quixstreams import Application, message_context
@@ -16,22 +17,24 @@ def main() -> None:
     """Until it is told to stop."""
     job = parse(__doc__)
     network = Network(job.model)
-    app = Application(
-        broker_address=job.bootstrap_servers,
-        consumer_group=job.group,
-        auto_offset_reset="earliest",
-        auto_create_topics=False,
-        loglevel="WARNING",
-    )
-    frames = app.topic(job.frames, value_deserializer="bytes", key_deserializer="bytes")
-    decisions = app.topic(job.decisions, value_serializer="bytes", key_serializer="bytes")
+    with tempfile.TemporaryDirectory() as scratch:
+        app = Application(
+            broker_address=job.bootstrap_servers,
+            consumer_group=job.group,
+            auto_offset_reset="earliest",
+            auto_create_topics=False,
+            loglevel="WARNING",
+            state_dir=scratch,  # the working directory otherwise, where two of a group collide
+        )
+        frames = app.topic(job.frames, value_deserializer="bytes", key_deserializer="bytes")
+        decisions = app.topic(job.decisions, value_serializer="bytes", key_serializer="bytes")
 
-    def inspect(image: Any) -> bytes:
-        place = message_context()
-        return answer(place.partition, place.offset, network.score(image))
+        def inspect(image: Any) -> bytes:
+            place = message_context()
+            return answer(place.partition, place.offset, network.score(image))
 
-    app.dataframe(frames).apply(inspect).to_topic(decisions)
-    app.run()
+        app.dataframe(frames).apply(inspect).to_topic(decisions)
+        app.run()
 
 
 if __name__ == "__main__":

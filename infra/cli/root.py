@@ -39,14 +39,9 @@ def root(
     ] = False,
 ) -> None:
     """Set up logging before a command runs."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    if not verbose:
-        for noisy in ("aiokafka", "faust", "mode", "asyncio", "stream_processors.transport", "botocore", "aiobotocore"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
+    from schemas.logs import set_up_logging
+
+    set_up_logging(logging.DEBUG if verbose else logging.INFO)
 
 
 def main() -> None:

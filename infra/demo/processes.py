@@ -138,13 +138,13 @@ class ServedProcess:
 
 
 class WorkerProcess(ServedProcess):
-    """`inspection worker`; ``model`` None is the one that ships."""
+    """`inspection worker`, one process unless ``options`` say more; ``model`` None is the one that ships."""
 
     def __init__(
         self, kafka: KafkaSettings, *, model: Path | None, group: str, log: Path, options: Sequence[str] = ()
     ) -> None:
         package = [] if model is None else ["--model", str(model)]
-        super().__init__("worker", kafka, group=group, log=log, options=[*package, *options])
+        super().__init__("worker", kafka, group=group, log=log, options=["--processes", "1", *package, *options])
 
 
 def _free_port() -> int:

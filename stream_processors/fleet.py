@@ -1,0 +1,209 @@
+"""Several worker processes under one command: one to stop, one health endpoint, one page of metrics.
+
+Threads of one process take Python's lock from each other, processes do not: with a small network it is the lock that
+bounds a worker. Each process is a worker as it is alone, a member of the group with partitions of its own. They begin
+and end together: if one ends, the others are stopped, and the command ends with its status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from schemas.cluster import require_topics
+from schemas.errors import InspectionError
+from schemas.logs import set_up_logging
+from stream_processors.http import DEFAULT_PORT, serve
+from stream_processors.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 0.1
+#: A member that does not answer by then is not well.
+_ANSWER_S = 1.0
+
+
+class MemberFailed(InspectionError):
+    """A worker process could not start; says why."""
+
+
+def run_fleet(settings: WorkerSettings) -> None:
+    """Run ``settings.processes`` workers until SIGTERM or SIGINT, or until one of them ends.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing, SettingsError
+        As `stream_processors.worker.run_worker`.
+    MemberFailed
+        With the line that a worker ended with, where it has one.
+    """
+    frames = settings.kafka.frames
+    partitions = require_topics(settings.kafka.bootstrap_servers, [frames])[frames]
+    count = min(settings.processes, partitions)
+    if count < settings.processes:
+        log.warning("%s has %d partitions: %d processes, more would have nothing to do", frames, partitions, count)
+    asyncio.run(_run(settings, count))
+
+
+async def _run(settings: WorkerSettings, count: int) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    fleet = Fleet(replace(settings, processes=1, http_host="127.0.0.1", http_port=0), count)
+    runner = None
+    try:
+        registry = CollectorRegistry()
+        registry.register(fleet)
+        runner, url = await serve(settings.http_host, settings.http_port, registry, fleet.health, DEFAULT_PORT)
+        log.info("%d processes of %d threads, health at %s/health", count, settings.threads, url)
+        stopped = asyncio.ensure_future(stop.wait())
+        while not stopped.done() and fleet.all_run():
+            await asyncio.wait({stopped}, timeout=_LOOK_S)
+        stopped.cancel()
+        if not stop.is_set():
+            log.error("a process has ended, ending the others")
+    finally:
+        await asyncio.to_thread(fleet.stop)
+        if runner is not None:
+            await runner.cleanup()
+    if not stop.is_set():
+        raise fleet.failure()
+    log.info("stopped")
+
+
+@dataclass(slots=True)
+class _Member:
+    process: Any
+    pipe: Connection
+    url: str | None = None
+    error: str | None = None
+
+    def look(self) -> None:
+        """Hear what it has to say: where it listens, or why it ends."""
+        try:
+            while self.pipe.poll():
+                kind, text = self.pipe.recv()
+                if kind == "url":
+                    self.url = text
+                else:
+                    self.error = text
+        except EOFError:
+            return
+
+    def ask(self, path: str) -> bytes | None:
+        """What its endpoint answers, also where it is not well; None without an answer."""
+        self.look()
+        if self.url is None:
+            return None
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=_ANSWER_S) as answer:
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.read()
+        except OSError:
+            return None
+
+
+class Fleet:
+    """Started worker processes; a collector of all their metrics, with the label ``process``.
+
+    Parameters
+    ----------
+    settings
+        Of each.
+    count
+        How many.
+    """
+
+    def __init__(self, settings: WorkerSettings, count: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        level = logging.getLogger().level
+        self._members: list[_Member] = []
+        for number in range(count):
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=_member, args=(settings, number, level, theirs), name=f"worker-{number}", daemon=True
+            )
+            process.start()
+            theirs.close()
+            self._members.append(_Member(process, ours))
+
+    def all_run(self) -> bool:
+        """Whether none has ended."""
+        return all(member.process.is_alive() for member in self._members)
+
+    def failure(self) -> BaseException:
+        """What the command ends with when a process has ended by itself."""
+        for member in self._members:
+            member.look()
+            if member.error is not None:
+                return MemberFailed(member.error)
+        codes = [member.process.exitcode or 0 for member in self._members]
+        return SystemExit(next((code for code in codes if code > 0), 1))
+
+    def stop(self) -> None:
+        """Have them finish what they hold, and wait for it."""
+        for member in self._members:
+            if member.process.is_alive():
+                member.process.terminate()
+        for member in self._members:
+            member.process.join()
+
+    def health(self) -> dict[str, Any]:
+        """All reports in one: well when all are, with the partitions of all."""
+        reports = [
+            json.loads(answer) if (answer := member.ask("/health")) else {"ok": False} for member in self._members
+        ]
+        return {
+            "ok": all(report["ok"] for report in reports),
+            "model": reports[0].get("model"),
+            "assigned": sorted(place for report in reports for place in report.get("assigned", ())),
+            "rebalancing": any(report.get("rebalancing", True) for report in reports),
+            "processes": reports,
+        }
+
+    def collect(self) -> Iterator[Metric]:
+        """Metrics of all; one that does not answer has none."""
+        merged: dict[str, Metric] = {}
+        for number, member in enumerate(self._members):
+            text = (member.ask("/metrics") or b"").decode()
+            for family in text_string_to_metric_families(text):
+                into = merged.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                for sample in family.samples:
+                    into.add_sample(sample.name, {**sample.labels, "process": str(number)}, sample.value)
+        yield from merged.values()
+
+
+def _member(settings: WorkerSettings, number: int, level: int, pipe: Connection) -> None:
+    """What a process of the fleet runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to all; the parent has the word
+    set_up_logging(level, f"worker {number}")
+    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
+    from stream_processors.worker import run_worker
+
+    try:
+        run_worker(settings, announce=lambda url: pipe.send(("url", url)))
+    except InspectionError as error:
+        pipe.send(("error", str(error)))
+        raise SystemExit(error.exit_code) from None
+
+
+def _end_with_parent(pipe: Connection) -> None:
+    try:
+        pipe.recv()  # nothing is ever sent
+    except (EOFError, OSError):
+        os.kill(os.getpid(), signal.SIGTERM)
