@@ -82,7 +82,7 @@ class LibrdkafkaConsumer(Consumer):
         await self.reader.subscribe(sorted(topics))
 
     def assignment(self) -> set[TP]:
-        return {TP(*place) for place in self.reader.assigned}
+        return set() if self._reader is None else {TP(*place) for place in self._reader.assigned}
 
     def _to_message(self, tp: TP | None, record: Message) -> ConsumerMessage:
         place: tuple[Any, Any] = record.topic(), record.partition()

@@ -117,6 +117,14 @@ class _Member:
         except OSError:
             return None
 
+    def report(self) -> dict[str, Any]:
+        """What it says of its health."""
+        try:
+            found: dict[str, Any] = json.loads(self.ask("/health") or b"")
+        except ValueError:
+            return {"ok": False}
+        return found
+
 
 class Fleet:
     """Started worker processes; a collector of all their metrics, with the label ``process``.
@@ -165,9 +173,7 @@ class Fleet:
 
     def health(self) -> dict[str, Any]:
         """All reports in one: well when all are, with the partitions of all."""
-        reports = [
-            json.loads(answer) if (answer := member.ask("/health")) else {"ok": False} for member in self._members
-        ]
+        reports = [member.report() for member in self._members]
         return {
             "ok": all(report["ok"] for report in reports),
             "model": reports[0].get("model"),

@@ -86,10 +86,11 @@ def _quix(task: Task) -> list[str]:
     return module("quix", task, interpreter=peers.python())
 
 
-def _ours(task: Task) -> list[list[str]]:
+def _ours(task: Task, processes: int = 1) -> list[list[str]]:
     command = inspection_command(
         "worker", "--bootstrap-servers", task.bootstrap_servers, "--prefix", task.stream.prefix,
-        "--group", task.group, "--model", str(task.model), "--threads", str(task.threads), "--http-port", "0",
+        "--group", task.group, "--model", str(task.model), "--processes", str(processes),
+        "--threads", str(task.threads // processes), "--http-port", "0",
     )  # fmt: skip
     return [command] * task.workers
 
@@ -98,6 +99,8 @@ LIMIT = "bare loop"
 LIMIT_REDUCED = "bare loop, reduced decode"
 LIMIT_ONE = "bare loop, 1 thread"
 OURS = "inspection worker"
+#: The same with as many processes as it has threads otherwise, of one thread each.
+OURS_PROCESSES = f"{OURS}, processes"
 FLASK = "flask, gunicorn"
 QUIX = "quix streams"
 
@@ -106,6 +109,7 @@ CONTENDERS: Mapping[str, Contender] = {
     LIMIT_REDUCED: Contender(lambda task: [module("limit", task, "--reduced")] * task.workers),
     LIMIT_ONE: Contender(lambda task: [module("limit", task, "--threads", "1")]),
     OURS: Contender(_ours, reads_frames=True),
+    OURS_PROCESSES: Contender(lambda task: _ours(task, task.threads), reads_frames=True),
     "aiokafka by hand": Contender(lambda task: [module("aiokafka_hand", task)] * task.workers),
     "plain faust": Contender(lambda task: [module("plain_faust", task)] * task.in_flight),
     QUIX: Contender(lambda task: [_quix(task)] * task.in_flight, is_peer=True),

@@ -10,7 +10,7 @@ import pytest
 from infra.demo.processes import WorkerProcess
 from schemas import KafkaSettings
 
-StartWorker = Callable[[], WorkerProcess]
+StartWorker = Callable[..., WorkerProcess]
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def start_worker(line: KafkaSettings, tmp_path: Path) -> Iterator[StartWorker]:
     """Start workers of one group; they are stopped at the end."""
     started: list[WorkerProcess] = []
 
-    def start() -> WorkerProcess:
+    def start(*options: str) -> WorkerProcess:
         log = tmp_path / f"worker-{len(started)}.log"
-        worker = WorkerProcess(line, model=None, group=line.prefix, log=log)
+        worker = WorkerProcess(line, model=None, group=line.prefix, log=log, options=options)
         started.append(worker)
         worker.await_ready()
         return worker

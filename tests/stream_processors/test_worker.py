@@ -24,7 +24,7 @@ from stream_processors.faust_consumer import FETCH_BYTES
 
 pytestmark = pytest.mark.broker
 
-StartWorker = Callable[[], WorkerProcess]
+StartWorker = Callable[..., WorkerProcess]
 
 
 def image(seed: int) -> bytes:

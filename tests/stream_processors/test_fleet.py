@@ -1,0 +1,94 @@
+"""Several worker processes under one command, on the real broker."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from infra.demo.processes import WorkerProcess
+from schemas import Decision, KafkaSettings, decode, encode
+from schemas.errors import InspectionError
+from tests.stream_processors.test_worker import committed, decided_by, make_frame, publish, read_all
+
+pytestmark = pytest.mark.broker
+
+StartWorker = Callable[..., WorkerProcess]
+
+
+def members(worker: WorkerProcess) -> list[psutil.Process]:
+    """The processes that inspect: those with threads of that name do, multiprocessing's helper does not."""
+    return [child for child in psutil.Process(worker.pid).children() if child.num_threads() > 4]
+
+
+def health(worker: WorkerProcess) -> dict[str, Any]:
+    report = worker.health()
+    assert report is not None
+    return report
+
+
+def await_end(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, 15)
+    assert not alive
+
+
+def test_they_share_the_frames_and_look_like_one(line: KafkaSettings, start_worker: StartWorker) -> None:
+    worker = start_worker("--processes", "2")
+    inspecting = members(worker)
+    assert len(inspecting) == 2
+    until = time.monotonic() + 15
+    while not all(shares := [each["assigned"] for each in health(worker)["processes"]]) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert (
+        sorted(place for share in shares for place in share)
+        == health(worker)["assigned"]
+        == [f"{line.frames}-{n}" for n in range(6)]
+    )
+
+    frames = [make_frame(number, f"cam{number % 12}") for number in range(240)]
+    publish(line, [(f.key, encode(f)) for f in frames])
+    decisions = [decode(value, Decision) for value in read_all(line, line.decisions, 240)]
+    assert sorted(d.frame_id for d in decisions) == sorted(f.frame_id for f in frames)
+    until = time.monotonic() + 10
+    while decided_by(worker) < 240 and time.monotonic() < until:
+        time.sleep(0.1)
+    with urllib.request.urlopen(worker.url + "/metrics", timeout=5) as answer:
+        families = {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
+    by_process: dict[str, float] = {}
+    for sample in families["inspection_decisions"].samples:
+        if sample.name == "inspection_decisions_total":
+            process = sample.labels["process"]
+            by_process[process] = by_process.get(process, 0) + sample.value
+    assert set(by_process) == {"0", "1"}
+    assert sum(by_process.values()) == 240
+    assert families["inspection_capture_to_decision_seconds"].type == "histogram"
+
+    assert worker.stop() == 0
+    await_end(inspecting)
+    assert committed(line) == 240
+
+
+@pytest.mark.parametrize("killed", ["a member", "the parent"])
+def test_all_end_with_one(start_worker: StartWorker, killed: str) -> None:
+    worker = start_worker("--processes", "2")
+    inspecting = members(worker)
+    (inspecting[0] if killed == "a member" else psutil.Process(worker.pid)).kill()
+    await_end(inspecting)
+    assert worker.wait() == (1 if killed == "a member" else -9)
+
+
+def test_one_that_cannot_start_says_why(line: KafkaSettings, tmp_path: Path) -> None:
+    worker = WorkerProcess(
+        line, model=tmp_path / "nothing", group=line.prefix, log=tmp_path / "log", options=["--processes", "2"]
+    )
+    with pytest.raises(InspectionError, match="nothing"):
+        worker.await_ready()
+    text = (tmp_path / "log").read_text()
+    assert "Traceback" not in text
+    assert text.splitlines()[-1].startswith("error: ")
