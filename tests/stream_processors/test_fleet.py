@@ -27,10 +27,15 @@ def members(worker: WorkerProcess) -> list[psutil.Process]:
     return [child for child in psutil.Process(worker.pid).children() if child.num_threads() > 4]
 
 
-def health(worker: WorkerProcess) -> dict[str, Any]:
-    report = worker.health()
-    assert report is not None
-    return report
+def await_shares(worker: WorkerProcess) -> Any:
+    """Wait until each process has partitions; returns those of all."""
+    until = time.monotonic() + 15
+    report: dict[str, Any] = {"processes": []}
+    while not report["processes"] or not all(each.get("assigned") for each in report["processes"]):
+        assert time.monotonic() < until, report
+        time.sleep(0.1)
+        report = worker.health() or report
+    return report["assigned"]
 
 
 def await_end(processes: list[psutil.Process]) -> None:
@@ -42,14 +47,7 @@ def test_they_share_the_frames_and_look_like_one(line: KafkaSettings, start_work
     worker = start_worker("--processes", "2")
     inspecting = members(worker)
     assert len(inspecting) == 2
-    until = time.monotonic() + 15
-    while not all(shares := [each["assigned"] for each in health(worker)["processes"]]) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert (
-        sorted(place for share in shares for place in share)
-        == health(worker)["assigned"]
-        == [f"{line.frames}-{n}" for n in range(6)]
-    )
+    assert await_shares(worker) == [f"{line.frames}-{number}" for number in range(6)]
 
     frames = [make_frame(number, f"cam{number % 12}") for number in range(240)]
     publish(line, [(f.key, encode(f)) for f in frames])
@@ -78,6 +76,7 @@ def test_they_share_the_frames_and_look_like_one(line: KafkaSettings, start_work
 def test_all_end_with_one(start_worker: StartWorker, killed: str) -> None:
     worker = start_worker("--processes", "2")
     inspecting = members(worker)
+    await_shares(worker)
     (inspecting[0] if killed == "a member" else psutil.Process(worker.pid)).kill()
     await_end(inspecting)
     assert worker.wait() == (1 if killed == "a member" else -9)
