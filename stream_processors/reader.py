@@ -13,7 +13,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -84,7 +84,7 @@ class Reader:
         self._arrived: asyncio.Future[None] | None = None
         self._calls: deque[_Call] = deque()
         self._commits: deque[_Call] = deque()
-        self._closing = False
+        self._closing = self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
         self._thread.start()
 
@@ -148,7 +148,9 @@ class Reader:
         await asyncio.to_thread(self._thread.join)
 
     async def _call(self, what: Callable[[], T], calls: deque[_Call] | None = None) -> T:
-        """Have the thread do something."""
+        """Have the thread do something; raises KafkaException when there is none any more."""
+        if self._has_ended:
+            _ended()
         called: Future[T] = Future()
         (self._calls if calls is None else calls).append((what, called))
         self._wake.set()
@@ -164,7 +166,10 @@ class Reader:
                     self._read()
             self._consumer.close()
         except BaseException as error:  # noqa: BLE001 - said to who can end the process
-            self._in_loop(self._listener.failed(error))
+            asyncio.run_coroutine_threadsafe(self._listener.failed(error), self._loop)
+        finally:
+            self._has_ended = True
+            _answer(deque((_ended, called) for _, called in (*self._calls, *self._commits)))
 
     def _has_enough(self) -> bool:
         return self._ahead_bytes >= _AHEAD_BYTES or len(self._ahead) >= AHEAD_COUNT
@@ -220,20 +225,23 @@ class Reader:
         done = asyncio.run_coroutine_threadsafe(work, self._loop)
         while not self._closing:
             _answer(self._commits)
-            try:
-                done.result(_COMMITS_S)
-                return
-            except TimeoutError:
-                continue
+            if wait((done,), _COMMITS_S).done:
+                return done.result()
 
 
 def _answer(calls: deque[_Call]) -> None:
     while calls:
         what, called = calls.popleft()
+        if not called.set_running_or_notify_cancel():
+            continue
         try:
             called.set_result(what())
-        except KafkaException as error:
+        except Exception as error:  # noqa: BLE001 - for who has called
             called.set_exception(error)
+
+
+def _ended() -> None:
+    raise KafkaException(KafkaError(KafkaError._DESTROY, "the reader has ended"))
 
 
 def _is_error(message: Message) -> bool:
