@@ -38,6 +38,8 @@ class HandOverQueue(Generic[T]):
     [(), (), ('a',)]
     >>> queue.take(), queue.take()
     ('b', 'c')
+    >>> queue.idle, queue.take(), queue.idle
+    (False, None, True)
     """
 
     def __init__(self, max_items: int, max_bytes: int, policy: Policy) -> None:
@@ -46,6 +48,7 @@ class HandOverQueue(Generic[T]):
         self._policy = policy
         self._items: deque[tuple[T, int]] = deque()
         self._bytes = 0
+        self._in_hand = False
         self._closed = False
         self._changed = threading.Condition()
 
@@ -57,6 +60,12 @@ class HandOverQueue(Generic[T]):
     def closed(self) -> bool:
         """True after `close`."""
         return self._closed
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits, and the last item taken is done with: what comes now would be next."""
+        with self._changed:
+            return not (self._items or self._in_hand or self._closed)
 
     def put(self, item: T, size_bytes: int) -> Outcome[T]:
         """Hand an item over; it is refused after `close`."""
@@ -74,12 +83,14 @@ class HandOverQueue(Generic[T]):
             return Outcome(True, tuple(evicted))
 
     def take(self, timeout_s: float = 0.0) -> T | None:
-        """Next item, or None if none comes in time."""
+        """Next item, or None if none comes in time; who asks is done with the one before."""
         with self._changed:
+            self._in_hand = False
             self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
             if not self._items:
                 return None
             item = self._pop()
+            self._in_hand = True
             self._changed.notify_all()
             return item
 

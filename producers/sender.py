@@ -6,7 +6,8 @@ A frame's ways, each step under one lock, so that memory, disk and counts always
                │        └──── failed ─┐
                └─ broker away, full ──┴─ spool ─ produce ─ acknowledged ─ deleted from the spool
 
-A frame leaves the disk only after its acknowledgement: what is killed in between is sent twice, under one frame id.
+Where nothing waits, a frame does not go through the queue: its camera's thread sends it. A frame leaves the disk only
+after its acknowledgement: what is killed in between is sent twice, under one frame id.
 """
 
 from __future__ import annotations
@@ -147,6 +148,9 @@ class Sender:
                 if not self._store(message):
                     return False
                 self._moving[message.place] = _Moving(message, on_disk=True)
+        with self._lock:  # held, so that `close` comes before or after
+            if self._is_next() and self._produce(message, drained=False):
+                return True
         outcome = self._queue.put(message, len(message.value))
         for evicted in outcome.evicted:
             self._set_aside(evicted, "queue-full", "Kafka is slower than the camera: dropped the oldest frame")
@@ -155,6 +159,10 @@ class Sender:
         if self._queue.closed:
             return self._set_aside(message, "closed", "closed before Kafka took the frame")
         return self._set_aside(message, "queue-full", "Kafka is slower than the camera: dropped the new frame")
+
+    def _is_next(self) -> bool:
+        """Whether a broker is there and no frame before this one, on disk either: the camera's thread may send it."""
+        return self._queue.idle and not self._watch.away and self.backlog == 0
 
     def close(self) -> None:
         """End what is under way: on disk where there is a spool, else given up and counted. Idempotent."""

@@ -26,7 +26,6 @@ from mode.supervisors import CrashingSupervisor
 from models import Model, Source
 from schemas.clock import Clock, SystemClock
 from schemas.image_store import ImageStore
-from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received
 from stream_processors.headers import header_map, traceparent
@@ -58,7 +57,7 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
     if settings.image_store is not None:
         store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
     answer = Answerer(model, Codec.from_settings(kafka), clock, settings.overload, store)
-    app = make_faust_app(settings.group, kafka, consumer_max_fetch_size=MAX_REQUEST_BYTES, broker_max_poll_records=32)
+    app = make_faust_app(settings.group, kafka)
     transport = bounded_transport(kafka.bootstrap_servers, settings.buffer_mib * 1024 * 1024, metrics, answer.newest)
     app.transport = transport(app.conf.broker, app, app.loop)
     [frames] = raw_topics(app, kafka.frames)

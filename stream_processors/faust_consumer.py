@@ -6,8 +6,8 @@ than a small network. What Faust does with a consumer, its streams, acks and com
 Transactions and compaction leave holes in the offsets, at which Faust's rule of what may be committed can stop for
 good, so there is a simpler one here.
 
-Written against faust-streaming 0.15.3 (pinned); `faust.transport.consumer.Consumer`, with ``_new_offset``, ``_add_gap``
-and ``_filter_committable_offsets``, is what it extends.
+Written against faust-streaming 0.15.3 (pinned); `faust.transport.consumer.Consumer`, with ``_new_offset`` and
+``_filter_committable_offsets``, is what it extends.
 """
 
 from __future__ import annotations
@@ -103,9 +103,6 @@ class LibrdkafkaConsumer(Consumer):
         acked.clear()
         self._acked_index[tp].clear()
         return following
-
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Holes in the offsets need no book: see ``_new_offset``."""
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         return {**self._owed, **super()._filter_committable_offsets(tps)}

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 _SETTLE_S = 0.1
 
 
-def make_faust_app(group: str, kafka: KafkaSettings, **options: Any) -> faust.App:
-    """A Faust app as both of our programs need it (see docs/faust.md); ``options`` are further settings of Faust's."""
+def make_faust_app(group: str, kafka: KafkaSettings) -> faust.App:
+    """A Faust app as both of our programs need it, see docs/faust.md."""
     datadir = Path(user_state_dir("streaming-inspection")) / "faust" / group
     datadir.mkdir(parents=True, exist_ok=True)  # Faust wants one, though nothing is kept in it
     return faust.App(
@@ -46,7 +46,6 @@ def make_faust_app(group: str, kafka: KafkaSettings, **options: Any) -> faust.Ap
         stream_buffer_maxsize=4096,
         worker_redirect_stdouts=False,
         logging_config=None,
-        **options,
     )
 
 
