@@ -101,7 +101,7 @@ class _Member:
                     self.url = text
                 else:
                     self.error = text
-        except EOFError:
+        except (EOFError, OSError):
             return
 
     def ask(self, path: str) -> bytes | None:
