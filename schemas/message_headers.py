@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from operator import methodcaller
 from typing import Any
 
@@ -12,9 +13,23 @@ from confluent_kafka import Message
 #: It must be asked once a message: the second answer is the list without the error.
 _ASK_HEADERS = methodcaller("headers")
 
+Headers = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
+
+
+def header_map(headers: Headers | None) -> dict[str, bytes]:
+    """Headers by name: a value that is null is empty, of several with one name the last counts.
+
+    Examples
+    --------
+    >>> header_map([("lot", b"7"), ("empty", None)])
+    {'lot': b'7', 'empty': b''}
+    """
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    return {name: value or b"" for name, value in pairs}
+
 
 def message_headers(message: Message) -> dict[str, bytes]:
-    """Headers by name; of several with one name the last counts, and a value that is null is empty.
+    """Headers by name, see `header_map`.
 
     None at all where a header's name is not UTF-8: the client then gives none of them. To be asked once a message.
     """
@@ -22,4 +37,4 @@ def message_headers(message: Message) -> dict[str, bytes]:
         headers: Any = _ASK_HEADERS(message) or []
     except (SystemError, UnicodeDecodeError):
         return {}
-    return {name: bytes(value or b"") for name, value in headers}
+    return header_map(headers)

@@ -28,7 +28,7 @@ from schemas.clock import Clock, SystemClock
 from schemas.image_store import ImageStore
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received
-from stream_processors.headers import header_map, traceparent
+from stream_processors.headers import traceparent
 from stream_processors.lanes import Lanes, Work
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.outbox import Outbox
@@ -118,4 +118,4 @@ def _end(error: BaseException) -> None:
 
 def _received(message: Any, received_at_us: int) -> Received:
     source = Source(message.topic, message.partition, message.offset, received_at_us)
-    return Received(message.value, message.key, header_map(message.headers), source)
+    return Received(message.value, message.key, message.headers, source)

@@ -1,26 +1,12 @@
-"""Headers of messages that anyone may have sent: what is made of them before they are used or kept."""
+"""Headers of messages that anyone may have sent: what is made of them before they go on."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 #: W3C Trace Context, section 3.2: version, trace id, parent id, flags. Later versions may be longer; we know none.
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-
-Headers = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
-
-
-def header_map(headers: Headers | None) -> dict[str, bytes]:
-    """Headers by name: a value that is null is empty, of several with one name the last counts.
-
-    Examples
-    --------
-    >>> header_map([("lot", b"7"), ("empty", None)])
-    {'lot': b'7', 'empty': b''}
-    """
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-    return {name: value or b"" for name, value in pairs}
 
 
 def traceparent(headers: Mapping[str, bytes]) -> bytes | None:

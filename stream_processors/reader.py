@@ -149,10 +149,11 @@ class Reader:
 
     async def _call(self, what: Callable[[], T], calls: deque[_Call] | None = None) -> T:
         """Have the thread do something; raises KafkaException when there is none any more."""
-        if self._has_ended:
-            _ended()
         called: Future[T] = Future()
-        (self._calls if calls is None else calls).append((what, called))
+        with self._lock:  # so that a call is made, or comes after the end, and is never left
+            if self._has_ended:
+                _ended()
+            (self._calls if calls is None else calls).append((what, called))
         self._wake.set()
         return await asyncio.wrap_future(called)
 
@@ -168,7 +169,8 @@ class Reader:
         except BaseException as error:  # noqa: BLE001 - said to who can end the process
             asyncio.run_coroutine_threadsafe(self._listener.failed(error), self._loop)
         finally:
-            self._has_ended = True
+            with self._lock:
+                self._has_ended = True
             _answer(deque((_ended, called) for _, called in (*self._calls, *self._commits)))
 
     def _has_enough(self) -> bool:

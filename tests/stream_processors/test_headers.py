@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stream_processors.headers import header_map, traceparent
+from schemas.message_headers import header_map
+from stream_processors.headers import traceparent
 
 GOOD = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -196,7 +196,7 @@ def test_three_times_what_a_worker_sustains(
     # Every trigger has one terminal answer.
     assert Counter(d.frame_id for d in on_line.decisions) == Counter(on_line.published)
     assert set(states) == {ResultState.COMPLETED, ResultState.ABORTED}
-    # No collapse. docs/overload.md says what was seen, and why it is not nearer to 1: mostly this test's own processes.
+    # No collapse. docs/overload.md says what was seen, and why it is not nearer to 1.
     assert len(completed) / 6 > 0.25 * sustained, (states, sustained)
     in_time = sum(not decision.is_late for decision in completed) / len(completed)
     assert in_time > 0.97, (in_time, states)
