@@ -143,12 +143,11 @@ class Sender:
 
     def offer(self, message: Message) -> bool:
         """Take a frame on its way; False if it was dropped at once, which is counted."""
-        with self._lock:
+        with self._lock:  # held, so that `close` comes before or after
             if self._backlog is not None and self._backlog.options.mode == "always" and not self._queue.closed:
                 if not self._store(message):
                     return False
                 self._moving[message.place] = _Moving(message, on_disk=True)
-        with self._lock:  # held, so that `close` comes before or after
             if self._is_next() and self._produce(message, drained=False):
                 return True
         outcome = self._queue.put(message, len(message.value))

@@ -113,6 +113,11 @@ class Tally:
     def __init__(self, camera: str, metrics: PublisherMetrics) -> None:
         self._camera = camera
         self._metrics = metrics
+        # What each frame counts is looked up once.
+        self._counts_captured = metrics.captured.labels(camera)
+        self._counts_published = metrics.published.labels(camera)
+        self._counts_bytes = metrics.bytes.labels(camera)
+        self._observes_latency = metrics.latency.labels(camera)
         self._settled = threading.Condition()
         self._captured = self._published = self._bytes = self._spooled = self._recovered = 0
         self._dropped: Counter[DropReason] = Counter()
@@ -121,7 +126,7 @@ class Tally:
 
     def capture(self, captured_at_us: int) -> int:
         """Count a capture and return its sequence number, from 0."""
-        self._metrics.captured.labels(self._camera).inc()
+        self._counts_captured.inc()
         self._metrics.last_capture.labels(self._camera).set(captured_at_us / 1e6)
         with self._settled:
             self._captured += 1
@@ -129,9 +134,9 @@ class Tally:
 
     def publish(self, size_bytes: int, latency_s: float, *, spooled: bool = False) -> None:
         """Count an acknowledged frame; ``spooled`` if it was counted as such until now."""
-        self._metrics.published.labels(self._camera).inc()
-        self._metrics.bytes.labels(self._camera).inc(size_bytes)
-        self._metrics.latency.labels(self._camera).observe(latency_s)
+        self._counts_published.inc()
+        self._counts_bytes.inc(size_bytes)
+        self._observes_latency.observe(latency_s)
         with self._settled:
             self._published += 1
             self._spooled -= spooled

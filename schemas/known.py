@@ -87,6 +87,8 @@ class Compiled:
         Field to enum class.
     ints
         Fields of Avro type ``int``: 32 bits.
+    around_image
+        Where the record has an ``image``: schemas of what lies before and after its bytes, see `_around_image`.
     """
 
     wire_schema: Any
@@ -94,6 +96,7 @@ class Compiled:
     older: Mapping[bytes, Any]
     enums: Mapping[str, type[StrEnum]]
     ints: tuple[str, ...]
+    around_image: tuple[Any, Any] | None
 
     def knows(self, found: bytes) -> bool:
         """Whether a fingerprint is the current schema's or a released one's."""
@@ -112,6 +115,7 @@ def compile_schemas(record: type, current: Schema, released: Sequence[Schema]) -
         older={found: _for_the_wire(schema) for found, schema in older.items()},
         enums={n: h for n, h in hints.items() if isinstance(h, type) and issubclass(h, StrEnum)},
         ints=tuple(f["name"] for f in current["fields"] if f["type"] == "int" or f["type"] == ["null", "int"]),
+        around_image=_around_image(current),
     )
 
 
@@ -136,6 +140,20 @@ def compiled(record: type) -> Compiled:
 
 def _avro() -> Any:
     return files("schemas").joinpath("avro")
+
+
+def _around_image(schema: Schema) -> tuple[Any, Any] | None:
+    """Schemas of what lies before and after the bytes of an image; None where there is no image.
+
+    The fields of an Avro record are encoded one after the other, and bytes in a union as two longs, the branch and how
+    many they are, before themselves: those two end the first schema, as ``image_branch`` and ``image_size``.
+    """
+    at = next((number for number, field in enumerate(schema["fields"]) if field["name"] == "image"), None)
+    if at is None or schema["fields"][at]["type"] != ["null", "bytes"]:
+        return None
+    counts = [{"name": name, "type": "long"} for name in ("image_branch", "image_size")]
+    before, after = [*schema["fields"][:at], *counts], schema["fields"][at + 1 :]
+    return _for_the_wire({**schema, "fields": before}), _for_the_wire({**schema, "fields": after})
 
 
 def _for_the_wire(schema: Schema) -> Any:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import CodecError, DeadLetter, Decision, Frame, decode, encode
-from schemas.codec import MAX_MESSAGE_BYTES
+from schemas.codec import MAX_MESSAGE_BYTES, as_values
 from schemas.errors import (
     EmptyMessage,
     InvalidRecord,
@@ -22,7 +22,7 @@ from schemas.errors import (
     TruncatedMessage,
     UnknownSchema,
 )
-from schemas.known import RECORDS, fingerprint_of, fingerprint_of_schema, schema_of
+from schemas.known import RECORDS, compiled, fingerprint_of, fingerprint_of_schema, schema_of
 from tests.schemas import examples
 from tests.schemas.strategies import records
 
@@ -54,6 +54,21 @@ def test_round_trip_confluent(record):
 @given(records)
 def test_body_is_the_same_in_both_formats(record):
     assert encode(record)[10:] == encode(record, schema_id=1)[5:]
+
+
+@given(records)
+def test_body_is_as_fastavro_alone_writes_it(record):
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, compiled(type(record)).wire_schema, as_values(record))
+    assert encode(record)[10:] == buffer.getvalue()
+
+
+@pytest.mark.parametrize("image", [b"", b"x" * 63, b"x" * 64, b"x" * 70_000], ids=len)
+def test_images_of_all_lengths_are_as_fastavro_alone_writes_them(image):
+    frame = dataclasses.replace(examples.FRAME, image=image)
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, compiled(Frame).wire_schema, as_values(frame))
+    assert encode(frame)[10:] == buffer.getvalue()
 
 
 def test_fingerprint_is_the_one_of_the_specification():
