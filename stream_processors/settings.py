@@ -12,8 +12,8 @@ from stream_processors.overload import OverloadPolicy
 
 #: Consumer group of the workers that decide; all of them share the partitions of the frames topic.
 DEFAULT_GROUP = "inspection-workers"
-#: More of one process wait for Python's lock more than they work.
-_MOST_THREADS = 4
+#: More of one process take Python's lock from each other, see docs/performance.md.
+_MOST_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,13 @@ def share_of_cores(
 ) -> tuple[int, int]:
     """Processes and threads of each, where one or both are left open; ``cores`` None are this machine's.
 
-    Few threads take Python's lock from each other little, and one camera, whose frames all go to one process, can
-    still use several cores.
+    Two threads take Python's lock from each other little, and one camera, whose frames all go to one process, can
+    still use two cores.
 
     Examples
     --------
     >>> share_of_cores(cores=2), share_of_cores(cores=16), share_of_cores(processes=2, cores=2)
-    ((1, 2), (4, 4), (2, 1))
+    ((1, 2), (8, 2), (2, 1))
     """
     cores = cores or os.cpu_count() or 1
     if processes is None:

@@ -30,13 +30,13 @@ def worker(
     processes: Annotated[
         int | None,
         typer.Option(
-            help="Worker processes, each with partitions of its own. Default: one for every four cores. One for every "
+            help="Worker processes, each with partitions of its own. Default: one for every two cores. One for every "
             "core, with one thread each, is the quickest for many cameras and a small network."
         ),
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(help="Frames that a process inspects at once. Default: its share of the cores, at most 4."),
+        typer.Option(help="Frames that a process inspects at once. Default: its share of the cores, at most 2."),
     ] = None,
     buffer_mib: Annotated[int, typer.Option(help="Frames held in memory at most, in MiB.")] = 32,
     overload: Annotated[
