@@ -59,9 +59,8 @@ format: $(STAMP) ## Bring the code into the common form
 types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
-bench: $(STAMP) ## Everything beside the limit and the peers, to build/bench (well over an hour)
-	@for name in throughput latency publishing growth startup soak line_latency reinspection archive; do \
-		echo "== $$name" >&2; $(BIN)/python -m benchmarks.$$name >/dev/null || exit 1; done
+bench: $(STAMP) ## Everything beside the limit and the peers, to build/bench (hours; with ARGS="--rounds 1 --minutes 3" one)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 bench-drift: $(STAMP) ## Drift detection on real images beside River's defaults and Evidently; plots in build/bench-drift
 	@$(BIN)/python -c "import evidently, matplotlib" 2>/dev/null || \

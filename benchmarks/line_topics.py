@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from schemas import Encoding, Frame, encode
 from schemas.ids import frame_id
 from schemas.topics import MAX_REQUEST_BYTES, TOPICS
 
-PARTITIONS = 6
+#: So many that each frame in flight can be of another one, also on a machine of many cores.
+PARTITIONS = max(6, os.cpu_count() or 1)
 #: librdkafka says on standard error what it cleans up at its end; warnings and errors still show.
 QUIET = {"log_level": 4}
 

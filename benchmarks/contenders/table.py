@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.contenders import peers
 from benchmarks.line_topics import Stream
 from infra.demo.processes import inspection_command
+from stream_processors.settings import share_of_cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,13 @@ def _quix(task: Task) -> list[str]:
     return module("quix", task, interpreter=peers.python())
 
 
-def _ours(task: Task, processes: int = 1) -> list[list[str]]:
+def _ours(task: Task, processes: int | None = None) -> list[list[str]]:
+    """The worker, as it shares so many cores out by itself or in so many processes."""
+    processes, threads = share_of_cores(processes, cores=task.threads)
     command = inspection_command(
         "worker", "--bootstrap-servers", task.bootstrap_servers, "--prefix", task.stream.prefix,
         "--group", task.group, "--model", str(task.model), "--processes", str(processes),
-        "--threads", str(task.threads // processes), "--http-port", "0",
+        "--threads", str(threads), "--http-port", "0",
     )  # fmt: skip
     return [command] * task.workers
 

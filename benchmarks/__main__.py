@@ -1,0 +1,76 @@
+"""``python -m benchmarks``: everything that is measured, one after the other, to build/bench.
+
+The tables go to standard error as they come, and each with its JSON and plots into build/bench. What fails is said
+again at the end, and the others run all the same. Nothing else should run on the machine meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from benchmarks.contenders.table import FLASK, LIMIT, OURS, OURS_PROCESSES, QUIX
+from benchmarks.output import progress
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A module of this package, how it is called, and the option that says how often or how long it measures."""
+
+    module: str
+    arguments: tuple[str, ...] = ()
+    repeats: str = "--rounds"
+
+
+def _with(option: str, *values: object) -> tuple[str, ...]:
+    return tuple(text for value in values for text in (option, str(value)))
+
+
+_SHORT = _with("--workload", "demo-300x300", "small-640x480") + _with(
+    "--contender", LIMIT, OURS, OURS_PROCESSES, QUIX, FLASK
+)
+BENCHES = (
+    Bench("throughput"),
+    Bench("throughput", ("--name", "few-cameras", *_with("--cameras", 1, 3), *_SHORT)),
+    Bench("throughput", ("--name", "two-workers", "--workers", "2", *_SHORT)),
+    Bench("latency"),
+    Bench("publishing"),
+    Bench("growth"),
+    Bench("startup"),
+    Bench("soak", repeats="--minutes"),
+    Bench("line_latency", repeats="--runs"),
+    Bench("reinspection"),
+    Bench("archive"),
+)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    modules = list(dict.fromkeys(bench.module for bench in BENCHES))
+    parser.add_argument("module", nargs="*", choices=[*modules, []], metavar="MODULE", help=f"of {', '.join(modules)}")
+    parser.add_argument("--rounds", type=int, help="of all that takes turns; default: as each of them has it")
+    parser.add_argument("--minutes", type=float, help="of the soak; default: as it has it")
+    args = parser.parse_args()
+    failed = []
+    for bench in BENCHES:
+        if args.module and bench.module not in args.module:
+            continue
+        value = args.minutes if bench.repeats == "--minutes" else args.rounds
+        repeats = () if value is None else (bench.repeats, f"{value:g}")
+        command = ["-m", f"benchmarks.{bench.module}", *bench.arguments, *repeats]
+        progress(f"\n== {time.strftime('%H:%M:%S')} python {' '.join(command)}")
+        if subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL, check=False).returncode:
+            failed.append(bench.module)
+    progress(f"\n{', '.join(failed)} FAILED" if failed else "\nall of it is in build/bench")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
