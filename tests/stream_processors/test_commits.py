@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, TopicPartition
 from faust.types import TP
 
 from schemas import KafkaSettings
+from stream_processors.faust_consumer import LibrdkafkaConsumer
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.overload import Newest
 from stream_processors.process import make_faust_app
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.broker
 TOLD = ("on_partitions_revoked", "on_partitions_assigned")
 
 
-def unused(*_: object) -> None:
+async def unused(*_: object) -> None:
     raise AssertionError("nothing is read")
 
 
@@ -45,6 +46,7 @@ def test_offsets_that_are_refused_go_with_the_next_commit(line: KafkaSettings) -
         app.loop = asyncio.get_running_loop()
         transport = bounded_transport(line.bootstrap_servers, 1, WorkerMetrics(), Newest())
         consumer = transport(app.conf.broker, app, app.loop).create_consumer(unused, **dict.fromkeys(TOLD, unused))
+        assert isinstance(consumer, LibrdkafkaConsumer)
         await consumer.on_start()
         # The group has a member, so it takes nothing from who is none.
         stranger = await asyncio.to_thread(member, line)
