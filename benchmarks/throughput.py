@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import os
 import sys
 import tempfile
@@ -122,6 +123,7 @@ def _measure(each: Workload, chosen: Sequence[str], cameras: int, args: argparse
                 f"{last.cores:.2f} cores busy with it and {last.cores_elsewhere:.2f} elsewhere"
             )
         alone = {kind: parts(task, pictures, reduced=reduced) for kind, reduced in (("full", False), ("reduced", True))}
+        gc.collect()  # clients that are left would complain of the broker's end
     return Measured(each.name, cameras, args.workers, threads, runs, alone, failed, retaken)
 
 
