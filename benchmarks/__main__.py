@@ -51,10 +51,12 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     modules = list(dict.fromkeys(bench.module for bench in BENCHES))
-    parser.add_argument("module", nargs="*", choices=[*modules, []], metavar="MODULE", help=f"of {', '.join(modules)}")
+    parser.add_argument("module", nargs="*", metavar="MODULE", help=f"of {', '.join(modules)}; default: all")
     parser.add_argument("--rounds", type=int, help="of all that takes turns; default: as each of them has it")
     parser.add_argument("--minutes", type=float, help="of the soak; default: as it has it")
     args = parser.parse_args()
+    if unknown := sorted(set(args.module) - set(modules)):
+        parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(modules)}")
     failed = []
     for bench in BENCHES:
         if args.module and bench.module not in args.module:

@@ -148,8 +148,9 @@ def encode(record: Record, *, schema_id: int | None = None) -> bytes:
         buffer.write(SINGLE_OBJECT_MARKER + fingerprint_of(kind))
     else:
         buffer.write(CONFLUENT_MAGIC + schema_id.to_bytes(4, "big"))
+    values = as_values(record)
     try:
-        _write(buffer, compiled(kind), as_values(record))
+        _write(buffer, compiled(kind), values)
     except (ValueError, TypeError, OverflowError, AttributeError) as error:
         raise InvalidRecord(f"{kind.__name__} does not fit its schema: {error}") from error
     return buffer.getvalue()
@@ -160,7 +161,7 @@ def _write(buffer: io.BytesIO, shape: Compiled, values: dict[str, Any]) -> None:
     if shape.around_image is None or not isinstance(image, bytes):
         fastavro.schemaless_writer(buffer, shape.wire_schema, values)
         return
-    # fastavro takes 20 times as long for a large image, which grows its own buffer, as the copy made here.
+    # fastavro, which grows a buffer of its own, takes 16 times as long for an image of 334 kB.
     before, after = shape.around_image
     values["image_branch"], values["image_size"] = 1, len(image)
     fastavro.schemaless_writer(buffer, before, values)

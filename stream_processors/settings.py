@@ -12,8 +12,10 @@ from stream_processors.overload import OverloadPolicy
 
 #: Consumer group of the workers that decide; all of them share the partitions of the frames topic.
 DEFAULT_GROUP = "inspection-workers"
-#: More of one process take Python's lock from each other, see docs/performance.md.
-_MOST_THREADS = 2
+#: Threads of a process, where the cores come out even: more take Python's lock from each other (docs/performance.md).
+_THREADS = 2
+#: More of one process wait for that lock more than they work.
+_MOST_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +83,14 @@ def share_of_cores(
 
     Examples
     --------
-    >>> share_of_cores(cores=2), share_of_cores(cores=16), share_of_cores(processes=2, cores=2)
-    ((1, 2), (8, 2), (2, 1))
+    >>> [share_of_cores(cores=cores) for cores in (1, 2, 3, 16)]
+    [(1, 1), (1, 2), (1, 3), (8, 2)]
+    >>> share_of_cores(processes=2, cores=2), share_of_cores(processes=1, cores=16), share_of_cores(threads=4, cores=16)
+    ((2, 1), (1, 4), (4, 4))
     """
     cores = cores or os.cpu_count() or 1
     if processes is None:
-        processes = max(1, cores // max(threads or 0, _MOST_THREADS))
+        processes = max(1, cores // max(threads or 0, _THREADS))
     if threads is None:
         threads = min(_MOST_THREADS, max(1, cores // max(1, processes)))
     return processes, threads

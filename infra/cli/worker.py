@@ -36,7 +36,7 @@ def worker(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(help="Frames that a process inspects at once. Default: its share of the cores, at most 2."),
+        typer.Option(help="Frames that a process inspects at once. Default: its share of the cores, at most 4."),
     ] = None,
     buffer_mib: Annotated[int, typer.Option(help="Frames held in memory at most, in MiB.")] = 32,
     overload: Annotated[
