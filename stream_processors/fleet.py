@@ -41,10 +41,10 @@ class MemberFailed(InspectionError):
     """A worker process could not start; says why."""
 
 
-def run_fleet(settings: WorkerSettings) -> None:
+def run_fleet(settings: WorkerSettings, *, shares_threads: bool = False) -> None:
     """Run ``settings.processes`` workers until SIGTERM or SIGINT, or until one of them ends.
 
-    With fewer partitions there are only as many, which share out all the threads.
+    With fewer partitions there are only as many. With ``shares_threads`` these have the threads of all.
 
     Raises
     ------
@@ -55,22 +55,12 @@ def run_fleet(settings: WorkerSettings) -> None:
     """
     frames = settings.kafka.frames
     partitions = require_topics(settings.kafka.bootstrap_servers, [frames])[frames]
-    count, threads = _share_out(settings.processes, settings.threads, partitions)
+    count = min(settings.processes, partitions)
     if count < settings.processes:
         log.warning("%s has %d partitions: %d processes, more would have nothing to do", frames, partitions, count)
-    asyncio.run(_run(replace(settings, threads=threads), count))
-
-
-def _share_out(processes: int, threads: int, partitions: int) -> tuple[int, int]:
-    """Processes and threads of each, for so many partitions.
-
-    Examples
-    --------
-    >>> _share_out(8, 2, partitions=12), _share_out(8, 2, partitions=6), _share_out(8, 2, partitions=1)
-    ((8, 2), (6, 3), (1, 16))
-    """
-    count = min(processes, partitions)
-    return count, round(processes * threads / count)
+        if shares_threads:
+            settings = replace(settings, threads=round(settings.processes * settings.threads / count))
+    asyncio.run(_run(settings, count))
 
 
 async def _run(settings: WorkerSettings, count: int) -> None:

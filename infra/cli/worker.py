@@ -67,6 +67,7 @@ def worker(
     from schemas.simulation import group_of
     from stream_processors.settings import DEFAULT_GROUP, WorkerSettings, share_of_cores
 
+    is_open = threads is None
     processes, threads = share_of_cores(processes, threads)
     settings = WorkerSettings(
         kafka=kafka_settings(bootstrap_servers, prefix),
@@ -84,7 +85,7 @@ def worker(
     if settings.processes > 1:
         from stream_processors.fleet import run_fleet
 
-        run_fleet(settings)
+        run_fleet(settings, shares_threads=is_open)
     else:
         from stream_processors.worker import run_worker
 

@@ -10,11 +10,14 @@ from typing import Any
 
 import psutil
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from prometheus_client.parser import text_string_to_metric_families
 
+from infra.broker import LocalBroker
 from infra.demo.processes import WorkerProcess
 from schemas import Decision, KafkaSettings, decode, encode
 from schemas.errors import InspectionError
+from stream_processors.settings import share_of_cores
 from tests.stream_processors.test_worker import committed, decided_by, make_frame, publish, read_all
 
 pytestmark = pytest.mark.broker
@@ -91,3 +94,20 @@ def test_one_that_cannot_start_says_why(line: KafkaSettings, tmp_path: Path) -> 
     text = (tmp_path / "log").read_text()
     assert "Traceback" not in text
     assert text.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("threads", [None, 1])
+def test_with_fewer_partitions_the_threads_are_shared_out_unless_they_are_given(
+    broker: LocalBroker, unique: str, tmp_path: Path, threads: int | None
+) -> None:
+    kafka = KafkaSettings(broker.bootstrap_servers, unique)
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
+    admin.create_topics([NewTopic(kafka.frames, 1, 1)])[kafka.frames].result(20)
+    given = [] if threads is None else ["--threads", str(threads)]
+    log = tmp_path / "log"
+    worker = WorkerProcess(kafka, model=None, group=unique, log=log, options=["--processes", "2", *given])
+    with pytest.raises(InspectionError, match=kafka.decisions):  # which is not there
+        worker.await_ready()
+    each = 2 * share_of_cores(processes=2)[1] if threads is None else threads
+    assert "has 1 partitions: 1 processes, more would have nothing to do" in log.read_text()
+    assert f"1 processes of {each} threads" in log.read_text()
