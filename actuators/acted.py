@@ -10,6 +10,7 @@ from pathlib import Path
 
 from actuators.passing import Key
 from schemas.errors import SettingsError
+from schemas.private_files import open_private, read_private, replace_private
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,7 @@ class ActedLog:
         """
         self._recent.clear()
         try:
-            text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
-            for line in text.splitlines():
+            for line in self._read().splitlines():
                 found = _parse(line)
                 if found is not None:
                     self._recent.append(found)
@@ -103,16 +103,16 @@ class ActedLog:
         os.close(self._file)
         self._file = None
 
+    def _read(self) -> str:
+        try:
+            return read_private(self.path).decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
     def _rewrite(self) -> None:
         """Keep only the recent ones, and go on appending to the new file."""
-        scratch = self.path.with_suffix(".tmp")
-        scratch.write_bytes(b"".join(_line(*entry) for entry in self._recent))
-        new = os.open(scratch, os.O_WRONLY | os.O_APPEND)
-        try:
-            scratch.replace(self.path)
-        except OSError:
-            os.close(new)
-            raise
+        replace_private(self.path, b"".join(_line(*entry) for entry in self._recent), sync=False)
+        new = open_private(self.path, os.O_WRONLY | os.O_APPEND)
         if self._file is not None:
             os.close(self._file)
         self._file, self._lines = new, len(self._recent)

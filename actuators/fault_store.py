@@ -10,9 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import IO, Any
 
 from actuators.fault import Fault, new_fault
 from schemas.errors import SettingsError
+from schemas.private_files import lock_private, make_private_folder, read_private, replace_private
 
 #: `inspection gate reset` holds the lock for a moment; a gate that starts just then waits that long.
 _LOCK_PATIENCE_S = 2.0
@@ -78,27 +77,21 @@ class FaultStore:
         self.state_dir = state_dir
         self.path = state_dir / "gate.fault.json"
         self._reset_path = state_dir / "gate.reset.json"
-        self._lock: IO[str] | None = None
+        self._lock: IO[bytes] | None = None
 
     def open(self, patience_s: float = _LOCK_PATIENCE_S) -> None:
         """Take the directory for this process."""
-        try:
-            self.state_dir.mkdir(parents=True, exist_ok=True)
-            lock = (self.state_dir / "gate.lock").open("w", encoding="utf-8")
-        except OSError as error:
-            raise SettingsError(f"cannot write state into {self.state_dir}: {error.strerror or error}") from error
         until_s = time.monotonic() + patience_s
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+        path = self.state_dir / "gate.lock"
+        try:
+            make_private_folder(self.state_dir)
+            while (lock := lock_private(path)) is None:
                 if time.monotonic() > until_s:
-                    lock.close()
-                    raise StateInUse(f"{self.state_dir} is in use by another gate") from error
+                    raise StateInUse(f"{self.state_dir} is in use by another gate")
                 time.sleep(_RETRY_S)
-            else:
-                self._lock = lock
-                return
+        except OSError as error:
+            raise SettingsError(f"cannot write {path}: {error.strerror or error}") from error
+        self._lock = lock
 
     def close(self) -> None:
         """Let the directory go; may be called again."""
@@ -109,13 +102,13 @@ class FaultStore:
     def load(self, now_us: int) -> Stored:
         """What is on file; a FAULT if that cannot be read, for nobody knows that it was none."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            data = read_private(self.path)
         except FileNotFoundError:
             return Stored(None)
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             return Stored(new_fault(f"{self.path} cannot be read ({error})", now_us), is_readable=False)
         try:
-            return _parse(json.loads(text))
+            return _parse(json.loads(data))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SettingsError):
             return Stored(new_fault(f"{self.path} does not say whether there was a fault", now_us), is_readable=False)
 
@@ -141,14 +134,14 @@ class FaultStore:
             If something waits that is no reset: one line, said once, for it is removed.
         """
         try:
-            text = self._reset_path.read_text(encoding="utf-8", errors="replace")
+            data = read_private(self._reset_path)
             self._reset_path.unlink()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise SettingsError(f"{self._reset_path}: {error.strerror or error}") from error
         try:
-            return _reset(json.loads(text))
+            return _reset(json.loads(data))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SettingsError(f"{self._reset_path} was no reset; it is ignored") from error
 
@@ -170,17 +163,7 @@ def _reset(content: dict[str, Any]) -> Reset:
 
 
 def _replace(path: Path, content: dict[str, Any]) -> None:
-    scratch = path.with_suffix(".tmp")
     try:
-        with scratch.open("w", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        replace_private(path, json.dumps(content).encode())
     except OSError as error:
         raise SettingsError(f"cannot write {path}: {error.strerror or error}") from error

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
 
 from schemas.errors import SettingsError
+from schemas.private_files import lock_private, make_private_folder, read_private, replace_private
 
 log = logging.getLogger(__name__)
 
@@ -52,17 +50,15 @@ class Watermark:
     def __init__(self, state_dir: Path, topic: str) -> None:
         self._topic = topic
         self._path = state_dir / f"{topic}.offsets.json"
-        self._scratch = self._path.with_suffix(".tmp")
+        lock_path = self._path.with_suffix(".lock")
         try:
-            state_dir.mkdir(parents=True, exist_ok=True)
-            self._lock: IO[str] = self._path.with_suffix(".lock").open("w", encoding="utf-8")
+            make_private_folder(state_dir)
+            lock = lock_private(lock_path)
         except OSError as error:
-            raise SettingsError(f"cannot write state into {state_dir}: {error.strerror or error}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise SettingsError(f"{state_dir} is in use by another consumer of {topic}") from error
+            raise SettingsError(f"cannot write {lock_path}: {error.strerror or error}") from error
+        if lock is None:
+            raise SettingsError(f"{state_dir} is in use by another consumer of {topic}")
+        self._lock = lock
         try:
             self._offsets = self._read()
         except SettingsError:
@@ -103,13 +99,13 @@ class Watermark:
 
     def _read(self) -> dict[int, int]:
         try:
-            text = self._path.read_text(encoding="utf-8")
+            data = read_private(self._path)
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise SettingsError(f"cannot read {self._path}: {error.strerror or error}") from error
         try:
-            stored = json.loads(text)
+            stored = json.loads(data)
             if stored["topic"] != self._topic:
                 raise ValueError(f"offsets of topic {stored['topic']!r}")
             return {int(partition): int(offset) for partition, offset in stored["next_offsets"].items()}
@@ -119,11 +115,6 @@ class Watermark:
     def _write(self, *, fsync: bool) -> None:
         stored = {"topic": self._topic, "next_offsets": {str(p): o for p, o in sorted(self._offsets.items())}}
         try:
-            with self._scratch.open("w", encoding="utf-8") as file:
-                json.dump(stored, file)
-                if fsync:
-                    file.flush()
-                    os.fsync(file.fileno())
-            self._scratch.replace(self._path)
+            replace_private(self._path, json.dumps(stored).encode(), sync=fsync)
         except OSError as error:
             raise SettingsError(f"cannot write {self._path}: {error.strerror or error}") from error

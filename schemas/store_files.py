@@ -7,7 +7,6 @@ batch job asks for wider `Bounds`.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from fsspec.config import conf
 from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import SettingsError
+from schemas.private_files import open_new, sync_folder
 
 #: Seconds that a listing may take, which no line waits for.
 _LIST_S = 30.0
@@ -175,25 +175,16 @@ def _write_synced(path: Path, data: bytes) -> None:
     """Write to a file beside, sync, rename: the path has the whole object or none."""
     new = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PART_PREFIX)
+    descriptor, part = open_new(path.parent, PART_PREFIX)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).rename(path)
+        part.rename(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
     # A folder that was made is an entry of the one above, which wants to be synced too.
     for folder in [path.parent, *(made.parent for made in new)]:
-        _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        sync_folder(folder)

@@ -15,7 +15,6 @@ import os
 import signal
 import threading
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -27,6 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from schemas.cluster import require_topics
 from schemas.errors import InspectionError
 from schemas.logs import set_up_logging
+from schemas.loopback import open_direct
 from stream_processors.http import DEFAULT_PORT, serve
 from stream_processors.settings import WorkerSettings
 
@@ -114,7 +114,7 @@ class _Member:
         if self.url is None:
             return None
         try:
-            with urllib.request.urlopen(self.url + path, timeout=_ANSWER_S) as answer:
+            with open_direct(self.url + path, _ANSWER_S) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
             return error.read()

@@ -6,11 +6,9 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import faust
-from platformdirs import user_state_dir
 from prometheus_client import CollectorRegistry
 
 from schemas.settings import KafkaSettings
@@ -23,15 +21,19 @@ log = logging.getLogger(__name__)
 _SETTLE_S = 0.1
 
 
+class _App(faust.App):
+    """A Faust app without a data directory: its tables are in memory, and a root file system may be read-only."""
+
+    def _create_directories(self) -> None:
+        pass
+
+
 def make_faust_app(group: str, kafka: KafkaSettings) -> faust.App:
     """A Faust app as both of our programs need it, see docs/faust.md."""
-    datadir = Path(user_state_dir("streaming-inspection")) / "faust" / group
-    datadir.mkdir(parents=True, exist_ok=True)  # Faust wants one, though nothing is kept in it
-    return faust.App(
+    return _App(
         group,
         broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
         store="memory://",
-        datadir=datadir,
         web_enabled=False,  # it would listen on every interface; health and metrics are our own
         topic_allow_declare=False,  # topics are created by `inspection topics apply`, never in passing
         topic_disable_leader=True,

@@ -66,7 +66,7 @@ def test_the_consumer(repository: Path, line: KafkaSettings, tmp_path: Path) -> 
     deadline = time.monotonic() + 20
     try:
         # It starts at the newest decision: say it again until it listens; each has an id of its own.
-        while not output.read_text() and time.monotonic() < deadline:
+        while not output.read_text().endswith("\n") and time.monotonic() < deadline:
             now_us = time.time_ns() // 1000
             fresh = replace(decision, decision_id=str(now_us), captured_at_us=now_us)
             producer.produce(line.decisions, encode(fresh), fresh.key)

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.private_files import make_private_folder, replace_private
 from schemas.topics import MAX_REQUEST_BYTES
 
 NODE_ID = 1
@@ -75,7 +76,8 @@ _LOGGING = """\
 def write_config(directory: Path, port: int, controller_port: int, tunnel: Tunnel | None = None) -> Path:
     """Write ``server.properties`` and ``log4j2.xml``; return the path of the first."""
     data = directory / "data"
-    data.mkdir(parents=True, exist_ok=True)
+    make_private_folder(data)
+    data.chmod(0o700)  # also where an earlier version made it
     server = directory / "server.properties"
     text = _SERVER.format(
         node=NODE_ID,
@@ -86,8 +88,8 @@ def write_config(directory: Path, port: int, controller_port: int, tunnel: Tunne
         data=data,
         max_bytes=MAX_REQUEST_BYTES,
     )
-    server.write_text(text, encoding="utf-8")
-    (directory / "log4j2.xml").write_text(_LOGGING.format(log=directory / "broker.log"), encoding="utf-8")
+    replace_private(server, text.encode(), sync=False)
+    replace_private(directory / "log4j2.xml", _LOGGING.format(log=directory / "broker.log").encode(), sync=False)
     return server
 
 

@@ -18,6 +18,7 @@ from platformdirs import user_cache_dir
 
 from infra.broker.errors import KafkaUnresolved
 from infra.broker.locks import exclusive
+from schemas.private_files import make_private_folder
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def classpath(cache: Path | None = None, progress: Progress | None = None) -> st
     cache = cache or cache_dir()
     jars = locked_jars()
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        make_private_folder(cache)
         # Two first starts at once: the second waits and finds the jars.
         with exclusive(cache / ".lock"):
             missing = [jar for jar in jars if not is_intact(cache / jar.filename, jar)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import subprocess
 import time
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from infra.broker.state import BrokerState, read_state, write_state
 from infra.parent_death import end_with_parent
 from schemas.cluster import list_topics
 from schemas.errors import BrokerUnavailable
+from schemas.private_files import make_private_folder, open_private
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +142,7 @@ class LocalBroker:
             in time.
         """
         try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.data_dir)
             # Two starts at once: the second waits here and finds the broker of the first.
             with exclusive(self.data_dir / "start.lock"):
                 state = read_state(self._state_path)
@@ -181,11 +183,11 @@ class LocalBroker:
             f"-Dlog4j2.configurationFile={self.data_dir / 'log4j2.xml'}", "-Djava.awt.headless=true",
             "-cp", classes, "kafka.Kafka", str(server),
         ]  # fmt: skip
-        with self._output.open("wb") as out:
+        with os.fdopen(open_private(self._output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as out:
             # A session of its own: the broker outlives the terminal, and Ctrl-C there does not reach it.
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.data_dir,
-                start_new_session=True, pass_fds=[lock],
+                start_new_session=True, pass_fds=[lock], umask=0o077,
                 preexec_fn=end_with_parent() if self._ends_with_us else None,
             )  # fmt: skip
         _left_running.append(child)

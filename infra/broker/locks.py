@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from schemas.private_files import lock_private
 
 
 @contextmanager
@@ -20,22 +21,17 @@ def exclusive(path: Path) -> Iterator[None]:
     ...     try_lock(Path(directory) / "lock") is None
     True
     """
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    file = lock_private(path, wait=True)
+    assert file is not None
+    with file:
         yield
 
 
-def try_lock(path: Path) -> IO[str] | None:
+def try_lock(path: Path) -> IO[bytes] | None:
     """The locked file, None if another has it. A child that inherits the file keeps the lock for as long as it lives.
 
     So a JVM holds its data directory until its very end, `kill -9` included, and no stale lock is left. Kafka's own
     ``.lock`` does not do: a KRaft node takes it after it has opened ``__cluster_metadata``, and two nodes that write
     there damage it.
     """
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
+    return lock_private(path)

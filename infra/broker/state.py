@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from schemas.private_files import read_private, replace_private
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerState:
@@ -32,13 +34,11 @@ class BrokerState:
 def read_state(path: Path) -> BrokerState | None:
     """The remembered state, None without one or with a file that is not one."""
     try:
-        return BrokerState(**json.loads(path.read_text(encoding="utf-8")))
+        return BrokerState(**json.loads(read_private(path)))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def write_state(path: Path, state: BrokerState) -> None:
     """Remember, in one step."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(state)), encoding="utf-8")
-    partial.replace(path)
+    replace_private(path, json.dumps(asdict(state)).encode(), sync=False)

@@ -38,8 +38,11 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version and end.")
     ] = False,
 ) -> None:
-    """Set up logging before a command runs."""
+    """Set up logging and the environment before a command runs."""
     from schemas.logs import set_up_logging
+    from schemas.loopback import exempt_loopback
+
+    exempt_loopback()
 
     set_up_logging(logging.DEBUG if verbose else logging.INFO)
 

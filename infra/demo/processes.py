@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infra.parent_death import end_with_parent
 from schemas.errors import InspectionError
+from schemas.loopback import open_direct
 from schemas.settings import KafkaSettings
 
 _READY_TIMEOUT_S = 60.0
@@ -90,7 +90,7 @@ class ServedProcess:
     def health(self) -> dict[str, object] | None:
         """What its health endpoint says, None while it does not answer."""
         try:
-            with urllib.request.urlopen(self.url + "/health", timeout=1) as answer:
+            with open_direct(self.url + "/health", 1) as answer:
                 report: dict[str, object] = json.load(answer)
                 return report
         except (urllib.error.URLError, OSError, ValueError):
@@ -99,7 +99,7 @@ class ServedProcess:
     def metric(self, name: str) -> float:
         """Sum of a metric over its labels; 0 while the endpoint does not answer."""
         try:
-            with urllib.request.urlopen(self.url + "/metrics", timeout=1) as answer:
+            with open_direct(self.url + "/metrics", 1) as answer:
                 families = text_string_to_metric_families(answer.read().decode())
                 return sum(sample.value for family in families for sample in family.samples if sample.name == name)
         except (urllib.error.URLError, OSError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from producers.spool.errors import SpoolUnwritable
 from producers.spool.options import Sync
 from producers.spool.repair import CREATE, count, move_aside, rescue
 from producers.spool.reserve import Reserve
+from schemas.private_files import open_private
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +145,11 @@ class SpoolDatabase:
                 log.debug("the spool %s keeps its size", self._path, exc_info=True)
 
     def _open(self) -> None:
+        try:
+            # SQLite gives its log the mode of the file.
+            os.close(open_private(self._path, os.O_RDWR | os.O_CREAT))
+        except OSError as error:
+            raise SpoolUnwritable(f"the spool {self._path} cannot be opened: {error.strerror or error}") from error
         self.db = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
         try:
             self.db.executescript(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from producers.options import CameraIdentity
 from producers.spool.errors import SpoolInUse, SpoolMisplaced, SpoolUnwritable
+from schemas.private_files import lock_private, make_private_folder, read_private
 
 SUFFIX = ".spool"
 #: What a disk says that may have room, or be well, later; all else is a mistake of set-up.
@@ -61,18 +61,15 @@ class SpoolLock:
     def __init__(self, path: Path) -> None:
         lock = path.with_suffix(".lock")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = lock.open("ab+", buffering=0)
+            make_private_folder(path.parent)
+            file = lock_private(lock)
+            if file is None:
+                owner = read_private(lock)[:20].decode(errors="replace").strip() or "unknown"
+                raise SpoolInUse(f"the spool {path} is in use by process {owner}: one publisher a camera")
         except OSError as error:
             kind = SpoolUnwritable if error.errno in _PASSING else SpoolMisplaced
-            raise kind(f"the spool {path} cannot be made: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.seek(0)
-            owner = self._file.read(20).decode(errors="replace").strip() or "unknown"
-            self._file.close()
-            raise SpoolInUse(f"the spool {path} is in use by process {owner}: one publisher a camera") from None
+            raise kind(f"the spool {path} cannot be made: {lock.name}: {error.strerror}") from error
+        self._file = file
         with contextlib.suppress(OSError):  # On a full disk it is held all the same, without a name.
             self._file.truncate(0)
             self._file.write(str(os.getpid()).encode())

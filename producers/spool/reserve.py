@@ -10,6 +10,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from schemas.private_files import open_private
+
 
 class Reserve:
     """A file of zeros beside the spool; it outlives the process, since the next one may find the disk full.
@@ -42,7 +44,7 @@ class Reserve:
         if before >= size_bytes:
             return True
         try:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            file = open_private(self._path, os.O_RDWR | os.O_CREAT)
         except OSError:
             return False
         try:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -150,11 +149,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         if path.is_symlink() or (path.exists() and not path.is_dir()) or (path.is_dir() and any(path.iterdir())):
             raise SettingsError(f"{path}: is there already, and not empty; name a folder that is not")
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent))
-        # What was made is private to this user; the folder gets what any new folder would.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
+        # Not `tempfile.mkdtemp`: the folder gets the mode that the umask leaves.
+        temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
+        temporary.mkdir()
         yield temporary
         # POSIX lets a folder take the place of an empty one, and of no other.
         temporary.rename(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from replay.export.arrow import pyarrow, to_arrow
 from replay.spreadsheet import guarded
 from replay.table import DEFECTIVE, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
+from schemas.private_files import open_new
 
 #: What the suffix of a file may be.
 SUFFIXES = (".parquet", ".csv")
@@ -72,10 +72,7 @@ def new_file(path: Path) -> Iterator[Path]:
     check_suffix(path)
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
-        temporary = Path(name)
-        # What was made is private to this user; the file gets what any new file would.
-        os.fchmod(handle, 0o666 & ~_umask())
+        handle, temporary = open_new(path.parent, f".{path.name[:100]}.", ".part")
         os.close(handle)
         yield temporary
         temporary.replace(path)
@@ -119,9 +116,3 @@ def iso(at_us: int) -> str:
     except (ValueError, OverflowError, OSError):
         # A record may claim any 64 bits; a time that no calendar has is shown as the number it is.
         return str(at_us)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -11,7 +11,6 @@ Each file is written under another name, synced and renamed: it is whole, or not
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
@@ -32,9 +31,10 @@ from replay.reinspect.summary import Summary
 from replay.replayed import ReplayedFrame
 from replay.selection import Selection
 from schemas.errors import CodecError, InspectionError, SettingsError
+from schemas.private_files import lock_private, sync_folder
 
 FORMAT = 1
-_RUN, _FINISHED = "run.json", "finished.json"
+_RUN, _FINISHED, _LOCK = "run.json", "finished.json", ".lock"
 _PART = re.compile(r"rows-(\d{6,})\.avro")
 _PROGRESS, _CRC = "inspection.progress", "inspection.crc32"
 #: What fastavro and our readers raise on bytes that are no such rows.
@@ -228,16 +228,16 @@ class RunFolder:
         RunError
             If one does already.
         """
-        held = os.open(self.path / _RUN, os.O_RDONLY)
+        # A file of its own: who may read the run may not hold its lock.
         try:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunError(f"{self.path}: another process is at work on this run") from error
+            held = lock_private(self.path / _LOCK)
+        except OSError as error:
+            raise RunError(f"{self.path / _LOCK}: {error.strerror or error}") from error
+        if held is None:
+            raise RunError(f"{self.path}: another process is at work on this run")
+        with held:
             self._parts = _parts(self.path)  # it may have been until now
             yield
-        finally:
-            os.close(held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,8 +297,4 @@ def _write(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     hidden.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from replay.report.sentences import DataQuality
 from replay.selection import Selection
 from replay.table import Table
 from schemas.errors import SettingsError
+from schemas.private_files import open_new
 
 _FOLDER = Path(__file__).parent
 #: Rows of a table on the page; all of them are in the JSON and the rows file.
@@ -65,16 +64,13 @@ def write_report(
     """
     page = _render(analysis, table, comparison, gallery, selection, quality or DataQuality(), title, heat_maps_of)
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+        handle, temporary = open_new(path.parent, f".{path.name[:100]}.", ".part")
         try:
-            umask = os.umask(0)
-            os.umask(umask)
-            os.fchmod(handle, 0o666 & ~umask)
             with open(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
                 file.write(page)
-            Path(temporary).replace(path)
+            temporary.replace(path)
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}") from error
 

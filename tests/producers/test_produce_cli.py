@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from confluent_kafka import Consumer, TopicPartition
 from typer.testing import CliRunner
 
 from infra.cli.produce import ProduceFailed, produce
@@ -19,6 +20,7 @@ from infra.demo.processes import inspection_command
 from schemas.cluster import list_topics
 from schemas.errors import BrokerUnavailable, PluginError, SettingsError
 from schemas.settings import KafkaSettings
+from schemas.topics import FRAMES
 
 app = typer.Typer()
 app.command()(produce)
@@ -88,14 +90,14 @@ def test_metrics_are_served_while_it_runs(tmp_path: Path) -> None:
             line = next(line for line in process.stderr if "metrics at" in line)
             deadline = time.monotonic() + 20
             text = ""
-            while "_captured_total{" not in text and time.monotonic() < deadline:
+            expected = ('captured_total{camera="station-1/camera-1"}', "spool_frames{")
+            while not all(f"inspection_producer_{each}" in text for each in expected) and time.monotonic() < deadline:
                 time.sleep(0.2)
                 with urllib.request.urlopen(line.split()[-1], timeout=5) as answer:
                     text = answer.read().decode()
         finally:
             process.kill()
-    assert 'inspection_producer_captured_total{camera="station-1/camera-1"}' in text
-    assert "inspection_producer_spool_frames{" in text
+    assert [each for each in expected if f"inspection_producer_{each}" not in text] == []
 
 
 @pytest.mark.broker
@@ -104,7 +106,7 @@ def test_a_signal_ends_it_in_order(line: KafkaSettings, number: signal.Signals) 
     code = "import typer; from infra.cli.produce import produce; typer.run(produce)"
     command = [sys.executable, "-c", code, "--camera", "synthetic", "--fps", "50", "--json", *at(line)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        time.sleep(4)
+        await_frames(line, 21)
         process.send_signal(number)
         out, _ = process.communicate(timeout=20)
     row = json.loads(out)["cameras"][0]
@@ -112,3 +114,16 @@ def test_a_signal_ends_it_in_order(line: KafkaSettings, number: signal.Signals) 
     assert row["captured"] == row["published"] > 20
     assert (row["pending"], row["started_at_us"] // 10**15) == (0, 1)
     assert line.frames in list_topics(line.bootstrap_servers)
+
+
+def await_frames(line: KafkaSettings, count: int) -> None:
+    """Wait until the topic of frames holds as many."""
+    consumer = Consumer({"bootstrap.servers": line.bootstrap_servers, "group.id": line.prefix, "log_level": 0})
+    deadline = time.monotonic() + 60
+    try:
+        partitions = [TopicPartition(line.frames, number) for number in range(FRAMES.partitions)]
+        while sum(consumer.get_watermark_offsets(each, 10)[1] for each in partitions) < count:
+            assert time.monotonic() < deadline, "the frames do not come"
+            time.sleep(0.05)
+    finally:
+        consumer.close()

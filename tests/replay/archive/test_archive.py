@@ -305,7 +305,8 @@ def test_following_goes_on_until_told_to_stop(line: KafkaSettings, tmp_path: Pat
     while time.monotonic() < deadline and sink.report.messages < 30:
         time.sleep(0.05)
     produce(line, line.frames, frames(5, 30))
-    time.sleep(0.3)
+    while time.monotonic() < deadline and sink.report.messages < 35:
+        time.sleep(0.05)
     stop.set()
     thread.join(20)
     assert not thread.is_alive()
@@ -335,7 +336,7 @@ def test_an_archive_that_does_not_answer_is_tried_again(
         time.sleep(0.5)
         uri.unlink()
         (tmp_path / "unmounted").rename(uri)
-        while time.monotonic() < deadline and "archived again" not in caplog.text:
+        while time.monotonic() < deadline and ("archived again" not in caplog.text or sink.report.messages < 21):
             time.sleep(0.05)
     stop.set()
     thread.join(20)

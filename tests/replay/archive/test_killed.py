@@ -101,9 +101,12 @@ def test_sigterm_lets_it_write_what_it_has_read(line: KafkaSettings, tmp_path: P
         said = process.stderr.readline()
     url = said.split("metrics at ")[1].strip()
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    values = []
     for number in range(50):
-        frame = make_frame(number)
-        producer.produce(line.frames, encode(frame), partition=0, timestamp=frame.captured_at_us // 1000)
+        # Large beside what an archive adds to a message: bytes tell whether all of them were read.
+        frame = make_frame(number, image=os.urandom(10_000))
+        values.append(encode(frame))
+        producer.produce(line.frames, values[-1], partition=0, timestamp=frame.captured_at_us // 1000)
     assert producer.flush(20) == 0
 
     def waiting() -> float:
@@ -111,7 +114,7 @@ def test_sigterm_lets_it_write_what_it_has_read(line: KafkaSettings, tmp_path: P
         return float(text.split("\ninspection_archive_waiting_bytes ")[1].split()[0])
 
     deadline = time.monotonic() + 20
-    while waiting() < 50 * 100 and time.monotonic() < deadline:
+    while waiting() < sum(map(len, values)) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.terminate()
     told, _ = process.communicate(timeout=20)

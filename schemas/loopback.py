@@ -1,0 +1,44 @@
+"""Requests to this machine itself: no proxy setting of the environment applies to them.
+
+A variable such as ``http_proxy`` is meant for the world outside. A proxy cannot reach the loopback interface of the
+machine that asks, so a health check that goes through one never succeeds.
+"""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from collections.abc import MutableMapping
+from typing import Any
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def open_direct(url: str, timeout_s: float) -> Any:
+    """Open a URL without a proxy, as `urllib.request.urlopen` does with one.
+
+    Raises
+    ------
+    OSError
+        If nothing answers in time; `urllib.error.HTTPError` if the status is an error.
+    """
+    return _direct.open(url, timeout=timeout_s)
+
+
+def exempt_loopback(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Add the loopback addresses to ``no_proxy``, for clients of libraries and for child processes. Idempotent.
+
+    Examples
+    --------
+    >>> environment = {"http_proxy": "http://proxy:3128", "NO_PROXY": ".plant"}
+    >>> exempt_loopback(environment)
+    >>> environment["no_proxy"]
+    '.plant,localhost,127.0.0.1,::1'
+    """
+    given = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    hosts = [host.strip() for host in given.split(",") if host.strip()]
+    if "*" not in hosts:
+        hosts += [host for host in _LOOPBACK if host not in hosts]
+    environment["no_proxy"] = environment["NO_PROXY"] = ",".join(hosts)

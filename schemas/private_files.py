@@ -1,0 +1,225 @@
+"""Files that belong to one user: private, never reached through a symbolic link, replaced whole.
+
+State of a gate, a spool, a lock: nobody else of the machine has to read them, and whoever can open a lock file can hold
+the lock (flock(2)). So folders are made with mode 0700 and files with 0600, and a symbolic link in place of a file is
+refused: in a folder that others may write, it would lead to a file of their choice (CWE-59).
+
+Files that a person asked for by name (exports, journals, reports) are not private: the umask applies to them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE_MODE = 0o600
+_FOLDER_MODE = 0o700
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder that only this user may enter, with the folders above it. One that exists stays as it is.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made, or is not a folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "state" / "gate"
+    >>> make_private_folder(folder)
+    >>> oct(folder.stat().st_mode & 0o777), oct(folder.parent.stat().st_mode & 0o777)
+    ('0o700', '0o700')
+    """
+    missing = [folder, *folder.parents]
+    for each in reversed(missing[: next((n for n, path in enumerate(missing) if path.is_dir()), len(missing))]):
+        each.mkdir(_FOLDER_MODE, exist_ok=True)
+
+
+def open_private(path: Path, flags: int) -> int:
+    """Open a file with mode 0600 and return its descriptor; ``O_CREAT`` makes it.
+
+    With ``O_CREAT``, a file that others can open, as earlier versions made them, becomes private.
+
+    Parameters
+    ----------
+    flags
+        Of `os.open`, such as ``os.O_RDWR | os.O_CREAT``.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, is a symbolic link, is not a regular file, or belongs to another user.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> link = Path(tempfile.mkdtemp()) / "link"
+    >>> link.symlink_to("/etc/hostname")
+    >>> open_private(link, os.O_RDONLY)
+    Traceback (most recent call last):
+    OSError: [Errno 40] it is a symbolic link, which is not followed; remove it
+    """
+    try:
+        descriptor = os.open(path, flags | _FLAGS, _FILE_MODE)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed; remove it") from error
+        raise
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file; remove it")
+        # root works on the files of every user, as in `sudo inspection gate reset`.
+        if os.geteuid() not in (0, found.st_uid):
+            raise OSError(errno.EPERM, "it belongs to another user; remove it or name another folder")
+        if flags & os.O_CREAT:
+            if found.st_mode & 0o077:
+                os.fchmod(descriptor, _FILE_MODE)
+            _give_to_owner(descriptor, path.parent)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_private(path: Path) -> bytes:
+    """Return what a file holds; a symbolic link is refused.
+
+    Raises
+    ------
+    OSError
+        As `open_private`; `FileNotFoundError` if it does not exist.
+    """
+    with os.fdopen(open_private(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        return file.read()
+
+
+def lock_private(path: Path, *, wait: bool = False) -> IO[bytes] | None:
+    """Open and lock a file, make it where it does not exist; None if another process holds the lock.
+
+    The lock ends when the file is closed, or with the process. A child that inherits the descriptor keeps it.
+
+    Parameters
+    ----------
+    wait
+        Wait until the lock is free.
+
+    Raises
+    ------
+    OSError
+        As `open_private`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "lock"
+    >>> with lock_private(path):
+    ...     lock_private(path) is None
+    True
+    """
+    file = os.fdopen(open_private(path, os.O_RDWR | os.O_CREAT), "r+b", buffering=0)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        file.close()
+        return None
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def replace_private(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Replace a file: whoever reads it finds the old content or the new one, whole.
+
+    Parameters
+    ----------
+    sync
+        Flush file and folder to the device, so that the new content outlives a power cut.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "state.json"
+    >>> replace_private(path, b"{}")
+    >>> path.read_bytes(), oct(path.stat().st_mode & 0o777)
+    (b'{}', '0o600')
+    """
+    with _beside(path) as (scratch, descriptor):
+        _give_to_owner(descriptor, path.parent)
+        _write_all(descriptor, data)
+        if sync:
+            os.fsync(descriptor)
+        scratch.replace(path)
+    if sync:
+        sync_folder(path.parent)
+
+
+def open_new(folder: Path, prefix: str, suffix: str = "") -> tuple[int, Path]:
+    """Make a file with a name of its own and the mode that the umask leaves; return its descriptor and path.
+
+    `tempfile.mkstemp` makes files with mode 0600 whatever the umask is, and a program with threads cannot ask for its
+    umask without changing it for a moment.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    path = folder / f"{prefix}{secrets.token_hex(8)}{suffix}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666), path
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the entries of a folder to the device."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[tuple[Path, int]]:
+    # One name for each target, so that a crash leaves one file behind at most; O_EXCL refuses a link in its place.
+    scratch = path.with_name(f".{path.name}.new")
+    scratch.unlink(missing_ok=True)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, _FILE_MODE)
+    try:
+        yield scratch, descriptor
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _give_to_owner(descriptor: int, folder: Path) -> None:
+    """Give a file that root has opened to the owner of its folder, whose program must be able to open it again."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        if (owner.st_uid, owner.st_gid) != (0, 0):
+            with contextlib.suppress(PermissionError):  # root of a container may lack the capability
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
