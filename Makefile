@@ -64,20 +64,32 @@ bench: $(STAMP) ## Everything beside the limit and the peers, to build/bench (ho
 
 bench-drift: $(STAMP) ## Drift detection on real images beside River's defaults and Evidently; plots in build/bench-drift
 	@$(BIN)/python -c "import evidently, matplotlib" 2>/dev/null || \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[bench]"
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/locks/bench.lock
 	@$(BIN)/python -m benchmarks.drift $(ARGS)
 
 bench-labels: $(STAMP) ## False alarms and delay of the detectors on labels, beside River's alone, as JSON and a table
 	@$(BIN)/python -m benchmarks.concept_errors $(ARGS)
 
-lock: ## Write requirements.lock anew, with the newest versions that pyproject.toml allows
-	@test -x $(VENV)/lock/bin/uv || { python3 -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet "uv>=0.9"; }
-	@# No index and no local wheels in the result: it must install from whatever index the reader has.
-	@sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml | env -u PIP_FIND_LINKS -u UV_FIND_LINKS \
-		$(VENV)/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
-		--custom-compile-command "make lock" --extra dev -o requirements.lock pyproject.toml -
-	@echo "requirements.lock: $$(grep -c == requirements.lock) packages"
+# No index and no local wheels in the result: it must install from whatever index the reader has.
+UPGRADE ?= --upgrade
+COMPILE = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(VENV)/lock/bin/uv pip compile --quiet $(UPGRADE) --universal \
+	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
+	--custom-compile-command "make lock"
+BUILD_REQUIRES = sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml
+# Versions that a peer shares with the worker: figures are compared.
+SHARED = sed -nE '/^(numpy|onnxruntime|opencv-python-headless|pyyaml)==/s/ \\$$//p' requirements.lock
+
+lock: ## Write the locks again, with the newest versions that pyproject.toml allows; UPGRADE= keeps the present ones
+	@test -x $(VENV)/lock/bin/uv || { $(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/python -m pip install \
+		--quiet --disable-pip-version-check --require-hashes -r infra/locks/uv.lock; }
+	@$(BUILD_REQUIRES) | $(COMPILE) --extra dev -o requirements.lock pyproject.toml -
+	@$(COMPILE) -c requirements.lock --extra registry --extra s3 --extra analysis -o infra/locks/runtime.lock \
+		pyproject.toml
+	@$(BUILD_REQUIRES) | $(COMPILE) -c requirements.lock -o infra/locks/build.lock -
+	@$(COMPILE) --extra bench -o infra/locks/bench.lock pyproject.toml
+	@$(SHARED) | $(COMPILE) -o infra/locks/peers.lock benchmarks/contenders/peers.txt -
+	@echo uv | $(COMPILE) -o infra/locks/uv.lock -
+	@grep -c == requirements.lock infra/locks/*.lock
 
 clean: ## Remove .venv and what tools leave behind (topics of the local broker stay)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

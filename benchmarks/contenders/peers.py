@@ -1,12 +1,11 @@
 """``python -m benchmarks.contenders.peers``: make the virtual environment of the peers, once.
 
-Quix Streams wants a confluent-kafka older than ours, so what is pinned in ``peers.txt`` lives apart, with the very
-versions of NumPy, OpenCV and ONNX Runtime that the worker has.
+Quix Streams wants a confluent-kafka older than ours, so the peers of ``peers.txt`` have an environment of their own. It
+is installed from ``infra/locks/peers.lock``, which has the worker's versions of NumPy, OpenCV and ONNX Runtime.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import subprocess
 import sys
 import venv
@@ -16,7 +15,7 @@ from benchmarks.output import FOLDER, progress
 
 _HOME = FOLDER / "peers-venv"
 _PINS = Path(__file__).with_name("peers.txt")
-_SHARED = ("numpy", "onnxruntime", "opencv-python-headless", "pyyaml")
+_LOCK = Path("infra/locks/peers.lock")
 
 
 def python() -> str:
@@ -25,22 +24,21 @@ def python() -> str:
 
 
 def ensure() -> None:
-    """Make the environment, or make it anew where the pins have changed (about 20 s).
+    """Make the environment, again where the lock has changed (about 20 s).
 
     Raises
     ------
     subprocess.CalledProcessError
         If the packages cannot be installed; pip has said why.
     """
-    shared = [f"{name}=={importlib.metadata.version(name)}" for name in _SHARED]
-    wanted = "\n".join([_PINS.read_text(encoding="utf-8"), *shared])
+    wanted = _LOCK.read_text(encoding="utf-8")
     stamp = _HOME / "installed.txt"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return
     progress(f"installing the peers into {_HOME}")
     venv.create(_HOME, with_pip=True, clear=True)
     pip = [python(), "-m", "pip", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--quiet", "-r", str(_PINS), *shared], check=True, stdout=sys.stderr)
+    subprocess.run([*pip, "install", "--quiet", "--require-hashes", "-r", str(_LOCK)], check=True, stdout=sys.stderr)
     subprocess.run([*pip, "check"], check=True, stdout=sys.stderr)
     stamp.write_text(wanted, encoding="utf-8")
 

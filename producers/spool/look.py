@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +13,10 @@ from pathlib import Path
 from producers.spool.errors import SpoolUnwritable
 from producers.spool.record import FrameKey, SpooledFrame
 from producers.spool.repair import COUNTS
+
+#: Tries, and pauses between them in seconds, while the file cannot be opened.
+_TRIES = 10
+_RETRY_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,24 @@ def _all(db: sqlite3.Connection) -> Iterator[tuple[FrameKey, SpooledFrame | None
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
+        with closing(_connect(path)) as db:
             yield db
     except sqlite3.Error as error:
         raise SpoolUnwritable(f"the spool {path} cannot be read: {error}") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # A camera that starts just now has made the file, but not yet the log that a reader needs.
+    for _ in range(_TRIES):
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        try:
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            db.close()
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or not path.exists():
+                raise
+            failed = error
+            time.sleep(_RETRY_S)
+        else:
+            return db
+    raise failed

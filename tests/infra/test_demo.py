@@ -39,7 +39,11 @@ def ours() -> set[int]:
 
 
 @pytest.mark.broker
-def test_the_demo_accounts_for_every_frame_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_the_demo_accounts_for_every_frame_and_leaves_nothing_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A proxy that does not exist: the demo must not ask it for its own worker.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     before = ours()
     result, journal = tmp_path / "result.json", tmp_path / "gate.jsonl"
     done = run("demo", "--frames", "90", "--json", str(result), "--journal", str(journal))

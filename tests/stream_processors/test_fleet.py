@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from infra.broker import LocalBroker
 from infra.demo.processes import WorkerProcess
 from schemas import Decision, KafkaSettings, decode, encode
 from schemas.errors import InspectionError
+from schemas.loopback import open_direct
 from stream_processors.settings import share_of_cores
 from tests.stream_processors.test_worker import committed, decided_by, make_frame, publish, read_all
 
@@ -46,7 +46,11 @@ def await_end(processes: list[psutil.Process]) -> None:
     assert not alive
 
 
-def test_they_share_the_frames_and_look_like_one(line: KafkaSettings, start_worker: StartWorker) -> None:
+def test_they_share_the_frames_and_look_like_one(
+    line: KafkaSettings, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A proxy that does not exist: the fleet must not ask it for its own processes.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     worker = start_worker("--processes", "2")
     inspecting = members(worker)
     assert len(inspecting) == 2
@@ -59,7 +63,7 @@ def test_they_share_the_frames_and_look_like_one(line: KafkaSettings, start_work
     until = time.monotonic() + 10
     while decided_by(worker) < 240 and time.monotonic() < until:
         time.sleep(0.1)
-    with urllib.request.urlopen(worker.url + "/metrics", timeout=5) as answer:
+    with open_direct(worker.url + "/metrics", 5) as answer:
         families = {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
     by_process: dict[str, float] = {}
     for sample in families["inspection_decisions"].samples:

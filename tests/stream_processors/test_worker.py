@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from infra.demo.processes import WorkerProcess
 from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings, ResultState, decode, encode
 from schemas.ids import frame_id
+from schemas.loopback import open_direct
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES
 from stream_processors.faust_consumer import FETCH_BYTES
 
@@ -155,7 +156,7 @@ def test_a_second_worker_takes_its_share(line: KafkaSettings, start_worker: Star
 
 
 def decided_by(worker: WorkerProcess) -> int:
-    with urllib.request.urlopen(worker.url + "/metrics", timeout=5) as answer:
+    with open_direct(worker.url + "/metrics", 5) as answer:
         lines = answer.read().decode().splitlines()
     return int(sum(float(row.split()[-1]) for row in lines if row.startswith("inspection_decisions_total")))
 
@@ -194,7 +195,12 @@ def test_a_killed_worker_loses_nothing(line: KafkaSettings, start_worker: StartW
     assert all(len(ids) == 1 for ids in found.values())
 
 
-def test_health_and_metrics_listen_on_loopback_only(line: KafkaSettings, start_worker: StartWorker) -> None:
+def test_health_and_metrics_listen_on_loopback_only(
+    line: KafkaSettings, start_worker: StartWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No folder can be made there, as on a read-only root file system.
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "state"))
     worker = start_worker()
     with urllib.request.urlopen(worker.url + "/health", timeout=5) as answer:
         health = json.load(answer)

@@ -1,0 +1,145 @@
+"""The container image has all packages, nothing of the development environment, and needs no writable root."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from schemas.settings import KafkaSettings
+
+LOCKS = ["requirements.lock", *(f"infra/locks/{name}.lock" for name in ("runtime", "build", "bench", "peers", "uv"))]
+COPIED = re.compile(r"^COPY (?!--)(.+) (\S+)$", re.MULTILINE)
+
+
+def copied(repository: Path) -> list[str]:
+    """Paths that the Dockerfile copies from the checkout."""
+    rows = COPIED.findall((repository / "infra/Dockerfile").read_text())
+    return [source for sources, _ in rows for source in sources.split()]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that the Dockerfile builds, unpacked."""
+    repository = Path(__file__).parents[2]
+    folder = tmp_path_factory.mktemp("build")
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in copied(repository):
+        source, target = repository / name, folder / "src" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
+        else:
+            shutil.copy(source, target)
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / "wheel")]
+    subprocess.run(command, cwd=folder / "src", check=True, capture_output=True)
+    [found] = (folder / "wheel").glob("*.whl")
+    with zipfile.ZipFile(found) as archive:
+        archive.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+def test_every_command_is_in_the_image(wheel: Path, repository: Path) -> None:
+    code = (
+        "import sys; repository, wheel = sys.argv[1:]\n"
+        "sys.path = [wheel, *(each for each in sys.path if each not in ('', repository))]\n"
+        "from infra.cli.commands import COMMANDS, load\n"
+        "import infra\n"
+        "assert infra.__file__.startswith(wheel), infra.__file__\n"
+        "for name in COMMANDS: load(name)\n"
+    )
+    command = [sys.executable, "-P", "-c", code, str(repository), str(wheel)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=wheel.parent)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_image_has_every_file_of_the_packages(wheel: Path, repository: Path) -> None:
+    settings = tomllib.loads((repository / "pyproject.toml").read_text())
+    packages = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    listed = subprocess.run(["git", "ls-files", *packages], cwd=repository, capture_output=True, text=True, check=True)
+    missing = [name for name in listed.stdout.split() if not (wheel / name).exists()]
+    assert missing == []
+
+
+def test_the_image_installs_no_development_packages(repository: Path) -> None:
+    lock = (repository / "infra/locks/runtime.lock").read_text()
+    names = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
+    assert {"confluent-kafka", "faust-streaming", "onnxruntime", "s3fs", "plotly"} <= names
+    assert not names & {"pytest", "mypy", "ruff", "moto", "selenium", "hypothesis", "hatchling", "elpv-dataset", "onnx"}
+    tested = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (repository / "requirements.lock").read_text(), re.MULTILINE))
+    wanted = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.MULTILINE))
+    assert {name: version for name, version in wanted.items() if tested.get(name) != version} == {}
+
+
+def test_services_have_no_rights_that_they_do_not_need(repository: Path) -> None:
+    services = yaml.safe_load((repository / "infra/compose.yaml").read_text())["services"]
+    ours = {name: service for name, service in services.items() if "build" in service}
+    assert set(ours) == {"topics", "worker", "watch"}
+    for service in ours.values():
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["mem_limit"]
+    assert all("healthcheck" in ours[name] for name in ("worker", "watch"))
+
+
+@pytest.mark.parametrize("path", ["Makefile", "infra/Dockerfile", "benchmarks/contenders/peers.py"])
+def test_what_is_installed_is_pinned_with_hashes(repository: Path, path: str) -> None:
+    # A line that ends in a backslash goes on with the next.
+    text = re.sub(r"\\\n\s*", " ", (repository / path).read_text())
+    installs = [line for line in text.splitlines() if re.search(r"""pip["',]* *["']?install\b|\*pip, "install""", line)]
+    assert installs
+    unpinned = [line for line in installs if "--require-hashes" not in line and "--no-deps" not in line]
+    assert unpinned == []
+
+
+@pytest.mark.parametrize("path", LOCKS)
+def test_locks_have_a_hash_for_each_package(repository: Path, path: str) -> None:
+    text = re.sub(r"\\\n\s*", " ", (repository / path).read_text())
+    rows = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert rows
+    assert [row for row in rows if "--hash=sha256:" not in row] == []
+
+
+@pytest.mark.broker
+@pytest.mark.skipif(
+    os.environ.get("INSPECTION_CONTAINER_IMAGE") is None or shutil.which("podman") is None,
+    reason="set INSPECTION_CONTAINER_IMAGE to an image built from infra/Dockerfile; needs podman",
+)
+def test_the_image_runs_without_a_writable_root(line: KafkaSettings) -> None:
+    image = os.environ["INSPECTION_CONTAINER_IMAGE"]
+    run = ["podman", "--runtime", "runc", "run", "--rm", "--read-only", "--cap-drop", "all", "--network", "host"]
+    run += ["--security-opt", "no-new-privileges", "--memory", "1g", "--tmpfs", "/state:rw,mode=0700,uid=10001"]
+    run += ["-e", f"INSPECTION_BOOTSTRAP_SERVERS={line.bootstrap_servers}", image]
+    for command in (["replay", "--help"], ["dead-letters", "list", "--prefix", line.prefix], ["audit", "--help"]):
+        subprocess.run([*run, *command], check=True, capture_output=True)
+    packages = subprocess.run(
+        [*run[:-1], "--entrypoint", "python3", image, "-c", "import pytest"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "No module named 'pytest'" in packages.stderr
+    with subprocess.Popen(
+        [*run, "worker", "--prefix", line.prefix, "--group", line.prefix, "--processes", "1"],
+        stderr=subprocess.PIPE, text=True,
+    ) as worker:  # fmt: skip
+        assert worker.stderr is not None
+        deadline = time.monotonic() + 60
+        lines: list[str] = []
+        for text in worker.stderr:
+            lines.append(text)
+            if "ready" in text or time.monotonic() > deadline:
+                break
+        worker.terminate()
+        assert worker.wait(30) == 0, lines
+    assert any("ready" in text for text in lines), lines
