@@ -21,12 +21,11 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from platformdirs import user_data_path
-
 from schemas.breaker import Breaker
 from schemas.errors import InspectionError
 from schemas.records import ImageReference
 from schemas.store_files import error_code, names, open_files, read, said, write
+from schemas.user_folders import user_folder
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class ImageStoreError(InspectionError):
 
 def default_image_store() -> str:
     """A directory of this user on this machine; programs on other machines need one that all see."""
-    return str(user_data_path("streaming-inspection") / "images")
+    return str(user_folder("data") / "images")
 
 
 class ImageStore:

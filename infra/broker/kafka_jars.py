@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from platformdirs import user_cache_dir
-
 from infra.broker.errors import KafkaUnresolved
 from infra.broker.locks import exclusive
 from schemas.private_files import make_private_folder
+from schemas.user_folders import user_folder
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +77,7 @@ def version_to_run() -> str:
 
 def cache_dir() -> Path:
     """Where the jars of the locked version are kept for this user."""
-    return Path(user_cache_dir("streaming-inspection")) / f"kafka-{kafka_version()}"
+    return user_folder("cache") / f"kafka-{kafka_version()}"
 
 
 def classpath(cache: Path | None = None, progress: Progress | None = None) -> str:
@@ -167,5 +166,5 @@ def relock(version: str, cache: Path) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=relock.__doc__)
     parser.add_argument("--relock", metavar="VERSION", required=True)
-    lock = relock(parser.parse_args().relock, Path(user_cache_dir("streaming-inspection")) / "relock")
+    lock = relock(parser.parse_args().relock, user_folder("cache") / "relock")
     Path(str(files("infra.broker").joinpath("kafka.lock"))).write_text(lock, encoding="utf-8")

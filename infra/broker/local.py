@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 
 import psutil
-from platformdirs import user_data_dir
 
 from infra.broker import kafka_jars
 from infra.broker.config import Tunnel, new_cluster_id, write_config
@@ -26,6 +25,7 @@ from infra.parent_death import end_with_parent
 from schemas.cluster import list_topics
 from schemas.errors import BrokerUnavailable
 from schemas.private_files import make_private_folder, open_private
+from schemas.user_folders import user_folder
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def _let_run() -> None:
 
 def default_data_dir() -> Path:
     """Where the broker of this user keeps its data."""
-    return Path(user_data_dir("streaming-inspection")) / "broker"
+    return user_folder("data") / "broker"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ def _show(status: BrokerStatus, as_json: bool) -> None:
     elif status.running:
         answers = "answers" if status.ready else "does not answer (yet)"
         typer.echo(f"Kafka {status.version} {answers} at {status.bootstrap_servers} (process {status.pid})")
-        typer.echo(f"data {status.data_dir}, log {status.log}")
+        typer.echo(f"data {status.data_dir} (private to this user), log {status.log}")
+        typer.echo("it has no passwords: every user of this machine can connect, read and write")
     else:
         typer.echo(f"no broker runs on {status.data_dir}")
 

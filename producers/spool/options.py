@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from platformdirs import user_state_path
-
 from schemas.errors import SettingsError
+from schemas.user_folders import user_folder
 
 #: ``outage``: only what the broker does not take. ``always``: every frame, before `publish` returns.
 SpoolMode = Literal["outage", "always"]
@@ -24,7 +23,7 @@ _MIB = 1024 * 1024
 
 def default_spool_dir() -> Path:
     """Where spools lie if nothing else is said: the user's state directory, which survives a reboot."""
-    return user_state_path("streaming-inspection") / "spool"
+    return user_folder("state") / "spool"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -217,3 +217,18 @@ def test_flags_are_those_that_were_asked_for(tmp_path: Path) -> None:
         assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
     finally:
         os.close(descriptor)
+
+
+@needs_root
+def test_a_user_without_a_home_folder_is_one_line(tmp_path: Path) -> None:
+    code = (
+        "from producers.spool.options import default_spool_dir\nfrom schemas.errors import SettingsError\n"
+        "try: default_spool_dir()\nexcept SettingsError as error: print(error)"
+    )
+    # No user has this number.
+    done = subprocess.run(
+        [sys.executable, "-c", "import producers.spool.options, os; os.setuid(54321); os.environ.clear()\n" + code],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout.startswith("this user has no home folder: set HOME or XDG_STATE_HOME"), done
+    assert done.stdout.count("\n") == 1
