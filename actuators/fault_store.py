@@ -90,7 +90,9 @@ class FaultStore:
                     raise StateInUse(f"{self.state_dir} is in use by another gate")
                 time.sleep(_RETRY_S)
         except OSError as error:
-            raise SettingsError(f"cannot write {path}: {error.strerror or error}") from error
+            raise SettingsError(
+                f"cannot write state into {self.state_dir}: {path.name}: {error.strerror or error}"
+            ) from error
         self._lock = lock
 
     def close(self) -> None:

@@ -55,7 +55,9 @@ class Watermark:
             make_private_folder(state_dir)
             lock = lock_private(lock_path)
         except OSError as error:
-            raise SettingsError(f"cannot write {lock_path}: {error.strerror or error}") from error
+            raise SettingsError(
+                f"cannot write state into {state_dir}: {lock_path.name}: {error.strerror or error}"
+            ) from error
         if lock is None:
             raise SettingsError(f"{state_dir} is in use by another consumer of {topic}")
         self._lock = lock

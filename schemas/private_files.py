@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import secrets
 import stat
@@ -41,9 +42,11 @@ def make_private_folder(folder: Path) -> None:
     >>> oct(folder.stat().st_mode & 0o777), oct(folder.parent.stat().st_mode & 0o777)
     ('0o700', '0o700')
     """
-    missing = [folder, *folder.parents]
-    for each in reversed(missing[: next((n for n, path in enumerate(missing) if path.is_dir()), len(missing))]):
+    missing = list(itertools.takewhile(lambda path: not path.exists(), [folder, *folder.parents]))
+    for each in reversed(missing):
         each.mkdir(_FOLDER_MODE, exist_ok=True)
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
 
 def open_private(path: Path, flags: int) -> int:
