@@ -118,7 +118,7 @@ def test_locks_have_a_hash_for_each_package(repository: Path, path: str) -> None
 def test_the_image_runs_without_a_writable_root(line: KafkaSettings) -> None:
     image = os.environ["INSPECTION_CONTAINER_IMAGE"]
     run = ["podman", "--runtime", "runc", "run", "--rm", "--read-only", "--cap-drop", "all", "--network", "host"]
-    run += ["--security-opt", "no-new-privileges", "--memory", "1g", "--tmpfs", "/state:rw,mode=0700,uid=10001"]
+    run += ["--security-opt", "no-new-privileges", "--memory", "1g", "--tmpfs", "/tmp:rw,mode=1777"]
     run += ["-e", f"INSPECTION_BOOTSTRAP_SERVERS={line.bootstrap_servers}", image]
     for command in (["replay", "--help"], ["dead-letters", "list", "--prefix", line.prefix], ["audit", "--help"]):
         subprocess.run([*run, *command], check=True, capture_output=True)
