@@ -132,7 +132,11 @@ class Watermark:
             raise SettingsError(f"{self._path} is not a watermark ({error}); remove it to begin at the end") from error
 
     def _write(self, *, fsync: bool) -> None:
-        stored = {"topic": self._topic, "topic_id": self._topic_id, "next_offsets": {str(p): o for p, o in sorted(self._offsets.items())}}
+        stored = {
+            "topic": self._topic,
+            "topic_id": self._topic_id,
+            "next_offsets": {str(p): o for p, o in sorted(self._offsets.items())},
+        }
         try:
             with self._scratch.open("w", encoding="utf-8") as file:
                 json.dump(stored, file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 _TIMEOUT_S = 10.0
 
@@ -29,17 +29,17 @@ def held_line(topic: str, partition: int, offset: int) -> str:
     Examples
     --------
     >>> held_line("inspection.frames", 3, 70)
-    'partition 3 of inspection.frames is held back by an open transaction since offset 70; nothing behind it is read yet'
+    'partition 3 of inspection.frames is held back by an open transaction since offset 70; what follows is not read yet'
     """
     return (
         f"partition {partition} of {topic} is held back by an open transaction since offset {offset}; "
-        "nothing behind it is read yet"
+        "what follows is not read yet"
     )
 
 
 def _ends(admin: AdminClient, places: list[TopicPartition], level: IsolationLevel) -> dict[int, int]:
     found = {}
-    asked = dict.fromkeys(places, OffsetSpec.latest())
+    asked = {place: OffsetSpec.latest() for place in places}
     for place, future in admin.list_offsets(asked, isolation_level=level, request_timeout=_TIMEOUT_S).items():
         try:
             found[int(place.partition)] = int(future.result(_TIMEOUT_S + 1).offset)

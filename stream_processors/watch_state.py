@@ -117,8 +117,8 @@ def read_snapshots(kafka: KafkaSettings, partition: int) -> dict[str, Snapshot]:
         numbers = consumer.list_topics(kafka.drift_state, timeout=_TIMEOUT_S).topics[kafka.drift_state].partitions
         if numbers and partition not in numbers:
             log.warning(
-                "%s has %d partitions, and none of number %d: cameras of that partition begin from scratch at each start; "
-                "give it as many as %s has",
+                "%s has %d partitions and none of number %d: cameras of that partition begin from scratch at each "
+                "start; give it as many partitions as %s has",
                 kafka.drift_state, len(numbers), partition, kafka.decisions,
             )  # fmt: skip
             return found

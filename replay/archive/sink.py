@@ -187,7 +187,9 @@ class ArchiveSink:
             return
         follower.answered()
         if new:
-            _log.warning("new partitions are archived: %s", ", ".join(f"{one.topic}-{one.number}" for one in sorted(new)))
+            _log.warning(
+                "new partitions are archived: %s", ", ".join(f"{one.topic}-{one.number}" for one in sorted(new))
+            )
             follower.read_from(dict.fromkeys(new, 0))
 
     def _insist(self, stop: threading.Event, work: Callable[[], object]) -> None:
