@@ -187,6 +187,8 @@ class Tail:
             **BOUNDED,
             "bootstrap.servers": self._bootstrap_servers,
             "isolation.level": "read_uncommitted",
+            # The client reads no partition that its own list of them does not have.
+            "topic.metadata.refresh.interval.ms": int(_IDENTITY_S * 1000),
             # librdkafka asks for one, but with assign() and without commits no group of this name comes to be.
             "group.id": f"unused-{uuid.uuid4()}",
             "enable.auto.commit": False,
