@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from actuators import DecisionConsumer, DriftWatch, FrameTriggers, Undecodable
 from schemas import Codec, Decision, Frame, KafkaSettings
@@ -18,6 +18,7 @@ from schemas.errors import RegistryError
 from tests.actuators.decisions import make_decision, make_frame, now_us
 from tests.actuators.drifting import OPENED, event
 from tests.bombs import send_bomb
+from tests.partitions import add_partitions, delivered
 
 pytestmark = pytest.mark.broker
 
@@ -27,7 +28,7 @@ def send(line: KafkaSettings, *parts: str, partition: int = 0) -> None:
     codec = Codec.from_settings(line)
     for part in parts:
         value = codec.encode(make_decision(part, captured_at_us=now_us()))
-        producer.produce(line.decisions, value, "s/cam", partition=partition)
+        producer.produce(line.decisions, value, "s/cam", partition, on_delivery=delivered)
     assert producer.flush(20) == 0
 
 
@@ -74,13 +75,12 @@ def test_an_open_transaction_of_a_stranger_holds_nothing_back(line: KafkaSetting
 def test_partitions_that_are_added_are_read_from_their_beginning(
     line: KafkaSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = admin(line)
     with DecisionConsumer(line, max_age_s=None) as consumer:
-        client.create_partitions([NewPartitions(line.decisions, 8)])[line.decisions].result(20)
+        add_partitions(line.bootstrap_servers, line.decisions, 8)
         send(line, "seventh", partition=6)
         send(line, "eighth", partition=7)
         send(line, "first")
-        await_parts(consumer, "first", "seventh", "eighth", timeout_s=10)
+        await_parts(consumer, "first", "seventh", "eighth")
         send(line, "on", partition=7)
         await_parts(consumer, "on")
     assert f"{line.decisions} has new partitions, 6, 7" in caplog.text

@@ -6,12 +6,12 @@ import time
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewPartitions
 
 from replay import read_topic
 from schemas import DeadLetter, Decision, Frame, KafkaSettings, ResultState, decode, encode
 from schemas.topics import MAX_REQUEST_BYTES
 from tests.bombs import send_bomb
+from tests.partitions import add_partitions, delivered
 from tests.raw_headers import send_raw
 from tests.stream_processors.test_worker import StartWorker, committed, make_frame, read_all
 
@@ -178,11 +178,10 @@ def test_a_batch_that_no_client_reads_is_a_dead_letter_and_stops_nothing(
 
 def test_partitions_that_are_added_are_read_by_a_running_worker(line: KafkaSettings, start_worker: StartWorker) -> None:
     start_worker()
-    admin = AdminClient({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
-    admin.create_partitions([NewPartitions(line.frames, 8)])[line.frames].result(20)
+    add_partitions(line.bootstrap_servers, line.frames, 8)
     frame = make_frame(1)
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
-    producer.produce(line.frames, encode(frame), frame.key, partition=7)
+    producer.produce(line.frames, encode(frame), frame.key, partition=7, on_delivery=delivered)
     assert producer.flush(20) == 0
     [decision], _ = answers(line, 1, 0)
     assert decision.frame_id == frame.frame_id
