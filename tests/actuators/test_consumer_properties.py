@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from actuators import DecisionConsumer
 from actuators.watermark import Watermark
-from schemas import Action, Decision, KafkaSettings, encode
+from schemas import Action, Decision, KafkaSettings
 from schemas.clock import ManualClock
+from schemas.codec import encode
 from tests.actuators.decisions import make_decision
 
 

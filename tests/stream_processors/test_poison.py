@@ -8,7 +8,8 @@ import pytest
 from confluent_kafka import Producer
 
 from replay import read_topic
-from schemas import DeadLetter, Decision, Frame, KafkaSettings, ResultState, decode, encode
+from schemas import DeadLetter, Decision, Frame, KafkaSettings, ResultState
+from schemas.codec import decode, encode
 from schemas.topics import MAX_REQUEST_BYTES
 from tests.bombs import send_bomb
 from tests.partitions import add_partitions, delivered
