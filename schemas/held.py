@@ -39,7 +39,7 @@ def held_line(topic: str, partition: int, offset: int) -> str:
 
 def _ends(admin: AdminClient, places: list[TopicPartition], level: IsolationLevel) -> dict[int, int]:
     found = {}
-    asked = {place: OffsetSpec.latest() for place in places}
+    asked = {place: OffsetSpec.latest() for place in places}  # type: ignore[no-untyped-call]
     for place, future in admin.list_offsets(asked, isolation_level=level, request_timeout=_TIMEOUT_S).items():
         try:
             found[int(place.partition)] = int(future.result(_TIMEOUT_S + 1).offset)
