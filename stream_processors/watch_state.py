@@ -14,14 +14,17 @@ Only this program reads it, so there is no schema. Anything else in the topic is
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from schemas.batches import BOUNDED, BatchSkipper
 from schemas.errors import BrokerUnavailable
 from schemas.settings import KafkaSettings
 
+log = logging.getLogger(__name__)
 _MARK = b"ID1"
 _TIMEOUT_S = 10.0
 _QUIET_S = 30.0
@@ -97,7 +100,10 @@ def read_snapshots(kafka: KafkaSettings, partition: int) -> dict[str, Snapshot]:
     """
     consumer = Consumer(
         {
+            **BOUNDED,
             "bootstrap.servers": kafka.bootstrap_servers,
+            # Nobody's open transaction may keep a restart from its state.
+            "isolation.level": "read_uncommitted",
             "group.id": "inspection-watch-state",  # must be named, is never joined
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
@@ -106,7 +112,16 @@ def read_snapshots(kafka: KafkaSettings, partition: int) -> dict[str, Snapshot]:
         }
     )
     found: dict[str, Snapshot] = {}
+    skipper = BatchSkipper(kafka.bootstrap_servers)
     try:
+        numbers = consumer.list_topics(kafka.drift_state, timeout=_TIMEOUT_S).topics[kafka.drift_state].partitions
+        if numbers and partition not in numbers:
+            log.warning(
+                "%s has %d partitions and none of number %d: cameras of that partition begin from scratch at each "
+                "start; give it as many partitions as %s has",
+                kafka.drift_state, len(numbers), partition, kafka.decisions,
+            )  # fmt: skip
+            return found
         low, high = consumer.get_watermark_offsets(TopicPartition(kafka.drift_state, partition), timeout=_TIMEOUT_S)
         if low >= high:
             return found
@@ -115,8 +130,11 @@ def read_snapshots(kafka: KafkaSettings, partition: int) -> dict[str, Snapshot]:
         while quiet_s < _QUIET_S:
             messages = consumer.consume(100, 0.5)
             quiet_s = 0.0 if messages else quiet_s + 0.5
+            skipper.skip(consumer)
             for message in messages:
                 error = message.error()
+                if skipper.met(message):
+                    continue
                 if error is None:
                     _keep(found, message.key(), message.value())
                 elif error.code() == KafkaError._PARTITION_EOF:
@@ -127,6 +145,7 @@ def read_snapshots(kafka: KafkaSettings, partition: int) -> dict[str, Snapshot]:
     except KafkaException as error:
         raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
     finally:
+        skipper.close()
         consumer.close()
 
 

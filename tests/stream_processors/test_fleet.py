@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infra.broker import LocalBroker
 from infra.demo.processes import WorkerProcess
-from schemas import Decision, KafkaSettings, decode, encode
+from schemas import Decision, KafkaSettings
+from schemas.codec import decode, encode
 from schemas.errors import InspectionError
 from schemas.loopback import open_direct
 from stream_processors.settings import share_of_cores
