@@ -69,7 +69,7 @@ class SteppedGate:
         self.runner._line.open()
         if self.runner._acted is not None:
             for key, captured_at_us in self.runner._acted.open():
-                self.runner._tracker.recall(key, captured_at_us)
+                self.runner._tracker.recall(*key, captured_at_us)
         self.runner._drift.open()
         self.runner._thread = threading.current_thread()
         self.turn()
