@@ -43,8 +43,8 @@ class DecisionConsumer:
 
     It reads every partition from the **end**: history is never delivered. Decisions of frames captured more
     than ``max_age_s`` ago are skipped, a decision seen before (the last 10,000 are known) is dropped unless it is now
-    about another part, camera or capture, or says something else, bytes that are no decision are counted and reported, never raised. When Kafka is
-    lost it waits and goes on where it was; see `connected` and `last_message_age_s`.
+    about another part, camera or capture, or says something else. Bytes that are no decision are counted and reported,
+    never raised. When Kafka is lost it waits and goes on where it was; see `connected` and `last_message_age_s`.
 
     With a ``state_dir`` it goes on where the last run ended. A decision counts as consumed when it is handed
     over, and that is on file before: whatever kills the process, no decision is delivered a second time, and only the

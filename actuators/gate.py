@@ -187,12 +187,9 @@ class GateRunner:
                 age_s=0.0 if self.settings.simulated else self._age.of(captured_at_us),
                 frame_id=frame_id,
             )
-            heard = self._tracker.heard
             is_new = self._tracker.expect(part)
             if is_new:
                 self._heartbeat.part_came()
-            if self._tracker.heard > heard:
-                self._heartbeat.decision_came()
             return is_new
 
     def expect_frame(self, frame: Frame) -> bool:
@@ -355,7 +352,7 @@ class GateRunner:
             with self._lock:
                 heard = self._tracker.heard
                 outcome = self._tracker.offer(decision)
-                # One for a part that nobody triggered says nothing of those that pass.
+                # One on a frame of another camera says nothing of the parts that pass.
                 if self._tracker.heard > heard:
                     self._heartbeat.decision_came()
             if outcome is not Outcome.ARMED:

@@ -141,7 +141,8 @@ class PartTracker:
         self._acted: OrderedDict[int, Passing] = OrderedDict()
         self._serial = 0
         self._has_said_views = False
-        #: Decisions so far that were about a part that this gate tracks or has acted on.
+        #: Cameras that triggered a part, and decisions so far on frames of theirs.
+        self._cameras: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.heard = 0
         self._tally = TrackerCounts().as_dict()
 
@@ -156,6 +157,9 @@ class PartTracker:
         GateFull
             With ``max_pending`` parts on the belt: the caller has to stop the line, or treat the part by hand.
         """
+        self._cameras[part.station, part.camera_id] = None
+        if len(self._cameras) > _MAX_CAMERAS:
+            self._cameras.popitem(last=False)
         key = self._key(part.station, part.part_key, part.camera_id, part.frame_id, part.captured_at_us)
         known = self._pass_of(key, part)
         if known is not None:
@@ -190,6 +194,7 @@ class PartTracker:
             # Nothing was inspected, or not all of it, so there is nothing to accept on: the fail-safe stands.
             self._tally["refused_invalid"] += 1
             return Outcome.REFUSED_INVALID
+        self.heard += (decision.station, decision.camera_id) in self._cameras
         now_s, now_us = self._clock.monotonic_s(), self._clock.utc_us()
         keys = self._keys_of(decision)
         passing = self._find(keys, decision)
@@ -289,7 +294,6 @@ class PartTracker:
         return min(near)[3] if near else None
 
     def _apply(self, passing: Passing, decision: Decision, received_at_s: float, received_at_us: int) -> Outcome:
-        self.heard += 1
         views = len(passing.views)
         is_contradiction = self._ids.note(decision, passing)
         outcome = passing.judge(decision, received_at_s, received_at_us)
@@ -370,6 +374,10 @@ class PartTracker:
         passes.remove(passing)
         if not passes:
             del self._passes[passing.key]
+
+
+#: Cameras remembered of one gate; it stands at one, or at the few of a station.
+_MAX_CAMERAS = 256
 
 
 def _nameless(camera_id: str, captured_at_us: int) -> str:
