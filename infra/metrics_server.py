@@ -45,7 +45,7 @@ def serve_metrics(registry: CollectorRegistry, port: int | None, address: str = 
     try:
         server, thread = start_http_server(port, addr=address, registry=registry)
     except (OSError, OverflowError) as error:
-        raise SettingsError(f"no metrics on {address}, port {port}: {error}") from error
+        raise SettingsError(f"no metrics on port {port} of {address}: {error}") from error
     shown = f"[{address}]" if host.version == 6 else address
     log.info("metrics at http://%s:%d/metrics", shown, server.server_port)
     if not host.is_loopback:
