@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from infra.demo.processes import inspection_command
 from actuators.belt_file import BeltFile
+from infra.demo.processes import inspection_command
 from schemas import Decision, DriftEvent, DriftType, Frame, KafkaSettings, encode
 from tests.actuators.decisions import make_decision, make_frame, now_us
 from tests.schemas.examples import DRIFT_EVENT
