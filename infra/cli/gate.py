@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from actuators.belt_file import BeltStop
     from actuators.fault_reset import Standing
 
-app = typer.Typer(no_args_is_help=True, help="A gate in FAULT: show it, reset it. A belt that stops: say so.")
+app = typer.Typer(
+    no_args_is_help=True, help="A gate in FAULT: show it, reset it.\n\nA belt that stands: suspend, resume."
+)
 
 _StateDir = Annotated[Path, typer.Option(help="State directory of the gate, as given to `inspection actuate`.")]
 
