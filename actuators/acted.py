@@ -8,11 +8,13 @@ import os
 from collections import deque
 from pathlib import Path
 
-from actuators.passing import Key
 from schemas.errors import SettingsError
 from schemas.private_files import open_private, read_private, replace_private
 
 log = logging.getLogger(__name__)
+
+#: Station, camera, part.
+Acted = tuple[str, str, str]
 
 
 class ActedLog:
@@ -45,14 +47,14 @@ class ActedLog:
     def __init__(self, state_dir: Path, limit: int = 4096) -> None:
         self.path = state_dir / "gate.acted.jsonl"
         self._limit = limit
-        self._recent: deque[tuple[Key, int]] = deque(maxlen=limit)
+        self._recent: deque[tuple[Acted, int]] = deque(maxlen=limit)
         self._lines = 0
         self._file: int | None = None
         self._failing = False
         #: Acts that could not be put on file.
         self.errors = 0
 
-    def open(self) -> list[tuple[Key, int]]:
+    def open(self) -> list[tuple[Acted, int]]:
         """Read what a former run did: part and capture (UTC µs), oldest first.
 
         Raises
@@ -71,7 +73,7 @@ class ActedLog:
             raise SettingsError(f"cannot use {self.path}: {error.strerror or error}") from error
         return list(self._recent)
 
-    def add(self, key: Key, captured_at_us: int) -> bool:
+    def add(self, key: Acted, captured_at_us: int) -> bool:
         """Write down a part that is about to be acted on; False, and counted, if that is impossible."""
         self._recent.append((key, captured_at_us))
         try:
@@ -118,12 +120,12 @@ class ActedLog:
         self._file, self._lines = new, len(self._recent)
 
 
-def _line(key: Key, captured_at_us: int) -> bytes:
+def _line(key: Acted, captured_at_us: int) -> bytes:
     # The line break goes first: a line that broke off spoils none that follows.
     return b"\n" + json.dumps([*key, captured_at_us]).encode()
 
 
-def _parse(line: str) -> tuple[Key, int] | None:
+def _parse(line: str) -> tuple[Acted, int] | None:
     try:
         station, camera_id, part_key, captured_at_us = json.loads(line)
         return (str(station), str(camera_id), str(part_key)), int(captured_at_us)

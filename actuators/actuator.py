@@ -19,7 +19,18 @@ class Why(StrEnum):
     FAILSAFE_LATE = "failsafe-late"
     #: The gate is in FAULT: whatever the decision said, it is not followed.
     FAILSAFE_FAULT = "failsafe-fault"
+    #: The part had passed the gate before the gate could act: its process had stood still, or its driver was slow.
+    FAILSAFE_PASSED = "failsafe-passed"
     CONFLICT = "conflict"
+    #: More than one picture of the part, and nothing joins them yet: REJECT if one says so, else the fail-safe.
+    SEVERAL_VIEWS = "several-views"
+    #: The part was on the belt while the belt stood: its position is not sure, so it gets the fail-safe.
+    BELT_STOPPED = "belt-stopped"
+
+
+_FAILSAFE = frozenset(
+    {Why.FAILSAFE_MISSING, Why.FAILSAFE_LATE, Why.FAILSAFE_FAULT, Why.FAILSAFE_PASSED, Why.BELT_STOPPED}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +40,7 @@ class Instruction:
     Parameters
     ----------
     part_key, station, camera_id
-        Which part; equal keys of two cameras are two parts.
+        Which part, and the camera that saw it first; equal keys of one station are one part.
     action, why
         What to do, and where that comes from.
     captured_at_us, act_at_us
@@ -63,8 +74,8 @@ class Instruction:
 
     @property
     def is_failsafe(self) -> bool:
-        """Whether the fail-safe action was taken: no decision came in time, or the gate is in FAULT."""
-        return self.why in (Why.FAILSAFE_MISSING, Why.FAILSAFE_LATE, Why.FAILSAFE_FAULT)
+        """Whether the fail-safe action was taken, whatever was decided: for want of time, of a belt, or in FAULT."""
+        return self.why in _FAILSAFE
 
     @property
     def is_decided(self) -> bool:

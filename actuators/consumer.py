@@ -12,12 +12,13 @@ from confluent_kafka import Message
 
 from actuators.age import Age
 from actuators.counts import ConsumerCounts
+from actuators.known_ids import content
 from actuators.tail import Tail
 from actuators.watermark import Watermark
 from schemas.batches import UNDECODABLE_BATCH, UnreadableBatch
 from schemas.clock import Clock, SystemClock
 from schemas.errors import CodecError, SettingsError
-from schemas.records import Action, Decision
+from schemas.records import Decision
 from schemas.settings import KafkaSettings
 from schemas.topics import DECISIONS
 from schemas.wire import Codec
@@ -41,9 +42,9 @@ class DecisionConsumer:
     """Decisions as they are made, each once.
 
     It reads every partition from the **end**: history is never delivered. Decisions of frames captured more
-    than ``max_age_s`` ago are skipped, a ``decision_id`` seen before (the last 10,000 are known) is dropped unless
-    it now says something else, bytes that are no decision are counted and reported, never raised. When Kafka is
-    lost it waits and goes on where it was; see `connected` and `last_message_age_s`.
+    than ``max_age_s`` ago are skipped, a decision seen before (the last 10,000 are known) is dropped unless it is now
+    about another part, camera or capture, or says something else. Bytes that are no decision are counted and reported,
+    never raised. When Kafka is lost it waits and goes on where it was; see `connected` and `last_message_age_s`.
 
     With a ``state_dir`` it goes on where the last run ended. A decision counts as consumed when it is handed
     over, and that is on file before: whatever kills the process, no decision is delivered a second time, and only the
@@ -105,7 +106,7 @@ class DecisionConsumer:
         self._state_dir = None if state_dir is None else Path(state_dir)
         self._watermark: Watermark | None = None
         self._on_undecodable = on_undecodable
-        self._seen: OrderedDict[tuple[str, Action, bool], None] = OrderedDict()
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._remembered_ids = remembered_ids
         self._stopped = threading.Event()
         self._last_message_s: float | None = None
@@ -212,9 +213,9 @@ class DecisionConsumer:
             return "other_station"
         if self._age is not None and self._age.is_old(decision.captured_at_us):
             return "skipped_old"
-        # The same id with another action is a contradiction, and a simulated one (a replay) must not hide the
-        # real one: both are for the receiver to judge.
-        seen = (decision.decision_id, decision.action, decision.is_simulated)
+        # An id is a public hash. The same id about another part, camera or capture, or with another answer, is a
+        # contradiction, and a simulated one (a replay) must not hide the real one: both are for the receiver to judge.
+        seen = content(decision)
         if seen in self._seen:
             self._seen.move_to_end(seen)
             return "duplicates"

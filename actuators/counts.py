@@ -13,7 +13,9 @@ from actuators.lateness import Lateness
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerCounts:
-    """A snapshot. ``actuated = accepted + rejected + review = decided + drift_review + failsafe + conflict_parts``.
+    """A snapshot. ``actuated = accepted + rejected + review``.
+
+    It is also ``decided + drift_review + failsafe + conflict_parts + several_views``.
 
     Parameters
     ----------
@@ -22,22 +24,32 @@ class TrackerCounts:
     drift_review
         Parts whose decision said ACCEPT and that went to REVIEW because their camera drifts.
     failsafe
-        Parts that got the fail-safe action, ``failsafe_missing + failsafe_late + failsafe_fault``: no decision,
-        one after its deadline, the gate in FAULT.
+        Parts that got the fail-safe action, ``failsafe_missing + failsafe_late + failsafe_fault + failsafe_passed +
+        belt_stopped``: no decision, one after its deadline, the gate in FAULT, the part past the gate before it could
+        act, the belt standing while the part was on it.
+    several_views
+        Parts that were seen more than once: they got REJECT if one view said so, else the fail-safe action.
+    further_views, late_views
+        Views of a part beyond its first, by trigger or decision: while it was on the belt, and after the act.
     late
         Decisions that came after their deadline or after the act.
     conflicts
         Decisions that contradicted an earlier one of the same part.
     duplicates
         Decisions that said the same again.
+    late_contradictions
+        Decisions after the act that said no ACCEPT of a part that was accepted.
     unknown
         Decisions received before, or without, their trigger.
     refused_simulated, refused_invalid
-        Decisions of a replay; ACCEPTs of inspections that did not complete.
+        Decisions of a replay; ACCEPTs of inspections that did not complete, or of a part with a view missing.
     repeated_triggers, overflow
-        Triggers of a part already tracked; parts the gate had no room for.
+        Triggers that were repeated; parts the gate had no room for.
+    standstills
+        Times the belt was said to stand.
     consecutive_failsafe
-        Parts in a row, up to now, that were not decided: fail-safes and conflicts. It leads to FAULT.
+        Parts in a row, up to now, that were not decided: fail-safes, conflicts and several views. It leads to FAULT.
+        Parts that were on a belt that stood are left out.
     """
 
     actuated: int = 0
@@ -51,6 +63,12 @@ class TrackerCounts:
     failsafe_missing: int = 0
     failsafe_late: int = 0
     failsafe_fault: int = 0
+    failsafe_passed: int = 0
+    belt_stopped: int = 0
+    several_views: int = 0
+    further_views: int = 0
+    late_views: int = 0
+    late_contradictions: int = 0
     late: int = 0
     conflicts: int = 0
     duplicates: int = 0
@@ -59,6 +77,7 @@ class TrackerCounts:
     refused_invalid: int = 0
     repeated_triggers: int = 0
     overflow: int = 0
+    standstills: int = 0
     consecutive_failsafe: int = 0
 
     def as_dict(self) -> dict[str, int]:
@@ -110,6 +129,8 @@ class GateStats:
         Acts that could not be put on file beforehand.
     drift
         How the watch of drift is; None where drift has no consequences.
+    belt_stopped, gaps
+        Whether the belt was said to stand, and how often the gate itself stood still.
     """
 
     tracker: TrackerCounts
@@ -124,6 +145,8 @@ class GateStats:
     lateness: Lateness = field(default_factory=Lateness)
     state_errors: int = 0
     drift: DriftStats | None = None
+    belt_stopped: bool = False
+    gaps: int = 0
 
     @property
     def state(self) -> GateState:

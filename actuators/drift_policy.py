@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from actuators.drift_watch import DriftSource, DriftStats
 from actuators.fault import Fault, FaultLatch
+from actuators.open_episodes import ANY_CAMERA, Camera, OpenEpisode
 from actuators.settings import OnDrift
 from schemas.clock import Clock
 from schemas.errors import SettingsError
@@ -36,6 +39,9 @@ class DriftPolicy:
         self._on_drift = on_drift
         self._source = None if on_drift is OnDrift.NOTHING else source
         self._stopped_for: set[str] = set()
+        #: The episodes last looked at, and whether one of them has yet to stop the line.
+        self._looked_at: Mapping[Camera, tuple[OpenEpisode, ...]] | None = None
+        self._waiting = False
 
     def open(self) -> None:
         """Begin to watch."""
@@ -56,14 +62,19 @@ class DriftPolicy:
         """Id of the episode that sends an accepted part of this camera to REVIEW; None: it is accepted."""
         if self._source is None or self._on_drift is not OnDrift.REVIEW:
             return None
-        episodes = self._source.episodes.get((station, camera_id), ())
+        by_camera = self._source.episodes
+        episodes = by_camera.get((station, camera_id)) or by_camera.get(ANY_CAMERA, ())
         return episodes[0].episode_id if episodes else None
 
     def stop(self, latch: FaultLatch, clock: Clock) -> None:
         """Latch a FAULT for an open episode that has not led to one yet; under the lock of the latch."""
         if self._source is None or self._on_drift is not OnDrift.STOP:
             return
-        episodes = [episode for of_camera in self._source.episodes.values() for episode in of_camera]
+        by_camera = self._source.episodes
+        if by_camera is self._looked_at and (latch.fault is not None or not self._waiting):
+            return  # nothing new: this runs every few milliseconds
+        self._looked_at = by_camera
+        episodes = [episode for of_camera in by_camera.values() for episode in of_camera]
         self._stopped_for &= {episode.episode_id for episode in episodes}
         for episode in episodes:
             fault_id = f"drift-{episode.episode_id}"
@@ -75,3 +86,4 @@ class DriftPolicy:
                 reason = " ".join(f"drift on {episode.station}/{episode.camera_id}: {episode.reason}".split())
                 latch.trip(Fault(fault_id, clock.utc_us(), f"{reason} (episode {episode.episode_id})"))
                 self._stopped_for.add(episode.episode_id)
+        self._waiting = any(episode.episode_id not in self._stopped_for for episode in episodes)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from actuators.open_episodes import Camera, OpenEpisode, OpenEpisodes
 from actuators.tail import Tail
+from schemas.clock import SystemClock
 from schemas.errors import CodecError, InspectionError
 from schemas.records import DriftEvent, DriftType
 from schemas.settings import KafkaSettings
@@ -27,13 +28,17 @@ _JOIN_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class DriftStats:
-    """How the watch is: whether it is up to date and hears of the broker, open episodes, events refused by why."""
+    """How the watch is: whether it is up to date and hears of the broker, open episodes, events by what became of them.
+
+    ``refused`` fit no episode, or cannot be an event of a watch by their names and times.
+    """
 
     connected: bool = False
     open_episodes: int = 0
     events: int = 0
     simulated: int = 0
     undecodable: int = 0
+    refused: int = 0
 
 
 class DriftSource(Protocol):
@@ -81,7 +86,8 @@ class DriftWatch:
     ) -> None:
         self._kafka = kafka
         self._tail = Tail(kafka.bootstrap_servers, kafka.drift, tells_end=True)
-        self._known = OpenEpisodes(station=station, drift_type=drift_type, simulated=simulated)
+        now_us = SystemClock().utc_us
+        self._known = OpenEpisodes(station=station, drift_type=drift_type, simulated=simulated, now_us=now_us)
         self._patience_s = patience_s
         self._retry_s = retry_s
         self._codec: Codec | None = None
@@ -116,7 +122,8 @@ class DriftWatch:
         is_connected = self._thread.is_alive() and not self._is_behind and self._tail.connected
         number = sum(len(episodes) for episodes in self._episodes.values())
         tally = self._known.tally
-        return DriftStats(is_connected, number, tally["taken"], tally["simulated"], self._undecodable)
+        refused = tally["unfit"] + tally["implausible"]
+        return DriftStats(is_connected, number, tally["taken"], tally["simulated"], self._undecodable, refused)
 
     def _run(self) -> None:
         try:

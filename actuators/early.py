@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
+from actuators.known_ids import content
 from actuators.passing import Key
 from schemas.records import Decision
 
@@ -12,19 +13,29 @@ from schemas.records import Decision
 class EarlyDecisions:
     """Decisions by part, oldest first out.
 
+    Where more come than there is room for, the oldest are dropped, and their parts are remembered: such a part
+    cannot be accepted on what comes later, as nobody knows any more what was decided first.
+
     Parameters
     ----------
     hold_s
         How long one is kept, in seconds.
     limit
         How many are kept.
+    max_lost
+        How many parts are remembered whose decisions were dropped. Beyond that every part counts as one of them,
+        for as long as a decision would have been kept.
     """
 
-    def __init__(self, hold_s: float, limit: int) -> None:
+    def __init__(self, hold_s: float, limit: int, max_lost: int = 50_000) -> None:
         self._hold_s = hold_s
         self._limit = limit
+        self._max_lost = max_lost
         # One level, so that the oldest goes in constant time; few enough that a part's own are found by looking.
-        self._held: OrderedDict[tuple[Key, str, str], tuple[float, int, Decision]] = OrderedDict()
+        self._held: OrderedDict[tuple[Key, bytes], tuple[float, int, Decision]] = OrderedDict()
+        #: Hash of the part, and when (monotonic s) its dropped decision would have expired.
+        self._lost: OrderedDict[int, float] = OrderedDict()
+        self._all_lost_until_s = float("-inf")
 
     def __len__(self) -> int:
         return len(self._held)
@@ -32,12 +43,13 @@ class EarlyDecisions:
     def keep(self, key: Key, decision: Decision, now_s: float, now_us: int) -> bool:
         """Keep a decision with the time it was received; False if it is here already."""
         self._expire(now_s)
-        entry = (key, decision.decision_id, decision.action.value)
+        entry = (key, content(decision))
         if entry in self._held:
             return False
         self._held[entry] = (now_s, now_us, decision)
         while len(self._held) > self._limit:
-            self._held.popitem(last=False)
+            (dropped, _), (received_s, _, _) = self._held.popitem(last=False)
+            self._lose(hash(dropped), received_s + self._hold_s)
         return True
 
     def take(self, key: Key, now_s: float, belongs: Callable[[Decision], bool]) -> list[tuple[float, int, Decision]]:
@@ -46,6 +58,19 @@ class EarlyDecisions:
         found = [entry for entry, held in self._held.items() if entry[0] == key and belongs(held[2])]
         return [self._held.pop(entry) for entry in found]
 
+    def has_lost(self, key: Key, now_s: float) -> bool:
+        """Whether a decision for the part was dropped before its time."""
+        self._expire(now_s)
+        return now_s <= self._all_lost_until_s or hash(key) in self._lost
+
+    def _lose(self, name: int, until_s: float) -> None:
+        self._lost[name] = until_s
+        self._lost.move_to_end(name)
+        if len(self._lost) > self._max_lost:
+            self._all_lost_until_s = self._lost.popitem(last=False)[1]
+
     def _expire(self, now_s: float) -> None:
         while self._held and now_s - next(iter(self._held.values()))[0] > self._hold_s:
             self._held.popitem(last=False)
+        while self._lost and next(iter(self._lost.values())) < now_s:
+            self._lost.popitem(last=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from pathlib import Path
 from actuators.acted import ActedLog
 from actuators.actuator import Actuator, Instruction
 from actuators.age import CaptureAge
+from actuators.belt import BeltWatch
 from actuators.counts import GateStats
 from actuators.drift_policy import DriftPolicy
 from actuators.drift_watch import DriftSource
@@ -25,6 +27,7 @@ from actuators.schedule import schedule
 from actuators.settings import GateSettings
 from actuators.source import DecisionSource
 from actuators.tracker import Outcome, PartTracker
+from actuators.unreadable import Sight
 from schemas.clock import Clock, SystemClock
 from schemas.records import Decision, Frame
 
@@ -97,7 +100,13 @@ class GateRunner:
             latch=self._latch,
             diverts=self._drift.diverts,
             simulated=self.settings.simulated,
+            no_part_ids=self.settings.no_part_ids,
+            max_lateness_s=self.settings.max_lateness_ms / 1e3 or math.inf,
         )
+        directory = None if state_dir is None else Path(state_dir)
+        gap_s = self.settings.max_lateness_ms / 1e3
+        self._belt = BeltWatch(self._tracker, self._lock, self._clock, directory, gap_s=gap_s)
+        self._sight = Sight(self.settings.fault_after, self._clock)
         store = None if state_dir is None else FaultStore(Path(state_dir))
         self._line = LineStopper(actuator, self._latch, self._lock, store, self._clock, on_fault)
         self._acted = None if state_dir is None else ActedLog(Path(state_dir))
@@ -123,7 +132,7 @@ class GateRunner:
             self._line.open()
             if self._acted is not None:
                 for key, captured_at_us in self._acted.open():
-                    self._tracker.recall(key, captured_at_us)
+                    self._tracker.recall(*key, captured_at_us)
             # Before the first part: a gate that starts again knows what drifts. It waits a while, and raises nothing.
             self._drift.open()
             self._consumer.open()
@@ -135,9 +144,19 @@ class GateRunner:
         self._thread.start()
 
     def expect(
-        self, part_key: str, *, station: str, camera_id: str, captured_at_us: int, deadline_ms: float | None = None
+        self,
+        part_key: str,
+        *,
+        station: str,
+        camera_id: str,
+        captured_at_us: int,
+        deadline_ms: float | None = None,
+        frame_id: str | None = None,
     ) -> bool:
         """Tell the gate of a part that was captured, at once; from any thread. False if it is known already.
+
+        A part of that name which is on the belt is known. Another frame of it, another camera of the station, or,
+        without a frame id, a capture more than 5 ms apart, is a second view: the part is not accepted then.
 
         Parameters
         ----------
@@ -145,6 +164,8 @@ class GateRunner:
             UTC microseconds of the capture.
         deadline_ms
             Counts if the settings name no ``decide_by_ms``.
+        frame_id
+            The frame that shows the part, where it is known.
 
         Raises
         ------
@@ -164,6 +185,7 @@ class GateRunner:
                 belt_ms=self.settings.belt_ms,
                 decide_by_ms=decide_by_ms,
                 age_s=0.0 if self.settings.simulated else self._age.of(captured_at_us),
+                frame_id=frame_id,
             )
             is_new = self._tracker.expect(part)
             if is_new:
@@ -178,7 +200,28 @@ class GateRunner:
             camera_id=frame.camera_id,
             captured_at_us=frame.captured_at_us,
             deadline_ms=frame.deadline_ms,
+            frame_id=frame.frame_id,
         )
+
+    def belt_stopped(self) -> None:
+        """Say that the belt stands, from any thread: nothing arrives until `belt_moving`.
+
+        The schedule is one of time, and the belt's speed must be constant. What is on the belt, or is triggered while
+        it stands, gets the fail-safe (``belt-stopped``) when it arrives, as a belt that stops and starts leaves its
+        position unsure. Another process says the same with `inspection gate suspend`.
+        """
+        self._belt.stop()
+
+    def belt_moving(self) -> None:
+        """Say that the belt moves again, from any thread: what is on it arrives later by the time that it stood."""
+        self._belt.move()
+
+    def note_trigger(self, is_readable: bool) -> None:
+        """Take note of a message of the topic that triggers come from; from any thread.
+
+        Where ``fault_after`` of them in a row cannot be read, for two seconds at least, parts pass unseen: FAULT.
+        """
+        self._sight.triggers.note(is_readable=is_readable)
 
     def reset(self, who: str, note: str) -> bool:
         """End a FAULT, as a person who has looked: parts get what their decisions say again; from any thread.
@@ -248,6 +291,8 @@ class GateRunner:
                 self._lateness.snapshot(),
                 0 if self._acted is None else self._acted.errors,
                 self._drift.stats,
+                self._tracker.arrivals.is_stopped,
+                self._belt.gaps,
             )
 
     @property
@@ -282,7 +327,11 @@ class GateRunner:
     def _turn(self) -> bool:
         """Act on what is at the gate, then wait for a decision or the next arrival; False when all is done."""
         with self._lock:
+            self._belt.look()
+            if self._closing:
+                self._belt.give_up()
             self._drift.stop(self._latch, self._clock)
+            self._sight.stop(self._latch)
             instructions = self._tracker.due(self._clock.monotonic_s())
         for instruction in instructions:
             self._act(instruction)
@@ -298,10 +347,13 @@ class GateRunner:
             time.sleep(wait_s)
             wait_s = 0.0
         decision = self._consumer.poll(max(wait_s, 0.0))
+        self._sight.look(self._consumer.counts)
         if decision is not None:
             with self._lock:
+                heard = self._tracker.heard
                 outcome = self._tracker.offer(decision)
-                if outcome is not Outcome.REFUSED_SIMULATED:
+                # One on a frame of another camera says nothing of the parts that pass.
+                if self._tracker.heard > heard:
                     self._heartbeat.decision_came()
             if outcome is not Outcome.ARMED:
                 log.debug("decision %s of part %s: %s", decision.decision_id, decision.part_key, outcome)

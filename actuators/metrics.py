@@ -30,6 +30,9 @@ _WHY_FIELDS = {
     Why.FAILSAFE_MISSING: "failsafe_missing",
     Why.FAILSAFE_LATE: "failsafe_late",
     Why.FAILSAFE_FAULT: "failsafe_fault",
+    Why.FAILSAFE_PASSED: "failsafe_passed",
+    Why.SEVERAL_VIEWS: "several_views",
+    Why.BELT_STOPPED: "belt_stopped",
 }
 
 
@@ -67,11 +70,17 @@ class GateMetrics(Collector):
         refused["duplicate"] += consumer.duplicates
         yield _counts("unused_decisions", "Decisions that armed no part, by why", "why", refused)
         yield _count("repeated_triggers", "Triggers of parts known already", parts.repeated_triggers)
+        views = {"on-belt": parts.further_views, "late": parts.late_views}
+        yield _counts("further_views", "Views of a part beyond its first, by when they came", "when", views)
+        yield _count("late_contradictions", "Decisions against an ACCEPT, after the act", parts.late_contradictions)
         yield _count("overflow", "Parts that the gate had no room for", parts.overflow)
         yield _count("act_errors", "Calls of the driver that failed", stats.act_errors)
         yield _count("state_errors", "Acts that could not be put on file", stats.state_errors)
         yield _count("faults", "Times the gate went into FAULT", stats.faults)
         yield _count("degradations", "Times the gate became DEGRADED", stats.degradations)
+        yield _count("standstills", "Times the belt was said to stand", parts.standstills)
+        yield _count("gaps", "Times the gate itself stood still, or its machine was suspended", stats.gaps)
+        yield _gauge("belt_stopped", "1 while the belt is said to stand", stats.belt_stopped)
         yield _gauge("fault", "1 in FAULT: nothing is accepted until a person resets it", stats.fault is not None)
         yield _gauge("degraded", "1 without a word of broker or decisions", stats.degraded is not None)
         yield _gauge("connected", "1 while the broker answers", stats.connected)
@@ -102,7 +111,7 @@ def _drift(drift: DriftStats) -> Iterator[Metric]:
     yield _gauge("drift_connected", "1 while the drift topic is read up to now and the broker answers", drift.connected)
     yield _gauge("drift_open_episodes", "Episodes of drift that are open and not acknowledged", drift.open_episodes)
     yield _count("drift_events", "Drift events taken note of", drift.events)
-    refused = {"simulated": drift.simulated, "unreadable": drift.undecodable}
+    refused = {"simulated": drift.simulated, "unreadable": drift.undecodable, "refused": drift.refused}
     yield _counts("unused_drift_events", "Messages of the drift topic that say nothing of it, by why", "why", refused)
 
 

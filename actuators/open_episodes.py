@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -11,6 +11,15 @@ from schemas.records import DriftEvent, DriftType, EpisodeState
 
 #: Station and camera.
 Camera = tuple[str, str]
+#: What makes an episode: id, station, camera, type, start. An id alone is what any writer can send.
+_Identity = tuple[str, str, str, DriftType, int]
+
+#: Stands for each camera, where more cameras are said to drift than can be remembered.
+ANY_CAMERA: Camera = ("*", "*")
+#: Times of events that are ahead of this machine's clock by more than this (µs) are not believed.
+_AHEAD_US = 300_000_000
+#: Longer names are none of the line's, in characters. Reasons are cut to this length too.
+_LONGEST = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +33,26 @@ class OpenEpisode:
 
 
 class OpenEpisodes:
-    """Takes events in any order and says which episodes are open and not acknowledged.
+    """Takes events and says which episodes are open and not acknowledged.
 
-    Once closed, or acknowledged by a person with a name, an episode stays so, whatever else is said of it. Of replays
-    (``is_simulated``) nothing is taken, unless ``simulated``: then nothing else is.
+    Any writer can send an event, so one counts only if it fits its episode: the same id, station, camera, type and
+    start. An end that fits no episode ends none. An acknowledgement needs an episode that was opened before it, and a
+    name. An episode that is closed or acknowledged stays so, whatever else is said of it. Events that open an episode
+    cannot be checked further: a false one diverts parts, or stops the line, and lets no part pass.
+
+    Of replays (``is_simulated``) nothing is taken, unless ``simulated``: then nothing else is.
 
     Parameters
     ----------
     station, drift_type
         Only episodes of this station, of this type; None: all.
     limit
-        Most episodes remembered that are open, and most that are over. Beyond it the oldest is forgotten.
+        Most cameras remembered that have open episodes, and most episodes that are over. With more cameras, each
+        counts as drifting until the gate is started again (`ANY_CAMERA`).
+    per_camera
+        Most open episodes of one camera. With more, the camera counts as drifting until the gate is started again.
+    now_us
+        The wall clock, UTC µs; None: times are not compared with it.
 
     Examples
     --------
@@ -48,54 +66,97 @@ class OpenEpisodes:
         *,
         station: str | None = None,
         drift_type: DriftType | None = None,
-        limit: int = 4096,
+        limit: int = 1024,
+        per_camera: int = 16,
         simulated: bool = False,
+        now_us: Callable[[], int] | None = None,
     ) -> None:
         self._station = station
         self._drift_type = drift_type
         self._limit = limit
+        self._per_camera = per_camera
         self._simulated = simulated
-        self._open: OrderedDict[str, OpenEpisode] = OrderedDict()
-        self._over: OrderedDict[str, None] = OrderedDict()
-        #: Events by what became of them: taken, simulated, other, forgotten.
+        self._now_us = now_us
+        self._open: dict[Camera, dict[_Identity, OpenEpisode]] = {}
+        self._over: OrderedDict[_Identity, None] = OrderedDict()
+        self._snapshot: Mapping[Camera, tuple[OpenEpisode, ...]] | None = None
+        #: Events by what became of them: taken, simulated, other, implausible, unfit; and forgotten episodes.
         self.tally: Counter[str] = Counter()
 
     def take(self, event: DriftEvent) -> bool:
-        """Take an event; whether that changed what is open."""
-        if event.is_simulated is not self._simulated:
-            self.tally["simulated"] += 1
-            return False
-        if self._station not in (None, event.station) or self._drift_type not in (None, event.drift_type):
-            self.tally["other"] += 1
-            return False
-        self.tally["taken"] += 1
-        name = event.episode_id
-        if _ends(event):
-            self._over[name] = None
-            self._over.move_to_end(name)
-            if len(self._over) > self._limit:
-                self._over.popitem(last=False)
-            return self._open.pop(name, None) is not None
-        if name in self._over or name in self._open:
-            return False
-        self._open[name] = OpenEpisode(name, event.station, event.camera_id, event.reason)
-        if len(self._open) > self._limit:
-            self._open.popitem(last=False)
-            self.tally["forgotten"] += 1
-        return True
+        """Take an event; return whether that changed what is open."""
+        became, has_changed = self._take(event)
+        self.tally[became] += 1
+        if has_changed:
+            self._snapshot = None
+        return has_changed
 
     @property
     def by_camera(self) -> Mapping[Camera, tuple[OpenEpisode, ...]]:
         """What is open now, oldest first; it does not change afterwards."""
-        found: dict[Camera, tuple[OpenEpisode, ...]] = {}
-        for episode in self._open.values():
-            camera = (episode.station, episode.camera_id)
-            found[camera] = (*found.get(camera, ()), episode)
-        return MappingProxyType(found)
+        if self._snapshot is None:
+            found = {camera: tuple(episodes.values()) for camera, episodes in self._open.items()}
+            self._snapshot = MappingProxyType(found)
+        return self._snapshot
 
+    def _take(self, event: DriftEvent) -> tuple[str, bool]:
+        if event.is_simulated is not self._simulated:
+            return "simulated", False
+        if self._station not in (None, event.station) or self._drift_type not in (None, event.drift_type):
+            return "other", False
+        if not self._is_plausible(event):
+            return "implausible", False
+        camera = (event.station, event.camera_id)
+        name = (event.episode_id, *camera, event.drift_type, event.started_at_us)
+        of_camera = self._open.get(camera, {})
+        if event.state is EpisodeState.ACKNOWLEDGED:
+            if not (event.acknowledged_by or "").strip() or (name not in of_camera and name not in self._over):
+                return "unfit", False
+            return "taken", self._end(camera, name)
+        if event.state is EpisodeState.CLOSED:
+            # The event that opened it may have expired; what comes later of this very episode opens nothing.
+            return "taken", self._end(camera, name)
+        if name in self._over or name in of_camera:
+            return "taken", False
+        return "taken", self._begin(camera, name, event)
 
-def _ends(event: DriftEvent) -> bool:
-    """Whether an event says that no gate need mind the episode any more."""
-    if event.state is EpisodeState.ACKNOWLEDGED and (event.acknowledged_by or "").strip():
+    def _begin(self, camera: Camera, name: _Identity, event: DriftEvent) -> bool:
+        reason = event.reason[:_LONGEST]
+        if camera not in self._open and len(self._open) >= self._limit:
+            self.tally["forgotten"] += 1
+            reason = f"more than {self._limit} cameras are said to drift, the last of them {camera[0]}/{camera[1]}"
+            return self._mark(ANY_CAMERA, "too-many-cameras", reason)
+        of_camera = self._open.setdefault(camera, {})
+        if len(of_camera) >= self._per_camera:
+            self.tally["forgotten"] += 1
+            reason = f"more than {self._per_camera} episodes are open"
+            return self._mark(camera, "too-many-episodes", reason)
+        of_camera[name] = OpenEpisode(event.episode_id, *camera, reason)
         return True
-    return event.state is EpisodeState.CLOSED or event.closed_at_us is not None
+
+    def _mark(self, camera: Camera, episode_id: str, reason: str) -> bool:
+        name = (episode_id, *camera, DriftType.DATA, -1)
+        episodes = self._open.setdefault(camera, {})
+        is_new = name not in episodes
+        episodes[name] = OpenEpisode(episode_id, *camera, reason)
+        return is_new
+
+    def _end(self, camera: Camera, name: _Identity) -> bool:
+        self._over[name] = None
+        self._over.move_to_end(name)
+        if len(self._over) > 4 * self._limit:
+            self._over.popitem(last=False)
+        of_camera = self._open.get(camera, {})
+        was_open = of_camera.pop(name, None) is not None
+        if was_open and not of_camera:
+            del self._open[camera]
+        return was_open
+
+    def _is_plausible(self, event: DriftEvent) -> bool:
+        """Whether names and times can be those of an event of a watch."""
+        names = (event.episode_id, event.station, event.camera_id)
+        if not all(0 < len(name) <= _LONGEST for name in names) or event.started_at_us < 0:
+            return False
+        if event.state in (EpisodeState.OPENED, EpisodeState.UPDATED) and event.closed_at_us is not None:
+            return False
+        return self._now_us is None or event.started_at_us <= self._now_us() + _AHEAD_US

@@ -1,17 +1,22 @@
-"""One pass of one part: what the tracker knows of it."""
+"""One pass of one part: the views of it that were heard of, and what was decided on each."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
+from actuators.actuator import Why
 from actuators.schedule import ExpectedPart
 from schemas.records import Action, Decision
 
-#: Station, camera, part: what one camera says never mixes with another's.
-Key = tuple[str, str, str]
+#: Station and part: the cameras of a station look at the same parts.
+Key = tuple[str, str]
 
-#: Ids remembered of one part; a part with more is in conflict already or being spammed with equals.
+#: Answers remembered of one part; a part with more is in conflict already or being spammed with equals.
 _MAX_SEEN = 8
+#: Views remembered of one part; with two it is not accepted, whatever the others say.
+_MAX_VIEWS = 8
+#: Triggers without a frame id that are no further apart than this (µs) are one trigger of a light barrier that bounced.
+_BOUNCE_US = 5_000
 
 
 class Outcome(StrEnum):
@@ -20,10 +25,24 @@ class Outcome(StrEnum):
     ARMED = "armed"
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
+    #: It is about another picture of a part on the belt: that part is not accepted.
+    ANOTHER_VIEW = "another-view"
     LATE = "late"
     UNKNOWN = "unknown"
     REFUSED_SIMULATED = "refused-simulated"
     REFUSED_INVALID = "refused-invalid"
+
+
+class View:
+    """One picture of a part: its camera, its frame where that is known, its capture, and the action decided on it."""
+
+    __slots__ = ("action", "camera_id", "captured_at_us", "frame_id")
+
+    def __init__(self, camera_id: str, frame_id: str | None, captured_at_us: int) -> None:
+        self.camera_id = camera_id
+        self.frame_id = frame_id
+        self.captured_at_us = captured_at_us
+        self.action: Action | None = None
 
 
 class Passing:
@@ -31,51 +50,134 @@ class Passing:
 
     __slots__ = (
         "_seen",
-        "action",
         "armed_at_us",
         "decision",
+        "expected_s",
+        "has_lost_decision",
+        "has_several_views",
+        "instructed",
         "is_acted",
         "is_contradicted",
+        "is_stopped",
         "key",
+        "late_by_s",
         "part",
+        "says_reject",
         "serial",
+        "views",
         "was_late",
     )
 
-    def __init__(self, part: ExpectedPart, key: Key, serial: int) -> None:
+    def __init__(self, part: ExpectedPart, key: Key, serial: int, expected_s: float = 0.0) -> None:
         self.part = part
         self.key = key
         self.serial = serial
-        self.action: Action | None = None
+        #: Moment of its trigger (monotonic s), and how much later it arrives because the belt stood (s).
+        self.expected_s = expected_s
+        self.late_by_s = 0.0
+        self.views = [View(part.camera_id, part.frame_id, part.captured_at_us)]
         self.decision: Decision | None = None
         self.armed_at_us: int | None = None
+        self.has_several_views = False
+        #: A decision for it came before its trigger and was dropped for want of room.
+        self.has_lost_decision = False
         self.is_contradicted = False
+        #: A decision on one of its views, in time or late, says REJECT.
+        self.says_reject = False
+        #: It was on the belt while the belt stood.
+        self.is_stopped = False
         self.was_late = False
         self.is_acted = False
+        #: What the gate did with it; None before the act, and for a part of a former run.
+        self.instructed: Action | None = None
         self._seen: set[tuple[str, Action]] = set()
 
+    def see(self, camera_id: str, frame_id: str | None, captured_at_us: int) -> tuple[View, bool]:
+        """Return the view that a trigger or a decision is about, and if it is one that was not known before."""
+        found = self._find(camera_id, frame_id, captured_at_us)
+        if found is not None:
+            # A light barrier names no frame: the first one of its camera is taken for it.
+            found.frame_id = found.frame_id or frame_id
+            return found, False
+        view = View(camera_id, frame_id, captured_at_us)
+        if len(self.views) < _MAX_VIEWS:
+            self.views.append(view)
+        if not self.is_acted:
+            self.has_several_views = True
+        return view, True
+
+    @property
+    def arrives_s(self) -> float:
+        """Monotonic time at which it is at the gate."""
+        return self.part.act_at_s + self.late_by_s
+
+    def distance_us(self, captured_at_us: int) -> int:
+        """Time between a capture and the nearest one of this pass, in µs."""
+        return min(abs(view.captured_at_us - captured_at_us) for view in self.views)
+
+    def shows(self, camera_id: str, frame_id: str | None) -> bool:
+        """Whether that frame of that camera is known to show this pass."""
+        return frame_id is not None and any(
+            view.camera_id == camera_id and view.frame_id == frame_id for view in self.views
+        )
+
     def judge(self, decision: Decision, received_at_s: float, received_at_us: int) -> Outcome:
-        """What a decision that came at that moment (monotonic s, UTC µs) means for the part."""
+        """Take a decision that came at that moment (monotonic s, UTC µs), and return what it means for the part."""
+        view, is_new_view = self.see(decision.camera_id, decision.frame_id, decision.captured_at_us)
         # One id with two actions is no repetition but a contradiction.
         answer = (decision.decision_id, decision.action)
-        if answer in self._seen:
+        if answer in self._seen and not is_new_view:
             return Outcome.DUPLICATE
         if len(self._seen) < _MAX_SEEN:
             self._seen.add(answer)
         if self.is_acted:
             return Outcome.LATE
-        if self.action is not None:
-            if self.action is decision.action:
+        self.says_reject = self.says_reject or decision.action is Action.REJECT
+        if view.action is not None:
+            if view.action is decision.action:
                 return Outcome.DUPLICATE  # another decision that says the same
+            self.is_contradicted = True
+            return Outcome.CONFLICT
+        if any(
+            other.action not in (None, decision.action)
+            and (other.camera_id, other.captured_at_us) == (view.camera_id, view.captured_at_us)
+            for other in self.views
+        ):
+            # One exposure under two frame ids: no other view of the part, but two answers to one.
+            view.action = decision.action
             self.is_contradicted = True
             return Outcome.CONFLICT
         if received_at_s > min(self.part.decide_by_s, self.part.act_at_s):
             self.was_late = True
             return Outcome.LATE
-        self.action, self.decision, self.armed_at_us = decision.action, decision, received_at_us
+        view.action = decision.action
+        if self.has_several_views:
+            return Outcome.ANOTHER_VIEW
+        self.decision, self.armed_at_us = decision, received_at_us
         return Outcome.ARMED
 
-    def close(self) -> None:
+    def result(self, failsafe: Action) -> tuple[Action, Why]:
+        """Return what the part gets by what was heard of it, and why; FAULT and drift come on top."""
+        if self.is_stopped:
+            return failsafe, Why.BELT_STOPPED
+        if self.is_contradicted:
+            return Action.REJECT, Why.CONFLICT
+        if self.has_several_views:
+            return Action.REJECT if self.says_reject else failsafe, Why.SEVERAL_VIEWS
+        if self.decision is not None and not self.has_lost_decision:
+            return self.decision.action, Why.DECIDED
+        return failsafe, Why.FAILSAFE_LATE if self.was_late else Why.FAILSAFE_MISSING
+
+    def close(self, instructed: Action | None) -> None:
         """Acted on: from here only ids are kept."""
         self.is_acted = True
+        self.instructed = instructed
         self.decision = None
+
+    def _find(self, camera_id: str, frame_id: str | None, captured_at_us: int) -> View | None:
+        own = [view for view in self.views if view.camera_id == camera_id]
+        if frame_id is None:
+            near = (view for view in own if abs(view.captured_at_us - captured_at_us) <= _BOUNCE_US)
+            return next(near, None)
+        known = (view for view in own if view.frame_id == frame_id)
+        return next(known, None) or next((view for view in own if view.frame_id is None), None)

@@ -14,7 +14,8 @@ class ExpectedPart:
     Parameters
     ----------
     part_key
-        Serial of the part, or the frame id where parts have none: `Decision.part_key`.
+        Serial of the part, or the frame id where parts have none: `Decision.part_key`. Equal keys of one station are
+        one part, whichever of its cameras saw it.
     station, camera_id
         Where it was captured.
     captured_at_us
@@ -22,6 +23,9 @@ class ExpectedPart:
     act_at_s, decide_by_s
         Monotonic seconds: when it is at the gate, and the last moment at which a decision counts
         (never later than ``act_at_s``).
+    frame_id
+        The frame that shows it, where the trigger knows it; None for a light barrier. It tells a trigger that is
+        repeated from a second picture of the part.
     """
 
     part_key: str
@@ -30,6 +34,7 @@ class ExpectedPart:
     captured_at_us: int
     act_at_s: float
     decide_by_s: float
+    frame_id: str | None = None
 
 
 def schedule(
@@ -42,6 +47,7 @@ def schedule(
     belt_ms: float,
     decide_by_ms: float | None = None,
     age_s: float | None = None,
+    frame_id: str | None = None,
 ) -> ExpectedPart:
     """Place a part on the gate's own clock, once, when its trigger is received.
 
@@ -49,6 +55,9 @@ def schedule(
     time. The age of the trigger is the one wall-clock figure used; it is taken to lie between 0 (a capture "in
     the future" happened just now) and ``belt_ms`` (an older one is at the gate at the latest now). A gate, which
     lives through such jumps, passes the age that its `CaptureAge` makes of them.
+
+    Time stands for a position here, so **the belt's speed must be constant**. A belt that stops has to be reported
+    (`GateRunner.belt_stopped`); one that slips, changes its speed or runs backwards brings parts at another time.
 
     Parameters
     ----------
@@ -58,6 +67,8 @@ def schedule(
         From the capture to the last moment a decision counts; None or more than ``belt_ms``: the arrival.
     age_s
         Seconds since the capture; None: what the wall clock says.
+    frame_id
+        The frame that shows the part, where it is known.
 
     Examples
     --------
@@ -80,4 +91,5 @@ def schedule(
         captured_at_us=captured_at_us,
         act_at_s=captured_at_s + belt_ms / 1e3,
         decide_by_s=captured_at_s + decide_ms / 1e3,
+        frame_id=frame_id,
     )

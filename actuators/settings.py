@@ -39,6 +39,12 @@ class GateSettings:
         DEGRADED after so long without a word of the broker, or of a decision while parts pass; 0: never.
     on_drift
         What is done while a camera drifts: nothing, accepted parts go to REVIEW, or the line is stopped (FAULT).
+    no_part_ids
+        Texts that stand where no part id was read, such as ``NOREAD``: such a part goes by its frame. An empty text
+        always counts as one.
+    max_lateness_ms
+        A part that passed the gate longer ago than this gets the fail-safe, whatever was decided, as the next one may
+        be in front of the gate: after the process stood still, or a slow call of the driver. 0: no limit.
     simulated
         Act on decisions of a replay, and on nothing else; a part counts as captured when its trigger comes.
 
@@ -55,6 +61,8 @@ class GateSettings:
     heartbeat_ms: float = 2000.0
     on_drift: OnDrift = OnDrift.NOTHING
     simulated: bool = False
+    no_part_ids: tuple[str, ...] = ()
+    max_lateness_ms: float = 500.0
 
     def __post_init__(self) -> None:
         if not self.belt_ms > 0:
@@ -66,6 +74,8 @@ class GateSettings:
             )
         if self.failsafe is Action.ACCEPT:
             raise SettingsError("the fail-safe action is REJECT or REVIEW: an unknown part is never accepted")
+        if not self.max_lateness_ms >= 0:
+            raise SettingsError(f"max_lateness_ms is {self.max_lateness_ms:g}; it must be 0 or more")
         if self.fault_after < 0:
             raise SettingsError(f"fault_after is {self.fault_after}; it must be 0 or more")
         if not (self.heartbeat_ms == 0 or self.heartbeat_ms >= _SHORTEST_HEARTBEAT_MS):

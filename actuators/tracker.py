@@ -7,6 +7,9 @@ what came by ``decide_by_s``                           action
 =====================================================  ==========================================
 one decision, or the same one again                    as decided
 two that differ in action                              REJECT (``conflict``)
+one whose id came with another part, camera or capture REJECT (``conflict``)
+triggers or decisions of two pictures of the part      REJECT if one says so, else fail-safe
+                                                       (``several-views``)
 nothing                                                fail-safe (``failsafe-missing``)
 nothing, but something between then and the belt time  fail-safe (``failsafe-late``)
 =====================================================  ==========================================
@@ -16,26 +19,40 @@ ACCEPT becomes REVIEW (``drift-review``) while the part's camera drifts, where d
 A part that is armed and then contradicted before its belt time is rejected even if the contradiction is late:
 doubt never accepts. Once acted on, whatever else comes for the part is counted and changes nothing.
 
+The cameras of a station look at the same parts: station and part name a part. Joining its pictures to one answer is
+not done yet, so a part with two of them is never accepted.
+
+While the belt stands (`PartTracker.stop_belt`) nothing is at the gate; what was on it gets the fail-safe
+(``belt-stopped``) when it arrives. A part that has passed the gate by more than ``max_lateness_s`` before the gate
+could act gets the fail-safe (``failsafe-passed``): the next part may be in front of it.
+
 After so many parts in a row without a usable decision (fail-safe or conflict) the gate is in FAULT: every further part
 gets the fail-safe (``failsafe-fault``), whatever was decided, until a person resets it.
 """
 
 from __future__ import annotations
 
-import heapq
+import dataclasses
+import logging
+import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from actuators.actuator import Instruction, Why
+from actuators.arrivals import Arrivals
 from actuators.counts import TrackerCounts
 from actuators.early import EarlyDecisions
 from actuators.errors import GateFull
 from actuators.fault import FaultLatch
+from actuators.known_ids import KnownIds
 from actuators.passing import Key, Outcome, Passing
 from actuators.schedule import ExpectedPart
 from schemas.clock import Clock
 from schemas.errors import SettingsError
+from schemas.part_ids import real_part_id
 from schemas.records import Action, Decision, ResultState
+
+log = logging.getLogger(__name__)
 
 
 class PartTracker:
@@ -61,6 +78,10 @@ class PartTracker:
         Asked at the act with station and camera of a part that would be accepted: the episode of drift for which it
         goes to REVIEW; None: to none. It must not wait for anything.
 
+    no_part_ids
+        Texts that a device gives where it has read no part id, such as ``NOREAD``: such a part goes by its frame.
+    max_lateness_s
+        A part that passed the gate longer ago than this gets the fail-safe, whatever was decided.
     simulated
         Take decisions of a replay and refuse those of the line, instead of the other way round.
 
@@ -94,6 +115,8 @@ class PartTracker:
         max_pending: int = 4096,
         max_acted: int = 4096,
         max_early: int = 256,
+        no_part_ids: Collection[str] = (),
+        max_lateness_s: float = math.inf,
         simulated: bool = False,
     ) -> None:
         if failsafe is Action.ACCEPT:
@@ -108,136 +131,216 @@ class PartTracker:
         self._max_acted = max_acted
         self._latch = latch or FaultLatch(0, clock)
         self._diverts = diverts
+        self._no_part_ids = tuple(no_part_ids)
+        self._max_lateness_s = max_lateness_s
+        self._ids = KnownIds()
         self._early = EarlyDecisions(hold_early_s, max_early)
         self._passes: dict[Key, list[Passing]] = {}
-        self._queue: list[tuple[float, int, Passing]] = []
+        #: What is on the belt.
+        self.arrivals = Arrivals()
         self._acted: OrderedDict[int, Passing] = OrderedDict()
         self._serial = 0
+        self._has_said_views = False
+        #: Cameras that triggered a part, and decisions so far on frames of theirs.
+        self._cameras: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self.heard = 0
         self._tally = TrackerCounts().as_dict()
 
     def expect(self, part: ExpectedPart) -> bool:
-        """Begin to track a part; False if this pass of it is known already, which is counted.
+        """Begin to track a part; False if this pass of it is known already.
+
+        A trigger that is repeated is counted, and changes nothing. Another frame, or another camera of the station,
+        is another view of the part, whether it came by this trigger or by a decision before.
 
         Raises
         ------
         GateFull
             With ``max_pending`` parts on the belt: the caller has to stop the line, or treat the part by hand.
         """
-        key = (part.station, part.camera_id, part.part_key)
-        if self._find(key, part.captured_at_us) is not None:
-            self._tally["repeated_triggers"] += 1
+        self._cameras[part.station, part.camera_id] = None
+        if len(self._cameras) > _MAX_CAMERAS:
+            self._cameras.popitem(last=False)
+        key = self._key(part.station, part.part_key, part.camera_id, part.frame_id, part.captured_at_us)
+        known = self._pass_of(key, part)
+        if known is not None:
+            _, is_new_view = known.see(part.camera_id, part.frame_id, part.captured_at_us)
+            self._tally["repeated_triggers"] += not is_new_view
+            if is_new_view:
+                self._note_view(known)
             return False
-        if len(self._queue) >= self._max_pending:
+        if len(self.arrivals) >= self._max_pending:
             self._tally["overflow"] += 1
             raise GateFull(f"{self._max_pending} parts between camera and gate: no room for part {part.part_key!r}")
         self._serial += 1
-        passing = Passing(part, key, self._serial)
+        now_s = self._clock.monotonic_s()
+        passing = Passing(dataclasses.replace(part, part_key=key[1]), key, self._serial, now_s)
+        passing.has_lost_decision = self._early.has_lost(key, now_s)
         self._passes.setdefault(key, []).append(passing)
-        heapq.heappush(self._queue, (part.act_at_s, self._serial, passing))
+        self.arrivals.add(passing)
         for received_at_s, received_at_us, decision in self._early.take(
-            key, self._clock.monotonic_s(), lambda decision: self._is_of(decision, part)
+            key, now_s, lambda decision: self._is_near(passing, decision.captured_at_us)
         ):
             self._apply(passing, decision, received_at_s, received_at_us)
         return True
 
     def offer(self, decision: Decision) -> Outcome:
-        """Take a decision that was received just now, and say what became of it."""
+        """Take a decision that was received just now, and return what became of it."""
         if decision.is_simulated is not self._simulated:
             self._tally["refused_simulated"] += 1
             return Outcome.REFUSED_SIMULATED
-        if decision.action is Action.ACCEPT and decision.result_state is not ResultState.COMPLETED:
-            # Nothing was inspected, so there is nothing to accept on: the fail-safe stands.
+        if decision.action is Action.ACCEPT and (
+            decision.result_state is not ResultState.COMPLETED or decision.is_partial
+        ):
+            # Nothing was inspected, or not all of it, so there is nothing to accept on: the fail-safe stands.
             self._tally["refused_invalid"] += 1
             return Outcome.REFUSED_INVALID
-        key = (decision.station, decision.camera_id, decision.part_key)
+        self.heard += (decision.station, decision.camera_id) in self._cameras
         now_s, now_us = self._clock.monotonic_s(), self._clock.utc_us()
-        passing = self._find(key, decision.captured_at_us)
+        keys = self._keys_of(decision)
+        passing = self._find(keys, decision)
         if passing is not None:
             return self._apply(passing, decision, now_s, now_us)
+        self._ids.note(decision, None)
         # Several copies of one early decision need no more room than one.
-        if not self._early.keep(key, decision, now_s, now_us):
+        if not self._early.keep(keys[0], decision, now_s, now_us):
             self._tally["duplicates"] += 1
             return Outcome.DUPLICATE
         self._tally["unknown"] += 1
         return Outcome.UNKNOWN
 
-    def recall(self, key: Key, captured_at_us: int) -> None:
+    def recall(self, station: str, camera_id: str, part_key: str, captured_at_us: int) -> None:
         """Know a part that a former run acted on: triggered again it is a repetition, and its decisions are late."""
-        station, camera_id, part_key = key
+        now_s = self._clock.monotonic_s()
         part = ExpectedPart(
             part_key=part_key,
             station=station,
             camera_id=camera_id,
             captured_at_us=captured_at_us,
-            act_at_s=self._clock.monotonic_s(),
-            decide_by_s=self._clock.monotonic_s(),
+            act_at_s=now_s,
+            decide_by_s=now_s,
         )
+        key = (station, part_key)
         self._serial += 1
         passing = Passing(part, key, self._serial)
         self._passes.setdefault(key, []).append(passing)
-        self._close(passing)
+        self._close(passing, None)
+
+    def stop_belt(self) -> None:
+        """Suspend the schedule, as the belt stands: nothing arrives, and what is on the belt gets the fail-safe."""
+        self._tally["standstills"] += not self.arrivals.is_stopped
+        self.arrivals.stop(self._clock.monotonic_s())
+
+    def move_belt(self) -> None:
+        """Go on with the schedule: what is on the belt arrives later by the time that it stood."""
+        self.arrivals.move(self._clock.monotonic_s())
 
     def due(self, now_s: float) -> list[Instruction]:
         """Instructions for the parts that are at the gate, in the order of their arrival; each is given once."""
         instructions = []
-        while self._queue and self._queue[0][0] <= now_s:
-            passing = heapq.heappop(self._queue)[2]
-            instructions.append(self._instruct(passing))
-            self._close(passing)
+        while (passing := self.arrivals.pop(now_s)) is not None:
+            instruction = self._instruct(passing)
+            instructions.append(instruction)
+            self._close(passing, instruction.action)
         return instructions
 
     @property
     def next_due_s(self) -> float | None:
-        """Monotonic time of the next arrival; None with an empty belt."""
-        return self._queue[0][0] if self._queue else None
+        """Monotonic time of the next arrival; None with an empty belt, or one that stands."""
+        return self.arrivals.next_s
 
     @property
     def pending(self) -> int:
         """Parts between camera and gate."""
-        return len(self._queue)
+        return len(self.arrivals)
 
     @property
     def counts(self) -> TrackerCounts:
         """What has happened so far."""
         return TrackerCounts(**{**self._tally, "consecutive_failsafe": self._latch.in_a_row})
 
-    def _is_of(self, decision: Decision, part: ExpectedPart) -> bool:
-        return abs(decision.captured_at_us - part.captured_at_us) <= self._same_pass_us
+    def _key(self, station: str, part_key: str, camera_id: str, frame_id: str | None, captured_at_us: int) -> Key:
+        if real_part_id(part_key, self._no_part_ids) is not None:
+            return station, part_key
+        # Without an id a part goes by its frame, and without that by camera and capture.
+        return station, frame_id or _nameless(camera_id, captured_at_us)
 
-    def _find(self, key: Key, captured_at_us: int) -> Passing | None:
+    def _keys_of(self, decision: Decision) -> tuple[Key, ...]:
+        if decision.part_id is not None and real_part_id(decision.part_id, self._no_part_ids) is not None:
+            return ((decision.station, decision.part_id),)
+        nameless = _nameless(decision.camera_id, decision.captured_at_us)
+        return (decision.station, decision.frame_id), (decision.station, nameless)
+
+    def _is_near(self, passing: Passing, captured_at_us: int) -> bool:
+        return passing.distance_us(captured_at_us) <= self._same_pass_us
+
+    def _pass_of(self, key: Key, part: ExpectedPart) -> Passing | None:
+        passes = self._passes.get(key, ())
+        # Between camera and gate there is one part of a name, however far apart its captures are.
+        on_belt = next((passing for passing in passes if not passing.is_acted), None)
+        return on_belt or self._nearest(passes, part.camera_id, part.frame_id, part.captured_at_us)
+
+    def _find(self, keys: tuple[Key, ...], decision: Decision) -> Passing | None:
+        passes = [passing for key in keys for passing in self._passes.get(key, ())]
+        return self._nearest(passes, decision.camera_id, decision.frame_id, decision.captured_at_us)
+
+    def _nearest(
+        self, passes: Collection[Passing], camera_id: str, frame_id: str | None, captured_at_us: int
+    ) -> Passing | None:
         near = [
-            (abs(captured_at_us - passing.part.captured_at_us), passing.serial, passing)
-            for passing in self._passes.get(key, ())
+            (not passing.shows(camera_id, frame_id), passing.distance_us(captured_at_us), passing.serial, passing)
+            for passing in passes
+            if self._is_near(passing, captured_at_us)
         ]
-        if not near:
-            return None
-        distance_us, _, passing = min(near)
-        return passing if distance_us <= self._same_pass_us else None
+        return min(near)[3] if near else None
 
     def _apply(self, passing: Passing, decision: Decision, received_at_s: float, received_at_us: int) -> Outcome:
+        views = len(passing.views)
+        is_contradiction = self._ids.note(decision, passing)
         outcome = passing.judge(decision, received_at_s, received_at_us)
+        if is_contradiction and not passing.is_acted and not passing.is_contradicted:
+            passing.is_contradicted = True
+            outcome = Outcome.CONFLICT
+        if len(passing.views) > views:
+            self._note_view(passing)
+        if passing.instructed is Action.ACCEPT and outcome is Outcome.LATE and decision.action is not Action.ACCEPT:
+            self._tally["late_contradictions"] += 1
+            log.error(
+                "part %r of station %r was accepted, and now a decision says %s (camera %r, decision %r)",
+                passing.part.part_key, passing.part.station, decision.action, decision.camera_id, decision.decision_id,
+            )  # fmt: skip
         counter = {Outcome.DUPLICATE: "duplicates", Outcome.CONFLICT: "conflicts", Outcome.LATE: "late"}.get(outcome)
         if counter is not None:
             self._tally[counter] += 1
         return outcome
 
+    def _note_view(self, passing: Passing) -> None:
+        part = passing.part
+        self._tally["late_views" if passing.is_acted else "further_views"] += 1
+        if not passing.is_acted and not self._has_said_views:
+            self._has_said_views = True
+            log.warning(
+                "part %r of station %r is seen more than once: until views of a part are joined, such a part gets the "
+                "fail-safe, or REJECT if one view says so (several-views); further ones are counted. If %r is no part "
+                "id but what a device gives without one, name it with --no-part-id",
+                part.part_key, part.station, part.part_key,
+            )  # fmt: skip
+
     def _instruct(self, passing: Passing) -> Instruction:
         part = passing.part
-        action: Action
         decision, armed_at_us = passing.decision, passing.armed_at_us
         episode_id = None
+        act_at_s = passing.arrives_s
+        action, why = passing.result(self._failsafe)
         if self._latch.is_latched:
-            action, why, decision, armed_at_us = self._failsafe, Why.FAILSAFE_FAULT, None, None
-        elif passing.is_contradicted:
-            action, why = Action.REJECT, Why.CONFLICT
-        elif passing.action is not None:
-            action, why = passing.action, Why.DECIDED
-            if action is Action.ACCEPT:
-                episode_id = self._diverts(part.station, part.camera_id)
+            action, why = self._failsafe, Why.FAILSAFE_FAULT
+        elif why is Why.DECIDED and self._clock.monotonic_s() - act_at_s > self._max_lateness_s:
+            action, why = self._failsafe, Why.FAILSAFE_PASSED
+        elif why is Why.DECIDED and action is Action.ACCEPT:
+            episode_id = self._diverts(part.station, part.camera_id)
             if episode_id is not None:
                 action, why = Action.REVIEW, Why.DRIFT_REVIEW
-        else:
-            action, why = self._failsafe, Why.FAILSAFE_LATE if passing.was_late else Why.FAILSAFE_MISSING
+        if why not in (Why.DECIDED, Why.DRIFT_REVIEW, Why.CONFLICT):
+            decision = armed_at_us = None
         instruction = Instruction(
             part_key=part.part_key,
             station=part.station,
@@ -245,8 +348,8 @@ class PartTracker:
             action=action,
             why=why,
             captured_at_us=part.captured_at_us,
-            act_at_us=self._clock.utc_us() - round((self._clock.monotonic_s() - part.act_at_s) * 1e6),
-            act_at_s=part.act_at_s,
+            act_at_us=self._clock.utc_us() - round((self._clock.monotonic_s() - act_at_s) * 1e6),
+            act_at_s=act_at_s,
             decision=decision,
             armed_at_us=armed_at_us,
             episode_id=episode_id,
@@ -255,11 +358,13 @@ class PartTracker:
         self._tally[_COUNTER[action]] += 1
         self._tally[_COUNTER_WHY[why]] += 1
         self._tally["failsafe"] += instruction.is_failsafe
-        self._latch.note(instruction.is_decided)
+        if why is not Why.BELT_STOPPED:
+            # A belt that stands says nothing of workers and decisions.
+            self._latch.note(instruction.is_decided)
         return instruction
 
-    def _close(self, passing: Passing) -> None:
-        passing.close()
+    def _close(self, passing: Passing, instructed: Action | None) -> None:
+        passing.close(instructed)
         self._acted[passing.serial] = passing
         if len(self._acted) > self._max_acted:
             self._forget(self._acted.popitem(last=False)[1])
@@ -271,6 +376,14 @@ class PartTracker:
             del self._passes[passing.key]
 
 
+#: Cameras remembered of one gate; it stands at one, or at the few of a station.
+_MAX_CAMERAS = 256
+
+
+def _nameless(camera_id: str, captured_at_us: int) -> str:
+    return f"{camera_id}@{captured_at_us}"
+
+
 _COUNTER = {Action.ACCEPT: "accepted", Action.REJECT: "rejected", Action.REVIEW: "review"}
 _COUNTER_WHY = {
     Why.DECIDED: "decided",
@@ -279,6 +392,9 @@ _COUNTER_WHY = {
     Why.FAILSAFE_MISSING: "failsafe_missing",
     Why.FAILSAFE_LATE: "failsafe_late",
     Why.FAILSAFE_FAULT: "failsafe_fault",
+    Why.FAILSAFE_PASSED: "failsafe_passed",
+    Why.SEVERAL_VIEWS: "several_views",
+    Why.BELT_STOPPED: "belt_stopped",
 }
 
 __all__ = ["Outcome", "PartTracker"]

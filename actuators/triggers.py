@@ -49,6 +49,9 @@ class FrameTriggers:
         None: none is, for a replay.
     station
         Only this station's; None: all.
+    on_read
+        Called with True for each message that could be read and with False for each that could not, on the thread of
+        the triggers: `GateRunner.note_trigger`.
 
     Raises
     ------
@@ -63,6 +66,7 @@ class FrameTriggers:
         *,
         max_age_s: float | None,
         station: str | None = None,
+        on_read: Callable[[bool], object] = lambda is_readable: None,
         clock: Clock | None = None,
     ) -> None:
         self._kafka = kafka
@@ -75,6 +79,7 @@ class FrameTriggers:
         )
         self._expect = expect
         self._station = station
+        self._on_read = on_read
         self._age = None if max_age_s is None else Age(max_age_s, clock or SystemClock())
         self._tally: Counter[str] = Counter()
         self._stop = threading.Event()
@@ -107,7 +112,9 @@ class FrameTriggers:
         while not self._stop.is_set():
             message = self._tail.poll(_POLL_S)
             if message is not None:
-                self._tally[self._trigger(message.value())] += 1
+                became = self._trigger(message.value())
+                self._tally[became] += 1
+                self._on_read(became != "undecodable")
 
     def _trigger(self, value: bytes | None) -> str:
         try:

@@ -1,7 +1,8 @@
-"""Prometheus metrics of a program over HTTP, on loopback only."""
+"""Prometheus metrics of a program over HTTP, on loopback unless another address is named."""
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import threading
 from collections.abc import Iterator
@@ -13,24 +14,42 @@ from schemas.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
+#: Listen here unless another address is named: only this machine reaches it.
+LOOPBACK = "127.0.0.1"
+
 
 @contextmanager
-def serve_metrics(registry: CollectorRegistry, port: int | None) -> Iterator[int | None]:
-    """Serve ``/metrics`` on 127.0.0.1 meanwhile; yield the port (0 takes a free one). None: do nothing.
+def serve_metrics(registry: CollectorRegistry, port: int | None, address: str = LOOPBACK) -> Iterator[int | None]:
+    """Serve ``/metrics`` meanwhile; yield the port (0 takes a free one). None: do nothing.
+
+    Parameters
+    ----------
+    address
+        Address of this machine to listen on, IPv4 or IPv6; ``0.0.0.0`` is each. Who reaches it reads the metrics, as
+        there is neither password nor encryption: an address that is not loopback is a line in the log.
 
     Raises
     ------
     SettingsError
-        If the port cannot be had.
+        If address or port cannot be had.
     """
     if port is None:
         yield None
         return
     try:
-        server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+        host = ipaddress.ip_address(address)
+    except ValueError as error:
+        raise SettingsError(
+            f"metrics address {address!r}: an IP address of this machine, as in {LOOPBACK} or 0.0.0.0"
+        ) from error
+    try:
+        server, thread = start_http_server(port, addr=address, registry=registry)
     except (OSError, OverflowError) as error:
-        raise SettingsError(f"no metrics on port {port}: {error}") from error
-    log.info("metrics at http://127.0.0.1:%d/metrics", server.server_port)
+        raise SettingsError(f"no metrics on port {port} of {address}: {error}") from error
+    shown = f"[{address}]" if host.version == 6 else address
+    log.info("metrics at http://%s:%d/metrics", shown, server.server_port)
+    if not host.is_loopback:
+        log.warning("metrics are open to whoever reaches %s, without password or encryption", shown)
     try:
         yield int(server.server_port)
     finally:

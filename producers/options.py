@@ -58,6 +58,9 @@ class PublisherOptions:
         After the capture; a later decision is useless to the gate. None: no deadline.
     lot
         For captures that name none.
+    no_part_ids
+        Texts that the camera or its barcode reader gives where no part id was read, such as ``NOREAD``: such a frame
+        is published without a part id. An empty text always counts as one.
     policy
         What gives way when the hand-over queue is full.
     hand_over_frames, hand_over_bytes
@@ -81,6 +84,7 @@ class PublisherOptions:
     quality: int = 95
     deadline_ms: int | None = None
     lot: str | None = None
+    no_part_ids: tuple[str, ...] = ()
     policy: Policy = "drop-oldest"
     hand_over_frames: int = 32
     hand_over_bytes: int = 64 * _MIB

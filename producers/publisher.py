@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from producers.camera import Capture
 from producers.encoding import EncodedImage, encode_capture
@@ -21,6 +22,7 @@ from schemas.clock import Clock, SystemClock
 from schemas.cluster import require_topics
 from schemas.errors import BrokerUnavailable, InspectionError
 from schemas.image_store import ImageStore, ImageStoreError
+from schemas.part_ids import real_part_id
 from schemas.records import Encoding, ImageReference
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
@@ -136,6 +138,9 @@ class FramePublisher:
         taken_s = self._clock.monotonic_s()
         captured_at_us = capture.captured_at_us if capture.captured_at_us is not None else self._clock.utc_us()
         sequence = self._tally.capture(captured_at_us)
+        if capture.part_id is not None and real_part_id(capture.part_id, self._options.no_part_ids) is None:
+            self._tally.no_part_id()
+            capture = replace(capture, part_id=None)
         try:
             image = encode_capture(capture, self._options.encode, self._options.quality)
             reference = self._claim_check(image, captured_at_us)

@@ -26,7 +26,8 @@ class PublisherStats:
     """Counts since the publisher opened; ``captured == published + dropped + failed + spooled + pending``.
 
     ``published`` is acknowledged by the broker, ``spooled`` is on disk and will be. ``recovered`` are frames of earlier
-    runs, published from the spool, beside all these. ``bytes`` counts the images of published frames. Latency is from
+    runs, published from the spool, beside all these. ``no_part_id`` are captures whose part id was a text of
+    `PublisherOptions.no_part_ids`. ``bytes`` counts the images of published frames. Latency is from
     capture to acknowledgement in ms, over the last 1,024 published frames; None before the first.
     """
 
@@ -39,6 +40,7 @@ class PublisherStats:
     recovered: int = 0
     latency_ms_p50: float | None = None
     latency_ms_p99: float | None = None
+    no_part_id: int = 0
 
     @property
     def dropped(self) -> int:
@@ -95,6 +97,9 @@ class PublisherMetrics:
         self.missed = PrometheusCounter(
             name + "missed_slots", "Slots of the rate that passed without a capture", ["camera"], registry=registry
         )
+        self.no_part_id = PrometheusCounter(
+            name + "no_part_id", "Captures with a text that is no part id", ["camera"], registry=registry
+        )
         self.store_away = Gauge(
             name + "image_store_away", "1 while the image store takes no images", ["camera"], registry=registry
         )
@@ -119,7 +124,7 @@ class Tally:
         self._counts_bytes = metrics.bytes.labels(camera)
         self._observes_latency = metrics.latency.labels(camera)
         self._settled = threading.Condition()
-        self._captured = self._published = self._bytes = self._spooled = self._recovered = 0
+        self._captured = self._published = self._bytes = self._spooled = self._recovered = self._no_part_id = 0
         self._dropped: Counter[DropReason] = Counter()
         self._failed: Counter[FailReason] = Counter()
         self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES_KEPT)
@@ -189,6 +194,12 @@ class Tally:
         """Count slots that passed without a capture."""
         self._metrics.missed.labels(self._camera).inc(slots)
 
+    def no_part_id(self) -> None:
+        """Count a capture whose part id was none."""
+        self._metrics.no_part_id.labels(self._camera).inc()
+        with self._settled:
+            self._no_part_id += 1
+
     def store_is_away(self, away: bool) -> None:
         """Show whether the image store takes images."""
         self._metrics.store_away.labels(self._camera).set(away)
@@ -216,6 +227,7 @@ class Tally:
                 bytes=self._bytes,
                 spooled=self._spooled,
                 recovered=self._recovered,
+                no_part_id=self._no_part_id,
                 latency_ms_p50=latencies[round(last * 0.50)] if latencies else None,
                 latency_ms_p99=latencies[round(last * 0.99)] if latencies else None,
             )

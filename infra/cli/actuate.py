@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.options import (
+    BOOTSTRAP_DEFAULT,
+    METRICS_ADDRESS_DEFAULT,
+    PREFIX_DEFAULT,
+    BootstrapServers,
+    Json,
+    MetricsAddress,
+    NoPartId,
+    Prefix,
+    kafka_settings,
+)
 
 
 def actuate(
@@ -33,6 +43,14 @@ def actuate(
     heartbeat_ms: Annotated[
         float, typer.Option(help="DEGRADED after so long without a word of broker or decisions, in ms; 0: never.")
     ] = 2000.0,
+    no_part_id: NoPartId = None,
+    max_lateness_ms: Annotated[
+        float,
+        typer.Option(
+            help="A part that passed the gate longer ago than this gets the fail-safe, whatever was decided: the "
+            "gate itself stood still, or its driver was slow. 0: no limit."
+        ),
+    ] = 500.0,
     on_drift: Annotated[
         str,
         typer.Option(
@@ -49,8 +67,9 @@ def actuate(
         ),
     ] = False,
     metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics there, on 127.0.0.1; 0: a free port.")
+        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics at that port; 0: a free one.")
     ] = None,
+    metrics_address: MetricsAddress = METRICS_ADDRESS_DEFAULT,
     journal: Annotated[Path | None, typer.Option(help="Append a JSON line for each part to this file.")] = None,
     state_dir: Annotated[
         Path | None,
@@ -96,13 +115,24 @@ def actuate(
 
     report: Report = run_gate(
         kafka_settings(bootstrap_servers, prefix),
-        GateSettings(belt_ms, decide_by_ms, action, fault_after, heartbeat_ms, reaction, simulated),
+        GateSettings(
+            belt_ms,
+            decide_by_ms,
+            action,
+            fault_after,
+            heartbeat_ms,
+            reaction,
+            simulated,
+            no_part_ids=tuple(no_part_id or ()),
+            max_lateness_ms=max_lateness_ms,
+        ),
         driver=driver,
         driver_options=options,
         station=station,
         journal=journal,
         state_dir=state_dir,
         metrics_port=metrics_port,
+        metrics_address=metrics_address,
         drift_type=watched,
     )
     typer.echo(json.dumps(report.as_dict()) if as_json else report.as_text())

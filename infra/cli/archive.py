@@ -9,10 +9,12 @@ import typer
 
 from infra.cli.options import (
     BOOTSTRAP_DEFAULT,
+    METRICS_ADDRESS_DEFAULT,
     PREFIX_DEFAULT,
     BootstrapServers,
     ImageStoreUri,
     Json,
+    MetricsAddress,
     Prefix,
     image_store_uri,
     kafka_settings,
@@ -53,8 +55,9 @@ def archive(
     ] = 64.0,
     image_store: ImageStoreUri = None,
     metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics there, on 127.0.0.1; 0: a free port.")
+        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics at that port; 0: a free one.")
     ] = None,
+    metrics_address: MetricsAddress = METRICS_ADDRESS_DEFAULT,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -92,7 +95,7 @@ def archive(
         kafka_settings(bootstrap_servers, prefix), Store(to), options, image_store=images, metrics=metrics
     )
     stop = threading.Event()
-    with stop_on_signals(stop), serve_metrics(metrics.registry, metrics_port):
+    with stop_on_signals(stop), serve_metrics(metrics.registry, metrics_port, metrics_address):
         if once:
             with reading() as show:
                 report = sink.run_once(stop, lambda done, total: show("archive", done, total))

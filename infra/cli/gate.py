@@ -1,4 +1,4 @@
-"""`inspection gate`: how a gate is, and the reset of its FAULT, through its state directory."""
+"""`inspection gate`: how a gate is, the reset of its FAULT, and the belt's stop, through its state directory."""
 
 from __future__ import annotations
 
@@ -8,22 +8,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.cli.options import Json
+from infra.cli.text import shown
 
 if TYPE_CHECKING:
+    from actuators.belt_file import BeltStop
     from actuators.fault_reset import Standing
 
-app = typer.Typer(no_args_is_help=True, help="A gate in FAULT: show it, reset it.")
+app = typer.Typer(
+    no_args_is_help=True, help="A gate in FAULT: show it, reset it.\n\nA belt that stands: suspend, resume."
+)
 
 _StateDir = Annotated[Path, typer.Option(help="State directory of the gate, as given to `inspection actuate`.")]
 
 
 @app.command()
 def status(state_dir: _StateDir, as_json: Json = False) -> None:
-    """Show whether the gate runs and is in FAULT; exit status 1 in FAULT."""
+    """Show whether the gate runs and is in FAULT, and whether its belt stands; exit status 1 in FAULT."""
+    from actuators.belt_file import BeltFile
     from actuators.fault_reset import standing
 
     found = standing(state_dir)
-    _show(found, as_json)
+    _show(found, as_json, BeltFile(state_dir).load())
     if found.fault is not None:
         raise typer.Exit(1)
 
@@ -52,17 +57,53 @@ def reset(
         raise typer.Exit(1)
 
 
-def _show(found: Standing, as_json: bool) -> None:
+@app.command()
+def suspend(
+    state_dir: _StateDir,
+    note: Annotated[str, typer.Option(help="Why the belt stands; kept until it moves again.")] = "",
+    who: Annotated[str | None, typer.Option(help="Who says so. Default: your user name.")] = None,
+) -> None:
+    """Say that the belt stands: no part arrives until `inspection gate resume`.
+
+    The gate's schedule is one of time, at a constant speed of the belt. What is on the belt now gets the fail-safe
+    when it arrives. A running gate takes this within 0.1 s; one that starts meanwhile starts suspended.
+    """
+    import getpass
+
+    from actuators.belt_file import BeltFile
+    from actuators.fault_reset import standing
+
+    standing(state_dir)
+    BeltFile(state_dir).stop(who or getpass.getuser(), note)
+    typer.echo("the belt stands; `inspection gate resume` when it moves again")
+
+
+@app.command()
+def resume(state_dir: _StateDir) -> None:
+    """Say that the belt moves again: what is on it arrives later by the time that it stood."""
+    from actuators.belt_file import BeltFile
+    from actuators.fault_reset import standing
+
+    standing(state_dir)
+    was_standing = BeltFile(state_dir).resume()
+    typer.echo("the belt moves" if was_standing else "the belt was not said to stand")
+
+
+def _show(found: Standing, as_json: bool, belt: BeltStop | None = None) -> None:
     import json
+    from dataclasses import asdict
 
     if as_json:
-        typer.echo(json.dumps(found.as_dict()))
+        typer.echo(json.dumps({**found.as_dict(), "belt_stop": None if belt is None else asdict(belt)}))
         return
     process = "the gate runs" if found.is_gate_running else "no gate runs"
     if found.fault is None:
         typer.echo(f"no fault; {process}")
     else:
         typer.echo(f"FAULT since {_moment(found.fault.since_us)}: {found.fault.reason}; {process}")
+    if belt is not None:
+        note = f": {shown(belt.note)}" if belt.note else ""
+        typer.echo(f"the belt stands since {_moment(belt.at_us)}, says {shown(belt.who)}{note}")
     last: Any = found.last_reset
     if last is not None:
         typer.echo(f"last reset {_moment(last.at_us)} by {last.who}: {last.note}")

@@ -22,7 +22,7 @@ from actuators.settings import GateSettings
 from actuators.triggers import FrameTriggers, TriggerCounts
 from infra.cli.signals import stop_on_signals
 from infra.demo.percentiles import percentiles
-from infra.metrics_server import serve_metrics
+from infra.metrics_server import LOOPBACK, serve_metrics
 from schemas.records import Decision, DriftType
 from schemas.settings import KafkaSettings
 from schemas.simulation import require_replay_prefix
@@ -50,6 +50,7 @@ class Report:
             "fault": None if self.gate.fault is None else dataclasses.asdict(self.gate.fault),
             "faults": self.gate.faults,
             "degradations": self.gate.degradations,
+            "gaps": self.gate.gaps,
             "drift": _drift_row(self.gate.drift),
             "act_errors": self.gate.act_errors,
             "act_lateness_worst_ms": round(self.gate.lateness.worst_ms, 3),
@@ -73,6 +74,16 @@ class Report:
             lines.append(f"capture to gate: p50 {self.latency_ms['p50']} ms, p99 {self.latency_ms['p99']} ms")
         if self.gate.faults or self.gate.degradations:
             lines.append(f"FAULT {self.gate.faults} times, DEGRADED {self.gate.degradations} times")
+        if parts.several_views or parts.late_views:
+            lines.append(
+                f"seen more than once: {parts.several_views} parts, and {parts.late_views} views after the act;"
+                f" {parts.late_contradictions} accepted parts were contradicted later"
+            )
+        if parts.standstills or self.gate.gaps:
+            lines.append(
+                f"the belt stood {parts.standstills} times ({parts.belt_stopped} parts on it), the gate itself"
+                f" {self.gate.gaps} times ({parts.failsafe_passed} parts passed)"
+            )
         if self.gate.drift is not None:
             open_episodes = self.gate.drift.open_episodes
             lines.append(f"drift: {parts.drift_review} parts to review because of it, {open_episodes} episodes open")
@@ -91,6 +102,7 @@ def run_gate(
     journal: Path | None,
     state_dir: Path | None,
     metrics_port: int | None = None,
+    metrics_address: str = LOOPBACK,
     drift_type: DriftType | None = None,
 ) -> Report:
     """Run a gate until SIGINT or SIGTERM, or until its thread dies.
@@ -120,11 +132,16 @@ def run_gate(
         drift=DriftWatch(kafka, station=station, drift_type=drift_type, simulated=settings.simulated),
     )
     triggers = FrameTriggers(
-        kafka, gate.expect_frame, max_age_s=None if settings.simulated else settings.belt_ms / 1e3, station=station
+        kafka,
+        gate.expect_frame,
+        max_age_s=None if settings.simulated else settings.belt_ms / 1e3,
+        station=station,
+        on_read=gate.note_trigger,
     )
     error = None
     stop = threading.Event()
-    with stop_on_signals(stop), serve_metrics(GateMetrics(lambda: gate.stats).registry, metrics_port):
+    registry = GateMetrics(lambda: gate.stats).registry
+    with stop_on_signals(stop), serve_metrics(registry, metrics_port, metrics_address):
         if book is not None:
             book.open()
         try:

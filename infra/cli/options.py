@@ -25,6 +25,23 @@ ImageStoreUri = Annotated[
     ),
 ]
 
+MetricsAddress = Annotated[
+    str,
+    typer.Option(
+        help="Address for --metrics-port, as 0.0.0.0 for each of this machine. Who reaches it reads the metrics: there "
+        "is neither password nor encryption."
+    ),
+]
+NoPartId = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Text that stands where no part id was read, such as NOREAD; may be repeated. Such a part goes by its "
+        "frame. Case does not matter.",
+    ),
+]
+
+METRICS_ADDRESS_DEFAULT = "127.0.0.1"
 BOOTSTRAP_DEFAULT = DEFAULT_BOOTSTRAP_SERVERS
 PREFIX_DEFAULT = DEFAULT_PREFIX
 

@@ -8,10 +8,13 @@ import typer
 
 from infra.cli.options import (
     BOOTSTRAP_DEFAULT,
+    METRICS_ADDRESS_DEFAULT,
     PREFIX_DEFAULT,
     BootstrapServers,
     ImageStoreUri,
     Json,
+    MetricsAddress,
+    NoPartId,
     Prefix,
     image_store_uri,
     kafka_settings,
@@ -58,6 +61,7 @@ def produce(
         int | None, typer.Option(min=1, help="After the capture; a later decision is useless to the gate.")
     ] = None,
     lot: Annotated[str | None, typer.Option(help="Lot of the parts, where the camera names none.")] = None,
+    no_part_id: NoPartId = None,
     encode: Annotated[
         EncodeMode, typer.Option(help="jpeg, png, or as-is: encoded files as they are, pixels as JPEG.")
     ] = "as-is",
@@ -89,8 +93,9 @@ def produce(
         Sync, typer.Option(help="full: each append survives a power cut. normal: a killed process only.")
     ] = "full",
     metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics there, on 127.0.0.1; 0: a free port.")
+        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics at that port; 0: a free one.")
     ] = None,
+    metrics_address: MetricsAddress = METRICS_ADDRESS_DEFAULT,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -119,6 +124,7 @@ def produce(
         quality=quality,
         deadline_ms=deadline_ms,
         lot=lot,
+        no_part_ids=tuple(no_part_id or ()),
         policy=policy or "drop-oldest",
         image_store=image_store_uri(image_store),
         store_above_bytes=store_above_kib * 1024,
@@ -139,7 +145,7 @@ def produce(
         )
     metrics = PublisherMetrics()
     stop = threading.Event()
-    with stop_on_signals(stop), serve_metrics(metrics.registry, metrics_port), ExitStack() as stack:
+    with stop_on_signals(stop), serve_metrics(metrics.registry, metrics_port, metrics_address), ExitStack() as stack:
         publishers = [
             stack.enter_context(
                 FramePublisher(
@@ -228,9 +234,10 @@ def _line(row: dict[str, Any]) -> str:
     reasons = {**row["dropped_by_reason"], **row["failed_by_reason"]}
     why = f" ({', '.join(f'{reason} {count}' for reason, count in reasons.items())})" if reasons else ""
     spooled = f"{row['spooled']} left in the spool, " if row["spooled"] else ""
+    nameless = f", {row['no_part_id']} without a part id" if row["no_part_id"] else ""
     recovered = f", {row['recovered']} of earlier runs sent from the spool" if row["recovered"] else ""
     missed = f", {row['missed']} slots missed" if row["missed"] else ""
     return (
         f"{row['name']}: {row['captured']} captured, {row['published']} published, {spooled}"
-        f"{row['dropped']} dropped, {row['failed']} failed{why}{missed}{recovered}{latency}"
+        f"{row['dropped']} dropped, {row['failed']} failed{why}{missed}{nameless}{recovered}{latency}"
     )

@@ -69,7 +69,7 @@ class SteppedGate:
         self.runner._line.open()
         if self.runner._acted is not None:
             for key, captured_at_us in self.runner._acted.open():
-                self.runner._tracker.recall(key, captured_at_us)
+                self.runner._tracker.recall(*key, captured_at_us)
         self.runner._drift.open()
         self.runner._thread = threading.current_thread()
         self.turn()
@@ -83,8 +83,8 @@ class SteppedGate:
         self.source.waiting.append(decision)
         self.turn()
 
-    def expect(self, part: str, captured_at_us: int) -> bool:
-        return self.runner.expect(part, station="s", camera_id="cam", captured_at_us=captured_at_us)
+    def expect(self, part: str, captured_at_us: int, camera: str = "cam", frame: str | None = None) -> bool:
+        return self.runner.expect(part, station="s", camera_id=camera, captured_at_us=captured_at_us, frame_id=frame)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, with a turn at each arrival."""

@@ -98,7 +98,7 @@ def test_no_message_is_delivered_twice_and_one_a_kill_is_lost(steps: list[tuple]
     with tempfile.TemporaryDirectory() as directory:
         consumer = make_consumer(log, Path(directory), clock)
         delivered: list[tuple[str, Action, bool]] = []
-        delivered_by_run: list[list[tuple[str, Action, bool]]] = [[]]
+        delivered_by_run: list[list[tuple[str, Action, bool, int]]] = [[]]
         produced = 0
 
         def take() -> bool:
@@ -106,7 +106,8 @@ def test_no_message_is_delivered_twice_and_one_a_kill_is_lost(steps: list[tuple]
             if decision is None:
                 return False
             delivered.append((decision.reason, decision.action, decision.is_simulated))
-            delivered_by_run[-1].append((decision.decision_id, decision.action, decision.is_simulated))
+            said = (decision.decision_id, decision.action, decision.is_simulated, decision.captured_at_us)
+            delivered_by_run[-1].append(said)
             return True
 
         for kind, *rest in steps:

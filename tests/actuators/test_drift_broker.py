@@ -78,9 +78,10 @@ def test_the_watch_knows_the_past_and_follows(topic: Topic) -> None:
         assert watch.stats == DriftStats(connected=True, open_episodes=1, events=5, simulated=1, undecodable=4)
         topic.say(event("new", camera="side"), b"garbage")
         await_(lambda: open_ids(watch) == ["new", "past"])
-        topic.say(event("past", CLOSED), event("new", ACKNOWLEDGED))
+        topic.say(event("past", CLOSED, camera="side"), event("new", ACKNOWLEDGED))  # they fit no episode
+        topic.say(event("past", CLOSED), event("new", ACKNOWLEDGED, camera="side"))
         await_(lambda: open_ids(watch) == [])
-        assert watch.stats.undecodable == 5
+        assert (watch.stats.undecodable, watch.stats.refused) == (5, 1)
     finally:
         watch.close()
     assert not watch.stats.connected
@@ -199,8 +200,8 @@ def test_a_watch_that_dies_harms_nothing(
     assert gate.stats.drift == DriftStats(connected=False, open_episodes=1, events=1)
     captured = now_us()
     for camera in ("cam", "other"):
-        gate.expect("p", station="s", camera_id=camera, captured_at_us=captured)
-        source.waiting.append(make_decision("p", camera_id=camera, captured_at_us=captured))
+        gate.expect(f"p-{camera}", station="s", camera_id=camera, captured_at_us=captured)
+        source.waiting.append(make_decision(f"p-{camera}", camera_id=camera, captured_at_us=captured))
     gate.stop()
     # What was known goes on to count, as nobody says that it is over.
     assert {i.camera_id: i.why for i in recorder.instructions} == {"cam": Why.DRIFT_REVIEW, "other": Why.DECIDED}

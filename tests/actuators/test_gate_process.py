@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from actuators.belt_file import BeltFile
 from infra.demo.processes import inspection_command
 from schemas import Decision, DriftEvent, DriftType, Frame, KafkaSettings
 from schemas.codec import encode
@@ -220,6 +221,47 @@ def test_drift_diverts_or_stops_until_a_person_has_looked(process: Process) -> N
     process.kill()
     process.start(*options, "stop")
     assert process.pass_part("f", decided=True) == ("ACCEPT", "decided")
+
+
+@pytest.mark.broker
+@pytest.mark.faults
+def test_views_texts_without_a_part_a_belt_that_stands_and_a_gate_that_slept(process: Process) -> None:
+    process.start("--belt-ms", "1200", "--no-part-id", "NOREAD", "--fault-after", "0", "--metrics-port", "0")
+    process.pass_part("warm-up", decided=True)
+
+    def send(part: str, frame: str, camera: str = "cam") -> None:
+        at = {"captured_at_us": now_us(), "frame_id": frame, "camera_id": camera}
+        process.publish(make_frame(part, **at), make_decision(part, decision_id=f"id-{frame}", **at))
+
+    def why(part: str) -> list[object]:
+        await_(lambda: any(act["part_key"] == part for act in process.acts))
+        return [act["why"] for act in process.acts if act["part_key"] == part]
+
+    # Two parts without a read, and one part that two cameras see: three instructions.
+    for number in range(2):
+        send("NOREAD", f"f{number}")
+    send("seen", "top")
+    send("seen", "low", "other")
+    assert [why(part) for part in ("f0", "f1", "seen")] == [["decided"], ["decided"], ["several-views"]]
+    assert metric(process, "inspection_gate_repeated_triggers_total") == 0
+
+    send("on the belt", "f2")
+    BeltFile(process.state_dir).stop("eva", "jam")  # what `inspection gate suspend` does, without its start
+    await_(lambda: metric(process, "inspection_gate_belt_stopped") == 1)
+    time.sleep(1.5)
+    assert not any(act["part_key"] == "on the belt" for act in process.acts)
+    assert process.gate("resume")[0] == 0
+    assert why("on the belt") == ["belt-stopped"]
+
+    send("passed", "f3")
+    time.sleep(0.4)  # the decision is with the gate, and the part 0.8 s before it
+    assert process._process is not None
+    process._process.send_signal(signal.SIGSTOP)
+    time.sleep(2.0)
+    process._process.send_signal(signal.SIGCONT)
+    assert why("passed") == ["failsafe-passed"]
+    assert metric(process, "inspection_gate_gaps_total") >= 1
+    assert process.pass_part("afterwards", decided=True) == ("ACCEPT", "decided")
 
 
 def metric(process: Process, name: str) -> float:

@@ -46,6 +46,8 @@ STEP = st.one_of(
     DECIDE,
     ADVANCE,
     ADVANCE,
+    st.tuples(st.just("view"), WHICH, st.sampled_from(["cam", "other"])),
+    st.tuples(st.just("belt"), st.booleans()),
     st.one_of(
         st.tuples(st.just("jump"), st.sampled_from([-3600, 3600, -0.3, 0.3])),
         st.tuples(st.just("earlier pass")),
@@ -68,6 +70,11 @@ class Part:
     unknowable: bool = False
     #: Real, valid answers that this process was given: when and what.
     heard: list[tuple[float, Action]] = field(default_factory=list)
+    #: When this process heard of another view of it, by trigger or decision, or of its id with another part.
+    views: list[float] = field(default_factory=list)
+    #: How long the belt stood with the part on it, and whether it ever did.
+    stood_s: float = 0.0
+    has_stood: bool = False
 
 
 class World:
@@ -83,6 +90,7 @@ class World:
         self.gate = SteppedGate(self.clock, self.settings, state_dir)
         self.checked = 0
         self.jumped_s = -1e9
+        self.stands_since_s: float | None = None
 
     def step(self, kind: str, *rest: object) -> None:
         getattr(self, kind.replace(" ", "_"))(*rest)
@@ -108,7 +116,35 @@ class World:
         assert is_new == (not self.acted[name] and (part.triggered_s is None or name in self.lost))
         if is_new:
             part.triggered_s = self.clock.monotonic_s()
+            part.stood_s, part.has_stood = 0.0, self.stands_since_s is not None
             self.lost.discard(name)
+        self.gate.turn()
+
+    def view(self, which: int, camera: str) -> None:
+        """Another frame of a part that is on the belt or has just passed: no instruction of its own."""
+        name = self.name(which)
+        if name is None or self.parts[name].triggered_s is None or name in self.lost:
+            return
+        part = self.parts[name]
+        assert not self.gate.expect(name, part.captured_at_us + 100_000, camera, f"second-{camera}")
+        if not self.acted[name]:
+            part.views.append(self.clock.monotonic_s())
+        self.gate.turn()
+
+    def belt(self, stops: bool) -> None:
+        now_s = self.clock.monotonic_s()
+        if stops:
+            self.gate.runner.belt_stopped()
+            self.stands_since_s = now_s if self.stands_since_s is None else self.stands_since_s
+        else:
+            self.gate.runner.belt_moving()
+        for name, part in self.parts.items():
+            if part.triggered_s is None or self.acted[name] or name in self.lost or self.stands_since_s is None:
+                continue
+            part.has_stood = True
+            if not stops:
+                part.stood_s += now_s - max(self.stands_since_s, part.triggered_s)
+        self.stands_since_s = self.stands_since_s if stops else None
         self.gate.turn()
 
     def earlier_pass(self) -> None:
@@ -127,8 +163,10 @@ class World:
             name, action, result_state=state, model=model, is_simulated=simulated, camera_id=camera,
             captured_at_us=part.captured_at_us,
         )  # fmt: skip
-        is_valid = not simulated and camera == "cam" and (action is not ACCEPT or state is ResultState.COMPLETED)
-        if is_valid:
+        is_valid = not simulated and (action is not ACCEPT or state is ResultState.COMPLETED)
+        if is_valid and camera != "cam":
+            part.views.append(self.clock.monotonic_s())
+        elif is_valid:
             part.heard.append((self.clock.monotonic_s(), action))
         self.gate.offer(decision)
 
@@ -155,9 +193,11 @@ class World:
             if part.triggered_s is not None and not self.acted[name]:
                 self.lost.add(name)
             part.heard.clear()
+            part.views.clear()
             part.unknowable = part.jumped
         self.gate = SteppedGate(self.clock, self.settings, self.state_dir)
         self.checked = 0
+        self.stands_since_s = None
         # A fault outlives the process, and the driver of the new one is told.
         assert self.gate.runner.stats.fault == was
         assert self.gate.driver.told == ([] if was is None else ["stop"])
@@ -167,6 +207,7 @@ class World:
         acts = self.gate.driver.acts[self.checked :]
         self.checked = len(self.gate.driver.acts)
         in_fault = False
+        assert not acts or self.stands_since_s is None, "the belt stands"
         for acted_s, instruction in acts:
             name = instruction.part_key
             part = self.parts[name]
@@ -174,10 +215,12 @@ class World:
             assert self.acted[name] == 1, "acted on twice"
             assert part.triggered_s is not None
             if not part.unknowable:
-                assert acted_s >= part.captured_s + BELT_S - EPSILON_S, "early"
-            assert acted_s <= part.triggered_s + BELT_S + EPSILON_S, "late"
+                assert acted_s >= part.captured_s + BELT_S + part.stood_s - EPSILON_S, "early"
+            assert acted_s <= part.triggered_s + BELT_S + part.stood_s + EPSILON_S, "late"
             if not part.jumped:
-                assert acted_s <= max(part.captured_s + BELT_S, part.triggered_s) + EPSILON_S, "late"
+                assert acted_s <= max(part.captured_s + BELT_S, part.triggered_s) + part.stood_s + EPSILON_S, "late"
+            if part.has_stood:
+                assert instruction.why in (Why.BELT_STOPPED, Why.FAILSAFE_FAULT)
             in_fault = in_fault or instruction.why is Why.FAILSAFE_FAULT
             if in_fault:
                 assert instruction.why is Why.FAILSAFE_FAULT
@@ -186,6 +229,7 @@ class World:
                 assert instruction.why is Why.DECIDED
                 assert any(s <= deadline_s + EPSILON_S and a is ACCEPT for s, a in part.heard), "not earned"
                 assert all(a is ACCEPT for s, a in part.heard if s < instruction.act_at_s), "contradicted"
+                assert not any(s < instruction.act_at_s for s in part.views), "half the evidence"
             elif instruction.is_failsafe:
                 assert instruction.action is self.settings.failsafe
 
@@ -194,13 +238,16 @@ class World:
         stats = self.gate.runner.stats
         parts, acts = stats.tracker, self.gate.driver.acts
         assert parts.actuated == len(acts) == parts.accepted + parts.rejected + parts.review
-        assert parts.actuated == parts.decided + parts.failsafe + parts.conflict_parts
-        assert parts.failsafe == parts.failsafe_missing + parts.failsafe_late + parts.failsafe_fault
+        assert parts.actuated == parts.decided + parts.failsafe + parts.conflict_parts + parts.several_views
+        known = parts.failsafe_missing + parts.failsafe_late + parts.failsafe_fault + parts.belt_stopped
+        assert (parts.failsafe, parts.failsafe_passed) == (known, 0)
         assert sum(stats.lateness.counts) == len(acts)
         whys = Counter(instruction.why for _, instruction in acts)
         assert whys[Why.DECIDED] == parts.decided
         assert whys[Why.CONFLICT] == parts.conflict_parts
         assert whys[Why.FAILSAFE_FAULT] == parts.failsafe_fault
+        assert whys[Why.SEVERAL_VIEWS] == parts.several_views
+        assert whys[Why.BELT_STOPPED] == parts.belt_stopped
         told = self.gate.driver.told
         assert told == ["stop", "release"] * (len(told) // 2) + ["stop"] * (len(told) % 2)
         assert (len(told) % 2 == 1) == (stats.fault is not None)
@@ -214,6 +261,7 @@ def test_any_interleaving(steps: list[tuple], fault_after: int) -> None:
         try:
             for step in steps:
                 world.step(*step)
+            world.step("belt", False)
             world.step("advance", 10.0)
             world.account()
         finally:

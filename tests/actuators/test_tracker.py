@@ -12,6 +12,7 @@ from tests.actuators.decisions import make_decision, make_part
 
 ACCEPT, REJECT, REVIEW = Action.ACCEPT, Action.REJECT, Action.REVIEW
 A = make_decision(action=ACCEPT)
+FAILSAFE = "failsafe-missing"
 
 #: name: decisions with the moment they arrive (s), what becomes of each, action, why. Decide by 0.5, act at 0.8.
 TABLE: dict[str, tuple[list[tuple[float, Decision]], list[str], Action, str]] = {
@@ -62,7 +63,8 @@ TABLE: dict[str, tuple[list[tuple[float, Decision]], list[str], Action, str]] = 
         REJECT,
         "failsafe-missing",
     ),
-    "other camera": ([(0.1, make_decision(camera_id="other"))], ["unknown"], REJECT, "failsafe-missing"),
+    "other camera": ([(0.1, make_decision(camera_id="other"))], ["another-view"], REJECT, "several-views"),
+    "a part with a view missing": ([(0.1, make_decision(is_partial=True))], ["refused-invalid"], REJECT, FAILSAFE),
     "other station": ([(0.1, make_decision(station="other"))], ["unknown"], REJECT, "failsafe-missing"),
     "other part": ([(0.1, make_decision("p2"))], ["unknown"], REJECT, "failsafe-missing"),
     "an earlier pass": ([(0.1, make_decision(captured_at_us=-60_000_000))], ["unknown"], REJECT, "failsafe-missing"),

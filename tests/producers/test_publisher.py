@@ -238,6 +238,17 @@ def test_names_that_would_make_identities_ambiguous(name: str) -> None:
 
 
 @pytest.mark.broker
+def test_a_text_of_the_barcode_reader_is_no_part_id(line: KafkaSettings) -> None:
+    """The frame is published without a part id, and counted: the gate then goes by the frame."""
+    with FramePublisher(line, IDENTITY, PublisherOptions(no_part_ids=("NOREAD",))) as publisher:
+        for text in ("NOREAD", "noread\n", "", "P-77", None):
+            publisher.publish(Capture(encoded=b"scrap", part_id=text))
+    frames = [decode(message.value(), Frame) for message in read_all(line, 5)]
+    assert [frame.part_id for frame in frames] == [None, None, None, "P-77", None]
+    assert publisher.stats().no_part_id == 3
+
+
+@pytest.mark.broker
 def test_real_broker_gives_back_what_was_published(line: KafkaSettings) -> None:
     options = PublisherOptions(deadline_ms=250, lot="L7")
     with FramePublisher(line, IDENTITY, options) as publisher:

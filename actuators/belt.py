@@ -1,0 +1,120 @@
+"""The belt as the gate knows it: whether it stands, and whether the gate kept an eye on it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from actuators.belt_file import LOOK_S, BeltFile
+from actuators.tracker import PartTracker
+from schemas.clock import Clock
+
+log = logging.getLogger(__name__)
+
+#: A machine that was suspended for longer than this, in seconds, does not know where the parts on the belt are.
+_SUSPENDED_S = 0.5
+
+
+def suspended_s() -> float:
+    """Return how long this machine has been suspended since it was started, in seconds; 0.0 where that is not known."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+class BeltWatch:
+    """Suspends the schedule of a tracker while the belt stands, and notices a gate that itself stood still.
+
+    The belt stands while the line says so by `stop`, or another process by the file in the state directory. The
+    monotonic clock stops while the machine is suspended, and the belt does not: after that no part's position is known.
+
+    Parameters
+    ----------
+    lock
+        What guards the tracker.
+    state_dir
+        Directory of the file; None: there is none.
+    gap_s
+        A gate that does not look at the belt for longer than this, in seconds, says so.
+    asleep_s
+        See `suspended_s`.
+    """
+
+    def __init__(
+        self,
+        tracker: PartTracker,
+        lock: threading.Lock,
+        clock: Clock,
+        state_dir: Path | None,
+        *,
+        gap_s: float,
+        asleep_s: Callable[[], float] = suspended_s,
+    ) -> None:
+        self._tracker = tracker
+        self._lock = lock
+        self._clock = clock
+        self._file = None if state_dir is None else BeltFile(state_dir, clock)
+        self._gap_s = gap_s
+        self._asleep_s = asleep_s
+        self._slept_s = asleep_s()
+        self._is_said = False
+        self._is_on_file = False
+        self._is_over = False
+        self._next_look_s = float("-inf")
+        self._looked_s: float | None = None
+        #: Times that the gate itself stood still.
+        self.gaps = 0
+
+    def stop(self) -> None:
+        """The belt stands, the line says; from any thread."""
+        with self._lock:
+            self._is_said = True
+            self._apply()
+
+    def move(self) -> None:
+        """The belt moves, the line says; from any thread."""
+        with self._lock:
+            self._is_said = False
+            self._apply()
+
+    def look(self) -> None:
+        """Look at belt, file and clocks; called every few milliseconds under the lock, before parts are acted on."""
+        now_s = self._clock.monotonic_s()
+        if self._looked_s is not None and now_s - self._looked_s > self._gap_s > 0:
+            self.gaps += 1
+            log.error(
+                "the gate stood still for %.1f s: parts that passed it meanwhile get the fail-safe now",
+                now_s - self._looked_s,
+            )
+        self._looked_s = now_s
+        slept_s = self._asleep_s()
+        if slept_s - self._slept_s > _SUSPENDED_S:
+            self.gaps += 1
+            log.error(
+                "this machine was suspended for %.1f s: %d parts on the belt get the fail-safe",
+                slept_s - self._slept_s, self._tracker.arrivals.void(),
+            )  # fmt: skip
+        self._slept_s = slept_s
+        if self._file is not None and now_s >= self._next_look_s:
+            self._next_look_s = now_s + LOOK_S
+            self._is_on_file = self._file.stands()
+        self._apply()
+
+    def give_up(self) -> None:
+        """The gate ends: what is on a belt that stands gets the fail-safe now; under the lock."""
+        self._is_over = True
+        self._tracker.arrivals.end(self._clock.monotonic_s())
+
+    def _apply(self) -> None:
+        stands = self._is_said or self._is_on_file
+        if self._is_over or stands == self._tracker.arrivals.is_stopped:
+            return
+        if stands:
+            self._tracker.stop_belt()
+            log.warning("the belt stands: %d parts on it get the fail-safe", self._tracker.pending)
+        else:
+            self._tracker.move_belt()
+            log.warning("the belt moves again")

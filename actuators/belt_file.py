@@ -1,0 +1,104 @@
+"""The belt's stop on file: another process says that the belt stands, and a gate that starts meanwhile knows it.
+
+::
+
+    <state_dir>/gate.belt-stopped.json    there while the belt stands: who said so, when, and why
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from schemas.clock import Clock, SystemClock
+from schemas.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+#: How often a running gate looks, in seconds.
+LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class BeltStop:
+    """Who said that the belt stands, when (UTC µs), and why."""
+
+    who: str
+    note: str
+    at_us: int
+
+
+class BeltFile:
+    """The file of one gate.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = BeltFile(Path(tempfile.mkdtemp()))
+    >>> file.stands()
+    False
+    >>> file.stop("ada", "jam")
+    >>> file.stands(), file.load().note
+    (True, 'jam')
+    >>> file.resume(), file.resume(), file.stands()
+    (True, False, False)
+    """
+
+    def __init__(self, state_dir: Path, clock: Clock | None = None) -> None:
+        self.path = state_dir / "gate.belt-stopped.json"
+        self._clock = clock or SystemClock()
+
+    def stands(self) -> bool:
+        """Whether the belt was said to stand; one call of the system, and it raises nothing."""
+        try:
+            os.lstat(self.path)
+        except OSError:
+            return False
+        return True
+
+    def load(self) -> BeltStop | None:
+        """Return what was said; None while the belt moves. A file that cannot be read stops the belt all the same."""
+        if not self.stands():
+            return None
+        try:
+            said = json.loads(self.path.read_text(encoding="utf-8"))
+            return BeltStop(str(said["who"])[:200], str(said["note"])[:200], int(said["at_us"]))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return BeltStop("unknown", "the file cannot be read", 0)
+
+    def stop(self, who: str, note: str = "") -> None:
+        """Say that the belt stands.
+
+        Raises
+        ------
+        SettingsError
+            If the file cannot be written.
+        """
+        scratch = self.path.with_suffix(".tmp")
+        try:
+            scratch.unlink(missing_ok=True)
+            file = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(file, "w", encoding="utf-8") as opened:
+                json.dump(asdict(BeltStop(who, note, self._clock.utc_us())), opened)
+            scratch.replace(self.path)
+        except OSError as error:
+            raise SettingsError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+    def resume(self) -> bool:
+        """Say that the belt moves; False if it did.
+
+        Raises
+        ------
+        SettingsError
+            If the file cannot be removed.
+        """
+        try:
+            self.path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise SettingsError(f"cannot remove {self.path}: {error.strerror or error}") from error
+        return True

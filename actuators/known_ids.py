@@ -1,0 +1,82 @@
+"""What each decision was about, by its id: an id that comes back about something else is a contradiction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+
+from actuators.passing import Passing
+from schemas.records import Decision
+
+
+def subject(decision: Decision) -> bytes:
+    """Return a digest of what a decision is about: id, camera, part, frame and capture.
+
+    A decision repeated by its worker has the same subject, whatever it says and whenever it was made.
+    """
+    return _digest(
+        decision.decision_id,
+        decision.line,
+        decision.station,
+        decision.camera_id,
+        decision.frame_id,
+        decision.part_id,
+        decision.started_at_us,
+        decision.sequence,
+        decision.captured_at_us,
+        decision.image_sha256,
+        decision.model_sha256,
+        decision.recipe_revision,
+        decision.is_simulated,
+    )
+
+
+def content(decision: Decision) -> bytes:
+    """Return a digest of what a decision is about and what it says of it: equal for repetitions alone."""
+    return _digest(
+        subject(decision).hex(), decision.verdict, decision.action, decision.result_state, decision.model_stage,
+        decision.is_partial,
+    )  # fmt: skip
+
+
+class KnownIds:
+    """Ids of the newest decisions with their subjects. An id is a public hash, so any writer can send it.
+
+    Bounded: once an id is forgotten its next decision is judged by itself, as a new one. Nothing is hidden by that.
+
+    Parameters
+    ----------
+    limit
+        How many ids are remembered.
+    """
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self._limit = limit
+        self._known: OrderedDict[str, tuple[bytes, Passing | None]] = OrderedDict()
+        self._contradicted: OrderedDict[str, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def note(self, decision: Decision, passing: Passing | None) -> bool:
+        """Take note of a decision and of the part that it is for; return if its id is known for something else.
+
+        A part on the belt that got an earlier decision of that id is contradicted too.
+        """
+        name, about = _digest(decision.decision_id).hex(), subject(decision)
+        known = self._known.get(name)
+        if known is not None and known[0] != about:
+            self._contradicted[name] = None
+            if known[1] is not None and not known[1].is_acted:
+                known[1].is_contradicted = True
+        self._known[name] = (about, passing)
+        self._known.move_to_end(name)
+        for kept in (self._known, self._contradicted):
+            if len(kept) > self._limit:
+                kept.popitem(last=False)
+        return name in self._contradicted
+
+
+def _digest(*fields: object) -> bytes:
+    # `repr` of a tuple separates the fields; the digest keeps long names out of memory.
+    return hashlib.blake2b(repr(fields).encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,0 +1,102 @@
+"""Messages in a row that cannot be read: a gate that reads nothing sees no part and no decision."""
+
+from __future__ import annotations
+
+import threading
+
+from actuators.counts import ConsumerCounts
+from actuators.fault import FaultLatch, new_fault
+from schemas.clock import Clock
+
+#: A row that lasts shorter than this, in seconds, is no fault: a stranger's burst between two messages of the line.
+PATIENCE_S = 2.0
+
+
+class UnreadableRow:
+    """Counts unreadable messages of one topic in a row; one that can be read ends the row. From any thread.
+
+    Parameters
+    ----------
+    what
+        What is read, for the reason: ``decisions``.
+    after
+        A row of so many is a fault; 0: never.
+    patience_s
+        Time since the first message of the row, in seconds, before it is one.
+
+    Examples
+    --------
+    >>> from schemas.clock import ManualClock
+    >>> clock = ManualClock()
+    >>> row = UnreadableRow("decisions", 2, clock)
+    >>> row.note(is_readable=False); row.note(is_readable=False)
+    >>> row.take_fault() is None
+    True
+    >>> clock.advance(2.1)
+    >>> row.take_fault()
+    '2 decisions in a row cannot be read, and none can'
+    """
+
+    def __init__(self, what: str, after: int, clock: Clock, patience_s: float = PATIENCE_S) -> None:
+        self._what = what
+        self._after = after
+        self._clock = clock
+        self._patience_s = patience_s
+        self._lock = threading.Lock()
+        self._began_s = 0.0
+        self._in_a_row = 0
+
+    def note(self, *, is_readable: bool) -> None:
+        """Take note of a message."""
+        with self._lock:
+            if is_readable:
+                self._in_a_row = 0
+                return
+            if self._in_a_row == 0:
+                self._began_s = self._clock.monotonic_s()
+            self._in_a_row += 1
+
+    def take_fault(self) -> str | None:
+        """Return the reason for a FAULT and begin a new row; None while there is none."""
+        with self._lock:
+            is_long = self._in_a_row >= self._after > 0
+            if not is_long or self._clock.monotonic_s() - self._began_s < self._patience_s:
+                return None
+            number, self._in_a_row = self._in_a_row, 0
+        return f"{number} {self._what} in a row cannot be read, and none can"
+
+
+class Sight:
+    """The messages that a gate lives by: its decisions, and its triggers where these are messages too.
+
+    Parameters
+    ----------
+    after
+        See `UnreadableRow`.
+    """
+
+    def __init__(self, after: int, clock: Clock) -> None:
+        self._clock = clock
+        self.decisions = UnreadableRow("decisions", after, clock)
+        self.triggers = UnreadableRow("triggers", after, clock)
+        self._counts = ConsumerCounts()
+
+    def look(self, counts: ConsumerCounts) -> None:
+        """Take note of the decisions that were read since the last look."""
+        before, self._counts = self._counts, counts
+        if counts.undecodable > before.undecodable:
+            for _ in range(counts.undecodable - before.undecodable):
+                self.decisions.note(is_readable=False)
+        if _readable(counts) > _readable(before):
+            self.decisions.note(is_readable=True)
+
+    def stop(self, latch: FaultLatch) -> None:
+        """Latch a FAULT where nothing can be read any more; under the lock of the latch."""
+        for row in (self.decisions, self.triggers):
+            reason = row.take_fault()
+            if reason is not None:
+                latch.trip(new_fault(reason, self._clock.utc_us()))
+
+
+def _readable(counts: ConsumerCounts) -> int:
+    return counts.delivered + counts.duplicates + counts.skipped_old + counts.other_station

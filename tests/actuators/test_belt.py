@@ -1,0 +1,193 @@
+"""Time stands for a position: a belt that stops, and a gate that stood still itself."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from actuators import GateSettings, PartTracker, Why
+from actuators.belt import BeltWatch, suspended_s
+from actuators.belt_file import BeltFile
+from actuators.metrics import GateMetrics
+from infra.cli.root import app
+from schemas import Action
+from schemas.clock import ManualClock
+from tests.actuators.decisions import make_decision, make_part
+from tests.actuators.stepped import SteppedGate
+
+ACCEPT, REJECT = Action.ACCEPT, Action.REJECT
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def make_gate(directory: Path | None = None, **settings: object) -> SteppedGate:
+    values = {"belt_ms": 800, **settings}
+    return SteppedGate(ManualClock(utc_us=10**15, monotonic_s=1.0), GateSettings(**values), directory)  # type: ignore[arg-type]
+
+
+def send(gate: SteppedGate, name: str, action: Action = ACCEPT) -> None:
+    captured = gate.clock.utc_us()
+    gate.expect(name, captured)
+    gate.offer(make_decision(name, action, captured_at_us=captured))
+
+
+def test_five_parts_on_a_belt_that_stands_for_ten_seconds() -> None:
+    """1 m/s, the gate at 0.8 m; the belt stands from 0.5 s on. Nothing is instructed before it is at the gate."""
+    gate = make_gate()
+    for number in range(5):
+        send(gate, f"p{number}", REJECT if number == 2 else ACCEPT)
+        gate.advance(0.1)
+    gate.runner.belt_stopped()
+    gate.runner.belt_stopped()
+    gate.advance(10)
+    assert gate.driver.acts == []
+    stats = gate.runner.stats
+    assert (stats.belt_stopped, stats.pending, stats.tracker.standstills) == (True, 5, 1)
+    send(gate, "while it stands")
+    gate.runner.belt_moving()
+    gate.runner.belt_moving()
+    send(gate, "afterwards")
+    gate.advance(2)
+    given = [(i.part_key, i.action, i.why) for _, i in gate.driver.acts]
+    stopped = [*(f"p{number}" for number in range(5)), "while it stands"]
+    assert given[:6] == [(name, REJECT, Why.BELT_STOPPED) for name in stopped]
+    assert given[6:] == [("afterwards", ACCEPT, Why.DECIDED)]
+    # Each at its place: 0.8 s of movement after its capture.
+    moments = [at - 1.0 for at, _ in gate.driver.acts]
+    assert moments == pytest.approx([10.8, 10.9, 11.0, 11.1, 11.2, 11.3, 11.3], abs=1e-3)
+    assert all(abs(at - i.act_at_s) < 1e-3 for at, i in gate.driver.acts)
+    metrics = GateMetrics(lambda: gate.runner.stats).registry
+    assert metrics.get_sample_value("inspection_gate_parts_total", {"why": "belt-stopped"}) == 6
+    assert metrics.get_sample_value("inspection_gate_belt_stopped") == 0
+
+
+def test_a_belt_that_stands_leads_to_no_fault_and_ends_no_row() -> None:
+    gate = make_gate(fault_after=3)
+    for name in ("missing", "missing too"):
+        gate.expect(name, gate.clock.utc_us())
+        gate.advance(1)
+    for number in range(5):
+        send(gate, f"p{number}")
+    gate.runner.belt_stopped()
+    gate.runner.belt_moving()
+    gate.advance(1)
+    assert gate.runner.stats.fault is None
+    gate.expect("missing three", gate.clock.utc_us())
+    gate.advance(1)
+    assert "3 parts in a row" in str(gate.runner.stats.fault)
+
+
+def test_each_part_waits_for_the_standstills_that_it_was_in() -> None:
+    gate = make_gate()
+    send(gate, "both")
+    gate.runner.belt_stopped()
+    gate.advance(1)
+    gate.runner.belt_moving()
+    gate.advance(0.3)
+    send(gate, "second")
+    gate.runner.belt_stopped()
+    gate.advance(1)
+    gate.runner.belt_moving()
+    gate.advance(5)
+    moments = {i.part_key: at - 1.0 for at, i in gate.driver.acts}
+    assert moments == pytest.approx({"both": 2.8, "second": 3.1}, abs=1e-3)
+
+
+def test_a_gate_that_ends_on_a_belt_that_stands_gives_each_part_the_failsafe(tmp_path: Path) -> None:
+    gate = make_gate(tmp_path)
+    send(gate, "p")
+    BeltFile(tmp_path).stop("ada")
+    gate.advance(2)
+    assert gate.driver.acts == []
+    gate.runner._closing = True
+    while gate.runner._turn():
+        pass
+    assert [(i.part_key, i.why) for _, i in gate.driver.acts] == [("p", Why.BELT_STOPPED)]
+    gate.kill()
+
+
+def test_another_process_stops_the_belt_and_a_restart_knows_it(tmp_path: Path) -> None:
+    no_gate = run("gate", "suspend", "--state-dir", str(tmp_path))
+    assert no_gate.exit_code == 1
+    gate = make_gate(tmp_path)
+    assert run("gate", "suspend", "--state-dir", str(tmp_path), "--note", "jam", "--who", "ada\x1b[2J").exit_code == 0
+    status = run("gate", "status", "--state-dir", str(tmp_path))
+    assert "says ada" in status.output
+    assert "jam" in status.output
+    assert "\x1b" not in status.output
+    gate.advance(0.1)
+    assert gate.runner.stats.belt_stopped
+    gate.kill()
+    gate = make_gate(tmp_path)
+    assert gate.runner.stats.belt_stopped, "a gate that starts while the belt stands knows it"
+    assert "the belt moves" in run("gate", "resume", "--state-dir", str(tmp_path)).output
+    assert "not said to stand" in run("gate", "resume", "--state-dir", str(tmp_path)).output
+    gate.advance(0.1)
+    assert not gate.runner.stats.belt_stopped
+    gate.kill()
+
+
+def test_a_file_that_cannot_be_read_stops_the_belt_all_the_same(tmp_path: Path) -> None:
+    file = BeltFile(tmp_path)
+    file.path.write_text("{")
+    assert file.stands()
+    assert "cannot be read" in str(file.load())
+
+
+def test_parts_that_passed_while_the_gate_stood_still_are_not_accepted(caplog: pytest.LogCaptureFixture) -> None:
+    gate = make_gate()
+    for name in ("in time", "passed"):
+        send(gate, name)
+        gate.advance(0.7)
+    gate.advance(0.05)
+    # No turn until the second part is 0.55 s past the gate.
+    gate.clock.advance(0.6)
+    send(gate, "next")
+    gate.advance(2)
+    assert [(i.part_key, i.action, i.why) for _, i in gate.driver.acts] == [
+        ("in time", ACCEPT, Why.DECIDED),
+        ("passed", REJECT, Why.FAILSAFE_PASSED),
+        ("next", ACCEPT, Why.DECIDED),
+    ]
+    assert gate.runner.stats.gaps >= 1
+    assert gate.runner.stats.tracker.failsafe_passed == 1
+    assert "the gate stood still for" in caplog.text
+
+
+def test_without_a_limit_a_late_act_is_what_was_decided() -> None:
+    gate = make_gate(max_lateness_ms=0)
+    send(gate, "p")
+    gate.clock.advance(5)
+    gate.turn()
+    assert [i.why for _, i in gate.driver.acts] == [Why.DECIDED]
+
+
+def test_a_machine_that_was_suspended_knows_no_position(caplog: pytest.LogCaptureFixture) -> None:
+    """The monotonic clock stops meanwhile, and the belt does not."""
+    clock, slept = ManualClock(), [100.0]
+    tracker = PartTracker(clock)
+    watch = BeltWatch(tracker, threading.Lock(), clock, None, gap_s=0.5, asleep_s=lambda: slept[0])
+    watch.look()
+    tracker.expect(make_part())
+    tracker.offer(make_decision())
+    slept[0] += 3_600
+    with caplog.at_level(logging.ERROR):
+        watch.look()
+    assert [i.why for i in tracker.due(1)] == [Why.BELT_STOPPED]
+    assert watch.gaps == 1
+    assert "suspended for 3600.0 s: 1 parts" in caplog.text
+    tracker.expect(make_part("p2", act_at_s=2, decide_by_s=2))
+    tracker.offer(make_decision("p2"))
+    watch.look()
+    assert [i.why for i in tracker.due(2)] == [Why.DECIDED]
+
+
+def test_time_asleep_is_that_of_the_machine() -> None:
+    assert abs(suspended_s() - suspended_s()) < 0.1
