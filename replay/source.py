@@ -8,7 +8,7 @@ from typing import Protocol
 
 from replay.offsets import Ranges, intersect, subtract
 from replay.stored import Place, R, Stored
-from replay.topic_identity import TopicIdentities
+from schemas.topic_identity import TopicIdentities
 from replay.topic_reader import TopicMessage, TopicRange, read_ranges, time_ranges, watermarks
 from schemas.errors import CodecError, SettingsError
 from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label

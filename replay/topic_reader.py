@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from replay.offsets import Ranges, merged
+from schemas.batches import BOUNDED, BatchSkipper, UnreadableBatch
 from schemas.errors import BrokerUnavailable, TopicMissing
 from schemas.message_headers import message_headers
 from schemas.topics import MAX_REQUEST_BYTES
@@ -259,6 +260,7 @@ def consumer_settings(bootstrap_servers: str, *, slow: bool = False) -> dict[str
     if slow:  # the broker sends a message that is larger all the same
         ahead = {"fetch.message.max.bytes": 256 * 1024, "queued.max.messages.kbytes": 512}
     return {
+        **BOUNDED,
         "bootstrap.servers": bootstrap_servers,
         "group.id": "inspection-reader",  # must be named, is never joined
         "enable.auto.commit": False,

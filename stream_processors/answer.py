@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from models import ImageError, Inspection, Model, Source, decide, not_inspected
 from models.inspect import inspect_all
 from schemas import Action, CodecError, DeadLetter, Decision, Frame, ResultState, Verdict
+from schemas.batches import UNDECODABLE_BATCH, UnreadableBatch
 from schemas.clock import Clock
 from schemas.errors import InvalidRecord, MessageTooLarge
 from schemas.image_store import ImageStore, ImageStoreError
@@ -37,12 +38,16 @@ _TEXT_LIMIT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as it came: value, key, headers, and where and when it was read."""
+    """A message as it came: value, key, headers, and where and when it was read.
+
+    ``batch`` is what it stands for where a batch could not be read; ``source`` is then the batch's first message.
+    """
 
     value: bytes | None
     key: bytes | None
     headers: Mapping[str, bytes]
     source: Source
+    batch: UnreadableBatch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,8 @@ class Answerer:
 
         The frame is for `image` and `inspect`; an answer is final (it was no frame, or it is shed).
         """
+        if message.batch is not None:
+            return self._dead(message, UNDECODABLE_BATCH, str(message.batch))
         try:
             frame = self._codec.decode(message.value, Frame)
         except CodecError as error:

@@ -28,6 +28,7 @@ from schemas.clock import Clock, SystemClock
 from schemas.image_store import ImageStore
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received
+from stream_processors.faust_consumer import NoValue
 from stream_processors.headers import traceparent
 from stream_processors.lanes import Lanes, Work
 from stream_processors.metrics import WorkerMetrics
@@ -58,7 +59,12 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
         store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
     answer = Answerer(model, Codec.from_settings(kafka), clock, settings.overload, store)
     app = make_faust_app(settings.group, kafka)
-    transport = bounded_transport(kafka.bootstrap_servers, settings.buffer_mib * 1024 * 1024, metrics, answer.newest)
+    transport = bounded_transport(
+        kafka.bootstrap_servers,
+        settings.buffer_mib * 1024 * 1024,
+        on_held=metrics.held_bytes.set,
+        on_read=lambda message: answer.newest.read(message.partition, message.key, message.offset),
+    )
     app.transport = transport(app.conf.broker, app, app.loop)
     [frames] = raw_topics(app, kafka.frames)
 
@@ -117,5 +123,8 @@ def _end(error: BaseException) -> None:
 
 
 def _received(message: Any, received_at_us: int) -> Received:
+    if isinstance(message.value, NoValue):
+        batch = message.value.batch
+        return Received(None, None, {}, Source(batch.topic, batch.partition, batch.first, received_at_us), batch)
     source = Source(message.topic, message.partition, message.offset, received_at_us)
     return Received(message.value, message.key, message.headers, source)

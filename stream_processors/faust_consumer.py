@@ -13,6 +13,7 @@ Written against faust-streaming 0.15.3 (pinned); `faust.transport.consumer.Consu
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from faust.transport.consumer import Consumer
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from schemas.batches import UnreadableBatch
 from schemas.idempotent import CONNECTION
 from schemas.message_headers import message_headers
 from stream_processors.reader import Reader
@@ -32,6 +34,20 @@ log = logging.getLogger(__name__)
 FETCH_BYTES = 4 * 1024 * 1024
 #: A member that does not come back from a rebalance, or is not polled, by then is taken for gone.
 _REBALANCE_MS = 60_000
+_METADATA_MS = 5_000
+
+
+class NoValue(bytes):
+    """Value of the message that stands for a batch that cannot be read: empty. It has the offset of the batch's last."""
+
+    batch: UnreadableBatch
+
+    @classmethod
+    def of(cls, batch: UnreadableBatch) -> NoValue:
+        """Return the value for a batch."""
+        value = cls()
+        value.batch = batch
+        return value
 
 
 class LibrdkafkaConsumer(Consumer):
@@ -39,6 +55,7 @@ class LibrdkafkaConsumer(Consumer):
 
     logger = logging.getLogger("faust.librdkafka")  # for what Faust says of it
     bootstrap_servers: str
+    assignment_strategy = "roundrobin"  # as aiokafka in Faust
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -48,7 +65,7 @@ class LibrdkafkaConsumer(Consumer):
 
     async def on_start(self) -> None:
         """Make the client; it connects when something is subscribed to."""
-        self._reader = Reader(_config(self.app.conf, self.bootstrap_servers), self)
+        self._reader = Reader(_config(self.app.conf, self.bootstrap_servers, self.assignment_strategy), self)
 
     async def on_stop(self) -> None:
         """Commit what is acked, leave the group."""
@@ -84,7 +101,14 @@ class LibrdkafkaConsumer(Consumer):
     def assignment(self) -> set[TP]:
         return set() if self._reader is None else {TP(*place) for place in self._reader.assigned}
 
-    def _to_message(self, tp: TP | None, record: Message) -> ConsumerMessage:
+    def _to_message(self, tp: TP | None, record: Message | UnreadableBatch) -> ConsumerMessage:
+        if isinstance(record, UnreadableBatch):
+            # Acked as its last message would be, in order: what is committed then lies behind the batch.
+            tp = TP(record.topic, record.partition)
+            return ConsumerMessage(
+                tp.topic, tp.partition, record.following - 1, time.time(), 0, {}, None, NoValue.of(record), None, 0, 0, tp,
+                generation_id=self.app.consumer_generation_id,
+            )  # fmt: skip
         place: tuple[Any, Any] = record.topic(), record.partition()
         tp = self._places.get(place) or self._places.setdefault(place, TP(*place))
         kind, timestamp_ms = record.timestamp()
@@ -145,7 +169,7 @@ class LibrdkafkaConsumer(Consumer):
         return self._reader
 
 
-def _config(conf: Any, bootstrap_servers: str) -> dict[str, Any]:
+def _config(conf: Any, bootstrap_servers: str, strategy: str) -> dict[str, Any]:
     return {
         **CONNECTION,
         "bootstrap.servers": bootstrap_servers,
@@ -154,9 +178,13 @@ def _config(conf: Any, bootstrap_servers: str) -> dict[str, Any]:
         "auto.offset.reset": conf.consumer_auto_offset_reset,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        "isolation.level": "read_committed",
-        # As aiokafka in Faust; all partitions are let go of and given anew, which is what Faust knows.
-        "partition.assignment.strategy": "roundrobin",
+        # Anybody can hold a transaction open for a quarter of an hour; a reader of committed messages stands until then.
+        # The one transaction of ours, `inspection dead-letters retry`, loses little: see there.
+        "isolation.level": "read_uncommitted",
+        # All partitions are revoked and assigned again, which is what Faust knows.
+        "partition.assignment.strategy": strategy,
+        # Partitions that are added to the topic are read within this time.
+        "topic.metadata.refresh.interval.ms": _METADATA_MS,
         "session.timeout.ms": int(conf.broker_session_timeout * 1000),
         "heartbeat.interval.ms": int(conf.broker_heartbeat_interval * 1000),
         "max.poll.interval.ms": _REBALANCE_MS,

@@ -19,6 +19,8 @@ from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from schemas.batches import BOUNDED, BatchSkipper, UnreadableBatch
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -41,10 +43,13 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Messages, those of a partition in order, and since which rebalance or rewind they count."""
+    """Messages, those of a partition in order, and since which rebalance or rewind they count.
+
+    A batch that cannot be read stands where its messages would.
+    """
 
     epoch: int
-    messages: list[Message]
+    messages: list[Message | UnreadableBatch]
 
 
 class Listener(Protocol):
@@ -74,9 +79,10 @@ class Reader:
     def __init__(self, config: Mapping[str, Any], listener: Listener) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self._consumer = Consumer({**config, "error_cb": _log_error})
+        self._consumer = Consumer({**BOUNDED, **config, "error_cb": _log_error})
+        self._skipper = BatchSkipper(str(config["bootstrap.servers"]))
         self._assigned: frozenset[Place] = frozenset()
-        self._ahead: deque[Message] = deque()
+        self._ahead: deque[Message | UnreadableBatch] = deque()
         self._ahead_bytes = 0
         self._epoch = 0
         self._lock = threading.Lock()
@@ -165,6 +171,7 @@ class Reader:
                 _answer(self._calls)
                 if not self._has_enough() or not self._wake.wait(_OVERDUE_S):
                     self._read()
+            self._skipper.close()
             self._consumer.close()
         except BaseException as error:  # noqa: BLE001 - said to who can end the process
             asyncio.run_coroutine_threadsafe(self._listener.failed(error), self._loop)
@@ -178,16 +185,16 @@ class Reader:
 
     def _read(self) -> None:
         first = self._consumer.poll(_POLL_S)
-        if first is None:
-            return
-        messages = [first]
-        if not self._has_enough():
+        messages = [] if first is None else [first]
+        if messages and not self._has_enough():
             messages += self._consumer.consume(_MORE, 0)
-        good = [message for message in messages if not _is_error(message)]
-        if not good:
+        good = [message for message in messages if not self._skipper.met(message) and not _is_error(message)]
+        skipped = self._skipper.skip(self._consumer)
+        if not good and not skipped:
             return
         with self._lock:
             self._ahead.extend(good)
+            self._ahead.extend(skipped)
             self._ahead_bytes += sum(map(len, good))
         if self._arrived is not None:
             self._loop.call_soon_threadsafe(self._tell)
@@ -204,6 +211,7 @@ class Reader:
         return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in committed}
 
     def _forget(self) -> None:
+        self._skipper.forget()
         with self._lock:
             self._epoch += 1
             self._ahead.clear()

@@ -20,13 +20,12 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from faust.transport.drivers.aiokafka import Transport
 
-from stream_processors.faust_consumer import LibrdkafkaConsumer
-from stream_processors.metrics import WorkerMetrics
-from stream_processors.overload import Newest
+from stream_processors.faust_consumer import LibrdkafkaConsumer, NoValue
 from stream_processors.reader import AHEAD_COUNT, Batch
 
 #: Pause between two looks at what is still held, in seconds.
@@ -58,15 +57,30 @@ class _Held:
 
 
 def bounded_transport(
-    bootstrap_servers: str, budget_bytes: int, metrics: WorkerMetrics, newest: Newest
+    bootstrap_servers: str,
+    budget_bytes: int,
+    *,
+    assignor: str = "roundrobin",
+    on_held: Callable[[int], object] = lambda size_bytes: None,
+    on_read: Callable[[Any], object] = lambda message: None,
 ) -> type[Transport]:
     """Make the transport class whose consumer holds at most ``budget_bytes``, plus one fetch.
 
-    ``newest`` is told of each frame that is read.
+    Parameters
+    ----------
+    assignor
+        librdkafka's name of the strategy that shares partitions out. With ``range`` a member has the same partitions of
+        each topic.
+    on_held
+        Called with the bytes that are held.
+    on_read
+        Called with each message that is read.
     """
     held = _Held()
 
     class BoundedConsumer(LibrdkafkaConsumer):
+        assignment_strategy = assignor
+
         async def _drain_messages(self, fetcher: Any) -> None:
             try:
                 while not (self.should_stop or fetcher.should_stop):
@@ -79,7 +93,7 @@ def bounded_transport(
         async def _room(self) -> None:
             while not self.should_stop:
                 held.look()
-                metrics.held_bytes.set(held.bytes)
+                on_held(held.bytes)
                 # The stream's queue must have room for all that is held.
                 if held.bytes < budget_bytes and held.count < self.app.conf.stream_buffer_maxsize - AHEAD_COUNT:
                     return
@@ -93,7 +107,8 @@ def bounded_transport(
                     return
                 message = self._to_message(None, record)
                 held.add(message)
-                newest.read(message.partition, message.key, message.offset)
+                if not isinstance(message.value, NoValue):
+                    on_read(message)
                 await self.callback(message)
                 if number % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)

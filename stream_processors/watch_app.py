@@ -22,18 +22,25 @@ import faust
 from mode.supervisors import CrashingSupervisor
 
 from schemas import CodecError, Decision, DriftEvent, Label
+from schemas.batches import UNDECODABLE_BATCH
 from schemas.clock import Clock, SystemClock
 from schemas.wire import Codec
 from stream_processors.drift import ReferencesOf
 from stream_processors.drift.concept import At
 from stream_processors.drift_notify import Notifier
+from stream_processors.faust_consumer import NoValue
 from stream_processors.process import make_faust_app, raw_topics
+from stream_processors.transport import bounded_transport
 from stream_processors.watch_camera import WatchedCamera
 from stream_processors.watch_metrics import WatchMetrics
 from stream_processors.watch_settings import WatchSettings
 from stream_processors.watch_state import read_snapshots
 
 log = logging.getLogger(__name__)
+#: Messages that are read and not yet seen by a snapshot, with those that Faust still keeps.
+_HELD_BYTES = 64 * 1024 * 1024
+#: Messages that wait for a snapshot, at most: the transport hands over no more than 4,000 at a time.
+_HELD_COUNT = 1500
 
 
 def make_watch_app(
@@ -46,6 +53,9 @@ def make_watch_app(
     """Build the app, which connects when it is started; and what writes the state down and acks what it has seen."""
     kafka = settings.kafka
     app = make_faust_app(settings.group, kafka)
+    # The decisions and labels of a camera go to the same process: `range`.
+    transport = bounded_transport(kafka.bootstrap_servers, _HELD_BYTES, assignor="range")
+    app.transport = transport(app.conf.broker, app, app.loop)
     decisions, labels, drift, state = raw_topics(app, kafka.decisions, kafka.labels, kafka.drift, kafka.drift_state)
     codec = Codec.from_settings(kafka)
     watching = _Watching(settings, references_of, metrics, notifier, clock or SystemClock(), codec, drift, state)
@@ -62,6 +72,8 @@ def make_watch_app(
         try:
             async for event in stream.events():
                 await watching.take(event, read)
+                if watching.held_count >= _HELD_COUNT:
+                    await watching.flush()
         finally:
             await watching.flush()
 
@@ -107,6 +119,11 @@ class _Watching:
         # A camera may have moved on while its event was not published: no snapshot may say so.
         self._is_torn = False
 
+    @property
+    def held_count(self) -> int:
+        """Messages that wait for the next snapshot."""
+        return len(self._held)
+
     async def take(self, event: Any, read: Callable[[bytes], Decision | Label]) -> None:
         """Step 1. What fails here ends the process: the agent's supervisor sees to that."""
         async with self._lock:
@@ -116,6 +133,9 @@ class _Watching:
             self._held.append(event)
 
     async def _take(self, message: Any, read: Callable[[bytes], Decision | Label]) -> None:
+        if isinstance(message.value, NoValue):
+            self._metrics.unreadable.labels(UNDECODABLE_BATCH).inc()
+            return
         cameras = await self._of(message.partition)
         try:
             found = read(message.value)

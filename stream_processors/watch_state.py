@@ -9,8 +9,8 @@ and is skipped. So the detectors go on where they were, and no message counts tw
     "ID1" | length of the header (4 bytes, big endian) | header (JSON: offsets, lengths) | states, one after the other
 
 Only this program reads it, so there is no schema. But anyone may write to the topic, so nothing in it is believed: a
-message that is no snapshot, or one whose offsets lie beyond the end of their topic, is void. That is said in the log, and
-the camera begins from scratch. A message without a value removes a camera.
+message that is no snapshot, or one whose offsets lie beyond the end of their topic, is void. That is said in the log,
+and the camera begins from scratch. A message without a value removes a camera.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from __future__ import annotations
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from schemas.batches import BOUNDED, BatchSkipper
 from schemas.bounded_json import parse
 from schemas.checked import fields, mapping, whole
 from schemas.errors import BrokerUnavailable
@@ -113,13 +114,14 @@ class FoundSnapshots:
     Parameters
     ----------
     ends
-        Topic to the end of its partition: no snapshot has seen more.
+        Gives the end of the partition for each topic: no snapshot has seen more.
     most
         Cameras kept: those whose snapshots are the newest.
     """
 
-    def __init__(self, ends: Mapping[str, int], most: int = MAX_CAMERAS) -> None:
-        self._ends = ends
+    def __init__(self, ends: Callable[[], Mapping[str, int]], most: int = MAX_CAMERAS) -> None:
+        self._ask = ends
+        self._ends = ends()
         self._most = most
         self._bytes = 0
         self.found: OrderedDict[str, Snapshot] = OrderedDict()
@@ -139,9 +141,7 @@ class FoundSnapshots:
                 self._drop(name)
                 return
             snapshot = Snapshot.loads(value)
-            for topic, end in self._ends.items():
-                if snapshot.offsets.get(topic, 0) > end:
-                    raise SnapshotError(f"offset {snapshot.offsets[topic]} of {topic} lies beyond its end, {end}")
+            self._check(snapshot)
         except SnapshotError as error:
             self.voided += 1
             if len(self.void) < _NAMED:
@@ -157,6 +157,16 @@ class FoundSnapshots:
             oldest = next(iter(self.found))
             self._drop(oldest)
             self.dropped.append(oldest)
+
+    def _check(self, snapshot: Snapshot) -> None:
+        if self._ahead(snapshot) and self.voided < _NAMED:
+            self._ends = self._ask()  # another process may have gone on meanwhile
+        for topic in self._ahead(snapshot):
+            offset, end = snapshot.offsets[topic], self._ends[topic]
+            raise SnapshotError(f"offset {offset} of {topic} lies beyond its end, {end}")
+
+    def _ahead(self, snapshot: Snapshot) -> list[str]:
+        return [topic for topic, end in self._ends.items() if snapshot.offsets.get(topic, 0) > end]
 
     def _drop(self, name: str) -> None:
         gone = self.found.pop(name, None)
@@ -182,6 +192,7 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
     """
     consumer = Consumer(
         {
+            **BOUNDED,
             "bootstrap.servers": kafka.bootstrap_servers,
             "group.id": "inspection-watch-state",  # must be named, is never joined
             "enable.auto.commit": False,
@@ -194,19 +205,30 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
     )
     state = kafka.drift_state
 
-    def ends_of(topic: str) -> tuple[int, int]:
+    def range_of(topic: str) -> tuple[int, int]:
+        if partition not in consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions:
+            return 0, 0
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
         return low, high
 
+    skipper = BatchSkipper(kafka.bootstrap_servers)
     try:
-        low, high = ends_of(state)
-        # Asked before the snapshots are read, each could be a little ahead: another process may go on meanwhile.
-        found = FoundSnapshots({topic: ends_of(topic)[1] for topic in (kafka.decisions, kafka.labels)}, most)
+        found = FoundSnapshots(lambda: {topic: range_of(topic)[1] for topic in (kafka.decisions, kafka.labels)}, most)
+        numbers = consumer.list_topics(state, timeout=_TIMEOUT_S).topics[state].partitions
+        if numbers and partition not in numbers:
+            log.warning(
+                "%s has %d partitions, and none of number %d: cameras of that partition begin from scratch at each "
+                "start; give it as many as %s has",
+                state, len(numbers), partition, kafka.decisions,
+            )  # fmt: skip
+            return found
+        low, high = range_of(state)
         if low < high:
-            _read(consumer, TopicPartition(state, partition, low), found, kafka.bootstrap_servers)
+            _read(consumer, TopicPartition(state, partition, low), found, skipper, kafka.bootstrap_servers)
     except KafkaException as error:
         raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
     finally:
+        skipper.close()
         consumer.close()
     for name, why in found.void.items():
         log.warning("%s/%d: a snapshot of %s is void: %s", state, partition, ascii(name), why)
@@ -215,14 +237,19 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
     return found
 
 
-def _read(consumer: Consumer, begin: TopicPartition, found: FoundSnapshots, servers: str) -> None:
+def _read(
+    consumer: Consumer, begin: TopicPartition, found: FoundSnapshots, skipper: BatchSkipper, servers: str
+) -> None:
     consumer.assign([begin])
     quiet_s = 0.0
     while quiet_s < _QUIET_S:
         messages = consumer.consume(100, 0.5)
         quiet_s = 0.0 if messages else quiet_s + 0.5
+        skipper.skip(consumer)
         for message in messages:
             error = message.error()
+            if skipper.met(message):
+                continue
             if error is None:
                 found.add(message.key(), message.value())
             elif error.code() == KafkaError._PARTITION_EOF:

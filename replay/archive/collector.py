@@ -25,7 +25,7 @@ from replay.archive.store import Store
 from replay.offsets import merged
 from replay.source import stored
 from replay.stored import Stored
-from replay.topic_identity import TopicIdentities, TopicIdentity
+from schemas.topic_identity import TopicIdentities, TopicIdentity
 from replay.topic_reader import TopicMessage, read_ranges, watermarks
 from schemas.image_store import ImageStore, ImageStoreError
 from schemas.records import Frame

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from replay.topic_reader import TopicMessage, as_message, consumer_settings
+from schemas.batches import BatchSkipper, UnreadableBatch
 from schemas.errors import BrokerUnavailable
 
 _log = logging.getLogger(__name__)
@@ -38,6 +39,13 @@ class OutOfRange(NamedTuple):
     offset: int
 
 
+class Skipped(NamedTuple):
+    """A batch that no client reads was left out."""
+
+    partition: Partition
+    batch: UnreadableBatch
+
+
 class Trouble(NamedTuple):
     """The client says that something is wrong with a topic; it goes on trying."""
 
@@ -57,6 +65,7 @@ class Follower:
         self._bootstrap_servers = bootstrap_servers
         self._is_away = False
         self._batch = 16
+        self._skipper = BatchSkipper(bootstrap_servers)
         self._consumer = Consumer(
             {
                 **consumer_settings(bootstrap_servers),
@@ -80,6 +89,7 @@ class Follower:
         BrokerUnavailable
             If the client refuses.
         """
+        self._skipper.forget()
         places = [TopicPartition(*partition, offset) for partition, offset in positions.items()]
         try:
             self._consumer.incremental_unassign([TopicPartition(*one) for one in self._assigned(positions)])
@@ -87,14 +97,18 @@ class Follower:
         except KafkaException as error:
             raise BrokerUnavailable(self._bootstrap_servers, error.args[0].str()) from error
 
-    def poll(self, timeout_s: float) -> Iterator[TopicMessage | Settled | OutOfRange | Trouble]:
+    def poll(self, timeout_s: float) -> Iterator[TopicMessage | Settled | OutOfRange | Skipped | Trouble]:
         """What has come, within a time; nothing if nothing has."""
         messages = self._consumer.consume(self._batch, timeout_s)
         if messages:
             mean = sum(len(message.value() or b"") for message in messages) // len(messages)
             self._batch = min(max(_BATCH_BYTES // (mean + 1), 1), _LARGEST_BATCH)
+        for batch in self._skipper.skip(self._consumer):
+            yield Skipped(Partition(batch.topic, batch.partition), batch)
         for message in messages:
             error = message.error()
+            if self._skipper.met(message):
+                continue
             if error is None:
                 self.answered()
                 yield as_message(message)
@@ -129,6 +143,7 @@ class Follower:
 
     def close(self) -> None:
         """End the consumer."""
+        self._skipper.close()
         self._consumer.close()
 
     def _assigned(self, wanted: Mapping[Partition, int]) -> list[Partition]:

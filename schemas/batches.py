@@ -1,0 +1,216 @@
+"""Step over batches that the Kafka client cannot read.
+
+librdkafka unpacks no batch to more than ``receive.message.max.bytes``, and one that is damaged not at all. It reports
+the error with the offset of the batch's first message, fetches the same batch again, and so on for ever: nothing behind
+the batch would be read. Each consumer of ours hands its errors to a `BatchSkipper`:
+
+1. An error that no retry ends is noted. The client tries once more: damage on the way is over then.
+2. At the second error of the same batch a second client looks for its end. A batch may hold many messages, and the error
+   names the first one only.
+3. The consumer goes on behind the batch. The batch is logged and counted, and nothing behind it is lost.
+
+librdkafka bounds what zstd unpacks to, and nothing else: gzip, lz4 and snappy unpack to 1,032, 255 and 21 times of what
+the topic's ``max.message.bytes`` lets through. See docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from schemas.topics import MAX_REQUEST_BYTES
+
+log = logging.getLogger(__name__)
+
+#: Kind of the dead letter that stands for such a batch.
+UNDECODABLE_BATCH = "undecodable-batch"
+#: Settings of each consumer of ours: the most that a response, or an unpacked batch, may have.
+BOUNDED: Mapping[str, Any] = {"receive.message.max.bytes": 4 * MAX_REQUEST_BYTES}
+
+#: Errors that come again at the same place, however often it is read.
+_HOPELESS = frozenset(
+    {
+        KafkaError._BAD_COMPRESSION,
+        KafkaError._BAD_MSG,
+        KafkaError._NOT_IMPLEMENTED,
+        KafkaError.INVALID_MSG,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+    }
+)
+_TIMEOUT_S = 10.0
+_LOOK_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableBatch:
+    """A batch that was stepped over: offsets from ``first`` to ``following``, without the last one."""
+
+    topic: str
+    partition: int
+    first: int
+    following: int
+    reason: str
+
+    def __str__(self) -> str:
+        count = self.following - self.first
+        last = self.following - 1
+        return (
+            f"{self.topic}-{self.partition}: offsets {self.first} to {last} ({count}) are a batch that no client "
+            f"reads: {self.reason}"
+        )
+
+
+class BatchSkipper:
+    """Steps over the batches that one consumer cannot read. Call it from the thread that polls the consumer.
+
+    Parameters
+    ----------
+    bootstrap_servers
+        ``host:port[,host:port]``.
+    """
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._met: dict[tuple[str, int], _Met] = {}
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="batch-skipper")
+
+    def met(self, message: Message) -> bool:
+        """Return True if a message stands for an unreadable batch, which is dealt with here; for each message."""
+        error = message.error()
+        if error is None:
+            if self._met:
+                self._met.pop(_place(message), None)
+            return False
+        first = message.offset()
+        if error.code() not in _HOPELESS or message.topic() is None or first is None or first < 0:
+            return False
+        place = _place(message)
+        known = self._met.get(place)
+        if known is None or known.first != first:
+            self._met[place] = _Met(first)
+        elif known.end is None:
+            asked = (self._bootstrap_servers, *place, first)
+            known.reason = error.str()
+            known.end = self._threads.submit(end_of_batch, *asked)
+        return True
+
+    def skip(self, consumer: Consumer) -> list[UnreadableBatch]:
+        """Let the consumer go on behind the batches whose end is known by now, and return them."""
+        if not self._met:
+            return []
+        skipped = []
+        for place, known in list(self._met.items()):
+            if known.end is None or not known.end.done():
+                continue
+            del self._met[place]
+            try:
+                batch = UnreadableBatch(*place, known.first, known.end.result(), known.reason)
+                consumer.seek(TopicPartition(*place, batch.following))
+            except KafkaException as error:  # no broker, or another member reads the partition now: met again if not
+                log.debug("%s-%d is not stepped over yet: %s", *place, error)
+                continue
+            log.error("%s; they are left out", batch)
+            skipped.append(batch)
+        return skipped
+
+    def forget(self) -> None:
+        """Drop what is under way: the consumer reads on from elsewhere."""
+        self._met.clear()
+
+    def close(self) -> None:
+        """Drop what is under way, and end."""
+        self.forget()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(slots=True)
+class _Met:
+    first: int
+    reason: str = ""
+    end: Future[int] | None = None
+
+
+def _place(message: Message) -> tuple[str, int]:
+    return str(message.topic()), int(message.partition() or 0)
+
+
+def end_of_batch(bootstrap_servers: str, topic: str, partition: int, first: int) -> int:
+    """Return the offset behind an unreadable batch.
+
+    A read that begins within the batch fails with the offset of its first message; one that begins behind it does not.
+    So the end is found by a search whose steps double, and halve again.
+
+    Parameters
+    ----------
+    first
+        Offset of the first message of the batch, as the error names it.
+
+    Raises
+    ------
+    KafkaException
+        If no broker answers.
+    """
+    with _probe(bootstrap_servers) as consumer:
+        place = TopicPartition(topic, partition)
+        _, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+        inside, step = first, 1
+        while inside + step < high and _is_inside(consumer, topic, partition, first, inside + step):
+            inside += step
+            step *= 2
+        outside = min(inside + step, high)
+        while outside - inside > 1:
+            middle = (inside + outside) // 2
+            if _is_inside(consumer, topic, partition, first, middle):
+                inside = middle
+            else:
+                outside = middle
+        return max(outside, first + 1)
+
+
+def _is_inside(consumer: Consumer, topic: str, partition: int, first: int, offset: int) -> bool:
+    consumer.assign([TopicPartition(topic, partition, offset)])
+    waited_s = 0.0
+    while waited_s < _TIMEOUT_S:
+        message = consumer.poll(_LOOK_S)
+        if message is None:
+            waited_s += _LOOK_S
+            continue
+        error = message.error()
+        if error is None or error.code() == KafkaError._PARTITION_EOF:
+            return False
+        if error.code() in _HOPELESS and message.topic() is not None:
+            return (message.offset() or 0) <= first
+        waited_s += _LOOK_S
+    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}-{partition} at {offset}"))
+
+
+@contextmanager
+def _probe(bootstrap_servers: str) -> Iterator[Consumer]:
+    consumer = Consumer(
+        {
+            **BOUNDED,
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "inspection-reader",  # must be named, is never joined
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            # Behind the batch there may be an open transaction: it must not make the search wait.
+            "isolation.level": "read_uncommitted",
+            "fetch.error.backoff.ms": 0,
+            "fetch.wait.max.ms": 10,
+            "fetch.message.max.bytes": 1,  # the broker sends one batch all the same
+            "queued.max.messages.kbytes": 1,
+            "fetch.queue.backoff.ms": 0,
+            "log_level": 0,
+        }
+    )
+    try:
+        yield consumer
+    finally:
+        consumer.close()
