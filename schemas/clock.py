@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-
 #: Clocks of machines that are set by NTP differ by less.
 MAX_AHEAD_US = 300_000_000
 
@@ -24,8 +23,8 @@ def is_future(us: int, now_us: int) -> bool:
 def clamp_future(us: int, now_us: int) -> int:
     """Return a time, or now if it `is_future`: no clock that is ahead is the newest for ever.
 
-    Of a record that was written to Kafka earlier, "now" is when it was written, or the rule has another result each time
-    that it is applied.
+    Of a record that was written to Kafka earlier, "now" is when it was written: else the rule would have another result
+    each time that it is applied.
 
     Examples
     --------

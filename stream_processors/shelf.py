@@ -1,7 +1,7 @@
 """A bounded set of things that are named by messages: cameras, or products of a camera.
 
-A name costs its sender nothing, and what is kept of it costs memory. So the number is bounded, and what was not seen for
-longest goes. A flood of invented names must not push out the real ones: a name that was seen a few times only is a
+A name costs its sender nothing, and what is kept of it costs memory. So the number is bounded, and what was not seen
+for longest goes. A flood of invented names must not push out the real ones: a name that was seen a few times only is a
 newcomer, and newcomers push out each other alone.
 """
 

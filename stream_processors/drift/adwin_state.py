@@ -1,7 +1,7 @@
 """The state of River's ADWIN, checked before River reads it.
 
 River's reader ends in a panic, which no `except Exception` catches, on bytes that it did not write, and a state that is
-read may make a later update panic. So the bytes are taken apart here: only what an ADWIN can have reached is let through.
+read may make a later update panic. So the bytes are taken apart here: only what an ADWIN can have reached passes.
 
 ::
 

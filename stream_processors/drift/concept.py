@@ -24,12 +24,13 @@ _MAX_OPEN, _MAX_LABELS, _MAX_EXAMPLES = 100, 2**31 - 1, 100
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """Where an event comes from: topic, partition, offset, and the clock (UTC µs)."""
+    """Where an event comes from: topic, partition, offset, the clock, and when the message was written (UTC µs)."""
 
     topic: str
     partition: int
     offset: int
     now_us: int
+    written_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """The order of a camera's decisions: which are of the present, and which are old.
 
 A producer names the moment at which it started, and counts its frames from there. Decisions of an earlier start, or far
-behind in the count, come from a spool that catches up: the past is no drift of the present. But the moment is taken from
+behind in the count, come from a spool that catches up: the past is no drift of the present. But the moment is that of
 the camera's clock, which may be wrong:
 
 - a start later than the watch's clock and five minutes is not believed. The decision counts, and is not the newest;
-- decisions that are old, go on coming and have no other one between them are a new start: the clock went back. Those that
-  were decided within a minute of their capture are believed after 50, since a spool's are not; others after 500.
+- decisions that are old, go on coming and have no other one between them are a new start: the clock went back. Those
+  that were decided within a minute of their capture are believed after 50, since a spool's are not; others after 500.
 """
 
 from __future__ import annotations
@@ -62,6 +62,6 @@ class Starts:
 
     def restore(self, state: Any) -> None:
         """Go on from a `state`; raises ValueError for anything else. Older versions wrote the newest start alone."""
-        started, sequence, old, fresh = (items(state, 4, 2) + [0, 0])[:4]
+        started, sequence, old, fresh = [*items(state, 4, 2), 0, 0][:4]
         self._newest = whole(started, -MAX_LONG - 1), whole(sequence, -MAX_LONG - 1)
         self._old, self._fresh = whole(old, 0, ANY_RUN), whole(fresh, 0, FRESH_RUN)

@@ -1,8 +1,8 @@
 """The warm-up of a camera: what follows its first decision, and each gap.
 
 A lamp that was off is darker than usual, and so are the pictures, each morning. In a warm-up everything is watched and
-shown, but an episode that begins in it is marked, so that gates do nothing. At its end the detectors begin from scratch:
-what is off then is an episode as any other.
+shown, but an episode that begins in it is marked, so that gates do nothing. At its end the detectors begin from
+scratch: what is off then is an episode as any other.
 
 A gap counts only if both clocks agree, the camera's and the worker's: decisions that wait for a worker, and a camera
 whose clock jumps, make none.

@@ -81,6 +81,16 @@ class ConceptMonitor:
         return Quality(self._figures.figures()[0], streams, self._join.counts, waiting)
 
     @property
+    def future_labels(self) -> int:
+        """Labels whose time was of the future when they were written."""
+        return self._join.counts.future_labels
+
+    @property
+    def decisions(self) -> int:
+        """Decisions that were entered."""
+        return self._join.counts.decisions
+
+    @property
     def streams(self) -> list[StreamSummary]:
         """How the error streams stand: cheap, unlike `quality`."""
         return self._errors.summary()
