@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from schemas.records import DriftEvent, DriftType, EpisodeState
+from schemas.records import WARM_UP, DriftEvent, DriftType, EpisodeState
 
 #: Station and camera.
 Camera = tuple[str, str]
@@ -25,6 +25,8 @@ class OpenEpisode:
 
 class OpenEpisodes:
     """Takes events in any order and says which episodes are open and not acknowledged.
+
+    An episode that began in a declared warm-up of its camera does not count, unless a later event names another cause.
 
     Once closed, or acknowledged by a person with a name, an episode stays so, whatever else is said of it. Of replays
     (``is_simulated``) nothing is taken, unless ``simulated``: then nothing else is.
@@ -57,7 +59,7 @@ class OpenEpisodes:
         self._simulated = simulated
         self._open: OrderedDict[str, OpenEpisode] = OrderedDict()
         self._over: OrderedDict[str, None] = OrderedDict()
-        #: Events by what became of them: taken, simulated, other, forgotten.
+        #: Events by what became of them: taken, simulated, other, warm-up, forgotten.
         self.tally: Counter[str] = Counter()
 
     def take(self, event: DriftEvent) -> bool:
@@ -68,8 +70,11 @@ class OpenEpisodes:
         if self._station not in (None, event.station) or self._drift_type not in (None, event.drift_type):
             self.tally["other"] += 1
             return False
-        self.tally["taken"] += 1
         name = event.episode_id
+        if event.cause == WARM_UP and not _ends(event):
+            self.tally["warm-up"] += 1
+            return False
+        self.tally["taken"] += 1
         if _ends(event):
             self._over[name] = None
             self._over.move_to_end(name)

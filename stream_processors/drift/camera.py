@@ -6,11 +6,13 @@ import json
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from models.reference import SignalReferences
 from schemas.bounded_json import inflate, parse
 from schemas.checked import fields, items, mapping, text, whole
+from schemas.clock import is_future
 from schemas.records import WARM_UP, Decision, DriftEvent, EpisodeState
 from stream_processors.drift.event import event_of
 from stream_processors.drift.options import DriftOptions
@@ -95,6 +97,8 @@ class CameraWatch:
 
     def decision(self, decision: Decision, *, now_us: int) -> list[DriftEvent]:
         """Take the next decision of the camera; ``now_us`` (UTC) is put on the events."""
+        if is_future(decision.captured_at_us, now_us):  # no event says that a change begins in the future
+            decision = replace(decision, captured_at_us=now_us)
         skipped, is_back = self._why_not(decision, now_us)
         if skipped:
             self.counts[skipped] += 1

@@ -27,8 +27,8 @@ class DriftOptions:
     product_attribute
         Attribute of the frame that names the product.
     max_products
-        Products of a camera that are watched side by side, each with its own detectors. Of more, the one unseen for longest
-        goes.
+        Products of a camera that are watched side by side, each with its own detectors. Of more, the one unseen for
+        longest goes.
     warm_up_frames, warm_up_s
         Length of a warm-up after a start or a gap: until both are over. 0: there is none.
     warm_up_gap_s
