@@ -164,7 +164,9 @@ class CameraWatch:
         self._sensor.look(decision, segment.references)
         if is_warming and segment.is_learning:
             return []  # what is unusual must not become the reference
-        looked = segment.look(decision, self.counts, in_episode=keeper.episode is not None)
+        # A level that is off looks like neighbours that resemble each other.
+        is_off = keeper.episode is not None or is_warming
+        looked = segment.look(decision, self.counts, in_episode=is_off)
         if keeper.episode is None and not (looked and looked.alarms) and self._is_said(self._sensor.cause):
             return []  # of another product, which is in front of the same sensor
         said = keeper.look(decision, looked, segment, self._sensor, self._known, is_warming=is_warming)
@@ -190,7 +192,7 @@ class CameraWatch:
         events = self._close_all(decision, now_us, why)
         for _, product in self._products.items():
             if not product.segment.is_learning:
-                product.segment = product.segment.restarted()
+                product.segment = product.segment.rewound()
         return events
 
     def _end_warm_up(self, decision: Decision, now_us: int) -> list[DriftEvent]:
@@ -202,7 +204,7 @@ class CameraWatch:
             elif episode is not None:
                 continue
             if not product.segment.is_learning:
-                product.segment = product.segment.restarted()
+                product.segment = product.segment.rewound()
         return events
 
     def _close_all(self, decision: Decision, now_us: int, why: str) -> list[DriftEvent]:

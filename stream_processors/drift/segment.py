@@ -152,6 +152,12 @@ class Segment:
         """A segment with the same reference, that has seen nothing."""
         return Segment(self.references or None, self._options)
 
+    def rewound(self) -> Segment:
+        """The same, but it keeps how neighbours resemble each other: at a level that is off that cannot be learned."""
+        segment = self.restarted()
+        segment._thinning = self._thinning
+        return segment
+
     def _values(self, decision: Decision, oddities: Counter[str]) -> dict[str, float]:
         values: dict[str, float] = {}
         signals = decision.signals.items()
