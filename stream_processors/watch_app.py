@@ -120,6 +120,7 @@ class _Watching:
         #: Cameras by `_name`, and snapshots by partition and camera that no message has asked for yet.
         self._cameras: Shelf[WatchedCamera] = Shelf(settings.max_cameras, spare=lambda camera: camera.in_episode)
         self._waiting: dict[int, dict[str, Snapshot]] = {}
+        self._topic_ids: dict[str, str] = {}
         self._said_s = -_SAY_S
         self._unsaid = 0
         self._held: list[Any] = []
@@ -156,7 +157,9 @@ class _Watching:
         if camera is None:
             camera = await self._begin(found.key, waiting.pop(found.key, None))
         await self._forget(self._cameras.see(name, camera, camera.quality.decisions + 1))
+        camera.topic_ids = self._topic_ids
         if camera.has_seen(message.topic, message.offset):
+            camera.read_again()
             return
         now_us = self._clock.utc_us()
         written = written_us(message.timestamp, now_us)
@@ -211,6 +214,7 @@ class _Watching:
             settings, loop = self._settings, asyncio.get_running_loop()
             found = await loop.run_in_executor(None, find_snapshots, settings.kafka, partition, settings.max_cameras)
             self._metrics.void_snapshots.inc(found.voided)
+            self._topic_ids = found.ids
             waiting = self._waiting[partition] = dict(found.found)
             if waiting:
                 log.info("partition %d: going on with %d cameras", partition, len(waiting))

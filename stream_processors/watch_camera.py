@@ -52,6 +52,8 @@ class WatchedCamera:
         self.quality = ConceptMonitor(key, clock=clock)
         self._concept: ConceptEpisodes | None = None
         self._offsets: dict[str, int] = {}
+        #: Kafka's ids of the topics that the offsets are of.
+        self.topic_ids: dict[str, str] = {}
         self._unwatched: Counter[str] = Counter()
         self._said: dict[str, float] = {}
         #: Whether something has been seen since the last snapshot.
@@ -72,6 +74,10 @@ class WatchedCamera:
     def has_seen(self, topic: str, offset: int) -> bool:
         """Whether a message lies below what has been seen: it is read again after a crash."""
         return offset < self._offsets.get(topic, 0)
+
+    def read_again(self) -> None:
+        """Note a message that `has_seen` is true of: few are read again after a crash, many would be a fault."""
+        self._skipped("seen-before")
 
     def decision(self, decision: Decision, at: At) -> list[DriftEvent]:
         """Take a decision."""
@@ -159,7 +165,7 @@ class WatchedCamera:
         """For the state topic."""
         concept = b"" if self._concept is None else json.dumps(self._concept.state()).encode()
         states = {"data": self.watch.state(), "quality": self.quality.state(), "concept": concept}
-        return Snapshot(self._offsets, states).dumps()
+        return Snapshot(self._offsets, states, self.topic_ids).dumps()
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot. A part that cannot be read begins from scratch, and says so in the log."""

@@ -35,7 +35,7 @@ class WatchSettings:
         Older decisions are not watched for data drift, in hours.
     max_cameras
         Cameras that a process keeps, and a tenth more that were seen a few times only; the one unseen for longest goes.
-        Memory: some 0.6 MiB a camera with one product.
+        Memory: some 0.8 MiB a camera with one product.
     http_host, http_port
         Where /health and /metrics listen; port None takes 8089, or a free one when that is taken.
     """

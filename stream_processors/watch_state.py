@@ -6,11 +6,12 @@ and is skipped. So the detectors go on where they were, and no message counts tw
 
 ::
 
-    "ID1" | length of the header (4 bytes, big endian) | header (JSON: offsets, lengths) | states, one after the other
+    "ID1" | length of the header (4 bytes, big endian) | header (JSON: offsets, lengths, ids) | states, in that order
 
 Only this program reads it, so there is no schema. But anyone may write to the topic, so nothing in it is believed: a
-message that is no snapshot, or one whose offsets lie beyond the end of their topic, is void. That is said in the log,
-and the camera begins from scratch. A message without a value removes a camera.
+message that is no snapshot, or one whose offsets lie beyond the end of their topic or are of a topic that was deleted
+and made again, is void. That is said in the log, and the camera begins from scratch. A message without a value removes
+a camera.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.batches import BOUNDED, BatchSkipper
 from schemas.bounded_json import parse
-from schemas.checked import fields, mapping, whole
+from schemas.checked import fields, mapping, text, whole
 from schemas.errors import BrokerUnavailable
 from schemas.settings import KafkaSettings
+from schemas.topic_identity import TopicIdentities
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,8 @@ class Snapshot:
         Topic to the next offset: what lies below has been seen.
     states
         By the name of what is to go on from it.
+    ids
+        Topic to Kafka's id of it; older versions wrote none.
 
     Examples
     --------
@@ -69,11 +73,12 @@ class Snapshot:
 
     offsets: Mapping[str, int] = field(default_factory=dict)
     states: Mapping[str, bytes] = field(default_factory=dict)
+    ids: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def dumps(self) -> bytes:
         """As bytes."""
         lengths = {name: len(state) for name, state in self.states.items()}
-        header = json.dumps({"offsets": dict(self.offsets), "lengths": lengths}).encode()
+        header = json.dumps({"offsets": dict(self.offsets), "lengths": lengths, "ids": dict(self.ids)}).encode()
         return b"".join([_MARK, len(header).to_bytes(4, "big"), header, *self.states.values()])
 
     @classmethod
@@ -95,6 +100,7 @@ class Snapshot:
             header = fields(parse(given[begin:place], _MAX_HEADER_BYTES), ("offsets", "lengths"))
             offsets = {topic: whole(offset) for topic, offset in mapping(header["offsets"], _MAX_NAMES).items()}
             lengths = {name: whole(n, 0, len(given)) for name, n in mapping(header["lengths"], _MAX_NAMES).items()}
+            ids = {topic: text(name, 100) for topic, name in mapping(header.get("ids", {}), _MAX_NAMES).items()}
         except ValueError as error:
             raise SnapshotError(f"no header: {error}") from error
         states = {}
@@ -103,7 +109,7 @@ class Snapshot:
             place += length
         if place != len(given):
             raise SnapshotError("not as long as it says")
-        return cls(offsets, states)
+        return cls(offsets, states, ids)
 
 
 class FoundSnapshots:
@@ -117,9 +123,17 @@ class FoundSnapshots:
         Gives the end of the partition for each topic: no snapshot has seen more.
     most
         Cameras kept: those whose snapshots are the newest.
+    ids
+        Topic to Kafka's id of it, where it is known.
     """
 
-    def __init__(self, ends: Callable[[], Mapping[str, int]], most: int = MAX_CAMERAS) -> None:
+    def __init__(
+        self,
+        ends: Callable[[], Mapping[str, int]],
+        most: int = MAX_CAMERAS,
+        ids: Mapping[str, str] | None = None,
+    ) -> None:
+        self.ids = dict(ids or {})
         self._ask = ends
         self._ends = ends()
         self._most = most
@@ -159,6 +173,9 @@ class FoundSnapshots:
             self.dropped.append(oldest)
 
     def _check(self, snapshot: Snapshot) -> None:
+        for topic, name in self.ids.items():
+            if snapshot.ids.get(topic, name) != name:
+                raise SnapshotError(f"it is of a topic {topic} that was deleted: the one of that name is another one")
         if self._ahead(snapshot) and self.voided < _NAMED:
             self._ends = self._ask()  # another process may have gone on meanwhile
         for topic in self._ahead(snapshot):
@@ -187,8 +204,8 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
 
     Raises
     ------
-    BrokerUnavailable
-        If the broker does not answer.
+    BrokerUnavailable, TopicMissing
+        If the broker does not answer, or a topic is not there.
     """
     consumer = Consumer(
         {
@@ -213,7 +230,10 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
 
     skipper = BatchSkipper(kafka.bootstrap_servers)
     try:
-        found = FoundSnapshots(lambda: {topic: range_of(topic)[1] for topic in (kafka.decisions, kafka.labels)}, most)
+        topics = (kafka.decisions, kafka.labels)
+        known = TopicIdentities(kafka.bootstrap_servers).of(topics)
+        ids = {topic: known[topic].topic_id for topic in topics}
+        found = FoundSnapshots(lambda: {topic: range_of(topic)[1] for topic in topics}, most, ids)
         numbers = consumer.list_topics(state, timeout=_TIMEOUT_S).topics[state].partitions
         if numbers and partition not in numbers:
             log.warning(

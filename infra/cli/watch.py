@@ -29,7 +29,7 @@ def watch(
         typer.Option(help="Attribute of the frames that names the product; each product has detectors of its own."),
     ] = "product",
     max_products: Annotated[
-        int, typer.Option(help="Products of a camera that are watched side by side; of more, the oldest is forgotten.")
+        int, typer.Option(help="Products of a camera that are watched side by side; of more, one is forgotten.")
     ] = 8,
     max_cameras: Annotated[
         int, typer.Option(help="Cameras that are watched; of more, the one unseen for longest is forgotten.")

@@ -48,7 +48,7 @@ class CameraWatch:
     """Watches the decisions of one camera.
 
     Products that alternate part by part are watched side by side, each with its own detectors and episodes. Memory:
-    some 450 KiB a product with ten signals.
+    some 0.5 MiB a product with ten signals.
 
     Parameters
     ----------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 from replay.truths import Truths
@@ -24,7 +22,7 @@ def truths(*labels: Label) -> Truths:
     return Truths(labels, clock=ManualClock(NOW_US))
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(2)))
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_label_of_the_future_does_not_win_for_ever(order):
     labels = [label("1", Verdict.OK, IN_2100_US), label("2", Verdict.NOT_OK, NOW_US - MINUTE_US)]
     found = truths(*(labels[number] for number in order))

@@ -211,11 +211,11 @@ def test_no_snapshot_ends_or_blinds_it_and_invented_cameras_are_forgotten(line, 
     [camera] = [stream("cam", 1, model_sha256(package))]
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "message.max.bytes": 5_000_000})
     for partition in range(6):
-        for value in hostile(line.decisions).values():
-            producer.produce(line.drift_state, value, "press/cam", partition=partition)
         for number in range(60):  # sound snapshots of cameras that nobody has
             snapshot = Snapshot({line.decisions: 0}, {}).dumps()
             producer.produce(line.drift_state, snapshot, f"invented/{partition}-{number}", partition=partition)
+        for value in hostile(line.decisions).values():
+            producer.produce(line.drift_state, value, "press/cam", partition=partition)
     assert producer.flush(60) == 0
     process = start("--max-cameras", "20")
     process.await_ready()

@@ -78,14 +78,14 @@ def test_an_episode_of_a_product_ends_when_the_line_has_changed_over():
 
 def test_invented_products_are_bounded_and_do_not_push_out_the_real_one():
     watched = watch(max_products=3)
-    signals = [*rows(200, 1), *rows(60, 2, DARK)]
+    signals = [*rows(80, 1), *rows(40, 2, DARK)]
     events = []
     for n, row in enumerate(signals):
         real = decision(2 * n, row, attributes={"product": "real"})
-        invented = decision(2 * n + 1, signals[n % 200], attributes={"product": f"invented {n}"})
+        invented = decision(2 * n + 1, signals[n % 80], attributes={"product": f"invented {n}"})
         events += fed(watched, [real, invented])
     assert watched.products <= 4
-    assert watched.counts["forgotten-products"] > 200
+    assert watched.counts["forgotten-products"] > 100
     assert "real" in {event.product for event in opened(events)}
     assert len(watched.state()) < 400_000
 
@@ -212,10 +212,10 @@ def test_without_a_declaration_a_warm_up_is_drift_as_any_other():
 
 def test_what_is_off_after_the_warm_up_has_consequences():
     watched = watch(warm_up_frames=100)
-    stream = days(1, 10_000)
-    events = [event for one in stream[:250] for event in watched.decision(one, now_us=one.decided_at_us)]
+    stream = days(2, 10_000, first=1)
+    events = [event for one in stream[:750] for event in watched.decision(one, now_us=one.decided_at_us)]
     assert [event.cause for event in opened(events)] == [WARM_UP, ""]
-    assert 100 <= number_of(opened(events)[1].detected_frame_id) < 130
+    assert 600 <= number_of(opened(events)[1].detected_frame_id) < 700
 
 
 def test_a_sensor_that_lies_in_a_warm_up_has_consequences():
