@@ -29,7 +29,7 @@ def watch(
         typer.Option(help="Attribute of the frames that names the product; each product has detectors of its own."),
     ] = "product",
     max_products: Annotated[
-        int, typer.Option(help="Products of a camera that are watched side by side; of more, one is forgotten.")
+        int, typer.Option(help="Products of a camera watched side by side; of more, one is forgotten.")
     ] = 8,
     max_cameras: Annotated[
         int, typer.Option(help="Cameras that are watched; of more, the one unseen for longest is forgotten.")
@@ -37,8 +37,8 @@ def watch(
     warm_up: Annotated[
         str | None,
         typer.Option(
-            help="Frames, as in 400, or time, as in 10m, after a camera's first decision or a gap. Drift that begins in "
-            "it is shown, and no gate acts on it. Default: none."
+            help="Frames, as in 400, or time, as in 10m, after a camera's first decision or a gap. Drift that begins "
+            "in it is shown, and no gate acts on it. Default: none."
         ),
     ] = None,
     warm_up_gap: Annotated[
