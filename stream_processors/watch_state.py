@@ -136,6 +136,7 @@ class FoundSnapshots:
         self.ids = dict(ids or {})
         self._ask = ends
         self._ends = ends()
+        self._may_ask = True
         self._most = most
         self._bytes = 0
         self.found: OrderedDict[str, Snapshot] = OrderedDict()
@@ -176,8 +177,9 @@ class FoundSnapshots:
         for topic, name in self.ids.items():
             if snapshot.ids.get(topic, name) != name:
                 raise SnapshotError(f"it is of a topic {topic} that was deleted: the one of that name is another one")
-        if self._ahead(snapshot) and self.voided < _NAMED:
-            self._ends = self._ask()  # another process may have gone on meanwhile
+        if self._may_ask and self._ahead(snapshot):
+            before, self._ends = self._ends, self._ask()  # another process may have gone on meanwhile
+            self._may_ask = self._ends != before
         for topic in self._ahead(snapshot):
             offset, end = snapshot.offsets[topic], self._ends[topic]
             raise SnapshotError(f"offset {offset} of {topic} lies beyond its end, {end}")
@@ -207,6 +209,8 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
     BrokerUnavailable, TopicMissing
         If the broker does not answer, or a topic is not there.
     """
+    topics, state = (kafka.decisions, kafka.labels), kafka.drift_state
+    known = TopicIdentities(kafka.bootstrap_servers).of([*topics, state])
     consumer = Consumer(
         {
             **BOUNDED,
@@ -220,22 +224,19 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
             "log_level": 0,
         }
     )
-    state = kafka.drift_state
 
     def range_of(topic: str) -> tuple[int, int]:
-        if partition not in consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions:
+        if partition not in known[topic].partitions:
             return 0, 0
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
         return low, high
 
     skipper = BatchSkipper(kafka.bootstrap_servers)
     try:
-        topics = (kafka.decisions, kafka.labels)
-        known = TopicIdentities(kafka.bootstrap_servers).of(topics)
         ids = {topic: known[topic].topic_id for topic in topics}
         found = FoundSnapshots(lambda: {topic: range_of(topic)[1] for topic in topics}, most, ids)
-        numbers = consumer.list_topics(state, timeout=_TIMEOUT_S).topics[state].partitions
-        if numbers and partition not in numbers:
+        numbers = known[state].partitions
+        if partition not in numbers:
             log.warning(
                 "%s has %d partitions, and none of number %d: cameras of that partition begin from scratch at each "
                 "start; give it as many as %s has",

@@ -147,9 +147,9 @@ class LabelJoin:
             self.counts.undecided_labels += 1
             return []
         if (known := self.store.label(new.label_id)) is not None and not known.says_the_same(new):
-            self.counts.contradictions += 1
             new = replace(new, label_id=new.other_id)
             known = self.store.label(new.label_id)
+            self.counts.contradictions += known is None
         if known is not None:
             self.counts.duplicate_labels += 1
             return []

@@ -78,11 +78,11 @@ def test_an_episode_of_a_product_ends_when_the_line_has_changed_over():
 
 def test_invented_products_are_bounded_and_do_not_push_out_the_real_one():
     watched = watch(max_products=3)
-    signals = [*rows(80, 1), *rows(40, 2, DARK)]
+    signals = [*rows(200, 1), *rows(60, 2, DARK)]
     events = []
     for n, row in enumerate(signals):
         real = decision(2 * n, row, attributes={"product": "real"})
-        invented = decision(2 * n + 1, signals[n % 80], attributes={"product": f"invented {n}"})
+        invented = decision(2 * n + 1, signals[n % 200], attributes={"product": f"invented {n}"})
         events += fed(watched, [real, invented])
     assert watched.products <= 4
     assert watched.counts["forgotten-products"] > 100
