@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import types
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +14,13 @@ from actuators.age import Age
 from actuators.counts import ConsumerCounts
 from actuators.tail import Tail
 from actuators.watermark import Watermark
+from schemas.batches import UNDECODABLE_BATCH, UnreadableBatch
 from schemas.clock import Clock, SystemClock
-from schemas.codec import decode
 from schemas.errors import CodecError, SettingsError
 from schemas.records import Action, Decision
 from schemas.settings import KafkaSettings
 from schemas.topics import DECISIONS
+from schemas.wire import Codec
 
 #: How long a loop over a consumer waits before it looks whether it was stopped, in seconds.
 _ITERATION_POLL_S = 0.2
@@ -61,13 +61,13 @@ class DecisionConsumer:
         Directory for the watermark; None: begin at the end each time.
     on_undecodable
         Called with each message that is no decision, on the polling thread.
-    schema_ids
-        Registry ids known to be a decision, where a schema registry is in use.
 
     Raises
     ------
     BrokerUnavailable, TopicMissing, SettingsError
         From `open`.
+    RegistryError
+        From `open`, if the settings name a schema registry that does not answer.
 
     Examples
     --------
@@ -91,20 +91,20 @@ class DecisionConsumer:
         max_age_s: float | None = 10.0,
         state_dir: str | Path | None = None,
         on_undecodable: Callable[[Undecodable], None] | None = None,
-        schema_ids: Mapping[int, type] = types.MappingProxyType({}),
         remembered_ids: int = 10_000,
         clock: Clock | None = None,
     ) -> None:
         if max_age_s is not None and not max_age_s > 0:
             raise SettingsError(f"max_age_s is {max_age_s}; it must be more than 0")
         self._clock = clock or SystemClock()
-        self._tail = Tail(kafka.bootstrap_servers, kafka.decisions)
+        self._kafka = kafka
+        self._codec: Codec | None = None
+        self._tail = Tail(kafka.bootstrap_servers, kafka.decisions, on_unreadable=self._left_out)
         self._station = station
         self._age = None if max_age_s is None else Age(max_age_s, self._clock)
         self._state_dir = None if state_dir is None else Path(state_dir)
         self._watermark: Watermark | None = None
         self._on_undecodable = on_undecodable
-        self._schema_ids = schema_ids
         self._seen: OrderedDict[tuple[str, Action, bool], None] = OrderedDict()
         self._remembered_ids = remembered_ids
         self._stopped = threading.Event()
@@ -116,9 +116,12 @@ class DecisionConsumer:
         if self._state_dir is not None:
             self._watermark = Watermark(self._state_dir, self._tail.topic)
         try:
-            starts = self._tail.open((self._watermark and dict(self._watermark.offsets)) or None)
-            if self._watermark is not None:
-                self._watermark.begin(starts)
+            self._codec = self._codec or Codec.from_settings(self._kafka)
+            former = self._watermark
+            if former is None:
+                self._tail.open()
+            else:
+                former.begin(self._tail.open(dict(former.offsets) or None, former.topic_id), self._tail.topic_id)
         except BaseException:
             self.close()
             raise
@@ -167,6 +170,7 @@ class DecisionConsumer:
         self._last_message_s = self._clock.monotonic_s()
         decision = self._read(message)
         if self._watermark is not None:
+            self._watermark.is_of(self._tail.topic_id)
             # 1. the offset goes on file, 2. the decision is handed over: a crash in between loses one, repeats none.
             self._watermark.advance(message.partition() or 0, (message.offset() or 0) + 1)
         if decision is not None:
@@ -182,20 +186,26 @@ class DecisionConsumer:
 
     def _read(self, message: Message) -> Decision | None:
         try:
-            decision = decode(
-                message.value(), Decision, schema_ids=self._schema_ids, max_bytes=DECISIONS.max_message_bytes
-            )
+            self._codec = self._codec or Codec.from_settings(self._kafka)
+            decision = self._codec.decode(message.value(), Decision, max_bytes=DECISIONS.max_message_bytes)
         except CodecError as error:
-            self._tally["undecodable"] += 1
-            if self._on_undecodable is not None:
-                place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
-                self._on_undecodable(Undecodable(*place, error.kind, str(error)))
+            place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
+            self._undecodable(Undecodable(*place, error.kind, str(error)))
             return None
         skip = self._reason_to_skip(decision)
         if skip is not None:
             self._tally[skip] += 1
             return None
         return decision
+
+    def _undecodable(self, found: Undecodable) -> None:
+        self._tally["undecodable"] += 1
+        if self._on_undecodable is not None:
+            self._on_undecodable(found)
+
+    def _left_out(self, batch: UnreadableBatch) -> None:
+        place = (batch.topic, batch.partition, batch.first)
+        self._undecodable(Undecodable(*place, UNDECODABLE_BATCH, str(batch)))
 
     def _reason_to_skip(self, decision: Decision) -> str | None:
         if self._station is not None and decision.station != self._station:

@@ -7,13 +7,15 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from schemas.cluster import require_topics
+from actuators.topic_watch import TopicWatch
+from schemas.batches import BOUNDED, BatchSkipper, UnreadableBatch
 from schemas.errors import BrokerUnavailable
+from schemas.topic_identity import TopicIdentities
 
 log = logging.getLogger(__name__)
 _OPEN_TIMEOUT_S = 10.0
@@ -22,6 +24,8 @@ _RETRY_S = 0.05
 _STATISTICS_MS = 250
 #: A broker that is well answers a fetch within half a second (``fetch.wait.max.ms``), also where nothing is said.
 _SILENT_S = 3.0
+#: How often the cluster is asked for new partitions.
+_IDENTITY_S = 2.0
 _STALE_EVENTS = 8
 _PASSING_ERRORS = frozenset(
     {
@@ -37,7 +41,11 @@ class Tail:
     """Messages of every partition of a topic from its end on, or from given offsets.
 
     Once open it never raises for what happens to the broker: librdkafka reconnects and resumes where it was, and
-    `connected` says how things are. Partitions that are added to the topic later are read after the next `open`.
+    `connected` says how things are. Partitions that are added to the topic are read from their beginning, within a few
+    seconds. So is a topic that was deleted and created again. A batch that no client reads is left out.
+
+    Messages of transactions are read at once, whether they are committed or not: no writer of ours uses transactions
+    here, and a stranger's must not hold up the rest.
 
     Parameters
     ----------
@@ -47,6 +55,8 @@ class Tail:
         Most bytes fetched ahead into memory.
     tells_end
         Whether `reached_end` is kept.
+    on_unreadable
+        Called with each batch that is left out, on the polling thread.
 
     Raises
     ------
@@ -55,7 +65,13 @@ class Tail:
     """
 
     def __init__(
-        self, bootstrap_servers: str, topic: str, *, fetch_bytes: int = 8 * 1024 * 1024, tells_end: bool = False
+        self,
+        bootstrap_servers: str,
+        topic: str,
+        *,
+        fetch_bytes: int = 8 * 1024 * 1024,
+        tells_end: bool = False,
+        on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
     ) -> None:
         self.topic = topic
         self._bootstrap_servers = bootstrap_servers
@@ -65,6 +81,10 @@ class Tail:
         self._consumer: Consumer | None = None
         self._up = threading.Event()
         self._contact_s: float | None = None
+        self._skipper: BatchSkipper | None = None
+        self._watch: TopicWatch | None = None
+        self._on_unreadable = on_unreadable
+        self.topic_id: str | None = None
         self.errors = 0
 
     @property
@@ -92,19 +112,27 @@ class Tail:
         """Whether the offsets to begin at are fixed: what is produced from now on will be read."""
         return self._consumer is not None
 
-    def open(self, resume: Mapping[int, int] | None = None) -> dict[int, int]:
+    def open(self, resume: Mapping[int, int] | None = None, topic_id: str | None = None) -> dict[int, int]:
         """Assign every partition and return the offsets begun at.
 
         Parameters
         ----------
         resume
             Next offset by partition, from a former run. A partition that it does not name was added since and is
-            read from its beginning; an offset beyond the end (the topic was made anew) begins at the end.
+            read from its beginning; an offset beyond the end, or below 0, is void: reading begins at the end.
+        topic_id
+            Kafka's id of the topic in the former run; with another one, ``resume`` is void.
         """
-        count = require_topics(self._bootstrap_servers, [self.topic])[self.topic]
+        identity = TopicIdentities(self._bootstrap_servers).of([self.topic])[self.topic]
+        if resume and topic_id is not None and topic_id != identity.topic_id:
+            log.warning(
+                "%s was deleted and created again since the last run: the %d offsets of that run are void, going on at "
+                "the end", self.topic, len(resume),
+            )  # fmt: skip
+            resume = None
         consumer = Consumer(self._config(), logger=log)
         try:
-            starts = {partition: self._start(consumer, partition, resume) for partition in range(count)}
+            starts = {partition: self._start(consumer, partition, resume) for partition in identity.partitions}
         except KafkaException as error:
             consumer.close()
             raise BrokerUnavailable(self._bootstrap_servers, error.args[0].str()) from error
@@ -114,16 +142,23 @@ class Tail:
         consumer.assign([TopicPartition(self.topic, partition, offset) for partition, offset in starts.items()])
         self._not_ended = set(starts)
         self._consumer = consumer
+        self.topic_id = identity.topic_id
+        self._skipper = BatchSkipper(self._bootstrap_servers)
+        self._watch = TopicWatch(self._bootstrap_servers, self.topic, identity, _IDENTITY_S)
         self._contact_s = time.monotonic()
         self._up.set()
         return starts
 
     def poll(self, timeout_s: float) -> Message | None:
         """The next message, None if none comes in time or before `open`. Errors are counted and logged."""
-        if self._consumer is None:
+        if self._consumer is None or self._skipper is None:
             return None
+        self._follow_topic()
         message = self._consumer.poll(timeout_s)
-        if message is None:
+        for batch in self._skipper.skip(self._consumer):
+            self.errors += 1
+            self._on_unreadable(batch)
+        if message is None or self._skipper.met(message):
             return None
         error = message.error()
         if error is not None and error.code() == KafkaError._PARTITION_EOF:
@@ -137,6 +172,10 @@ class Tail:
 
     def close(self) -> None:
         """Leave; may be called again."""
+        if self._watch is not None:
+            self._watch.close()
+        if self._skipper is not None:
+            self._skipper.close()
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
@@ -145,7 +184,11 @@ class Tail:
 
     def _config(self) -> dict[str, object]:
         return {
+            **BOUNDED,
             "bootstrap.servers": self._bootstrap_servers,
+            "isolation.level": "read_uncommitted",
+            # The client reads no partition that its own list of them does not have.
+            "topic.metadata.refresh.interval.ms": int(_IDENTITY_S * 1000),
             # librdkafka asks for one, but with assign() and without commits no group of this name comes to be.
             "group.id": f"unused-{uuid.uuid4()}",
             "enable.auto.commit": False,
@@ -170,10 +213,11 @@ class Tail:
         if resume is None:
             return high
         wanted = resume.get(partition, low)
-        if wanted > high:
+        if not 0 <= wanted <= high:
             log.warning(
-                "%s/%d ends at %d, before %d: made anew? Going on at its end", self.topic, partition, high, wanted
-            )
+                "%s/%d has offsets up to %d, the last run was at %d: that offset is void, going on at the end of the "
+                "partition", self.topic, partition, high, wanted,
+            )  # fmt: skip
             return high
         if wanted < low:
             log.warning("%s/%d begins at %d: %d messages have expired unread", self.topic, partition, low, low - wanted)
@@ -192,6 +236,29 @@ class Tail:
                 time.sleep(_RETRY_S)
             else:
                 return int(low), int(high)
+
+    def _follow_topic(self) -> None:
+        change = None if self._watch is None else self._watch.change()
+        if change is None or self._consumer is None or self._skipper is None:
+            return
+        before, now = change
+        if now.topic_id != before.topic_id:
+            log.warning("%s was deleted and created again: it is read from its beginning", self.topic)
+            self.topic_id = now.topic_id
+            self._skipper.forget()
+            self._consumer.assign(self._beginnings(now.partitions))
+            self._not_ended = set(now.partitions)
+            return
+        new = sorted(set(now.partitions) - set(before.partitions))
+        if new:
+            log.warning(
+                "%s has new partitions, %s: they are read from their beginning", self.topic, ", ".join(map(str, new))
+            )
+            self._consumer.incremental_assign(self._beginnings(new))
+            self._not_ended |= set(new)
+
+    def _beginnings(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self.topic, number, OFFSET_BEGINNING) for number in partitions]
 
     def _on_error(self, error: KafkaError) -> None:
         self.errors += 1

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from actuators.age import Age
 from actuators.tail import Tail
 from schemas.clock import Clock, SystemClock
-from schemas.codec import decode
 from schemas.errors import CodecError, InspectionError
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
+from schemas.wire import Codec
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.1
@@ -52,7 +52,7 @@ class FrameTriggers:
 
     Raises
     ------
-    BrokerUnavailable, TopicMissing
+    BrokerUnavailable, TopicMissing, RegistryError
         From `start`.
     """
 
@@ -65,7 +65,14 @@ class FrameTriggers:
         station: str | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._tail = Tail(kafka.bootstrap_servers, kafka.frames, fetch_bytes=FRAMES.max_message_bytes)
+        self._kafka = kafka
+        self._codec: Codec | None = None
+        self._tail = Tail(
+            kafka.bootstrap_servers,
+            kafka.frames,
+            fetch_bytes=FRAMES.max_message_bytes,
+            on_unreadable=lambda batch: self._tally.update(["undecodable"]),
+        )
         self._expect = expect
         self._station = station
         self._age = None if max_age_s is None else Age(max_age_s, clock or SystemClock())
@@ -75,6 +82,7 @@ class FrameTriggers:
 
     def start(self) -> None:
         """Begin at the end of the topic; when it returns, every later frame is seen."""
+        self._codec = self._codec or Codec.from_settings(self._kafka)
         self._tail.open()
         self._thread.start()
 
@@ -103,7 +111,8 @@ class FrameTriggers:
 
     def _trigger(self, value: bytes | None) -> str:
         try:
-            frame = decode(value, Frame)
+            self._codec = self._codec or Codec.from_settings(self._kafka)
+            frame = self._codec.decode(value, Frame)
         except CodecError as error:
             log.warning("a frame that says nothing of its part: %s", error)
             return "undecodable"

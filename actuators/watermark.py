@@ -63,6 +63,7 @@ class Watermark:
         except OSError as error:
             self._lock.close()
             raise SettingsError(f"{state_dir} is in use by another consumer of {topic}") from error
+        self._topic_id: str | None = None
         try:
             self._offsets = self._read()
         except SettingsError:
@@ -71,14 +72,26 @@ class Watermark:
         self.errors = 0
 
     @property
+    def topic_id(self) -> str | None:
+        """Kafka's id of the topic that the offsets are of; None if the file does not say."""
+        return self._topic_id
+
+    @property
     def offsets(self) -> MappingProxyType[int, int]:
         """Next offset by partition; empty on the first run."""
         return MappingProxyType(self._offsets)
 
-    def begin(self, offsets: dict[int, int]) -> None:
-        """Set every partition, so that a restart before the first message skips nothing."""
+    def begin(self, offsets: dict[int, int], topic_id: str | None = None) -> None:
+        """Set every partition and the topic's id, so that a restart before the first message skips nothing."""
         self._offsets = dict(offsets)
+        self._topic_id = topic_id
         self._write(fsync=True)
+
+    def is_of(self, topic_id: str | None) -> None:
+        """Drop the offsets if the topic was created again meanwhile: those of the new topic follow."""
+        if topic_id != self._topic_id:
+            self._topic_id = topic_id
+            self._offsets = {}
 
     def advance(self, partition: int, next_offset: int) -> bool:
         """Move one partition on; False, and counted in ``errors``, if the file cannot be written."""
@@ -112,12 +125,18 @@ class Watermark:
             stored = json.loads(text)
             if stored["topic"] != self._topic:
                 raise ValueError(f"offsets of topic {stored['topic']!r}")
+            topic_id = stored.get("topic_id")
+            self._topic_id = topic_id if isinstance(topic_id, str) else None
             return {int(partition): int(offset) for partition, offset in stored["next_offsets"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise SettingsError(f"{self._path} is not a watermark ({error}); remove it to begin at the end") from error
 
     def _write(self, *, fsync: bool) -> None:
-        stored = {"topic": self._topic, "next_offsets": {str(p): o for p, o in sorted(self._offsets.items())}}
+        stored = {
+            "topic": self._topic,
+            "topic_id": self._topic_id,
+            "next_offsets": {str(p): o for p, o in sorted(self._offsets.items())},
+        }
         try:
             with self._scratch.open("w", encoding="utf-8") as file:
                 json.dump(stored, file)

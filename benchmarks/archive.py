@@ -38,7 +38,8 @@ from infra.topics import apply
 from replay.archive import Archive, ArchiveSink, SinkOptions, Store
 from replay.archive.verify import verify
 from replay.source import Source
-from schemas import Encoding, Frame, KafkaSettings, encode
+from schemas import Encoding, Frame, KafkaSettings
+from schemas.codec import encode
 from schemas.topics import FRAMES
 
 CONTENDERS = ("consume", "archive", "write", "read", "replay", "verify")

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from benchmarks.line_topics import PARTITIONS, QUIET, await_leaders, ends, make_frame, place
 from benchmarks.workloads import images
-from schemas import encode
+from schemas.codec import encode
 
 SIZE_WH = (64, 64)
 NETWORK = "tiny"

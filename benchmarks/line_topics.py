@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
-from schemas import Encoding, Frame, encode
+from schemas import Encoding, Frame
+from schemas.codec import encode
 from schemas.ids import frame_id
 from schemas.topics import MAX_REQUEST_BYTES, TOPICS
 

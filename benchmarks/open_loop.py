@@ -20,7 +20,8 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 
 from benchmarks.line_topics import QUIET, make_frame, place
 from benchmarks.workloads import images, workload
-from schemas import Decision, ResultState, decode, encode
+from schemas import Decision, ResultState
+from schemas.codec import decode, encode
 from schemas.topics import MAX_REQUEST_BYTES
 
 #: Partition and offset of a frame in the topic that a contender reads.

@@ -43,8 +43,9 @@ from replay.selection import Selection
 from replay.source import Source
 from replay.stored import Place, Stored
 from replay.stretch import Stretch
-from schemas import Decision, Encoding, Frame, KafkaSettings, encode
+from schemas import Decision, Encoding, Frame, KafkaSettings
 from schemas.clock import SystemClock
+from schemas.codec import encode
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import Answerer, Received

@@ -19,6 +19,7 @@ LOOK_AROUND_US = 15 * 60 * 1_000_000
 
 _NEVER_US = 2**62
 
+MessagePlace = tuple[str, int, int]
 OnProgress = Callable[[str, int, int], object]
 
 
@@ -56,12 +57,12 @@ def audit_topics(
     if audit.missing and within != TopicRange():
         reader.look_around(audit, within, look_around_us)
     after = TopicRange(within.from_us)
-    for message in reader.read("decisions", kafka.decisions, after):
+    for message in reader.read("decisions", kafka.decisions, after, audit.unreadable_decisions.append):
         try:
             audit.decision(reader.codec.decode(message.value, Decision))
         except CodecError:
             audit.unreadable_decisions.append((message.topic, message.partition, message.offset))
-    for message in reader.read("dead letters", kafka.dead_letters, after):
+    for message in reader.read("dead letters", kafka.dead_letters, after, audit.unreadable_dead_letters.append):
         try:
             audit.dead_letter(reader.codec.decode(message.value, DeadLetter, max_bytes=MAX_REQUEST_BYTES))
         except CodecError:
@@ -81,10 +82,16 @@ class _Reader:
     def __post_init__(self) -> None:
         self.codec = Codec.from_settings(self.kafka)
 
-    def read(self, what: str, topic: str, within: TopicRange) -> Iterator[TopicMessage]:
-        """Messages of a topic, with progress."""
+    def read(
+        self, what: str, topic: str, within: TopicRange, unreadable: Callable[[MessagePlace], object]
+    ) -> Iterator[TopicMessage]:
+        """Messages of a topic, with progress; ``unreadable`` gets the place of each batch that no client reads."""
         return read_topic(
-            self.kafka.bootstrap_servers, topic, within, on_progress=lambda *at: self.on_progress(what, *at)
+            self.kafka.bootstrap_servers,
+            topic,
+            within,
+            on_progress=lambda *at: self.on_progress(what, *at),
+            on_unreadable=lambda batch: unreadable((batch.topic, batch.partition, batch.first)),
         )
 
     def frames(self, audit: Audit, within: TopicRange) -> None:
@@ -93,7 +100,7 @@ class _Reader:
         offsets = watermarks(self.kafka.bootstrap_servers, self.kafka.frames)
         cut = {number: low for number, (low, _) in offsets.items() if low}
         since_us = within.from_us
-        for message in self.read("frames", self.kafka.frames, within):
+        for message in self.read("frames", self.kafka.frames, within, audit.unreadable_frame):
             low = cut.pop(message.partition, None)
             if low is not None and (within.from_us is None or message.offset == low):
                 since_us = max(since_us or 0, message.timestamp_us)
@@ -120,6 +127,6 @@ class _Reader:
         for side in sides:
             if not audit.missing:
                 return
-            for message in self.read("frames around", self.kafka.frames, side):
+            for message in self.read("frames around", self.kafka.frames, side, lambda place: None):
                 with suppress(CodecError):
                     audit.frame_elsewhere(self.codec.decode(message.value, Frame))

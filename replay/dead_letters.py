@@ -110,6 +110,10 @@ class Retrier:
     Message and mark are written in one Kafka transaction, under one transactional id: both are there or neither, and of
     two retriers at a time the older is fenced off. (KIP-98, "Exactly Once Delivery and Transactional Messaging".)
 
+    A worker does not wait for the end of a transaction, because anybody can leave one open. So it may answer a message
+    whose transaction is aborted. The letter is then not marked, and can be retried: the second answer repeats the first
+    one under the same decision id.
+
     Raises
     ------
     BrokerUnavailable

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from replay.offsets import Ranges, intersect, subtract
 from replay.stored import Place, R, Stored
-from schemas.topic_identity import TopicIdentities
 from replay.topic_reader import TopicMessage, TopicRange, read_ranges, time_ranges, watermarks
 from schemas.errors import CodecError, SettingsError
 from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
 from schemas.settings import KafkaSettings
+from schemas.topic_identity import TopicIdentities
 from schemas.wire import Codec
 
 OnProgress = Callable[[int, int], object]

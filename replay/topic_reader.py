@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from replay.offsets import Ranges, merged
 from schemas.batches import BOUNDED, BatchSkipper, UnreadableBatch
 from schemas.errors import BrokerUnavailable, TopicMissing
+from schemas.held import held_back, held_line
 from schemas.message_headers import message_headers
 from schemas.topics import MAX_REQUEST_BYTES
 
@@ -67,10 +68,12 @@ def read_topic(
     within: TopicRange | None = None,
     *,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
+    on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
 ) -> Generator[TopicMessage, None, None]:
     """Yield what the topic holds at this moment, partition by partition interleaved as the broker sends it.
 
-    Of transactions only what is committed, up to the first that is still open.
+    Of transactions only what is committed, up to the first that is still open; one line in the log says which partition
+    that holds back. A batch that no client reads is left out, with a line in the log.
 
     Parameters
     ----------
@@ -79,6 +82,8 @@ def read_topic(
         its ends are those of the index: from the first message of the time on, up to the first that is after it.
     on_progress
         Called with the number of offsets passed and to be passed; those of a transaction's markers count.
+    on_unreadable
+        Called with each batch that is left out.
 
     Raises
     ------
@@ -88,7 +93,7 @@ def read_topic(
         If the topic is not there.
     """
     ranges = time_ranges(bootstrap_servers, topic, within or TopicRange())
-    yield from read_ranges(bootstrap_servers, topic, ranges, on_progress=on_progress)
+    yield from read_ranges(bootstrap_servers, topic, ranges, on_progress=on_progress, on_unreadable=on_unreadable)
 
 
 def read_ranges(
@@ -97,6 +102,7 @@ def read_ranges(
     ranges: Ranges,
     *,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
+    on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
     max_bytes_s: float | None = None,
 ) -> Generator[TopicMessage, None, None]:
     """Yield the messages of stretches of offsets, each partition's in order.
@@ -107,6 +113,8 @@ def read_ranges(
         What is to be read. Offsets that are not there (compacted, deleted meanwhile, a transaction's) are passed over.
     on_progress
         As for `read_topic`; called while nothing comes as well, so that what it raises ends the reading.
+    on_unreadable
+        As for `read_topic`.
     max_bytes_s
         Read at most so many bytes a second, so that a live line keeps the broker; None: as fast as it goes.
 
@@ -121,6 +129,7 @@ def read_ranges(
     total = sum(cursor.total for cursor in cursors.values())
     consumer = _consumer(bootstrap_servers, slow=max_bytes_s is not None)
     pace = _Pace(max_bytes_s)
+    skipper = BatchSkipper(bootstrap_servers)
     try:
         _watermarks(consumer, bootstrap_servers, topic)  # says that a topic is missing: the client would wait for it
         consumer.assign([TopicPartition(topic, number, cursor.begin) for number, cursor in cursors.items()])
@@ -132,6 +141,9 @@ def read_ranges(
 
         while left:
             messages = consumer.consume(_BATCH, _POLL_S)
+            for batch in skipper.skip(consumer):
+                cursors[batch.partition].leave_out(batch.following)
+                on_unreadable(batch)
             quiet_s = 0.0 if messages else quiet_s + _POLL_S
             if quiet_s >= _SAY_S > quiet_s - _POLL_S:
                 _log.warning("nothing comes of %s; the broker has %.0f s to answer", topic, _STALLED_S - _SAY_S)
@@ -139,6 +151,8 @@ def read_ranges(
                 raise BrokerUnavailable(bootstrap_servers, f"no message of {topic} for {_STALLED_S:.0f} s")
             for message in messages:
                 number, offset = message.partition() or 0, message.offset() or 0
+                if skipper.met(message):
+                    continue
                 error = message.error()
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:
@@ -160,6 +174,7 @@ def read_ranges(
     except KafkaException as error:
         raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
     finally:
+        skipper.close()
         consumer.close()
 
 
@@ -173,6 +188,10 @@ class _Cursor:
     ([False, True, True, False], 900, True)
     >>> cursor.take(900), cursor.next, cursor.passed
     (True, None, 3)
+    >>> cursor = _Cursor(((3, 5), (8, 20)))
+    >>> cursor.leave_out(10)
+    >>> cursor.next, cursor.passed
+    (10, 4)
     """
 
     def __init__(self, intervals: tuple[tuple[int, int], ...]) -> None:
@@ -197,6 +216,17 @@ class _Cursor:
                 self._left.pop()
         self.next = self._left[-1][0] if self._left else None
         return wanted
+
+    def leave_out(self, offset: int) -> None:
+        """Nothing before an offset comes any more."""
+        self._at = offset
+        while self._left and self._left[-1][1] <= offset:
+            self._drop()
+        if self._left and self._left[-1][0] < offset:
+            begin, end = self._left[-1]
+            self.passed += offset - begin
+            self._left[-1] = (offset, end)
+        self.next = self._left[-1][0] if self._left else None
 
     def finish(self) -> None:
         """Nothing comes any more: the partition ends here."""
@@ -244,11 +274,20 @@ def time_ranges(bootstrap_servers: str, topic: str, within: TopicRange) -> dict[
     consumer = _consumer(bootstrap_servers)
     try:
         found = _offsets(consumer, bootstrap_servers, topic, within)
+        say_held(bootstrap_servers, topic, found)
     except KafkaException as error:
         raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
     finally:
         consumer.close()
     return {number: ((begin, end),) for number, (begin, end) in found.items() if begin < end}
+
+
+def say_held(bootstrap_servers: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+    """Log the partitions that an open transaction holds back; return since which offset, by partition."""
+    held = held_back(bootstrap_servers, topic, partitions)
+    for number, offset in held.items():
+        _log.warning("%s", held_line(topic, number, offset))
+    return held
 
 
 def consumer_settings(bootstrap_servers: str, *, slow: bool = False) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Ground floor: records, Avro, topics, settings, clock, errors. Imports nothing else of ours."""
 
-from schemas.codec import decode, encode
 from schemas.errors import CodecError, InspectionError
 from schemas.records import (
     Action,
@@ -42,6 +41,4 @@ __all__ = [
     "ResultState",
     "SignalChange",
     "Verdict",
-    "decode",
-    "encode",
 ]

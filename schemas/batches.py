@@ -5,8 +5,8 @@ the error with the offset of the batch's first message, fetches the same batch a
 the batch would be read. Each consumer of ours hands its errors to a `BatchSkipper`:
 
 1. An error that no retry ends is noted. The client tries once more: damage on the way is over then.
-2. At the second error of the same batch a second client looks for its end. A batch may hold many messages, and the error
-   names the first one only.
+2. At the second error of the same batch a second client looks for its end. A batch may hold many messages, and the
+   error names the first one only.
 3. The consumer goes on behind the batch. The batch is logged and counted, and nothing behind it is lost.
 
 librdkafka bounds what zstd unpacks to, and nothing else: gzip, lz4 and snappy unpack to 1,032, 255 and 21 times of what
@@ -16,7 +16,7 @@ the topic's ``max.message.bytes`` lets through. See docs/reliability.md.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ _METADATA_MS = 5_000
 
 
 class NoValue(bytes):
-    """Value of the message that stands for a batch that cannot be read: empty. It has the offset of the batch's last."""
+    """Empty value of the message that stands for an unreadable batch, at the offset of its last message."""
 
     batch: UnreadableBatch
 
@@ -106,8 +106,8 @@ class LibrdkafkaConsumer(Consumer):
             # Acked as its last message would be, in order: what is committed then lies behind the batch.
             tp = TP(record.topic, record.partition)
             return ConsumerMessage(
-                tp.topic, tp.partition, record.following - 1, time.time(), 0, {}, None, NoValue.of(record), None, 0, 0, tp,
-                generation_id=self.app.consumer_generation_id,
+                tp.topic, tp.partition, record.following - 1, time.time(), 0, {}, None, NoValue.of(record), None, 0, 0,
+                tp, generation_id=self.app.consumer_generation_id,
             )  # fmt: skip
         place: tuple[Any, Any] = record.topic(), record.partition()
         tp = self._places.get(place) or self._places.setdefault(place, TP(*place))
@@ -178,8 +178,8 @@ def _config(conf: Any, bootstrap_servers: str, strategy: str) -> dict[str, Any]:
         "auto.offset.reset": conf.consumer_auto_offset_reset,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        # Anybody can hold a transaction open for a quarter of an hour; a reader of committed messages stands until then.
-        # The one transaction of ours, `inspection dead-letters retry`, loses little: see there.
+        # Anybody can hold a transaction open for a quarter of an hour, and a reader of committed messages stands until
+        # then. `inspection dead-letters retry`, the one transaction of ours, allows for that.
         "isolation.level": "read_uncommitted",
         # All partitions are revoked and assigned again, which is what Faust knows.
         "partition.assignment.strategy": strategy,

@@ -238,8 +238,8 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
         numbers = known[state].partitions
         if partition not in numbers:
             log.warning(
-                "%s has %d partitions, and none of number %d: cameras of that partition begin from scratch at each "
-                "start; give it as many as %s has",
+                "%s has %d partitions and none of number %d: cameras of that partition begin from scratch at each "
+                "start; give it as many partitions as %s has",
                 state, len(numbers), partition, kafka.decisions,
             )  # fmt: skip
             return found

@@ -10,7 +10,7 @@ SURFACE = {
     "schemas": {
         "Action", "Codec", "CodecError", "DeadLetter", "Decision", "Defect", "DriftEvent", "DriftKind", "DriftType",
         "Encoding", "EpisodeState", "Frame", "ImageReference", "InspectionError", "KafkaSettings", "Label",
-        "ResultState", "SignalChange", "Verdict", "decode", "encode",
+        "ResultState", "SignalChange", "Verdict",
     },
     "models": {
         "ImageError", "Inspection", "Model", "ModelPackageError", "Source", "decide", "default_model_path",

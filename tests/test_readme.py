@@ -14,7 +14,8 @@ import pytest
 from confluent_kafka import Producer
 
 from infra.demo.processes import inspection_command
-from schemas import Action, Decision, KafkaSettings, ResultState, Verdict, encode
+from schemas import Action, Decision, KafkaSettings, ResultState, Verdict
+from schemas.codec import encode
 
 pytestmark = pytest.mark.broker
 

@@ -171,6 +171,7 @@ def _said(report: SinkReport) -> str:
         (report.unreadable, "unreadable, kept as they came"),
         (report.references, "frames without their image, which the image store did not give"),
         (report.deleted, "offsets were deleted before they were archived"),
+        (report.undecodable, "offsets lie in batches that no client reads"),
     ):
         text += f"; {count} {what}" if count else ""
     return text

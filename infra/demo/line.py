@@ -126,8 +126,9 @@ def _overload(options: DemoOptions) -> Overload:
 def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[KafkaSettings]:
     """Topics of this run alone: on a broker of our own, or on the user's, where they are deleted again."""
     prefix = f"demo-{uuid.uuid4().hex[:8]}"
+    registry = KafkaSettings.from_env().schema_registry_url  # as the processes of the demo, which ask the environment
     if options.bootstrap_servers is not None:
-        kafka = KafkaSettings(options.bootstrap_servers, prefix)
+        kafka = KafkaSettings(options.bootstrap_servers, prefix, registry)
         apply(kafka.bootstrap_servers, kafka.prefix)
         try:
             yield kafka
@@ -141,7 +142,7 @@ def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[K
     try:
         with download_progress() as progress:
             broker.start(progress=progress)
-        kafka = KafkaSettings(broker.bootstrap_servers, prefix)
+        kafka = KafkaSettings(broker.bootstrap_servers, prefix, registry)
         apply(kafka.bootstrap_servers, kafka.prefix)
         yield kafka
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -61,6 +62,7 @@ class ServedProcess:
             self._process = subprocess.Popen(
                 inspection_command(*arguments), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 start_new_session=True, preexec_fn=end_with_parent(),
+                env={**os.environ, "INSPECTION_SCHEMA_REGISTRY_URL": kafka.schema_registry_url or ""},
             )  # fmt: skip
 
     @property

@@ -10,6 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from infra.demo.tally import Tally
 from schemas import CodecError, DeadLetter, Decision
+from schemas.batches import BOUNDED, BatchSkipper
 from schemas.cluster import require_topics
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
@@ -41,7 +42,9 @@ class Watcher:
         topics = [self._kafka.decisions, self._kafka.dead_letters]
         consumer = Consumer(
             {
+                **BOUNDED,
                 "bootstrap.servers": self._kafka.bootstrap_servers,
+                "isolation.level": "read_uncommitted",
                 "group.id": f"unused-{uuid.uuid4()}",  # required, but with assign() nothing joins it
                 "enable.auto.commit": False,
                 "fetch.message.max.bytes": MAX_REQUEST_BYTES,
@@ -49,13 +52,16 @@ class Watcher:
             }
         )
         partitions = require_topics(self._kafka.bootstrap_servers, topics)
+        skipper = BatchSkipper(self._kafka.bootstrap_servers)
         consumer.assign([TopicPartition(t, p, OFFSET_BEGINNING) for t in topics for p in range(partitions[t])])
         try:
             while not self._stop.is_set():
+                skipper.skip(consumer)
                 for message in consumer.consume(num_messages=200, timeout=0.05):
-                    if message.error() is None:
+                    if not skipper.met(message) and message.error() is None:
                         self._count(message.topic() or "", message.value())
         finally:
+            skipper.close()
             consumer.close()
 
     def _count(self, topic: str, value: bytes | None) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from infra.doctor import machine, ours
+from infra.doctor.broker_clock import broker_clock
 from infra.doctor.check import Check, Status
 from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
@@ -44,7 +45,11 @@ def examine(kafka: KafkaSettings, data_dir: Path | None = None) -> list[Check]:
     ]
     if checks[-1].status == "fail":
         return [*checks, Check("topics", "warn", "not looked at: no broker answers")]
-    return [*checks, _guarded("topics", partial(ours.topics, kafka))]
+    return [
+        *checks,
+        _guarded("broker's clock", partial(broker_clock, kafka)),
+        _guarded("topics", partial(ours.topics, kafka)),
+    ]
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:

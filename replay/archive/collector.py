@@ -25,11 +25,11 @@ from replay.archive.store import Store
 from replay.offsets import merged
 from replay.source import stored
 from replay.stored import Stored
-from schemas.topic_identity import TopicIdentities, TopicIdentity
 from replay.topic_reader import TopicMessage, read_ranges, watermarks
 from schemas.image_store import ImageStore, ImageStoreError
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
+from schemas.topic_identity import TopicIdentities, TopicIdentity
 from schemas.topics import DEAD_LETTERS, DECISIONS, DRIFT, FRAMES, LABELS, Topic
 from schemas.wire import Codec
 
@@ -72,6 +72,8 @@ class SinkReport:
     references: int = 0
     #: Offsets that the topic had deleted before they were archived.
     deleted: int = 0
+    #: Offsets of batches that no client reads, which are not archived.
+    undecodable: int = 0
 
 
 class Collector:

@@ -77,6 +77,8 @@ class Follower:
                 "queued.max.messages.kbytes": 16 * 1024,
                 # While an archive does not answer nobody polls.
                 "max.poll.interval.ms": 86_400_000,
+                # Partitions that are added are read as soon as the client knows them.
+                "topic.metadata.refresh.interval.ms": 5_000,
                 "error_cb": self._on_error,
             }
         )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from replay.archive.collector import Collector, OtherTopic, SinkOptions, SinkReport
-from replay.archive.follower import Follower, OutOfRange, Partition, Settled, Trouble
+from replay.archive.follower import Follower, OutOfRange, Partition, Settled, Skipped, Trouble
 from replay.archive.metrics import ArchiveMetrics
 from replay.archive.store import Store
 from replay.topic_reader import TopicMessage
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _STALLED_S = 30.0
 _POLL_S = 0.1
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
-_CHECK_S = 10.0
+_CHECK_S = 5.0
 
 
 class ArchiveSink:
@@ -160,6 +160,11 @@ class ArchiveSink:
                 end = event.offset if targets is None else min(event.offset, targets[event.partition])
                 batches[event.partition].settle(end)
                 anything = True
+            elif isinstance(event, Skipped):
+                # Read, and no message for the archive: the offsets are settled, and the report has their number.
+                batches[event.partition].settle(event.batch.following)
+                self._collector.report.undecodable += event.batch.following - event.batch.first
+                anything = True
             elif isinstance(event, OutOfRange):
                 gone.append(event.partition)
             elif isinstance(event, Trouble):
@@ -182,6 +187,9 @@ class ArchiveSink:
             return
         follower.answered()
         if new:
+            _log.warning(
+                "new partitions are archived: %s", ", ".join(f"{one.topic}-{one.number}" for one in sorted(new))
+            )
             follower.read_from(dict.fromkeys(new, 0))
 
     def _insist(self, stop: threading.Event, work: Callable[[], object]) -> None:

@@ -12,7 +12,8 @@ import pytest
 from confluent_kafka import Producer
 
 from infra.demo.processes import inspection_command
-from schemas import KafkaSettings, encode
+from schemas import KafkaSettings
+from schemas.codec import encode
 from tests.actuators.decisions import make_decision, make_frame, now_us
 
 

@@ -13,7 +13,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from actuators import DecisionConsumer, FrameTriggers, GateRunner, GateSettings, SimulatedGate, Undecodable, Why
 from infra.broker import LocalBroker
-from schemas import Action, Decision, Frame, KafkaSettings, encode
+from schemas import Action, Decision, Frame, KafkaSettings
+from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, TopicMissing
 from tests.actuators.decisions import Recorder, make_decision, make_frame, now_us
 

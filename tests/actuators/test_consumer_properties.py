@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from actuators import DecisionConsumer
 from actuators.watermark import Watermark
-from schemas import Action, Decision, KafkaSettings, encode
+from schemas import Action, Decision, KafkaSettings
 from schemas.clock import ManualClock
+from schemas.codec import encode
 from tests.actuators.decisions import make_decision
 
 
@@ -46,13 +47,15 @@ class LogTail:
     connected = True
     contact_age_s = 0.0
     errors = 0
+    topic_id = "id"
 
     def __init__(self, log: dict[int, list[bytes]]) -> None:
         self._log = log
         self._next: dict[int, int] = {}
         self.is_open = False
 
-    def open(self, resume: Mapping[int, int] | None = None) -> dict[int, int]:
+    def open(self, resume: Mapping[int, int] | None = None, topic_id: str | None = None) -> dict[int, int]:
+        assert topic_id in (None, self.topic_id)
         self.is_open = True
         ends = {partition: len(values) for partition, values in self._log.items()}
         self._next = ends if resume is None else {p: resume.get(p, 0) for p in ends}

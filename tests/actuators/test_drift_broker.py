@@ -22,7 +22,8 @@ from actuators import (
 from actuators.metrics import GateMetrics
 from actuators.open_episodes import OpenEpisodes
 from infra.broker import LocalBroker
-from schemas import Action, DriftEvent, KafkaSettings, encode
+from schemas import Action, DriftEvent, KafkaSettings
+from schemas.codec import encode
 from schemas.topics import DRIFT
 from tests.actuators.decisions import ListSource, Recorder, make_decision, make_frame, now_us
 from tests.actuators.drifting import (

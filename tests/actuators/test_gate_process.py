@@ -17,7 +17,8 @@ import pytest
 from confluent_kafka import Producer
 
 from infra.demo.processes import inspection_command
-from schemas import Decision, DriftEvent, DriftType, Frame, KafkaSettings, encode
+from schemas import Decision, DriftEvent, DriftType, Frame, KafkaSettings
+from schemas.codec import encode
 from tests.actuators.decisions import make_decision, make_frame, now_us
 from tests.schemas.examples import DRIFT_EVENT
 

@@ -17,8 +17,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from actuators import DecisionConsumer, GateRunner, GateSettings, GateState, Why
 from infra.broker import LocalBroker
-from schemas import Action, KafkaSettings, encode
+from schemas import Action, KafkaSettings
 from schemas.clock import SystemClock
+from schemas.codec import encode
 from tests.actuators.decisions import Recorder, make_decision, now_us
 
 log = logging.getLogger(__name__)

@@ -21,6 +21,21 @@ def test_it_is_whole_after_every_step(tmp_path: Path) -> None:
     read.close()
 
 
+def test_it_knows_the_topic_that_its_offsets_are_of(tmp_path: Path) -> None:
+    mark = Watermark(tmp_path, "decisions")
+    mark.begin({0: 5}, "first")
+    mark.is_of("first")
+    mark.close()
+    again = Watermark(tmp_path, "decisions")
+    assert (again.topic_id, dict(again.offsets)) == ("first", {0: 5})
+    again.is_of("second")  # created again: offsets of the first one say nothing of it
+    again.advance(0, 1)
+    again.close()
+    last = Watermark(tmp_path, "decisions")
+    assert (last.topic_id, dict(last.offsets)) == ("second", {0: 1})
+    last.close()
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     mark = Watermark(tmp_path, "decisions")
     with pytest.raises(SettingsError, match="in use"):

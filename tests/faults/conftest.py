@@ -24,8 +24,9 @@ from producers.spool import SpoolOptions
 from replay.audit_books import total
 from replay.audit_topics import audit_topics
 from replay.topic_reader import read_topic
-from schemas import Action, Decision, KafkaSettings, decode
+from schemas import Action, Decision, KafkaSettings
 from schemas.clock import SystemClock
+from schemas.codec import decode
 from schemas.errors import InspectionError
 
 #: `make test-faults` runs everything at length; `make test` a short form of each.

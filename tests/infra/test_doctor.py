@@ -10,8 +10,11 @@ from typer.testing import CliRunner
 
 from infra.cli.doctor import doctor
 from infra.doctor import Check, _guarded, examine, machine, ours
+from infra.doctor.broker_clock import broker_clock
 from infra.topics import apply
 from schemas import KafkaSettings
+from schemas.clock import SystemClock
+from schemas.cluster import list_topics
 from schemas.errors import SettingsError
 
 NOBODY = KafkaSettings("127.0.0.1:9")
@@ -19,6 +22,34 @@ NOBODY = KafkaSettings("127.0.0.1:9")
 
 def by_name(checks: list[Check]) -> dict[str, Check]:
     return {check.name: check for check in checks}
+
+
+class Shifted(SystemClock):
+    """The machine's clock, set wrong."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def utc_us(self) -> int:
+        return super().utc_us() + round(self._seconds * 1e6)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("seconds", "status", "detail"),
+    [
+        (0, "ok", "as this one"),
+        (7200, "fail", "this clock is 2 h ahead of the broker's"),
+        (-1800, "fail", "this clock is 30 min behind the broker's"),
+        (3, "warn", "ahead of the broker's"),
+    ],
+)
+def test_the_clock_is_compared_with_the_brokers(line, seconds, status, detail):
+    check = broker_clock(line, Shifted(seconds))
+    assert (check.status, bool(check.remedy)) == (status, status != "ok"), check
+    assert detail in check.detail
+    left = [name for name in list_topics(line.bootstrap_servers) if name.startswith(f"{line.prefix}.doctor")]
+    assert left == []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 from infra.cli.drift_text import episode_row, text_of
 from infra.cli.root import app
 from replay.episodes import NoSuchEpisode, fold
-from schemas import DriftEvent, EpisodeState, InspectionError, KafkaSettings, SignalChange, encode
+from schemas import DriftEvent, EpisodeState, InspectionError, KafkaSettings, SignalChange
+from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError
 from tests.schemas.examples import DRIFT_EVENT
 

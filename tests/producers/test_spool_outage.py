@@ -20,7 +20,8 @@ from infra.demo.processes import inspection_command
 from infra.topics import apply
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
 from producers.spool import SpoolOptions, read_counts, spool_path
-from schemas import Frame, KafkaSettings, decode
+from schemas import Frame, KafkaSettings
+from schemas.codec import decode
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 

@@ -15,7 +15,8 @@ from infra.broker import LocalBroker
 from infra.demo.processes import WorkerProcess
 from models.datasets.elpv import load_cells
 from replay.topic_reader import read_topic
-from schemas import Encoding, Frame, KafkaSettings, encode
+from schemas import Encoding, Frame, KafkaSettings
+from schemas.codec import encode
 from schemas.topics import TOPICS
 
 CAMERAS = ("top", "left", "right")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from confluent_kafka import Producer
 
 from replay.stored import Place
-from schemas import Action, Decision, Encoding, Frame, KafkaSettings, Verdict, encode
+from schemas import Action, Decision, Encoding, Frame, KafkaSettings, Verdict
+from schemas.codec import encode
 from schemas.ids import frame_id
 
 #: An hour ago: what is older than a topic keeps may be gone before it is read.

@@ -17,7 +17,8 @@ from infra.cli.root import app
 from replay import Audit, TopicRange, read_topic
 from replay.audit_books import total
 from replay.reconcile import EdgeStart
-from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict, encode
+from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict
+from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from schemas.ids import decision_id, frame_id
 

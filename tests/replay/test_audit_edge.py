@@ -14,7 +14,8 @@ from confluent_kafka.admin import AdminClient
 from infra.cli.audit import BooksDoNotClose
 from producers.spool import Spool, SpooledFrame, SpoolOptions
 from replay.topic_reader import watermarks
-from schemas import Frame, KafkaSettings, encode
+from schemas import Frame, KafkaSettings
+from schemas.codec import encode
 from tests.replay.test_audit import decision, frame, hour_ago_ms, publish, run
 
 pytestmark = pytest.mark.broker

@@ -15,7 +15,8 @@ from typer.testing import CliRunner, Result
 from infra.cli.root import app
 from replay import read_topic
 from replay.dead_letters import RETRY_HEADER, Retrier, find_letter
-from schemas import DeadLetter, Encoding, Frame, KafkaSettings, encode
+from schemas import DeadLetter, Encoding, Frame, KafkaSettings
+from schemas.codec import encode
 from schemas.errors import InspectionError
 
 pytestmark = pytest.mark.broker

@@ -18,7 +18,8 @@ from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
 from replay import make_label, publish_labels
-from schemas import Action, Decision, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, Verdict, encode
+from schemas import Action, Decision, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, Verdict
+from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError
 from schemas.ids import frame_id
 from stream_processors.quality.sampling import hash_share

@@ -20,7 +20,8 @@ from infra.topics import apply
 from replay.republish import _Pace, by_capture, prefix_of, republish, speed_of
 from replay.stored import Place, Stored
 from replay.topic_reader import TopicMessage, read_topic, watermarks
-from schemas import Decision, Frame, KafkaSettings, ResultState, decode
+from schemas import Decision, Frame, KafkaSettings, ResultState
+from schemas.codec import decode
 from schemas.errors import BrokerUnavailable, SettingsError
 from schemas.simulation import REPLAY_HEADER, REPLAY_OF_HEADER, REPLAY_TIMESTAMP_HEADER
 from schemas.topics import TOPICS

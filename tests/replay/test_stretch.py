@@ -24,7 +24,8 @@ from replay.source import Source
 from replay.stored import Place
 from replay.stretch import EmptySelection, Stretch, decided, frames_at, labels, why_empty
 from replay.topic_reader import watermarks
-from schemas import Action, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, ResultState, encode
+from schemas import Action, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, ResultState
+from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from tests.replay.past import CAMERAS, EPOCH_US, Past, make_decision, make_frame, publish_past
 

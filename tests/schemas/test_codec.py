@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import CodecError, DeadLetter, Decision, Frame, decode, encode
-from schemas.codec import MAX_MESSAGE_BYTES, as_values
+from schemas import CodecError, DeadLetter, Decision, Frame
+from schemas.codec import MAX_MESSAGE_BYTES, as_values, decode, encode
 from schemas.errors import (
     EmptyMessage,
     InvalidRecord,

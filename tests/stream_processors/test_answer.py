@@ -13,19 +13,9 @@ from hypothesis import strategies as st
 
 import stream_processors.answer
 from models import Model, Source, default_model_path, load_model
-from schemas import (
-    Action,
-    DeadLetter,
-    Decision,
-    Encoding,
-    Frame,
-    ImageReference,
-    ResultState,
-    Verdict,
-    decode,
-    encode,
-)
+from schemas import Action, DeadLetter, Decision, Encoding, Frame, ImageReference, ResultState, Verdict
 from schemas.clock import ManualClock
+from schemas.codec import decode, encode
 from schemas.simulation import REPLAY_HEADER
 from schemas.topics import DEAD_LETTERS, DECISIONS, MAX_REQUEST_BYTES
 from schemas.wire import Codec

@@ -11,7 +11,8 @@ import pytest
 from infra.demo.processes import WorkerProcess
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
 from replay import read_topic
-from schemas import Action, DeadLetter, Decision, Frame, KafkaSettings, ResultState, decode
+from schemas import Action, DeadLetter, Decision, Frame, KafkaSettings, ResultState
+from schemas.codec import decode
 from tests.s3 import files, s3_server, s3_settings
 
 pytestmark = pytest.mark.broker

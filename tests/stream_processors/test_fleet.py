@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infra.broker import LocalBroker
 from infra.demo.processes import WorkerProcess
-from schemas import Decision, KafkaSettings, decode, encode
+from schemas import Decision, KafkaSettings
+from schemas.codec import decode, encode
 from schemas.errors import InspectionError
 from stream_processors.settings import share_of_cores
 from tests.stream_processors.test_worker import committed, decided_by, make_frame, publish, read_all

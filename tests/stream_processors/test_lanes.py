@@ -12,8 +12,9 @@ from dataclasses import replace
 import pytest
 
 from models import Model, Source, default_model_path, load_model
-from schemas import Frame, ImageReference, ResultState, encode
+from schemas import Frame, ImageReference, ResultState
 from schemas.clock import ManualClock
+from schemas.codec import encode
 from schemas.image_store import ImageStore
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received

@@ -21,8 +21,9 @@ from infra.cli.root import app
 from infra.demo.processes import WorkerProcess
 from models import Source, default_model_path, load_model
 from models.datasets.elpv import load_cells
-from schemas import Action, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict, decode, encode
+from schemas import Action, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict
 from schemas.clock import ManualClock
+from schemas.codec import decode, encode
 from schemas.errors import SettingsError
 from schemas.ids import frame_id
 from schemas.topics import FRAMES

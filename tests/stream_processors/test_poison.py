@@ -8,8 +8,11 @@ import pytest
 from confluent_kafka import Producer
 
 from replay import read_topic
-from schemas import DeadLetter, Decision, Frame, KafkaSettings, ResultState, decode, encode
+from schemas import DeadLetter, Decision, Frame, KafkaSettings, ResultState
+from schemas.codec import decode, encode
 from schemas.topics import MAX_REQUEST_BYTES
+from tests.bombs import send_bomb
+from tests.partitions import add_partitions, delivered
 from tests.raw_headers import send_raw
 from tests.stream_processors.test_worker import StartWorker, committed, make_frame, read_all
 
@@ -110,7 +113,7 @@ def one_by_one(line: KafkaSettings, frames: list[Frame]) -> None:
     send_raw(line.bootstrap_servers, line.frames, [(f.key.encode(), encode(f), []) for f in frames])
 
 
-def test_frames_of_an_aborted_transaction_are_not_decided(line: KafkaSettings, start_worker: StartWorker) -> None:
+def test_transactions_leave_no_hole_at_which_commits_stop(line: KafkaSettings, start_worker: StartWorker) -> None:
     frames = [make_frame(number) for number in range(12)]
     worker = start_worker()
     # The hole after the very first message is where Faust's own book-keeping stops for good.
@@ -122,14 +125,64 @@ def test_frames_of_an_aborted_transaction_are_not_decided(line: KafkaSettings, s
     transaction(line, frames[5:8], commit=True)  # 6 to 8, marker 9
     transaction(line, frames[8:10], commit=False)  # 10 and 11, marker 12
     one_by_one(line, frames[10:])  # 13 and 14
-    wanted = {frames[number].frame_id for number in (0, 4, 5, 6, 7, 10, 11)}
-    decisions, letters = answers(line, 7, 0)
-    assert ({decision.frame_id for decision in decisions}, len(decisions), letters) == (wanted, 7, [])
+    # Nobody waits for the end of a transaction: those of an aborted one are answered as well.
+    decisions, letters = answers(line, 12, 0)
+    wanted = {frame.frame_id for frame in frames}
+    assert ({decision.frame_id for decision in decisions}, len(decisions), letters) == (wanted, 12, [])
     assert await_committed(line, 15) == 15
     # A restart goes on behind all of it.
     assert worker.stop() == 0
     transaction(line, frames[:3], commit=False)
     start_worker()
     one_by_one(line, frames[:1])
-    assert len(read_all(line, line.decisions, 8)) == 8
+    assert len(read_all(line, line.decisions, 16)) == 16
     assert await_committed(line, 20) == 20
+
+
+def test_an_open_transaction_of_a_stranger_stops_no_worker(line: KafkaSettings, start_worker: StartWorker) -> None:
+    stranger = Producer({"bootstrap.servers": line.bootstrap_servers, "transactional.id": line.prefix, "log_level": 0})
+    stranger.init_transactions(20)
+    stranger.begin_transaction()
+    for partition in range(6):
+        stranger.produce(line.frames, b"never ended", b"k", partition=partition)
+    assert stranger.flush(20) == 0
+    start_worker()
+    frames = [make_frame(number) for number in range(6)]
+    one_by_one(line, frames)
+    decisions, letters = answers(line, 6, 6)
+    assert completed(decisions) == {frame.frame_id for frame in frames}
+    assert {letter.value for letter in letters} == {b"never ended"}
+    stranger.abort_transaction(20)
+
+
+def test_a_batch_that_no_client_reads_is_a_dead_letter_and_stops_nothing(
+    line: KafkaSettings, start_worker: StartWorker
+) -> None:
+    frames = [make_frame(number) for number in range(4)]
+    one_by_one(line, frames[:2])
+    send_bomb(line.bootstrap_servers, line.frames, count=3, key=frames[0].key)
+    one_by_one(line, frames[2:3])
+    worker = start_worker()
+    decisions, [letter] = answers(line, 3, 1)
+    assert completed(decisions) == {frame.frame_id for frame in frames[:3]}
+    assert (letter.kind, letter.source_topic, letter.source_offset) == ("undecodable-batch", line.frames, 2)
+    assert letter.value is None
+    assert "offsets 2 to 4 (3)" in letter.reason
+    assert await_committed(line, 6) == 6
+    # It is committed as well: the next start does not meet it again.
+    assert worker.stop() == 0
+    start_worker()
+    one_by_one(line, frames[3:])
+    decisions, letters = answers(line, 4, 1)
+    assert (len(decisions), len(letters)) == (4, 1)
+
+
+def test_partitions_that_are_added_are_read_by_a_running_worker(line: KafkaSettings, start_worker: StartWorker) -> None:
+    start_worker()
+    add_partitions(line.bootstrap_servers, line.frames, 8)
+    frame = make_frame(1)
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer.produce(line.frames, encode(frame), frame.key, partition=7, on_delivery=delivered)
+    assert producer.flush(20) == 0
+    [decision], _ = answers(line, 1, 0)
+    assert decision.frame_id == frame.frame_id

@@ -13,7 +13,8 @@ from confluent_kafka import Producer
 
 from infra.demo.processes import WorkerProcess
 from replay import read_topic
-from schemas import Decision, ImageReference, KafkaSettings, ResultState, decode, encode
+from schemas import Decision, ImageReference, KafkaSettings, ResultState
+from schemas.codec import decode, encode
 from tests.s3 import refused_endpoint, s3_settings, silent_endpoint
 from tests.stream_processors.test_overload import SHA256, make_frame
 

@@ -21,7 +21,8 @@ from models.measure_reference import write_reference
 from models.package import default_model_path
 from models.reference import Reference
 from replay.topic_reader import read_topic
-from schemas import Decision, DriftEvent, DriftType, KafkaSettings, Label, Verdict, decode, encode
+from schemas import Decision, DriftEvent, DriftType, KafkaSettings, Label, Verdict
+from schemas.codec import decode, encode
 from schemas.records import Action, EpisodeState
 from stream_processors.drift import CameraWatch
 from stream_processors.watch_state import Snapshot, read_snapshots

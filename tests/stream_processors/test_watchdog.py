@@ -16,7 +16,8 @@ from confluent_kafka import Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import Encoding, Frame, KafkaSettings, encode
+from schemas import Encoding, Frame, KafkaSettings
+from schemas.codec import encode
 from schemas.ids import frame_id
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.watchdog import EXIT_STUCK, Offsets, Progress, Watchdog

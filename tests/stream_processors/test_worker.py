@@ -17,7 +17,8 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from infra.demo.processes import WorkerProcess
-from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings, ResultState, decode, encode
+from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings, ResultState
+from schemas.codec import decode, encode
 from schemas.ids import frame_id
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES
 from stream_processors.faust_consumer import FETCH_BYTES

@@ -29,7 +29,8 @@ from replay.source import Source
 from replay.stored import Stored
 from replay.stretch import Stretch
 from replay.topic_reader import TopicRange, read_ranges
-from schemas import DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label, encode
+from schemas import DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label
+from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from schemas.image_store import ImageStore
 from tests.replay.past import EPOCH_US, make_frame, publish_past

@@ -21,7 +21,8 @@ from replay.archive.container import envelope_schema
 from replay.archive.verify import verify
 from replay.stored import Place, Stored
 from replay.topic_reader import TopicRange
-from schemas import DeadLetter, Decision, DriftEvent, Frame, Label, encode
+from schemas import DeadLetter, Decision, DriftEvent, Frame, Label
+from schemas.codec import encode
 from schemas.known import RECORDS, schema_of
 from schemas.topics import TOPICS
 from tests.replay.archive.making import TOPIC, TOPIC_ID, commit, message

@@ -19,7 +19,8 @@ from replay.archive import Archive, Store
 from replay.archive.layout import parse_commit_name
 from replay.archive.verify import verify
 from replay.source import Source
-from schemas import Frame, KafkaSettings, encode
+from schemas import Frame, KafkaSettings
+from schemas.codec import encode
 from tests.replay.past import make_frame
 
 pytestmark = pytest.mark.broker

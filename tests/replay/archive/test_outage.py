@@ -14,7 +14,8 @@ from infra.broker import LocalBroker
 from infra.broker.ports import free_port
 from infra.topics import apply
 from replay.archive import Archive, ArchiveError, ArchiveSink, SinkOptions, Store
-from schemas import KafkaSettings, encode
+from schemas import KafkaSettings
+from schemas.codec import encode
 from schemas.errors import BrokerUnavailable
 from tests.replay.past import make_frame
 

@@ -16,7 +16,8 @@ from infra.cli.review import _print_csv
 from infra.cli.root import app
 from replay.labels import make_label
 from replay.stretch import EmptySelection
-from schemas import Defect, KafkaSettings, Verdict, encode
+from schemas import Defect, KafkaSettings, Verdict
+from schemas.codec import encode
 from schemas.errors import SettingsError
 from tests.replay.export.test_images import check_coco, frame
 from tests.stream_processors.quality.examples import make_decision

@@ -27,7 +27,8 @@ from replay.selection import Selection
 from replay.source import Source
 from replay.stretch import EmptySelection, Stretch
 from replay.topic_reader import watermarks
-from schemas import Action, KafkaSettings, ResultState, Verdict, encode
+from schemas import Action, KafkaSettings, ResultState, Verdict
+from schemas.codec import encode
 from schemas.errors import SettingsError
 from schemas.topics import TOPICS
 from tests.replay.conftest import FRAMES, Decided

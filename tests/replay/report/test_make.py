@@ -18,7 +18,8 @@ from replay.export import frames
 from replay.offsets import total
 from replay.report import make_report
 from replay.source import Source
-from schemas import Decision, Defect, Frame, KafkaSettings, encode
+from schemas import Decision, Defect, Frame, KafkaSettings
+from schemas.codec import encode
 from tests.replay.report.examples import BEGIN_US, example
 
 #: What is older than a topic keeps may be gone before it is read.

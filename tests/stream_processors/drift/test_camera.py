@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import decode, encode
+from schemas.codec import decode, encode
 from schemas.records import Action, DriftEvent, DriftKind, EpisodeState, ResultState
 from stream_processors.drift import CameraWatch, DriftOptions, StateError
 from tests.stream_processors.drift.streams import REFERENCE, decision, number_of, rows, watched

@@ -1,0 +1,28 @@
+"""Batches that are small on the wire and unpack to more than any reader takes."""
+
+from __future__ import annotations
+
+from confluent_kafka import Producer
+
+from schemas.batches import BOUNDED
+
+
+def send_bomb(bootstrap_servers: str, topic: str, *, count: int = 1, key: str = "", partition: int = -1) -> None:
+    """Send one batch of so many messages, which unpacks to a tenth more than the limit."""
+    size = BOUNDED["receive.message.max.bytes"] * 11 // 10 // count
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "compression.codec": "zstd",
+            "message.max.bytes": 1_000_000_000,
+            "queue.buffering.max.kbytes": 2_000_000,
+            "batch.size": 1_000_000_000,
+            "linger.ms": 1000,
+            "partitioner": "murmur2_random",
+            "log_level": 0,
+        }
+    )
+    value = bytes(size)
+    for _ in range(count):
+        producer.produce(topic, value, key, partition=partition)
+    assert producer.flush(60) == 0

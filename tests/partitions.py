@@ -1,0 +1,25 @@
+"""Partitions that are added to a topic."""
+
+from __future__ import annotations
+
+import time
+
+from confluent_kafka import Message
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from schemas.cluster import list_topics
+
+
+def add_partitions(bootstrap_servers: str, topic: str, count: int) -> None:
+    """Give a topic so many partitions, and wait until a new client learns of them."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+    admin.create_partitions([NewPartitions(topic, count)])[topic].result(20)
+    deadline = time.monotonic() + 20
+    while list_topics(bootstrap_servers)[topic] < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def delivered(error: object, message: Message) -> None:
+    """Fail if the broker has not taken a message."""
+    assert error is None, error

@@ -1,0 +1,91 @@
+"""What lies in a topic besides messages: the readers of the past get through it, and say so."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from replay import read_topic
+from replay.archive import ArchiveSink, SinkOptions, Store
+from replay.archive.reader import Archive
+from replay.audit_topics import audit_topics
+from schemas import Codec, DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label
+from schemas.batches import UnreadableBatch
+from schemas.topics import MAX_REQUEST_BYTES
+from stream_processors.watch_state import Snapshot, read_snapshots
+from tests.bombs import send_bomb
+from tests.replay.past import make_frame
+from tests.schemas import examples
+
+pytestmark = pytest.mark.broker
+
+
+def send(line: KafkaSettings, *frames: Frame) -> None:
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "log_level": 0})
+    for frame in frames:
+        producer.produce(line.frames, Codec().encode(frame), frame.key, partition=0)
+    assert producer.flush(20) == 0
+
+
+def test_a_batch_that_no_client_reads_is_left_out_by_replay_audit_and_archive(
+    line: KafkaSettings, tmp_path: Path
+) -> None:
+    frames = [make_frame(number) for number in range(4)]
+    send(line, *frames[:2])
+    send_bomb(line.bootstrap_servers, line.frames, count=3, partition=0)  # 2 to 4
+    send(line, *frames[2:])
+    batches: list[UnreadableBatch] = []
+    read = list(read_topic(line.bootstrap_servers, line.frames, on_unreadable=batches.append))
+    assert [message.offset for message in read] == [0, 1, 5, 6]
+    assert [(batch.first, batch.following) for batch in batches] == [(2, 5)]
+
+    audit = audit_topics(line)
+    assert audit.unreadable_places == [(line.frames, 0, 2)]
+    assert audit.unreadable_unaccounted == 1  # no worker has left a dead letter
+
+    report = ArchiveSink(line, Store(str(tmp_path)), SinkOptions()).run_once(threading.Event())
+    assert (report.messages, report.undecodable) == (4, 3)
+    assert Archive.open(str(tmp_path)).covered(line.frames)[0] == ((0, 7),)
+
+
+def test_a_reader_of_committed_messages_says_what_holds_it_back(
+    line: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    send(line, make_frame(0))
+    stranger = Producer({"bootstrap.servers": line.bootstrap_servers, "transactional.id": line.prefix, "log_level": 0})
+    stranger.init_transactions(20)
+    stranger.begin_transaction()
+    stranger.produce(line.frames, b"never ended", partition=0)
+    assert stranger.flush(20) == 0
+    send(line, make_frame(1))
+    assert len(list(read_topic(line.bootstrap_servers, line.frames))) == 1
+    assert f"partition 0 of {line.frames} is held back by an open transaction since offset 1" in caplog.text
+    stranger.abort_transaction(20)
+    caplog.clear()
+    assert len(list(read_topic(line.bootstrap_servers, line.frames))) == 2
+    assert "held back" not in caplog.text
+
+
+def test_the_state_of_the_watch_is_read_behind_such_a_batch_and_without_its_partition(
+    line: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "log_level": 0})
+    snapshot = Snapshot({"d": 7}, {"data": b"x"})
+    send_bomb(line.bootstrap_servers, line.drift_state, key="cam", partition=0)
+    producer.produce(line.drift_state, snapshot.dumps(), "cam", partition=0)
+    assert producer.flush(20) == 0
+    assert read_snapshots(line, 0) == {"cam": snapshot}
+    assert read_snapshots(line, 6) == {}
+    assert "none of number 6" in caplog.text
+
+
+@pytest.mark.parametrize("record", [Frame, Decision, DeadLetter, Label, DriftEvent])
+def test_with_a_registry_one_codec_reads_what_another_writes(record: type, unique: str) -> None:
+    kafka = KafkaSettings(prefix=unique, schema_registry_url=f"mock://{unique}")
+    [example] = [one for one in examples.ALL if type(one) is record]
+    written = Codec.from_settings(kafka).encode(example)
+    assert written[:1] == b"\x00"
+    assert Codec.from_settings(kafka).decode(written, record, max_bytes=MAX_REQUEST_BYTES) == example
