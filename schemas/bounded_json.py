@@ -18,8 +18,11 @@ MAX_DEPTH = 32
 #: Most lists and objects in a text. Each costs some 64 bytes of memory or more.
 MAX_CONTAINERS = 200_000
 
-_STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
-_BRACKETS = re.compile(r"[\[\]{}]")
+#: Most strings in a text.
+MAX_STRINGS = 500_000
+
+#: A bracket; a string; or a string without an end and all behind it. Nothing is tried twice, so the time is linear.
+_TOKENS = re.compile(r'[\[\]{}]|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 def inflate(data: bytes, max_bytes: int) -> bytes:
@@ -81,9 +84,14 @@ def parse(data: bytes, max_bytes: int) -> Any:
 
 def _check_nesting(text: str) -> None:
     # Exact up to the first error of syntax, where the parser stops.
-    depth = containers = 0
-    for match in _BRACKETS.finditer(_STRINGS.sub("", text)):
-        if match[0] in "[{":
+    depth = containers = strings = 0
+    for match in _TOKENS.finditer(text):
+        sign = text[match.start()]
+        if sign == '"':
+            strings += 1
+            if strings > MAX_STRINGS:
+                raise ValueError(f"JSON of more than {MAX_STRINGS} strings")
+        elif sign in "[{":
             depth, containers = depth + 1, containers + 1
             if depth > MAX_DEPTH:
                 raise ValueError(f"JSON nested deeper than {MAX_DEPTH}")

@@ -212,6 +212,13 @@ def test_memory_of_a_state_is_bounded_before_it_is_parsed():
         parse(bytes(11), 10)
 
 
+@pytest.mark.parametrize("text", [b'"' + b'\\"' * 2_000_000, b'["' * 1_000_000, b'"\\\n' * 1_000_000 + b"\\"])
+def test_texts_that_are_no_json_take_no_time(text):
+    """Each took minutes with an expression that tries again from each quote."""
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse(b"[" * 30 + b"[]," * 10 + text, 16_000_000)
+
+
 def test_snapshots_of_invented_cameras_are_bounded_when_they_are_read():
     found = FoundSnapshots(lambda: {"d": 100}, most=50)
     real = Snapshot({"d": 9}, {"data": b"real"})
