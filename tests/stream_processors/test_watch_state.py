@@ -212,7 +212,7 @@ def test_memory_of_a_state_is_bounded_before_it_is_parsed():
         parse(bytes(11), 10)
 
 
-@pytest.mark.parametrize("text", [b'"' + b'\\"' * 2_000_000, b'["' * 1_000_000, b'"\\\n' * 1_000_000 + b"\\"])
+@pytest.mark.parametrize("text", [b'"' + b'\\"' * 200_000, b'["' * 100_000, b'"\\\n' * 100_000 + b"\\"])
 def test_texts_that_are_no_json_take_no_time(text):
     """Each took minutes with an expression that tries again from each quote."""
     with pytest.raises(ValueError):  # noqa: PT011
