@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from schemas.records import DriftEvent, DriftType, EpisodeState
+from schemas.records import WARM_UP, DriftEvent, DriftType, EpisodeState
 
 #: Station and camera.
 Camera = tuple[str, str]
@@ -39,6 +39,8 @@ class OpenEpisodes:
     start. An end that fits no episode ends none. An acknowledgement needs an episode that was opened before it, and a
     name. An episode that is closed or acknowledged stays so, whatever else is said of it. Events that open an episode
     cannot be checked further: a false one diverts parts, or stops the line, and lets no part pass.
+
+    An episode that began in a declared warm-up of its camera does not count, unless a later event names another cause.
 
     Of replays (``is_simulated``) nothing is taken, unless ``simulated``: then nothing else is.
 
@@ -80,7 +82,7 @@ class OpenEpisodes:
         self._open: dict[Camera, dict[_Identity, OpenEpisode]] = {}
         self._over: OrderedDict[_Identity, None] = OrderedDict()
         self._snapshot: Mapping[Camera, tuple[OpenEpisode, ...]] | None = None
-        #: Events by what became of them: taken, simulated, other, implausible, unfit; and forgotten episodes.
+        #: Events by what became of them: taken, simulated, other, warm-up, implausible, unfit; and forgotten episodes.
         self.tally: Counter[str] = Counter()
 
     def take(self, event: DriftEvent) -> bool:
@@ -106,6 +108,8 @@ class OpenEpisodes:
             return "other", False
         if not self._is_plausible(event):
             return "implausible", False
+        if event.cause == WARM_UP and event.state in (EpisodeState.OPENED, EpisodeState.UPDATED):
+            return "warm-up", False
         camera = (event.station, event.camera_id)
         name = (event.episode_id, *camera, event.drift_type, event.started_at_us)
         of_camera = self._open.get(camera, {})

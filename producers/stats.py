@@ -10,6 +10,8 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as PrometheusCounter
 
+from schemas.metric_labels import LabelNames
+
 #: Why a frame was not sent: the queue was full, it is over the topic's limit, the publisher was closing, the spool was
 #: full, or the disk under it did not take the frame.
 DropReason = Literal["queue-full", "too-large", "closed", "spool-full", "spool-unwritable"]
@@ -74,6 +76,8 @@ class PublisherMetrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry or CollectorRegistry()
+        #: Label values of cameras, bounded like those of every other program.
+        self.cameras = LabelNames()
         name = "inspection_producer_"
         self.captured = PrometheusCounter(name + "captured", "Frames captured", ["camera"], registry=registry)
         self.published = PrometheusCounter(name + "published", "Frames acknowledged", ["camera"], registry=registry)
@@ -116,7 +120,7 @@ class Tally:
     """Thread-safe counts of one publisher, mirrored to the metrics."""
 
     def __init__(self, camera: str, metrics: PublisherMetrics) -> None:
-        self._camera = camera
+        self._camera = camera = metrics.cameras.of(camera)
         self._metrics = metrics
         # What each frame counts is looked up once.
         self._counts_captured = metrics.captured.labels(camera)

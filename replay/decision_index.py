@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from replay.stored import Place
+from schemas.clock import SystemClock, clamp_future, is_future
 from schemas.codec import decode, encode
 from schemas.errors import SettingsError
 from schemas.records import Decision, ResultState
@@ -42,6 +43,7 @@ class DecisionIndex:
 
     def __init__(self, topic: str, path: str = TEMPORARY_FILE) -> None:
         self._topic = topic
+        self._now_us = SystemClock().utc_us()
         with _line():
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.executescript(f"""
@@ -60,7 +62,10 @@ class DecisionIndex:
         values = (
             decision.source_partition,
             decision.source_offset,
-            decision.captured_at_us,
+            # In the order of capture a camera whose clock is ahead would come first for ever.
+            clamp_future(decision.decided_at_us, self._now_us)
+            if is_future(decision.captured_at_us, self._now_us)
+            else decision.captured_at_us,
             decision.result_state is not ResultState.COMPLETED,
             decision.decided_at_us,
             decision.decision_id,

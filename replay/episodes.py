@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from replay.topic_reader import TopicRange, read_topic
-from schemas.clock import Clock, SystemClock
+from schemas.clock import Clock, SystemClock, clamp_future
 from schemas.cluster import require_topics
 from schemas.errors import BrokerUnavailable, CodecError, InspectionError, SettingsError
 from schemas.ids import drift_event_id
@@ -100,14 +100,17 @@ def read_episodes(kafka: KafkaSettings, within: TopicRange | None = None) -> Epi
         If the topic cannot be read.
     """
     codec = Codec.from_settings(kafka)
-    unreadable = 0
+    unreadable, now_us = 0, SystemClock().utc_us()
 
     def events() -> Iterator[DriftEvent]:
         nonlocal unreadable
         with closing(read_topic(kafka.bootstrap_servers, kafka.drift, within)) as messages:
             for message in messages:
                 try:
-                    yield codec.decode(message.value, DriftEvent, max_bytes=DRIFT.max_message_bytes)
+                    event = codec.decode(message.value, DriftEvent, max_bytes=DRIFT.max_message_bytes)
+                    # The event emitted last has the facts: a clock that was ahead must not be the last for ever.
+                    emitted_at_us = clamp_future(event.emitted_at_us, clamp_future(message.timestamp_us, now_us))
+                    yield dataclasses.replace(event, emitted_at_us=emitted_at_us)
                 except CodecError:
                     unreadable += 1
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from replay.topic_reader import TopicRange, read_topic
+from schemas.clock import SystemClock, clamp_future
 from schemas.errors import CodecError
 from schemas.records import Action, Decision, DriftEvent, Label
 from schemas.settings import KafkaSettings
@@ -83,8 +84,8 @@ def read_quality(
             report.monitors[key] = ConceptMonitor(key, max_labels=MAX_LABELS, path=TEMPORARY_FILE)
         return report.monitors[key]
 
-    for label in reader.read(kafka.labels, Label, _since(within, LABELS_BEFORE_US)):
-        report.alarms += monitor(label.key).label(label)
+    for label, written_us in reader.written(kafka.labels, Label, _since(within, LABELS_BEFORE_US)):
+        report.alarms += monitor(label.key).label(label, written_us)
     for decision in reader.read(kafka.decisions, Decision, within):
         report.alarms += monitor(decision.key).decision(decision)
     report.monitors = dict(sorted(report.monitors.items()))
@@ -121,6 +122,7 @@ def find_candidates(
     """
     within = within or TopicRange()
     reader = _Reader(kafka, camera, on_progress)
+    now_us = SystemClock().utc_us()
     labelled = _Labelled()
     for label in reader.read(kafka.labels, Label, _since(within, LABELS_BEFORE_US)):
         labelled.add(label)
@@ -142,7 +144,7 @@ def find_candidates(
         if reason is None or labelled.has(decision, reason):
             continue
         priority = review_priority(decision, in_episode=in_episode, random_share=random_share, band=band)
-        heapq.heappush(best, (priority, decision.captured_at_us, decision.frame_id))
+        heapq.heappush(best, (priority, clamp_future(decision.captured_at_us, now_us), decision.frame_id))
         kept[decision.frame_id] = Candidate(decision, reason, priority)
         if len(best) > limit:
             del kept[heapq.heappop(best)[2]]
@@ -160,6 +162,11 @@ class _Reader:
         self.unreadable = 0
 
     def read(self, topic: str, record: type[R], within: TopicRange) -> Iterator[R]:
+        for found, _ in self.written(topic, record, within):
+            yield found
+
+    def written(self, topic: str, record: type[R], within: TopicRange) -> Iterator[tuple[R, int]]:
+        """Yield records, and when each was written (UTC µs)."""
         name = topic.rpartition(".")[2]
         for message in read_topic(self._servers, topic, within, on_progress=lambda *at: self._on_progress(name, *at)):
             try:
@@ -168,7 +175,7 @@ class _Reader:
                 self.unreadable += 1
                 continue
             if self._camera in (None, found.key):
-                yield found
+                yield found, message.timestamp_us
 
 
 def _since(within: TopicRange, before_us: int) -> TopicRange:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -18,8 +19,12 @@ from replay.selection import Clock, Selection
 from replay.source import Source
 from replay.stored import Place, Stored
 from replay.topic_reader import TopicRange
+from schemas.clock import SystemClock
 from schemas.errors import InspectionError
 from schemas.records import Decision, DriftEvent, Frame, Label
+from stream_processors.quality.outcome import labelled_at_us
+
+_log = logging.getLogger(__name__)
 
 #: By so much the clocks of cameras, workers and broker may differ where only one of their times is known.
 SLACK_US = 3_600_000_000
@@ -306,15 +311,23 @@ def frames_at(source: Source, places: Iterable[Place]) -> Iterator[Stored[Frame]
 def labels(source: Source, since_us: int | None = None, *, on_progress: Progress = _silent) -> Iterator[Label]:
     """Labels from an hour before a moment on: they may be published at any time after their frame, or a little before.
 
+    A label whose time is later than that of its message and five minutes gets the message's: it is not the newest for
+    ever because a clock was ahead.
+
     Raises
     ------
     BrokerUnavailable, TopicMissing
         If the topic cannot be read.
     """
     within = TopicRange(None if since_us is None else max(0, since_us - SLACK_US))
+    now_us, future = SystemClock().utc_us(), 0
     for found in source.records(Label, within, on_progress=lambda *at: on_progress("labels", *at)):
-        if found.record is not None:
-            yield found.record
+        if (label := found.record) is not None:
+            at_us = labelled_at_us(label, now_us, found.timestamp_us)
+            future += at_us != label.labelled_at_us
+            yield label if at_us == label.labelled_at_us else dataclasses.replace(label, labelled_at_us=at_us)
+    if future:
+        _log.warning("%d labels are of the future: their time is taken to be when they were written", future)
 
 
 def with_episode(source: Source, selection: Selection, on_progress: Progress = _silent) -> Selection:

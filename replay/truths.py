@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from schemas.clock import Clock, SystemClock
 from schemas.records import Decision, Label, Verdict
 from stream_processors.quality.outcome import Truth
 
@@ -16,13 +18,16 @@ class TruthCounts:
     Parameters
     ----------
     duplicates
-        Further copies of one label.
+        Further copies of one label: the same id, and the same content.
     undecided
         Their truth is NOT_DECIDABLE: they say nothing.
     corrections
         Labels of a frame or part that had one already, and said otherwise.
     contradictions
-        Such corrections of one and the same time; "defective" counts.
+        Such corrections of one and the same time; "defective" counts. Labels with the id of another one that says
+        otherwise, too.
+    future
+        Labels whose time was later than now and five minutes when they were written: it does not make them the newest.
     """
 
     labels: int = 0
@@ -30,6 +35,7 @@ class TruthCounts:
     undecided: int = 0
     corrections: int = 0
     contradictions: int = 0
+    future: int = 0
 
 
 class Truths:
@@ -53,25 +59,38 @@ class Truths:
     (True, 0)
     """
 
-    def __init__(self, labels: Iterable[Label] = ()) -> None:
+    def __init__(self, labels: Iterable[Label] = (), *, clock: Clock | None = None) -> None:
         self.counts = TruthCounts()
-        self._ids: set[str] = set()
+        self._clock = clock or SystemClock()
+        #: Label id to a hash of what it says.
+        self._ids: dict[str, int] = {}
         self._found: dict[tuple[str, str, str], Truth] = {}
         self._asked: set[tuple[str, str, str]] = set()
         for label in labels:
             self.add(label)
 
-    def add(self, label: Label) -> None:
-        """Take a label, in whatever order they come."""
-        if label.label_id in self._ids:
+    def add(self, label: Label, written_us: int | None = None) -> None:
+        """Take a label, in whatever order they come.
+
+        ``written_us`` is when it was written to Kafka, UTC: no label is of a later time. Where that is not known, a
+        label of the future has no time, and each other one is newer.
+        """
+        content = _content(label)
+        known = self._ids.get(label.label_id)
+        if known not in (None, content):  # an id is chosen by who writes, and hides no other label
+            label = replace(label, label_id=f"{label.label_id}#{content:x}")
+            known = self._ids.get(label.label_id)
+            self.counts.contradictions += known is None
+        if known is not None:
             self.counts.duplicates += 1
             return
-        self._ids.add(label.label_id)
+        self._ids[label.label_id] = content
         self.counts.labels += 1
         if label.truth is Verdict.NOT_DECIDABLE:
             self.counts.undecided += 1
             return
-        truth = Truth.of(label)
+        truth = Truth.of(label, self._clock.utc_us(), written_us)
+        self.counts.future += truth.labelled_at_us != label.labelled_at_us
         about = ("part", truth.part_id or "") if truth.frame_id is None else ("frame", truth.frame_id)
         key = (label.key, *about)
         before = self._found.get(key)
@@ -106,3 +125,8 @@ def _newest(one: Truth | None, other: Truth) -> Truth:
         return other
     newest = max(one, other, key=lambda truth: truth.rank)
     return replace(newest, because="random") if "random" in (one.because, other.because) else newest
+
+
+def _content(label: Label) -> int:
+    said = (label.key, label.frame_id, label.part_id, label.truth, label.defect, label.labelled_at_us)
+    return int.from_bytes(hashlib.blake2b(repr(said).encode(), digest_size=8).digest(), "big")

@@ -5,6 +5,36 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+#: Clocks of machines that are set by NTP differ by less.
+MAX_AHEAD_US = 300_000_000
+
+
+def is_future(us: int, now_us: int) -> bool:
+    """Return True if a time of another machine's clock is later than now by more than five minutes.
+
+    Examples
+    --------
+    >>> is_future(299_000_000, 0), is_future(301_000_000, 0)
+    (False, True)
+    """
+    return us > now_us + MAX_AHEAD_US
+
+
+def clamp_future(us: int, now_us: int) -> int:
+    """Return a time, or now if it `is_future`: no clock that is ahead is the newest for ever.
+
+    Of a record that was written to Kafka earlier, "now" is when it was written: else the rule would have another result
+    each time that it is applied.
+
+    Examples
+    --------
+    >>> clamp_future(4_102_444_800_000_000, 1_795_000_000_000_000)
+    1795000000000000
+    >>> clamp_future(5, 7)
+    5
+    """
+    return now_us if is_future(us, now_us) else us
+
 
 class Clock(Protocol):
     """What code that needs the time is given, so that tests can turn the hands."""

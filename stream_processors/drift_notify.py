@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from prometheus_client import CollectorRegistry, Counter
 
 from schemas.errors import SettingsError
-from schemas.records import DriftEvent, EpisodeState
+from schemas.records import WARM_UP, DriftEvent, EpisodeState
 
 _STATES = frozenset({EpisodeState.OPENED, EpisodeState.CLOSED})
 #: Answers after which the same request may succeed: timeout, too early, too many, and the server's own errors.
@@ -192,7 +192,8 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def headline(event: DriftEvent) -> str:
     """The event in one line for a person, such as ``data drift opened on line-1, press/top: ...``."""
-    what = f"{event.drift_type.value.lower()} drift" + (f" ({event.cause})" if event.cause else "")
+    about = "warm-up, no consequence" if event.cause == WARM_UP else event.cause
+    what = f"{event.drift_type.value.lower()} drift" + (f" ({about})" if about else "")
     where = f"{event.line}, {event.station}/{event.camera_id}"
     if event.state is EpisodeState.CLOSED:
         why = event.closed_because or "no reason given"

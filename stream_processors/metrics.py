@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from schemas.metric_labels import LabelNames
 from schemas.records import MICROSECONDS_PER_MS, Decision, ResultState
 from stream_processors.answer import Answer
 
@@ -33,6 +34,7 @@ class WorkerMetrics:
         self._new: list[tuple[Decision | None, str | None, str | None, float]] = []
         self.registry.register(self)  # first, see `collect`
         self._known: dict[tuple[Any, ...], Any] = {}
+        self._cameras = LabelNames()
         self.stage = Histogram(
             "inspection_stage_seconds",
             "Time a frame spent in a stage: queue (received to start), decode, infer, publish (to acknowledgement)",
@@ -91,7 +93,7 @@ class WorkerMetrics:
         for decision, kind, shed, publish_s in self._new:
             self._of(self.stage, "publish").observe(publish_s)
             if shed is not None and decision is not None:
-                self._of(self.shed, decision.key, shed).inc()
+                self._of(self.shed, self._cameras.of(decision.key), shed).inc()
             if kind is not None:
                 self._of(self.dead_letters, kind).inc()
             if decision is not None:
@@ -110,7 +112,7 @@ class WorkerMetrics:
             self._of(self.stage, stage).observe(duration_ms / 1000)
         age_us = decision.decided_at_us - decision.captured_at_us
         self.capture_to_decision.observe(max(0.0, age_us / (1000 * MICROSECONDS_PER_MS)))
-        self._of(self.decisions, decision.key, decision.action.value).inc()
+        self._of(self.decisions, self._cameras.of(decision.key), decision.action.value).inc()
         if decision.is_late:
             self.late.inc()
         if decision.deadline_at_us is not None and decision.result_state is ResultState.COMPLETED:

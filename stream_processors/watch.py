@@ -74,7 +74,7 @@ async def _run(settings: WatchSettings, references_of: ReferencesOf, metrics: Wa
     await run_process(
         app,
         registry=metrics.registry,
-        about={},
+        about=metrics.about,
         http_host=settings.http_host,
         http_port=settings.http_port,
         default_port=DEFAULT_WATCH_PORT,

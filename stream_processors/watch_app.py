@@ -30,17 +30,21 @@ from stream_processors.drift.concept import At
 from stream_processors.drift_notify import Notifier
 from stream_processors.faust_consumer import NoValue
 from stream_processors.process import make_faust_app, raw_topics
+from stream_processors.shelf import Shelf
 from stream_processors.transport import bounded_transport
-from stream_processors.watch_camera import WatchedCamera
+from stream_processors.watch_camera import WatchedCamera, written_us
 from stream_processors.watch_metrics import WatchMetrics
 from stream_processors.watch_settings import WatchSettings
-from stream_processors.watch_state import read_snapshots
+from stream_processors.watch_state import Snapshot, find_snapshots
 
 log = logging.getLogger(__name__)
 #: Messages that are read and not yet seen by a snapshot, with those that Faust still keeps.
 _HELD_BYTES = 64 * 1024 * 1024
 #: Messages that wait for a snapshot, at most: the transport hands over no more than 4,000 at a time.
 _HELD_COUNT = 1500
+#: Forgotten cameras are named once in so many seconds, and so many characters of a name.
+_SAY_S = 60.0
+_SHOWN = 100
 
 
 def make_watch_app(
@@ -113,7 +117,12 @@ class _Watching:
         self._clock = clock
         self._drift, self._state = drift, state
         self._codec = codec
-        self._cameras: dict[int, dict[str, WatchedCamera]] = {}
+        #: Cameras by `_name`, and snapshots by partition and camera that no message has asked for yet.
+        self._cameras: Shelf[WatchedCamera] = Shelf(settings.max_cameras, spare=lambda camera: camera.in_episode)
+        self._waiting: dict[int, dict[str, Snapshot]] = {}
+        self._topic_ids: dict[str, str] = {}
+        self._said_s = -_SAY_S
+        self._unsaid = 0
         self._held: list[Any] = []
         self._lock = asyncio.Lock()
         # A camera may have moved on while its event was not published: no snapshot may say so.
@@ -136,19 +145,25 @@ class _Watching:
         if isinstance(message.value, NoValue):
             self._metrics.unreadable.labels(UNDECODABLE_BATCH).inc()
             return
-        cameras = await self._of(message.partition)
+        waiting = await self._snapshots(message.partition)
         try:
             found = read(message.value)
         except CodecError as error:
             self._metrics.unreadable.labels(error.kind).inc()
             log.warning("%s %d/%d: %s", message.topic, message.partition, message.offset, error)
             return
-        camera = cameras.get(found.key)
+        name = _name(message.partition, found.key)
+        camera = self._cameras.get(name)
         if camera is None:
-            camera = cameras[found.key] = self._new(found.key)
+            camera = await self._begin(found.key, waiting.pop(found.key, None))
+        await self._forget(self._cameras.see(name, camera, camera.quality.decisions + 1))
+        camera.topic_ids = self._topic_ids
         if camera.has_seen(message.topic, message.offset):
+            camera.read_again()
             return
-        at = At(message.topic, message.partition, message.offset, self._clock.utc_us())
+        now_us = self._clock.utc_us()
+        written = written_us(message.timestamp, now_us)
+        at = At(message.topic, message.partition, message.offset, now_us, written)
         began = time.perf_counter()
         events = camera.decision(found, at) if isinstance(found, Decision) else camera.label(found, at)
         self._metrics.took.observe(time.perf_counter() - began)
@@ -172,39 +187,71 @@ class _Watching:
 
     async def _snapshot(self) -> None:
         loop, sends = asyncio.get_running_loop(), []
-        for cameras in self._cameras.values():
-            for camera in cameras.values():
-                if not camera.is_dirty:
-                    continue
-                # It takes a few hundredths of a second: in a thread, so that no heartbeat waits. The lock is held.
-                snapshot = await loop.run_in_executor(None, camera.snapshot)
-                sends.append(await self._state.send(key=camera.key.encode(), value=snapshot))
-                camera.is_dirty = False
-                self._metrics.show(camera, len(snapshot))
+        for _, camera in self._cameras.items():
+            if not camera.is_dirty:
+                continue
+            # It takes a few hundredths of a second: in a thread, so that no heartbeat waits. The lock is held.
+            snapshot = await loop.run_in_executor(None, camera.snapshot)
+            sends.append(await self._state.send(key=camera.key.encode(), value=snapshot))
+            camera.is_dirty, camera.is_kept = False, True
+            self._metrics.show(camera, len(snapshot))
         await asyncio.gather(*sends)
 
     async def hand_over(self) -> None:
         """Write the state down and forget it: the next message of a partition reads it again, here or elsewhere."""
         await self.flush()
         async with self._lock:
-            for cameras in self._cameras.values():
-                for camera in cameras.values():
-                    camera.close()
-            self._cameras.clear()
+            for name, camera in list(self._cameras.items()):
+                camera.close()
+                self._metrics.forget(camera)
+                self._cameras.drop(name)
+            self._waiting.clear()
 
-    async def _of(self, partition: int) -> dict[str, WatchedCamera]:
-        cameras = self._cameras.get(partition)
-        if cameras is None:
-            cameras = {}
-            loop = asyncio.get_running_loop()
-            snapshots = await loop.run_in_executor(None, read_snapshots, self._settings.kafka, partition)
-            for key, snapshot in snapshots.items():
-                cameras[key] = self._new(key)
-                cameras[key].restore(snapshot)
-            self._cameras[partition] = cameras
-            if cameras:
-                log.info("partition %d: going on with %d cameras", partition, len(cameras))
-        return cameras
+    async def _snapshots(self, partition: int) -> dict[str, Snapshot]:
+        """Return the snapshots of a partition that wait for their camera; they are read when it is met first."""
+        waiting = self._waiting.get(partition)
+        if waiting is None:
+            settings, loop = self._settings, asyncio.get_running_loop()
+            found = await loop.run_in_executor(None, find_snapshots, settings.kafka, partition, settings.max_cameras)
+            self._metrics.void_snapshots.inc(found.voided)
+            self._topic_ids = found.ids
+            waiting = self._waiting[partition] = dict(found.found)
+            if waiting:
+                log.info("partition %d: going on with %d cameras", partition, len(waiting))
+            self._count_forgotten(found.dropped)
+            for key in found.dropped:
+                await self._state.send(key=key.encode(), value=None, partition=partition)
+        return waiting
 
-    def _new(self, key: str) -> WatchedCamera:
-        return WatchedCamera(key, self._references_of, self._settings.options, self._clock, self._settings.max_age_h)
+    async def _begin(self, key: str, snapshot: Snapshot | None) -> WatchedCamera:
+        settings = self._settings
+        camera = WatchedCamera(key, self._references_of, settings.options, self._clock, settings.max_age_h)
+        if snapshot is not None:
+            # It takes a few hundredths of a second too.
+            await asyncio.get_running_loop().run_in_executor(None, camera.restore, snapshot)
+        return camera
+
+    async def _forget(self, gone: list[tuple[str, WatchedCamera]]) -> None:
+        """Let go of cameras that had to make room for others, in the state topic too."""
+        self._count_forgotten([camera.key for _, camera in gone])
+        for _, camera in gone:
+            camera.close()
+            self._metrics.forget(camera)
+            if camera.is_kept:
+                await self._state.send(key=camera.key.encode(), value=None)
+
+    def _count_forgotten(self, keys: list[str]) -> None:
+        self._metrics.forgotten.inc(len(keys))
+        self._unsaid += len(keys)
+        now_s = self._clock.monotonic_s()
+        if self._unsaid and now_s - self._said_s >= _SAY_S:
+            newest = f", the newest of them {keys[-1][:_SHOWN]!a}" if keys else ""
+            log.warning(
+                "more than %d cameras: %d that were unseen for longest are forgotten%s; --max-cameras sets the number",
+                self._settings.max_cameras, self._unsaid, newest,
+            )  # fmt: skip
+            self._said_s, self._unsaid = now_s, 0
+
+
+def _name(partition: int, key: str) -> str:
+    return f"{partition} {key}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 
-from schemas.clock import Clock
+from schemas.bounded_json import parse
+from schemas.clock import Clock, clamp_future
 from schemas.records import Decision, DriftEvent, Label
 from stream_processors.drift import CameraWatch, DriftOptions, ReferencesOf, StateError
 from stream_processors.drift.concept import At, ConceptEpisodes
@@ -16,6 +18,13 @@ from stream_processors.watch_state import Snapshot
 log = logging.getLogger(__name__)
 
 _US_PER_HOUR = 3_600_000_000
+_MAX_CONCEPT_BYTES = 1024 * 1024
+#: Longest name of a part, lot, defect and so on. What is longer is not watched, and counted.
+_MAX_NAME = 1000
+#: Decisions in a row that are not watched, from which on that is said.
+UNWATCHED = 100
+#: The same is said of a camera once in so many seconds.
+_SAY_S = 600.0
 
 
 class WatchedCamera:
@@ -40,45 +49,110 @@ class WatchedCamera:
         self._clock = clock
         self._max_age_us = max_age_h * _US_PER_HOUR
         self.watch = CameraWatch(references_of, options)
-        self.quality = ConceptMonitor(key)
+        self.quality = ConceptMonitor(key, clock=clock)
         self._concept: ConceptEpisodes | None = None
         self._offsets: dict[str, int] = {}
+        #: Kafka's ids of the topics that the offsets are of.
+        self.topic_ids: dict[str, str] = {}
+        self._unwatched: Counter[str] = Counter()
+        self._said: dict[str, float] = {}
         #: Whether something has been seen since the last snapshot.
         self.is_dirty = False
+        #: Whether the state topic has a snapshot of it.
+        self.is_kept = False
 
     @property
     def in_episode(self) -> bool:
         """Whether an episode of data or concept drift is open."""
         return self.watch.in_episode or (self._concept is not None and self._concept.is_open)
 
+    @property
+    def unwatched(self) -> int:
+        """Decisions in a row, up to the newest, that were not watched for drift."""
+        return self._unwatched.total()
+
     def has_seen(self, topic: str, offset: int) -> bool:
         """Whether a message lies below what has been seen: it is read again after a crash."""
         return offset < self._offsets.get(topic, 0)
 
+    def read_again(self) -> None:
+        """Note a message that `has_seen` is true of: few are read again after a crash, many would be a fault."""
+        self._skipped("seen-before")
+
     def decision(self, decision: Decision, at: At) -> list[DriftEvent]:
         """Take a decision."""
         self._move(at)
+        if _longest(decision.part_id, decision.lot, decision.line, decision.station, decision.camera_id,
+                    decision.frame_id, decision.model_name, decision.model_version, decision.model_sha256,
+                    decision.recipe_id, decision.recipe_revision) > _MAX_NAME:  # fmt: skip
+            self._skipped("names-too-long")
+            self.watch.counts["names-too-long"] += 1
+            return []
         if self._concept is None:
             self._concept = ConceptEpisodes(decision.line, decision.station, decision.camera_id)
         if self._clock.utc_us() - decision.decided_at_us > self._max_age_us:
             self.watch.counts["history"] += 1
+            self._skipped("history")
             events = []
         else:
-            resets = self.watch.counts["resets"]
-            events = self.watch.decision(decision, now_us=at.now_us)
-            if self.watch.counts["resets"] > resets:
-                log.info("%s: %s", self.key, self.watch.last_reset)
+            events = self._watched(decision, at)
         if decision.model_stage == "champion" and not decision.is_simulated:
             events += self._concept.decider(decision, at)
             events += self._concept.alarms(self.quality.decision(decision), at)
         return events
 
+    def _watched(self, decision: Decision, at: At) -> list[DriftEvent]:
+        counts = self.watch.counts
+        before = counts.copy()
+        events = self.watch.decision(decision, now_us=at.now_us)
+        new = {name for name in counts if counts[name] != before[name]}
+        if "watched" in new:
+            self._unwatched.clear()
+        else:
+            self._skipped(min(new & _SKIPPED, default="not-watched"))
+        if "clock-back" in new:
+            self._say(logging.WARNING, "clock-back", "the camera's clock went back: the detectors begin from scratch")
+        elif "resets" in new:
+            self._say(logging.INFO, "resets", f"{self.watch.last_reset} ({counts['resets']} in all)", 60.0)
+        if "ahead" in new:
+            about = "the camera's clock is ahead by more than five minutes: the order of its starts is not known"
+            self._say(logging.WARNING, "ahead", about)
+        if "forgotten-products" in new:
+            about = (
+                f"more than {self._options.max_products} products: the one unseen for longest is forgotten "
+                f"({counts['forgotten-products']} in all); --max-products sets the number"
+            )
+            self._say(logging.WARNING, "forgotten-products", about)
+        return events
+
+    def _skipped(self, why: str) -> None:
+        self._unwatched[why] += 1
+        if self.unwatched >= UNWATCHED:
+            whys = ", ".join(f"{name} {count}" for name, count in self._unwatched.most_common())
+            # At a first start the topic's past is read, which is as it should be.
+            level = logging.INFO if set(self._unwatched) == {"history"} else logging.WARNING
+            self._say(level, "unwatched", f"the last {self.unwatched} decisions were not watched for drift: {whys}")
+
+    def _say(self, level: int, what: str, text: str, every_s: float = _SAY_S) -> None:
+        now_s = self._clock.monotonic_s()
+        if what not in self._said or now_s - self._said[what] >= every_s:
+            self._said[what] = now_s
+            log.log(level, "%s: %s", self.key, text)
+
     def label(self, label: Label, at: At) -> list[DriftEvent]:
         """Take a label."""
         self._move(at)
+        if _longest(label.label_id, label.line, label.station, label.camera_id, label.frame_id, label.part_id,
+                    label.defect) > _MAX_NAME:  # fmt: skip
+            self.watch.counts["label-names-too-long"] += 1
+            return []
         if self._concept is None:
             self._concept = ConceptEpisodes(label.line, label.station, label.camera_id)
-        events = self._concept.alarms(self.quality.label(label), at)
+        future = self.quality.future_labels
+        events = self._concept.alarms(self.quality.label(label, at.written_us), at)
+        if self.quality.future_labels > future:
+            self.watch.counts["future-labels"] += 1
+            self._say(logging.WARNING, "future-labels", "a label is of the future: its time is when it was written")
         if self._concept.is_open:
             events += self._concept.recovered(self.quality.streams, at)
         return events
@@ -91,26 +165,45 @@ class WatchedCamera:
         """For the state topic."""
         concept = b"" if self._concept is None else json.dumps(self._concept.state()).encode()
         states = {"data": self.watch.state(), "quality": self.quality.state(), "concept": concept}
-        return Snapshot(self._offsets, states).dumps()
+        return Snapshot(self._offsets, states, self.topic_ids).dumps()
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a snapshot. A part that is of another version begins anew, and says so in the log."""
+        """Go on from a snapshot. A part that cannot be read begins from scratch, and says so in the log."""
         self._offsets = dict(snapshot.offsets)
+        self.is_kept = True
         try:
             self.watch = CameraWatch.restored(snapshot.states.get("data", b""), self._references_of, self._options)
         except StateError as error:
-            log.warning("%s: the detectors begin anew: %s", self.key, error)
+            log.warning("%s: the detectors begin from scratch: %s", self.key, error)
         try:
             if snapshot.states.get("quality"):
                 self.quality.restore(snapshot.states["quality"])
         except QualityStateError as error:
-            log.warning("%s: the figures of labels begin anew: %s", self.key, error)
+            log.warning("%s: the figures of labels begin from scratch: %s", self.key, error)
         try:
             if snapshot.states.get("concept"):
-                self._concept = ConceptEpisodes.restored(json.loads(snapshot.states["concept"]))
-        except (ValueError, TypeError, KeyError) as error:
-            log.warning("%s: episodes of concept drift begin anew: %s", self.key, error)
+                concept = ConceptEpisodes.restored(parse(snapshot.states["concept"], _MAX_CONCEPT_BYTES))
+                if concept.key != self.key:
+                    raise ValueError(f"they are of {concept.key}")
+                self._concept = concept
+        except ValueError as error:
+            log.warning("%s: episodes of concept drift begin from scratch: %s", self.key, error)
 
     def close(self) -> None:
         """Let go of what is kept."""
         self.quality.close()
+
+
+#: Counts of decisions that were not watched.
+_SKIPPED = {"duplicate", "old", "not-champion", "not-inspected", "names-too-long"}
+
+
+def _longest(*names: str | None) -> int:
+    return max(len(name or "") for name in names)
+
+
+def written_us(timestamp_s: float | None, now_us: int) -> int | None:
+    """Return when a message was written, by Faust's timestamp of it, and not later than now; None if it has none."""
+    if timestamp_s is None or timestamp_s <= 0:
+        return None
+    return clamp_future(round(timestamp_s * 1e6), now_us)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from stream_processors.watch_camera import WatchedCamera
+from schemas.metric_labels import OTHER, LabelNames, label_text
+from stream_processors.watch_camera import UNWATCHED, WatchedCamera
 
 
 class WatchMetrics:
@@ -17,6 +20,11 @@ class WatchMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        #: For /health: cameras whose newest 100 decisions or more were not watched, and their number.
+        self.about: dict[str, Any] = {"not_watched": {}}
+        self._names = LabelNames()
+        #: Gauges and label values of each camera, so that they can go with it.
+        self._cells: dict[str, set[tuple[Gauge, tuple[str, ...]]]] = {}
         camera = ["camera"]
         self.messages = Gauge(
             "inspection_watch_decisions",
@@ -38,6 +46,23 @@ class WatchMetrics:
         self.state_bytes = Gauge(
             "inspection_watch_state_bytes", "Size of a camera's snapshot", camera, registry=self.registry
         )
+        self.products = Gauge(
+            "inspection_watch_products", "Products that are watched side by side", camera, registry=self.registry
+        )
+        self.unwatched = Gauge(
+            "inspection_watch_unwatched_in_a_row",
+            "Decisions in a row, up to the newest, that were not watched",
+            camera,
+            registry=self.registry,
+        )
+        self.forgotten = Counter(
+            "inspection_watch_forgotten_cameras", "Cameras that made room for others", registry=self.registry
+        )
+        self.void_snapshots = Counter(
+            "inspection_watch_void_snapshots",
+            "Messages of the state topic that are no snapshot",
+            registry=self.registry,
+        )
         self.error_rate = Gauge(
             "inspection_watch_error_rate",
             "Share of errors in the newest 100 labels of accepted (escapes) or rejected parts (overkill), by why they "
@@ -57,13 +82,36 @@ class WatchMetrics:
 
     def show(self, camera: WatchedCamera, snapshot_bytes: int) -> None:
         """Take the figures of a camera, when it is snapshotted."""
-        self.open.labels(camera.key).set(camera.in_episode)
-        self.stride.labels(camera.key).set(camera.watch.stride)
-        self.state_bytes.labels(camera.key).set(snapshot_bytes)
+        key = self._names.of(camera.key)
+        cells = self._cells.setdefault(camera.key, set())
+
+        def put(gauge: Gauge, value: float, *names: str) -> None:
+            gauge.labels(key, *names).set(value)
+            cells.add((gauge, (key, *names)))
+
+        put(self.open, camera.in_episode)
+        put(self.stride, camera.watch.stride)
+        put(self.products, camera.watch.products)
+        put(self.unwatched, camera.unwatched)
+        put(self.state_bytes, snapshot_bytes)
         for stream in camera.quality.streams:  # the newest decider's comes last
-            names = (camera.key, stream.side, stream.sampled_because)
-            self.labels.labels(*names).set(stream.labels)
+            put(self.labels, stream.labels, stream.side, stream.sampled_because)
             if stream.error_rate is not None:
-                self.error_rate.labels(*names).set(stream.error_rate)
+                put(self.error_rate, stream.error_rate, stream.side, stream.sampled_because)
         for what, count in camera.watch.counts.items():
-            self.messages.labels(camera.key, what).set(count)
+            put(self.messages, count, label_text(what))
+        not_watched: dict[str, int] = self.about["not_watched"]
+        not_watched.pop(key, None)
+        if camera.unwatched >= UNWATCHED:
+            not_watched[key] = camera.unwatched
+
+    def forget(self, camera: WatchedCamera) -> None:
+        """Remove the figures of a camera that is watched no more; those under the label `OTHER` stay."""
+        cells = self._cells.pop(camera.key, set())
+        key = self._names.of(camera.key) if cells else OTHER
+        if key == OTHER:
+            return
+        for gauge, names in cells:
+            gauge.remove(*names)
+        self.about["not_watched"].pop(key, None)
+        self._names.forget(camera.key)

@@ -6,28 +6,46 @@ and is skipped. So the detectors go on where they were, and no message counts tw
 
 ::
 
-    "ID1" | length of the header (4 bytes, big endian) | header (JSON: offsets, lengths) | states, one after the other
+    "ID1" | length of the header (4 bytes, big endian) | header (JSON: offsets, lengths, ids) | states, in that order
 
-Only this program reads it, so there is no schema. Anything else in the topic is ignored, and the camera begins anew.
+Only this program reads it, so there is no schema. But anyone may write to the topic, so nothing in it is believed: a
+message that is no snapshot, or one whose offsets lie beyond the end of their topic or are of a topic that was deleted
+and made again, is void. That is said in the log, and the camera begins from scratch. A message without a value removes
+a camera.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.batches import BOUNDED, BatchSkipper
+from schemas.bounded_json import parse
+from schemas.checked import fields, mapping, text, whole
 from schemas.errors import BrokerUnavailable
 from schemas.settings import KafkaSettings
+from schemas.topic_identity import TopicIdentities
 
 log = logging.getLogger(__name__)
+
 _MARK = b"ID1"
 _TIMEOUT_S = 10.0
 _QUIET_S = 30.0
+#: Largest snapshot, as the table of topics has it; and its header, topics and states.
+_MAX_BYTES = 4 * 1024 * 1024
+_MAX_HEADER_BYTES = 65_536
+_MAX_NAMES = 16
+_MAX_KEY = 1000
+#: Snapshots of a partition are kept while they wait for their camera: at most so many bytes.
+_MAX_KEPT_BYTES = 256 * 1024 * 1024
+MAX_CAMERAS = 1000
+#: Void snapshots that are named in the log; of more, the number is.
+_NAMED = 10
 
 
 class SnapshotError(ValueError):
@@ -44,6 +62,8 @@ class Snapshot:
         Topic to the next offset: what lies below has been seen.
     states
         By the name of what is to go on from it.
+    ids
+        Topic to Kafka's id of it; older versions wrote none.
 
     Examples
     --------
@@ -53,11 +73,12 @@ class Snapshot:
 
     offsets: Mapping[str, int] = field(default_factory=dict)
     states: Mapping[str, bytes] = field(default_factory=dict)
+    ids: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def dumps(self) -> bytes:
         """As bytes."""
         lengths = {name: len(state) for name, state in self.states.items()}
-        header = json.dumps({"offsets": dict(self.offsets), "lengths": lengths}).encode()
+        header = json.dumps({"offsets": dict(self.offsets), "lengths": lengths, "ids": dict(self.ids)}).encode()
         return b"".join([_MARK, len(header).to_bytes(4, "big"), header, *self.states.values()])
 
     @classmethod
@@ -69,92 +90,195 @@ class Snapshot:
         SnapshotError
             If it is something else.
         """
+        if len(given) > _MAX_BYTES:
+            raise SnapshotError(f"{len(given)} bytes, at most {_MAX_BYTES}")
         if not given.startswith(_MARK):
             raise SnapshotError("does not begin as a snapshot does")
         begin = len(_MARK) + 4
         place = begin + int.from_bytes(given[len(_MARK) : begin], "big")
         try:
-            header = json.loads(given[begin:place])
-            offsets = {str(topic): int(offset) for topic, offset in header["offsets"].items()}
-            lengths = {str(name): int(length) for name, length in header["lengths"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            header = fields(parse(given[begin:place], _MAX_HEADER_BYTES), ("offsets", "lengths"))
+            offsets = {topic: whole(offset) for topic, offset in mapping(header["offsets"], _MAX_NAMES).items()}
+            lengths = {name: whole(n, 0, len(given)) for name, n in mapping(header["lengths"], _MAX_NAMES).items()}
+            ids = {topic: text(name, 100) for topic, name in mapping(header.get("ids", {}), _MAX_NAMES).items()}
+        except ValueError as error:
             raise SnapshotError(f"no header: {error}") from error
         states = {}
         for name, length in lengths.items():
             states[name] = given[place : place + length]
             place += length
-        if place != len(given) or min(lengths.values(), default=0) < 0:
+        if place != len(given):
             raise SnapshotError("not as long as it says")
-        return cls(offsets, states)
+        return cls(offsets, states, ids)
 
 
-def read_snapshots(kafka: KafkaSettings, partition: int) -> dict[str, Snapshot]:
-    """The newest snapshot of each camera of a partition. Joins no group; blocks until it has read to the end.
+class FoundSnapshots:
+    """The newest snapshot of each camera of a partition, in bounded memory.
 
     Of two snapshots the one that has seen more is the newer: a process that had lost its partition may write late.
 
+    Parameters
+    ----------
+    ends
+        Gives the end of the partition for each topic: no snapshot has seen more.
+    most
+        Cameras kept: those whose snapshots are the newest.
+    ids
+        Topic to Kafka's id of it, where it is known.
+    """
+
+    def __init__(
+        self,
+        ends: Callable[[], Mapping[str, int]],
+        most: int = MAX_CAMERAS,
+        ids: Mapping[str, str] | None = None,
+    ) -> None:
+        self.ids = dict(ids or {})
+        self._ask = ends
+        self._ends = ends()
+        self._may_ask = True
+        self._most = most
+        self._bytes = 0
+        self.found: OrderedDict[str, Snapshot] = OrderedDict()
+        #: Camera to why its newest message is void, and the number of void messages.
+        self.void: dict[str, str] = {}
+        self.voided = 0
+        #: Cameras that had to go.
+        self.dropped: list[str] = []
+
+    def add(self, key: bytes | None, value: bytes | None) -> None:
+        """Take the next message of the topic."""
+        name = (key or b"").decode(errors="replace")
+        try:
+            if len(name) > _MAX_KEY:
+                raise SnapshotError(f"a camera's name of {len(name)} characters, at most {_MAX_KEY}")
+            if value is None:
+                self._drop(name)
+                return
+            snapshot = Snapshot.loads(value)
+            self._check(snapshot)
+        except SnapshotError as error:
+            self.voided += 1
+            if len(self.void) < _NAMED:
+                self.void[name[:_MAX_KEY]] = str(error)
+            return
+        before = self.found.get(name)
+        if before is not None and self._seen(snapshot) < self._seen(before):
+            return
+        self._drop(name)
+        self.found[name] = snapshot
+        self._bytes += _size(snapshot)
+        while len(self.found) > self._most or self._bytes > _MAX_KEPT_BYTES:
+            oldest = next(iter(self.found))
+            self._drop(oldest)
+            self.dropped.append(oldest)
+
+    def _check(self, snapshot: Snapshot) -> None:
+        for topic, name in self.ids.items():
+            if snapshot.ids.get(topic, name) != name:
+                raise SnapshotError(f"it is of a topic {topic} that was deleted: the one of that name is another one")
+        if self._may_ask and self._ahead(snapshot):
+            before, self._ends = self._ends, self._ask()  # another process may have gone on meanwhile
+            self._may_ask = self._ends != before
+        for topic in self._ahead(snapshot):
+            offset, end = snapshot.offsets[topic], self._ends[topic]
+            raise SnapshotError(f"offset {offset} of {topic} lies beyond its end, {end}")
+
+    def _ahead(self, snapshot: Snapshot) -> list[str]:
+        return [topic for topic, end in self._ends.items() if snapshot.offsets.get(topic, 0) > end]
+
+    def _drop(self, name: str) -> None:
+        gone = self.found.pop(name, None)
+        self._bytes -= 0 if gone is None else _size(gone)
+
+    def _seen(self, snapshot: Snapshot) -> tuple[int, int]:
+        ours = sum(snapshot.offsets.get(topic, 0) for topic in self._ends)
+        return ours, sum(snapshot.offsets.values())
+
+
+def read_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS) -> dict[str, Snapshot]:
+    """The newest snapshot of each camera of a partition, see `find_snapshots`."""
+    return dict(find_snapshots(kafka, partition, most).found)
+
+
+def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS) -> FoundSnapshots:
+    """Read the snapshots of a partition. Joins no group; blocks until it has read to the end.
+
     Raises
     ------
-    BrokerUnavailable
-        If the broker does not answer.
+    BrokerUnavailable, TopicMissing
+        If the broker does not answer, or a topic is not there.
     """
+    topics, state = (kafka.decisions, kafka.labels), kafka.drift_state
+    known = TopicIdentities(kafka.bootstrap_servers).of([*topics, state])
     consumer = Consumer(
         {
             **BOUNDED,
             "bootstrap.servers": kafka.bootstrap_servers,
-            # Nobody's open transaction may keep a restart from its state.
-            "isolation.level": "read_uncommitted",
             "group.id": "inspection-watch-state",  # must be named, is never joined
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
+            # Nobody's open transaction holds the watch, and the end of a topic is its end.
+            "isolation.level": "read_uncommitted",
             "log_level": 0,
         }
     )
-    found: dict[str, Snapshot] = {}
+
+    def range_of(topic: str) -> tuple[int, int]:
+        if partition not in known[topic].partitions:
+            return 0, 0
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+        return low, high
+
     skipper = BatchSkipper(kafka.bootstrap_servers)
     try:
-        numbers = consumer.list_topics(kafka.drift_state, timeout=_TIMEOUT_S).topics[kafka.drift_state].partitions
-        if numbers and partition not in numbers:
+        ids = {topic: known[topic].topic_id for topic in topics}
+        found = FoundSnapshots(lambda: {topic: range_of(topic)[1] for topic in topics}, most, ids)
+        numbers = known[state].partitions
+        if partition not in numbers:
             log.warning(
                 "%s has %d partitions and none of number %d: cameras of that partition begin from scratch at each "
                 "start; give it as many partitions as %s has",
-                kafka.drift_state, len(numbers), partition, kafka.decisions,
+                state, len(numbers), partition, kafka.decisions,
             )  # fmt: skip
             return found
-        low, high = consumer.get_watermark_offsets(TopicPartition(kafka.drift_state, partition), timeout=_TIMEOUT_S)
-        if low >= high:
-            return found
-        consumer.assign([TopicPartition(kafka.drift_state, partition, low)])
-        quiet_s = 0.0
-        while quiet_s < _QUIET_S:
-            messages = consumer.consume(100, 0.5)
-            quiet_s = 0.0 if messages else quiet_s + 0.5
-            skipper.skip(consumer)
-            for message in messages:
-                error = message.error()
-                if skipper.met(message):
-                    continue
-                if error is None:
-                    _keep(found, message.key(), message.value())
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    return found
-                elif error.fatal() or not error.retriable():
-                    raise BrokerUnavailable(kafka.bootstrap_servers, error.str())
-        raise BrokerUnavailable(kafka.bootstrap_servers, f"no end of {kafka.drift_state} in {_QUIET_S:.0f} s")
+        low, high = range_of(state)
+        if low < high:
+            _read(consumer, TopicPartition(state, partition, low), found, skipper, kafka.bootstrap_servers)
     except KafkaException as error:
         raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
     finally:
         skipper.close()
         consumer.close()
+    for name, why in found.void.items():
+        log.warning("%s/%d: a snapshot of %s is void: %s", state, partition, ascii(name), why)
+    if found.voided > len(found.void):
+        log.warning("%s/%d: %d snapshots in all are void", state, partition, found.voided)
+    return found
 
 
-def _keep(found: dict[str, Snapshot], key: bytes | None, value: bytes | None) -> None:
-    try:
-        snapshot = Snapshot.loads(value or b"")
-    except SnapshotError:
-        return
-    name = (key or b"").decode(errors="replace")
-    before = found.get(name)
-    if before is None or sum(snapshot.offsets.values()) >= sum(before.offsets.values()):
-        found[name] = snapshot
+def _read(
+    consumer: Consumer, begin: TopicPartition, found: FoundSnapshots, skipper: BatchSkipper, servers: str
+) -> None:
+    consumer.assign([begin])
+    quiet_s = 0.0
+    while quiet_s < _QUIET_S:
+        messages = consumer.consume(100, 0.5)
+        quiet_s = 0.0 if messages else quiet_s + 0.5
+        skipper.skip(consumer)
+        for message in messages:
+            error = message.error()
+            if skipper.met(message):
+                continue
+            if error is None:
+                found.add(message.key(), message.value())
+            elif error.code() == KafkaError._PARTITION_EOF:
+                return
+            elif error.fatal() or not error.retriable():
+                raise BrokerUnavailable(servers, error.str())
+    raise BrokerUnavailable(servers, f"no end of {begin.topic} in {_QUIET_S:.0f} s")
+
+
+def _size(snapshot: Snapshot) -> int:
+    return sum(map(len, snapshot.states.values()))

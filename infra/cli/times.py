@@ -46,3 +46,24 @@ def seconds(text: str, option: str) -> float:
     if match is None:
         raise SettingsError(f"{option} {text!r}: a duration as in 90s, 15m, 8h or 2d")
     return float(match[1]) * _UNITS_S[match[2]]
+
+
+def frames_or_seconds(text: str, option: str) -> tuple[int, float]:
+    """Return a number of frames such as ``400``, or the seconds of a duration such as ``10m``; the other one is 0.
+
+    Raises
+    ------
+    SettingsError
+        If it is neither.
+
+    Examples
+    --------
+    >>> frames_or_seconds("400", "--warm-up"), frames_or_seconds("10m", "--warm-up")
+    ((400, 0.0), (0, 600.0))
+    """
+    if re.fullmatch(r"[0-9]{1,9}", text.strip()):
+        return int(text), 0.0
+    try:
+        return 0, seconds(text, option)
+    except SettingsError:
+        raise SettingsError(f"{option} {text!r}: a number of frames as in 400, or a duration as in 10m") from None

@@ -25,8 +25,25 @@ def watch(
         float, typer.Option(help="Changes of a signal's mean that are tolerated, in standard deviations.")
     ] = 0.4,
     product_attribute: Annotated[
-        str, typer.Option(help="Attribute of the frames that names the product; a change begins anew.")
+        str,
+        typer.Option(help="Attribute of the frames that names the product; each product has detectors of its own."),
     ] = "product",
+    max_products: Annotated[
+        int, typer.Option(help="Products of a camera watched side by side; of more, one is forgotten.")
+    ] = 8,
+    max_cameras: Annotated[
+        int, typer.Option(help="Cameras that are watched; of more, the one unseen for longest is forgotten.")
+    ] = 1000,
+    warm_up: Annotated[
+        str | None,
+        typer.Option(
+            help="Frames, as in 400, or time, as in 10m, after a camera's first decision or a gap. Drift that begins "
+            "in it is shown, and no gate acts on it. Default: none."
+        ),
+    ] = None,
+    warm_up_gap: Annotated[
+        str, typer.Option(help="Time without a decision after which a camera warms up again, as in 1h.")
+    ] = "1h",
     webhook: Annotated[str | None, typer.Option(help="URL that gets a POST when an episode opens or closes.")] = None,
     snapshot_s: Annotated[float, typer.Option(help="Seconds between two snapshots of the state.")] = 15.0,
     max_age_h: Annotated[float, typer.Option(help="Decisions older than so many hours are history.")] = 24.0,
@@ -53,11 +70,13 @@ def watch(
 
         inspection watch --model my_model/ --webhook https://chat.plant/hooks/line1
     """
+    from infra.cli.times import frames_or_seconds, seconds
     from schemas.simulation import group_of
     from stream_processors.drift import Budget, DriftOptions
     from stream_processors.watch import run_watch
     from stream_processors.watch_settings import DEFAULT_WATCH_GROUP, WatchSettings
 
+    frames, length_s = (0, 0.0) if warm_up is None else frames_or_seconds(warm_up, "--warm-up")
     settings = WatchSettings(
         kafka=kafka_settings(bootstrap_servers, prefix),
         models=tuple(model or ()),
@@ -65,12 +84,17 @@ def watch(
             Budget(false_alarms_per_day, frames_per_day),
             slack=slack,
             product_attribute=product_attribute,
+            max_products=max_products,
+            warm_up_frames=frames,
+            warm_up_s=length_s,
+            warm_up_gap_s=seconds(warm_up_gap, "--warm-up-gap"),
             simulated=simulated,
         ),
         group=group_of(group, DEFAULT_WATCH_GROUP, prefix),
         webhook=webhook,
         snapshot_s=snapshot_s,
         max_age_h=max_age_h,
+        max_cameras=max_cameras,
         http_host=http_host,
         http_port=http_port,
     )

@@ -6,24 +6,38 @@ import json
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from models.reference import SignalReferences
-from schemas.records import Decision, DriftEvent, EpisodeState
+from schemas.bounded_json import inflate, parse
+from schemas.checked import fields, items, mapping, text, whole
+from schemas.clock import is_future
+from schemas.records import WARM_UP, Decision, DriftEvent, EpisodeState
 from stream_processors.drift.event import event_of
-from stream_processors.drift.keeper import EpisodeKeeper
 from stream_processors.drift.options import DriftOptions
+from stream_processors.drift.product import Identity, ProductWatch, changed, identity_of, name_of
 from stream_processors.drift.segment import Segment
 from stream_processors.drift.sensor import SensorCheck
+from stream_processors.drift.starts import Starts
+from stream_processors.drift.warm_up import WarmUp
+from stream_processors.shelf import Shelf
 
 #: Training references for a model (by sha256) and a product; None where there are none.
 ReferencesOf = Callable[[str, str | None], SignalReferences | None]
 
-_STATE_VERSION = 1
+#: Version 1 had one product.
+_STATE_VERSION = 2
 #: Frames whose ids are known, so that a decision read twice counts once.
 _KNOWN_FRAMES = 500
-#: Frames by which a decision may be late and still be of the present.
-_NEIGHBOURS = 64
-_MAX_STATE_BYTES = 4 * 1024 * 1024
+#: Decisions of other products after which the line has changed over, and an open episode of a product is closed.
+_CHANGED_OVER = 50
+#: Longest name of a frame, product, model or recipe.
+_MAX_NAME = 1000
+_MAX_STATE_BYTES = 16 * 1024 * 1024
+#: Of a deflated state: what was not seen for longest is left out above it.
+_MAX_PACKED_BYTES = 768 * 1024
+_MAX_COUNTS = 1000
 
 
 class StateError(ValueError):
@@ -32,6 +46,9 @@ class StateError(ValueError):
 
 class CameraWatch:
     """Watches the decisions of one camera.
+
+    Products that alternate part by part are watched side by side, each with its own detectors and episodes. Memory:
+    some 0.5 MiB a product with ten signals.
 
     Parameters
     ----------
@@ -50,102 +67,187 @@ class CameraWatch:
     def __init__(self, references_of: ReferencesOf, options: DriftOptions | None = None) -> None:
         self._references_of = references_of
         self._options = options or DriftOptions()
-        self._identity: dict[str, str | None] = {}
-        self._segment = Segment(None, self._options)
+        self._products: Shelf[ProductWatch] = Shelf(self._options.max_products, spare=_has_episode)
+        self._now: ProductWatch | None = None
         self._sensor = SensorCheck()
-        self._keeper = EpisodeKeeper(self._options.settle_frames)
+        self._starts = Starts()
+        self._warm_up = WarmUp(self._options)
         self._known: deque[str] = deque(maxlen=_KNOWN_FRAMES)
-        self._newest = (0, -1)
-        #: Why the detectors began anew, the last time that they did.
+        #: Why the detectors began from scratch, the last time that they did.
         self.last_reset = ""
-        #: Decisions by what became of them (``watched``, ``duplicate``, ``old``, ``not-champion``, ``not-inspected``),
-        #: ``resets``, and signals that were ``missing:`` or ``not-a-number:``.
+        #: Decisions by what became of them (``watched``, ``warm-up``, ``duplicate``, ``old``, ``not-champion``,
+        #: ``not-inspected``, ``names-too-long``), those whose clock is ``ahead``, ``resets``, ``clock-back``,
+        #: ``forgotten-products``, and signals that were ``missing:`` or ``not-a-number:``.
         self.counts: Counter[str] = Counter()
 
     @property
     def stride(self) -> int:
         """One frame in so many is watched, see `stream_processors.drift.thinning`."""
-        return self._segment.stride
+        return 1 if self._now is None else self._now.segment.stride
 
     @property
     def in_episode(self) -> bool:
         """Whether an episode is open."""
-        return self._keeper.episode is not None
+        return any(_has_episode(product) for _, product in self._products.items())
+
+    @property
+    def products(self) -> int:
+        """Products that are watched side by side."""
+        return len(self._products)
 
     def decision(self, decision: Decision, *, now_us: int) -> list[DriftEvent]:
         """Take the next decision of the camera; ``now_us`` (UTC) is put on the events."""
-        skipped = self._why_not(decision)
+        if is_future(decision.captured_at_us, now_us):  # no event says that a change begins in the future
+            decision = replace(decision, captured_at_us=now_us)
+        skipped, is_back = self._why_not(decision, now_us)
         if skipped:
             self.counts[skipped] += 1
             return []
-        events = self._reset_if_other(decision, now_us)
+        events = self._restart_all(decision, now_us, "reset: the camera's clock went back") if is_back else []
+        if self._warm_up.look(decision):
+            events += self._end_warm_up(decision, now_us)
+        product, found = self._product(decision, now_us)
+        events += found
         if not decision.signals:
             self.counts["not-inspected"] += 1
             return events
         self.counts["watched"] += 1
-        self._sensor.look(decision, self._segment.references)
-        looked = self._segment.look(decision, self.counts, in_episode=self.in_episode)
-        said = self._keeper.look(decision, looked, self._segment, self._sensor, self._known)
-        if said is None:
-            return events
-        state, closed_because = said
-        events.append(self._event(state, decision, now_us, closed_because))
-        if state is EpisodeState.CLOSED:
-            self._keeper.closed()
-            settled = closed_because == "settled"
-            self._segment = self._segment.relearned() if settled else self._segment.restarted()
-        return events
+        if self._warm_up.is_on:
+            self.counts["warm-up"] += 1
+        return events + self._look(product, decision, now_us)
 
-    def _why_not(self, decision: Decision) -> str:
+    def _why_not(self, decision: Decision, now_us: int) -> tuple[str, bool]:
+        """Return why a decision is not watched, or "", and whether the camera's clock went back."""
         if decision.model_stage != "champion" or decision.is_simulated is not self._options.simulated:
-            return "not-champion"
+            return "not-champion", False
+        names = (decision.frame_id, *identity_of(decision, self._options.product_attribute).values())
+        if max(len(name or "") for name in names) > _MAX_NAME:
+            return "names-too-long", False
         if decision.frame_id in self._known:
-            return "duplicate"
-        started, sequence = self._newest
-        # A worker answers several frames at a time, so neighbours may change places.
-        if (decision.started_at_us, decision.sequence + _NEIGHBOURS) < (started, sequence):
-            return "old"  # a spool that catches up: the past is no drift of the present
-        self._newest = max(self._newest, (decision.started_at_us, decision.sequence))
+            return "duplicate", False
+        order = self._starts.look(decision, now_us)
+        if order == "old":
+            return order, False
+        if order:
+            self.counts["clock-back" if order == "back" else order] += 1
         self._known.append(decision.frame_id)
-        return ""
+        return "", order == "back"
 
-    def _reset_if_other(self, decision: Decision, now_us: int) -> list[DriftEvent]:
-        identity = {
-            "product": decision.attributes.get(self._options.product_attribute),
-            "model": decision.model_sha256,
-            "recipe": f"{decision.recipe_id} {decision.recipe_revision}",
-        }
-        before = self._identity
-        if identity == before:
+    def _product(self, decision: Decision, now_us: int) -> tuple[ProductWatch, list[DriftEvent]]:
+        """The detectors for a decision, and the events of episodes that end because of it."""
+        identity, before = identity_of(decision, self._options.product_attribute), self._now
+        product, events = self._products.get(name_of(identity)), []
+        if product is not None and product.identity != identity:  # another model, or another revision
+            self._reset(changed(product.identity, identity))
+            events += self._close(product, decision, now_us, self.last_reset)
+            product = None
+        elif product is None and before is not None:
+            self._reset(changed(before.identity, identity))
+            if len(self._products) < self._options.max_products:  # beyond it names may be invented
+                events += self._close_all(decision, now_us, self.last_reset)
+        if product is None:
+            product = ProductWatch(identity, self._segment(identity), self._options)
+        for _, gone in self._products.see(name_of(identity), product):
+            self.counts["forgotten-products"] += 1
+            most = self._options.max_products
+            events += self._close(gone, decision, now_us, f"reset: more than {most} products, this one is forgotten")
+        self._now, product.away = product, 0
+        for _, other in self._products.items():
+            if other is not product and _has_episode(other):
+                other.away += 1
+                if other.away >= _CHANGED_OVER:
+                    events += self._close(other, decision, now_us, changed(other.identity, identity))
+        return product, events
+
+    def _look(self, product: ProductWatch, decision: Decision, now_us: int) -> list[DriftEvent]:
+        segment, keeper, is_warming = product.segment, product.keeper, self._warm_up.is_on
+        self._sensor.look(decision, segment.references)
+        if is_warming and segment.is_learning:
+            return []  # what is unusual must not become the reference
+        # A level that is off looks like neighbours that resemble each other.
+        is_off = keeper.episode is not None or is_warming
+        looked = segment.look(decision, self.counts, in_episode=is_off)
+        if keeper.episode is None and not (looked and looked.alarms) and self._is_said(self._sensor.cause):
+            return []  # of another product, which is in front of the same sensor
+        said = keeper.look(decision, looked, segment, self._sensor, self._known, is_warming=is_warming)
+        if said is None:
             return []
-        events = []
-        if before:
-            changed = [f"{name} {before[name]} -> {now}" for name, now in identity.items() if now != before[name]]
-            self.last_reset = f"reset: {', '.join(changed)}"
-            self.counts["resets"] += 1
-            if self.in_episode:
-                events.append(self._event(EpisodeState.CLOSED, decision, now_us, self.last_reset))
-        self._keeper.forget()
-        self._identity = identity
-        self._segment = Segment(self._references_of(decision.model_sha256, identity["product"]), self._options)
+        state, closed_because = said
+        event = self._event(product, state, decision, now_us, closed_because)
+        if state is EpisodeState.CLOSED:
+            keeper.closed()
+            product.segment = segment.relearned() if closed_because == "settled" else segment.restarted()
+        return [event]
+
+    def _is_said(self, cause: str) -> bool:
+        episodes = [product.keeper.episode for _, product in self._products.items()]
+        return bool(cause) and any(episode is not None and episode.cause == cause for episode in episodes)
+
+    def _reset(self, why: str) -> None:
+        self.last_reset = why
+        self.counts["resets"] += 1
+
+    def _restart_all(self, decision: Decision, now_us: int, why: str) -> list[DriftEvent]:
+        self._reset(why)
+        events = self._close_all(decision, now_us, why)
+        for _, product in self._products.items():
+            if not product.segment.is_learning:
+                product.segment = product.segment.rewound()
         return events
 
-    def _event(self, state: EpisodeState, decision: Decision, now_us: int, closed_because: str) -> DriftEvent:
-        episode = self._keeper.episode
+    def _end_warm_up(self, decision: Decision, now_us: int) -> list[DriftEvent]:
+        events = []
+        for _, product in self._products.items():
+            episode = product.keeper.episode
+            if episode is not None and episode.cause == WARM_UP:
+                events += self._close(product, decision, now_us, "reset: the warm-up is over")
+            elif episode is not None:
+                continue
+            if not product.segment.is_learning:
+                product.segment = product.segment.rewound()
+        return events
+
+    def _close_all(self, decision: Decision, now_us: int, why: str) -> list[DriftEvent]:
+        return [event for _, product in self._products.items() for event in self._close(product, decision, now_us, why)]
+
+    def _close(self, product: ProductWatch, decision: Decision, now_us: int, why: str) -> list[DriftEvent]:
+        if not _has_episode(product):
+            return []
+        event = self._event(product, EpisodeState.CLOSED, decision, now_us, why)
+        product.keeper.episode = None
+        return [event]
+
+    def _segment(self, identity: Identity) -> Segment:
+        return Segment(self._references_of(identity["model"] or "", identity["product"]), self._options)
+
+    def _event(
+        self, product: ProductWatch, state: EpisodeState, decision: Decision, now_us: int, closed_because: str
+    ) -> DriftEvent:
+        episode, name = product.keeper.episode, product.identity["product"]
         assert episode is not None
-        product = self._identity["product"]
-        return event_of(episode, state, decision, product=product, now_us=now_us, closed_because=closed_because)
+        return event_of(episode, state, decision, product=name, now_us=now_us, closed_because=closed_because)
 
     def state(self) -> bytes:
-        """All that it knows, compressed: 20 to 60 KiB with ten signals, whatever the traffic."""
+        """All that it knows, compressed: 20 to 60 KiB a product with ten signals, whatever the traffic.
+
+        Above 768 KiB the products that were unseen for longest are left out.
+        """
+        products = [[self._products.seen(name), product.state()] for name, product in self._products.items()]
+        while True:
+            packed = self._packed(products)
+            if len(packed) <= _MAX_PACKED_BYTES or len(products) <= 1:
+                return packed
+            products = products[1:]
+
+    def _packed(self, products: list[list[Any]]) -> bytes:
         plain = {
             "version": _STATE_VERSION,
-            "identity": self._identity,
-            "segment": self._segment.state(),
+            "products": products,
+            "now": None if self._now is None else self._now.name,
             "sensor": self._sensor.state(),
-            "keeper": self._keeper.state(),
+            "starts": self._starts.state(),
+            "warm_up": self._warm_up.state(),
             "known": list(self._known),
-            "newest": self._newest,
             "last_reset": self.last_reset,
             "counts": dict(self.counts),
         }
@@ -161,20 +263,35 @@ class CameraWatch:
             If it is none, or of another version: the camera is then watched from the start.
         """
         watch = cls(references_of, options)
-        unpack = zlib.decompressobj()
         try:
-            plain = json.loads(unpack.decompress(state, _MAX_STATE_BYTES))
-            if plain["version"] != _STATE_VERSION:
-                raise StateError(f"a state of version {plain['version']!r}")
-            watch._identity = {str(n): v if v is None else str(v) for n, v in plain["identity"].items()}
-            watch._segment = Segment.restored(plain["segment"], watch._options)
-            watch._sensor.restore(plain["sensor"])
-            watch._keeper.restore(plain["keeper"])
-            watch._known.extend(str(frame_id) for frame_id in plain["known"])
-            started, sequence = plain["newest"]
-            watch._newest = (int(started), int(sequence))
-            watch.last_reset = str(plain["last_reset"])
-            watch.counts.update({str(name): int(count) for name, count in plain["counts"].items()})
-        except (zlib.error, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise StateError(f"no state of a camera: {type(error).__name__} {error}") from error
+            watch._restore(parse(inflate(state, _MAX_STATE_BYTES), _MAX_STATE_BYTES))
+        except ValueError as error:
+            raise StateError(f"no state of a camera: {error}") from error
         return watch
+
+    def _restore(self, plain: Any) -> None:
+        plain = fields(plain, ("version",))
+        version = whole(plain["version"])
+        if version == 1:
+            plain = fields(plain, ("identity", "segment", "keeper", "newest"))
+            plain |= {"products": [[0, plain]] if plain["identity"] else [], "starts": plain["newest"], "now": None}
+        elif version != _STATE_VERSION:
+            raise ValueError(f"a state of version {version}")
+        plain = fields(plain, ("products", "now", "sensor", "starts", "known", "last_reset", "counts"))
+        most = self._options.max_products
+        for given in items(plain["products"], 2 * most + 2):
+            seen, product_state = items(given, 2, 2)
+            product = ProductWatch.restored(product_state, self._options)
+            self._products.see(product.name, product, whole(seen))
+            self._now = product if version == 1 or product.name == plain["now"] else self._now
+        self._sensor.restore(plain["sensor"])
+        self._starts.restore(plain["starts"])
+        if "warm_up" in plain:
+            self._warm_up.restore(plain["warm_up"])
+        self._known.extend(text(frame_id) for frame_id in items(plain["known"], _KNOWN_FRAMES))
+        self.last_reset = text(plain["last_reset"])
+        self.counts.update({name: whole(count) for name, count in mapping(plain["counts"], _MAX_COUNTS).items()})
+
+
+def _has_episode(product: ProductWatch) -> bool:
+    return product.keeper.episode is not None

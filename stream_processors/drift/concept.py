@@ -7,25 +7,30 @@ quarter of the way from before to after, or with a reset when another model or r
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from schemas.checked import MAX_LONG, fields, items, mapping, number, text, whole
 from schemas.ids import drift_event_id
 from schemas.records import Decision, DriftEvent, DriftKind, DriftType, EpisodeState, SignalChange
 from stream_processors.quality.errors import ConceptAlarm, StreamSummary
 from stream_processors.quality.outcome import ModelKey
 
 _RECOVERED_LABELS = 100
+#: Bounds of a state: open streams, labels since a change, and example frames.
+_MAX_OPEN, _MAX_LABELS, _MAX_EXAMPLES = 100, 2**31 - 1, 100
 
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """Where an event comes from: topic, partition, offset, and the clock (UTC µs)."""
+    """Where an event comes from: topic, partition, offset, the clock, and when the message was written (UTC µs)."""
 
     topic: str
     partition: int
     offset: int
     now_us: int
+    written_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,11 @@ class ConceptEpisodes:
     def __init__(self, line: str, station: str, camera_id: str) -> None:
         self._identity = (line, station, camera_id)
         self._open: dict[str, _Open] = {}
+
+    @property
+    def key(self) -> str:
+        """``station/camera``."""
+        return f"{self._identity[1]}/{self._identity[2]}"
 
     @property
     def is_open(self) -> bool:
@@ -143,14 +153,39 @@ class ConceptEpisodes:
 
     @classmethod
     def restored(cls, state: Any) -> ConceptEpisodes:
-        """Go on from a `state`; raises ValueError, TypeError or KeyError for anything else."""
-        line, station, camera_id = (str(part) for part in state["identity"])
+        """Go on from a `state`; raises ValueError for anything else."""
+        state = fields(state, ("identity", "open"))
+        line, station, camera_id = (text(part) for part in items(state["identity"], 3, 3))
         episodes = cls(line, station, camera_id)
-        for name, given in state["open"].items():
-            alarm = dict(given["alarm"])
-            alarm["model"] = ModelKey(**alarm["model"])
-            for field in ("frames_before", "frames_after"):
-                alarm[field] = tuple(alarm[field])
-            opened = _Open(ConceptAlarm(**alarm), str(given["episode_id"]), int(given["events"]))
-            episodes._open[str(name)] = opened
+        for name, given in mapping(state["open"], _MAX_OPEN).items():
+            given = fields(given, ("alarm", "episode_id", "events"))
+            alarm = _alarm(given["alarm"])
+            if name != f"{alarm.side}/{alarm.sampled_because}":
+                raise ValueError("an episode under the name of another stream")
+            episodes._open[name] = _Open(alarm, text(given["episode_id"]), whole(given["events"]))
         return episodes
+
+
+def _alarm(given: Any) -> ConceptAlarm:
+    given = fields(given, [field.name for field in dataclasses.fields(ConceptAlarm)])
+    model = fields(given["model"], [field.name for field in dataclasses.fields(ModelKey)])
+    if given["side"] not in ("escapes", "overkill"):
+        raise ValueError("an alarm of no side")
+    return ConceptAlarm(
+        camera=text(given["camera"]),
+        side=given["side"],
+        sampled_because=text(given["sampled_because"]),
+        detector=text(given["detector"]),
+        before=number(given["before"], 0.0, 1.0),
+        after=number(given["after"], 0.0, 1.0),
+        labels_before=whole(given["labels_before"]),
+        labels_after=whole(given["labels_after"], 0, _MAX_LABELS),
+        log_likelihood_ratio=number(given["log_likelihood_ratio"]),
+        started_frame_id=text(given["started_frame_id"]),
+        started_at_us=whole(given["started_at_us"], -MAX_LONG - 1),
+        detected_frame_id=text(given["detected_frame_id"]),
+        detected_at_us=whole(given["detected_at_us"], -MAX_LONG - 1),
+        frames_before=tuple(text(frame_id) for frame_id in items(given["frames_before"], _MAX_EXAMPLES)),
+        frames_after=tuple(text(frame_id) for frame_id in items(given["frames_after"], _MAX_EXAMPLES)),
+        model=ModelKey(*(text(model[field.name]) for field in dataclasses.fields(ModelKey))),
+    )

@@ -30,6 +30,11 @@ from typing import Any, Protocol
 from river import drift
 from scipy.stats import ncx2
 
+from schemas.checked import flag, items, number, text, whole
+from stream_processors.drift.adwin_state import checked_adwin_state
+
+#: No sum of normal scores gets near it.
+_MAX_SUM = 1e12
 _NORMAL = NormalDist()
 
 
@@ -52,7 +57,7 @@ class Detector(Protocol):
         """All that it knows, as JSON."""
 
     def restore(self, state: Any) -> None:
-        """Go on from a `state`; raises ValueError, TypeError, KeyError or IndexError for anything else."""
+        """Go on from a `state`; raises ValueError for anything else."""
 
 
 class _HeldMean:
@@ -128,14 +133,14 @@ class PageHinkley:
 
     def restore(self, state: Any) -> None:
         """Go on from a `state`."""
-        up, down, since_low, since_high = (float(number) for number in state)
-        if not (0 <= up < math.inf and 0 <= down < math.inf):
-            raise ValueError("sums out of range")
+        up, down, since_low, since_high = items(state, 4, 4)
+        up, down = number(up, 0.0, _MAX_SUM), number(down, 0.0, _MAX_SUM)
+        since_low, since_high = whole(since_low), whole(since_high)
         self.reset()
         test = self._test
         test._sum_increase, test._min_increase = up, 0.0
         test._sum_decrease, test._max_decrease = -down, 0
-        self._since_low, self._since_high = int(since_low), int(since_high)
+        self._since_low, self._since_high = since_low, since_high
 
 
 class Adwin:
@@ -194,14 +199,15 @@ class Adwin:
     def restore(self, state: Any) -> None:
         """Go on from a `state`."""
         self.reset()
+        given = text(state)
         try:
-            checksum, written = int(str(state)[:8], 16), base64.b64decode(str(state)[8:], validate=True)
-        except (binascii.Error, ValueError) as error:
+            checksum, written = int(given[:8], 16), base64.b64decode(given[8:], validate=True)
+        except binascii.Error as error:
             raise ValueError(f"no state of ADWIN: {error}") from error
-        # River's reader ends in a panic on bytes that it did not write.
         if zlib.crc32(written) != checksum:
             raise ValueError("no state of ADWIN: its checksum is wrong")
-        self._adwin._helper.__setstate__(written)
+        helper = self._adwin._helper
+        helper.__setstate__(checked_adwin_state(written, helper.__getstate__()))
 
 
 class Shape:
@@ -289,8 +295,8 @@ class Shape:
 
     def restore(self, state: Any) -> None:
         """Go on from a `state`."""
-        given, is_usual = state
-        counts = [int(count) for count in given]
-        if len(counts) != len(self._expected) or min(counts) < 0 or sum(counts) > self._window:
+        given, is_usual = items(state, 2, 2)
+        counts = [whole(count, 0, self._window) for count in items(given, len(self._expected), len(self._expected))]
+        if sum(counts) > self._window:
             raise ValueError("counts out of range")
-        self._counts, self._seen, self.is_usual = counts, sum(counts), bool(is_usual)
+        self._counts, self._seen, self.is_usual = counts, sum(counts), flag(is_usual)

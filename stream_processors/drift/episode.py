@@ -16,11 +16,14 @@ the one it comes from.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from schemas.records import DriftKind, SignalChange
+from schemas.checked import MAX_LONG, fields, flag, items, mapping, number_or_nan, numbers, text, whole
+from schemas.records import WARM_UP, DriftKind, SignalChange
+from stream_processors.drift.trace import MAX_SIGNALS
 
 RECOVERED_SD = 0.3
 CLEAR_SD = 0.5
@@ -33,6 +36,17 @@ KIND_FRAMES = 200
 UPDATE_FRAMES = 50
 EXAMPLES = 3
 PAST_LEVELS = 20
+
+#: Causes that are named, and what is said of them.
+CAUSES = {
+    "frozen": "the camera gives the same picture again and again",
+    "black": "the picture is black",
+    "saturated": "the picture is saturated",
+    "out-of-focus": "the picture is out of focus, or blurred by motion",
+    WARM_UP: "the camera warms up, no consequence",
+}
+#: Counts of an event are 32 bits wide in no schema, but no episode has more frames.
+MAX_INT = 2**31 - 1
 
 #: Mean of each signal, in its unit.
 Level = Mapping[str, float]
@@ -87,12 +101,6 @@ class Episode:
 
     def reason(self) -> str:
         """One line for a person."""
-        causes = {
-            "frozen": "the camera gives the same picture again and again",
-            "black": "the picture is black",
-            "saturated": "the picture is saturated",
-            "out-of-focus": "the picture is out of focus, or blurred by motion",
-        }
         ordered = self.by_size()
         said = [
             f"{c.signal} {_moved(c)} from {c.before:.3g} to {c.after:.3g} ({c.magnitude_sd:+.1f} sd)"
@@ -100,7 +108,7 @@ class Episode:
             if c.detector != "sensor"
         ]
         more = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
-        return "; ".join([*([causes[self.cause]] if self.cause else []), *said]) + more or "a signal changed"
+        return "; ".join([*([CAUSES[self.cause]] if self.cause else []), *said]) + more or "a signal changed"
 
     def state(self) -> Any:
         """As JSON."""
@@ -108,9 +116,33 @@ class Episode:
 
     @classmethod
     def restored(cls, state: Any) -> Episode:
-        """Read a `state`; raises ValueError, TypeError or KeyError for anything else."""
-        changes = {str(name): SignalChange(**change) for name, change in state["changes"].items()}
-        return cls(**{**state, "kind": DriftKind(state["kind"]), "changes": changes})
+        """Read a `state`; raises ValueError for anything else."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        state = fields(state, names)
+        changes = {name: _change(name, given) for name, given in mapping(state["changes"], MAX_SIGNALS + 2).items()}
+        plateau = numbers(state["plateau"], MAX_SIGNALS + 1)
+        if not plateau.keys() <= changes.keys():
+            raise ValueError("an episode with a level of a signal that did not change")
+        watched = whole(state["watched"], 0, MAX_INT)
+        return cls(
+            text(state["episode_id"]),
+            text(state["started_frame_id"]),
+            whole(state["started_at_us"], -MAX_LONG - 1),
+            text(state["detected_frame_id"]),
+            whole(state["detected_at_us"], -MAX_LONG - 1),
+            [text(frame_id) for frame_id in items(state["frames_before"], EXAMPLES)],
+            text(state["cause"]) if state["cause"] in ("", *CAUSES) else _no_cause(state["cause"]),
+            DriftKind(text(state["kind"])),
+            changes,
+            [text(frame_id) for frame_id in items(state["frames_after"], EXAMPLES)],
+            whole(state["frames"], 0, MAX_INT),
+            watched,
+            whole(state["events"], 0, MAX_INT),
+            whole(state["said_at"], 0, watched),
+            plateau,
+            whole(state["kind_at"], 0, 2 * max(watched, KIND_FRAMES)),
+            flag(state["news"]),
+        )
 
 
 def recurs(level: Level, before: Level, past: Sequence[Level], sds: Mapping[str, float]) -> bool:
@@ -128,6 +160,18 @@ def recurs(level: Level, before: Level, past: Sequence[Level], sds: Mapping[str,
         return all(name in other and abs(one[name] - other[name]) <= CLEAR_SD * sds[name] for name in one)
 
     return bool(level) and not near(level, before) and any(near(level, known) for known in past)
+
+
+def _change(name: str, given: Any) -> SignalChange:
+    given = fields(given, ("signal", "detector", "before", "after", "magnitude_sd"))
+    if given["signal"] != name:
+        raise ValueError("a change of another signal than it says")
+    numbers = (number_or_nan(given[one]) for one in ("before", "after", "magnitude_sd"))
+    return SignalChange(name, text(given["detector"]), *numbers)
+
+
+def _no_cause(value: Any) -> str:
+    raise ValueError(f"{str(value)[:40]!r} is no cause")
 
 
 def _moved(change: SignalChange) -> str:

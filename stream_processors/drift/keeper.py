@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from schemas.checked import fields, items, numbers
 from schemas.ids import drift_event_id
-from schemas.records import Decision, DriftKind, EpisodeState, SignalChange
+from schemas.records import WARM_UP, Decision, DriftKind, EpisodeState, SignalChange
 from stream_processors.drift.detectors import Shape
 from stream_processors.drift.episode import (
     EXAMPLES,
@@ -22,7 +23,7 @@ from stream_processors.drift.episode import (
 from stream_processors.drift.kind import kind_of
 from stream_processors.drift.segment import REJECTS, Alarm, Looked, Segment, rate_sd
 from stream_processors.drift.sensor import SensorCheck
-from stream_processors.drift.trace import BLOCK_FRAMES
+from stream_processors.drift.trace import BLOCK_FRAMES, MAX_SIGNALS
 
 _LEVEL_BLOCKS = LEVEL_FRAMES // BLOCK_FRAMES
 
@@ -41,17 +42,20 @@ class EpisodeKeeper:
         self.episode: Episode | None = None
         self._past: deque[dict[str, float]] = deque(maxlen=PAST_LEVELS)
 
-    def forget(self) -> None:
-        """The past was another recipe's, or another product's."""
-        self.episode = None
-        self._past.clear()
-
     def look(
-        self, decision: Decision, looked: Looked | None, segment: Segment, sensor: SensorCheck, known: Sequence[str]
+        self,
+        decision: Decision,
+        looked: Looked | None,
+        segment: Segment,
+        sensor: SensorCheck,
+        known: Sequence[str],
+        *,
+        is_warming: bool = False,
     ) -> tuple[EpisodeState, str] | None:
         """Take what detectors and sensor check have found at a decision; what is to be said, and why it is closed.
 
-        ``known`` are the ids of the newest frames, this one last.
+        ``known`` are the ids of the newest frames, this one last. While the camera warms up, an episode that begins is
+        marked, unless a sensor's fault begins it.
         """
         alarms, block = (looked.alarms, looked.block) if looked else ([], False)
         episode = self.episode
@@ -60,6 +64,7 @@ class EpisodeKeeper:
             episode.watched += looked is not None
         elif alarms or sensor.cause:
             episode = self.episode = _opened(decision, alarms, segment, sensor, known)
+            episode.cause = WARM_UP if is_warming and not sensor.cause else ""
         else:
             return None
         self._join(episode, alarms, segment, sensor)
@@ -81,7 +86,7 @@ class EpisodeKeeper:
         self.episode = None
 
     def _join(self, episode: Episode, alarms: list[Alarm], segment: Segment, sensor: SensorCheck) -> None:
-        if sensor.cause and not episode.cause:
+        if sensor.cause and episode.cause in ("", WARM_UP):
             episode.cause, episode.news = sensor.cause, True
             change = sensor.change(segment.references)
             episode.changes.setdefault(change.signal, change)
@@ -139,10 +144,14 @@ class EpisodeKeeper:
         """All that it knows, as JSON."""
         return {"episode": self.episode and self.episode.state(), "past": list(self._past)}
 
-    def restore(self, state: Any) -> None:
-        """Go on from a `state`; raises ValueError, TypeError or KeyError for anything else."""
-        self.episode = None if state["episode"] is None else Episode.restored(state["episode"])
-        self._past.extend({str(n): float(v) for n, v in level.items()} for level in state["past"])
+    def restore(self, state: Any, segment: Segment) -> None:
+        """Go on from a `state` beside its segment; raises ValueError for anything else."""
+        state = fields(state, ("episode", "past"))
+        episode = None if state["episode"] is None else Episode.restored(state["episode"])
+        if episode is not None and not {*episode.data_signals, *episode.plateau} <= {*segment.references, REJECTS}:
+            raise ValueError("an episode of a signal that has no reference")
+        self.episode = episode
+        self._past.extend(numbers(level, MAX_SIGNALS + 1) for level in items(state["past"], PAST_LEVELS))
 
 
 def _opened(

@@ -9,14 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.reference import SignalReference, SignalReferences, references_of
-from models.signals import CODES
+from models.signals import CODES, RESOLUTION
+from schemas.checked import fields, items, mapping, number, numbers, whole
 from schemas.records import Action, Decision
 from stream_processors.drift.budget import Budget, cusum_threshold
 from stream_processors.drift.detectors import Adwin, Detector, PageHinkley, Shape
 from stream_processors.drift.options import DriftOptions
 from stream_processors.drift.thinning import Thinning
-from stream_processors.drift.trace import Seen, Trace
+from stream_processors.drift.trace import MAX_SIGNALS, Seen, Trace
 
+#: Beyond it a value counts as no number: it would make means and variances infinite.
+MAX_VALUE = 1e30
+_MAX_LESSONS = 100_000
+_MAX_QUANTILES = 1000
+#: More would put ranks so near to 1 that no normal score is finite.
+_MAX_IMAGES = 10**9
 #: The pseudo-signal of the reject rate: 1 for a part that is not accepted, else 0.
 REJECTS = "reject_rate"
 #: Smallest change of a mean, in standard deviations, that ADWIN may alarm for: it finds any, given time.
@@ -145,14 +152,29 @@ class Segment:
         """A segment with the same reference, that has seen nothing."""
         return Segment(self.references or None, self._options)
 
+    def rewound(self) -> Segment:
+        """The same, but it keeps how neighbours resemble each other: at a level that is off that cannot be learned."""
+        segment = self.restarted()
+        segment._thinning = self._thinning
+        return segment
+
     def _values(self, decision: Decision, oddities: Counter[str]) -> dict[str, float]:
-        values = {}
-        for name, value in decision.signals.items():
-            if math.isfinite(value):
-                if name not in CODES:
+        values: dict[str, float] = {}
+        signals = decision.signals.items()
+        if len(signals) > MAX_SIGNALS:  # those that have a reference come first
+            signals = dict(sorted(signals, key=lambda item: item[0] not in self.references)).items()
+        for name, value in signals:
+            if abs(value) <= MAX_VALUE:
+                if name in CODES:
+                    continue
+                if len(values) < MAX_SIGNALS:
                     values[name] = value
+                else:
+                    oddities["too-many-signals"] += 1
             else:
-                oddities[f"not-a-number:{name}"] += 1
+                # Names come with the decisions: those that nobody knows share a counter.
+                known = name in self.references or name in RESOLUTION
+                oddities[f"not-a-number:{name if known else 'other'}"] += 1
         for name in self.references:
             if name not in decision.signals:
                 oddities[f"missing:{name}"] += 1
@@ -195,17 +217,31 @@ class Segment:
 
     @classmethod
     def restored(cls, state: Any, options: DriftOptions) -> Segment:
-        """A segment that goes on from a `state`; raises ValueError, TypeError or KeyError for anything else."""
-        references = {str(n): SignalReference.from_json(given) for n, given in state["references"].items()}
+        """A segment that goes on from a `state`; raises ValueError for anything else."""
+        state = fields(state, ("references", "lessons", "detectors", "rejects", "thinning", "trace"))
+        references = {n: _reference(given) for n, given in mapping(state["references"], MAX_SIGNALS).items()}
         segment = cls(references or None, options)
-        segment._lessons = [{str(n): float(v) for n, v in row.items()} for row in state["lessons"]]
+        lessons = items(state["lessons"], _MAX_LESSONS)
+        segment._lessons = [numbers(row, MAX_SIGNALS, MAX_VALUE) for row in lessons]
+        states = fields(state["detectors"], references)
         for name, detectors in segment._detectors.items():
-            for detector, given in zip(detectors, state["detectors"][name], strict=True):
+            for detector, given in zip(detectors, items(states[name], 3, 3), strict=True):
                 detector.restore(given)
         segment._rejects.restore(state["rejects"])
         segment._thinning.restore(state["thinning"])
         segment.trace.restore(state["trace"])
         return segment
+
+
+def _reference(given: Any) -> SignalReference:
+    given = fields(given, ("quantiles", "mean", "sd", "images", "resolution"))
+    for quantile in items(given["quantiles"], _MAX_QUANTILES, 2):
+        number(quantile, -MAX_VALUE, MAX_VALUE)
+    number(given["mean"], -MAX_VALUE, MAX_VALUE)
+    number(given["sd"], 0.0, MAX_VALUE)
+    number(given["resolution"], 0.0, MAX_VALUE)
+    whole(given["images"], 2, _MAX_IMAGES)
+    return SignalReference.from_json(given)
 
 
 def rate_sd(rate: float) -> float:

@@ -20,6 +20,7 @@ from typing import Any
 
 from models.reference import SignalReferences
 from models.signals import dhash_distance
+from schemas.checked import fields, items, number, numbers, text, whole
 from schemas.records import Decision, SignalChange
 
 IN_A_ROW = 5
@@ -89,12 +90,13 @@ class SensorCheck:
         return [self._runs, self._last_sha256, self._last_hash, self._usual_bits, self._compared]
 
     def restore(self, state: Any) -> None:
-        """Go on from a `state`; raises ValueError, TypeError or KeyError for anything else."""
-        runs, sha256, last, usual, compared = state
-        self._runs = {name: int(runs[name]) for name in self._runs}
-        self._last_sha256 = str(sha256)
-        self._last_hash = {str(name): float(value) for name, value in last.items()}
-        self._usual_bits, self._compared = float(usual), int(compared)
+        """Go on from a `state`; raises ValueError for anything else."""
+        runs, sha256, last, usual, compared = items(state, 5, 5)
+        runs = fields(runs, self._runs)
+        self._runs = {name: whole(runs[name]) for name in self._runs}
+        self._last_sha256 = text(sha256)
+        self._last_hash = numbers(last, 2)
+        self._usual_bits, self._compared = number(usual, 0.0, 64.0), whole(compared)
 
     def _count(self, name: str, is_so: bool) -> None:
         self._runs[name] = self._runs[name] + 1 if is_so else 0

@@ -15,6 +15,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from schemas.checked import fields, items, number, whole
+
+#: Normal scores are at most 4, so their moments are far below it.
+_MAX_MOMENT = 1000.0
 #: Below this correlation neighbours count as independent.
 _INDEPENDENT = 0.2
 _MAX_STRIDE = 500
@@ -97,8 +101,15 @@ class Thinning:
         return [self._seen, self._since, moments]
 
     def restore(self, state: Any) -> None:
-        """Go on from a `state`; raises ValueError, TypeError or KeyError for anything else."""
-        seen, since, moments = state
-        self._seen, self._since = int(seen), int(since)
+        """Go on from a `state`; raises ValueError for anything else."""
+        seen, since, moments = items(state, 3, 3)
+        self._seen, self._since = whole(seen), whole(since, 0, _MAX_STRIDE)
+        moments = fields(moments, self._names)
         for name in self._names:
-            self._moments[name] = [math.nan if value is None else float(value) for value in moments[name]]
+            mean, var, cov, last = items(moments[name], 4, 4)
+            self._moments[name] = [
+                number(mean, -_MAX_MOMENT, _MAX_MOMENT),
+                number(var, -1e-6, _MAX_MOMENT),
+                number(cov, -_MAX_MOMENT, _MAX_MOMENT),
+                math.nan if last is None else number(last, -_MAX_MOMENT, _MAX_MOMENT),
+            ]

@@ -8,8 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.checked import MAX_LONG, fields, items, numbers, text, whole
+
 #: Watched frames in a block.
 BLOCK_FRAMES = 25
+#: Signals of a camera; what a decision has beyond them is not watched.
+MAX_SIGNALS = 64
+#: Normal scores are at most 4; those of a part's outcome at most 10; variances of blocks their squares.
+_MAX_SCORE = 1000.0
 _RECENT = 300
 _BLOCKS = 200
 
@@ -98,12 +104,11 @@ class Trace:
         }
 
     def restore(self, state: Any) -> None:
-        """Go on from a `state`; raises ValueError, TypeError or KeyError for anything else."""
-        recent = [Seen(str(i), int(t), _numbers(v), _numbers(s)) for i, t, v, s in state["recent"]]
-        blocks = [Block(str(i), int(t), _numbers(m), _numbers(v)) for i, t, m, v in state["blocks"]]
-        is_open = int(state["open"])
-        if not 0 <= is_open < BLOCK_FRAMES or is_open > len(recent):
-            raise ValueError("a block that is no block")
+        """Go on from a `state`; raises ValueError for anything else."""
+        state = fields(state, ("recent", "open", "blocks"))
+        recent = [_seen(row) for row in items(state["recent"], _RECENT)]
+        blocks = [_block(row) for row in items(state["blocks"], _BLOCKS)]
+        is_open = whole(state["open"], 0, min(BLOCK_FRAMES - 1, len(recent)))
         self.recent = deque(recent, _RECENT)
         self.blocks = deque(blocks, _BLOCKS)
         self._open = recent[len(recent) - is_open :]
@@ -117,5 +122,22 @@ def _short(numbers: Numbers) -> dict[str, float]:
     return {name: float(f"{value:.6g}") for name, value in numbers.items() if math.isfinite(value)}
 
 
-def _numbers(given: Any) -> dict[str, float]:
-    return {str(name): float(value) for name, value in given.items()}
+def _seen(row: Any) -> Seen:
+    frame_id, captured_at_us, values, scores = items(row, 4, 4)
+    return Seen(text(frame_id), _time(captured_at_us), numbers(values, MAX_SIGNALS + 1), _scores(scores))
+
+
+def _block(row: Any) -> Block:
+    frame_id, captured_at_us, means, variances = items(row, 4, 4)
+    means, variances = _scores(means), _scores(variances)
+    if means.keys() != variances.keys():
+        raise ValueError("a block with means and variances of different signals")
+    return Block(text(frame_id), _time(captured_at_us), means, variances)
+
+
+def _time(value: Any) -> int:
+    return whole(value, -MAX_LONG - 1, MAX_LONG)
+
+
+def _scores(value: Any) -> dict[str, float]:
+    return numbers(value, MAX_SIGNALS + 1, _MAX_SCORE)

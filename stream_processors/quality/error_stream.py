@@ -21,6 +21,7 @@ from typing import Any
 from river.drift import ADWIN
 from river.drift.binary import DDM, HDDMA
 
+from schemas.checked import MAX_LONG, fields, flag, items, text, whole
 from stream_processors.quality.change_point import ChangePoint, rise
 
 #: Labels for which a suspicion stays open.
@@ -31,6 +32,8 @@ MIN_RATIO = 11.5
 MIN_LABELS = 50
 #: Outcomes kept one by one: at least the newest `KEPT`, at most twice as many. Older ones are only counted.
 KEPT = 1024
+_DETECTORS = {"DDM", "HDDM_A", "ADWIN"}
+_MAX_EARLIER = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +138,22 @@ class ErrorStream:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> ErrorStream:
-        """The stream that gave a state."""
+        """The stream that gave a state; raises ValueError for anything else."""
+        state = fields(state, ("frames", "captured", "errors", "earlier", "open", "suspects", "stale"))
         stream = cls()
-        errors = (bit == "1" for bit in state["errors"])
-        stream._points = [Point(*one) for one in zip(state["frames"], state["captured"], errors, strict=True)]
-        stream._earlier, stream._earlier_errors = state["earlier"]
+        errors = [bit == "1" for bit in text(state["errors"], 2 * KEPT)]
+        frames = [text(frame_id) for frame_id in items(state["frames"], 2 * KEPT)]
+        captured = [whole(at_us, -MAX_LONG - 1) for at_us in items(state["captured"], 2 * KEPT)]
+        stream._points = [Point(*one) for one in zip(frames, captured, errors, strict=True)]
+        earlier, earlier_errors = items(state["earlier"], 2, 2)
+        stream._earlier = whole(earlier, 0, _MAX_EARLIER)
+        stream._earlier_errors = whole(earlier_errors, 0, stream._earlier)
         stream._replay()
-        stream._open, stream._suspects, stream._stale = state["open"], set(state["suspects"]), state["stale"]
+        suspects = {text(name) for name in items(state["suspects"], len(_DETECTORS))}
+        if not suspects <= _DETECTORS:
+            raise ValueError("a detector that is not known")
+        stream._open, stream._suspects = whole(state["open"], 0, SUSPICION_LABELS), suspects
+        stream._stale = flag(state["stale"])
         return stream
 
     def _start(self) -> None:

@@ -21,9 +21,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from schemas.checked import items, text
 from schemas.records import Action
 from stream_processors.quality.error_stream import ErrorStream, Point, Rise
-from stream_processors.quality.outcome import Change, ModelKey, Outcome
+from stream_processors.quality.outcome import Change, ModelKey, Outcome, reason
 
 Side = Literal["escapes", "overkill"]
 #: Streams of a camera; of more, the one without an outcome for longest begins anew.
@@ -148,10 +149,14 @@ class ErrorMonitor:
         return rows
 
     def restore(self, state: list[Any]) -> None:
-        """Go on from a state."""
+        """Go on from a state; raises ValueError for anything else."""
         self._streams.clear()
-        for model, side, because, stream in state:
-            self._streams[ModelKey(*model), side, because] = ErrorStream.from_state(stream)
+        for row in items(state, MAX_STREAMS):
+            model, side, because, stream = items(row, 4, 4)
+            if side not in ("escapes", "overkill"):
+                raise ValueError("a stream of no side")
+            key = ModelKey(*map(text, items(model, 5, 5)))
+            self._streams[key, side, reason(text(because))] = ErrorStream.from_state(stream)
 
     def _stream(self, key: _Key) -> ErrorStream:
         if key not in self._streams:

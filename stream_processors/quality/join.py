@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 
+from schemas.clock import Clock, SystemClock, is_future
 from schemas.records import Decision, Label, Verdict
 from stream_processors.quality.outcome import Change, Judged, Outcome, Truth
 from stream_processors.quality.store import IN_MEMORY, Store
@@ -37,7 +38,10 @@ class JoinCounts:
     corrections
         Labels that replaced another one, or came too late to.
     contradictions
-        Labels that another one of the same time and the same frame or part contradicts; "defective" counts.
+        Labels that another one of the same time and the same frame or part contradicts; "defective" counts. Labels with
+        the id of another one that says otherwise, too: the newest of them counts.
+    future_labels, future_decisions
+        Their time was later than now and five minutes when they were written. It does not make them the newest.
     undecided_labels
         Their truth is NOT_DECIDABLE: they say nothing.
     lost_labels
@@ -54,6 +58,8 @@ class JoinCounts:
     forgotten_decisions: int = 0
     corrections: int = 0
     contradictions: int = 0
+    future_labels: int = 0
+    future_decisions: int = 0
     undecided_labels: int = 0
     lost_labels: int = 0
 
@@ -77,6 +83,8 @@ class LabelJoin:
         Labels kept. With a label that falls out go the decisions it is about: their outcome is final then.
     path
         See `Store`.
+    clock
+        Says what is in the future.
 
     Examples
     --------
@@ -97,6 +105,7 @@ class LabelJoin:
     counts: JoinCounts = field(default_factory=JoinCounts)
     store: Store = field(init=False)
     newest_us: int = 0
+    clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
         self.store = Store(self.path)
@@ -121,20 +130,31 @@ class LabelJoin:
         truths = self.store.truths(new)
         self.store.match(truths)
         after = Outcome(new, self._newest(truths))
-        self.newest_us = max(self.newest_us, new.captured_at_us)
+        now_us = self.clock.utc_us()
+        if is_future(new.captured_at_us, now_us):  # else one such decision would make all others too old
+            self.counts.future_decisions += 1
+        else:
+            self.newest_us = max(self.newest_us, new.captured_at_us)
+        if is_future(self.newest_us, now_us):
+            self.newest_us = now_us
         self._forget()
         return [] if before == after else [Change(before, after)]
 
-    def label(self, label: Label) -> list[Change]:
-        """Enter a label; gives what it changes."""
-        new = Truth.of(label)
+    def label(self, label: Label, written_us: int | None = None) -> list[Change]:
+        """Enter a label; gives what it changes. ``written_us`` is when it was written to Kafka, UTC."""
+        new = Truth.of(label, self.clock.utc_us(), written_us)
         if label.truth is Verdict.NOT_DECIDABLE:
             self.counts.undecided_labels += 1
             return []
-        if self.store.has_label(new.label_id):
+        if (known := self.store.label(new.label_id)) is not None and not known.says_the_same(new):
+            new = replace(new, label_id=new.other_id)
+            known = self.store.label(new.label_id)
+            self.counts.contradictions += known is None
+        if known is not None:
             self.counts.duplicate_labels += 1
             return []
         self.counts.labels += 1
+        self.counts.future_labels += new.labelled_at_us != label.labelled_at_us
         about = self.store.about(new)
         before = [(judged, self.store.truths(judged)) for judged in about]
         self.counts.contradictions += self.store.contradicted(new)

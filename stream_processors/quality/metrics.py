@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from schemas.checked import fields, items, mapping, text, whole
 from schemas.records import Action
 from stream_processors.quality.estimates import Estimate, accuracy, escape_rate, overkill_rate, share
 from stream_processors.quality.outcome import Change, Outcome
@@ -93,11 +94,14 @@ class QualityFigures:
         return {"all": self._all.to_state(), "slices": slices, "dropped": dict(self.dropped)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Go on from a state; raises ValueError for anything else."""
+        state = fields(state, ("all", "slices", "dropped"))
         self._all = Tally.from_state(state["all"])
-        for by, rows in state["slices"].items():
-            self._slices[by] = OrderedDict((name, Tally.from_state(tally)) for name, tally in rows)
-        self.dropped = Counter(state["dropped"])
+        slices = fields(state["slices"], self._slices)
+        for by in self._slices:
+            rows = [items(row, 2, 2) for row in items(slices[by], MAX_SLICES)]
+            self._slices[by] = OrderedDict((text(name), Tally.from_state(tally)) for name, tally in rows)
+        self.dropped = Counter({name: whole(count) for name, count in mapping(state["dropped"], 10).items()})
 
     def _add(self, outcome: Outcome, count: int) -> None:
         judged = outcome.judged

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from schemas.errors import InspectionError
+from schemas.checked import fields, mapping, text, whole
+from schemas.clock import Clock, SystemClock
 from schemas.records import Decision, Label
 from stream_processors.quality.errors import ConceptAlarm, ErrorMonitor, StreamSummary
 from stream_processors.quality.join import MAX_DECISIONS, MAX_LABELS, JoinCounts, LabelJoin
@@ -44,6 +46,8 @@ class ConceptMonitor:
         Most decisions in a state, see `state`.
     path
         Where the decisions are kept, see `Store`.
+    clock
+        Says what is in the future; None: the machine's.
     """
 
     def __init__(
@@ -54,9 +58,10 @@ class ConceptMonitor:
         max_labels: int = MAX_LABELS,
         state_decisions: int = STATE_DECISIONS,
         path: str = IN_MEMORY,
+        clock: Clock | None = None,
     ) -> None:
         self.camera = camera
-        self._join = LabelJoin(max_decisions, max_labels=max_labels, path=path)
+        self._join = LabelJoin(max_decisions, max_labels=max_labels, path=path, clock=clock or SystemClock())
         self._errors = ErrorMonitor(camera)
         self._figures = QualityFigures(camera)
         self._state_decisions = state_decisions
@@ -65,15 +70,25 @@ class ConceptMonitor:
         """Enter a decision; alarms where a label has waited for it."""
         return self._apply(self._join.decision(decision))
 
-    def label(self, label: Label) -> list[ConceptAlarm]:
-        """Enter a label."""
-        return self._apply(self._join.label(label))
+    def label(self, label: Label, written_us: int | None = None) -> list[ConceptAlarm]:
+        """Enter a label; ``written_us`` is when it was written to Kafka, UTC."""
+        return self._apply(self._join.label(label, written_us))
 
     @property
     def quality(self) -> Quality:
         """How the camera stands."""
         streams, waiting = self._errors.summary(), self._join.waiting_labels
         return Quality(self._figures.figures()[0], streams, self._join.counts, waiting)
+
+    @property
+    def future_labels(self) -> int:
+        """Labels whose time was of the future when they were written."""
+        return self._join.counts.future_labels
+
+    @property
+    def decisions(self) -> int:
+        """Decisions that were entered."""
+        return self._join.counts.decisions
 
     @property
     def streams(self) -> list[StreamSummary]:
@@ -116,21 +131,20 @@ class ConceptMonitor:
         StateError
             If the bytes are no state of this version, or of another camera; nothing has changed then.
         """
-        state = unpack(data)
+        state, old = unpack(data), self._join
         try:
+            state = fields(state, ("camera", "rows", "counts", "newest_us", "errors", "figures"))
             if state["camera"] != self.camera:
-                raise StateError(f"state of concept drift: of {state['camera']}, not of {self.camera}")
-            old = self._join
-            join = LabelJoin(old.max_decisions, old.max_age_h, old.max_labels, old.path, JoinCounts(**state["counts"]))
-            join.newest_us = state["newest_us"]
+                raise ValueError(f"of {text(state['camera'])}, not of {self.camera}")
+            counts = JoinCounts(**{name: whole(count) for name, count in _known_counts(state["counts"]).items()})
+            join = LabelJoin(old.max_decisions, old.max_age_h, old.max_labels, old.path, counts, clock=old.clock)
+            join.newest_us = whole(state["newest_us"])
             refill(join.store, state["rows"])
             errors, figures = ErrorMonitor(self.camera), QualityFigures(self.camera)
             errors.restore(state["errors"])
             figures.restore(state["figures"])
-        except InspectionError:
-            raise
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise StateError(f"state of concept drift: {error!r}") from error
+        except ValueError as error:
+            raise StateError(f"state of concept drift: {error}") from error
         old.store.close()
         self._join, self._errors, self._figures = join, errors, figures
 
@@ -144,3 +158,8 @@ class ConceptMonitor:
             self._figures.apply(change)
             alarms += self._errors.apply(change)
         return alarms
+
+
+def _known_counts(state: Any) -> dict[str, Any]:
+    """Return the counts of a state that this version knows."""
+    return {name: count for name, count in mapping(state, 100).items() if name in JoinCounts.__dataclass_fields__}

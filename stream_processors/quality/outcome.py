@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from schemas.clock import clamp_future, is_future
 from schemas.records import Action, Decision, Label, ResultState, Verdict
 
 #: Why a part was looked at, as the figures tell them apart; anything else counts as ``other``, nothing as ``unstated``.
@@ -78,17 +79,39 @@ class Truth:
     because: str
 
     @classmethod
-    def of(cls, label: Label) -> Truth:
-        """What is kept of a label."""
+    def of(cls, label: Label, now_us: int | None = None, written_us: int | None = None) -> Truth:
+        """What is kept of a label.
+
+        Parameters
+        ----------
+        now_us
+            The reader's clock, UTC. None: the label's time stands as it is.
+        written_us
+            When the label was written to Kafka, where that is known. A label cannot be of a later time: it gets this
+            one. Without it a label of the future has no time, and each other one is newer.
+        """
         return cls(
             label.label_id,
             label.frame_id,
             label.part_id if label.frame_id is None else None,
             label.truth is Verdict.NOT_OK,
-            label.labelled_at_us,
+            label.labelled_at_us if now_us is None else labelled_at_us(label, now_us, written_us),
             label.defect or "",
             reason(label.sampled_because),
         )
+
+    def says_the_same(self, other: Truth) -> bool:
+        """Whether another label with the same id is a copy of it."""
+        return self._content == other._content
+
+    @property
+    def other_id(self) -> str:
+        """An id for a label whose id belongs to another one, that says otherwise."""
+        return f"{self.label_id}#{hashlib.blake2b(repr(self._content).encode(), digest_size=6).hexdigest()}"
+
+    @property
+    def _content(self) -> tuple[object, ...]:
+        return self.frame_id, self.part_id, self.is_defective, self.labelled_at_us, self.defect
 
     @property
     def rank(self) -> tuple[int, bool, str]:
@@ -120,6 +143,23 @@ class Change:
 
     before: Outcome | None
     after: Outcome
+
+
+def labelled_at_us(label: Label, now_us: int, written_us: int | None = None) -> int:
+    """Return the time of a label; of one that is of the future when it was written, or 0 where that is not known.
+
+    Examples
+    --------
+    >>> from schemas.records import Verdict
+    >>> label = Label(label_id="1", station="s", camera_id="c", frame_id="f", truth=Verdict.OK, labelled_by="ada",
+    ...               labelled_at_us=4_102_444_800_000_000)
+    >>> now_us = 1_795_000_000_000_000
+    >>> labelled_at_us(label, now_us), labelled_at_us(label, now_us, now_us - 5)
+    (0, 1794999999999995)
+    """
+    if written_us is not None and written_us > 0:
+        return clamp_future(label.labelled_at_us, clamp_future(written_us, now_us))
+    return 0 if is_future(label.labelled_at_us, now_us) else label.labelled_at_us
 
 
 def reason(sampled_because: str) -> str:

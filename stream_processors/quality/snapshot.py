@@ -7,14 +7,18 @@ import zlib
 from dataclasses import astuple
 from typing import Any
 
+from schemas.bounded_json import inflate, parse
+from schemas.checked import MAX_LONG, fields, flag, items, mapping, optional_text, text, whole
 from schemas.errors import InspectionError
 from schemas.records import Action, Verdict
-from stream_processors.quality.outcome import Judged, ModelKey, Truth
+from stream_processors.quality.outcome import Judged, ModelKey, Truth, reason
 from stream_processors.quality.store import Store
 
 _VERSION = b"\x01"
 #: Most that a state may inflate to; a larger one is not ours.
-_MAX_INFLATED_BYTES = 64 * 1024 * 1024
+MAX_INFLATED_BYTES = 16 * 1024 * 1024
+_MAX_MODELS = 20_000
+_MAX_ROWS = 100_000
 _ACTIONS, _VERDICTS = tuple(Action), tuple(Verdict)
 
 
@@ -44,16 +48,9 @@ def unpack(data: bytes) -> dict[str, Any]:
     if data[:1] != _VERSION:
         raise StateError("state of concept drift: unknown version")
     try:
-        inflater = zlib.decompressobj()
-        text = inflater.decompress(data[1:], _MAX_INFLATED_BYTES)
-        if not inflater.eof:
-            raise StateError("state of concept drift: ends early, or is too large")
-        found = json.loads(text)
-    except (zlib.error, ValueError) as error:
+        return mapping(parse(inflate(data[1:], MAX_INFLATED_BYTES), MAX_INFLATED_BYTES), 100)
+    except ValueError as error:
         raise StateError(f"state of concept drift: {error}") from error
-    if not isinstance(found, dict):
-        raise StateError("state of concept drift: is none")
-    return found
 
 
 def rows(store: Store, decisions: int) -> dict[str, Any]:
@@ -79,15 +76,34 @@ def rows(store: Store, decisions: int) -> dict[str, Any]:
 
 
 def refill(store: Store, state: dict[str, Any]) -> None:
-    """Put what `rows` gave into an empty store."""
-    models = [ModelKey(*model) for model in state["models"]]
+    """Put what `rows` gave into an empty store.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
     names = ("frame", "digest", "part", "lot", "what", "captured", "decided_after", "model")
-    for frame, digest, part, lot, what, captured, after, model in zip(*(state[name] for name in names), strict=True):
-        kind, completed = divmod(what, 2)
-        action, verdict = _ACTIONS[kind // 3], _VERDICTS[kind % 3]
-        judged = Judged(
-            frame, digest, part, lot, action, verdict, bool(completed), captured, captured + after, models[model]
-        )
-        store.put(judged)
-    for *truth, matched in state["labels"]:
-        store.put_label(Truth(*truth), matched=matched)
+    state = fields(state, ("models", "labels", *names))
+    models = [ModelKey(*map(text, items(model, 5, 5))) for model in items(state["models"], _MAX_MODELS)]
+    columns = [items(state[name], _MAX_ROWS) for name in names]
+    for frame, digest, part, lot, what, captured, after, model in zip(*columns, strict=True):
+        kind, completed = divmod(whole(what, 0, 6 * len(_ACTIONS) - 1), 2)
+        captured = whole(captured, -MAX_LONG - 1)
+        store.put(
+            Judged(
+                text(frame), text(digest), optional_text(part), optional_text(lot), _ACTIONS[kind // 3],
+                _VERDICTS[kind % 3], bool(completed), captured,
+                whole(captured + whole(after, -2 * MAX_LONG, 2 * MAX_LONG), -MAX_LONG - 1),
+                models[whole(model, 0, len(models) - 1)],
+            )
+        )  # fmt: skip
+    for row in items(state["labels"], _MAX_ROWS):
+        label_id, frame_id, part_id, is_defective, at_us, defect, because, matched = items(row, 8, 8)
+        truth = Truth(
+            text(label_id), optional_text(frame_id), optional_text(part_id), flag(is_defective),
+            whole(at_us, -MAX_LONG - 1), text(defect), reason(text(because)),
+        )  # fmt: skip
+        if store.label(truth.label_id) is not None:
+            raise ValueError("a label twice")
+        store.put_label(truth, matched=flag(matched))

@@ -90,9 +90,10 @@ class Store:
         rows = self._db.execute(query, (judged.frame_id, judged.part_id))
         return [_truth(row) for row in rows]
 
-    def has_label(self, label_id: str) -> bool:
-        """Whether a label is kept."""
-        return self._db.execute("SELECT 1 FROM labels WHERE id = ?", (label_id,)).fetchone() is not None
+    def label(self, label_id: str) -> Truth | None:
+        """The label of an id."""
+        row = self._db.execute(f"{_LABEL} WHERE id = ?", (label_id,)).fetchone()
+        return None if row is None else _truth(row)
 
     def contradicted(self, truth: Truth) -> bool:
         """Whether a label of the same time says otherwise of the same frame or part."""

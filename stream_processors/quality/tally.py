@@ -8,9 +8,10 @@ from typing import Any
 
 from river import metrics
 
+from schemas.checked import flag, items, text, whole
 from schemas.records import Action, Verdict
 from stream_processors.quality.estimates import Stratum
-from stream_processors.quality.outcome import Outcome
+from stream_processors.quality.outcome import Outcome, reason
 
 #: Reasons whose labels speak for all parts of an action. A rejected part is taken to be looked at because it was
 #: rejected unless the label says otherwise; of an accepted part only ``random`` says that it was chosen blindly.
@@ -23,6 +24,8 @@ SPEAKS_FOR_ALL = {
 #: Defects told apart in a slice; of more, the others together are ``other``.
 MAX_DEFECTS = 50
 OTHER = "other"
+#: Most rows of a state; actions, reasons and `MAX_DEFECTS` allow no more.
+_MAX_ROWS = 2000
 UNNAMED = "unnamed"
 
 _Cell = tuple[Action, Verdict, bool, str]
@@ -117,10 +120,16 @@ class Tally:
 
     @classmethod
     def from_state(cls, state: list[Any]) -> Tally:
-        """The tally that gave a state."""
-        parts, cells, defects = state
+        """The tally that gave a state; raises ValueError for anything else."""
+        parts, cells, defects = (items(rows, _MAX_ROWS) for rows in items(state, 3, 3))
         return cls(
-            Counter({Action(action): n for action, n in parts}),
-            Counter({(Action(a), Verdict(v), bool(bad), because): n for a, v, bad, because, n in cells}),
-            Counter({(Action(a), because, defect): n for a, because, defect, n in defects}),
-        )
+            Counter({Action(text(a)): whole(n) for a, n in (items(row, 2, 2) for row in parts)}),
+            Counter({
+                (Action(text(a)), Verdict(text(v)), flag(bad), reason(text(because))): whole(n)
+                for a, v, bad, because, n in (items(row, 5, 5) for row in cells)
+            }),
+            Counter({
+                (Action(text(a)), reason(text(because)), text(defect)): whole(n)
+                for a, because, defect, n in (items(row, 4, 4) for row in defects)
+            }),
+        )  # fmt: skip

@@ -23,11 +23,13 @@ from actuators.open_episodes import ANY_CAMERA, OpenEpisodes
 from schemas import Action, DriftEvent, DriftType, EpisodeState, ResultState
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
+from schemas.records import WARM_UP
 from tests.actuators.decisions import ListSource, Recorder, make_decision, make_part
 from tests.actuators.drifting import (
     ACCEPT,
     ACKNOWLEDGED,
     CLOSED,
+    OPENED,
     REJECT,
     REVIEW,
     UPDATED,
@@ -358,3 +360,15 @@ def test_the_tracker_asks_for_nothing_but_accepted_parts() -> None:
     tracker.expect(make_part("none"))
     tracker.due(1)
     assert asked == [("s", "cam")]
+
+
+def test_an_episode_of_a_declared_warm_up_has_no_consequence():
+    episodes = OpenEpisodes()
+    assert not episodes.take(event("morning", OPENED, cause=WARM_UP))
+    assert not episodes.take(event("morning", UPDATED, cause=WARM_UP))
+    assert (episodes.by_camera, episodes.tally["warm-up"]) == ({}, 2)
+    # A sensor's fault in a warm-up is a fault.
+    assert episodes.take(event("morning", UPDATED, cause="black"))
+    assert [episode.episode_id for episode in episodes.by_camera["s", "cam"]] == ["morning"]
+    assert episodes.take(event("morning", CLOSED, cause="black"))
+    assert episodes.by_camera == {}

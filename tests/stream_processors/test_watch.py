@@ -27,6 +27,7 @@ from schemas.records import Action, EpisodeState
 from stream_processors.drift import CameraWatch
 from stream_processors.watch_state import Snapshot, read_snapshots
 from tests.stream_processors.drift.streams import REFERENCE, decision, rows
+from tests.stream_processors.hostile_snapshots import hostile
 
 pytestmark = pytest.mark.broker
 
@@ -204,6 +205,41 @@ def test_garbage_is_counted_and_stops_nothing(line, start, package):
     await_watched(process, BEFORE + AFTER)
     assert process.metric("inspection_watch_unreadable_total") >= 2 * 6 * 6
     assert facts(events(line)) == expected(camera)
+
+
+def test_no_snapshot_ends_or_blinds_it_and_invented_cameras_are_forgotten(line, start, package, tmp_path):
+    """All that a stranger may write to the state topic, and a flood of cameras, beside one camera whose light fails."""
+    [camera] = [stream("cam", 1, model_sha256(package))]
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers})
+    for partition in range(6):
+        for number in range(60):  # sound snapshots of cameras that nobody has
+            snapshot = Snapshot({line.decisions: 0}, {}).dumps()
+            producer.produce(line.drift_state, snapshot, f"invented/{partition}-{number}", partition=partition)
+        for value in (one for one in hostile(line.decisions).values() if len(one) < 1_000_000):
+            producer.produce(line.drift_state, value, "press/cam", partition=partition)
+    assert producer.flush(60) == 0
+    process = start("--max-cameras", "20")
+    process.await_ready()
+    invented = [
+        dataclasses.replace(camera[0], station="invented", camera_id=str(number), frame_id=f"invented.{number}")
+        for number in range(200)
+    ]
+    mixed = [one for number, real in enumerate(camera) for one in (real, *invented[number : number + 1])]
+    publish(line, mixed)
+    deadline, wanted = time.monotonic() + 180, expected(camera)
+    while (found := facts([event for event in events(line) if event.station == "press"])) != wanted:
+        assert process.alive(), process.last_line()
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)
+    assert process.metric("inspection_watch_forgotten_cameras_total") >= 6 * 40 + 150
+    assert process.metric("inspection_watch_void_snapshots_total") >= 6
+    assert process.stop() == 0
+    log = (tmp_path / "watch0.log").read_text()
+    assert "lies beyond its end" in log
+    assert "begin from scratch" in log
+    assert log.count("is void") <= 6 * 10
+    # What was forgotten is gone from the topic too: only cameras that are kept, or waited, are found again.
+    assert sum(len(read_snapshots(line, number)) for number in range(6)) <= 6 * 20 + 22
 
 
 def test_labels_that_contradict_open_an_episode_of_concept_drift(line, start, package):

@@ -1,0 +1,107 @@
+"""JSON of unknown origin, unpacked and parsed within limits: bytes, depth and number of containers.
+
+`json.loads` recurses on brackets, takes any size, and knows NaN and Infinity, which RFC 8259 does not. A few hundred
+bytes of deflate inflate to gigabytes. What comes from a topic or a file that anyone can write is read with these two
+functions; each ends in a `ValueError` and in nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from typing import Any
+
+#: Deepest nesting that is taken. Nothing that this project writes is deeper than 12.
+MAX_DEPTH = 32
+#: Most lists and objects in a text. Each costs some 64 bytes of memory or more.
+MAX_CONTAINERS = 200_000
+
+#: Most strings in a text.
+MAX_STRINGS = 500_000
+
+#: A bracket; a string; or a string without an end and all behind it. Nothing is tried twice, so the time is linear.
+_TOKENS = re.compile(r'[\[\]{}]|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+
+
+def inflate(data: bytes, max_bytes: int) -> bytes:
+    """Return what zlib has deflated.
+
+    Raises
+    ------
+    ValueError
+        If the data is damaged, ends early, goes on after its end, or inflates to more than ``max_bytes``.
+
+    Examples
+    --------
+    >>> inflate(zlib.compress(b"abc"), 3)
+    b'abc'
+    >>> inflate(zlib.compress(bytes(1_000_000)), 1000)
+    Traceback (most recent call last):
+    ...
+    ValueError: inflates to more than 1000 bytes
+    """
+    unpack = zlib.decompressobj()
+    try:
+        found = unpack.decompress(data, max_bytes + 1)
+    except zlib.error as error:
+        raise ValueError(f"not deflated: {error}") from error
+    if len(found) > max_bytes:
+        raise ValueError(f"inflates to more than {max_bytes} bytes")
+    if not unpack.eof or unpack.unused_data:
+        raise ValueError("deflated data ends early, or goes on after its end")
+    return found
+
+
+def parse(data: bytes, max_bytes: int) -> Any:
+    """Return the value of a JSON text in UTF-8.
+
+    NaN is taken, since a state may hold one. Infinity is not; a number such as 1e999 becomes infinity all the same, and
+    a number may be larger than a float: who uses numbers checks their range.
+
+    Raises
+    ------
+    ValueError
+        If the text is over a limit, or no JSON.
+
+    Examples
+    --------
+    >>> parse(b'{"a": [1, 2]}', 100)
+    {'a': [1, 2]}
+    >>> parse(b"[" * 200_000, 1_000_000)
+    Traceback (most recent call last):
+    ...
+    ValueError: JSON nested deeper than 32
+    """
+    if len(data) > max_bytes:
+        raise ValueError(f"JSON of {len(data)} bytes, at most {max_bytes}")
+    text = data.decode()
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _check_nesting(text)
+    return json.loads(text, parse_constant=_constant)
+
+
+def _check_nesting(text: str) -> None:
+    # Exact up to the first error of syntax, where the parser stops.
+    depth = containers = strings = 0
+    for match in _TOKENS.finditer(text):
+        sign = text[match.start()]
+        if sign == '"':
+            strings += 1
+            if strings > MAX_STRINGS:
+                raise ValueError(f"JSON of more than {MAX_STRINGS} strings")
+        elif sign in "[{":
+            depth, containers = depth + 1, containers + 1
+            if depth > MAX_DEPTH:
+                raise ValueError(f"JSON nested deeper than {MAX_DEPTH}")
+            if containers > MAX_CONTAINERS:
+                raise ValueError(f"JSON of more than {MAX_CONTAINERS} lists and objects")
+        else:
+            depth -= 1
+
+
+def _constant(name: str) -> float:
+    if name != "NaN":
+        raise ValueError(f"JSON with {name}")
+    return math.nan

@@ -1,0 +1,88 @@
+"""What is watched of one product of a camera: its detectors, its episode, and the model and recipe that decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from schemas.checked import fields, optional_text, text, whole
+from schemas.records import Decision
+from stream_processors.drift.keeper import EpisodeKeeper
+from stream_processors.drift.options import DriftOptions
+from stream_processors.drift.segment import Segment
+
+#: What is new makes the detectors begin from scratch.
+Identity = Mapping[str, str | None]
+_NAMES = ("product", "model", "recipe")
+
+
+def identity_of(decision: Decision, product_attribute: str) -> Identity:
+    """Return product, model and recipe of a decision."""
+    return {
+        "product": decision.attributes.get(product_attribute),
+        "model": decision.model_sha256,
+        "recipe": f"{decision.recipe_id} {decision.recipe_revision}",
+    }
+
+
+def changed(before: Identity, now: Identity) -> str:
+    """Return what is other, for a person.
+
+    Examples
+    --------
+    >>> changed({"product": "A", "model": "m", "recipe": "r 1"}, {"product": "B", "model": "m", "recipe": "r 1"})
+    'reset: product A -> B'
+    """
+    return "reset: " + ", ".join(f"{name} {before[name]} -> {now[name]}" for name in now if now[name] != before[name])
+
+
+class ProductWatch:
+    """Detectors and episode of one product.
+
+    Parameters
+    ----------
+    identity
+        See `identity_of`.
+    segment
+        The detectors.
+    options
+        See `DriftOptions`.
+    """
+
+    def __init__(self, identity: Identity, segment: Segment, options: DriftOptions) -> None:
+        self.identity = identity
+        self.segment = segment
+        self.keeper = EpisodeKeeper(options.settle_frames)
+        #: Decisions of other products since its last one.
+        self.away = 0
+
+    @property
+    def name(self) -> str:
+        """A key for product and recipe; another revision or model is the same one."""
+        return name_of(self.identity)
+
+    def state(self) -> Any:
+        """All that it knows, as JSON."""
+        return {
+            "identity": dict(self.identity),
+            "segment": self.segment.state(),
+            "keeper": self.keeper.state(),
+            "away": self.away,
+        }
+
+    @classmethod
+    def restored(cls, state: Any, options: DriftOptions) -> ProductWatch:
+        """Go on from a `state`; raises ValueError for anything else."""
+        state = fields(state, ("identity", "segment", "keeper"))
+        given = fields(state["identity"], _NAMES)
+        identity = {"product": optional_text(given["product"])} | {n: text(given[n]) for n in ("model", "recipe")}
+        found = cls(identity, Segment.restored(state["segment"], options), options)
+        found.keeper.restore(state["keeper"], found.segment)
+        found.away = whole(state.get("away", 0))
+        return found
+
+
+def name_of(identity: Identity) -> str:
+    """Return the key of a product and its recipe, without the recipe's revision."""
+    product, recipe = identity["product"], str(identity["recipe"]).rpartition(" ")[0]
+    return f"{'' if product is None else f'={product}'}\0{recipe}"

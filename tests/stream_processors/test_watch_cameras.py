@@ -1,0 +1,117 @@
+"""Cameras are named by whoever writes: their number is bounded, in memory, in metrics and in the log."""
+
+from __future__ import annotations
+
+import logging
+
+from prometheus_client import generate_latest
+
+from schemas.clock import ManualClock
+from schemas.records import Verdict
+from stream_processors.drift import DriftOptions
+from stream_processors.drift.concept import At
+from stream_processors.shelf import SETTLES_AFTER, Shelf
+from stream_processors.watch_camera import UNWATCHED, WatchedCamera
+from stream_processors.watch_metrics import WatchMetrics
+from tests.stream_processors.drift.streams import REFERENCE, decision, rows
+from tests.stream_processors.quality.examples import make_label
+
+NOW_US = 1_795_000_000_000_000
+ROWS = list(rows(300, 1))
+
+
+def camera(key: str = "press/top", clock: ManualClock | None = None) -> WatchedCamera:
+    return WatchedCamera(key, lambda model, product: REFERENCE, DriftOptions(), clock or ManualClock(NOW_US), 24)
+
+
+def test_a_flood_of_invented_names_leaves_the_real_ones():
+    shelf = Shelf[str](100)
+    real = [f"press/cam{number}" for number in range(3)]
+    gone = []
+    for number in range(20_000):
+        gone += shelf.see(f"invented/{number}", "invented")
+        gone += shelf.see(real[number % 3], "real")
+    assert len(shelf) <= 110
+    assert all(shelf.get(name) == "real" for name in real)
+    assert {value for _, value in gone} == {"invented"}
+
+
+def test_a_settled_name_goes_only_for_another_settled_one():
+    shelf = Shelf[int](2, spare=lambda value: value == 1)
+    for name, value in (("a", 1), ("b", 2), ("c", 3)):
+        gone = [one for _ in range(SETTLES_AFTER) for one in shelf.see(name, value)]
+    assert gone == [("b", 2)]  # unseen for longest of those that are not spared
+    assert [name for name, _ in shelf.items()] == ["a", "c"]
+    shelf.drop("a")
+    assert len(shelf) == 1
+    assert shelf.get("a") is None
+
+
+def test_metrics_of_invented_cameras_are_bounded_and_go_with_them():
+    metrics = WatchMetrics()
+    kept = camera("press/top")
+    kept.decision(decision(0, ROWS[0], decided_at_us=NOW_US), At("d", 0, 0, NOW_US))
+    metrics.show(kept, 10)
+    one = camera("x" * 500_000)
+    for number in range(2000):
+        one.key = f"{number}" + "x" * 200
+        metrics.show(one, 10)
+    text = generate_latest(metrics.registry)
+    assert len(text) < 300_000
+    assert b'camera="press/top"' in text
+    assert b'camera="other"' in text
+    for number in range(2000):
+        one.key = f"{number}" + "x" * 200
+        metrics.forget(one)
+    one.key = "saw/top"
+    metrics.show(one, 10)
+    text = generate_latest(metrics.registry)
+    assert b'camera="saw/top"' in text
+    assert b'camera="1xxx' not in text
+
+
+def test_a_camera_that_is_not_watched_is_said(caplog):
+    clock = ManualClock(NOW_US)
+    watched, metrics = camera(clock=clock), WatchMetrics()
+    with caplog.at_level(logging.INFO):
+        for number in range(UNWATCHED + 50):
+            one = decision(number, ROWS[number], decided_at_us=NOW_US, model_stage="challenger")
+            watched.decision(one, At("d", 0, number, NOW_US))
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line == "press/top: the last 100 decisions were not watched for drift: not-champion 100"
+    metrics.show(watched, 1)
+    assert metrics.about == {"not_watched": {"press/top": 150}}
+    watched.decision(decision(1000, ROWS[0], decided_at_us=NOW_US), At("d", 0, 1000, NOW_US))
+    metrics.show(watched, 1)
+    assert (watched.unwatched, metrics.about) == (0, {"not_watched": {}})
+
+
+def test_resets_of_each_decision_are_said_once_a_minute(caplog):
+    watched = camera()
+    with caplog.at_level(logging.INFO):
+        for number in range(200):
+            one = decision(number, ROWS[number], decided_at_us=NOW_US, model_sha256=f"m{number % 2}")
+            watched.decision(one, At("d", 0, number, NOW_US))
+    assert len(caplog.records) == 1
+    assert "reset: model" in caplog.text
+    assert watched.watch.counts["resets"] == 199
+
+
+def test_names_that_are_too_long_are_counted_and_not_kept():
+    watched = camera()
+    for number, name in enumerate(("part_id", "lot", "frame_id", "recipe_id")):
+        one = decision(number, ROWS[0], decided_at_us=NOW_US, **{name: "x" * 100_000})
+        watched.decision(one, At("d", 0, number, NOW_US))
+    watched.decision(
+        decision(9, ROWS[0], decided_at_us=NOW_US, attributes={"product": "x" * 100_000}), At("d", 0, 9, NOW_US)
+    )
+    watched.label(make_label(1, Verdict.OK, defect="x" * 100_000), At("l", 0, 0, NOW_US))
+    assert watched.watch.counts["names-too-long"] == 5
+    assert watched.watch.counts["label-names-too-long"] == 1
+    assert len(watched.snapshot()) < 20_000
+
+
+def test_a_label_of_the_future_is_counted():
+    watched = camera()
+    watched.label(make_label(1, Verdict.OK, at=4_102_444_800_000_000), At("l", 0, 0, NOW_US, NOW_US - 5))
+    assert watched.watch.counts["future-labels"] == 1
