@@ -80,8 +80,8 @@ def parse(text: str) -> LinedYaml:
         raise YamlProblem(1, f"not YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise YamlProblem(_line_of(loader), "nested too deep") from error
-    except (OverflowError, ValueError) as error:  # an escape such as \\U0011FFFF that stands for no character
-        raise YamlProblem(_line_of(loader), f"not YAML: {error}") from error
+    except (OverflowError, ValueError) as error:  # an escape such as \U0011FFFF
+        raise YamlProblem(_line_of(loader), "not YAML: an escape that stands for no character") from error
     if not isinstance(root, yaml.MappingNode):
         raise YamlProblem(1, "expected `key: value` lines")
     lines: dict[Location, int] = {(): 1}
