@@ -122,9 +122,7 @@ def check_outputs(session: ort.InferenceSession, source: ManifestFile) -> None:
         where = ("outputs", "names", role)
         if name not in present:
             has = ", ".join(map(repr, present))
-            raise source.error(
-                where, f"the graph has no output {name!r}; it has {has}: name the one that is the {role}"
-            )
+            raise source.error(where, f"the graph has no output {name!r}; it has {has}: name that of the {role}")
         if present[name] not in _NUMERIC:
             cure = "name the output with scores, or export with a Cast to float32"
             if present[name].startswith("seq("):

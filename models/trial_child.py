@@ -49,7 +49,8 @@ def main() -> None:
         for _ in range(job["tensors"]):
             session.run(job["outputs"], {job["input"]: np.load(tensors, allow_pickle=False)})
     except errors as error:
-        answer(stage=stage, error=" ".join(str(error).split()) or type(error).__name__)
+        text = " ".join(str(error).split()) or type(error).__name__
+        answer(stage=stage, error=text if "bad_alloc" in text else runtime["explain"](error) or text[:300])
     except ValueError as error:  # names that the graph does not have: the parent says it better
         answer(stage=stage, error=str(error))
     else:
