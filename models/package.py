@@ -21,7 +21,7 @@ from models.runtime import ORT_ERRORS, explain, make_session, ort
 from models.tasks import TASKS, Outputs
 from models.tasks.finding import WrongShape
 from models.trial import Job, Limits, TrialFailed, try_out
-from models.warm_up import pictures, score_differences
+from models.warm_up import pictures, row_differences, score_differences
 
 #: Protobuf's own limit.
 _MAX_MODEL_BYTES = 2**31 - 1
@@ -202,6 +202,7 @@ def _warm_up(model: Model, tensors: Sequence[Tensor], source: ManifestFile, said
         raise source.error(("outputs", "names", error.role), f"the output {error}: {error.cure}") from error
     except ORT_ERRORS as error:
         raise source.error(("file",), f"{model.manifest.file} does not run: {explain(error)}; {_RUNS_WITH}") from error
+    refuse(row_differences(outputs), source)
     refuse(score_differences(outputs, model.manifest), source)
 
 

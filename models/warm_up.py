@@ -10,6 +10,7 @@ from models.agreement import Difference
 from models.manifest import InputSpec, Manifest
 from models.preprocess import Tensor, to_tensor
 from models.tasks import Outputs
+from models.tasks.detection import FINISHED, looks_like_rows
 
 #: Above that size of a tensor only black and noise are run.
 _LARGE_BYTES = 32 * 1024**2
@@ -34,6 +35,15 @@ def pictures(spec: InputSpec) -> Iterator[Tensor]:
         made += [np.full(shape, 255, np.uint8), np.ascontiguousarray(np.broadcast_to(ramp, shape))]
     for picture in made:
         yield to_tensor(picture, (spec.width, spec.height), spec)[0]
+
+
+def row_differences(outputs: Sequence[Outputs]) -> Iterator[Difference]:
+    """Yield that predictions are finished rows which fit the shape of columns by accident, on every picture."""
+    shapes = {each["predictions"].shape for each in outputs if "predictions" in each}
+    if shapes and all(looks_like_rows(shape) for shape in shapes):
+        yield Difference(
+            "rows", ("outputs", "names", "predictions"), f"the output has shape {min(shapes)}, as rows have: {FINISHED}"
+        )
 
 
 def score_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterator[Difference]:

@@ -16,7 +16,8 @@ from schemas.records import Defect
 _MAX_CANDIDATES = 300
 #: Numbers of a finished row: x1, y1, x2, y2, score, class; and the same with an angle.
 _ROW_LENGTHS = (6, 7)
-_FINISHED = (
+#: What to do about them.
+FINISHED = (
     "finished rows of x1, y1, x2, y2, score, class are not read: export without suppression of boxes (end2end=False, "
     "nms=False)"
 )
@@ -64,9 +65,6 @@ def _boxes(outputs: Outputs, manifest: Manifest) -> tuple[Scores, Scores, NDArra
         raw = outputs["predictions"]
         if raw.ndim != 3 or raw.shape[:2] != (1, 4 + count):
             raise WrongShape("predictions", raw.shape, f"(1, {4 + count}, boxes)", _cure(raw.shape, count))
-        if looks_like_rows(raw.shape) and "rows" not in manifest.overrule:
-            cure = f"{_FINISHED}; if these are columns after all, say `overrule: [rows]`"
-            raise WrongShape("predictions", raw.shape, f"(1, {4 + count}, boxes) with more boxes", cure)
         boxes, by_label = raw[0, :4].T, activate(raw[0, 4:].T, activation)
     else:
         boxes, raw = outputs["boxes"], outputs["scores"]
@@ -110,7 +108,7 @@ def _cure(shape: tuple[int, ...], count: int) -> str:
     if shape[0] != 1:
         return "export it for a batch of one or of any size"
     if shape[2] in _ROW_LENGTHS:
-        return f"{_FINISHED}; if these are no finished rows, transpose them to (1, {4 + count}, boxes)"
+        return f"{FINISHED}; if these are no finished rows, transpose them to (1, {4 + count}, boxes)"
     if shape[2] == 4 + count:
         return "transpose it to (1, 4 + labels, boxes) at export, or name boxes and scores as two outputs"
     if 5 + count in shape[1:]:
