@@ -15,6 +15,8 @@ from schemas.records import Action
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Task = Literal["classification", "anomaly_map", "detection"]
+#: What the file and its manifest both describe, see `models.agreement` and `models.warm_up`.
+Subject = Literal["activation", "labels", "task", "input", "normalisation", "rows", "threshold"]
 
 
 class _Block(BaseModel):
@@ -176,6 +178,8 @@ class Manifest(_Block):
     detection: DetectionOptions | None = Field(default=None, validate_default=True)
     training: Training
     reference: ReferenceFile | None = None
+    # Where the manifest is right and the file says otherwise, such as wrong labels in its metadata.
+    overrule: tuple[Subject, ...] = ()
     metrics: dict[str, Any] = {}
 
     @field_validator("outputs")
@@ -220,8 +224,10 @@ class Manifest(_Block):
         """Revision and a hash of all that turns pixels into an action, the weights apart: ``1-5f2c9a01``."""
         described = self.model_dump(
             mode="json",
-            exclude={"name", "version", "file", "sha256", "training", "reference", "metrics", "manifest_version"},
-        )
+            exclude={
+                "name", "version", "file", "sha256", "training", "reference", "overrule", "metrics", "manifest_version",
+            },
+        )  # fmt: skip
         described["preprocessing"] = PREPROCESSING
         text = json.dumps(described, sort_keys=True, separators=(",", ":"))
         return f"{self.decision.revision}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

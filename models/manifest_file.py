@@ -51,7 +51,7 @@ class ManifestFile:
             raise _error(path, error.line, (), str(error)) from error
         try:
             # By way of JSON: its strict mode takes lists for tuples, yet no `yes` for 1.0 and no 1.0 for "1.0".
-            manifest = Manifest.model_validate_json(json.dumps(lined.data, default=str))
+            manifest = Manifest.model_validate_json(json.dumps(lined.data))
         except ValidationError as error:
             first, *others = sorted(error.errors(), key=lambda e: lined.line(e["loc"]))
             reason = first["msg"].removeprefix("Value error, ")
@@ -61,5 +61,6 @@ class ManifestFile:
 
 
 def _error(path: Path, line: int, location: Location, reason: str) -> ModelPackageError:
-    where = ".".join(str(part) for part in location)
+    where = ".".join(str(part) for part in location)[:200]
+    where = where if where.isprintable() else repr(where)
     return ModelPackageError(f"{path}:{line}: {where}: {reason}" if where else f"{path}:{line}: {reason}")

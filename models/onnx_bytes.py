@@ -7,7 +7,9 @@ those of ``onnx.proto3`` (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+
+from models.protobuf import Budget, Malformed, fields
 
 #: Message -> field number -> message in that field, for all fields that lead to a tensor.
 _CHILDREN: Mapping[str, Mapping[int, str]] = {
@@ -47,54 +49,30 @@ def check_onnx(data: bytes) -> None:
     --------
     >>> check_onnx(b"hello")
     Traceback (most recent call last):
-    models.onnx_bytes.NotOnnx: not an ONNX model
+    models.onnx_bytes.NotOnnx: not an ONNX model: wire type 4
     """
-    seen: set[int] = set()
     try:
-        for number in _walk(memoryview(data), "Model", 0):
-            seen.add(number)
-    except (IndexError, OverflowError) as error:
-        raise NotOnnx("not an ONNX model: its protobuf ends early") from error
+        seen = _walk(memoryview(data), "Model", 0, Budget())
+    except Malformed as error:
+        raise NotOnnx(f"not an ONNX model: {error}") from error
     if not {_MODEL_IR_VERSION, _MODEL_GRAPH} <= seen:
         raise NotOnnx("not an ONNX model")
 
 
-def _walk(data: memoryview, message: str, depth: int) -> Iterator[int]:
-    """Yield the field numbers of the message, after walking what is inside."""
+def _walk(data: memoryview, message: str, depth: int, budget: Budget) -> set[int]:
+    """Check the message and what is inside; returns the numbers of its fields."""
     if depth > _MAX_DEPTH:
         raise NotOnnx("not an ONNX model: nested too deep")
-    children, position = _CHILDREN[message], 0
-    while position < len(data):
-        key, position = _varint(data, position)
-        number, wire = key >> 3, key & 7
-        value, start = 0, position
-        if wire == 0:
-            value, position = _varint(data, position)
-        elif wire == 1:
-            position += 8
-        elif wire == 2:
-            length, start = _varint(data, position)
-            position = start + length
-        elif wire == 5:
-            position += 4
-        else:
-            raise NotOnnx("not an ONNX model")
-        if position > len(data) or number == 0:
-            raise NotOnnx("not an ONNX model")
-        if message == "Tensor" and (number == _TENSOR_EXTERNAL_DATA or (number == _TENSOR_DATA_LOCATION and value)):
-            raise ExternalData("keeps tensors in other files, which its sha256 does not cover")
-        if wire == 2 and number in children:
-            for _ in _walk(data[start:position], children[number], depth + 1):
-                pass
-        yield number
-
-
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    result = 0
-    for shift in range(0, 70, 7):
-        byte = data[position]
-        position += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, position
-    raise NotOnnx("not an ONNX model")
+    children, seen = _CHILDREN[message], set()
+    for field in fields(data, budget):
+        seen.add(field.number)
+        if message == "Tensor" and (
+            field.number == _TENSOR_EXTERNAL_DATA or (field.number == _TENSOR_DATA_LOCATION and field.value)
+        ):
+            raise ExternalData(
+                "keeps tensors in other files, which its sha256 does not cover: export with external_data=False, or "
+                "beside those files: python -c \"import onnx; onnx.save(onnx.load('model.onnx'), 'whole.onnx')\""
+            )
+        if field.data is not None and field.number in children:
+            _walk(field.data, children[field.number], depth + 1, budget)
+    return seen

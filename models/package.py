@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import onnxruntime as ort
-
+from models.agreement import differences
 from models.errors import ModelPackageError
 from models.manifest import Manifest
 from models.manifest_file import MANIFEST_NAME, ManifestFile
 from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
+from models.onnx_graph import read_model
+from models.package_checks import check_input, check_outputs, refuse
 from models.preprocess import Geometry, Tensor
+from models.protobuf import Malformed
 from models.reference import Reference
-from models.runtime import ORT_ERRORS, explain, make_session
+from models.runtime import ORT_ERRORS, explain, make_session, ort
 from models.tasks import TASKS, Outputs
 from models.tasks.finding import WrongShape
+from models.trial import Job, Limits, TrialFailed, try_out
+from models.warm_up import pictures, row_differences, score_differences
 
 #: Protobuf's own limit.
 _MAX_MODEL_BYTES = 2**31 - 1
-_ORT_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
+_RUNS_WITH = (
+    "it must run on one image with the CPU provider alone; see that it does with onnxruntime before it is packed"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,18 +107,34 @@ def load_model(path: Path, *, threads: int = 1, stage: str = "champion") -> Mode
     data = _read_verified(manifest_path.parent, source, manifest.file, manifest.sha256, ("file",), ("sha256",))
     try:
         check_onnx(data)
-        session = make_session(data, threads)
-    except (NotOnnx, ExternalData) as error:
+        graph = read_model(data)
+    except (NotOnnx, ExternalData, Malformed) as error:
         raise source.error(("file",), f"{manifest.file} {error}") from error
+    refuse(differences(graph, manifest), source)
+    tensors = list(pictures(manifest.input))
+    said = _try_out(manifest_path.parent, source, tensors, threads)
+    try:
+        session = make_session(data, threads)
     except ORT_ERRORS as error:
         raise source.error(("file",), f"{manifest.file} does not load: {explain(error)}") from error
-    _check_input(session, source)
-    _check_outputs(session, source)
+    check_input(session, source)
+    check_outputs(session, source)
     model = Model(
         manifest, session, manifest_path.parent, manifest.recipe_revision, stage, _read_reference(manifest_path, source)
     )
-    _warm_up(model, source)
+    _warm_up(model, tensors, source, said)
     return model
+
+
+def _try_out(folder: Path, source: ManifestFile, tensors: Sequence[Tensor], threads: int) -> str:
+    """Load and run the model in a process of its own first; returns what the runtime said if it could not run it."""
+    manifest = source.manifest
+    outputs = tuple(manifest.outputs.names.values())
+    job = Job(str((folder / manifest.file).resolve()), manifest.sha256, threads, manifest.input.name, outputs)
+    try:
+        return try_out(job, tensors, Limits.from_env())
+    except TrialFailed as error:
+        raise source.error(("file",), f"{manifest.file} {error}") from error
 
 
 def load_reference(path: Path) -> tuple[str, Reference | None]:
@@ -139,7 +160,7 @@ def _read_reference(manifest_path: Path, source: ManifestFile) -> Reference | No
     try:
         return Reference.loads(data)
     except ValueError as error:
-        raise source.error(at, f"{wanted.file}: {error}") from error
+        raise source.error(at, f"{wanted.file}: {error}; make it again with `inspection model reference`") from error
 
 
 def _read_verified(
@@ -149,65 +170,40 @@ def _read_verified(
         target = (folder / file).resolve(strict=True)
         # A link within the package is how Kubernetes mounts files; one that leaves it is not ours to follow.
         if not target.is_relative_to(folder.resolve()):
-            raise source.error(file_at, f"{file} is a link that leaves the package")
+            raise source.error(file_at, f"{file} is a link that leaves the package: copy the file here")
         if not target.is_file():
-            raise source.error(file_at, f"{file} is not a regular file")
+            raise source.error(file_at, f"{file} is not a regular file: put the model here")
         if target.stat().st_size > _MAX_MODEL_BYTES:
-            raise source.error(file_at, f"{file} is over 2 GiB")
+            raise source.error(file_at, f"{file} is over 2 GiB: quantise the model or make it smaller")
         data = target.read_bytes()
     except OSError as error:
-        raise source.error(file_at, f"{file}: {error.strerror or error}") from error
+        raise source.error(file_at, f"{file}: {error.strerror or error}; it belongs beside the manifest") from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != sha256:
-        raise source.error(sha256_at, f"{file} has {digest}, the manifest says {sha256}")
+        raise source.error(
+            sha256_at,
+            f"{file} has {digest}, the manifest says {sha256}: copy the file again, or write its sha256 here if it is "
+            "the one that you mean",
+        )
     return data
 
 
-def _check_input(session: ort.InferenceSession, source: ManifestFile) -> None:
-    spec, inputs = source.manifest.input, session.get_inputs()
-    if len(inputs) != 1 or inputs[0].name != spec.name:
-        names = ", ".join(repr(i.name) for i in inputs)
-        raise source.error(
-            ("input", "name"), f"the graph's inputs are {names or 'none'}, the manifest says {spec.name!r}"
-        )
-    if inputs[0].type != _ORT_TYPES[spec.dtype]:
-        raise source.error(("input", "dtype"), f"the graph takes {inputs[0].type}, the manifest says {spec.dtype}")
-    shape = inputs[0].shape
-    fits = len(shape) == 4 and all(not isinstance(n, int) or n == m for n, m in zip(shape, spec.shape, strict=True))
-    if not fits:
-        # Point at the number that differs, where it is one of the manifest's.
-        names_by_axis = (None, None, "height", "width") if spec.layout == "NCHW" else (None, "height", "width", None)
-        off = [
-            name
-            for name, n, m in zip(names_by_axis, shape, spec.shape, strict=False)
-            if name and isinstance(n, int) and n != m
-        ]
-        where = ("input", off[0]) if len(shape) == 4 and len(off) == 1 else ("input",)
-        raise source.error(where, f"the graph takes shape {shape}, the manifest describes {list(spec.shape)}")
-
-
-def _check_outputs(session: ort.InferenceSession, source: ManifestFile) -> None:
-    present = {output.name: output.type for output in session.get_outputs()}
-    for role, name in source.manifest.outputs.names.items():
-        where = ("outputs", "names", role)
-        if name not in present:
-            raise source.error(where, f"the graph has no output {name!r}; it has {', '.join(map(repr, present))}")
-        if present[name] not in _NUMERIC:
-            raise source.error(where, f"output {name!r} is {present[name]}, wanted numbers")
-
-
-_NUMERIC = {f"tensor({kind})" for kind in ("float", "float16", "double", "int64", "int32", "uint8", "int8")}
-
-
-def _warm_up(model: Model, source: ManifestFile) -> None:
-    spec: Any = model.manifest.input
+def _warm_up(model: Model, tensors: Sequence[Tensor], source: ManifestFile, said: str) -> None:
+    spec = model.manifest.input
+    geometry = Geometry(spec.width, spec.height, 1.0, 1.0)
+    outputs = []
     try:
-        outputs = model.run(np.zeros(spec.shape, spec.dtype))
-        TASKS[model.manifest.task](outputs, model.manifest, Geometry(spec.width, spec.height, 1.0, 1.0))
+        if said:
+            raise source.error(("file",), f"{model.manifest.file} does not run: {said}; {_RUNS_WITH}")
+        for tensor in tensors:
+            outputs.append(model.run(tensor))
+            TASKS[model.manifest.task](outputs[-1], model.manifest, geometry)
     except WrongShape as error:
-        raise source.error(("outputs", "names", error.role), f"the output {error}") from error
+        raise source.error(("outputs", "names", error.role), f"the output {error}: {error.cure}") from error
     except ORT_ERRORS as error:
-        raise source.error(("file",), f"{model.manifest.file} does not run: {explain(error)}") from error
+        raise source.error(("file",), f"{model.manifest.file} does not run: {explain(error)}; {_RUNS_WITH}") from error
+    refuse(row_differences(outputs), source)
+    refuse(score_differences(outputs, model.manifest), source)
 
 
 __all__ = ["Model", "ModelPackageError", "default_model_path", "load_model", "load_reference"]

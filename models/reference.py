@@ -140,7 +140,7 @@ class SignalReference:
             quantiles = tuple(float(q) for q in given["quantiles"])
             numbers = [float(given[name]) for name in ("mean", "sd", "resolution")]
             images = int(given["images"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, OverflowError, TypeError) as error:
             raise ValueError(f"no reference of a signal: {error}") from error
         if len(quantiles) < 2 or list(quantiles) != sorted(quantiles) or images < 2:
             raise ValueError("quantiles must ascend, and be of two images or more")
@@ -232,7 +232,7 @@ class Reference:
             if embedding is None:
                 return cls(everything, products)
             mean, sd = (np.asarray(embedding[name], np.float32) for name in ("mean", "sd"))
-        except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        except (KeyError, OverflowError, TypeError, AttributeError, RecursionError, UnicodeDecodeError) as error:
             raise ValueError(f"no reference: {type(error).__name__} {error}") from error
         if mean.ndim != 1 or mean.shape != sd.shape or not (np.isfinite(mean).all() and (sd > 0).all()):
             raise ValueError("the embedding's mean and sd must be lists of finite numbers of one length, sd above 0")

@@ -1,6 +1,15 @@
-"""The one place that sets up ONNX Runtime."""
+"""ONNX Runtime, imported with its telemetry off: import it from here, nowhere else.
+
+The wheel writes a device id and a database of events into the user's cache, and looks up a host to send them to. It
+reads the variable when it is imported; its own function to turn telemetry off comes too late. (Privacy.md of ONNX
+Runtime: https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md.)
+"""
 
 from __future__ import annotations
+
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
@@ -14,7 +23,7 @@ _FATAL = 4
 
 
 def make_session(data: bytes, threads: int) -> ort.InferenceSession:
-    """A CPU session of a model's bytes."""
+    """Return a CPU session of a model's bytes."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -29,7 +38,7 @@ def make_session(data: bytes, threads: int) -> ort.InferenceSession:
 
 
 def explain(error: Exception) -> str:
-    """The error in one line, without the runtime's source paths before it.
+    """Return the error in one line, without the runtime's source paths before it.
 
     Examples
     --------
@@ -37,3 +46,6 @@ def explain(error: Exception) -> str:
     'bad graph'
     """
     return " ".join(str(error).split()).rpartition("[ONNXRuntimeError] : ")[2].split(" : ", 2)[-1][:300]
+
+
+__all__ = ["ORT_ERRORS", "explain", "make_session", "ort"]

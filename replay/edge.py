@@ -27,7 +27,7 @@ def read_report(path: Path) -> list[EdgeStart]:
         return [_start(row) for row in json.loads(path.read_text(encoding="utf-8"))["cameras"]]
     except OSError as error:
         raise NoEdgeReport(f"{path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError):
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         raise NoEdgeReport(f"{path}: not what `inspection produce --json` prints") from None
 
 

@@ -181,7 +181,7 @@ class Selection:
             values = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise SettingsError(f"selection {path}: {error.strerror or error}") from error
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise SettingsError(f"selection {path} is no JSON: {error}") from error
         if not isinstance(values, dict):
             raise SettingsError(f"selection {path}: a JSON object")

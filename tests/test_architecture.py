@@ -107,6 +107,22 @@ def test_the_rule_itself_allows(importer, imported):
     assert forbidden(importer, imported) is None
 
 
+#: Where ONNX Runtime may be imported: where its telemetry is off before. `models` itself imports `models.runtime`.
+RUNTIME = {"models/runtime.py", "models/training/good_only.py", "models/training/export_classifier.py"}
+
+
+def test_onnx_runtime_is_imported_with_its_telemetry_off():
+    found = {
+        str(path.relative_to(ROOT))
+        for path in modules()
+        if any(name.partition(".")[0] == "onnxruntime" for _, name in imports(path))
+    }
+    assert found == {*RUNTIME, "benchmarks/contenders/job.py"}
+    for name in ("models/runtime.py", "benchmarks/contenders/job.py"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert 0 < text.index('os.environ["ORT_DISABLE_TELEMETRY"] = "1"') < text.index("import onnxruntime")
+
+
 def test_every_package_of_ours_has_a_floor():
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages <= set(FLOORS)

@@ -36,9 +36,9 @@ def packages() -> Check:
     ]
     if missing:
         return Check("packages", "fail", f"missing: {', '.join(missing)}", "`pip install streaming-inspection`")
-    import onnxruntime
+    from models.runtime import ort
 
-    return Check("packages", "ok", f"onnxruntime {onnxruntime.__version__}, {', '.join(_providers(onnxruntime))}")
+    return Check("packages", "ok", f"onnxruntime {ort.__version__}, {', '.join(_providers(ort))}")
 
 
 def _providers(onnxruntime: object) -> list[str]:

@@ -52,8 +52,19 @@ def scaled_map(outputs: Outputs, manifest: Manifest) -> Scores:
     """
     raw = outputs["map"]
     if raw.ndim not in (3, 4) or raw.shape[0] != 1 or (raw.ndim == 4 and raw.shape[1] != 1) or not raw.size:
-        raise WrongShape("map", raw.shape, "(1, 1, h, w) or (1, h, w)")
+        raise WrongShape("map", raw.shape, "(1, 1, h, w) or (1, h, w)", _cure(raw.shape))
     options = manifest.anomaly
     assert options is not None  # the manifest's own check
     values = activate(raw.reshape(raw.shape[-2:]), manifest.outputs.activation)
     return np.clip((values - options.low) / (options.high - options.low), 0.0, 1.0)
+
+
+def _cure(shape: tuple[int, ...]) -> str:
+    if len(shape) == 4 and shape[0] == 1 and shape[3] == 1 and shape[1] > 1:
+        return "transpose it to (1, 1, h, w) at export"
+    if len(shape) <= 2:
+        return (
+            "name the output that is the map (such as anomaly_map); a model that gives one finished score for an image "
+            "is of task classification with one label, its output of shape (n, 1)"
+        )
+    return "export it for a batch of one or of any size, with one channel: the largest or the mean of several"

@@ -14,6 +14,13 @@ from schemas.records import Defect
 
 #: Boxes that enter non-maximum suppression, the best first: bounds its cost.
 _MAX_CANDIDATES = 300
+#: Numbers of a finished row: x1, y1, x2, y2, score, class; and the same with an angle.
+_ROW_LENGTHS = (6, 7)
+#: What to do about them.
+FINISHED = (
+    "finished rows of x1, y1, x2, y2, score, class are not read: export without suppression of boxes (end2end=False, "
+    "nms=False)"
+)
 
 
 def detection(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Finding:
@@ -57,24 +64,59 @@ def _boxes(outputs: Outputs, manifest: Manifest) -> tuple[Scores, Scores, NDArra
     if "predictions" in outputs:
         raw = outputs["predictions"]
         if raw.ndim != 3 or raw.shape[:2] != (1, 4 + count):
-            raise WrongShape("predictions", raw.shape, f"(1, {4 + count}, boxes)")
+            raise WrongShape("predictions", raw.shape, f"(1, {4 + count}, boxes)", _cure(raw.shape, count))
         boxes, by_label = raw[0, :4].T, activate(raw[0, 4:].T, activation)
     else:
         boxes, raw = outputs["boxes"], outputs["scores"]
         if boxes.ndim != 3 or boxes.shape[0] != 1 or boxes.shape[2] != 4:
-            raise WrongShape("boxes", boxes.shape, "(1, boxes, 4)")
+            raise WrongShape("boxes", boxes.shape, "(1, boxes, 4)", _cure(boxes.shape, count))
         boxes = boxes[0]
         if "classes" in outputs:
             classes = outputs["classes"]
             if raw.shape != (1, len(boxes)):
-                raise WrongShape("scores", raw.shape, f"(1, {len(boxes)})")
+                raise WrongShape(
+                    "scores", raw.shape, f"(1, {len(boxes)})", "beside classes it has one score for each box"
+                )
             if classes.shape != raw.shape or (classes.size and not 0 <= classes.min() <= classes.max() < count):
-                raise WrongShape("classes", classes.shape, f"(1, {len(boxes)}) of label indices below {count}")
+                cure = "list all labels; where classes count from one, a label for the background comes first"
+                raise WrongShape("classes", classes.shape, f"(1, {len(boxes)}) of label indices below {count}", cure)
             return np.asarray(boxes, np.float64), activate(raw[0], activation), classes[0].astype(np.int64)
         if raw.shape != (1, len(boxes), count):
-            raise WrongShape("scores", raw.shape, f"(1, {len(boxes)}, {count})")
+            cure = "it has one score for each box and label; with one for each box, name the output `classes` as well"
+            raise WrongShape("scores", raw.shape, f"(1, {len(boxes)}, {count})", cure)
         by_label = activate(raw[0], activation)
     return np.asarray(boxes, np.float64), by_label.max(axis=1, initial=0.0), _best(by_label)
+
+
+def looks_like_rows(shape: tuple[int, ...]) -> bool:
+    """Return whether predictions are one finished row for each box, where columns were expected.
+
+    A network has a box for each cell of its grid, so more than a row has numbers; a square fits both ways.
+
+    Examples
+    --------
+    >>> looks_like_rows((1, 300, 6)), looks_like_rows((1, 6, 8400)), looks_like_rows((1, 84, 84))
+    (True, False, True)
+    """
+    return shape[2] in _ROW_LENGTHS or shape[2] == shape[1]
+
+
+def _cure(shape: tuple[int, ...], count: int) -> str:
+    """Return what to do about predictions, or boxes, of another shape than wanted."""
+    if len(shape) != 3:
+        return "name the output of shape (1, 4 + labels, boxes), or those with boxes and scores"
+    if shape[0] != 1:
+        return "export it for a batch of one or of any size"
+    if shape[2] in _ROW_LENGTHS:
+        return f"{FINISHED}; if these are no finished rows, transpose them to (1, {4 + count}, boxes)"
+    if shape[2] == 4 + count:
+        return "transpose it to (1, 4 + labels, boxes) at export, or name boxes and scores as two outputs"
+    if 5 + count in shape[1:]:
+        return (
+            "one number more for each box: an angle (turned boxes are not read, export a model of task detect), an "
+            "objectness (multiply the scores by it at export), or a label that is missing"
+        )
+    return "list one label for each class that the model was trained on; masks and key points are not read"
 
 
 def _best(by_label: Scores) -> NDArray[np.int64]:

@@ -20,11 +20,11 @@ MAX_DEFECTS = 50
 
 
 class WrongShape(ValueError):
-    """An output whose shape does not fit the task; ``role`` says which."""
+    """An output whose shape does not fit the task; ``role`` says which, ``cure`` what to change in the model."""
 
-    def __init__(self, role: str, shape: tuple[int, ...], wanted: str) -> None:
+    def __init__(self, role: str, shape: tuple[int, ...], wanted: str, cure: str) -> None:
         super().__init__(f"has shape {shape}, wanted {wanted}")
-        self.role = role
+        self.role, self.cure = role, cure
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,12 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-import fastavro
 from fastavro.schema import parse_schema
 from fastavro.write import Writer
 
+from replay import avro_file
 from replay.archive.commits import Segment
 from replay.archive.layout import FIRST_US, LAST_US
 from replay.stored import Place, R, Stored
@@ -30,8 +29,6 @@ from schemas.wire import Codec
 #: Bytes of a block, and of a segment, more or less: both end with the record that makes them full.
 _BLOCK_BYTES = 64 * 1024
 SEGMENT_BYTES = 2 * 1024 * 1024
-#: What fastavro raises on bytes that are not what the schema says.
-_UNREADABLE = (EOFError, IndexError, KeyError, MemoryError, OverflowError, TypeError, ValueError, zlib.error)
 
 
 def envelope_schema(record: type) -> Schema:
@@ -162,7 +159,7 @@ class ContainerWriter:
 
 
 def messages(header: bytes, blocks: bytes, record: type[R], codec: Codec) -> Iterator[Stored[R]]:
-    """The messages of some blocks of a file that begins with a header.
+    """Yield the messages of some blocks of a file that begins with a header.
 
     Parameters
     ----------
@@ -174,36 +171,23 @@ def messages(header: bytes, blocks: bytes, record: type[R], codec: Codec) -> Ite
     ValueError
         If they are no such blocks.
     """
-    try:
-        blocks_of: Any = fastavro.block_reader(io.BytesIO(header + blocks))
-        writer, reader = _schemas(json.dumps(blocks_of.writer_schema), record)
-        for block in blocks_of:
-            # Not the block's own iteration, which makes a datetime of each time.
-            data: io.BytesIO = block.bytes_
-            for _ in range(block.num_records):
-                yield _stored(fastavro.schemaless_reader(data, writer, reader), record, codec)
-            if data.read(1):
-                raise ValueError("a block goes on behind its last record")
-    except _UNREADABLE as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+    file = avro_file.read_file_header(header)
+    if file.size_bytes != len(header):
+        raise ValueError("its header does not end where it says")
+    writer, reader = _schemas(avro_file.written_schema(file), record)
+    for block in avro_file.blocks(file, blocks):
+        for values in avro_file.records(block, writer, reader):
+            try:
+                stored = _stored(values, record, codec)
+            except avro_file.UNREADABLE as error:
+                raise ValueError(f"{type(error).__name__}: {error}") from error
+            yield stored
 
 
-def _schemas(written: str, record: type) -> tuple[Any, Any]:
-    """Schema of the writer, and that of the reader where it is another; both without logical types."""
-    shape, found = _shape(record), _parsed(written)
-    return found, None if _plain(found) == _plain(shape.wire) else shape.wire
-
-
-@lru_cache
-def _parsed(written: str) -> Any:
-    return parse_schema(without_logical_types(_plain(json.loads(written))))
-
-
-def _plain(schema: Any) -> Any:
-    # fastavro marks what it has parsed with fields of its own.
-    if isinstance(schema, dict):
-        return {k: _plain(v) for k, v in schema.items() if not k.startswith("__")}
-    return [_plain(item) for item in schema] if isinstance(schema, list) else schema
+def _schemas(written: Any, record: type) -> tuple[Any, Any]:
+    """Return the schema of the writer, and that of the reader where it is another; both without logical types."""
+    shape = _shape(record)
+    return written, None if avro_file.without_hints(written) == avro_file.without_hints(shape.wire) else shape.wire
 
 
 def _stored(values: Any, record: type[R], codec: Codec) -> Stored[R]:

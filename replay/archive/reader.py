@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from replay.archive.commits import DataFile, Piece
-from replay.archive.container import messages
+from replay.archive.container import SEGMENT_BYTES, messages
 from replay.archive.errors import ArchiveError
 from replay.archive.index import Index
 from replay.archive.store import Store
+from replay.avro_file import MAX_BLOCK_BYTES
 from replay.offsets import Ranges, intersect, merged, total
 from replay.source import OnProgress
 from replay.stored import R, Stored
@@ -198,6 +199,10 @@ class Archive:
                     yield stored
 
 
+#: Most bytes of a segment or a header that are read at once: a full segment and one largest block.
+MAX_PIECE_BYTES = SEGMENT_BYTES + 2 * MAX_BLOCK_BYTES
+
+
 def segment_bounds(file: DataFile, number: int) -> tuple[int, int]:
     """First byte of a segment, and the first behind it."""
     following = number + 1 < len(file.segments)
@@ -240,6 +245,8 @@ def read_checked(store: Store, file: DataFile, begin: int, end: int, crc32: int)
     ArchiveError
         If the file is missing or damaged there.
     """
+    if end - begin > MAX_PIECE_BYTES:
+        raise damaged(store, file, f"its commit has a piece of {end - begin} bytes, more than {MAX_PIECE_BYTES}")
     try:
         data = store.read(file.path, begin, end - begin)
     except FileNotFoundError as error:

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fastavro
 from fastavro.write import Writer
 
+from replay import avro_file
 from replay.offsets import Ranges
 from replay.reinspect.rows import frame_of, parsed_row_schema
 from replay.reinspect.summary import Summary
@@ -37,8 +37,10 @@ FORMAT = 1
 _RUN, _FINISHED, _LOCK = "run.json", "finished.json", ".lock"
 _PART = re.compile(r"rows-(\d{6,})\.avro")
 _PROGRESS, _CRC = "inspection.progress", "inspection.crc32"
-#: What fastavro and our readers raise on bytes that are no such rows.
-_UNREADABLE = (EOFError, IndexError, KeyError, MemoryError, OverflowError, StopIteration, TypeError, ValueError)
+#: What our readers raise on bytes that are no such rows.
+_UNREADABLE: tuple[type[Exception], ...] = (CodecError, OSError, StopIteration, *avro_file.UNREADABLE)
+#: Of a part, read to know how far the run has come: more than any header has.
+_FIRST_BYTES = 1024 * 1024
 
 
 class RunError(InspectionError):
@@ -123,7 +125,7 @@ class RunFolder:
             raise RunError(f"{path} is no run of `inspection replay`: it has no {_RUN}") from None
         except OSError as error:
             raise RunError(f"{path}: {error.strerror or error}") from error
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise RunError(f"{path}/{_RUN} is damaged: {error}") from error
         try:
             version = values["format"]
@@ -157,13 +159,12 @@ class RunFolder:
             return Progress({}, Summary(self.variants))
         path = self._parts[-1]
         try:
-            with path.open("rb") as file:
-                values = json.loads(fastavro.reader(file).metadata[_PROGRESS])
+            values = json.loads(_header(path).metadata[_PROGRESS])
             summary = Summary.from_json(values["summary"])
             if summary.names != self.variants:
                 raise ValueError("other variants than the run's")
             return Progress({int(number): int(begin) for number, begin in values["after"].items()}, summary)
-        except (OSError, *_UNREADABLE) as error:
+        except _UNREADABLE as error:
             raise _damaged(path, error) from error
 
     def frames(self) -> Iterator[ReplayedFrame]:
@@ -171,14 +172,15 @@ class RunFolder:
         for path in self._parts:
             try:
                 data = path.read_bytes()
-                rows: Any = fastavro.block_reader(io.BytesIO(data), reader_schema=parsed_row_schema())
-                blocks = list(rows)
-                if f"{zlib.crc32(b''.join(block.bytes_.getvalue() for block in blocks))}" != rows.metadata[_CRC]:
+                header = avro_file.read_file_header(data)
+                blocks = list(avro_file.blocks(header, data[header.size_bytes :]))
+                if f"{zlib.crc32(b''.join(block.data for block in blocks))}".encode() != header.metadata[_CRC]:
                     raise ValueError("its checksum is another")
+                writer = avro_file.written_schema(header)
                 for block in blocks:
-                    for values in block:
+                    for values in avro_file.records(block, writer, parsed_row_schema()):
                         yield frame_of(values)
-            except (OSError, CodecError, *_UNREADABLE) as error:
+            except _UNREADABLE as error:
                 raise _damaged(path, error) from error
 
     def add(self, rows: list[bytes], progress: Progress) -> None:
@@ -246,6 +248,18 @@ class _Block:
 
     num_records: int
     bytes_: io.BytesIO
+
+
+def _header(path: Path) -> avro_file.FileHeader:
+    """Return the header of a part; cheap, whatever the size of the part."""
+    with path.open("rb") as file:
+        data = file.read(_FIRST_BYTES)
+        try:
+            return avro_file.read_file_header(data)
+        except ValueError:
+            if len(data) < _FIRST_BYTES:
+                raise
+            return avro_file.read_file_header(data + file.read(avro_file.MAX_HEADER_BYTES))
 
 
 def _damaged(path: Path, error: Exception) -> RunError:

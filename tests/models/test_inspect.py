@@ -74,13 +74,15 @@ def test_random_bytes(data: bytes) -> None:
 
 
 def test_runtime_error_is_the_models_fault(make_package: MakePackage) -> None:
-    # Gather runs on the warm-up's zeros, and is out of range from level 3 on.
+    # Gather runs on the pictures of the warm-up, and is out of range where the mean is exactly 200.
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0),
-        helper.make_node("Cast", ["mean"], ["index"], to=7),
+        helper.make_node("Equal", ["mean", "level"], ["is_level"]),
+        helper.make_node("Cast", ["is_level"], ["index"], to=7),
         helper.make_node("Gather", ["table", "index"], ["logit"]),
     ]
-    data = graph_bytes(nodes, {"logit": ("n", 1)}, constants={"table": np.zeros((3, 1), np.float32)})
+    constants = {"table": np.full((1, 1), -3, np.float32), "level": np.float32([200])}
+    data = graph_bytes(nodes, {"logit": ("n", 1)}, constants=constants)
     model = load_model(make_package(data))
     assert inspect_image(encoded(np.zeros((8, 8), np.uint8)), model).result_state is ResultState.COMPLETED
     result = inspect_image(encoded(np.full((8, 8), 200, np.uint8)), model)

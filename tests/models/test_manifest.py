@@ -61,8 +61,37 @@ MISTAKES = {
     "other block": ("labels: [defect]", "labels: [defect]\nanomaly: {high: 2}", 17, "anomaly: not for a model of task"),
     "key twice": ("name: cells\n", "name: cells\nname: cells\n", 3, "'name' is there twice, first on line 2"),
     "alias": ("labels: [defect]", "labels: &l [defect]\ngood_label: *l", 17, "an alias"),
-    "bad date": ("2026-02-01", "2026-02-31", 1, "day"),
+    "merge": ("accuracy: 0.9", "<<: {accuracy: 0.9}", 25, "a key that is not a plain word"),
 }
+
+#: Lines that the constructors of the YAML library do not expect -> what the one line says.
+ODD_VALUES = {
+    "x: 0x" + "f" * 200_000: "a number of 200002 characters",
+    "x: " + "9" * 5_000: "a number of 5000 characters",
+    "x: 1:" + "59:" * 3_000 + "59": "a number of 9004 characters",
+    'x: !!int ""': "'' is no int",
+    "x: 0x_": "'0x_' is no int",
+    "x: !!int 1.5": "'1.5' is no int",
+    "x: !!float ''": "'' is no float",
+    "x: !!bool maybe": "'maybe' is no bool",
+    "x: !!timestamp maybe": "x: Extra inputs",
+    "x: 2026-02-31": "x: Extra inputs",
+    "x: .inf": "x: Extra inputs",
+    "x: !!binary '*'": "the tag !!binary",
+    "x: !!set {a, b}": "the tag !!set",
+    "x: !!map [1]": "the tag !!map",
+    "x: !!python/object/apply:os.getcwd []": "the tag !!python/object/apply:os.getcwd",
+    "x: !cells 1": "the tag !cells",
+    "x: =": "the tag !!value",
+    "? !!int ''\n: 1": "Extra inputs",
+    '"two\\nlines": 1': "Extra inputs",
+    "? [a]\n: 1": "a key that is not a plain word",
+    "x: " + "[" * 100 + "]" * 100: "nested too deep",
+    "x: " + "[" * 9_000: "nested too deep",
+    'x: "\\uD800"': "half of a surrogate pair",
+    'x: "\\U0011FFFF"': "an escape that stands for no character",
+    "x: \x07": "special characters are not allowed",
+}  # fmt: skip
 
 
 def read(folder: Path, text: str) -> ManifestFile:
@@ -79,6 +108,24 @@ def test_mistake_is_told_with_its_line(tmp_path: Path, old: str, new: str, line:
     assert reason in message
     assert f"manifest.yaml:{line}: " in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(("line", "reason"), ODD_VALUES.items(), ids=[line[:20] for line in ODD_VALUES])
+def test_a_value_that_the_yaml_library_trips_over(tmp_path: Path, line: str, reason: str) -> None:
+    with pytest.raises(ModelPackageError) as caught:
+        read(tmp_path, GOOD + line + "\n")
+    message = str(caught.value)
+    assert reason in message
+    assert f"manifest.yaml:{GOOD.count(chr(10)) + 1}: " in message
+    assert "\n" not in message
+    assert len(message) < 500
+
+
+def test_dates_and_numbers_within_metrics_stay_what_they_are(tmp_path: Path) -> None:
+    text = GOOD.replace("found_on: 2026-02-01", "found_on: 2026-02-31, best: .inf, of: 1_000, none: ~")
+    assert read(tmp_path, text).manifest.metrics == {
+        "accuracy": 0.9, "found_on": "2026-02-31", "best": float("inf"), "of": 1000, "none": None,
+    }  # fmt: skip
 
 
 def test_several_mistakes_are_counted(tmp_path: Path) -> None:

@@ -1,0 +1,196 @@
+"""Compare a manifest with what the ONNX file itself says, in its graph and its metadata, before anything runs.
+
+Both describe the labels, the task, the size and the scaling of the input, and what turns numbers into scores. Where
+they differ one of them is wrong, and a score would be wrong without a word: such a package does not load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from models.graph_walk import ends_in, scaling_of
+from models.manifest import Manifest, Subject
+from models.metadata import colour_in, count_in, is_finished, labels_in, size_in, stride_in, task_in
+from models.onnx_graph import OnnxModel
+
+#: Operator -> what it makes of numbers.
+_ACTIVATIONS = {
+    "Softmax": "softmax", "com.microsoft::QLinearSoftmax": "softmax",
+    "Sigmoid": "sigmoid", "HardSigmoid": "sigmoid", "com.microsoft::QLinearSigmoid": "sigmoid",
+}  # fmt: skip
+_DECISIONS = {
+    "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "ArgMax", "ArgMin", "Not", "And", "Or", "Xor", "Sign",
+    "Hardmax", "OneHot",
+}  # fmt: skip
+#: Words of exporters -> task of a manifest.
+_TASKS = {
+    "detect": "detection", "detection": "detection", "object-detection": "detection", "object_detection": "detection",
+    "classify": "classification", "classification": "classification", "image-classification": "classification",
+    "anomaly": "anomaly_map", "anomaly_map": "anomaly_map", "anomaly-detection": "anomaly_map",
+}  # fmt: skip
+_NOT_READ = {
+    "obb": "turned boxes", "segment": "masks", "pose": "key points", "depth": "depths", "segmentation": "masks",
+}  # fmt: skip
+#: How to leave the suppression of overlapping boxes to the worker.
+WITHOUT_NMS = "export without it (end2end=False, nms=False), as (1, 4 + labels, boxes)"
+#: Most that a manifest's labels and those of the file are shown of.
+_SHOWN = 200
+
+
+class Difference(NamedTuple):
+    """A subject on which file and manifest differ, the place in the manifest, and what to do."""
+
+    subject: Subject
+    location: tuple[str | int, ...]
+    reason: str
+
+
+def differences(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+    """Yield what the file and the manifest say differently, those first that explain others.
+
+    Examples
+    --------
+    >>> from models.onnx_graph import Graph
+    >>> from models.package import default_model_path
+    >>> from models.manifest_file import ManifestFile
+    >>> cells = ManifestFile.read(default_model_path() / "manifest.yaml").manifest
+    >>> for found in differences(OnnxModel(Graph(), {}, {"names": "{0: 'bad', 1: 'good'}"}), cells):
+    ...     print(found.reason)
+    the file's metadata `names` has bad, good, the manifest has functional, defective: use the file's, in its order
+    """
+    yield from _task(model, manifest)
+    yield from _rows(model, manifest)
+    yield from _labels(model, manifest)
+    yield from _input(model, manifest)
+    yield from _scaling(model, manifest)
+    yield from _scores(model, manifest)
+
+
+def _task(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+    said = task_in(model.metadata)
+    if said in _NOT_READ:
+        yield Difference(
+            "task",
+            ("task",),
+            f"the file's metadata says task {said}: {_NOT_READ[said]} are not read; export task detect or classify",
+        )
+    elif said in _TASKS and _TASKS[said] != manifest.task:
+        yield Difference(
+            "task", ("task",), f"the file's metadata says task {said}, the manifest {manifest.task}: say {_TASKS[said]}"
+        )
+
+
+def _rows(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+    name = manifest.outputs.names.get("predictions")
+    if name is None:
+        return
+    where = ("outputs", "names", "predictions")
+    if is_finished(model.metadata):
+        yield Difference("rows", where, f"the file's metadata says that it suppresses overlapping boxes: {WITHOUT_NMS}")
+    elif any(node.op == "NonMaxSuppression" for node in model.graph.nodes):
+        yield Difference("rows", where, f"the graph suppresses overlapping boxes (NonMaxSuppression): {WITHOUT_NMS}")
+
+
+def _labels(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+    if manifest.task == "anomaly_map":
+        return
+    found, count = labels_in(model.metadata), count_in(model.metadata)
+    if found is not None and found[1] != manifest.labels:
+        theirs, ours = ", ".join(found[1])[:_SHOWN], ", ".join(manifest.labels)[:_SHOWN]
+        yield Difference(
+            "labels",
+            ("labels",),
+            f"the file's metadata `{found[0]}` has {theirs}, the manifest has {ours}: use the file's, in its order",
+        )
+    elif found is None and count is not None and count[1] not in (len(manifest.labels), 1):
+        yield Difference(
+            "labels",
+            ("labels",),
+            f"the file's metadata `{count[0]}` says {count[1]} classes, the manifest has {len(manifest.labels)} "
+            "labels: list one for each, in the order of training",
+        )
+
+
+def _input(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+    spec, size, colour = manifest.input, size_in(model.metadata), colour_in(model.metadata)
+    if size is not None and size != (spec.height, spec.width):
+        yield Difference(
+            "input",
+            ("input",),
+            f"the file was exported for {size[1]}x{size[0]} pixels (`imgsz`), the manifest says "
+            f"{spec.width}x{spec.height}: say width {size[1]}, height {size[0]}",
+        )
+    stride = stride_in(model.metadata)
+    for side, pixels in (("width", spec.width), ("height", spec.height)):
+        if pixels % stride:
+            yield Difference("input", ("input", side), f"{pixels} is no multiple of the file's `stride` {stride}")
+    if colour is not None and colour[1] != spec.colour:
+        yield Difference(
+            "input",
+            ("input", "colour"),
+            f"the file's metadata `{colour[0]}` says {colour[1]}, the manifest {spec.colour}: say {colour[1]}",
+        )
+    if "ultralytics" in model.metadata.get("author", "").lower() and spec.colour == "bgr":
+        yield Difference("input", ("input", "colour"), "models of Ultralytics take rgb, the manifest says bgr: say rgb")
+
+
+def _scaling(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+    spec, found = manifest.input, scaling_of(model, manifest.input.name)
+    divisor = next((each for each in found.divisors if 64 <= abs(each) <= 1024), None)
+    shrinks = spec.scale / (spec.std[0] if spec.std else 1.0)
+    if divisor is not None and shrinks < 0.5:
+        yield Difference(
+            "normalisation",
+            ("input", "scale"),
+            f"the graph divides its pixels by {divisor:g} itself: leave scale (or std) out, or they are scaled twice",
+        )
+    elif found.offsets and any(spec.mean):
+        yield Difference(
+            "normalisation",
+            ("input", "mean"),
+            "the graph subtracts a mean from its pixels itself: leave mean and std out, or it is done twice",
+        )
+    elif (
+        divisor is None
+        and spec.dtype == "float32"
+        and "ultralytics" in model.metadata.get("author", "").lower()
+        and not 0.5 / 255 < shrinks < 20 / 255
+    ):
+        yield Difference(
+            "normalisation",
+            ("input", "scale"),
+            f"models of Ultralytics take pixels from 0 to 1, the manifest scales by {spec.scale:g}: say "
+            "scale: 0.00392156862745098",
+        )
+
+
+def _scores(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+    applied = manifest.outputs.activation
+    for role in ("scores", "predictions", "map"):
+        name = manifest.outputs.names.get(role)
+        if name is None:
+            continue
+        ends, where = ends_in(model, name), ("outputs", "names", role)
+        made = next((_ACTIVATIONS[op] for op in sorted(ends) if op in _ACTIVATIONS), None)
+        if made is not None and applied != "none":
+            yield Difference(
+                "activation",
+                ("outputs", "activation"),
+                f"the graph ends in {made} before output {name!r}, and the manifest applies {applied} again: "
+                "say `activation: none`",
+            )
+        if "LogSoftmax" in ends and made is None and role != "map" and applied != "softmax":
+            yield Difference(
+                "activation",
+                ("outputs", "activation"),
+                f"the graph ends in LogSoftmax before output {name!r}: say `activation: softmax`",
+            )
+        hard = ends & _DECISIONS
+        if hard and not ends - _DECISIONS:
+            yield Difference(
+                "threshold",
+                where,
+                f"output {name!r} is a decision of the graph ({', '.join(sorted(hard))}), not a score: name the output "
+                "from before it",
+            )

@@ -1,0 +1,168 @@
+"""Follow an ONNX graph: from an output back to the operators that made its numbers, and from the input forward.
+
+What only moves, copies, picks or averages numbers is passed by, so that ``Softmax``, ``Cast``, ``Reshape`` ends in
+``Softmax``. The meaning of the operators is that of https://onnx.ai/onnx/operators/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from models.onnx_graph import Graph, Node, OnnxModel
+
+#: Operator -> its inputs that carry on the numbers, all of them where it is None.
+_PASSED: Mapping[str, tuple[int, ...] | None] = {
+    **dict.fromkeys(
+        (
+            "Identity", "Cast", "CastLike", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Dropout",
+            "Split", "Slice", "Gather", "GatherND", "GatherElements", "Expand", "Tile", "Clip", "Compress", "Pad",
+            "TopK",
+            "QuantizeLinear", "DequantizeLinear", "com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear",
+            "ReduceMax", "ReduceMin", "ReduceMean", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "AveragePool",
+            "Resize", "Upsample", "DepthToSpace", "SpaceToDepth", "SequenceAt", "SplitToSequence",
+        ),
+        (0,),
+    ),
+    **dict.fromkeys(("Concat", "Mean", "Max", "Min", "ConcatFromSequence", "SequenceConstruct"), None),
+    "Where": (1, 2),
+    "ScatterND": (0, 2),
+    "ScatterElements": (0, 2),
+}  # fmt: skip
+#: Most steps of one walk: a hostile graph ends it early, with what was found so far.
+_MAX_STEPS = 100_000
+_MAX_DEPTH = 50
+
+
+@dataclass(slots=True, eq=False)
+class _Scope:
+    """A graph at one place: who makes each name, and what the names of its inputs stand for."""
+
+    graph: Graph
+    outer: _Scope | None = None
+    bound: Mapping[str, tuple[_Scope, str]] = field(default_factory=dict)
+    depth: int = 0
+    makers: dict[str, tuple[Node, int]] = field(default_factory=dict)
+    inner: dict[int, list[_Scope]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for node in self.graph.nodes:
+            for index, name in enumerate(node.outputs):
+                self.makers[name] = (node, index)
+
+
+def ends_in(model: OnnxModel, output: str) -> frozenset[str]:
+    """Return the names of the operators that make the numbers of an output.
+
+    Subgraphs and functions are followed; a constant or an input of the graph adds nothing.
+
+    Examples
+    --------
+    >>> nodes = (Node("Softmax", ("logits",), ("p",)), Node("Identity", ("p",), ("out",)))
+    >>> sorted(ends_in(OnnxModel(Graph(nodes), {}, {}), "out"))
+    ['Softmax']
+    """
+    waiting = [(_Scope(model.graph), output)]
+    seen: set[tuple[int, str]] = set()
+    found: set[str] = set()
+    while waiting and len(seen) < _MAX_STEPS:
+        scope, name = waiting.pop()
+        if (id(scope), name) in seen:
+            continue
+        seen.add((id(scope), name))
+        made = scope.makers.get(name)
+        if made is None:
+            if name in scope.bound:
+                waiting.append(scope.bound[name])
+            elif scope.outer is not None and name not in scope.graph.inputs and name not in scope.graph.constants:
+                waiting.append((scope.outer, name))
+            continue
+        node, index = made
+        inner = _inside(model, scope, node, index)
+        if inner is not None:
+            waiting.extend(inner)
+        elif node.op in _PASSED:
+            followed = _PASSED[node.op]
+            inputs = node.inputs if followed is None else [node.inputs[n] for n in followed if n < len(node.inputs)]
+            waiting.extend((scope, each) for each in inputs if each)
+        elif node.op not in ("Constant", "ConstantOfShape"):
+            found.add(node.op)
+    return frozenset(found)
+
+
+def _inside(model: OnnxModel, scope: _Scope, node: Node, index: int) -> list[tuple[_Scope, str]] | None:
+    """Return where an output of a node is made, if the node is a function or has subgraphs."""
+    function = model.functions.get(node.op)
+    if function is None and node.op not in ("If", "Loop", "Scan"):
+        return None
+    if scope.depth >= _MAX_DEPTH:
+        return []
+    scopes = scope.inner.get(id(node))
+    if scopes is None:
+        if function is not None:
+            bound = {name: (scope, given) for name, given in zip(function.inputs, node.inputs, strict=False)}
+            scopes = [_Scope(function, None, bound, scope.depth + 1)]
+        else:
+            scopes = [_Scope(each, scope, {}, scope.depth + 1) for each in node.graphs.values()]
+        scope.inner[id(node)] = scopes
+    # A body of a loop gives first whether it goes on.
+    at = index + 1 if node.op == "Loop" else index
+    return [(each, each.graph.outputs[at]) for each in scopes if at < len(each.graph.outputs)]
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """What a graph does first with its pixels: constants that it divides by (or 1 / factor), and that it subtracts."""
+
+    divisors: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+
+
+_BEFORE = {
+    "Identity",
+    "Cast",
+    "Transpose",
+    "Resize",
+    "Reshape",
+    "Unsqueeze",
+    "Squeeze",
+    "Slice",
+    "Gather",
+    "Clip",
+    "Pad",
+}
+
+
+def scaling_of(model: OnnxModel, image: str) -> Scaling:
+    """Return the arithmetic with constants that stands between the input and the first layer.
+
+    Examples
+    --------
+    >>> nodes = (Node("Cast", ("x",), ("f",)), Node("Div", ("f", "c"), ("y",)), Node("Conv", ("y", "w"), ("z",)))
+    >>> scaling_of(OnnxModel(Graph(nodes, constants={"c": (255.0,)}), {}, {}), "x")
+    Scaling(divisors=(255.0,), offsets=())
+    """
+    constants = dict(model.graph.constants)
+    constants |= {n.outputs[0]: n.value for n in model.graph.nodes if n.op == "Constant" and n.value and n.outputs}
+    users: dict[str, list[Node]] = {}
+    for node in model.graph.nodes:
+        for name in node.inputs[:2]:
+            users.setdefault(name, []).append(node)
+    divisors: list[float] = []
+    offsets: list[float] = []
+    waiting, seen = [image], set[str]()
+    while waiting and len(seen) < 1000:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for node in users.get(name, ()):
+            other = next((constants[each] for each in node.inputs if each != name and each in constants), None)
+            if node.op in ("Div", "Mul") and other is not None:
+                divisors += [v if node.op == "Div" else 1 / v for v in other if v]
+            elif node.op in ("Sub", "Add") and other is not None:
+                offsets += [v for v in other if v]
+            elif node.op not in _BEFORE or node.inputs[0] != name:
+                continue
+            waiting += node.outputs[:1]
+    return Scaling(tuple(divisors), tuple(offsets))

@@ -1,0 +1,111 @@
+"""The wire format of Protocol Buffers, as much of it as a reader of ONNX files needs.
+
+Source: https://protobuf.dev/programming-guides/encoding/.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+#: Most fields of one file, all levels together; a network of 1,000 layers has some 30,000.
+MAX_FIELDS = 2_000_000
+
+
+class Malformed(ValueError):
+    """Bytes that are no protobuf message, or one with more fields than are read."""
+
+
+class Field(NamedTuple):
+    """A field: its number, its value as an integer (wire types 0, 1 and 5) and its bytes (wire type 2)."""
+
+    number: int
+    value: int
+    data: memoryview | None
+
+
+class Budget:
+    """Counts the fields that were read, so that a hostile file ends early."""
+
+    def __init__(self, fields: int = MAX_FIELDS) -> None:
+        self._left = fields
+
+    def spend(self) -> None:
+        """Count one field.
+
+        Raises
+        ------
+        Malformed
+            If it is one too many.
+        """
+        self._left -= 1
+        if self._left < 0:
+            raise Malformed("it has too many fields")
+
+
+def fields(data: memoryview, budget: Budget) -> Iterator[Field]:
+    """Yield the fields of one message, in their order.
+
+    Raises
+    ------
+    Malformed
+        At the first byte that fits no field.
+
+    Examples
+    --------
+    >>> [(f.number, f.value, f.data and bytes(f.data)) for f in fields(memoryview(b"\\x08\\x07\\x12\\x01a"), Budget())]
+    [(1, 7, None), (2, 0, b'a')]
+    """
+    position, size = 0, len(data)
+    while position < size:
+        budget.spend()
+        key, position = varint(data, position)
+        number, wire = key >> 3, key & 7
+        value, chunk = 0, None
+        if wire == 0:
+            value, position = varint(data, position)
+        elif wire == 2:
+            length, start = varint(data, position)
+            position = start + length
+            chunk = data[start:position]
+        elif wire in (1, 5):
+            width = 8 if wire == 1 else 4
+            value = int.from_bytes(data[position : position + width], "little")
+            position += width
+        else:
+            raise Malformed(f"wire type {wire}")
+        if position > size or number == 0:
+            raise Malformed("it ends early")
+        yield Field(number, value, chunk)
+
+
+def varint(data: memoryview, position: int) -> tuple[int, int]:
+    """Read a variable-length integer; returns it and the position behind it.
+
+    Raises
+    ------
+    Malformed
+        If it does not end, or has over 10 bytes.
+    """
+    result = 0
+    for shift in range(0, 70, 7):
+        if position >= len(data):
+            raise Malformed("it ends early")
+        byte = data[position]
+        position += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, position
+    raise Malformed("a number of over 10 bytes")
+
+
+def float_of(bits: int) -> float:
+    """Return the float32 of its 4 bytes, given as an integer.
+
+    Examples
+    --------
+    >>> float_of(0x3F800000)
+    1.0
+    """
+    return float(struct.unpack("<f", bits.to_bytes(4, "little"))[0])

@@ -1,0 +1,193 @@
+"""Load and run a model that is new here in a child process first, within limits of memory and time.
+
+A few hundred bytes of ONNX can be a loop without end, or a constant of 6 GB: the only check is to run it, and that must
+not take the worker with it. What passed is remembered by the hash of the model and of how it is run, in the user's
+cache directory where that can be written; the two models that ship need no trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from models.preprocess import Tensor
+from models.runtime import ort
+from schemas.errors import SettingsError
+
+MEMORY_VARIABLE, SECONDS_VARIABLE = "INSPECTION_MODEL_MEMORY_MIB", "INSPECTION_MODEL_LOAD_SECONDS"
+#: sha256 of the models that ship with this package.
+SHIPPED = frozenset(
+    {
+        "0f588f2cc4c4b45637eb886529860122e63c6650b97ccc6f38e07f66c0ad83bf",
+        "2282499a562b71454480f044d3d8eb71eba151744746a04cf5c903fd41651eca",
+    }
+)
+_CHILD = Path(__file__).with_name("trial_child.py")
+#: Memory for each byte of the file, besides the limit: as it is, parsed, and packed for the processor.
+_MEMORY_PER_BYTE = 4
+#: What ONNX Runtime says when an allocation fails.
+_NO_MEMORY = ("bad_alloc", "allocate memory", "out of memory", "MemoryError", "Failed to allocate", "bad allocation")
+
+
+class TrialFailed(ValueError):
+    """A model that may not be loaded here; the message says why, and which variable allows more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What loading a model and running it a few times may take.
+
+    Parameters
+    ----------
+    memory_mib
+        Memory that can be written to, besides four times the file.
+    seconds
+        Time by the clock, the start of the child process included.
+    """
+
+    memory_mib: int = 2048
+    seconds: float = 30.0
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Limits:
+        """Read ``INSPECTION_MODEL_MEMORY_MIB`` and ``INSPECTION_MODEL_LOAD_SECONDS``.
+
+        Raises
+        ------
+        SettingsError
+            If one is no number above 0.
+
+        Examples
+        --------
+        >>> Limits.from_env({"INSPECTION_MODEL_MEMORY_MIB": "4096"})
+        Limits(memory_mib=4096, seconds=30.0)
+        """
+        return cls(
+            round(_positive(env, MEMORY_VARIABLE, cls().memory_mib)), _positive(env, SECONDS_VARIABLE, cls().seconds)
+        )
+
+
+def _positive(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 1 <= value <= 1e9:
+        raise SettingsError(f"{name}={text!r}: a number from 1 on, such as {default:g}")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A model to try: its file and sha256, on how many threads, the input's name, and the outputs to ask for."""
+
+    file: str
+    sha256: str
+    threads: int
+    input: str
+    outputs: tuple[str, ...]
+
+
+def try_out(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
+    """Load a model and run it on tensors, in a child process; returns at once where that passed before.
+
+    Returns
+    -------
+    str
+        What the runtime said when it could not run the model (its inputs or outputs may be others), empty if it ran.
+
+    Raises
+    ------
+    TrialFailed
+        If the model does not load, takes more memory or time than the limits, or ends the process.
+    """
+    if job.sha256 in SHIPPED:
+        return ""
+    mark = _mark(job, tensors, limits)
+    with contextlib.suppress(OSError):
+        if mark.read_text() == job.sha256:
+            return ""
+    error = _run(job, tensors, limits)
+    if not error:
+        _remember(mark, job.sha256)
+    return error
+
+
+def _run(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
+    memory = limits.memory_mib * 1024**2 + _MEMORY_PER_BYTE * os.path.getsize(job.file)
+    asked = {**asdict(job), "memory_bytes": memory, "seconds": limits.seconds, "tensors": len(tensors)}
+    given = io.BytesIO()
+    given.write(json.dumps(asked).encode() + b"\n")
+    for tensor in tensors:
+        np.save(given, tensor, allow_pickle=False)
+    # -I: nothing of the current directory or of the user's is imported.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-B", str(_CHILD)], input=given.getbuffer(), stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, timeout=limits.seconds, env=environment, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        stage = "run" if b"loaded" in (error.stdout or b"") else "load"
+        raise TrialFailed(
+            f"does not {stage} within {limits.seconds:g} s: a loop without end, or a slow model; "
+            f"{SECONDS_VARIABLE} allows more"
+        ) from None
+    except OSError as error:
+        raise TrialFailed(f"cannot be tried in a process of its own: {error.strerror or error}") from error
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    last = said[-1] if said else {}
+    error_text = str(last.get("error", ""))
+    if any(word in error_text for word in _NO_MEMORY):
+        raise TrialFailed(
+            f"takes more than {memory // 1024**2} MiB of memory: {error_text[:120]}; {MEMORY_VARIABLE} allows more"
+        )
+    if last.get("stage") == "load":
+        raise TrialFailed(f"does not load: {error_text}")
+    if last.get("stage") == "run":
+        return error_text or "no reason given"
+    if last.get("stage") != "ran" or done.returncode:
+        stage = "running" if said else "loading"
+        raise TrialFailed(
+            f"ends the process while {stage} (status {done.returncode}), which may be for want of memory: "
+            f"{memory // 1024**2} MiB are allowed, {MEMORY_VARIABLE} allows more"
+        )
+    return ""
+
+
+def _mark(job: Job, tensors: Sequence[Tensor], limits: Limits) -> Path:
+    """Return the file that is there if this very trial passed before."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(str((tensor.shape, tensor.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(tensor).data)
+    tried = {**asdict(job), **asdict(limits), "runtime": ort.__version__, "tensors": digest.hexdigest()}
+    del tried["file"]
+    key = hashlib.sha256(json.dumps(tried, sort_keys=True).encode()).hexdigest()
+    return user_cache_path("streaming-inspection") / "tried-models" / key
+
+
+def _remember(mark: Path, sha256: str) -> None:
+    # Without a directory that can be written, the next start tries again.
+    with contextlib.suppress(OSError):
+        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = mark.with_name(f".{mark.name}.{os.getpid()}")
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(handle, sha256.encode())
+        finally:
+            os.close(handle)
+        os.replace(part, mark)

@@ -1,0 +1,77 @@
+"""Run a model on a few made-up pictures before the first frame, and look at what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from models.agreement import Difference
+from models.manifest import InputSpec, Manifest
+from models.preprocess import Tensor, to_tensor
+from models.tasks import Outputs
+from models.tasks.detection import FINISHED, looks_like_rows
+
+#: Above that size of a tensor only black and noise are run.
+_LARGE_BYTES = 32 * 1024**2
+#: How far from 0 and 1 a finished score may lie: quantised ones are off by up to 1/256.
+_TOLERANCE = 0.01
+
+
+def pictures(spec: InputSpec) -> Iterator[Tensor]:
+    """Yield tensors of a black picture and of noise, then of a white one and of a ramp, always the same.
+
+    Examples
+    --------
+    >>> spec = InputSpec(name="x", width=4, height=2, colour="grey", dtype="uint8")
+    >>> [int(tensor.max()) for tensor in pictures(spec)][:1], len(list(pictures(spec)))
+    ([0], 4)
+    """
+    shape = (spec.height, spec.width) + (() if spec.colour == "grey" else (3,))
+    noise = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    ramp = np.linspace(0, 255, spec.width).astype(np.uint8).reshape(1, -1, *(1,) * (len(shape) - 2))
+    made = [np.zeros(shape, np.uint8), noise]
+    if noise.size * (1 if spec.dtype == "uint8" else 4) <= _LARGE_BYTES:
+        made += [np.full(shape, 255, np.uint8), np.ascontiguousarray(np.broadcast_to(ramp, shape))]
+    for picture in made:
+        yield to_tensor(picture, (spec.width, spec.height), spec)[0]
+
+
+def row_differences(outputs: Sequence[Outputs]) -> Iterator[Difference]:
+    """Yield that predictions are finished rows which fit the shape of columns by accident, on every picture."""
+    shapes = {each["predictions"].shape for each in outputs if "predictions" in each}
+    if shapes and all(looks_like_rows(shape) for shape in shapes):
+        yield Difference(
+            "rows", ("outputs", "names", "predictions"), f"the output has shape {min(shapes)}, as rows have: {FINISHED}"
+        )
+
+
+def score_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterator[Difference]:
+    """Yield what the numbers of all pictures say against the manifest's activation.
+
+    Finished scores all lie in [0, 1], and those of a softmax add up to 1; raw ones do not, over several pictures.
+    """
+    role = "predictions" if "predictions" in manifest.outputs.names else "scores"
+    if role not in manifest.outputs.names:
+        return
+    raw = [each[role][:, 4:] if role == "predictions" else each[role] for each in outputs]
+    values = np.concatenate([np.asarray(each, np.float64).ravel() for each in raw])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return
+    applied, low, high = manifest.outputs.activation, float(values.min()), float(values.max())
+    inside = low >= -_TOLERANCE and high <= 1 + _TOLERANCE
+    if applied == "none" and not inside:
+        yield Difference(
+            "activation",
+            ("outputs", "activation"),
+            f"the scores of made-up pictures are from {low:.4g} to {high:.4g}, not from 0 to 1: say "
+            "`activation: softmax`, where the labels exclude each other, or `activation: sigmoid`",
+        )
+    elif applied != "none" and inside:
+        yield Difference(
+            "activation",
+            ("outputs", "activation"),
+            f"the scores of made-up pictures are from {low:.4g} to {high:.4g}, finished before the manifest applies "
+            f"{applied} again: say `activation: none`",
+        )
