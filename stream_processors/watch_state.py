@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 _MARK = b"ID1"
 _TIMEOUT_S = 10.0
 _QUIET_S = 30.0
+_AGAIN_S = 0.2
+_LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
 #: Largest snapshot, as the table of topics has it; and its header, topics and states.
 _MAX_BYTES = 4 * 1024 * 1024
 _MAX_HEADER_BYTES = 65_536
@@ -228,8 +231,18 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
     def range_of(topic: str) -> tuple[int, int]:
         if partition not in known[topic].partitions:
             return 0, 0
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
-        return low, high
+        place, waited_s = TopicPartition(topic, partition), 0.0
+        while True:
+            try:
+                low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            except KafkaException as error:
+                # A leader that moves, or a topic that was made a moment ago.
+                if error.args[0].code() not in _LEADER_MOVES or waited_s >= _TIMEOUT_S:
+                    raise
+                time.sleep(_AGAIN_S)
+                waited_s += _AGAIN_S
+            else:
+                return low, high
 
     skipper = BatchSkipper(kafka.bootstrap_servers)
     try:
