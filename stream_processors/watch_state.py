@@ -139,7 +139,8 @@ class FoundSnapshots:
         self.ids = dict(ids or {})
         self._ask = ends
         self._ends = ends()
-        self._may_ask = True
+        #: Times that the ends are asked for again in vain: a flood of snapshots must not be a flood of questions.
+        self._asks = _NAMED
         self._most = most
         self._bytes = 0
         self.found: OrderedDict[str, Snapshot] = OrderedDict()
@@ -180,9 +181,9 @@ class FoundSnapshots:
         for topic, name in self.ids.items():
             if snapshot.ids.get(topic, name) != name:
                 raise SnapshotError(f"it is of a topic {topic} that was deleted: the one of that name is another one")
-        if self._may_ask and self._ahead(snapshot):
+        if self._asks and self._ahead(snapshot):
             before, self._ends = self._ends, self._ask()  # another process may have gone on meanwhile
-            self._may_ask = self._ends != before
+            self._asks -= self._ends == before
         for topic in self._ahead(snapshot):
             offset, end = snapshot.offsets[topic], self._ends[topic]
             raise SnapshotError(f"offset {offset} of {topic} lies beyond its end, {end}")
