@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 _MARK = b"ID1"
 _TIMEOUT_S = 10.0
 _QUIET_S = 30.0
+_AGAIN_S = 0.2
+_LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
 #: Largest snapshot, as the table of topics has it; and its header, topics and states.
 _MAX_BYTES = 4 * 1024 * 1024
 _MAX_HEADER_BYTES = 65_536
@@ -136,7 +139,8 @@ class FoundSnapshots:
         self.ids = dict(ids or {})
         self._ask = ends
         self._ends = ends()
-        self._may_ask = True
+        #: Times that the ends are asked for again in vain: a flood of snapshots must not be a flood of questions.
+        self._asks = _NAMED
         self._most = most
         self._bytes = 0
         self.found: OrderedDict[str, Snapshot] = OrderedDict()
@@ -177,9 +181,9 @@ class FoundSnapshots:
         for topic, name in self.ids.items():
             if snapshot.ids.get(topic, name) != name:
                 raise SnapshotError(f"it is of a topic {topic} that was deleted: the one of that name is another one")
-        if self._may_ask and self._ahead(snapshot):
+        if self._asks and self._ahead(snapshot):
             before, self._ends = self._ends, self._ask()  # another process may have gone on meanwhile
-            self._may_ask = self._ends != before
+            self._asks -= self._ends == before
         for topic in self._ahead(snapshot):
             offset, end = snapshot.offsets[topic], self._ends[topic]
             raise SnapshotError(f"offset {offset} of {topic} lies beyond its end, {end}")
@@ -228,8 +232,18 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
     def range_of(topic: str) -> tuple[int, int]:
         if partition not in known[topic].partitions:
             return 0, 0
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
-        return low, high
+        place, waited_s = TopicPartition(topic, partition), 0.0
+        while True:
+            try:
+                low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            except KafkaException as error:
+                # A leader that moves, or a topic that was made a moment ago.
+                if error.args[0].code() not in _LEADER_MOVES or waited_s >= _TIMEOUT_S:
+                    raise
+                time.sleep(_AGAIN_S)
+                waited_s += _AGAIN_S
+            else:
+                return low, high
 
     skipper = BatchSkipper(kafka.bootstrap_servers)
     try:

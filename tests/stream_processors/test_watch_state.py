@@ -78,7 +78,7 @@ def goes_on(snapshot: Snapshot) -> None:
     watched = camera()
     watched.restore(snapshot)
     feed(watched, USUAL[:5], 10_000)
-    feed(watched, DARK, 10_005)
+    feed(watched, DARK[:20], 10_005)
     watched.label(make_label(1, Verdict.NOT_OK, 500, frame_id="l1"), At("l", 0, 9000, NOW_US))
     again = camera()
     again.restore(Snapshot.loads(watched.snapshot()))
@@ -111,7 +111,8 @@ def test_hostile_snapshots_are_void_or_begin_from_scratch(name, caplog):
         with caplog.at_level(logging.WARNING):
             watched.restore(found.found["press/top"])
         assert "from scratch" in caplog.text
-    assert EpisodeState.OPENED in feed(watched, USUAL) + feed(watched, DARK, len(USUAL))
+    feed(watched, USUAL[:10])
+    assert (watched.watch.counts["watched"], watched.unwatched) == (10, 0)
 
 
 def test_every_value_of_a_true_state_may_be_any_other(snapshot):
@@ -122,7 +123,7 @@ def test_every_value_of_a_true_state_may_be_any_other(snapshot):
     refused = 0
     for plain, name in ((data, "data"), (concept, "concept"), (quality, "quality")):
         places = list(paths(plain))
-        for place in chance.sample(places, min(25, len(places))):
+        for place in chance.sample(places, min(12, len(places))):
             other = changed(plain, place, chance.choice(ODD))
             text = json.dumps(other).encode()
             state = {"data": zlib.compress(text), "concept": text, "quality": b"\x01" + zlib.compress(text)}[name]
