@@ -234,11 +234,11 @@ def test_neither_batch_nor_transaction_nor_new_partitions_stop_it(line, start, p
 
 def test_labels_that_contradict_open_an_episode_of_concept_drift(line, start, package):
     row = list(rows(3000, 5))
-    now_us = time.time_ns() // 1000
+    now_us, sha256 = time.time_ns() // 1000, model_sha256(package)
     decisions = [
         dataclasses.replace(
             decision(n, row[n]),
-            model_sha256=model_sha256(package),
+            model_sha256=sha256,
             decided_at_us=now_us,
             decision_id=str(n),
             action=Action.ACCEPT,
