@@ -106,12 +106,13 @@ def make_frame(
     *,
     captured_at_us: int | None = None,
     sha256: str | None = None,
+    deadline_ms: int | None = None,
 ) -> Frame:
-    """A frame, captured now, without a deadline: it is inspected however long it waits."""
+    """A frame, captured now; without a deadline it is inspected however long it waits."""
     now_us = time.time_ns() // 1000 if captured_at_us is None else captured_at_us
     return Frame(
         frame_id=frame_id("bench", camera, 1, sequence), line="bench", station="bench", camera_id=camera,
-        started_at_us=1, sequence=sequence, captured_at_us=now_us, part_id=f"P{sequence}", lot="L1",
+        started_at_us=1, sequence=sequence, captured_at_us=now_us, deadline_ms=deadline_ms, part_id=f"P{sequence}", lot="L1",
         encoding=Encoding.JPEG, width=size_wh[0], height=size_wh[1],
         sha256=sha256 or hashlib.sha256(image).hexdigest(), image=image,
     )  # fmt: skip

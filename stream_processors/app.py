@@ -58,16 +58,25 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
         store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
     answer = Answerer(model, Codec.from_settings(kafka), clock, settings.overload, store)
     app = make_faust_app(settings.group, kafka)
-    transport = bounded_transport(kafka.bootstrap_servers, settings.buffer_mib * 1024 * 1024, metrics, answer.newest)
+    transport = bounded_transport(
+        kafka.bootstrap_servers, settings.buffer_mib * 1024 * 1024, metrics, answer.shedding.newest
+    )
     app.transport = transport(app.conf.broker, app, app.loop)
     [frames] = raw_topics(app, kafka.frames)
 
     def acked(done: _Done) -> None:
         done.event.ack()
         metrics.record(done.answer, done.publish_s)
-        if done.answer.decision is not None and "infer" in done.answer.decision.durations_ms:
-            answer.estimate.update(done.took_s * 1000)
-            metrics.estimate.set(answer.estimate.ms / 1000)
+
+    def learn(work: Work[Entry[_Done]], made: Answer, inspection_ms: float, publishing_ms: float) -> None:
+        decision = made.decision
+        if decision is None:
+            return
+        if work.frame is not None and "infer" in decision.durations_ms:
+            needed_ms = answer.shedding.learn(work.frame, work.message.source, inspection_ms, publishing_ms)
+            metrics.estimate.set(needed_ms / 1000)
+        elif made.shed is not None:
+            answer.shedding.learn_publishing(publishing_ms, decision)
 
     @app.agent(frames, name="inspect", concurrency=1, supervisor_strategy=CrashingSupervisor)
     async def inspect(stream: Any) -> None:
@@ -81,7 +90,8 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
             def done() -> None:
                 now_s = time.perf_counter()
                 entry = work.item
-                entry.item.answer, entry.item.publish_s, entry.item.took_s = made, now_s - sent_s, now_s - work.began_s
+                entry.item.answer, entry.item.publish_s = made, now_s - sent_s
+                learn(work, made, (sent_s - work.began_s) * 1000, (now_s - sent_s) * 1000)
                 pipeline.done(entry)
 
             outbox.publish(made, traceparent(work.message.headers), done)
@@ -102,12 +112,11 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
 
 @dataclass(slots=True)
 class _Done:
-    """A frame under way; with its answer, and how long sending and all of it took, when Kafka has acknowledged it."""
+    """A frame under way; with its answer, and how long sending that took, when Kafka has acknowledged it."""
 
     event: Any
     answer: Answer = field(default_factory=Answer)
     publish_s: float = 0.0
-    took_s: float = 0.0
 
 
 def _end(error: BaseException) -> None:
