@@ -1,4 +1,4 @@
-"""Frames that are inspected although the estimate says that it is too late, so that the estimate can be proved wrong."""
+"""Frames that are inspected although the estimate says that they are too late: they can prove it wrong."""
 
 from __future__ import annotations
 

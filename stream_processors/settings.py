@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.errors import SettingsError
+from schemas.machine import usable_cores
 from schemas.settings import KafkaSettings
 from stream_processors.overload import OverloadPolicy
 
@@ -52,7 +52,7 @@ class WorkerSettings:
     model: Path | None = None
     group: str = DEFAULT_GROUP
     processes: int = 1
-    threads: int = field(default_factory=lambda: min(_MOST_THREADS, os.cpu_count() or 1))
+    threads: int = field(default_factory=lambda: min(_MOST_THREADS, usable_cores()))
     in_flight: int = 64
     buffer_mib: int = 32
     overload: OverloadPolicy = field(default_factory=OverloadPolicy)
@@ -76,7 +76,8 @@ class WorkerSettings:
 def share_of_cores(
     processes: int | None = None, threads: int | None = None, cores: int | None = None
 ) -> tuple[int, int]:
-    """Processes and threads of each, where one or both are left open; ``cores`` None are this machine's.
+    """Processes and threads of each, where one or both are left open; ``cores`` None are those that the
+    process may use.
 
     Two threads take Python's lock from each other little, and one camera, whose frames all go to one process, can
     still use two cores.
@@ -88,7 +89,7 @@ def share_of_cores(
     >>> share_of_cores(processes=2, cores=2), share_of_cores(processes=1, cores=16), share_of_cores(threads=4, cores=16)
     ((2, 1), (1, 4), (4, 4))
     """
-    cores = cores or os.cpu_count() or 1
+    cores = cores or usable_cores()
     if processes is None:
         processes = max(1, cores // max(threads or 0, _THREADS))
     if threads is None:
