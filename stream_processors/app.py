@@ -36,6 +36,7 @@ from stream_processors.pipeline import Entry, Pipeline
 from stream_processors.process import make_faust_app, raw_topics
 from stream_processors.settings import WorkerSettings
 from stream_processors.transport import bounded_transport
+from stream_processors.work_health import WorkHealth
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,14 @@ log = logging.getLogger(__name__)
 EXIT_CANNOT_PUBLISH = 74
 
 
-def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clock: Clock | None = None) -> faust.App:
-    """Build the app; it connects when it is started.
+def make_app(
+    settings: WorkerSettings,
+    model: Model,
+    metrics: WorkerMetrics,
+    clock: Clock | None = None,
+    health: WorkHealth | None = None,
+) -> faust.App:
+    """Build the app; it connects when it is started. ``health`` learns of frames and answers.
 
     Raises
     ------
@@ -52,6 +59,7 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
         If the settings name a schema registry that does not answer.
     """
     clock = clock or SystemClock()
+    health = health or WorkHealth(settings.unhealthy_after_s, clock)
     kafka = settings.kafka
     store = None
     if settings.image_store is not None:
@@ -91,6 +99,7 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
                 now_s = time.perf_counter()
                 entry = work.item
                 entry.item.answer, entry.item.publish_s = made, now_s - sent_s
+                health.answered(made)
                 learn(work, made, (sent_s - work.began_s) * 1000, (now_s - sent_s) * 1000)
                 pipeline.done(entry)
 
@@ -100,6 +109,7 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
         try:
             async for event in stream.events():
                 entry = await pipeline.put(_Done(event))
+                health.came()
                 lanes.submit(_received(event.message, clock.utc_us()), entry)
         finally:
             # A graceful stop cancels this loop: what is under way is finished and acked all the same.

@@ -13,6 +13,7 @@ Written against faust-streaming 0.15.3 (pinned); `faust.transport.consumer.Consu
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ from faust.types.tuples import ConsumerMessage
 from schemas.idempotent import CONNECTION
 from schemas.message_headers import message_headers
 from stream_processors.reader import Reader
+from stream_processors.work_health import BrokerContact
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 FETCH_BYTES = 4 * 1024 * 1024
 #: A member that does not come back from a rebalance, or is not polled, by then is taken for gone.
 _REBALANCE_MS = 60_000
+#: The client says how its connections are so often.
+_STATISTICS_MS = 1_000
 
 
 class LibrdkafkaConsumer(Consumer):
@@ -43,18 +47,25 @@ class LibrdkafkaConsumer(Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reader: Reader | None = None
+        self._contact = BrokerContact(time.monotonic)
         self._places: dict[tuple[Any, Any], TP] = {}
         self._owed: dict[TP, int] = {}
 
     async def on_start(self) -> None:
         """Make the client; it connects when something is subscribed to."""
-        self._reader = Reader(_config(self.app.conf, self.bootstrap_servers), self)
+        config = {**_config(self.app.conf, self.bootstrap_servers), "stats_cb": self._contact.saw}
+        self._reader = Reader(config, self)
 
     async def on_stop(self) -> None:
         """Commit what is acked, leave the group."""
         await super().on_stop()
         if self._reader is not None:
             await self._reader.close()
+
+    @property
+    def connected(self) -> bool | None:
+        """True if the brokers that frames are read from answer; None before anything is known."""
+        return self._contact.connected
 
     # What the reader tells of.
 
@@ -164,5 +175,6 @@ def _config(conf: Any, bootstrap_servers: str) -> dict[str, Any]:
         "fetch.max.bytes": FETCH_BYTES,
         "fetch.message.max.bytes": FETCH_BYTES,
         "queued.max.messages.kbytes": FETCH_BYTES // 1024,
+        "statistics.interval.ms": _STATISTICS_MS,
         "fetch.queue.backoff.ms": 10,  # a second otherwise, each time that so much is there
     }

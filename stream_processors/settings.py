@@ -44,6 +44,8 @@ class WorkerSettings:
         Where images too large for the topic lie, see `schemas.image_store`; None: such frames are dead letters.
     watchdog_s
         The process ends when frames wait and none was committed for so long; 0: never.
+    unhealthy_after_s
+        /health says 503 when frames come and none is inspected to a verdict for so long; 0: never.
     http_host, http_port
         Where /health and /metrics listen; port None takes 8088, or a free one when that is taken.
     """
@@ -58,6 +60,7 @@ class WorkerSettings:
     overload: OverloadPolicy = field(default_factory=OverloadPolicy)
     image_store: str | None = None
     watchdog_s: float = 60.0
+    unhealthy_after_s: float = 30.0
     http_host: str = "127.0.0.1"
     http_port: int | None = None
 
@@ -65,8 +68,9 @@ class WorkerSettings:
         for name in ("processes", "threads", "in_flight", "buffer_mib"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
-        if not 0 <= self.watchdog_s < 1e6:
-            raise SettingsError(f"watchdog-s {self.watchdog_s:g}: 0 (off) or more seconds")
+        for name in ("watchdog_s", "unhealthy_after_s"):
+            if not 0 <= getattr(self, name) < 1e6:
+                raise SettingsError(f"{name.replace('_', '-')} {getattr(self, name):g}: 0 (off) or more seconds")
         if not self.group:
             raise SettingsError("the consumer group needs a name")
         if self.http_port is not None and not 0 <= self.http_port <= 65535:
