@@ -6,12 +6,13 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from schemas.clock import Clock
 from schemas.records import ResultState
 from stream_processors.answer import Answer
 
-#: A broker that is connected and has sent nothing for this time does not answer: heartbeats come every 3 s.
+#: A broker that owes a response and has sent nothing for this time, in seconds, does not answer.
 SILENT_S = 7.0
 #: Statistics of the client that are older than this say nothing: its thread may hang.
 _STALE_S = 10.0
@@ -105,7 +106,7 @@ class BrokerContact:
     >>> contact = BrokerContact(lambda: 0.0)
     >>> contact.connected is None
     True
-    >>> broker = {"nodeid": 1, "state": "UP", "rxidle": 1_000_000, "toppars": {"frames-0": {}}}
+    >>> broker = {"nodeid": 1, "state": "UP", "waitresp_cnt": 1, "rxidle": 10, "txidle": 20, "toppars": {}}
     >>> contact.saw(json.dumps({"brokers": {"kafka:9092/1": broker}}))
     >>> contact.connected
     True
@@ -132,6 +133,7 @@ class BrokerContact:
         return self._is_connected and self._clock_s() - self._at_s < _STALE_S
 
 
-def _answers(broker: dict[str, object]) -> bool:
-    idle_us = broker["rxidle"]
-    return broker["state"] == "UP" and isinstance(idle_us, int) and 0 <= idle_us < SILENT_S * 1e6
+def _answers(broker: dict[str, Any]) -> bool:
+    # A broker that is asked nothing, as when the worker has enough to do, is silent and well.
+    is_silent = broker["waitresp_cnt"] > 0 and min(broker["rxidle"], broker["txidle"]) >= SILENT_S * 1e6
+    return broker["state"] == "UP" and not is_silent

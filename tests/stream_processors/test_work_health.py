@@ -112,21 +112,27 @@ def test_an_impossible_limit_is_refused(given: float) -> None:
 
 
 def statistics(*brokers: dict[str, Any]) -> str:
-    logical = {"nodeid": -1, "state": "INIT", "rxidle": -1, "toppars": {}}
+    logical = {**broker(leads=False), "nodeid": -1, "state": "INIT"}
     return json.dumps({"brokers": {str(number): each for number, each in enumerate([logical, *brokers])}})
 
 
-def broker(*, state: str = "UP", idle_s: float = 1.0, leads: bool = True) -> dict[str, Any]:
-    return {"nodeid": 1, "state": state, "rxidle": round(idle_s * 1e6), "toppars": {"frames-0": {}} if leads else {}}
+def broker(
+    *, state: str = "UP", received_s: float = 0.1, sent_s: float = 0.2, owes: int = 1, leads: bool = True
+) -> dict[str, Any]:
+    return {
+        "nodeid": 1, "state": state, "waitresp_cnt": owes, "rxidle": round(received_s * 1e6),
+        "txidle": round(sent_s * 1e6), "toppars": {"frames-0": {}} if leads else {},
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("name", "brokers", "connected"),
     [
         ("answers", [broker()], True),
-        ("frozen", [broker(idle_s=8)], False),
+        ("frozen", [broker(received_s=8, sent_s=8)], False),
         ("away", [broker(state="DOWN")], False),
-        ("never heard", [broker(idle_s=-1)], False),
+        ("asked nothing for an hour", [broker(received_s=3_600, sent_s=3_600, owes=0)], True),
+        ("asked just now, after an hour", [broker(received_s=3_600, sent_s=0)], True),
         ("one of two leaders is away", [broker(), broker(state="TRY_CONNECT")], False),
         ("one that leads nothing is away", [broker(), broker(state="DOWN", leads=False)], True),
         ("no partitions yet", [broker(leads=False), broker(state="DOWN", leads=False)], True),
