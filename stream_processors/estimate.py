@@ -60,6 +60,10 @@ class Estimate:
         """Time that the next one is allowed to take; 0 before the first sample."""
         return 0.0 if self._mean_ms is None else (self._mean_ms + 4 * self._deviation_ms) * self._share_left(at_s)
 
+    def mean_ms(self, at_s: float) -> float:
+        """Time that the next one takes on average; 0 before the first sample."""
+        return 0.0 if self._mean_ms is None else self._mean_ms * self._share_left(at_s)
+
     def _share_left(self, at_s: float) -> float:
         # The exponent is bounded: a power of 0.5 underflows to 0 long before.
         return float(0.5 ** min(1_000.0, max(0.0, at_s - self._at_s - _KEPT_S) / _HALF_LIFE_S))
@@ -130,12 +134,20 @@ class Times:
         with self._lock:
             self._publishing.update(took_ms, at_s, replaces=replaces)
 
-    def needed_ms(self, kind: Kind, at_s: float) -> float:
-        """Time that inspecting and publishing are allowed to take together; 0 for what is not known yet."""
+    def needed_ms(self, kind: Kind, at_s: float, deadline_ms: float | None = None) -> float:
+        """Time that inspecting and publishing are allowed to take together; 0 for what is not known yet.
+
+        No more than half-way from their mean to the deadline: where times vary much, a frame that comes at once would
+        be shed although it is most likely in time.
+        """
         with self._lock:
             known = self._kinds.get(kind)
-            inspection_ms = 0.0 if known is None else known.inspection.ms(at_s)
-            return inspection_ms + self._publishing.ms(at_s)
+            parts = [self._publishing] if known is None else [known.inspection, self._publishing]
+            allowed_ms = sum(part.ms(at_s) for part in parts)
+            if deadline_ms is None:
+                return allowed_ms
+            mean_ms = sum(part.mean_ms(at_s) for part in parts)
+            return min(allowed_ms, max(mean_ms, (mean_ms + deadline_ms) / 2))
 
     def taken(self, kind: Kind, frame_ms: float) -> None:
         """Learn the time of each of some frames that were inspected together."""

@@ -54,7 +54,7 @@ class Shedding:
             frame,
             self._policy.of(frame.station),
             now_us=now_us,
-            needed_ms=self.times.needed_ms(kind_of(frame), at_s),
+            needed_ms=self.times.needed_ms(kind_of(frame), at_s, frame.deadline_ms),
             overtaken=overtaken or self.newest.overtaken(*camera, source.offset),
         )
         if found is None:
@@ -86,7 +86,7 @@ class Shedding:
         self.times.published(capped_ms(publishing_ms, frame.deadline_ms), at_s, replaces=is_probe)
         if is_probe:
             self._probes.ended(inspection_ms)
-        return self.times.needed_ms(kind, at_s)
+        return self.times.needed_ms(kind, at_s, frame.deadline_ms)
 
     def learn_publishing(self, publishing_ms: float, decision: Decision) -> None:
         """Learn from a shed frame whose decision is acknowledged."""

@@ -167,6 +167,30 @@ def test_a_frame_whose_deadline_has_passed_is_never_a_probe(age_ms: float, quiet
     assert not line.frame(age_ms=age_ms)
 
 
+def test_times_that_vary_much_do_not_shed_what_is_most_likely_in_time() -> None:
+    """A mean of 200 ms with a deadline of 500; four deviations on top are more than the deadline."""
+    line, inspected = Line(), []
+    for number in range(200):
+        inspected.append(line.frame(inspection_ms=100 if number % 2 else 300))
+        line.clock.advance(0.05)
+    assert all(inspected)
+    # A frame that has waited until an inspection would hardly be in time is shed.
+    assert not line.frame(age_ms=350)
+
+
+@given(st.lists(st.floats(0, 1e4), min_size=1), st.floats(1, 1e4))
+def test_what_is_needed_lies_between_the_mean_and_the_deadline(took: list[float], deadline_ms: float) -> None:
+    times, kind = Times(), kind_of(make_frame())
+    for one in took:
+        times.inspected(kind, one, 0.0)
+        times.published(one / 10, 0.0)
+    mean_ms = times._kinds[kind].inspection.mean_ms(0.0) + times._publishing.mean_ms(0.0)
+    needed_ms = times.needed_ms(kind, 0.0, deadline_ms)
+    assert mean_ms - 1e-6 <= needed_ms <= times.needed_ms(kind, 0.0) + 1e-6
+    if mean_ms < deadline_ms:
+        assert needed_ms < deadline_ms + 1e-6
+
+
 def test_where_each_inspection_takes_longer_than_its_deadline_few_are_inspected() -> None:
     line = Line()
     line.run(5, inspection_ms=700)
