@@ -37,6 +37,7 @@ BENCHES = (
     Bench("throughput", ("--name", "few-cameras", *_with("--cameras", 1, 3), *_SHORT)),
     Bench("throughput", ("--name", "two-workers", "--workers", "2", *_SHORT)),
     Bench("latency"),
+    Bench("overload"),
     Bench("publishing"),
     Bench("growth"),
     Bench("startup"),

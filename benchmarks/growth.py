@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
 import tempfile
 import time
@@ -33,6 +32,7 @@ from benchmarks.saturation import Saturated, saturate
 from benchmarks.workloads import images, package, workload
 from infra.broker import LocalBroker
 from infra.topics import apply
+from schemas.machine import usable_cores
 
 PARTITIONS, WORKERS, CAMERAS = (1, 3, 6, 12), (1, 2), (1, 10, 100, 1000)
 _WORKLOAD = "small-640x480"
@@ -48,7 +48,7 @@ def throughput(broker: LocalBroker, scratch: Path, args: argparse.Namespace) -> 
     kind, pid, servers = workload(_WORKLOAD), broker.status().pid, broker.bootstrap_servers
     assert pid is not None
     model, pictures = package(kind.network, scratch), images(kind.size_wh, kind.colour)
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     cases = {f"{c}, {w} worker{'s' * (w > 1)}": (CONTENDERS[c], w) for c in args.contender for w in args.workers}
     found: Rates = {}
     for partitions in args.partitions:
@@ -76,7 +76,7 @@ def memory(broker: LocalBroker, scratch: Path, args: argparse.Namespace) -> dict
     for _, text in in_turns([str(cameras) for cameras in args.cameras], args.rounds):
         cameras, stream = int(text), Stream(f"memory-{next(numbers)}")
         apply(servers, stream.prefix)
-        task = Task(servers, stream, stream.prefix, model, os.cpu_count() or 1)
+        task = Task(servers, stream, stream.prefix, model, usable_cores())
         with Running(CONTENDERS[OURS].commands(task), pid) as running:
             names = [f"camera-{number}" for number in range(cameras)]
             feed(servers, stream.prefix, names, lambda decided, _: decided >= args.frames)

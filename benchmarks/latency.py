@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import statistics
 import sys
 import tempfile
@@ -38,6 +37,7 @@ from benchmarks.rounds import Spread, in_turns
 from benchmarks.saturation import saturate
 from benchmarks.workloads import WORKLOADS, images, package, workload
 from infra.broker import LocalBroker
+from schemas.machine import usable_cores
 
 #: Load at which p99 is compared, and how many times that of another it may be.
 AIM_AT_PERCENT = 50
@@ -267,9 +267,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10, help="counted seconds of each run")
     parser.add_argument("--warm-up", type=float, default=2, help="seconds before them that are not counted")
     parser.add_argument("--cameras", type=int, default=12)
-    parser.add_argument(
-        "--threads", type=int, default=os.cpu_count() or 1, help="of each contender; default: the cores"
-    )
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="of each contender; default: the cores")
     parser.add_argument("--saturation-seconds", type=float, default=4, help="that saturation is measured for")
     parser.add_argument("--saturation-rounds", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file for the report instead of standard output")

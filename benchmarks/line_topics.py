@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ign
 from schemas import Encoding, Frame
 from schemas.codec import encode
 from schemas.ids import frame_id
+from schemas.machine import usable_cores
 from schemas.topics import MAX_REQUEST_BYTES, TOPICS
 
 #: So many that each frame in flight can be of another one, also on a machine of many cores.
-PARTITIONS = max(6, os.cpu_count() or 1)
+PARTITIONS = max(6, usable_cores())
 #: librdkafka says on standard error what it cleans up at its end; warnings and errors still show.
 QUIET = {"log_level": 4}
 
@@ -107,13 +107,14 @@ def make_frame(
     *,
     captured_at_us: int | None = None,
     sha256: str | None = None,
+    deadline_ms: int | None = None,
 ) -> Frame:
-    """A frame, captured now, without a deadline: it is inspected however long it waits."""
+    """A frame, captured now; without a deadline it is inspected however long it waits."""
     now_us = time.time_ns() // 1000 if captured_at_us is None else captured_at_us
     return Frame(
         frame_id=frame_id("bench", camera, 1, sequence), line="bench", station="bench", camera_id=camera,
-        started_at_us=1, sequence=sequence, captured_at_us=now_us, part_id=f"P{sequence}", lot="L1",
-        encoding=Encoding.JPEG, width=size_wh[0], height=size_wh[1],
+        started_at_us=1, sequence=sequence, captured_at_us=now_us, deadline_ms=deadline_ms,
+        part_id=f"P{sequence}", lot="L1", encoding=Encoding.JPEG, width=size_wh[0], height=size_wh[1],
         sha256=sha256 or hashlib.sha256(image).hexdigest(), image=image,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import psutil
+from schemas.machine import usable_cores, usable_memory_bytes
 
 #: Versions that a figure depends on; those that are not installed are left out.
 _PACKAGES = (
@@ -26,8 +26,8 @@ def machine() -> dict[str, Any]:
     ]
     return {
         "cpu": names[0] if names else platform.machine(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "cores": usable_cores(),
+        "memory_gib": round((usable_memory_bytes() or 0) / 2**30, 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "versions": _versions(),

@@ -81,6 +81,7 @@ class Load:
     workload: str
     schedule: Schedule
     partitions: int
+    deadline_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ def send(load: Load) -> Sent:
             frame = make_frame(
                 value, kind.size_wh, camera, _FIRST_SEQUENCE + shot.number,
                 captured_at_us=start_us + int(shot.at_s * 1e6), sha256=digests[picture],
+                deadline_ms=load.deadline_ms,
             )  # fmt: skip
             value = encode(frame)
         due_s = start_s + shot.at_s

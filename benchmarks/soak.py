@@ -9,7 +9,6 @@ this run could see. ``--watch`` runs `inspection watch` beside it on the same de
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from infra.broker import LocalBroker
 from infra.demo.processes import inspection_command
 from infra.topics import apply
 from schemas import KafkaSettings
+from schemas.machine import usable_cores
 
 _SAY_S = 10.0
 _SAMPLES = 2000
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--warm-up", type=float, default=0.3, help="part of the frames before the line begins")
     parser.add_argument("--cameras", type=int, default=12)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the worker; default: the cores")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="of the worker; default: the cores")
     parser.add_argument("--watch", action="store_true", help="run `inspection watch` as well")
     parser.add_argument("--json", type=Path, help="file for the report instead of standard output")
     args = parser.parse_args()

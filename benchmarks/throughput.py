@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import gc
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -34,6 +33,7 @@ from benchmarks.saturation import Saturated, saturate
 from benchmarks.throughput_report import Measured, plots, table
 from benchmarks.workloads import WORKLOADS, Workload, images, package, workload
 from infra.broker import LocalBroker
+from schemas.machine import usable_cores
 
 _TRIES = 3
 
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     parser.add_argument("--rounds", type=int, default=3, help="rounds of all contenders (default: 3)")
     parser.add_argument("--seconds", type=float, default=6, help="that each is measured for in a round (default: 6)")
     names = [each.name for each in WORKLOADS]
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measure(each: Workload, chosen: Sequence[str], cameras: int, args: argparse.Namespace) -> Measured:
     """All contenders in turns on one workload, with a broker of its own."""
-    threads = args.threads or max(1, (os.cpu_count() or 1) // args.workers)
+    threads = args.threads or max(1, usable_cores() // args.workers)
     pictures = images(each.size_wh, each.colour)
     with (
         tempfile.TemporaryDirectory() as scratch,

@@ -22,7 +22,8 @@ from schemas.image_store import ImageStore, ImageStoreError
 from schemas.simulation import is_replay
 from schemas.topics import DEAD_LETTERS, DECISIONS
 from schemas.wire import Codec
-from stream_processors.overload import Estimate, Newest, Overload, OverloadPolicy, why_shed
+from stream_processors.overload import Overload, OverloadPolicy
+from stream_processors.shedding import Shedding
 
 log = logging.getLogger(__name__)
 
@@ -136,10 +137,8 @@ class Answerer:
         self._clock = clock
         self._store = store
         self._overload = overload or OverloadPolicy(Overload.EVERYTHING)
-        #: What an inspection takes, acknowledgement included: fed by who publishes the answers.
-        self.estimate = Estimate()
-        #: What has been read and waits: fed by who reads.
-        self.newest = Newest()
+        #: Decides what is shed; learns from the answers that are published and the frames that are read.
+        self.shedding = Shedding(self._overload, clock)
 
     def __call__(self, message: Received) -> Answer:
         """Decode, inspect and decide; whatever goes wrong becomes part of the answer."""
@@ -149,10 +148,11 @@ class Answerer:
         image = self.image(message, frame)
         return image if isinstance(image, Answer) else self.inspect(message, frame, image)
 
-    def read(self, message: Received) -> Frame | Answer:
+    def read(self, message: Received, *, overtaken: bool = False) -> Frame | Answer:
         """Decode the frame and say whether it is worth an inspection: quick, for it leaves the image as it is.
 
-        The frame is for `image` and `inspect`; an answer is final (it was no frame, or it is shed).
+        The frame is for `image` and `inspect`; an answer is final (it was no frame, or it is shed). ``overtaken`` if a
+        newer frame of its camera waits beside it.
         """
         if message.batch is not None:
             return self._dead(message, UNDECODABLE_BATCH, str(message.batch))
@@ -160,11 +160,14 @@ class Answerer:
             frame = self._codec.decode(message.value, Frame)
         except CodecError as error:
             return self._dead(message, error.kind, str(error))
-        return self.shed(message, frame) or frame
+        return self.shed(message, frame, overtaken=overtaken) or frame
 
-    def shed(self, message: Received, frame: Frame) -> Answer | None:
-        """The answer to a frame that is not worth an inspection any more, or None. To be asked after each wait."""
-        why = self._why_shed(message, frame)
+    def shed(self, message: Received, frame: Frame, *, overtaken: bool = False) -> Answer | None:
+        """The answer to a frame that is not worth an inspection any more, or None. To be asked after each wait.
+
+        ``overtaken`` if a newer frame of its camera waits beside it.
+        """
+        why = self._why_shed(message, frame, overtaken)
         if why is None:
             return None
         word, sentence = why
@@ -229,17 +232,10 @@ class Answerer:
     def _queue_ms(self, message: Received) -> float:
         return max(0.0, (self._clock.utc_us() - message.source.received_at_us) / 1000)
 
-    def _why_shed(self, message: Received, frame: Frame) -> tuple[str, str] | None:
+    def _why_shed(self, message: Received, frame: Frame, overtaken: bool) -> tuple[str, str] | None:
         if RETRY_HEADER in message.headers or is_replay(message.headers):
             return None
-        source = message.source
-        return why_shed(
-            frame,
-            self._overload.of(frame.station),
-            now_us=self._clock.utc_us(),
-            needed_ms=self.estimate.ms,
-            overtaken=self.newest.overtaken(source.partition, message.key, source.offset),
-        )
+        return self.shedding.why(frame, message.key, message.source, overtaken=overtaken)
 
     def _decided(self, message: Received, frame: Frame, inspection: Inspection, queue_ms: float) -> Answer:
         decided_at_us = self._clock.utc_us()

@@ -37,6 +37,7 @@ from stream_processors.pipeline import Entry, Pipeline
 from stream_processors.process import make_faust_app, raw_topics
 from stream_processors.settings import WorkerSettings
 from stream_processors.transport import bounded_transport
+from stream_processors.work_health import WorkHealth
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,14 @@ log = logging.getLogger(__name__)
 EXIT_CANNOT_PUBLISH = 74
 
 
-def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clock: Clock | None = None) -> faust.App:
-    """Build the app; it connects when it is started.
+def make_app(
+    settings: WorkerSettings,
+    model: Model,
+    metrics: WorkerMetrics,
+    clock: Clock | None = None,
+    health: WorkHealth | None = None,
+) -> faust.App:
+    """Build the app; it connects when it is started. ``health`` learns of frames and answers.
 
     Raises
     ------
@@ -53,6 +60,7 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
         If the settings name a schema registry that does not answer.
     """
     clock = clock or SystemClock()
+    health = health or WorkHealth(settings.unhealthy_after_s, clock)
     kafka = settings.kafka
     store = None
     if settings.image_store is not None:
@@ -63,7 +71,7 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
         kafka.bootstrap_servers,
         settings.buffer_mib * 1024 * 1024,
         on_held=metrics.held_bytes.set,
-        on_read=lambda message: answer.newest.read(message.partition, message.key, message.offset),
+        on_read=lambda message: answer.shedding.newest.read(message.partition, message.key, message.offset),
     )
     app.transport = transport(app.conf.broker, app, app.loop)
     [frames] = raw_topics(app, kafka.frames)
@@ -71,9 +79,16 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
     def acked(done: _Done) -> None:
         done.event.ack()
         metrics.record(done.answer, done.publish_s)
-        if done.answer.decision is not None and "infer" in done.answer.decision.durations_ms:
-            answer.estimate.update(done.took_s * 1000)
-            metrics.estimate.set(answer.estimate.ms / 1000)
+
+    def learn(work: Work[Entry[_Done]], made: Answer, inspection_ms: float, publishing_ms: float) -> None:
+        decision = made.decision
+        if decision is None:
+            return
+        if work.frame is not None and "infer" in decision.durations_ms:
+            needed_ms = answer.shedding.learn(work.frame, work.message.source, inspection_ms, publishing_ms)
+            metrics.estimate.set(needed_ms / 1000)
+        elif made.shed is not None:
+            answer.shedding.learn_publishing(publishing_ms, decision)
 
     @app.agent(frames, name="inspect", concurrency=1, supervisor_strategy=CrashingSupervisor)
     async def inspect(stream: Any) -> None:
@@ -87,7 +102,9 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
             def done() -> None:
                 now_s = time.perf_counter()
                 entry = work.item
-                entry.item.answer, entry.item.publish_s, entry.item.took_s = made, now_s - sent_s, now_s - work.began_s
+                entry.item.answer, entry.item.publish_s = made, now_s - sent_s
+                health.answered(made)
+                learn(work, made, (sent_s - work.began_s) * 1000, (now_s - sent_s) * 1000)
                 pipeline.done(entry)
 
             outbox.publish(made, traceparent(work.message.headers), done)
@@ -96,6 +113,7 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
         try:
             async for event in stream.events():
                 entry = await pipeline.put(_Done(event))
+                health.came()
                 lanes.submit(_received(event.message, clock.utc_us()), entry)
         finally:
             # A graceful stop cancels this loop: what is under way is finished and acked all the same.
@@ -108,12 +126,11 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
 
 @dataclass(slots=True)
 class _Done:
-    """A frame under way; with its answer, and how long sending and all of it took, when Kafka has acknowledged it."""
+    """A frame under way; with its answer, and how long sending that took, when Kafka has acknowledged it."""
 
     event: Any
     answer: Answer = field(default_factory=Answer)
     publish_s: float = 0.0
-    took_s: float = 0.0
 
 
 def _end(error: BaseException) -> None:

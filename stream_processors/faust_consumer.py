@@ -27,6 +27,7 @@ from schemas.batches import UnreadableBatch
 from schemas.idempotent import CONNECTION
 from schemas.message_headers import message_headers
 from stream_processors.reader import Reader
+from stream_processors.work_health import BrokerContact
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 FETCH_BYTES = 4 * 1024 * 1024
 #: A member that does not come back from a rebalance, or is not polled, by then is taken for gone.
 _REBALANCE_MS = 60_000
+#: The client says how its connections are so often.
+_STATISTICS_MS = 1_000
 _METADATA_MS = 5_000
 
 
@@ -60,18 +63,25 @@ class LibrdkafkaConsumer(Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reader: Reader | None = None
+        self._contact = BrokerContact(time.monotonic)
         self._places: dict[tuple[Any, Any], TP] = {}
         self._owed: dict[TP, int] = {}
 
     async def on_start(self) -> None:
         """Make the client; it connects when something is subscribed to."""
-        self._reader = Reader(_config(self.app.conf, self.bootstrap_servers, self.assignment_strategy), self)
+        config = _config(self.app.conf, self.bootstrap_servers, self.assignment_strategy)
+        self._reader = Reader({**config, "stats_cb": self._contact.saw}, self)
 
     async def on_stop(self) -> None:
         """Commit what is acked, leave the group."""
         await super().on_stop()
         if self._reader is not None:
             await self._reader.close()
+
+    @property
+    def connected(self) -> bool | None:
+        """True if the brokers that frames are read from answer; None before anything is known."""
+        return self._contact.connected
 
     # What the reader tells of.
 
@@ -192,5 +202,6 @@ def _config(conf: Any, bootstrap_servers: str, strategy: str) -> dict[str, Any]:
         "fetch.max.bytes": FETCH_BYTES,
         "fetch.message.max.bytes": FETCH_BYTES,
         "queued.max.messages.kbytes": FETCH_BYTES // 1024,
+        "statistics.interval.ms": _STATISTICS_MS,
         "fetch.queue.backoff.ms": 10,  # a second otherwise, each time that so much is there
     }

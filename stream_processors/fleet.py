@@ -126,7 +126,7 @@ class _Member:
         try:
             found: dict[str, Any] = json.loads(self.ask("/health") or b"")
         except ValueError:
-            return {"ok": False}
+            return {"ok": False, "reason": "it does not answer"}
         return found
 
 
@@ -178,11 +178,19 @@ class Fleet:
     def health(self) -> dict[str, Any]:
         """All reports in one: well when all are, with the partitions of all."""
         reports = [member.report() for member in self._members]
+        troubles = [
+            f"process {number}: {report.get('reason') or 'it is not well'}"
+            for number, report in enumerate(reports)
+            if not report["ok"]
+        ]
+        contacts = [report.get("connected") for report in reports]
         return {
-            "ok": all(report["ok"] for report in reports),
+            "ok": not troubles,
+            "reason": "; ".join(troubles) or None,
             "model": reports[0].get("model"),
             "assigned": sorted(place for report in reports for place in report.get("assigned", ())),
             "rebalancing": any(report.get("rebalancing", True) for report in reports),
+            "connected": False if False in contacts else None if None in contacts else True,
             "processes": reports,
         }
 

@@ -1,8 +1,11 @@
 """Where a frame is worked on: threads that inspect, and others that fetch images from a store.
 
 A thread takes some of the frames that wait together: on an idle line that is one, on a busy one the hand-overs between
-threads are shared, and the network stays in the caches. Whether a frame is worth an inspection is asked when a thread
-takes it.
+threads are shared, and the network stays in the caches. They are of one kind, so that none waits for a much larger one
+beside it. Whether a frame is worth an inspection is asked when a thread takes it.
+
+In the mode ``newest`` a frame takes the place of an older one of its camera that waits (`stream_processors.waiting`).
+A thread sheds some of those that lost their place, and then takes what waits: it always finds the newest.
 
 A store is far away and may be dead; a frame that carries its image must not wait for it. So fetching has threads of its
 own, and a frame that needs one steps aside first.
@@ -20,6 +23,9 @@ from typing import Generic, TypeVar
 
 from schemas.records import Frame
 from stream_processors.answer import Answer, Answerer, Received
+from stream_processors.estimate import Kind, kind_of
+from stream_processors.overload import Overload
+from stream_processors.waiting import Waiting
 
 T = TypeVar("T")
 
@@ -40,6 +46,8 @@ class Work(Generic[T]):
     image: bytes | None = None
     #: When a thread took it (`time.perf_counter`).
     began_s: float = 0.0
+    #: It has one of the places of those that are fetched.
+    is_fetched: bool = False
 
 
 class Lanes(Generic[T]):
@@ -72,10 +80,10 @@ class Lanes(Generic[T]):
         self._publish = publish
         self._step_aside = step_aside
         self._fail = fail
-        self._waiting: deque[Work[T]] = deque()
+        self._waiting: Waiting[Work[T]] = Waiting()
+        self._overtaken: deque[Work[T]] = deque()
         self._wake = threading.Condition()
         self._closed = False
-        self._together = 1
         self._threads = [
             threading.Thread(target=self._inspect, name=f"inspect-{number}", daemon=True) for number in range(threads)
         ]
@@ -86,9 +94,14 @@ class Lanes(Generic[T]):
 
     def submit(self, message: Received, item: T) -> None:
         """Have a message answered."""
+        work, source = Work(message, item), message.source
+        is_newest = self._answer.shedding.mode_of_key(message.key) is Overload.NEWEST
         with self._wake:
-            self._waiting.append(Work(message, item))
-            self._wake.notify()
+            older = self._waiting.put(work, (source.partition, message.key) if is_newest else None)
+            if older is None:
+                self._wake.notify()
+            else:  # its own notification is enough for both
+                self._overtaken.append(older)
 
     def close(self) -> None:
         """End the threads when they have answered what waits."""
@@ -100,47 +113,101 @@ class Lanes(Generic[T]):
         self._fetching.shutdown()
 
     def _inspect(self) -> None:
-        while works := self._take():
+        while self._await():
             try:
-                self._answer_all(works)
+                self._shed(self._take_overtaken())
+                self._answer_all(self._take())
             except BaseException as error:  # noqa: BLE001 - said to who can end the process
                 self._fail(error)
                 return
 
+    def _await(self) -> bool:
+        """Wait for something to do; False when there will be nothing more."""
+        with self._wake:
+            while not (self._waiting or self._overtaken or self._closed):
+                self._wake.wait()
+            return bool(self._waiting or self._overtaken)
+
+    def _take_overtaken(self) -> list[Work[T]]:
+        with self._wake:
+            return [self._overtaken.popleft() for _ in range(min(_MOST, len(self._overtaken)))]
+
     def _take(self) -> list[Work[T]]:
         with self._wake:
-            while not self._waiting and not self._closed:
-                self._wake.wait()
             # Half of a fair share: a frame waits for those it is taken with no longer than for those before it.
-            count = max(1, min(self._together, len(self._waiting) // (2 * len(self._threads))))
-            return [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
+            count = min(_MOST, max(1, len(self._waiting) // (2 * len(self._threads))))
+            return [self._waiting.take() for _ in range(min(count, len(self._waiting)))]
+
+    def _put_back(self, works: list[Work[T]]) -> None:
+        with self._wake:
+            for work in reversed(works):
+                self._waiting.put_back(work)
+            self._wake.notify(len(works))
+
+    def _shed(self, works: list[Work[T]]) -> None:
+        """Answer frames that lost their place; those that are not to be shed (published again) wait again."""
+        answered = []
+        for work in works:
+            work.began_s = time.perf_counter()
+            found = self._answer.read(work.message, overtaken=True)
+            if isinstance(found, Answer):
+                answered.append((work, found))
+            else:
+                work.frame = found
+                self._put_back([work])
+        self._publish_all(answered)
+
+    def _publish_all(self, answered: list[tuple[Work[T], Answer]]) -> None:
+        # One right after the other: the client sends them as one request, which costs the broker a fraction.
+        for work, answer in answered:
+            self._publish(work, answer)
 
     def _answer_all(self, works: list[Work[T]]) -> None:
-        began_s = time.perf_counter()
-        ready = []
-        for work in works:
-            work.began_s = began_s
-            if (seen := self._read(work)) is not None:
-                ready.append((work, seen))
-        if not ready:
+        kind: Kind | None = None
+        answered: list[tuple[Work[T], Answer]] = []
+        ready: list[tuple[Work[T], Frame, bytes]] = []
+        most = 1
+        for number, work in enumerate(works):
+            seen = self._read(work)
+            if isinstance(seen, Answer):
+                answered.append((work, seen))
+                continue
+            if seen is None:
+                continue
+            if kind is None:
+                kind = kind_of(seen[0])
+                most = self._answer.shedding.together(kind, _BATCH_S, _MOST)
+            if len(ready) >= most or kind_of(seen[0]) != kind:
+                self._put_back(works[number:])
+                break
+            ready.append((work, *seen))
+        self._publish_all(answered)
+        if kind is None:
             return
-        answers = self._answer.inspect_all([(work.message, *seen) for work, seen in ready])
-        for (work, _), answer in zip(ready, answers, strict=True):
+        began_s = time.perf_counter()
+        answers = self._answer.inspect_all([(work.message, frame, image) for work, frame, image in ready])
+        for (work, _, _), answer in zip(ready, answers, strict=True):
             self._publish(work, answer)
-        self._learn((time.perf_counter() - began_s) / len(ready))
+        self._answer.shedding.times.taken(kind, 1000 * (time.perf_counter() - began_s) / len(ready))
 
-    def _read(self, work: Work[T]) -> tuple[Frame, bytes] | None:
-        """Frame and image, to be inspected; None where it has been answered, or is on its way to the store."""
-        if work.frame is not None and work.image is not None:  # fetched
+    def _read(self, work: Work[T]) -> tuple[Frame, bytes] | Answer | None:
+        """Frame and image, to be inspected; its answer where it has one; None where it is on its way to the store."""
+        work.began_s = time.perf_counter()
+        if work.is_fetched:
+            work.is_fetched = False
             self._free_to_fetch.release()
-            return (work.frame, work.image) if self._is_worth_it(work) else None
-        frame = self._answer.read(work.message)
-        if isinstance(frame, Answer):
-            self._publish(work, frame)
-            return None
-        work.frame = frame
-        if frame.image is not None:
-            return frame, frame.image
+        if work.frame is not None:  # asked again after a wait
+            shed = self._answer.shed(work.message, work.frame)
+            if shed is not None:
+                return shed
+        else:
+            found = self._answer.read(work.message)
+            if isinstance(found, Answer):
+                return found
+            work.frame = found
+        image = work.frame.image if work.image is None else work.image
+        if image is not None:
+            return work.frame, image
         self._step_aside(work.item)
         self._fetching.submit(self._fetch, work)
         return None
@@ -159,17 +226,11 @@ class Lanes(Generic[T]):
             # Asked again after each wait: what has become too late by now is not fetched, or not inspected.
             image = self._answer.image(work.message, work.frame) if self._is_worth_it(work) else None
             if isinstance(image, bytes):
-                work.image = image
-                with self._wake:
-                    self._waiting.appendleft(work)
-                    self._wake.notify()
+                work.image, work.is_fetched = image, True
+                self._put_back([work])
                 return
             self._free_to_fetch.release()
             if image is not None:
                 self._publish(work, image)
         except BaseException as error:  # noqa: BLE001 - as above
             self._fail(error)
-
-    def _learn(self, frame_s: float) -> None:
-        """How many are taken together; threads may overwrite each other's, which does no harm."""
-        self._together = max(1, min(_MOST, int(_BATCH_S / frame_s)))

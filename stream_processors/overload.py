@@ -7,8 +7,9 @@ an ``ABORTED`` decision with the reason. Nothing is dropped in silence.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -16,6 +17,8 @@ from schemas.records import MICROSECONDS_PER_MS, Frame
 
 #: Cameras whose newest frame is remembered; more only cost a frame inspected that had been superseded.
 _CAMERAS = 10_000
+#: A frame is overtaken by one that was read this time before, in seconds.
+_GRACE_S = 0.1
 
 
 class Overload(StrEnum):
@@ -49,71 +52,60 @@ class OverloadPolicy:
         return self.stations.get(station, self.default)
 
 
-class Estimate:
-    """How long an answer takes: smoothed mean plus four smoothed deviations.
-
-    The rule that TCP uses for its retransmission timer, with the same gains (RFC 6298, section 2): one slow frame
-    raises it at once, many quick ones lower it slowly. Safe to use from several threads.
-
-    Examples
-    --------
-    >>> estimate = Estimate()
-    >>> estimate.ms
-    0.0
-    >>> estimate.update(10.0)
-    >>> estimate.ms
-    30.0
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._mean_ms: float | None = None
-        self._deviation_ms = 0.0
-
-    def update(self, took_ms: float) -> None:
-        """Learn from an inspected frame: decode, inference and acknowledgement together."""
-        with self._lock:
-            if self._mean_ms is None:
-                self._mean_ms, self._deviation_ms = took_ms, took_ms / 2
-            else:
-                self._deviation_ms += (abs(took_ms - self._mean_ms) - self._deviation_ms) / 4
-                self._mean_ms += (took_ms - self._mean_ms) / 8
-
-    @property
-    def ms(self) -> float:
-        """What the next one is allowed to take; 0 before the first."""
-        with self._lock:
-            return 0.0 if self._mean_ms is None else self._mean_ms + 4 * self._deviation_ms
-
-
 class Newest:
     """The newest frame that has been read of each camera, by partition, key and offset.
 
+    A frame counts as overtaken only by one that was read `_GRACE_S` before: on a busy line a newer frame is always on
+    its way, and if that were enough nothing would be inspected.
+
+    Parameters
+    ----------
+    clock_s
+        Seconds of a monotonic clock.
+
     Examples
     --------
-    >>> newest = Newest()
-    >>> newest.read(0, b"press/top", 7)
-    >>> newest.overtaken(0, b"press/top", 6), newest.overtaken(0, b"press/top", 7)
-    (True, False)
+    >>> times = iter([0.0, 0.2, 0.4])
+    >>> newest = Newest(lambda: next(times))
+    >>> for offset in (7, 8, 9):
+    ...     newest.read(0, b"press/top", offset)
+    >>> [newest.overtaken(0, b"press/top", offset) for offset in (6, 7, 8, 9)]
+    [True, True, False, False]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
         self._lock = threading.Lock()
-        self._offsets: OrderedDict[tuple[int, bytes], int] = OrderedDict()
+        self._cameras: OrderedDict[tuple[int, bytes], _Read] = OrderedDict()
 
     def read(self, partition: int, key: bytes | None, offset: int) -> None:
         """A frame has been read from Kafka and waits for its turn."""
+        camera, at_s = (partition, key or b""), self._clock_s()
         with self._lock:
-            place = (partition, key or b"")
-            self._offsets[place] = offset
-            self._offsets.move_to_end(place)
-            if len(self._offsets) > _CAMERAS:
-                self._offsets.popitem(last=False)
+            known = self._cameras.get(camera)
+            if known is None:
+                self._cameras[camera] = _Read(offset, at_s)
+                if len(self._cameras) > _CAMERAS:
+                    self._cameras.popitem(last=False)
+                return
+            self._cameras.move_to_end(camera)
+            if at_s - known.newer_at_s >= _GRACE_S:
+                known.older, known.newer, known.newer_at_s = known.newer, offset, at_s
 
     def overtaken(self, partition: int, key: bytes | None, offset: int) -> bool:
-        """Whether a newer frame of the camera waits."""
+        """Return True if a newer frame of the camera was read some time ago."""
         with self._lock:
-            return self._offsets.get((partition, key or b""), offset) > offset
+            known = self._cameras.get((partition, key or b""))
+            return known is not None and known.older > offset
+
+
+@dataclass(slots=True)
+class _Read:
+    """Offsets of two frames of a camera; ``older`` was read `_GRACE_S` or more before ``newer``."""
+
+    newer: int
+    newer_at_s: float
+    older: int = -1
 
 
 def why_shed(frame: Frame, mode: Overload, *, now_us: int, needed_ms: float, overtaken: bool) -> tuple[str, str] | None:
@@ -128,9 +120,9 @@ def why_shed(frame: Frame, mode: Overload, *, now_us: int, needed_ms: float, ove
     now_us
         UTC microseconds by the worker's clock.
     needed_ms
-        What an inspection is allowed to take, see `Estimate`.
+        What an inspection is allowed to take, see `stream_processors.estimate`.
     overtaken
-        Whether a newer frame of the camera waits, see `Newest`.
+        True if a newer frame of the camera waits, see `Newest` and `stream_processors.waiting`.
 
     Examples
     --------

@@ -78,6 +78,7 @@ async def run_process(
     announce: Callable[[str], object] = lambda url: None,
     watchdog: Callable[[Callable[[], set[int] | None]], Watcher] | None = None,
     settle: Callable[[], Awaitable[None]] | None = None,
+    trouble: Callable[[], str | None] = lambda: None,
 ) -> None:
     """Run until SIGTERM or SIGINT; then finish what is held, commit and leave the group.
 
@@ -98,6 +99,8 @@ async def run_process(
     settle
         Acks what the app holds, and is called again and again while it stops: Faust waits for every message that it has
         handed out, and its timers have ended by then.
+    trouble
+        Called for /health; returns what is wrong with the work, in one line, or None.
 
     Raises
     ------
@@ -108,7 +111,7 @@ async def run_process(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    health = lambda: _health(app, about, stop.is_set())  # noqa: E731
+    health = lambda: _health(app, about, stop.is_set(), trouble())  # noqa: E731
     runner, url = await serve(http_host, http_port, registry, health, default_port)
     announce(url)
     app.loop = loop
@@ -156,11 +159,26 @@ def _assigned(app: faust.App) -> set[int] | None:
     return None if app.rebalancing else {partition.partition for partition in app.consumer.assignment()}
 
 
-def _health(app: faust.App, about: dict[str, Any], stopping: bool) -> dict[str, Any]:
+def _health(app: faust.App, about: dict[str, Any], stopping: bool, trouble: str | None) -> dict[str, Any]:
     assigned = sorted(f"{tp.topic}-{tp.partition}" for tp in app.consumer.assignment()) if app.started else []
+    # Only the consumer that reads frames knows.
+    connected = getattr(app.consumer, "connected", None) if app.started else None
+    reason = _reason(app, stopping, connected) or trouble
     return {
-        "ok": app.started and not app.crashed and not stopping,
+        "ok": reason is None,
+        "reason": reason,
         **about,
         "assigned": assigned,
         "rebalancing": bool(app.rebalancing),
+        "connected": connected,
     }
+
+
+def _reason(app: faust.App, stopping: bool, connected: bool | None) -> str | None:
+    if app.crashed:
+        return "a part of the process has failed, and it is ending"
+    if stopping:
+        return "it was asked to stop"
+    if not app.started:
+        return "it is starting"
+    return "the broker does not answer" if connected is False else None

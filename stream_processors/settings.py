@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.errors import SettingsError
+from schemas.machine import usable_cores
 from schemas.settings import KafkaSettings
 from stream_processors.overload import OverloadPolicy
 
@@ -44,6 +44,8 @@ class WorkerSettings:
         Where images too large for the topic lie, see `schemas.image_store`; None: such frames are dead letters.
     watchdog_s
         The process ends when frames wait and none was committed for so long; 0: never.
+    unhealthy_after_s
+        /health says 503 when frames come and none is inspected to a verdict for so long; 0: never.
     http_host, http_port
         Where /health and /metrics listen; port None takes 8088, or a free one when that is taken.
     """
@@ -52,12 +54,13 @@ class WorkerSettings:
     model: Path | None = None
     group: str = DEFAULT_GROUP
     processes: int = 1
-    threads: int = field(default_factory=lambda: min(_MOST_THREADS, os.cpu_count() or 1))
+    threads: int = field(default_factory=lambda: min(_MOST_THREADS, usable_cores()))
     in_flight: int = 64
     buffer_mib: int = 32
     overload: OverloadPolicy = field(default_factory=OverloadPolicy)
     image_store: str | None = None
     watchdog_s: float = 60.0
+    unhealthy_after_s: float = 30.0
     http_host: str = "127.0.0.1"
     http_port: int | None = None
 
@@ -65,8 +68,9 @@ class WorkerSettings:
         for name in ("processes", "threads", "in_flight", "buffer_mib"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
-        if not 0 <= self.watchdog_s < 1e6:
-            raise SettingsError(f"watchdog-s {self.watchdog_s:g}: 0 (off) or more seconds")
+        for name in ("watchdog_s", "unhealthy_after_s"):
+            if not 0 <= getattr(self, name) < 1e6:
+                raise SettingsError(f"{name.replace('_', '-')} {getattr(self, name):g}: 0 (off) or more seconds")
         if not self.group:
             raise SettingsError("the consumer group needs a name")
         if self.http_port is not None and not 0 <= self.http_port <= 65535:
@@ -76,7 +80,8 @@ class WorkerSettings:
 def share_of_cores(
     processes: int | None = None, threads: int | None = None, cores: int | None = None
 ) -> tuple[int, int]:
-    """Processes and threads of each, where one or both are left open; ``cores`` None are this machine's.
+    """Processes and threads of each, where one or both are left open; ``cores`` None are those that the
+    process may use.
 
     Two threads take Python's lock from each other little, and one camera, whose frames all go to one process, can
     still use two cores.
@@ -88,7 +93,7 @@ def share_of_cores(
     >>> share_of_cores(processes=2, cores=2), share_of_cores(processes=1, cores=16), share_of_cores(threads=4, cores=16)
     ((2, 1), (1, 4), (4, 4))
     """
-    cores = cores or os.cpu_count() or 1
+    cores = cores or usable_cores()
     if processes is None:
         processes = max(1, cores // max(threads or 0, _THREADS))
     if threads is None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 from models import Model, default_model_path, load_model
+from schemas.clock import SystemClock
 from schemas.cluster import require_topics
 from stream_processors.app import make_app
 from stream_processors.http import DEFAULT_PORT
@@ -14,6 +15,7 @@ from stream_processors.metrics import WorkerMetrics
 from stream_processors.process import run_process
 from stream_processors.settings import WorkerSettings
 from stream_processors.watchdog import Watchdog
+from stream_processors.work_health import WorkHealth
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,8 @@ def run_worker(settings: WorkerSettings, announce: Callable[[str], object] = lam
 
 async def _run(settings: WorkerSettings, model: Model, announce: Callable[[str], object]) -> None:
     metrics = WorkerMetrics()
-    app = make_app(settings, model, metrics)
+    health = WorkHealth(settings.unhealthy_after_s, SystemClock())
+    app = make_app(settings, model, metrics, health=health)
 
     def watchdog(assigned: Callable[[], set[int] | None]) -> Watchdog:
         return Watchdog(settings.kafka, settings.group, assigned, settings.watchdog_s, metrics)
@@ -57,4 +60,5 @@ async def _run(settings: WorkerSettings, model: Model, announce: Callable[[str],
         ready=f"reading {settings.kafka.frames}",
         announce=announce,
         watchdog=watchdog if settings.watchdog_s else None,
+        trouble=health.trouble,
     )

@@ -22,6 +22,7 @@ from benchmarks.drift.plots import plot_scenario
 from benchmarks.drift.pools import Picture, make_pools
 from benchmarks.drift.report import table
 from benchmarks.drift.scenarios import BEFORE, CHANGES, SCENARIOS, STATIONARY, VIDEO, Pools
+from schemas.machine import usable_cores
 
 # Not River's KSWIN: 170 us a signal and frame would make this take an hour.
 CONTENDERS = ("ours", "River ADWIN", "River PageHinkley", "Evidently")
@@ -83,7 +84,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100_000, help="stationary frames of a run (default 100,000)")
     parser.add_argument("--stationary-runs", type=int, default=10, help="stationary runs of ours (default 10)")
     parser.add_argument("--out", type=Path, default=Path("build/bench-drift"), help="folder for table, JSON and plots")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--processes", type=int, default=usable_cores())
     options = parser.parse_args()
     _say("inspecting the images under each effect")
     pools = make_pools(options.processes)

@@ -50,6 +50,9 @@ def worker(
     watchdog_s: Annotated[
         float, typer.Option(help="End when frames wait and none is committed for so many seconds; 0: never.")
     ] = 60.0,
+    unhealthy_after_s: Annotated[
+        float, typer.Option(help="/health says 503 when frames come and none is inspected for so long; 0: never.")
+    ] = 30.0,
     http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
     http_port: Annotated[
         int | None, typer.Option(help="Their port. Default: 8088, or a free one when that is taken.")
@@ -79,6 +82,7 @@ def worker(
         overload=_policy(overload or []),
         image_store=image_store_uri(image_store),
         watchdog_s=watchdog_s,
+        unhealthy_after_s=unhealthy_after_s,
         http_host=http_host,
         http_port=http_port,
     )

@@ -36,6 +36,7 @@ def examine(kafka: KafkaSettings, data_dir: Path | None = None) -> list[Check]:
         _guarded("Java", machine.java),
         _guarded("Kafka", machine.kafka_jars),
         _guarded("disk", partial(machine.disk, data_dir)),
+        _guarded("resources", machine.resources),
         _guarded("clock", machine.clock),
         _guarded("schemas", ours.schemas_known),
         _guarded("model", ours.model),

@@ -11,8 +11,11 @@ from pathlib import Path
 
 from infra.doctor.check import Check, Status
 from infra.doctor.clock_sync import kernel_says_synchronised
+from schemas.machine import usable_cores, usable_memory_bytes
 
 _MIB = 1024 * 1024
+_GIB = 1024 * _MIB
+_MEMORY_WARN_GIB = 1
 _DISK_FAIL_MIB = 200
 _DISK_WARN_MIB = 2_000
 _CLOCK_SAMPLE_S = 0.25
@@ -101,6 +104,18 @@ def disk(data_dir: Path | None = None) -> Check:
         status: Status = "fail" if free_mib < _DISK_FAIL_MIB else "warn"
         return Check("disk", status, detail, "free some space, or choose another directory with --data-dir")
     return Check("disk", "ok", detail)
+
+
+def resources() -> Check:
+    """Cores and memory are those that this process may use, not the machine's."""
+    cores, memory = usable_cores(), usable_memory_bytes()
+    detail = f"{cores} cores"
+    if memory is not None:
+        detail += f", {memory / _GIB:.1f} GiB of memory"
+        if memory < _MEMORY_WARN_GIB * _GIB:
+            remedy = "a worker of one process with a small --buffer-mib needs about 0.5 GiB; give the container more"
+            return Check("resources", "warn", detail, remedy)
+    return Check("resources", "ok", detail)
 
 
 def clock() -> Check:

@@ -8,7 +8,6 @@ their own, so that no core waits for the network.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import Protocol
 from models.opencv import cv2
 from replay.reinspect.inspector import Inspector, Job, Result
 from replay.stored import Stored
+from schemas.machine import usable_cores
 from schemas.records import Decision, Frame
 
 #: Frames and bytes (about) that are handed over together.
@@ -34,7 +34,7 @@ class _Batches(Protocol):
 
 def cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    return usable_cores()
 
 
 def inspect_all(

@@ -75,7 +75,7 @@ def test_without_a_broker_the_topics_are_not_waited_for(tmp_path):
     assert checks["broker"].status == "fail"
     assert "inspection broker start" in checks["broker"].remedy
     assert checks["topics"].status == "warn"
-    for name in ("Python", "packages", "OpenCV", "disk", "schemas", "schema registry"):
+    for name in ("Python", "packages", "OpenCV", "disk", "resources", "schemas", "schema registry"):
         assert checks[name].status == "ok", checks[name]
 
 
@@ -148,3 +148,12 @@ def test_command_line(tmp_path):
     found = json.loads(CliRunner().invoke(app, [*where, "--json"]).stdout)
     assert found["healthy"] is False
     assert {"name", "status", "detail", "remedy"} == set(found["checks"][0])
+
+
+@pytest.mark.parametrize(("memory_gib", "status"), [(None, "ok"), (0.5, "warn"), (4, "ok")])
+def test_resources_are_those_of_the_process(monkeypatch, memory_gib, status):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 3)
+    monkeypatch.setattr(machine, "usable_memory_bytes", lambda: None if memory_gib is None else memory_gib * 2**30)
+    check = machine.resources()
+    assert check.status == status
+    assert check.detail.startswith("3 cores")

@@ -227,7 +227,7 @@ def test_a_frame_that_is_published_again_is_inspected_and_never_late(model: Mode
     clock = ManualClock(NOW_US + 10**12)
     replayed = replace(received(encode(make_frame(png()))), headers={REPLAY_HEADER: b"run"})
     answerer = Answerer(model, Codec(), clock, OverloadPolicy(Overload.DEADLINE))
-    answerer.estimate.update(10_000.0)
+    answerer.shedding.times.published(10_000.0, at_s=0.0)
     result = answerer(replayed)
     assert result.shed is None
     assert (result.decision.result_state, result.decision.is_simulated) == (ResultState.COMPLETED, True)

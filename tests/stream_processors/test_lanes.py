@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
@@ -17,9 +18,9 @@ from schemas.clock import ManualClock
 from schemas.codec import encode
 from schemas.image_store import ImageStore
 from schemas.wire import Codec
-from stream_processors.answer import Answer, Answerer, Received
+from stream_processors.answer import RETRY_HEADER, Answer, Answerer, Received
 from stream_processors.lanes import FETCHES, Lanes, Work
-from stream_processors.overload import OverloadPolicy
+from stream_processors.overload import Overload, OverloadPolicy
 from stream_processors.pipeline import Entry, Pipeline
 from tests.stream_processors.test_overload import JPEG, SHA256, make_frame
 
@@ -61,7 +62,7 @@ def referring(sequence: int) -> Frame:
 
 
 def received(frame: Frame) -> Received:
-    return Received(encode(frame), b"press/c", {}, Source("frames", 0, frame.sequence, 0))
+    return Received(encode(frame), frame.key.encode(), {}, Source("frames", 0, frame.sequence, 0))
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -75,14 +76,22 @@ async def until(true: Callable[[], bool]) -> None:
 class Answered:
     """Lanes and a pipeline, with what came out: answers by sequence, and the order of the acks."""
 
-    def __init__(self, store: ImageStore, model: Model, clock: ManualClock, *, limit: int = 4) -> None:
+    def __init__(
+        self,
+        store: ImageStore,
+        model: Model,
+        clock: ManualClock,
+        *,
+        limit: int = 4,
+        mode: Overload = Overload.DEADLINE,
+    ) -> None:
         self.answers: dict[int, Answer] = {}
         self.together: list[int] = []
         self.acked: list[int] = []
         self.failed: list[BaseException] = []
         self.pipeline: Pipeline[int] = Pipeline(self.acked.append, limit)
         self.lanes: Lanes[Entry[int]] = Lanes(
-            Answerer(model, Codec(), clock, OverloadPolicy(), store), 2,
+            Answerer(model, Codec(), clock, OverloadPolicy(mode), store), 2,
             publish=self._publish, step_aside=self.pipeline.step_aside, fail=self.failed.append,
         )  # fmt: skip
 
@@ -90,9 +99,9 @@ class Answered:
         self.answers[work.item.item] = answer
         self.pipeline.done(work.item)
 
-    async def put(self, frame: Frame) -> None:
+    async def put(self, frame: Frame, headers: Mapping[str, bytes] = MappingProxyType({})) -> None:
         entry = await asyncio.wait_for(self.pipeline.put(frame.sequence), 20)
-        self.lanes.submit(received(frame), entry)
+        self.lanes.submit(replace(received(frame), headers=headers), entry)
 
     async def drain(self) -> None:
         await asyncio.wait_for(self.pipeline.drain(), 20)
@@ -144,12 +153,65 @@ def test_many_that_wait_are_taken_together_and_all_answered(model: Model, store:
         looked = []
         real = line.lanes._answer.inspect_all
         line.lanes._answer.inspect_all = lambda works: (looked.append(len(works)), real(works))[1]  # type: ignore[assignment, method-assign]
+        line.lanes._answer.shedding.together = lambda *_: 16  # type: ignore[method-assign]
         for number in range(200):
             await line.put(make_frame(number))
         await line.drain()
         assert line.acked == list(range(200))
         assert sum(looked) == 200
         assert max(looked) > 1
+
+    asyncio.run(run())
+
+
+def test_only_frames_of_one_kind_are_taken_together(model: Model, store: HeldStore) -> None:
+    """A quick one does not wait for the slow one beside it."""
+
+    async def run() -> None:
+        line = Answered(store, model, ManualClock(), limit=64)
+        kinds = []
+        real = line.lanes._answer.inspect_all
+
+        def look(works: Sequence[tuple[Received, Frame, bytes]]) -> list[Answer]:
+            kinds.append({frame.width for _, frame, _ in works})
+            return real(works)
+
+        line.lanes._answer.inspect_all = look  # type: ignore[method-assign]
+        line.lanes._answer.shedding.together = lambda *_: 16  # type: ignore[method-assign]
+        for number in range(100):
+            await line.put(replace(make_frame(number), width=300 if number % 5 else 9_000))
+        await line.drain()
+        assert line.acked == list(range(100))
+        assert {len(each) for each in kinds} == {1}
+
+    asyncio.run(run())
+
+
+def test_a_free_thread_finds_the_newest_of_each_camera(model: Model, store: HeldStore) -> None:
+    """All that came meanwhile is answered without an inspection, save what was published again on purpose."""
+
+    async def run() -> None:
+        line = Answered(store, model, ManualClock(), limit=64, mode=Overload.NEWEST)
+        real, looked, released = line.lanes._answer.inspect_all, [], threading.Event()
+
+        def look(works: Sequence[tuple[Received, Frame, bytes]]) -> list[Answer]:
+            looked.extend(frame.sequence for _, frame, _ in works)
+            assert released.wait(20)
+            return real(works)
+
+        line.lanes._answer.inspect_all = look  # type: ignore[method-assign]
+        for number in (0, 1):  # both threads are busy
+            await line.put(make_frame(number, camera=f"busy{number}"))
+            await until(lambda wanted=number + 1: len(looked) == wanted)
+        for number in range(2, 50):
+            headers = {RETRY_HEADER: b"0-1"} if number == 20 else {}
+            await line.put(make_frame(number, camera=f"c{number % 3}"), headers)
+        released.set()
+        await line.drain()
+        assert line.acked == list(range(50))
+        assert sorted(looked) == [0, 1, 20, 47, 48, 49]
+        shed = {number for number, answer in line.answers.items() if answer.shed == "overtaken"}
+        assert shed == set(range(50)) - set(looked)
 
     asyncio.run(run())
 

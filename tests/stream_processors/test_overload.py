@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from infra.broker import LocalBroker
 from infra.cli.root import app
 from infra.demo.processes import WorkerProcess
+from infra.topics import apply
 from models import Source, default_model_path, load_model
 from models.datasets.elpv import load_cells
 from schemas import Action, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict
@@ -29,7 +32,7 @@ from schemas.ids import frame_id
 from schemas.topics import FRAMES
 from schemas.wire import Codec
 from stream_processors.answer import RETRY_HEADER, Answerer, Received
-from stream_processors.overload import Estimate, Newest, Overload, OverloadPolicy, why_shed
+from stream_processors.overload import Newest, Overload, OverloadPolicy, why_shed
 
 #: A solar cell, 300 x 300.
 JPEG = cv2.imencode(".jpg", cv2.imread(str(load_cells("test")[0].path), cv2.IMREAD_GRAYSCALE))[1].tobytes()
@@ -70,21 +73,20 @@ def test_what_is_shed(deadline_ms: int | None, age_us: int, needed_ms: float, ov
             assert why_shed(frame, mode, now_us=now_us + 1, needed_ms=needed_ms, overtaken=overtaken) is not None
 
 
-@given(st.lists(st.floats(0, 1e5), min_size=1))
-def test_the_estimate_is_never_below_the_mean_nor_far_above_the_worst(took: list[float]) -> None:
-    estimate = Estimate()
-    for one in took:
-        estimate.update(one)
-    assert min(took) - 1e-6 <= estimate.ms <= 5 * max(took) + 1e-6
-
-
 def test_memory_of_the_newest_is_bounded() -> None:
-    newest = Newest()
-    for number in range(20_000):
-        newest.read(0, str(number).encode(), 5)
-    assert len(newest._offsets) == 10_000
+    now_s = [0.0]
+    newest = Newest(lambda: now_s[0])
+    for offset in (5, 6, 7):
+        for number in range(20_000):
+            newest.read(0, str(number).encode(), offset)
+        now_s[0] += 1
+    assert len(newest._cameras) == 10_000
     assert not newest.overtaken(0, b"1", 0)  # forgotten: inspected rather than shed
-    assert newest.overtaken(0, b"19999", 4)
+    for number in range(3):
+        newest.read(0, b"c", number)
+        now_s[0] += 1
+    assert newest.overtaken(0, b"c", 0)
+    assert not newest.overtaken(0, b"c", 2)
 
 
 def answer_to(frame: Frame, overload: OverloadPolicy, now_us: int, headers: dict[str, bytes] | None = None) -> Decision:
@@ -159,54 +161,80 @@ class Line:
         self._consumer.close()
 
 
-@pytest.fixture
-def on_line(line: KafkaSettings) -> Iterator[Line]:
-    on_line = Line(line)
-    yield on_line
-    on_line.close()
+#: The load of each measurement, in seconds; the first is not counted.
+LOAD_S, WARM_S = 5, 1
+#: `python -m benchmarks.overload` says what it is on a machine of its own. Each of these is measured up to three times,
+#: beside whatever else runs: a regression does not reach it even once.
+LEAST_SHARE = 0.7
+
+
+def inspected_per_s(line: Line, rate: float) -> float:
+    """Publish at a rate; frames a second that are inspected meanwhile."""
+    line.decisions.clear()
+    line.published.clear()
+    began_us = time.time_ns() // 1000
+    line.publish(LOAD_S, rate, 500)
+    line.collect(3)
+    window = range(began_us + WARM_S * 10**6, began_us + LOAD_S * 10**6)
+    completed = [each for each in line.decisions if each.result_state is ResultState.COMPLETED]
+    return sum(each.decided_at_us in window for each in completed) / (LOAD_S - WARM_S)
+
+
+@contextmanager
+def running(broker: LocalBroker, prefix: str, mode: str, log: Path) -> Iterator[tuple[Line, WorkerProcess]]:
+    """A line of its own with a worker that has inspected its first frames."""
+    kafka = KafkaSettings(broker.bootstrap_servers, prefix)
+    apply(kafka.bootstrap_servers, kafka.prefix)
+    line = Line(kafka)
+    try:
+        with WorkerProcess(kafka, model=None, group=prefix, log=log, options=["--overload", mode]) as worker:
+            worker.await_ready()
+            line.publish(0.5, 50, None, cameras=600)
+            line.collect()
+            yield line, worker
+    finally:
+        line.close()
 
 
 @pytest.mark.broker
 @pytest.mark.faults
 @pytest.mark.parametrize("mode", ["deadline", "newest"])
 def test_three_times_what_a_worker_sustains(
-    line: KafkaSettings, on_line: Line, tmp_path: Path, mode: str, fault_row: Callable[..., None]
+    broker: LocalBroker, unique: str, tmp_path: Path, mode: str, fault_row: Callable[..., None]
 ) -> None:
-    worker = WorkerProcess(
-        line, model=None, group=line.prefix, log=tmp_path / "worker.log", options=["--overload", mode]
-    )
-    try:
-        worker.await_ready()
-        on_line.publish(0.5, 50, None, cameras=600)  # none is overtaken, however long the worker takes to join
-        on_line.collect()
-        began = time.monotonic()
-        on_line.publish(0.6, 1_000, None, cameras=600)  # at once, to find what it sustains
-        on_line.collect()
-        sustained = 600 / (time.monotonic() - began)
-        on_line.decisions.clear()
-        on_line.published.clear()
+    """Beside a worker that sheds nothing, with the same sender and the same broker, it inspects nearly as many."""
+    share = 0.0
+    for attempt in range(3):
+        with running(broker, f"{unique}-all{attempt}", "everything", tmp_path / f"all{attempt}.log") as (line, _):
+            began = time.monotonic()
+            line.publish(0.6, 1_000, None, cameras=600)  # at once, to find a rate that is three times too much
+            line.collect()
+            rate = 3 * 600 / (time.monotonic() - began)
+            sustained = inspected_per_s(line, rate)
+        with running(broker, f"{unique}-{attempt}", mode, tmp_path / f"{attempt}.log") as (line, worker):
+            inspected = inspected_per_s(line, rate)
+            line.collect()
+            with urllib.request.urlopen(worker.url + "/metrics", timeout=5) as answer:
+                metrics = answer.read().decode()
+        assert_answered(line, metrics, mode)
+        share = max(share, inspected / sustained)
+        if share >= LEAST_SHARE:
+            break
+    fault_row(
+        f"overload x3 ({mode})", frames=len(line.published), sustained_per_s=sustained, offered_per_s=rate,
+        inspected_per_s=inspected, share_percent=100 * share,
+    )  # fmt: skip
+    assert share >= LEAST_SHARE
 
-        on_line.publish(6, 3 * sustained, 500)
-        on_line.collect()
-        with urllib.request.urlopen(worker.url + "/metrics", timeout=5) as answer:
-            metrics = answer.read().decode()
-    finally:
-        worker.stop()
-    states = Counter(decision.result_state for decision in on_line.decisions)
-    completed = [d for d in on_line.decisions if d.result_state is ResultState.COMPLETED]
-    # Every trigger has one terminal answer.
-    assert Counter(d.frame_id for d in on_line.decisions) == Counter(on_line.published)
+
+def assert_answered(line: Line, metrics: str, mode: str) -> None:
+    """Every trigger has one terminal answer, and none that was inspected is late."""
+    states = Counter(decision.result_state for decision in line.decisions)
+    assert Counter(d.frame_id for d in line.decisions) == Counter(line.published)
     assert set(states) == {ResultState.COMPLETED, ResultState.ABORTED}
-    # No collapse. docs/overload.md says what was seen, and why it is not nearer to 1.
-    assert len(completed) / 6 > 0.25 * sustained, (states, sustained)
-    in_time = sum(not decision.is_late for decision in completed) / len(completed)
-    assert in_time > 0.97, (in_time, states)
-    assert all(d.action is Action.REJECT for d in on_line.decisions if d.result_state is ResultState.ABORTED)
+    assert not any(d.is_late for d in line.decisions if d.result_state is ResultState.COMPLETED)
+    assert all(d.action is Action.REJECT for d in line.decisions if d.result_state is ResultState.ABORTED)
     shed = sum(float(row.rsplit(" ", 1)[1]) for row in metrics.splitlines() if row.startswith("inspection_shed_total"))
     assert shed == states[ResultState.ABORTED]
-    overtaken = sum("a newer frame of the camera is there" in decision.reason for decision in on_line.decisions)
+    overtaken = sum("a newer frame of the camera is there" in decision.reason for decision in line.decisions)
     assert (overtaken > 0) == (mode == "newest")
-    fault_row(
-        f"overload x3 ({mode})", frames=len(on_line.published), sustained_per_s=sustained, offered_per_s=3 * sustained,
-        inspected_per_s=len(completed) / 6, in_time_percent=100 * in_time,
-    )  # fmt: skip

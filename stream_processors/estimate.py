@@ -1,0 +1,185 @@
+"""The time that an answer takes, learnt from those before it: one estimate for each kind of frame, one for publishing.
+
+A frame is shed when its estimate exceeds the time that it has left, and a frame that is shed teaches nothing about
+inspection. So an estimate must not be able to stay high on its own: a sample counts no more than its frame's deadline,
+an estimate without samples decays, and the sample of a probe replaces what was learnt before it
+(`stream_processors.probes`). Publishing is learnt from every answer, that of a shed frame too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from schemas.records import Encoding, Frame
+
+#: A sample of a frame without a deadline counts no more than this, in milliseconds.
+NO_DEADLINE_CAP_MS = 1_000.0
+#: An estimate keeps its value for this time after a sample, in seconds, and then halves once in each such time.
+_KEPT_S = _HALF_LIFE_S = 1.0
+#: Kinds of frames that are remembered. Sizes and deadlines are what a sender claims, so their number must be bounded.
+_MOST_KINDS = 256
+
+
+class Estimate:
+    """Smoothed mean plus four smoothed deviations, in milliseconds; decays while no sample comes.
+
+    The rule that TCP uses for its retransmission timer, with the same gains (RFC 6298, section 2): one slow sample
+    raises it at once, many quick ones lower it slowly. Not safe to use from several threads.
+
+    Examples
+    --------
+    >>> estimate = Estimate()
+    >>> estimate.ms(at_s=0.0)
+    0.0
+    >>> estimate.update(10.0, at_s=0.0)
+    >>> estimate.ms(at_s=1.0), estimate.ms(at_s=3.0)
+    (30.0, 7.5)
+    """
+
+    __slots__ = ("_at_s", "_deviation_ms", "_mean_ms")
+
+    def __init__(self) -> None:
+        self._mean_ms: float | None = None
+        self._deviation_ms = 0.0
+        self._at_s = 0.0
+
+    def update(self, took_ms: float, at_s: float, *, replaces: bool = False) -> None:
+        """Learn a sample, taken at ``at_s`` of a monotonic clock; with ``replaces`` forget all before it."""
+        if self._mean_ms is None or replaces:
+            self._mean_ms, self._deviation_ms = took_ms, took_ms / 2
+        else:
+            share = self._share_left(at_s)
+            mean_ms, deviation_ms = self._mean_ms * share, self._deviation_ms * share
+            self._deviation_ms = deviation_ms + (abs(took_ms - mean_ms) - deviation_ms) / 4
+            self._mean_ms = mean_ms + (took_ms - mean_ms) / 8
+        self._at_s = at_s
+
+    def ms(self, at_s: float) -> float:
+        """Time that the next one is allowed to take; 0 before the first sample."""
+        return 0.0 if self._mean_ms is None else (self._mean_ms + 4 * self._deviation_ms) * self._share_left(at_s)
+
+    def mean_ms(self, at_s: float) -> float:
+        """Time that the next one takes on average; 0 before the first sample."""
+        return 0.0 if self._mean_ms is None else self._mean_ms * self._share_left(at_s)
+
+    def _share_left(self, at_s: float) -> float:
+        # The exponent is bounded: a power of 0.5 underflows to 0 long before.
+        return float(0.5 ** min(1_000.0, max(0.0, at_s - self._at_s - _KEPT_S) / _HALF_LIFE_S))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Frames that are expected to take alike: encoding, and pixels, bytes and deadline to the next power of two."""
+
+    encoding: Encoding
+    pixels_log2: int
+    bytes_log2: int
+    deadline_log2: int
+
+
+def kind_of(frame: Frame) -> Kind:
+    """Kind of a frame, from what it says of itself.
+
+    Examples
+    --------
+    >>> frame = Frame(frame_id="s.c.1.0", line="l", station="s", camera_id="c", started_at_us=1, sequence=0,
+    ...               captured_at_us=0, deadline_ms=500, encoding=Encoding.JPEG, width=300, height=300, sha256="",
+    ...               image=bytes(14_000))
+    >>> kind_of(frame)
+    Kind(encoding=<Encoding.JPEG: 'JPEG'>, pixels_log2=17, bytes_log2=14, deadline_log2=9)
+    """
+    size_bytes = len(frame.image) if frame.image is not None else frame.reference.size_bytes if frame.reference else 0
+    return Kind(
+        frame.encoding,
+        (max(frame.width, 0) * max(frame.height, 0)).bit_length(),
+        max(size_bytes, 0).bit_length(),
+        max(frame.deadline_ms or 0, 0).bit_length(),
+    )
+
+
+@dataclass(slots=True)
+class _OfKind:
+    """What is known of one kind: its estimate, and the mean time of one frame where several are taken together."""
+
+    inspection: Estimate = field(default_factory=Estimate)
+    frame_ms: float | None = None
+
+
+class Times:
+    """Estimates by kind of frame, and that of publishing. Safe to use from several threads.
+
+    Examples
+    --------
+    >>> times = Times()
+    >>> big, small = Kind(Encoding.PNG, 27, 20, 0), Kind(Encoding.JPEG, 17, 14, 9)
+    >>> times.inspected(big, 900.0, at_s=0.0)
+    >>> times.needed_ms(small, at_s=0.0), times.needed_ms(big, at_s=0.0)
+    (0.0, 2700.0)
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kinds: OrderedDict[Kind, _OfKind] = OrderedDict()
+        self._publishing = Estimate()
+
+    def inspected(self, kind: Kind, took_ms: float, at_s: float, *, replaces: bool = False) -> None:
+        """Learn the time from the beginning of an inspection to its answer."""
+        with self._lock:
+            self._of(kind).inspection.update(took_ms, at_s, replaces=replaces)
+
+    def published(self, took_ms: float, at_s: float, *, replaces: bool = False) -> None:
+        """Learn the time from sending an answer to its acknowledgement."""
+        with self._lock:
+            self._publishing.update(took_ms, at_s, replaces=replaces)
+
+    def needed_ms(self, kind: Kind, at_s: float, deadline_ms: float | None = None) -> float:
+        """Time that inspecting and publishing are allowed to take together; 0 for what is not known yet.
+
+        No more than half-way from their mean to the deadline: where times vary much, a frame that comes at once would
+        be shed although it is most likely in time.
+        """
+        with self._lock:
+            known = self._kinds.get(kind)
+            parts = [self._publishing] if known is None else [known.inspection, self._publishing]
+            allowed_ms = sum(part.ms(at_s) for part in parts)
+            if deadline_ms is None:
+                return allowed_ms
+            mean_ms = sum(part.mean_ms(at_s) for part in parts)
+            return min(allowed_ms, max(mean_ms, (mean_ms + deadline_ms) / 2))
+
+    def taken(self, kind: Kind, frame_ms: float) -> None:
+        """Learn the time of each of some frames that were inspected together."""
+        with self._lock:
+            known = self._of(kind)
+            known.frame_ms = frame_ms if known.frame_ms is None else known.frame_ms + (frame_ms - known.frame_ms) / 4
+
+    def frame_ms(self, kind: Kind) -> float | None:
+        """Mean time of one frame, or None."""
+        with self._lock:
+            known = self._kinds.get(kind)
+            return None if known is None else known.frame_ms
+
+    def _of(self, kind: Kind) -> _OfKind:
+        known = self._kinds.get(kind)
+        if known is None:
+            known = self._kinds[kind] = _OfKind()
+            if len(self._kinds) > _MOST_KINDS:
+                self._kinds.popitem(last=False)
+        else:
+            self._kinds.move_to_end(kind)
+        return known
+
+
+def capped_ms(took_ms: float, deadline_ms: float | None) -> float:
+    """A sample as it counts: no more than the deadline of its frame.
+
+    A frame that was stopped for a minute says no more than one that was late by a little.
+
+    Examples
+    --------
+    >>> capped_ms(60_000.0, 500), capped_ms(12.0, 500), capped_ms(60_000.0, None)
+    (500.0, 12.0, 1000.0)
+    """
+    return min(took_ms, NO_DEADLINE_CAP_MS if deadline_ms is None else max(0.0, float(deadline_ms)))

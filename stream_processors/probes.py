@@ -1,0 +1,64 @@
+"""Frames that are inspected although the estimate says that they are too late: they can prove it wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+#: Partition and key of a camera's messages.
+Camera = tuple[int, bytes]
+
+#: A camera without an inspected frame for this time is given a probe, in seconds.
+PROBE_S = 0.5
+#: Probes may take this share of the time of one thread.
+SHARE = 0.1
+#: Cameras that are remembered. One that is forgotten may be given a probe early, within the share.
+_MOST_CAMERAS = 10_000
+
+
+class Probes:
+    """Decides which frame is a probe. Safe to use from several threads.
+
+    Cameras can be invented, so probes are bounded together: after one that took 10 ms the next comes 100 ms later or
+    more. One that takes long, or does not end, holds the next back for `PROBE_S`.
+
+    Examples
+    --------
+    >>> probes = Probes()
+    >>> one, other = (0, b"press/top"), (0, b"press/side")
+    >>> probes.take(one, at_s=0.0), probes.take(other, at_s=0.05)
+    (True, False)
+    >>> probes.ended(took_ms=10.0)
+    >>> probes.take(other, at_s=0.1), probes.take(one, at_s=0.4), probes.take(one, at_s=0.6)
+    (True, False, True)
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inspected_s: OrderedDict[Camera, float] = OrderedDict()
+        self._taken_s = self._next_s = float("-inf")
+
+    def inspected(self, camera: Camera, at_s: float) -> None:
+        """A frame of a camera is taken for inspection at ``at_s`` of a monotonic clock."""
+        with self._lock:
+            self._note(camera, at_s)
+
+    def take(self, camera: Camera, at_s: float) -> bool:
+        """Return True if a frame of a camera is to be a probe: it counts as taken for inspection."""
+        with self._lock:
+            if at_s < self._next_s or at_s - self._inspected_s.get(camera, float("-inf")) < PROBE_S:
+                return False
+            self._taken_s, self._next_s = at_s, at_s + PROBE_S
+            self._note(camera, at_s)
+            return True
+
+    def ended(self, took_ms: float) -> None:
+        """A probe has been inspected in this time."""
+        with self._lock:
+            self._next_s = min(self._next_s, self._taken_s + took_ms / 1000 / SHARE)
+
+    def _note(self, camera: Camera, at_s: float) -> None:
+        self._inspected_s[camera] = at_s
+        self._inspected_s.move_to_end(camera)
+        if len(self._inspected_s) > _MOST_CAMERAS:
+            self._inspected_s.popitem(last=False)

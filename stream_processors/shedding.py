@@ -1,0 +1,100 @@
+"""Which frames are shed, and all that this is decided from: learnt times, probes, the newest frame of each camera."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from models import Source
+from schemas.clock import Clock
+from schemas.records import MICROSECONDS_PER_MS, Decision, Frame
+from stream_processors.estimate import Kind, Times, capped_ms, kind_of
+from stream_processors.overload import Newest, Overload, OverloadPolicy, why_shed
+from stream_processors.probes import Camera, Probes
+
+#: Probes that are under way. One whose image is broken never ends, so their number is bounded.
+_MOST_PROBES = 1_000
+
+
+class Shedding:
+    """Decides which frames are shed, and learns from those that are answered. Safe to use from several threads.
+
+    Parameters
+    ----------
+    policy
+        Mode of each station.
+    clock
+        Its UTC time is compared with deadlines; its monotonic time ages what was learnt.
+    """
+
+    def __init__(self, policy: OverloadPolicy, clock: Clock) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._probes = Probes()
+        self._under_way: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self.times = Times()
+        #: Frames that have been read: fed by the reader.
+        self.newest = Newest(clock.monotonic_s)
+
+    def mode_of_key(self, key: bytes | None) -> Overload:
+        """Mode of the station that the key of a message names; the frame has the last word."""
+        return self._policy.of((key or b"").partition(b"/")[0].decode(errors="replace"))
+
+    def why(
+        self, frame: Frame, key: bytes | None, source: Source, *, overtaken: bool = False
+    ) -> tuple[str, str] | None:
+        """Return why a frame is shed, as a word and a sentence; None if it is to be inspected now.
+
+        ``overtaken`` if a newer frame of its camera waits beside it.
+        """
+        camera, at_s = (source.partition, key or b""), self._clock.monotonic_s()
+        now_us = self._clock.utc_us()
+        found = why_shed(
+            frame,
+            self._policy.of(frame.station),
+            now_us=now_us,
+            needed_ms=self.times.needed_ms(kind_of(frame), at_s, frame.deadline_ms),
+            overtaken=overtaken or self.newest.overtaken(*camera, source.offset),
+        )
+        if found is None:
+            self._probes.inspected(camera, at_s)
+            return None
+        is_hopeless = frame.deadline_at_us is not None and frame.deadline_at_us < now_us
+        if found[0] == "deadline" and not is_hopeless and self._is_probe(camera, source.offset, at_s):
+            return None
+        return found
+
+    def _is_probe(self, camera: Camera, offset: int, at_s: float) -> bool:
+        place = (camera[0], offset)
+        with self._lock:
+            if place in self._under_way:  # asked again, after a wait
+                return True
+            if not self._probes.take(camera, at_s):
+                return False
+            self._under_way[place] = None
+            if len(self._under_way) > _MOST_PROBES:
+                self._under_way.popitem(last=False)
+            return True
+
+    def learn(self, frame: Frame, source: Source, inspection_ms: float, publishing_ms: float) -> float:
+        """Learn from an inspected frame whose answer is acknowledged; returns what such a frame needs now, in ms."""
+        at_s, kind = self._clock.monotonic_s(), kind_of(frame)
+        with self._lock:
+            is_probe = self._under_way.pop((source.partition, source.offset), self) is None
+        self.times.inspected(kind, capped_ms(inspection_ms, frame.deadline_ms), at_s, replaces=is_probe)
+        self.times.published(capped_ms(publishing_ms, frame.deadline_ms), at_s, replaces=is_probe)
+        if is_probe:
+            self._probes.ended(inspection_ms)
+        return self.times.needed_ms(kind, at_s, frame.deadline_ms)
+
+    def learn_publishing(self, publishing_ms: float, decision: Decision) -> None:
+        """Learn from a shed frame whose decision is acknowledged."""
+        end_us = decision.deadline_at_us
+        deadline_ms = None if end_us is None else (end_us - decision.captured_at_us) / MICROSECONDS_PER_MS
+        self.times.published(capped_ms(publishing_ms, deadline_ms), self._clock.monotonic_s())
+
+    def together(self, kind: Kind, seconds: float, most: int) -> int:
+        """Frames of a kind that one thread inspects in about ``seconds``: one until their time is known."""
+        frame_ms = self.times.frame_ms(kind)
+        return 1 if frame_ms is None else max(1, min(most, int(seconds * 1000 / max(frame_ms, 0.001))))

@@ -1,0 +1,53 @@
+"""Frames that wait for a thread, in the order in which they are to be taken."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Waiting(Generic[T]):
+    """A queue in which a newer item takes the place of an older one of the same camera. For one thread at a time.
+
+    The newer item has the older one's turn: a camera with many frames comes no later than one with few, and a thread
+    that is free always finds the newest that is there.
+
+    Examples
+    --------
+    >>> waiting = Waiting[str]()
+    >>> waiting.put("a1", camera="a"), waiting.put("b1", camera="b"), waiting.put("c1"), waiting.put("a2", camera="a")
+    (None, None, None, 'a1')
+    >>> [waiting.take() for _ in range(len(waiting))]
+    ['a2', 'b1', 'c1']
+    """
+
+    def __init__(self) -> None:
+        self._items: OrderedDict[Hashable, T] = OrderedDict()
+        self._next = self._before = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T, camera: Hashable | None = None) -> T | None:
+        """Add an item; returns the one of its ``camera`` whose place it takes. Without a camera it takes none."""
+        if camera is None:
+            self._next += 1
+            self._items[self._next] = item
+            return None
+        place = ("camera", camera)
+        older = self._items.get(place)
+        self._items[place] = item
+        return older
+
+    def put_back(self, item: T) -> None:
+        """Add an item in front of all others: it was taken before and its turn has come."""
+        self._before -= 1
+        self._items[self._before] = item
+        self._items.move_to_end(self._before, last=False)
+
+    def take(self) -> T:
+        """Take the item whose turn it is; raises KeyError if there is none."""
+        return self._items.popitem(last=False)[1]
