@@ -27,13 +27,15 @@ from models import Model, Source
 from schemas.clock import Clock, SystemClock
 from schemas.image_store import ImageStore
 from schemas.wire import Codec
-from stream_processors.answer import Answer, Answerer, Received
+from stream_processors.answer import Answer, Received
+from stream_processors.guard import GuardedAnswerer, trials_of
 from stream_processors.headers import traceparent
 from stream_processors.lanes import Lanes, Work
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.outbox import Outbox
 from stream_processors.pipeline import Entry, Pipeline
 from stream_processors.process import make_faust_app, raw_topics
+from stream_processors.quarantine import Quarantine
 from stream_processors.settings import WorkerSettings
 from stream_processors.transport import bounded_transport
 
@@ -43,8 +45,14 @@ log = logging.getLogger(__name__)
 EXIT_CANNOT_PUBLISH = 74
 
 
-def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clock: Clock | None = None) -> faust.App:
-    """Build the app; it connects when it is started.
+def make_app(
+    settings: WorkerSettings,
+    model: Model,
+    metrics: WorkerMetrics,
+    clock: Clock | None = None,
+    quarantine: Quarantine | None = None,
+) -> faust.App:
+    """Build the app; it connects when it is started. Without a quarantine nothing is put on file.
 
     Raises
     ------
@@ -56,11 +64,23 @@ def make_app(settings: WorkerSettings, model: Model, metrics: WorkerMetrics, clo
     store = None
     if settings.image_store is not None:
         store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
-    answer = Answerer(model, Codec.from_settings(kafka), clock, settings.overload, store)
+    answer = GuardedAnswerer(
+        model,
+        Codec.from_settings(kafka),
+        clock,
+        settings.overload,
+        store,
+        quarantine=quarantine or Quarantine(None),
+        trials=trials_of(settings),
+    )
     app = make_faust_app(settings.group, kafka)
     transport = bounded_transport(kafka.bootstrap_servers, settings.buffer_mib * 1024 * 1024, metrics, answer.newest)
     app.transport = transport(app.conf.broker, app, app.loop)
     [frames] = raw_topics(app, kafka.frames)
+
+    @app.on_partitions_assigned.connect(weak=False)
+    async def look_for_the_dead(*_: Any, **__: Any) -> None:
+        answer.look()  # another worker of the host may have died, and left its partitions
 
     def acked(done: _Done) -> None:
         done.event.ack()

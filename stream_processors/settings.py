@@ -44,6 +44,9 @@ class WorkerSettings:
         Where images too large for the topic lie, see `schemas.image_store`; None: such frames are dead letters.
     watchdog_s
         The process ends when frames wait and none was committed for so long; 0: never.
+    state_dir
+        Folder for the frames in hand, see `stream_processors.quarantine`; None: ``INSPECTION_STATE_DIR``, or the
+        user's folder for state.
     http_host, http_port
         Where /health and /metrics listen; port None takes 8088, or a free one when that is taken.
     """
@@ -58,6 +61,7 @@ class WorkerSettings:
     overload: OverloadPolicy = field(default_factory=OverloadPolicy)
     image_store: str | None = None
     watchdog_s: float = 60.0
+    state_dir: Path | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = None
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 
 from models import Model, default_model_path, load_model
 from schemas.cluster import require_topics
 from stream_processors.app import make_app
+from stream_processors.guard import quarantine_of
 from stream_processors.http import DEFAULT_PORT
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.process import run_process
@@ -42,19 +44,27 @@ def run_worker(settings: WorkerSettings, announce: Callable[[str], object] = lam
 
 async def _run(settings: WorkerSettings, model: Model, announce: Callable[[str], object]) -> None:
     metrics = WorkerMetrics()
-    app = make_app(settings, model, metrics)
+    quarantine = quarantine_of(settings)
+    app = make_app(settings, model, metrics, quarantine=quarantine)
+
+    def end(status: int) -> None:
+        quarantine.hung()
+        os._exit(status)
 
     def watchdog(assigned: Callable[[], set[int] | None]) -> Watchdog:
-        return Watchdog(settings.kafka, settings.group, assigned, settings.watchdog_s, metrics)
+        return Watchdog(settings.kafka, settings.group, assigned, settings.watchdog_s, metrics, end)
 
-    await run_process(
-        app,
-        registry=metrics.registry,
-        about={"model": {"name": model.name, "version": model.version, "sha256": model.sha256}},
-        http_host=settings.http_host,
-        http_port=settings.http_port,
-        default_port=DEFAULT_PORT,
-        ready=f"reading {settings.kafka.frames}",
-        announce=announce,
-        watchdog=watchdog if settings.watchdog_s else None,
-    )
+    try:
+        await run_process(
+            app,
+            registry=metrics.registry,
+            about={"model": {"name": model.name, "version": model.version, "sha256": model.sha256}},
+            http_host=settings.http_host,
+            http_port=settings.http_port,
+            default_port=DEFAULT_PORT,
+            ready=f"reading {settings.kafka.frames}",
+            announce=announce,
+            watchdog=watchdog if settings.watchdog_s else None,
+        )
+    finally:
+        quarantine.close()

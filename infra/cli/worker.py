@@ -50,6 +50,14 @@ def worker(
     watchdog_s: Annotated[
         float, typer.Option(help="End when frames wait and none is committed for so many seconds; 0: never.")
     ] = 60.0,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="INSPECTION_STATE_DIR",
+            help="Folder where the frames in hand are noted, so that one which ends the worker is recognised at the "
+            "next start. Default: the user's folder for state.",
+        ),
+    ] = None,
     http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
     http_port: Annotated[
         int | None, typer.Option(help="Their port. Default: 8088, or a free one when that is taken.")
@@ -79,6 +87,7 @@ def worker(
         overload=_policy(overload or []),
         image_store=image_store_uri(image_store),
         watchdog_s=watchdog_s,
+        state_dir=state_dir,
         http_host=http_host,
         http_port=http_port,
     )
