@@ -16,11 +16,15 @@ from models import ImageError, Inspection, Model, Source, decide, not_inspected
 from models.inspect import inspect_all
 from schemas import Action, CodecError, DeadLetter, Decision, Frame, ResultState, Verdict
 from schemas.clock import Clock
-from schemas.errors import InvalidRecord, MessageTooLarge
+from schemas.codec import MAX_REST_BYTES
+from schemas.errors import InvalidRecord, MessageTooLarge, MetadataTooLarge
 from schemas.image_store import ImageStore, ImageStoreError
+from schemas.letters import cut, smaller
+from schemas.message_headers import bounded
 from schemas.simulation import is_replay
-from schemas.topics import DEAD_LETTERS, DECISIONS
+from schemas.topics import DECISIONS
 from schemas.wire import Codec
+from stream_processors.letter_budget import LetterBudget
 from stream_processors.overload import Estimate, Newest, Overload, OverloadPolicy, why_shed
 
 log = logging.getLogger(__name__)
@@ -50,7 +54,8 @@ class Answer:
     """What to publish for one message, encoded, and what to count.
 
     ``decision`` and ``dead_letter`` are None where there is none to publish; ``kind`` is the word for the failure,
-    ``shed`` that for why the frame was not inspected. ``dead_letter_key`` is the key to publish the dead letter under.
+    ``shed`` that for why the frame was not inspected. ``dead_letter_key`` is the key to publish the dead letter under; ``letter`` is the dead letter itself, for the case that its
+    topic takes a smaller one only; ``is_bare`` if it lacks its value.
     """
 
     decision: Decision | None = None
@@ -59,6 +64,8 @@ class Answer:
     dead_letter_key: bytes | None = None
     kind: str | None = None
     shed: str | None = None
+    letter: DeadLetter | None = None
+    is_bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,8 @@ class Answerer:
         self.estimate = Estimate()
         #: What has been read and waits: fed by who reads.
         self.newest = Newest()
+        #: Bytes of dead letters that may be written.
+        self.letters = LetterBudget(clock)
 
     def __call__(self, message: Received) -> Answer:
         """Decode, inspect and decide; whatever goes wrong becomes part of the answer."""
@@ -151,6 +160,10 @@ class Answerer:
         """
         try:
             frame = self._codec.decode(message.value, Frame)
+        except MetadataTooLarge as error:
+            if isinstance(error.record, Frame):
+                return self._rejected(message, error.record, error.kind, str(error), self._queue_ms(message))
+            return self._dead(message, error.kind, str(error))
         except CodecError as error:
             return self._dead(message, error.kind, str(error))
         return self.shed(message, frame) or frame
@@ -215,9 +228,7 @@ class Answerer:
     def _rejected(self, message: Received, frame: Frame, kind: str, reason: str, queue_ms: float) -> Answer:
         rejected = self._decided(message, frame, not_inspected(f"{kind}: {reason}"[:_TEXT_LIMIT]), queue_ms)
         letter = self._dead(message, kind, reason, frame.frame_id)
-        return dataclasses.replace(
-            rejected, dead_letter=letter.dead_letter, dead_letter_key=letter.dead_letter_key, kind=kind
-        )
+        return dataclasses.replace(letter, decision=rejected.decision, decision_bytes=rejected.decision_bytes)
 
     def _queue_ms(self, message: Received) -> float:
         return max(0.0, (self._clock.utc_us() - message.source.received_at_us) / 1000)
@@ -271,12 +282,12 @@ class Answerer:
         """The decision in bytes; raises `CodecError` if the schema or the topic would not take it."""
         encoded = self._codec.encode(decision)
         size_bytes = len(encoded) + len(decision.key.encode())
-        if size_bytes > DECISIONS.max_message_bytes - _OVERHEAD_BYTES:
+        if size_bytes > min(DECISIONS.max_message_bytes - _OVERHEAD_BYTES, MAX_REST_BYTES[Decision]):
             raise MessageTooLarge(f"it would have {size_bytes} bytes")
         return encoded
 
     def _dead(self, message: Received, kind: str, reason: str, frame_id: str | None = None) -> Answer:
-        """The dead letter, with as much of the message as its topic takes; with its place at the least."""
+        """The dead letter, with the begin of the message; over the budget of the worker with its place alone."""
         source = message.source
         place = DeadLetter(
             source_topic=source.topic,
@@ -288,13 +299,17 @@ class Answerer:
             worker=WORKER_NAME,
         )
         named = dataclasses.replace(place, frame_id=frame_id)
-        whole = dataclasses.replace(named, key=message.key, value=message.value, headers=dict(message.headers))
-        for letter in (whole, named):
+        whole = dataclasses.replace(named, key=message.key, value=message.value, headers=bounded(message.headers))
+        letters = [cut(whole), *smaller(cut(whole)), place]
+        for number, letter in enumerate(letters):
             try:
                 encoded = self._codec.encode(letter)
             except InvalidRecord:
                 log.warning("dead letter of %s-%d@%d", source.topic, source.partition, source.offset, exc_info=True)
                 continue
-            if len(encoded) + len(letter.key or b"") <= DEAD_LETTERS.max_message_bytes - _OVERHEAD_BYTES:
-                return Answer(dead_letter=encoded, dead_letter_key=letter.key, kind=kind)
-        return Answer(dead_letter=self._codec.encode(place), kind=kind)
+            # What has no room in the budget goes without its value; the smallest forms always go.
+            if number == 0 and not self.letters.take(len(encoded)):
+                continue
+            is_bare = message.value is not None and letter.value is None
+            return Answer(dead_letter=encoded, dead_letter_key=letter.key, kind=kind, letter=letter, is_bare=is_bare)
+        return Answer(dead_letter=self._codec.encode(place), kind=kind, letter=place)
