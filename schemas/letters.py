@@ -29,7 +29,7 @@ def cut(letter: DeadLetter, keep_bytes: int = KEPT_VALUE_BYTES) -> DeadLetter:
 
     Examples
     --------
-    >>> letter = DeadLetter(source_topic="t", source_partition=0, source_offset=7, kind="truncated", reason="ends early",
+    >>> letter = DeadLetter(source_topic="t", source_partition=0, source_offset=7, kind="truncated", reason="",
     ...                     failed_at_us=0, worker="w", value=bytes(1_000_000))
     >>> small = cut(letter)
     >>> len(small.value), whole_size(small)

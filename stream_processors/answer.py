@@ -54,8 +54,8 @@ class Answer:
     """What to publish for one message, encoded, and what to count.
 
     ``decision`` and ``dead_letter`` are None where there is none to publish; ``kind`` is the word for the failure,
-    ``shed`` that for why the frame was not inspected. ``dead_letter_key`` is the key to publish the dead letter under; ``letter`` is the dead letter itself, for the case that its
-    topic takes a smaller one only; ``is_bare`` if it lacks its value.
+    ``shed`` that for why the frame was not inspected. ``dead_letter_key`` is the key to publish the dead letter under;
+    ``letter`` is the dead letter itself, in case its topic takes a smaller one only; ``is_bare`` if it lacks its value.
     """
 
     decision: Decision | None = None
@@ -304,8 +304,8 @@ class Answerer:
         for number, letter in enumerate(letters):
             try:
                 encoded = self._codec.encode(letter)
-            except InvalidRecord:
-                log.warning("dead letter of %s-%d@%d", source.topic, source.partition, source.offset, exc_info=True)
+            except InvalidRecord as error:
+                log.warning("dead letter of %s-%d@%d: %s", source.topic, source.partition, source.offset, error)
                 continue
             # What has no room in the budget goes without its value; the smallest forms always go.
             if number == 0 and not self.letters.take(len(encoded)):

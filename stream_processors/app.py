@@ -64,9 +64,10 @@ def make_app(
     store = None
     if settings.image_store is not None:
         store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
+    codec = Codec.from_settings(kafka)
     answer = GuardedAnswerer(
         model,
-        Codec.from_settings(kafka),
+        codec,
         clock,
         settings.overload,
         store,
@@ -92,7 +93,7 @@ def make_app(
     @app.agent(frames, name="inspect", concurrency=1, supervisor_strategy=CrashingSupervisor)
     async def inspect(stream: Any) -> None:
         stream.enable_acks = False  # the pipeline acks, in order
-        outbox = await asyncio.to_thread(Outbox, kafka, _end)
+        outbox = await asyncio.to_thread(Outbox, kafka, _end, codec)
         pipeline: Pipeline[_Done] = Pipeline(acked, settings.in_flight)
 
         def publish(work: Work[Entry[_Done]], made: Answer) -> None:
