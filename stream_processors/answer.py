@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models import ImageError, Inspection, Model, Source, decide, not_inspected
@@ -21,7 +21,7 @@ from schemas.errors import InvalidRecord, MessageTooLarge, MetadataTooLarge
 from schemas.image_store import ImageStore, ImageStoreError
 from schemas.letters import cut, smaller
 from schemas.message_headers import bounded
-from schemas.simulation import is_replay
+from schemas.simulation import REPLAY_HEADER, is_replay, is_replay_name
 from schemas.topics import DECISIONS
 from schemas.wire import Codec
 from stream_processors.letter_budget import LetterBudget
@@ -35,6 +35,10 @@ WORKER_NAME = f"{socket.gethostname()}/{os.getpid()}"
 _OVERHEAD_BYTES = 1024
 #: Header of a dead letter that was published again on purpose: it is inspected, however old.
 RETRY_HEADER = "inspection-retry-of"
+#: A time of a frame that is later than this after its reading, in microseconds, is not believed.
+AHEAD_US = 5 * 60 * 1_000_000
+#: What a message may claim without a right to it, for metrics.
+UNTRUE = ("replay-header", "retry-header", "captured-in-the-future", "started-in-the-future")
 #: Longest text copied from a message or an error into a dead letter, in characters.
 _TEXT_LIMIT = 1000
 
@@ -108,6 +112,17 @@ def _fault(frame: Frame, error: Exception) -> Fault:
     return Fault("inspection-error", f"{type(error).__name__}: {error}")
 
 
+def _timed(message: Received, frame: Frame) -> Frame:
+    """A frame whose capture is not in the future: its deadline counts from when it was read, then.
+
+    The decision keeps the time that the frame has, so that it can be reproduced byte for byte.
+    """
+    received_at_us = message.source.received_at_us
+    if frame.captured_at_us <= received_at_us + AHEAD_US:
+        return frame
+    return dataclasses.replace(frame, captured_at_us=received_at_us)
+
+
 class Answerer:
     """Answers messages with one model; safe to call from several threads at once.
 
@@ -123,6 +138,10 @@ class Answerer:
         Which frames are shed; nothing is by default.
     store
         Where images of frames by reference lie; without one they are dead letters.
+    is_retry
+        Says of a message with the header `RETRY_HEADER` whether it is one; by default none is.
+    on_untrue
+        Called with camera and one of `UNTRUE` when a message claims what is not so; the claim is ignored.
     """
 
     def __init__(
@@ -132,7 +151,12 @@ class Answerer:
         clock: Clock,
         overload: OverloadPolicy | None = None,
         store: ImageStore | None = None,
+        *,
+        is_retry: Callable[[Received], bool] = lambda message: False,
+        on_untrue: Callable[[str, str], object] = lambda camera, what: None,
     ) -> None:
+        self._is_retry = is_retry
+        self._on_untrue = on_untrue
         self._model = model
         self._codec = codec
         self._clock = clock
@@ -166,7 +190,17 @@ class Answerer:
             return self._dead(message, error.kind, str(error))
         except CodecError as error:
             return self._dead(message, error.kind, str(error))
+        self._note(message, frame)
         return self.shed(message, frame) or frame
+
+    def _note(self, message: Received, frame: Frame) -> None:
+        """Count what a message claims and does not get."""
+        if REPLAY_HEADER in message.headers and not is_replay_name(message.source.topic):
+            self._on_untrue(frame.key, "replay-header")
+        if frame.captured_at_us > message.source.received_at_us + AHEAD_US:
+            self._on_untrue(frame.key, "captured-in-the-future")
+        if frame.started_at_us > message.source.received_at_us + AHEAD_US:
+            self._on_untrue(frame.key, "started-in-the-future")
 
     def shed(self, message: Received, frame: Frame) -> Answer | None:
         """The answer to a frame that is not worth an inspection any more, or None. To be asked after each wait."""
@@ -205,14 +239,19 @@ class Answerer:
         if isinstance(found, Fault):
             return self._rejected(message, frame, found.kind, found.reason, queue_ms)
         answer = self._decided(message, frame, found, queue_ms)
-        return self._too_late(message, frame, found, queue_ms) if self._missed(message, answer) else answer
+        return self._too_late(message, frame, found, queue_ms) if self._missed(message, frame, answer) else answer
 
-    def _missed(self, message: Received, answer: Answer) -> bool:
+    def _missed(self, message: Received, frame: Frame, answer: Answer) -> bool:
         """Whether an inspection that was begun in time has ended after the deadline: stopped, starved, a slow image."""
         decision = answer.decision
-        if decision is None or not decision.is_late or RETRY_HEADER in message.headers:
+        if decision is None or self._overload.of(decision.station) is Overload.EVERYTHING:
             return False
-        return self._overload.of(decision.station) is not Overload.EVERYTHING
+        is_late = decision.is_late or (
+            not decision.is_simulated
+            and frame.captured_at_us > message.source.received_at_us + AHEAD_US
+            and decision.decided_at_us > (_timed(message, frame).deadline_at_us or decision.decided_at_us)
+        )
+        return is_late and not self._retried(message, frame)
 
     def _too_late(self, message: Received, frame: Frame, inspection: Inspection, queue_ms: float) -> Answer:
         """As a frame that was shed, which it is when it is read again; what was found stays in the reason."""
@@ -234,20 +273,30 @@ class Answerer:
         return max(0.0, (self._clock.utc_us() - message.source.received_at_us) / 1000)
 
     def _why_shed(self, message: Received, frame: Frame) -> tuple[str, str] | None:
-        if RETRY_HEADER in message.headers or is_replay(message.headers):
+        if is_replay(message.headers, message.source.topic):
             return None
         source = message.source
-        return why_shed(
-            frame,
+        why = why_shed(
+            _timed(message, frame),
             self._overload.of(frame.station),
             now_us=self._clock.utc_us(),
             needed_ms=self.estimate.ms,
             overtaken=self.newest.overtaken(source.partition, message.key, source.offset),
         )
+        return None if why is None or self._retried(message, frame) else why
+
+    def _retried(self, message: Received, frame: Frame) -> bool:
+        """Whether a message is the retry of a dead letter: asked only where it matters, since it may cost a look-up."""
+        if RETRY_HEADER not in message.headers:
+            return False
+        if self._is_retry(message):
+            return True
+        self._on_untrue(frame.key, "retry-header")
+        return False
 
     def _decided(self, message: Received, frame: Frame, inspection: Inspection, queue_ms: float) -> Answer:
         decided_at_us = self._clock.utc_us()
-        is_simulated = is_replay(message.headers)
+        is_simulated = is_replay(message.headers, message.source.topic)
         decision = decide(
             frame,
             inspection,

@@ -36,6 +36,7 @@ from stream_processors.outbox import Outbox
 from stream_processors.pipeline import Entry, Pipeline
 from stream_processors.process import make_faust_app, raw_topics
 from stream_processors.quarantine import Quarantine
+from stream_processors.retries import Retries
 from stream_processors.settings import WorkerSettings
 from stream_processors.transport import bounded_transport
 
@@ -73,6 +74,8 @@ def make_app(
         store,
         quarantine=quarantine or Quarantine(None),
         trials=trials_of(settings),
+        is_retry=Retries(kafka, codec, clock).is_retry,
+        on_untrue=metrics.untrue_claim,
     )
     app = make_faust_app(settings.group, kafka)
     transport = bounded_transport(kafka.bootstrap_servers, settings.buffer_mib * 1024 * 1024, metrics, answer.newest)

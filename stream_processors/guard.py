@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from models import Model, default_model_path
 from schemas import Frame
@@ -43,7 +44,7 @@ class GuardedAnswerer(Answerer):
 
     Parameters
     ----------
-    model, codec, clock, overload, store
+    model, codec, clock, overload, store, options
         See `Answerer`.
     quarantine
         Files of this process and of its group.
@@ -61,8 +62,9 @@ class GuardedAnswerer(Answerer):
         *,
         quarantine: Quarantine,
         trials: Trials,
+        **options: Any,
     ) -> None:
-        super().__init__(model, codec, clock, overload, store)
+        super().__init__(model, codec, clock, overload, store, **options)
         self._quarantine = quarantine
         self._trials = trials
         self._passed: set[Key] = set()

@@ -60,6 +60,13 @@ class WorkerMetrics:
             "Dead letters without their value: more bytes of them came than a worker writes",
             registry=self.registry,
         )
+        self.untrue = Counter(
+            "inspection_untrue_claims",
+            "Claims of messages that were ignored: replay-header, retry-header, captured-in-the-future, "
+            "started-in-the-future",
+            ["camera", "what"],
+            registry=self.registry,
+        )
         self.shed = Counter(
             "inspection_shed",
             "Frames answered without a verdict, by reason: deadline, overtaken, late (inspected, but not in time)",
@@ -88,6 +95,10 @@ class WorkerMetrics:
         self._new.append((answer.decision, answer.kind, answer.shed, answer.is_bare, publish_s))
         if len(self._new) >= _TOGETHER:
             self._count()
+
+    def untrue_claim(self, camera: str, what: str) -> None:
+        """Count a claim of a message that was ignored."""
+        self.untrue.labels(self._cameras.of(camera), what).inc()
 
     def collect(self) -> tuple[()]:
         """Called by the registry before the metrics themselves: counts what is new."""

@@ -30,7 +30,7 @@ from schemas.letters import KEPT_VALUE_BYTES, VALUE_SHA256_HEADER, VALUE_SIZE_HE
 from schemas.simulation import REPLAY_HEADER
 from schemas.topics import DECISIONS
 from schemas.wire import Codec
-from stream_processors.answer import Answer, Answerer, Received
+from stream_processors.answer import RETRY_HEADER, Answer, Answerer, Received
 from stream_processors.letter_budget import BURST_BYTES
 from stream_processors.overload import Overload, OverloadPolicy
 
@@ -256,7 +256,8 @@ def test_an_inspection_that_ends_after_the_deadline_accepts_nothing(model, monke
 def test_a_frame_that_is_published_again_is_inspected_and_never_late(model: Model) -> None:
     """Its deadline passed long ago, in the past that it is of; the decision says that it is none of the line's."""
     clock = ManualClock(NOW_US + 10**12)
-    replayed = replace(received(encode(make_frame(png()))), headers={REPLAY_HEADER: b"run"})
+    plain = received(encode(make_frame(png())))
+    replayed = replace(plain, headers={REPLAY_HEADER: b"run"}, source=replace(plain.source, topic="i.replay.frames"))
     answerer = Answerer(model, Codec(), clock, OverloadPolicy(Overload.DEADLINE))
     answerer.estimate.update(10_000.0)
     result = answerer(replayed)
@@ -270,3 +271,47 @@ def test_a_frame_that_is_published_again_is_inspected_and_never_late(model: Mode
     huge = {str(number): "x" * 10_000 for number in range(200)}
     stripped = answerer(replace(replayed, value=encode(make_frame(png(), attributes=huge))))
     assert (stripped.kind, stripped.decision.is_simulated) == ("oversized-metadata", True)
+
+
+def test_on_a_live_topic_the_headers_of_a_message_give_no_right(model: Model) -> None:
+    claims: list[tuple[str, str]] = []
+    clock = ManualClock(NOW_US + 3_600_000_000)
+    answerer = Answerer(
+        model, Codec(), clock, OverloadPolicy(), on_untrue=lambda camera, what: claims.append((camera, what))
+    )
+    plain = received(encode(make_frame(png())))
+    for headers in ({REPLAY_HEADER: b"x"}, {RETRY_HEADER: b"0-0"}, {RETRY_HEADER: b"x"}):
+        result = answerer(replace(plain, headers=headers))
+        assert result.decision is not None
+        assert (result.decision.result_state, result.decision.action) == (ResultState.ABORTED, Action.REJECT)
+        assert not result.decision.is_simulated
+    assert claims == [("s/c", "replay-header"), ("s/c", "retry-header"), ("s/c", "retry-header")]
+    retried = Answerer(model, Codec(), clock, OverloadPolicy(), is_retry=lambda message: True)
+    again = retried(replace(plain, headers={RETRY_HEADER: b"0-0"}))
+    assert again.decision is not None
+    assert again.decision.result_state is ResultState.COMPLETED
+
+
+def test_a_capture_in_the_future_gives_no_more_time(model: Model) -> None:
+    claims: list[str] = []
+    ahead = make_frame(png(), captured_at_us=NOW_US + 10**15, started_at_us=NOW_US + 10**15)
+    clock = ManualClock(NOW_US + 5_000)
+    answerer = Answerer(model, Codec(), clock, OverloadPolicy(), on_untrue=lambda _, what: claims.append(what))
+    inspected = answerer(received(encode(ahead))).decision
+    assert inspected is not None
+    assert inspected.result_state is ResultState.COMPLETED
+    # The record keeps the time of the frame: a replay finds the same.
+    assert inspected.captured_at_us == NOW_US + 10**15
+    assert claims == ["captured-in-the-future", "started-in-the-future"]
+    clock.advance(1)
+    shed = answerer(received(encode(ahead)))
+    assert shed.decision is not None
+    assert (shed.shed, shed.decision.action) == ("deadline", Action.REJECT)
+
+
+@pytest.mark.parametrize("deadline_ms", [-(2**31), -1, 2**31 - 1])
+def test_an_invented_deadline_has_an_answer(model: Model, deadline_ms: int) -> None:
+    answerer = Answerer(model, Codec(), ManualClock(NOW_US + 5_000), OverloadPolicy())
+    result = answerer(received(encode(make_frame(png(), deadline_ms=deadline_ms))))
+    assert result.decision is not None
+    assert (result.decision.result_state is ResultState.COMPLETED) == (deadline_ms > 0)
