@@ -29,7 +29,8 @@ class PublisherStats:
 
     ``published`` is acknowledged by the broker, ``spooled`` is on disk and will be. ``recovered`` are frames of earlier
     runs, published from the spool, beside all these. ``bytes`` counts the images of published frames. Latency is from
-    capture to acknowledgement in ms, over the last 1,024 published frames; None before the first.
+    capture to acknowledgement in ms, over the last 1,024 published frames; None before the first. ``refused_because``
+    says why frames that are in the spool will not be taken until a person does something.
     """
 
     captured: int = 0
@@ -41,6 +42,7 @@ class PublisherStats:
     recovered: int = 0
     latency_ms_p50: float | None = None
     latency_ms_p99: float | None = None
+    refused_because: str | None = None
 
     @property
     def dropped(self) -> int:
@@ -123,6 +125,7 @@ class Tally:
         self._counts_bytes = metrics.bytes.labels(camera)
         self._observes_latency = metrics.latency.labels(camera)
         self._settled = threading.Condition()
+        self._refused_because: str | None = None
         self._captured = self._published = self._bytes = self._spooled = self._recovered = 0
         self._dropped: Counter[DropReason] = Counter()
         self._failed: Counter[FailReason] = Counter()
@@ -167,6 +170,11 @@ class Tally:
             self._dropped[reason] += 1
             self._spooled -= spooled
             self._settled.notify_all()
+
+    def refuse(self, why: str | None) -> None:
+        """Note why Kafka refuses what it will not take later either; None: it takes frames again."""
+        with self._settled:
+            self._refused_because = why
 
     def fail(self, reason: FailReason, *, spooled: bool = False) -> None:
         """Count a frame lost to an error."""
@@ -222,6 +230,7 @@ class Tally:
                 recovered=self._recovered,
                 latency_ms_p50=latencies[round(last * 0.50)] if latencies else None,
                 latency_ms_p99=latencies[round(last * 0.99)] if latencies else None,
+                refused_because=self._refused_because,
             )
 
     def _pending(self) -> int:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka import KafkaException, Producer
 
 from models.errors import ImageError
 from models.images import decode
-from replay.topic_reader import TopicRange, read_topic
+from replay.topic_reader import TopicRange, read_ranges, read_topic
 from schemas.clock import Clock, SystemClock
 from schemas.errors import BrokerUnavailable, CodecError, InspectionError
 from schemas.image_store import ImageStore, ImageStoreError
+from schemas.letters import whole_sha256, whole_size
 from schemas.records import DeadLetter, Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
@@ -24,6 +25,8 @@ from schemas.wire import Codec
 RETRY_HEADER = "inspection-retry-of"
 #: Kind of the record that says, in the dead-letters topic, that a letter was retried; its reason is the letter's id.
 RETRIED = "retried"
+#: Kind of a message that ended a worker: nothing but a worker's trial reads it.
+KILLED = "killed-the-worker"
 _TIMEOUT_S = 30.0
 
 
@@ -80,6 +83,28 @@ def find_letter(kafka: KafkaSettings, name: str) -> Letter:
     raise NoSuchLetter(f"no dead letter {name!r}; `inspection dead-letters list` shows their ids")
 
 
+def with_message(found: Letter, kafka: KafkaSettings) -> Letter:
+    """The letter with the whole message that it is about: of a cut one that is read where it came from.
+
+    A letter stays as it is where it is whole, or where its topic does not have the message any more.
+
+    Raises
+    ------
+    BrokerUnavailable
+        If the broker does not answer.
+    """
+    letter, size = found.letter, whole_size(found.letter)
+    if size is None or letter.source_topic != kafka.frames or found.retried:
+        return found
+    place = {letter.source_partition: ((letter.source_offset, letter.source_offset + 1),)}
+    with closing(read_ranges(kafka.bootstrap_servers, letter.source_topic, place)) as messages:
+        for message in messages:
+            value = message.value or b""
+            if len(value) == size and hashlib.sha256(value).hexdigest() == whole_sha256(letter):
+                return replace(found, letter=replace(letter, key=message.key, value=value, headers=message.headers))
+    return found
+
+
 def why_not(letter: Letter, kafka: KafkaSettings, codec: Codec, store: ImageStore) -> str | None:
     """Why a retry would come to nothing; None if the message would pass this version's checks.
 
@@ -91,6 +116,11 @@ def why_not(letter: Letter, kafka: KafkaSettings, codec: Codec, store: ImageStor
         return f"is itself a retry, of {letter.retry_of}"
     if letter.letter.source_topic != kafka.frames:
         return f"is from {letter.letter.source_topic}, not from {kafka.frames}"
+    if letter.letter.kind == KILLED:
+        return "ended a worker, so it is not read here"
+    if (size := whole_size(letter.letter)) is not None:
+        kept = len(letter.letter.value or b"")
+        return f"the letter has {kept} of {size} bytes, and {kafka.frames} does not have the message any more"
     try:
         frame = codec.decode(letter.letter.value, Frame)
         image = frame.image
@@ -153,7 +183,9 @@ class Retrier:
             failed_at_us=self._clock.utc_us(),
             worker="inspection dead-letters retry",
         )
-        headers: list[tuple[str, str | bytes | None]] = [(name, value) for name, value in letter.headers.items()]
+        headers: list[tuple[str, str | bytes | None]] = [
+            (name, value) for name, value in letter.headers.items() if name != RETRY_HEADER
+        ]
         try:
             self._producer.begin_transaction()
             self._producer.produce(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from confluent_kafka import KafkaError
 
 
-class Refusal(StrEnum):
+class Refused(StrEnum):
     """Why Kafka never takes a message as it is."""
 
     TOO_LARGE = "too-large"
@@ -18,22 +18,22 @@ class Refusal(StrEnum):
 
 
 _CODES = {
-    KafkaError.MSG_SIZE_TOO_LARGE: Refusal.TOO_LARGE,
-    KafkaError.RECORD_LIST_TOO_LARGE: Refusal.TOO_LARGE,
-    KafkaError.INVALID_MSG_SIZE: Refusal.TOO_LARGE,
-    KafkaError.INVALID_TIMESTAMP: Refusal.TIMESTAMP,
-    KafkaError.INVALID_RECORD: Refusal.RECORD,
-    KafkaError._INVALID_DIFFERENT_RECORD: Refusal.NEIGHBOUR,
+    KafkaError.MSG_SIZE_TOO_LARGE: Refused.TOO_LARGE,
+    KafkaError.RECORD_LIST_TOO_LARGE: Refused.TOO_LARGE,
+    KafkaError.INVALID_MSG_SIZE: Refused.TOO_LARGE,
+    KafkaError.INVALID_TIMESTAMP: Refused.TIMESTAMP,
+    KafkaError.INVALID_RECORD: Refused.RECORD,
+    KafkaError._INVALID_DIFFERENT_RECORD: Refused.NEIGHBOUR,
 }
 
 
-def refusal_of(error: KafkaError) -> Refusal | None:
+def refusal_of(error: KafkaError) -> Refused | None:
     """Return why Kafka will never take a message as it is; None if another try may help.
 
     Examples
     --------
     >>> refusal_of(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
-    <Refusal.TOO_LARGE: 'too-large'>
+    <Refused.TOO_LARGE: 'too-large'>
     >>> refusal_of(KafkaError(KafkaError._MSG_TIMED_OUT)) is None
     True
     """

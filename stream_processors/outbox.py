@@ -20,7 +20,7 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from schemas.idempotent import COMMON, make_idempotent_producer
-from schemas.refusals import Refusal, refusal_of
+from schemas.refusals import Refused, refusal_of
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
@@ -137,9 +137,9 @@ class Outbox:
     def _changes(self, message: _Message, error: KafkaError) -> bool:
         """Give a refused message another form; False if there is none."""
         refusal = refusal_of(error)
-        if refusal is Refusal.TIMESTAMP:
+        if refusal is Refused.TIMESTAMP:
             return self._clips(message)
-        if refusal is Refusal.NEIGHBOUR:
+        if refusal is Refused.NEIGHBOUR:
             message.tries += 1
             return message.tries <= _NEIGHBOUR_TRIES
         if refusal is None:
