@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, Producer
 
 from models.errors import ImageError
 from models.images import decode
-from replay.topic_reader import TopicRange, read_ranges, read_topic
+from replay.topic_reader import TopicRange, read_ranges, read_topic, time_ranges
 from schemas.clock import Clock, SystemClock
 from schemas.errors import BrokerUnavailable, CodecError, InspectionError
 from schemas.image_store import ImageStore, ImageStoreError
@@ -90,13 +90,17 @@ def with_message(found: Letter, kafka: KafkaSettings) -> Letter:
 
     Raises
     ------
-    BrokerUnavailable
-        If the broker does not answer.
+    BrokerUnavailable, TopicMissing
+        If the topic cannot be read.
     """
     letter, size = found.letter, whole_size(found.letter)
     if size is None or letter.source_topic != kafka.frames or found.retried:
         return found
-    place = {letter.source_partition: ((letter.source_offset, letter.source_offset + 1),)}
+    offset = letter.source_offset
+    there = time_ranges(kafka.bootstrap_servers, letter.source_topic, TopicRange())
+    if not any(begin <= offset < end for begin, end in there.get(letter.source_partition, ())):
+        return found
+    place = {letter.source_partition: ((offset, offset + 1),)}
     with closing(read_ranges(kafka.bootstrap_servers, letter.source_topic, place)) as messages:
         for message in messages:
             value = message.value or b""
