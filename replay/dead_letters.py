@@ -17,6 +17,7 @@ from schemas.errors import BrokerUnavailable, CodecError, InspectionError
 from schemas.image_store import ImageStore, ImageStoreError
 from schemas.letters import whole_sha256, whole_size
 from schemas.records import DeadLetter, Frame
+from schemas.refusals import refusal_of
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
@@ -28,6 +29,10 @@ RETRIED = "retried"
 #: Kind of a message that ended a worker: nothing but a worker's trial reads it.
 KILLED = "killed-the-worker"
 _TIMEOUT_S = 30.0
+
+
+class LetterRefused(InspectionError):
+    """Kafka never takes the message of a letter: it is larger than its topic takes now, or its timestamp is refused."""
 
 
 class NoSuchLetter(InspectionError):
@@ -154,19 +159,23 @@ class Retrier:
         self._kafka = kafka
         self._clock = clock or SystemClock()
         self._codec = Codec.from_settings(kafka)
-        self._producer = Producer(
+        self._producer = self._connect()
+
+    def _connect(self) -> Producer:
+        producer = Producer(
             {
-                "bootstrap.servers": kafka.bootstrap_servers,
-                "transactional.id": f"{kafka.prefix}-dead-letters-retry",
+                "bootstrap.servers": self._kafka.bootstrap_servers,
+                "transactional.id": f"{self._kafka.prefix}-dead-letters-retry",
                 "message.max.bytes": MAX_REQUEST_BYTES,
                 "partitioner": "murmur2_random",
                 "log_level": 0,
             }
         )
         try:
-            self._producer.init_transactions(_TIMEOUT_S)
+            producer.init_transactions(_TIMEOUT_S)
         except KafkaException as error:
-            raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
+            raise BrokerUnavailable(self._kafka.bootstrap_servers, error.args[0].str()) from error
+        return producer
 
     def retry(self, found: Letter) -> None:
         """Publish the message of a letter again, as it was, and mark the letter.
@@ -174,7 +183,8 @@ class Retrier:
         Raises
         ------
         InspectionError
-            If another retrier has taken over, or the broker refuses; nothing is written then.
+            If another retrier has taken over, or the broker refuses; nothing is written then. `LetterRefused` if the
+            next letter may be tried.
         """
         letter = found.letter
         mark = DeadLetter(
@@ -198,7 +208,15 @@ class Retrier:
             self._producer.produce(self._kafka.dead_letters, self._codec.encode(mark), letter.key)
             self._producer.commit_transaction(_TIMEOUT_S)
         except KafkaException as error:
-            raise InspectionError(f"dead letter {found.id} was not retried: {error.args[0].str()}") from error
+            why = f"dead letter {found.id} was not retried: {error.args[0].str()}"
+            if refusal_of(error.args[0]) is None and not error.args[0].txn_requires_abort():
+                raise InspectionError(why) from error
+            try:
+                self._producer.abort_transaction(_TIMEOUT_S)
+            except KafkaException:
+                raise InspectionError(why) from error
+            self._producer = self._connect()  # a client whose batch was refused has lost count of what it sent
+            raise LetterRefused(why) from error
 
 
 def _read(kafka: KafkaSettings, codec: Codec, within: TopicRange | None) -> Iterator[tuple[str, DeadLetter]]:

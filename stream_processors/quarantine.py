@@ -160,14 +160,14 @@ class Quarantine:
         self._since.pop(slot, None)
         self._free.append(slot)
 
-    def hung(self) -> None:
-        """Note, before the process is ended because it stands still, the messages that are known to hang.
+    def hung(self, least_s: float = _HANGS_S) -> None:
+        """Note, before the process is ended because it stands still, the messages in hand for ``least_s`` or longer.
 
         A message that its thread works on together with others is not known to; it stays a suspect of one death.
         """
         now_s = time.monotonic()
         for slot, (since_s, is_alone) in list(self._since.items()):
-            if is_alone and now_s - since_s >= _HANGS_S and self._map is not None:
+            if is_alone and now_s - since_s >= least_s and self._map is not None:
                 found = _unpacked(self._map[_at(slot) : _at(slot) + _SLOT_BYTES])
                 if found is not None:
                     stage, _, key = found

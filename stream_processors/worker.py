@@ -48,7 +48,7 @@ async def _run(settings: WorkerSettings, model: Model, announce: Callable[[str],
     app = make_app(settings, model, metrics, quarantine=quarantine)
 
     def end(status: int) -> None:
-        quarantine.hung()
+        quarantine.hung(settings.watchdog_s / 2)
         os._exit(status)
 
     def watchdog(assigned: Callable[[], set[int] | None]) -> Watchdog:

@@ -118,7 +118,7 @@ def retry(
     """
     import json
 
-    from replay.dead_letters import Retrier, why_not, with_message
+    from replay.dead_letters import LetterRefused, Retrier, why_not, with_message
     from schemas.image_store import ImageStore
     from schemas.letters import whole_size
     from schemas.wire import Codec
@@ -139,7 +139,10 @@ def retry(
         never = letter.retried or letter.letter.source_topic != kafka.frames or is_cut
         done = reason is None or (force and not never)
         if done and retrier is not None:
-            retrier.retry(letter)
+            try:
+                retrier.retry(letter)
+            except LetterRefused as error:
+                done, reason = False, str(error)
         rows.append({"id": letter.id, "retried": done, "why_not": None if done else reason})
     missing = wanted - {row["id"] for row in rows}
     if missing:

@@ -23,6 +23,7 @@ from schemas.errors import InspectionError
 from schemas.letters import KEPT_VALUE_BYTES, cut
 from stream_processors.answer import Received
 from stream_processors.retries import Retries
+from tests.stream_processors.test_outbox import set_config
 
 pytestmark = pytest.mark.broker
 
@@ -152,3 +153,18 @@ def test_of_two_retriers_the_older_is_fenced_off(letters: KafkaSettings) -> None
     with pytest.raises(InspectionError, match="0-0 was not retried"):
         older.retry(found)
     assert len(list(read_topic(letters.bootstrap_servers, letters.frames))) == 1
+
+
+def test_a_letter_that_the_topic_does_not_take_any_more_leaves_the_others(line: KafkaSettings) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (450, 450), np.uint8)
+    values = [frame(0, cv2.imencode(".png", noise)[1].tobytes()), frame(1)]
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    for value in values:
+        producer.produce(line.dead_letters, letter(line.frames, "unknown-schema", value))
+    assert producer.flush(20) == 0
+    set_config(line, line.frames, max_message_bytes="50000")
+    rows = json.loads(run(line, "retry", "--json").stdout)["dead_letters"]
+    assert [row["retried"] for row in rows] == [False, True], rows
+    assert "0-0 was not retried" in rows[0]["why_not"]
+    [message] = read_topic(line.bootstrap_servers, line.frames)
+    assert message.value == values[1]
