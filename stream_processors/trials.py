@@ -24,7 +24,7 @@ from schemas.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 #: A child that is not ready by then is given up, in seconds: it loads the model first.
-_READY_S = 60.0
+_READY_S = 30.0
 #: Longest line that a child says, in bytes; the head of a frame is far below it.
 _LONGEST_LINE = 4 * 1024 * 1024
 _READ_BYTES = 65_536
@@ -73,17 +73,20 @@ class Trials:
         self._limit_s = limit_s
         self._lock = threading.Lock()
         self._child: _Child | None = None
+        self._is_broken = False
 
     def prepare(self) -> None:
         """Start the child, so that it is ready when it is needed."""
         with self._lock:
-            self._start()
+            if not self._is_broken:
+                self._start()
 
     def try_out(self, value: bytes | None, image: bytes | None = None) -> Verdict:
         """Have the child read and inspect a message; ``image`` where it lies in a store."""
         with self._lock:
-            child = self._start()
+            child = None if self._is_broken else self._start()
             if child is None or not child.is_ready():
+                self._is_broken = True  # no suspect waits for another child that does not come
                 self._end()
                 return Verdict(has_run=False)
             verdict = child.try_out(value or b"", image or b"", self._limit_s)

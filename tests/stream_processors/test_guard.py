@@ -150,6 +150,19 @@ def test_an_image_that_is_refused_in_the_trial_is_refused_with_the_same_words(gu
     assert (tried.kind, tried.reason) == (plain.kind, plain.reason)
 
 
+def test_without_a_child_a_suspect_is_inspected_as_any_other(guarded_line: Line, tmp_path: Path) -> None:
+    guarded_line.trials = Trials(KafkaSettings(), tmp_path / "no model")
+    messages = [received(encode(make_frame(number)), number) for number in range(3)]
+    guarded_line.die(*messages)
+    answer = guarded_line.start()
+    began_s = time.monotonic()
+    for message in messages:
+        decision, _ = answered(answer, message)
+        assert decision is not None
+        assert decision.result_state is ResultState.COMPLETED
+    assert time.monotonic() - began_s < 60  # one child is waited for, not three
+
+
 def test_a_message_that_is_no_frame_keeps_its_kind(guarded_line: Line) -> None:
     message = received(b"garbage")
     guarded_line.die(message, stage=Stage.RECORD)
