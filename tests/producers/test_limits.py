@@ -15,9 +15,10 @@ from infra.cli.root import app
 from infra.topics import plan
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
 from producers.frame_limit import FrameLimit
-from replay import read_topic
-from schemas import Frame, KafkaSettings, decode
+from replay import make_label, publish_labels, read_topic
+from schemas import Frame, KafkaSettings, Verdict, decode
 from schemas.clock import ManualClock
+from schemas.errors import InvalidRecord
 from schemas.image_store import ImageStore
 from schemas.topic_limits import TopicLimits, topic_limits
 from tests.stream_processors.test_outbox import set_config
@@ -97,3 +98,16 @@ def test_a_clock_that_the_broker_refuses_is_said_and_ends_with_a_status(
     result = CliRunner().invoke(app, ["produce", *arguments])
     assert "5 of earlier runs sent from the spool" in result.output
     assert result.exit_code == 0
+
+
+def test_what_no_reader_takes_is_not_written(line: KafkaSettings, caplog: pytest.LogCaptureFixture) -> None:
+    with FramePublisher(line, CameraIdentity("l", "s", "c"), PublisherOptions(encode="png")) as publisher:
+        large = Capture(image=np.zeros((8, 8), np.uint8), attributes={"note": "n" * 70_000})
+        assert publisher.publish(large) is None
+    assert publisher.stats().failed_by_reason == {"unencodable": 1}
+    assert "names and attributes take" in caplog.text
+    label = make_label(
+        Verdict.OK, labelled_by="ada", labelled_at_us=1, part_id="P-1", station="s", camera_id="c", note="n" * 70_000
+    )
+    with pytest.raises(InvalidRecord, match="shorten its note"):
+        publish_labels(line, [label])
