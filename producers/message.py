@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from producers.camera import Capture
 from producers.encoding import EncodedImage
 from producers.options import CameraIdentity, PublisherOptions
+from schemas.codec import MAX_REST_BYTES
+from schemas.errors import InvalidRecord
 from schemas.ids import frame_id
 from schemas.records import Frame, ImageReference
 from schemas.wire import Codec
@@ -88,7 +90,7 @@ def make_message(
     Raises
     ------
     InvalidRecord
-        If a field of the capture does not fit the schema.
+        If a field of the capture does not fit the schema, or names and attributes are more than a worker reads.
     """
     frame = Frame(
         frame_id=frame_id(identity.station, identity.camera_id, started_at_us, sequence),
@@ -119,4 +121,10 @@ def make_message(
         len(image.data),
         dict(capture.attributes),
     )
-    return Message(published, started_at_us, codec.encode(frame), taken_s)
+    value = codec.encode(frame)
+    rest_bytes = len(value) - len(frame.image or b"")
+    if rest_bytes > MAX_REST_BYTES[Frame]:
+        raise InvalidRecord(
+            f"names and attributes take {rest_bytes} bytes, more than the {MAX_REST_BYTES[Frame]} that a worker reads"
+        )
+    return Message(published, started_at_us, value, taken_s)

@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from producers.camera import Capture
 from producers.encoding import EncodedImage, encode_capture
+from producers.frame_limit import FrameLimit
 from producers.limited_log import LimitedLog
 from producers.message import PublishedFrame, make_message
 from producers.options import CameraIdentity, PublisherOptions
@@ -25,13 +27,11 @@ from schemas.image_store import ImageStore, ImageStoreError
 from schemas.part_ids import real_part_id
 from schemas.records import Encoding, ImageReference
 from schemas.settings import KafkaSettings
-from schemas.topics import FRAMES
+from schemas.topic_limits import topic_limits
 from schemas.wire import Codec
 
 _log = logging.getLogger(__name__)
 
-#: Room in a message for key, headers and the record's other fields around the image.
-_ENVELOPE_BYTES = 64 * 1024
 #: How long a broker may take to say that the topic is there; with a spool the camera need not wait for it.
 _PATIENT_S = 5.0
 _HASTY_S = 2.0
@@ -98,11 +98,13 @@ class FramePublisher:
         on_published: Callable[[PublishedFrame], None] | None = None,
     ) -> None:
         self._limited = LimitedLog(_log)
+        is_there = True
         try:
             require_topics(kafka.bootstrap_servers, [kafka.frames], _PATIENT_S if spool is None else _HASTY_S)
         except BrokerUnavailable as error:
             if spool is None:
                 raise
+            is_there = False
             _log.warning("%s: %s; frames go to the spool until it answers", identity.key, str(error).splitlines()[0])
         self.identity = identity
         self._options = options or PublisherOptions()
@@ -116,6 +118,9 @@ class FramePublisher:
             # Each try may take the camera's time: the longer the outage, the fewer.
             breaker = Breaker(_STORE_REST_S, _STORE_LONGEST_REST_S, self._clock)
             self._store = ImageStore(self._options.image_store, breaker=breaker, on_away=self._tally.store_is_away)
+        self._limit = FrameLimit(partial(topic_limits, kafka.bootstrap_servers, kafka.frames, _HASTY_S), self._clock)
+        if is_there:
+            self._limit.renew()
         opened = None if spool is None else PatientSpool(spool_path(spool.directory, kafka.prefix, identity), spool)
         self._sender = Sender(
             kafka.bootstrap_servers,
@@ -128,6 +133,7 @@ class FramePublisher:
             spool=opened,
             spool_options=spool or SpoolOptions(),
             on_published=on_published,
+            on_refused=lambda error: self._limit.refused(error, has_store=self._store is not None),
         )
 
     def publish(self, capture: Capture) -> str | None:
@@ -142,11 +148,9 @@ class FramePublisher:
             self._tally.no_part_id()
             capture = replace(capture, part_id=None)
         try:
+            self._limit.renew()
             image = encode_capture(capture, self._options.encode, self._options.quality)
             reference = self._claim_check(image, captured_at_us)
-            if reference is None and len(image.data) + _ENVELOPE_BYTES > FRAMES.max_message_bytes:
-                self._drop(sequence, "too-large", f"an image of {len(image.data)} bytes is over the topic's limit")
-                return None
             message = make_message(
                 capture,
                 image,
@@ -161,6 +165,10 @@ class FramePublisher:
             )
         except InspectionError as error:
             self._fail(sequence, "unencodable", str(error))
+            return None
+        if not self._limit.takes_record(len(message.value)):
+            cure = self._limit.cure(has_store=self._store is not None)
+            self._drop(sequence, "too-large", f"an image of {len(image.data)} bytes is too large: {cure}")
             return None
         if self._closing.is_set():
             self._drop(sequence, "closed", "captured after the publisher was closed")
@@ -211,7 +219,9 @@ class FramePublisher:
 
     def _claim_check(self, image: EncodedImage, captured_at_us: int) -> ImageReference | None:
         """Put a large image into the store; None if it travels in the frame."""
-        if self._store is None or len(image.data) <= self._options.store_above_bytes:
+        if self._store is None:
+            return None
+        if len(image.data) <= self._options.store_above_bytes and self._limit.takes_image(len(image.data)):
             return None
         digest = hashlib.sha256(image.data).hexdigest()
         suffix = "bin" if image.encoding is Encoding.OTHER else image.encoding.value.lower()

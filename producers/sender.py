@@ -31,6 +31,7 @@ from producers.spool import Spool, SpoolOptions
 from producers.spool.record import FrameKey
 from producers.stats import DropReason, Tally
 from schemas.clock import Clock
+from schemas.refusals import Refused, refusal_of
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +88,8 @@ class Sender:
         Frames on disk; without, what Kafka does not take in time has failed.
     on_published
         Called with each acknowledged frame, in the polling thread.
+    on_refused
+        Called with an error that no waiting ends; says what to do, in a few words.
     """
 
     def __init__(
@@ -102,7 +105,9 @@ class Sender:
         spool: Spool | None = None,
         spool_options: SpoolOptions = _DEFAULTS,
         on_published: Callable[[PublishedFrame], None] | None = None,
+        on_refused: Callable[[KafkaError], str] = lambda error: "it will not take it later either",
     ) -> None:
+        self._on_refused = on_refused
         self._topic = topic
         self._camera = camera
         self._started_at_us = started_at_us
@@ -314,14 +319,14 @@ class Sender:
                 return
             if error is None:
                 self._published(moving)
-            elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                self._give_up(moving, "too-large", error.str())
+            elif refusal_of(error) is Refused.TOO_LARGE:
+                self._give_up(moving, "too-large", f"{error.str()}: {self._on_refused(error)}")
             elif self._backlog is None:
                 self._tally.fail("undelivered")
-                self._warn("undelivered", error.str())
+                self._warn("undelivered", self._why(error))
             else:
                 if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
-                    self._warn("undelivered", f"{error.str()}; the frame stays in the spool")
+                    self._warn("undelivered", f"{self._why(error)}; the frame stays in the spool")
                     self._watch.failed(self._clock.monotonic_s())
                 if not moving.on_disk:
                     self._store(moving.message)
@@ -333,9 +338,17 @@ class Sender:
                 # It must not end the thread that every acknowledgement comes through.
                 _log.exception("%s: on_published failed", self._camera)
 
+    def _why(self, error: KafkaError) -> str:
+        if refusal_of(error) not in (Refused.TIMESTAMP, Refused.RECORD):
+            return error.str()
+        why = f"{error.str()}: {self._on_refused(error)}"
+        self._tally.refuse(why)
+        return why
+
     def _published(self, moving: _Moving) -> None:
         message = moving.message
         self._watch.acknowledged()
+        self._tally.refuse(None)
         if moving.on_disk and self._backlog is not None:
             self._backlog.acknowledged(message.place)
         if message.started_at_us != self._started_at_us:

@@ -31,6 +31,7 @@ class PublisherStats:
     runs, published from the spool, beside all these. ``no_part_id`` are captures whose part id was a text of
     `PublisherOptions.no_part_ids`. ``bytes`` counts the images of published frames. Latency is from
     capture to acknowledgement in ms, over the last 1,024 published frames; None before the first.
+    ``refused_because`` says why frames that are in the spool will not be taken until a person does something.
     """
 
     captured: int = 0
@@ -43,6 +44,7 @@ class PublisherStats:
     latency_ms_p50: float | None = None
     latency_ms_p99: float | None = None
     no_part_id: int = 0
+    refused_because: str | None = None
 
     @property
     def dropped(self) -> int:
@@ -128,6 +130,7 @@ class Tally:
         self._counts_bytes = metrics.bytes.labels(camera)
         self._observes_latency = metrics.latency.labels(camera)
         self._settled = threading.Condition()
+        self._refused_because: str | None = None
         self._captured = self._published = self._bytes = self._spooled = self._recovered = self._no_part_id = 0
         self._dropped: Counter[DropReason] = Counter()
         self._failed: Counter[FailReason] = Counter()
@@ -172,6 +175,11 @@ class Tally:
             self._dropped[reason] += 1
             self._spooled -= spooled
             self._settled.notify_all()
+
+    def refuse(self, why: str | None) -> None:
+        """Note why Kafka refuses what it will not take later either; None: it takes frames again."""
+        with self._settled:
+            self._refused_because = why
 
     def fail(self, reason: FailReason, *, spooled: bool = False) -> None:
         """Count a frame lost to an error."""
@@ -234,6 +242,7 @@ class Tally:
                 no_part_id=self._no_part_id,
                 latency_ms_p50=latencies[round(last * 0.50)] if latencies else None,
                 latency_ms_p99=latencies[round(last * 0.99)] if latencies else None,
+                refused_because=self._refused_because,
             )
 
     def _pending(self) -> int:

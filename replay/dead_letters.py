@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka import KafkaException, Producer
 
 from models.errors import ImageError
 from models.images import decode
-from replay.topic_reader import TopicRange, read_topic
+from replay.topic_reader import TopicRange, read_ranges, read_topic, time_ranges
 from schemas.clock import Clock, SystemClock
 from schemas.errors import BrokerUnavailable, CodecError, InspectionError
 from schemas.image_store import ImageStore, ImageStoreError
+from schemas.letters import whole_sha256, whole_size
 from schemas.records import DeadLetter, Frame
+from schemas.refusals import refusal_of
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
@@ -24,7 +26,13 @@ from schemas.wire import Codec
 RETRY_HEADER = "inspection-retry-of"
 #: Kind of the record that says, in the dead-letters topic, that a letter was retried; its reason is the letter's id.
 RETRIED = "retried"
+#: Kind of a message that ended a worker: nothing but a worker's trial reads it.
+KILLED = "killed-the-worker"
 _TIMEOUT_S = 30.0
+
+
+class LetterRefused(InspectionError):
+    """Kafka never takes the message of a letter: it is larger than its topic takes now, or its timestamp is refused."""
 
 
 class NoSuchLetter(InspectionError):
@@ -80,6 +88,32 @@ def find_letter(kafka: KafkaSettings, name: str) -> Letter:
     raise NoSuchLetter(f"no dead letter {name!r}; `inspection dead-letters list` shows their ids")
 
 
+def with_message(found: Letter, kafka: KafkaSettings) -> Letter:
+    """The letter with the whole message that it is about: of a cut one that is read where it came from.
+
+    A letter stays as it is where it is whole, or where its topic does not have the message any more.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        If the topic cannot be read.
+    """
+    letter, size = found.letter, whole_size(found.letter)
+    if size is None or letter.source_topic != kafka.frames or found.retried:
+        return found
+    offset = letter.source_offset
+    there = time_ranges(kafka.bootstrap_servers, letter.source_topic, TopicRange())
+    if not any(begin <= offset < end for begin, end in there.get(letter.source_partition, ())):
+        return found
+    place = {letter.source_partition: ((offset, offset + 1),)}
+    with closing(read_ranges(kafka.bootstrap_servers, letter.source_topic, place)) as messages:
+        for message in messages:
+            value = message.value or b""
+            if len(value) == size and hashlib.sha256(value).hexdigest() == whole_sha256(letter):
+                return replace(found, letter=replace(letter, key=message.key, value=value, headers=message.headers))
+    return found
+
+
 def why_not(letter: Letter, kafka: KafkaSettings, codec: Codec, store: ImageStore) -> str | None:
     """Why a retry would come to nothing; None if the message would pass this version's checks.
 
@@ -91,6 +125,11 @@ def why_not(letter: Letter, kafka: KafkaSettings, codec: Codec, store: ImageStor
         return f"is itself a retry, of {letter.retry_of}"
     if letter.letter.source_topic != kafka.frames:
         return f"is from {letter.letter.source_topic}, not from {kafka.frames}"
+    if letter.letter.kind == KILLED:
+        return "ended a worker, so it is not read here"
+    if (size := whole_size(letter.letter)) is not None:
+        kept = len(letter.letter.value or b"")
+        return f"the letter has {kept} of {size} bytes, and {kafka.frames} does not have the message any more"
     try:
         frame = codec.decode(letter.letter.value, Frame)
         image = frame.image
@@ -124,19 +163,23 @@ class Retrier:
         self._kafka = kafka
         self._clock = clock or SystemClock()
         self._codec = Codec.from_settings(kafka)
-        self._producer = Producer(
+        self._producer = self._connect()
+
+    def _connect(self) -> Producer:
+        producer = Producer(
             {
-                "bootstrap.servers": kafka.bootstrap_servers,
-                "transactional.id": f"{kafka.prefix}-dead-letters-retry",
+                "bootstrap.servers": self._kafka.bootstrap_servers,
+                "transactional.id": f"{self._kafka.prefix}-dead-letters-retry",
                 "message.max.bytes": MAX_REQUEST_BYTES,
                 "partitioner": "murmur2_random",
                 "log_level": 0,
             }
         )
         try:
-            self._producer.init_transactions(_TIMEOUT_S)
+            producer.init_transactions(_TIMEOUT_S)
         except KafkaException as error:
-            raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
+            raise BrokerUnavailable(self._kafka.bootstrap_servers, error.args[0].str()) from error
+        return producer
 
     def retry(self, found: Letter) -> None:
         """Publish the message of a letter again, as it was, and mark the letter.
@@ -144,7 +187,8 @@ class Retrier:
         Raises
         ------
         InspectionError
-            If another retrier has taken over, or the broker refuses; nothing is written then.
+            If another retrier has taken over, or the broker refuses; nothing is written then. `LetterRefused` if the
+            next letter may be tried.
         """
         letter = found.letter
         mark = DeadLetter(
@@ -157,7 +201,9 @@ class Retrier:
             failed_at_us=self._clock.utc_us(),
             worker="inspection dead-letters retry",
         )
-        headers: list[tuple[str, str | bytes | None]] = [(name, value) for name, value in letter.headers.items()]
+        headers: list[tuple[str, str | bytes | None]] = [
+            (name, value) for name, value in letter.headers.items() if name != RETRY_HEADER
+        ]
         try:
             self._producer.begin_transaction()
             self._producer.produce(
@@ -166,7 +212,15 @@ class Retrier:
             self._producer.produce(self._kafka.dead_letters, self._codec.encode(mark), letter.key)
             self._producer.commit_transaction(_TIMEOUT_S)
         except KafkaException as error:
-            raise InspectionError(f"dead letter {found.id} was not retried: {error.args[0].str()}") from error
+            why = f"dead letter {found.id} was not retried: {error.args[0].str()}"
+            if refusal_of(error.args[0]) is None and not error.args[0].txn_requires_abort():
+                raise InspectionError(why) from error
+            try:
+                self._producer.abort_transaction(_TIMEOUT_S)
+            except KafkaException:
+                raise InspectionError(why) from error
+            self._producer = self._connect()  # a client whose batch was refused has lost count of what it sent
+            raise LetterRefused(why) from error
 
 
 def _read(kafka: KafkaSettings, codec: Codec, within: TopicRange | None) -> Iterator[tuple[str, DeadLetter]]:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.cluster import require_topics
-from schemas.errors import BrokerUnavailable, InspectionError
+from schemas.codec import MAX_REST_BYTES
+from schemas.errors import BrokerUnavailable, InspectionError, InvalidRecord
 from schemas.ids import label_id
 from schemas.records import Label, Verdict
 from schemas.settings import KafkaSettings
@@ -156,7 +157,7 @@ def publish_labels(kafka: KafkaSettings, labels: Iterable[Label]) -> int:
     BrokerUnavailable, TopicMissing
         If the labels topic cannot be written.
     InspectionError
-        If the broker takes only some of them; the message says how many.
+        If the broker takes only some of them; the message says how many. If a label is larger than readers take.
     """
     require_topics(kafka.bootstrap_servers, [kafka.labels])
     codec = Codec.from_settings(kafka)
@@ -188,7 +189,13 @@ def publish_labels(kafka: KafkaSettings, labels: Iterable[Label]) -> int:
                 break
             while len(producer) >= _IN_FLIGHT and not failures:
                 producer.poll(0.1)
-            producer.produce(kafka.labels, codec.encode(label), label.key.encode(), on_delivery=delivered)
+            value = codec.encode(label)
+            if len(value) > MAX_REST_BYTES[Label]:
+                raise InvalidRecord(
+                    f"the label of {label.key}, {label.frame_id or label.part_id}, has {len(value)} bytes, over the "
+                    f"{MAX_REST_BYTES[Label]} that readers take: shorten its note"
+                )
+            producer.produce(kafka.labels, value, label.key.encode(), on_delivery=delivered)
             sent += 1
             producer.poll(0)
         producer.flush(2 * _TIMEOUT_S)

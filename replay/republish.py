@@ -24,6 +24,7 @@ from replay.stored import Stored
 from replay.stretch import Stretch
 from schemas.errors import BrokerUnavailable, InspectionError, SettingsError
 from schemas.records import Frame
+from schemas.refusals import refusal_of
 from schemas.settings import KafkaSettings
 from schemas.simulation import (
     REPLAY_HEADER,
@@ -278,6 +279,9 @@ class _Sender:
             except BufferError:  # full: what is under way goes first
                 self._producer.poll(_POLL_S)
             except KafkaException as error:
+                if refusal_of(error.args[0]) is not None:
+                    self.failed += 1
+                    return
                 raise InspectionError(f"{found.place} cannot be published: {error.args[0].str()}") from error
             self._check()
         else:
@@ -301,7 +305,8 @@ class _Sender:
             self.acknowledged += 1
         else:
             self.failed += 1
-            self._problem = error
+            if refusal_of(error) is None:  # what Kafka never takes is counted, and the next frame goes
+                self._problem = error
 
     def _check(self) -> None:
         if self._problem is not None:

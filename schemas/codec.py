@@ -6,8 +6,8 @@ Two wire formats (Avro 1.12 specification, "Single-object encoding"; Confluent w
 - *Confluent*: ``00``, the registry's schema id (4 bytes, big endian), body.
 
 A reader takes both, and only fingerprints and ids that it knows: those of the current and of the released
-schemas (`schemas.known`). The size is checked before anything is parsed and the whole message must be
-consumed, since Avro itself notices neither a bomb nor a tail.
+schemas (`schemas.known`). The size is checked before anything is parsed, of the whole and of all that is not payload
+(`MAX_REST_BYTES`), and the whole message must be consumed: Avro itself notices neither a bomb nor a tail.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from typing import Any, TypeVar
 import fastavro
 from fastavro.read import SchemaResolutionError
 
+from schemas.avro_bounds import TooMuch
 from schemas.errors import (
     CodecError,
     EmptyMessage,
     InvalidRecord,
     MessageTooLarge,
+    MetadataTooLarge,
     TrailingBytes,
     TruncatedMessage,
     UnknownSchema,
@@ -40,6 +42,19 @@ CONFLUENT_MAGIC = b"\x00"
 
 #: Largest message a reader parses, in bytes; topics allow a little more, so that a refusal can be recorded.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+
+#: Most bytes of a record beside its payload (image; key, value and header values of a dead letter), in bytes. Each of
+#: them may become an object, so they bound the time and the memory of decoding.
+MAX_REST_BYTES: Mapping[type, int] = types.MappingProxyType(
+    {
+        Frame: 64 * 1024,
+        # Attributes of the frame, and what detectors find: some 100 bytes a defect.
+        Decision: 512 * 1024,
+        DeadLetter: 512 * 1024,
+        Label: 64 * 1024,
+        DriftEvent: 128 * 1024,
+    }
+)
 
 R = TypeVar("R", Frame, Decision, DeadLetter, Label, DriftEvent)
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
@@ -193,7 +208,8 @@ def decode(
     Raises
     ------
     CodecError
-        One of its subclasses, for bytes that are not such a record.
+        One of its subclasses, for bytes that are not such a record, or one with more beside its payload than
+        `MAX_REST_BYTES`.
     """
     if not data:
         raise EmptyMessage("the message has no value")
@@ -202,6 +218,7 @@ def decode(
     buffer = io.BytesIO(data)
     shape = compiled(record)
     found = _read_header(buffer, record, schema_ids)
+    _check_rest(data, buffer.tell(), record, found)
     try:
         if found == shape.fingerprint:
             values = fastavro.schemaless_reader(buffer, shape.wire_schema, None)
@@ -216,6 +233,32 @@ def decode(
     if buffer.tell() != len(data):
         raise TrailingBytes(f"{len(data) - buffer.tell()} bytes after the {record.__name__}")
     return from_values(record, typing.cast(dict[str, Any], values))
+
+
+def _check_rest(data: bytes, at: int, record: type, found: bytes) -> None:
+    bound, shape = MAX_REST_BYTES[record], compiled(record)
+    if len(data) - at <= bound or not shape.knows(found):
+        return
+    try:
+        shape.measures[found].rest_bytes(data, at, bound)
+    except TooMuch as error:
+        raise MetadataTooLarge(
+            f"{error.rest_bytes} bytes or more beside the payload of the {record.__name__}, more than the {bound} "
+            "allowed: shorten names and attributes",
+            _head(data, at, shape) if record is Frame and found == shape.fingerprint else None,
+        ) from error
+
+
+def _head(data: bytes, at: int, shape: Compiled) -> Frame | None:
+    """The frame, without image and attributes, of a message whose head is small enough; None if it is not."""
+    assert shape.around_image is not None
+    before, _ = shape.around_image
+    try:
+        values: Any = fastavro.schemaless_reader(io.BytesIO(data[at : at + MAX_REST_BYTES[Frame]]), before, None)
+        del values["image_branch"], values["image_size"]
+        return from_values(Frame, {**values, "image": b"", "reference": None, "attributes": {}})
+    except (*_UNREADABLE, InvalidRecord):
+        return None
 
 
 def _read_header(buffer: io.BytesIO, record: type, schema_ids: Mapping[int, type | bytes]) -> bytes:
@@ -243,6 +286,7 @@ def _read_header(buffer: io.BytesIO, record: type, schema_ids: Mapping[int, type
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
+    "MAX_REST_BYTES",
     "CodecError",
     "as_values",
     "decode",

@@ -11,6 +11,7 @@
     └── CodecError                  bytes that are not a record of ours (carries ``kind``)
         ├── EmptyMessage
         ├── MessageTooLarge
+        │   └── MetadataTooLarge
         ├── UnknownSchema
         ├── TruncatedMessage
         ├── TrailingBytes
@@ -89,6 +90,16 @@ class MessageTooLarge(CodecError):
     """More bytes than the topic's records may have; nothing of it was parsed."""
 
     kind = "too-large"
+
+
+class MetadataTooLarge(MessageTooLarge):
+    """More bytes beside image or payload than a record may have; ``record`` is its head where that could be read."""
+
+    kind = "oversized-metadata"
+
+    def __init__(self, message: str, record: object = None) -> None:
+        super().__init__(message)
+        self.record = record
 
 
 class UnknownSchema(CodecError):

@@ -17,6 +17,7 @@ from typing import Any
 
 from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
 
+from schemas.avro_bounds import Measure
 from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
 
 _AVSC: Mapping[type, str] = {
@@ -89,6 +90,8 @@ class Compiled:
         Fields of Avro type ``int``: 32 bits.
     around_image
         Where the record has an ``image``: schemas of what lies before and after its bytes, see `_around_image`.
+    measures
+        By fingerprint, what measures a message before it is decoded.
     """
 
     wire_schema: Any
@@ -97,6 +100,7 @@ class Compiled:
     enums: Mapping[str, type[StrEnum]]
     ints: tuple[str, ...]
     around_image: tuple[Any, Any] | None
+    measures: Mapping[bytes, Measure]
 
     def knows(self, found: bytes) -> bool:
         """Whether a fingerprint is the current schema's or a released one's."""
@@ -116,6 +120,7 @@ def compile_schemas(record: type, current: Schema, released: Sequence[Schema]) -
         enums={n: h for n, h in hints.items() if isinstance(h, type) and issubclass(h, StrEnum)},
         ints=tuple(f["name"] for f in current["fields"] if f["type"] == "int" or f["type"] == ["null", "int"]),
         around_image=_around_image(current),
+        measures={fingerprint_of_schema(schema): Measure(schema) for schema in (*released, current)},
     )
 
 

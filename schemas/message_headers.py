@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from operator import methodcaller
 from typing import Any
@@ -38,3 +39,25 @@ def message_headers(message: Message) -> dict[str, bytes]:
     except (SystemError, UnicodeDecodeError):
         return {}
     return header_map(headers)
+
+
+#: Most headers of a message, and most bytes of their names and values, that go on from it.
+MOST_HEADERS, MOST_HEADER_BYTES = 1_000, 64 * 1024
+
+
+def bounded(headers: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Headers that fit into `MOST_HEADERS` and `MOST_HEADER_BYTES`, in their order; the others are left out.
+
+    Examples
+    --------
+    >>> list(bounded({"lot": b"7", "large": bytes(100_000), "shift": b"2"}))
+    ['lot', 'shift']
+    """
+    kept: dict[str, bytes] = {}
+    left_bytes = MOST_HEADER_BYTES
+    for name, value in itertools.islice(headers.items(), MOST_HEADERS):
+        size = 4 * len(name) + len(value)  # a character has at most 4 bytes
+        if size <= left_bytes:
+            kept[name] = value
+            left_bytes -= size
+    return kept

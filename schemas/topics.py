@@ -1,7 +1,7 @@
 """The one table of topics. `inspection topics apply` creates what it says, nothing else does.
 
-Partitions bound how many workers can share a topic. Retention is by time and, for frames, by bytes too,
-whichever comes first.
+Partitions bound how many workers can share a topic. Retention is by time and, for frames and dead letters, by bytes
+too, whichever comes first.
 """
 
 from __future__ import annotations
@@ -70,8 +70,11 @@ class Topic:
 # A frame over the codec's limit must still reach a worker, to be answered there: hence a MiB of room.
 FRAMES = Topic("frames", "station/camera", Frame, 6, 24 * _HOUR_MS, 8 * 1024 * _MIB, MAX_MESSAGE_BYTES + _MIB)
 DECISIONS = Topic("decisions", "station/camera", Decision, 6, 365 * _DAY_MS, -1, _MIB)
-# A dead letter carries the whole message it is about, and its own fields.
-DEAD_LETTERS = Topic("dead-letters", "as received", DeadLetter, 1, 2 * 365 * _DAY_MS, -1, MAX_MESSAGE_BYTES + 2 * _MIB)
+# Dead letters are made of what strangers send: whatever comes, they take 4 GiB at most. The limit of one is that of the
+# versions that kept the whole message (`schemas.letters` cuts it).
+DEAD_LETTERS = Topic(
+    "dead-letters", "as received", DeadLetter, 1, 2 * 365 * _DAY_MS, 4 * 1024 * _MIB, MAX_MESSAGE_BYTES + 2 * _MIB
+)
 LABELS = Topic("labels", "station/camera", Label, 6, 3 * 365 * _DAY_MS, -1, _MIB)
 DRIFT = Topic("drift", "station/camera", DriftEvent, 1, 365 * _DAY_MS, -1, _MIB)
 # What the drift processor knows of each camera, for its restart. Partitioned as the decisions are.

@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models import ImageError, Inspection, Model, Source, decide, not_inspected
@@ -17,11 +17,15 @@ from models.inspect import inspect_all
 from schemas import Action, CodecError, DeadLetter, Decision, Frame, ResultState, Verdict
 from schemas.batches import UNDECODABLE_BATCH, UnreadableBatch
 from schemas.clock import Clock
-from schemas.errors import InvalidRecord, MessageTooLarge
+from schemas.codec import MAX_REST_BYTES
+from schemas.errors import InvalidRecord, MessageTooLarge, MetadataTooLarge
 from schemas.image_store import ImageStore, ImageStoreError
-from schemas.simulation import is_replay
-from schemas.topics import DEAD_LETTERS, DECISIONS
+from schemas.letters import cut, smaller
+from schemas.message_headers import bounded
+from schemas.simulation import REPLAY_HEADER, is_replay, is_replay_name
+from schemas.topics import DECISIONS
 from schemas.wire import Codec
+from stream_processors.letter_budget import LetterBudget
 from stream_processors.overload import Overload, OverloadPolicy
 from stream_processors.shedding import Shedding
 
@@ -33,6 +37,10 @@ WORKER_NAME = f"{socket.gethostname()}/{os.getpid()}"
 _OVERHEAD_BYTES = 1024
 #: Header of a dead letter that was published again on purpose: it is inspected, however old.
 RETRY_HEADER = "inspection-retry-of"
+#: A time of a frame that is later than this after its reading, in microseconds, is not believed.
+AHEAD_US = 5 * 60 * 1_000_000
+#: What a message may claim without a right to it, for metrics.
+UNTRUE = ("replay-header", "retry-header", "captured-in-the-future", "started-in-the-future")
 #: Longest text copied from a message or an error into a dead letter, in characters.
 _TEXT_LIMIT = 1000
 
@@ -56,7 +64,8 @@ class Answer:
     """What to publish for one message, encoded, and what to count.
 
     ``decision`` and ``dead_letter`` are None where there is none to publish; ``kind`` is the word for the failure,
-    ``shed`` that for why the frame was not inspected. ``dead_letter_key`` is the key to publish the dead letter under.
+    ``shed`` that for why the frame was not inspected. ``dead_letter_key`` is the key to publish the dead letter under;
+    ``letter`` is the dead letter itself, in case its topic takes a smaller one only; ``is_bare`` if it lacks its value.
     """
 
     decision: Decision | None = None
@@ -65,6 +74,8 @@ class Answer:
     dead_letter_key: bytes | None = None
     kind: str | None = None
     shed: str | None = None
+    letter: DeadLetter | None = None
+    is_bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,17 @@ def _fault(frame: Frame, error: Exception) -> Fault:
     return Fault("inspection-error", f"{type(error).__name__}: {error}")
 
 
+def _timed(message: Received, frame: Frame) -> Frame:
+    """A frame whose capture is not in the future: its deadline counts from when it was read, then.
+
+    The decision keeps the time that the frame has, so that it can be reproduced byte for byte.
+    """
+    received_at_us = message.source.received_at_us
+    if frame.captured_at_us <= received_at_us + AHEAD_US:
+        return frame
+    return dataclasses.replace(frame, captured_at_us=received_at_us)
+
+
 class Answerer:
     """Answers messages with one model; safe to call from several threads at once.
 
@@ -122,6 +144,10 @@ class Answerer:
         Which frames are shed; nothing is by default.
     store
         Where images of frames by reference lie; without one they are dead letters.
+    is_retry
+        Says of a message with the header `RETRY_HEADER` whether it is one; by default none is.
+    on_untrue
+        Called with camera and one of `UNTRUE` when a message claims what is not so; the claim is ignored.
     """
 
     def __init__(
@@ -131,7 +157,12 @@ class Answerer:
         clock: Clock,
         overload: OverloadPolicy | None = None,
         store: ImageStore | None = None,
+        *,
+        is_retry: Callable[[Received], bool] = lambda message: False,
+        on_untrue: Callable[[str, str], object] = lambda camera, what: None,
     ) -> None:
+        self._is_retry = is_retry
+        self._on_untrue = on_untrue
         self._model = model
         self._codec = codec
         self._clock = clock
@@ -139,6 +170,8 @@ class Answerer:
         self._overload = overload or OverloadPolicy(Overload.EVERYTHING)
         #: Decides what is shed; learns from the answers that are published and the frames that are read.
         self.shedding = Shedding(self._overload, clock)
+        #: Bytes of dead letters that may be written.
+        self.letters = LetterBudget(clock)
 
     def __call__(self, message: Received) -> Answer:
         """Decode, inspect and decide; whatever goes wrong becomes part of the answer."""
@@ -158,9 +191,23 @@ class Answerer:
             return self._dead(message, UNDECODABLE_BATCH, str(message.batch))
         try:
             frame = self._codec.decode(message.value, Frame)
+        except MetadataTooLarge as error:
+            if isinstance(error.record, Frame):
+                return self._rejected(message, error.record, error.kind, str(error), self._queue_ms(message))
+            return self._dead(message, error.kind, str(error))
         except CodecError as error:
             return self._dead(message, error.kind, str(error))
+        self._note(message, frame)
         return self.shed(message, frame, overtaken=overtaken) or frame
+
+    def _note(self, message: Received, frame: Frame) -> None:
+        """Count what a message claims and does not get."""
+        if REPLAY_HEADER in message.headers and not is_replay_name(message.source.topic):
+            self._on_untrue(frame.key, "replay-header")
+        if frame.captured_at_us > message.source.received_at_us + AHEAD_US:
+            self._on_untrue(frame.key, "captured-in-the-future")
+        if frame.started_at_us > message.source.received_at_us + AHEAD_US:
+            self._on_untrue(frame.key, "started-in-the-future")
 
     def shed(self, message: Received, frame: Frame, *, overtaken: bool = False) -> Answer | None:
         """The answer to a frame that is not worth an inspection any more, or None. To be asked after each wait.
@@ -202,14 +249,19 @@ class Answerer:
         if isinstance(found, Fault):
             return self._rejected(message, frame, found.kind, found.reason, queue_ms)
         answer = self._decided(message, frame, found, queue_ms)
-        return self._too_late(message, frame, found, queue_ms) if self._missed(message, answer) else answer
+        return self._too_late(message, frame, found, queue_ms) if self._missed(message, frame, answer) else answer
 
-    def _missed(self, message: Received, answer: Answer) -> bool:
+    def _missed(self, message: Received, frame: Frame, answer: Answer) -> bool:
         """Whether an inspection that was begun in time has ended after the deadline: stopped, starved, a slow image."""
         decision = answer.decision
-        if decision is None or not decision.is_late or RETRY_HEADER in message.headers:
+        if decision is None or self._overload.of(decision.station) is Overload.EVERYTHING:
             return False
-        return self._overload.of(decision.station) is not Overload.EVERYTHING
+        is_late = decision.is_late or (
+            not decision.is_simulated
+            and frame.captured_at_us > message.source.received_at_us + AHEAD_US
+            and decision.decided_at_us > (_timed(message, frame).deadline_at_us or decision.decided_at_us)
+        )
+        return is_late and not self._retried(message, frame)
 
     def _too_late(self, message: Received, frame: Frame, inspection: Inspection, queue_ms: float) -> Answer:
         """As a frame that was shed, which it is when it is read again; what was found stays in the reason."""
@@ -225,21 +277,29 @@ class Answerer:
     def _rejected(self, message: Received, frame: Frame, kind: str, reason: str, queue_ms: float) -> Answer:
         rejected = self._decided(message, frame, not_inspected(f"{kind}: {reason}"[:_TEXT_LIMIT]), queue_ms)
         letter = self._dead(message, kind, reason, frame.frame_id)
-        return dataclasses.replace(
-            rejected, dead_letter=letter.dead_letter, dead_letter_key=letter.dead_letter_key, kind=kind
-        )
+        return dataclasses.replace(letter, decision=rejected.decision, decision_bytes=rejected.decision_bytes)
 
     def _queue_ms(self, message: Received) -> float:
         return max(0.0, (self._clock.utc_us() - message.source.received_at_us) / 1000)
 
     def _why_shed(self, message: Received, frame: Frame, overtaken: bool) -> tuple[str, str] | None:
-        if RETRY_HEADER in message.headers or is_replay(message.headers):
+        if is_replay(message.headers, message.source.topic):
             return None
-        return self.shedding.why(frame, message.key, message.source, overtaken=overtaken)
+        why = self.shedding.why(_timed(message, frame), message.key, message.source, overtaken=overtaken)
+        return None if why is None or self._retried(message, frame) else why
+
+    def _retried(self, message: Received, frame: Frame) -> bool:
+        """Whether a message is the retry of a dead letter: asked only where it matters, since it may cost a look-up."""
+        if RETRY_HEADER not in message.headers:
+            return False
+        if self._is_retry(message):
+            return True
+        self._on_untrue(frame.key, "retry-header")
+        return False
 
     def _decided(self, message: Received, frame: Frame, inspection: Inspection, queue_ms: float) -> Answer:
         decided_at_us = self._clock.utc_us()
-        is_simulated = is_replay(message.headers)
+        is_simulated = is_replay(message.headers, message.source.topic)
         decision = decide(
             frame,
             inspection,
@@ -274,12 +334,12 @@ class Answerer:
         """The decision in bytes; raises `CodecError` if the schema or the topic would not take it."""
         encoded = self._codec.encode(decision)
         size_bytes = len(encoded) + len(decision.key.encode())
-        if size_bytes > DECISIONS.max_message_bytes - _OVERHEAD_BYTES:
+        if size_bytes > min(DECISIONS.max_message_bytes - _OVERHEAD_BYTES, MAX_REST_BYTES[Decision]):
             raise MessageTooLarge(f"it would have {size_bytes} bytes")
         return encoded
 
     def _dead(self, message: Received, kind: str, reason: str, frame_id: str | None = None) -> Answer:
-        """The dead letter, with as much of the message as its topic takes; with its place at the least."""
+        """The dead letter, with the begin of the message; over the budget of the worker with its place alone."""
         source = message.source
         place = DeadLetter(
             source_topic=source.topic,
@@ -291,13 +351,17 @@ class Answerer:
             worker=WORKER_NAME,
         )
         named = dataclasses.replace(place, frame_id=frame_id)
-        whole = dataclasses.replace(named, key=message.key, value=message.value, headers=dict(message.headers))
-        for letter in (whole, named):
+        whole = dataclasses.replace(named, key=message.key, value=message.value, headers=bounded(message.headers))
+        letters = [cut(whole), *smaller(cut(whole)), place]
+        for number, letter in enumerate(letters):
             try:
                 encoded = self._codec.encode(letter)
-            except InvalidRecord:
-                log.warning("dead letter of %s-%d@%d", source.topic, source.partition, source.offset, exc_info=True)
+            except InvalidRecord as error:
+                log.warning("dead letter of %s-%d@%d: %s", source.topic, source.partition, source.offset, error)
                 continue
-            if len(encoded) + len(letter.key or b"") <= DEAD_LETTERS.max_message_bytes - _OVERHEAD_BYTES:
-                return Answer(dead_letter=encoded, dead_letter_key=letter.key, kind=kind)
-        return Answer(dead_letter=self._codec.encode(place), kind=kind)
+            # What has no room in the budget goes without its value; the smallest forms always go.
+            if number == 0 and not self.letters.take(len(encoded)):
+                continue
+            is_bare = message.value is not None and letter.value is None
+            return Answer(dead_letter=encoded, dead_letter_key=letter.key, kind=kind, letter=letter, is_bare=is_bare)
+        return Answer(dead_letter=self._codec.encode(place), kind=kind, letter=place)

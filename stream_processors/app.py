@@ -27,14 +27,17 @@ from models import Model, Source
 from schemas.clock import Clock, SystemClock
 from schemas.image_store import ImageStore
 from schemas.wire import Codec
-from stream_processors.answer import Answer, Answerer, Received
+from stream_processors.answer import Answer, Received
 from stream_processors.faust_consumer import NoValue
+from stream_processors.guard import GuardedAnswerer, trials_of
 from stream_processors.headers import traceparent
 from stream_processors.lanes import Lanes, Work
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.outbox import Outbox
 from stream_processors.pipeline import Entry, Pipeline
 from stream_processors.process import make_faust_app, raw_topics
+from stream_processors.quarantine import Quarantine
+from stream_processors.retries import Retries
 from stream_processors.settings import WorkerSettings
 from stream_processors.transport import bounded_transport
 from stream_processors.work_health import WorkHealth
@@ -51,8 +54,11 @@ def make_app(
     metrics: WorkerMetrics,
     clock: Clock | None = None,
     health: WorkHealth | None = None,
+    quarantine: Quarantine | None = None,
 ) -> faust.App:
     """Build the app; it connects when it is started. ``health`` learns of frames and answers.
+
+    Without a quarantine nothing is put on file.
 
     Raises
     ------
@@ -65,7 +71,18 @@ def make_app(
     store = None
     if settings.image_store is not None:
         store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
-    answer = Answerer(model, Codec.from_settings(kafka), clock, settings.overload, store)
+    codec = Codec.from_settings(kafka)
+    answer = GuardedAnswerer(
+        model,
+        codec,
+        clock,
+        settings.overload,
+        store,
+        quarantine=quarantine or Quarantine(None),
+        trials=trials_of(settings),
+        is_retry=Retries(kafka, codec, clock).is_retry,
+        on_untrue=metrics.untrue_claim,
+    )
     app = make_faust_app(settings.group, kafka)
     transport = bounded_transport(
         kafka.bootstrap_servers,
@@ -75,6 +92,10 @@ def make_app(
     )
     app.transport = transport(app.conf.broker, app, app.loop)
     [frames] = raw_topics(app, kafka.frames)
+
+    @app.on_partitions_assigned.connect(weak=False)
+    async def look_for_the_dead(*_: Any, **__: Any) -> None:
+        answer.look()  # another worker of the host may have died, and left its partitions
 
     def acked(done: _Done) -> None:
         done.event.ack()
@@ -93,7 +114,7 @@ def make_app(
     @app.agent(frames, name="inspect", concurrency=1, supervisor_strategy=CrashingSupervisor)
     async def inspect(stream: Any) -> None:
         stream.enable_acks = False  # the pipeline acks, in order
-        outbox = await asyncio.to_thread(Outbox, kafka, _end)
+        outbox = await asyncio.to_thread(Outbox, kafka, _end, codec)
         pipeline: Pipeline[_Done] = Pipeline(acked, settings.in_flight)
 
         def publish(work: Work[Entry[_Done]], made: Answer) -> None:

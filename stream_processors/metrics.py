@@ -31,7 +31,7 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._new: list[tuple[Decision | None, str | None, str | None, float]] = []
+        self._new: list[tuple[Decision | None, str | None, str | None, bool, float]] = []
         self.registry.register(self)  # first, see `collect`
         self._known: dict[tuple[Any, ...], Any] = {}
         self._cameras = LabelNames()
@@ -54,6 +54,18 @@ class WorkerMetrics:
         self.late = Counter("inspection_late_decisions", "Decisions made after the deadline", registry=self.registry)
         self.dead_letters = Counter(
             "inspection_dead_letters", "Dead letters acknowledged by Kafka", ["kind"], registry=self.registry
+        )
+        self.bare_letters = Counter(
+            "inspection_dead_letters_without_value",
+            "Dead letters without their value: more bytes of them came than a worker writes",
+            registry=self.registry,
+        )
+        self.untrue = Counter(
+            "inspection_untrue_claims",
+            "Claims of messages that were ignored: replay-header, retry-header, captured-in-the-future, "
+            "started-in-the-future",
+            ["camera", "what"],
+            registry=self.registry,
         )
         self.shed = Counter(
             "inspection_shed",
@@ -80,9 +92,13 @@ class WorkerMetrics:
 
     def record(self, answer: Answer, publish_s: float) -> None:
         """Count one answer that Kafka has acknowledged; with others, or when the metrics are asked for."""
-        self._new.append((answer.decision, answer.kind, answer.shed, publish_s))
+        self._new.append((answer.decision, answer.kind, answer.shed, answer.is_bare, publish_s))
         if len(self._new) >= _TOGETHER:
             self._count()
+
+    def untrue_claim(self, camera: str, what: str) -> None:
+        """Count a claim of a message that was ignored."""
+        self.untrue.labels(self._cameras.of(camera), what).inc()
 
     def collect(self) -> tuple[()]:
         """Called by the registry before the metrics themselves: counts what is new."""
@@ -90,12 +106,14 @@ class WorkerMetrics:
         return ()
 
     def _count(self) -> None:
-        for decision, kind, shed, publish_s in self._new:
+        for decision, kind, shed, is_bare, publish_s in self._new:
             self._of(self.stage, "publish").observe(publish_s)
             if shed is not None and decision is not None:
                 self._of(self.shed, self._cameras.of(decision.key), shed).inc()
             if kind is not None:
                 self._of(self.dead_letters, kind).inc()
+            if is_bare:
+                self.bare_letters.inc()
             if decision is not None:
                 self._record_decision(decision)
         self._new.clear()

@@ -2,6 +2,9 @@
 
 Faust's own producer, aiokafka, is Python; librdkafka takes a fraction of its time for a message, and sends
 what comes in one moment as one request. A message is out when the broker has acknowledged it, not before.
+
+What Kafka never takes goes again in another form: smaller where it is too large, with another timestamp where this
+machine's clock is not the broker's (the record itself has the times). Only what no form cures ends the worker.
 """
 
 from __future__ import annotations
@@ -9,15 +12,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from schemas.idempotent import COMMON, make_idempotent_producer
+from schemas.refusals import Refused, refusal_of
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
+from schemas.wire import Codec
 from stream_processors.answer import Answer
+from stream_processors.forms import CLIPS_S, Form, decision_forms, letter_forms
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +36,8 @@ _POLL_S = 0.1
 #: Pause after acknowledgements: several are taken at once, and nobody's answer waits for them.
 _REST_S = 0.005
 _FULL_S = 0.005
+#: A message is sent again so often because another of its batch was refused.
+_NEIGHBOUR_TRIES = 20
 
 
 class Outbox:
@@ -38,12 +48,21 @@ class Outbox:
     kafka
         Where Kafka is. The client is waited for, two seconds at most.
     fail
-        Called with the error, in the outbox's own thread, when Kafka does not take an answer.
+        Called with the error, in the outbox's own thread, when Kafka does not take an answer in any form.
+    codec
+        Encodes smaller forms; None: without a registry.
     """
 
-    def __init__(self, kafka: KafkaSettings, fail: Callable[[BaseException], object]) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, fail: Callable[[BaseException], object], codec: Codec | None = None
+    ) -> None:
         self._decisions, self._dead_letters = kafka.decisions, kafka.dead_letters
         self._fail = fail
+        self._encode = (codec or Codec()).encode
+        self._again: deque[_Message] = deque()
+        #: By topic, what is added to the time of this machine, in seconds, and what else may be tried.
+        self._clip_s: dict[str, float] = {}
+        self._clips_left: dict[str, Iterator[float]] = {}
         self._producer: Producer = make_idempotent_producer(
             {
                 **COMMON,
@@ -64,52 +83,111 @@ class Outbox:
 
         ``trace`` is the ``traceparent`` header of the decision.
         """
-        messages: list[dict[str, Any]] = []
+        forms: list[tuple[str, Iterator[Form]]] = []
         if answer.decision is not None:
-            messages.append(
-                {
-                    "topic": self._decisions,
-                    "key": answer.decision.key.encode(),
-                    "value": answer.decision_bytes,
-                    "headers": [("traceparent", trace)] if trace else None,
-                }
-            )
+            forms.append((self._decisions, decision_forms(answer, trace, self._encode)))
         if answer.dead_letter is not None:
-            messages.append({"topic": self._dead_letters, "key": answer.dead_letter_key, "value": answer.dead_letter})
-        sent = _Sent(len(messages), done, self._fail)
-        for message in messages:
-            self._produce(message, sent)
+            forms.append((self._dead_letters, letter_forms(answer, self._encode)))
+        sent = _Sent(len(forms), done)
+        for message in [_Message(topic, each, next(each), sent) for topic, each in forms]:
+            while not self._produce(message):
+                time.sleep(_FULL_S)  # the other thread makes room
 
     def close(self) -> None:
         """Stop the thread; to be called when all that was published is done."""
         self._stop.set()
         self._thread.join()
 
-    def _produce(self, message: dict[str, Any], sent: _Sent) -> None:
-        while True:
-            try:
-                self._producer.produce(**message, on_delivery=sent.delivered)
-                return
-            except BufferError:
-                time.sleep(_FULL_S)  # the other thread makes room
+    def _produce(self, message: _Message) -> bool:
+        """Give a message to the client; False if it has no room."""
+        form, clip_s = message.form, self._clip_s.get(message.topic)
+        message.clip_s = clip_s
+        at_ms = 0 if clip_s is None else round((time.time() + clip_s) * 1000)  # 0: now
+        try:
+            self._producer.produce(
+                message.topic,
+                form.value,
+                form.key,
+                headers=[("traceparent", form.trace)] if form.trace else None,
+                timestamp=at_ms,
+                on_delivery=partial(self._delivered, message),
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:  # larger than what this client sends at all
+            self._delivered(message, error.args[0], None)
+        return True
 
     def _poll(self) -> None:
         while not self._stop.wait(_REST_S):
             self._producer.poll(_POLL_S)
+            for _ in range(len(self._again)):
+                message = self._again.popleft()
+                if not self._produce(message):
+                    self._again.append(message)
+
+    def _delivered(self, message: _Message, error: KafkaError | None, _: object) -> None:
+        if error is None:
+            message.sent.acknowledged()
+        elif self._changes(message, error):
+            self._again.append(message)  # not from here: the client may have no room, and this thread makes it
+        else:
+            self._fail(KafkaException(error))
+
+    def _changes(self, message: _Message, error: KafkaError) -> bool:
+        """Give a refused message another form; False if there is none."""
+        refusal = refusal_of(error)
+        if refusal is Refused.TIMESTAMP:
+            return self._clips(message)
+        if refusal is Refused.NEIGHBOUR:
+            message.tries += 1
+            return message.tries <= _NEIGHBOUR_TRIES
+        if refusal is None:
+            return False
+        form = next(message.forms, None)
+        if form is None:
+            return False
+        if form is not message.form:
+            log.warning("%s does not take a message (%s): it goes again, smaller", message.topic, error.str())
+        message.form = form
+        return True
+
+    def _clips(self, message: _Message) -> bool:
+        """Choose the next timestamp for a topic, once for all messages that were refused with the last one."""
+        topic = message.topic
+        if self._clip_s.get(topic) == message.clip_s:
+            clip_s = next(self._clips_left.setdefault(topic, iter(CLIPS_S)), None)
+            if clip_s is None:
+                return False
+            log.warning(
+                "%s does not take the timestamps of this machine's clock: trying %+.0f s; set the clocks right, or set "
+                "message.timestamp.type=LogAppendTime on the topic", topic, clip_s,
+            )  # fmt: skip
+            self._clip_s[topic] = clip_s
+        return True
+
+
+@dataclass(slots=True)
+class _Message:
+    """One message on its way: the form that was sent, and those that are left."""
+
+    topic: str
+    forms: Iterator[Form]
+    form: Form
+    sent: _Sent
+    clip_s: float | None = None
+    tries: int = 0
 
 
 class _Sent:
     """Counts the acknowledgements of one answer."""
 
-    __slots__ = ("_done", "_fail", "_left")
+    __slots__ = ("_done", "_left")
 
-    def __init__(self, count: int, done: Callable[[], object], fail: Callable[[BaseException], object]) -> None:
-        self._left, self._done, self._fail = count, done, fail
+    def __init__(self, count: int, done: Callable[[], object]) -> None:
+        self._left, self._done = count, done
 
-    def delivered(self, error: KafkaError | None, _: object) -> None:
-        if error is not None:
-            self._fail(KafkaException(error))
-            return
+    def acknowledged(self) -> None:
         self._left -= 1
         if not self._left:
             self._done()

@@ -46,6 +46,9 @@ class WorkerSettings:
         The process ends when frames wait and none was committed for so long; 0: never.
     unhealthy_after_s
         /health says 503 when frames come and none is inspected to a verdict for so long; 0: never.
+    state_dir
+        Folder for the frames in hand, see `stream_processors.quarantine`; None: ``INSPECTION_STATE_DIR``, or the
+        user's folder for state.
     http_host, http_port
         Where /health and /metrics listen; port None takes 8088, or a free one when that is taken.
     """
@@ -61,6 +64,7 @@ class WorkerSettings:
     image_store: str | None = None
     watchdog_s: float = 60.0
     unhealthy_after_s: float = 30.0
+    state_dir: Path | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = None
 

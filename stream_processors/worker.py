@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 
 from models import Model, default_model_path, load_model
 from schemas.clock import SystemClock
 from schemas.cluster import require_topics
 from stream_processors.app import make_app
+from stream_processors.guard import quarantine_of
 from stream_processors.http import DEFAULT_PORT
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.process import run_process
@@ -45,20 +47,28 @@ def run_worker(settings: WorkerSettings, announce: Callable[[str], object] = lam
 async def _run(settings: WorkerSettings, model: Model, announce: Callable[[str], object]) -> None:
     metrics = WorkerMetrics()
     health = WorkHealth(settings.unhealthy_after_s, SystemClock())
-    app = make_app(settings, model, metrics, health=health)
+    quarantine = quarantine_of(settings)
+    app = make_app(settings, model, metrics, health=health, quarantine=quarantine)
+
+    def end(status: int) -> None:
+        quarantine.hung(settings.watchdog_s / 2)
+        os._exit(status)
 
     def watchdog(assigned: Callable[[], set[int] | None]) -> Watchdog:
-        return Watchdog(settings.kafka, settings.group, assigned, settings.watchdog_s, metrics)
+        return Watchdog(settings.kafka, settings.group, assigned, settings.watchdog_s, metrics, end)
 
-    await run_process(
-        app,
-        registry=metrics.registry,
-        about={"model": {"name": model.name, "version": model.version, "sha256": model.sha256}},
-        http_host=settings.http_host,
-        http_port=settings.http_port,
-        default_port=DEFAULT_PORT,
-        ready=f"reading {settings.kafka.frames}",
-        announce=announce,
-        watchdog=watchdog if settings.watchdog_s else None,
-        trouble=health.trouble,
-    )
+    try:
+        await run_process(
+            app,
+            registry=metrics.registry,
+            about={"model": {"name": model.name, "version": model.version, "sha256": model.sha256}},
+            http_host=settings.http_host,
+            http_port=settings.http_port,
+            default_port=DEFAULT_PORT,
+            ready=f"reading {settings.kafka.frames}",
+            announce=announce,
+            watchdog=watchdog if settings.watchdog_s else None,
+            trouble=health.trouble,
+        )
+    finally:
+        quarantine.close()

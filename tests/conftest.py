@@ -22,6 +22,7 @@ def _spools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Cameras of the suite, its subprocesses too, spool into a directory of the run, not into the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INSPECTION_SPOOL_DIR", str(tmp_path_factory.mktemp("spool")))
+        patch.setenv("INSPECTION_STATE_DIR", str(tmp_path_factory.mktemp("state")))
         yield
 
 

@@ -70,12 +70,12 @@ def show(
     """Everything about one, and whether a retry would help."""
     import json
 
-    from replay.dead_letters import find_letter, why_not
+    from replay.dead_letters import find_letter, why_not, with_message
     from schemas.image_store import ImageStore
     from schemas.wire import Codec
 
     kafka = kafka_settings(bootstrap_servers, prefix)
-    found = find_letter(kafka, letter_id)
+    found = with_message(find_letter(kafka, letter_id), kafka)
     value = found.letter.value or b""
     row = {
         **_row(found),
@@ -118,8 +118,9 @@ def retry(
     """
     import json
 
-    from replay.dead_letters import Retrier, why_not
+    from replay.dead_letters import LetterRefused, Retrier, why_not, with_message
     from schemas.image_store import ImageStore
+    from schemas.letters import whole_size
     from schemas.wire import Codec
 
     kafka = kafka_settings(bootstrap_servers, prefix)
@@ -132,11 +133,16 @@ def retry(
     for letter in _letters(bootstrap_servers, prefix, kind, last):
         if wanted and letter.id not in wanted:
             continue
+        letter = with_message(letter, kafka)
         reason = why_not(letter, kafka, codec, store)
-        never = letter.retried or letter.letter.source_topic != kafka.frames or letter.letter.value is None
+        is_cut = letter.letter.value is None or whole_size(letter.letter) is not None
+        never = letter.retried or letter.letter.source_topic != kafka.frames or is_cut
         done = reason is None or (force and not never)
         if done and retrier is not None:
-            retrier.retry(letter)
+            try:
+                retrier.retry(letter)
+            except LetterRefused as error:
+                done, reason = False, str(error)
         rows.append({"id": letter.id, "retried": done, "why_not": None if done else reason})
     missing = wanted - {row["id"] for row in rows}
     if missing:

@@ -224,8 +224,11 @@ def _summary(reports: list[CameraReport], stats: list[PublisherStats], starts: l
     bad = [report for report in reports if not report.ok]
     # Frames that gave way to newer ones did so by the stated policy: counted and shown, but no failure.
     lost = sum(stat.failed + stat.too_large + stat.pending for stat in stats)
-    if bad or lost:
+    refused = [stat.refused_because for stat in stats if stat.refused_because is not None and stat.spooled]
+    if bad or lost or refused:
         why = [f"camera {report.name}: {report.error or 'does not end'}" for report in bad]
+        if refused:
+            why.append(f"{sum(stat.spooled for stat in stats)} frames stay in the spool: {refused[0]}")
         raise ProduceFailed("; ".join([*why, f"{lost} frames lost"] if lost else why))
 
 

@@ -53,6 +53,14 @@ def worker(
     unhealthy_after_s: Annotated[
         float, typer.Option(help="/health says 503 when frames come and none is inspected for so long; 0: never.")
     ] = 30.0,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="INSPECTION_STATE_DIR",
+            help="Folder where the frames in hand are noted, so that one which ends the worker is recognised at the "
+            "next start. Default: the user's folder for state.",
+        ),
+    ] = None,
     http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
     http_port: Annotated[
         int | None, typer.Option(help="Their port. Default: 8088, or a free one when that is taken.")
@@ -83,6 +91,7 @@ def worker(
         image_store=image_store_uri(image_store),
         watchdog_s=watchdog_s,
         unhealthy_after_s=unhealthy_after_s,
+        state_dir=state_dir,
         http_host=http_host,
         http_port=http_port,
     )

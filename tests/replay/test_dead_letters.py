@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -13,11 +14,17 @@ from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
+from models import Source
 from replay import read_topic
-from replay.dead_letters import RETRY_HEADER, Retrier, find_letter
-from schemas import DeadLetter, Encoding, Frame, KafkaSettings
-from schemas.codec import encode
+from replay.dead_letters import KILLED, RETRY_HEADER, Retrier, find_letter
+from schemas import Codec, DeadLetter, Encoding, Frame, KafkaSettings
+from schemas.clock import SystemClock
+from schemas.codec import decode, encode
 from schemas.errors import InspectionError
+from schemas.letters import KEPT_VALUE_BYTES, cut
+from stream_processors.answer import Received
+from stream_processors.retries import Retries
+from tests.stream_processors.test_outbox import set_config
 
 pytestmark = pytest.mark.broker
 
@@ -108,6 +115,38 @@ def test_what_is_fixed_is_retried_once(letters: KafkaSettings) -> None:
     assert "no dead letter 0-99" in str(run(letters, "retry", "0-99").exception)
 
 
+def test_a_cut_letter_is_retried_from_where_it_came(line: KafkaSettings) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (700, 700), np.uint8)
+    value = frame(0, cv2.imencode(".png", noise)[1].tobytes())
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer.produce(line.frames, value, b"s/c", partition=0, headers={"traceparent": b"t"})
+    for offset in (0, 900):  # the second is gone
+        whole = decode(letter(line.frames, "unknown-schema", value), DeadLetter)
+        producer.produce(line.dead_letters, encode(cut(dataclasses.replace(whole, source_offset=offset))))
+    killed = dataclasses.replace(whole, kind=KILLED, source_offset=1, value=frame(1))
+    producer.produce(line.dead_letters, encode(killed))
+    assert producer.flush(20) == 0
+    rows = json.loads(run(line, "retry", "--json").stdout)["dead_letters"]
+    assert [row["retried"] for row in rows] == [True, False, False]
+    assert f"{KEPT_VALUE_BYTES} of {len(value)} bytes" in rows[1]["why_not"]
+    assert "ended a worker" in rows[2]["why_not"]
+    [_, message] = read_topic(line.bootstrap_servers, line.frames)
+    assert (message.key, message.value) == (b"s/c", value)
+    assert message.headers == {"traceparent": b"t", RETRY_HEADER: b"0-0"}
+    forced = json.loads(run(line, "retry", "--force", "--json").stdout)["dead_letters"]
+    assert [row["retried"] for row in forced] == [False, False, True]
+    # A worker takes a message for a retry only if the letter that it names is about it.
+    retries = Retries(line, Codec(), SystemClock())
+
+    def is_retry(value: bytes, name: bytes) -> bool:
+        return retries.is_retry(Received(value, b"s/c", {RETRY_HEADER: name}, Source(line.frames, 0, 9, 0)))
+
+    assert is_retry(value, b"0-0")
+    for number, (bytes_, name) in enumerate([(value, b"0-2"), (frame(9), b"0-0"), (value, b"0-999"), (value, b"x")]):
+        other = Received(bytes_, b"s/c", {RETRY_HEADER: name}, Source(line.frames, 0, 10 + number, 0))
+        assert not retries.is_retry(other)
+
+
 def test_of_two_retriers_the_older_is_fenced_off(letters: KafkaSettings) -> None:
     found = find_letter(letters, "0-0")
     older = Retrier(letters)
@@ -115,3 +154,18 @@ def test_of_two_retriers_the_older_is_fenced_off(letters: KafkaSettings) -> None
     with pytest.raises(InspectionError, match="0-0 was not retried"):
         older.retry(found)
     assert len(list(read_topic(letters.bootstrap_servers, letters.frames))) == 1
+
+
+def test_a_letter_that_the_topic_does_not_take_any_more_leaves_the_others(line: KafkaSettings) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (450, 450), np.uint8)
+    values = [frame(0, cv2.imencode(".png", noise)[1].tobytes()), frame(1)]
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    for value in values:
+        producer.produce(line.dead_letters, letter(line.frames, "unknown-schema", value))
+    assert producer.flush(20) == 0
+    set_config(line, line.frames, max_message_bytes="50000")
+    rows = json.loads(run(line, "retry", "--json").stdout)["dead_letters"]
+    assert [row["retried"] for row in rows] == [False, True], rows
+    assert "0-0 was not retried" in rows[0]["why_not"]
+    [message] = read_topic(line.bootstrap_servers, line.frames)
+    assert message.value == values[1]

@@ -16,10 +16,12 @@ from models import Model, Source, default_model_path, load_model
 from schemas import Action, DeadLetter, Decision, Encoding, Frame, ImageReference, ResultState, Verdict
 from schemas.clock import ManualClock
 from schemas.codec import decode, encode
+from schemas.letters import KEPT_VALUE_BYTES, VALUE_SHA256_HEADER, VALUE_SIZE_HEADER, whole_sha256, whole_size
 from schemas.simulation import REPLAY_HEADER
-from schemas.topics import DEAD_LETTERS, DECISIONS, MAX_REQUEST_BYTES
+from schemas.topics import DECISIONS
 from schemas.wire import Codec
-from stream_processors.answer import Answer, Answerer, Received
+from stream_processors.answer import RETRY_HEADER, Answer, Answerer, Received
+from stream_processors.letter_budget import BURST_BYTES
 from stream_processors.overload import Overload, OverloadPolicy
 
 NOW_US = 1_700_000_000_000_000
@@ -144,37 +146,56 @@ def test_a_deadline_beyond_all_time_is_a_reject(model: Model) -> None:
     assert decode(result.dead_letter, DeadLetter).frame_id == frame.frame_id
 
 
-#: Value, key and header of a message, in bytes, and whether the letter has room for them.
+#: Value, key and header of a message, in bytes, and which of them the letter has.
 SIZES = {
-    "all fits": (16_000_000, 1_000, 500_000, True),
-    "the key counts twice": (100, 9_600_000, 0, False),
-    "value of an unpacked batch": (40_000_000, 3, 0, False),
-    "headers": (100, 3, 19_000_000, False),
+    "all fits": (200_000, 1_000, 50_000, (200_000, True, True)),
+    "value": (16_000_000, 1_000, 0, (KEPT_VALUE_BYTES, True, True)),
+    "value of an unpacked batch": (40_000_000, 3, 0, (KEPT_VALUE_BYTES, True, True)),
+    "key": (100, 9_600_000, 0, (100, False, True)),
+    "headers": (100, 3, 19_000_000, (100, True, False)),
 }
 
 
-@pytest.mark.parametrize(("value", "key", "header", "whole"), SIZES.values(), ids=SIZES)
-def test_a_dead_letter_never_outgrows_its_topic(value: int, key: int, header: int, whole: bool) -> None:
-    message = Received(bytes(value), bytes(key), {"h": bytes(header)}, Source("frames", 2, 41, NOW_US))
+@pytest.mark.parametrize(("value", "key", "header", "kept"), SIZES.values(), ids=SIZES)
+def test_a_dead_letter_is_bounded(value: int, key: int, header: int, kept: tuple[int, bool, bool]) -> None:
+    content = bytes(value)
+    message = Received(content, bytes(key), {"h": bytes(header)}, Source("frames", 2, 41, NOW_US))
     result = answer(message, None, ManualClock(NOW_US))  # type: ignore[arg-type]  # never gets to the model
-    letter = decode(result.dead_letter, DeadLetter, max_bytes=MAX_REQUEST_BYTES)
-    assert len(result.dead_letter or b"") + len(result.dead_letter_key or b"") < DEAD_LETTERS.max_message_bytes - 500
+    letter = decode(result.dead_letter, DeadLetter)
+    assert len(result.dead_letter or b"") + len(result.dead_letter_key or b"") < 400_000
     assert (letter.source_partition, letter.source_offset) == (2, 41)
-    assert (letter.value is not None) == (letter.key is not None) == bool(letter.headers) == whole
+    assert (len(letter.value or b""), letter.key is not None, "h" in letter.headers) == kept
+    if value > KEPT_VALUE_BYTES:
+        assert (whole_size(letter), whole_sha256(letter)) == (value, hashlib.sha256(content).hexdigest())
+    else:
+        assert whole_size(letter) is None
 
 
-def test_an_identity_without_room_leaves_the_place(model: Model) -> None:
-    value = encode(make_frame(png(), frame_id="x" * 16_000_000))
-    big = Received(value, b"s/c", {"h": bytes(3_000_000)}, Source("frames", 2, 41, NOW_US))
-    letter = decode(answer(big, model, ManualClock(NOW_US)).dead_letter, DeadLetter, max_bytes=MAX_REQUEST_BYTES)
-    assert letter.value is None
-    assert len(letter.frame_id or "") == 16_000_000
+def test_a_message_cannot_say_that_its_letter_was_cut() -> None:
+    headers = {VALUE_SIZE_HEADER: b"7", VALUE_SHA256_HEADER: b"0"}
+    result = answer(Received(b"x", None, headers, Source("frames", 2, 41, NOW_US)), None, ManualClock(NOW_US))  # type: ignore[arg-type]
+    assert decode(result.dead_letter, DeadLetter).headers == {}
+
+
+def test_a_flood_of_dead_letters_leaves_a_bounded_number_of_bytes() -> None:
+    clock = ManualClock(NOW_US)
+    answerer = Answerer(None, Codec(), clock)  # type: ignore[arg-type]  # never gets to the model
+    noise = bytes(16_000_000)
+    made = [answerer(Received(noise, b"k", {}, Source("frames", 0, offset, NOW_US))) for offset in range(200)]
+    assert sum(len(each.dead_letter or b"") for each in made) < BURST_BYTES + 200 * 1_000
+    bare = [each for each in made if each.is_bare]
+    assert len(bare) == 200 - BURST_BYTES // (KEPT_VALUE_BYTES + 400)
+    letter = decode(bare[-1].dead_letter, DeadLetter)
+    assert (letter.source_offset, letter.value, whole_size(letter)) == (199, None, 16_000_000)
+    assert len(whole_sha256(letter)) == 64
+    clock.advance(60)
+    assert not answerer(Received(noise, b"k", {}, Source("frames", 0, 200, NOW_US))).is_bare
 
 
 def test_a_letter_that_cannot_be_encoded_says_at_least_where(model: Model) -> None:
     message = Received(b"garbage", b"s/c", {"\udcff": b""}, Source("frames", 2, 41, NOW_US))
     letter = decode(answer(message, model, ManualClock(NOW_US)).dead_letter, DeadLetter)
-    assert (letter.source_offset, letter.value, letter.headers) == (41, None, {})
+    assert (letter.source_offset, letter.value, whole_size(letter)) == (41, None, 7)
 
 
 def test_an_error_of_the_model_is_a_reject(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +246,8 @@ def test_an_inspection_that_ends_after_the_deadline_accepts_nothing(model, monke
 def test_a_frame_that_is_published_again_is_inspected_and_never_late(model: Model) -> None:
     """Its deadline passed long ago, in the past that it is of; the decision says that it is none of the line's."""
     clock = ManualClock(NOW_US + 10**12)
-    replayed = replace(received(encode(make_frame(png()))), headers={REPLAY_HEADER: b"run"})
+    plain = received(encode(make_frame(png())))
+    replayed = replace(plain, headers={REPLAY_HEADER: b"run"}, source=replace(plain.source, topic="i.replay.frames"))
     answerer = Answerer(model, Codec(), clock, OverloadPolicy(Overload.DEADLINE))
     answerer.shedding.times.published(10_000.0, at_s=0.0)
     result = answerer(replayed)
@@ -239,3 +261,47 @@ def test_a_frame_that_is_published_again_is_inspected_and_never_late(model: Mode
     huge = {str(number): "x" * 10_000 for number in range(200)}
     stripped = answerer(replace(replayed, value=encode(make_frame(png(), attributes=huge))))
     assert (stripped.kind, stripped.decision.is_simulated) == ("oversized-metadata", True)
+
+
+def test_on_a_live_topic_the_headers_of_a_message_give_no_right(model: Model) -> None:
+    claims: list[tuple[str, str]] = []
+    clock = ManualClock(NOW_US + 3_600_000_000)
+    answerer = Answerer(
+        model, Codec(), clock, OverloadPolicy(), on_untrue=lambda camera, what: claims.append((camera, what))
+    )
+    plain = received(encode(make_frame(png())))
+    for headers in ({REPLAY_HEADER: b"x"}, {RETRY_HEADER: b"0-0"}, {RETRY_HEADER: b"x"}):
+        result = answerer(replace(plain, headers=headers))
+        assert result.decision is not None
+        assert (result.decision.result_state, result.decision.action) == (ResultState.ABORTED, Action.REJECT)
+        assert not result.decision.is_simulated
+    assert claims == [("s/c", "replay-header"), ("s/c", "retry-header"), ("s/c", "retry-header")]
+    retried = Answerer(model, Codec(), clock, OverloadPolicy(), is_retry=lambda message: True)
+    again = retried(replace(plain, headers={RETRY_HEADER: b"0-0"}))
+    assert again.decision is not None
+    assert again.decision.result_state is ResultState.COMPLETED
+
+
+def test_a_capture_in_the_future_gives_no_more_time(model: Model) -> None:
+    claims: list[str] = []
+    ahead = make_frame(png(), captured_at_us=NOW_US + 10**15, started_at_us=NOW_US + 10**15)
+    clock = ManualClock(NOW_US + 5_000)
+    answerer = Answerer(model, Codec(), clock, OverloadPolicy(), on_untrue=lambda _, what: claims.append(what))
+    inspected = answerer(received(encode(ahead))).decision
+    assert inspected is not None
+    assert inspected.result_state is ResultState.COMPLETED
+    # The record keeps the time of the frame: a replay finds the same.
+    assert inspected.captured_at_us == NOW_US + 10**15
+    assert claims == ["captured-in-the-future", "started-in-the-future"]
+    clock.advance(1)
+    shed = answerer(received(encode(ahead)))
+    assert shed.decision is not None
+    assert (shed.shed, shed.decision.action) == ("deadline", Action.REJECT)
+
+
+@pytest.mark.parametrize("deadline_ms", [-(2**31), -1, 2**31 - 1])
+def test_an_invented_deadline_has_an_answer(model: Model, deadline_ms: int) -> None:
+    answerer = Answerer(model, Codec(), ManualClock(NOW_US + 5_000), OverloadPolicy())
+    result = answerer(received(encode(make_frame(png(), deadline_ms=deadline_ms))))
+    assert result.decision is not None
+    assert (result.decision.result_state is ResultState.COMPLETED) == (deadline_ms > 0)

@@ -31,7 +31,7 @@ from schemas.errors import SettingsError
 from schemas.ids import frame_id
 from schemas.topics import FRAMES
 from schemas.wire import Codec
-from stream_processors.answer import RETRY_HEADER, Answerer, Received
+from stream_processors.answer import Answerer, Received
 from stream_processors.overload import Newest, Overload, OverloadPolicy, why_shed
 
 #: A solar cell, 300 x 300.
@@ -106,7 +106,6 @@ def test_a_shed_frame_has_a_decision_with_an_id_of_its_own() -> None:
     for policy, headers in (
         (OverloadPolicy(Overload.EVERYTHING), {}),
         (OverloadPolicy(stations={"press": Overload.EVERYTHING}), {}),
-        (OverloadPolicy(), {RETRY_HEADER: b"0-1"}),
     ):
         inspected = answer_to(frame, policy, late, headers)
         assert inspected.result_state is ResultState.COMPLETED

@@ -1,0 +1,95 @@
+"""The child process of a trial: it reads and inspects suspect messages, and dies of them in place of the worker.
+
+Started by `stream_processors.trials` as ``python -m stream_processors.trial``. Standard input brings blocks, each with
+its length in 8 bytes, big endian: first the settings, pickled by the parent; then for each message its value and, where
+it is known already, the image from the store. Standard output gives one line of JSON for each step::
+
+    {"ready": true}                                the model is loaded
+    {"frame": {...}}                               the record could be read; this is its head, without the image
+    {"done": true}                                 it was inspected
+    {"done": true, "kind": "...", "reason": "..."} its image was refused
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pickle
+import resource
+import select
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+#: A child that gets no message for so long ends; the next suspect gets a new one.
+_IDLE_S = 60.0
+#: Processor time after which a child ends in any case, in seconds.
+_CPU_S = 600
+
+
+def main() -> None:
+    """Answer trials until the input ends."""
+    _limit()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print goes to the log, not between the answers
+    kafka, model_dir, memory_bytes = pickle.loads(_block() or b"")  # noqa: S301 - from the process that started us
+
+    from models import load_model
+    from schemas.codec import as_values
+    from schemas.errors import CodecError
+    from schemas.records import Frame
+    from schemas.wire import Codec
+    from stream_processors.answer import Fault, look
+
+    model, codec = load_model(model_dir), Codec.from_settings(kafka)
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+
+    def say(**what: Any) -> None:
+        answers.write(json.dumps(what) + "\n")
+        answers.flush()
+
+    say(ready=True)
+    while (value := _block()) is not None:
+        fetched = _block()
+        try:
+            frame = codec.decode(value, Frame)
+        except CodecError:
+            say(done=True)  # the worker finds the same, and says it
+            continue
+        say(frame={**as_values(frame), "image": None})
+        image = fetched or frame.image
+        [[found]] = look([(frame, image)], (model,)) if image else [[None]]
+        if isinstance(found, Fault):
+            say(done=True, kind=found.kind, reason=found.reason)
+        else:
+            say(done=True)
+
+
+def _block() -> bytes | None:
+    """The next block; None at the end of the input, or when none comes for a while."""
+    if not select.select([0], [], [], _IDLE_S)[0]:
+        return None
+    size = _read(8)
+    return _read(int.from_bytes(size, "big")) if len(size) == 8 else None
+
+
+def _read(size: int) -> bytes:
+    content = bytearray()
+    while len(content) < size and (more := os.read(0, min(size - len(content), 1_048_576))):
+        content += more
+    return bytes(content)
+
+
+def _limit() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):  # where memory is short this child goes, and not the worker
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""A frames topic with limits of its own: large images go by reference, and a refused clock is said. Real broker."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from infra.cli.root import app
+from infra.topics import plan
+from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
+from producers.frame_limit import FrameLimit
+from replay import make_label, publish_labels, read_topic
+from schemas import Frame, KafkaSettings, Verdict
+from schemas.clock import ManualClock
+from schemas.codec import decode
+from schemas.errors import InvalidRecord
+from schemas.image_store import ImageStore
+from schemas.topic_limits import TopicLimits, topic_limits
+from tests.stream_processors.test_outbox import set_config
+
+pytestmark = pytest.mark.broker
+
+
+def capture(seed: int, size: int) -> Capture:
+    return Capture(image=np.random.default_rng(seed).integers(0, 255, (size, size), np.uint8))
+
+
+def test_what_the_topic_does_not_take_goes_by_reference(line: KafkaSettings, tmp_path: Path) -> None:
+    set_config(line, line.frames, max_message_bytes="1048588")
+    store = (tmp_path / "store").as_uri()
+    options = PublisherOptions(encode="png", image_store=store)
+    with FramePublisher(line, CameraIdentity("l", "s", "c"), options) as publisher:
+        for seed, size in enumerate((1_450, 300)):  # 2.1 MB and 90 kB
+            assert publisher.publish(capture(seed, size)) is not None
+    assert (publisher.stats().published, publisher.stats().dropped) == (2, 0)
+    frames = [decode(message.value, Frame) for message in read_topic(line.bootstrap_servers, line.frames)]
+    assert [frame.image is None for frame in frames] == [True, False]
+    assert frames[0].reference is not None
+    image = ImageStore(store).get(frames[0].reference, frames[0].sha256)
+    assert hashlib.sha256(image).hexdigest() == frames[0].sha256
+
+
+def test_without_a_store_the_line_says_the_cure(line: KafkaSettings, caplog: pytest.LogCaptureFixture) -> None:
+    set_config(line, line.frames, max_message_bytes="1048588")
+    with FramePublisher(line, CameraIdentity("l", "s", "c"), PublisherOptions(encode="png")) as publisher:
+        assert publisher.publish(capture(0, 1_450)) is None
+        assert publisher.publish(capture(1, 1_000)) is not None  # 1 MB fits, almost to the byte
+    assert (publisher.stats().too_large, publisher.stats().published) == (1, 1)
+    for words in ("1048588 bytes (max.message.bytes)", "--image-store"):
+        assert words in caplog.text
+
+
+def test_limits_that_are_not_said_are_none(line: KafkaSettings) -> None:
+    assert topic_limits(line.bootstrap_servers, line.frames).max_message_bytes == 17 * 1024 * 1024
+    assert topic_limits(line.bootstrap_servers, "no.such.topic") == TopicLimits()
+    assert topic_limits("127.0.0.1:1", line.frames, 1.0) == TopicLimits()
+
+
+def test_the_broker_is_asked_again_after_a_refusal_and_not_more_often() -> None:
+    from confluent_kafka import KafkaError
+
+    clock, asked = ManualClock(), []
+    limit = FrameLimit(lambda: asked.append(1) or TopicLimits(max_message_bytes=1_000_000 * len(asked)), clock)
+    limit.renew()
+    limit.renew()
+    assert (len(asked), limit.message_bytes) == (1, 1_000_000)
+    assert "--image-store" in limit.refused(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), has_store=False)
+    limit.renew()
+    assert len(asked) == 1
+    clock.advance(20)
+    limit.renew()
+    assert (len(asked), limit.message_bytes) == (2, 2_000_000)
+
+
+def test_a_clock_that_the_broker_refuses_is_said_and_ends_with_a_status(
+    line: KafkaSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_config(line, line.frames, message_timestamp_before_max_ms="0")
+    [state] = [each for each in plan(line.bootstrap_servers, line.prefix) if each.name == line.frames]
+    assert [each.key for each in state.differences] == ["message.timestamp.before.max.ms"]
+    arguments = ["--bootstrap-servers", line.bootstrap_servers, "--prefix", line.prefix, "--camera", "synthetic"]
+    arguments += ["--frames", "5", "--spool-dir", str(tmp_path / "spool")]
+    with caplog.at_level(logging.WARNING):
+        began_s = time.monotonic()
+        result = CliRunner().invoke(app, ["produce", *arguments])
+    assert result.exit_code != 0
+    assert "5 left in the spool" in result.output
+    assert "clock is more than 60 min ahead of the broker's or more than 0 min behind" in str(result.exception)
+    assert "set it right" in caplog.text
+    assert time.monotonic() - began_s < 60
+    # The topic is put right: what is in the spool is sent.
+    set_config(line, line.frames, message_timestamp_type="LogAppendTime")
+    result = CliRunner().invoke(app, ["produce", *arguments])
+    assert "5 of earlier runs sent from the spool" in result.output
+    assert result.exit_code == 0
+
+
+def test_what_no_reader_takes_is_not_written(line: KafkaSettings, caplog: pytest.LogCaptureFixture) -> None:
+    with FramePublisher(line, CameraIdentity("l", "s", "c"), PublisherOptions(encode="png")) as publisher:
+        large = Capture(image=np.zeros((8, 8), np.uint8), attributes={"note": "n" * 70_000})
+        assert publisher.publish(large) is None
+    assert publisher.stats().failed_by_reason == {"unencodable": 1}
+    assert "names and attributes take" in caplog.text
+    label = make_label(
+        Verdict.OK, labelled_by="ada", labelled_at_us=1, part_id="P-1", station="s", camera_id="c", note="n" * 70_000
+    )
+    with pytest.raises(InvalidRecord, match="shorten its note"):
+        publish_labels(line, [label])
