@@ -140,21 +140,17 @@ def produce(
     metrics = PublisherMetrics()
     stop = threading.Event()
     with stop_on_signals(stop), serve_metrics(metrics.registry, metrics_port), ExitStack() as stack:
-        publishers = [
-            stack.enter_context(
-                FramePublisher(
-                    settings,
-                    identity,
-                    replace(options, policy="block") if policy is None and fps is None and _can_wait(spec) else options,
-                    spool=spool_options,
-                    metrics=metrics,
-                )
-            )
-            for spec, identity in zip(camera, identities, strict=True)
-        ]
+        publishers: list[FramePublisher] = []
+        for spec, identity in zip(camera, identities, strict=True):
+            if stop.is_set():
+                break  # each start waits for a broker that does not answer
+            waits = policy is None and fps is None and _can_wait(spec)
+            chosen = replace(options, policy="block") if waits else options
+            publisher = FramePublisher(settings, identity, chosen, spool=spool_options, metrics=metrics)
+            publishers.append(stack.enter_context(publisher))
         jobs = [
             CameraJob(publisher.identity.key, source, publisher, fps, frames, on_missed=publisher.missed)
-            for source, publisher in zip(cameras, publishers, strict=True)
+            for source, publisher in zip(cameras, publishers, strict=False)
         ]
         with frame_progress(publishers, None if frames is None else frames * len(jobs)):
             reports = run_cameras(jobs, stop)
