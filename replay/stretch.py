@@ -6,7 +6,6 @@ import dataclasses
 import heapq
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from itertools import islice
 from types import MappingProxyType
 
@@ -19,6 +18,7 @@ from replay.source import Source
 from replay.stored import Place, Stored
 from replay.topic_reader import TopicRange
 from schemas.errors import InspectionError
+from schemas.moments import time_text
 from schemas.records import Decision, DriftEvent, Frame, Label
 
 #: By so much the clocks of cameras, workers and broker may differ where only one of their times is known.
@@ -281,10 +281,7 @@ def why_empty(source: Source, *, record: type[Frame] | type[Decision] = Frame) -
     times_us = [found.timestamp_us for found in (source.read(Frame, ends) if is_frame else source.read(Decision, ends))]
     if not times_us:
         return EmptySelection(f"nothing selected: there are no {what} at all in {source.topic(record)}")
-    begin, end = (
-        datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        for at_us in (min(times_us), max(times_us))
-    )
+    begin, end = time_text(min(times_us)), time_text(max(times_us))
     return EmptySelection(f"nothing selected: {source.topic(record)} has {what} from {begin} to {end}, none is meant")
 
 

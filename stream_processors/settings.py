@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from schemas.addresses import masked_repr
 from schemas.errors import SettingsError
 from schemas.settings import KafkaSettings
 from stream_processors.overload import OverloadPolicy
@@ -18,7 +19,7 @@ _THREADS = 2
 _MOST_THREADS = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class WorkerSettings:
     """How one worker process reads, inspects and answers.
 
@@ -60,6 +61,9 @@ class WorkerSettings:
     watchdog_s: float = 60.0
     http_host: str = "127.0.0.1"
     http_port: int | None = None
+
+    def __repr__(self) -> str:
+        return masked_repr(self, "image_store")
 
     def __post_init__(self) -> None:
         for name in ("processes", "threads", "in_flight", "buffer_mib"):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.text import echo_json, echo_lines
 
 
 def actuate(
@@ -67,7 +68,6 @@ def actuate(
 
         inspection actuate --belt-ms 800 --journal gate.jsonl
     """
-    import json
 
     from actuators.errors import GateError
     from actuators.settings import GateSettings, OnDrift
@@ -105,6 +105,9 @@ def actuate(
         metrics_port=metrics_port,
         drift_type=watched,
     )
-    typer.echo(json.dumps(report.as_dict()) if as_json else report.as_text())
+    if as_json:
+        echo_json(report.as_dict())
+    else:
+        echo_lines(report.as_lines())
     if report.error is not None:
         raise GateError(report.error)

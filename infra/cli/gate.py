@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.cli.options import Json
+from infra.cli.text import echo, echo_json
+from schemas.moments import time_text
 
 if TYPE_CHECKING:
     from actuators.fault_reset import Standing
@@ -53,25 +55,15 @@ def reset(
 
 
 def _show(found: Standing, as_json: bool) -> None:
-    import json
 
     if as_json:
-        typer.echo(json.dumps(found.as_dict()))
+        echo_json(found.as_dict())
         return
     process = "the gate runs" if found.is_gate_running else "no gate runs"
     if found.fault is None:
-        typer.echo(f"no fault; {process}")
+        echo(f"no fault; {process}")
     else:
-        typer.echo(f"FAULT since {_moment(found.fault.since_us)}: {found.fault.reason}; {process}")
+        echo(f"FAULT since {time_text(found.fault.since_us)}: {found.fault.reason}; {process}")
     last: Any = found.last_reset
     if last is not None:
-        typer.echo(f"last reset {_moment(last.at_us)} by {last.who}: {last.note}")
-
-
-def _moment(utc_us: int) -> str:
-    from datetime import UTC, datetime
-
-    try:
-        return datetime.fromtimestamp(utc_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        return "an unknown time"
+        echo(f"last reset {time_text(last.at_us)} by {last.who}: {last.note}")

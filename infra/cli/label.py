@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.text import echo, echo_json
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
@@ -63,7 +64,6 @@ def label(
         inspection review --last 8h --csv > look.csv      # fill in truth, then
         inspection label --csv look.csv
     """
-    import json
 
     from replay.label_csv import labels_from_csv
     from replay.labels import publish_labels
@@ -82,7 +82,7 @@ def label(
             raise SettingsError("--csv: truth, defect, note and camera are in the file")
         bad, bad_rows, blank_rows = _check(csv_file)
         for line in bad:
-            typer.echo(line, err=True)
+            echo(line, err=True)
         if bad and not skip_bad:
             raise SettingsError(f"{csv_file}: {bad_rows} bad rows, nothing published; --skip-bad leaves them out")
         labels = labels_from_csv(
@@ -92,11 +92,11 @@ def label(
         labels = _named(frame_ids or [], part, camera, truth, defect, by or _user(), because, note)
     count = publish_labels(kafka_settings(bootstrap_servers, prefix), labels)
     if as_json:
-        typer.echo(json.dumps({"published": count, "bad_rows": bad_rows, "bad": bad, "without_truth": blank_rows}))
+        echo_json({"published": count, "bad_rows": bad_rows, "bad": bad, "without_truth": blank_rows})
         return
     rows = {"bad rows": bad_rows, "rows without a truth": blank_rows}
     left_out = [f"{number} {what}" for what, number in rows.items() if number]
-    typer.echo(f"{count} labels published" + (f", {' and '.join(left_out)} left out" if left_out else ""))
+    echo(f"{count} labels published" + (f", {' and '.join(left_out)} left out" if left_out else ""))
 
 
 def _check(csv_file: Path) -> tuple[list[str], int, int]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.options import Json
+from infra.cli.text import echo, echo_json
 from schemas.errors import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="Model packages.")
@@ -47,7 +48,6 @@ def reference(
 
         inspection model reference my_model/ --images training/ --by-folder
     """
-    import json
 
     from rich.console import Console
     from rich.progress import track
@@ -79,7 +79,7 @@ def reference(
     write_reference(loaded.path, made)
     found = {"images": count, "signals": sorted(made.everything), "products": sorted(made.products)}
     if as_json:
-        typer.echo(json.dumps(found))
+        echo_json(found)
         return
     products = f", products {', '.join(sorted(made.products))}" if made.products else ""
-    typer.echo(f"{loaded.path / REFERENCE_NAME}: {count} images, {len(made.everything)} signals{products}")
+    echo(f"{loaded.path / REFERENCE_NAME}: {count} images, {len(made.everything)} signals{products}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from schemas.errors import SettingsError
 from schemas.settings import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
 from schemas.topics import DEFAULT_PREFIX
 
@@ -27,6 +29,24 @@ ImageStoreUri = Annotated[
 
 BOOTSTRAP_DEFAULT = DEFAULT_BOOTSTRAP_SERVERS
 PREFIX_DEFAULT = DEFAULT_PREFIX
+
+
+def secret_lines(file: Path, option: str) -> list[str]:
+    """Return the lines of a file with secrets, without empty ones and comments (``#``).
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be read; what is in it is not shown.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SettingsError(f"{option} {file}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise SettingsError(f"{option} {file}: is not UTF-8 text") from None
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def image_store_uri(given: str | None) -> str:

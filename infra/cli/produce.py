@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -15,8 +16,10 @@ from infra.cli.options import (
     Prefix,
     image_store_uri,
     kafka_settings,
+    secret_lines,
 )
 from infra.cli.spool import SpoolDir, spool_directory
+from infra.cli.text import echo, echo_json
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
@@ -38,12 +41,20 @@ class ProduceFailed(InspectionError):
 
 def produce(
     camera: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
-            help="folder:DIR, video:PATH, usb:0, rtsp://..., elpv, synthetic, an installed plug-in or "
-            "package.module:Class. Repeat it for more cameras."
+            help="folder:DIR, video:PATH, usb:/dev/v4l/by-id/NAME, usb:0, rtsp://..., elpv, synthetic, an installed "
+            "plug-in or package.module:Class. Repeat it for more cameras. Every user of this machine sees it: an "
+            "address with a password belongs into --camera-file."
         ),
-    ],
+    ] = None,
+    camera_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="INSPECTION_CAMERA_FILE",
+            help="File with one camera a line, as --camera takes them; they come after those of --camera.",
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option(help="Option of the cameras as k=v; with several cameras, each gets it.")
     ] = None,
@@ -125,6 +136,9 @@ def produce(
     )
     if fps is not None and not 0 < fps < 1e6:
         raise SettingsError(f"--fps {fps}: more than 0")
+    camera = [*(camera or []), *(() if camera_file is None else secret_lines(camera_file, "--camera-file"))]
+    if not camera:
+        raise SettingsError("no camera: name one with --camera, or with --camera-file")
     cameras = _cameras(camera, option or [])
     identities = [CameraIdentity(line, station, name) for name in _names(camera_id or [], len(camera))]
     spool_options = None
@@ -149,8 +163,8 @@ def produce(
             publisher = FramePublisher(settings, identity, chosen, spool=spool_options, metrics=metrics)
             publishers.append(stack.enter_context(publisher))
         jobs = [
-            CameraJob(publisher.identity.key, source, publisher, fps, frames, on_missed=publisher.missed)
-            for source, publisher in zip(cameras, publishers, strict=False)
+            CameraJob(publisher.identity.key, source, publisher, fps, frames, address=spec, on_missed=publisher.missed)
+            for spec, source, publisher in zip(camera, cameras, publishers, strict=False)
         ]
         with frame_progress(publishers, None if frames is None else frames * len(jobs)):
             reports = run_cameras(jobs, stop)
@@ -191,7 +205,6 @@ def _cameras(specs: list[str], options: list[str]) -> list[Camera]:
 
 
 def _summary(reports: list[CameraReport], stats: list[PublisherStats], starts: list[int], *, as_json: bool) -> None:
-    import json
     from dataclasses import asdict
 
     rows = [
@@ -207,10 +220,10 @@ def _summary(reports: list[CameraReport], stats: list[PublisherStats], starts: l
         for report, stat, started_at_us in zip(reports, stats, starts, strict=True)
     ]
     if as_json:
-        typer.echo(json.dumps({"cameras": rows, "captured": sum(stat.captured for stat in stats)}))
+        echo_json({"cameras": rows, "captured": sum(stat.captured for stat in stats)})
     else:
         for row in rows:
-            typer.echo(_line(row))
+            echo(_line(row))
     bad = [report for report in reports if not report.ok]
     # Frames that gave way to newer ones did so by the stated policy: counted and shown, but no failure.
     lost = sum(stat.failed + stat.too_large + stat.pending for stat in stats)

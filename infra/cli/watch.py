@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Prefix, kafka_settings
+from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Prefix, kafka_settings, secret_lines
+from schemas.errors import SettingsError
 
 
 def watch(
@@ -27,7 +28,17 @@ def watch(
     product_attribute: Annotated[
         str, typer.Option(help="Attribute of the frames that names the product; a change begins anew.")
     ] = "product",
-    webhook: Annotated[str | None, typer.Option(help="URL that gets a POST when an episode opens or closes.")] = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            envvar="INSPECTION_WEBHOOK",
+            help="URL that gets a POST when an episode opens or closes. Every user of this machine sees what stands in "
+            "a command line: better set the variable, or use --webhook-file.",
+        ),
+    ] = None,
+    webhook_file: Annotated[
+        Path | None, typer.Option(envvar="INSPECTION_WEBHOOK_FILE", help="File with the URL in its first line.")
+    ] = None,
     snapshot_s: Annotated[float, typer.Option(help="Seconds between two snapshots of the state.")] = 15.0,
     max_age_h: Annotated[float, typer.Option(help="Decisions older than so many hours are history.")] = 24.0,
     simulated: Annotated[
@@ -51,7 +62,7 @@ def watch(
     labels (`inspection label`) tell how right the decisions are. What is found: `inspection drift list`.
     What follows: --webhook here, `inspection actuate --on-drift` at the gates.
 
-        inspection watch --model my_model/ --webhook https://chat.plant/hooks/line1
+        inspection watch --model my_model/ --webhook-file /etc/inspection/webhook
     """
     from schemas.simulation import group_of
     from stream_processors.drift import Budget, DriftOptions
@@ -68,10 +79,21 @@ def watch(
             simulated=simulated,
         ),
         group=group_of(group, DEFAULT_WATCH_GROUP, prefix),
-        webhook=webhook,
+        webhook=_webhook(webhook, webhook_file),
         snapshot_s=snapshot_s,
         max_age_h=max_age_h,
         http_host=http_host,
         http_port=http_port,
     )
     run_watch(settings)
+
+
+def _webhook(url: str | None, file: Path | None) -> str | None:
+    if file is None:
+        return url or None
+    if url:
+        raise SettingsError("--webhook and --webhook-file: one of them")
+    lines = secret_lines(file, "--webhook-file")
+    if len(lines) != 1:
+        raise SettingsError(f"--webhook-file {file}: one line with the URL, not {len(lines)}")
+    return lines[0]

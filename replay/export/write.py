@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from replay.export.arrow import pyarrow, to_arrow
 from replay.spreadsheet import guarded
 from replay.table import DEFECTIVE, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
+from schemas.moments import time_of
 
 #: What the suffix of a file may be.
 SUFFIXES = (".parquet", ".csv")
@@ -113,12 +113,9 @@ def iso(at_us: int) -> str:
     >>> iso(1_700_000_000_000_001), iso(2**63)
     ('2023-11-14T22:13:20.000001+00:00', '9223372036854775808')
     """
-    try:
-        seconds, micros = divmod(at_us, 1_000_000)
-        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros).isoformat(timespec="microseconds")
-    except (ValueError, OverflowError, OSError):
-        # A record may claim any 64 bits; a time that no calendar has is shown as the number it is.
-        return str(at_us)
+    # A record may claim any 64 bits; a time that no calendar has is shown as the number it is.
+    found = time_of(at_us)
+    return str(at_us) if found is None else found.isoformat(timespec="microseconds")
 
 
 def _umask() -> int:
