@@ -6,13 +6,14 @@ import dataclasses
 from typing import Any
 
 from replay.episodes import Episode
+from schemas.json_text import plain
 from schemas.moments import time_text
 from schemas.text import shown
 
 
 def episode_row(episode: Episode) -> dict[str, Any]:
     """Return one object for JSON: the facts under the names of the record, and how the episode stands."""
-    facts = dataclasses.asdict(episode.facts)
+    facts = plain(dataclasses.asdict(episode.facts))  # JSON has no NaN: what nobody could measure is null
     for name in ("event_id", "state"):
         del facts[name]
     said = episode.acknowledgement

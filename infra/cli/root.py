@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from infra.cli.commands import LazyGroup
-from infra.cli.text import echo, echo_lines, shown
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -28,6 +27,8 @@ app = typer.Typer(
 def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
+
+        from infra.cli.text import echo
 
         echo(f"streaming-inspection {version('streaming-inspection')}")
         raise typer.Exit
@@ -59,6 +60,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
+        from infra.cli.text import echo, echo_lines, shown
         from schemas.errors import InspectionError
 
         if not isinstance(error, InspectionError):
