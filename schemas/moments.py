@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -21,12 +20,10 @@ def time_of(at_us: float | None) -> datetime | None:
     >>> time_of(2**62), time_of(-(2**62)), time_of(None), time_of(float("nan"))
     (None, None, None, None)
     """
-    if at_us is None or not math.isfinite(at_us):
-        return None
     try:
         # Whole microseconds: a float of seconds has too few digits.
-        return _EPOCH + timedelta(microseconds=int(at_us))
-    except OverflowError:
+        return None if at_us is None else _EPOCH + timedelta(microseconds=int(at_us))
+    except (OverflowError, ValueError):  # too far, infinite; not a number
         return None
 
 
@@ -47,3 +44,36 @@ def time_text(at_us: float | None, timespec: str = "seconds") -> str:
     """
     found = time_of(at_us)
     return NO_TIME if found is None else found.replace(tzinfo=None).isoformat(timespec=timespec) + "Z"
+
+
+def utc_us_of(text: str) -> int:
+    """Return UTC microseconds of an ISO 8601 time; without an offset it is this machine's local time.
+
+    Raises
+    ------
+    ValueError
+        If it is no such time, or a local time that the clocks show twice or never when they change. The message
+        completes a sentence that begins with the time.
+
+    Examples
+    --------
+    >>> utc_us_of("2026-11-24T06:00:00+01:00")
+    1795496400000000
+    """
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            first, second = (found.replace(fold=fold).astimezone() for fold in (0, 1))
+            if first.utcoffset() != second.utcoffset():
+                # PEP 495: the two readings of a local time differ where the clocks change, and nowhere else.
+                twice = first < second
+                kind = "comes twice" if twice else "does not exist"
+                named = (second if twice else first).isoformat(timespec="minutes")
+                raise AmbiguousTime(f"this local time {kind}, as the clocks change: say the offset, as in {named}")
+        return (found.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+    except (OverflowError, OSError) as error:
+        raise ValueError(str(error)) from error
+
+
+class AmbiguousTime(ValueError):
+    """A local time that the clocks show twice or never."""

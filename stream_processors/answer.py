@@ -19,13 +19,14 @@ from schemas.clock import Clock
 from schemas.errors import InvalidRecord, MessageTooLarge
 from schemas.image_store import ImageStore, ImageStoreError
 from schemas.simulation import is_replay
+from schemas.text import file_text
 from schemas.topics import DEAD_LETTERS, DECISIONS
 from schemas.wire import Codec
 from stream_processors.overload import Estimate, Newest, Overload, OverloadPolicy, why_shed
 
 log = logging.getLogger(__name__)
 
-WORKER_NAME = f"{socket.gethostname()}/{os.getpid()}"
+WORKER_NAME = f"{file_text(socket.gethostname())}/{os.getpid()}"
 
 #: Room that Kafka's own framing and our ``traceparent`` take in a message, in bytes; generous.
 _OVERHEAD_BYTES = 1024

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, as_text, kafka_settings
 from infra.cli.text import echo, echo_json, echo_lines
+from schemas.text import file_text
 
 if TYPE_CHECKING:
     from replay.episodes import Episode, Episodes
@@ -81,8 +82,20 @@ def show(
 @app.command()
 def ack(
     episode_id: EpisodeId,
-    note: Annotated[str, typer.Option(help="What you found and did; kept with the episode.")],
-    by: Annotated[str | None, typer.Option(help="Who acknowledges it. Default: your user name.")] = None,
+    note: Annotated[
+        str,
+        typer.Option(
+            callback=as_text,
+            help="What you found and did; kept with the episode.",
+        ),
+    ],
+    by: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="Who acknowledges it. Default: your user name.",
+        ),
+    ] = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -100,7 +113,7 @@ def ack(
 
     kafka = kafka_settings(bootstrap_servers, prefix)
     found = _find(kafka, episode_id, simulated=False)
-    said = acknowledge(kafka, found, getpass.getuser() if by is None else by, note)
+    said = acknowledge(kafka, found, file_text(getpass.getuser()) if by is None else by, note)
     if as_json:
         row = {**episode_row(found), "acknowledged_by": said.acknowledged_by, "note": said.note}
         echo_json(row)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.options import Json
+from infra.cli.options import Json, as_text
 from infra.cli.text import echo, echo_json
 from schemas.moments import time_text
+from schemas.text import file_text
 
 if TYPE_CHECKING:
     from actuators.fault_reset import Standing
@@ -33,8 +34,20 @@ def status(state_dir: _StateDir, as_json: Json = False) -> None:
 @app.command()
 def reset(
     state_dir: _StateDir,
-    note: Annotated[str, typer.Option(help="What you found and did; kept with the reset.")],
-    who: Annotated[str | None, typer.Option(help="Who resets it. Default: your user name.")] = None,
+    note: Annotated[
+        str,
+        typer.Option(
+            callback=as_text,
+            help="What you found and did; kept with the reset.",
+        ),
+    ],
+    who: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="Who resets it. Default: your user name.",
+        ),
+    ] = None,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds the running gate may take.")] = 5.0,
     as_json: Json = False,
 ) -> None:
@@ -48,7 +61,7 @@ def reset(
 
     from actuators.fault_reset import reset_fault
 
-    found = reset_fault(state_dir, who or getpass.getuser(), note, timeout_s=timeout_s)
+    found = reset_fault(state_dir, who or file_text(getpass.getuser()), note, timeout_s=timeout_s)
     _show(found, as_json)
     if found.fault is not None:
         raise typer.Exit(1)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, as_text, kafka_settings
 from infra.cli.text import echo, echo_json
 from schemas.errors import InspectionError, SettingsError
+from schemas.text import file_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,15 +22,39 @@ _SHOWN_ERRORS = 20
 
 def label(
     frame_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[FRAME_ID]...", help="As decisions and `inspection review` name it.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[FRAME_ID]...",
+            callback=as_text,
+            help="As decisions and `inspection review` name it.",
+        ),
     ] = None,
-    truth: Annotated[str | None, typer.Option(help="What it really was: good or defective.")] = None,
-    defect: Annotated[str | None, typer.Option(help="Class of the defect, such as crack.")] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="What it really was: good or defective.",
+        ),
+    ] = None,
+    defect: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="Class of the defect, such as crack.",
+        ),
+    ] = None,
     part: Annotated[
-        str | None, typer.Option(help="A part by its id, instead of frames; with --camera. Every frame of it counts.")
+        str | None,
+        typer.Option(
+            callback=as_text, help="A part by its id, instead of frames; with --camera. Every frame of it counts."
+        ),
     ] = None,
     camera: Annotated[
-        str | None, typer.Option(help="As station/camera; of a frame only where its id does not say it.")
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="As station/camera; of a frame only where its id does not say it.",
+        ),
     ] = None,
     csv_file: Annotated[
         Path | None,
@@ -42,11 +67,26 @@ def label(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Publish the good rows of a file with bad ones.")
     ] = False,
-    by: Annotated[str | None, typer.Option(help="Who or what knows it. Default: the user's name.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="Who or what knows it. Default: the user's name.",
+        ),
+    ] = None,
     because: Annotated[
-        str, typer.Option(help="Why this part was looked at: random, reject, review, near-threshold, episode ...")
+        str,
+        typer.Option(
+            callback=as_text, help="Why this part was looked at: random, reject, review, near-threshold, episode ..."
+        ),
     ] = "",
-    note: Annotated[str, typer.Option(help="Anything worth keeping.")] = "",
+    note: Annotated[
+        str,
+        typer.Option(
+            callback=as_text,
+            help="Anything worth keeping.",
+        ),
+    ] = "",
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -165,6 +205,6 @@ def _user() -> str:
     import getpass
 
     try:
-        return getpass.getuser()
+        return file_text(getpass.getuser())
     except (OSError, KeyError):
         raise SettingsError("--by: this machine does not say who you are; name yourself") from None

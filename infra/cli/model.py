@@ -14,8 +14,6 @@ from schemas.errors import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="Model packages.")
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
-
 
 @app.callback()
 def model() -> None:
@@ -53,6 +51,7 @@ def reference(
     from rich.progress import track
 
     from models.errors import ImageError
+    from models.image_folder import list_images
     from models.measure_reference import REFERENCE_NAME, measure_reference, write_reference
     from models.package import load_model
 
@@ -64,7 +63,12 @@ def reference(
 
     def pairs(root: Path | None) -> Iterator[tuple[str, bytes]]:
         nonlocal reading, count
-        paths = [] if root is None else sorted(p for p in root.rglob("*") if p.suffix.lower() in _SUFFIXES)
+        if root is None:
+            return
+        found = list_images(root)
+        if found.skipped:
+            echo(f"{root}: {found.note}", err=True)
+        paths = found.images
         for reading in track(paths, "inspecting", console=Console(stderr=True), transient=True):
             folders = reading.relative_to(root or images).parts[:-1]
             yield folders[0] if by_folder and folders else "", reading.read_bytes()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from schemas.errors import SettingsError
 from schemas.settings import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
+from schemas.text import file_text
 from schemas.topics import DEFAULT_PREFIX
 
 BootstrapServers = Annotated[
@@ -29,6 +30,29 @@ ImageStoreUri = Annotated[
 
 BOOTSTRAP_DEFAULT = DEFAULT_BOOTSTRAP_SERVERS
 PREFIX_DEFAULT = DEFAULT_PREFIX
+
+
+def as_text(value: Any) -> Any:
+    r"""Callback of options whose values go into records, which are UTF-8.
+
+    Raises
+    ------
+    SettingsError
+        If a value has bytes that are no UTF-8.
+
+    Examples
+    --------
+    >>> as_text("Prüfer"), as_text(None)
+    ('Prüfer', None)
+    >>> as_text("gr\udcfcn")
+    Traceback (most recent call last):
+    ...
+    schemas.errors.SettingsError: 'gr\xfcn' has bytes that are no UTF-8; records hold UTF-8 text only
+    """
+    for text in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(text, str) and file_text(text) != text:
+            raise SettingsError(f"'{file_text(text)}' has bytes that are no UTF-8; records hold UTF-8 text only")
+    return value
 
 
 def secret_lines(file: Path, option: str) -> list[str]:

@@ -14,6 +14,7 @@ from infra.cli.options import (
     ImageStoreUri,
     Json,
     Prefix,
+    as_text,
     image_store_uri,
     kafka_settings,
     secret_lines,
@@ -58,17 +59,39 @@ def produce(
     option: Annotated[
         list[str] | None, typer.Option(help="Option of the cameras as k=v; with several cameras, each gets it.")
     ] = None,
-    line: Annotated[str, typer.Option(help="Name of the line.")] = "line-1",
-    station: Annotated[str, typer.Option(help="Name of the station.")] = "station-1",
+    line: Annotated[
+        str,
+        typer.Option(
+            callback=as_text,
+            help="Name of the line.",
+        ),
+    ] = "line-1",
+    station: Annotated[
+        str,
+        typer.Option(
+            callback=as_text,
+            help="Name of the station.",
+        ),
+    ] = "station-1",
     camera_id: Annotated[
-        list[str] | None, typer.Option(help="Name of a camera, in the order of --camera. Default: camera-1, ...")
+        list[str] | None,
+        typer.Option(
+            callback=as_text,
+            help="Name of a camera, in the order of --camera. Default: camera-1, ...",
+        ),
     ] = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second of each camera. Default: as they come.")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of each camera at most.")] = None,
     deadline_ms: Annotated[
         int | None, typer.Option(min=1, help="After the capture; a later decision is useless to the gate.")
     ] = None,
-    lot: Annotated[str | None, typer.Option(help="Lot of the parts, where the camera names none.")] = None,
+    lot: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="Lot of the parts, where the camera names none.",
+        ),
+    ] = None,
     encode: Annotated[
         EncodeMode, typer.Option(help="jpeg, png, or as-is: encoded files as they are, pixels as JPEG.")
     ] = "as-is",

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Prefix, kafka_settings, secret_lines
+from infra.cli.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    BootstrapServers,
+    Prefix,
+    as_text,
+    kafka_settings,
+    secret_lines,
+)
 from schemas.errors import SettingsError
 
 
@@ -48,7 +56,13 @@ def watch(
             "their --prefix. Labels are not looked at."
         ),
     ] = False,
-    group: Annotated[str, typer.Option(help="Consumer group; its processes share the cameras.")] = "inspection-watch",
+    group: Annotated[
+        str,
+        typer.Option(
+            callback=as_text,
+            help="Consumer group; its processes share the cameras.",
+        ),
+    ] = "inspection-watch",
     http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
     http_port: Annotated[
         int | None, typer.Option(help="Their port. Default: 8089, or a free one when that is taken.")
