@@ -66,7 +66,7 @@ def utc_us_of(text: str) -> int:
             first, second = (found.replace(fold=fold).astimezone() for fold in (0, 1))
             if first.utcoffset() != second.utcoffset():
                 # PEP 495: the two readings of a local time differ where the clocks change, and nowhere else.
-                twice = first < second
+                twice = first.replace(tzinfo=None) == found  # a time that was skipped reads otherwise
                 kind = "comes twice" if twice else "does not exist"
                 named = (second if twice else first).isoformat(timespec="minutes")
                 raise AmbiguousTime(f"this local time {kind}, as the clocks change: say the offset, as in {named}")
