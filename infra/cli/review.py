@@ -87,10 +87,10 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
     import io
 
     from replay.label_csv import COLUMNS, SHOWN
-    from replay.spreadsheet import guarded
+    from replay.spreadsheet import WRITER, guarded
 
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*COLUMNS, *SHOWN], restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, [*COLUMNS, *SHOWN], restval="", lineterminator="\n", **WRITER)
     writer.writeheader()
     # Whoever opens it in a spreadsheet must not run what a camera calls itself.
     writer.writerows(

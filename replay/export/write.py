@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from replay.export.arrow import pyarrow, to_arrow
-from replay.spreadsheet import guarded
+from replay.spreadsheet import WRITER, guarded
 from replay.table import DEFECTIVE, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
 from schemas.moments import time_of
@@ -87,7 +87,7 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def _write_csv(file: Any, table: Table) -> None:
-    writer = csv.writer(file)
+    writer = csv.writer(file, **WRITER)
     writer.writerow(guarded("is_defective" if name == "truth" else name) for name in table.columns)
     for begin in range(0, len(table), _CSV_ROWS):
         part = slice(begin, begin + _CSV_ROWS)
