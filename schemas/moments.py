@@ -7,6 +7,9 @@ from typing import Final
 
 #: Shown where a record has no time, or one that no calendar has.
 NO_TIME: Final = "no time"
+#: First and last moment of the calendar of `datetime`, UTC µs.
+FIRST_US: Final = -62_135_596_800_000_000
+LAST_US: Final = 253_402_300_799_999_999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
