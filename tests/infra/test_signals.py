@@ -46,20 +46,27 @@ def test_a_signal_while_the_lock_of_logging_is_held() -> None:
     assert (done.returncode, done.stdout.split()) == (0, ["True"]), done.stderr
 
 
-def test_two_signals_a_moment_apart_while_the_main_thread_waits() -> None:
-    code = """
-def signals():
+SENDER = """
+import os, signal, sys, time
+while True:
     for _ in range(2):
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(int(sys.argv[1]), signal.SIGTERM)
         end = time.perf_counter() + 60e-6
         while time.perf_counter() < end: pass
-for _ in range(200):
-    stop = threading.Event()
-    with stop_on_signals(stop):
-        threading.Thread(target=signals).start()
-        while not stop.wait(0.001): pass
-        for thread in threading.enumerate():
-            if thread.name not in ("MainThread", "signals"): thread.join()
+    time.sleep(0.01)
+"""
+
+
+def test_two_signals_a_moment_apart_while_the_main_thread_waits() -> None:
+    code = f"""
+import subprocess
+signal.signal(signal.SIGTERM, lambda *_: None)
+with subprocess.Popen([sys.executable, "-c", {SENDER!r}, str(os.getpid())]) as sender:
+    for _ in range(200):
+        stop = threading.Event()
+        with stop_on_signals(stop):
+            while not stop.wait(0.001): pass
+    sender.kill()
 print("ended")
 """
     done = run(code)
