@@ -111,7 +111,7 @@ class FaultStore:
             return Stored(new_fault(f"{self.path} cannot be read ({error})", now_us), is_readable=False)
         try:
             return _parse(json.loads(data))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SettingsError):
+        except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError, SettingsError):
             return Stored(new_fault(f"{self.path} does not say whether there was a fault", now_us), is_readable=False)
 
     def save(self, stored: Stored) -> None:
@@ -144,7 +144,7 @@ class FaultStore:
             raise SettingsError(f"{self._reset_path}: {error.strerror or error}") from error
         try:
             return _reset(json.loads(data))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SettingsError(f"{self._reset_path} was no reset; it is ignored") from error
 
 

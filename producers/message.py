@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TypeVar
 
 from producers.camera import Capture
 from producers.encoding import EncodedImage
@@ -12,7 +13,10 @@ from schemas.codec import MAX_REST_BYTES
 from schemas.errors import InvalidRecord
 from schemas.ids import frame_id
 from schemas.records import Frame, ImageReference
+from schemas.text import file_text
 from schemas.wire import Codec
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +96,14 @@ def make_message(
     InvalidRecord
         If a field of the capture does not fit the schema, or names and attributes are more than a worker reads.
     """
+    attributes = {_text(name): _text(value) for name, value in capture.attributes.items()}
     frame = Frame(
         frame_id=frame_id(identity.station, identity.camera_id, started_at_us, sequence),
         line=identity.line,
         station=identity.station,
         camera_id=identity.camera_id,
-        part_id=capture.part_id,
-        lot=capture.lot if capture.lot is not None else options.lot,
+        part_id=_text(capture.part_id),
+        lot=_text(capture.lot if capture.lot is not None else options.lot),
         started_at_us=started_at_us,
         sequence=sequence,
         captured_at_us=captured_at_us,
@@ -109,7 +114,7 @@ def make_message(
         sha256=hashlib.sha256(image.data).hexdigest(),
         image=image.data if reference is None else None,
         reference=reference,
-        attributes=capture.attributes,
+        attributes=attributes,
     )
     published = PublishedFrame(
         frame.frame_id,
@@ -119,7 +124,7 @@ def make_message(
         image.width,
         image.height,
         len(image.data),
-        dict(capture.attributes),
+        attributes,
     )
     value = codec.encode(frame)
     rest_bytes = len(value) - len(frame.image or b"")
@@ -128,3 +133,8 @@ def make_message(
             f"names and attributes take {rest_bytes} bytes, more than the {MAX_REST_BYTES[Frame]} that a worker reads"
         )
     return Message(published, started_at_us, value, taken_s)
+
+
+def _text(value: _T) -> _T:
+    """Return a text without bytes that are no UTF-8, such as those of a file name; other values as they are."""
+    return file_text(value) if isinstance(value, str) else value  # type: ignore[return-value]

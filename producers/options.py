@@ -7,6 +7,7 @@ from typing import get_args
 
 from producers.encoding import EncodeMode
 from producers.handover import Policy
+from schemas.addresses import masked_repr
 from schemas.errors import SettingsError
 from schemas.image_store import STORE_ABOVE_BYTES
 from schemas.topics import FRAMES
@@ -46,7 +47,7 @@ class CameraIdentity:
         return f"{self.station}/{self.camera_id}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class PublisherOptions:
     """How frames are encoded, and what happens when Kafka is slower than the camera.
 
@@ -93,6 +94,9 @@ class PublisherOptions:
     image_store: str | None = None
     store_above_bytes: int = STORE_ABOVE_BYTES
     delivery_timeout_ms: int = 120_000
+
+    def __repr__(self) -> str:
+        return masked_repr(self, "image_store")
 
     def __post_init__(self) -> None:
         if self.encode not in get_args(EncodeMode):

@@ -24,6 +24,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from producers.camera import Camera
+from schemas.addresses import masked_address, masked_text
 from schemas.errors import InspectionError, PluginError
 
 ENTRY_POINT_GROUP = "inspection.cameras"
@@ -51,8 +52,8 @@ def load_camera(spec: str, options: Mapping[str, str] | None = None) -> Camera:
     Parameters
     ----------
     spec
-        ``folder:DIR``, ``video:PATH``, ``usb:0``, ``rtsp://...``, ``elpv``, ``synthetic``, the name of an installed
-        plug-in (``name`` or ``name:argument``), or ``package.module:Class``.
+        ``folder:DIR``, ``video:PATH``, ``usb:/dev/v4l/by-id/NAME``, ``usb:0``, ``rtsp://...``, ``elpv``,
+        ``synthetic``, the name of an installed plug-in (``name`` or ``name:argument``), or ``package.module:Class``.
     options
         Keyword parameters of the camera, as text.
 
@@ -78,7 +79,8 @@ def load_camera(spec: str, options: Mapping[str, str] | None = None) -> Camera:
     except InspectionError:
         raise
     except Exception as error:
-        raise PluginError(f"camera {_name(spec)!r}: {type(error).__name__}: {_one_line(error)}") from error
+        why = masked_text(f"{type(error).__name__}: {_one_line(error)}", spec, spec.partition(":")[2])
+        raise PluginError(f"camera {_name(spec)!r}: {why}") from error
     if not hasattr(camera, "__iter__"):
         raise PluginError(f"camera {_name(spec)!r} has no __iter__ that yields captures")
     return cast(Camera, camera)
@@ -172,7 +174,7 @@ def _first_parameter(factory: Callable[..., Any], name: str) -> str:
 
 
 def _name(spec: str) -> str:
-    return spec.partition(":")[0] if spec.partition(":")[0] in camera_names() else spec
+    return spec.partition(":")[0] if spec.partition(":")[0] in camera_names() else masked_address(spec)
 
 
 def _one_line(error: BaseException) -> str:

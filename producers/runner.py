@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from producers.camera import Camera, Capture, opened
 from producers.limited_log import LimitedLog
 from producers.pacing import Pacer
+from schemas.addresses import masked_text
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class CameraJob:
         Stop after so many captures; None at the camera's own end.
     phase
         Share of a period by which it begins later, see `Pacer`.
+    address
+        Of the camera, as a person typed it: its user, password and path stay out of errors and logs.
     on_missed
         Called with the number of slots that have passed without a capture, because capturing or publishing took longer
         than the period; for a metric.
@@ -53,6 +56,7 @@ class CameraJob:
     fps: float | None = None
     max_frames: int | None = None
     phase: float = 0.0
+    address: str = field(default="", repr=False)
     on_missed: Callable[[int], object] | None = None
 
 
@@ -159,9 +163,10 @@ class _Runner(threading.Thread):
                 on_captured=self._count,
             )
         except Exception as error:  # noqa: BLE001 - anyone's camera code; the others must go on
-            self._error = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._error = masked_text(f"{type(error).__name__}: {error}".splitlines()[0], *_addresses(job.address))
             _log.error("camera %s ended after %d captures: %s", job.name, self._captured, self._error)
-            _log.debug("camera %s", job.name, exc_info=error)
+            if not job.address:
+                _log.debug("camera %s", job.name, exc_info=error)
 
     def report(self) -> CameraReport:
         return CameraReport(self._job.name, self._captured, self._error, self.is_alive(), self._pacer.missed)
@@ -178,6 +183,11 @@ class _Runner(threading.Thread):
             )
             if self._job.on_missed is not None:
                 self._job.on_missed(new)
+
+
+def _addresses(spec: str) -> tuple[str, ...]:
+    """Return the forms in which a library may show what a person typed: with the kind of the camera, and without."""
+    return (spec, spec.partition(":")[2]) if "://" in spec or "@" in spec else ()
 
 
 def run_cameras(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 
 from replay.labels import LabelError, make_label
 from replay.spreadsheet import unguarded
 from schemas.errors import SettingsError
+from schemas.moments import AmbiguousTime, utc_us_of
 from schemas.records import Label
 
 #: What a label is made of.
@@ -41,7 +41,8 @@ def labels_from_csv(
     The first row names the columns, those of `COLUMNS`, `SHOWN` and `FILE`, in any order; separated by comma or
     semicolon.
     ``truth`` and ``frame_id`` or ``part_id`` are needed. A row without a truth is not labelled yet, and is passed over.
-    ``labelled_at`` is an ISO 8601 time, of this machine's zone unless it says otherwise; where it is empty, it is the
+    ``labelled_at`` is an ISO 8601 time, of this machine's zone unless it says otherwise; a local time that the clocks
+    show twice or never is refused. Where it is empty, it is the
     time at which the file was last changed, so that a file read twice gives the same labels.
 
     Parameters
@@ -136,6 +137,8 @@ def _time_us(text: str, otherwise_us: int) -> int:
     if not text:
         return otherwise_us
     try:
-        return round(datetime.fromisoformat(text).astimezone().timestamp() * 1e6)
-    except (ValueError, OverflowError, OSError):
+        return utc_us_of(text)
+    except AmbiguousTime as error:
+        raise LabelError(f"labelled_at {text[:40]!r}: {error}") from None
+    except ValueError:
         raise LabelError(f"labelled_at {text[:40]!r}: a time as in 2026-11-24T06:00 or 2026-11-24T06:00:00Z") from None

@@ -23,6 +23,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from replay.stored import Stored
 from replay.stretch import Stretch
 from schemas.errors import BrokerUnavailable, InspectionError, SettingsError
+from schemas.moments import time_of, time_text
 from schemas.records import Frame
 from schemas.refusals import refusal_of
 from schemas.settings import KafkaSettings
@@ -41,6 +42,8 @@ ORDERED_FRAMES, ORDERED_BYTES = 2_000, 64 * 1024 * 1024
 #: The broker must take a frame in that time; told to stop, it has less for what is under way.
 _FLUSH_S, _STOPPED_FLUSH_S = 30.0, 5.0
 #: A wait that is longer is said.
+#: One frame with a wrong time must not stop the run: a longer gap to the first frame is not waited for.
+_LONGEST_GAP_US = 60 * 86_400 * 1_000_000
 _SAY_S = 10.0
 _POLL_S = 0.05
 _log = logging.getLogger(__name__)
@@ -229,10 +232,17 @@ class _Pace:
     def wait(self, at_us: int, meanwhile: Callable[[], object]) -> None:
         if math.isinf(self._speed):
             return
+        if time_of(at_us) is None:
+            return  # no clock ever showed this time
         if self._first is None:
             self._first = at_us, time.monotonic()
         first_us, began_s = self._first
         due_s = began_s + (at_us - first_us) / 1e6 / self._speed
+        if at_us - first_us > _LONGEST_GAP_US:
+            _log.warning(
+                "a frame was captured at %s, months after the first one: it is not waited for", time_text(at_us)
+            )
+            return
         if (wait_s := due_s - time.monotonic()) > _SAY_S:
             _log.warning("the next frame was captured %.0f s later: it is due in %.0f s", wait_s * self._speed, wait_s)
         while (left_s := due_s - time.monotonic()) > 0 and not self._stop.is_set():

@@ -1,33 +1,46 @@
-"""Texts in a CSV file that a spreadsheet would take for a formula, and back.
+r"""Texts in a CSV file that a spreadsheet would take for a formula, and back.
 
 Names of cameras and parts come out of messages that anyone may have sent; a cell that begins with ``=`` is run when the
 file is opened (OWASP, "CSV Injection"). An apostrophe before it makes it a text; `unguarded` takes it away again.
+
+A reader may separate cells at another character than the writer. With ``;``, the usual one where the comma is for
+decimals, the text ``x;=1+1`` is two cells, quoted or not. So a text is guarded behind each character at which a reader
+may begin a cell, also behind spaces and quotes that follow it. All cells are quoted: write with `WRITER`.
 """
 
 from __future__ import annotations
 
+import csv
 import re
+from typing import Any, Final
 
-_RISKY = re.compile("'*[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20]")
+#: Options of a `csv.writer` for files that people open in a spreadsheet.
+WRITER: Final[dict[str, Any]] = {"quoting": csv.QUOTE_ALL}
+# A cell may begin at the start of the text, and behind ; | tab and what some programs take for a line end.
+_BEGIN = '(?:^|(?<=[;|\t\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]))[ \u00a0"]*'
+# = + - @, as full-width characters too, and the minus sign; tab and line ends, which some programs drop.
+_RISKY = "[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20\u2212]"
+_TO_GUARD = re.compile(f"({_BEGIN})(?='*{_RISKY})")
+_GUARDED = re.compile(f"({_BEGIN})'(?='*{_RISKY})")
 
 
 def guarded(text: str) -> str:
-    """The text, with an apostrophe in front where a spreadsheet would run it.
+    """Return the text with an apostrophe wherever a spreadsheet would run what follows.
 
     Examples
     --------
-    >>> guarded("=1+1"), guarded("P-77"), guarded("'=x")
-    ("'=1+1", 'P-77', "''=x")
+    >>> guarded("=1+1"), guarded("P-77"), guarded("'=x"), guarded("x;=1+1"), guarded("a - b, -c")
+    ("'=1+1", 'P-77', "''=x", "x;'=1+1", 'a - b, -c')
     """
-    return f"'{text}" if _RISKY.match(text) else text
+    return _TO_GUARD.sub(r"\1'", text)
 
 
 def unguarded(text: str) -> str:
-    """What `guarded` was given.
+    """Return the text that `guarded` was called with.
 
     Examples
     --------
-    >>> unguarded("'=1+1"), unguarded("'tis"), unguarded("=1+1")
-    ('=1+1', "'tis", '=1+1')
+    >>> unguarded("'=1+1"), unguarded("'tis"), unguarded("=1+1"), unguarded("x;'=1+1")
+    ('=1+1', "'tis", '=1+1', 'x;=1+1')
     """
-    return text[1:] if text.startswith("'") and _RISKY.match(text) else text
+    return _GUARDED.sub(r"\1", text)

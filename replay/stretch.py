@@ -7,7 +7,6 @@ import heapq
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from itertools import islice
 from types import MappingProxyType
 
@@ -21,6 +20,7 @@ from replay.stored import Place, Stored
 from replay.topic_reader import TopicRange
 from schemas.clock import SystemClock
 from schemas.errors import InspectionError
+from schemas.moments import time_text
 from schemas.records import Decision, DriftEvent, Frame, Label
 from stream_processors.quality.outcome import labelled_at_us
 
@@ -286,10 +286,7 @@ def why_empty(source: Source, *, record: type[Frame] | type[Decision] = Frame) -
     times_us = [found.timestamp_us for found in (source.read(Frame, ends) if is_frame else source.read(Decision, ends))]
     if not times_us:
         return EmptySelection(f"nothing selected: there are no {what} at all in {source.topic(record)}")
-    begin, end = (
-        datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        for at_us in (min(times_us), max(times_us))
-    )
+    begin, end = time_text(min(times_us)), time_text(max(times_us))
     return EmptySelection(f"nothing selected: {source.topic(record)} has {what} from {begin} to {end}, none is meant")
 
 

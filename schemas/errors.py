@@ -22,8 +22,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
+
+from schemas.addresses import masked_address, masked_text
 
 
 class InspectionError(Exception):
@@ -63,10 +64,9 @@ class RegistryError(InspectionError):
     """The schema registry does not answer, or refuses our schemas."""
 
     def __init__(self, url: str, detail: str) -> None:
-        # Whoever reads the line need not read the password.
-        shown = re.sub(r"//[^/@,]*@", "//", url)
         super().__init__(
-            f"schema registry at {shown}: {detail}; leave INSPECTION_SCHEMA_REGISTRY_URL empty to work without one"
+            f"schema registry at {masked_address(url)}: {masked_text(detail, url)}; "
+            "leave INSPECTION_SCHEMA_REGISTRY_URL empty to work without one"
         )
 
 

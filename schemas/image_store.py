@@ -18,11 +18,13 @@ import logging
 import re
 import time
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from schemas.addresses import masked_address, masked_text
 from schemas.breaker import Breaker
 from schemas.errors import InspectionError
+from schemas.moments import time_of
 from schemas.records import ImageReference
 from schemas.store_files import error_code, names, open_files, read, said, write
 from schemas.user_folders import user_folder
@@ -104,7 +106,9 @@ class ImageStore:
         self._files, self._root = open_files(uri, options)
         self._breaker = breaker or Breaker()
         self._on_away = on_away or (lambda _: None)
-        self.uri = uri
+        self._address = uri
+        #: For texts: without user and password.
+        self.uri = masked_address(uri, with_path=True)
 
     def put(
         self, station: str, camera_id: str, captured_at_us: int, sha256: str, data: bytes, suffix: str
@@ -121,7 +125,7 @@ class ImageStore:
         try:
             write(self._files, path, data)
         except Exception as error:  # every file system of fsspec has errors of its own
-            raise self._away(f"{path} cannot be written: {said(error)}") from error
+            raise self._away(f"{self._name(path)} cannot be written: {self._said(error)}") from error
         self._answered()
         return ImageReference(self._files.unstrip_protocol(path), len(data))
 
@@ -158,7 +162,9 @@ class ImageStore:
         ImageStoreError
             ``image-store-unavailable`` if it cannot be listed or deleted.
         """
-        limit = datetime.fromtimestamp(older_than_us / 1e6, UTC)
+        limit = time_of(older_than_us)
+        if limit is None:
+            return []  # before all calendars
         old = []
         try:
             for day in self._children(""):
@@ -170,7 +176,9 @@ class ImageStore:
             for name in [] if dry_run else old:
                 self._files.rm(f"{self._root}/{name}", recursive=True)
         except Exception as error:  # every file system of fsspec has errors of its own
-            raise ImageStoreError("image-store-unavailable", f"{self.uri} cannot be swept: {said(error)}") from error
+            raise ImageStoreError(
+                "image-store-unavailable", f"{self.uri} cannot be swept: {self._said(error)}"
+            ) from error
         return old
 
     def _children(self, folder: str) -> list[str]:
@@ -194,17 +202,25 @@ class ImageStore:
                     data = b""
                 elif isinstance(error, PermissionError):
                     self._answered()  # of one object perhaps: no outage
-                    raise ImageStoreError("image-store-unavailable", f"{path} is refused: {said(error)}") from error
+                    raise ImageStoreError(
+                        "image-store-unavailable", f"{self._name(path)} is refused: {self._said(error)}"
+                    ) from error
                 elif isinstance(error, FileNotFoundError) and code != _NO_BUCKET:
                     self._answered()
                     raise ImageStoreError("image-missing", "the image is not in the store") from None
                 elif is_last or time.monotonic() - began_s > _QUICK_S:
-                    raise self._away(f"{path} cannot be read: {said(error)}") from error
+                    raise self._away(f"{self._name(path)} cannot be read: {self._said(error)}") from error
                 else:
                     continue
             self._answered()
             return data
         raise AssertionError("the last try returns or raises")
+
+    def _said(self, error: Exception) -> str:
+        return said(error, self._address)
+
+    def _name(self, path: str) -> str:
+        return masked_text(path, self._address, with_path=True)
 
     def _ask(self) -> None:
         if not self._breaker.allows():
@@ -225,11 +241,14 @@ class ImageStore:
 
 
 def hour_of(captured_at_us: int) -> str:
-    """Folder of the hour of a capture, UTC.
+    """Return the folder of the hour of a capture, UTC; for a time that no calendar has, the last hour of all.
 
     Examples
     --------
     >>> hour_of(3_600_000_000)
     '1970-01-01/01'
+    >>> hour_of(2**62)
+    '9999-12-31/23'
     """
-    return datetime.fromtimestamp(captured_at_us / 1e6, UTC).strftime("%Y-%m-%d/%H")
+    captured_at = time_of(captured_at_us)
+    return "9999-12-31/23" if captured_at is None else captured_at.isoformat()[:13].replace("T", "/")

@@ -1,18 +1,78 @@
-"""How our programs log: one line an event, to standard error."""
+"""The log of our programs: one line an event, to standard error, and nothing in it that acts on a terminal.
+
+Names and reasons come out of messages that anyone may have sent, also inside of exceptions. The formatter escapes all
+of a line, line ends too, so that no event looks like two; lines of a traceback are indented. Passwords in addresses
+are masked. Exceptions that end a thread or the process are printed in the same way.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
+import traceback
+from types import TracebackType
+
+from schemas.addresses import masked_text
+from schemas.text import shown
 
 #: Libraries whose every step is no news; their warnings are.
 _NOISY = ("aiokafka", "faust", "mode", "asyncio", "botocore", "aiobotocore")
 
 
+class LineFormatter(logging.Formatter):
+    r"""Formatter whose lines hold printable characters only.
+
+    Examples
+    --------
+    >>> record = logging.LogRecord("x", logging.ERROR, "", 0, "camera %s", ("\x1b[2Jtop\nINFO all is well",), None)
+    >>> print(LineFormatter("%(levelname)s %(message)s").format(record))
+    ERROR camera \x1b[2Jtop\nINFO all is well
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return shown(masked_text(super().formatMessage(record)), None)
+
+    def formatException(self, ei: object) -> str:
+        return _indented(super().formatException(ei))  # type: ignore[arg-type]
+
+    def formatStack(self, stack_info: str) -> str:
+        return _indented(stack_info)
+
+
 def set_up_logging(level: int, process: str = "") -> None:
     """Log from ``level`` on; ``process`` is put into each line where several write to one terminal."""
-    who = f" [{process}]" if process else ""
-    logging.basicConfig(level=level, format=f"%(asctime)s %(levelname)s{who} %(name)s: %(message)s", stream=sys.stderr)
+    who = f" [{shown(process).replace('%', '%%')}]" if process else ""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter(f"%(asctime)s %(levelname)s{who} %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+    # Those of a program around us stay.
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _print_exception
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _print_of_thread
     if level > logging.DEBUG:
         for noisy in _NOISY:
             logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {shown(masked_text(line), None)}" for line in text.split("\n"))
+
+
+def _print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not issubclass(kind, Exception):
+        sys.__excepthook__(kind, error, trace)
+        return
+    text = "".join(traceback.format_exception(kind, error, trace)).rstrip("\n")
+    sys.stderr.write(_indented(text) + "\n")
+
+
+def _print_of_thread(arguments: threading.ExceptHookArgs) -> None:
+    if arguments.exc_type is SystemExit or arguments.exc_value is None:
+        return
+    name = "" if arguments.thread is None else arguments.thread.name
+    logging.getLogger("threads").error(
+        "thread %s ended: %s", name, arguments.exc_type.__name__,
+        exc_info=(arguments.exc_type, arguments.exc_value, arguments.exc_traceback),
+    )  # fmt: skip

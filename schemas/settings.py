@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from schemas.addresses import masked_repr
 from schemas.topics import DEAD_LETTERS, DECISIONS, DEFAULT_PREFIX, DRIFT, DRIFT_STATE, FRAMES, LABELS, check_prefix
 
 DEFAULT_BOOTSTRAP_SERVERS = "127.0.0.1:9092"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class KafkaSettings:
     """Where Kafka is and what the topics are called.
 
@@ -33,6 +34,9 @@ class KafkaSettings:
     bootstrap_servers: str = DEFAULT_BOOTSTRAP_SERVERS
     prefix: str = DEFAULT_PREFIX
     schema_registry_url: str | None = None
+
+    def __repr__(self) -> str:
+        return masked_repr(self, "schema_registry_url")
 
     def __post_init__(self) -> None:
         check_prefix(self.prefix)

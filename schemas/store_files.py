@@ -17,6 +17,7 @@ from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.config import conf
 from fsspec.implementations.local import LocalFileSystem
 
+from schemas.addresses import masked_address, masked_text
 from schemas.errors import SettingsError
 from schemas.private_files import open_new, sync_folder
 
@@ -70,9 +71,10 @@ def open_files(
         files, root = fsspec.core.url_to_fs(uri, **(_s3_options(options, bounds) if is_s3 else options))
     except ImportError as error:
         help_ = "pip install 'streaming-inspection[s3]'" if is_s3 else str(error)
-        raise SettingsError(f"{what} {uri!r} needs a package that is not installed: {help_}") from error
+        name = masked_address(uri, with_path=True)
+        raise SettingsError(f"{what} {name!r} needs a package that is not installed: {help_}") from error
     except ValueError as error:
-        raise SettingsError(f"{what} {uri!r}: {error}") from error
+        raise SettingsError(f"{what} {masked_address(uri, with_path=True)!r}: {said(error, uri)}") from error
     if is_s3:
         files.retries = 1  # s3fs has a loop of its own around that of botocore, as an attribute of the class
     return files, str(root).rstrip("/")
@@ -160,15 +162,15 @@ def error_code(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
-def said(error: BaseException) -> str:
-    """An error in one line; some have no text of their own.
+def said(error: BaseException, uri: str = "") -> str:
+    """Return an error in one line, without the secrets of the store's URI; some have no text of their own.
 
     Examples
     --------
     >>> said(TimeoutError())
     'TimeoutError'
     """
-    return " ".join(str(error).split()) or type(error).__name__
+    return masked_text(" ".join(str(error).split()), uri, with_path=True) or type(error).__name__
 
 
 def _write_synced(path: Path, data: bytes) -> None:

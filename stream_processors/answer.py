@@ -23,6 +23,7 @@ from schemas.image_store import ImageStore, ImageStoreError
 from schemas.letters import cut, smaller
 from schemas.message_headers import bounded
 from schemas.simulation import REPLAY_HEADER, is_replay, is_replay_name
+from schemas.text import file_text
 from schemas.topics import DECISIONS
 from schemas.wire import Codec
 from stream_processors.letter_budget import LetterBudget
@@ -31,7 +32,7 @@ from stream_processors.shedding import Shedding
 
 log = logging.getLogger(__name__)
 
-WORKER_NAME = f"{socket.gethostname()}/{os.getpid()}"
+WORKER_NAME = f"{file_text(socket.gethostname())}/{os.getpid()}"
 
 #: Room that Kafka's own framing and our ``traceparent`` take in a message, in bytes; generous.
 _OVERHEAD_BYTES = 1024

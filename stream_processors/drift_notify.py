@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, Counter
 
+from schemas.addresses import masked_text
 from schemas.errors import SettingsError
 from schemas.records import WARM_UP, DriftEvent, EpisodeState
 
@@ -180,7 +181,7 @@ class Notifier:
         # A server may answer anything, or nothing: refused, reset, timed out, cut short, no HTTP.
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, "reason", None) or error
-            return None, f"{type(error).__name__}: {reason}"
+            return None, masked_text(f"{type(error).__name__}: {reason}", self._url)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

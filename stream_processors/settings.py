@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from schemas.addresses import masked_repr
 from schemas.errors import SettingsError
 from schemas.machine import usable_cores
 from schemas.settings import KafkaSettings
@@ -18,7 +19,7 @@ _THREADS = 2
 _MOST_THREADS = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class WorkerSettings:
     """How one worker process reads, inspects and answers.
 
@@ -67,6 +68,9 @@ class WorkerSettings:
     state_dir: Path | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = None
+
+    def __repr__(self) -> str:
+        return masked_repr(self, "image_store")
 
     def __post_init__(self) -> None:
         for name in ("processes", "threads", "in_flight", "buffer_mib"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from schemas.addresses import masked_repr
 from schemas.errors import SettingsError
 from schemas.settings import KafkaSettings
 from schemas.simulation import require_replay_prefix
@@ -13,7 +14,7 @@ from stream_processors.drift import DriftOptions
 DEFAULT_WATCH_GROUP = "inspection-watch"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class WatchSettings:
     """How the cameras of a line are watched.
 
@@ -50,6 +51,9 @@ class WatchSettings:
     max_cameras: int = 1000
     http_host: str = "127.0.0.1"
     http_port: int | None = None
+
+    def __repr__(self) -> str:
+        return masked_repr(self, "webhook")
 
     def __post_init__(self) -> None:
         if self.options.simulated:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import queue
-import signal
 import threading
 import time
 from typing import Any
@@ -19,6 +18,7 @@ import requests
 from confluent_kafka import Consumer, Producer
 
 from benchmarks.contenders.job import Job, answer, parse
+from infra.cli.signals import stop_on_signals
 
 _IMAGES = 64
 _WAIT_S = 60.0
@@ -89,25 +89,24 @@ def main() -> None:
     """Until it is told to stop."""
     job = parse(__doc__)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    wait_for(job.url)
-    consumer = Consumer(
-        {"bootstrap.servers": job.bootstrap_servers, "group.id": job.group, "auto.offset.reset": "earliest"}
-    )
-    consumer.subscribe([job.frames])
-    messages = _read(consumer, stop)
-    held = list(itertools.islice(messages, _IMAGES)) if job.from_memory else []
-    if held:
-        consumer.close()
-    poster = Poster(job, stop)
-    for message in itertools.cycle(held) if held else messages:
-        if stop.is_set():
-            break
-        poster.hand(message.partition(), message.offset(), message.key(), message.value())
-    poster.close()
-    if not held:
-        consumer.close()
+    with stop_on_signals(stop):
+        wait_for(job.url)
+        consumer = Consumer(
+            {"bootstrap.servers": job.bootstrap_servers, "group.id": job.group, "auto.offset.reset": "earliest"}
+        )
+        consumer.subscribe([job.frames])
+        messages = _read(consumer, stop)
+        held = list(itertools.islice(messages, _IMAGES)) if job.from_memory else []
+        if held:
+            consumer.close()
+        poster = Poster(job, stop)
+        for message in itertools.cycle(held) if held else messages:
+            if stop.is_set():
+                break
+            poster.hand(message.partition(), message.offset(), message.key(), message.value())
+        poster.close()
+        if not held:
+            consumer.close()
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 
 from confluent_kafka import Consumer, Producer
 
 from benchmarks.contenders.job import Job, Network, answer, parse
+from infra.cli.signals import stop_on_signals
 
 
 def loop(job: Job, network: Network, producer: Producer, stop: threading.Event) -> None:
@@ -33,14 +33,13 @@ def main() -> None:
     network = Network(job.model, reduced=job.reduced)
     producer = Producer({"bootstrap.servers": job.bootstrap_servers, "linger.ms": 0, "acks": "all"})
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    threads = [threading.Thread(target=loop, args=(job, network, producer, stop)) for _ in range(job.threads)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    producer.flush(10)
+    with stop_on_signals(stop):
+        threads = [threading.Thread(target=loop, args=(job, network, producer, stop)) for _ in range(job.threads)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        producer.flush(10)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from infra.cli.options import (
     Prefix,
     kafka_settings,
 )
+from infra.cli.text import echo_json, echo_lines
 
 
 def actuate(
@@ -86,7 +87,6 @@ def actuate(
 
         inspection actuate --belt-ms 800 --journal gate.jsonl
     """
-    import json
 
     from actuators.errors import GateError
     from actuators.settings import GateSettings, OnDrift
@@ -135,6 +135,9 @@ def actuate(
         metrics_address=metrics_address,
         drift_type=watched,
     )
-    typer.echo(json.dumps(report.as_dict()) if as_json else report.as_text())
+    if as_json:
+        echo_json(report.as_dict())
+    else:
+        echo_lines(report.as_lines())
     if report.error is not None:
         raise GateError(report.error)

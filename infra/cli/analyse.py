@@ -10,6 +10,7 @@ import typer
 from infra.cli.analysis_data import Run, TruthAttribute
 from infra.cli.options import ImageStoreUri, Json
 from infra.cli.selection_options import Chosen, takes_selection
+from infra.cli.text import echo, echo_json, echo_lines
 
 
 @takes_selection
@@ -45,7 +46,6 @@ def analyse(
 
         inspection analyse --from 2026-11-24T06:00 --to 2026-11-24T14:00 --camera press/top --json
     """
-    import json
     from dataclasses import asdict
 
     from infra.cli.analysis_data import read_data, warn_unfinished
@@ -74,11 +74,10 @@ def analyse(
         write_html(html, data, found, chosen, run, heat_model(model, found), image_store)
     if as_json:
         labels = {**asdict(data.truths.counts), "waiting": data.truths.waiting}
-        typer.echo(json.dumps({**json_form(found), "labels": labels}, allow_nan=False))
+        echo_json({**json_form(found), "labels": labels})
         return
-    for line in analysis_lines(found):
-        typer.echo(line)
+    echo_lines(analysis_lines(found))
     if data.truths.waiting:
-        typer.echo(f"{plural(data.truths.waiting, 'label is', 'labels are')} about parts of another time, or of none")
+        echo(f"{plural(data.truths.waiting, 'label is', 'labels are')} about parts of another time, or of none")
     for path in (path for path in (html, rows) if path is not None):
-        typer.echo(f"written: {path}")
+        echo(f"written: {path}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from infra.cli.text import shown
+from schemas.moments import time_text
 
 if TYPE_CHECKING:
     from replay.analysis.results import Analysis, LatencyOf, Recommendation, Slice, SliceTest
@@ -38,20 +38,6 @@ def plural(count: int, one: str, many: str = "") -> str:
     ('1 part', '0 parts', '2 were')
     """
     return f"{count} {one if count == 1 else many or one + 's'}"
-
-
-def time_text(at_us: int | None) -> str:
-    """A time in UTC.
-
-    Examples
-    --------
-    >>> time_text(1795500000000000), time_text(2**62), time_text(None)
-    ('2026-11-24 06:00:00Z', 'no time', 'no time')
-    """
-    try:
-        return "no time" if at_us is None else f"{datetime.fromtimestamp(at_us / 1e6, UTC):%Y-%m-%d %H:%M:%S}Z"
-    except (ValueError, OverflowError, OSError):
-        return "no time"
 
 
 def rate_text(estimate: Estimate) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,9 @@ from infra.cli.options import (
     image_store_uri,
     kafka_settings,
 )
+from infra.cli.text import echo, echo_json, shown
 from schemas.errors import SettingsError
+from schemas.moments import time_text
 
 if TYPE_CHECKING:
     from replay.archive import SinkReport
@@ -69,7 +71,6 @@ def archive(
 
         inspection archive --to s3://plant7/inspection
     """
-    import json
     import threading
     from dataclasses import asdict
 
@@ -101,7 +102,10 @@ def archive(
                 report = sink.run_once(stop, lambda done, total: show("archive", done, total))
         else:
             report = sink.follow(stop)
-    typer.echo(json.dumps(asdict(report)) if as_json else _said(report))
+    if as_json:
+        echo_json(asdict(report))
+    else:
+        echo(_said(report))
 
 
 @app.command()
@@ -119,7 +123,6 @@ def verify(
 
     inspection archive verify s3://plant7/inspection
     """
-    import json
     from dataclasses import asdict
 
     from infra.cli.range_options import reading
@@ -134,7 +137,7 @@ def verify(
             on_progress=lambda done, total: show("verify", done, total),
         )
     if as_json:
-        typer.echo(json.dumps(asdict(report)))
+        echo_json(asdict(report))
     else:
         _print_verification(report)
     if report.damage:
@@ -152,7 +155,6 @@ def status(
 
     inspection archive status s3://plant7/inspection
     """
-    import json
     from dataclasses import asdict
 
     from replay.archive import Store
@@ -160,12 +162,12 @@ def status(
 
     rows = ask(Store(uri), kafka_settings(bootstrap_servers, prefix))
     if as_json:
-        typer.echo(json.dumps({"archive": uri, "topics": [asdict(row) for row in rows]}))
+        echo_json({"archive": Store(uri).uri, "topics": [asdict(row) for row in rows]})
         return
     for row in rows:
         _print_status(row)
     if not rows:
-        typer.echo("nothing is archived yet")
+        echo("nothing is archived yet")
 
 
 def _said(report: SinkReport) -> str:
@@ -181,49 +183,41 @@ def _said(report: SinkReport) -> str:
 
 
 def _print_verification(report: Verification) -> None:
-    from infra.cli.text import shown
 
     for line in report.damage:
-        typer.echo(f"damaged: {shown(line)}")
+        echo(f"damaged: {line}")
     for line in report.gaps:
-        typer.echo(f"gap: {shown(line)}")
+        echo(f"gap: {line}")
     if report.twice:
-        typer.echo(f"{report.twice} offsets were archived twice, and are read once")
+        echo(f"{report.twice} offsets were archived twice, and are read once")
     if report.leftovers:
         size = sum(report.leftovers.values()) / 1e6
-        typer.echo(
+        echo(
             f"{len(report.leftovers)} files of {size:.1f} MB are named by no commit: runs that were killed left them, "
             + (f"{report.removed} removed" if report.removed else "--remove-leftovers deletes those older than an hour")
         )
     state = f"{len(report.damage)} damaged" if report.damage else "whole"
-    typer.echo(
+    echo(
         f"{state}: {report.topics} topics, {report.commits} commits, {report.files} files, {report.messages} messages, "
         f"{report.bytes / 1e6:.1f} MB"
     )
 
 
 def _print_status(row: TopicStatus) -> None:
-    from infra.cli.text import shown
 
     lag = "" if row.lag is None else f", {row.lag} offsets behind"
-    typer.echo(f"{shown(row.topic)}: {row.messages} messages, {row.files} files, {row.bytes / 1e6:.1f} MB{lag}")
+    echo(f"{row.topic}: {row.messages} messages, {row.files} files, {row.bytes / 1e6:.1f} MB{lag}")
     if row.from_us is not None and row.to_us is not None:
-        typer.echo(f"  from {_time(row.from_us)} to {_time(row.to_us)}, last commit {_time(row.last_commit_us)}")
+        echo(f"  from {time_text(row.from_us)} to {time_text(row.to_us)}, last commit {time_text(row.last_commit_us)}")
     for number, (begin, end) in row.offsets.items():
         gaps = "".join(f"; not {a} to {b - 1}" for a, b in row.gaps.get(number, []))
-        typer.echo(f"  partition {number}: offsets {begin} to {end - 1}{gaps}")
+        echo(f"  partition {number}: offsets {begin} to {end - 1}{gaps}")
     for camera, count in sorted(row.cameras.items())[:20]:
-        typer.echo(f"  {shown(camera, 100)}: {count}")
+        echo(f"  {shown(camera, 100)}: {count}")
     if len(row.cameras) > 20:
-        typer.echo(f"  and {len(row.cameras) - 20} more cameras")
+        echo(f"  and {len(row.cameras) - 20} more cameras")
     for count, what in ((row.unreadable, "unreadable messages"), (row.references, "frames without their image")):
         if count:
-            typer.echo(f"  {count} {what}")
+            echo(f"  {count} {what}")
     if row.problem:
-        typer.echo(f"  {shown(row.problem)}")
-
-
-def _time(us: int) -> Any:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="seconds")
+        echo(f"  {row.problem}")

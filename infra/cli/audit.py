@@ -11,6 +11,7 @@ import typer
 from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
 from infra.cli.range_options import reading, time_range
 from infra.cli.spool import SpoolDir, spool_directory
+from infra.cli.text import echo, echo_json, echo_lines
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ def audit(
 
         inspection audit --last 8h
     """
-    import json
     import time
 
     from infra.cli.audit_report import AuditReport
@@ -86,12 +86,11 @@ def audit(
     if camera is not None and camera not in cameras:
         _no_such_camera(camera, audited, ranged=within != TopicRange())
     if as_json:
-        typer.echo(json.dumps(report.as_dict()))
+        echo_json(report.as_dict())
     else:
-        for line in report.as_lines():
-            typer.echo(line)
+        echo_lines(report.as_lines())
         if not cameras:
-            typer.echo("no frames there" + ("" if within == TopicRange() else " in that time"))
+            echo("no frames there" + ("" if within == TopicRange() else " in that time"))
     if faults := report.faults:
         raise BooksDoNotClose(", ".join(f"{count} {what}" for what, count in faults.items()))
 

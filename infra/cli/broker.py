@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.options import Json
+from infra.cli.text import echo, echo_json
 
 if TYPE_CHECKING:
     from infra.broker.local import BrokerStatus
@@ -18,18 +19,17 @@ DataDir = Annotated[Path | None, typer.Option(help="Where topics and log lie. De
 
 
 def _show(status: BrokerStatus, as_json: bool) -> None:
-    import json
     from dataclasses import asdict
 
     if as_json:
-        typer.echo(json.dumps(asdict(status)))
+        echo_json(asdict(status))
     elif status.running:
         answers = "answers" if status.ready else "does not answer (yet)"
-        typer.echo(f"Kafka {status.version} {answers} at {status.bootstrap_servers} (process {status.pid})")
-        typer.echo(f"data {status.data_dir} (private to this user), log {status.log}")
-        typer.echo("it has no passwords: every user of this machine can connect, read and write")
+        echo(f"Kafka {status.version} {answers} at {status.bootstrap_servers} (process {status.pid})")
+        echo(f"data {status.data_dir} (private to this user), log {status.log}")
+        echo("it has no passwords: every user of this machine can connect, read and write")
     else:
-        typer.echo(f"no broker runs on {status.data_dir}")
+        echo(f"no broker runs on {status.data_dir}")
 
 
 @app.command()
@@ -53,7 +53,7 @@ def stop(data_dir: DataDir = None) -> None:
     """Stop it cleanly. Its topics stay for the next start."""
     from infra.broker.local import LocalBroker
 
-    typer.echo("stopped" if LocalBroker(data_dir).stop() else "no broker was running")
+    echo("stopped" if LocalBroker(data_dir).stop() else "no broker was running")
 
 
 @app.command()

@@ -10,6 +10,7 @@ import typer
 from infra.cli.analysis_data import Run, TruthAttribute
 from infra.cli.options import ImageStoreUri, Json, image_store_uri
 from infra.cli.selection_options import Chosen, takes_selection
+from infra.cli.text import echo, echo_json, echo_lines, shown
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -76,7 +77,6 @@ def compare(
 
         inspection compare --challenger models/cells-2 --golden golden/
     """
-    import json
 
     from infra.cli.analysis_data import read_data, warn_unfinished
     from infra.cli.compare_models import RECORDED, inspected, model_of, on_golden
@@ -124,18 +124,16 @@ def compare(
             has_champion = "champion" in data.table.deciders
             found = of(data, folder, "champion" if has_champion else RECORDED, "challenger")
     if as_json:
-        typer.echo(json.dumps({**json_form(found), "exit_code": found.gate.exit_code}, allow_nan=False))
+        echo_json({**json_form(found), "exit_code": found.gate.exit_code})
     else:
-        for line in _lines(found):
-            typer.echo(line)
+        echo_lines(_lines(found))
         if html is not None:
-            typer.echo(f"written: {html}")
+            echo(f"written: {html}")
     raise typer.Exit(found.gate.exit_code)
 
 
 def _lines(found: Comparison) -> list[str]:
     from infra.cli.analysis_text import plural
-    from infra.cli.text import shown
 
     lines = [f"champion {shown(found.champion)}, challenger {shown(found.challenger)}"]
     if found.parts or found.golden is None:

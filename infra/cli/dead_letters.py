@@ -17,8 +17,9 @@ from infra.cli.options import (
     image_store_uri,
     kafka_settings,
 )
-from infra.cli.text import shown
+from infra.cli.text import echo, echo_json, shown
 from schemas.errors import InspectionError, SettingsError
+from schemas.moments import time_text
 
 if TYPE_CHECKING:
     from replay.dead_letters import Letter
@@ -43,19 +44,18 @@ def list_letters(
     as_json: Json = False,
 ) -> None:
     """One line each: id, time, kind, what it is about, reason."""
-    import json
     from collections import deque
 
     kept = deque((_row(letter) for letter in _letters(bootstrap_servers, prefix, kind, last)), maxlen=limit)
     if as_json:
-        typer.echo(json.dumps({"dead_letters": list(kept)}))
+        echo_json({"dead_letters": list(kept)})
         return
     for row in kept:
         state = " (retried)" if row["retried"] else ""
         about = f"{shown(row['about'])}: {shown(row['reason'])}"
-        typer.echo(f"{row['id']}  {row['failed_at']}  {shown(row['kind'])}{state}  {about}")
+        echo(f"{row['id']}  {row['failed_at']}  {shown(row['kind'])}{state}  {about}")
     if not kept:
-        typer.echo("no dead letters" + (" of that kind or time" if kind or last else ""))
+        echo("no dead letters" + (" of that kind or time" if kind or last else ""))
 
 
 @app.command()
@@ -68,7 +68,6 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Everything about one, and whether a retry would help."""
-    import json
 
     from replay.dead_letters import find_letter, why_not, with_message
     from schemas.image_store import ImageStore
@@ -92,10 +91,10 @@ def show(
         except OSError as error:
             raise SettingsError(f"--save {save}: {error.strerror}") from error
     if as_json:
-        typer.echo(json.dumps(row))
+        echo_json(row)
     else:
         for name, content in row.items():
-            typer.echo(f"{name.replace('_', ' ')}: {shown(str(content), 4000)}")
+            echo(f"{name.replace('_', ' ')}: {shown(str(content), 4000)}")
 
 
 @app.command()
@@ -116,7 +115,6 @@ def retry(
 
         inspection dead-letters retry --dry-run
     """
-    import json
 
     from replay.dead_letters import LetterRefused, Retrier, why_not, with_message
     from schemas.image_store import ImageStore
@@ -150,13 +148,13 @@ def retry(
             f"no dead letter {', '.join(sorted(missing))}; `inspection dead-letters list` shows their ids"
         )
     if as_json:
-        typer.echo(json.dumps({"dead_letters": rows, "dry_run": dry_run}))
+        echo_json({"dead_letters": rows, "dry_run": dry_run})
     else:
         for row in rows:
             retried = ("would be " if dry_run else "") + "retried"
-            typer.echo(f"{row['id']}: {retried if row['retried'] else shown(row['why_not'])}")
+            echo(f"{row['id']}: {retried if row['retried'] else shown(row['why_not'])}")
         count = sum(row["retried"] for row in rows)
-        typer.echo(f"{count} of {len(rows)} " + ("would be retried" if dry_run else "retried"))
+        echo(f"{count} of {len(rows)} " + ("would be retried" if dry_run else "retried"))
     if wanted and not all(row["retried"] for row in rows):
         raise NotRetried("not all of them were retried")
 
@@ -174,13 +172,11 @@ def _letters(bootstrap_servers: str, prefix: str, kind: str | None, last: str | 
 
 
 def _row(found: Letter) -> dict[str, Any]:
-    from datetime import UTC, datetime
-
     letter = found.letter
     place = f"{letter.source_topic}-{letter.source_partition}@{letter.source_offset}"
     return {
         "id": found.id,
-        "failed_at": datetime.fromtimestamp(letter.failed_at_us / 1e6, UTC).isoformat(timespec="seconds"),
+        "failed_at": time_text(letter.failed_at_us),
         "kind": letter.kind,
         "reason": letter.reason,
         "about": letter.frame_id or place,

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from infra.cli.text import echo_json
+from schemas.json_text import json_text
+
 
 def demo(
     frames: Annotated[
@@ -52,7 +55,6 @@ def demo(
 
         inspection demo --drift exposure
     """
-    import json
 
     from rich.console import Console
 
@@ -83,10 +85,9 @@ def demo(
         result = run_demo(options, console)
     console.print(summary(result))
     if json_file is not None:
-        text = json.dumps(result.as_json(), indent=2)
         if json_file == Path("-"):
-            typer.echo(text)
+            echo_json(result.as_json(), indent=2)
         else:
-            json_file.write_text(text + "\n", encoding="utf-8")
+            json_file.write_text(json_text(result.as_json(), indent=2) + "\n", encoding="utf-8")
     if result.unaccounted:
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.text import echo, echo_json, shown
 
 if TYPE_CHECKING:
     from infra.doctor import Check
@@ -26,11 +27,10 @@ def doctor(
 
     checks = examine(kafka_settings(bootstrap_servers, prefix), data_dir)
     if as_json:
-        import json
         from dataclasses import asdict
 
         healthy = not any(check.status == "fail" for check in checks)
-        typer.echo(json.dumps({"healthy": healthy, "checks": [asdict(check) for check in checks]}))
+        echo_json({"healthy": healthy, "checks": [asdict(check) for check in checks]})
     else:
         _print(checks)
     if any(check.status == "fail" for check in checks):
@@ -48,10 +48,10 @@ def _print(checks: list[Check]) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for check in checks:
-        text = escape(check.detail) + (f"\n[bold]{escape(check.remedy)}[/bold]" if check.remedy else "")
+        text = escape(shown(check.detail)) + (f"\n[bold]{escape(shown(check.remedy))}[/bold]" if check.remedy else "")
         colour = colours[check.status]
         table.add_row(f"[{colour}]{check.status}[/{colour}]", check.name, text)
     Console(highlight=False).print(table)
     failed = sum(check.status == "fail" for check in checks)
     warned = sum(check.status == "warn" for check in checks)
-    typer.echo(f"{len(checks)} checks: {failed} failed, {warned} to look at")
+    echo(f"{len(checks)} checks: {failed} failed, {warned} to look at")

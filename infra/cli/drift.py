@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, as_text, kafka_settings
+from infra.cli.text import echo, echo_json, echo_lines
+from schemas.text import file_text
 
 if TYPE_CHECKING:
     from replay.episodes import Episode, Episodes
@@ -34,7 +36,6 @@ def list_episodes(
 
     inspection drift list --open
     """
-    import json
     import time
 
     from infra.cli.drift_text import episode_row, line_of
@@ -51,12 +52,12 @@ def list_episodes(
     ]
     if as_json:
         rows = [episode_row(episode) for episode in wanted]
-        typer.echo(json.dumps({"episodes": rows, "unreadable": read.unreadable}))
+        echo_json({"episodes": rows, "unreadable": read.unreadable})
         return
     for episode in wanted:
-        typer.echo(line_of(episode))
+        echo(line_of(episode))
     if not wanted:
-        typer.echo("no episodes" + (" of that kind or time" if only_open or camera or last else ""))
+        echo("no episodes" + (" of that kind or time" if only_open or camera or last else ""))
 
 
 @app.command()
@@ -68,22 +69,33 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Everything about one: signals before and after, example frames, what was said when."""
-    import json
 
-    from infra.cli.drift_text import episode_row, history_rows, text_of
+    from infra.cli.drift_text import episode_row, history_rows, lines_of
 
     found = _find(kafka_settings(bootstrap_servers, prefix), episode_id, simulated)
     if as_json:
-        typer.echo(json.dumps({**episode_row(found), "history": history_rows(found)}))
+        echo_json({**episode_row(found), "history": history_rows(found)})
     else:
-        typer.echo(text_of(found))
+        echo_lines(lines_of(found))
 
 
 @app.command()
 def ack(
     episode_id: EpisodeId,
-    note: Annotated[str, typer.Option(help="What you found and did; kept with the episode.")],
-    by: Annotated[str | None, typer.Option(help="Who acknowledges it. Default: your user name.")] = None,
+    note: Annotated[
+        str,
+        typer.Option(
+            callback=as_text,
+            help="What you found and did; kept with the episode.",
+        ),
+    ],
+    by: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="Who acknowledges it. Default: your user name.",
+        ),
+    ] = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -95,20 +107,19 @@ def ack(
         inspection drift ack 3fa9 --note "lamp ageing, new one ordered; threshold checked on 50 parts"
     """
     import getpass
-    import json
 
     from infra.cli.drift_text import episode_row, one_line
     from replay.episodes import acknowledge
 
     kafka = kafka_settings(bootstrap_servers, prefix)
     found = _find(kafka, episode_id, simulated=False)
-    said = acknowledge(kafka, found, getpass.getuser() if by is None else by, note)
+    said = acknowledge(kafka, found, file_text(getpass.getuser()) if by is None else by, note)
     if as_json:
         row = {**episode_row(found), "acknowledged_by": said.acknowledged_by, "note": said.note}
-        typer.echo(json.dumps(row))
+        echo_json(row)
         return
     state = "which goes on" if found.is_open else "which was over"
-    typer.echo(f"episode {found.episode_id}, {state}: acknowledged by {said.acknowledged_by}: {one_line(said.note)}")
+    echo(f"episode {found.episode_id}, {state}: acknowledged by {said.acknowledged_by}: {one_line(said.note)}")
 
 
 def _read(kafka: KafkaSettings, simulated: bool) -> Episodes:
@@ -119,7 +130,7 @@ def _read(kafka: KafkaSettings, simulated: bool) -> Episodes:
 
     read = read_episodes(kafka)
     if read.unreadable:
-        typer.echo(f"{read.unreadable} messages of {kafka.drift} are no drift events", err=True)
+        echo(f"{read.unreadable} messages of {kafka.drift} are no drift events", err=True)
     chosen = tuple(episode for episode in read.episodes if episode.facts.is_simulated == simulated)
     return dataclasses.replace(read, episodes=chosen)
 

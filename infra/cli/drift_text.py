@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from datetime import UTC, datetime
 from typing import Any
 
 from replay.episodes import Episode
-from schemas.records import SignalChange
+from schemas.json_text import plain
+from schemas.moments import time_text
+from schemas.text import shown
 
 
 def episode_row(episode: Episode) -> dict[str, Any]:
-    """One object for ``json.dumps``: the facts under the names of the record, and how the episode stands."""
-    facts = dataclasses.asdict(episode.facts)
+    """Return one object for JSON: the facts under the names of the record, and how the episode stands."""
+    facts = plain(dataclasses.asdict(episode.facts))  # JSON has no NaN: what nobody could measure is null
     for name in ("event_id", "state"):
         del facts[name]
     said = episode.acknowledgement
@@ -21,7 +21,6 @@ def episode_row(episode: Episode) -> dict[str, Any]:
         "episode_id": episode.episode_id,
         "is_open": episode.is_open,
         **facts,
-        "signals": [_signal_row(change) for change in episode.facts.signals],
         "acknowledged_by": None if said is None else said.acknowledged_by,
         "acknowledged_at_us": None if said is None else said.emitted_at_us,
         "note": "" if said is None else said.note,
@@ -48,12 +47,12 @@ def line_of(episode: Episode) -> str:
     """One line of `inspection drift list`."""
     facts = episode.facts
     what = f"{facts.drift_type.value.lower()} {facts.kind.value.lower()}" + (f" ({facts.cause})" if facts.cause else "")
-    when, state = moment(facts.detected_at_us), state_of(episode)
-    return _printable(f"{episode.episode_id}  {when}  {state}  {facts.key}  {what}: {one_line(facts.reason)}")
+    when, state = time_text(facts.detected_at_us), state_of(episode)
+    return f"{episode.episode_id}  {when}  {state}  {facts.key}  {what}: {one_line(facts.reason)}"
 
 
-def text_of(episode: Episode) -> str:
-    """What `inspection drift show` prints."""
+def lines_of(episode: Episode) -> list[str]:
+    """Return the lines of `inspection drift show`."""
     facts = episode.facts
     recipe = f"{facts.recipe_id} revision {facts.recipe_revision}"
     lines = [
@@ -62,15 +61,15 @@ def text_of(episode: Episode) -> str:
         f"drift: {facts.drift_type.value.lower()}, {facts.kind.value.lower()}"
         + (f", cause: {facts.cause}" if facts.cause else ""),
         f"reason: {one_line(facts.reason)}",
-        f"started: {moment(facts.started_at_us)}, frame {facts.started_frame_id}",
-        f"detected: {moment(facts.detected_at_us)}, frame {facts.detected_frame_id}; {facts.frames} frames since",
+        f"started: {time_text(facts.started_at_us)}, frame {facts.started_frame_id}",
+        f"detected: {time_text(facts.detected_at_us)}, frame {facts.detected_frame_id}; {facts.frames} frames since",
         f"model: {facts.model_name} {facts.model_version}, recipe {recipe}",
     ]
     if facts.closed_at_us is not None:
-        lines.append(f"closed: {moment(facts.closed_at_us)}, {facts.closed_because or 'no reason given'}")
+        lines.append(f"closed: {time_text(facts.closed_at_us)}, {facts.closed_because or 'no reason given'}")
     if episode.acknowledgement is not None:
         said = episode.acknowledgement
-        lines.append(f"acknowledged: {moment(said.emitted_at_us)} by {said.acknowledged_by}: {one_line(said.note)}")
+        lines.append(f"acknowledged: {time_text(said.emitted_at_us)} by {said.acknowledged_by}: {one_line(said.note)}")
     lines += ["signals, before -> after:"] if facts.signals else []
     lines += [
         f"  {change.signal}: {change.before:.6g} -> {change.after:.6g}"
@@ -83,8 +82,8 @@ def text_of(episode: Episode) -> str:
     lines.append("history:")
     for event in episode.history:
         said_by = f"by {event.acknowledged_by}: {event.note}" if event.acknowledged_by else event.reason
-        lines.append(f"  {moment(event.emitted_at_us)}  {event.state.value.lower()}  {one_line(said_by)}")
-    return "\n".join(_printable(line) for line in lines)
+        lines.append(f"  {time_text(event.emitted_at_us)}  {event.state.value.lower()}  {one_line(said_by)}")
+    return lines
 
 
 def state_of(episode: Episode) -> str:
@@ -93,36 +92,12 @@ def state_of(episode: Episode) -> str:
     return state if episode.acknowledgement is None else f"{state}, acknowledged"
 
 
-def moment(utc_us: int) -> str:
-    """A time as a person reads it, UTC.
-
-    Examples
-    --------
-    >>> moment(1_700_000_000_000_000)
-    '2023-11-14T22:13:20Z'
-    """
-    try:
-        return datetime.fromtimestamp(utc_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        return "an unknown time"
-
-
 def one_line(text: str) -> str:
-    """Text of somebody else's program in one line, without what moves a terminal's cursor.
+    r"""Return text of another program in one line; what would move a terminal's cursor is escaped.
 
     Examples
     --------
-    >>> one_line("a\\nb\\x1b[2Jc")
-    'a b [2Jc'
+    >>> print(one_line("a\nb\x1b[2Jc"))
+    a b\x1b[2Jc
     """
-    return " ".join(_printable(text).split())
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
-def _signal_row(change: SignalChange) -> dict[str, Any]:
-    # JSON has no NaN: a signal that nobody could measure is null.
-    row = dataclasses.asdict(change)
-    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
+    return shown(" ".join(text.split()))

@@ -11,6 +11,7 @@ import typer
 
 from infra.cli.options import ImageStoreUri, Json, image_store_uri
 from infra.cli.selection_options import Chosen, takes_selection
+from infra.cli.text import echo, echo_json
 
 if TYPE_CHECKING:
     from replay.export import Exported
@@ -84,7 +85,6 @@ def rows(
 
         inspection export rows shift.parquet --from 2026-11-24T06:00 --to 2026-11-24T14:00
     """
-    import json
 
     from infra.cli.range_options import reading
     from replay.export import Rows
@@ -101,7 +101,10 @@ def rows(
             lambda: why_empty(chosen.source, record=Decision),
         )
         count = Rows(lambda: found, lambda: truths or Truths(), truth_attribute=truth_attribute).write(file)
-    typer.echo(json.dumps({"path": str(file), "rows": count}) if as_json else f"{count} rows: {file}")
+    if as_json:
+        echo_json({"path": str(file), "rows": count})
+    else:
+        echo(f"{count} rows: {file}")
 
 
 class _Given:
@@ -134,18 +137,17 @@ def _some(read: Iterator[Any], why_empty: Callable[[], Exception]) -> Iterator[A
 
 
 def _say(found: Exported, as_json: bool) -> None:
-    import json
 
     if as_json:
         counts = {
             "path": str(found.path), "images": found.images, "boxes": found.boxes, "truths": found.truths,
             "repeated": found.repeated, "left_out": dict(found.left_out),
         }  # fmt: skip
-        typer.echo(json.dumps(counts))
+        echo_json(counts)
         return
     boxes = f", {found.boxes} boxes" if found.boxes else ""
-    typer.echo(f"{found.images} images{boxes}, {found.truths} with a known truth: {found.path}")
+    echo(f"{found.images} images{boxes}, {found.truths} with a known truth: {found.path}")
     if found.repeated:
-        typer.echo(f"  {found.repeated} messages were of frames that are there already")
+        echo(f"  {found.repeated} messages were of frames that are there already")
     for why, count in sorted(found.left_out.items()):
-        typer.echo(f"  {count} left out: {why}")
+        echo(f"  {count} left out: {why}")

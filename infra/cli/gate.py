@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.options import Json
-from infra.cli.text import shown
+from infra.cli.options import Json, as_text
+from infra.cli.text import echo, echo_json
+from schemas.moments import time_text
+from schemas.text import file_text
 
 if TYPE_CHECKING:
     from actuators.belt_file import BeltStop
@@ -36,8 +38,20 @@ def status(state_dir: _StateDir, as_json: Json = False) -> None:
 @app.command()
 def reset(
     state_dir: _StateDir,
-    note: Annotated[str, typer.Option(help="What you found and did; kept with the reset.")],
-    who: Annotated[str | None, typer.Option(help="Who resets it. Default: your user name.")] = None,
+    note: Annotated[
+        str,
+        typer.Option(
+            callback=as_text,
+            help="What you found and did; kept with the reset.",
+        ),
+    ],
+    who: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="Who resets it. Default: your user name.",
+        ),
+    ] = None,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds the running gate may take.")] = 5.0,
     as_json: Json = False,
 ) -> None:
@@ -51,7 +65,7 @@ def reset(
 
     from actuators.fault_reset import reset_fault
 
-    found = reset_fault(state_dir, who or getpass.getuser(), note, timeout_s=timeout_s)
+    found = reset_fault(state_dir, who or file_text(getpass.getuser()), note, timeout_s=timeout_s)
     _show(found, as_json)
     if found.fault is not None:
         raise typer.Exit(1)
@@ -75,7 +89,7 @@ def suspend(
 
     standing(state_dir)
     BeltFile(state_dir).stop(who or getpass.getuser(), note)
-    typer.echo("the belt stands; `inspection gate resume` when it moves again")
+    echo("the belt stands; `inspection gate resume` when it moves again")
 
 
 @app.command()
@@ -86,33 +100,23 @@ def resume(state_dir: _StateDir) -> None:
 
     standing(state_dir)
     was_standing = BeltFile(state_dir).resume()
-    typer.echo("the belt moves" if was_standing else "the belt was not said to stand")
+    echo("the belt moves" if was_standing else "the belt was not said to stand")
 
 
 def _show(found: Standing, as_json: bool, belt: BeltStop | None = None) -> None:
-    import json
     from dataclasses import asdict
 
     if as_json:
-        typer.echo(json.dumps({**found.as_dict(), "belt_stop": None if belt is None else asdict(belt)}))
+        echo_json({**found.as_dict(), "belt_stop": None if belt is None else asdict(belt)})
         return
     process = "the gate runs" if found.is_gate_running else "no gate runs"
     if found.fault is None:
-        typer.echo(f"no fault; {process}")
+        echo(f"no fault; {process}")
     else:
-        typer.echo(f"FAULT since {_moment(found.fault.since_us)}: {found.fault.reason}; {process}")
+        echo(f"FAULT since {time_text(found.fault.since_us)}: {found.fault.reason}; {process}")
     if belt is not None:
-        note = f": {shown(belt.note)}" if belt.note else ""
-        typer.echo(f"the belt stands since {_moment(belt.at_us)}, says {shown(belt.who)}{note}")
+        note = f": {belt.note}" if belt.note else ""
+        echo(f"the belt stands since {time_text(belt.at_us)}, says {belt.who}{note}")
     last: Any = found.last_reset
     if last is not None:
-        typer.echo(f"last reset {_moment(last.at_us)} by {last.who}: {last.note}")
-
-
-def _moment(utc_us: int) -> str:
-    from datetime import UTC, datetime
-
-    try:
-        return datetime.fromtimestamp(utc_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        return "an unknown time"
+        echo(f"last reset {time_text(last.at_us)} by {last.who}: {last.note}")

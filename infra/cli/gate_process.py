@@ -43,7 +43,7 @@ class Report:
     error: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """One flat object for ``json.dumps``: the tracker's counts, and the rest below names."""
+        """Return one flat object for JSON: the tracker's counts, and the rest below names."""
         return {
             **self.gate.tracker.as_dict(),
             "state": self.gate.state.value,
@@ -61,8 +61,8 @@ class Report:
             "error": self.error,
         }
 
-    def as_text(self) -> str:
-        """A few lines for a person."""
+    def as_lines(self) -> list[str]:
+        """Return a few lines for a person."""
         parts = self.gate.tracker
         lines = [
             f"{parts.actuated} parts: {parts.accepted} accepted, {parts.rejected} rejected, {parts.review} to review;"
@@ -89,7 +89,7 @@ class Report:
             lines.append(f"drift: {parts.drift_review} parts to review because of it, {open_episodes} episodes open")
         if self.gate.fault is not None:
             lines.append(f"in FAULT: {self.gate.fault.reason}")
-        return "\n".join(lines)
+        return lines
 
 
 def run_gate(

@@ -17,6 +17,7 @@ from infra.cli.options import (
     image_store_uri,
 )
 from infra.cli.spool import SpoolDir, spool_directory
+from infra.cli.text import echo, echo_json
 from schemas.errors import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="The store of images too large for the topic.")
@@ -55,7 +56,6 @@ def sweep(
 
         inspection images sweep --older-than 36h
     """
-    import json
     import time
 
     from infra.cli.times import seconds
@@ -67,12 +67,14 @@ def sweep(
         age_s = _retention_s(bootstrap_servers, prefix) + 3600 + spool_days * 86_400
     uri = image_store_uri(image_store)
     waiting = _waiting(spool_dir)
-    hours = ImageStore(uri).sweep(time.time_ns() // 1000 - round(age_s * 1e6), keep=waiting, dry_run=dry_run)
+    store = ImageStore(uri)
+    hours = store.sweep(time.time_ns() // 1000 - round(age_s * 1e6), keep=waiting, dry_run=dry_run)
     if as_json:
-        typer.echo(json.dumps({"store": uri, "hours": hours, "waiting_hours": sorted(waiting), "dry_run": dry_run}))
+        found = {"store": store.uri, "hours": hours, "waiting_hours": sorted(waiting), "dry_run": dry_run}
+        echo_json(found)
     else:
         stay = f"; {len(waiting)} hours stay, whose frames wait in a spool" if waiting else ""
-        typer.echo(f"{len(hours)} hours {'would be ' if dry_run else ''}deleted from {uri}{stay}")
+        echo(f"{len(hours)} hours {'would be ' if dry_run else ''}deleted from {store.uri}{stay}")
 
 
 def _waiting(spool_dir: Path | None) -> set[str]:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, as_text, kafka_settings
+from infra.cli.text import echo, echo_json
 from schemas.errors import InspectionError, SettingsError
+from schemas.text import file_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,15 +22,39 @@ _SHOWN_ERRORS = 20
 
 def label(
     frame_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[FRAME_ID]...", help="As decisions and `inspection review` name it.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[FRAME_ID]...",
+            callback=as_text,
+            help="As decisions and `inspection review` name it.",
+        ),
     ] = None,
-    truth: Annotated[str | None, typer.Option(help="What it really was: good or defective.")] = None,
-    defect: Annotated[str | None, typer.Option(help="Class of the defect, such as crack.")] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="What it really was: good or defective.",
+        ),
+    ] = None,
+    defect: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="Class of the defect, such as crack.",
+        ),
+    ] = None,
     part: Annotated[
-        str | None, typer.Option(help="A part by its id, instead of frames; with --camera. Every frame of it counts.")
+        str | None,
+        typer.Option(
+            callback=as_text, help="A part by its id, instead of frames; with --camera. Every frame of it counts."
+        ),
     ] = None,
     camera: Annotated[
-        str | None, typer.Option(help="As station/camera; of a frame only where its id does not say it.")
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="As station/camera; of a frame only where its id does not say it.",
+        ),
     ] = None,
     csv_file: Annotated[
         Path | None,
@@ -41,11 +67,26 @@ def label(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Publish the good rows of a file with bad ones.")
     ] = False,
-    by: Annotated[str | None, typer.Option(help="Who or what knows it. Default: the user's name.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="Who or what knows it. Default: the user's name.",
+        ),
+    ] = None,
     because: Annotated[
-        str, typer.Option(help="Why this part was looked at: random, reject, review, near-threshold, episode ...")
+        str,
+        typer.Option(
+            callback=as_text, help="Why this part was looked at: random, reject, review, near-threshold, episode ..."
+        ),
     ] = "",
-    note: Annotated[str, typer.Option(help="Anything worth keeping.")] = "",
+    note: Annotated[
+        str,
+        typer.Option(
+            callback=as_text,
+            help="Anything worth keeping.",
+        ),
+    ] = "",
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -63,7 +104,6 @@ def label(
         inspection review --last 8h --csv > look.csv      # fill in truth, then
         inspection label --csv look.csv
     """
-    import json
 
     from replay.label_csv import labels_from_csv
     from replay.labels import publish_labels
@@ -82,7 +122,7 @@ def label(
             raise SettingsError("--csv: truth, defect, note and camera are in the file")
         bad, bad_rows, blank_rows = _check(csv_file)
         for line in bad:
-            typer.echo(line, err=True)
+            echo(line, err=True)
         if bad and not skip_bad:
             raise SettingsError(f"{csv_file}: {bad_rows} bad rows, nothing published; --skip-bad leaves them out")
         labels = labels_from_csv(
@@ -92,11 +132,11 @@ def label(
         labels = _named(frame_ids or [], part, camera, truth, defect, by or _user(), because, note)
     count = publish_labels(kafka_settings(bootstrap_servers, prefix), labels)
     if as_json:
-        typer.echo(json.dumps({"published": count, "bad_rows": bad_rows, "bad": bad, "without_truth": blank_rows}))
+        echo_json({"published": count, "bad_rows": bad_rows, "bad": bad, "without_truth": blank_rows})
         return
     rows = {"bad rows": bad_rows, "rows without a truth": blank_rows}
     left_out = [f"{number} {what}" for what, number in rows.items() if number]
-    typer.echo(f"{count} labels published" + (f", {' and '.join(left_out)} left out" if left_out else ""))
+    echo(f"{count} labels published" + (f", {' and '.join(left_out)} left out" if left_out else ""))
 
 
 def _check(csv_file: Path) -> tuple[list[str], int, int]:
@@ -165,6 +205,6 @@ def _user() -> str:
     import getpass
 
     try:
-        return getpass.getuser()
+        return file_text(getpass.getuser())
     except (OSError, KeyError):
         raise SettingsError("--by: this machine does not say who you are; name yourself") from None

@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 
 from infra.cli.options import Json
+from infra.cli.text import echo, echo_json
 from schemas.errors import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="Model packages.")
-
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
 @app.callback()
@@ -47,12 +46,12 @@ def reference(
 
         inspection model reference my_model/ --images training/ --by-folder
     """
-    import json
 
     from rich.console import Console
     from rich.progress import track
 
     from models.errors import ImageError
+    from models.image_folder import list_images
     from models.measure_reference import REFERENCE_NAME, measure_reference, write_reference
     from models.package import load_model
 
@@ -64,7 +63,12 @@ def reference(
 
     def pairs(root: Path | None) -> Iterator[tuple[str, bytes]]:
         nonlocal reading, count
-        paths = [] if root is None else sorted(p for p in root.rglob("*") if p.suffix.lower() in _SUFFIXES)
+        if root is None:
+            return
+        found = list_images(root)
+        if found.skipped:
+            echo(f"{root}: {found.note}", err=True)
+        paths = found.images
         for reading in track(paths, "inspecting", console=Console(stderr=True), transient=True):
             folders = reading.relative_to(root or images).parts[:-1]
             yield folders[0] if by_folder and folders else "", reading.read_bytes()
@@ -79,7 +83,7 @@ def reference(
     write_reference(loaded.path, made)
     found = {"images": count, "signals": sorted(made.everything), "products": sorted(made.products)}
     if as_json:
-        typer.echo(json.dumps(found))
+        echo_json(found)
         return
     products = f", products {', '.join(sorted(made.products))}" if made.products else ""
-    typer.echo(f"{loaded.path / REFERENCE_NAME}: {count} images, {len(made.everything)} signals{products}")
+    echo(f"{loaded.path / REFERENCE_NAME}: {count} images, {len(made.everything)} signals{products}")

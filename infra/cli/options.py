@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from schemas.errors import SettingsError
 from schemas.settings import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
+from schemas.text import file_text
 from schemas.topics import DEFAULT_PREFIX
 
 BootstrapServers = Annotated[
@@ -44,6 +47,47 @@ NoPartId = Annotated[
 METRICS_ADDRESS_DEFAULT = "127.0.0.1"
 BOOTSTRAP_DEFAULT = DEFAULT_BOOTSTRAP_SERVERS
 PREFIX_DEFAULT = DEFAULT_PREFIX
+
+
+def as_text(value: Any) -> Any:
+    r"""Callback of options whose values go into records, which are UTF-8.
+
+    Raises
+    ------
+    SettingsError
+        If a value has bytes that are no UTF-8.
+
+    Examples
+    --------
+    >>> as_text("Prüfer"), as_text(None)
+    ('Prüfer', None)
+    >>> as_text("gr\udcfcn")
+    Traceback (most recent call last):
+    ...
+    schemas.errors.SettingsError: 'gr\xfcn' has bytes that are no UTF-8; records hold UTF-8 text only
+    """
+    for text in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(text, str) and file_text(text) != text:
+            raise SettingsError(f"'{file_text(text)}' has bytes that are no UTF-8; records hold UTF-8 text only")
+    return value
+
+
+def secret_lines(file: Path, option: str) -> list[str]:
+    """Return the lines of a file with secrets, without empty ones and comments (``#``).
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be read; what is in it is not shown.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SettingsError(f"{option} {file}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise SettingsError(f"{option} {file}: is not UTF-8 text") from None
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def image_store_uri(given: str | None) -> str:

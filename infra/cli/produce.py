@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -16,10 +17,13 @@ from infra.cli.options import (
     MetricsAddress,
     NoPartId,
     Prefix,
+    as_text,
     image_store_uri,
     kafka_settings,
+    secret_lines,
 )
 from infra.cli.spool import SpoolDir, spool_directory
+from infra.cli.text import echo, echo_json
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
@@ -41,26 +45,56 @@ class ProduceFailed(InspectionError):
 
 def produce(
     camera: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
-            help="folder:DIR, video:PATH, usb:0, rtsp://..., elpv, synthetic, an installed plug-in or "
-            "package.module:Class. Repeat it for more cameras."
+            help="folder:DIR, video:PATH, usb:/dev/v4l/by-id/NAME, usb:0, rtsp://..., elpv, synthetic, an installed "
+            "plug-in or package.module:Class. Repeat it for more cameras. Every user of this machine sees it: an "
+            "address with a password belongs into --camera-file."
         ),
-    ],
+    ] = None,
+    camera_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="INSPECTION_CAMERA_FILE",
+            help="File with one camera a line, as --camera takes them; they come after those of --camera.",
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option(help="Option of the cameras as k=v; with several cameras, each gets it.")
     ] = None,
-    line: Annotated[str, typer.Option(help="Name of the line.")] = "line-1",
-    station: Annotated[str, typer.Option(help="Name of the station.")] = "station-1",
+    line: Annotated[
+        str,
+        typer.Option(
+            callback=as_text,
+            help="Name of the line.",
+        ),
+    ] = "line-1",
+    station: Annotated[
+        str,
+        typer.Option(
+            callback=as_text,
+            help="Name of the station.",
+        ),
+    ] = "station-1",
     camera_id: Annotated[
-        list[str] | None, typer.Option(help="Name of a camera, in the order of --camera. Default: camera-1, ...")
+        list[str] | None,
+        typer.Option(
+            callback=as_text,
+            help="Name of a camera, in the order of --camera. Default: camera-1, ...",
+        ),
     ] = None,
     fps: Annotated[float | None, typer.Option(help="Frames a second of each camera. Default: as they come.")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of each camera at most.")] = None,
     deadline_ms: Annotated[
         int | None, typer.Option(min=1, help="After the capture; a later decision is useless to the gate.")
     ] = None,
-    lot: Annotated[str | None, typer.Option(help="Lot of the parts, where the camera names none.")] = None,
+    lot: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="Lot of the parts, where the camera names none.",
+        ),
+    ] = None,
     no_part_id: NoPartId = None,
     encode: Annotated[
         EncodeMode, typer.Option(help="jpeg, png, or as-is: encoded files as they are, pixels as JPEG.")
@@ -131,6 +165,9 @@ def produce(
     )
     if fps is not None and not 0 < fps < 1e6:
         raise SettingsError(f"--fps {fps}: more than 0")
+    camera = [*(camera or []), *(() if camera_file is None else secret_lines(camera_file, "--camera-file"))]
+    if not camera:
+        raise SettingsError("no camera: name one with --camera, or with --camera-file")
     cameras = _cameras(camera, option or [])
     identities = [CameraIdentity(line, station, name) for name in _names(camera_id or [], len(camera))]
     spool_options = None
@@ -146,21 +183,17 @@ def produce(
     metrics = PublisherMetrics()
     stop = threading.Event()
     with stop_on_signals(stop), serve_metrics(metrics.registry, metrics_port, metrics_address), ExitStack() as stack:
-        publishers = [
-            stack.enter_context(
-                FramePublisher(
-                    settings,
-                    identity,
-                    replace(options, policy="block") if policy is None and fps is None and _can_wait(spec) else options,
-                    spool=spool_options,
-                    metrics=metrics,
-                )
-            )
-            for spec, identity in zip(camera, identities, strict=True)
-        ]
+        publishers: list[FramePublisher] = []
+        for spec, identity in zip(camera, identities, strict=True):
+            if stop.is_set():
+                break  # each start waits for a broker that does not answer
+            waits = policy is None and fps is None and _can_wait(spec)
+            chosen = replace(options, policy="block") if waits else options
+            publisher = FramePublisher(settings, identity, chosen, spool=spool_options, metrics=metrics)
+            publishers.append(stack.enter_context(publisher))
         jobs = [
-            CameraJob(publisher.identity.key, source, publisher, fps, frames, on_missed=publisher.missed)
-            for source, publisher in zip(cameras, publishers, strict=True)
+            CameraJob(publisher.identity.key, source, publisher, fps, frames, address=spec, on_missed=publisher.missed)
+            for spec, source, publisher in zip(camera, cameras, publishers, strict=False)
         ]
         with frame_progress(publishers, None if frames is None else frames * len(jobs)):
             reports = run_cameras(jobs, stop)
@@ -201,7 +234,6 @@ def _cameras(specs: list[str], options: list[str]) -> list[Camera]:
 
 
 def _summary(reports: list[CameraReport], stats: list[PublisherStats], starts: list[int], *, as_json: bool) -> None:
-    import json
     from dataclasses import asdict
 
     rows = [
@@ -217,10 +249,10 @@ def _summary(reports: list[CameraReport], stats: list[PublisherStats], starts: l
         for report, stat, started_at_us in zip(reports, stats, starts, strict=True)
     ]
     if as_json:
-        typer.echo(json.dumps({"cameras": rows, "captured": sum(stat.captured for stat in stats)}))
+        echo_json({"cameras": rows, "captured": sum(stat.captured for stat in stats)})
     else:
         for row in rows:
-            typer.echo(_line(row))
+            echo(_line(row))
     bad = [report for report in reports if not report.ok]
     # Frames that gave way to newer ones did so by the stated policy: counted and shown, but no failure.
     lost = sum(stat.failed + stat.too_large + stat.pending for stat in stats)

@@ -9,6 +9,7 @@ import typer
 
 from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
 from infra.cli.range_options import From, Last, OnlyCamera, To
+from infra.cli.text import echo, echo_json
 
 if TYPE_CHECKING:
     from replay.quality import QualityReport
@@ -46,7 +47,6 @@ def quality(
 
         inspection quality --last 8h --by lot
     """
-    import json
 
     from infra.cli.range_options import reading, time_range
     from replay.quality import read_quality
@@ -56,31 +56,31 @@ def quality(
         report = read_quality(kafka_settings(bootstrap_servers, prefix), within, camera=camera, on_progress=show)
     slices = [(name, row) for name, monitor in report.monitors.items() for row in monitor.figures(by.value)]
     if as_json:
-        typer.echo(json.dumps(_report(report, slices, max_escapes, max_overkill)))
+        echo_json(_report(report, slices, max_escapes, max_overkill))
         return
     for name, row in slices:
         _print_figures(name, row, max_escapes, max_overkill)
     if not slices:
-        typer.echo("no decisions and labels there" if not report.monitors else f"no {by} there")
+        echo("no decisions and labels there" if not report.monitors else f"no {by} there")
     for alarm in report.alarms:
-        typer.echo(f"{alarm.camera}: {alarm.reason}, from frame {alarm.started_frame_id} on ({alarm.detector})")
+        echo(f"{alarm.camera}: {alarm.reason}, from frame {alarm.started_frame_id} on ({alarm.detector})")
     for name, monitor in report.monitors.items():
         if waiting := monitor.quality.waiting_labels:
-            typer.echo(f"{name}: {waiting} labels have no decision in this time")
+            echo(f"{name}: {waiting} labels have no decision in this time")
     if report.unreadable:
-        typer.echo(f"{report.unreadable} messages could not be read")
+        echo(f"{report.unreadable} messages could not be read")
 
 
 def _print_figures(camera: str, row: Figures, max_escapes: float, max_overkill: float) -> None:
     name = camera if row.by == "camera" else f"{camera} {row.by} {row.name}"
     parts = f"{row.parts} parts, " if row.by != "class" else ""
-    typer.echo(f"{name}: {parts}{row.labelled} labelled, {row.escapes} escapes, {row.overkill} overkill")
-    typer.echo(f"  escape rate        {_text(row.escape_rate, max_escapes)}")
-    typer.echo(f"  accepted defective {_text(row.escapes_among_accepts)}")
+    echo(f"{name}: {parts}{row.labelled} labelled, {row.escapes} escapes, {row.overkill} overkill")
+    echo(f"  escape rate        {_text(row.escape_rate, max_escapes)}")
+    echo(f"  accepted defective {_text(row.escapes_among_accepts)}")
     if row.by != "class":
-        typer.echo(f"  overkill rate      {_text(row.overkill_rate, max_overkill)}")
-        typer.echo(f"  rejected good      {_text(row.overkill_among_rejects)}")
-        typer.echo(f"  accuracy           {_text(row.accuracy)}")
+        echo(f"  overkill rate      {_text(row.overkill_rate, max_overkill)}")
+        echo(f"  rejected good      {_text(row.overkill_among_rejects)}")
+        echo(f"  accuracy           {_text(row.accuracy)}")
 
 
 def _text(estimate: Estimate, limit: float | None = None) -> str:

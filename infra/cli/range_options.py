@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.text import shown
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def reading() -> Iterator[Callable[[str, int, int], object]]:
 
         def show(topic: str, done: int, count: int) -> None:
             if topic not in tasks:
-                tasks[topic] = progress.add_task(topic, total=count)
+                tasks[topic] = progress.add_task(shown(topic), total=count)
             progress.update(tasks[topic], completed=done)
 
         yield show

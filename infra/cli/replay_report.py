@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from infra.cli.text import shown
+from infra.cli.text import echo, echo_json, echo_lines, shown
 
 if TYPE_CHECKING:
     from replay.reinspect.run import Outcome
@@ -30,18 +27,17 @@ def show(outcome: Outcome, folder: Path | None, *, as_json: bool) -> None:
             "frames_per_second": round(rate, 1),
             "run": None if folder is None else str(folder),
         }
-        typer.echo(json.dumps(values))
+        echo_json(values)
         return
-    for line in _lines(summary):
-        typer.echo(line)
+    echo_lines(_lines(summary))
     if outcome.frames:
-        typer.echo(f"{outcome.frames} frames in {outcome.seconds:.1f} s: {rate:.0f} frames/s")
+        echo(f"{outcome.frames} frames in {outcome.seconds:.1f} s: {rate:.0f} frames/s")
     if not outcome.is_finished:
         again = "begin again with --out to be able to go on" if folder is None else ""
         again = again or f"go on with: inspection replay --resume {shlex.quote(str(folder))}"
-        typer.echo(f"stopped before the end; {again}", err=True)
+        echo(f"stopped before the end; {again}", err=True)
     elif folder is not None:
-        typer.echo(f"rows: {folder}; next: inspection analyse {shlex.quote(str(folder))}")
+        echo(f"rows: {folder}; next: inspection analyse {shlex.quote(str(folder))}")
 
 
 def _lines(summary: Summary) -> list[str]:

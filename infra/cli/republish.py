@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from infra.cli.text import shown
+from infra.cli.text import echo, echo_json, shown
 
 if TYPE_CHECKING:
     from infra.cli.selection_options import Chosen
@@ -17,7 +17,6 @@ _DAY_MS = 24 * 3_600_000
 def republish(chosen: Chosen, topic: str, speed: str, *, as_json: bool) -> None:
     """Publish what is selected to a topic of a simulated line, whose topics are made if they are missing."""
     import dataclasses
-    import json
     import threading
 
     from infra.cli.range_options import reading
@@ -54,17 +53,15 @@ def republish(chosen: Chosen, topic: str, speed: str, *, as_json: bool) -> None:
     commands = [f"inspection {what} {options}" for what in ("worker", "watch --simulated", "actuate --simulated")]
     if as_json:
         values: dict[str, Any] = {**dataclasses.asdict(done), "topic": topic, "created": created, "commands": commands}
-        typer.echo(json.dumps(values))
+        echo_json(values)
     else:
-        typer.echo(f"{done.published} frames published again to {topic}, marked as replay {done.run_id}")
+        echo(f"{done.published} frames published again to {topic}, marked as replay {done.run_id}")
         for camera, count in sorted(done.cameras.items()):
-            typer.echo(f"  {shown(camera) or 'no frames'}: {count}")
+            echo(f"  {shown(camera) or 'no frames'}: {count}")
         if done.late_ms > 100 or done.unordered:
-            typer.echo(f"  up to {done.late_ms:.0f} ms behind their time; {done.unordered} out of order")
-        typer.echo(
-            "the simulated line (start it before to see the timing; decisions are marked, no live gate takes them):"
-        )
+            echo(f"  up to {done.late_ms:.0f} ms behind their time; {done.unordered} out of order")
+        echo("the simulated line (start it before to see the timing; decisions are marked, no live gate takes them):")
         for command in commands:
-            typer.echo(f"  {command}")
+            echo(f"  {command}")
     if not done.is_finished:
         raise typer.Exit(130)

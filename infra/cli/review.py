@@ -8,7 +8,9 @@ import typer
 
 from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
 from infra.cli.range_options import From, Last, OnlyCamera, To
+from infra.cli.text import echo, echo_json, echo_lines, shown
 from schemas.errors import SettingsError
+from schemas.moments import time_text
 
 if TYPE_CHECKING:
     from replay.quality import Candidate
@@ -38,7 +40,6 @@ def review(
 
         inspection review --last 8h --limit 100 --csv > look.csv
     """
-    import json
 
     from infra.cli.range_options import reading, time_range
     from replay.quality import find_candidates
@@ -55,20 +56,16 @@ def review(
     if as_csv:
         _print_csv(rows)
     elif as_json:
-        typer.echo(json.dumps({"frames": rows}))
+        echo_json({"frames": rows})
     else:
         for row in rows:
             score = "" if row["score"] is None else f", score {row['score']:.3f} of {row['threshold']}"
-            typer.echo(
-                f"{row['priority']:.2f}  {row['sampled_because']:<14}  {row['frame_id']}  {row['action']}{score}"
-            )
+            echo(f"{row['priority']:.2f}  {row['sampled_because']:<14}  {row['frame_id']}  {row['action']}{score}")
         if not rows:
-            typer.echo("nothing there that is worth a label, or all of it has one")
+            echo("nothing there that is worth a label, or all of it has one")
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:
-    from datetime import UTC, datetime
-
     decision = candidate.decision
     return {
         "frame_id": decision.frame_id,
@@ -81,7 +78,7 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         "score": decision.score,
         "threshold": decision.threshold,
         "lot": decision.lot,
-        "captured_at": datetime.fromtimestamp(decision.captured_at_us / 1e6, UTC).isoformat(timespec="milliseconds"),
+        "captured_at": time_text(decision.captured_at_us, "milliseconds"),
     }
 
 
@@ -90,11 +87,13 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
     import io
 
     from replay.label_csv import COLUMNS, SHOWN
-    from replay.spreadsheet import guarded
+    from replay.spreadsheet import WRITER, guarded
 
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*COLUMNS, *SHOWN], restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, [*COLUMNS, *SHOWN], restval="", lineterminator="\n", **WRITER)
     writer.writeheader()
     # Whoever opens it in a spreadsheet must not run what a camera calls itself.
-    writer.writerows({name: guarded(v) if isinstance(v, str) else v for name, v in row.items()} for row in rows)
-    typer.echo(text.getvalue(), nl=False)
+    writer.writerows(
+        {name: guarded(shown(v, None)) if isinstance(v, str) else v for name, v in row.items()} for row in rows
+    )
+    echo_lines(text.getvalue().splitlines())

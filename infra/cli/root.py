@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -27,7 +28,9 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"streaming-inspection {version('streaming-inspection')}")
+        from infra.cli.text import echo
+
+        echo(f"streaming-inspection {version('streaming-inspection')}")
         raise typer.Exit
 
 
@@ -49,6 +52,10 @@ def root(
 
 def main() -> None:
     """Entry point of the console script."""
+    # A name may have characters that the terminal's encoding lacks.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except BrokenPipeError:
@@ -56,11 +63,13 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        from infra.cli.text import shown
+        from infra.cli.text import echo, echo_lines, shown
         from schemas.errors import InspectionError
 
         if not isinstance(error, InspectionError):
             raise
-        lines = "\n".join(shown(line, 4000) for line in str(error).splitlines())
-        typer.echo(f"error: {lines}", err=True)
+        # Further lines are indented: none can pass for a line of its own.
+        first, *more = str(error).split("\n")
+        echo(shown(f"error: {first}", 4000), err=True)
+        echo_lines((f"    {shown(line, 4000)}" for line in more), err=True)
         sys.exit(error.exit_code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.cli.options import BOOTSTRAP_DEFAULT, BootstrapServers, Json
-from infra.cli.text import shown
+from infra.cli.text import echo, echo_json, shown
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def status(
     if as_json:
         _print_json(rows)
     for row in [] if as_json else rows:
-        typer.echo(f"{shown(str(row['prefix']))} {shown(str(row['camera']))}: {row['error'] or _counted(row)}")
+        echo(f"{shown(str(row['prefix']))} {shown(str(row['camera']))}: {row['error'] or _counted(row)}")
     if not rows and not as_json:
-        typer.echo(f"no spool in {spool_directory(spool_dir)}")
+        echo(f"no spool in {spool_directory(spool_dir)}")
     _check_readable(rows)
 
 
@@ -90,7 +90,7 @@ def verify(
     for row in [] if as_json else rows:
         bad = "" if not row["damaged"] else f", damaged: {', '.join(f'{s}/{n}' for s, n in row['damaged'][:10])}"
         what = str(row["frames"]) + " frames read" + bad if row["error"] is None else shown(row["error"])
-        typer.echo(f"{shown(row['prefix'])} {shown(row['camera'])}: {what}")
+        echo(f"{shown(row['prefix'])} {shown(row['camera'])}: {what}")
     damaged = sum(len(row["damaged"]) for row in rows)
     unreadable = sum(row["error"] is not None for row in rows)
     if damaged or unreadable:
@@ -154,9 +154,9 @@ def drain(
         _print_json(rows)
     for row in [] if as_json else rows:
         done = row["error"] or f"{row['sent']} sent, {row['frames']} left"
-        typer.echo(f"{shown(row['prefix'])} {shown(row['camera'])}: {done}")
+        echo(f"{shown(row['prefix'])} {shown(row['camera'])}: {done}")
     if not rows and not as_json:
-        typer.echo(f"no spool in {spool_directory(spool_dir)}")
+        echo(f"no spool in {spool_directory(spool_dir)}")
     if left := sum(row["frames"] for row in rows if row["error"] is None):
         raise NotDrained(f"{left} frames are left in the spool; run it again when Kafka takes them")
     _check_readable(rows)
@@ -201,6 +201,5 @@ def _name(file: SpoolFile) -> dict[str, str]:
 
 
 def _print_json(rows: list[dict[str, Any]]) -> None:
-    import json
 
-    typer.echo(json.dumps({"spools": rows}))
+    echo_json({"spools": rows})

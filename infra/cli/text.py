@@ -1,28 +1,39 @@
-"""Text that others have chosen, on its way to a terminal."""
+"""The one way in which commands print: nothing that a record or a file brings acts on the terminal.
+
+Text goes through `echo`, a line at a time, so that a line end in a name adds no line; JSON through `echo_json`.
+A test forbids any other print in the commands.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
 
-def shown(text: str, limit: int = 1000) -> str:
-    r"""The text with every character that a terminal would act on, or not show, as its escape.
+import typer
 
-    Names of cameras and frames come out of messages that anyone may have sent: an escape sequence in one could clear
-    the screen or dress up a line as another.
+from schemas.json_text import json_text
+from schemas.text import shown
+
+__all__ = ["echo", "echo_json", "echo_lines", "shown"]
+
+
+def echo(line: object, *, err: bool = False) -> None:
+    """Print one line, with all characters escaped that a terminal would act on, line ends too.
 
     Parameters
     ----------
-    limit
-        Characters of the text that are shown; what is left out is said.
-
-    Examples
-    --------
-    >>> print(shown("press/top\x1b[2J\nOK"))
-    press/top\x1b[2J\nOK
-    >>> print(shown("Prüfer\u202e"), shown("x" * 10, 4))
-    Prüfer\u202e xxxx... (6 more characters)
+    err
+        To standard error.
     """
-    kept = "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
-        for character in text[:limit]
-    )
-    return kept if len(text) <= limit else f"{kept}... ({len(text) - limit} more characters)"
+    typer.echo(shown(line, None), err=err)
+
+
+def echo_lines(lines: Iterable[object], *, err: bool = False) -> None:
+    """Print lines, each as `echo` does."""
+    for line in lines:
+        echo(line, err=err)
+
+
+def echo_json(value: Any, **options: Any) -> None:
+    """Print JSON, see `schemas.json_text.json_text`."""
+    typer.echo(json_text(value, **options))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 
 from schemas.errors import SettingsError
+from schemas.moments import AmbiguousTime, utc_us_of
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def utc_us(text: str, option: str) -> int:
-    """UTC microseconds of an ISO 8601 time; without an offset it is this machine's local time.
+    """Return UTC microseconds of an ISO 8601 time; without an offset it is this machine's local time.
 
     Raises
     ------
     SettingsError
-        If it is no such time.
+        If it is no such time, or a local time that the clocks show twice or never.
 
     Examples
     --------
@@ -24,8 +24,10 @@ def utc_us(text: str, option: str) -> int:
     1795496400000000
     """
     try:
-        return round(datetime.fromisoformat(text).astimezone().timestamp() * 1e6)
-    except (ValueError, OverflowError, OSError):
+        return utc_us_of(text)
+    except AmbiguousTime as error:
+        raise SettingsError(f"{option} {text!r}: {error}") from None
+    except ValueError:
         raise SettingsError(f"{option} {text!r}: a time as in 2026-11-24T06:00 or 2026-11-24T06:00:00Z") from None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix
+from infra.cli.text import echo, echo_json, shown
 
 if TYPE_CHECKING:
     from infra.topics import TopicState
@@ -34,7 +35,7 @@ def apply(
     _print_table(applied.states, applied.created)
     differing = [state.name for state in applied.states if state.status == "differs"]
     if differing:
-        typer.echo(f"left as they are: {', '.join(differing)} (see `inspection topics diff`)", err=True)
+        echo(f"left as they are: {', '.join(differing)} (see `inspection topics diff`)", err=True)
 
 
 @app.command()
@@ -71,15 +72,14 @@ def diff(
     elif wrong:
         _print_differences(wrong)
     else:
-        typer.echo(f"all {len(states)} topics are as wanted")
+        echo(f"all {len(states)} topics are as wanted")
     if wrong:
         raise typer.Exit(1)
 
 
 def _print_json(bootstrap_servers: str, prefix: str, states: Iterable[TopicState], **more: Any) -> None:
-    import json
 
-    shown = [
+    rows = [
         {
             "name": state.name,
             "status": state.status,
@@ -89,7 +89,7 @@ def _print_json(bootstrap_servers: str, prefix: str, states: Iterable[TopicState
         }
         for state in states
     ]
-    typer.echo(json.dumps({"bootstrap_servers": bootstrap_servers, "prefix": prefix, "topics": shown, **more}))
+    echo_json({"bootstrap_servers": bootstrap_servers, "prefix": prefix, "topics": rows, **more})
 
 
 def _print_table(states: Iterable[TopicState], created: Iterable[str] = ()) -> None:
@@ -101,7 +101,7 @@ def _print_table(states: Iterable[TopicState], created: Iterable[str] = ()) -> N
     for state in states:
         word = "created" if state.name in new else state.status
         partitions = "-" if state.partitions is None else str(state.partitions)
-        table.add_row(state.name, word, partitions, state.wanted.record.__name__, state.wanted.key)
+        table.add_row(shown(state.name), word, partitions, state.wanted.record.__name__, state.wanted.key)
     Console(markup=False, highlight=False).print(table)
 
 
@@ -112,7 +112,7 @@ def _print_differences(states: Iterable[TopicState]) -> None:
     table = Table("topic", "setting", "is", "wanted", box=None, pad_edge=False)
     for state in states:
         if state.status == "missing":
-            table.add_row(state.name, "", "missing", "`inspection topics apply` creates it")
+            table.add_row(shown(state.name), "", "missing", "`inspection topics apply` creates it")
         for difference in state.differences:
-            table.add_row(state.name, difference.key, difference.present, difference.wanted)
+            table.add_row(*map(shown, (state.name, difference.key, difference.present, difference.wanted)))
     Console(markup=False, highlight=False).print(table)

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Prefix, kafka_settings
+from infra.cli.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    BootstrapServers,
+    Prefix,
+    as_text,
+    kafka_settings,
+    secret_lines,
+)
+from schemas.errors import SettingsError
 
 
 def watch(
@@ -44,7 +53,17 @@ def watch(
     warm_up_gap: Annotated[
         str, typer.Option(help="Time without a decision after which a camera warms up again, as in 1h.")
     ] = "1h",
-    webhook: Annotated[str | None, typer.Option(help="URL that gets a POST when an episode opens or closes.")] = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            envvar="INSPECTION_WEBHOOK",
+            help="URL that gets a POST when an episode opens or closes. Every user of this machine sees what stands in "
+            "a command line: better set the variable, or use --webhook-file.",
+        ),
+    ] = None,
+    webhook_file: Annotated[
+        Path | None, typer.Option(envvar="INSPECTION_WEBHOOK_FILE", help="File with the URL in its first line.")
+    ] = None,
     snapshot_s: Annotated[float, typer.Option(help="Seconds between two snapshots of the state.")] = 15.0,
     max_age_h: Annotated[float, typer.Option(help="Decisions older than so many hours are history.")] = 24.0,
     simulated: Annotated[
@@ -54,7 +73,13 @@ def watch(
             "their --prefix. Labels are not looked at."
         ),
     ] = False,
-    group: Annotated[str, typer.Option(help="Consumer group; its processes share the cameras.")] = "inspection-watch",
+    group: Annotated[
+        str,
+        typer.Option(
+            callback=as_text,
+            help="Consumer group; its processes share the cameras.",
+        ),
+    ] = "inspection-watch",
     http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
     http_port: Annotated[
         int | None, typer.Option(help="Their port. Default: 8089, or a free one when that is taken.")
@@ -68,7 +93,7 @@ def watch(
     labels (`inspection label`) tell how right the decisions are. What is found: `inspection drift list`.
     What follows: --webhook here, `inspection actuate --on-drift` at the gates.
 
-        inspection watch --model my_model/ --webhook https://chat.plant/hooks/line1
+        inspection watch --model my_model/ --webhook-file /etc/inspection/webhook
     """
     from infra.cli.times import frames_or_seconds, seconds
     from schemas.simulation import group_of
@@ -91,7 +116,7 @@ def watch(
             simulated=simulated,
         ),
         group=group_of(group, DEFAULT_WATCH_GROUP, prefix),
-        webhook=webhook,
+        webhook=_webhook(webhook, webhook_file),
         snapshot_s=snapshot_s,
         max_age_h=max_age_h,
         max_cameras=max_cameras,
@@ -99,3 +124,14 @@ def watch(
         http_port=http_port,
     )
     run_watch(settings)
+
+
+def _webhook(url: str | None, file: Path | None) -> str | None:
+    if file is None:
+        return url or None
+    if url:
+        raise SettingsError("--webhook and --webhook-file: one of them")
+    lines = secret_lines(file, "--webhook-file")
+    if len(lines) != 1:
+        raise SettingsError(f"--webhook-file {file}: one line with the URL, not {len(lines)}")
+    return lines[0]

@@ -13,6 +13,7 @@ from infra.cli.options import (
     BootstrapServers,
     ImageStoreUri,
     Prefix,
+    as_text,
     image_store_uri,
     kafka_settings,
 )
@@ -26,7 +27,13 @@ def worker(
     model: Annotated[
         Path | None, typer.Option(help="Directory of the model package. Without it: the solar-cell model that ships.")
     ] = None,
-    group: Annotated[str, typer.Option(help="Consumer group; its workers share the frames.")] = "inspection-workers",
+    group: Annotated[
+        str,
+        typer.Option(
+            callback=as_text,
+            help="Consumer group; its workers share the frames.",
+        ),
+    ] = "inspection-workers",
     processes: Annotated[
         int | None,
         typer.Option(

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.demo.tally import Quality
+from schemas.text import shown
 
 Percentiles = dict[str, float | None]
 
@@ -103,11 +104,11 @@ def summary(result: DemoResult) -> RenderableType:
             f" {quality.overkill} overkill",
         )
     if result.drift is not None:
-        table.add_row("drift", drift_text(result.drift))
+        table.add_row("drift", Text(drift_text(result.drift)))
     table.add_row("capture to decision", latency_text(result.latency_ms["capture_to_decision"]))
     table.add_row("capture to gate", latency_text(result.latency_ms["capture_to_gate"]))
     table.add_row("throughput", f"{result.throughput_fps:.1f} frames/s over {result.seconds:.1f} s")
-    table.add_row("model", f"{result.model['name']} {result.model['version']}")
+    table.add_row("model", Text(shown(f"{result.model['name']} {result.model['version']}")))
     if result.unaccounted:
         verdict = Text(f"{result.unaccounted} frames unaccounted for", style="bold red")
     else:
@@ -120,7 +121,7 @@ def drift_text(drift: DriftDemo) -> str:
     if drift.alarm_frame_id is None:
         found = "not noticed"
     else:
-        found = f"noticed after {drift.delay_frames} frames: {drift.reason}"
+        found = f"noticed after {drift.delay_frames} frames: {shown(drift.reason)}"
     false = drift.early_alarms + drift.other_alarms
     return f"{drift.scenario} on {drift.camera_id}, {found}" + (f"\n{false} false alarms" if false else "")
 

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from models.image_folder import list_images
 from producers.camera import Capture
 from schemas.errors import PluginError
+from schemas.text import file_text
 from schemas.topics import FRAMES
 
 _log = logging.getLogger(__name__)
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+#: A file that was changed so short a time ago may still be copied: it is read when it stays the same for a while.
+_FRESH_S = 1.0
+_SETTLED_S = 0.2
+#: Longest wait for one file.
+_PATIENCE_S = 5.0
 
 
 class FolderCamera:
-    """Gives the files of a folder, sorted by name, as they are.
+    r"""Gives the files of a folder, sorted by name, as they are.
 
     Files are not decoded: one that is damaged, or cannot be read at all, goes on its way like the others, so that
-    the line answers it. Files without the suffix of an image are skipped, with a log line.
+    the line answers it. Files without the suffix of an image, hidden ones and those of other tools (``__MACOSX``) are
+    skipped, with a log line. A file that is still being copied is waited for, some seconds. The attribute ``file`` is
+    the name; bytes that are no UTF-8 are escaped in it, as in ``gr\xfcn.png``.
 
     Parameters
     ----------
@@ -47,13 +56,15 @@ class FolderCamera:
         if not self._directory.is_dir():
             raise PluginError(f"no folder {self._directory}")
         try:
-            found = sorted(p for p in self._directory.glob("**/*" if self._recursive else "*") if not p.is_dir())
+            found = list_images(self._directory, recursive=self._recursive)
         except OSError as error:
             raise PluginError(f"cannot list {self._directory}: {error.strerror}") from error
-        self._files = [path for path in found if path.suffix.lower() in SUFFIXES]
-        skipped = [path.name for path in found if path.suffix.lower() not in SUFFIXES]
-        if skipped:
-            _log.warning("%s: skipped %d files that are no images, as %s", self._directory, len(skipped), skipped[0])
+        self._files = list(found.images)
+        if found.others:
+            first = found.others[0].name
+            _log.warning("%s: skipped %d files that are no images, as %s", self._directory, len(found.others), first)
+        if found.skipped:
+            _log.warning("%s: %s", self._directory, found.note)
         if not self._files:
             raise PluginError(f"no PNG, JPEG, BMP or TIFF file in {self._directory}")
 
@@ -66,7 +77,7 @@ class FolderCamera:
             self.open()
         while True:
             for path in self._files:
-                name = path.relative_to(self._directory).as_posix()
+                name = file_text(path.relative_to(self._directory).as_posix())
                 yield Capture(encoded=_read(path), attributes={"file": name})
             if not self._loop:
                 return
@@ -77,9 +88,25 @@ def _read(path: Path) -> bytes:
         # A fifo or a device would be waited for, or never end.
         if not path.is_file():
             raise OSError(None, "not a regular file")
+        _wait_settled(path)
         with path.open("rb") as file:
             # One byte over the limit is enough for the publisher to see that it is too large.
             return file.read(FRAMES.max_message_bytes + 1)
     except OSError as error:
         _log.warning("cannot read %s: %s", path, error.strerror)
         return b""
+
+
+def _wait_settled(path: Path) -> None:
+    """Wait while a file is written: until it was not changed for a moment, or is old."""
+    began_s = settled_s = time.monotonic()
+    before = path.stat()
+    # The age is of this machine's clock, the time that of the file's: one in the future says nothing.
+    while 0 <= time.time() - before.st_mtime < _FRESH_S and time.monotonic() - settled_s < _SETTLED_S:
+        if time.monotonic() - began_s > _PATIENCE_S:
+            _log.warning("%s is still being written after %.0f s: read as it is", path, _PATIENCE_S)
+            return
+        time.sleep(_SETTLED_S / 4)
+        now = path.stat()
+        if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            before, settled_s = now, time.monotonic()

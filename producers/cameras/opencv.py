@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -11,9 +11,14 @@ from typing import Any, cast
 
 from models.opencv import cv2
 from producers.camera import Capture, Image
+from schemas.addresses import masked_address
 from schemas.clock import Clock, SystemClock
 from schemas.errors import PluginError
 
+_log = logging.getLogger(__name__)
+
+#: Names that udev makes of vendor, model and serial number: they stay when cameras are plugged in another order.
+_USB_BY_ID = Path("/dev/v4l/by-id")
 _TIMEOUT_MS = 10_000
 _STOP_S = 2.0
 
@@ -27,7 +32,7 @@ class OpenCvCamera:
     Parameters
     ----------
     source
-        Path of a video file, ``usb:0`` or ``rtsp://...``.
+        Path of a video file, ``usb:/dev/v4l/by-id/NAME``, ``usb:0`` or ``rtsp://...``.
     width, height
         Size to ask a USB camera for, in pixels.
     loop
@@ -51,13 +56,13 @@ class OpenCvCamera:
         clock: Clock | None = None,
     ) -> None:
         self._source = source
-        # Never the password of a stream in a log line.
-        self.name = re.sub(r"//[^/]*@", "//", source)
+        self._live = source.startswith(("usb:", "rtsp:", "rtsps:"))
+        #: For texts: of an address no more than scheme and host.
+        self.name = masked_address(source) if "://" in source or source.startswith("rtsp") else source
         self._size = (width, height)
         self._loop = loop
         self._reopen = reopen
         self._clock = clock or SystemClock()
-        self._live = source.startswith(("usb:", "rtsp:", "rtsps:"))
         self._video: Any = None
         self._newest: _Newest | None = None
 
@@ -102,9 +107,7 @@ class OpenCvCamera:
     def _open(self) -> Any:
         kind, _, rest = self._source.partition(":")
         if kind == "usb":
-            if not rest.isdigit():
-                raise PluginError(f"camera {self.name!r}: the number of a USB camera, as in usb:0")
-            video = cv2.VideoCapture(int(rest))
+            video = cv2.VideoCapture(*self._usb(rest))
         elif self._live:
             timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT_MS]
             video = cv2.VideoCapture(self._source, cv2.CAP_FFMPEG, timeouts)
@@ -120,6 +123,26 @@ class OpenCvCamera:
             if value is not None:
                 video.set(prop, value)
         return video
+
+    def _usb(self, device: str) -> tuple[Any, ...]:
+        """Return what opens a USB camera: its number, or the path that stays its own whatever is plugged in."""
+        if device.isdecimal() and device.isascii():
+            stable = sorted(_USB_BY_ID.glob("*")) if self._video is None else []
+            if stable:
+                _log.warning(
+                    "camera %s: numbers of USB cameras can change at a restart; a stable name is usb:%s",
+                    self.name, stable[0],
+                )  # fmt: skip
+            return (int(device),)
+        if not device.startswith("/dev/"):
+            raise PluginError(
+                f"camera {self.name!r}: the number or the path of a USB camera, as in usb:0 or "
+                f"usb:{_USB_BY_ID}/NAME; `ls {_USB_BY_ID}` shows the names"
+            )
+        if not Path(device).exists():
+            there = ", ".join(sorted(path.name for path in _USB_BY_ID.glob("*"))) or "no camera"
+            raise PluginError(f"camera {self.name!r} is not there; {_USB_BY_ID} has {there}")
+        return (device, cv2.CAP_V4L2)
 
 
 class _Newest:

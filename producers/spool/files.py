@@ -40,7 +40,7 @@ def spool_path(directory: Path, prefix: str, identity: CameraIdentity) -> Path:
 def find_spools(directory: Path) -> list[SpoolFile]:
     """All spools below a directory; an empty list if it does not exist."""
     found = []
-    for path in sorted(directory.glob(f"*/*{SUFFIX}")):
+    for path in sorted(directory.glob(f"[!.]*/[!.]*{SUFFIX}")):
         station, dot, camera = path.name.removesuffix(SUFFIX).partition(".")
         if dot:
             found.append(SpoolFile(path, path.parent.name, f"{station}/{camera}"))

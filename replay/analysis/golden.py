@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import ImageError
+from models.image_folder import list_images
 from models.inspect import inspect_image
 from models.inspection import Inspection
 from models.package import Model
 from replay.analysis.comparison_results import GoldenChange, GoldenComparison
 from schemas.errors import SettingsError
 from schemas.records import Action, ResultState
+from schemas.text import file_text
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+_log = logging.getLogger(__name__)
 _GOOD = frozenset({"good", "ok", "pass", "functional"})
 _BAD = frozenset({"defective", "bad", "nok", "not_ok", "not-ok", "ng", "fail"})
 
@@ -102,9 +105,9 @@ def _inspect_both(sample: GoldenSample, champion: Model, challenger: Model) -> t
 
 def _change(sample: GoldenSample, one: Inspection, two: Inspection) -> GoldenChange:
     return GoldenChange(
-        file=str(sample.path),
+        file=file_text(sample.path),
         truth="defective" if sample.is_defective else "good",
-        defect=sample.defect,
+        defect=file_text(sample.defect),
         champion_action=one.action.value,
         challenger_action=two.action.value,
         champion_score=one.score,
@@ -114,16 +117,13 @@ def _change(sample: GoldenSample, one: Inspection, two: Inspection) -> GoldenCha
 
 def _from_folder(folder: Path) -> list[GoldenSample]:
     try:
-        groups = sorted(entry for entry in folder.iterdir() if entry.is_dir())
-        found = [
-            _sample(file, group.name, "")
-            for group in groups
-            for file in sorted(group.rglob("*"))
-            if file.suffix.lower() in _SUFFIXES and file.is_file()
-        ]
+        found = list_images(folder)
     except OSError as error:
         raise SettingsError(f"golden samples {folder}: {error.strerror or error}") from error
-    return found
+    if found.skipped:
+        _log.warning("golden samples %s: %s", folder, found.note)
+    below = ((file, file.relative_to(folder).parts) for file in found.images if file.is_file())
+    return [_sample(file, parts[0], "") for file, parts in below if len(parts) > 1]
 
 
 def _from_csv(path: Path) -> list[GoldenSample]:

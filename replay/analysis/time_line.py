@@ -10,6 +10,7 @@ from replay.analysis.results import EpisodeMark, TimeLine
 from replay.analysis.view import REJECT, REVIEW, Flags, Integers, View, equal
 from replay.episodes import Episode
 from replay.table import RECORDED
+from schemas.moments import FIRST_US, LAST_US
 from schemas.records import ResultState
 
 #: Most bins of a time line.
@@ -19,27 +20,31 @@ _STEPS_US = (_S, 5 * _S, 15 * _S, _MIN, 5 * _MIN, 15 * _MIN, _H, 6 * _H, _D)
 
 
 def time_line_of(view: View, episodes: Iterable[Episode] = ()) -> TimeLine | None:
-    """The time line by time of capture; None without a row.
+    """Return the time line by time of capture; None without a row that has a time.
 
     Bins are seconds, minutes, hours or days, begin at whole ones (UTC), and are so long that there are at most 240.
+    Rows whose time no calendar has are in no bin.
     """
     table = view.table
-    if not len(table):
-        return None
     captured = table["captured_at_us"]
-    first, last = int(captured.min()), int(captured.max())
+    has_time = (captured >= FIRST_US) & (captured <= LAST_US)
+    if not has_time.any():
+        return None
+    first, last = int(captured[has_time].min()), int(captured[has_time].max())
     step = bin_us(first, last)
     begin = first // step * step
     count = (last - begin) // step + 1
-    place = (captured - begin) // step
+    # One bin more, which is not shown, for rows without a time.
+    place = np.where(has_time, (np.where(has_time, captured, begin) - begin) // step, count)
     of_view = place[view.rows]
 
     def counts(places: Integers, which: Flags | None = None) -> Integers:
-        return np.bincount(places if which is None else places[which], minlength=count).astype(np.int64)
+        found = np.bincount(places if which is None else places[which], minlength=count + 1)
+        return found[:count].astype(np.int64)
 
     has_score = np.isfinite(view.score)
     scored = counts(of_view, has_score)
-    sums = np.bincount(of_view[has_score], view.score[has_score], count)
+    sums = np.bincount(of_view[has_score], view.score[has_score], count + 1)[:count]
     shed = equal(table[f"{RECORDED}.result_state"], ResultState.ABORTED.value)
     inspected = np.zeros(len(table), bool)
     inspected[view.rows] = True

@@ -12,6 +12,7 @@ from typing import Any
 from replay.archive.commits import FORMAT, check_format
 from replay.archive.errors import ArchiveError
 from replay.archive.layout import ARCHIVE_FILE
+from schemas.addresses import masked_address
 from schemas.errors import InspectionError
 from schemas.store_files import Bounds, error_code, open_files, read, read_all, remove, said, tree, write
 
@@ -57,7 +58,9 @@ class Store:
 
     def __init__(self, uri: str, **options: Any) -> None:
         self._files, self._root = open_files(uri, options, what="archive", bounds=_BOUNDS)
-        self.uri = uri
+        self._address = uri
+        #: For texts: without user and password.
+        self.uri = masked_address(uri, with_path=True)
 
     def is_archive(self) -> bool:
         """Whether an archive of a format that this program knows is there.
@@ -158,7 +161,7 @@ class Store:
         except Exception as error:  # every file system of fsspec has errors of its own
             if may_miss and isinstance(error, FileNotFoundError) and error_code(error) != "NoSuchBucket":
                 raise
-            raise ArchiveError(f"archive {self.uri}: {what}: {said(error)}") from error
+            raise ArchiveError(f"archive {self.uri}: {what}: {said(error, self._address)}") from error
 
 
 def _modified_us(info: dict[str, Any]) -> int | None:

@@ -18,7 +18,7 @@ from typing import Any
 from replay.export.pictures import Exported, Picture, Pictures, new_folder
 from replay.export.write import iso
 from replay.label_csv import COLUMNS, FILE, SHOWN
-from replay.spreadsheet import guarded
+from replay.spreadsheet import WRITER, guarded
 from replay.stored import Stored
 from replay.truths import Truths
 from schemas.image_store import ImageStore
@@ -60,7 +60,9 @@ def export_folder(
         for name in FOLDERS:
             (folder / name).mkdir()
         with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, [FILE, *COLUMNS, *(name for name in SHOWN if name != "priority")], restval="")
+            writer = csv.DictWriter(
+                file, [FILE, *COLUMNS, *(name for name in SHOWN if name != "priority")], restval="", **WRITER
+            )
             writer.writeheader()
             for found, decision in frames:
                 picture = pictures.of(found)
@@ -73,7 +75,8 @@ def export_folder(
                 counts.images += 1
                 counts.truths += truth is not None
                 row = _row(picture, decision, truth) | {FILE: place}
-                writer.writerow({name: guarded(str(value)) for name, value in row.items() if value is not None})
+                given = {name: value for name, value in row.items() if value is not None}
+                writer.writerow({name: guarded(v) if isinstance(v, str) else v for name, v in given.items()})
     return counts
 
 

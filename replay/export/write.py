@@ -6,16 +6,16 @@ import csv
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from replay.export.arrow import pyarrow, to_arrow
-from replay.spreadsheet import guarded
+from replay.spreadsheet import WRITER, guarded
 from replay.table import DEFECTIVE, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
+from schemas.moments import time_of
 from schemas.private_files import open_new
 
 #: What the suffix of a file may be.
@@ -84,7 +84,7 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 def _write_csv(file: Any, table: Table) -> None:
-    writer = csv.writer(file)
+    writer = csv.writer(file, **WRITER)
     writer.writerow(guarded("is_defective" if name == "truth" else name) for name in table.columns)
     for begin in range(0, len(table), _CSV_ROWS):
         part = slice(begin, begin + _CSV_ROWS)
@@ -110,9 +110,6 @@ def iso(at_us: int) -> str:
     >>> iso(1_700_000_000_000_001), iso(2**63)
     ('2023-11-14T22:13:20.000001+00:00', '9223372036854775808')
     """
-    try:
-        seconds, micros = divmod(at_us, 1_000_000)
-        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros).isoformat(timespec="microseconds")
-    except (ValueError, OverflowError, OSError):
-        # A record may claim any 64 bits; a time that no calendar has is shown as the number it is.
-        return str(at_us)
+    # A record may claim any 64 bits; a time that no calendar has is shown as the number it is.
+    found = time_of(at_us)
+    return str(at_us) if found is None else found.isoformat(timespec="microseconds")

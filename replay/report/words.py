@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime
 
+from schemas.moments import NO_TIME, time_text
 from stream_processors.quality.estimates import Estimate
 
 NONE = "-"
@@ -110,14 +110,12 @@ def time(at_us: int | None, *, seconds: bool = True) -> str:
     Examples
     --------
     >>> time(1_700_000_000_000_000), time(None), time(2**63)
-    ('2023-11-14 22:13:20 UTC', '-', '9223372036854775808 µs')
+    ('2023-11-14 22:13:20 UTC', '-', 'no time')
     """
     if at_us is None:
         return NONE
-    try:
-        return datetime.fromtimestamp(at_us / 1e6, UTC).strftime(f"%Y-%m-%d %H:%M{':%S' if seconds else ''} UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{at_us} µs"
+    text = time_text(at_us, "seconds" if seconds else "minutes")
+    return text if text == NO_TIME else text.replace("T", " ").replace("Z", " UTC")
 
 
 def plural(value: int, one: str, many: str | None = None) -> str:

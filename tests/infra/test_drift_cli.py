@@ -11,8 +11,9 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
-from infra.cli.drift_text import episode_row, text_of
+from infra.cli.drift_text import episode_row, lines_of
 from infra.cli.root import app
+from infra.cli.text import echo_lines
 from replay.episodes import NoSuchEpisode, fold
 from schemas import DriftEvent, EpisodeState, InspectionError, KafkaSettings, SignalChange
 from schemas.codec import encode
@@ -126,11 +127,12 @@ def test_no_broker_is_one_line() -> None:
     assert isinstance(error, BrokerUnavailable)
 
 
-def test_what_others_write_moves_no_cursor_and_breaks_no_json() -> None:
+def test_what_others_write_moves_no_cursor_and_breaks_no_json(capsys: pytest.CaptureFixture[str]) -> None:
     change = SignalChange("noise", "adwin", math.nan, math.inf, -math.inf)
     [episode] = fold([event("e", reason="a\nb\x1b[2J", signals=(change,), cause="frozen", line="\x1b[1m")])
-    text = text_of(episode)
-    assert "reason: a b [2J\n" in text
+    echo_lines(lines_of(episode))
+    text = capsys.readouterr().out
+    assert "reason: a b\\x1b[2J\n" in text
     assert "\x1b" not in text
     row = json.loads(json.dumps(episode_row(episode), allow_nan=False))
     assert row["signals"] == [

@@ -121,7 +121,7 @@ def test_video_that_cannot_be_opened(tmp_path: Path) -> None:
     for source, message in (
         (str(tmp_path / "none.mp4"), "no video file"),
         (str(tmp_path / "text.mp4"), "cannot open camera"),
-        ("usb:first", "number of a USB camera"),
+        ("usb:first", "number or the path of a USB camera"),
         ("usb:77", "cannot open camera 'usb:77'"),
     ):
         with pytest.raises(PluginError, match=message):
@@ -129,10 +129,35 @@ def test_video_that_cannot_be_opened(tmp_path: Path) -> None:
 
 
 def test_stream_error_hides_the_password() -> None:
-    with pytest.raises(PluginError) as caught:
-        captures_of(OpenCvCamera("rtsp://operator:secret@127.0.0.1:9/stream"))
-    assert "secret" not in str(caught.value)
-    assert "127.0.0.1:9" in str(caught.value)
+    for address in (
+        "rtsp://operator:secret@127.0.0.1:9/stream",
+        "rtsp://operator:sec/ret@127.0.0.1:9/stream",
+        "rtsp://127.0.0.1:9/user=operator&password=secret&channel=1.sdp",
+    ):
+        camera = OpenCvCamera(address)
+        with pytest.raises(PluginError) as caught:
+            captures_of(camera)
+        assert "sec" not in f"{caught.value} {camera.name}"
+        assert "127.0.0.1:9" in str(caught.value)
+
+
+def test_usb_cameras_have_names_that_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("producers.cameras.opencv._USB_BY_ID", tmp_path)
+    (tmp_path / "usb-Acme_Cam_0042-video-index0").touch()
+    with pytest.raises(PluginError, match=r"usb:/dev/v4l/by-id/none' is not there; .* has usb-Acme_Cam_0042"):
+        captures_of(OpenCvCamera("usb:/dev/v4l/by-id/none"))
+    with pytest.raises(PluginError, match="cannot open camera 'usb:/dev/null'"):
+        captures_of(OpenCvCamera("usb:/dev/null"))
+
+
+def test_a_number_of_a_usb_camera_is_advised_against(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("producers.cameras.opencv._USB_BY_ID", tmp_path)
+    (tmp_path / "usb-Acme_Cam_0042-video-index0").touch()
+    with pytest.raises(PluginError):
+        captures_of(OpenCvCamera("usb:77"))
+    assert f"a stable name is usb:{tmp_path}/usb-Acme_Cam_0042-video-index0" in caplog.text
 
 
 class Device:

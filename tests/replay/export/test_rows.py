@@ -19,6 +19,7 @@ from pyarrow import parquet
 
 from replay.export import Rows, to_arrow, to_pandas, write_rows
 from replay.replayed import ReplayedFrame
+from replay.spreadsheet import guarded
 from replay.stored import Place
 from replay.table import Table, build_table
 from replay.truths import Truths
@@ -92,8 +93,8 @@ def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, text: str):
     write_rows(tmp_path / "rows.csv", build_table([replayed(hostile)]))
     with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as file:
         header, row = list(csv.reader(file))
-    assert row[header.index("lot")] == f"'{text}"
-    assert row[header.index(f"attribute.{text}")] == f"'{text}"
+    assert row[header.index("lot")] == guarded(text) != text
+    assert row[header.index(guarded(f"attribute.{text}"))] == guarded(text)
     assert row[header.index("recorded.score")] == "-0.5"  # a number is one
 
 

@@ -1,0 +1,157 @@
+"""Addresses without their secrets: passwords, keys and tokens stay out of errors, logs, labels, `repr` and JSON.
+
+A secret may stand in any part of an address: user and password (``rtsp://admin:pa/ss@10.0.0.5/s``, also with ``/``,
+``@`` or ``,`` that nobody has escaped), the query (``?token=...``), or the path (``/user=admin&password=...``, and all
+of the path of a webhook). So scheme and host are shown, nothing else. An address whose host is not certain, because
+the characters of a password could be taken for it, is shown without a host.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, unquote
+
+#: Stands for what is not shown.
+HIDDEN = "***"
+#: Stands for the message of a library that quotes a part of an address.
+NO_DETAILS = "the details are not shown: they hold a part of the address"
+#: Shortest piece of a secret that a text of a library may not have.
+_PIECE = 3
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?)(?::\d{1,5})?")
+#: As fsspec chains them (``simplecache::s3``), or behind the kind of a camera (``video:rtsp``).
+_SCHEME = re.compile(r"(?:[A-Za-z0-9+.-]+::|video:)*[A-Za-z][A-Za-z0-9+.-]*")
+_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://[^\s'\"<>]+")
+
+
+def masked_address(address: str, *, with_path: bool = False) -> str:
+    """Return scheme and host of an address; several addresses are separated by commas.
+
+    Parameters
+    ----------
+    with_path
+        Also show the path, of a store: ``s3://bucket/path``. It is left out where a secret could be part of it: if the
+        address has an ``@`` or a query.
+
+    Examples
+    --------
+    >>> masked_address("rtsp://10.0.0.5:554/user=admin&password=SECRET&channel=1.sdp")
+    'rtsp://10.0.0.5:554/***'
+    >>> masked_address("rtsp://admin:pa/ss@10.0.0.5/s"), masked_address("http://u:p@a:81,http://u:p@b:81")
+    ('rtsp://10.0.0.5/***', 'http://a:81,http://b:81')
+    >>> masked_address("https://a.plant/x@y"), masked_address("s3://bucket/images", with_path=True)
+    ('https://***', 's3://bucket/images')
+    >>> masked_address("127.0.0.1:9092"), masked_address("/srv/images"), masked_address("admin:x@10.0.0.5")
+    ('127.0.0.1:9092', '/srv/images', '10.0.0.5')
+    """
+    scheme, found, rest = address.partition("://")
+    if found and f",{scheme}://" in rest:
+        parts = rest.split(f",{scheme}://")
+        return ",".join(masked_address(f"{scheme}://{part}", with_path=with_path) for part in parts)
+    if not found:
+        has_user = "@" in address and ":" in address.partition("@")[0] and not address.startswith((".", "/", "~"))
+        return _host(address.rpartition("@")[2]) if has_user else address
+    if not _SCHEME.fullmatch(scheme):
+        return HIDDEN
+    if scheme in ("file", "local", "memory"):
+        return address
+    pieces = re.split(r"[/?#]", rest)
+    with_user = [number for number, piece in enumerate(pieces) if "@" in piece]
+    if not with_user:
+        host, behind = pieces[0], rest[len(pieces[0]) :]
+    elif len(with_user) > 1 or (with_user[0] and _is_host(pieces[0])):
+        # A password may have any of these characters: which part is the host is not certain.
+        return f"{scheme}://{HIDDEN}"
+    else:
+        host = pieces[with_user[0]].rpartition("@")[2]
+        behind = rest[rest.rindex("@") + 1 + len(host) :]
+    shown = f"{scheme}://{_host(host)}"
+    if behind in ("", "/") or shown.endswith(HIDDEN):
+        return shown
+    return (
+        f"{shown}{behind}" if with_path and not with_user and not re.search("[?#&=]", behind) else f"{shown}/{HIDDEN}"
+    )
+
+
+def masked_text(text: str, *addresses: str | None, with_path: bool = False) -> str:
+    """Return a text, such as the message of a library, with the addresses in it masked.
+
+    Parameters
+    ----------
+    addresses
+        Known to be secret. A text that still has a piece of the secret of one is replaced as a whole: libraries quote,
+        cut and decode what they show.
+    with_path
+        As in `masked_address`: the paths of these addresses are no secret.
+
+    Examples
+    --------
+    >>> masked_text("no answer from http://u:secret@a:81/x", "http://u:secret@a:81/x")
+    'no answer from http://a:81/***'
+    >>> masked_text("port 'secr' is no number", "http://u:secr/et@a:81")
+    'the details are not shown: they hold a part of the address'
+    """
+    secrets = [address for address in addresses if address and masked_address(address, with_path=with_path) != address]
+    for address in secrets:
+        text = text.replace(address, masked_address(address))
+    text = _IN_TEXT.sub(lambda match: _masked_match(match[0]), text)
+    for address in secrets:
+        if _has_a_piece(text.replace(masked_address(address), ""), address):
+            return NO_DETAILS
+    return text
+
+
+def masked_repr(settings: Any, *names: str) -> str:
+    """Return the `repr` of a dataclass whose fields with these names are addresses.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(repr=False)
+    ... class Registry:
+    ...     url: str
+    ...     timeout_s: float
+    ...     __repr__ = lambda self: masked_repr(self, "url")
+    >>> Registry("http://u:secret@a:81", 5.0)
+    Registry(url='http://a:81', timeout_s=5.0)
+    """
+    from dataclasses import fields
+
+    texts = []
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if field.name in names and isinstance(value, str):
+            value = masked_address(value)
+        texts.append(f"{field.name}={value!r}")
+    return f"{type(settings).__qualname__}({', '.join(texts)})"
+
+
+def _is_host(text: str) -> bool:
+    return _HOST.fullmatch(text) is not None
+
+
+def _host(text: str) -> str:
+    return text if _is_host(text) or not text else HIDDEN
+
+
+def _masked_match(found: str) -> str:
+    """Mask an address in a text, where it can hold a secret at all; the sentence around it stays."""
+    end = len(found.rstrip(".,;:!?)]}"))
+    address, after = found[:end], found[end:]
+    return (masked_address(address) if re.search("[@?&=]", address) else address) + after
+
+
+def _has_a_piece(text: str, address: str) -> bool:
+    """Tell if the text has any ``_PIECE`` characters of what `masked_address` does not show of the address."""
+    return any(piece in text for piece in _pieces(address))
+
+
+def _pieces(address: str) -> Iterator[str]:
+    shown = masked_address(address).rpartition("://")[2].removesuffix(f"/{HIDDEN}")
+    scheme, _, rest = address.partition("://")
+    rest = rest if rest and _SCHEME.fullmatch(scheme) else address
+    for secret in rest.split(shown) if shown and shown != HIDDEN else [rest]:
+        for form in {secret, unquote(secret), quote(secret), quote(secret, safe="")}:
+            for at in range(len(form) - _PIECE + 1):
+                yield form[at : at + _PIECE]

@@ -1,0 +1,189 @@
+"""Signals end a command in order, whatever it holds when they come, and a second one ends it at once."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from infra.demo.processes import inspection_command
+from schemas.settings import KafkaSettings
+
+HEAD = """
+import os, signal, sys, threading, time
+from infra.cli.signals import exit_on_signals, stop_on_signals
+stop = threading.Event()
+"""
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """Run it in a process of its own: what hangs is killed, and fails the test."""
+    return subprocess.run([sys.executable, "-c", HEAD + code], capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_a_signal_while_its_own_thread_holds_the_events_lock(number: str) -> None:
+    done = run(
+        f"with stop_on_signals(stop), stop._cond:\n    signal.raise_signal(signal.{number})\nprint(stop.is_set())\n"
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["True"]), done.stderr
+
+
+def test_a_signal_while_the_lock_of_logging_is_held() -> None:
+    done = run(
+        "import logging\nlogging.basicConfig()\nhandler = logging.getLogger().handlers[0]\n"
+        "with stop_on_signals(stop):\n"
+        "    with handler.lock:\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "        print(stop.wait(10))\n"
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["True"]), done.stderr
+
+
+SENDER = """
+import os, signal, sys, time
+while True:
+    for _ in range(2):
+        os.kill(int(sys.argv[1]), signal.SIGTERM)
+        end = time.perf_counter() + 60e-6
+        while time.perf_counter() < end: pass
+    time.sleep(0.01)
+"""
+
+
+def test_two_signals_a_moment_apart_while_the_main_thread_waits() -> None:
+    code = f"""
+import subprocess
+signal.signal(signal.SIGTERM, lambda *_: None)
+with subprocess.Popen([sys.executable, "-c", {SENDER!r}, str(os.getpid())]) as sender:
+    for _ in range(200):
+        stop = threading.Event()
+        with stop_on_signals(stop):
+            while not stop.wait(0.001): pass
+    sender.kill()
+print("ended")
+"""
+    done = run(code)
+    assert (done.returncode, done.stdout.split()) == (0, ["ended"]), done.stderr
+
+
+def test_a_second_signal_ends_it_while_the_main_thread_is_in_native_code() -> None:
+    # No handler of Python runs until the native call returns.
+    code = """
+import ctypes
+def signals():
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+with stop_on_signals(stop):
+    threading.Thread(target=signals, daemon=True).start()
+    sleep = ctypes.CDLL(None).sleep
+    while True: sleep(60)
+"""
+    assert run(code).returncode == 128 + signal.SIGTERM
+
+
+STOP = """
+with stop_on_signals(stop):
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(0.5)
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(20)
+"""
+EXIT = """
+with exit_on_signals():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        time.sleep(0.5)
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(20)
+"""
+
+
+@pytest.mark.parametrize("code", [STOP, EXIT], ids=["stop_on_signals", "exit_on_signals"])
+def test_a_second_signal_ends_at_once_with_one_line(code: str) -> None:
+    done = run(code)
+    assert done.returncode == 130
+    assert done.stderr.splitlines() == ["error: a second signal (SIGINT): ended at once, nothing was finished"]
+
+
+def test_the_cleanup_of_an_exit_is_not_interrupted_by_the_same_request() -> None:
+    done = run(
+        "with exit_on_signals():\n"
+        "    try:\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "    finally:\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "        print('cleaned up')\n"
+    )
+    assert (done.returncode, done.stdout) == (143, "cleaned up\n"), done.stderr
+
+
+def test_handlers_are_as_before_afterwards() -> None:
+    done = run(
+        "before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)\n"
+        "with stop_on_signals(stop): pass\n"
+        "print(before == (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)),"
+        " signal.set_wakeup_fd(-1), threading.active_count(), stop.is_set())\n"
+    )
+    assert done.stdout.split() == ["True", "-1", "1", "False"], done.stderr
+
+
+@pytest.mark.broker
+def test_two_signals_end_produce_and_free_its_spool(line: KafkaSettings, tmp_path: Path) -> None:
+    cameras = [word for _ in range(12) for word in ("--camera", "synthetic")]
+    arguments = [*cameras, "--fps", "5", "--spool-dir", str(tmp_path), "--json", "--metrics-port", "0"]
+    where = ["--bootstrap-servers", line.bootstrap_servers, "--prefix", line.prefix]
+    with subprocess.Popen(
+        inspection_command("produce", *arguments, *where), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            url = next(line for line in process.stderr if "metrics at" in line).split()[-1]
+            while _capturing(url) < 12:
+                time.sleep(0.2)
+            _twice(process)
+            out, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors
+    rows = json.loads(out)["cameras"]
+    assert len(rows) == 12
+    assert all(row["captured"] == row["published"] for row in rows)
+
+
+def test_two_signals_while_produce_starts(tmp_path: Path) -> None:
+    # Each of its cameras waits two seconds for a broker that does not answer.
+    cameras = [word for _ in range(12) for word in ("--camera", "synthetic")]
+    arguments = [*cameras, "--bootstrap-servers", "127.0.0.1:9", "--spool-dir", str(tmp_path), "--metrics-port", "0"]
+    with subprocess.Popen(inspection_command("produce", *arguments), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            next(line for line in process.stderr if "metrics at" in line)
+            _twice(process)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors
+
+
+def _capturing(url: str) -> int:
+    """Cameras with a capture."""
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum("_captured_total{" in line and float(line.split()[-1]) > 0 for line in lines)
+
+
+def _twice(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    end_s = time.perf_counter() + 60e-6
+    while time.perf_counter() < end_s:
+        pass
+    process.send_signal(signal.SIGTERM)

@@ -1,0 +1,92 @@
+"""Names that are no UTF-8 are published, and options with such bytes are refused; secrets come from files too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from infra.cli.options import secret_lines
+from infra.cli.produce import produce
+from infra.cli.watch import _webhook
+from infra.demo.processes import inspection_command
+from producers import CameraJob
+from producers.runner import run_cameras
+from replay import read_topic
+from schemas import Frame, KafkaSettings
+from schemas.codec import decode
+from schemas.errors import SettingsError
+from stream_processors.watch_settings import WatchSettings
+
+app = typer.Typer()
+app.command()(produce)
+
+
+@pytest.mark.broker
+def test_a_file_whose_name_is_no_utf8_is_published(line: KafkaSettings, tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"gr\xfcn.png")).write_bytes(b"image")
+    cameras = tmp_path / "cameras.txt"
+    cameras.write_text(f"# the cameras of the press\n\nfolder:{tmp_path}\n", encoding="utf-8")
+    where = ["--bootstrap-servers", line.bootstrap_servers, "--prefix", line.prefix]
+    done = CliRunner().invoke(app, ["--camera-file", str(cameras), *where])
+    assert "1 captured, 1 published" in done.stdout
+    [message] = read_topic(line.bootstrap_servers, line.frames)
+    assert decode(message.value, Frame).attributes == {"file": r"gr\xfcn.png"}
+
+
+@pytest.mark.parametrize("locale", ["C", "de_DE.ISO-8859-1", "C.UTF-8"])
+@pytest.mark.parametrize("option", [b"--station", b"--lot"])
+def test_an_option_that_is_no_utf8_is_one_line(option: bytes, locale: str) -> None:
+    command = [*map(os.fsencode, inspection_command("produce", "--camera", "synthetic")), option, b"gr\xfcn"]
+    environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(b"error: ")
+
+
+def test_no_camera_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "cameras").write_text("# none\n", encoding="utf-8")
+    for arguments in ([], ["--camera-file", str(tmp_path / "cameras")], ["--camera-file", str(tmp_path / "none")]):
+        assert isinstance(CliRunner().invoke(app, arguments).exception, SettingsError)
+
+
+def test_a_webhook_comes_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "webhook"
+    file.write_text("https://hooks.plant/services/SECRET\n", encoding="utf-8")
+    assert _webhook(None, file) == "https://hooks.plant/services/SECRET"
+    with pytest.raises(SettingsError, match="one of them"):
+        _webhook("https://a.plant/x", file)
+    file.write_text("https://a.plant/SECRET\nhttps://b.plant/SECRET\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="one line") as caught:
+        _webhook(None, file)
+    assert "SECRET" not in str(caught.value)
+    with pytest.raises(SettingsError, match="No such file"):
+        secret_lines(tmp_path / "none", "--webhook-file")
+    settings = WatchSettings(webhook="https://hooks.plant/services/SECRET")
+    assert "SECRET" not in repr(settings)
+    assert "https://hooks.plant" in repr(settings)
+
+
+class Failing:
+    """A camera whose library quotes its address in an error."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __iter__(self) -> Failing:
+        raise OSError(self._text)
+
+
+@pytest.mark.parametrize("secret", ["SECRET", "pa/ss", "p@ss", "a,b c"])
+def test_the_error_of_a_camera_shows_no_secret(secret: str, caplog: pytest.LogCaptureFixture) -> None:
+    spec = f"acme:http://admin:{secret}@10.0.0.5/stream"
+    text = f"401 for http://admin:{secret}@10.0.0.5/stream"
+    [report] = run_cameras([CameraJob("s/c", Failing(text), None, address=spec)])  # type: ignore[arg-type]
+    assert secret not in f"{report.error}{caplog.text}"
+    assert report.error is not None
+    assert report.error.startswith("OSError: ") or "not shown" in report.error

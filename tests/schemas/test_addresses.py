@@ -1,0 +1,89 @@
+"""No part of a secret is shown, wherever it stands in an address, and whatever a library says of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.addresses import NO_DETAILS, masked_address, masked_repr, masked_text
+from schemas.errors import RegistryError
+from schemas.settings import KafkaSettings
+
+FORMS = [
+    "rtsp://admin:{}@10.0.0.5/s",
+    "rtsp://admin:{}@10.0.0.5:554/s/1?x=2",
+    "rtsp://10.0.0.5/user=admin&password={}&channel=1.sdp",
+    "rtsp://10.0.0.5:554/live?user=admin&password={}",
+    "https://hooks.plant/services/{}",
+    "http://u:{}@a.plant:8081,http://u:{}@b.plant:8081",
+    "s3://key:{}@bucket/images",
+    "simplecache::s3://key:{}@bucket/images",
+    "u:{}@10.0.0.5",
+]
+PASSWORDS = [
+    "SECRET",
+    "pa/ss",
+    "p@ss",
+    "pa,ss",
+    "p?a#ss",
+    "p@s/s@w,rd",
+    "12/34",
+    "s3cr%2Fet",
+    "a b'c\"d",
+    "gr\xfcn",
+    "x://y",
+]
+
+
+def leaked(secret: str, shown: str, form: str) -> list[str]:
+    """Pieces of the secret that are shown and are no part of the address itself."""
+    rest = form.replace("{}", "\0") + NO_DETAILS
+    pieces = {secret[at : at + 3] for at in range(len(secret) - 2)}
+    return sorted(piece for piece in pieces if piece in shown and piece not in rest and piece != "***")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("secret", PASSWORDS)
+def test_no_piece_of_a_password_is_shown(form: str, secret: str) -> None:
+    address = form.replace("{}", secret)
+    assert leaked(secret, masked_address(address), form) == []
+    assert leaked(secret, masked_address(address, with_path=not form.startswith("https")), form) == []
+    message = f"error 7: cannot reach {address} (from {secret!r})"
+    assert leaked(secret, masked_text(message, address), form) == []
+
+
+@given(st.sampled_from(FORMS), st.text(min_size=3, max_size=20))
+def test_no_piece_of_any_password_is_shown(form: str, secret: str) -> None:
+    address = form.replace("{}", secret)
+    assert leaked(secret, masked_address(address), form) == []
+    assert leaked(secret, masked_text(f"bad port {secret[2:]} in {address}", address), form) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://admin:pa/ss@10.0.0.5/s", "rtsp://10.0.0.5/***"),
+        ("rtsp://admin:p@ss@10.0.0.5/s", "rtsp://10.0.0.5/***"),
+        ("http://user:a/b,c@d@registry:8081", "http://registry:8081"),
+        ("http://[::1]:8081", "http://[::1]:8081"),
+        ("rtsp://10.0.0.5", "rtsp://10.0.0.5"),
+        ("rtsp://u:12/34@10.0.0.5", "rtsp://***"),
+        ("mock://docs", "mock://docs"),
+        ("k1:9092,k2:9092", "k1:9092,k2:9092"),
+        ("/srv/a@b:c", "/srv/a@b:c"),
+    ],
+)
+def test_the_host_is_shown_where_it_is_certain(address: str, shown: str) -> None:
+    assert masked_address(address) == shown
+
+
+def test_errors_and_settings_show_no_password() -> None:
+    url = "http://user:pa/s,s@w@registry.plant:8081"
+    error = RegistryError(url, f"Failed to parse: {url}, port 'pa'")
+    assert "registry.plant:8081" in str(error)
+    assert leaked("pa/s,s@w", str(error), url.replace("pa/s,s@w", "{}")) == []
+    settings = KafkaSettings(schema_registry_url=url)
+    assert "pa/s" not in repr(settings)
+    assert "registry.plant:8081" in repr(settings)
+    assert masked_repr(settings).count("pa/s") == 1, "the repr of other fields is as ever"
