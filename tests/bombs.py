@@ -17,7 +17,7 @@ def send_bomb(bootstrap_servers: str, topic: str, *, count: int = 1, key: str = 
             "message.max.bytes": 1_000_000_000,
             "queue.buffering.max.kbytes": 2_000_000,
             "batch.size": 1_000_000_000,
-            "linger.ms": 1000,
+            "linger.ms": 60_000,  # one batch: nothing is sent before the flush
             "partitioner": "murmur2_random",
             "log_level": 0,
         }

@@ -26,6 +26,7 @@ from replay.offsets import merged
 from replay.source import stored
 from replay.stored import Stored
 from replay.topic_reader import TopicMessage, read_ranges, watermarks
+from schemas.held import held_back, held_line
 from schemas.image_store import ImageStore, ImageStoreError
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
@@ -103,6 +104,7 @@ class Collector:
         self._known: dict[str, TopicIdentity] = {}
         self._codec = Codec.from_settings(kafka)
         self._rounds = 0
+        self._held: dict[Partition, int] = {}
         #: What has been read since its last commit, by partition.
         self.batches: dict[Partition, Batch] = {}
         self.report = SinkReport()
@@ -118,6 +120,7 @@ class Collector:
             for other in {commit.topic_id for commit in commits} - {identity.topic_id}:
                 raise self._other_topic(topic, other, identity.topic_id)
             roll_up(self._store, commits)
+            self._say_held(topic, identity)
             for number, (low, high) in watermarks(self._kafka.bootstrap_servers, topic).items():
                 covered = merged((one.begin, one.end) for one in commits if one.partition == number)
                 partition = Partition(topic, number)
@@ -190,9 +193,17 @@ class Collector:
         """
         new = []
         for topic, identity in self.check().items():
+            self._say_held(topic, identity)
             new += [found for number in identity.partitions if (found := Partition(topic, number)) not in self.batches]
         self.batches |= {partition: self._batch_from(partition, None, 0) for partition in new}
         return new
+
+    def _say_held(self, topic: str, identity: TopicIdentity) -> None:
+        """Log each open transaction once."""
+        for number, offset in held_back(self._kafka.bootstrap_servers, topic, identity.partitions).items():
+            if self._held.get(Partition(topic, number)) != offset:
+                _log.warning("%s", held_line(topic, number, offset))
+            self._held[Partition(topic, number)] = offset
 
     def waiting_bytes(self) -> int:
         """Bytes of what waits for a commit."""

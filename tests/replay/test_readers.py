@@ -52,7 +52,7 @@ def test_a_batch_that_no_client_reads_is_left_out_by_replay_audit_and_archive(
 
 
 def test_a_reader_of_committed_messages_says_what_holds_it_back(
-    line: KafkaSettings, caplog: pytest.LogCaptureFixture
+    line: KafkaSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     send(line, make_frame(0))
     stranger = Producer({"bootstrap.servers": line.bootstrap_servers, "transactional.id": line.prefix, "log_level": 0})
@@ -62,7 +62,11 @@ def test_a_reader_of_committed_messages_says_what_holds_it_back(
     assert stranger.flush(20) == 0
     send(line, make_frame(1))
     assert len(list(read_topic(line.bootstrap_servers, line.frames))) == 1
-    assert f"partition 0 of {line.frames} is held back by an open transaction since offset 1" in caplog.text
+    said = f"partition 0 of {line.frames} is held back by an open transaction since offset 1"
+    assert said in caplog.text
+    caplog.clear()
+    assert ArchiveSink(line, Store(str(tmp_path)), SinkOptions()).run_once(threading.Event()).messages == 1
+    assert caplog.text.count(said) == 1
     stranger.abort_transaction(20)
     caplog.clear()
     assert len(list(read_topic(line.bootstrap_servers, line.frames))) == 2

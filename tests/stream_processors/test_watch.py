@@ -26,6 +26,8 @@ from schemas.codec import decode, encode
 from schemas.records import Action, EpisodeState
 from stream_processors.drift import CameraWatch
 from stream_processors.watch_state import Snapshot, read_snapshots
+from tests.bombs import send_bomb
+from tests.partitions import add_partitions, delivered
 from tests.stream_processors.drift.streams import REFERENCE, decision, rows
 from tests.stream_processors.hostile_snapshots import hostile
 
@@ -242,13 +244,37 @@ def test_no_snapshot_ends_or_blinds_it_and_invented_cameras_are_forgotten(line, 
     assert sum(len(read_snapshots(line, number)) for number in range(6)) <= 6 * 20 + 22
 
 
+def test_neither_batch_nor_transaction_nor_new_partitions_stop_it(line, start, package):
+    [camera] = [stream("cam", 1, model_sha256(package))]
+    process = start()
+    process.await_ready()
+    publish(line, camera[:100])
+    send_bomb(line.bootstrap_servers, line.decisions, count=2, key=camera[0].key)
+    stranger = Producer({"bootstrap.servers": line.bootstrap_servers, "transactional.id": line.prefix, "log_level": 0})
+    stranger.init_transactions(20)
+    stranger.begin_transaction()
+    for partition in range(6):
+        stranger.produce(line.decisions, b"never ended", partition=partition)
+    assert stranger.flush(20) == 0
+    publish(line, camera[100:200])
+    await_watched(process, 200)
+    for topic in (line.decisions, line.labels, line.drift_state):
+        add_partitions(line.bootstrap_servers, topic, 8)
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers})
+    for one in stream("other", 2, model_sha256(package))[:20]:
+        producer.produce(line.decisions, encode(one), one.key, partition=7, on_delivery=delivered)
+    assert producer.flush(20) == 0
+    await_watched(process, 220)
+    stranger.abort_transaction(20)
+
+
 def test_labels_that_contradict_open_an_episode_of_concept_drift(line, start, package):
     row = list(rows(3000, 5))
-    now_us = time.time_ns() // 1000
+    now_us, sha256 = time.time_ns() // 1000, model_sha256(package)
     decisions = [
         dataclasses.replace(
             decision(n, row[n]),
-            model_sha256=model_sha256(package),
+            model_sha256=sha256,
             decided_at_us=now_us,
             decision_id=str(n),
             action=Action.ACCEPT,
