@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,8 @@ def decoding(
     needed_bytes = _needed_bytes(header, structure, divisor, colour, depth)
     with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels"):
         try:
-            pixels, remarks = _pixels(header, structure, divisor, colour, depth)
+            checked = structure if structure.finish is None else replace(structure, data=structure.finish())
+            pixels, remarks = _pixels(header, checked, divisor, colour, depth)
         except MemoryError as error:
             raise _no_memory(header, needed_bytes) from error
         # Two readers of one header must agree, or the limits above were checked against the wrong numbers.
@@ -122,6 +123,33 @@ def decoding(
             size = f"{header.width}x{header.height}"
             raise ImageError("unreadable-image", f"the {header.encoding} header says {size}, its data does not")
         yield Decoded(pixels, header, remarks)
+
+
+def decode_whole(data: bytes) -> NDArray[Any]:
+    """Decode for encoding again: all channels and bits of the file, checked as `decoding` does.
+
+    Returns
+    -------
+    pixels
+        ``(H, W)`` grey or ``(H, W, 3)`` BGR, uint8 or uint16.
+
+    Raises
+    ------
+    ImageError
+        As `decoding`; also ``unreadable-image`` for transparency, which 3 channels cannot hold.
+    """
+    header = image_header(data)
+    structure = examine(data, header.encoding)
+    if structure.has_alpha:
+        raise ImageError("unreadable-image", "it has an alpha channel; save as grey or colour without transparency")
+    colour = structure.channels > 1
+    needed_bytes = _needed_bytes(header, structure, 1, colour, structure.bits)
+    with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels"):
+        checked = structure if structure.finish is None else replace(structure, data=structure.finish())
+        if header.encoding is Encoding.JPEG:
+            return _jpeg(checked.data, header, 1, colour)
+        flags = cv2.IMREAD_COLOR_BGR if colour else cv2.IMREAD_GRAYSCALE
+        return np.asarray(_opencv(header, checked, flags | (cv2.IMREAD_ANYDEPTH if structure.bits > 8 else 0)))
 
 
 def _divisor(header: ImageHeader, needed_wh: tuple[int, int] | None) -> int:
@@ -144,7 +172,7 @@ def _needed_bytes(header: ImageHeader, structure: Structure, divisor: int, colou
     # OpenCV's PNG reader composes a second picture, as large as the result.
     copies = 2 if header.encoding is Encoding.PNG else 1
     samples = 2 if depth is not None or structure.bits in _PACKED_BITS else 0
-    return result * (copies + copies * samples) + structure.work_bytes
+    return max(result * copies * (1 + samples) + structure.work_bytes, structure.unpacked_bytes)
 
 
 def _pixels(

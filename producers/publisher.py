@@ -137,7 +137,8 @@ class FramePublisher:
         captured_at_us = capture.captured_at_us if capture.captured_at_us is not None else self._clock.utc_us()
         sequence = self._tally.capture(captured_at_us)
         try:
-            image = encode_capture(capture, self._options.encode, self._options.quality)
+            depth = capture.bit_depth if capture.bit_depth is not None else self._options.bit_depth
+            image = encode_capture(capture, self._options.encode, self._options.quality, depth)
             reference = self._claim_check(image, captured_at_us)
             if reference is None and len(image.data) + _ENVELOPE_BYTES > FRAMES.max_message_bytes:
                 self._drop(sequence, "too-large", f"an image of {len(image.data)} bytes is over the topic's limit")

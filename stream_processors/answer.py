@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from models import ImageError, Inspection, Model, Source, decide, not_inspected
 from models.inspect import inspect_all
+from models.remarks import Remark
 from schemas import Action, CodecError, DeadLetter, Decision, Frame, ResultState, Verdict
 from schemas.clock import Clock
 from schemas.errors import InvalidRecord, MessageTooLarge
@@ -21,6 +22,7 @@ from schemas.image_store import ImageStore, ImageStoreError
 from schemas.simulation import is_replay
 from schemas.topics import DEAD_LETTERS, DECISIONS
 from schemas.wire import Codec
+from stream_processors.image_remarks import ImageRemarks
 from stream_processors.overload import Estimate, Newest, Overload, OverloadPolicy, why_shed
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ class Answer:
     """What to publish for one message, encoded, and what to count.
 
     ``decision`` and ``dead_letter`` are None where there is none to publish; ``kind`` is the word for the failure,
-    ``shed`` that for why the frame was not inspected. ``dead_letter_key`` is the key to publish the dead letter under.
+    ``shed`` that for why the frame was not inspected, ``remarks`` what is odd about its image. ``dead_letter_key`` is the key to publish the dead letter under.
     """
 
     decision: Decision | None = None
@@ -59,6 +61,7 @@ class Answer:
     dead_letter_key: bytes | None = None
     kind: str | None = None
     shed: str | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class Answerer:
         self._codec = codec
         self._clock = clock
         self._store = store
+        self._remarks = ImageRemarks()
         self._overload = overload or OverloadPolicy(Overload.EVERYTHING)
         #: What an inspection takes, acknowledgement included: fed by who publishes the answers.
         self.estimate = Estimate()
@@ -192,6 +196,9 @@ class Answerer:
         if isinstance(found, Fault):
             return self._rejected(message, frame, found.kind, found.reason, queue_ms)
         answer = self._decided(message, frame, found, queue_ms)
+        if found.remarks:
+            self._remarks.log(frame.key, found.remarks)
+            answer = dataclasses.replace(answer, remarks=found.remarks)
         return self._too_late(message, frame, found, queue_ms) if self._missed(message, answer) else answer
 
     def _missed(self, message: Received, answer: Answer) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -15,7 +16,10 @@ class Structure:
     Parameters
     ----------
     data
-        The bytes for the decoder: those of the file, perhaps without parts that do not change its pixels.
+        The bytes of the file, perhaps without parts that do not change its pixels.
+    finish
+        The checks that take memory or time, where there are any: to be called once the cost is known to fit. Returns
+        the bytes for the decoder instead of ``data``; raises `ImageError`.
     channels
         Samples for each pixel in the file, alpha included.
     bits
@@ -26,6 +30,8 @@ class Structure:
         The file has transparency.
     work_bytes
         Memory that the decoder takes besides the pixels it returns, in bytes.
+    unpacked_bytes
+        Samples of the file, unpacked; not all at once in memory, but all have to be read.
     """
 
     data: bytes
@@ -34,6 +40,8 @@ class Structure:
     significant_bits: int | None = None
     has_alpha: bool = False
     work_bytes: int = 0
+    unpacked_bytes: int = 0
+    finish: Callable[[], bytes] | None = None
 
 
 def unreadable(reason: str) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import partial
 
 from models.image_structure.base import Structure, unreadable
 
@@ -52,9 +53,11 @@ def examine_png(data: bytes) -> Structure:
     ImageError
         ``unreadable-image``: cut off, a check sum that does not fit, chunks out of order, an animation.
     """
-    position, header, parts, kept = _START, None, [], [data[:_START]]
+    position, header = _START, None
     significant, has_alpha, palette = None, False, False
     view = memoryview(data)
+    parts: list[memoryview] = []
+    kept = [view[:_START]]
     last, leaves_out = b"", False
     for _ in range(_MAX_CHUNKS):
         if position + 12 > len(data):
@@ -102,19 +105,28 @@ def examine_png(data: bytes) -> Structure:
         unreadable("the PNG has no image data")
     if header.colour == _PALETTE and not palette:
         unreadable("the PNG has no palette")
-    rows = _unpack(header, b"".join(parts))
-    if rows is not None:
-        kept = [each for each in kept if each[4:8] not in (b"IDAT", b"IEND")]
-        kept += [_chunk(b"IDAT", _stored(rows)), _chunk(b"IEND", b"")]
+    whole = None if leaves_out or position < len(data) else data
+    unpacked_bytes = sum(count * size for count, size in header.rows)
     channels = 3 if header.colour == _PALETTE else _CHANNELS[header.colour]
     return Structure(
-        data=data if rows is None and not leaves_out and position == len(data) else b"".join(kept),
+        data=data,
+        finish=partial(_finish, header, parts, kept, whole),
         channels=channels + (has_alpha and header.colour not in (4, 6)),
         bits=header.depth,
         significant_bits=significant,
         has_alpha=has_alpha or header.colour in (4, 6),
-        work_bytes=2 * len(rows or b""),
+        work_bytes=2 * unpacked_bytes if unpacked_bytes <= _HANDED_OVER_BYTES else _PIECE_BYTES,
+        unpacked_bytes=unpacked_bytes,
     )
+
+
+def _finish(header: _Header, parts: list[memoryview], kept: list[memoryview], whole: bytes | None) -> bytes:
+    """Unpack the rows, and return the file for the decoder; ``whole`` is the file if nothing in it is left out."""
+    rows = _unpack(header, b"".join(parts))
+    if rows is None:
+        return b"".join(kept) if whole is None else whole
+    before = [each for each in kept if bytes(each[4:8]) not in (b"IDAT", b"IEND")]
+    return b"".join([*before, _chunk(b"IDAT", _stored(rows)), _chunk(b"IEND", b"")])
 
 
 def _header(kind: bytes, body: bytes) -> _Header:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from models.image_structure import tiff_tags as tag
 from models.image_structure.base import Structure, unreadable
-from models.image_structure.tiff_packing import lzw_size, packbits_size, zlib_size
+from models.image_structure.tiff_packing import Packed, lzw_size, packbits_size, zlib_size
 from models.image_structure.tiff_tags import Tags, first_directory
 
 #: Length of what a strip holds, unpacked; a number below ``wanted`` where it is damaged or short.
-_Size = Callable[[bytes, int], int]
+_Size = Callable[[Packed, int], int]
 _NONE = 1
 _SIZES: dict[int, _Size] = {5: lzw_size, 8: zlib_size, 32946: zlib_size, 32773: packbits_size}
 _COMPRESSIONS = {
@@ -83,7 +83,7 @@ def _picture(tags: Tags) -> _Picture:
     bits = max(all_bits)
     forms = {int(each) for each in tags.get(tag.SAMPLE_FORMAT, (1,))}
     for form in sorted(forms & _FORMATS.keys()):
-        unreadable(f"{bits}-bit {_FORMATS[form]} samples are not supported, {_CURE}")
+        unreadable(f"TIFF: {bits}-bit {_FORMATS[form]} samples are not supported, {_CURE}")
     if len(all_bits) > 1:
         unreadable(f"TIFF samples of different depths are not supported, {_CURE}")
     photometric = _one(tags, tag.PHOTOMETRIC, _BLACK)

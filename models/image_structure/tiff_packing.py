@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-Bytes = bytes | memoryview
+Packed = bytes | memoryview
 
 _PIECE_BYTES = 1024 * 1024
 _CLEAR, _END = 256, 257
@@ -20,7 +20,7 @@ _NARROW = ((9, 254), (10, 512), (11, 1024))
 _MOST_CODES = 4096
 
 
-def zlib_size(packed: Bytes, wanted: int) -> int:
+def zlib_size(packed: Packed, wanted: int) -> int:
     """Unpacked length of a zlib stream, up to ``wanted``; 0 if it is damaged (its check sum included).
 
     Examples
@@ -40,7 +40,7 @@ def zlib_size(packed: Bytes, wanted: int) -> int:
     return size if unpacker.eof or size > wanted else min(size, wanted - 1)
 
 
-def packbits_size(packed: Bytes, wanted: int) -> int:
+def packbits_size(packed: Packed, wanted: int) -> int:
     """Unpacked length of PackBits runs (TIFF 6.0, section 9), up to ``wanted``; less where a run is cut off.
 
     Examples
@@ -67,7 +67,7 @@ def packbits_size(packed: Bytes, wanted: int) -> int:
     return size
 
 
-def lzw_size(packed: Bytes, wanted: int) -> int:
+def lzw_size(packed: Packed, wanted: int) -> int:
     """Unpacked length of LZW codes (TIFF 6.0, section 13), up to about ``wanted``; 0 where a code means nothing.
 
     The codes behind each clear code are read at once: their widths depend on their number alone.

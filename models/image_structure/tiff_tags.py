@@ -38,7 +38,8 @@ def first_directory(data: bytes) -> tuple[Tags, int]:
     order = "<" if data[:2] == b"II" else ">"
     (at,) = struct.unpack_from(order + "I", data, 4) if len(data) >= 8 else (0,)
     first: Tags | None = None
-    pages, seen = 0, set()
+    pages = 0
+    seen: set[int] = set()
     while at:
         if at in seen or len(seen) > _MAX_PAGES:
             unreadable("the TIFF is damaged: its directories run in a circle")
