@@ -52,7 +52,8 @@ class Answer:
     """What to publish for one message, encoded, and what to count.
 
     ``decision`` and ``dead_letter`` are None where there is none to publish; ``kind`` is the word for the failure,
-    ``shed`` that for why the frame was not inspected, ``remarks`` what is odd about its image. ``dead_letter_key`` is the key to publish the dead letter under.
+    ``shed`` that for why the frame was not inspected. ``remarks`` say what is odd about its image.
+    ``dead_letter_key`` is the key to publish the dead letter under.
     """
 
     decision: Decision | None = None
