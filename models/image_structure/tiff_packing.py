@@ -74,8 +74,8 @@ def lzw_size(packed: Packed, wanted: int) -> int:
 
     Examples
     --------
-    >>> lzw_size(bytes.fromhex("80 01 02 02 02 04"), 1)  # clear, 2, 8, 32: no end
-    3
+    >>> lzw_size(bytes.fromhex("80 01 02 02 02 04"), 1)  # a clear code and four bytes
+    4
     """
     data = np.unpackbits(np.frombuffer(packed, np.uint8)) if len(packed) <= _PIECE_BYTES else None
     size, bit, total_bits = 0, 0, 8 * len(packed)
