@@ -75,7 +75,9 @@ def heat_map(image: bytes, model: Model, *, steps: int = 9) -> HeatMap | None:
     spec = manifest.input
     header = image_header(image)
     frame_wh = (header.width, header.height)
-    decoded = decode(image, colour=spec.colour != "grey", needed_wh=content_wh(frame_wh, spec))
+    decoded = decode(
+        image, colour=spec.colour != "grey", needed_wh=content_wh(frame_wh, spec), bit_depth=spec.bit_depth
+    )
     tensor, small, geometry = to_tensor(decoded.pixels, frame_wh, spec)
     content = (geometry.left, geometry.top, small.shape[1], small.shape[0])
     try:

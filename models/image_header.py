@@ -1,4 +1,4 @@
-"""Format and size of an encoded image from its first bytes, without decoding it.
+"""Format and size of an encoded image from its first bytes; `models.image_structure` checks the rest.
 
 Follows PNG (ISO/IEC 15948) section 11.2.2, JPEG (ITU-T T.81) annex B, the BITMAPINFOHEADER of BMP and TIFF 6.0.
 """
@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from schemas.records import Encoding
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"IEND\xaeB`\x82"
-_JPEG_END = b"\xff\xd9"
 #: JPEG markers that start a frame and so carry the size: SOF0-15 without DHT, JPG and DAC.
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 #: More segments or tags than any camera writes: a forged file must not keep us reading.
@@ -57,13 +55,6 @@ def read_header(data: bytes) -> ImageHeader:
     return UNREADABLE
 
 
-def is_complete(data: bytes, encoding: Encoding) -> bool:
-    """Whether a PNG or JPEG has its end; a decoder may fill in silently what a cut one lacks."""
-    if encoding is Encoding.PNG:
-        return _PNG_END in data[-64:]
-    return encoding is not Encoding.JPEG or _JPEG_END in data[-64:]
-
-
 def _header(encoding: Encoding, width: int, height: int) -> ImageHeader:
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
         raise ValueError("no such size")
@@ -73,6 +64,8 @@ def _header(encoding: Encoding, width: int, height: int) -> ImageHeader:
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     position = 2
     for _ in range(_MAX_ENTRIES):
+        if data[position : position + 1] == b"\0":  # cameras align segments with zeros
+            position = max(position, data.find(b"\xff", position))
         while data[position : position + 2] == b"\xff\xff":  # fill bytes
             position += 1
         start, marker, length = struct.unpack_from(">BBH", data, position)

@@ -1,46 +1,53 @@
-"""Image bytes to pixels: the size is read first, and no more is decoded than the model needs.
+"""Image bytes to pixels: checked as a whole first, and no more is decoded than the model needs.
 
 Grey values are scaled by the file's bit depth, never by the content: a dark frame stays dark.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from models.errors import ImageError
 from models.image_header import ImageHeader, read_header
-from models.opencv import MAX_IMAGE_PIXELS, cv2
+from models.image_limits import BUDGET, LIMITS, check_pixels
+from models.image_structure import Structure, examine
+from models.image_structure.names import why_unreadable
+from models.opencv import cv2
+from models.remarks import Remark
+from models.sample_depth import darkness, to_8_bits
 from schemas.records import Encoding
 
 Image = NDArray[np.uint8]
 
 #: JPEG decodes to 1/8, 1/4 or 1/2 at a fraction of the cost: the inverse DCT does the scaling.
-_REDUCED_GREY = {
-    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
-    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
-}
-_REDUCED_COLOUR = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
+_REDUCTIONS = (8, 4, 2)
+_ORIENTED = cv2.IMREAD_IGNORE_ORIENTATION
+_PACKED_BITS = (10, 12, 14)
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Pixels, ``(H, W)`` or ``(H, W, 3)`` BGR uint8, and the header of the full image they are from."""
+    """Pixels, ``(H, W)`` or ``(H, W, 3)`` BGR uint8, the header of the full image, and remarks on it."""
 
     pixels: Image
     header: ImageHeader
+    remarks: tuple[Remark, ...] = ()
 
 
-def image_header(data: bytes, *, max_pixels: int = MAX_IMAGE_PIXELS) -> ImageHeader:
+def image_header(data: bytes, *, max_pixels: int | None = None) -> ImageHeader:
     """Read encoding and size of a JPEG, PNG, BMP or TIFF image; nothing is decoded.
 
     Raises
     ------
     ImageError
-        ``unreadable-image`` for anything else, ``image-too-large`` above ``max_pixels``.
+        ``unreadable-image`` for anything else, ``image-too-large`` above ``max_pixels`` (default: the settings).
 
     Examples
     --------
@@ -49,9 +56,8 @@ def image_header(data: bytes, *, max_pixels: int = MAX_IMAGE_PIXELS) -> ImageHea
     """
     header = read_header(data)
     if header.encoding is Encoding.OTHER:
-        raise ImageError("unreadable-image", f"{len(data)} bytes that do not begin as a JPEG, PNG, BMP or TIFF image")
-    if header.width * header.height > max_pixels:
-        raise ImageError("image-too-large", f"{header.width}x{header.height} pixels are over the limit of {max_pixels}")
+        raise ImageError("unreadable-image", why_unreadable(data))
+    check_pixels(header.width, header.height, max_pixels)
     return header
 
 
@@ -60,9 +66,24 @@ def decode(
     *,
     colour: bool = False,
     needed_wh: tuple[int, int] | None = None,
-    max_pixels: int = MAX_IMAGE_PIXELS,
+    max_pixels: int | None = None,
+    bit_depth: int | None = None,
 ) -> Decoded:
-    """Decode to 8-bit grey or BGR.
+    """Decode to 8-bit grey or BGR, as `decoding` does; its share of the memory budget is given back at once."""
+    with decoding(data, colour=colour, needed_wh=needed_wh, max_pixels=max_pixels, bit_depth=bit_depth) as decoded:
+        return decoded
+
+
+@contextmanager
+def decoding(
+    data: bytes,
+    *,
+    colour: bool = False,
+    needed_wh: tuple[int, int] | None = None,
+    max_pixels: int | None = None,
+    bit_depth: int | None = None,
+) -> Iterator[Decoded]:
+    """Decode to 8-bit grey or BGR, and hold a share of the process's memory budget until the block ends.
 
     Parameters
     ----------
@@ -73,10 +94,13 @@ def decode(
         that divides the size and is not below it. Resized to ``needed_wh`` this differs from the full decode
         by less than one grey level on average.
     max_pixels
-        Larger images are refused from their header.
+        Larger images are refused from their header; by default those of the settings.
+    bit_depth
+        Bits that the camera measures, for 16-bit files that do not say it themselves.
 
     The orientation that EXIF may claim is ignored: a camera of a line does not turn, and boxes are in sensor pixels.
-    16-bit files keep their upper 8 bits; an alpha channel is dropped.
+    16-bit files keep their upper 8 bits, or those of the depth that they or the caller state. An alpha channel is
+    dropped.
 
     Raises
     ------
@@ -84,21 +108,130 @@ def decode(
         ``image-too-large`` or ``unreadable-image``.
     """
     header = image_header(data, max_pixels=max_pixels)
+    structure = examine(data, header.encoding)
+    divisor = _divisor(header, needed_wh)
+    depth = (structure.significant_bits or bit_depth) if structure.bits == 16 else None
+    needed_bytes = _needed_bytes(header, structure, divisor, colour, depth)
+    with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels"):
+        try:
+            checked = structure if structure.finish is None else replace(structure, data=structure.finish())
+            pixels, remarks = _pixels(header, checked, divisor, colour, depth)
+        except MemoryError as error:
+            raise _no_memory(header, needed_bytes) from error
+        # Two readers of one header must agree, or the limits above were checked against the wrong numbers.
+        if pixels.shape[:2] != (header.height // divisor, header.width // divisor) or pixels.dtype != np.uint8:
+            size = f"{header.width}x{header.height}"
+            raise ImageError("unreadable-image", f"the {header.encoding} header says {size}, its data does not")
+        yield Decoded(pixels, header, remarks)
+
+
+def decode_whole(data: bytes) -> NDArray[Any]:
+    """Decode for encoding again: all channels and bits of the file, checked as `decoding` does.
+
+    Returns
+    -------
+    pixels
+        ``(H, W)`` grey or ``(H, W, 3)`` BGR, uint8 or uint16.
+
+    Raises
+    ------
+    ImageError
+        As `decoding`; also ``unreadable-image`` for transparency, which 3 channels cannot hold.
+    """
+    header = image_header(data)
+    structure = examine(data, header.encoding)
+    if structure.has_alpha:
+        raise ImageError("unreadable-image", "it has an alpha channel; save as grey or colour without transparency")
+    colour = structure.channels > 1
+    needed_bytes = _needed_bytes(header, structure, 1, colour, structure.bits)
+    with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels"):
+        checked = structure if structure.finish is None else replace(structure, data=structure.finish())
+        if header.encoding is Encoding.JPEG:
+            return _jpeg(checked.data, header, 1, colour)
+        flags = cv2.IMREAD_COLOR_BGR if colour else cv2.IMREAD_GRAYSCALE
+        return np.asarray(_opencv(header, checked, flags | (cv2.IMREAD_ANYDEPTH if structure.bits > 8 else 0)))
+
+
+def _divisor(header: ImageHeader, needed_wh: tuple[int, int] | None) -> int:
+    if header.encoding is not Encoding.JPEG or needed_wh is None:
+        return 1
     width, height = header.width, header.height
-    flags, divisor = (cv2.IMREAD_COLOR_BGR if colour else cv2.IMREAD_GRAYSCALE), 1
-    if header.encoding is Encoding.JPEG and needed_wh is not None:
-        for by, reduced in (_REDUCED_COLOUR if colour else _REDUCED_GREY).items():
-            # Only where it divides: half a block at the border would shift the picture by up to a pixel.
-            if width % by == height % by == 0 and width // by >= needed_wh[0] and height // by >= needed_wh[1]:
-                flags, divisor = reduced, by
-                break
+    for by in _REDUCTIONS:
+        # Only where it divides: half a block at the border would shift the picture by up to a pixel.
+        if width % by == height % by == 0 and width // by >= needed_wh[0] and height // by >= needed_wh[1]:
+            return by
+    return 1
+
+
+def _needed_bytes(header: ImageHeader, structure: Structure, divisor: int, colour: bool, depth: int | None) -> int:
+    """Most memory that decoding takes, in bytes: the result, the decoder's own, and a second look at 16 bits."""
+    pixels = header.width * header.height
+    result = (3 if colour else 1) * (pixels // divisor**2)
+    if header.encoding is Encoding.JPEG:
+        return result + structure.work_bytes
+    # OpenCV's PNG reader composes a second picture, as large as the result.
+    copies = 2 if header.encoding is Encoding.PNG else 1
+    samples = 2 if depth is not None or structure.bits in _PACKED_BITS else 0
+    return max(result * copies * (1 + samples) + structure.work_bytes, structure.unpacked_bytes)
+
+
+def _pixels(
+    header: ImageHeader, structure: Structure, divisor: int, colour: bool, depth: int | None
+) -> tuple[Image, tuple[Remark, ...]]:
+    if header.encoding is Encoding.JPEG:
+        return _jpeg(structure.data, header, divisor, colour), ()
+    flags = cv2.IMREAD_COLOR_BGR if colour else cv2.IMREAD_GRAYSCALE
+    remarks = _transparency(header, structure)
+    if structure.bits in _PACKED_BITS:
+        grey = to_8_bits(_opencv(header, structure, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH), None)
+        return (np.repeat(grey[:, :, None], 3, axis=2) if colour else grey), remarks
+    if depth is not None:
+        return to_8_bits(_opencv(header, structure, flags | cv2.IMREAD_ANYDEPTH), depth), remarks
+    pixels = _opencv(header, structure, flags)
+    return pixels, remarks + (darkness(pixels) if structure.bits == 16 else ())
+
+
+def _jpeg(data: bytes, header: ImageHeader, divisor: int, colour: bool) -> Image:
+    """Pixels of a JPEG; what the library only warns of is an error. The same pixels as OpenCV's, byte for byte."""
+    least = (header.height // divisor, header.width // divisor) if divisor > 1 else (0, 0)
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = simplejpeg.decode_jpeg(
+            data, "BGR" if colour else "GRAY", min_height=least[0], min_width=least[1], strict=True
+        )
+    except ValueError as error:
+        if "memory" in str(error).lower():
+            raise MemoryError(str(error)) from error
+        raise ImageError("unreadable-image", f"the JPEG is damaged: {error}") from error
+    return np.asarray(pixels if colour else pixels[:, :, 0])
+
+
+def _opencv(header: ImageHeader, structure: Structure, flags: int) -> Any:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(structure.data, np.uint8), flags | _ORIENTED)
     except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(str(error.err)) from error
         raise ImageError("unreadable-image", f"{header.encoding} data that OpenCV refuses: {error.err}") from error
     if pixels is None:
         raise ImageError("unreadable-image", f"the {header.encoding} data is damaged or cut off")
-    # Two readers of one header must agree, or the limit above was checked against the wrong number.
-    if pixels.shape[:2] != (height // divisor, width // divisor) or pixels.dtype != np.uint8:
-        raise ImageError("unreadable-image", f"the {header.encoding} header says {width}x{height}, its data does not")
-    return Decoded(pixels.astype(np.uint8, copy=False), header)
+    return pixels
+
+
+def _transparency(header: ImageHeader, structure: Structure) -> tuple[Remark, ...]:
+    """A remark where pixels are not opaque; also where it takes too much memory to look."""
+    if not structure.has_alpha:
+        return ()
+    text = "its transparency is left out: what lies beneath transparent pixels is inspected as it is in the file"
+    if header.width * header.height * structure.channels * max(1, structure.bits // 8) * 2 < LIMITS.memory_bytes // 4:
+        pixels = _opencv(header, structure, cv2.IMREAD_UNCHANGED)
+        if pixels.ndim == 3 and pixels.shape[2] == 4 and bool((pixels[:, :, 3] == np.iinfo(pixels.dtype).max).all()):
+            return ()
+    return (Remark("transparency", text),)
+
+
+def _no_memory(header: ImageHeader, needed_bytes: int) -> ImageError:
+    return ImageError(
+        "image-too-large",
+        f"the process has no memory left to decode {header.width}x{header.height} pixels, "
+        f"which takes {-(-needed_bytes // 2**20)} MiB",
+    )

@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from models.errors import ImageError
-from models.images import Image, decode, image_header
+from models.images import Image, decoding, image_header
 from models.inspection import Inspection
 from models.manifest import EMBEDDING
 from models.package import Model
 from models.preprocess import Geometry, Tensor, content_wh, to_tensor
+from models.remarks import Remark, shrinking
 from models.rule import apply_rule, failed
 from models.runtime import ORT_ERRORS, explain
 from models.signals import score_signals, signals
@@ -52,12 +53,13 @@ def inspect_image(
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An image, ready for a network: its tensor, the image in it, the way back to the frame, and what that took."""
+    """An image, ready for a network: its tensor, the image in it, the way back to the frame, remarks, and the time."""
 
     tensor: Tensor
     small: Image
     geometry: Geometry
     decode_ms: float
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +131,12 @@ def prepare(image: bytes, model: Model, sha256: str | None = None, size_wh: tupl
             "size-mismatch", "the image has {}x{} pixels, the frame says {}x{}".format(*frame_wh, *size_wh)
         )
     spec = model.manifest.input
-    decoded = decode(image, colour=spec.colour != "grey", needed_wh=content_wh(frame_wh, spec))
-    tensor, small, geometry = to_tensor(decoded.pixels, frame_wh, spec)
-    return Prepared(tensor, small, geometry, (time.perf_counter() - began) * 1000)
+    needed_wh = content_wh(frame_wh, spec)
+    colour = spec.colour != "grey"
+    with decoding(image, colour=colour, needed_wh=needed_wh, bit_depth=spec.bit_depth) as decoded:
+        tensor, small, geometry = to_tensor(decoded.pixels, frame_wh, spec)
+    remarks = decoded.remarks + shrinking(frame_wh, needed_wh)
+    return Prepared(tensor, small, geometry, (time.perf_counter() - began) * 1000, remarks)
 
 
 def measure(prepared: Prepared) -> Measured:
@@ -180,6 +185,7 @@ def judge(model: Model, prepared: Prepared, measured: Measured, ran: Ran) -> Ins
             "decode": prepared.decode_ms + measured.took_ms,
             "infer": ran.infer_ms + (time.perf_counter() - began) * 1000,
         },
+        remarks=prepared.remarks,
     )
 
 

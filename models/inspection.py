@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from models.remarks import Remark
 from schemas.records import Action, Defect, ResultState, Verdict
 
 
@@ -12,7 +13,8 @@ class Inspection:
     """Result of inspecting one image: the same bytes and the same model give the same result.
 
     ``durations_ms`` (stages ``decode`` and ``infer``) is the one field that differs between two runs.
-    ``score`` is the defect score in [0, 1]; ``labels`` class scores; ``signals`` one number each.
+    ``score`` is the defect score in [0, 1]; ``labels`` class scores; ``signals`` one number each; ``remarks``
+    say what is odd about the image, and are no part of a decision.
     """
 
     verdict: Verdict
@@ -25,3 +27,4 @@ class Inspection:
     defects: tuple[Defect, ...] = ()
     signals: dict[str, float] = field(default_factory=dict)
     durations_ms: dict[str, float] = field(default_factory=dict, compare=False)
+    remarks: tuple[Remark, ...] = ()

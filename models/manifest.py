@@ -27,6 +27,7 @@ class InputSpec(_Block):
     """The tensor the model takes: ``(pixel * scale - mean) / std``, pixels in 0..255.
 
     A ``uint8`` input takes the pixels as they are. ``letterbox`` keeps the aspect ratio and fills with ``pad``.
+    ``bit_depth`` is that of cameras whose 16-bit files do not state it, see `models.sample_depth`.
     """
 
     name: str = Field(min_length=1)
@@ -40,6 +41,7 @@ class InputSpec(_Block):
     std: tuple[Annotated[float, Field(gt=0)], ...] = ()
     resize: Literal["stretch", "letterbox"] = "stretch"
     pad: int = Field(default=114, ge=0, le=255)
+    bit_depth: int | None = Field(default=None, ge=9, le=16)
 
     @field_validator("scale", "mean", "std")
     @classmethod
@@ -228,6 +230,8 @@ class Manifest(_Block):
                 "name", "version", "file", "sha256", "training", "reference", "overrule", "metrics", "manifest_version",
             },
         )  # fmt: skip
+        if self.input.bit_depth is None:
+            del described["input"]["bit_depth"]  # as before there was such a line: the revision stays the same
         described["preprocessing"] = PREPROCESSING
         text = json.dumps(described, sort_keys=True, separators=(",", ":"))
         return f"{self.decision.revision}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

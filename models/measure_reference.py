@@ -111,6 +111,7 @@ def write_reference(package: Path, reference: Reference) -> None:
 def _embedding(image: bytes, model: Model) -> NDArray[np.float32]:
     spec, header = model.manifest.input, image_header(image)
     size_wh = (header.width, header.height)
-    pixels = decode(image, colour=spec.colour != "grey", needed_wh=content_wh(size_wh, spec)).pixels
+    needed_wh = content_wh(size_wh, spec)
+    pixels = decode(image, colour=spec.colour != "grey", needed_wh=needed_wh, bit_depth=spec.bit_depth).pixels
     tensor, _, _ = to_tensor(pixels, size_wh, spec)
     return np.asarray(model.run(tensor)[EMBEDDING], np.float32).reshape(-1)

@@ -1,21 +1,28 @@
 """OpenCV, imported with its limits set: import it from here, nowhere else.
 
-The limit on pixels must be in the environment *before* OpenCV is imported, or it has no effect: a 360 kB JPEG
-with a forged 30000x30000 header then takes 14 s and 5 GB. One thread, because the frames of a line are
-many and small: they are spread over threads one image each.
+The limit on pixels must be in the environment *before* OpenCV is imported, or it has no effect. It follows
+`schemas.settings.ImageSettings`. OpenCV's own lines on standard error, and those of FFmpeg beneath it, are off: our
+errors carry the reasons, through logging; ``OPENCV_LOG_LEVEL`` and ``OPENCV_FFMPEG_LOGLEVEL`` turn them on. One
+thread, because the frames of a line are many and small: they are spread over threads one image each.
 """
 
 from __future__ import annotations
 
 import os
 
-#: Most pixels that OpenCV decodes: 100 megapixels, above any area camera of a line.
-MAX_IMAGE_PIXELS = 100_000_000
+from models.image_limits import LIMITS
 
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_IMAGE_PIXELS))
+#: Most pixels that OpenCV decodes, as the settings say.
+MAX_IMAGE_PIXELS = LIMITS.max_pixels
+
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_IMAGE_PIXELS)
+# FFmpeg's AV_LOG_QUIET.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2  # noqa: E402 - after the limit
 
 cv2.setNumThreads(1)
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 __all__ = ["MAX_IMAGE_PIXELS", "cv2"]

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+Image = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -20,11 +20,14 @@ class Capture:
     Parameters
     ----------
     image
-        Pixels: uint8, (height, width) grey or (height, width, 3) blue-green-red. Not changed by the publisher,
-        and free for reuse by the camera once it is asked for the next capture.
+        Pixels: uint8 or uint16, (height, width) grey or (height, width, 3) blue-green-red. Not changed by the
+        publisher, and free for reuse by the camera once it is asked for the next capture. A camera of 10, 12 or 14 bits
+        gives uint16 and, as ``bit_depth``, that number.
     encoded
         Or the encoded file as the camera delivered it. It need not be readable: what cannot be read is
         published all the same, so that the line answers it.
+    bit_depth
+        Bits that the camera measures, 9 to 16, for uint16 pixels and 16-bit files; without it, that of the options.
     captured_at_us
         UTC microseconds of the exposure; without it, the moment the publisher gets the capture.
     part_id, lot
@@ -44,11 +47,12 @@ class Capture:
     >>> Capture(image=np.zeros((480, 640), np.float64))
     Traceback (most recent call last):
     ...
-    ValueError: an image is uint8 with shape (H, W) or (H, W, 3), not float64 (480, 640)
+    ValueError: an image is uint8 or uint16 with shape (H, W) or (H, W, 3), not float64 (480, 640)
     """
 
     image: Image | None = None
     encoded: bytes | None = None
+    bit_depth: int | None = None
     captured_at_us: int | None = None
     part_id: str | None = None
     lot: str | None = None
@@ -57,11 +61,17 @@ class Capture:
     def __post_init__(self) -> None:
         if (self.image is None) == (self.encoded is None):
             raise ValueError("a capture has either an image or encoded bytes")
+        if self.bit_depth is not None and self.bit_depth not in range(9, 17):
+            raise ValueError(f"a bit depth is 9 to 16, not {self.bit_depth}")
         if self.image is None:
             return
         shape, dtype = np.shape(self.image), getattr(self.image, "dtype", type(self.image).__name__)
-        if dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
-            raise ValueError(f"an image is uint8 with shape (H, W) or (H, W, 3), not {dtype} {shape}")
+        if (
+            dtype not in (np.uint8, np.uint16)
+            or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3))
+            or 0 in shape
+        ):
+            raise ValueError(f"an image is uint8 or uint16 with shape (H, W) or (H, W, 3), not {dtype} {shape}")
 
 
 class Camera(Protocol):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.image_header import ImageHeader, is_complete, read_header
+from models.errors import ImageError
+from models.image_header import read_header
+from models.images import decode_whole
 from models.opencv import cv2
-from producers.camera import Capture, Image
+from models.sample_depth import scaled_up, to_8_bits
+from producers.camera import Capture
 from schemas.errors import InspectionError
 from schemas.records import Encoding
 
@@ -17,6 +23,8 @@ EncodeMode = Literal["as-is", "jpeg", "png"]
 
 #: Level 1 of 9: for camera noise a higher level takes several times as long and saves a few percent.
 _PNG_LEVEL = 1
+#: Where a chunk goes that follows the header of a PNG: behind the signature and IHDR.
+_BEHIND_HEADER = 8 + 12 + 13
 
 
 class EncodingFailed(InspectionError):
@@ -33,7 +41,9 @@ class EncodedImage:
     height: int
 
 
-def encode_capture(capture: Capture, mode: EncodeMode = "as-is", quality: int = 95) -> EncodedImage:
+def encode_capture(
+    capture: Capture, mode: EncodeMode = "as-is", quality: int = 95, bit_depth: int | None = None
+) -> EncodedImage:
     """Encode a capture for the topic.
 
     Parameters
@@ -41,11 +51,15 @@ def encode_capture(capture: Capture, mode: EncodeMode = "as-is", quality: int = 
     capture
         Pixels, or bytes that the camera encoded.
     mode
-        ``as-is`` leaves encoded bytes alone and makes JPEGs of pixels; ``jpeg`` and ``png`` turn everything into
-        that format. Bytes already in it are never encoded again, nor are bytes that cannot be read, that
-        were cut short or that 8 bits grey or colour cannot hold: re-encoding would hide what is wrong with them.
+        ``as-is`` leaves encoded bytes alone and makes JPEGs of 8-bit pixels, PNGs of 16-bit ones; ``jpeg`` and ``png``
+        turn everything into that format. Bytes already in it are never encoded again, nor are bytes that cannot be
+        read, that are damaged or that have transparency: re-encoding would hide what is wrong with them. 16-bit images
+        become JPEGs only where ``bit_depth`` says which of their bits count.
     quality
         Of JPEGs, 1 to 100.
+    bit_depth
+        Bits that the camera measures, 9 to 16. 16-bit images, pixels or files, then travel as PNG with their samples
+        scaled up to the whole range and the depth in the chunk sBIT (ISO/IEC 15948, section 11.3.2.7).
 
     Raises
     ------
@@ -60,19 +74,28 @@ def encode_capture(capture: Capture, mode: EncodeMode = "as-is", quality: int = 
     >>> encode_capture(Capture(encoded=b"scrap"), "jpeg")
     EncodedImage(data=b'scrap', encoding=<Encoding.OTHER: 'OTHER'>, width=0, height=0)
     """
-    wanted = Encoding.PNG if mode == "png" else Encoding.JPEG
     if capture.image is not None:
-        return _encode(capture.image, wanted, quality)
+        return _encode(capture.image, mode, quality, bit_depth)
     data = cast(bytes, capture.encoded)
     header = read_header(data)
-    if mode != "as-is" and header.encoding not in (wanted, Encoding.OTHER):
-        image = _decode(data, header)
-        if image is not None:
-            return _encode(image, wanted, quality)
+    wanted = {"png": Encoding.PNG, "jpeg": Encoding.JPEG}.get(mode, header.encoding)
+    may_be_deep = bit_depth is not None and header.encoding in (Encoding.PNG, Encoding.TIFF)
+    if header.encoding is not Encoding.OTHER and (header.encoding is not wanted or may_be_deep):
+        image = _decode(data)
+        is_deep = image is not None and image.dtype == np.uint16
+        if image is not None and (bit_depth is not None if is_deep else header.encoding is not wanted):
+            return _encode(image, mode, quality, bit_depth)
     return EncodedImage(data, header.encoding, header.width, header.height)
 
 
-def _encode(image: Image, encoding: Encoding, quality: int) -> EncodedImage:
+def _encode(image: NDArray[Any], mode: EncodeMode, quality: int, bit_depth: int | None) -> EncodedImage:
+    encoding = Encoding.PNG if mode == "png" else Encoding.JPEG
+    if image.dtype == np.uint16:
+        if mode == "jpeg" and bit_depth is not None:
+            image = to_8_bits(image, bit_depth)
+        else:
+            encoding = Encoding.PNG
+            image = image if bit_depth is None else scaled_up(image, bit_depth)
     if encoding is Encoding.PNG:
         suffix, parameters = ".png", [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL]
     else:
@@ -84,16 +107,21 @@ def _encode(image: Image, encoding: Encoding, quality: int) -> EncodedImage:
         raise EncodingFailed(f"cannot encode {width}x{height} pixels as {encoding}: {error.err}") from error
     if not done:
         raise EncodingFailed(f"cannot encode {width}x{height} pixels as {encoding}")
-    return EncodedImage(buffer.tobytes(), encoding, width, height)
+    data = buffer.tobytes()
+    if image.dtype == np.uint16 and bit_depth is not None:
+        data = _with_depth(data, bit_depth, 1 if image.ndim == 2 else 3)
+    return EncodedImage(data, encoding, width, height)
 
 
-def _decode(data: bytes, header: ImageHeader) -> Image | None:
-    if not is_complete(data, header.encoding):
-        return None
+def _with_depth(png: bytes, bit_depth: int, channels: int) -> bytes:
+    """The PNG with a chunk sBIT."""
+    body = b"sBIT" + bytes([bit_depth] * channels)
+    chunk = struct.pack(">I", channels) + body + struct.pack(">I", zlib.crc32(body))
+    return png[:_BEHIND_HEADER] + chunk + png[_BEHIND_HEADER:]
+
+
+def _decode(data: bytes) -> NDArray[Any] | None:
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
+        return decode_whole(data)
+    except ImageError:
         return None
-    if image is None or image.dtype != np.uint8 or (image.ndim == 3 and image.shape[2] != 3):
-        return None
-    return cast(Image, image)

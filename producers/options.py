@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
+from models.sample_depth import DEPTHS
 from producers.encoding import EncodeMode
 from producers.handover import Policy
 from schemas.addresses import masked_repr
@@ -53,7 +54,7 @@ class PublisherOptions:
 
     Parameters
     ----------
-    encode, quality
+    encode, quality, bit_depth
         See `producers.encoding.encode_capture`.
     deadline_ms
         After the capture; a later decision is useless to the gate. None: no deadline.
@@ -83,6 +84,7 @@ class PublisherOptions:
 
     encode: EncodeMode = "as-is"
     quality: int = 95
+    bit_depth: int | None = None
     deadline_ms: int | None = None
     lot: str | None = None
     no_part_ids: tuple[str, ...] = ()
@@ -105,6 +107,8 @@ class PublisherOptions:
             raise SettingsError(f"policy {self.policy!r}: one of {', '.join(get_args(Policy))}")
         if not 1 <= self.quality <= 100:
             raise SettingsError(f"quality {self.quality}: 1 to 100")
+        if self.bit_depth is not None and self.bit_depth not in DEPTHS:
+            raise SettingsError(f"bit depth {self.bit_depth}: {DEPTHS[0]} to {DEPTHS[-1]}")
         if self.deadline_ms is not None and not 0 < self.deadline_ms < 2**31:
             raise SettingsError(f"deadline of {self.deadline_ms} ms: more than 0")
         if min(self.hand_over_frames, self.hand_over_bytes, self.in_flight_frames, self.delivery_timeout_ms) < 1:

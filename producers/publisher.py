@@ -149,7 +149,8 @@ class FramePublisher:
             capture = replace(capture, part_id=None)
         try:
             self._limit.renew()
-            image = encode_capture(capture, self._options.encode, self._options.quality)
+            depth = capture.bit_depth if capture.bit_depth is not None else self._options.bit_depth
+            image = encode_capture(capture, self._options.encode, self._options.quality, depth)
             reference = self._claim_check(image, captured_at_us)
             message = make_message(
                 capture,

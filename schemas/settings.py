@@ -7,9 +7,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.addresses import masked_repr
+from schemas.errors import SettingsError
 from schemas.topics import DEAD_LETTERS, DECISIONS, DEFAULT_PREFIX, DRIFT, DRIFT_STATE, FRAMES, LABELS, check_prefix
 
 DEFAULT_BOOTSTRAP_SERVERS = "127.0.0.1:9092"
+
+#: Variables of `ImageSettings`.
+MAX_IMAGE_VARIABLE = "INSPECTION_MAX_IMAGE_MEGAPIXELS"
+DECODE_MEMORY_VARIABLE = "INSPECTION_DECODE_MEMORY_MIB"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSettings:
+    """What decoding images may cost a process: the same for producer, worker and replay.
+
+    Parameters
+    ----------
+    max_pixels
+        Pixels of one image at most.
+    memory_bytes
+        Memory for all images that are decoded at one time.
+
+    Examples
+    --------
+    >>> ImageSettings.from_env({"INSPECTION_MAX_IMAGE_MEGAPIXELS": "150"})
+    ImageSettings(max_pixels=150000000, memory_bytes=268435456)
+    """
+
+    max_pixels: int = 100_000_000
+    memory_bytes: int = 256 * 1024 * 1024
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> ImageSettings:
+        """Read ``INSPECTION_MAX_IMAGE_MEGAPIXELS`` and ``INSPECTION_DECODE_MEMORY_MIB``.
+
+        Raises
+        ------
+        SettingsError
+            If one is not a whole number from 1 to 1,000,000.
+        """
+        return cls(
+            _whole(env, MAX_IMAGE_VARIABLE, cls().max_pixels // 1_000_000) * 1_000_000,
+            _whole(env, DECODE_MEMORY_VARIABLE, cls().memory_bytes // 1024**2) * 1024**2,
+        )
+
+
+def _whole(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name) or str(default)
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 1_000_000 or len(text) > 7:
+        raise SettingsError(f"{name}={text!r}: a whole number from 1 to 1,000,000")
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

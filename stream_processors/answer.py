@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from models import ImageError, Inspection, Model, Source, decide, not_inspected
 from models.inspect import inspect_all
+from models.remarks import Remark
 from schemas import Action, CodecError, DeadLetter, Decision, Frame, ResultState, Verdict
 from schemas.batches import UNDECODABLE_BATCH, UnreadableBatch
 from schemas.clock import Clock
@@ -26,6 +27,7 @@ from schemas.simulation import REPLAY_HEADER, is_replay, is_replay_name
 from schemas.text import file_text
 from schemas.topics import DECISIONS
 from schemas.wire import Codec
+from stream_processors.image_remarks import ImageRemarks
 from stream_processors.letter_budget import LetterBudget
 from stream_processors.overload import Overload, OverloadPolicy
 from stream_processors.shedding import Shedding
@@ -65,8 +67,9 @@ class Answer:
     """What to publish for one message, encoded, and what to count.
 
     ``decision`` and ``dead_letter`` are None where there is none to publish; ``kind`` is the word for the failure,
-    ``shed`` that for why the frame was not inspected. ``dead_letter_key`` is the key to publish the dead letter under;
-    ``letter`` is the dead letter itself, in case its topic takes a smaller one only; ``is_bare`` if it lacks its value.
+    ``shed`` that for why the frame was not inspected. ``remarks`` say what is odd about its image.
+    ``dead_letter_key`` is the key to publish the dead letter under; ``letter`` is the dead letter itself, in case its
+    topic takes a smaller one only; ``is_bare`` if it lacks its value.
     """
 
     decision: Decision | None = None
@@ -77,6 +80,7 @@ class Answer:
     shed: str | None = None
     letter: DeadLetter | None = None
     is_bare: bool = False
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,7 @@ class Answerer:
         self._codec = codec
         self._clock = clock
         self._store = store
+        self._remarks = ImageRemarks()
         self._overload = overload or OverloadPolicy(Overload.EVERYTHING)
         #: Decides what is shed; learns from the answers that are published and the frames that are read.
         self.shedding = Shedding(self._overload, clock)
@@ -250,6 +255,9 @@ class Answerer:
         if isinstance(found, Fault):
             return self._rejected(message, frame, found.kind, found.reason, queue_ms)
         answer = self._decided(message, frame, found, queue_ms)
+        if found.remarks:
+            self._remarks.log(frame.key, found.remarks)
+            answer = dataclasses.replace(answer, remarks=found.remarks)
         return self._too_late(message, frame, found, queue_ms) if self._missed(message, frame, answer) else answer
 
     def _missed(self, message: Received, frame: Frame, answer: Answer) -> bool:

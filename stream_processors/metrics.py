@@ -18,6 +18,8 @@ M = TypeVar("M", Counter, Histogram)
 #: Answers counted at once, while the code that counts is in the processor's caches.
 _TOGETHER = 64
 
+#: Factors by which images are shrunk.
+_SHRINKING = (8, 12, 16, 24, 32, 48, 64, 128)
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.06, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
 
 
@@ -85,6 +87,18 @@ class WorkerMetrics:
         self.image_store_away = Gauge(
             "inspection_image_store_away", "1 while the image store does not answer", registry=self.registry
         )
+        self.image_remarks = Counter(
+            "inspection_image_remarks",
+            "Images that were inspected although something is odd: low-16-bit, transparency, shrunk",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.shrinking = Histogram(
+            "inspection_image_shrinking",
+            "Image pixels for each pixel of the model's input, in one direction, where they are more than 8",
+            buckets=_SHRINKING,
+            registry=self.registry,
+        )
         self.lag = Gauge("inspection_lag", "Frames not committed yet", ["partition"], registry=self.registry)
         self.held_bytes = Gauge(
             "inspection_held_bytes", "Bytes of frames read and not yet answered", registry=self.registry
@@ -92,6 +106,10 @@ class WorkerMetrics:
 
     def record(self, answer: Answer, publish_s: float) -> None:
         """Count one answer that Kafka has acknowledged; with others, or when the metrics are asked for."""
+        for remark in answer.remarks:
+            self._of(self.image_remarks, remark.kind).inc()
+            if remark.factor:
+                self.shrinking.observe(remark.factor)
         self._new.append((answer.decision, answer.kind, answer.shed, answer.is_bare, publish_s))
         if len(self._new) >= _TOGETHER:
             self._count()

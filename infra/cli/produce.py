@@ -100,6 +100,10 @@ def produce(
         EncodeMode, typer.Option(help="jpeg, png, or as-is: encoded files as they are, pixels as JPEG.")
     ] = "as-is",
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEGs.")] = 95,
+    bit_depth: Annotated[
+        int | None,
+        typer.Option(min=9, max=16, help="Bits that the cameras measure, for 16-bit images with 10, 12 or 14 of them."),
+    ] = None,
     policy: Annotated[
         Policy | None,
         typer.Option(
@@ -156,6 +160,7 @@ def produce(
     options = PublisherOptions(
         encode=encode,
         quality=quality,
+        bit_depth=bit_depth,
         deadline_ms=deadline_ms,
         lot=lot,
         no_part_ids=tuple(no_part_id or ()),

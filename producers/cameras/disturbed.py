@@ -12,7 +12,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from models.opencv import cv2
+from models.errors import ImageError
+from models.images import decode_whole
+from models.sample_depth import to_8_bits
 from producers.camera import Camera, Capture, opened
 from producers.effects import Effect, focus, gain
 
@@ -88,8 +90,10 @@ class DisturbedCamera:
     def _changed(self, capture: Capture, effect: Effect) -> Capture:
         image = capture.image
         if image is None:
-            decoded = cv2.imdecode(np.frombuffer(capture.encoded or b"", np.uint8), cv2.IMREAD_UNCHANGED)
-            if decoded is None:
+            try:
+                image = decode_whole(capture.encoded or b"")
+            except ImageError:
                 return capture
-            image = np.asarray(decoded, np.uint8)
-        return replace(capture, image=effect(image, self._random), encoded=None)
+        wide = np.asarray(image, np.uint16)
+        pixels = to_8_bits(wide, capture.bit_depth) if image.dtype == np.uint16 else np.asarray(image, np.uint8)
+        return replace(capture, image=effect(pixels, self._random), encoded=None, bit_depth=None)

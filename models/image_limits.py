@@ -1,0 +1,118 @@
+"""What decoding an image may cost: its pixels, and the memory of all decoders of this process together."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from models.errors import ImageError
+from schemas.settings import DECODE_MEMORY_VARIABLE, MAX_IMAGE_VARIABLE, ImageSettings
+
+_MIB = 1024 * 1024
+
+#: The limits of this process, read from the environment once.
+LIMITS = ImageSettings.from_env()
+
+
+def check_pixels(width: int, height: int, max_pixels: int | None = None, *, what: str = "") -> None:
+    """Refuse a size above the limit of the settings, or of the caller.
+
+    Raises
+    ------
+    ImageError
+        ``image-too-large``.
+
+    Examples
+    --------
+    >>> check_pixels(640, 480)
+    """
+    most = LIMITS.max_pixels if max_pixels is None else max_pixels
+    if width * height > most:
+        raise ImageError(
+            "image-too-large",
+            f"a {what}{width}x{height} pixels is over the limit of {most} pixels; "
+            f"{MAX_IMAGE_VARIABLE} sets it, in megapixels"
+            if what
+            else f"{width}x{height} pixels are over the limit of {most}; {MAX_IMAGE_VARIABLE} sets it, in megapixels",
+        )
+
+
+def check_share(needed_bytes: int, what: str, budget_bytes: int | None = None) -> None:
+    """Refuse what alone is above the memory budget.
+
+    Raises
+    ------
+    ImageError
+        ``image-too-large``.
+    """
+    most = LIMITS.memory_bytes if budget_bytes is None else budget_bytes
+    if needed_bytes > most:
+        raise ImageError(
+            "image-too-large",
+            f"{what} takes {-(-needed_bytes // _MIB)} MiB to decode, over the budget of {most // _MIB} MiB; "
+            f"{DECODE_MEMORY_VARIABLE} sets it",
+        )
+
+
+class DecodeBudget:
+    """Memory that decoders share: who needs more than is left waits, in the order of asking.
+
+    Parameters
+    ----------
+    total_bytes
+        Of all decoders together.
+
+    Examples
+    --------
+    >>> budget = DecodeBudget(100)
+    >>> with budget.share(60, "an image"):
+    ...     budget.used_bytes
+    60
+    >>> budget.used_bytes
+    0
+    """
+
+    def __init__(self, total_bytes: int) -> None:
+        self._total_bytes = total_bytes
+        self._used_bytes = 0
+        self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes that are lent at the moment."""
+        return self._used_bytes
+
+    @contextmanager
+    def share(self, needed_bytes: int, what: str) -> Iterator[None]:
+        """Hold a part of the memory; wait for it where others hold it. A holder must not ask for a second one.
+
+        Raises
+        ------
+        ImageError
+            ``image-too-large`` if it is more than there is in all.
+        """
+        check_share(needed_bytes, what, self._total_bytes)
+        ticket = object()
+        with self._changed:
+            self._waiting.append(ticket)
+            try:
+                self._changed.wait_for(
+                    lambda: self._waiting[0] is ticket and self._used_bytes + needed_bytes <= self._total_bytes
+                )
+                self._used_bytes += needed_bytes
+            finally:
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used_bytes -= needed_bytes
+                self._changed.notify_all()
+
+
+#: The budget of this process.
+BUDGET = DecodeBudget(LIMITS.memory_bytes)

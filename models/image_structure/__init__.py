@@ -1,0 +1,10 @@
+"""The whole of an encoded image, checked before a decoder sees it.
+
+A decoder believes the lengths, counts and offsets in a file. Here each is compared with the bytes that are there,
+so that a damaged or hostile file is refused in about the time that reading it takes, and without memory.
+"""
+
+from models.image_structure.base import Structure
+from models.image_structure.examine import examine
+
+__all__ = ["Structure", "examine"]

@@ -1,0 +1,55 @@
+"""What a structure check finds out, and how it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from models.errors import ImageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """Facts of an image that decide what decoding it costs and what its samples mean.
+
+    Parameters
+    ----------
+    data
+        The bytes of the file, perhaps without parts that do not change its pixels.
+    finish
+        The checks that take memory or time, where there are any: to be called once the cost is known to fit. Returns
+        the bytes for the decoder instead of ``data``; raises `ImageError`.
+    channels
+        Samples for each pixel in the file, alpha included.
+    bits
+        Bits for each sample in the file.
+    significant_bits
+        Bits that the camera measured, where the file says so: PNG's sBIT, TIFF's MaxSampleValue.
+    has_alpha
+        The file has transparency.
+    work_bytes
+        Memory that the decoder takes besides the pixels it returns, in bytes.
+    unpacked_bytes
+        Samples of the file, unpacked; not all at once in memory, but all have to be read.
+    """
+
+    data: bytes
+    channels: int
+    bits: int = 8
+    significant_bits: int | None = None
+    has_alpha: bool = False
+    work_bytes: int = 0
+    unpacked_bytes: int = 0
+    finish: Callable[[], bytes] | None = None
+
+
+def unreadable(reason: str) -> NoReturn:
+    """Refuse an image with one line for a person.
+
+    Raises
+    ------
+    ImageError
+        Of kind ``unreadable-image``, always.
+    """
+    raise ImageError("unreadable-image", reason)

@@ -1,0 +1,57 @@
+"""Headers of a BMP, compared with the bytes that are there (BITMAPINFOHEADER and its older and newer kin)."""
+
+from __future__ import annotations
+
+import struct
+
+from models.image_structure.base import Structure, unreadable
+
+_OS2_HEADER = 12
+_HEADERS = (_OS2_HEADER, 40, 52, 56, 64, 108, 124)
+_RGB, _RLE8, _RLE4, _BITFIELDS = range(4)
+_NAMES = {4: "JPEG", 5: "PNG", 6: "alpha bit fields"}
+#: Bits for each pixel with each compression.
+_BITS = {_RGB: (1, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,), _BITFIELDS: (16, 32)}
+
+
+def examine_bmp(data: bytes) -> Structure:
+    """Check the headers, the palette and the number of bytes of the pixels.
+
+    Raises
+    ------
+    ImageError
+        ``unreadable-image``: cut off, or a kind that is not decoded.
+    """
+    try:
+        offset, size = struct.unpack_from("<II", data, 10)
+        if size == _OS2_HEADER:
+            width, height, planes, bits = struct.unpack_from("<HHHH", data, 18)
+            compression, colours = _RGB, 0
+        else:
+            width, height, planes, bits, compression = struct.unpack_from("<iiHHI", data, 18)
+            (colours,) = struct.unpack_from("<I", data, 46)
+    except struct.error:
+        unreadable("the BMP is cut off within its header")
+    if size not in _HEADERS or planes != 1:
+        unreadable(f"the BMP's header is damaged: {size} bytes, {planes} planes")
+    if compression in _NAMES:
+        unreadable(f"{_NAMES[compression]} within a BMP is not supported; save as uncompressed BMP or as PNG")
+    if bits not in _BITS.get(compression, ()):
+        unreadable(f"the BMP's header is damaged: {bits} bits a pixel with compression {compression}")
+    entry = 3 if size == _OS2_HEADER else 4
+    most = 2**bits if bits <= 8 else 0
+    if most and colours > most:
+        unreadable(f"the BMP's header is damaged: a palette of {colours} colours for {bits} bits")
+    palette = entry * (colours or most) if most else 0
+    if not 14 + size + palette <= offset <= len(data):
+        unreadable(f"the BMP is damaged: its pixels begin at byte {offset} of {len(data)}")
+    rows = abs(height)
+    if compression in (_RGB, _BITFIELDS):
+        wanted = -(-width * bits // 32) * 4 * rows
+        if len(data) - offset < wanted:
+            unreadable(f"the BMP is cut off: {len(data) - offset} bytes of pixels are there of {wanted}")
+    elif offset >= len(data) or height < 0:
+        unreadable("the BMP is cut off: it has no pixels")
+    elif not data[offset:].rstrip(b"\0").endswith(b"\1") and b"\0\1" not in data[offset:][-64:]:
+        unreadable("the BMP is cut off: its run lengths have no end")
+    return Structure(data=data, channels=4 if bits == 32 else 3 if bits > 8 or bits < 8 else 1, work_bytes=8 * width)

@@ -1,0 +1,197 @@
+"""Chunks of a PNG, compared with the bytes that are there (ISO/IEC 15948, and its APNG extension)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import partial
+
+from models.image_structure.base import Structure, unreadable
+
+_START = 8
+#: Samples of each colour type: grey, RGB, palette, grey and alpha, RGB and alpha.
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_GREY, _PALETTE = 0, 3
+#: First column and row, and steps, of the seven passes of an interlaced image.
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+#: Chunks that change pixels. The others are left out: some are compressed, and decoders unpack them without a bound.
+_KEPT = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+_MAX_CHUNKS = 100_000
+#: Up to this size the unpacked rows are handed to the decoder, which need not unpack them a second time.
+_HANDED_OVER_BYTES = 16 * 1024 * 1024
+_PIECE_BYTES = 1024 * 1024
+_STORED_BYTES = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    width: int
+    height: int
+    depth: int
+    colour: int
+    is_interlaced: bool
+
+    @property
+    def rows(self) -> list[tuple[int, int]]:
+        """Number of rows and bytes of a row, filter byte included, for each pass."""
+        found = []
+        passes = _PASSES if self.is_interlaced else ((0, 0, 1, 1),)
+        for left, top, step_x, step_y in passes:
+            width, height = -(-(self.width - left) // step_x), -(-(self.height - top) // step_y)
+            if width > 0 and height > 0:
+                found.append((height, 1 + -(-width * self.depth * _CHANNELS[self.colour] // 8)))
+        return found
+
+
+def examine_png(data: bytes) -> Structure:
+    """Walk all chunks up to IEND: lengths, check sums, order, and the size of the unpacked rows.
+
+    Raises
+    ------
+    ImageError
+        ``unreadable-image``: cut off, a check sum that does not fit, chunks out of order, an animation.
+    """
+    position, header = _START, None
+    significant, has_alpha, palette = None, False, False
+    view = memoryview(data)
+    parts: list[memoryview] = []
+    kept = [view[:_START]]
+    last, leaves_out = b"", False
+    for _ in range(_MAX_CHUNKS):
+        if position + 12 > len(data):
+            unreadable("the PNG is cut off: it has no IEND chunk")
+        length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
+        end = position + 12 + length
+        if end > len(data):
+            unreadable(
+                f"the PNG is cut off: a chunk at byte {position} has {length} bytes by its length field, and "
+                f"{len(data) - position - 12} are there"
+            )
+        if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            unreadable(f"the PNG is damaged: the check sum of its chunk {kind!r} at byte {position} does not fit")
+        body = view[position + 8 : end - 4]
+        if header is None:
+            header = _header(kind, bytes(body))
+        elif kind == b"IHDR":
+            unreadable("the PNG has two headers")
+        elif kind == b"IDAT":
+            if parts and last != kind:
+                unreadable("the PNG's image data are not in one piece")
+            parts.append(body)
+        elif kind == b"PLTE":
+            if palette or parts or length % 3 or not 3 <= length <= 768 or header.colour in (0, 4):
+                unreadable("the PNG's palette is damaged")
+            palette = True
+        elif kind == b"tRNS":
+            has_alpha = _transparency(header, length, palette, bool(parts))
+        elif kind == b"sBIT" and not parts:
+            significant = _significant(header, bytes(body))
+        elif kind == b"acTL" and length == 8 and int.from_bytes(body[:4], "big") > 1:
+            unreadable(f"the PNG is an animation of {int.from_bytes(body[:4], 'big')} pictures; send one image a frame")
+        elif kind not in _KEPT and kind[:1].isupper():
+            unreadable(f"the PNG has a chunk {kind!r} that is needed to read it and not known")
+        if kind in _KEPT:
+            kept.append(view[position:end])
+        else:
+            leaves_out = True
+        position, last = end, kind
+        if kind == b"IEND":
+            break
+    else:
+        unreadable(f"the PNG has more than {_MAX_CHUNKS} chunks")
+    if not parts:
+        unreadable("the PNG has no image data")
+    if header.colour == _PALETTE and not palette:
+        unreadable("the PNG has no palette")
+    whole = None if leaves_out or position < len(data) else data
+    unpacked_bytes = sum(count * size for count, size in header.rows)
+    channels = 3 if header.colour == _PALETTE else _CHANNELS[header.colour]
+    return Structure(
+        data=data,
+        finish=partial(_finish, header, parts, kept, whole),
+        channels=channels + (has_alpha and header.colour not in (4, 6)),
+        bits=header.depth,
+        significant_bits=significant,
+        has_alpha=has_alpha or header.colour in (4, 6),
+        work_bytes=2 * unpacked_bytes if unpacked_bytes <= _HANDED_OVER_BYTES else _PIECE_BYTES,
+        unpacked_bytes=unpacked_bytes,
+    )
+
+
+def _finish(header: _Header, parts: list[memoryview], kept: list[memoryview], whole: bytes | None) -> bytes:
+    """Unpack the rows, and return the file for the decoder; ``whole`` is the file if nothing in it is left out."""
+    rows = _unpack(header, b"".join(parts))
+    if rows is None:
+        return b"".join(kept) if whole is None else whole
+    before = [each for each in kept if bytes(each[4:8]) not in (b"IDAT", b"IEND")]
+    return b"".join([*before, _chunk(b"IDAT", _stored(rows)), _chunk(b"IEND", b"")])
+
+
+def _header(kind: bytes, body: bytes) -> _Header:
+    if kind != b"IHDR" or len(body) != 13:
+        unreadable("the PNG does not begin with its header")
+    width, height, depth, colour, compression, filtering, interlaced = struct.unpack(">IIBBBBB", body)
+    if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlaced > 1:
+        unreadable(f"the PNG's header is damaged: colour type {colour} of {depth} bits")
+    return _Header(width, height, depth, colour, bool(interlaced))
+
+
+def _transparency(header: _Header, length: int, has_palette: bool, has_data: bool) -> bool:
+    fits = {0: length == 2, 2: length == 6, 3: has_palette and 1 <= length <= 256}.get(header.colour, False)
+    if has_data or not fits:
+        unreadable("the PNG's transparency chunk (tRNS) is damaged")
+    return True
+
+
+def _significant(header: _Header, body: bytes) -> int | None:
+    """Bits that were measured: of the colour channels the most; None where the chunk says nothing of use."""
+    colours = body[: 1 if header.colour in (0, 4) else 3]
+    bits = max(colours, default=0)
+    return bits if header.depth == 16 and 8 <= bits < 16 and min(colours) > 0 else None
+
+
+def _unpack(header: _Header, packed: bytes) -> bytes | None:
+    """Unpack the rows and check their number; returned only where they are small, else unpacked piece by piece."""
+    rows = header.rows
+    wanted = sum(count * size for count, size in rows)
+    unpacker = zlib.decompressobj()
+    keeps, pieces, size = wanted <= _HANDED_OVER_BYTES, [], 0
+    try:
+        rest = packed
+        while True:
+            piece = unpacker.decompress(rest, min(_PIECE_BYTES, wanted - size + 1) if not keeps else wanted + 1)
+            size += len(piece)
+            if keeps:
+                pieces.append(piece)
+            rest = unpacker.unconsumed_tail
+            if unpacker.eof or size > wanted or not (piece or rest):
+                break
+    except zlib.error as error:
+        unreadable(f"the PNG's image data are damaged: {str(error).rpartition(': ')[2]}")
+    if size != wanted or not unpacker.eof:
+        more = "more" if size > wanted else "fewer" if size < wanted else "no end after"
+        unreadable(f"the PNG's image data are damaged: they hold {more} than the {wanted} bytes that its header says")
+    found = b"".join(pieces) if keeps else None
+    if found is not None:
+        begin = 0
+        for count, length in rows:
+            if max(found[begin : begin + count * length : length]) > 4:
+                unreadable("the PNG's image data are damaged: a row has an unknown filter")
+            begin += count * length
+    return found
+
+
+def _stored(rows: bytes) -> bytes:
+    """A zlib stream of uncompressed blocks (RFC 1950 and 1951)."""
+    parts = [b"\x78\x01"]
+    for begin in range(0, len(rows), _STORED_BYTES):
+        block = rows[begin : begin + _STORED_BYTES]
+        is_last = begin + _STORED_BYTES >= len(rows)
+        parts += [struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF), block]
+    return b"".join([*parts, struct.pack(">I", zlib.adler32(rows))])
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))

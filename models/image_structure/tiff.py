@@ -1,0 +1,166 @@
+"""Tags, strips and tiles of a TIFF, compared with the bytes that are there (TIFF 6.0 and its technical notes)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from models.image_structure import tiff_tags as tag
+from models.image_structure.base import Structure, unreadable
+from models.image_structure.tiff_packing import Packed, lzw_size, packbits_size, zlib_size
+from models.image_structure.tiff_tags import Tags, first_directory
+
+#: Length of what a strip holds, unpacked; a number below ``wanted`` where it is damaged or short.
+_Size = Callable[[Packed, int], int]
+_NONE = 1
+_SIZES: dict[int, _Size] = {5: lzw_size, 8: zlib_size, 32946: zlib_size, 32773: packbits_size}
+_COMPRESSIONS = {
+    2: "CCITT", 3: "CCITT fax", 4: "CCITT fax", 6: "old JPEG", 7: "JPEG", 34712: "JPEG 2000", 34887: "LERC",
+    34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 34676: "SGI LogLuv", 34677: "SGI LogLuv", 52546: "JPEG XL",
+}  # fmt: skip
+_WHITE, _BLACK, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
+_PHOTOMETRICS = {
+    4: "a mask",
+    6: "YCbCr",
+    8: "CIE L*a*b*",
+    9: "ICC L*a*b*",
+    10: "ITU L*a*b*",
+    32803: "a raw colour filter",
+}
+_FORMATS = {2: "signed", 3: "float", 5: "complex", 6: "complex"}
+#: Bits a sample that are decoded, by photometric interpretation.
+_BITS = {_WHITE: (1, 8, 16), _BLACK: (1, 8, 10, 12, 14, 16), _RGB: (8, 16), _PALETTE: (4, 8), _CMYK: (8,)}
+#: Samples of a pixel without the extra ones.
+_COLOURS = {_WHITE: 1, _BLACK: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4}
+_CONTIGUOUS, _SEPARATE = 1, 2
+_CURE = "save as 8 or 16 bits"
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """Size in pixels, samples of a pixel and bits of a sample."""
+
+    width: int
+    height: int
+    samples: int
+    bits: int
+    photometric: int
+
+
+def examine_tiff(data: bytes) -> Structure:
+    """Check tags, and that each strip or tile holds what its rows need.
+
+    Raises
+    ------
+    ImageError
+        ``unreadable-image``: damaged or short, more than one picture, or a kind that is not decoded.
+    """
+    tags, pages = first_directory(data)
+    if pages > 1:
+        unreadable(f"the TIFF has {pages} pages; send one image a frame")
+    picture = _picture(tags)
+    planes = _planes(tags, picture)
+    work_bytes = _pieces(data, tags, picture, planes)
+    extra = tags.get(tag.EXTRA_SAMPLES, ())
+    return Structure(
+        data=data,
+        channels=3 if picture.photometric == _PALETTE else picture.samples,
+        bits=picture.bits,
+        significant_bits=_significant(tags, picture.bits),
+        has_alpha=bool(extra) or picture.samples > _COLOURS[picture.photometric],
+        work_bytes=work_bytes,
+    )
+
+
+def _one(tags: Tags, name: int, default: int) -> int:
+    return int(tags.get(name, (default,))[0])
+
+
+def _picture(tags: Tags) -> _Picture:
+    """What the samples are; a kind that is not decoded is refused by its name."""
+    width, height, samples = _one(tags, tag.WIDTH, 0), _one(tags, tag.HEIGHT, 0), _one(tags, tag.SAMPLES, 1)
+    all_bits = {int(each) for each in tags.get(tag.BITS, (1,))}
+    bits = max(all_bits)
+    forms = {int(each) for each in tags.get(tag.SAMPLE_FORMAT, (1,))}
+    for form in sorted(forms & _FORMATS.keys()):
+        unreadable(f"TIFF: {bits}-bit {_FORMATS[form]} samples are not supported, {_CURE}")
+    if len(all_bits) > 1:
+        unreadable(f"TIFF samples of different depths are not supported, {_CURE}")
+    photometric = _one(tags, tag.PHOTOMETRIC, _BLACK)
+    if photometric not in _BITS:
+        name = _PHOTOMETRICS.get(photometric, f"photometric interpretation {photometric}")
+        unreadable(f"a TIFF of {name} is not supported; save as grey or RGB")
+    if bits not in _BITS[photometric] or (bits in (1, 10, 12, 14) and samples > 1):
+        kind = {_PALETTE: " palette", _CMYK: " CMYK"}.get(photometric, "")
+        unreadable(f"{samples} sample(s) of {bits} bits ({kind.strip() or 'TIFF'}) are not supported, {_CURE}")
+    if not _COLOURS[photometric] <= samples <= 4:
+        unreadable(f"a TIFF of {samples} samples a pixel is not supported; save as grey or RGB")
+    if photometric == _PALETTE and len(tags.get(tag.COLOUR_MAP, ())) != 3 * 2**bits:
+        unreadable("the TIFF's palette is damaged")
+    if _one(tags, tag.FILL_ORDER, 1) != 1:
+        unreadable("a TIFF with reversed bits (FillOrder 2) is not supported; save with FillOrder 1")
+    if _one(tags, tag.PREDICTOR, 1) not in (1, 2):
+        unreadable("a TIFF with a predictor for float samples is not supported; save without a predictor")
+    return _Picture(width, height, samples, bits, photometric)
+
+
+def _planes(tags: Tags, picture: _Picture) -> int:
+    planar = _one(tags, tag.PLANAR, _CONTIGUOUS)
+    if planar not in (_CONTIGUOUS, _SEPARATE):
+        unreadable(f"the TIFF is damaged: planar configuration {planar}")
+    if planar == _SEPARATE and picture.samples > 1 and picture.bits != 8:
+        unreadable("16-bit TIFF samples in separate planes are not supported; save with interleaved samples")
+    return picture.samples if planar == _SEPARATE else 1
+
+
+def _pieces(data: bytes, tags: Tags, picture: _Picture, planes: int) -> int:
+    """Check each strip or tile; return the bytes that one takes while it is decoded."""
+    is_tiled = tag.TILE_WIDTH in tags or tag.TILE_OFFSETS in tags
+    if is_tiled:
+        wide, high = _one(tags, tag.TILE_WIDTH, 0), _one(tags, tag.TILE_HEIGHT, 0)
+        offsets, sizes = tags.get(tag.TILE_OFFSETS, ()), tags.get(tag.TILE_SIZES, ())
+        if wide < 1 or high < 1 or wide % 16 or high % 16:
+            unreadable(f"the TIFF is damaged: tiles of {wide}x{high} pixels")
+    else:
+        wide, high = picture.width, min(_one(tags, tag.ROWS_PER_STRIP, picture.height), picture.height)
+        offsets, sizes = tags.get(tag.STRIP_OFFSETS, ()), tags.get(tag.STRIP_SIZES, ())
+        if high < 1:
+            unreadable(f"the TIFF is damaged: strips of {high} rows")
+    down = -(-picture.height // high)
+    count = -(-picture.width // wide) * down * planes
+    if len(offsets) != count or len(sizes) != count:
+        unreadable(f"the TIFF is cut off: {len(offsets)} strips or tiles are there of {count}")
+    row_bytes = -(-wide * picture.bits * (picture.samples // planes) // 8)
+    # The decoder holds one piece as it is in the file, and as red, green, blue and alpha.
+    work_bytes = high * row_bytes + (4 * wide * high if picture.bits <= 8 else 0)
+    _check_cost(wide, high, work_bytes, picture)
+    compression = _one(tags, tag.COMPRESSION, _NONE)
+    if compression != _NONE and compression not in _SIZES:
+        name = _COMPRESSIONS.get(compression, f"method {compression}")
+        unreadable(f"a TIFF compressed with {name} is not supported; save with Deflate, LZW or no compression")
+    view = memoryview(data)
+    for number, (offset, size) in enumerate(zip(offsets, sizes, strict=True)):
+        begin, end = int(offset), int(offset) + int(size)
+        rows = high if is_tiled else min(high, picture.height - (number % down) * high)
+        wanted = rows * row_bytes
+        if not 0 < begin < end <= len(data):
+            unreadable(f"the TIFF is cut off: strip or tile {number} lies at bytes {begin} to {end} of {len(data)}")
+        there = end - begin if compression == _NONE else _SIZES[compression](view[begin:end], wanted)
+        if there < wanted:
+            unreadable(f"the TIFF is damaged: strip or tile {number} holds {max(there, 0)} bytes of {wanted}")
+    return work_bytes
+
+
+def _check_cost(wide: int, high: int, work_bytes: int, picture: _Picture) -> None:
+    from models.image_limits import check_pixels, check_share
+
+    if wide * high > picture.width * picture.height:
+        check_pixels(wide, high, what="tile of ")
+    check_share(work_bytes, f"a strip or tile of {wide}x{high} pixels")
+
+
+def _significant(tags: Tags, bits: int) -> int | None:
+    """Depth that MaxSampleValue states: 4095 is 12 bits. Other values are statistics of the picture, and not used."""
+    most = max((int(each) for name in (tag.MAX_SAMPLE, tag.S_MAX_SAMPLE) for each in tags.get(name, ())), default=0)
+    depth = most.bit_length()
+    return depth if bits == 16 and 8 <= depth < 16 and most == 2**depth - 1 else None

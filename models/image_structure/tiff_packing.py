@@ -1,0 +1,140 @@
+"""Lengths of packed strips of a TIFF, unpacked, without keeping what they hold.
+
+OpenCV fills up what a strip of 8-bit samples lacks, and says so on standard error alone: so it is measured before.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+Packed = bytes | memoryview
+
+_PIECE_BYTES = 1024 * 1024
+_CLEAR, _END = 256, 257
+_FIRST_ENTRY = 258
+#: Number of codes of 9, 10 and 11 bits behind a clear code; all others have 12.
+_NARROW = ((9, 254), (10, 512), (11, 1024))
+_MOST_CODES = 4096
+
+
+def zlib_size(packed: Packed, wanted: int) -> int:
+    """Unpacked length of a zlib stream, up to ``wanted``; 0 if it is damaged (its check sum included).
+
+    Examples
+    --------
+    >>> zlib_size(zlib.compress(bytes(1000)), 1000), zlib_size(zlib.compress(bytes(10)), 1000)
+    (1000, 10)
+    """
+    unpacker, size, rest = zlib.decompressobj(), 0, bytes(packed)
+    try:
+        while size <= wanted and not unpacker.eof:
+            piece = unpacker.decompress(rest, min(_PIECE_BYTES, wanted - size + 1))
+            size, rest = size + len(piece), unpacker.unconsumed_tail
+            if not piece and not rest:
+                break
+    except zlib.error:
+        return 0
+    return size if unpacker.eof or size > wanted else min(size, wanted - 1)
+
+
+def packbits_size(packed: Packed, wanted: int) -> int:
+    """Unpacked length of PackBits runs (TIFF 6.0, section 9), up to ``wanted``; less where a run is cut off.
+
+    Examples
+    --------
+    >>> packbits_size(bytes([254, 7, 1, 5, 6]), 5)
+    5
+    """
+    size, at, data = 0, 0, bytes(packed)
+    length = len(data)
+    while at < length and size < wanted:
+        header = data[at]
+        if header < 128:
+            at += 2 + header
+            if at > length:
+                break
+            size += header + 1
+        elif header > 128:
+            at += 2
+            if at > length:
+                break
+            size += 257 - header
+        else:
+            at += 1
+    return size
+
+
+def lzw_size(packed: Packed, wanted: int) -> int:
+    """Unpacked length of LZW codes (TIFF 6.0, section 13), up to about ``wanted``; 0 where a code means nothing.
+
+    The codes behind each clear code are read at once: their widths depend on their number alone.
+
+    Examples
+    --------
+    >>> lzw_size(bytes.fromhex("80 01 02 02 02 04"), 1)  # a clear code and four bytes
+    4
+    """
+    data = np.unpackbits(np.frombuffer(packed, np.uint8)) if len(packed) <= _PIECE_BYTES else None
+    size, bit, total_bits = 0, 0, 8 * len(packed)
+    if len(packed) < 2 or packed[0] != 0x80:
+        return 0
+    while size < wanted and bit + 9 <= total_bits:
+        begin, end = bit // 8, min(len(packed), bit // 8 + 6400)
+        bits = (
+            data[8 * begin : 8 * end] if data is not None else np.unpackbits(np.frombuffer(packed[begin:end], np.uint8))
+        )
+        codes, positions = _codes(bits, bit - 8 * begin)
+        stops = np.flatnonzero((codes == _CLEAR) | (codes == _END))
+        count = int(stops[0]) if len(stops) else len(codes)
+        found = _lengths(codes[:count])
+        if found is None:
+            return 0
+        size += found
+        if not len(stops) or codes[count] == _END:
+            break
+        bit = 8 * begin + int(positions[count])
+    return size
+
+
+def _codes(bits: NDArray[np.uint8], start: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Codes from a bit on, and the position of the bit behind each."""
+    codes, ends, at = [], [], start
+    left = _MOST_CODES
+    for width, most in (*_NARROW, (12, left)):
+        count = min(most, (len(bits) - at) // width)
+        if count > 0:
+            table = bits[at : at + count * width].reshape(count, width)
+            codes.append(table @ (1 << np.arange(width - 1, -1, -1, dtype=np.int64)))
+            ends.append(at + width * np.arange(1, count + 1, dtype=np.int64))
+            at += count * width
+        if count < most:
+            break
+    if not codes:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.concatenate(codes), np.concatenate(ends)
+
+
+def _lengths(codes: NDArray[np.int64]) -> int | None:
+    """Sum of what codes without a clear code stand for; None if one refers to an entry that is not there yet.
+
+    Entry ``258 + k`` is what code ``k`` stands for and one byte more. So the length of a code is the number of steps
+    back to a single byte: all chains are followed at once, in steps that double.
+    """
+    count = len(codes)
+    if not count:
+        return 0
+    is_entry = codes >= _FIRST_ENTRY
+    before = np.where(is_entry, codes - _FIRST_ENTRY, 0)
+    if (before[is_entry] >= np.arange(count)[is_entry]).any() or is_entry[0]:
+        return None
+    length = np.ones(count, np.int64)
+    # The place behind the last code ends each chain, and adds nothing.
+    following = np.append(np.where(is_entry, before, count), count)
+    added = np.append(length, 0)
+    while (following != count).any():
+        added = added + added[following]
+        following = following[following]
+    return int(added[:count].sum())

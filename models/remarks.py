@@ -1,0 +1,55 @@
+"""What is odd about an image that is inspected all the same: for metrics, and one line a camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+RemarkKind = Literal["low-16-bit", "transparency", "shrunk"]
+
+#: Shrinking by more than this factor, in either direction, is remarked: a defect of so many pixels becomes one.
+MOST_SHRINKING = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One thing to know of an image.
+
+    Parameters
+    ----------
+    kind
+        Stable word for metrics: ``low-16-bit``, ``transparency``, ``shrunk``.
+    text
+        One line for a person, with what to do.
+    factor
+        Of ``shrunk``: image pixels for each pixel of the model's input; else 0.
+    """
+
+    kind: RemarkKind
+    text: str
+    factor: float = 0.0
+
+
+def shrinking(frame_wh: tuple[int, int], content_wh: tuple[int, int]) -> tuple[Remark, ...]:
+    """A remark where an image is made smaller than its details bear.
+
+    Examples
+    --------
+    >>> shrinking((640, 480), (320, 240))
+    ()
+    >>> print(shrinking((16384, 4096), (224, 224))[0].text)
+    16384x4096 pixels become 224x224, 73.1 times fewer in one direction: defects of less than 74 pixels may vanish; \
+see docs/large-images.md
+    """
+    factor = max(frame_wh[0] / content_wh[0], frame_wh[1] / content_wh[1])
+    if factor <= MOST_SHRINKING:
+        return ()
+    (width, height), (new_width, new_height) = frame_wh, content_wh
+    return (
+        Remark(
+            "shrunk",
+            f"{width}x{height} pixels become {new_width}x{new_height}, {factor:.1f} times fewer in one direction: "
+            f"defects of less than {int(factor) + 1} pixels may vanish; see docs/large-images.md",
+            factor,
+        ),
+    )

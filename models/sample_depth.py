@@ -1,0 +1,62 @@
+"""16-bit words to 8 bits, by the depth of the camera: 10, 12 or 14 bits may lie in the upper or the lower bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.remarks import Remark
+
+Image = NDArray[np.uint8]
+#: Depths that can be stated for a camera, in bits.
+DEPTHS = range(9, 17)
+_WORD_BITS = 16
+
+
+def lies_low(values: NDArray[np.uint16], depth: int) -> bool:
+    """True where samples of ``depth`` bits lie unscaled in the lower bits of their words.
+
+    PNG scales samples up to the whole range, and sBIT says how many bits are real (ISO/IEC 15948, section 11.3.2.7);
+    cameras leave them where they are and state the same. Scaled up they exceed the depth's range, or, all dark, leave
+    the bits below the depth empty.
+
+    Examples
+    --------
+    >>> lies_low(np.array([0, 100, 4095], np.uint16), 12), lies_low(np.array([0, 1600, 65520], np.uint16), 12)
+    (True, False)
+    """
+    if depth >= _WORD_BITS or int(values.max()) >> depth:
+        return False
+    below = (1 << (_WORD_BITS - depth)) - 1
+    return bool((values & below).any()) or int(values.min()) == int(values.max())
+
+
+def to_8_bits(values: NDArray[np.uint16], depth: int | None) -> Image:
+    """The upper 8 of the bits that the camera measured; of the whole word where ``depth`` is None.
+
+    Examples
+    --------
+    >>> to_8_bits(np.array([0, 2048, 4095], np.uint16), 12)
+    array([  0, 128, 255], dtype=uint8)
+    """
+    shift = depth - 8 if depth is not None and lies_low(values, depth) else 8
+    return (values >> shift).astype(np.uint8)
+
+
+def scaled_up(values: NDArray[np.uint16], depth: int) -> NDArray[np.uint16]:
+    """The samples in the upper bits of their words, as PNG has them; as they are where they lie there."""
+    return (values << (_WORD_BITS - depth)).astype(np.uint16) if lies_low(values, depth) else values
+
+
+def darkness(pixels: NDArray[Any]) -> tuple[Remark, ...]:
+    """A remark where the pixels of a 16-bit image, at 8 bits, stay below 1/8 of the range."""
+    brightest = int(pixels.max())
+    if brightest >= 256 // 8:
+        return ()
+    text = (
+        f"its 16-bit samples stay below {(brightest + 1) * 256} of 65535: if the camera has 10, 12 or 14 bits, "
+        "give the number to `inspection produce --bit-depth`, or as bit_depth in the input of the manifest"
+    )
+    return (Remark("low-16-bit", text),)
