@@ -15,8 +15,8 @@ from infra.cli.root import app
 from infra.topics import plan
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
 from producers.frame_limit import FrameLimit
-from replay import make_label, publish_labels, read_topic
-from schemas import Frame, KafkaSettings, Verdict
+from replay import publish_labels, read_topic
+from schemas import Frame, KafkaSettings, Label, Verdict
 from schemas.clock import ManualClock
 from schemas.codec import decode
 from schemas.errors import InvalidRecord
@@ -107,8 +107,9 @@ def test_what_no_reader_takes_is_not_written(line: KafkaSettings, caplog: pytest
         assert publisher.publish(large) is None
     assert publisher.stats().failed_by_reason == {"unencodable": 1}
     assert "names and attributes take" in caplog.text
-    label = make_label(
-        Verdict.OK, labelled_by="ada", labelled_at_us=1, part_id="P-1", station="s", camera_id="c", note="n" * 70_000
-    )
+    label = Label(
+        label_id="l1", station="s", camera_id="c", part_id="P-1", truth=Verdict.OK, labelled_at_us=1,
+        labelled_by="ada", note="n" * 70_000,
+    )  # fmt: skip
     with pytest.raises(InvalidRecord, match="shorten its note"):
         publish_labels(line, [label])
