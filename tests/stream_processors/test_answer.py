@@ -30,6 +30,7 @@ from schemas.simulation import REPLAY_HEADER
 from schemas.topics import DEAD_LETTERS, DECISIONS, MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Received
+from stream_processors.metrics import WorkerMetrics
 from stream_processors.overload import Overload, OverloadPolicy
 
 NOW_US = 1_700_000_000_000_000
@@ -249,3 +250,35 @@ def test_a_frame_that_is_published_again_is_inspected_and_never_late(model: Mode
     huge = {str(number): "x" * 10_000 for number in range(200)}
     stripped = answerer(replace(replayed, value=encode(make_frame(png(), attributes=huge))))
     assert (stripped.kind, stripped.decision.is_simulated) == ("oversized-metadata", True)
+
+
+def test_what_is_odd_of_an_image_is_counted_and_logged_once_a_camera(
+    model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    dark = cv2.imencode(".png", np.full((8, 4000), 4095, np.uint16))[1].tobytes()
+    answerer, metrics = Answerer(model, Codec(), ManualClock(NOW_US)), WorkerMetrics()
+    with caplog.at_level("WARNING"):
+        for camera in ("one", "two", "one", "one"):
+            answer = answerer(received(encode(make_frame(dark, camera_id=camera))))
+            assert answer.decision is not None
+            assert answer.decision.result_state is ResultState.COMPLETED
+            metrics.record(answer, 0.001)
+    said = [record.getMessage() for record in caplog.records]
+    assert len([line for line in said if line.startswith("s/one")]) == 2
+    assert len(said) == 4
+    sample = metrics.registry.get_sample_value
+    for kind in ("shrunk", "low-16-bit"):
+        assert sample("inspection_image_remarks_total", {"kind": kind}) == 4
+    assert sample("inspection_image_shrinking_count") == 4
+
+
+@pytest.mark.parametrize("name", ["claims 4 GB", "half"])
+def test_a_damaged_image_is_a_dead_letter_and_a_reject(model: Model, name: str) -> None:
+    jpeg = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))[1].tobytes()
+    data = png()[:33] + b"\xff\xff\xff\xf0IDAT" + bytes(8) if name != "half" else jpeg[: len(jpeg) // 2] + b"\xff\xd9"
+    answer = Answerer(model, Codec(), ManualClock(NOW_US))(received(encode(make_frame(data))))
+    assert answer.kind == "unreadable-image"
+    assert answer.decision is not None
+    assert answer.decision.action is Action.REJECT
+    assert answer.decision.result_state is ResultState.FAILED
+    assert answer.dead_letter is not None
