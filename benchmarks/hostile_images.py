@@ -57,43 +57,43 @@ def seed_images() -> list[bytes]:
     return [cv2.imencode(suffix, image, options)[1].tobytes() for suffix, image, options in settings]
 
 
-def _flip_bits(data: bytearray, rng: random.Random, _: list[bytes]) -> bytes:
-    for _time in range(rng.choice((1, 1, 2, 8, 64))):
+def _flip_bits(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
+    for _ in range(rng.choice((1, 1, 2, 8, 64))):
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     return bytes(data)
 
 
-def _head(data: bytearray, rng: random.Random, _: list[bytes]) -> bytes:
+def _head(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
     """Bytes of the first 200: where headers are."""
     for _time in range(rng.randint(1, 4)):
         data[rng.randrange(min(200, len(data)))] = rng.randrange(256)
     return bytes(data)
 
 
-def _cut(data: bytearray, rng: random.Random, _: list[bytes]) -> bytes:
+def _cut(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
     return bytes(data[: rng.randrange(len(data))])
 
 
-def _remove(data: bytearray, rng: random.Random, _: list[bytes]) -> bytes:
+def _remove(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
     at = rng.randrange(len(data))
     del data[at : at + rng.choice((1, 2, 16, 400))]
     return bytes(data)
 
 
-def _insert(data: bytearray, rng: random.Random, _: list[bytes]) -> bytes:
+def _insert(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
     at = rng.randrange(len(data))
     data[at:at] = rng.choice((rng.randbytes(rng.randint(1, 64)), bytes(rng.randint(1, 400))))
     return bytes(data)
 
 
-def _zeros(data: bytearray, rng: random.Random, _: list[bytes]) -> bytes:
+def _zeros(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
     at = rng.randrange(len(data))
     count = min(rng.choice((4, 64, 400)), len(data) - at)
     data[at : at + count] = bytes(count)
     return bytes(data)
 
 
-def _number(data: bytearray, rng: random.Random, _: list[bytes]) -> bytes:
+def _number(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
     """A number of 2 or 4 bytes, in either order, is replaced: a length, a count, an offset."""
     size, order = rng.choice((2, 4)), rng.choice("<>")
     near_ends = rng.choice((min(len(data), 300), len(data)))
@@ -104,7 +104,7 @@ def _number(data: bytearray, rng: random.Random, _: list[bytes]) -> bytes:
     return bytes(data)
 
 
-def _repeat(data: bytearray, rng: random.Random, _: list[bytes]) -> bytes:
+def _repeat(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
     """A piece again and again: scans, chunks."""
     at = rng.randrange(len(data))
     piece = data[at : at + rng.randint(1, 400)]
@@ -117,12 +117,12 @@ def _splice(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
     return bytes(data[: rng.randrange(len(data))]) + other[rng.randrange(len(other)) :]
 
 
-def _png_numbers(data: bytearray, rng: random.Random, _: list[bytes]) -> bytes:
+def _png_numbers(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
     """Sizes in the header of a PNG, with a check sum that fits; other formats: a number."""
     import zlib
 
     if data[:4] != b"\x89PNG":
-        return _number(data, rng, _)
+        return _number(data, rng, others)
     data[16:24] = struct.pack(">II", *(rng.choice((1, 64, 96, 10_000, 30_000, 2**31 - 1)) for _ in range(2)))
     data[24], data[25] = rng.choice((1, 2, 4, 8, 16)), rng.choice((0, 2, 3, 4, 6))
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))

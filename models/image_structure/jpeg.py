@@ -21,7 +21,7 @@ _OTHER_FRAMES = {
     0xCD: "arithmetic-coded differential", 0xCE: "arithmetic-coded differential", 0xCF: "arithmetic-coded lossless",
 }  # fmt: skip
 #: Within entropy-coded data FF is followed by 0 (a stuffed byte), a restart marker or a fill byte; all else ends it.
-_END_OF_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
+_END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _COEFFICIENTS = 64
 
 

@@ -20,7 +20,7 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 _KEPT = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 _MAX_CHUNKS = 100_000
 #: Up to this size the unpacked rows are handed to the decoder, which need not unpack them a second time.
-_HANDED_OVER_BYTES = 16 * 1024 * 1024
+_HANDED_OVER_BYTES = 48 * 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
 _STORED_BYTES = 65_535
 
@@ -126,7 +126,7 @@ def _finish(header: _Header, parts: list[memoryview], kept: list[memoryview], wh
     if rows is None:
         return b"".join(kept) if whole is None else whole
     before = [each for each in kept if bytes(each[4:8]) not in (b"IDAT", b"IEND")]
-    return b"".join([*before, _chunk(b"IDAT", _stored(rows)), _chunk(b"IEND", b"")])
+    return b"".join([*before, *_stored(rows), *_chunk(b"IEND", [])])
 
 
 def _header(kind: bytes, body: bytes) -> _Header:
@@ -183,15 +183,19 @@ def _unpack(header: _Header, packed: bytes) -> bytes | None:
     return found
 
 
-def _stored(rows: bytes) -> bytes:
-    """A zlib stream of uncompressed blocks (RFC 1950 and 1951)."""
-    parts = [b"\x78\x01"]
+def _stored(rows: bytes) -> list[bytes | memoryview]:
+    """A chunk IDAT with the rows in uncompressed blocks (RFC 1950 and 1951), in parts that are not copied."""
+    view = memoryview(rows)
+    parts: list[bytes | memoryview] = [b"\x78\x01"]
     for begin in range(0, len(rows), _STORED_BYTES):
-        block = rows[begin : begin + _STORED_BYTES]
+        block = view[begin : begin + _STORED_BYTES]
         is_last = begin + _STORED_BYTES >= len(rows)
         parts += [struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF), block]
-    return b"".join([*parts, struct.pack(">I", zlib.adler32(rows))])
+    return _chunk(b"IDAT", [*parts, struct.pack(">I", zlib.adler32(rows))])
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
+def _chunk(kind: bytes, body: list[bytes | memoryview]) -> list[bytes | memoryview]:
+    check = zlib.crc32(kind)
+    for part in body:
+        check = zlib.crc32(part, check)
+    return [struct.pack(">I", sum(map(len, body))), kind, *body, struct.pack(">I", check)]

@@ -15,9 +15,9 @@ Packed = bytes | memoryview
 _PIECE_BYTES = 1024 * 1024
 _CLEAR, _END = 256, 257
 _FIRST_ENTRY = 258
-#: Number of codes of 9, 10 and 11 bits behind a clear code; all others have 12.
-_NARROW = ((9, 254), (10, 512), (11, 1024))
-_MOST_CODES = 4096
+#: Width in bits of each code behind a clear code, and the bit behind it; a clear code comes before there are more.
+_CODE_WIDTHS = np.repeat(np.array([9, 10, 11, 12], np.int32), (254, 512, 1024, 4096))
+_CODE_ENDS = np.cumsum(_CODE_WIDTHS, dtype=np.int64)
 
 
 def zlib_size(packed: Packed, wanted: int) -> int:
@@ -77,16 +77,17 @@ def lzw_size(packed: Packed, wanted: int) -> int:
     >>> lzw_size(bytes.fromhex("80 01 02 02 02 04"), 1)  # a clear code and four bytes
     4
     """
-    data = np.unpackbits(np.frombuffer(packed, np.uint8)) if len(packed) <= _PIECE_BYTES else None
+    data = np.frombuffer(bytes(packed) + bytes(3), np.uint8)
     size, bit, total_bits = 0, 0, 8 * len(packed)
     if len(packed) < 2 or packed[0] != 0x80:
         return 0
     while size < wanted and bit + 9 <= total_bits:
-        begin, end = bit // 8, min(len(packed), bit // 8 + 6400)
-        bits = (
-            data[8 * begin : 8 * end] if data is not None else np.unpackbits(np.frombuffer(packed[begin:end], np.uint8))
-        )
-        codes, positions = _codes(bits, bit - 8 * begin)
+        ends = _CODE_ENDS[: int(np.searchsorted(_CODE_ENDS, total_bits - bit, side="right"))] + bit
+        widths = _CODE_WIDTHS[: len(ends)]
+        at = ends - widths
+        first = at >> 3
+        words = (data[first].astype(np.int32) << 16) | (data[first + 1].astype(np.int32) << 8) | data[first + 2]
+        codes = (words >> (24 - (at & 7) - widths)) & ((1 << widths) - 1)
         stops = np.flatnonzero((codes == _CLEAR) | (codes == _END))
         count = int(stops[0]) if len(stops) else len(codes)
         found = _lengths(codes[:count])
@@ -95,26 +96,8 @@ def lzw_size(packed: Packed, wanted: int) -> int:
         size += found
         if not len(stops) or codes[count] == _END:
             break
-        bit = 8 * begin + int(positions[count])
+        bit = int(ends[count])
     return size
-
-
-def _codes(bits: NDArray[np.uint8], start: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Codes from a bit on, and the position of the bit behind each."""
-    codes, ends, at = [], [], start
-    left = _MOST_CODES
-    for width, most in (*_NARROW, (12, left)):
-        count = min(most, (len(bits) - at) // width)
-        if count > 0:
-            table = bits[at : at + count * width].reshape(count, width)
-            codes.append(table @ (1 << np.arange(width - 1, -1, -1, dtype=np.int64)))
-            ends.append(at + width * np.arange(1, count + 1, dtype=np.int64))
-            at += count * width
-        if count < most:
-            break
-    if not codes:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    return np.concatenate(codes), np.concatenate(ends)
 
 
 def _lengths(codes: NDArray[np.int64]) -> int | None:

@@ -22,6 +22,7 @@ from schemas.topics import DECISIONS
 from schemas.wire import Codec
 from stream_processors.answer import RETRY_HEADER, Answer, Answerer, Received
 from stream_processors.letter_budget import BURST_BYTES
+from stream_processors.metrics import WorkerMetrics
 from stream_processors.overload import Overload, OverloadPolicy
 
 NOW_US = 1_700_000_000_000_000
@@ -305,3 +306,35 @@ def test_an_invented_deadline_has_an_answer(model: Model, deadline_ms: int) -> N
     result = answerer(received(encode(make_frame(png(), deadline_ms=deadline_ms))))
     assert result.decision is not None
     assert (result.decision.result_state is ResultState.COMPLETED) == (deadline_ms > 0)
+
+
+def test_what_is_odd_of_an_image_is_counted_and_logged_once_a_camera(
+    model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    dark = cv2.imencode(".png", np.full((8, 4000), 4095, np.uint16))[1].tobytes()
+    answerer, metrics = Answerer(model, Codec(), ManualClock(NOW_US)), WorkerMetrics()
+    with caplog.at_level("WARNING"):
+        for camera in ("one", "two", "one", "one"):
+            answer = answerer(received(encode(make_frame(dark, camera_id=camera))))
+            assert answer.decision is not None
+            assert answer.decision.result_state is ResultState.COMPLETED
+            metrics.record(answer, 0.001)
+    said = [record.getMessage() for record in caplog.records]
+    assert len([line for line in said if line.startswith("s/one")]) == 2
+    assert len(said) == 4
+    sample = metrics.registry.get_sample_value
+    for kind in ("shrunk", "low-16-bit"):
+        assert sample("inspection_image_remarks_total", {"kind": kind}) == 4
+    assert sample("inspection_image_shrinking_count") == 4
+
+
+@pytest.mark.parametrize("name", ["claims 4 GB", "half"])
+def test_a_damaged_image_is_a_dead_letter_and_a_reject(model: Model, name: str) -> None:
+    jpeg = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))[1].tobytes()
+    data = png()[:33] + b"\xff\xff\xff\xf0IDAT" + bytes(8) if name != "half" else jpeg[: len(jpeg) // 2] + b"\xff\xd9"
+    answer = Answerer(model, Codec(), ManualClock(NOW_US))(received(encode(make_frame(data))))
+    assert answer.kind == "unreadable-image"
+    assert answer.decision is not None
+    assert answer.decision.action is Action.REJECT
+    assert answer.decision.result_state is ResultState.FAILED
+    assert answer.dead_letter is not None
