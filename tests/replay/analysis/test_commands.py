@@ -29,8 +29,8 @@ from schemas import (
     Frame,
     KafkaSettings,
     Verdict,
-    encode,
 )  # fmt: skip
+from schemas.codec import encode
 from schemas.errors import SettingsError
 from tests.replay.test_quality import EPOCH_US, decision, publish, run
 from tests.stream_processors.quality.examples import make_label
