@@ -15,6 +15,7 @@ from pathlib import Path
 
 from schemas.clock import Clock, SystemClock
 from schemas.errors import SettingsError
+from schemas.private_files import read_private, replace_private
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class BeltFile:
         if not self.stands():
             return None
         try:
-            said = json.loads(self.path.read_text(encoding="utf-8"))
+            said = json.loads(read_private(self.path))
             return BeltStop(str(said["who"])[:200], str(said["note"])[:200], int(said["at_us"]))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return BeltStop("unknown", "the file cannot be read", 0)
@@ -77,13 +78,9 @@ class BeltFile:
         SettingsError
             If the file cannot be written.
         """
-        scratch = self.path.with_suffix(".tmp")
+        stop = BeltStop(who, note, self._clock.utc_us())
         try:
-            scratch.unlink(missing_ok=True)
-            file = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(file, "w", encoding="utf-8") as opened:
-                json.dump(asdict(BeltStop(who, note, self._clock.utc_us())), opened)
-            scratch.replace(self.path)
+            replace_private(self.path, json.dumps(asdict(stop)).encode())
         except OSError as error:
             raise SettingsError(f"cannot write {self.path}: {error.strerror or error}") from error
 

@@ -20,11 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from platformdirs import user_cache_path
 
 from models.preprocess import Tensor
 from models.runtime import ort
 from schemas.errors import SettingsError
+from schemas.private_files import make_private_folder, read_private, replace_private
+from schemas.user_folders import user_folder
 
 MEMORY_VARIABLE, SECONDS_VARIABLE = "INSPECTION_MODEL_MEMORY_MIB", "INSPECTION_MODEL_LOAD_SECONDS"
 #: sha256 of the models that ship with this package.
@@ -118,7 +119,7 @@ def try_out(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
         return ""
     mark = _mark(job, tensors, limits)
     with contextlib.suppress(OSError):
-        if mark.read_text() == job.sha256:
+        if mark is not None and read_private(mark) == job.sha256.encode():
             return ""
     error = _run(job, tensors, limits)
     if not error:
@@ -168,8 +169,12 @@ def _run(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
     return ""
 
 
-def _mark(job: Job, tensors: Sequence[Tensor], limits: Limits) -> Path:
-    """Return the file that is there if this very trial passed before."""
+def _mark(job: Job, tensors: Sequence[Tensor], limits: Limits) -> Path | None:
+    """Return the file that exists if this very trial passed before; None for a user without a home folder."""
+    try:
+        folder = user_folder("cache") / "tried-models"
+    except SettingsError:
+        return None
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(str((tensor.shape, tensor.dtype.str)).encode())
@@ -177,17 +182,13 @@ def _mark(job: Job, tensors: Sequence[Tensor], limits: Limits) -> Path:
     tried = {**asdict(job), **asdict(limits), "runtime": ort.__version__, "tensors": digest.hexdigest()}
     del tried["file"]
     key = hashlib.sha256(json.dumps(tried, sort_keys=True).encode()).hexdigest()
-    return user_cache_path("streaming-inspection") / "tried-models" / key
+    return folder / key
 
 
-def _remember(mark: Path, sha256: str) -> None:
+def _remember(mark: Path | None, sha256: str) -> None:
     # Without a directory that can be written, the next start tries again.
+    if mark is None:
+        return
     with contextlib.suppress(OSError):
-        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = mark.with_name(f".{mark.name}.{os.getpid()}")
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        try:
-            os.write(handle, sha256.encode())
-        finally:
-            os.close(handle)
-        os.replace(part, mark)
+        make_private_folder(mark.parent)
+        replace_private(mark, sha256.encode(), sync=False)

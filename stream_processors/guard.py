@@ -20,6 +20,7 @@ from typing import Any
 from models import Model, default_model_path
 from schemas import Frame
 from schemas.clock import Clock
+from schemas.errors import SettingsError
 from schemas.image_store import ImageStore
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Fault, Received
@@ -145,7 +146,12 @@ class GuardedAnswerer(Answerer):
 
 def quarantine_of(settings: WorkerSettings) -> Quarantine:
     """Open the files of a worker process."""
-    return Quarantine(folder_of(settings.group, settings.kafka.frames, settings.state_dir))
+    try:
+        folder = folder_of(settings.group, settings.kafka.frames, settings.state_dir)
+    except SettingsError as error:
+        log.warning("a frame that ends the worker will not be recognised at the next start: %s", error)
+        return Quarantine(None)
+    return Quarantine(folder)
 
 
 def trials_of(settings: WorkerSettings) -> Trials:

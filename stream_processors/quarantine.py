@@ -34,7 +34,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_state_dir
+from schemas.private_files import lock_private, make_private_folder, open_private, replace_private
+from schemas.user_folders import user_folder
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,6 @@ _HANGS_S = 1.0
 #: Bounds of what is read from the folder.
 _MOST_FILES, _MOST_SUSPECTS, _MOST_JSON_BYTES = 1_000, 1_000, 1_000_000
 _FORGET_S = 7 * 24 * 3600.0
-_OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Stage(IntEnum):
@@ -218,14 +218,13 @@ class Quarantine:
             os.close(self._fd)
 
     def _open(self, folder: Path) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.mkdir(exist_ok=True, mode=0o700)
+        make_private_folder(folder)
         about = folder.lstat()
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
             raise ValueError("it must be a folder of this user that nobody else can write to")
         self._path = folder / f"{uuid.uuid4().hex}.hand"
         with self._locked(folder):  # nobody may take a file that is not locked yet for that of a dead process
-            self._fd = os.open(self._path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
+            self._fd = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Reserved, not sparse: on a full disk a write into a hole would end the process.
         os.posix_fallocate(self._fd, 0, _FILE_BYTES)
@@ -257,17 +256,16 @@ class Quarantine:
     @contextlib.contextmanager
     def _locked(self, folder: Path) -> Iterator[dict[Key, Suspect]]:
         """The suspects of the group; what the block makes of them is written if it differs."""
-        lock = os.open(folder / "suspects.lock", _OPEN | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = lock_private(folder / "suspects.lock", wait=True)
+        assert lock is not None
+        with lock:
             suspects = _suspects(folder / "suspects.json")
             before = dict(suspects)
             yield suspects
             newest = sorted(suspects.items(), key=lambda each: each[1].seen_at_s)[-_MOST_SUSPECTS:]
             if dict(newest) != before:
-                _replace(folder / "suspects.json", json.dumps([asdict(each) for _, each in newest]))
-        finally:
-            os.close(lock)
+                rows = json.dumps([asdict(each) for _, each in newest])
+                replace_private(folder / "suspects.json", rows.encode(), sync=False)
 
     def _left_by_the_dead(self, folder: Path) -> list[tuple[Key, int, int]]:
         """Messages in hand of processes that are no more, each with its stage and what it counts; their files go."""
@@ -276,7 +274,7 @@ class Quarantine:
             if path == self._path:
                 continue
             try:
-                fd = os.open(path, _OPEN)
+                fd = open_private(path, os.O_RDWR)
             except OSError as error:
                 log.warning("%s: cannot be read: %s", path, error.strerror)
                 continue
@@ -294,12 +292,17 @@ class Quarantine:
 def folder_of(group: str, topic: str, state_dir: Path | None = None) -> Path:
     """Folder of the workers of a group on this host; without ``state_dir`` in the user's folder for state.
 
+    Raises
+    ------
+    SettingsError
+        If the user has no home folder, and no other is named.
+
     Examples
     --------
     >>> folder_of("inspection-workers", "a/b", Path("/var/lib/inspection")).as_posix()
     '/var/lib/inspection/worker/inspection-workers a%2Fb'
     """
-    named = state_dir or os.environ.get(STATE_DIR_VARIABLE) or user_state_dir("streaming-inspection")
+    named = state_dir or os.environ.get(STATE_DIR_VARIABLE) or user_folder("state")
     names = [urllib.parse.quote(each, safe="") for each in (group, topic)]
     name = " ".join(each if len(each) <= 100 else f"{each[:80]}-{zlib.crc32(each.encode()):08x}" for each in names)
     return Path(named) / "worker" / name
@@ -348,7 +351,7 @@ def _in_hand(path: Path, fd: int) -> list[tuple[Key, int, int]]:
 def _suspects(path: Path) -> dict[Key, Suspect]:
     """What the file of suspects has; a file that cannot be read counts as empty, with a line in the log."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_private(path, os.O_RDONLY)
     except FileNotFoundError:
         return {}
     with os.fdopen(fd, "rb") as file:
@@ -365,11 +368,3 @@ def _suspects(path: Path) -> dict[Key, Suspect]:
 def _suspect(row: Mapping[str, Any]) -> Suspect:
     numbers = {name: int(row[name]) for name in Suspect.__slots__ if name != "seen_at_s"}
     return Suspect(**numbers, seen_at_s=float(row["seen_at_s"]))
-
-
-def _replace(path: Path, text: str) -> None:
-    new = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(text)
-    new.replace(path)
