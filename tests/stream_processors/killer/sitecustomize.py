@@ -6,17 +6,18 @@ import signal
 import time
 
 if digest := os.environ.get("TEST_DEADLY_SHA256"):
-    from models.opencv import cv2
+    import models.images
 
-    _decode = cv2.imdecode
+    _decode = models.images.decode
 
-    def _deadly(image, *arguments):
-        if hashlib.sha256(bytes(image)).hexdigest() == digest:
+    def _deadly(data, **options):
+        if hashlib.sha256(data).hexdigest() == digest:
             {
                 "hangs": lambda: time.sleep(1_000),
                 "exits": lambda: os._exit(3),
                 "is killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
             }[os.environ["TEST_DEADLY_HOW"]]()
-        return _decode(image, *arguments)
+        return _decode(data, **options)
 
-    cv2.imdecode = _deadly
+    # Before any other module takes the name from there.
+    models.images.decode = _deadly
