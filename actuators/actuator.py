@@ -19,12 +19,12 @@ class Why(StrEnum):
     FAILSAFE_LATE = "failsafe-late"
     #: The gate is in FAULT: whatever the decision said, it is not followed.
     FAILSAFE_FAULT = "failsafe-fault"
-    #: The part had passed the gate before the gate could act: its process had stood still, or its driver was slow.
+    #: The part had passed the gate before the gate could act: its process had been suspended, or its driver was slow.
     FAILSAFE_PASSED = "failsafe-passed"
     CONFLICT = "conflict"
-    #: More than one picture of the part, and nothing joins them yet: REJECT if one says so, else the fail-safe.
+    #: There is more than one view of the part, and views are not joined yet: REJECT if one says so, else the fail-safe.
     SEVERAL_VIEWS = "several-views"
-    #: The part was on the belt while the belt stood: its position is not sure, so it gets the fail-safe.
+    #: The part was on the belt while the belt was stopped: its position is not certain, so it gets the fail-safe.
     BELT_STOPPED = "belt-stopped"
 
 
@@ -74,7 +74,7 @@ class Instruction:
 
     @property
     def is_failsafe(self) -> bool:
-        """Whether the fail-safe action was taken, whatever was decided: for want of time, of a belt, or in FAULT."""
+        """True if the gate took the fail-safe action, with or without a decision: too late, belt stopped, or FAULT."""
         return self.why in _FAILSAFE
 
     @property

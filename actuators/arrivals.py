@@ -1,4 +1,4 @@
-"""Parts between camera and gate in the order of their arrival, on a belt that moves or stands."""
+"""Parts between camera and gate in the order of their arrival, on a belt that moves or is stopped."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from actuators.passing import Passing
 class Arrivals:
     """A schedule that can be suspended.
 
-    While the belt stands nothing arrives. What is on it, or comes onto it meanwhile, is marked (`Passing.is_stopped`):
-    its position is not sure any more. When the belt moves again each arrival is later by the time that its part stood.
+    While the belt is stopped nothing arrives. Parts that are on it, or come onto it meanwhile, are marked
+    (`Passing.is_stopped`), because their position is no longer certain. When the belt moves again, each arrival is
+    later by the time that its part stood still.
 
     Examples
     --------
@@ -29,12 +30,12 @@ class Arrivals:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the belt stands."""
+        """True if the belt is stopped."""
         return self._stopped_s is not None
 
     @property
     def next_s(self) -> float | None:
-        """Monotonic time of the next arrival; None with an empty belt, or one that stands."""
+        """Monotonic time of the next arrival; None if the belt is empty or stopped."""
         return self._queue[0][0] if self._queue and self._stopped_s is None else None
 
     def add(self, passing: Passing) -> None:
@@ -43,34 +44,34 @@ class Arrivals:
         heapq.heappush(self._queue, (passing.part.act_at_s, passing.serial, passing))
 
     def pop(self, now_s: float) -> Passing | None:
-        """Take the part that has arrived first off the belt; None if none has."""
+        """Remove the part that arrived first from the belt and return it; None if no part has arrived."""
         if self.next_s is None or self.next_s > now_s:
             return None
         return heapq.heappop(self._queue)[2]
 
     def stop(self, now_s: float) -> None:
-        """Let the belt stand from that moment (monotonic s) on."""
+        """Stop the belt from that moment (monotonic s) on."""
         if self._stopped_s is None:
             self._stopped_s = now_s
             self.void()
 
     def move(self, now_s: float) -> None:
-        """Let the belt move again from that moment (monotonic s) on."""
+        """Restart the belt from that moment (monotonic s) on."""
         if self._stopped_s is None:
             return
         for _, _, passing in self._queue:
-            # A part that came while the belt stood has only the rest of the standstill behind it.
+            # A part that came while the belt was stopped is delayed by the rest of the standstill only.
             passing.late_by_s += now_s - max(self._stopped_s, passing.expected_s)
         self._again()
 
     def void(self) -> int:
-        """Mark all that is on the belt, as its position is not known any more; return how many parts these are."""
+        """Mark all parts on the belt, as their positions are no longer known; return their number."""
         for _, _, passing in self._queue:
             passing.is_stopped = True
         return len(self._queue)
 
     def end(self, now_s: float) -> None:
-        """Let all that is on a belt that stands arrive at that moment: the gate ends, and waits for no belt."""
+        """Let all parts on a stopped belt arrive at that moment: the gate ends and does not wait for the belt."""
         if self._stopped_s is None:
             return
         for _, _, passing in self._queue:

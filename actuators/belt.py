@@ -1,4 +1,4 @@
-"""The belt as the gate knows it: whether it stands, and whether the gate kept an eye on it."""
+"""The belt as the gate knows it: moving or stopped, and times when the gate itself was suspended."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _SUSPENDED_S = 0.5
 
 
 def suspended_s() -> float:
-    """Return how long this machine has been suspended since it was started, in seconds; 0.0 where that is not known."""
+    """Return how long this machine has been suspended since it was started, in seconds; 0.0 if unknown."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return 0.0
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 class BeltWatch:
-    """Suspends the schedule of a tracker while the belt stands, and notices a gate that itself stood still.
+    """Belt of a gate: suspends the schedule of a tracker while it is stopped, and notices a gate that was suspended.
 
-    The belt stands while the line says so by `stop`, or another process by the file in the state directory. The
-    monotonic clock stops while the machine is suspended, and the belt does not: after that no part's position is known.
+    The belt counts as stopped after `stop`, or while another process keeps the file in the state directory. The
+    monotonic clock stops while the machine is suspended, but the belt does not: after that no part's position is known.
 
     Parameters
     ----------
     lock
-        What guards the tracker.
+        Lock that guards the tracker.
     state_dir
-        Directory of the file; None: there is none.
+        Directory of the file; None if there is no file.
     gap_s
-        A gate that does not look at the belt for longer than this, in seconds, says so.
+        Longest time between two looks at the belt, in seconds; the gate reports a longer gap.
     asleep_s
         See `suspended_s`.
     """
@@ -65,23 +65,23 @@ class BeltWatch:
         self._is_over = False
         self._next_look_s = float("-inf")
         self._looked_s: float | None = None
-        #: Times that the gate itself stood still.
+        #: Number of times that the gate itself was suspended.
         self.gaps = 0
 
     def stop(self) -> None:
-        """The belt stands, the line says; from any thread."""
+        """Record that the line reports a stopped belt. Thread-safe."""
         with self._lock:
             self._is_said = True
             self._apply()
 
     def move(self) -> None:
-        """The belt moves, the line says; from any thread."""
+        """Record that the line reports a moving belt. Thread-safe."""
         with self._lock:
             self._is_said = False
             self._apply()
 
     def look(self) -> None:
-        """Look at belt, file and clocks; called every few milliseconds under the lock, before parts are acted on."""
+        """Check belt, file and clocks. Call under the lock every few milliseconds, before the gate acts on parts."""
         now_s = self._clock.monotonic_s()
         if self._looked_s is not None and now_s - self._looked_s > self._gap_s > 0:
             self.gaps += 1
@@ -104,7 +104,7 @@ class BeltWatch:
         self._apply()
 
     def give_up(self) -> None:
-        """The gate ends: what is on a belt that stands gets the fail-safe now; under the lock."""
+        """End: parts on a stopped belt get the fail-safe now. Call under the lock."""
         self._is_over = True
         self._tracker.arrivals.end(self._clock.monotonic_s())
 

@@ -1,8 +1,8 @@
-"""The belt's stop on file: another process says that the belt stands, and a gate that starts meanwhile knows it.
+"""File of the belt's stop: another process reports the stop, and a gate that starts meanwhile knows of it.
 
 ::
 
-    <state_dir>/gate.belt-stopped.json    there while the belt stands: who said so, when, and why
+    <state_dir>/gate.belt-stopped.json    exists while the belt is stopped: who reported it, when, and why
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from schemas.private_files import read_private, replace_private
 
 log = logging.getLogger(__name__)
 
-#: How often a running gate looks, in seconds.
+#: Interval at which a running gate checks the file, in seconds.
 LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class BeltStop:
-    """Who said that the belt stands, when (UTC µs), and why."""
+    """Report of a stopped belt: its author, time (UTC µs) and reason."""
 
     who: str
     note: str
@@ -53,7 +53,7 @@ class BeltFile:
         self._clock = clock or SystemClock()
 
     def stands(self) -> bool:
-        """Whether the belt was said to stand; one call of the system, and it raises nothing."""
+        """True if the belt is reported as stopped; one system call, and it raises nothing."""
         try:
             os.lstat(self.path)
         except OSError:
@@ -61,7 +61,7 @@ class BeltFile:
         return True
 
     def load(self) -> BeltStop | None:
-        """Return what was said; None while the belt moves. A file that cannot be read stops the belt all the same."""
+        """Return the report; None while the belt moves. A file that cannot be read still stops the belt."""
         if not self.stands():
             return None
         try:
@@ -71,7 +71,7 @@ class BeltFile:
             return BeltStop("unknown", "the file cannot be read", 0)
 
     def stop(self, who: str, note: str = "") -> None:
-        """Say that the belt stands.
+        """Report that the belt is stopped.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class BeltFile:
             raise SettingsError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def resume(self) -> bool:
-        """Say that the belt moves; False if it did.
+        """Report that the belt moves; return False if it was not stopped.
 
         Raises
         ------

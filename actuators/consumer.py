@@ -42,9 +42,10 @@ class DecisionConsumer:
     """Decisions as they are made, each once.
 
     It reads every partition from the **end**: history is never delivered. Decisions of frames captured more
-    than ``max_age_s`` ago are skipped, a decision seen before (the last 10,000 are known) is dropped unless it is now
-    about another part, camera or capture, or says something else. Bytes that are no decision are counted and reported,
-    never raised. When Kafka is lost it waits and goes on where it was; see `connected` and `last_message_age_s`.
+    than ``max_age_s`` ago are skipped, a decision seen before (the last 10,000 are known) is dropped unless it now
+    names another part, camera or capture, or has another answer. Bytes that are not a decision are counted and
+    reported, never raised. When Kafka is unreachable it waits and continues where it was; see `connected` and
+    `last_message_age_s`.
 
     With a ``state_dir`` it goes on where the last run ended. A decision counts as consumed when it is handed
     over, and that is on file before: whatever kills the process, no decision is delivered a second time, and only the
@@ -68,7 +69,7 @@ class DecisionConsumer:
     BrokerUnavailable, TopicMissing, SettingsError
         From `open`.
     RegistryError
-        From `open`, if the settings name a schema registry that does not answer.
+        From `open`, if the settings name a schema registry that is unreachable.
 
     Examples
     --------
@@ -214,7 +215,7 @@ class DecisionConsumer:
         if self._age is not None and self._age.is_old(decision.captured_at_us):
             return "skipped_old"
         # An id is a public hash. The same id about another part, camera or capture, or with another answer, is a
-        # contradiction, and a simulated one (a replay) must not hide the real one: both are for the receiver to judge.
+        # contradiction, and a simulated one (a replay) must not hide the real one: the receiver judges both.
         seen = content(decision)
         if seen in self._seen:
             self._seen.move_to_end(seen)

@@ -25,8 +25,8 @@ class TrackerCounts:
         Parts whose decision said ACCEPT and that went to REVIEW because their camera drifts.
     failsafe
         Parts that got the fail-safe action, ``failsafe_missing + failsafe_late + failsafe_fault + failsafe_passed +
-        belt_stopped``: no decision, one after its deadline, the gate in FAULT, the part past the gate before it could
-        act, the belt standing while the part was on it.
+        belt_stopped``: no decision, a decision after its deadline, the gate in FAULT, the part past the gate before
+        it could act, or the belt stopped while the part was on it.
     several_views
         Parts that were seen more than once: they got REJECT if one view said so, else the fail-safe action.
     further_views, late_views
@@ -38,18 +38,18 @@ class TrackerCounts:
     duplicates
         Decisions that said the same again.
     late_contradictions
-        Decisions after the act that said no ACCEPT of a part that was accepted.
+        Decisions other than ACCEPT that came after the act on a part that was accepted.
     unknown
         Decisions received before, or without, their trigger.
     refused_simulated, refused_invalid
         Decisions of a replay; ACCEPTs of inspections that did not complete, or of a part with a view missing.
     repeated_triggers, overflow
-        Triggers that were repeated; parts the gate had no room for.
+        Triggers that were repeated; parts for which the gate had no room.
     standstills
-        Times the belt was said to stand.
+        Number of times that the belt was reported as stopped.
     consecutive_failsafe
         Parts in a row, up to now, that were not decided: fail-safes, conflicts and several views. It leads to FAULT.
-        Parts that were on a belt that stood are left out.
+        Parts that were on a stopped belt are left out.
     """
 
     actuated: int = 0
@@ -130,7 +130,7 @@ class GateStats:
     drift
         How the watch of drift is; None where drift has no consequences.
     belt_stopped, gaps
-        Whether the belt was said to stand, and how often the gate itself stood still.
+        True if the belt is reported as stopped; number of times that the gate itself was suspended.
     """
 
     tracker: TrackerCounts

@@ -39,7 +39,7 @@ class DriftPolicy:
         self._on_drift = on_drift
         self._source = None if on_drift is OnDrift.NOTHING else source
         self._stopped_for: set[str] = set()
-        #: The episodes last looked at, and whether one of them has yet to stop the line.
+        #: The episodes checked last, and a flag: True if one of them has yet to stop the line.
         self._looked_at: Mapping[Camera, tuple[OpenEpisode, ...]] | None = None
         self._waiting = False
 
@@ -72,7 +72,7 @@ class DriftPolicy:
             return
         by_camera = self._source.episodes
         if by_camera is self._looked_at and (latch.fault is not None or not self._waiting):
-            return  # nothing new: this runs every few milliseconds
+            return  # nothing is new; this runs every few milliseconds
         self._looked_at = by_camera
         episodes = [episode for of_camera in by_camera.values() for episode in of_camera]
         self._stopped_for &= {episode.episode_id for episode in episodes}

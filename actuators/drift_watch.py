@@ -28,9 +28,9 @@ _JOIN_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class DriftStats:
-    """How the watch is: whether it is up to date and hears of the broker, open episodes, events by what became of them.
+    """State of the watch: up to date or not, connected or not, open episodes, and counts of events by outcome.
 
-    ``refused`` fit no episode, or cannot be an event of a watch by their names and times.
+    ``refused`` events fit no episode, or have names and times that no watch sends.
     """
 
     connected: bool = False

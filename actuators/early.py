@@ -13,8 +13,8 @@ from schemas.records import Decision
 class EarlyDecisions:
     """Decisions by part, oldest first out.
 
-    Where more come than there is room for, the oldest are dropped, and their parts are remembered: such a part
-    cannot be accepted on what comes later, as nobody knows any more what was decided first.
+    If there is no room for another one, the oldest are dropped, and their parts are remembered: such a part cannot be
+    accepted on a later decision, because its first decision is lost.
 
     Parameters
     ----------
@@ -23,8 +23,8 @@ class EarlyDecisions:
     limit
         How many are kept.
     max_lost
-        How many parts are remembered whose decisions were dropped. Beyond that every part counts as one of them,
-        for as long as a decision would have been kept.
+        Most parts with dropped decisions that are remembered. Beyond that every part counts as one of them, for as
+        long as a decision would have been kept.
     """
 
     def __init__(self, hold_s: float, limit: int, max_lost: int = 50_000) -> None:
@@ -33,7 +33,7 @@ class EarlyDecisions:
         self._max_lost = max_lost
         # One level, so that the oldest goes in constant time; few enough that a part's own are found by looking.
         self._held: OrderedDict[tuple[Key, bytes], tuple[float, int, Decision]] = OrderedDict()
-        #: Hash of the part, and when (monotonic s) its dropped decision would have expired.
+        #: Hash of the part, and the time (monotonic s) at which its dropped decision would have expired.
         self._lost: OrderedDict[int, float] = OrderedDict()
         self._all_lost_until_s = float("-inf")
 
@@ -59,7 +59,7 @@ class EarlyDecisions:
         return [self._held.pop(entry) for entry in found]
 
     def has_lost(self, key: Key, now_s: float) -> bool:
-        """Whether a decision for the part was dropped before its time."""
+        """Return True if a decision for the part was dropped before it expired."""
         self._expire(now_s)
         return now_s <= self._all_lost_until_s or hash(key) in self._lost
 

@@ -155,8 +155,8 @@ class GateRunner:
     ) -> bool:
         """Tell the gate of a part that was captured, at once; from any thread. False if it is known already.
 
-        A part of that name which is on the belt is known. Another frame of it, another camera of the station, or,
-        without a frame id, a capture more than 5 ms apart, is a second view: the part is not accepted then.
+        A part with the same name on the belt is the same part. Another frame of it, another camera of the station, or,
+        without a frame id, a capture more than 5 ms apart, is a second view: then the part is not accepted.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class GateRunner:
         deadline_ms
             Counts if the settings name no ``decide_by_ms``.
         frame_id
-            The frame that shows the part, where it is known.
+            Frame that shows the part, if known.
 
         Raises
         ------
@@ -204,22 +204,22 @@ class GateRunner:
         )
 
     def belt_stopped(self) -> None:
-        """Say that the belt stands, from any thread: nothing arrives until `belt_moving`.
+        """Report that the belt is stopped: nothing arrives until `belt_moving`. Thread-safe.
 
-        The schedule is one of time, and the belt's speed must be constant. What is on the belt, or is triggered while
-        it stands, gets the fail-safe (``belt-stopped``) when it arrives, as a belt that stops and starts leaves its
-        position unsure. Another process says the same with `inspection gate suspend`.
+        The schedule is one of time, and the belt's speed must be constant. Parts that are on the belt, or are triggered
+        while it is stopped, get the fail-safe (``belt-stopped``) when they arrive, because their position is no longer
+        certain. Another process reports the same with `inspection gate suspend`.
         """
         self._belt.stop()
 
     def belt_moving(self) -> None:
-        """Say that the belt moves again, from any thread: what is on it arrives later by the time that it stood."""
+        """Report that the belt moves again: parts on it arrive later by the time that it was stopped. Thread-safe."""
         self._belt.move()
 
     def note_trigger(self, is_readable: bool) -> None:
-        """Take note of a message of the topic that triggers come from; from any thread.
+        """Record a message of the topic that triggers come from. Thread-safe.
 
-        Where ``fault_after`` of them in a row cannot be read, for two seconds at least, parts pass unseen: FAULT.
+        If ``fault_after`` messages in a row cannot be read, for two seconds at least, parts pass unseen: FAULT.
         """
         self._sight.triggers.note(is_readable=is_readable)
 
@@ -352,7 +352,7 @@ class GateRunner:
             with self._lock:
                 heard = self._tracker.heard
                 outcome = self._tracker.offer(decision)
-                # One on a frame of another camera says nothing of the parts that pass.
+                # A decision on a frame of another camera says nothing about the parts that pass.
                 if self._tracker.heard > heard:
                     self._heartbeat.decision_came()
             if outcome is not Outcome.ARMED:

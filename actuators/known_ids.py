@@ -1,4 +1,4 @@
-"""What each decision was about, by its id: an id that comes back about something else is a contradiction."""
+"""Subject of each decision by its id: an id that comes again with another subject is a contradiction."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from schemas.records import Decision
 
 
 def subject(decision: Decision) -> bytes:
-    """Return a digest of what a decision is about: id, camera, part, frame and capture.
+    """Return a digest of a decision's subject: id, camera, part, frame and capture.
 
-    A decision repeated by its worker has the same subject, whatever it says and whenever it was made.
+    A decision repeated by its worker has the same subject, whatever its answer and time.
     """
     return _digest(
         decision.decision_id,
@@ -32,7 +32,7 @@ def subject(decision: Decision) -> bytes:
 
 
 def content(decision: Decision) -> bytes:
-    """Return a digest of what a decision is about and what it says of it: equal for repetitions alone."""
+    """Return a digest of a decision's subject and answer: equal for repetitions only."""
     return _digest(
         subject(decision).hex(), decision.verdict, decision.action, decision.result_state, decision.model_stage,
         decision.is_partial,
@@ -42,12 +42,12 @@ def content(decision: Decision) -> bytes:
 class KnownIds:
     """Ids of the newest decisions with their subjects. An id is a public hash, so any writer can send it.
 
-    Bounded: once an id is forgotten its next decision is judged by itself, as a new one. Nothing is hidden by that.
+    Bounded: once an id is forgotten, its next decision is judged as a new one. This hides no decision.
 
     Parameters
     ----------
     limit
-        How many ids are remembered.
+        Most ids that are remembered.
     """
 
     def __init__(self, limit: int = 10_000) -> None:
@@ -59,9 +59,9 @@ class KnownIds:
         return len(self._known)
 
     def note(self, decision: Decision, passing: Passing | None) -> bool:
-        """Take note of a decision and of the part that it is for; return if its id is known for something else.
+        """Record a decision and its part; return True if its id is known with another subject.
 
-        A part on the belt that got an earlier decision of that id is contradicted too.
+        A part on the belt that got an earlier decision with that id is contradicted too.
         """
         name, about = _digest(decision.decision_id).hex(), subject(decision)
         known = self._known.get(name)

@@ -11,14 +11,14 @@ from schemas.records import WARM_UP, DriftEvent, DriftType, EpisodeState
 
 #: Station and camera.
 Camera = tuple[str, str]
-#: What makes an episode: id, station, camera, type, start. An id alone is what any writer can send.
+#: Identity of an episode: id, station, camera, type, start. The id alone proves nothing: any writer can send it.
 _Identity = tuple[str, str, str, DriftType, int]
 
-#: Stands for each camera, where more cameras are said to drift than can be remembered.
+#: Stands for every camera, if more cameras are reported as drifting than can be remembered.
 ANY_CAMERA: Camera = ("*", "*")
-#: Times of events that are ahead of this machine's clock by more than this (µs) are not believed.
+#: Events whose time is ahead of this machine's clock by more than this (µs) are refused.
 _AHEAD_US = 300_000_000
-#: Longer names are none of the line's, in characters. Reasons are cut to this length too.
+#: Longest name of a line, in characters; events with longer names are refused. Reasons are cut to this length too.
 _LONGEST = 300
 
 
@@ -36,25 +36,25 @@ class OpenEpisodes:
     """Takes events and says which episodes are open and not acknowledged.
 
     Any writer can send an event, so one counts only if it fits its episode: the same id, station, camera, type and
-    start. An end that fits no episode ends none. An acknowledgement needs an episode that was opened before it, and a
-    name. An episode that is closed or acknowledged stays so, whatever else is said of it. Events that open an episode
+    start. An end that fits no episode ends no episode. An acknowledgement needs an episode that was opened before it,
+    and a name. An episode that is closed or acknowledged stays so, whatever events follow. Events that open an episode
     cannot be checked further: a false one diverts parts, or stops the line, and lets no part pass.
 
     An episode that began in a declared warm-up of its camera does not count, unless a later event names another cause.
 
-    Of replays (``is_simulated``) nothing is taken, unless ``simulated``: then nothing else is.
+    Events of replays (``is_simulated``) are ignored, unless ``simulated`` is set: then all others are ignored.
 
     Parameters
     ----------
     station, drift_type
         Only episodes of this station, of this type; None: all.
     limit
-        Most cameras remembered that have open episodes, and most episodes that are over. With more cameras, each
+        Most cameras with open episodes, and most closed episodes, that are remembered. With more cameras, each
         counts as drifting until the gate is started again (`ANY_CAMERA`).
     per_camera
         Most open episodes of one camera. With more, the camera counts as drifting until the gate is started again.
     now_us
-        The wall clock, UTC µs; None: times are not compared with it.
+        Wall clock, UTC µs; None: times of events are not compared with it.
 
     Examples
     --------
@@ -82,11 +82,11 @@ class OpenEpisodes:
         self._open: dict[Camera, dict[_Identity, OpenEpisode]] = {}
         self._over: OrderedDict[_Identity, None] = OrderedDict()
         self._snapshot: Mapping[Camera, tuple[OpenEpisode, ...]] | None = None
-        #: Events by what became of them: taken, simulated, other, warm-up, implausible, unfit; and forgotten episodes.
+        #: Events by outcome: taken, simulated, other, warm-up, implausible, unfit; and forgotten episodes.
         self.tally: Counter[str] = Counter()
 
     def take(self, event: DriftEvent) -> bool:
-        """Take an event; return whether that changed what is open."""
+        """Apply an event; return True if it changed the set of open episodes."""
         became, has_changed = self._take(event)
         self.tally[became] += 1
         if has_changed:
@@ -118,7 +118,7 @@ class OpenEpisodes:
                 return "unfit", False
             return "taken", self._end(camera, name)
         if event.state is EpisodeState.CLOSED:
-            # The event that opened it may have expired; what comes later of this very episode opens nothing.
+            # The event that opened it may have expired; later events of the same episode open nothing.
             return "taken", self._end(camera, name)
         if name in self._over or name in of_camera:
             return "taken", False
@@ -157,7 +157,7 @@ class OpenEpisodes:
         return was_open
 
     def _is_plausible(self, event: DriftEvent) -> bool:
-        """Whether names and times can be those of an event of a watch."""
+        """Return True if a watch can have sent an event with these names and times."""
         names = (event.episode_id, event.station, event.camera_id)
         if not all(0 < len(name) <= _LONGEST for name in names) or event.started_at_us < 0:
             return False

@@ -1,4 +1,4 @@
-"""One pass of one part: the views of it that were heard of, and what was decided on each."""
+"""One pass of one part: its known views, and the decisions on each of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from actuators.actuator import Why
 from actuators.schedule import ExpectedPart
 from schemas.records import Action, Decision
 
-#: Station and part: the cameras of a station look at the same parts.
+#: Station and part: all cameras of a station see the same parts.
 Key = tuple[str, str]
 
-#: Answers remembered of one part; a part with more is in conflict already or being spammed with equals.
+#: Most answers of one part that are remembered; with more it is in conflict already, or gets many equal answers.
 _MAX_SEEN = 8
-#: Views remembered of one part; with two it is not accepted, whatever the others say.
+#: Most views of one part that are remembered; a part with two views is not accepted, whatever the others say.
 _MAX_VIEWS = 8
 #: Triggers without a frame id that are no further apart than this (µs) are one trigger of a light barrier that bounced.
 _BOUNCE_US = 5_000
@@ -25,7 +25,7 @@ class Outcome(StrEnum):
     ARMED = "armed"
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
-    #: It is about another picture of a part on the belt: that part is not accepted.
+    #: The decision is on another view of a part on the belt: that part is not accepted.
     ANOTHER_VIEW = "another-view"
     LATE = "late"
     UNKNOWN = "unknown"
@@ -34,7 +34,7 @@ class Outcome(StrEnum):
 
 
 class View:
-    """One picture of a part: its camera, its frame where that is known, its capture, and the action decided on it."""
+    """One view of a part: its camera, its frame if known, its capture, and the action decided on it."""
 
     __slots__ = ("action", "camera_id", "captured_at_us", "frame_id")
 
@@ -72,31 +72,31 @@ class Passing:
         self.part = part
         self.key = key
         self.serial = serial
-        #: Moment of its trigger (monotonic s), and how much later it arrives because the belt stood (s).
+        #: Moment of its trigger (monotonic s), and delay of its arrival because the belt was stopped (s).
         self.expected_s = expected_s
         self.late_by_s = 0.0
         self.views = [View(part.camera_id, part.frame_id, part.captured_at_us)]
         self.decision: Decision | None = None
         self.armed_at_us: int | None = None
         self.has_several_views = False
-        #: A decision for it came before its trigger and was dropped for want of room.
+        #: A decision for it came before its trigger and was dropped because there was no room.
         self.has_lost_decision = False
         self.is_contradicted = False
         #: A decision on one of its views, in time or late, says REJECT.
         self.says_reject = False
-        #: It was on the belt while the belt stood.
+        #: It was on the belt while the belt was stopped.
         self.is_stopped = False
         self.was_late = False
         self.is_acted = False
-        #: What the gate did with it; None before the act, and for a part of a former run.
+        #: Action that the gate took; None before the act, and for a part of a former run.
         self.instructed: Action | None = None
         self._seen: set[tuple[str, Action]] = set()
 
     def see(self, camera_id: str, frame_id: str | None, captured_at_us: int) -> tuple[View, bool]:
-        """Return the view that a trigger or a decision is about, and if it is one that was not known before."""
+        """Return the view of a trigger or a decision, and True if it was not known before."""
         found = self._find(camera_id, frame_id, captured_at_us)
         if found is not None:
-            # A light barrier names no frame: the first one of its camera is taken for it.
+            # A light barrier names no frame: its trigger matches the first frame of its camera.
             found.frame_id = found.frame_id or frame_id
             return found, False
         view = View(camera_id, frame_id, captured_at_us)
@@ -108,21 +108,21 @@ class Passing:
 
     @property
     def arrives_s(self) -> float:
-        """Monotonic time at which it is at the gate."""
+        """Monotonic time at which it arrives at the gate."""
         return self.part.act_at_s + self.late_by_s
 
     def distance_us(self, captured_at_us: int) -> int:
-        """Time between a capture and the nearest one of this pass, in µs."""
+        """Return the time between a capture and the nearest capture of this pass, in µs."""
         return min(abs(view.captured_at_us - captured_at_us) for view in self.views)
 
     def shows(self, camera_id: str, frame_id: str | None) -> bool:
-        """Whether that frame of that camera is known to show this pass."""
+        """Return True if that frame of that camera is known to show this pass."""
         return frame_id is not None and any(
             view.camera_id == camera_id and view.frame_id == frame_id for view in self.views
         )
 
     def judge(self, decision: Decision, received_at_s: float, received_at_us: int) -> Outcome:
-        """Take a decision that came at that moment (monotonic s, UTC µs), and return what it means for the part."""
+        """Apply a decision that came at that moment (monotonic s, UTC µs); return its effect on the part."""
         view, is_new_view = self.see(decision.camera_id, decision.frame_id, decision.captured_at_us)
         # One id with two actions is no repetition but a contradiction.
         answer = (decision.decision_id, decision.action)
@@ -143,7 +143,7 @@ class Passing:
             and (other.camera_id, other.captured_at_us) == (view.camera_id, view.captured_at_us)
             for other in self.views
         ):
-            # One exposure under two frame ids: no other view of the part, but two answers to one.
+            # One exposure under two frame ids: this is not another view of the part, but two answers to the same view.
             view.action = decision.action
             self.is_contradicted = True
             return Outcome.CONFLICT
@@ -157,7 +157,7 @@ class Passing:
         return Outcome.ARMED
 
     def result(self, failsafe: Action) -> tuple[Action, Why]:
-        """Return what the part gets by what was heard of it, and why; FAULT and drift come on top."""
+        """Return the action that follows from the known views, and its reason; FAULT and drift are applied later."""
         if self.is_stopped:
             return failsafe, Why.BELT_STOPPED
         if self.is_contradicted:

@@ -24,8 +24,8 @@ class ExpectedPart:
         Monotonic seconds: when it is at the gate, and the last moment at which a decision counts
         (never later than ``act_at_s``).
     frame_id
-        The frame that shows it, where the trigger knows it; None for a light barrier. It tells a trigger that is
-        repeated from a second picture of the part.
+        Frame that shows the part, if the trigger knows it; None for a light barrier. It distinguishes a repeated
+        trigger from a second view of the part.
     """
 
     part_key: str
@@ -57,7 +57,7 @@ def schedule(
     lives through such jumps, passes the age that its `CaptureAge` makes of them.
 
     Time stands for a position here, so **the belt's speed must be constant**. A belt that stops has to be reported
-    (`GateRunner.belt_stopped`); one that slips, changes its speed or runs backwards brings parts at another time.
+    (`GateRunner.belt_stopped`); a belt that slips, changes its speed or runs backwards brings parts at another time.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def schedule(
     age_s
         Seconds since the capture; None: what the wall clock says.
     frame_id
-        The frame that shows the part, where it is known.
+        Frame that shows the part, if known.
 
     Examples
     --------

@@ -40,11 +40,11 @@ class GateSettings:
     on_drift
         What is done while a camera drifts: nothing, accepted parts go to REVIEW, or the line is stopped (FAULT).
     no_part_ids
-        Texts that stand where no part id was read, such as ``NOREAD``: such a part goes by its frame. An empty text
-        always counts as one.
+        Texts that a device sends if it has read no part id, such as ``NOREAD``: such a part is known by its frame. An
+        empty text always counts as one.
     max_lateness_ms
-        A part that passed the gate longer ago than this gets the fail-safe, whatever was decided, as the next one may
-        be in front of the gate: after the process stood still, or a slow call of the driver. 0: no limit.
+        A part that passed the gate longer ago than this gets the fail-safe, whatever was decided, because the next
+        part may be in front of the gate: after the process was suspended, or a slow call of the driver. 0: no limit.
     simulated
         Act on decisions of a replay, and on nothing else; a part counts as captured when its trigger comes.
 

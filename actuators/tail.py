@@ -24,7 +24,7 @@ _RETRY_S = 0.05
 _STATISTICS_MS = 250
 #: A broker that is well answers a fetch within half a second (``fetch.wait.max.ms``), also where nothing is said.
 _SILENT_S = 3.0
-#: How often the cluster is asked for new partitions.
+#: Interval at which the cluster is asked for new partitions.
 _IDENTITY_S = 2.0
 _STALE_EVENTS = 8
 _PASSING_ERRORS = frozenset(
@@ -41,11 +41,11 @@ class Tail:
     """Messages of every partition of a topic from its end on, or from given offsets.
 
     Once open it never raises for what happens to the broker: librdkafka reconnects and resumes where it was, and
-    `connected` says how things are. Partitions that are added to the topic are read from their beginning, within a few
-    seconds. So is a topic that was deleted and created again. A batch that no client reads is left out.
+    `connected` tells the state. Partitions that are added to the topic are read from their beginning, within a few
+    seconds. So is a topic that was deleted and re-created. A batch that no client can read is skipped.
 
-    Messages of transactions are read at once, whether they are committed or not: no writer of ours uses transactions
-    here, and a stranger's must not hold up the rest.
+    Messages of transactions are read at once, committed or not: our writers use no transactions here, and a
+    transaction of a stranger must not delay the rest.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Tail:
     tells_end
         Whether `reached_end` is kept.
     on_unreadable
-        Called with each batch that is left out, on the polling thread.
+        Called with each batch that is skipped, on the polling thread.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Notice that a topic has got partitions, or was deleted and created again, while it is followed."""
+"""Detection of a topic that gets partitions, or is deleted and re-created, while it is followed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ log = logging.getLogger(__name__)
 
 
 class TopicWatch:
-    """A thread that asks the cluster for a topic's identity now and then.
+    """Thread that regularly asks the cluster for a topic's identity.
 
     Parameters
     ----------
     known
-        The identity at the start.
+        Identity at the start.
     every_s
-        Seconds between two questions.
+        Seconds between two requests.
     """
 
     def __init__(self, bootstrap_servers: str, topic: str, known: TopicIdentity, every_s: float) -> None:
@@ -33,7 +33,7 @@ class TopicWatch:
         self._thread.start()
 
     def change(self) -> tuple[TopicIdentity, TopicIdentity] | None:
-        """Return the identity before and after a change, once for each change; None without one."""
+        """Return the identity before and after a change, once for each change; None if nothing has changed."""
         changed = self._changed
         if changed is None or changed == self._known:
             return None
@@ -41,12 +41,12 @@ class TopicWatch:
         return before, changed
 
     def close(self) -> None:
-        """End. A question that is under way is not waited for."""
+        """End the thread. Does not wait for a request in flight."""
         self._stop.set()
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):
             try:
                 self._changed = self._identities.of([self._topic])[self._topic]
-            except InspectionError as error:  # the broker is gone, or the topic for now: asked again
+            except InspectionError as error:  # broker unreachable, or topic missing for now: retried
                 log.debug("%s: %s", self._topic, error)

@@ -8,7 +8,7 @@ what came by ``decide_by_s``                           action
 one decision, or the same one again                    as decided
 two that differ in action                              REJECT (``conflict``)
 one whose id came with another part, camera or capture REJECT (``conflict``)
-triggers or decisions of two pictures of the part      REJECT if one says so, else fail-safe
+triggers or decisions of two views of the part         REJECT if one says so, else fail-safe
                                                        (``several-views``)
 nothing                                                fail-safe (``failsafe-missing``)
 nothing, but something between then and the belt time  fail-safe (``failsafe-late``)
@@ -19,11 +19,11 @@ ACCEPT becomes REVIEW (``drift-review``) while the part's camera drifts, where d
 A part that is armed and then contradicted before its belt time is rejected even if the contradiction is late:
 doubt never accepts. Once acted on, whatever else comes for the part is counted and changes nothing.
 
-The cameras of a station look at the same parts: station and part name a part. Joining its pictures to one answer is
-not done yet, so a part with two of them is never accepted.
+The cameras of a station look at the same parts: station and part name a part. Views are
+not joined to one answer yet, so a part with two views is never accepted.
 
-While the belt stands (`PartTracker.stop_belt`) nothing is at the gate; what was on it gets the fail-safe
-(``belt-stopped``) when it arrives. A part that has passed the gate by more than ``max_lateness_s`` before the gate
+While the belt is stopped (`PartTracker.stop_belt`) nothing arrives at the gate; parts on it get the fail-safe
+(``belt-stopped``) when they arrive. A part that has passed the gate by more than ``max_lateness_s`` before the gate
 could act gets the fail-safe (``failsafe-passed``): the next part may be in front of it.
 
 After so many parts in a row without a usable decision (fail-safe or conflict) the gate is in FAULT: every further part
@@ -79,7 +79,7 @@ class PartTracker:
         goes to REVIEW; None: to none. It must not wait for anything.
 
     no_part_ids
-        Texts that a device gives where it has read no part id, such as ``NOREAD``: such a part goes by its frame.
+        Texts that a device sends if it has read no part id, such as ``NOREAD``: such a part is known by its frame.
     max_lateness_s
         A part that passed the gate longer ago than this gets the fail-safe, whatever was decided.
     simulated
@@ -136,21 +136,21 @@ class PartTracker:
         self._ids = KnownIds()
         self._early = EarlyDecisions(hold_early_s, max_early)
         self._passes: dict[Key, list[Passing]] = {}
-        #: What is on the belt.
+        #: Parts on the belt.
         self.arrivals = Arrivals()
         self._acted: OrderedDict[int, Passing] = OrderedDict()
         self._serial = 0
         self._has_said_views = False
-        #: Cameras that triggered a part, and decisions so far on frames of theirs.
+        #: Cameras that triggered a part, and the number of decisions so far on their frames.
         self._cameras: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.heard = 0
         self._tally = TrackerCounts().as_dict()
 
     def expect(self, part: ExpectedPart) -> bool:
-        """Begin to track a part; False if this pass of it is known already.
+        """Start to track a part; return False if this pass of it is known already.
 
-        A trigger that is repeated is counted, and changes nothing. Another frame, or another camera of the station,
-        is another view of the part, whether it came by this trigger or by a decision before.
+        A repeated trigger is counted, and changes nothing. Another frame, or another camera of the station,
+        is another view of the part, known from this trigger or from an earlier decision.
 
         Raises
         ------
@@ -184,14 +184,14 @@ class PartTracker:
         return True
 
     def offer(self, decision: Decision) -> Outcome:
-        """Take a decision that was received just now, and return what became of it."""
+        """Apply a decision that was received just now; return its effect."""
         if decision.is_simulated is not self._simulated:
             self._tally["refused_simulated"] += 1
             return Outcome.REFUSED_SIMULATED
         if decision.action is Action.ACCEPT and (
             decision.result_state is not ResultState.COMPLETED or decision.is_partial
         ):
-            # Nothing was inspected, or not all of it, so there is nothing to accept on: the fail-safe stands.
+            # The inspection did not run or is incomplete, so it supports no ACCEPT: the fail-safe remains.
             self._tally["refused_invalid"] += 1
             return Outcome.REFUSED_INVALID
         self.heard += (decision.station, decision.camera_id) in self._cameras
@@ -226,12 +226,12 @@ class PartTracker:
         self._close(passing, None)
 
     def stop_belt(self) -> None:
-        """Suspend the schedule, as the belt stands: nothing arrives, and what is on the belt gets the fail-safe."""
+        """Suspend the schedule, as the belt is stopped: nothing arrives, and parts on the belt get the fail-safe."""
         self._tally["standstills"] += not self.arrivals.is_stopped
         self.arrivals.stop(self._clock.monotonic_s())
 
     def move_belt(self) -> None:
-        """Go on with the schedule: what is on the belt arrives later by the time that it stood."""
+        """Resume the schedule: parts on the belt arrive later by the time that it was stopped."""
         self.arrivals.move(self._clock.monotonic_s())
 
     def due(self, now_s: float) -> list[Instruction]:
@@ -245,7 +245,7 @@ class PartTracker:
 
     @property
     def next_due_s(self) -> float | None:
-        """Monotonic time of the next arrival; None with an empty belt, or one that stands."""
+        """Monotonic time of the next arrival; None if the belt is empty or stopped."""
         return self.arrivals.next_s
 
     @property
@@ -261,7 +261,7 @@ class PartTracker:
     def _key(self, station: str, part_key: str, camera_id: str, frame_id: str | None, captured_at_us: int) -> Key:
         if real_part_id(part_key, self._no_part_ids) is not None:
             return station, part_key
-        # Without an id a part goes by its frame, and without that by camera and capture.
+        # Without an id a part is known by its frame, and without a frame by camera and capture.
         return station, frame_id or _nameless(camera_id, captured_at_us)
 
     def _keys_of(self, decision: Decision) -> tuple[Key, ...]:
@@ -275,7 +275,7 @@ class PartTracker:
 
     def _pass_of(self, key: Key, part: ExpectedPart) -> Passing | None:
         passes = self._passes.get(key, ())
-        # Between camera and gate there is one part of a name, however far apart its captures are.
+        # Between camera and gate there is only one part of a name, however far apart its captures are.
         on_belt = next((passing for passing in passes if not passing.is_acted), None)
         return on_belt or self._nearest(passes, part.camera_id, part.frame_id, part.captured_at_us)
 
@@ -359,7 +359,7 @@ class PartTracker:
         self._tally[_COUNTER_WHY[why]] += 1
         self._tally["failsafe"] += instruction.is_failsafe
         if why is not Why.BELT_STOPPED:
-            # A belt that stands says nothing of workers and decisions.
+            # A stopped belt says nothing about workers and decisions.
             self._latch.note(instruction.is_decided)
         return instruction
 
@@ -376,7 +376,7 @@ class PartTracker:
             del self._passes[passing.key]
 
 
-#: Cameras remembered of one gate; it stands at one, or at the few of a station.
+#: Most cameras of one gate that are remembered; a gate serves one camera, or the few of a station.
 _MAX_CAMERAS = 256
 
 

@@ -50,8 +50,8 @@ class FrameTriggers:
     station
         Only this station's; None: all.
     on_read
-        Called with True for each message that could be read and with False for each that could not, on the thread of
-        the triggers: `GateRunner.note_trigger`.
+        Called with True for each message that could be read and with False for each other one, on the thread of the
+        triggers: `GateRunner.note_trigger`.
 
     Raises
     ------

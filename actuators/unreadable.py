@@ -1,4 +1,4 @@
-"""Messages in a row that cannot be read: a gate that reads nothing sees no part and no decision."""
+"""Detection of unreadable messages in a row: a gate that can read nothing sees no part and no decision."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from actuators.counts import ConsumerCounts
 from actuators.fault import FaultLatch, new_fault
 from schemas.clock import Clock
 
-#: A row that lasts shorter than this, in seconds, is no fault: a stranger's burst between two messages of the line.
+#: A shorter row, in seconds, is not a fault: it may be a stranger's burst between two messages of the line.
 PATIENCE_S = 2.0
 
 
 class UnreadableRow:
-    """Counts unreadable messages of one topic in a row; one that can be read ends the row. From any thread.
+    """Counter of unreadable messages in a row of one topic; a readable message ends the row. Thread-safe.
 
     Parameters
     ----------
     what
-        What is read, for the reason: ``decisions``.
+        Kind of messages, for the reason: ``decisions``.
     after
-        A row of so many is a fault; 0: never.
+        Number of messages in a row that is a fault; 0: never.
     patience_s
-        Time since the first message of the row, in seconds, before it is one.
+        Time since the first message of the row, in seconds, before the row is a fault.
 
     Examples
     --------
@@ -47,7 +47,7 @@ class UnreadableRow:
         self._in_a_row = 0
 
     def note(self, *, is_readable: bool) -> None:
-        """Take note of a message."""
+        """Count a message."""
         with self._lock:
             if is_readable:
                 self._in_a_row = 0
@@ -57,7 +57,7 @@ class UnreadableRow:
             self._in_a_row += 1
 
     def take_fault(self) -> str | None:
-        """Return the reason for a FAULT and begin a new row; None while there is none."""
+        """Return the reason for a FAULT and begin a new row; None while there is no reason."""
         with self._lock:
             is_long = self._in_a_row >= self._after > 0
             if not is_long or self._clock.monotonic_s() - self._began_s < self._patience_s:
@@ -67,7 +67,7 @@ class UnreadableRow:
 
 
 class Sight:
-    """The messages that a gate lives by: its decisions, and its triggers where these are messages too.
+    """Messages that a gate depends on: its decisions, and its triggers if these are messages too.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Sight:
         self._counts = ConsumerCounts()
 
     def look(self, counts: ConsumerCounts) -> None:
-        """Take note of the decisions that were read since the last look."""
+        """Count the decisions that were read since the last call."""
         before, self._counts = self._counts, counts
         if counts.undecodable > before.undecodable:
             for _ in range(counts.undecodable - before.undecodable):
@@ -91,7 +91,7 @@ class Sight:
             self.decisions.note(is_readable=True)
 
     def stop(self, latch: FaultLatch) -> None:
-        """Latch a FAULT where nothing can be read any more; under the lock of the latch."""
+        """Latch a FAULT if nothing can be read any more. Call under the lock of the latch."""
         for row in (self.decisions, self.triggers):
             reason = row.take_fault()
             if reason is not None:

@@ -71,7 +71,7 @@ class Watermark:
 
     @property
     def topic_id(self) -> str | None:
-        """Kafka's id of the topic that the offsets are of; None if the file does not say."""
+        """Kafka's id of the topic of these offsets; None if the file does not name it."""
         return self._topic_id
 
     @property
@@ -86,7 +86,7 @@ class Watermark:
         self._write(fsync=True)
 
     def is_of(self, topic_id: str | None) -> None:
-        """Drop the offsets if the topic was created again meanwhile: those of the new topic follow."""
+        """Drop the offsets if the topic was re-created meanwhile: those of the new topic follow."""
         if topic_id != self._topic_id:
             self._topic_id = topic_id
             self._offsets = {}
