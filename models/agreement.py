@@ -1,7 +1,7 @@
-"""Compare a manifest with what the ONNX file itself says, in its graph and its metadata, before anything runs.
+"""Comparison of a manifest with the graph and the metadata of its ONNX file, before anything runs.
 
-Both describe the labels, the task, the size and the scaling of the input, and what turns numbers into scores. Where
-they differ one of them is wrong, and a score would be wrong without a word: such a package does not load.
+Both describe the labels, the task, the size and the scaling of the input, and the step from numbers to scores. If
+they differ, one of them is wrong, and scores would be wrong without a message: such a package does not load.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from models.manifest import Manifest, Subject
 from models.metadata import colour_in, count_in, is_finished, labels_in, size_in, stride_in, task_in
 from models.onnx_graph import OnnxModel
 
-#: Operator -> what it makes of numbers.
+#: Operator -> kind of numbers that it makes.
 _ACTIVATIONS = {
     "Softmax": "softmax", "com.microsoft::QLinearSoftmax": "softmax",
     "Sigmoid": "sigmoid", "HardSigmoid": "sigmoid", "com.microsoft::QLinearSigmoid": "sigmoid",
@@ -23,7 +23,7 @@ _DECISIONS = {
     "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "ArgMax", "ArgMin", "Not", "And", "Or", "Xor", "Sign",
     "Hardmax", "OneHot",
 }  # fmt: skip
-#: Words of exporters -> task of a manifest.
+#: Names that exporters use -> task of a manifest.
 _TASKS = {
     "detect": "detection", "detection": "detection", "object-detection": "detection", "object_detection": "detection",
     "classify": "classification", "classification": "classification", "image-classification": "classification",
@@ -32,14 +32,14 @@ _TASKS = {
 _NOT_READ = {
     "obb": "turned boxes", "segment": "masks", "pose": "key points", "depth": "depths", "segmentation": "masks",
 }  # fmt: skip
-#: How to leave the suppression of overlapping boxes to the worker.
+#: Advice on leaving the suppression of overlapping boxes to the worker.
 WITHOUT_NMS = "export without it (end2end=False, nms=False), as (1, 4 + labels, boxes)"
-#: Most that a manifest's labels and those of the file are shown of.
+#: Most characters of the manifest's labels, and of the file's, that a message shows.
 _SHOWN = 200
 
 
 class Difference(NamedTuple):
-    """A subject on which file and manifest differ, the place in the manifest, and what to do."""
+    """Difference between file and manifest: its subject, the place in the manifest, and the remedy."""
 
     subject: Subject
     location: tuple[str | int, ...]
@@ -47,7 +47,7 @@ class Difference(NamedTuple):
 
 
 def differences(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
-    """Yield what the file and the manifest say differently, those first that explain others.
+    """Yield the differences between file and manifest; those that explain others come first.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Follow an ONNX graph: from an output back to the operators that made its numbers, and from the input forward.
+"""Walks through an ONNX graph: from an output back to the operators that made its numbers, and from the input forward.
 
-What only moves, copies, picks or averages numbers is passed by, so that ``Softmax``, ``Cast``, ``Reshape`` ends in
-``Softmax``. The meaning of the operators is that of https://onnx.ai/onnx/operators/.
+Operators that only move, copy, pick or average numbers are skipped, so that ``Softmax``, ``Cast``, ``Reshape`` ends
+in ``Softmax``. The meaning of the operators is that of https://onnx.ai/onnx/operators/.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from models.onnx_graph import Graph, Node, OnnxModel
 
-#: Operator -> its inputs that carry on the numbers, all of them where it is None.
+#: Operator -> its inputs whose numbers it passes on; None stands for all inputs.
 _PASSED: Mapping[str, tuple[int, ...] | None] = {
     **dict.fromkeys(
         (
@@ -29,14 +29,14 @@ _PASSED: Mapping[str, tuple[int, ...] | None] = {
     "ScatterND": (0, 2),
     "ScatterElements": (0, 2),
 }  # fmt: skip
-#: Most steps of one walk: a hostile graph ends it early, with what was found so far.
+#: Most steps of one walk: on a hostile graph it ends early, with the operators found so far.
 _MAX_STEPS = 100_000
 _MAX_DEPTH = 50
 
 
 @dataclass(slots=True, eq=False)
 class _Scope:
-    """A graph at one place: who makes each name, and what the names of its inputs stand for."""
+    """A graph at one place: the node that makes each name, and the meaning of the names of its inputs."""
 
     graph: Graph
     outer: _Scope | None = None
@@ -91,7 +91,7 @@ def ends_in(model: OnnxModel, output: str) -> frozenset[str]:
 
 
 def _inside(model: OnnxModel, scope: _Scope, node: Node, index: int) -> list[tuple[_Scope, str]] | None:
-    """Return where an output of a node is made, if the node is a function or has subgraphs."""
+    """Return the place at which an output is made, if the node is a function or has subgraphs."""
     function = model.functions.get(node.op)
     if function is None and node.op not in ("If", "Loop", "Scan"):
         return None
@@ -105,14 +105,14 @@ def _inside(model: OnnxModel, scope: _Scope, node: Node, index: int) -> list[tup
         else:
             scopes = [_Scope(each, scope, {}, scope.depth + 1) for each in node.graphs.values()]
         scope.inner[id(node)] = scopes
-    # A body of a loop gives first whether it goes on.
+    # The first output of a loop body is the condition to continue.
     at = index + 1 if node.op == "Loop" else index
     return [(each, each.graph.outputs[at]) for each in scopes if at < len(each.graph.outputs)]
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """What a graph does first with its pixels: constants that it divides by (or 1 / factor), and that it subtracts."""
+    """First arithmetic of a graph on its pixels: constants that it divides by (or 1 / factor) and that it subtracts."""
 
     divisors: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()

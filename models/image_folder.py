@@ -1,7 +1,7 @@
-"""Image files of a folder, without what people's tools leave there.
+"""Image files of a folder, without the files that people's tools leave there.
 
 Jupyter keeps copies in ``.ipynb_checkpoints``. A Mac writes ``._a.png`` beside ``a.png``, and ``__MACOSX`` into
-archives. Storage systems keep thumbnails in ``@eaDir``. These files have the suffix of an image and are no data.
+archives. Storage systems keep thumbnails in ``@eaDir``. These files have the suffix of an image but are not data.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ImageFolder:
     images
         Files with the suffix of an image, sorted by path.
     others
-        Files without.
+        Files without the suffix of an image.
     skipped
         Hidden files, files of other tools and unfinished ones.
     """
@@ -57,7 +57,7 @@ def list_images(folder: Path, *, recursive: bool = True) -> ImageFolder:
     Parameters
     ----------
     recursive
-        Sub-folders too, all levels.
+        List sub-folders too, at all levels.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def list_images(folder: Path, *, recursive: bool = True) -> ImageFolder:
     images: list[Path] = []
     others: list[Path] = []
     skipped: list[Path] = []
-    os.scandir(folder).close()  # glob is silent where it may not look
+    os.scandir(folder).close()  # glob is silent if it has no permission
     for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
         if path.is_dir():
             continue
@@ -91,7 +91,7 @@ def list_images(folder: Path, *, recursive: bool = True) -> ImageFolder:
 
 
 def is_data(path: PurePath) -> bool:
-    """Tell if a path below a folder of data is data: not hidden, not of another tool, not unfinished.
+    """Return True if a path below a folder is data: not hidden, not of another tool, not unfinished.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What decoding an image may cost: its pixels, and the memory of all decoders of this process together."""
+"""Limits on decoding an image: its pixels, and the memory of all decoders of this process together."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_pixels(width: int, height: int, max_pixels: int | None = None, *, what
 
 
 def check_share(needed_bytes: int, what: str, budget_bytes: int | None = None) -> None:
-    """Refuse what alone is above the memory budget.
+    """Refuse an image that alone needs more than the memory budget.
 
     Raises
     ------
@@ -57,12 +57,12 @@ def check_share(needed_bytes: int, what: str, budget_bytes: int | None = None) -
 
 
 class DecodeBudget:
-    """Memory that decoders share: who needs more than is left waits, in the order of asking.
+    """Memory budget that decoders share: a decoder that needs more than is left waits, first come, first served.
 
     Parameters
     ----------
     total_bytes
-        Of all decoders together.
+        Memory of all decoders together.
 
     Examples
     --------
@@ -82,17 +82,17 @@ class DecodeBudget:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes that are lent at the moment."""
+        """Number of bytes in use at the moment."""
         return self._used_bytes
 
     @contextmanager
     def share(self, needed_bytes: int, what: str) -> Iterator[None]:
-        """Hold a part of the memory; wait for it where others hold it. A holder must not ask for a second one.
+        """Reserve a part of the memory; wait while others use it. A caller must not reserve a second part.
 
         Raises
         ------
         ImageError
-            ``image-too-large`` if it is more than there is in all.
+            ``image-too-large`` if it is more than the whole budget.
         """
         check_share(needed_bytes, what, self._total_bytes)
         ticket = object()

@@ -1,4 +1,4 @@
-"""Image bytes to pixels: checked as a whole first, and no more is decoded than the model needs.
+"""Decoding of images: bytes are checked as a whole first, and no more is decoded than the model needs.
 
 Grey values are scaled by the file's bit depth, never by the content: a dark frame stays dark.
 """
@@ -69,7 +69,7 @@ def decode(
     max_pixels: int | None = None,
     bit_depth: int | None = None,
 ) -> Decoded:
-    """Decode to 8-bit grey or BGR, as `decoding` does; its share of the memory budget is given back at once."""
+    """Decode to 8-bit grey or BGR, as `decoding` does; its share of the memory budget is released at once."""
     with decoding(data, colour=colour, needed_wh=needed_wh, max_pixels=max_pixels, bit_depth=bit_depth) as decoded:
         return decoded
 
@@ -94,13 +94,13 @@ def decoding(
         that divides the size and is not below it. Resized to ``needed_wh`` this differs from the full decode
         by less than one grey level on average.
     max_pixels
-        Larger images are refused from their header; by default those of the settings.
+        Images with more pixels are refused from their header. Default: the limit of the settings.
     bit_depth
-        Bits that the camera measures, for 16-bit files that do not say it themselves.
+        Bits that the camera measures, for 16-bit files that do not state it.
 
     The orientation that EXIF may claim is ignored: a camera of a line does not turn, and boxes are in sensor pixels.
-    16-bit files keep their upper 8 bits, or those of the depth that they or the caller state. An alpha channel is
-    dropped.
+    16-bit files keep their upper 8 bits, or the upper 8 of the depth that the file or the caller states. An alpha
+    channel is dropped.
 
     Raises
     ------
@@ -157,14 +157,14 @@ def _divisor(header: ImageHeader, needed_wh: tuple[int, int] | None) -> int:
         return 1
     width, height = header.width, header.height
     for by in _REDUCTIONS:
-        # Only where it divides: half a block at the border would shift the picture by up to a pixel.
+        # Only if the size divides: half a block at the border would shift the picture by up to a pixel.
         if width % by == height % by == 0 and width // by >= needed_wh[0] and height // by >= needed_wh[1]:
             return by
     return 1
 
 
 def _needed_bytes(header: ImageHeader, structure: Structure, divisor: int, colour: bool, depth: int | None) -> int:
-    """Most memory that decoding takes, in bytes: the result, the decoder's own, and a second look at 16 bits."""
+    """Return the most memory that decoding takes, in bytes: result, decoder, and a second copy of 16-bit samples."""
     pixels = header.width * header.height
     result = (3 if colour else 1) * (pixels // divisor**2)
     if header.encoding is Encoding.JPEG:
@@ -192,7 +192,7 @@ def _pixels(
 
 
 def _jpeg(data: bytes, header: ImageHeader, divisor: int, colour: bool) -> Image:
-    """Pixels of a JPEG; what the library only warns of is an error. The same pixels as OpenCV's, byte for byte."""
+    """Return the pixels of a JPEG, equal to OpenCV's byte for byte; warnings of the library count as errors."""
     least = (header.height // divisor, header.width // divisor) if divisor > 1 else (0, 0)
     try:
         pixels = simplejpeg.decode_jpeg(
@@ -218,7 +218,7 @@ def _opencv(header: ImageHeader, structure: Structure, flags: int) -> Any:
 
 
 def _transparency(header: ImageHeader, structure: Structure) -> tuple[Remark, ...]:
-    """A remark where pixels are not opaque; also where it takes too much memory to look."""
+    """Return a remark if pixels are not opaque, or if the check would take too much memory."""
     if not structure.has_alpha:
         return ()
     text = "its transparency is left out: what lies beneath transparent pixels is inspected as it is in the file"

@@ -53,7 +53,7 @@ def inspect_image(
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An image, ready for a network: its tensor, the image in it, the way back to the frame, remarks, and the time."""
+    """Image prepared for a network: its tensor, the scaled image, the mapping back to the frame, remarks, and time."""
 
     tensor: Tensor
     small: Image

@@ -14,7 +14,7 @@ class Inspection:
 
     ``durations_ms`` (stages ``decode`` and ``infer``) is the one field that differs between two runs.
     ``score`` is the defect score in [0, 1]; ``labels`` class scores; ``signals`` one number each; ``remarks``
-    say what is odd about the image, and are no part of a decision.
+    describe an odd image, and are not part of a decision.
     """
 
     verdict: Verdict

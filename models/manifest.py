@@ -15,7 +15,7 @@ from schemas.records import Action
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Task = Literal["classification", "anomaly_map", "detection"]
-#: What the file and its manifest both describe, see `models.agreement` and `models.warm_up`.
+#: Subjects that both the file and its manifest describe, see `models.agreement` and `models.warm_up`.
 Subject = Literal["activation", "labels", "task", "input", "normalisation", "rows", "threshold"]
 
 
@@ -27,7 +27,7 @@ class InputSpec(_Block):
     """The tensor the model takes: ``(pixel * scale - mean) / std``, pixels in 0..255.
 
     A ``uint8`` input takes the pixels as they are. ``letterbox`` keeps the aspect ratio and fills with ``pad``.
-    ``bit_depth`` is that of cameras whose 16-bit files do not state it, see `models.sample_depth`.
+    ``bit_depth`` is the depth of cameras whose 16-bit files do not state it, see `models.sample_depth`.
     """
 
     name: str = Field(min_length=1)
@@ -180,7 +180,7 @@ class Manifest(_Block):
     detection: DetectionOptions | None = Field(default=None, validate_default=True)
     training: Training
     reference: ReferenceFile | None = None
-    # Where the manifest is right and the file says otherwise, such as wrong labels in its metadata.
+    # For a file that contradicts a correct manifest, for example with wrong labels in its metadata.
     overrule: tuple[Subject, ...] = ()
     metrics: dict[str, Any] = {}
 
@@ -231,7 +231,7 @@ class Manifest(_Block):
             },
         )  # fmt: skip
         if self.input.bit_depth is None:
-            del described["input"]["bit_depth"]  # as before there was such a line: the revision stays the same
+            del described["input"]["bit_depth"]  # as in older versions without this line: the revision stays the same
         described["preprocessing"] = PREPROCESSING
         text = json.dumps(described, sort_keys=True, separators=(",", ":"))
         return f"{self.decision.revision}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

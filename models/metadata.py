@@ -1,7 +1,7 @@
-"""What an exporter wrote into an ONNX file beside the graph: labels, task, input size, as free text by key.
+"""Metadata that an exporter wrote into an ONNX file beside the graph: labels, task, input size, as text by key.
 
 Ultralytics writes Python literals (``names``: ``{0: 'good', 1: 'bad'}``), others JSON or names with commas. Everything
-here is read as data, under limits, and what cannot be read is nothing.
+here is read as data, under limits; metadata that cannot be read is ignored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_LABELS = 10_000
 
 
 def literal(text: str) -> Any:
-    """Return a JSON or Python literal; the text itself where it is neither.
+    """Return the value of a JSON or Python literal; the text itself if it is neither.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def literal(text: str) -> Any:
 
 
 def labels_in(metadata: Mapping[str, str]) -> tuple[str, tuple[str, ...]] | None:
-    """Return the key that holds the labels, and the labels in the order of the outputs; None without any.
+    """Return the key that holds the labels, and the labels in the order of the outputs; None if there are no labels.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def _labels(found: Any) -> tuple[str, ...]:
 
 
 def _in_order(found: dict[Any, Any]) -> list[Any]:
-    """Return the values by their number, or the keys by theirs."""
+    """Return the values in the order of their numbers, or the keys in the order of theirs."""
     pairs = [(key, value) for key, value in found.items() if _number(key) is not None]
     if len(pairs) != len(found):
         pairs = [(value, key) for key, value in found.items() if _number(value) is not None]
@@ -124,7 +124,7 @@ def task_in(metadata: Mapping[str, str]) -> str:
 
 
 def is_finished(metadata: Mapping[str, str]) -> bool:
-    """Return whether the exporter says that suppression of overlapping boxes is inside the graph.
+    """Return True if the exporter states that the graph suppresses overlapping boxes.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def is_finished(metadata: Mapping[str, str]) -> bool:
 
 
 def size_in(metadata: Mapping[str, str]) -> tuple[int, int] | None:
-    """Return height and width that the file was exported for, None where any size may be.
+    """Return the height and width that the file was exported for; None if unknown, or if any size is allowed.
 
     Examples
     --------
@@ -160,7 +160,7 @@ def size_in(metadata: Mapping[str, str]) -> tuple[int, int] | None:
 
 
 def stride_in(metadata: Mapping[str, str]) -> int:
-    """Return the number that width and height must be a multiple of, 1 where nothing is known.
+    """Return the number that width and height must be a multiple of; 1 if unknown.
 
     Examples
     --------

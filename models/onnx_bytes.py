@@ -60,7 +60,7 @@ def check_onnx(data: bytes) -> None:
 
 
 def _walk(data: memoryview, message: str, depth: int, budget: Budget) -> set[int]:
-    """Check the message and what is inside; returns the numbers of its fields."""
+    """Check the message and all messages inside it; return the numbers of its fields."""
     if depth > _MAX_DEPTH:
         raise NotOnnx("not an ONNX model: nested too deep")
     children, seen = _CHILDREN[message], set()

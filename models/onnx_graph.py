@@ -1,6 +1,6 @@
-"""Read the graph of an ONNX file without the ``onnx`` package: nodes, constants, functions, metadata.
+"""Reader of the graph of an ONNX file without the ``onnx`` package: nodes, constants, functions, metadata.
 
-Read after `models.onnx_bytes.check_onnx`. Field numbers are those of ``onnx.proto3``
+Call `models.onnx_bytes.check_onnx` first. Field numbers are those of ``onnx.proto3``
 (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3). Nothing is computed and no tensor is copied.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from models.protobuf import Budget, Malformed, fields, float_of
 
-#: Most elements of a constant whose values are of interest: one for each channel, and some more.
+#: Most elements of a constant whose values are read: one for each channel, and some more.
 _MAX_VALUES = 64
 #: Most bytes of a piece of metadata: the names of some thousand classes.
 _MAX_TEXT_BYTES = 256 * 1024
@@ -23,7 +23,7 @@ _RAW_DTYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 10: "<f2", 11: "<
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operator; ``graphs`` are its subgraphs by attribute, ``value`` is what a ``Constant`` holds."""
+    """One operator; ``graphs`` are its subgraphs by attribute, ``value`` is the content of a ``Constant``."""
 
     op: str
     inputs: tuple[str, ...]
@@ -34,7 +34,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes with the names that go in and out; ``constants`` are the small ones, with their values."""
+    """Nodes with the names of inputs and outputs; ``constants`` are the small ones, with their values."""
 
     nodes: tuple[Node, ...] = ()
     inputs: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ def read_model(data: bytes) -> OnnxModel:
     Raises
     ------
     Malformed
-        If the bytes are no ONNX model after all.
+        If the bytes are not a valid ONNX model.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def _pair(data: memoryview, budget: Budget) -> tuple[str, str]:
 
 
 def _graph(parts: list[memoryview], budget: Budget) -> Graph:
-    """Read a graph; a message that comes in several parts is all of them together."""
+    """Read a graph; several parts of a message are merged."""
     nodes: list[Node] = []
     names: dict[int, list[str]] = {11: [], 12: []}
     constants: dict[str, tuple[float, ...]] = {}
@@ -145,7 +145,7 @@ def _node(data: memoryview, budget: Budget) -> Node:
 
 
 def _full_name(domain: str, name: str) -> str:
-    """Return the name of an operator, with its domain unless it is ONNX's own."""
+    """Return the name of an operator, with its domain unless that is ONNX's own."""
     return name if domain in ("", "ai.onnx") else f"{domain}::{name}"
 
 
@@ -172,7 +172,7 @@ def _attribute(data: memoryview, budget: Budget) -> tuple[str, tuple[float, ...]
 
 
 def _tensor(data: memoryview, budget: Budget) -> tuple[str, tuple[float, ...] | None]:
-    """Read the name of a tensor, and its values where they are few numbers."""
+    """Read the name of a tensor, and its values if they are few."""
     name, kind, raw = "", 0, None
     typed: list[float] = []
     for each in fields(data, budget):

@@ -1,9 +1,9 @@
 """OpenCV, imported with its limits set: import it from here, nowhere else.
 
 The limit on pixels must be in the environment *before* OpenCV is imported, or it has no effect. It follows
-`schemas.settings.ImageSettings`. OpenCV's own lines on standard error, and those of FFmpeg beneath it, are off: our
-errors carry the reasons, through logging; ``OPENCV_LOG_LEVEL`` and ``OPENCV_FFMPEG_LOGLEVEL`` turn them on. One
-thread, because the frames of a line are many and small: they are spread over threads one image each.
+`schemas.settings.ImageSettings`. Messages of OpenCV and FFmpeg on standard error are off: our
+errors carry the reasons, through logging; ``OPENCV_LOG_LEVEL`` and ``OPENCV_FFMPEG_LOGLEVEL`` turn them on. OpenCV
+uses one thread, because the frames of a line are many and small: each thread of the worker decodes its own image.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 
 from models.image_limits import LIMITS
 
-#: Most pixels that OpenCV decodes, as the settings say.
+#: Most pixels that OpenCV decodes, from the settings.
 MAX_IMAGE_PIXELS = LIMITS.max_pixels
 
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_IMAGE_PIXELS)

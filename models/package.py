@@ -127,7 +127,7 @@ def load_model(path: Path, *, threads: int = 1, stage: str = "champion") -> Mode
 
 
 def _try_out(folder: Path, source: ManifestFile, tensors: Sequence[Tensor], threads: int) -> str:
-    """Load and run the model in a process of its own first; returns what the runtime said if it could not run it."""
+    """Load and run the model in a child process first; return the runtime's message if it could not run the model."""
     manifest = source.manifest
     outputs = tuple(manifest.outputs.names.values())
     job = Job(str((folder / manifest.file).resolve()), manifest.sha256, threads, manifest.input.name, outputs)

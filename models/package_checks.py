@@ -1,4 +1,4 @@
-"""Compare the inputs and outputs of a session with the manifest: names, types, shapes; each refusal says the cure."""
+"""Comparison of the inputs and outputs of a session with the manifest; each refusal names a remedy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def refuse(found: Iterable[Difference], source: ManifestFile) -> None:
     Raises
     ------
     ModelPackageError
-        With the cure, and the line that overrules it.
+        With the remedy, and the line that overrules the check.
     """
     for subject, location, reason in found:
         if subject not in source.manifest.overrule:
@@ -72,7 +72,7 @@ def _check_shape(shape: Sequence[Any], source: ManifestFile) -> None:
     fits = len(shape) == 4 and all(not isinstance(n, int) or n == m for n, m in zip(shape, spec.shape, strict=True))
     if fits:
         return
-    # Point at the number that differs, where it is one of the manifest's.
+    # Point at the number that differs, if it is in the manifest.
     names_by_axis = (None, None, "height", "width") if spec.layout == "NCHW" else (None, "height", "width", None)
     off = [
         name

@@ -1,4 +1,4 @@
-"""The wire format of Protocol Buffers, as much of it as a reader of ONNX files needs.
+"""Wire format of Protocol Buffers, as far as a reader of ONNX files needs it.
 
 Source: https://protobuf.dev/programming-guides/encoding/.
 """
@@ -14,11 +14,11 @@ MAX_FIELDS = 2_000_000
 
 
 class Malformed(ValueError):
-    """Bytes that are no protobuf message, or one with more fields than are read."""
+    """Bytes that are not a protobuf message, or a message with too many fields."""
 
 
 class Field(NamedTuple):
-    """A field: its number, its value as an integer (wire types 0, 1 and 5) and its bytes (wire type 2)."""
+    """Field with its number, its value as an integer (wire types 0, 1 and 5) and its bytes (wire type 2)."""
 
     number: int
     value: int
@@ -26,7 +26,7 @@ class Field(NamedTuple):
 
 
 class Budget:
-    """Counts the fields that were read, so that a hostile file ends early."""
+    """Counter of the fields that were read; it ends the reading of a hostile file early."""
 
     def __init__(self, fields: int = MAX_FIELDS) -> None:
         self._left = fields
@@ -37,7 +37,7 @@ class Budget:
         Raises
         ------
         Malformed
-            If it is one too many.
+            If there are too many fields.
         """
         self._left -= 1
         if self._left < 0:
@@ -45,12 +45,12 @@ class Budget:
 
 
 def fields(data: memoryview, budget: Budget) -> Iterator[Field]:
-    """Yield the fields of one message, in their order.
+    """Yield the fields of one message in order.
 
     Raises
     ------
     Malformed
-        At the first byte that fits no field.
+        At the first byte that is not part of a valid field.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def fields(data: memoryview, budget: Budget) -> Iterator[Field]:
 
 
 def varint(data: memoryview, position: int) -> tuple[int, int]:
-    """Read a variable-length integer; returns it and the position behind it.
+    """Read a variable-length integer; return it and the position behind it.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def varint(data: memoryview, position: int) -> tuple[int, int]:
 
 
 def float_of(bits: int) -> float:
-    """Return the float32 of its 4 bytes, given as an integer.
+    """Return the float32 whose 4 bytes are given as an integer.
 
     Examples
     --------

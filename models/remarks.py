@@ -1,4 +1,4 @@
-"""What is odd about an image that is inspected all the same: for metrics, and one line a camera."""
+"""Remarks on images that are odd but still inspected: for metrics, and one log line a camera."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Literal
 
 RemarkKind = Literal["low-16-bit", "transparency", "shrunk"]
 
-#: Shrinking by more than this factor, in either direction, is remarked: a defect of so many pixels becomes one.
+#: A stronger reduction in either direction gets a remark: a defect of this many pixels becomes one pixel.
 MOST_SHRINKING = 8.0
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """One thing to know of an image.
+    """Remark on an image.
 
     Parameters
     ----------
     kind
         Stable word for metrics: ``low-16-bit``, ``transparency``, ``shrunk``.
     text
-        One line for a person, with what to do.
+        One line for a person, with a remedy.
     factor
-        Of ``shrunk``: image pixels for each pixel of the model's input; else 0.
+        For ``shrunk``: image pixels for each pixel of the model's input; else 0.
     """
 
     kind: RemarkKind
@@ -31,7 +31,7 @@ class Remark:
 
 
 def shrinking(frame_wh: tuple[int, int], content_wh: tuple[int, int]) -> tuple[Remark, ...]:
-    """A remark where an image is made smaller than its details bear.
+    """Return a remark if the reduction of an image may lose small defects.
 
     Examples
     --------

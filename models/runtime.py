@@ -1,4 +1,4 @@
-"""ONNX Runtime, imported with its telemetry off: import it from here, nowhere else.
+"""ONNX Runtime with its telemetry off: import it only from here.
 
 The wheel writes a device id and a database of events into the user's cache, and looks up a host to send them to. It
 reads the variable when it is imported; its own function to turn telemetry off comes too late. (Privacy.md of ONNX
@@ -23,7 +23,7 @@ _FATAL = 4
 
 
 def make_session(data: bytes, threads: int) -> ort.InferenceSession:
-    """Return a CPU session of a model's bytes."""
+    """Return a CPU session for the bytes of a model."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -1,4 +1,4 @@
-"""16-bit words to 8 bits, by the depth of the camera: 10, 12 or 14 bits may lie in the upper or the lower bits."""
+"""Conversion of 16-bit words to 8 bits by the depth of the camera: 10, 12 or 14 bits, upper or lower ones."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _WORD_BITS = 16
 
 
 def lies_low(values: NDArray[np.uint16], depth: int) -> bool:
-    """True where samples of ``depth`` bits lie unscaled in the lower bits of their words.
+    """Return True if samples of ``depth`` bits lie unscaled in the lower bits of their words.
 
-    PNG scales samples up to the whole range, and sBIT says how many bits are real (ISO/IEC 15948, section 11.3.2.7);
-    cameras leave them where they are and state the same. Scaled up they exceed the depth's range, or, all dark, leave
-    the bits below the depth empty.
+    PNG scales samples up to the whole range, and sBIT states the number of real bits (ISO/IEC 15948, section 11.3.2.7);
+    cameras leave samples unscaled and state the same. Scaled samples exceed the depth's range, or, if all are dark,
+    leave the bits below the depth empty.
 
     Examples
     --------
@@ -34,7 +34,7 @@ def lies_low(values: NDArray[np.uint16], depth: int) -> bool:
 
 
 def to_8_bits(values: NDArray[np.uint16], depth: int | None) -> Image:
-    """The upper 8 of the bits that the camera measured; of the whole word where ``depth`` is None.
+    """Return the upper 8 of the bits that the camera measured; those of the whole word if ``depth`` is None.
 
     Examples
     --------
@@ -46,12 +46,12 @@ def to_8_bits(values: NDArray[np.uint16], depth: int | None) -> Image:
 
 
 def scaled_up(values: NDArray[np.uint16], depth: int) -> NDArray[np.uint16]:
-    """The samples in the upper bits of their words, as PNG has them; as they are where they lie there."""
+    """Return the samples scaled to the upper bits of their words, as in PNG; unchanged if they lie there already."""
     return (values << (_WORD_BITS - depth)).astype(np.uint16) if lies_low(values, depth) else values
 
 
 def darkness(pixels: NDArray[Any]) -> tuple[Remark, ...]:
-    """A remark where the pixels of a 16-bit image, at 8 bits, stay below 1/8 of the range."""
+    """Return a remark if the pixels of a 16-bit image, at 8 bits, stay below 1/8 of the range."""
     brightest = int(pixels.max())
     if brightest >= 256 // 8:
         return ()

@@ -1,8 +1,8 @@
-"""Load and run a model that is new here in a child process first, within limits of memory and time.
+"""Trial of a model that is new here: it is loaded and run in a child process first, within limits.
 
 A few hundred bytes of ONNX can be a loop without end, or a constant of 6 GB: the only check is to run it, and that must
-not take the worker with it. What passed is remembered by the hash of the model and of how it is run, in the user's
-cache directory where that can be written; the two models that ship need no trial.
+not end the worker. A passed trial is remembered by the hash of the model and of its run settings, in the user's cache
+directory if that is writable. The two models that ship need no trial.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ SHIPPED = frozenset(
     }
 )
 _CHILD = Path(__file__).with_name("trial_child.py")
-#: Memory for each byte of the file, besides the limit: as it is, parsed, and packed for the processor.
+#: Memory for each byte of the file, in addition to the limit: the file itself, parsed, and packed for the processor.
 _MEMORY_PER_BYTE = 4
-#: What ONNX Runtime says when an allocation fails.
+#: Messages of ONNX Runtime when an allocation fails.
 _NO_MEMORY = ("bad_alloc", "allocate memory", "out of memory", "MemoryError", "Failed to allocate", "bad allocation")
 
 
 class TrialFailed(ValueError):
-    """A model that may not be loaded here; the message says why, and which variable allows more."""
+    """Failed trial: the model may not be loaded here. The message has the reason and the variable that allows more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What loading a model and running it a few times may take.
+    """Limits on loading a model and running it a few times.
 
     Parameters
     ----------
     memory_mib
-        Memory that can be written to, besides four times the file.
+        Writable memory, in addition to four times the file.
     seconds
-        Time by the clock, the start of the child process included.
+        Elapsed time, including the start of the child process.
     """
 
     memory_mib: int = 2048
@@ -68,7 +68,7 @@ class Limits:
         Raises
         ------
         SettingsError
-            If one is no number above 0.
+            If one is not a number above 0.
 
         Examples
         --------
@@ -93,7 +93,7 @@ def _positive(env: Mapping[str, str], name: str, default: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A model to try: its file and sha256, on how many threads, the input's name, and the outputs to ask for."""
+    """Model to try: its file and sha256, number of threads, name of the input, and names of the outputs."""
 
     file: str
     sha256: str
@@ -103,12 +103,12 @@ class Job:
 
 
 def try_out(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
-    """Load a model and run it on tensors, in a child process; returns at once where that passed before.
+    """Load a model and run it on tensors, in a child process; return at once if that passed before.
 
     Returns
     -------
     str
-        What the runtime said when it could not run the model (its inputs or outputs may be others), empty if it ran.
+        Message of the runtime if it could not run the model (its inputs or outputs may differ), empty if it ran.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def _run(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
     given.write(json.dumps(asked).encode() + b"\n")
     for tensor in tensors:
         np.save(given, tensor, allow_pickle=False)
-    # -I: nothing of the current directory or of the user's is imported.
+    # -I: nothing is imported from the current directory or from the user's folders.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
@@ -170,7 +170,7 @@ def _run(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
 
 
 def _mark(job: Job, tensors: Sequence[Tensor], limits: Limits) -> Path | None:
-    """Return the file that exists if this very trial passed before; None for a user without a home folder."""
+    """Return the file that exists if this same trial passed before; None for a user without a home folder."""
     try:
         folder = user_folder("cache") / "tried-models"
     except SettingsError:
@@ -186,7 +186,7 @@ def _mark(job: Job, tensors: Sequence[Tensor], limits: Limits) -> Path | None:
 
 
 def _remember(mark: Path | None, sha256: str) -> None:
-    # Without a directory that can be written, the next start tries again.
+    # Without a writable directory, the next start repeats the trial.
     if mark is None:
         return
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The child process of `models.trial`: load a model and run it, within limits of memory and time.
+"""Child process of `models.trial`: loads a model and runs it, within limits of memory and time.
 
 Run as a script, so that it imports little more than ONNX Runtime. It reads a JSON line, then tensors in NumPy's format,
 from standard input, and answers with one JSON line a stage: ``{"stage": "loaded"}``, or with ``error``.
@@ -16,13 +16,13 @@ from typing import Any
 
 
 def limit(memory_bytes: int, seconds: float) -> None:
-    """Bound this process: memory that it may write to, time of a core, no core file, no file written."""
+    """Limit this process: writable memory, processor time, no core file, no written file."""
     for kind, value in (
         (resource.RLIMIT_DATA, memory_bytes),
         (
             resource.RLIMIT_CPU,
             int(seconds) * 2 + 10,
-        ),  # where the parent is gone; it ends the child itself, by the clock
+        ),  # for a parent that is gone; otherwise it ends the child by elapsed time
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
     ):
@@ -32,10 +32,10 @@ def limit(memory_bytes: int, seconds: float) -> None:
 
 
 def main() -> None:
-    """Do what the parent asks."""
+    """Run the trial that the parent requests."""
     job: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     limit(job["memory_bytes"], job["seconds"])
-    # After the limits: what an import takes counts.
+    # After the limits are set: memory and time of the import count.
     import numpy as np
 
     runtime = runpy.run_path(str(Path(__file__).with_name("runtime.py")))
@@ -51,7 +51,7 @@ def main() -> None:
     except errors as error:
         text = " ".join(str(error).split()) or type(error).__name__
         answer(stage=stage, error=text if "bad_alloc" in text else runtime["explain"](error) or text[:300])
-    except ValueError as error:  # names that the graph does not have: the parent says it better
+    except ValueError as error:  # names that the graph does not have: the parent has a better message
         answer(stage=stage, error=str(error))
     else:
         answer(stage="ran")

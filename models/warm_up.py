@@ -1,4 +1,4 @@
-"""Run a model on a few made-up pictures before the first frame, and look at what comes out."""
+"""Warm-up: a model runs on a few artificial pictures before the first frame, and its outputs are checked."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from models.preprocess import Tensor, to_tensor
 from models.tasks import Outputs
 from models.tasks.detection import FINISHED, looks_like_rows
 
-#: Above that size of a tensor only black and noise are run.
+#: For larger tensors only the black picture and noise are run.
 _LARGE_BYTES = 32 * 1024**2
-#: How far from 0 and 1 a finished score may lie: quantised ones are off by up to 1/256.
+#: Tolerance of finished scores beyond 0 and 1: quantised scores are off by up to 1/256.
 _TOLERANCE = 0.01
 
 
 def pictures(spec: InputSpec) -> Iterator[Tensor]:
-    """Yield tensors of a black picture and of noise, then of a white one and of a ramp, always the same.
+    """Yield tensors of a black picture and of noise, then of a white one and of a ramp; always the same tensors.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def pictures(spec: InputSpec) -> Iterator[Tensor]:
 
 
 def row_differences(outputs: Sequence[Outputs]) -> Iterator[Difference]:
-    """Yield that predictions are finished rows which fit the shape of columns by accident, on every picture."""
+    """Yield a difference if predictions are finished rows on every picture but fit the shape of columns."""
     shapes = {each["predictions"].shape for each in outputs if "predictions" in each}
     if shapes and all(looks_like_rows(shape) for shape in shapes):
         yield Difference(
@@ -47,9 +47,9 @@ def row_differences(outputs: Sequence[Outputs]) -> Iterator[Difference]:
 
 
 def score_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterator[Difference]:
-    """Yield what the numbers of all pictures say against the manifest's activation.
+    """Yield contradictions between the numbers of all pictures and the manifest's activation.
 
-    Finished scores all lie in [0, 1], and those of a softmax add up to 1; raw ones do not, over several pictures.
+    Finished scores all lie in [0, 1], and those of a softmax add up to 1; raw numbers do not, over several pictures.
     """
     role = "predictions" if "predictions" in manifest.outputs.names else "scores"
     if role not in manifest.outputs.names:

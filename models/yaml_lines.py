@@ -15,7 +15,7 @@ _MAX_DEPTH = 30
 #: Most characters of a number.
 _MAX_DIGITS = 100
 _TAG = "tag:yaml.org,2002:"
-#: What PyYAML raises on a text that an explicit tag such as ``!!int`` calls a number or a truth value and is none.
+#: Errors that PyYAML raises if a text with an explicit tag such as ``!!int`` is not a number or truth value.
 _NO_SUCH_VALUE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -50,8 +50,8 @@ class LinedYaml:
 def parse(text: str) -> LinedYaml:
     """Parse a mapping of plain values: texts, numbers, yes and no, null, lists and mappings.
 
-    A date stays the text that it is. Aliases, merges (``<<``), repeated keys and any other tag are refused, because a
-    reader would misread them, or because a constructor would run on a text that it was not made for.
+    A date stays text. Aliases, merges (``<<``), repeated keys and any other tag are refused, because a
+    reader would misread them, or because a constructor would run on a text of another type.
 
     Raises
     ------

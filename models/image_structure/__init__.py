@@ -1,7 +1,7 @@
-"""The whole of an encoded image, checked before a decoder sees it.
+"""Checks of a whole encoded image before a decoder sees it.
 
-A decoder believes the lengths, counts and offsets in a file. Here each is compared with the bytes that are there,
-so that a damaged or hostile file is refused in about the time that reading it takes, and without memory.
+A decoder believes the lengths, counts and offsets in a file. Here each is compared with the bytes of the file,
+so that a damaged or hostile file is refused in about the time that reading it takes, without using memory.
 """
 
 from models.image_structure.base import Structure

@@ -1,4 +1,4 @@
-"""What a structure check finds out, and how it refuses."""
+"""Result of a structure check, and its refusal."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class Structure:
     data
         The bytes of the file, perhaps without parts that do not change its pixels.
     finish
-        The checks that take memory or time, where there are any: to be called once the cost is known to fit. Returns
-        the bytes for the decoder instead of ``data``; raises `ImageError`.
+        Function with the checks that take memory or time, if there are any: call it once the cost is known to fit. It
+        returns the bytes for the decoder instead of ``data``, or raises `ImageError`.
     channels
         Samples for each pixel in the file, alpha included.
     bits
         Bits for each sample in the file.
     significant_bits
-        Bits that the camera measured, where the file says so: PNG's sBIT, TIFF's MaxSampleValue.
+        Bits that the camera measured, if the file names them: PNG's sBIT, TIFF's MaxSampleValue.
     has_alpha
-        The file has transparency.
+        True if the file has transparency.
     work_bytes
-        Memory that the decoder takes besides the pixels it returns, in bytes.
+        Memory that the decoder takes in addition to the pixels that it returns, in bytes.
     unpacked_bytes
-        Samples of the file, unpacked; not all at once in memory, but all have to be read.
+        Size of all samples, unpacked, in bytes; they are all read, but never all in memory at once.
     """
 
     data: bytes
@@ -50,6 +50,6 @@ def unreadable(reason: str) -> NoReturn:
     Raises
     ------
     ImageError
-        Of kind ``unreadable-image``, always.
+        Always of the kind ``unreadable-image``.
     """
     raise ImageError("unreadable-image", reason)

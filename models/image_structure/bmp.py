@@ -1,4 +1,4 @@
-"""Headers of a BMP, compared with the bytes that are there (BITMAPINFOHEADER and its older and newer kin)."""
+"""Headers of a BMP, compared with the bytes of the file (BITMAPINFOHEADER and its older and newer forms)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def examine_bmp(data: bytes) -> Structure:
     Raises
     ------
     ImageError
-        ``unreadable-image``: cut off, or a kind that is not decoded.
+        ``unreadable-image``: truncated, or a kind that is not decoded.
     """
     try:
         offset, size = struct.unpack_from("<II", data, 10)

@@ -1,4 +1,4 @@
-"""One door to the checks of all formats."""
+"""Single entry to the checks of all formats."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def examine(data: bytes, encoding: Encoding) -> Structure:
     Raises
     ------
     ImageError
-        ``unreadable-image``, with what is wrong and, where it can be cured, how.
+        ``unreadable-image``, with the fault and, if there is one, the remedy.
     """
     check = _EXAMINE.get(encoding)
     return (

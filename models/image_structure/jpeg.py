@@ -1,4 +1,4 @@
-"""Segments and scans of a JPEG, compared with the bytes that are there (ITU-T T.81, annexes B and G)."""
+"""Segments and scans of a JPEG, compared with the bytes of the file (ITU-T T.81, annexes B and G)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_SCANS = 64
 _MAX_SEGMENTS = 4096
 _SOI, _EOI, _SOS, _DNL, _DRI = 0xD8, 0xD9, 0xDA, 0xDC, 0xDD
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
-#: Start-of-frame markers that are not decoded, and the words for them.
+#: Start-of-frame markers that are not decoded, and their names.
 _OTHER_FRAMES = {
     0xC3: "lossless", 0xC5: "differential", 0xC6: "differential progressive", 0xC7: "differential lossless",
     0xC8: "extended", 0xC9: "arithmetic-coded", 0xCA: "arithmetic-coded progressive", 0xCB: "arithmetic-coded lossless",
@@ -27,7 +27,7 @@ _COEFFICIENTS = 64
 
 @dataclass(slots=True)
 class _Component:
-    """Horizontal and vertical sampling, and the bit position that each coefficient has reached; -1: not sent yet."""
+    """Horizontal and vertical sampling, and the bit position reached by each coefficient; -1: not sent yet."""
 
     across: int
     down: int
@@ -45,12 +45,12 @@ class _Frame:
 
 
 def examine_jpeg(data: bytes) -> Structure:
-    """Walk all segments and scans up to the end marker; bytes behind that are ignored, as cameras add some.
+    """Walk all segments and scans up to the end marker; bytes behind it are ignored, because cameras add some.
 
     Raises
     ------
     ImageError
-        ``unreadable-image``: cut off, scans missing, more than `MAX_SCANS` scans, or a kind that is not decoded.
+        ``unreadable-image``: truncated, scans missing, more than `MAX_SCANS` scans, or a kind that is not decoded.
     """
     position, scans, frame = 2, 0, None
     paddings: list[tuple[int, int]] = []
@@ -100,7 +100,7 @@ def examine_jpeg(data: bytes) -> Structure:
 
 
 def _next_marker(data: bytes, position: int) -> int:
-    """Position of the code of the next marker, behind its FF and any fill bytes."""
+    """Return the position of the code of the next marker, behind its FF and any fill bytes."""
     at = data.find(b"\xff", position)
     while at >= 0 and at + 1 < len(data) and data[at + 1] in (0x00, 0xFF):
         at = data.find(b"\xff", at + 1)
@@ -126,7 +126,7 @@ def _frame(marker: int, body: bytes) -> _Frame:
 
 
 def _scan(frame: _Frame | None, body: bytes) -> None:
-    """Note which coefficients of which components a scan brings, and down to which bit."""
+    """Record the coefficients that a scan brings, by component, and the lowest bit of each."""
     count = body[0] if body else 0
     if frame is None or not 1 <= count <= 4 or len(body) != 4 + 2 * count:
         unreadable("a scan header of the JPEG is damaged")
@@ -141,7 +141,7 @@ def _scan(frame: _Frame | None, body: bytes) -> None:
         if component is None:
             unreadable("a scan of the JPEG belongs to no component of its frame header")
         before = set(component.bit[first : last + 1])
-        # A first scan begins at any bit, a later one brings one bit more of what is there.
+        # A first scan begins at any bit; a later one adds one bit to a coefficient.
         if before != {high if high else -1} or (high and low != high - 1):
             unreadable("scans of the JPEG do not follow on each other: one is missing or repeated")
         component.bit[first : last + 1] = [low] * (last + 1 - first)
@@ -155,7 +155,7 @@ def _complete(frame: _Frame) -> None:
 
 
 def _work_bytes(frame: _Frame, scans: int) -> int:
-    """Coefficients of the whole picture, 2 bytes each, where scans add up; else some rows of blocks."""
+    """Return the bytes for coefficients: 2 each for the whole picture if scans add up, else for some rows of blocks."""
     across = max(each.across for each in frame.components.values())
     down = max(each.down for each in frame.components.values())
     units_x = -(-frame.width // (8 * across))
@@ -165,7 +165,7 @@ def _work_bytes(frame: _Frame, scans: int) -> int:
 
 
 def _without(data: bytes, paddings: list[tuple[int, int]]) -> bytes:
-    """The file without zero bytes between segments: cameras align with them, and the decoder complains."""
+    """Return the file without zero bytes between segments: cameras add them to align, and the decoder warns of them."""
     if not paddings:
         return data
     view, parts, start = memoryview(data), [], 0

@@ -1,4 +1,4 @@
-"""Formats that are not inspected, by the bytes that they begin with."""
+"""Names of formats that are not inspected, by their first bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KNOWN = ((b"\x89PNG", "PNG"), (b"BM", "BMP"), (b"II*\0", "TIFF"), (b"MM\0*", "T
 
 
 def why_unreadable(data: bytes) -> str:
-    """One line on bytes whose size cannot be read: the format that they have, or what is damaged.
+    """Return one line on an image whose size cannot be read: its format, or its damage.
 
     Examples
     --------

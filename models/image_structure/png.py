@@ -1,4 +1,4 @@
-"""Chunks of a PNG, compared with the bytes that are there (ISO/IEC 15948, and its APNG extension)."""
+"""Chunks of a PNG, compared with the bytes of the file (ISO/IEC 15948, and its APNG extension)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Header:
 
     @property
     def rows(self) -> list[tuple[int, int]]:
-        """Number of rows and bytes of a row, filter byte included, for each pass."""
+        """Number of rows, and bytes of a row with its filter byte, of each pass."""
         found = []
         passes = _PASSES if self.is_interlaced else ((0, 0, 1, 1),)
         for left, top, step_x, step_y in passes:
@@ -51,7 +51,7 @@ def examine_png(data: bytes) -> Structure:
     Raises
     ------
     ImageError
-        ``unreadable-image``: cut off, a check sum that does not fit, chunks out of order, an animation.
+        ``unreadable-image``: truncated, a wrong check sum, chunks out of order, an animation.
     """
     position, header = _START, None
     significant, has_alpha, palette = None, False, False
@@ -121,7 +121,7 @@ def examine_png(data: bytes) -> Structure:
 
 
 def _finish(header: _Header, parts: list[memoryview], kept: list[memoryview], whole: bytes | None) -> bytes:
-    """Unpack the rows, and return the file for the decoder; ``whole`` is the file if nothing in it is left out."""
+    """Unpack the rows and return the file for the decoder; ``whole`` is the file if nothing is left out."""
     rows = _unpack(header, b"".join(parts))
     if rows is None:
         return b"".join(kept) if whole is None else whole
@@ -146,14 +146,14 @@ def _transparency(header: _Header, length: int, has_palette: bool, has_data: boo
 
 
 def _significant(header: _Header, body: bytes) -> int | None:
-    """Bits that were measured: of the colour channels the most; None where the chunk says nothing of use."""
+    """Return the bits that were measured, the most of any colour channel; None if the chunk is of no use."""
     colours = body[: 1 if header.colour in (0, 4) else 3]
     bits = max(colours, default=0)
     return bits if header.depth == 16 and 8 <= bits < 16 and min(colours) > 0 else None
 
 
 def _unpack(header: _Header, packed: bytes) -> bytes | None:
-    """Unpack the rows and check their number; returned only where they are small, else unpacked piece by piece."""
+    """Unpack the rows and check their number; return them if they are small, else unpack them piece by piece."""
     rows = header.rows
     wanted = sum(count * size for count, size in rows)
     unpacker = zlib.decompressobj()
@@ -184,7 +184,7 @@ def _unpack(header: _Header, packed: bytes) -> bytes | None:
 
 
 def _stored(rows: bytes) -> list[bytes | memoryview]:
-    """A chunk IDAT with the rows in uncompressed blocks (RFC 1950 and 1951), in parts that are not copied."""
+    """Return a chunk IDAT with the rows in uncompressed blocks (RFC 1950 and 1951), in parts that are not copied."""
     view = memoryview(rows)
     parts: list[bytes | memoryview] = [b"\x78\x01"]
     for begin in range(0, len(rows), _STORED_BYTES):

@@ -1,4 +1,4 @@
-"""Tags, strips and tiles of a TIFF, compared with the bytes that are there (TIFF 6.0 and its technical notes)."""
+"""Tags, strips and tiles of a TIFF, compared with the bytes of the file (TIFF 6.0 and its technical notes)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models.image_structure.base import Structure, unreadable
 from models.image_structure.tiff_packing import Packed, lzw_size, packbits_size, zlib_size
 from models.image_structure.tiff_tags import Tags, first_directory
 
-#: Length of what a strip holds, unpacked; a number below ``wanted`` where it is damaged or short.
+#: Unpacked length of a strip; a number below ``wanted`` if the strip is damaged or short.
 _Size = Callable[[Packed, int], int]
 _NONE = 1
 _SIZES: dict[int, _Size] = {5: lzw_size, 8: zlib_size, 32946: zlib_size, 32773: packbits_size}
@@ -28,7 +28,7 @@ _PHOTOMETRICS = {
     32803: "a raw colour filter",
 }
 _FORMATS = {2: "signed", 3: "float", 5: "complex", 6: "complex"}
-#: Bits a sample that are decoded, by photometric interpretation.
+#: Numbers of bits a sample that are decoded, by photometric interpretation.
 _BITS = {_WHITE: (1, 8, 16), _BLACK: (1, 8, 10, 12, 14, 16), _RGB: (8, 16), _PALETTE: (4, 8), _CMYK: (8,)}
 #: Samples of a pixel without the extra ones.
 _COLOURS = {_WHITE: 1, _BLACK: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4}
@@ -48,7 +48,7 @@ class _Picture:
 
 
 def examine_tiff(data: bytes) -> Structure:
-    """Check tags, and that each strip or tile holds what its rows need.
+    """Check the tags, and that each strip or tile holds all bytes of its rows.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def _one(tags: Tags, name: int, default: int) -> int:
 
 
 def _picture(tags: Tags) -> _Picture:
-    """What the samples are; a kind that is not decoded is refused by its name."""
+    """Return the kind of the samples; a kind that is not decoded is refused by its name."""
     width, height, samples = _one(tags, tag.WIDTH, 0), _one(tags, tag.HEIGHT, 0), _one(tags, tag.SAMPLES, 1)
     all_bits = {int(each) for each in tags.get(tag.BITS, (1,))}
     bits = max(all_bits)
@@ -114,7 +114,7 @@ def _planes(tags: Tags, picture: _Picture) -> int:
 
 
 def _pieces(data: bytes, tags: Tags, picture: _Picture, planes: int) -> int:
-    """Check each strip or tile; return the bytes that one takes while it is decoded."""
+    """Check each strip or tile; return the memory in bytes that one takes while it is decoded."""
     is_tiled = tag.TILE_WIDTH in tags or tag.TILE_OFFSETS in tags
     if is_tiled:
         wide, high = _one(tags, tag.TILE_WIDTH, 0), _one(tags, tag.TILE_HEIGHT, 0)
@@ -131,7 +131,7 @@ def _pieces(data: bytes, tags: Tags, picture: _Picture, planes: int) -> int:
     if len(offsets) != count or len(sizes) != count:
         unreadable(f"the TIFF is cut off: {len(offsets)} strips or tiles are there of {count}")
     row_bytes = -(-wide * picture.bits * (picture.samples // planes) // 8)
-    # The decoder holds one piece as it is in the file, and as red, green, blue and alpha.
+    # The decoder holds one piece as it is in the file, and once more as red, green, blue and alpha.
     work_bytes = high * row_bytes + (4 * wide * high if picture.bits <= 8 else 0)
     _check_cost(wide, high, work_bytes, picture)
     compression = _one(tags, tag.COMPRESSION, _NONE)
@@ -160,7 +160,7 @@ def _check_cost(wide: int, high: int, work_bytes: int, picture: _Picture) -> Non
 
 
 def _significant(tags: Tags, bits: int) -> int | None:
-    """Depth that MaxSampleValue states: 4095 is 12 bits. Other values are statistics of the picture, and not used."""
+    """Return the depth that MaxSampleValue states: 4095 is 12 bits. Other values are statistics and are not used."""
     most = max((int(each) for name in (tag.MAX_SAMPLE, tag.S_MAX_SAMPLE) for each in tags.get(name, ())), default=0)
     depth = most.bit_length()
     return depth if bits == 16 and 8 <= depth < 16 and most == 2**depth - 1 else None

@@ -1,6 +1,6 @@
-"""Lengths of packed strips of a TIFF, unpacked, without keeping what they hold.
+"""Unpacked lengths of packed strips of a TIFF, without keeping their content.
 
-OpenCV fills up what a strip of 8-bit samples lacks, and says so on standard error alone: so it is measured before.
+OpenCV fills up a short strip of 8-bit samples, and reports it on standard error only: so the length is measured first.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ Packed = bytes | memoryview
 _PIECE_BYTES = 1024 * 1024
 _CLEAR, _END = 256, 257
 _FIRST_ENTRY = 258
-#: Width in bits of each code behind a clear code, and the bit behind it; a clear code comes before there are more.
+#: Width in bits of each code behind a clear code, and the bit behind it; a writer sends a clear code earlier.
 _CODE_WIDTHS = np.repeat(np.array([9, 10, 11, 12], np.int32), (254, 512, 1024, 4096))
 _CODE_ENDS = np.cumsum(_CODE_WIDTHS, dtype=np.int64)
 
 
 def zlib_size(packed: Packed, wanted: int) -> int:
-    """Unpacked length of a zlib stream, up to ``wanted``; 0 if it is damaged (its check sum included).
+    """Return the unpacked length of a zlib stream, up to ``wanted``; 0 if it is damaged (its check sum included).
 
     Examples
     --------
@@ -41,7 +41,7 @@ def zlib_size(packed: Packed, wanted: int) -> int:
 
 
 def packbits_size(packed: Packed, wanted: int) -> int:
-    """Unpacked length of PackBits runs (TIFF 6.0, section 9), up to ``wanted``; less where a run is cut off.
+    """Return the unpacked length of PackBits runs (TIFF 6.0, section 9), up to ``wanted``; less if a run is truncated.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def packbits_size(packed: Packed, wanted: int) -> int:
 
 
 def lzw_size(packed: Packed, wanted: int) -> int:
-    """Unpacked length of LZW codes (TIFF 6.0, section 13), up to about ``wanted``; 0 where a code means nothing.
+    """Return the unpacked length of LZW codes (TIFF 6.0, section 13), up to about ``wanted``; 0 if a code is invalid.
 
     The codes behind each clear code are read at once: their widths depend on their number alone.
 
@@ -101,9 +101,9 @@ def lzw_size(packed: Packed, wanted: int) -> int:
 
 
 def _lengths(codes: NDArray[np.int64]) -> int | None:
-    """Sum of what codes without a clear code stand for; None if one refers to an entry that is not there yet.
+    """Return the total length of codes without a clear code; None if one refers to an entry that does not exist yet.
 
-    Entry ``258 + k`` is what code ``k`` stands for and one byte more. So the length of a code is the number of steps
+    Entry ``258 + k`` is the text of code ``k`` and one byte more. So the length of a code is the number of steps
     back to a single byte: all chains are followed at once, in steps that double.
     """
     count = len(codes)
@@ -114,7 +114,7 @@ def _lengths(codes: NDArray[np.int64]) -> int | None:
     if (before[is_entry] >= np.arange(count)[is_entry]).any() or is_entry[0]:
         return None
     length = np.ones(count, np.int64)
-    # The place behind the last code ends each chain, and adds nothing.
+    # The position behind the last code ends each chain, and adds nothing.
     following = np.append(np.where(is_entry, before, count), count)
     added = np.append(length, 0)
     while (following != count).any():

@@ -1,4 +1,4 @@
-"""The directories of a TIFF 6.0 file: tags with their numbers, each checked to lie within the file."""
+"""Directories of a TIFF 6.0 file: tags with their numbers, each checked to lie within the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXTRA_SAMPLES, SAMPLE_FORMAT, S_MAX_SAMPLE, SUBFILE = 338, 339, 341, 254
 #: Bytes of a number of each field type, and its letter in `struct`; types without one are text or fractions.
 _TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-#: Tags whose numbers are needed; of the others only the place is checked.
+#: Tags whose numbers are needed; for other tags only the position is checked.
 _READ = frozenset({
     WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES,
     MAX_SAMPLE, PLANAR, PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, EXTRA_SAMPLES,
@@ -28,12 +28,12 @@ Tags = Mapping[int, tuple[float, ...]]
 
 
 def first_directory(data: bytes) -> tuple[Tags, int]:
-    """The tags of the first picture, and the number of pictures in the file; reduced copies of it do not count.
+    """Return the tags of the first picture, and the number of pictures without reduced copies.
 
     Raises
     ------
     ImageError
-        ``unreadable-image``: a count or an offset that the file is too short for, or directories in a circle.
+        ``unreadable-image``: a count or an offset beyond the end of the file, or directories in a circle.
     """
     order = "<" if data[:2] == b"II" else ">"
     (at,) = struct.unpack_from(order + "I", data, 4) if len(data) >= 8 else (0,)

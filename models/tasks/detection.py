@@ -14,9 +14,9 @@ from schemas.records import Defect
 
 #: Boxes that enter non-maximum suppression, the best first: bounds its cost.
 _MAX_CANDIDATES = 300
-#: Numbers of a finished row: x1, y1, x2, y2, score, class; and the same with an angle.
+#: Lengths of a finished row: x1, y1, x2, y2, score, class; and the same with an angle.
 _ROW_LENGTHS = (6, 7)
-#: What to do about them.
+#: Remedy for finished rows.
 FINISHED = (
     "finished rows of x1, y1, x2, y2, score, class are not read: export without suppression of boxes (end2end=False, "
     "nms=False)"
@@ -89,9 +89,9 @@ def _boxes(outputs: Outputs, manifest: Manifest) -> tuple[Scores, Scores, NDArra
 
 
 def looks_like_rows(shape: tuple[int, ...]) -> bool:
-    """Return whether predictions are one finished row for each box, where columns were expected.
+    """Return True if predictions are one finished row for each box instead of columns.
 
-    A network has a box for each cell of its grid, so more than a row has numbers; a square fits both ways.
+    A network has a box for each cell of its grid, so it has more boxes than a row has numbers; a square may be either.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def looks_like_rows(shape: tuple[int, ...]) -> bool:
 
 
 def _cure(shape: tuple[int, ...], count: int) -> str:
-    """Return what to do about predictions, or boxes, of another shape than wanted."""
+    """Return the remedy for predictions, or boxes, of a wrong shape."""
     if len(shape) != 3:
         return "name the output of shape (1, 4 + labels, boxes), or those with boxes and scores"
     if shape[0] != 1:

@@ -20,7 +20,7 @@ MAX_DEFECTS = 50
 
 
 class WrongShape(ValueError):
-    """An output whose shape does not fit the task; ``role`` says which, ``cure`` what to change in the model."""
+    """Output whose shape does not fit the task; ``role`` names it, ``cure`` is the change that the model needs."""
 
     def __init__(self, role: str, shape: tuple[int, ...], wanted: str, cure: str) -> None:
         super().__init__(f"has shape {shape}, wanted {wanted}")
