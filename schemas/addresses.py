@@ -1,9 +1,9 @@
-"""Addresses without their secrets: passwords, keys and tokens stay out of errors, logs, labels, `repr` and JSON.
+"""Masking of addresses: passwords, keys and tokens stay out of errors, logs, labels, `repr` and JSON.
 
 A secret may stand in any part of an address: user and password (``rtsp://admin:pa/ss@10.0.0.5/s``, also with ``/``,
-``@`` or ``,`` that nobody has escaped), the query (``?token=...``), or the path (``/user=admin&password=...``, and all
-of the path of a webhook). So scheme and host are shown, nothing else. An address whose host is not certain, because
-the characters of a password could be taken for it, is shown without a host.
+``@`` or ``,`` without escapes), the query (``?token=...``), or the path (``/user=admin&password=...``, and the whole
+path of a webhook). So only scheme and host are shown. If the host is not certain, because it could be a part of a
+password, the host is hidden too.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, unquote
 
-#: Stands for what is not shown.
+#: Text in place of hidden parts.
 HIDDEN = "***"
-#: Stands for the message of a library that quotes a part of an address.
+#: Text in place of a message of a library that quotes a part of an address.
 NO_DETAILS = "the details are not shown: they hold a part of the address"
-#: Shortest piece of a secret that a text of a library may not have.
+#: Shortest piece of a secret that makes a text of a library hidden.
 _PIECE = 3
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?)(?::\d{1,5})?")
-#: As fsspec chains them (``simplecache::s3``), or behind the kind of a camera (``video:rtsp``).
+#: Chained as in fsspec (``simplecache::s3``), or behind the kind of a camera (``video:rtsp``).
 _SCHEME = re.compile(r"(?:[A-Za-z0-9+.-]+::|video:)*[A-Za-z][A-Za-z0-9+.-]*")
 _IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://[^\s'\"<>]+")
 
@@ -31,8 +31,8 @@ def masked_address(address: str, *, with_path: bool = False) -> str:
     Parameters
     ----------
     with_path
-        Also show the path, of a store: ``s3://bucket/path``. It is left out where a secret could be part of it: if the
-        address has an ``@`` or a query.
+        Also show the path, for a store: ``s3://bucket/path``. The path stays hidden if a secret could be part of it: if
+        the address has an ``@`` or a query.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def masked_address(address: str, *, with_path: bool = False) -> str:
     if not with_user:
         host, behind = pieces[0], rest[len(pieces[0]) :]
     elif len(with_user) > 1 or (with_user[0] and _is_host(pieces[0])):
-        # A password may have any of these characters: which part is the host is not certain.
+        # A password may have any of these characters: it is not certain which part is the host.
         return f"{scheme}://{HIDDEN}"
     else:
         host = pieces[with_user[0]].rpartition("@")[2]
@@ -80,10 +80,10 @@ def masked_text(text: str, *addresses: str | None, with_path: bool = False) -> s
     Parameters
     ----------
     addresses
-        Known to be secret. A text that still has a piece of the secret of one is replaced as a whole: libraries quote,
-        cut and decode what they show.
+        Addresses with secrets. A text that still has a piece of such a secret is replaced as a whole, because libraries
+        quote, cut and decode addresses.
     with_path
-        As in `masked_address`: the paths of these addresses are no secret.
+        As in `masked_address`: the paths of these addresses are not secret.
 
     Examples
     --------
@@ -136,14 +136,14 @@ def _host(text: str) -> str:
 
 
 def _masked_match(found: str) -> str:
-    """Mask an address in a text, where it can hold a secret at all; the sentence around it stays."""
+    """Mask an address in a text if it can hold a secret; the sentence around it stays."""
     end = len(found.rstrip(".,;:!?)]}"))
     address, after = found[:end], found[end:]
     return (masked_address(address) if re.search("[@?&=]", address) else address) + after
 
 
 def _has_a_piece(text: str, address: str) -> bool:
-    """Tell if the text has any ``_PIECE`` characters of what `masked_address` does not show of the address."""
+    """Return True if the text has ``_PIECE`` characters of a part of the address that `masked_address` hides."""
     return any(piece in text for piece in _pieces(address))
 
 

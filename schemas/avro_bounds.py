@@ -1,9 +1,9 @@
-"""Measure an Avro message before it is decoded: the bytes of its payload, and those of all the rest.
+"""Size of an Avro message before it is decoded: the bytes of its payload, and those of all the rest.
 
-Bytes fields (an image, the value of a dead letter) cost a copy, however large they are. All the rest becomes Python
-objects: 16 MB of empty attributes are millions of them, and seconds. So the rest is bounded, and it is measured by a
-walk over the binary that builds nothing. Each step of the walk passes at least one byte, and it ends as soon as the
-rest is over its bound, so its cost is bounded too. (Avro 1.12 specification, "Binary encoding".)
+Bytes fields (an image, the value of a dead letter) cost one copy, whatever their size. All the rest becomes Python
+objects: 16 MB of empty attributes become millions of objects, which takes seconds. So the rest is bounded. It is
+measured by a walk over the binary that builds nothing. Each step of the walk passes at least one byte, and the walk
+ends as soon as the rest is over its bound, so its cost is bounded too. (Avro 1.12 specification, "Binary encoding".)
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from schemas.errors import InvalidRecord, TruncatedMessage
 _LONGEST_VARINT = 10
 _FIXED_SIZES = {"null": 0, "boolean": 1, "float": 4, "double": 8}
 
-#: Passes one value: takes the walk, and moves it on.
+#: Function that moves a walk past one value.
 _Step = Callable[["_Walk"], None]
 
 
 class TooMuch(Exception):
-    """The rest is over its bound; ``rest_bytes`` have been seen of it."""
+    """Rest over its bound; ``rest_bytes`` is the number of its bytes seen so far."""
 
     def __init__(self, rest_bytes: int) -> None:
         super().__init__(rest_bytes)
@@ -69,12 +69,12 @@ class _Walk:
 
 
 class Measure:
-    """Measures messages of one schema.
+    """Measure of messages of one schema.
 
     Parameters
     ----------
     schema
-        Of a record, as parsed JSON; records and enums in it are defined where they are used, and none is recursive.
+        Schema of a record, as parsed JSON; its records and enums are defined at their use, and are not recursive.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class Measure:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         steps = [(_step(field["type"]), _has_payload(field["type"])) for field in schema["fields"]]
         last = max((number for number, (_, has) in enumerate(steps) if has), default=-1)
-        #: Behind the last payload nothing need be walked: all of it is rest.
+        #: The walk ends behind the last payload: all bytes after it belong to the rest.
         self._steps = [step for step, _ in steps[: last + 1]]
 
     def rest_bytes(self, data: bytes, at: int, bound: int) -> int:
@@ -96,9 +96,9 @@ class Measure:
         Raises
         ------
         TooMuch
-            If they are more than ``bound``; it is noticed within so many steps.
+            If they are more than ``bound``; the walk takes at most ``bound`` steps to notice it.
         TruncatedMessage, InvalidRecord
-            If the walk meets the end of the message, or a length that no writer writes.
+            If the walk meets the end of the message, or an impossible length.
         """
         walk = _Walk(data, at, bound)
         for step in self._steps:
@@ -119,7 +119,7 @@ def _has_payload(schema: Any) -> bool:
 
 
 def _step(schema: Any) -> _Step:
-    """What passes a value of a schema."""
+    """Return the function that passes a value of a schema."""
     if isinstance(schema, list):
         return _union([_step(branch) for branch in schema])
     kind = schema["type"] if isinstance(schema, dict) else schema
@@ -163,12 +163,12 @@ def _union(branches: list[_Step]) -> _Step:
 
 
 def _blocks(steps: list[_Step]) -> _Step:
-    """Blocks of an array or a map; each item takes a byte at least, so a count is not believed but walked."""
+    """Return the function that passes the blocks of an array or a map; counts are walked, not trusted."""
 
     def step(walk: _Walk) -> None:
         while (count := walk.long()) != 0:
             if count < 0:
-                walk.long()  # size of the block: not believed either
+                walk.long()  # size of the block: not trusted either
                 count = -count
             for _ in range(count):
                 before = walk.at

@@ -1,16 +1,16 @@
-"""Step over batches that the Kafka client cannot read.
+"""Skipping of batches that the Kafka client cannot read.
 
-librdkafka unpacks no batch to more than ``receive.message.max.bytes``, and one that is damaged not at all. It reports
-the error with the offset of the batch's first message, fetches the same batch again, and so on for ever: nothing behind
-the batch would be read. Each consumer of ours hands its errors to a `BatchSkipper`:
+librdkafka unpacks no batch to more than ``receive.message.max.bytes``, and no damaged batch. It reports the error with
+the offset of the batch's first message and fetches the same batch again, for ever: no message behind the batch would be
+read. Each consumer of ours passes its errors to a `BatchSkipper`:
 
-1. An error that no retry ends is noted. The client tries once more: damage on the way is over then.
-2. At the second error of the same batch a second client looks for its end. A batch may hold many messages, and the
-   error names the first one only.
-3. The consumer goes on behind the batch. The batch is logged and counted, and nothing behind it is lost.
+1. An error that no retry can solve is recorded. The client tries once more: damage in transit is gone then.
+2. At the second error of the same batch a second client searches for its end. A batch may hold many messages, and the
+   error names only the first one.
+3. The consumer continues behind the batch. The batch is logged and counted, and no message behind it is lost.
 
-librdkafka bounds what zstd unpacks to, and nothing else: gzip, lz4 and snappy unpack to 1,032, 255 and 21 times of what
-the topic's ``max.message.bytes`` lets through. See docs/reliability.md.
+librdkafka bounds the unpacked size of zstd only: gzip, lz4 and snappy unpack to 1,032, 255 and 21 times the topic's
+``max.message.bytes``. See docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 #: Kind of the dead letter that stands for such a batch.
 UNDECODABLE_BATCH = "undecodable-batch"
-#: Settings of each consumer of ours: the most that a response, or an unpacked batch, may have.
+#: Settings of each consumer of ours: largest size of a response, or of an unpacked batch.
 BOUNDED: Mapping[str, Any] = {"receive.message.max.bytes": 4 * MAX_REQUEST_BYTES}
 
-#: Errors that come again at the same place, however often it is read.
+#: Errors that return at the same offset, however often it is read.
 _HOPELESS = frozenset(
     {
         KafkaError._BAD_COMPRESSION,
@@ -49,7 +49,7 @@ _LOOK_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class UnreadableBatch:
-    """A batch that was stepped over: offsets from ``first`` to ``following``, without the last one."""
+    """Skipped batch: offsets from ``first`` up to, but without, ``following``."""
 
     topic: str
     partition: int
@@ -67,7 +67,7 @@ class UnreadableBatch:
 
 
 class BatchSkipper:
-    """Steps over the batches that one consumer cannot read. Call it from the thread that polls the consumer.
+    """Skipper of the batches that one consumer cannot read. Call it from the thread that polls the consumer.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class BatchSkipper:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="batch-skipper")
 
     def met(self, message: Message) -> bool:
-        """Return True if a message stands for an unreadable batch, which is dealt with here; for each message."""
+        """Return True if a message stands for an unreadable batch, which is handled here. Call it for each message."""
         error = message.error()
         if error is None:
             if self._met:
@@ -101,7 +101,7 @@ class BatchSkipper:
         return True
 
     def skip(self, consumer: Consumer) -> list[UnreadableBatch]:
-        """Let the consumer go on behind the batches whose end is known by now, and return them."""
+        """Move the consumer behind the batches whose end is known by now, and return these batches."""
         if not self._met:
             return []
         skipped = []
@@ -112,7 +112,7 @@ class BatchSkipper:
             try:
                 batch = UnreadableBatch(*place, known.first, known.end.result(), known.reason)
                 consumer.seek(TopicPartition(*place, batch.following))
-            except KafkaException as error:  # no broker, or another member reads the partition now: met again if not
+            except KafkaException as error:  # no broker, or another member has the partition now; otherwise retried
                 log.debug("%s-%d is not stepped over yet: %s", *place, error)
                 continue
             log.error("%s; they are left out", batch)
@@ -120,11 +120,11 @@ class BatchSkipper:
         return skipped
 
     def forget(self) -> None:
-        """Drop what is under way: the consumer reads on from elsewhere."""
+        """Drop searches in progress: the consumer continues from another offset."""
         self._met.clear()
 
     def close(self) -> None:
-        """Drop what is under way, and end."""
+        """Drop searches in progress, and end."""
         self.forget()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -143,13 +143,13 @@ def _place(message: Message) -> tuple[str, int]:
 def end_of_batch(bootstrap_servers: str, topic: str, partition: int, first: int) -> int:
     """Return the offset behind an unreadable batch.
 
-    A read that begins within the batch fails with the offset of its first message; one that begins behind it does not.
-    So the end is found by a search whose steps double, and halve again.
+    A read that begins within the batch fails with the offset of its first message; a read that begins behind it does
+    not. So the end is found by a search whose steps first double and then halve.
 
     Parameters
     ----------
     first
-        Offset of the first message of the batch, as the error names it.
+        Offset of the first message of the batch, from the error.
 
     Raises
     ------
@@ -196,15 +196,15 @@ def _probe(bootstrap_servers: str) -> Iterator[Consumer]:
         {
             **BOUNDED,
             "bootstrap.servers": bootstrap_servers,
-            "group.id": "inspection-reader",  # must be named, is never joined
+            "group.id": "inspection-reader",  # required, but never joined
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
-            # Behind the batch there may be an open transaction: it must not make the search wait.
+            # An open transaction behind the batch must not make the search wait.
             "isolation.level": "read_uncommitted",
             "fetch.error.backoff.ms": 0,
             "fetch.wait.max.ms": 10,
-            "fetch.message.max.bytes": 1,  # the broker sends one batch all the same
+            "fetch.message.max.bytes": 1,  # the broker still sends one batch
             "queued.max.messages.kbytes": 1,
             "fetch.queue.backoff.ms": 0,
             "log_level": 0,

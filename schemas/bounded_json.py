@@ -1,8 +1,8 @@
-"""JSON of unknown origin, unpacked and parsed within limits: bytes, depth and number of containers.
+"""Unpacking and parsing of JSON of unknown origin within limits: bytes, depth and number of containers.
 
-`json.loads` recurses on brackets, takes any size, and knows NaN and Infinity, which RFC 8259 does not. A few hundred
-bytes of deflate inflate to gigabytes. What comes from a topic or a file that anyone can write is read with these two
-functions; each ends in a `ValueError` and in nothing else.
+`json.loads` recurses on brackets, takes any size, and accepts NaN and Infinity, which RFC 8259 does not. A few hundred
+bytes of deflate inflate to gigabytes. JSON from a topic or a file that anyone can write is read with these two
+functions; they raise `ValueError` only.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import re
 import zlib
 from typing import Any
 
-#: Deepest nesting that is taken. Nothing that this project writes is deeper than 12.
+#: Deepest nesting that is accepted. JSON that this project writes is at most 12 deep.
 MAX_DEPTH = 32
-#: Most lists and objects in a text. Each costs some 64 bytes of memory or more.
+#: Most lists and objects in a text. Each costs at least some 64 bytes of memory.
 MAX_CONTAINERS = 200_000
 
 #: Most strings in a text.
 MAX_STRINGS = 500_000
 
-#: A bracket; a string; or a string without an end and all behind it. Nothing is tried twice, so the time is linear.
+#: A bracket; a string; or an unfinished string with all text behind it. There is no backtracking: time is linear.
 _TOKENS = re.compile(r'[\[\]{}]|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 def inflate(data: bytes, max_bytes: int) -> bytes:
-    """Return what zlib has deflated.
+    """Return the inflated content of zlib data.
 
     Raises
     ------
     ValueError
-        If the data is damaged, ends early, goes on after its end, or inflates to more than ``max_bytes``.
+        If the data is damaged, truncated, has bytes after its end, or inflates to more than ``max_bytes``.
 
     Examples
     --------
@@ -57,13 +57,13 @@ def inflate(data: bytes, max_bytes: int) -> bytes:
 def parse(data: bytes, max_bytes: int) -> Any:
     """Return the value of a JSON text in UTF-8.
 
-    NaN is taken, since a state may hold one. Infinity is not; a number such as 1e999 becomes infinity all the same, and
-    a number may be larger than a float: who uses numbers checks their range.
+    NaN is accepted, since a state may hold one. Infinity is not, but a number such as 1e999 becomes infinity, and an
+    integer may be larger than any float: callers must check the range of numbers.
 
     Raises
     ------
     ValueError
-        If the text is over a limit, or no JSON.
+        If the text is over a limit, or is not JSON.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def parse(data: bytes, max_bytes: int) -> Any:
 
 
 def _check_nesting(text: str) -> None:
-    # Exact up to the first error of syntax, where the parser stops.
+    # The counts are exact up to the first syntax error, where the parser stops.
     depth = containers = strings = 0
     for match in _TOKENS.finditer(text):
         sign = text[match.start()]

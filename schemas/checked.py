@@ -1,7 +1,7 @@
-"""Values of unknown origin, checked for type and range before anything is computed with them.
+"""Checks of type and range for values of unknown origin, before any computation with them.
 
-Each function returns the value, or raises `ValueError` with what is wrong. None converts: a text is no number, and a
-list is no text.
+Each function returns the value, or raises `ValueError` with the fault. No function converts: a text is not a number,
+and a list is not a text.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 #: Longest text of a state: ids, and names of products, models and defects.
 MAX_TEXT = 10_000
-#: Times and offsets lie within the 64 bits that Kafka and Avro have for them.
+#: Times and offsets fit into 64 bits, as in Kafka and Avro.
 MAX_LONG = 2**63 - 1
-#: Numbers are no larger, so that squares and sums of many stay finite.
+#: Largest number, so that squares and sums of many numbers stay finite.
 MAX_NUMBER = 1e30
 
 
@@ -58,7 +58,7 @@ def number(value: Any, low: float = -MAX_NUMBER, high: float = MAX_NUMBER) -> fl
     >>> number(1, 0.0, 5.0)
     1.0
     """
-    # Python compares whole numbers with floats exactly, however large they are.
+    # Python compares whole numbers with floats exactly, at any size.
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"{_shown(value)} is no number from {low:g} to {high:g}")
     return float(value)
@@ -106,6 +106,6 @@ def numbers(value: Any, most: int, high: float = MAX_NUMBER) -> dict[str, float]
 
 def _shown(value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        # A huge whole number has no decimal text at all.
+        # Python refuses to turn a huge whole number into decimal text.
         return repr(value) if isinstance(value, float) or abs(value) < 10**30 else "a huge number"
     return repr(value[:40]) if isinstance(value, str) else f"a {type(value).__name__}"

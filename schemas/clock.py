@@ -21,10 +21,10 @@ def is_future(us: int, now_us: int) -> bool:
 
 
 def clamp_future(us: int, now_us: int) -> int:
-    """Return a time, or now if it `is_future`: no clock that is ahead is the newest for ever.
+    """Return a time, or now if it `is_future`: a clock that is ahead must not be the newest for ever.
 
-    Of a record that was written to Kafka earlier, "now" is when it was written: else the rule would have another result
-    each time that it is applied.
+    For a record that was written to Kafka earlier, "now" is the time of writing: otherwise the rule would have another
+    result each time that it is applied.
 
     Examples
     --------

@@ -6,8 +6,8 @@ Two wire formats (Avro 1.12 specification, "Single-object encoding"; Confluent w
 - *Confluent*: ``00``, the registry's schema id (4 bytes, big endian), body.
 
 A reader takes both, and only fingerprints and ids that it knows: those of the current and of the released
-schemas (`schemas.known`). The size is checked before anything is parsed, of the whole and of all that is not payload
-(`MAX_REST_BYTES`), and the whole message must be consumed: Avro itself notices neither a bomb nor a tail.
+schemas (`schemas.known`). Before anything is parsed, the size of the message and of its rest without payload
+(`MAX_REST_BYTES`) is checked. The whole message must be consumed: Avro itself notices neither a bomb nor a tail.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ CONFLUENT_MAGIC = b"\x00"
 #: Largest message a reader parses, in bytes; topics allow a little more, so that a refusal can be recorded.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
-#: Most bytes of a record beside its payload (image; key, value and header values of a dead letter), in bytes. Each of
-#: them may become an object, so they bound the time and the memory of decoding.
+#: Most bytes of a record beside its payload (image; key, value and header values of a dead letter). Each byte may
+#: become an object, so they bound the time and the memory of decoding.
 MAX_REST_BYTES: Mapping[type, int] = types.MappingProxyType(
     {
         Frame: 64 * 1024,
-        # Attributes of the frame, and what detectors find: some 100 bytes a defect.
+        # Attributes of the frame, and findings of detectors: some 100 bytes a defect.
         Decision: 512 * 1024,
         DeadLetter: 512 * 1024,
         Label: 64 * 1024,
@@ -208,8 +208,8 @@ def decode(
     Raises
     ------
     CodecError
-        One of its subclasses, for bytes that are not such a record, or one with more beside its payload than
-        `MAX_REST_BYTES`.
+        One of its subclasses, for bytes that are not such a record, or for a record with more than `MAX_REST_BYTES`
+        beside its payload.
     """
     if not data:
         raise EmptyMessage("the message has no value")
@@ -250,7 +250,7 @@ def _check_rest(data: bytes, at: int, record: type, found: bytes) -> None:
 
 
 def _head(data: bytes, at: int, shape: Compiled) -> Frame | None:
-    """The frame, without image and attributes, of a message whose head is small enough; None if it is not."""
+    """Return the frame, without image and attributes, if the head of the message is small enough; else None."""
     assert shape.around_image is not None
     before, _ = shape.around_image
     try:

@@ -93,7 +93,7 @@ class MessageTooLarge(CodecError):
 
 
 class MetadataTooLarge(MessageTooLarge):
-    """More bytes beside image or payload than a record may have; ``record`` is its head where that could be read."""
+    """Too many bytes beside the image or payload of a record; ``record`` is its head, if that could be read."""
 
     kind = "oversized-metadata"
 

@@ -107,7 +107,7 @@ class ImageStore:
         self._breaker = breaker or Breaker()
         self._on_away = on_away or (lambda _: None)
         self._address = uri
-        #: For texts: without user and password.
+        #: URI for messages, without user and password.
         self.uri = masked_address(uri, with_path=True)
 
     def put(
@@ -164,7 +164,7 @@ class ImageStore:
         """
         limit = time_of(older_than_us)
         if limit is None:
-            return []  # before all calendars
+            return []  # before the start of the calendar
         old = []
         try:
             for day in self._children(""):
@@ -241,7 +241,7 @@ class ImageStore:
 
 
 def hour_of(captured_at_us: int) -> str:
-    """Return the folder of the hour of a capture, UTC; for a time that no calendar has, the last hour of all.
+    """Return the folder of the hour of a capture, UTC; the last hour of the calendar for a time outside it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""JSON that every reader takes. Records hold NaN, infinities and names that are no UTF-8; JSON has no form for them."""
+"""JSON that every reader accepts, from records with NaN, infinities and names that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def json_text(value: Any, **options: Any) -> str:
     Parameters
     ----------
     options
-        For `json.dumps`, such as ``indent``.
+        Options of `json.dumps`, such as ``indent``.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def json_text(value: Any, **options: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return the value with only what JSON can say; see `json_text`."""
+    """Return the value converted to types and numbers that JSON has; see `json_text`."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Enum):

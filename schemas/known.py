@@ -91,7 +91,7 @@ class Compiled:
     around_image
         Where the record has an ``image``: schemas of what lies before and after its bytes, see `_around_image`.
     measures
-        By fingerprint, what measures a message before it is decoded.
+        Fingerprint to the measure of a message before it is decoded.
     """
 
     wire_schema: Any

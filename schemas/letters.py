@@ -1,8 +1,8 @@
-"""Dead letters of bounded size: a large value is cut, and its size and digest say what it was.
+"""Dead letters of bounded size: a large value is cut, and its size and digest identify it.
 
-The value of a cut letter is the begin of the message; the whole lies in the topic that it came from, at the place that
-the letter names, for as long as that topic keeps it. Size and digest travel in headers of the record, so that older
-readers take such letters too.
+The value of a cut letter is the beginning of the message. The whole message lies in its source topic, at the place
+that the letter names, for as long as that topic keeps it. Size and digest travel in headers of the record, so that
+older readers accept such letters too.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterator
 
 from schemas.records import DeadLetter
 
-#: Bytes of a value that a letter keeps.
+#: Number of bytes of a value that a letter keeps.
 KEPT_VALUE_BYTES = 256 * 1024
-#: A longer key is left out.
+#: Longest key in bytes; a longer key is left out.
 KEPT_KEY_BYTES = 4 * 1024
-#: Headers of a letter whose value is not whole: size in bytes, decimal, and SHA-256, hex, of the whole value.
+#: Headers of a letter whose value was cut: size in bytes, decimal, and SHA-256, hex, of the whole value.
 VALUE_SIZE_HEADER = "inspection-value-bytes"
 VALUE_SHA256_HEADER = "inspection-value-sha256"
 _OURS = (VALUE_SIZE_HEADER, VALUE_SHA256_HEADER)
@@ -35,7 +35,7 @@ def cut(letter: DeadLetter, keep_bytes: int = KEPT_VALUE_BYTES) -> DeadLetter:
     >>> len(small.value), whole_size(small)
     (262144, 1000000)
     """
-    # A message may bring such headers itself: they would say of the letter what is not so.
+    # A message may bring such headers itself: they would be false for the letter.
     headers = {name: value for name, value in letter.headers.items() if name not in _OURS}
     key = letter.key if len(letter.key or b"") <= KEPT_KEY_BYTES else None
     value = letter.value
@@ -47,21 +47,21 @@ def cut(letter: DeadLetter, keep_bytes: int = KEPT_VALUE_BYTES) -> DeadLetter:
 
 
 def whole_size(letter: DeadLetter) -> int | None:
-    """Size of the whole value of a letter that was cut, in bytes; None if it was not, or does not say it."""
+    """Return the size in bytes of the whole value of a cut letter; None if it was not cut, or the size is unknown."""
     digits = letter.headers.get(VALUE_SIZE_HEADER, b"")
     return int(digits) if digits.isdigit() and len(digits) <= 10 else None
 
 
 def whole_sha256(letter: DeadLetter) -> str:
-    """SHA-256 of the whole value of a letter that was cut, hex; empty if the letter does not say it."""
+    """Return the SHA-256 of the whole value of a cut letter, hex; empty if unknown."""
     return letter.headers.get(VALUE_SHA256_HEADER, b"").decode("ascii", "replace")
 
 
 def smaller(letter: DeadLetter) -> Iterator[DeadLetter]:
-    """Yield smaller forms of a letter, each for a topic that did not take the one before: the place stays in all."""
+    """Yield smaller forms of a letter, each for a topic that refused the form before; all forms keep the place."""
     size, digest = whole_size(letter), letter.headers.get(VALUE_SHA256_HEADER)
     bare = cut(letter, 0)
-    if size is not None and digest is not None:  # of the whole, not of what was left of it
+    if size is not None and digest is not None:  # of the whole value, not of the cut one
         bare = dataclasses.replace(
             bare, headers={**bare.headers, VALUE_SIZE_HEADER: str(size).encode(), VALUE_SHA256_HEADER: digest}
         )

@@ -1,7 +1,7 @@
-"""The log of our programs: one line an event, to standard error, and nothing in it that acts on a terminal.
+"""Log of our programs: one line an event, to standard error, without characters that act on a terminal.
 
-Names and reasons come out of messages that anyone may have sent, also inside of exceptions. The formatter escapes all
-of a line, line ends too, so that no event looks like two; lines of a traceback are indented. Passwords in addresses
+Names and reasons come from messages that anyone may have sent, also inside exceptions. The formatter escapes the whole
+line, line ends too, so that no event looks like two events; lines of a traceback are indented. Passwords in addresses
 are masked. Exceptions that end a thread or the process are printed in the same way.
 """
 
@@ -21,7 +21,7 @@ _NOISY = ("aiokafka", "faust", "mode", "asyncio", "botocore", "aiobotocore")
 
 
 class LineFormatter(logging.Formatter):
-    r"""Formatter whose lines hold printable characters only.
+    r"""Formatter whose lines hold only printable characters.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def set_up_logging(level: int, process: str = "") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(f"%(asctime)s %(levelname)s{who} %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
-    # Those of a program around us stay.
+    # Handlers of an embedding program stay.
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _print_exception
     if threading.excepthook is threading.__excepthook__:

@@ -1,7 +1,7 @@
-"""Requests to this machine itself: no proxy setting of the environment applies to them.
+"""Requests to this machine itself, without the proxy settings of the environment.
 
-A variable such as ``http_proxy`` is meant for the world outside. A proxy cannot reach the loopback interface of the
-machine that asks, so a health check that goes through one never succeeds.
+A variable such as ``http_proxy`` applies to other machines. A proxy cannot reach the loopback interface of the
+machine that sends the request, so a health check through a proxy never succeeds.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def open_direct(url: str, timeout_s: float) -> Any:
-    """Open a URL without a proxy, as `urllib.request.urlopen` does with one.
+    """Open a URL as `urllib.request.urlopen` does, but without a proxy.
 
     Raises
     ------
     OSError
-        If nothing answers in time; `urllib.error.HTTPError` if the status is an error.
+        If there is no answer in time; `urllib.error.HTTPError` if the status is an error.
     """
     return _direct.open(url, timeout=timeout_s)
 

@@ -2,7 +2,8 @@
 
 A process is bound to cores by its affinity (``taskset``, cpusets), and a container has a quota of CPU time and a limit
 of memory (Linux control groups, version 1 and 2: kernel documentation, "cgroup-v2" and "cgroup-v1"). Python's
-``os.cpu_count`` counts the machine's. Quotas and limits hold for all below them, so those of all parents are read.
+``os.cpu_count`` counts the cores of the machine. Quotas and limits apply to all groups below them, so those of all
+parents are read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def usable_cores(membership: Path = _MEMBERSHIP, mounted: Path = _MOUNTED) -> in
     Parameters
     ----------
     membership, mounted
-        Control groups of the process, and where the kernel shows them.
+        File with the control groups of the process, and folder in which the kernel shows them.
 
     Examples
     --------
@@ -39,7 +40,7 @@ def usable_cores(membership: Path = _MEMBERSHIP, mounted: Path = _MOUNTED) -> in
 
 
 def usable_memory_bytes(membership: Path = _MEMBERSHIP, mounted: Path = _MOUNTED, memory: Path = _MEMORY) -> int | None:
-    """Return the memory that this process may use, by the machine and its control groups; None if nothing says it.
+    """Return the memory that this process may use, by the machine and its control groups; None if unknown.
 
     Examples
     --------
@@ -58,14 +59,14 @@ def usable_memory_bytes(membership: Path = _MEMBERSHIP, mounted: Path = _MOUNTED
 
 
 def machine_memory_bytes(memory: Path = _MEMORY) -> int | None:
-    """Return the memory of the machine; None if nothing says it."""
+    """Return the memory of the machine; None if unknown."""
     words = _words(memory)
     kib = _number(words[1:2]) if words[:1] == ["MemTotal:"] else None
     return None if kib is None else kib * 1024
 
 
 def _folders(membership: Path, mounted: Path, controller: str) -> Iterator[Path]:
-    """Folders of the control groups of the process for a controller, with those of their parents."""
+    """Return the folders of the control groups of the process for a controller, and those of their parents."""
     try:
         lines = membership.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -73,13 +74,13 @@ def _folders(membership: Path, mounted: Path, controller: str) -> Iterator[Path]
     for line in lines:
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if number == "0" and not controllers:  # version 2; beside version 1 it may lie in a folder of its own
+        if number == "0" and not controllers:  # version 2; beside version 1 it may have its own folder
             roots = [mounted, mounted / "unified"]
         elif controller in controllers.split(","):
             roots = [mounted / controllers, mounted / controller]
         else:
             continue
-        # In a container the group can be shown as the root: a path that is not there leads to it all the same.
+        # In a container the group can be shown as the root: then a path that does not exist still leads to it.
         below = [part for part in path.split("/") if part and part != ".."]
         for root in roots:
             for depth in range(len(below) + 1):
@@ -87,7 +88,7 @@ def _folders(membership: Path, mounted: Path, controller: str) -> Iterator[Path]
 
 
 def _quota(folder: Path) -> float | None:
-    """CPU time that a control group may use, in cores; None without a quota."""
+    """Return the CPU time that a control group may use, in cores; None if there is no quota."""
     words = _words(folder / "cpu.max")
     if words:
         words = [*words, "100000"][:2]
@@ -105,5 +106,5 @@ def _words(path: Path) -> list[str]:
 
 
 def _number(words: list[str]) -> int | None:
-    """A number above 0; None for ``max`` and -1, which stand for no limit."""
+    """Return a number above 0; None for ``max`` and -1, which mean no limit."""
     return int(words[0]) if words and words[0].isdecimal() and int(words[0]) > 0 else None

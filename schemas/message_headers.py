@@ -41,12 +41,12 @@ def message_headers(message: Message) -> dict[str, bytes]:
     return header_map(headers)
 
 
-#: Most headers of a message, and most bytes of their names and values, that go on from it.
+#: Most headers of a message, and most bytes of their names and values, that are passed on.
 MOST_HEADERS, MOST_HEADER_BYTES = 1_000, 64 * 1024
 
 
 def bounded(headers: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Headers that fit into `MOST_HEADERS` and `MOST_HEADER_BYTES`, in their order; the others are left out.
+    """Return the headers that fit into `MOST_HEADERS` and `MOST_HEADER_BYTES`, in order, without the others.
 
     Examples
     --------

@@ -1,14 +1,14 @@
 """Label values of metrics that come from names in messages: bounded in number and in length.
 
-A label value costs memory for as long as the process runs, and time at each scrape. Stations and cameras are named by
-whoever writes to a topic, so their number and their length are bounded here, for every program alike.
+A label value costs memory for as long as the process runs, and time at each scrape. Any writer of a topic chooses
+names of stations and cameras, so their number and their length are bounded here, for all programs alike.
 """
 
 from __future__ import annotations
 
 import threading
 
-#: Most names with a label value of their own; a line has tens of cameras.
+#: Most names with their own label value; a line has tens of cameras.
 MOST_NAMES = 200
 #: Longest label value, in characters.
 LONGEST_NAME = 100
@@ -19,8 +19,8 @@ OTHER = "other"
 def label_text(name: str) -> str:
     r"""Return a name as a label value: at most `LONGEST_NAME` characters, all of them printable.
 
-    Control characters and lone surrogates are written as escapes, so that no name acts on a terminal or breaks the
-    encoding of a scrape.
+    Control characters and lone surrogates become escapes, so that no name acts on a terminal or breaks the encoding of
+    a scrape.
 
     Examples
     --------
@@ -35,12 +35,12 @@ def label_text(name: str) -> str:
 
 
 class LabelNames:
-    """Label values for the first `most` names; later names share `OTHER`. Safe to call from several threads.
+    """Label values for the first `most` names; later names share `OTHER`. Thread-safe.
 
     Parameters
     ----------
     most
-        Names with a value of their own.
+        Most names with their own value.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class LabelNames:
 
     def of(self, name: str) -> str:
         """Return the label value of a name."""
-        if name in self._taken:  # the usual case: it is its own label
+        if name in self._taken:  # the usual case: the name is its own label
             return name
         text = label_text(name)
         with self._lock:

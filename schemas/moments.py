@@ -1,11 +1,11 @@
-"""Times of records as text. A record may carry any number; none of them stops a list."""
+"""Times of records as text. A record may carry any number; no number makes a list fail."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-#: Shown where a record has no time, or one that no calendar has.
+#: Text for a record without a time, or with a time outside the calendar.
 NO_TIME: Final = "no time"
 #: First and last moment of the calendar of `datetime`, UTC µs.
 FIRST_US: Final = -62_135_596_800_000_000
@@ -14,7 +14,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def time_of(at_us: float | None) -> datetime | None:
-    """Return the time of UTC microseconds, None where there is none from year 1 to 9999.
+    """Return the time of UTC microseconds; None if it is outside the years 1 to 9999.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def time_of(at_us: float | None) -> datetime | None:
 
 
 def time_text(at_us: float | None, timespec: str = "seconds") -> str:
-    """Return UTC microseconds as ISO 8601, `NO_TIME` where there is no such time.
+    """Return UTC microseconds as ISO 8601; `NO_TIME` if there is no such time.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def utc_us_of(text: str) -> int:
     Raises
     ------
     ValueError
-        If it is no such time, or a local time that the clocks show twice or never when they change. The message
+        If it is not such a time, or is a local time that the clocks show twice or never when they change. The message
         completes a sentence that begins with the time.
 
     Examples
@@ -69,7 +69,7 @@ def utc_us_of(text: str) -> int:
             first, second = (found.replace(fold=fold).astimezone() for fold in (0, 1))
             if first.utcoffset() != second.utcoffset():
                 # PEP 495: the two readings of a local time differ where the clocks change, and nowhere else.
-                twice = first.replace(tzinfo=None) == found  # a time that was skipped reads otherwise
+                twice = first.replace(tzinfo=None) == found  # a skipped time reads differently
                 kind = "comes twice" if twice else "does not exist"
                 named = (second if twice else first).isoformat(timespec="minutes")
                 raise AmbiguousTime(f"this local time {kind}, as the clocks change: say the offset, as in {named}")
@@ -79,4 +79,4 @@ def utc_us_of(text: str) -> int:
 
 
 class AmbiguousTime(ValueError):
-    """A local time that the clocks show twice or never."""
+    """Local time that the clocks show twice or never."""

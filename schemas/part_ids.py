@@ -1,4 +1,4 @@
-"""Texts that a device gives where it has read no part id."""
+"""Texts that a device sends if it has read no part id."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Collection
 def real_part_id(part_id: str | None, no_part_ids: Collection[str] = ()) -> str | None:
     """Return the part id, or None for a text that names no part.
 
-    A text without a visible character never names one. Comparison ignores case and white space at both ends, as
+    A text without a visible character never names a part. Comparison ignores case and white space at both ends, because
     barcode readers differ in both.
 
     Parameters
     ----------
     part_id
-        As the camera, the barcode reader or a message gives it.
+        Text from the camera, the barcode reader or a message.
     no_part_ids
-        Texts of the devices of this line, such as ``NOREAD``.
+        Texts that mean "no part id" on this line, such as ``NOREAD``.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Files that belong to one user: private, never reached through a symbolic link, replaced whole.
+"""Files of one user: private, never opened through a symbolic link, replaced as a whole.
 
-State of a gate, a spool, a lock: nobody else of the machine has to read them, and whoever can open a lock file can hold
-the lock (flock(2)). So folders are made with mode 0700 and files with 0600, and a symbolic link in place of a file is
+No other user has to read the state of a gate, a spool or a lock, and any user who can open a lock file can hold the
+lock (flock(2)). So folders are made with mode 0700 and files with 0600, and a symbolic link in place of a file is
 refused: in a folder that others may write, it would lead to a file of their choice (CWE-59).
 
 Files that a person asked for by name (exports, journals, reports) are not private: the umask applies to them.
@@ -27,7 +27,7 @@ _FOLDER_MODE = 0o700
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder that only this user may enter, with the folders above it. One that exists stays as it is.
+    """Make a folder that only this user may enter, with the folders above it. An existing folder stays as it is.
 
     Raises
     ------
@@ -52,12 +52,12 @@ def make_private_folder(folder: Path) -> None:
 def open_private(path: Path, flags: int) -> int:
     """Open a file with mode 0600 and return its descriptor; ``O_CREAT`` makes it.
 
-    With ``O_CREAT``, a file that others can open, as earlier versions made them, becomes private.
+    With ``O_CREAT``, a file that others can open, as made by earlier versions, becomes private.
 
     Parameters
     ----------
     flags
-        Of `os.open`, such as ``os.O_RDWR | os.O_CREAT``.
+        Flags of `os.open`, such as ``os.O_RDWR | os.O_CREAT``.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def open_private(path: Path, flags: int) -> int:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file; remove it")
-        # root works on the files of every user, as in `sudo inspection gate reset`.
+        # root may use the files of every user, as in `sudo inspection gate reset`.
         if os.geteuid() not in (0, found.st_uid):
             raise OSError(errno.EPERM, "it belongs to another user; remove it or name another folder")
         if flags & os.O_CREAT:
@@ -97,7 +97,7 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def read_private(path: Path) -> bytes:
-    """Return what a file holds; a symbolic link is refused.
+    """Return the content of a file; a symbolic link is refused.
 
     Raises
     ------
@@ -109,14 +109,14 @@ def read_private(path: Path) -> bytes:
 
 
 def lock_private(path: Path, *, wait: bool = False) -> IO[bytes] | None:
-    """Open and lock a file, make it where it does not exist; None if another process holds the lock.
+    """Open and lock a file, made if it does not exist; None if another process holds the lock.
 
     The lock ends when the file is closed, or with the process. A child that inherits the descriptor keeps it.
 
     Parameters
     ----------
     wait
-        Wait until the lock is free.
+        True: wait until the lock is free.
 
     Raises
     ------
@@ -144,12 +144,12 @@ def lock_private(path: Path, *, wait: bool = False) -> IO[bytes] | None:
 
 
 def replace_private(path: Path, data: bytes, *, sync: bool = True) -> None:
-    """Replace a file: whoever reads it finds the old content or the new one, whole.
+    """Replace a file atomically: a reader finds either the whole old content or the whole new one.
 
     Parameters
     ----------
     sync
-        Flush file and folder to the device, so that the new content outlives a power cut.
+        Flush file and folder to the device, so that the new content survives a power cut.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def replace_private(path: Path, data: bytes, *, sync: bool = True) -> None:
 
 
 def open_new(folder: Path, prefix: str, suffix: str = "") -> tuple[int, Path]:
-    """Make a file with a name of its own and the mode that the umask leaves; return its descriptor and path.
+    """Make a file with a unique name and the mode that the umask leaves; return its descriptor and path.
 
     `tempfile.mkstemp` makes files with mode 0600 whatever the umask is, and a program with threads cannot ask for its
     umask without changing it for a moment.
@@ -200,7 +200,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[tuple[Path, int]]:
-    # One name for each target, so that a crash leaves one file behind at most; O_EXCL refuses a link in its place.
+    # There is one name for each target, so a crash leaves at most one file; O_EXCL refuses a link in its place.
     scratch = path.with_name(f".{path.name}.new")
     scratch.unlink(missing_ok=True)
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, _FILE_MODE)
@@ -220,9 +220,9 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _give_to_owner(descriptor: int, folder: Path) -> None:
-    """Give a file that root has opened to the owner of its folder, whose program must be able to open it again."""
+    """Make the owner of the folder own a file that root has opened, so that the owner's program can open it again."""
     if os.geteuid() == 0:
         owner = folder.stat()
         if (owner.st_uid, owner.st_gid) != (0, 0):
-            with contextlib.suppress(PermissionError):  # root of a container may lack the capability
+            with contextlib.suppress(PermissionError):  # root in a container may lack the capability
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)

@@ -255,7 +255,7 @@ class SignalChange:
     magnitude_sd: float
 
 
-#: Cause of an episode that began in a declared warm-up of the camera: it is shown, and no gate acts on it.
+#: Cause of an episode that began in a declared warm-up of the camera: it is shown, but no gate acts on it.
 WARM_UP = "warm-up"
 
 
@@ -263,9 +263,9 @@ WARM_UP = "warm-up"
 class DriftEvent:
     """One thing said of an episode of drift; the newest event of an ``episode_id`` holds all that is known.
 
-    ``cause`` names a sensor that fails (``frozen``, ``black``, ``saturated``, ``out-of-focus``) where it is known, or
-    is `WARM_UP`, else it is empty. ``started_frame_id`` is the estimated first frame of the change,
-    ``detected_frame_id`` the alarm's. ``source_*`` is the decision (or label) that led to the event.
+    ``cause`` names the fault of a sensor (``frozen``, ``black``, ``saturated``, ``out-of-focus``) if known, or is
+    `WARM_UP`, else it is empty. ``started_frame_id`` is the estimated first frame of the change,
+    ``detected_frame_id`` the frame of the alarm. ``source_*`` is the decision (or label) that led to the event.
     """
 
     event_id: str

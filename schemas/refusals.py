@@ -1,4 +1,4 @@
-"""Errors of Kafka that no waiting ends: what it never takes is told from what it does not take now."""
+"""Errors of Kafka that no wait ends: permanent refusals of a message, as opposed to temporary ones."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from confluent_kafka import KafkaError
 
 
 class Refused(StrEnum):
-    """Why Kafka never takes a message as it is."""
+    """Reason for which Kafka will never accept a message as it is."""
 
     TOO_LARGE = "too-large"
     TIMESTAMP = "timestamp"
     RECORD = "record"
-    #: Another message of the same batch was refused; this one was not looked at.
+    #: Another message of the same batch was refused; this one was not checked.
     NEIGHBOUR = "neighbour"
 
 
@@ -28,7 +28,7 @@ _CODES = {
 
 
 def refusal_of(error: KafkaError) -> Refused | None:
-    """Return why Kafka will never take a message as it is; None if another try may help.
+    """Return the reason for which Kafka will never accept a message as it is; None if a retry may help.
 
     Examples
     --------

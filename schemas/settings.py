@@ -19,14 +19,14 @@ DECODE_MEMORY_VARIABLE = "INSPECTION_DECODE_MEMORY_MIB"
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
-    """What decoding images may cost a process: the same for producer, worker and replay.
+    """Limits on decoding images in a process, the same for producer, worker and replay.
 
     Parameters
     ----------
     max_pixels
-        Pixels of one image at most.
+        Most pixels of one image.
     memory_bytes
-        Memory for all images that are decoded at one time.
+        Memory for all images that are decoded at the same time.
 
     Examples
     --------

@@ -21,10 +21,10 @@ REPLAY_PART = "replay"
 
 
 def is_replay(headers: Mapping[str, bytes], topic: str) -> bool:
-    """Return whether a message is of the past, by its headers and its topic.
+    """Return True if a message belongs to a replay, by its headers and its topic.
 
-    Whoever writes a message writes its headers, so the header counts in topics for replays alone: on a live line it
-    would hide a part from its gate.
+    Any writer can set the header, so it counts only in topics for replays: on a live line it would hide a part from its
+    gate.
 
     Examples
     --------

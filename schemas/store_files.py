@@ -163,7 +163,7 @@ def error_code(error: BaseException) -> str:
 
 
 def said(error: BaseException, uri: str = "") -> str:
-    """Return an error in one line, without the secrets of the store's URI; some have no text of their own.
+    """Return an error in one line, without the secrets of the store's URI; some errors have no text.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-r"""Text that others have chosen, on its way to a terminal, a log, a record or a report.
+r"""Text of unknown origin, made safe for a terminal, a log, a record or a report.
 
-Names of cameras, stations and frames come out of messages that anyone may have sent; names of files come from a file
-system that allows any bytes. `shown` makes such a text safe for a terminal, `file_text` makes a file name a text that
-every encoder takes.
+Names of cameras, stations and frames come from messages that anyone may have sent; names of files come from a file
+system that allows any bytes. `shown` makes such a text safe for a terminal, `file_text` turns a file name into text
+that every encoder accepts.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def file_text(name: object) -> str:
-    r"""Return a file name as text; bytes that are no UTF-8 become escapes such as ``\xfc``.
+    r"""Return a file name as text; bytes that are not UTF-8 become escapes such as ``\xfc``.
 
-    Python keeps such bytes as lone surrogates (PEP 383), which no strict encoder takes.
+    Python keeps such bytes as lone surrogates (PEP 383), which no strict encoder accepts.
 
     Examples
     --------
@@ -28,14 +28,14 @@ def file_text(name: object) -> str:
 def shown(text: object, limit: int | None = 1000) -> str:
     r"""Return the text with every character that a terminal would act on, or not show, as its escape.
 
-    An escape sequence in a name could clear the screen or dress up a line as another; a line end could add a line.
-    Covers control characters (C0, DEL, C1), line and paragraph separators, characters that turn the direction of
-    writing, characters of no width, and lone surrogates.
+    An escape sequence in a name could clear the screen or disguise a line; a line end could add a line. Covers control
+    characters (C0, DEL, C1), line and paragraph separators, characters that change the direction of writing, characters
+    without width, and lone surrogates.
 
     Parameters
     ----------
     limit
-        Characters of the text that are shown; the rest is counted. None: all.
+        Most characters of the text that are shown; the rest is counted. None: all are shown.
 
     Examples
     --------
@@ -58,6 +58,6 @@ def _visible(character: str) -> str:
 
 def _escape(character: str | re.Match[str]) -> str:
     found = character if isinstance(character, str) else character[0]
-    # A byte that is no UTF-8 shows as the byte.
+    # A byte that is not UTF-8 is shown as that byte.
     code = ord(found)
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else found.encode("unicode_escape").decode()

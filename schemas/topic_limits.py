@@ -1,4 +1,4 @@
-"""Limits of a topic as its broker has them: somebody else may have made it."""
+"""Limits of a topic, read from its broker: another person may have made the topic."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
 
-#: Limits on timestamps beyond which they are taken for none, in milliseconds.
+#: Limits on timestamps from this size on, in milliseconds, count as no limit.
 _NO_LIMIT_MS = 365 * 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
 class TopicLimits:
-    """Limits of one topic; None where they are not known, or there is none.
+    """Limits of one topic; None for a limit that is unknown or not set.
 
     Parameters
     ----------
     max_message_bytes
-        Largest batch that it takes; a message alone is a batch.
+        Largest batch that the topic accepts; a single message is also a batch.
     ahead_ms, behind_ms
-        How far the timestamp of a message may be ahead of the broker's clock, and behind it.
+        Longest time by which the timestamp of a message may be ahead of the broker's clock, or behind it.
 
     Examples
     --------
@@ -34,7 +34,7 @@ class TopicLimits:
     behind_ms: int | None = None
 
     def clock_text(self) -> str:
-        """Say what is wrong with a clock whose timestamps the topic refuses."""
+        """Return the fault of a clock whose timestamps the topic refuses."""
         why = [
             f"more than {ms / 60_000:g} min {word} the broker's"
             for ms, word in ((self.ahead_ms, "ahead of"), (self.behind_ms, "behind"))
@@ -44,7 +44,7 @@ class TopicLimits:
 
 
 def topic_limits(bootstrap_servers: str, topic: str, timeout_s: float = 5.0) -> TopicLimits:
-    """Ask the broker for the limits of a topic; those that it does not say, or not to us, are None."""
+    """Return the limits of a topic from its broker; None for those that the broker does not tell us."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.timeout.ms": 4000})
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     try:

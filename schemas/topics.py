@@ -70,7 +70,7 @@ class Topic:
 # A frame over the codec's limit must still reach a worker, to be answered there: hence a MiB of room.
 FRAMES = Topic("frames", "station/camera", Frame, 6, 24 * _HOUR_MS, 8 * 1024 * _MIB, MAX_MESSAGE_BYTES + _MIB)
 DECISIONS = Topic("decisions", "station/camera", Decision, 6, 365 * _DAY_MS, -1, _MIB)
-# Dead letters are made of what strangers send: whatever comes, they take 4 GiB at most. The limit of one is that of the
+# Dead letters are made of messages of strangers, so they take 4 GiB at most. The size limit of a letter is that of
 # versions that kept the whole message (`schemas.letters` cuts it).
 DEAD_LETTERS = Topic(
     "dead-letters", "as received", DeadLetter, 1, 2 * 365 * _DAY_MS, 4 * 1024 * _MIB, MAX_MESSAGE_BYTES + 2 * _MIB

@@ -1,4 +1,4 @@
-"""Folders of this user for state, data and caches, by the XDG Base Directory Specification.
+"""Folders of the current user for state, data and caches, by the XDG Base Directory Specification.
 
 A user without an entry in the password file, as in a container, has no home folder: without ``HOME`` the path would
 begin with ``~``, a folder of that name in the current one.
@@ -17,7 +17,7 @@ _FOLDERS = {"state": user_state_path, "data": user_data_path, "cache": user_cach
 
 
 def user_folder(kind: Literal["state", "data", "cache"]) -> Path:
-    """Return the folder of this project; it is not made.
+    """Return the folder of this project; it may not exist.
 
     Raises
     ------
