@@ -20,14 +20,14 @@ class Capture:
     Parameters
     ----------
     image
-        Pixels: uint8 or uint16, (height, width) grey or (height, width, 3) blue-green-red. Not changed by the
-        publisher, and free for reuse by the camera once it is asked for the next capture. A camera of 10, 12 or 14 bits
-        gives uint16 and, as ``bit_depth``, that number.
+        Pixels: uint8 or uint16, (height, width) grey or (height, width, 3) blue-green-red. The publisher
+        does not change them, and the camera may reuse them once it is asked for the next capture. A camera of 10, 12 or
+        14 bits returns uint16 and sets ``bit_depth`` to that number.
     encoded
         Or the encoded file as the camera delivered it. It need not be readable: what cannot be read is
         published all the same, so that the line answers it.
     bit_depth
-        Bits that the camera measures, 9 to 16, for uint16 pixels and 16-bit files; without it, that of the options.
+        Bits that the camera measures, 9 to 16, for uint16 pixels and 16-bit files. Default: the value of the options.
     captured_at_us
         UTC microseconds of the exposure; without it, the moment the publisher gets the capture.
     part_id, lot

@@ -23,7 +23,7 @@ EncodeMode = Literal["as-is", "jpeg", "png"]
 
 #: Level 1 of 9: for camera noise a higher level takes several times as long and saves a few percent.
 _PNG_LEVEL = 1
-#: Where a chunk goes that follows the header of a PNG: behind the signature and IHDR.
+#: Position of a chunk that follows the header of a PNG: behind the signature and IHDR.
 _BEHIND_HEADER = 8 + 12 + 13
 
 
@@ -53,8 +53,8 @@ def encode_capture(
     mode
         ``as-is`` leaves encoded bytes alone and makes JPEGs of 8-bit pixels, PNGs of 16-bit ones; ``jpeg`` and ``png``
         turn everything into that format. Bytes already in it are never encoded again, nor are bytes that cannot be
-        read, that are damaged or that have transparency: re-encoding would hide what is wrong with them. 16-bit images
-        become JPEGs only where ``bit_depth`` says which of their bits count.
+        read, are damaged or have transparency: re-encoding would hide the fault. 16-bit images become JPEGs only if
+        ``bit_depth`` tells which of their bits count.
     quality
         Of JPEGs, 1 to 100.
     bit_depth
@@ -114,7 +114,7 @@ def _encode(image: NDArray[Any], mode: EncodeMode, quality: int, bit_depth: int 
 
 
 def _with_depth(png: bytes, bit_depth: int, channels: int) -> bytes:
-    """The PNG with a chunk sBIT."""
+    """Return the PNG with a chunk sBIT."""
     body = b"sBIT" + bytes([bit_depth] * channels)
     chunk = struct.pack(">I", channels) + body + struct.pack(">I", zlib.crc32(body))
     return png[:_BEHIND_HEADER] + chunk + png[_BEHIND_HEADER:]

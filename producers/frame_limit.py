@@ -1,4 +1,4 @@
-"""What the frames topic takes, as its broker says; asked at the start, and again when it has refused something."""
+"""Limits of the frames topic, read from its broker at the start and again after a refused message."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ASK_AGAIN_S = 10.0
 
 
 class FrameLimit:
-    """Limits of the frames topic. Safe to call from several threads; the broker is asked in the caller's of `renew`.
+    """Limits of the frames topic. Thread-safe; the broker is asked in the thread that calls `renew`.
 
     Parameters
     ----------
     ask
-        Asks the broker; see `schemas.topic_limits.topic_limits`.
+        Function that asks the broker; see `schemas.topic_limits.topic_limits`.
     clock
         Monotonic time.
 
@@ -52,7 +52,7 @@ class FrameLimit:
         return min(FRAMES.max_message_bytes, self._limits.max_message_bytes or FRAMES.max_message_bytes)
 
     def renew(self) -> None:
-        """Ask the broker, if that is due; it may take seconds."""
+        """Ask the broker if that is due; it may take seconds."""
         now_s = self._clock.monotonic_s()
         if not self._is_old.is_set() or (self._asked_s is not None and now_s - self._asked_s < _ASK_AGAIN_S):
             return
@@ -61,20 +61,20 @@ class FrameLimit:
         self._limits = self._ask()
 
     def takes_record(self, size_bytes: int) -> bool:
-        """Return whether a record of that size fits."""
+        """Return True if a record of that size fits."""
         return size_bytes + _FRAMING_BYTES <= self.message_bytes
 
     def takes_image(self, size_bytes: int) -> bool:
-        """Return whether an image of that size fits, whatever the record has beside it."""
+        """Return True if an image of that size fits, whatever else the record has."""
         return size_bytes + ENVELOPE_BYTES <= self.message_bytes
 
     def cure(self, *, has_store: bool) -> str:
-        """Say what to do about an image that is too large."""
+        """Return the remedy for an image that is too large."""
         cure = f"the limit of the topic is {self.message_bytes} bytes (max.message.bytes): raise it there"
         return cure if has_store else f"{cure}, encode smaller, or name a store for large images with --image-store"
 
     def refused(self, error: KafkaError, *, has_store: bool) -> str:
-        """Take note of a refusal, and say what to do."""
+        """Record a refusal, and return the remedy."""
         self._is_old.set()
         if refusal_of(error) is Refused.TOO_LARGE:
             return self.cure(has_store=has_store)

@@ -94,7 +94,7 @@ def make_message(
     Raises
     ------
     InvalidRecord
-        If a field of the capture does not fit the schema, or names and attributes are more than a worker reads.
+        If a field of the capture does not fit the schema, or if names and attributes are larger than a worker reads.
     """
     attributes = {_text(name): _text(value) for name, value in capture.attributes.items()}
     frame = Frame(
@@ -136,5 +136,5 @@ def make_message(
 
 
 def _text(value: _T) -> _T:
-    """Return a text without bytes that are no UTF-8, such as those of a file name; other values as they are."""
+    """Return a text with bytes that are not UTF-8 escaped, as in a file name; other values unchanged."""
     return file_text(value) if isinstance(value, str) else value  # type: ignore[return-value]

@@ -61,8 +61,8 @@ class PublisherOptions:
     lot
         For captures that name none.
     no_part_ids
-        Texts that the camera or its barcode reader gives where no part id was read, such as ``NOREAD``: such a frame
-        is published without a part id. An empty text always counts as one.
+        Texts that the camera or its barcode reader sends if it has read no part id, such as ``NOREAD``: such a frame is
+        published without a part id. An empty text always counts as one.
     policy
         What gives way when the hand-over queue is full.
     hand_over_frames, hand_over_bytes

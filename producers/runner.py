@@ -44,7 +44,7 @@ class CameraJob:
     phase
         Share of a period by which it begins later, see `Pacer`.
     address
-        Of the camera, as a person typed it: its user, password and path stay out of errors and logs.
+        Address of the camera as a person typed it: its user, password and path stay out of errors and logs.
     on_missed
         Called with the number of slots that have passed without a capture, because capturing or publishing took longer
         than the period; for a metric.
@@ -186,7 +186,7 @@ class _Runner(threading.Thread):
 
 
 def _addresses(spec: str) -> tuple[str, ...]:
-    """Return the forms in which a library may show what a person typed: with the kind of the camera, and without."""
+    """Return the forms in which a library may show a typed address: with the kind of the camera, and without."""
     return (spec, spec.partition(":")[2]) if "://" in spec or "@" in spec else ()
 
 

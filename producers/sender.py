@@ -89,7 +89,7 @@ class Sender:
     on_published
         Called with each acknowledged frame, in the polling thread.
     on_refused
-        Called with an error that no waiting ends; says what to do, in a few words.
+        Called with an error that no wait ends; returns the remedy in a few words.
     """
 
     def __init__(

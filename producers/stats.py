@@ -28,10 +28,10 @@ class PublisherStats:
     """Counts since the publisher opened; ``captured == published + dropped + failed + spooled + pending``.
 
     ``published`` is acknowledged by the broker, ``spooled`` is on disk and will be. ``recovered`` are frames of earlier
-    runs, published from the spool, beside all these. ``no_part_id`` are captures whose part id was a text of
+    runs, published from the spool, beside all these. ``no_part_id`` counts captures whose part id was a text of
     `PublisherOptions.no_part_ids`. ``bytes`` counts the images of published frames. Latency is from
     capture to acknowledgement in ms, over the last 1,024 published frames; None before the first.
-    ``refused_because`` says why frames that are in the spool will not be taken until a person does something.
+    ``refused_because`` is the reason for which Kafka will not accept frames of the spool until a person acts.
     """
 
     captured: int = 0
@@ -78,7 +78,7 @@ class PublisherMetrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry or CollectorRegistry()
-        #: Label values of cameras, bounded like those of every other program.
+        #: Label values of cameras, bounded as in every other program.
         self.cameras = LabelNames()
         name = "inspection_producer_"
         self.captured = PrometheusCounter(name + "captured", "Frames captured", ["camera"], registry=registry)
@@ -177,7 +177,7 @@ class Tally:
             self._settled.notify_all()
 
     def refuse(self, why: str | None) -> None:
-        """Note why Kafka refuses what it will not take later either; None: it takes frames again."""
+        """Record the reason of a permanent refusal by Kafka; None: it accepts frames again."""
         with self._settled:
             self._refused_because = why
 
@@ -207,13 +207,13 @@ class Tally:
         self._metrics.missed.labels(self._camera).inc(slots)
 
     def no_part_id(self) -> None:
-        """Count a capture whose part id was none."""
+        """Count a capture whose text for the part id meant that no id was read."""
         self._metrics.no_part_id.labels(self._camera).inc()
         with self._settled:
             self._no_part_id += 1
 
     def store_is_away(self, away: bool) -> None:
-        """Show whether the image store takes images."""
+        """Show on the gauge if the image store is unreachable."""
         self._metrics.store_away.labels(self._camera).set(away)
 
     def store_missed(self) -> None:

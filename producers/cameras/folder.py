@@ -15,7 +15,7 @@ from schemas.topics import FRAMES
 
 _log = logging.getLogger(__name__)
 
-#: A file that was changed so short a time ago may still be copied: it is read when it stays the same for a while.
+#: A file with a more recent change may still be copied: it is read when it stays the same for a while.
 _FRESH_S = 1.0
 _SETTLED_S = 0.2
 #: Longest wait for one file.
@@ -23,12 +23,12 @@ _PATIENCE_S = 5.0
 
 
 class FolderCamera:
-    r"""Gives the files of a folder, sorted by name, as they are.
+    r"""Camera that returns the files of a folder, sorted by name, unchanged.
 
     Files are not decoded: one that is damaged, or cannot be read at all, goes on its way like the others, so that
     the line answers it. Files without the suffix of an image, hidden ones and those of other tools (``__MACOSX``) are
-    skipped, with a log line. A file that is still being copied is waited for, some seconds. The attribute ``file`` is
-    the name; bytes that are no UTF-8 are escaped in it, as in ``gr\xfcn.png``.
+    skipped, with a log line. The camera waits some seconds for a file that is still being copied. The attribute
+    ``file`` is the name; bytes that are not UTF-8 are escaped in it, as in ``gr\xfcn.png``.
 
     Parameters
     ----------
@@ -98,10 +98,10 @@ def _read(path: Path) -> bytes:
 
 
 def _wait_settled(path: Path) -> None:
-    """Wait while a file is written: until it was not changed for a moment, or is old."""
+    """Wait while a file is written: until it has not changed for a moment, or is old."""
     began_s = settled_s = time.monotonic()
     before = path.stat()
-    # The age is of this machine's clock, the time that of the file's: one in the future says nothing.
+    # The age is by this machine's clock, the time by the file's: a time in the future gives no age.
     while 0 <= time.time() - before.st_mtime < _FRESH_S and time.monotonic() - settled_s < _SETTLED_S:
         if time.monotonic() - began_s > _PATIENCE_S:
             _log.warning("%s is still being written after %.0f s: read as it is", path, _PATIENCE_S)

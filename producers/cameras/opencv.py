@@ -17,7 +17,7 @@ from schemas.errors import PluginError
 
 _log = logging.getLogger(__name__)
 
-#: Names that udev makes of vendor, model and serial number: they stay when cameras are plugged in another order.
+#: Names that udev makes from vendor, model and serial number: they do not depend on the order of plugging.
 _USB_BY_ID = Path("/dev/v4l/by-id")
 _TIMEOUT_MS = 10_000
 _STOP_S = 2.0
@@ -57,7 +57,7 @@ class OpenCvCamera:
     ) -> None:
         self._source = source
         self._live = source.startswith(("usb:", "rtsp:", "rtsps:"))
-        #: For texts: of an address no more than scheme and host.
+        #: Name for messages: only scheme and host of an address.
         self.name = masked_address(source) if "://" in source or source.startswith("rtsp") else source
         self._size = (width, height)
         self._loop = loop
@@ -125,7 +125,7 @@ class OpenCvCamera:
         return video
 
     def _usb(self, device: str) -> tuple[Any, ...]:
-        """Return what opens a USB camera: its number, or the path that stays its own whatever is plugged in."""
+        """Return the number of a USB camera, or its path, which does not depend on other cameras."""
         if device.isdecimal() and device.isascii():
             stable = sorted(_USB_BY_ID.glob("*")) if self._video is None else []
             if stable:

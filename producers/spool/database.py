@@ -146,7 +146,7 @@ class SpoolDatabase:
 
     def _open(self) -> None:
         try:
-            # SQLite gives its log the mode of the file.
+            # SQLite creates its log with the mode of the file.
             os.close(open_private(self._path, os.O_RDWR | os.O_CREAT))
         except OSError as error:
             raise SpoolUnwritable(f"the spool {self._path} cannot be opened: {error.strerror or error}") from error

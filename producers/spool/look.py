@@ -14,7 +14,7 @@ from producers.spool.errors import SpoolUnwritable
 from producers.spool.record import FrameKey, SpooledFrame
 from producers.spool.repair import COUNTS
 
-#: Tries, and pauses between them in seconds, while the file cannot be opened.
+#: Number of tries, and pause between them in seconds, while the file cannot be opened.
 _TRIES = 10
 _RETRY_S = 0.05
 
@@ -179,7 +179,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # A camera that starts just now has made the file, but not yet the log that a reader needs.
+    # A camera that is just starting has made the file, but not yet the log that a reader needs.
     for _ in range(_TRIES):
         db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
         try:
