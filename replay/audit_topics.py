@@ -85,7 +85,7 @@ class _Reader:
     def read(
         self, what: str, topic: str, within: TopicRange, unreadable: Callable[[MessagePlace], object]
     ) -> Iterator[TopicMessage]:
-        """Messages of a topic, with progress; ``unreadable`` gets the place of each batch that no client reads."""
+        """Yield the messages of a topic, with progress; ``unreadable`` gets the place of each unreadable batch."""
         return read_topic(
             self.kafka.bootstrap_servers,
             topic,

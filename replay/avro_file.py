@@ -1,8 +1,8 @@
-"""Read Avro object container files that anyone may have written (Avro 1.12 specification, "Object container files").
+"""Reader of Avro object container files that anyone may have written (Avro 1.12 specification, Object container files).
 
-The schema, the codec and every length come from the file. So they are compared with limits before anything is made of
-them: codecs ``null`` and ``deflate`` alone, a block of at most `MAX_BLOCK_BYTES` once it is unpacked, and a schema that
-cannot keep a reader busy for longer than the data is long.
+The schema, the codec and every length come from the file. So they are compared with limits before they are used: only
+the codecs ``null`` and ``deflate``, at most `MAX_BLOCK_BYTES` for an unpacked block, and a schema whose reading takes
+no more time than the length of the data justifies.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ MAX_HEADER_BYTES = 64 * 1024 * 1024
 #: Most bytes of a schema, as JSON.
 _MAX_SCHEMA_BYTES = 256 * 1024
 _MAX_DEPTH = 30
-#: Most types in a schema, with each named type counted wherever it is used.
+#: Most types in a schema; a named type counts at each use.
 _MAX_TYPES = 5_000
 _MAGIC, _SYNC_BYTES = b"Obj\x01", 16
 _PRIMITIVE_BYTES = {
     "null": 0, "boolean": 1, "int": 1, "long": 1, "float": 4, "double": 8, "bytes": 1, "string": 1,
 }  # fmt: skip
-#: What fastavro raises on bytes that are not what the schema says.
+#: Errors of fastavro on bytes that do not fit the schema.
 UNREADABLE: tuple[type[Exception], ...] = (
     AttributeError, EOFError, LookupError, MemoryError, OverflowError, RecursionError, SchemaParseException,
     SchemaResolutionError, TypeError, ValueError, zlib.error,
@@ -41,7 +41,7 @@ UNREADABLE: tuple[type[Exception], ...] = (
 
 
 class FileHeader(NamedTuple):
-    """What stands before the first block: metadata, the marker between blocks, and its own size in bytes."""
+    """Header before the first block: metadata, the marker between blocks, and its own size in bytes."""
 
     metadata: Mapping[str, bytes]
     sync: bytes
@@ -49,7 +49,7 @@ class FileHeader(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A number of records, and their bytes, unpacked."""
+    """Block: its number of records, and their unpacked bytes."""
 
     records: int
     data: bytes
@@ -61,7 +61,7 @@ def read_file_header(data: bytes) -> FileHeader:
     Raises
     ------
     ValueError
-        If the bytes do not begin with one.
+        If the bytes do not begin with a header.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def blocks(header: FileHeader, data: bytes) -> Iterator[Block]:
     Raises
     ------
     ValueError
-        If they are no such blocks, or one is over `MAX_BLOCK_BYTES`.
+        If they are not such blocks, or one is over `MAX_BLOCK_BYTES`.
     """
     codec = header.metadata.get("avro.codec", b"null")
     if codec not in (b"null", b"deflate"):
@@ -112,13 +112,13 @@ def _inflate(packed: bytes) -> bytes:
     unpack = zlib.decompressobj(-15)  # raw deflate, without a header
     try:
         data = unpack.decompress(packed, MAX_BLOCK_BYTES)
-        # The end of the stream may be left to read where the limit is just met.
+        # If the limit is just met, the end of the stream may still be unread.
         more = b"" if unpack.eof else unpack.decompress(unpack.unconsumed_tail, 1)
     except zlib.error as error:
         raise ValueError(f"a block is not deflated: {error}") from error
     if more:
         raise ValueError(f"a block unpacks to more than {MAX_BLOCK_BYTES} bytes")
-    # What follows the end is of no meaning: fastavro leaves three bytes of a checksum there.
+    # Bytes after the end have no meaning: fastavro leaves three bytes of a checksum there.
     if not unpack.eof:
         raise ValueError("a block is not deflated: it does not end where it says")
     return data
@@ -143,15 +143,15 @@ def records(block: Block, writer: Any, reader: Any) -> Iterator[Any]:
     Parameters
     ----------
     writer, reader
-        Parsed schemas; ``reader`` is None where it is the same.
+        Parsed schemas; ``reader`` is None if it is the same.
 
     Raises
     ------
     ValueError
-        If the bytes are not what the schema says.
+        If the bytes do not fit the schema.
     """
     data = io.BytesIO(block.data)
-    # A record has a byte at least: see `written_schema`.
+    # A record has at least one byte: see `written_schema`.
     if block.records > len(block.data):
         raise ValueError(f"a block of {len(block.data)} bytes says that it has {block.records} records")
     try:
@@ -169,7 +169,7 @@ def written_schema(header: FileHeader) -> Any:
     Raises
     ------
     ValueError
-        If it is none, is too large, contains itself, or has lists of what takes no bytes.
+        If it is invalid, is too large, contains itself, or has lists of items that take no bytes.
     """
     text = header.metadata.get("avro.schema", b"")
     if len(text) > _MAX_SCHEMA_BYTES:
@@ -180,7 +180,7 @@ def written_schema(header: FileHeader) -> Any:
 @lru_cache
 def _parsed(text: bytes) -> Any:
     try:
-        # fastavro marks what it has parsed with fields of its own.
+        # fastavro adds its own fields to schemas that it has parsed.
         plain = without_hints(json.loads(text))
         if _Measure().of(plain, "", 0)[0] < 1:
             raise ValueError("a record without a byte")
@@ -190,12 +190,12 @@ def _parsed(text: bytes) -> Any:
 
 
 def without_hints(schema: Any, depth: int = 0) -> Any:
-    """Return a schema without what fastavro adds to it.
+    """Return a schema without the fields that fastavro adds.
 
     Raises
     ------
     ValueError
-        If it is nested too deep.
+        If it is nested too deeply.
     """
     if depth > 10 * _MAX_DEPTH:
         raise ValueError("it is nested too deep")
@@ -205,13 +205,13 @@ def without_hints(schema: Any, depth: int = 0) -> Any:
 
 
 class _Measure:
-    """Fewest bytes of a value, and number of types, of a schema and all in it."""
+    """Measure of a schema with all types in it: fewest bytes of a value, and number of types."""
 
     def __init__(self) -> None:
         self._named: dict[str, tuple[int, int] | None] = {}
 
     def of(self, schema: Schema | list[Any] | str, namespace: str, depth: int) -> tuple[int, int]:
-        """Measure; refuses what contains itself, and lists of what takes no bytes."""
+        """Measure a schema; refuse schemas that contain themselves, and lists of items that take no bytes."""
         if depth > _MAX_DEPTH:
             raise ValueError("it is nested too deep")
         found = self._of(schema, namespace, depth)

@@ -26,13 +26,13 @@ from schemas.wire import Codec
 RETRY_HEADER = "inspection-retry-of"
 #: Kind of the record that says, in the dead-letters topic, that a letter was retried; its reason is the letter's id.
 RETRIED = "retried"
-#: Kind of a message that ended a worker: nothing but a worker's trial reads it.
+#: Kind of a message that ended a worker: only a worker's trial reads it.
 KILLED = "killed-the-worker"
 _TIMEOUT_S = 30.0
 
 
 class LetterRefused(InspectionError):
-    """Kafka never takes the message of a letter: it is larger than its topic takes now, or its timestamp is refused."""
+    """Permanent refusal of a letter's message by Kafka: it is larger than its topic accepts now, or has a bad time."""
 
 
 class NoSuchLetter(InspectionError):
@@ -89,9 +89,9 @@ def find_letter(kafka: KafkaSettings, name: str) -> Letter:
 
 
 def with_message(found: Letter, kafka: KafkaSettings) -> Letter:
-    """The letter with the whole message that it is about: of a cut one that is read where it came from.
+    """Return the letter with its whole message; the message of a cut letter is read from its source topic.
 
-    A letter stays as it is where it is whole, or where its topic does not have the message any more.
+    A letter stays as it is if it is whole, or if its topic does not have the message any more.
 
     Raises
     ------
@@ -149,8 +149,8 @@ class Retrier:
     Message and mark are written in one Kafka transaction, under one transactional id: both are there or neither, and of
     two retriers at a time the older is fenced off. (KIP-98, "Exactly Once Delivery and Transactional Messaging".)
 
-    A worker does not wait for the end of a transaction, because anybody can leave one open. So it may answer a message
-    whose transaction is aborted. The letter is then not marked, and can be retried: the second answer repeats the first
+    A worker does not wait for the end of a transaction, because anyone can leave one open. So it may answer a message
+    whose transaction is aborted. Then the letter is not marked and can be retried: the second answer repeats the first
     one under the same decision id.
 
     Raises

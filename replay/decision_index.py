@@ -62,7 +62,7 @@ class DecisionIndex:
         values = (
             decision.source_partition,
             decision.source_offset,
-            # In the order of capture a camera whose clock is ahead would come first for ever.
+            # In the order of capture, a camera whose clock is ahead would always come first.
             clamp_future(decision.decided_at_us, self._now_us)
             if is_future(decision.captured_at_us, self._now_us)
             else decision.captured_at_us,

@@ -108,7 +108,7 @@ def read_episodes(kafka: KafkaSettings, within: TopicRange | None = None) -> Epi
             for message in messages:
                 try:
                     event = codec.decode(message.value, DriftEvent, max_bytes=DRIFT.max_message_bytes)
-                    # The event emitted last has the facts: a clock that was ahead must not be the last for ever.
+                    # The event emitted last has the facts: a clock that was ahead must not make it the last for ever.
                     emitted_at_us = clamp_future(event.emitted_at_us, clamp_future(message.timestamp_us, now_us))
                     yield dataclasses.replace(event, emitted_at_us=emitted_at_us)
                 except CodecError:

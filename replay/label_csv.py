@@ -41,7 +41,7 @@ def labels_from_csv(
     The first row names the columns, those of `COLUMNS`, `SHOWN` and `FILE`, in any order; separated by comma or
     semicolon.
     ``truth`` and ``frame_id`` or ``part_id`` are needed. A row without a truth is not labelled yet, and is passed over.
-    ``labelled_at`` is an ISO 8601 time, of this machine's zone unless it says otherwise; a local time that the clocks
+    ``labelled_at`` is an ISO 8601 time, by default in this machine's zone; a local time that the clocks
     show twice or never is refused. Where it is empty, it is the
     time at which the file was last changed, so that a file read twice gives the same labels.
 

@@ -157,7 +157,7 @@ def publish_labels(kafka: KafkaSettings, labels: Iterable[Label]) -> int:
     BrokerUnavailable, TopicMissing
         If the labels topic cannot be written.
     InspectionError
-        If the broker takes only some of them; the message says how many. If a label is larger than readers take.
+        If the broker accepts only some of them; the message has their number. If a label is larger than readers accept.
     """
     require_topics(kafka.bootstrap_servers, [kafka.labels])
     codec = Codec.from_settings(kafka)

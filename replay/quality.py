@@ -166,7 +166,7 @@ class _Reader:
             yield found
 
     def written(self, topic: str, record: type[R], within: TopicRange) -> Iterator[tuple[R, int]]:
-        """Yield records, and when each was written (UTC µs)."""
+        """Yield records with the time of writing (UTC µs) of each."""
         name = topic.rpartition(".")[2]
         for message in read_topic(self._servers, topic, within, on_progress=lambda *at: self._on_progress(name, *at)):
             try:

@@ -42,7 +42,7 @@ ORDERED_FRAMES, ORDERED_BYTES = 2_000, 64 * 1024 * 1024
 #: The broker must take a frame in that time; told to stop, it has less for what is under way.
 _FLUSH_S, _STOPPED_FLUSH_S = 30.0, 5.0
 #: A wait that is longer is said.
-#: One frame with a wrong time must not stop the run: a longer gap to the first frame is not waited for.
+#: Longest gap to the first frame that the run waits for: one frame with a wrong time must not stop it.
 _LONGEST_GAP_US = 60 * 86_400 * 1_000_000
 _SAY_S = 10.0
 _POLL_S = 0.05
@@ -233,7 +233,7 @@ class _Pace:
         if math.isinf(self._speed):
             return
         if time_of(at_us) is None:
-            return  # no clock ever showed this time
+            return  # an impossible time
         if self._first is None:
             self._first = at_us, time.monotonic()
         first_us, began_s = self._first
@@ -315,7 +315,7 @@ class _Sender:
             self.acknowledged += 1
         else:
             self.failed += 1
-            if refusal_of(error) is None:  # what Kafka never takes is counted, and the next frame goes
+            if refusal_of(error) is None:  # a permanent refusal is counted, and the next frame is sent
                 self._problem = error
 
     def _check(self) -> None:

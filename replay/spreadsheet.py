@@ -1,11 +1,11 @@
-r"""Texts in a CSV file that a spreadsheet would take for a formula, and back.
+r"""Guards for texts in a CSV file that a spreadsheet would take for a formula, and their removal.
 
 Names of cameras and parts come out of messages that anyone may have sent; a cell that begins with ``=`` is run when the
 file is opened (OWASP, "CSV Injection"). An apostrophe before it makes it a text; `unguarded` takes it away again.
 
-A reader may separate cells at another character than the writer. With ``;``, the usual one where the comma is for
-decimals, the text ``x;=1+1`` is two cells, quoted or not. So a text is guarded behind each character at which a reader
-may begin a cell, also behind spaces and quotes that follow it. All cells are quoted: write with `WRITER`.
+A reader may separate cells at another character than the writer. With ``;``, which is usual in countries with a
+decimal comma, the text ``x;=1+1`` is two cells, quoted or not. So a text is guarded behind each character at which a
+reader may begin a cell, also behind spaces and quotes that follow it. All cells are quoted: write with `WRITER`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 #: Options of a `csv.writer` for files that people open in a spreadsheet.
 WRITER: Final[dict[str, Any]] = {"quoting": csv.QUOTE_ALL}
-# A cell may begin at the start of the text, and behind ; | tab and what some programs take for a line end.
+# A cell may begin at the start of the text, and behind ; | tab and characters that some programs take for a line end.
 _BEGIN = '(?:^|(?<=[;|\t\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]))[ \u00a0"]*'
 # = + - @, as full-width characters too, and the minus sign; tab and line ends, which some programs drop.
 _RISKY = "[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20\u2212]"
@@ -25,7 +25,7 @@ _GUARDED = re.compile(f"({_BEGIN})'(?='*{_RISKY})")
 
 
 def guarded(text: str) -> str:
-    """Return the text with an apostrophe wherever a spreadsheet would run what follows.
+    """Return the text with an apostrophe before each part that a spreadsheet would run as a formula.
 
     Examples
     --------

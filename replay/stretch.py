@@ -308,8 +308,8 @@ def frames_at(source: Source, places: Iterable[Place]) -> Iterator[Stored[Frame]
 def labels(source: Source, since_us: int | None = None, *, on_progress: Progress = _silent) -> Iterator[Label]:
     """Labels from an hour before a moment on: they may be published at any time after their frame, or a little before.
 
-    A label whose time is later than that of its message and five minutes gets the message's: it is not the newest for
-    ever because a clock was ahead.
+    A label whose time is more than five minutes later than its message gets the time of the message: a clock that was
+    ahead must not make it the newest for ever.
 
     Raises
     ------

@@ -72,8 +72,8 @@ def read_topic(
 ) -> Generator[TopicMessage, None, None]:
     """Yield what the topic holds at this moment, partition by partition interleaved as the broker sends it.
 
-    Of transactions only what is committed, up to the first that is still open; one line in the log says which partition
-    that holds back. A batch that no client reads is left out, with a line in the log.
+    Only committed messages are read, up to the first open transaction; one line in the log names the partition that it
+    holds back. A batch that no client can read is skipped, with a line in the log.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def read_topic(
     on_progress
         Called with the number of offsets passed and to be passed; those of a transaction's markers count.
     on_unreadable
-        Called with each batch that is left out.
+        Called with each batch that is skipped.
 
     Raises
     ------
@@ -218,7 +218,7 @@ class _Cursor:
         return wanted
 
     def leave_out(self, offset: int) -> None:
-        """Nothing before an offset comes any more."""
+        """Record that no message before an offset will come any more."""
         self._at = offset
         while self._left and self._left[-1][1] <= offset:
             self._drop()
@@ -283,7 +283,7 @@ def time_ranges(bootstrap_servers: str, topic: str, within: TopicRange) -> dict[
 
 
 def say_held(bootstrap_servers: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-    """Log the partitions that an open transaction holds back; return since which offset, by partition."""
+    """Log the partitions that an open transaction holds back; return the first held offset by partition."""
     held = held_back(bootstrap_servers, topic, partitions)
     for number, offset in held.items():
         _log.warning("%s", held_line(topic, number, offset))
@@ -291,7 +291,7 @@ def say_held(bootstrap_servers: str, topic: str, partitions: Iterable[int]) -> d
 
 
 def consumer_settings(bootstrap_servers: str, *, slow: bool = False) -> dict[str, Any]:
-    """Of a consumer that is given its partitions and offsets, and tells nobody how far it is."""
+    """Return the settings of a consumer that is assigned partitions and offsets, and commits nothing."""
     ahead = {
         "fetch.message.max.bytes": MAX_REQUEST_BYTES,
         "queued.max.messages.kbytes": 2 * MAX_REQUEST_BYTES // 1024,

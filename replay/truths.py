@@ -13,21 +13,20 @@ from stream_processors.quality.outcome import Truth
 
 @dataclass(slots=True)
 class TruthCounts:
-    """What became of the labels.
+    """Counts of labels by outcome.
 
     Parameters
     ----------
     duplicates
         Further copies of one label: the same id, and the same content.
     undecided
-        Their truth is NOT_DECIDABLE: they say nothing.
+        Labels whose truth is NOT_DECIDABLE: they tell nothing.
     corrections
-        Labels of a frame or part that had one already, and said otherwise.
+        Labels of a frame or part that already had a different label.
     contradictions
-        Such corrections of one and the same time; "defective" counts. Labels with the id of another one that says
-        otherwise, too.
+        Such corrections with the same time; "defective" counts. Also labels that have the id of a different label.
     future
-        Labels whose time was later than now and five minutes when they were written: it does not make them the newest.
+        Labels whose time was over five minutes ahead when they were written: it does not make them the newest.
     """
 
     labels: int = 0
@@ -62,7 +61,7 @@ class Truths:
     def __init__(self, labels: Iterable[Label] = (), *, clock: Clock | None = None) -> None:
         self.counts = TruthCounts()
         self._clock = clock or SystemClock()
-        #: Label id to a hash of what it says.
+        #: Label id to a hash of its content.
         self._ids: dict[str, int] = {}
         self._found: dict[tuple[str, str, str], Truth] = {}
         self._asked: set[tuple[str, str, str]] = set()
@@ -70,14 +69,14 @@ class Truths:
             self.add(label)
 
     def add(self, label: Label, written_us: int | None = None) -> None:
-        """Take a label, in whatever order they come.
+        """Enter a label; labels may come in any order.
 
-        ``written_us`` is when it was written to Kafka, UTC: no label is of a later time. Where that is not known, a
-        label of the future has no time, and each other one is newer.
+        ``written_us`` is the time at which it was written to Kafka, UTC: no label has a later time. If that is unknown,
+        a label of the future has no time, and every other label is newer.
         """
         content = _content(label)
         known = self._ids.get(label.label_id)
-        if known not in (None, content):  # an id is chosen by who writes, and hides no other label
+        if known not in (None, content):  # any writer can choose an id, so it must hide no other label
             label = replace(label, label_id=f"{label.label_id}#{content:x}")
             known = self._ids.get(label.label_id)
             self.counts.contradictions += known is None

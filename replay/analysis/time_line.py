@@ -20,10 +20,10 @@ _STEPS_US = (_S, 5 * _S, 15 * _S, _MIN, 5 * _MIN, 15 * _MIN, _H, 6 * _H, _D)
 
 
 def time_line_of(view: View, episodes: Iterable[Episode] = ()) -> TimeLine | None:
-    """Return the time line by time of capture; None without a row that has a time.
+    """Return the time line by time of capture; None if no row has a time.
 
     Bins are seconds, minutes, hours or days, begin at whole ones (UTC), and are so long that there are at most 240.
-    Rows whose time no calendar has are in no bin.
+    Rows whose time is outside the calendar are in no bin.
     """
     table = view.table
     captured = table["captured_at_us"]
@@ -34,7 +34,7 @@ def time_line_of(view: View, episodes: Iterable[Episode] = ()) -> TimeLine | Non
     step = bin_us(first, last)
     begin = first // step * step
     count = (last - begin) // step + 1
-    # One bin more, which is not shown, for rows without a time.
+    # One more bin, which is not shown, for rows without a time.
     place = np.where(has_time, (np.where(has_time, captured, begin) - begin) // step, count)
     of_view = place[view.rows]
 

@@ -73,7 +73,7 @@ class SinkReport:
     references: int = 0
     #: Offsets that the topic had deleted before they were archived.
     deleted: int = 0
-    #: Offsets of batches that no client reads, which are not archived.
+    #: Number of offsets in batches that no client can read, which are not archived.
     undecodable: int = 0
 
 

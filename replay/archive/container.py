@@ -185,7 +185,7 @@ def messages(header: bytes, blocks: bytes, record: type[R], codec: Codec) -> Ite
 
 
 def _schemas(written: Any, record: type) -> tuple[Any, Any]:
-    """Return the schema of the writer, and that of the reader where it is another; both without logical types."""
+    """Return the schema of the writer, and that of the reader if it differs; both without logical types."""
     shape = _shape(record)
     return written, None if avro_file.without_hints(written) == avro_file.without_hints(shape.wire) else shape.wire
 

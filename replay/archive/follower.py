@@ -40,7 +40,7 @@ class OutOfRange(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A batch that no client reads was left out."""
+    """Notice that a batch which no client can read was skipped."""
 
     partition: Partition
     batch: UnreadableBatch
@@ -77,7 +77,7 @@ class Follower:
                 "queued.max.messages.kbytes": 16 * 1024,
                 # While an archive does not answer nobody polls.
                 "max.poll.interval.ms": 86_400_000,
-                # Partitions that are added are read as soon as the client knows them.
+                # Added partitions are read as soon as the client knows them.
                 "topic.metadata.refresh.interval.ms": 5_000,
                 "error_cb": self._on_error,
             }

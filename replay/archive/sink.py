@@ -161,7 +161,7 @@ class ArchiveSink:
                 batches[event.partition].settle(end)
                 anything = True
             elif isinstance(event, Skipped):
-                # Read, and no message for the archive: the offsets are settled, and the report has their number.
+                # Read, but not a message for the archive: the offsets are settled, and the report has their number.
                 batches[event.partition].settle(event.batch.following)
                 self._collector.report.undecodable += event.batch.following - event.batch.first
                 anything = True

@@ -59,7 +59,7 @@ class Store:
     def __init__(self, uri: str, **options: Any) -> None:
         self._files, self._root = open_files(uri, options, what="archive", bounds=_BOUNDS)
         self._address = uri
-        #: For texts: without user and password.
+        #: URI for messages, without user and password.
         self.uri = masked_address(uri, with_path=True)
 
     def is_archive(self) -> bool:

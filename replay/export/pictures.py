@@ -149,7 +149,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         if path.is_symlink() or (path.exists() and not path.is_dir()) or (path.is_dir() and any(path.iterdir())):
             raise SettingsError(f"{path}: is there already, and not empty; name a folder that is not")
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not `tempfile.mkdtemp`: the folder gets the mode that the umask leaves.
+        # Not `tempfile.mkdtemp`, so that the folder gets the mode that the umask leaves.
         temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
         temporary.mkdir()
         yield temporary

@@ -110,6 +110,6 @@ def iso(at_us: int) -> str:
     >>> iso(1_700_000_000_000_001), iso(2**63)
     ('2023-11-14T22:13:20.000001+00:00', '9223372036854775808')
     """
-    # A record may claim any 64 bits; a time that no calendar has is shown as the number it is.
+    # A record may have any 64-bit time; a time outside the calendar is shown as a number.
     found = time_of(at_us)
     return str(at_us) if found is None else found.isoformat(timespec="microseconds")

@@ -37,9 +37,9 @@ FORMAT = 1
 _RUN, _FINISHED, _LOCK = "run.json", "finished.json", ".lock"
 _PART = re.compile(r"rows-(\d{6,})\.avro")
 _PROGRESS, _CRC = "inspection.progress", "inspection.crc32"
-#: What our readers raise on bytes that are no such rows.
+#: Errors of our readers on bytes that are not such rows.
 _UNREADABLE: tuple[type[Exception], ...] = (CodecError, OSError, StopIteration, *avro_file.UNREADABLE)
-#: Of a part, read to know how far the run has come: more than any header has.
+#: Bytes of a part that are read to learn the progress of the run: more than any header has.
 _FIRST_BYTES = 1024 * 1024
 
 
@@ -230,7 +230,7 @@ class RunFolder:
         RunError
             If one does already.
         """
-        # A file of its own: who may read the run may not hold its lock.
+        # The lock is a separate file: a user who may read the run must not be able to hold its lock.
         try:
             held = lock_private(self.path / _LOCK)
         except OSError as error:
@@ -251,7 +251,7 @@ class _Block:
 
 
 def _header(path: Path) -> avro_file.FileHeader:
-    """Return the header of a part; cheap, whatever the size of the part."""
+    """Return the header of a part; cheap for a part of any size."""
     with path.open("rb") as file:
         data = file.read(_FIRST_BYTES)
         try:
