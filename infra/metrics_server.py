@@ -20,18 +20,18 @@ LOOPBACK = "127.0.0.1"
 
 @contextmanager
 def serve_metrics(registry: CollectorRegistry, port: int | None, address: str = LOOPBACK) -> Iterator[int | None]:
-    """Serve ``/metrics`` meanwhile; yield the port (0 takes a free one). None: do nothing.
+    """Serve ``/metrics`` until the block ends; yield the port (0 takes a free one). None: do nothing.
 
     Parameters
     ----------
     address
-        Address of this machine to listen on, IPv4 or IPv6; ``0.0.0.0`` is each. Who reaches it reads the metrics, as
-        there is neither password nor encryption: an address that is not loopback is a line in the log.
+        Address of this machine to listen on, IPv4 or IPv6; ``0.0.0.0`` is all of them. There is no password
+        and no encryption, so anyone who reaches it reads the metrics: an address other than loopback is logged.
 
     Raises
     ------
     SettingsError
-        If address or port cannot be had.
+        If the server cannot listen on this address and port.
     """
     if port is None:
         yield None

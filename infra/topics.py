@@ -20,8 +20,8 @@ from schemas.errors import BrokerUnavailable, InspectionError
 from schemas.topics import TOPICS, Topic, check_prefix
 
 _TIMEOUT_S = 10.0
-#: Limits on timestamps, as Kafka has them. They are not set when a topic is made: older brokers do not know them. A
-#: stricter one has messages refused when a clock is off; ``message.timestamp.type=LogAppendTime`` takes them all.
+#: Limits on timestamps, with Kafka's defaults. They are not set when a topic is made: older brokers do not know them. A
+#: stricter limit refuses messages when a clock is wrong; ``message.timestamp.type=LogAppendTime`` accepts them all.
 _TIMESTAMP_LIMITS_MS = {
     "message.timestamp.after.max.ms": 3_600_000,
     "message.timestamp.before.max.ms": 9_223_372_036_854_775_807,
@@ -99,7 +99,7 @@ def compare(topic: Topic, name: str, partitions: int | None, config: dict[str, s
 
 
 def _time_differences(present: Mapping[str, str | None]) -> tuple[Difference, ...]:
-    """Limits on timestamps that are stricter than Kafka's own; none of them holds where the broker sets the time."""
+    """Return limits on timestamps that are stricter than Kafka's own; they do not apply if the broker sets the time."""
     if present.get("message.timestamp.type") == "LogAppendTime":
         return ()
     return tuple(

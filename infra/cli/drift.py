@@ -86,14 +86,14 @@ def ack(
         str,
         typer.Option(
             callback=as_text,
-            help="What you found and did; kept with the episode.",
+            help="Your finding and action; kept with the episode.",
         ),
     ],
     by: Annotated[
         str | None,
         typer.Option(
             callback=as_text,
-            help="Who acknowledges it. Default: your user name.",
+            help="Person who acknowledges it. Default: your user name.",
         ),
     ] = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,

@@ -12,8 +12,8 @@ from schemas.text import shown
 
 
 def episode_row(episode: Episode) -> dict[str, Any]:
-    """Return one object for JSON: the facts under the names of the record, and how the episode stands."""
-    facts = plain(dataclasses.asdict(episode.facts))  # JSON has no NaN: what nobody could measure is null
+    """Return one object for JSON: the facts under the names of the record, and the state of the episode."""
+    facts = plain(dataclasses.asdict(episode.facts))  # JSON has no NaN: a value that could not be measured is null
     for name in ("event_id", "state"):
         del facts[name]
     said = episode.acknowledgement
@@ -93,7 +93,7 @@ def state_of(episode: Episode) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Return text of another program in one line; what would move a terminal's cursor is escaped.
+    r"""Return text of another program in one line; characters that would move a terminal's cursor are escaped.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""`inspection gate`: how a gate is, the reset of its FAULT, and the belt's stop, through its state directory."""
+"""Commands of `inspection gate`: state of a gate, reset of its FAULT, and stop of the belt, by its state directory."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ if TYPE_CHECKING:
     from actuators.belt_file import BeltStop
     from actuators.fault_reset import Standing
 
-app = typer.Typer(
-    no_args_is_help=True, help="A gate in FAULT: show it, reset it.\n\nA belt that stands: suspend, resume."
-)
+app = typer.Typer(no_args_is_help=True, help="A gate in FAULT: show it, reset it.\n\nA stopped belt: suspend, resume.")
 
 _StateDir = Annotated[Path, typer.Option(help="State directory of the gate, as given to `inspection actuate`.")]
 
 
 @app.command()
 def status(state_dir: _StateDir, as_json: Json = False) -> None:
-    """Show whether the gate runs and is in FAULT, and whether its belt stands; exit status 1 in FAULT."""
+    """Show if the gate runs, if it is in FAULT, and if its belt is stopped; exit status 1 in FAULT."""
     from actuators.belt_file import BeltFile
     from actuators.fault_reset import standing
 
@@ -42,14 +40,14 @@ def reset(
         str,
         typer.Option(
             callback=as_text,
-            help="What you found and did; kept with the reset.",
+            help="Your finding and action; kept with the reset.",
         ),
     ],
     who: Annotated[
         str | None,
         typer.Option(
             callback=as_text,
-            help="Who resets it. Default: your user name.",
+            help="Person who resets it. Default: your user name.",
         ),
     ] = None,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds the running gate may take.")] = 5.0,
@@ -74,13 +72,13 @@ def reset(
 @app.command()
 def suspend(
     state_dir: _StateDir,
-    note: Annotated[str, typer.Option(help="Why the belt stands; kept until it moves again.")] = "",
-    who: Annotated[str | None, typer.Option(help="Who says so. Default: your user name.")] = None,
+    note: Annotated[str, typer.Option(help="Reason for the stop; kept until the belt moves again.")] = "",
+    who: Annotated[str | None, typer.Option(help="Person who reports it. Default: your user name.")] = None,
 ) -> None:
-    """Say that the belt stands: no part arrives until `inspection gate resume`.
+    """Report that the belt is stopped: no part arrives until `inspection gate resume`.
 
-    The gate's schedule is one of time, at a constant speed of the belt. What is on the belt now gets the fail-safe
-    when it arrives. A running gate takes this within 0.1 s; one that starts meanwhile starts suspended.
+    The gate's schedule is one of time, at a constant speed of the belt. Parts that are on the belt now get the
+    fail-safe when they arrive. A running gate notices this within 0.1 s; a gate that starts meanwhile starts suspended.
     """
     import getpass
 
@@ -94,7 +92,7 @@ def suspend(
 
 @app.command()
 def resume(state_dir: _StateDir) -> None:
-    """Say that the belt moves again: what is on it arrives later by the time that it stood."""
+    """Report that the belt moves again: parts on it arrive later by the time that it was stopped."""
     from actuators.belt_file import BeltFile
     from actuators.fault_reset import standing
 

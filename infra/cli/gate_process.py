@@ -43,7 +43,7 @@ class Report:
     error: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return one flat object for JSON: the tracker's counts, and the rest below names."""
+        """Return one flat object for JSON: the tracker's counts, and the other facts under names."""
         return {
             **self.gate.tracker.as_dict(),
             "state": self.gate.state.value,

@@ -26,14 +26,14 @@ def label(
         typer.Argument(
             metavar="[FRAME_ID]...",
             callback=as_text,
-            help="As decisions and `inspection review` name it.",
+            help="Frame id, as in decisions and `inspection review`.",
         ),
     ] = None,
     truth: Annotated[
         str | None,
         typer.Option(
             callback=as_text,
-            help="What it really was: good or defective.",
+            help="True class: good or defective.",
         ),
     ] = None,
     defect: Annotated[
@@ -53,7 +53,7 @@ def label(
         str | None,
         typer.Option(
             callback=as_text,
-            help="As station/camera; of a frame only where its id does not say it.",
+            help="Camera as station/camera; for a frame only if its id does not name it.",
         ),
     ] = None,
     csv_file: Annotated[
@@ -71,13 +71,13 @@ def label(
         str | None,
         typer.Option(
             callback=as_text,
-            help="Who or what knows it. Default: the user's name.",
+            help="Person or device that knows it. Default: the user's name.",
         ),
     ] = None,
     because: Annotated[
         str,
         typer.Option(
-            callback=as_text, help="Why this part was looked at: random, reject, review, near-threshold, episode ..."
+            callback=as_text, help="Reason for checking this part: random, reject, review, near-threshold, episode ..."
         ),
     ] = "",
     note: Annotated[

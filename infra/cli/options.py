@@ -31,16 +31,16 @@ ImageStoreUri = Annotated[
 MetricsAddress = Annotated[
     str,
     typer.Option(
-        help="Address for --metrics-port, as 0.0.0.0 for each of this machine. Who reaches it reads the metrics: there "
-        "is neither password nor encryption."
+        help="Address for --metrics-port; 0.0.0.0 is every address of this machine. Anyone who reaches it reads the "
+        "metrics: there is neither password nor encryption."
     ),
 ]
 NoPartId = Annotated[
     list[str] | None,
     typer.Option(
         metavar="TEXT",
-        help="Text that stands where no part id was read, such as NOREAD; may be repeated. Such a part goes by its "
-        "frame. Case does not matter.",
+        help="Text that a device sends if it read no part id, such as NOREAD; may be repeated. Such a part is known by "
+        "its frame. Case does not matter.",
     ),
 ]
 
@@ -50,12 +50,12 @@ PREFIX_DEFAULT = DEFAULT_PREFIX
 
 
 def as_text(value: Any) -> Any:
-    r"""Callback of options whose values go into records, which are UTF-8.
+    r"""Return the value of an option that goes into records, which are UTF-8.
 
     Raises
     ------
     SettingsError
-        If a value has bytes that are no UTF-8.
+        If a value has bytes that are not UTF-8.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def secret_lines(file: Path, option: str) -> list[str]:
     Raises
     ------
     SettingsError
-        If it cannot be read; what is in it is not shown.
+        If it cannot be read; its content is not shown.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")

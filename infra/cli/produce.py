@@ -56,7 +56,7 @@ def produce(
         Path | None,
         typer.Option(
             envvar="INSPECTION_CAMERA_FILE",
-            help="File with one camera a line, as --camera takes them; they come after those of --camera.",
+            help="File with one camera a line, in the form of --camera; they follow those of --camera.",
         ),
     ] = None,
     option: Annotated[
@@ -92,7 +92,7 @@ def produce(
         str | None,
         typer.Option(
             callback=as_text,
-            help="Lot of the parts, where the camera names none.",
+            help="Lot of the parts, if the camera does not name one.",
         ),
     ] = None,
     no_part_id: NoPartId = None,
@@ -191,7 +191,7 @@ def produce(
         publishers: list[FramePublisher] = []
         for spec, identity in zip(camera, identities, strict=True):
             if stop.is_set():
-                break  # each start waits for a broker that does not answer
+                break  # each start waits for an unreachable broker
             waits = policy is None and fps is None and _can_wait(spec)
             chosen = replace(options, policy="block") if waits else options
             publisher = FramePublisher(settings, identity, chosen, spool=spool_options, metrics=metrics)

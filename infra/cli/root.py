@@ -68,7 +68,7 @@ def main() -> None:
 
         if not isinstance(error, InspectionError):
             raise
-        # Further lines are indented: none can pass for a line of its own.
+        # Further lines are indented, so that they cannot look like a separate line.
         first, *more = str(error).split("\n")
         echo(shown(f"error: {first}", 4000), err=True)
         echo_lines((f"    {shown(line, 4000)}" for line in more), err=True)

@@ -19,7 +19,7 @@ from types import FrameType
 
 #: Signals this close together are one request: `timeout` signals the process and its group, a terminal does likewise.
 ONE_REQUEST_S = 0.25
-#: The thread sets the event at once; only a caller that holds the event's lock for ever can use up this time.
+#: The thread sets the event at once; only a caller that never releases the event's lock can use up this time.
 _JOIN_S = 5.0
 
 
@@ -48,7 +48,7 @@ def stop_on_signals(stop: threading.Event) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(wakeup)
-        writer.close()  # the thread reads what was written before, then the end
+        writer.close()  # the thread reads earlier bytes first, then the end
         thread.join(_JOIN_S)
 
 
@@ -75,7 +75,7 @@ def _end_at_once(number: int) -> None:
     """End without any cleanup: the kernel frees locks and sockets."""
     name = signal.Signals(number).name
     try:
-        # No print and no logging: their locks may be held by what does not end.
+        # No print and no logging: a thread that does not end may hold their locks.
         os.write(2, f"error: a second signal ({name}): ended at once, nothing was finished\n".encode())
     finally:
         os._exit(128 + number)

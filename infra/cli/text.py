@@ -1,6 +1,6 @@
-"""The one way in which commands print: nothing that a record or a file brings acts on the terminal.
+"""Output of commands: no text from a record or a file acts on the terminal.
 
-Text goes through `echo`, a line at a time, so that a line end in a name adds no line; JSON through `echo_json`.
+Text goes through `echo`, one line at a time, so that a line end in a name adds no line. JSON goes through `echo_json`.
 A test forbids any other print in the commands.
 """
 
@@ -23,13 +23,13 @@ def echo(line: object, *, err: bool = False) -> None:
     Parameters
     ----------
     err
-        To standard error.
+        True: print to standard error.
     """
     typer.echo(shown(line, None), err=err)
 
 
 def echo_lines(lines: Iterable[object], *, err: bool = False) -> None:
-    """Print lines, each as `echo` does."""
+    """Print lines, each one as `echo` does."""
     for line in lines:
         echo(line, err=err)
 

@@ -16,7 +16,7 @@ def utc_us(text: str, option: str) -> int:
     Raises
     ------
     SettingsError
-        If it is no such time, or a local time that the clocks show twice or never.
+        If it is not such a time, or is a local time that the clocks show twice or never.
 
     Examples
     --------
@@ -51,12 +51,12 @@ def seconds(text: str, option: str) -> float:
 
 
 def frames_or_seconds(text: str, option: str) -> tuple[int, float]:
-    """Return a number of frames such as ``400``, or the seconds of a duration such as ``10m``; the other one is 0.
+    """Return a number of frames such as ``400``, and the seconds of a duration such as ``10m``; the missing one is 0.
 
     Raises
     ------
     SettingsError
-        If it is neither.
+        If it is neither form.
 
     Examples
     --------

@@ -38,10 +38,10 @@ def watch(
         typer.Option(help="Attribute of the frames that names the product; each product has detectors of its own."),
     ] = "product",
     max_products: Annotated[
-        int, typer.Option(help="Products of a camera watched side by side; of more, one is forgotten.")
+        int, typer.Option(help="Products of a camera watched side by side; beyond that, one is forgotten.")
     ] = 8,
     max_cameras: Annotated[
-        int, typer.Option(help="Cameras that are watched; of more, the one unseen for longest is forgotten.")
+        int, typer.Option(help="Cameras that are watched; beyond that, the one unseen for longest is forgotten.")
     ] = 1000,
     warm_up: Annotated[
         str | None,

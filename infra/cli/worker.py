@@ -58,7 +58,7 @@ def worker(
         float, typer.Option(help="End when frames wait and none is committed for so many seconds; 0: never.")
     ] = 60.0,
     unhealthy_after_s: Annotated[
-        float, typer.Option(help="/health says 503 when frames come and none is inspected for so long; 0: never.")
+        float, typer.Option(help="/health returns 503 if frames come but none is inspected for this long; 0: never.")
     ] = 30.0,
     state_dir: Annotated[
         Path | None,

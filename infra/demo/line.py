@@ -126,7 +126,7 @@ def _overload(options: DemoOptions) -> Overload:
 def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[KafkaSettings]:
     """Topics of this run alone: on a broker of our own, or on the user's, where they are deleted again."""
     prefix = f"demo-{uuid.uuid4().hex[:8]}"
-    registry = KafkaSettings.from_env().schema_registry_url  # as the processes of the demo, which ask the environment
+    registry = KafkaSettings.from_env().schema_registry_url  # as the demo's processes, which read the environment
     if options.bootstrap_servers is not None:
         kafka = KafkaSettings(options.bootstrap_servers, prefix, registry)
         apply(kafka.bootstrap_servers, kafka.prefix)

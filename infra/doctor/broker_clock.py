@@ -1,4 +1,4 @@
-"""Compare this machine's clock with the broker's."""
+"""Comparison of this machine's clock with the broker's."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from schemas.clock import Clock, SystemClock
 from schemas.settings import KafkaSettings
 
 _TIMEOUT_S = 10.0
-#: Deadlines are a few hundred milliseconds; gates and watch skip what is some seconds old.
+#: Deadlines are a few hundred milliseconds; gates and watch skip messages that are some seconds old.
 _WARN_S, _FAIL_S = 0.5, 5.0
 _REMEDY = "let chrony or another NTP client set the clocks of both machines"
 
 
 def broker_clock(kafka: KafkaSettings, clock: Clock | None = None) -> Check:
-    """This machine's clock and the broker's agree.
+    """Check that this machine's clock and the broker's agree.
 
-    Kafka tells its time with nothing but a message that it stamps. So a topic is made that stamps messages on arrival,
-    one message is sent, and the topic is deleted. No other topic is written to.
+    Kafka tells its time only by the timestamp of a message. So a topic is made that stamps messages on arrival, a
+    message is sent, and the topic is deleted. No other topic is written to.
     """
     clock = clock or SystemClock()
     try:
@@ -41,7 +41,7 @@ def broker_clock(kafka: KafkaSettings, clock: Clock | None = None) -> Check:
 
 
 def span(seconds: float) -> str:
-    """Return a duration in the unit that suits it.
+    """Return a duration in a suitable unit.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def span(seconds: float) -> str:
 
 
 def _ahead(bootstrap_servers: str, topic: str, clock: Clock) -> tuple[float, float]:
-    """Seconds that this clock is ahead, and how far that may be wrong."""
+    """Return the seconds that this clock is ahead, and the uncertainty."""
     stamps: list[tuple[int, int]] = []
     errors: list[KafkaException] = []
 
@@ -66,7 +66,7 @@ def _ahead(bootstrap_servers: str, topic: str, clock: Clock) -> tuple[float, flo
             stamps.append(message.timestamp())
 
     producer = Producer({"bootstrap.servers": bootstrap_servers, "log_level": 0, "linger.ms": 0})
-    # The second message is measured: the first one also waits for the connection.
+    # Only the second message is measured: the first one also waits for the connection.
     for _ in range(2):
         sent_us = clock.utc_us()
         producer.produce(topic, b"", on_delivery=delivered)

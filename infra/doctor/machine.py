@@ -107,7 +107,7 @@ def disk(data_dir: Path | None = None) -> Check:
 
 
 def resources() -> Check:
-    """Cores and memory are those that this process may use, not the machine's."""
+    """Check cores and memory that this process may use, which can be less than the machine has."""
     cores, memory = usable_cores(), usable_memory_bytes()
     detail = f"{cores} cores"
     if memory is not None:
