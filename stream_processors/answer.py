@@ -40,9 +40,9 @@ WORKER_NAME = f"{file_text(socket.gethostname())}/{os.getpid()}"
 _OVERHEAD_BYTES = 1024
 #: Header of a dead letter that was published again on purpose: it is inspected, however old.
 RETRY_HEADER = "inspection-retry-of"
-#: A time of a frame that is later than this after its reading, in microseconds, is not believed.
+#: A time of a frame that is further than this ahead of its reading, in microseconds, is not trusted.
 AHEAD_US = 5 * 60 * 1_000_000
-#: What a message may claim without a right to it, for metrics.
+#: Kinds of false claims of a message, for metrics.
 UNTRUE = ("replay-header", "retry-header", "captured-in-the-future", "started-in-the-future")
 #: Longest text copied from a message or an error into a dead letter, in characters.
 _TEXT_LIMIT = 1000
@@ -50,9 +50,9 @@ _TEXT_LIMIT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as it came: value, key, headers, and where and when it was read.
+    """Received message: value, key, headers, and the place and time of its reading.
 
-    ``batch`` is what it stands for where a batch could not be read; ``source`` is then the batch's first message.
+    ``batch`` is the unreadable batch that it stands for, if any; then ``source`` is the first message of the batch.
     """
 
     value: bytes | None
@@ -67,7 +67,7 @@ class Answer:
     """What to publish for one message, encoded, and what to count.
 
     ``decision`` and ``dead_letter`` are None where there is none to publish; ``kind`` is the word for the failure,
-    ``shed`` that for why the frame was not inspected. ``remarks`` say what is odd about its image.
+    ``shed`` that for the reason of shedding. ``remarks`` describe an odd image.
     ``dead_letter_key`` is the key to publish the dead letter under; ``letter`` is the dead letter itself, in case its
     topic takes a smaller one only; ``is_bare`` if it lacks its value.
     """
@@ -124,9 +124,9 @@ def _fault(frame: Frame, error: Exception) -> Fault:
 
 
 def _timed(message: Received, frame: Frame) -> Frame:
-    """A frame whose capture is not in the future: its deadline counts from when it was read, then.
+    """Return the frame with a capture that is not in the future; then its deadline counts from its reading.
 
-    The decision keeps the time that the frame has, so that it can be reproduced byte for byte.
+    The decision keeps the time of the frame, so that it can be reproduced byte for byte.
     """
     received_at_us = message.source.received_at_us
     if frame.captured_at_us <= received_at_us + AHEAD_US:
@@ -150,9 +150,9 @@ class Answerer:
     store
         Where images of frames by reference lie; without one they are dead letters.
     is_retry
-        Says of a message with the header `RETRY_HEADER` whether it is one; by default none is.
+        Function that returns True if a message with the header `RETRY_HEADER` is a retry. Default: no message is.
     on_untrue
-        Called with camera and one of `UNTRUE` when a message claims what is not so; the claim is ignored.
+        Called with camera and one of `UNTRUE` when a message makes a false claim; the claim is ignored.
     """
 
     def __init__(
@@ -174,9 +174,9 @@ class Answerer:
         self._store = store
         self._remarks = ImageRemarks()
         self._overload = overload or OverloadPolicy(Overload.EVERYTHING)
-        #: Decides what is shed; learns from the answers that are published and the frames that are read.
+        #: Decides which frames are shed; learns from the answers that are published and the frames that are read.
         self.shedding = Shedding(self._overload, clock)
-        #: Bytes of dead letters that may be written.
+        #: Budget for bytes of dead letters.
         self.letters = LetterBudget(clock)
 
     def __call__(self, message: Received) -> Answer:
@@ -190,8 +190,8 @@ class Answerer:
     def read(self, message: Received, *, overtaken: bool = False) -> Frame | Answer:
         """Decode the frame and say whether it is worth an inspection: quick, for it leaves the image as it is.
 
-        The frame is for `image` and `inspect`; an answer is final (it was no frame, or it is shed). ``overtaken`` if a
-        newer frame of its camera waits beside it.
+        The frame is for `image` and `inspect`; an answer is final (the message was not a frame, or it is shed).
+        ``overtaken`` is True if a newer frame of its camera waits too.
         """
         if message.batch is not None:
             return self._dead(message, UNDECODABLE_BATCH, str(message.batch))
@@ -207,7 +207,7 @@ class Answerer:
         return self.shed(message, frame, overtaken=overtaken) or frame
 
     def _note(self, message: Received, frame: Frame) -> None:
-        """Count what a message claims and does not get."""
+        """Count a false claim of a message."""
         if REPLAY_HEADER in message.headers and not is_replay_name(message.source.topic):
             self._on_untrue(frame.key, "replay-header")
         if frame.captured_at_us > message.source.received_at_us + AHEAD_US:
@@ -216,9 +216,9 @@ class Answerer:
             self._on_untrue(frame.key, "started-in-the-future")
 
     def shed(self, message: Received, frame: Frame, *, overtaken: bool = False) -> Answer | None:
-        """The answer to a frame that is not worth an inspection any more, or None. To be asked after each wait.
+        """Return the answer to a frame that is no longer worth an inspection, or None. Call it after each wait.
 
-        ``overtaken`` if a newer frame of its camera waits beside it.
+        ``overtaken`` is True if a newer frame of its camera waits too.
         """
         why = self._why_shed(message, frame, overtaken)
         if why is None:
@@ -298,7 +298,7 @@ class Answerer:
         return None if why is None or self._retried(message, frame) else why
 
     def _retried(self, message: Received, frame: Frame) -> bool:
-        """Whether a message is the retry of a dead letter: asked only where it matters, since it may cost a look-up."""
+        """Return True if a message is the retry of a dead letter. Call it only if needed: it may cost a look-up."""
         if RETRY_HEADER not in message.headers:
             return False
         if self._is_retry(message):
@@ -348,7 +348,7 @@ class Answerer:
         return encoded
 
     def _dead(self, message: Received, kind: str, reason: str, frame_id: str | None = None) -> Answer:
-        """The dead letter, with the begin of the message; over the budget of the worker with its place alone."""
+        """Return the dead letter with the beginning of the message; over the worker's budget, only with its place."""
         source = message.source
         place = DeadLetter(
             source_topic=source.topic,
@@ -368,7 +368,7 @@ class Answerer:
             except InvalidRecord as error:
                 log.warning("dead letter of %s-%d@%d: %s", source.topic, source.partition, source.offset, error)
                 continue
-            # What has no room in the budget goes without its value; the smallest forms always go.
+            # A letter over the budget is sent without its value; the smallest forms are always sent.
             if number == 0 and not self.letters.take(len(encoded)):
                 continue
             is_bare = message.value is not None and letter.value is None

@@ -56,9 +56,9 @@ def make_app(
     health: WorkHealth | None = None,
     quarantine: Quarantine | None = None,
 ) -> faust.App:
-    """Build the app; it connects when it is started. ``health`` learns of frames and answers.
+    """Build the app; it connects when it is started. ``health`` is told of frames and answers.
 
-    Without a quarantine nothing is put on file.
+    Without a quarantine no file is written.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def make_app(
 
     @app.on_partitions_assigned.connect(weak=False)
     async def look_for_the_dead(*_: Any, **__: Any) -> None:
-        answer.look()  # another worker of the host may have died, and left its partitions
+        answer.look()  # another worker of the host may have died and left its partitions
 
     def acked(done: _Done) -> None:
         done.event.ack()
@@ -147,7 +147,7 @@ def make_app(
 
 @dataclass(slots=True)
 class _Done:
-    """A frame under way; with its answer, and how long sending that took, when Kafka has acknowledged it."""
+    """Frame in flight; once Kafka has acknowledged it, with its answer and the time that sending took."""
 
     event: Any
     answer: Answer = field(default_factory=Answer)

@@ -1,9 +1,9 @@
-"""The time that an answer takes, learnt from those before it: one estimate for each kind of frame, one for publishing.
+"""Estimates of the time of an answer, learnt from earlier ones: one for each kind of frame, one for publishing.
 
-A frame is shed when its estimate exceeds the time that it has left, and a frame that is shed teaches nothing about
-inspection. So an estimate must not be able to stay high on its own: a sample counts no more than its frame's deadline,
-an estimate without samples decays, and the sample of a probe replaces what was learnt before it
-(`stream_processors.probes`). Publishing is learnt from every answer, that of a shed frame too.
+A frame is shed if its estimate exceeds its remaining time, and a shed frame teaches nothing about inspection. So an
+estimate must not be able to stay high on its own: a sample counts no more than its frame's deadline, an estimate
+without samples decays, and the sample of a probe replaces all earlier samples (`stream_processors.probes`). Publishing
+is learnt from every answer, including answers to shed frames.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from dataclasses import dataclass, field
 
 from schemas.records import Encoding, Frame
 
-#: A sample of a frame without a deadline counts no more than this, in milliseconds.
+#: Most that a sample of a frame without a deadline counts, in milliseconds.
 NO_DEADLINE_CAP_MS = 1_000.0
-#: An estimate keeps its value for this time after a sample, in seconds, and then halves once in each such time.
+#: Time after a sample for which an estimate keeps its value, in seconds; then it halves once in each such time.
 _KEPT_S = _HALF_LIFE_S = 1.0
-#: Kinds of frames that are remembered. Sizes and deadlines are what a sender claims, so their number must be bounded.
+#: Most kinds of frames that are remembered. Senders choose sizes and deadlines, so their number must be bounded.
 _MOST_KINDS = 256
 
 
 class Estimate:
     """Smoothed mean plus four smoothed deviations, in milliseconds; decays while no sample comes.
 
-    The rule that TCP uses for its retransmission timer, with the same gains (RFC 6298, section 2): one slow sample
-    raises it at once, many quick ones lower it slowly. Not safe to use from several threads.
+    This is the rule of TCP for its retransmission timer, with the same gains (RFC 6298, section 2): one slow sample
+    raises the estimate at once, many quick samples lower it slowly. Not thread-safe.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class Estimate:
         self._at_s = 0.0
 
     def update(self, took_ms: float, at_s: float, *, replaces: bool = False) -> None:
-        """Learn a sample, taken at ``at_s`` of a monotonic clock; with ``replaces`` forget all before it."""
+        """Learn a sample, taken at ``at_s`` of a monotonic clock; with ``replaces`` forget all earlier samples."""
         if self._mean_ms is None or replaces:
             self._mean_ms, self._deviation_ms = took_ms, took_ms / 2
         else:
@@ -57,11 +57,11 @@ class Estimate:
         self._at_s = at_s
 
     def ms(self, at_s: float) -> float:
-        """Time that the next one is allowed to take; 0 before the first sample."""
+        """Return the time that the next inspection is allowed to take; 0 before the first sample."""
         return 0.0 if self._mean_ms is None else (self._mean_ms + 4 * self._deviation_ms) * self._share_left(at_s)
 
     def mean_ms(self, at_s: float) -> float:
-        """Time that the next one takes on average; 0 before the first sample."""
+        """Return the time that the next inspection takes on average; 0 before the first sample."""
         return 0.0 if self._mean_ms is None else self._mean_ms * self._share_left(at_s)
 
     def _share_left(self, at_s: float) -> float:
@@ -71,7 +71,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Frames that are expected to take alike: encoding, and pixels, bytes and deadline to the next power of two."""
+    """Kind of frames with about the same time: encoding, and pixels, bytes and deadline to the next power of two."""
 
     encoding: Encoding
     pixels_log2: int
@@ -80,7 +80,7 @@ class Kind:
 
 
 def kind_of(frame: Frame) -> Kind:
-    """Kind of a frame, from what it says of itself.
+    """Return the kind of a frame, from its own fields.
 
     Examples
     --------
@@ -101,14 +101,14 @@ def kind_of(frame: Frame) -> Kind:
 
 @dataclass(slots=True)
 class _OfKind:
-    """What is known of one kind: its estimate, and the mean time of one frame where several are taken together."""
+    """Knowledge of one kind: its estimate, and the mean time of one frame if several are inspected together."""
 
     inspection: Estimate = field(default_factory=Estimate)
     frame_ms: float | None = None
 
 
 class Times:
-    """Estimates by kind of frame, and that of publishing. Safe to use from several threads.
+    """Estimates by kind of frame, and the estimate of publishing. Thread-safe.
 
     Examples
     --------
@@ -135,10 +135,10 @@ class Times:
             self._publishing.update(took_ms, at_s, replaces=replaces)
 
     def needed_ms(self, kind: Kind, at_s: float, deadline_ms: float | None = None) -> float:
-        """Time that inspecting and publishing are allowed to take together; 0 for what is not known yet.
+        """Return the time that inspecting and publishing are allowed to take together; 0 for an unknown time.
 
-        No more than half-way from their mean to the deadline: where times vary much, a frame that comes at once would
-        be shed although it is most likely in time.
+        It is no more than half-way from their mean to the deadline: if times vary much, a frame that comes at once
+        would be shed although it is most likely in time.
         """
         with self._lock:
             known = self._kinds.get(kind)
@@ -156,7 +156,7 @@ class Times:
             known.frame_ms = frame_ms if known.frame_ms is None else known.frame_ms + (frame_ms - known.frame_ms) / 4
 
     def frame_ms(self, kind: Kind) -> float | None:
-        """Mean time of one frame, or None."""
+        """Return the mean time of one frame, or None."""
         with self._lock:
             known = self._kinds.get(kind)
             return None if known is None else known.frame_ms
@@ -173,9 +173,9 @@ class Times:
 
 
 def capped_ms(took_ms: float, deadline_ms: float | None) -> float:
-    """A sample as it counts: no more than the deadline of its frame.
+    """Return a sample limited to the deadline of its frame.
 
-    A frame that was stopped for a minute says no more than one that was late by a little.
+    A frame that was delayed by a minute teaches no more than a frame that was slightly late.
 
     Examples
     --------

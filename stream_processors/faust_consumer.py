@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 FETCH_BYTES = 4 * 1024 * 1024
 #: A member that does not come back from a rebalance, or is not polled, by then is taken for gone.
 _REBALANCE_MS = 60_000
-#: The client says how its connections are so often.
+#: Interval at which the client reports the state of its connections.
 _STATISTICS_MS = 1_000
 _METADATA_MS = 5_000
 
@@ -80,7 +80,7 @@ class LibrdkafkaConsumer(Consumer):
 
     @property
     def connected(self) -> bool | None:
-        """True if the brokers that frames are read from answer; None before anything is known."""
+        """True if the brokers that frames are read from answer; None if unknown."""
         return self._contact.connected
 
     # What the reader tells of.
@@ -113,7 +113,7 @@ class LibrdkafkaConsumer(Consumer):
 
     def _to_message(self, tp: TP | None, record: Message | UnreadableBatch) -> ConsumerMessage:
         if isinstance(record, UnreadableBatch):
-            # Acked as its last message would be, in order: what is committed then lies behind the batch.
+            # Acked as its last message would be, in order: then the committed offset lies behind the batch.
             tp = TP(record.topic, record.partition)
             return ConsumerMessage(
                 tp.topic, tp.partition, record.following - 1, time.time(), 0, {}, None, NoValue.of(record), None, 0, 0,
@@ -188,12 +188,12 @@ def _config(conf: Any, bootstrap_servers: str, strategy: str) -> dict[str, Any]:
         "auto.offset.reset": conf.consumer_auto_offset_reset,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        # Anybody can hold a transaction open for a quarter of an hour, and a reader of committed messages stands until
-        # then. `inspection dead-letters retry`, the one transaction of ours, allows for that.
+        # Anyone can keep a transaction open for a quarter of an hour, and a reader of committed messages waits until
+        # then. `inspection dead-letters retry`, our only transaction, allows for that.
         "isolation.level": "read_uncommitted",
-        # All partitions are revoked and assigned again, which is what Faust knows.
+        # All partitions are revoked and assigned again, as Faust expects.
         "partition.assignment.strategy": strategy,
-        # Partitions that are added to the topic are read within this time.
+        # Partitions added to the topic are read within this time.
         "topic.metadata.refresh.interval.ms": _METADATA_MS,
         "session.timeout.ms": int(conf.broker_session_timeout * 1000),
         "heartbeat.interval.ms": int(conf.broker_heartbeat_interval * 1000),

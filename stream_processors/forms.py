@@ -1,4 +1,4 @@
-"""Forms of an answer that a topic may take when it does not take the whole: each is smaller than the one before."""
+"""Forms of an answer for a topic that refuses the whole answer: each form is smaller than the one before."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from schemas.letters import smaller
 from schemas.records import Decision, Record
 from stream_processors.answer import Answer
 
-#: Timestamps for a broker that refuses this machine's, in seconds from now. A little ahead is for a topic that takes
-#: nothing old. The steps back are for a clock that is ahead: a broker takes what is up to an hour in its future.
+#: Timestamps for a broker that refuses this machine's, in seconds from now. A little ahead is for a topic that refuses
+#: old messages. The steps back are for a clock that is ahead: a broker accepts times up to an hour in its future.
 CLIPS_S = (30.0, *(-3600.0 * 2**power for power in range(15)), *(3600.0 * 2**power for power in range(15)))
-#: A refused message of no more bytes is sent again as it is before it is made smaller: the broker refuses a batch as a
-#: whole, and the large one may be another.
+#: A refused message of no more bytes is sent again unchanged before it is made smaller: the broker refuses a batch as a
+#: whole, and another message may be the large one.
 _SMALL_BYTES = 16 * 1024
 _SMALL_TRIES = 3
 _SHORT_TEXT = 200
@@ -32,12 +32,12 @@ class Form:
 
     @property
     def is_small(self) -> bool:
-        """Whether it can hardly be what made a batch too large."""
+        """True if it is too small to be the reason for which a batch is too large."""
         return len(self.value or b"") + len(self.key or b"") <= _SMALL_BYTES
 
 
 def decision_forms(answer: Answer, trace: bytes | None, encode: Encode) -> Iterator[Form]:
-    """The decision of an answer; then without attributes, then with nothing but what a gate and an audit need."""
+    """Yield the decision of an answer; then without attributes, then only with what a gate and an audit need."""
     decision = answer.decision
     assert decision is not None
     key = decision.key.encode()
@@ -47,11 +47,11 @@ def decision_forms(answer: Answer, trace: bytes | None, encode: Encode) -> Itera
 
 
 def letter_forms(answer: Answer, encode: Encode) -> Iterator[Form]:
-    """The dead letter of an answer; then without its value, then with its place alone."""
+    """Yield the dead letter of an answer; then without its value, then only with its place."""
     yield from _patient(Form(answer.dead_letter_key, answer.dead_letter))
     if answer.letter is not None:
         for letter in smaller(answer.letter):
-            # A compacted topic takes no message without a key.
+            # A compacted topic accepts no message without a key.
             yield from _patient(Form(letter.key or letter.source_topic.encode(), encode(letter)))
 
 

@@ -1,14 +1,14 @@
-"""An answerer that survives messages which kill: what is in hand is on file, and what was in hand at a death is tried.
+"""Answerer that survives deadly messages: messages in hand are on file; those in hand at a crash get a trial first.
 
-The rule, for a message that was in hand when a worker of the group died (`stream_processors.quarantine`):
+The rule for a message that was in hand when a worker of the group died (`stream_processors.quarantine`):
 
-1. once dead of it: it is read and inspected by a child process first (`stream_processors.trials`). If the child dies,
-   or takes too long, the message is answered unread; if not, it is answered as any other;
-2. twice dead of it, or proven to hang: it is answered unread.
+1. after one death: a child process reads and inspects it first (`stream_processors.trials`). If the child dies or takes
+   too long, the message is answered unread; if not, it is answered as any other;
+2. after two deaths, or if it is proven to hang: it is answered unread.
 
 Answered unread means a FAILED decision that rejects, where the identity of the frame is known, and a dead letter of the
-kind `KILLED`. Reading a record is bounded by `schemas.codec`, so a message whose reading was survived once is read
-again for its identity and its deadline: what is too late is shed without a trial.
+kind `KILLED`. Reading a record is bounded by `schemas.codec`, so a message whose reading did not end the worker is
+read again for its identity and its deadline: a frame that is too late is shed without a trial.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Work = tuple[Received, Frame, bytes]
 
 
 class GuardedAnswerer(Answerer):
-    """Answers as `Answerer` does, and answers unread what has killed a worker.
+    """Answerer that does not read messages which have killed a worker.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class GuardedAnswerer(Answerer):
     quarantine
         Files of this process and of its group.
     trials
-        Where suspects are tried.
+        Child process that tries suspects.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class GuardedAnswerer(Answerer):
         self._passed: set[Key] = set()
 
     def read(self, message: Received, *, overtaken: bool = False) -> Frame | Answer:
-        """Decode the frame as `Answerer.read`; a suspect whose reading was not survived is tried before."""
+        """Decode the frame as `Answerer.read`; a suspect whose reading ended a worker gets a trial first."""
         key = _key(message)
         suspect = self._quarantine.suspect(key)
         if suspect is not None and suspect.stage == Stage.RECORD:
@@ -80,14 +80,14 @@ class GuardedAnswerer(Answerer):
                 return answer
         slot = self._quarantine.enter(key, Stage.RECORD)
         frame = super().read(message, overtaken=overtaken)
-        # Not in a finally: what raises ends the process, and is a suspect at the next start.
+        # Not in a finally: an exception ends the process, and makes the message a suspect at the next start.
         self._quarantine.leave(slot)
         if isinstance(frame, Answer):
             self._acquit(key)
         return frame
 
     def inspect_all(self, works: Sequence[Work]) -> list[Answer]:
-        """Inspect as `Answerer.inspect_all`; a suspect is tried before."""
+        """Inspect as `Answerer.inspect_all`; a suspect gets a trial first."""
         keys = [_key(message) for message, _, _ in works]
         unread = [self._unread(work, key) for work, key in zip(works, keys, strict=True)]
         rest = [(work, key) for work, key, answer in zip(works, keys, unread, strict=True) if answer is None]
@@ -100,7 +100,7 @@ class GuardedAnswerer(Answerer):
         return [next(answers) if answer is None else answer for answer in unread]
 
     def look(self) -> None:
-        """Look for what dead workers of the group had in hand; to be called when partitions are assigned."""
+        """Read the messages that dead workers of the group had in hand. Call it when partitions are assigned."""
         self._quarantine.look()
         if self._quarantine.has_suspects:
             self._trials.prepare()
@@ -115,7 +115,7 @@ class GuardedAnswerer(Answerer):
         return None if suspect is None else self._judge(message, key, suspect, frame, image)
 
     def _judge(self, message: Received, key: Key, suspect: Suspect, frame: Frame | None, image: bytes) -> Answer | None:
-        """The answer to a suspect that is not read; None if it may be read."""
+        """Return the answer to a suspect that is not read; None if it may be read."""
         if suspect.deaths >= DEADLY:
             why = f"a worker ended {suspect.deaths} times while it worked on this message, or was ended since it hung"
             return self._answer_unread(message, frame, Fault(KILLED, why))

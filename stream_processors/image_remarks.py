@@ -1,4 +1,4 @@
-"""Images that are inspected although something is odd about them: one log line a camera and kind, all are counted."""
+"""Log of odd images that are inspected: one line a camera and kind of remark; all remarks are counted."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from models.remarks import Remark
 
 log = logging.getLogger(__name__)
 
-#: Cameras that are remembered; names come from messages, and may be invented.
+#: Most cameras that are remembered; names come from messages, and may be invented.
 _MOST_CAMERAS = 1000
 _NAME_LIMIT = 100
 
 
 class ImageRemarks:
-    """Logs each kind of remark once a camera; safe to call from several threads.
+    """Log of each kind of remark, once a camera. Thread-safe.
 
-    Beyond `_MOST_CAMERAS` pairs of camera and kind nothing more is logged: the metrics go on counting.
+    Beyond `_MOST_CAMERAS` pairs of camera and kind nothing more is logged; the metrics continue to count.
 
     Examples
     --------
@@ -37,7 +37,7 @@ class ImageRemarks:
         return len(self._known)
 
     def log(self, camera: str, remarks: Iterable[Remark]) -> None:
-        """Log what has not been logged of this camera."""
+        """Log the remarks that have not been logged for this camera."""
         for remark in remarks:
             known = (camera[:_NAME_LIMIT], remark.kind)
             with self._lock:

@@ -1,11 +1,11 @@
 """Where a frame is worked on: threads that inspect, and others that fetch images from a store.
 
 A thread takes some of the frames that wait together: on an idle line that is one, on a busy one the hand-overs between
-threads are shared, and the network stays in the caches. They are of one kind, so that none waits for a much larger one
-beside it. Whether a frame is worth an inspection is asked when a thread takes it.
+threads are shared, and the network stays in the caches. They are of one kind, so that no frame waits for a much larger
+one. When a thread takes a frame, it checks if the frame is still worth an inspection.
 
-In the mode ``newest`` a frame takes the place of an older one of its camera that waits (`stream_processors.waiting`).
-A thread sheds some of those that lost their place, and then takes what waits: it always finds the newest.
+In the mode ``newest`` a frame replaces an older waiting frame of its camera (`stream_processors.waiting`).
+A thread sheds some of the replaced frames, and then takes waiting ones: it always finds the newest frame.
 
 A store is far away and may be dead; a frame that carries its image must not wait for it. So fetching has threads of its
 own, and a frame that needs one steps aside first.
@@ -46,7 +46,7 @@ class Work(Generic[T]):
     image: bytes | None = None
     #: When a thread took it (`time.perf_counter`).
     began_s: float = 0.0
-    #: It has one of the places of those that are fetched.
+    #: It occupies one of the slots for fetching.
     is_fetched: bool = False
 
 
@@ -100,7 +100,7 @@ class Lanes(Generic[T]):
             older = self._waiting.put(work, (source.partition, message.key) if is_newest else None)
             if older is None:
                 self._wake.notify()
-            else:  # its own notification is enough for both
+            else:  # the notification of the older frame is enough for both
                 self._overtaken.append(older)
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ class Lanes(Generic[T]):
                 return
 
     def _await(self) -> bool:
-        """Wait for something to do; False when there will be nothing more."""
+        """Wait for work; return False when no more work will come."""
         with self._wake:
             while not (self._waiting or self._overtaken or self._closed):
                 self._wake.wait()
@@ -145,7 +145,7 @@ class Lanes(Generic[T]):
             self._wake.notify(len(works))
 
     def _shed(self, works: list[Work[T]]) -> None:
-        """Answer frames that lost their place; those that are not to be shed (published again) wait again."""
+        """Answer replaced frames; frames that must not be shed (published again) wait again."""
         answered = []
         for work in works:
             work.began_s = time.perf_counter()
@@ -158,7 +158,7 @@ class Lanes(Generic[T]):
         self._publish_all(answered)
 
     def _publish_all(self, answered: list[tuple[Work[T], Answer]]) -> None:
-        # One right after the other: the client sends them as one request, which costs the broker a fraction.
+        # Without a pause: then the client sends them as one request, which costs the broker a fraction.
         for work, answer in answered:
             self._publish(work, answer)
 
@@ -191,12 +191,12 @@ class Lanes(Generic[T]):
         self._answer.shedding.times.taken(kind, 1000 * (time.perf_counter() - began_s) / len(ready))
 
     def _read(self, work: Work[T]) -> tuple[Frame, bytes] | Answer | None:
-        """Frame and image, to be inspected; its answer where it has one; None where it is on its way to the store."""
+        """Return frame and image for inspection; its answer if it has one; None while its image is being fetched."""
         work.began_s = time.perf_counter()
         if work.is_fetched:
             work.is_fetched = False
             self._free_to_fetch.release()
-        if work.frame is not None:  # asked again after a wait
+        if work.frame is not None:  # checked again after a wait
             shed = self._answer.shed(work.message, work.frame)
             if shed is not None:
                 return shed

@@ -1,4 +1,4 @@
-"""How many bytes of dead letters a worker writes: a flood of unreadable messages must not fill the broker's disk."""
+"""Budget for dead letters of a worker: a flood of unreadable messages must not fill the broker's disk."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import threading
 
 from schemas.clock import Clock
 
-#: Bytes a second, and bytes that may come at once.
+#: Bytes a second, and most bytes at once.
 RATE_BYTES_S, BURST_BYTES = 1024 * 1024, 32 * 1024 * 1024
 
 
 class LetterBudget:
-    """A bucket of bytes that fills with time. Safe to call from several threads.
+    """Token bucket of bytes. Thread-safe.
 
     Parameters
     ----------
     clock
         Monotonic time.
     rate_bytes_s, burst_bytes
-        What flows in, and what the bucket holds.
+        Rate at which the bucket fills, and its size.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class LetterBudget:
         self._lock = threading.Lock()
 
     def take(self, size_bytes: int) -> bool:
-        """Take bytes out; False, and nothing is taken, if there are not so many."""
+        """Take bytes from the bucket; return False and take none if it has fewer."""
         with self._lock:
             now_s = self._clock.monotonic_s()
             filled = self._left_bytes + (now_s - self._at_s) * self._rate_bytes_s

@@ -18,7 +18,7 @@ M = TypeVar("M", Counter, Histogram)
 #: Answers counted at once, while the code that counts is in the processor's caches.
 _TOGETHER = 64
 
-#: Factors by which images are shrunk.
+#: Buckets for the factors by which images are reduced.
 _SHRINKING = (8, 12, 16, 24, 32, 48, 64, 128)
 _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.06, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
 
@@ -115,7 +115,7 @@ class WorkerMetrics:
             self._count()
 
     def untrue_claim(self, camera: str, what: str) -> None:
-        """Count a claim of a message that was ignored."""
+        """Count a false claim of a message, which was ignored."""
         self.untrue.labels(self._cameras.of(camera), what).inc()
 
     def collect(self) -> tuple[()]:

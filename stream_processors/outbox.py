@@ -3,8 +3,8 @@
 Faust's own producer, aiokafka, is Python; librdkafka takes a fraction of its time for a message, and sends
 what comes in one moment as one request. A message is out when the broker has acknowledged it, not before.
 
-What Kafka never takes goes again in another form: smaller where it is too large, with another timestamp where this
-machine's clock is not the broker's (the record itself has the times). Only what no form cures ends the worker.
+A message that Kafka refuses for good is sent again in another form: smaller if it is too large, with another timestamp
+if this machine's clock differs from the broker's (the record itself has the times). If no form helps, the worker ends.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _POLL_S = 0.1
 #: Pause after acknowledgements: several are taken at once, and nobody's answer waits for them.
 _REST_S = 0.005
 _FULL_S = 0.005
-#: A message is sent again so often because another of its batch was refused.
+#: Most times that a message is sent again because another message of its batch was refused.
 _NEIGHBOUR_TRIES = 20
 
 
@@ -48,9 +48,9 @@ class Outbox:
     kafka
         Where Kafka is. The client is waited for, two seconds at most.
     fail
-        Called with the error, in the outbox's own thread, when Kafka does not take an answer in any form.
+        Called with the error, in the outbox's own thread, if Kafka refuses an answer in every form.
     codec
-        Encodes smaller forms; None: without a registry.
+        Encoder of smaller forms; None: without a registry.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Outbox:
         self._fail = fail
         self._encode = (codec or Codec()).encode
         self._again: deque[_Message] = deque()
-        #: By topic, what is added to the time of this machine, in seconds, and what else may be tried.
+        #: By topic, seconds that are added to the time of this machine, and further values to try.
         self._clip_s: dict[str, float] = {}
         self._clips_left: dict[str, Iterator[float]] = {}
         self._producer: Producer = make_idempotent_producer(
@@ -99,7 +99,7 @@ class Outbox:
         self._thread.join()
 
     def _produce(self, message: _Message) -> bool:
-        """Give a message to the client; False if it has no room."""
+        """Pass a message to the client; return False if its queue is full."""
         form, clip_s = message.form, self._clip_s.get(message.topic)
         message.clip_s = clip_s
         at_ms = 0 if clip_s is None else round((time.time() + clip_s) * 1000)  # 0: now
@@ -114,7 +114,7 @@ class Outbox:
             )
         except BufferError:
             return False
-        except KafkaException as error:  # larger than what this client sends at all
+        except KafkaException as error:  # larger than this client can send
             self._delivered(message, error.args[0], None)
         return True
 
@@ -130,12 +130,12 @@ class Outbox:
         if error is None:
             message.sent.acknowledged()
         elif self._changes(message, error):
-            self._again.append(message)  # not from here: the client may have no room, and this thread makes it
+            self._again.append(message)  # not from here: the queue may be full, and this thread empties it
         else:
             self._fail(KafkaException(error))
 
     def _changes(self, message: _Message, error: KafkaError) -> bool:
-        """Give a refused message another form; False if there is none."""
+        """Choose another form for a refused message; return False if there is no other form."""
         refusal = refusal_of(error)
         if refusal is Refused.TIMESTAMP:
             return self._clips(message)
@@ -169,7 +169,7 @@ class Outbox:
 
 @dataclass(slots=True)
 class _Message:
-    """One message on its way: the form that was sent, and those that are left."""
+    """Message in flight: the form that was sent, and the forms that are left."""
 
     topic: str
     forms: Iterator[Form]

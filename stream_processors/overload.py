@@ -17,7 +17,7 @@ from schemas.records import MICROSECONDS_PER_MS, Frame
 
 #: Cameras whose newest frame is remembered; more only cost a frame inspected that had been superseded.
 _CAMERAS = 10_000
-#: A frame is overtaken by one that was read this time before, in seconds.
+#: A frame counts as overtaken by a newer one that was read at least this time ago, in seconds.
 _GRACE_S = 0.1
 
 
@@ -55,13 +55,13 @@ class OverloadPolicy:
 class Newest:
     """The newest frame that has been read of each camera, by partition, key and offset.
 
-    A frame counts as overtaken only by one that was read `_GRACE_S` before: on a busy line a newer frame is always on
-    its way, and if that were enough nothing would be inspected.
+    A frame counts as overtaken only by a newer one that was read `_GRACE_S` ago: on a busy line a newer frame is always
+    on its way, and if that were enough no frame would be inspected.
 
     Parameters
     ----------
     clock_s
-        Seconds of a monotonic clock.
+        Function that returns seconds of a monotonic clock.
 
     Examples
     --------
@@ -109,7 +109,7 @@ class _Read:
 
 
 def why_shed(frame: Frame, mode: Overload, *, now_us: int, needed_ms: float, overtaken: bool) -> tuple[str, str] | None:
-    """Why a frame is not worth inspecting any more, as a word and a sentence; None if it is.
+    """Return the reason for shedding a frame, as a word and a sentence; None if it is worth inspecting.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def why_shed(frame: Frame, mode: Overload, *, now_us: int, needed_ms: float, ove
     now_us
         UTC microseconds by the worker's clock.
     needed_ms
-        What an inspection is allowed to take, see `stream_processors.estimate`.
+        Time that an inspection is allowed to take, see `stream_processors.estimate`.
     overtaken
         True if a newer frame of the camera waits, see `Newest` and `stream_processors.waiting`.
 

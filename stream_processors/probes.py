@@ -1,4 +1,4 @@
-"""Frames that are inspected although the estimate says that they are too late: they can prove it wrong."""
+"""Probes: frames that are inspected although they are too late by the estimate; they can prove it wrong."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections import OrderedDict
 #: Partition and key of a camera's messages.
 Camera = tuple[int, bytes]
 
-#: A camera without an inspected frame for this time is given a probe, in seconds.
+#: Time without an inspected frame after which a camera gets a probe, in seconds.
 PROBE_S = 0.5
-#: Probes may take this share of the time of one thread.
+#: Most that probes may take of the time of one thread, as a share.
 SHARE = 0.1
-#: Cameras that are remembered. One that is forgotten may be given a probe early, within the share.
+#: Most cameras that are remembered. A forgotten camera may get a probe early, within the share.
 _MOST_CAMERAS = 10_000
 
 
 class Probes:
-    """Decides which frame is a probe. Safe to use from several threads.
+    """Choice of the frames that are probes. Thread-safe.
 
-    Cameras can be invented, so probes are bounded together: after one that took 10 ms the next comes 100 ms later or
-    more. One that takes long, or does not end, holds the next back for `PROBE_S`.
+    Names of cameras can be invented, so all probes together are bounded: after a probe that took 10 ms the next one
+    comes at least 100 ms later. A probe that takes long, or does not end, delays the next one by `PROBE_S`.
 
     Examples
     --------
@@ -39,7 +39,7 @@ class Probes:
         self._taken_s = self._next_s = float("-inf")
 
     def inspected(self, camera: Camera, at_s: float) -> None:
-        """A frame of a camera is taken for inspection at ``at_s`` of a monotonic clock."""
+        """Record that a frame of a camera is taken for inspection at ``at_s`` of a monotonic clock."""
         with self._lock:
             self._note(camera, at_s)
 
@@ -53,7 +53,7 @@ class Probes:
             return True
 
     def ended(self, took_ms: float) -> None:
-        """A probe has been inspected in this time."""
+        """Record that a probe has been inspected in this time."""
         with self._lock:
             self._next_s = min(self._next_s, self._taken_s + took_ms / 1000 / SHARE)
 

@@ -22,7 +22,7 @@ _SETTLE_S = 0.1
 
 
 class _App(faust.App):
-    """A Faust app without a data directory: its tables are in memory, and a root file system may be read-only."""
+    """Faust app without a data directory: its tables are in memory, and a root file system may be read-only."""
 
     def _create_directories(self) -> None:
         pass
@@ -100,7 +100,7 @@ async def run_process(
         Acks what the app holds, and is called again and again while it stops: Faust waits for every message that it has
         handed out, and its timers have ended by then.
     trouble
-        Called for /health; returns what is wrong with the work, in one line, or None.
+        Called for /health; returns the fault of the work in one line, or None.
 
     Raises
     ------

@@ -1,15 +1,15 @@
-"""Frames in hand, on file: a message that killed a worker is recognised when it comes back.
+"""File of the frames in hand: a message that killed a worker is recognised when it comes back.
 
-Each worker process has a small file in the folder of its group. Before a message is read its place goes into a slot of
-that file, and it leaves the slot when the message has been answered::
+Each worker process has a small file in the folder of its group. Before a message is read, its place is written into
+a slot of that file; the slot is emptied when the message has been answered::
 
     <state_dir>/worker/<group>/<random>.hand      slots of one process; locked while it lives
     <state_dir>/worker/<group>/suspects.json      messages that were in hand when a process died, with a count of deaths
-    <state_dir>/worker/<group>/suspects.lock      held for a moment by whoever reads or writes them
+    <state_dir>/worker/<group>/suspects.lock      held for a moment by each reader or writer of them
 
 The files are mapped into memory: a write costs about a microsecond, and the kernel keeps it when the process is killed.
 A lock tells the file of a living process from that of a dead one; the messages in hand of a dead one become suspects.
-A message is known by partition, offset, length and a checksum of its first bytes, so a topic that is made anew with the
+A message is identified by partition, offset, length and a checksum of its first bytes, so a re-created topic with the
 same offsets brings no false suspects.
 """
 
@@ -39,9 +39,9 @@ from schemas.user_folders import user_folder
 
 log = logging.getLogger(__name__)
 
-#: Variable that names the folder for state; the option ``--state-dir`` overrides it.
+#: Variable with the folder for state; the option ``--state-dir`` overrides it.
 STATE_DIR_VARIABLE = "INSPECTION_STATE_DIR"
-#: Deaths after which a message is answered unread.
+#: Number of deaths after which a message is answered unread.
 DEADLY = 2
 
 _MAGIC = b"inspection-hand1".ljust(32, b"\0")
@@ -51,17 +51,17 @@ _SLOT_BYTES = 32
 _SLOTS = 1024
 _FILE_BYTES = len(_MAGIC) + _SLOTS * _SLOT_BYTES
 _EMPTY = bytes(_SLOT_BYTES)
-#: First bytes of a message that go into its checksum: identity and digest of a frame lie there.
+#: Number of first bytes of a message in its checksum: identity and digest of a frame lie there.
 _HEAD_BYTES = 2048
-#: In hand for longer than this when the watchdog ends the process, and alone: it hangs.
+#: A message that is in hand alone for longer than this, when the watchdog ends the process, hangs.
 _HANGS_S = 1.0
-#: Bounds of what is read from the folder.
+#: Bounds on reading from the folder.
 _MOST_FILES, _MOST_SUSPECTS, _MOST_JSON_BYTES = 1_000, 1_000, 1_000_000
 _FORGET_S = 7 * 24 * 3600.0
 
 
 class Stage(IntEnum):
-    """How far a message had come: its record was being read, or its image inspected."""
+    """Stage of a message in hand: its record is being read, or its image inspected."""
 
     RECORD = 1
     IMAGE = 2
@@ -69,7 +69,7 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A message that was in hand when a process died; ``deaths`` times by now, the last time at ``stage``."""
+    """Message that was in hand when a process died, ``deaths`` times so far, the last time at ``stage``."""
 
     partition: int
     offset: int
@@ -97,12 +97,12 @@ def key_of(partition: int, offset: int, value: bytes | None) -> Key:
 
 
 class Quarantine:
-    """The files of one process of a group.
+    """Files of one process of a group.
 
     Parameters
     ----------
     folder
-        Folder of the group, see `folder_of`; None keeps nothing.
+        Folder of the group, see `folder_of`; None: no file is kept.
 
     Examples
     --------
@@ -137,11 +137,11 @@ class Quarantine:
 
     @property
     def has_suspects(self) -> bool:
-        """Whether a message is known that was in hand when a process died."""
+        """True if any message is known that was in hand when a process died."""
         return bool(self._suspects)
 
     def enter(self, key: Key, stage: Stage, *, is_alone: bool = True) -> int | None:
-        """Put a message into a slot; ``is_alone`` unless its thread has others in hand at the same time."""
+        """Put a message into a slot; ``is_alone`` if its thread has no other message in hand at the same time."""
         if self._map is None:
             return None
         try:
@@ -161,9 +161,9 @@ class Quarantine:
         self._free.append(slot)
 
     def hung(self, least_s: float = _HANGS_S) -> None:
-        """Note, before the process is ended because it stands still, the messages in hand for ``least_s`` or longer.
+        """Mark the messages in hand for ``least_s`` or longer, before the process is ended because it hangs.
 
-        A message that its thread works on together with others is not known to; it stays a suspect of one death.
+        A message that its thread handles together with others is not proven to hang; it stays a suspect of one death.
         """
         now_s = time.monotonic()
         for slot, (since_s, is_alone) in list(self._since.items()):
@@ -174,16 +174,16 @@ class Quarantine:
                     self._write(slot, _packed(stage, True, key))
 
     def suspect(self, key: Key) -> Suspect | None:
-        """What is held against a message, if anything is."""
+        """Return the suspect of a message, if it is one."""
         return self._suspects.get(key) if self._suspects else None
 
     def convict(self, key: Key) -> None:
-        """Note that a message failed its trial: it is answered unread from now on, by every process of the group."""
+        """Record that a message failed its trial: from now on every process of the group answers it unread."""
         if (known := self._suspects.get(key)) is not None:
             self._change(key, replace(known, deaths=max(known.deaths, DEADLY)))
 
     def clear(self, key: Key) -> None:
-        """Forget what was held against a message: it has been answered."""
+        """Forget a suspect: its message has been answered."""
         if key in self._suspects:
             self._change(key, None)
 
@@ -205,13 +205,13 @@ class Quarantine:
             log.warning("%d frames were in hand when a worker of this group died", len(self._suspects))
 
     def close(self) -> None:
-        """Remove the file, unless a message is in hand still."""
+        """Remove the file, unless a message is still in hand."""
         if self._folder is not None and self._map is not None and not self._since:
             self._path.unlink(missing_ok=True)
         self.abandon()
 
     def abandon(self) -> None:
-        """Let go of the file and leave it as it is."""
+        """Close the file and leave it as it is."""
         if self._map is not None:
             self._map.close()
             self._map = None
@@ -223,10 +223,10 @@ class Quarantine:
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
             raise ValueError("it must be a folder of this user that nobody else can write to")
         self._path = folder / f"{uuid.uuid4().hex}.hand"
-        with self._locked(folder):  # nobody may take a file that is not locked yet for that of a dead process
+        with self._locked(folder):  # a file that is not locked yet must not look like that of a dead process
             self._fd = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Reserved, not sparse: on a full disk a write into a hole would end the process.
+        # The space is reserved: on a full disk a write into a hole of a sparse file would end the process.
         os.posix_fallocate(self._fd, 0, _FILE_BYTES)
         self._map = mmap.mmap(self._fd, _FILE_BYTES)
         self._map[: len(_MAGIC)] = _MAGIC
@@ -255,7 +255,7 @@ class Quarantine:
 
     @contextlib.contextmanager
     def _locked(self, folder: Path) -> Iterator[dict[Key, Suspect]]:
-        """The suspects of the group; what the block makes of them is written if it differs."""
+        """Yield the suspects of the group under the lock; write them afterwards if the block has changed them."""
         lock = lock_private(folder / "suspects.lock", wait=True)
         assert lock is not None
         with lock:
@@ -268,7 +268,7 @@ class Quarantine:
                 replace_private(folder / "suspects.json", rows.encode(), sync=False)
 
     def _left_by_the_dead(self, folder: Path) -> list[tuple[Key, int, int]]:
-        """Messages in hand of processes that are no more, each with its stage and what it counts; their files go."""
+        """Return the messages in hand of dead processes, each with stage and number of deaths; remove their files."""
         found = []
         for path in sorted(folder.glob("*.hand"))[:_MOST_FILES]:
             if path == self._path:
@@ -283,14 +283,14 @@ class Quarantine:
                 found += _in_hand(path, fd)
                 path.unlink(missing_ok=True)
             except BlockingIOError:
-                continue  # its process lives
+                continue  # its process is alive
             finally:
                 os.close(fd)
         return found
 
 
 def folder_of(group: str, topic: str, state_dir: Path | None = None) -> Path:
-    """Folder of the workers of a group on this host; without ``state_dir`` in the user's folder for state.
+    """Return the folder of the workers of a group on this host; by default in the user's folder for state.
 
     Raises
     ------
@@ -349,7 +349,7 @@ def _in_hand(path: Path, fd: int) -> list[tuple[Key, int, int]]:
 
 
 def _suspects(path: Path) -> dict[Key, Suspect]:
-    """What the file of suspects has; a file that cannot be read counts as empty, with a line in the log."""
+    """Return the content of the file of suspects; a file that cannot be read counts as empty, with a log line."""
     try:
         fd = open_private(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -43,9 +43,9 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Messages, those of a partition in order, and since which rebalance or rewind they count.
+    """Messages, in order within a partition, and the rebalance or rewind that they belong to.
 
-    A batch that cannot be read stands where its messages would.
+    A batch that cannot be read stands in place of its messages.
     """
 
     epoch: int

@@ -1,6 +1,6 @@
-"""Proof that a message is the retry of a dead letter: the letter that it names is read, and must be about this message.
+"""Proof that a message is the retry of a dead letter: the named letter is read, and must be about this message.
 
-A header is written by whoever writes the message, so it gives no right by itself. The letter is written by a worker.
+Any writer can set a header, so the header alone proves nothing. The letter is written by a worker.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ log = logging.getLogger(__name__)
 #: Id of a letter, as `inspection dead-letters` writes it: partition and offset.
 _ID = re.compile(rb"([0-9]{1,9})-([0-9]{1,18})")
 _LOOK_S = 2.0
-#: Seconds of looking that may be spent at once, and how fast they come back: messages cannot keep a worker looking.
+#: Seconds of look-ups that may be spent at once, and their rate of return: messages must not keep a worker busy.
 _BURST_S, _SHARE = 30.0, 0.2
 _KNOWN = 1_000
 
 
 class Retries:
-    """Looks dead letters up, with a client of its own that joins no group. Safe to call from several threads.
+    """Look-up of dead letters, with its own client that joins no group. Thread-safe.
 
     Parameters
     ----------
     kafka, codec
-        Where the dead letters are, and how they are written.
+        Place and encoding of the dead letters.
     clock
         Monotonic time.
     """
@@ -55,7 +55,7 @@ class Retries:
         self._left_s, self._at_s = _BURST_S, clock.monotonic_s()
 
     def is_retry(self, message: Received) -> bool:
-        """Return whether a dead letter exists that the header of a message names and that is about its bytes."""
+        """Return True if the header of a message names a dead letter that exists and is about its bytes."""
         found = _ID.fullmatch(message.headers.get(RETRY_HEADER, b""))
         if found is None:
             return False
@@ -99,7 +99,7 @@ def _config(kafka: KafkaSettings) -> dict[str, Any]:
     return {
         **CONNECTION,
         "bootstrap.servers": kafka.bootstrap_servers,
-        "group.id": "inspection-retries",  # never joined
+        "group.id": "inspection-retries",  # required, but never joined
         "enable.auto.commit": False,
         "auto.offset.reset": "error",
         "fetch.message.max.bytes": 1024 * 1024,

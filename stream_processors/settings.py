@@ -46,7 +46,7 @@ class WorkerSettings:
     watchdog_s
         The process ends when frames wait and none was committed for so long; 0: never.
     unhealthy_after_s
-        /health says 503 when frames come and none is inspected to a verdict for so long; 0: never.
+        Time after which /health returns 503 if frames come but none is inspected to a verdict; 0: never.
     state_dir
         Folder for the frames in hand, see `stream_processors.quarantine`; None: ``INSPECTION_STATE_DIR``, or the
         user's folder for state.
@@ -88,8 +88,8 @@ class WorkerSettings:
 def share_of_cores(
     processes: int | None = None, threads: int | None = None, cores: int | None = None
 ) -> tuple[int, int]:
-    """Processes and threads of each, where one or both are left open; ``cores`` None are those that the
-    process may use.
+    """Return the number of processes and of threads in each, if one or both are None; ``cores`` None: the cores
+    that this process may use.
 
     Two threads take Python's lock from each other little, and one camera, whose frames all go to one process, can
     still use two cores.

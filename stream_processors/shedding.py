@@ -1,4 +1,4 @@
-"""Which frames are shed, and all that this is decided from: learnt times, probes, the newest frame of each camera."""
+"""Choice of the frames that are shed, from learnt times, probes, and the newest frame of each camera."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from stream_processors.estimate import Kind, Times, capped_ms, kind_of
 from stream_processors.overload import Newest, Overload, OverloadPolicy, why_shed
 from stream_processors.probes import Camera, Probes
 
-#: Probes that are under way. One whose image is broken never ends, so their number is bounded.
+#: Most probes in flight. A probe with a broken image never ends, so their number is bounded.
 _MOST_PROBES = 1_000
 
 
 class Shedding:
-    """Decides which frames are shed, and learns from those that are answered. Safe to use from several threads.
+    """Choice of the frames that are shed; it learns from answered frames. Thread-safe.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ class Shedding:
         self._probes = Probes()
         self._under_way: OrderedDict[tuple[int, int], None] = OrderedDict()
         self.times = Times()
-        #: Frames that have been read: fed by the reader.
+        #: Newest frames that have been read; the reader reports them.
         self.newest = Newest(clock.monotonic_s)
 
     def mode_of_key(self, key: bytes | None) -> Overload:
-        """Mode of the station that the key of a message names; the frame has the last word."""
+        """Return the mode of the station in the key of a message; the station in the frame takes precedence."""
         return self._policy.of((key or b"").partition(b"/")[0].decode(errors="replace"))
 
     def why(
@@ -46,7 +46,7 @@ class Shedding:
     ) -> tuple[str, str] | None:
         """Return why a frame is shed, as a word and a sentence; None if it is to be inspected now.
 
-        ``overtaken`` if a newer frame of its camera waits beside it.
+        ``overtaken`` is True if a newer frame of its camera waits too.
         """
         camera, at_s = (source.partition, key or b""), self._clock.monotonic_s()
         now_us = self._clock.utc_us()
@@ -68,7 +68,7 @@ class Shedding:
     def _is_probe(self, camera: Camera, offset: int, at_s: float) -> bool:
         place = (camera[0], offset)
         with self._lock:
-            if place in self._under_way:  # asked again, after a wait
+            if place in self._under_way:  # checked again, after a wait
                 return True
             if not self._probes.take(camera, at_s):
                 return False
@@ -78,7 +78,7 @@ class Shedding:
             return True
 
     def learn(self, frame: Frame, source: Source, inspection_ms: float, publishing_ms: float) -> float:
-        """Learn from an inspected frame whose answer is acknowledged; returns what such a frame needs now, in ms."""
+        """Learn from an inspected frame with an acknowledged answer; return the time that such a frame needs, in ms."""
         at_s, kind = self._clock.monotonic_s(), kind_of(frame)
         with self._lock:
             is_probe = self._under_way.pop((source.partition, source.offset), self) is None
@@ -89,12 +89,12 @@ class Shedding:
         return self.times.needed_ms(kind, at_s, frame.deadline_ms)
 
     def learn_publishing(self, publishing_ms: float, decision: Decision) -> None:
-        """Learn from a shed frame whose decision is acknowledged."""
+        """Learn from a shed frame with an acknowledged decision."""
         end_us = decision.deadline_at_us
         deadline_ms = None if end_us is None else (end_us - decision.captured_at_us) / MICROSECONDS_PER_MS
         self.times.published(capped_ms(publishing_ms, deadline_ms), self._clock.monotonic_s())
 
     def together(self, kind: Kind, seconds: float, most: int) -> int:
-        """Frames of a kind that one thread inspects in about ``seconds``: one until their time is known."""
+        """Return the number of frames of a kind that one thread inspects in about ``seconds``; 1 if unknown."""
         frame_ms = self.times.frame_ms(kind)
         return 1 if frame_ms is None else max(1, min(most, int(seconds * 1000 / max(frame_ms, 0.001))))

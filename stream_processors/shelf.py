@@ -1,8 +1,8 @@
-"""A bounded set of things that are named by messages: cameras, or products of a camera.
+"""Bounded collection of values under names from messages: cameras, or products of a camera.
 
-A name costs its sender nothing, and what is kept of it costs memory. So the number is bounded, and what was not seen
-for longest goes. A flood of invented names must not push out the real ones: a name that was seen a few times only is a
-newcomer, and newcomers push out each other alone.
+A name costs its sender nothing, but its value costs memory. So the number is bounded, and the value unseen for longest
+is evicted. A flood of invented names must not evict the real ones: a name that was seen only a few times is a newcomer,
+and newcomers evict only each other.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Generic, TypeVar
 
 V = TypeVar("V")
 
-#: Times that a name must be seen before it may take the place of another one.
+#: Number of times that a name must be seen before it may take the place of another one.
 SETTLES_AFTER = 20
 
 
 class Shelf(Generic[V]):
-    """Keeps at most ``limit`` settled values, and a tenth more of newcomers.
+    """Collection of at most ``limit`` settled values, and a tenth more of newcomers.
 
     Parameters
     ----------
     limit
-        Settled values, 1 or more. As long as there is room, newcomers use it too.
+        Most settled values, 1 or more. Newcomers may use free places too.
     spare
-        Values for which it is true go only if there is no other one.
+        Values for which it returns True are evicted only if there are no others.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class Shelf(Generic[V]):
         return len(self._seen)
 
     def get(self, name: str) -> V | None:
-        """Return the value of a name, None if it has none."""
+        """Return the value of a name; None if it has no value."""
         found = self._settled.get(name)
         return self._new.get(name) if found is None else found
 
@@ -63,7 +63,7 @@ class Shelf(Generic[V]):
         yield from [*self._settled.items(), *self._new.items()]
 
     def see(self, name: str, value: V, times: int = 1) -> list[tuple[str, V]]:
-        """Note that a name is seen now, with its value; return what had to go."""
+        """Record that a name is seen now, with its value; return the evicted names and values."""
         if name in self._settled:
             self._settled[name] = value
             self._settled.move_to_end(name)

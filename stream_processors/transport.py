@@ -69,10 +69,10 @@ def bounded_transport(
     Parameters
     ----------
     assignor
-        librdkafka's name of the strategy that shares partitions out. With ``range`` a member has the same partitions of
-        each topic.
+        librdkafka's name of the strategy that shares partitions out. With ``range`` a member gets the same partitions
+        of each topic.
     on_held
-        Called with the bytes that are held.
+        Called with the number of bytes that are held.
     on_read
         Called with each message that is read.
     """

@@ -1,8 +1,8 @@
-"""The child process of a trial: it reads and inspects suspect messages, and dies of them in place of the worker.
+"""Child process of a trial: it reads and inspects suspect messages, and dies of them in place of the worker.
 
-Started by `stream_processors.trials` as ``python -m stream_processors.trial``. Standard input brings blocks, each with
-its length in 8 bytes, big endian: first the settings, pickled by the parent; then for each message its value and, where
-it is known already, the image from the store. Standard output gives one line of JSON for each step::
+Started by `stream_processors.trials` as ``python -m stream_processors.trial``. Standard input carries blocks, each with
+its length in 8 bytes, big endian: first the settings, pickled by the parent; then for each message its value and, if
+known already, the image from the store. Standard output carries one line of JSON for each step::
 
     {"ready": true}                                the model is loaded
     {"frame": {...}}                               the record could be read; this is its head, without the image
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
-#: A child that gets no message for so long ends; the next suspect gets a new one.
+#: Time without a message after which the child ends, in seconds; the next suspect gets a new child.
 _IDLE_S = 60.0
 #: Processor time after which a child ends in any case, in seconds.
 _CPU_S = 600
@@ -34,7 +34,7 @@ def main() -> None:
     """Answer trials until the input ends."""
     _limit()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print goes to the log, not between the answers
+    os.dup2(2, 1)  # prints of libraries go to the log, not between the answers
     kafka, model_dir, memory_bytes = pickle.loads(_block() or b"")  # noqa: S301 - from the process that started us
 
     from models import load_model
@@ -57,7 +57,7 @@ def main() -> None:
         try:
             frame = codec.decode(value, Frame)
         except CodecError:
-            say(done=True)  # the worker finds the same, and says it
+            say(done=True)  # the worker finds and reports the same
             continue
         say(frame={**as_values(frame), "image": None})
         image = fetched or frame.image
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _block() -> bytes | None:
-    """The next block; None at the end of the input, or when none comes for a while."""
+    """Return the next block; None at the end of the input, or if no block comes for a while."""
     if not select.select([0], [], [], _IDLE_S)[0]:
         return None
     size = _read(8)
@@ -87,7 +87,7 @@ def _limit() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError):  # where memory is short this child goes, and not the worker
+    with suppress(OSError):  # if memory is short, the kernel ends this child and not the worker
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 

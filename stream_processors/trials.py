@@ -23,9 +23,9 @@ from schemas.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
-#: A child that is not ready by then is given up, in seconds: it loads the model first.
+#: Time for a child to get ready, in seconds, before it is abandoned: it loads the model first.
 _READY_S = 30.0
-#: Longest line that a child says, in bytes; the head of a frame is far below it.
+#: Longest line of a child, in bytes; the head of a frame is far below it.
 _LONGEST_LINE = 4 * 1024 * 1024
 _READ_BYTES = 65_536
 _LEAST_MEMORY_BYTES = 1024**3
@@ -33,18 +33,18 @@ _LEAST_MEMORY_BYTES = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a trial found.
+    """Result of a trial.
 
     Parameters
     ----------
     has_run
-        False if no child could be started: then nothing is known.
+        False if no child could be started: then there is no result.
     killed
-        Why the message must not be read by the worker; None if it may.
+        Reason for which the worker must not read the message; None if it may.
     frame
-        Its identity, without the image, where the record could be read.
+        Frame without its image, if the record could be read.
     refused
-        Kind and reason where the image was refused: the worker need not read it again.
+        Kind and reason if the image was refused: the worker need not read it again.
     """
 
     has_run: bool = True
@@ -54,16 +54,16 @@ class Verdict:
 
 
 class Trials:
-    """Tries messages one after the other, in one child as long as it lives. Safe to call from several threads.
+    """Trials of messages one after the other, in one child as long as it lives. Thread-safe.
 
     Parameters
     ----------
     kafka, model
-        As the worker has them.
+        Kafka settings and model of the worker.
     limit_s
-        Time that one message may take.
+        Most seconds that one message may take.
     memory_bytes
-        Memory that the child may take; None: half of what this process may have, and at least 1 GiB.
+        Memory that the child may take; None: half of the memory that this process may have, and at least 1 GiB.
     """
 
     def __init__(
@@ -76,17 +76,17 @@ class Trials:
         self._is_broken = False
 
     def prepare(self) -> None:
-        """Start the child, so that it is ready when it is needed."""
+        """Start the child now, so that it is ready when needed."""
         with self._lock:
             if not self._is_broken:
                 self._start()
 
     def try_out(self, value: bytes | None, image: bytes | None = None) -> Verdict:
-        """Have the child read and inspect a message; ``image`` where it lies in a store."""
+        """Have the child read and inspect a message; ``image`` is given if it lies in a store."""
         with self._lock:
             child = None if self._is_broken else self._start()
             if child is None or not child.is_ready():
-                self._is_broken = True  # no suspect waits for another child that does not come
+                self._is_broken = True  # no other suspect waits for a child that does not start
                 self._end()
                 return Verdict(has_run=False)
             verdict = child.try_out(value or b"", image or b"", self._limit_s)
@@ -123,7 +123,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # a Ctrl-C is for the worker
+            start_new_session=True,  # Ctrl-C must reach only the worker
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -135,7 +135,7 @@ class _Child:
         self._send(settings, self._deadline_s)
 
     def is_ready(self) -> bool:
-        """Wait until it has loaded the model; False if it cannot."""
+        """Wait until the child has loaded the model; return False if it cannot."""
         if not self._is_ready:
             self._is_ready = (self._hear(self._deadline_s) or {}).get("ready") is True
         if not self._is_ready:
@@ -143,7 +143,7 @@ class _Child:
         return self._is_ready
 
     def has_ended(self) -> bool:
-        """Whether it is gone; it goes when it has nothing to do for long."""
+        """Return True if the child has ended; it ends after a long time without a message."""
         return self._process.poll() is not None
 
     def try_out(self, value: bytes, image: bytes, limit_s: float) -> Verdict:
@@ -188,12 +188,12 @@ class _Child:
                 content = content[os.write(self._into, content[:_READ_BYTES]) :]
             except BlockingIOError:
                 continue
-            except OSError:  # it has ended
+            except OSError:  # the child has ended
                 return False
         return True
 
     def _hear(self, deadline_s: float) -> dict[str, Any] | None:
-        """Its next line; None if it ends, says something else, or says nothing in time."""
+        """Return the next line of the child; None if it ends, writes something else, or is late."""
         while b"\n" not in self._said:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0 or len(self._said) > _LONGEST_LINE or not select.select([self._out], [], [], left_s)[0]:
@@ -211,7 +211,7 @@ class _Child:
 
 
 def _frame(head: Any) -> Frame | None:
-    """A frame from its head; None if it is none. What the child says is not believed without a look."""
+    """Return the frame from a head that the child has sent; None if the head is invalid: the child is not trusted."""
     try:
         return from_values(Frame, {**head, "image": b"", "reference": None})
     except (InvalidRecord, ValueError, TypeError, KeyError):
@@ -219,7 +219,7 @@ def _frame(head: Any) -> Frame | None:
 
 
 def _half_of_memory() -> int:
-    """Half of the memory that this process may have: of its control group, or of the machine."""
+    """Return half of the memory that this process may have, by its control group or the machine."""
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with suppress(OSError, ValueError):  # "max", or no such file
         memory_bytes = min(memory_bytes, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))

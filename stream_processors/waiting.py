@@ -1,4 +1,4 @@
-"""Frames that wait for a thread, in the order in which they are to be taken."""
+"""Queue of frames that wait for a thread."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class Waiting(Generic[T]):
-    """A queue in which a newer item takes the place of an older one of the same camera. For one thread at a time.
+    """Queue in which a newer item takes the place of an older one of the same camera. Not thread-safe.
 
-    The newer item has the older one's turn: a camera with many frames comes no later than one with few, and a thread
-    that is free always finds the newest that is there.
+    The newer item takes the turn of the older one: a camera with many frames waits no longer than one with few, and a
+    free thread always finds the newest item.
 
     Examples
     --------
@@ -32,7 +32,7 @@ class Waiting(Generic[T]):
         return len(self._items)
 
     def put(self, item: T, camera: Hashable | None = None) -> T | None:
-        """Add an item; returns the one of its ``camera`` whose place it takes. Without a camera it takes none."""
+        """Add an item; return the replaced item of its ``camera``. Without a camera it replaces no item."""
         if camera is None:
             self._next += 1
             self._items[self._next] = item
@@ -43,11 +43,11 @@ class Waiting(Generic[T]):
         return older
 
     def put_back(self, item: T) -> None:
-        """Add an item in front of all others: it was taken before and its turn has come."""
+        """Add an item in front of all others: it was taken before, and its turn has come."""
         self._before -= 1
         self._items[self._before] = item
         self._items.move_to_end(self._before, last=False)
 
     def take(self) -> T:
-        """Take the item whose turn it is; raises KeyError if there is none."""
+        """Take the next item; raise KeyError if there is no item."""
         return self._items.popitem(last=False)[1]

@@ -38,11 +38,11 @@ from stream_processors.watch_settings import WatchSettings
 from stream_processors.watch_state import Snapshot, find_snapshots
 
 log = logging.getLogger(__name__)
-#: Messages that are read and not yet seen by a snapshot, with those that Faust still keeps.
+#: Most bytes of messages that are read but not in a snapshot yet, including those that Faust still keeps.
 _HELD_BYTES = 64 * 1024 * 1024
-#: Messages that wait for a snapshot, at most: the transport hands over no more than 4,000 at a time.
+#: Most messages that wait for a snapshot: the transport hands over no more than 4,000 at a time.
 _HELD_COUNT = 1500
-#: Forgotten cameras are named once in so many seconds, and so many characters of a name.
+#: Interval at which forgotten cameras are logged, in seconds, and most characters of their names.
 _SAY_S = 60.0
 _SHOWN = 100
 
@@ -57,7 +57,7 @@ def make_watch_app(
     """Build the app, which connects when it is started; and what writes the state down and acks what it has seen."""
     kafka = settings.kafka
     app = make_faust_app(settings.group, kafka)
-    # The decisions and labels of a camera go to the same process: `range`.
+    # `range` sends the decisions and labels of a camera to the same process.
     transport = bounded_transport(kafka.bootstrap_servers, _HELD_BYTES, assignor="range")
     app.transport = transport(app.conf.broker, app, app.loop)
     decisions, labels, drift, state = raw_topics(app, kafka.decisions, kafka.labels, kafka.drift, kafka.drift_state)
@@ -117,7 +117,7 @@ class _Watching:
         self._clock = clock
         self._drift, self._state = drift, state
         self._codec = codec
-        #: Cameras by `_name`, and snapshots by partition and camera that no message has asked for yet.
+        #: Cameras by `_name`, and snapshots by partition and camera that no message has needed yet.
         self._cameras: Shelf[WatchedCamera] = Shelf(settings.max_cameras, spare=lambda camera: camera.in_episode)
         self._waiting: dict[int, dict[str, Snapshot]] = {}
         self._topic_ids: dict[str, str] = {}
@@ -130,7 +130,7 @@ class _Watching:
 
     @property
     def held_count(self) -> int:
-        """Messages that wait for the next snapshot."""
+        """Number of messages that wait for the next snapshot."""
         return len(self._held)
 
     async def take(self, event: Any, read: Callable[[bytes], Decision | Label]) -> None:
@@ -190,7 +190,7 @@ class _Watching:
         for _, camera in self._cameras.items():
             if not camera.is_dirty:
                 continue
-            # It takes a few hundredths of a second: in a thread, so that no heartbeat waits. The lock is held.
+            # It takes some hundredths of a second, so it runs in a thread: no heartbeat waits. The lock is held.
             snapshot = await loop.run_in_executor(None, camera.snapshot)
             sends.append(await self._state.send(key=camera.key.encode(), value=snapshot))
             camera.is_dirty, camera.is_kept = False, True
@@ -208,7 +208,7 @@ class _Watching:
             self._waiting.clear()
 
     async def _snapshots(self, partition: int) -> dict[str, Snapshot]:
-        """Return the snapshots of a partition that wait for their camera; they are read when it is met first."""
+        """Return the snapshots of a partition that wait for their camera; each is read when its camera appears."""
         waiting = self._waiting.get(partition)
         if waiting is None:
             settings, loop = self._settings, asyncio.get_running_loop()
@@ -227,12 +227,12 @@ class _Watching:
         settings = self._settings
         camera = WatchedCamera(key, self._references_of, settings.options, self._clock, settings.max_age_h)
         if snapshot is not None:
-            # It takes a few hundredths of a second too.
+            # It takes some hundredths of a second too.
             await asyncio.get_running_loop().run_in_executor(None, camera.restore, snapshot)
         return camera
 
     async def _forget(self, gone: list[tuple[str, WatchedCamera]]) -> None:
-        """Let go of cameras that had to make room for others, in the state topic too."""
+        """Evict cameras that had to make room for others, from the state topic too."""
         self._count_forgotten([camera.key for _, camera in gone])
         for _, camera in gone:
             camera.close()

@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 _US_PER_HOUR = 3_600_000_000
 _MAX_CONCEPT_BYTES = 1024 * 1024
-#: Longest name of a part, lot, defect and so on. What is longer is not watched, and counted.
+#: Longest name of a part, lot, defect and so on. Records with longer names are not watched, but counted.
 _MAX_NAME = 1000
-#: Decisions in a row that are not watched, from which on that is said.
+#: Number of unwatched decisions in a row from which on they are reported.
 UNWATCHED = 100
-#: The same is said of a camera once in so many seconds.
+#: Interval at which the same report on a camera is repeated, in seconds.
 _SAY_S = 600.0
 
 
@@ -52,13 +52,13 @@ class WatchedCamera:
         self.quality = ConceptMonitor(key, clock=clock)
         self._concept: ConceptEpisodes | None = None
         self._offsets: dict[str, int] = {}
-        #: Kafka's ids of the topics that the offsets are of.
+        #: Kafka's ids of the topics of these offsets.
         self.topic_ids: dict[str, str] = {}
         self._unwatched: Counter[str] = Counter()
         self._said: dict[str, float] = {}
         #: Whether something has been seen since the last snapshot.
         self.is_dirty = False
-        #: Whether the state topic has a snapshot of it.
+        #: True if the state topic has a snapshot of it.
         self.is_kept = False
 
     @property
@@ -68,7 +68,7 @@ class WatchedCamera:
 
     @property
     def unwatched(self) -> int:
-        """Decisions in a row, up to the newest, that were not watched for drift."""
+        """Number of decisions in a row, up to the newest, that were not watched for drift."""
         return self._unwatched.total()
 
     def has_seen(self, topic: str, offset: int) -> bool:
@@ -76,7 +76,7 @@ class WatchedCamera:
         return offset < self._offsets.get(topic, 0)
 
     def read_again(self) -> None:
-        """Note a message that `has_seen` is true of: few are read again after a crash, many would be a fault."""
+        """Record a message for which `has_seen` is true: few are read again after a crash, many are a fault."""
         self._skipped("seen-before")
 
     def decision(self, decision: Decision, at: At) -> list[DriftEvent]:
@@ -129,7 +129,7 @@ class WatchedCamera:
         self._unwatched[why] += 1
         if self.unwatched >= UNWATCHED:
             whys = ", ".join(f"{name} {count}" for name, count in self._unwatched.most_common())
-            # At a first start the topic's past is read, which is as it should be.
+            # At a first start the topic's past is read, which is intended.
             level = logging.INFO if set(self._unwatched) == {"history"} else logging.WARNING
             self._say(level, "unwatched", f"the last {self.unwatched} decisions were not watched for drift: {whys}")
 
@@ -168,7 +168,7 @@ class WatchedCamera:
         return Snapshot(self._offsets, states, self.topic_ids).dumps()
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a snapshot. A part that cannot be read begins from scratch, and says so in the log."""
+        """Resume from a snapshot. A part that cannot be read begins from scratch, with a line in the log."""
         self._offsets = dict(snapshot.offsets)
         self.is_kept = True
         try:
@@ -194,7 +194,7 @@ class WatchedCamera:
         self.quality.close()
 
 
-#: Counts of decisions that were not watched.
+#: Names of the counts of decisions that were not watched.
 _SKIPPED = {"duplicate", "old", "not-champion", "not-inspected", "names-too-long"}
 
 
@@ -203,7 +203,7 @@ def _longest(*names: str | None) -> int:
 
 
 def written_us(timestamp_s: float | None, now_us: int) -> int | None:
-    """Return when a message was written, by Faust's timestamp of it, and not later than now; None if it has none."""
+    """Return the time of writing of a message, by Faust's timestamp, and not later than now; None if unknown."""
     if timestamp_s is None or timestamp_s <= 0:
         return None
     return clamp_future(round(timestamp_s * 1e6), now_us)

@@ -20,10 +20,10 @@ class WatchMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        #: For /health: cameras whose newest 100 decisions or more were not watched, and their number.
+        #: For /health: cameras whose newest 100 or more decisions were not watched, with the number of these decisions.
         self.about: dict[str, Any] = {"not_watched": {}}
         self._names = LabelNames()
-        #: Gauges and label values of each camera, so that they can go with it.
+        #: Gauges and label values of each camera, so that they can be removed with it.
         self._cells: dict[str, set[tuple[Gauge, tuple[str, ...]]]] = {}
         camera = ["camera"]
         self.messages = Gauge(
@@ -106,7 +106,7 @@ class WatchMetrics:
             not_watched[key] = camera.unwatched
 
     def forget(self, camera: WatchedCamera) -> None:
-        """Remove the figures of a camera that is watched no more; those under the label `OTHER` stay."""
+        """Remove the figures of a camera that is no longer watched; those under the label `OTHER` stay."""
         cells = self._cells.pop(camera.key, set())
         key = self._names.of(camera.key) if cells else OTHER
         if key == OTHER:

@@ -35,7 +35,8 @@ class WatchSettings:
     max_age_h
         Older decisions are not watched for data drift, in hours.
     max_cameras
-        Cameras that a process keeps, and a tenth more that were seen a few times only; the one unseen for longest goes.
+        Most cameras that a process keeps, and a tenth more that were seen only a few times; the one unseen for longest
+        is evicted.
         Memory: some 0.8 MiB a camera with one product.
     http_host, http_port
         Where /health and /metrics listen; port None takes 8089, or a free one when that is taken.

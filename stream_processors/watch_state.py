@@ -8,10 +8,10 @@ and is skipped. So the detectors go on where they were, and no message counts tw
 
     "ID1" | length of the header (4 bytes, big endian) | header (JSON: offsets, lengths, ids) | states, in that order
 
-Only this program reads it, so there is no schema. But anyone may write to the topic, so nothing in it is believed: a
-message that is no snapshot, or one whose offsets lie beyond the end of their topic or are of a topic that was deleted
-and made again, is void. That is said in the log, and the camera begins from scratch. A message without a value removes
-a camera.
+Only this program reads it, so there is no schema. But anyone may write to the topic, so nothing in it is trusted: a
+message that is not a snapshot is void, and so is a snapshot whose offsets lie beyond the end of their topic or belong
+to a topic that was deleted and re-created. This is logged, and the camera begins from scratch. A message without a
+value removes a camera.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ _TIMEOUT_S = 10.0
 _QUIET_S = 30.0
 _AGAIN_S = 0.2
 _LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
-#: Largest snapshot, as the table of topics has it; and its header, topics and states.
+#: Limits on the size of a snapshot, from the table of topics, and on its header, topics and states.
 _MAX_BYTES = 4 * 1024 * 1024
 _MAX_HEADER_BYTES = 65_536
 _MAX_NAMES = 16
 _MAX_KEY = 1000
-#: Snapshots of a partition are kept while they wait for their camera: at most so many bytes.
+#: Most bytes of snapshots of a partition that wait for their camera.
 _MAX_KEPT_BYTES = 256 * 1024 * 1024
 MAX_CAMERAS = 1000
-#: Void snapshots that are named in the log; of more, the number is.
+#: Most void snapshots that are named in the log; beyond that, only their number is logged.
 _NAMED = 10
 
 
@@ -66,7 +66,7 @@ class Snapshot:
     states
         By the name of what is to go on from it.
     ids
-        Topic to Kafka's id of it; older versions wrote none.
+        Topic to its id in Kafka; older versions wrote no ids.
 
     Examples
     --------
@@ -116,18 +116,18 @@ class Snapshot:
 
 
 class FoundSnapshots:
-    """The newest snapshot of each camera of a partition, in bounded memory.
+    """Collection of the newest snapshot of each camera of a partition, in bounded memory.
 
-    Of two snapshots the one that has seen more is the newer: a process that had lost its partition may write late.
+    Of two snapshots the one with the higher offsets is newer: a process that had lost its partition may write late.
 
     Parameters
     ----------
     ends
-        Gives the end of the partition for each topic: no snapshot has seen more.
+        Function that returns the end of the partition for each topic: no valid snapshot has a higher offset.
     most
-        Cameras kept: those whose snapshots are the newest.
+        Most cameras that are kept: those with the newest snapshots.
     ids
-        Topic to Kafka's id of it, where it is known.
+        Topic to its id in Kafka, if known.
     """
 
     def __init__(
@@ -139,15 +139,15 @@ class FoundSnapshots:
         self.ids = dict(ids or {})
         self._ask = ends
         self._ends = ends()
-        #: Times that the ends are asked for again in vain: a flood of snapshots must not be a flood of questions.
+        #: Number of vain requests for the ends that are left: a flood of snapshots must not cause a flood of requests.
         self._asks = _NAMED
         self._most = most
         self._bytes = 0
         self.found: OrderedDict[str, Snapshot] = OrderedDict()
-        #: Camera to why its newest message is void, and the number of void messages.
+        #: Camera to the reason for which its newest message is void, and the number of void messages.
         self.void: dict[str, str] = {}
         self.voided = 0
-        #: Cameras that had to go.
+        #: Cameras that were evicted.
         self.dropped: list[str] = []
 
     def add(self, key: bytes | None, value: bytes | None) -> None:
@@ -182,7 +182,7 @@ class FoundSnapshots:
             if snapshot.ids.get(topic, name) != name:
                 raise SnapshotError(f"it is of a topic {topic} that was deleted: the one of that name is another one")
         if self._asks and self._ahead(snapshot):
-            before, self._ends = self._ends, self._ask()  # another process may have gone on meanwhile
+            before, self._ends = self._ends, self._ask()  # another process may have read further meanwhile
             self._asks -= self._ends == before
         for topic in self._ahead(snapshot):
             offset, end = snapshot.offsets[topic], self._ends[topic]
@@ -201,7 +201,7 @@ class FoundSnapshots:
 
 
 def read_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS) -> dict[str, Snapshot]:
-    """The newest snapshot of each camera of a partition, see `find_snapshots`."""
+    """Return the newest snapshot of each camera of a partition, see `find_snapshots`."""
     return dict(find_snapshots(kafka, partition, most).found)
 
 
@@ -211,7 +211,7 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
     Raises
     ------
     BrokerUnavailable, TopicMissing
-        If the broker does not answer, or a topic is not there.
+        If the broker is unreachable, or a topic does not exist.
     """
     topics, state = (kafka.decisions, kafka.labels), kafka.drift_state
     known = TopicIdentities(kafka.bootstrap_servers).of([*topics, state])
@@ -223,7 +223,7 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
-            # Nobody's open transaction holds the watch, and the end of a topic is its end.
+            # An open transaction must not delay the watch: the end of a topic includes open transactions.
             "isolation.level": "read_uncommitted",
             "log_level": 0,
         }
@@ -237,7 +237,7 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
             try:
                 low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
             except KafkaException as error:
-                # A leader that moves, or a topic that was made a moment ago.
+                # The leader is moving, or the topic was made a moment ago.
                 if error.args[0].code() not in _LEADER_MOVES or waited_s >= _TIMEOUT_S:
                     raise
                 time.sleep(_AGAIN_S)

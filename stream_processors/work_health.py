@@ -1,4 +1,4 @@
-"""The health of a worker's work: frames that come are inspected, and the broker answers. No Kafka, no asyncio."""
+"""Health of a worker's work: incoming frames are inspected, and the broker answers. No Kafka, no asyncio."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from schemas.clock import Clock
 from schemas.records import ResultState
 from stream_processors.answer import Answer
 
-#: A broker that owes a response and has sent nothing for this time, in seconds, does not answer.
+#: Time after which a broker that owes a response counts as unreachable, in seconds.
 SILENT_S = 7.0
-#: Statistics of the client that are older than this say nothing: its thread may hang.
+#: Longest age of statistics of the client, in seconds; older ones are ignored, because its thread may hang.
 _STALE_S = 10.0
-#: Reasons that are named, the most frequent first.
+#: Number of reasons that are named, the most frequent first.
 _NAMED = 3
 
 
 class WorkHealth:
-    """Says whether frames come and none is inspected to a verdict. Safe to use from several threads.
+    """Detection of a worker that gets frames but inspects none of them to a verdict. Thread-safe.
 
-    A line without frames is healthy. Frames that are all shed, or all broken, are a reason, whoever is at fault:
-    nothing is inspected.
+    A line without frames is healthy. If all frames are shed, or all are broken, the worker is unhealthy, whatever the
+    cause: no frame is inspected.
 
     Parameters
     ----------
     limit_s
-        Time without a COMPLETED answer while frames come; 0: no limit.
+        Most seconds without a COMPLETED answer while frames come; 0: no limit.
     clock
-        Its monotonic time counts.
+        Clock whose monotonic time is used.
 
     Examples
     --------
@@ -50,12 +50,12 @@ class WorkHealth:
         self._lock = threading.Lock()
         self._waiting = 0
         self._came_s = float("-inf")
-        #: When the first frame came after which none was inspected; None if there is none.
+        #: Time of the first frame since the last inspected one; None if there is no such frame.
         self._since_s: float | None = None
         self._reasons: Counter[str] = Counter()
 
     def came(self) -> None:
-        """A frame was read and is to be answered."""
+        """Record that a frame was read and must be answered."""
         at_s = self._clock.monotonic_s()
         with self._lock:
             if self._since_s is None or self._is_idle(at_s):
@@ -65,7 +65,7 @@ class WorkHealth:
             self._waiting += 1
 
     def answered(self, answer: Answer) -> None:
-        """An answer was acknowledged by Kafka."""
+        """Record that Kafka has acknowledged an answer."""
         completed = answer.decision is not None and answer.decision.result_state is ResultState.COMPLETED
         with self._lock:
             self._waiting = max(0, self._waiting - 1)
@@ -76,7 +76,7 @@ class WorkHealth:
                 self._reasons[answer.shed or answer.kind or "failed"] += 1
 
     def trouble(self) -> str | None:
-        """Return what is wrong, in one line; None if all is well."""
+        """Return the fault in one line; None if there is no fault."""
         at_s = self._clock.monotonic_s()
         with self._lock:
             if not self._limit_s or self._since_s is None or self._is_idle(at_s):
@@ -94,12 +94,12 @@ class WorkHealth:
 
 
 class BrokerContact:
-    """Says whether the brokers that a client reads from are connected and answer, from the client's statistics.
+    """Check that the brokers which a client reads from are connected and answer, from the client's statistics.
 
     Parameters
     ----------
     clock_s
-        Seconds of a monotonic clock.
+        Function that returns seconds of a monotonic clock.
 
     Examples
     --------
@@ -120,20 +120,20 @@ class BrokerContact:
     def saw(self, statistics: str) -> None:
         """Take the statistics of a client (librdkafka, STATISTICS.md)."""
         brokers = [each for each in json.loads(statistics)["brokers"].values() if each["nodeid"] >= 0]
-        # Those that lead partitions which are read; before there are any, one that answers is enough.
+        # Leaders of the partitions that are read; without such partitions one broker that answers is enough.
         leaders = [each for each in brokers if each["toppars"]]
         self._is_connected = all(map(_answers, leaders)) if leaders else any(map(_answers, brokers))
         self._at_s = self._clock_s()
 
     @property
     def connected(self) -> bool | None:
-        """True if they answer; None before anything is known."""
+        """True if they answer; None if unknown."""
         if self._is_connected is None:
             return None
         return self._is_connected and self._clock_s() - self._at_s < _STALE_S
 
 
 def _answers(broker: dict[str, Any]) -> bool:
-    # A broker that is asked nothing, as when the worker has enough to do, is silent and well.
+    # A broker without a request is silent but healthy, for example while the worker is busy.
     is_silent = broker["waitresp_cnt"] > 0 and min(broker["rxidle"], broker["txidle"]) >= SILENT_S * 1e6
     return broker["state"] == "UP" and not is_silent

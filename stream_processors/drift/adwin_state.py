@@ -1,7 +1,7 @@
-"""The state of River's ADWIN, checked before River reads it.
+"""Check of the state of River's ADWIN before River reads it.
 
-River's reader ends in a panic, which no `except Exception` catches, on bytes that it did not write, and a state that is
-read may make a later update panic. So the bytes are taken apart here: only what an ADWIN can have reached passes.
+On bytes that it did not write, River's reader panics, which no `except Exception` catches, and a state that it reads
+may make a later update panic. So the bytes are parsed here: only a state that an ADWIN can have reached passes.
 
 ::
 
@@ -28,14 +28,14 @@ _MAX_COUNT = 2**30
 
 
 def checked_adwin_state(given: bytes, fresh: bytes) -> bytes:
-    """Return a state that River can go on from, with the settings of a fresh detector.
+    """Return a state that River can resume from, with the settings of a fresh detector.
 
     Parameters
     ----------
     given
         State of an ADWIN that took numbers within [0, 1].
     fresh
-        State of a detector that has seen nothing: its settings count, not those in ``given``.
+        State of a detector without data: its settings count, not those in ``given``.
 
     Raises
     ------

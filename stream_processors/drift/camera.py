@@ -30,12 +30,12 @@ ReferencesOf = Callable[[str, str | None], SignalReferences | None]
 _STATE_VERSION = 2
 #: Frames whose ids are known, so that a decision read twice counts once.
 _KNOWN_FRAMES = 500
-#: Decisions of other products after which the line has changed over, and an open episode of a product is closed.
+#: Number of decisions of other products after which an open episode of a product is closed: the line has changed over.
 _CHANGED_OVER = 50
 #: Longest name of a frame, product, model or recipe.
 _MAX_NAME = 1000
 _MAX_STATE_BYTES = 16 * 1024 * 1024
-#: Of a deflated state: what was not seen for longest is left out above it.
+#: Most bytes of a deflated state; beyond that the products unseen for longest are left out.
 _MAX_PACKED_BYTES = 768 * 1024
 _MAX_COUNTS = 1000
 
@@ -73,9 +73,9 @@ class CameraWatch:
         self._starts = Starts()
         self._warm_up = WarmUp(self._options)
         self._known: deque[str] = deque(maxlen=_KNOWN_FRAMES)
-        #: Why the detectors began from scratch, the last time that they did.
+        #: Reason of the last start from scratch of the detectors.
         self.last_reset = ""
-        #: Decisions by what became of them (``watched``, ``warm-up``, ``duplicate``, ``old``, ``not-champion``,
+        #: Decisions by outcome (``watched``, ``warm-up``, ``duplicate``, ``old``, ``not-champion``,
         #: ``not-inspected``, ``names-too-long``), those whose clock is ``ahead``, ``resets``, ``clock-back``,
         #: ``forgotten-products``, and signals that were ``missing:`` or ``not-a-number:``.
         self.counts: Counter[str] = Counter()
@@ -97,7 +97,7 @@ class CameraWatch:
 
     def decision(self, decision: Decision, *, now_us: int) -> list[DriftEvent]:
         """Take the next decision of the camera; ``now_us`` (UTC) is put on the events."""
-        if is_future(decision.captured_at_us, now_us):  # no event says that a change begins in the future
+        if is_future(decision.captured_at_us, now_us):  # no event may report a change in the future
             decision = replace(decision, captured_at_us=now_us)
         skipped, is_back = self._why_not(decision, now_us)
         if skipped:
@@ -117,7 +117,7 @@ class CameraWatch:
         return events + self._look(product, decision, now_us)
 
     def _why_not(self, decision: Decision, now_us: int) -> tuple[str, bool]:
-        """Return why a decision is not watched, or "", and whether the camera's clock went back."""
+        """Return the reason for not watching a decision, or "", and True if the camera's clock went back."""
         if decision.model_stage != "champion" or decision.is_simulated is not self._options.simulated:
             return "not-champion", False
         names = (decision.frame_id, *identity_of(decision, self._options.product_attribute).values())
@@ -134,7 +134,7 @@ class CameraWatch:
         return "", order == "back"
 
     def _product(self, decision: Decision, now_us: int) -> tuple[ProductWatch, list[DriftEvent]]:
-        """The detectors for a decision, and the events of episodes that end because of it."""
+        """Return the detectors for a decision, and the events of episodes that end because of it."""
         identity, before = identity_of(decision, self._options.product_attribute), self._now
         product, events = self._products.get(name_of(identity)), []
         if product is not None and product.identity != identity:  # another model, or another revision
@@ -143,7 +143,7 @@ class CameraWatch:
             product = None
         elif product is None and before is not None:
             self._reset(changed(before.identity, identity))
-            if len(self._products) < self._options.max_products:  # beyond it names may be invented
+            if len(self._products) < self._options.max_products:  # beyond that, names may be invented
                 events += self._close_all(decision, now_us, self.last_reset)
         if product is None:
             product = ProductWatch(identity, self._segment(identity), self._options)
@@ -163,12 +163,12 @@ class CameraWatch:
         segment, keeper, is_warming = product.segment, product.keeper, self._warm_up.is_on
         self._sensor.look(decision, segment.references)
         if is_warming and segment.is_learning:
-            return []  # what is unusual must not become the reference
-        # A level that is off looks like neighbours that resemble each other.
+            return []  # an unusual level must not become the reference
+        # At a shifted level, neighbours seem to resemble each other.
         is_off = keeper.episode is not None or is_warming
         looked = segment.look(decision, self.counts, in_episode=is_off)
         if keeper.episode is None and not (looked and looked.alarms) and self._is_said(self._sensor.cause):
-            return []  # of another product, which is in front of the same sensor
+            return []  # an episode of another product in front of the same sensor
         said = keeper.look(decision, looked, segment, self._sensor, self._known, is_warming=is_warming)
         if said is None:
             return []
@@ -228,7 +228,7 @@ class CameraWatch:
         return event_of(episode, state, decision, product=name, now_us=now_us, closed_because=closed_because)
 
     def state(self) -> bytes:
-        """All that it knows, compressed: 20 to 60 KiB a product with ten signals, whatever the traffic.
+        """Return the whole state, compressed: 20 to 60 KiB a product with ten signals, whatever the traffic.
 
         Above 768 KiB the products that were unseen for longest are left out.
         """

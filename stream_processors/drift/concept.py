@@ -24,7 +24,7 @@ _MAX_OPEN, _MAX_LABELS, _MAX_EXAMPLES = 100, 2**31 - 1, 100
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """Where an event comes from: topic, partition, offset, the clock, and when the message was written (UTC µs)."""
+    """Origin of an event: topic, partition, offset, the clock, and the time of writing of the message (UTC µs)."""
 
     topic: str
     partition: int
@@ -153,7 +153,7 @@ class ConceptEpisodes:
 
     @classmethod
     def restored(cls, state: Any) -> ConceptEpisodes:
-        """Go on from a `state`; raises ValueError for anything else."""
+        """Resume from a `state`; raise ValueError for anything else."""
         state = fields(state, ("identity", "open"))
         line, station, camera_id = (text(part) for part in items(state["identity"], 3, 3))
         episodes = cls(line, station, camera_id)

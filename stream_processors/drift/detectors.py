@@ -33,7 +33,7 @@ from scipy.stats import ncx2
 from schemas.checked import flag, items, number, text, whole
 from stream_processors.drift.adwin_state import checked_adwin_state
 
-#: No sum of normal scores gets near it.
+#: Bound that no sum of normal scores approaches.
 _MAX_SUM = 1e12
 _NORMAL = NormalDist()
 
@@ -57,7 +57,7 @@ class Detector(Protocol):
         """All that it knows, as JSON."""
 
     def restore(self, state: Any) -> None:
-        """Go on from a `state`; raises ValueError for anything else."""
+        """Resume from a `state`; raise ValueError for anything else."""
 
 
 class _HeldMean:

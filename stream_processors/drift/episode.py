@@ -37,7 +37,7 @@ UPDATE_FRAMES = 50
 EXAMPLES = 3
 PAST_LEVELS = 20
 
-#: Causes that are named, and what is said of them.
+#: Causes that are named, and their descriptions.
 CAUSES = {
     "frozen": "the camera gives the same picture again and again",
     "black": "the picture is black",
@@ -45,7 +45,7 @@ CAUSES = {
     "out-of-focus": "the picture is out of focus, or blurred by motion",
     WARM_UP: "the camera warms up, no consequence",
 }
-#: Counts of an event are 32 bits wide in no schema, but no episode has more frames.
+#: Bound for counts of an event: schemas allow more than 32 bits, but no episode has more frames.
 MAX_INT = 2**31 - 1
 
 #: Mean of each signal, in its unit.
@@ -116,7 +116,7 @@ class Episode:
 
     @classmethod
     def restored(cls, state: Any) -> Episode:
-        """Read a `state`; raises ValueError for anything else."""
+        """Read a `state`; raise ValueError for anything else."""
         names = [field.name for field in dataclasses.fields(cls)]
         state = fields(state, names)
         changes = {name: _change(name, given) for name, given in mapping(state["changes"], MAX_SIGNALS + 2).items()}

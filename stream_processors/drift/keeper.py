@@ -145,7 +145,7 @@ class EpisodeKeeper:
         return {"episode": self.episode and self.episode.state(), "past": list(self._past)}
 
     def restore(self, state: Any, segment: Segment) -> None:
-        """Go on from a `state` beside its segment; raises ValueError for anything else."""
+        """Resume from a `state` together with its segment; raise ValueError for anything else."""
         state = fields(state, ("episode", "past"))
         episode = None if state["episode"] is None else Episode.restored(state["episode"])
         if episode is not None and not {*episode.data_signals, *episode.plateau} <= {*segment.references, REJECTS}:

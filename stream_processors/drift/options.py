@@ -27,10 +27,10 @@ class DriftOptions:
     product_attribute
         Attribute of the frame that names the product.
     max_products
-        Products of a camera that are watched side by side, each with its own detectors. Of more, the one unseen for
-        longest goes.
+        Most products of a camera that are watched side by side, each with its own detectors. Beyond that, the product
+        unseen for longest is evicted.
     warm_up_frames, warm_up_s
-        Length of a warm-up after a start or a gap: until both are over. 0: there is none.
+        Length of a warm-up after a start or a gap: it lasts until both are over. 0: no warm-up.
     warm_up_gap_s
         Seconds without a decision after which a camera warms up again.
     simulated

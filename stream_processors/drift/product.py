@@ -1,4 +1,4 @@
-"""What is watched of one product of a camera: its detectors, its episode, and the model and recipe that decide."""
+"""State of one product of a camera: its detectors, its episode, and the model and recipe that decide."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stream_processors.drift.keeper import EpisodeKeeper
 from stream_processors.drift.options import DriftOptions
 from stream_processors.drift.segment import Segment
 
-#: What is new makes the detectors begin from scratch.
+#: Product, model and recipe; a change makes the detectors begin from scratch.
 Identity = Mapping[str, str | None]
 _NAMES = ("product", "model", "recipe")
 
@@ -26,7 +26,7 @@ def identity_of(decision: Decision, product_attribute: str) -> Identity:
 
 
 def changed(before: Identity, now: Identity) -> str:
-    """Return what is other, for a person.
+    """Return the differences, for a person.
 
     Examples
     --------
@@ -53,16 +53,16 @@ class ProductWatch:
         self.identity = identity
         self.segment = segment
         self.keeper = EpisodeKeeper(options.settle_frames)
-        #: Decisions of other products since its last one.
+        #: Number of decisions of other products since its last one.
         self.away = 0
 
     @property
     def name(self) -> str:
-        """A key for product and recipe; another revision or model is the same one."""
+        """Key for product and recipe; another revision or model has the same key."""
         return name_of(self.identity)
 
     def state(self) -> Any:
-        """All that it knows, as JSON."""
+        """Return the whole state as JSON."""
         return {
             "identity": dict(self.identity),
             "segment": self.segment.state(),
@@ -72,7 +72,7 @@ class ProductWatch:
 
     @classmethod
     def restored(cls, state: Any, options: DriftOptions) -> ProductWatch:
-        """Go on from a `state`; raises ValueError for anything else."""
+        """Resume from a `state`; raise ValueError for anything else."""
         state = fields(state, ("identity", "segment", "keeper"))
         given = fields(state["identity"], _NAMES)
         identity = {"product": optional_text(given["product"])} | {n: text(given[n]) for n in ("model", "recipe")}

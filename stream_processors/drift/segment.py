@@ -18,11 +18,11 @@ from stream_processors.drift.options import DriftOptions
 from stream_processors.drift.thinning import Thinning
 from stream_processors.drift.trace import MAX_SIGNALS, Seen, Trace
 
-#: Beyond it a value counts as no number: it would make means and variances infinite.
+#: A larger value does not count as a number: it would make means and variances infinite.
 MAX_VALUE = 1e30
 _MAX_LESSONS = 100_000
 _MAX_QUANTILES = 1000
-#: More would put ranks so near to 1 that no normal score is finite.
+#: With a larger value, ranks would be so near to 1 that no normal score is finite.
 _MAX_IMAGES = 10**9
 #: The pseudo-signal of the reject rate: 1 for a part that is not accepted, else 0.
 REJECTS = "reject_rate"
@@ -153,7 +153,7 @@ class Segment:
         return Segment(self.references or None, self._options)
 
     def rewound(self) -> Segment:
-        """The same, but it keeps how neighbours resemble each other: at a level that is off that cannot be learned."""
+        """Return the same, with the learned similarity of neighbours, which cannot be learned at a shifted level."""
         segment = self.restarted()
         segment._thinning = self._thinning
         return segment
@@ -161,7 +161,7 @@ class Segment:
     def _values(self, decision: Decision, oddities: Counter[str]) -> dict[str, float]:
         values: dict[str, float] = {}
         signals = decision.signals.items()
-        if len(signals) > MAX_SIGNALS:  # those that have a reference come first
+        if len(signals) > MAX_SIGNALS:  # signals with a reference come first
             signals = dict(sorted(signals, key=lambda item: item[0] not in self.references)).items()
         for name, value in signals:
             if abs(value) <= MAX_VALUE:
@@ -172,7 +172,7 @@ class Segment:
                 else:
                     oddities["too-many-signals"] += 1
             else:
-                # Names come with the decisions: those that nobody knows share a counter.
+                # Names come with the decisions: unknown names share a counter.
                 known = name in self.references or name in RESOLUTION
                 oddities[f"not-a-number:{name if known else 'other'}"] += 1
         for name in self.references:
@@ -217,7 +217,7 @@ class Segment:
 
     @classmethod
     def restored(cls, state: Any, options: DriftOptions) -> Segment:
-        """A segment that goes on from a `state`; raises ValueError for anything else."""
+        """Return a segment that resumes from a `state`; raise ValueError for anything else."""
         state = fields(state, ("references", "lessons", "detectors", "rejects", "thinning", "trace"))
         references = {n: _reference(given) for n, given in mapping(state["references"], MAX_SIGNALS).items()}
         segment = cls(references or None, options)

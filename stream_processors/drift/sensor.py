@@ -90,7 +90,7 @@ class SensorCheck:
         return [self._runs, self._last_sha256, self._last_hash, self._usual_bits, self._compared]
 
     def restore(self, state: Any) -> None:
-        """Go on from a `state`; raises ValueError for anything else."""
+        """Resume from a `state`; raise ValueError for anything else."""
         runs, sha256, last, usual, compared = items(state, 5, 5)
         runs = fields(runs, self._runs)
         self._runs = {name: whole(runs[name]) for name in self._runs}

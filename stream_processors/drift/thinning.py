@@ -101,7 +101,7 @@ class Thinning:
         return [self._seen, self._since, moments]
 
     def restore(self, state: Any) -> None:
-        """Go on from a `state`; raises ValueError for anything else."""
+        """Resume from a `state`; raise ValueError for anything else."""
         seen, since, moments = items(state, 3, 3)
         self._seen, self._since = whole(seen), whole(since, 0, _MAX_STRIDE)
         moments = fields(moments, self._names)

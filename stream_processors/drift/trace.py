@@ -12,9 +12,9 @@ from schemas.checked import MAX_LONG, fields, items, numbers, text, whole
 
 #: Watched frames in a block.
 BLOCK_FRAMES = 25
-#: Signals of a camera; what a decision has beyond them is not watched.
+#: Most signals of a camera; further signals of a decision are not watched.
 MAX_SIGNALS = 64
-#: Normal scores are at most 4; those of a part's outcome at most 10; variances of blocks their squares.
+#: Normal scores are at most 4; scores of a part's outcome at most 10; variances of blocks at most the squares.
 _MAX_SCORE = 1000.0
 _RECENT = 300
 _BLOCKS = 200
@@ -104,7 +104,7 @@ class Trace:
         }
 
     def restore(self, state: Any) -> None:
-        """Go on from a `state`; raises ValueError for anything else."""
+        """Resume from a `state`; raise ValueError for anything else."""
         state = fields(state, ("recent", "open", "blocks"))
         recent = [_seen(row) for row in items(state["recent"], _RECENT)]
         blocks = [_block(row) for row in items(state["blocks"], _BLOCKS)]

@@ -1,11 +1,11 @@
-"""The warm-up of a camera: what follows its first decision, and each gap.
+"""Warm-up of a camera: the time after its first decision, and after each gap.
 
-A lamp that was off is darker than usual, and so are the pictures, each morning. In a warm-up everything is watched and
-shown, but an episode that begins in it is marked, so that gates do nothing. At its end the detectors begin from
-scratch: what is off then is an episode as any other.
+Each morning a cold lamp is darker than usual, and so are the pictures. In a warm-up everything is watched and shown,
+but an episode that begins in it is marked, so that gates do not act. At its end the detectors begin from scratch: a
+deviation after that is an ordinary episode.
 
 A gap counts only if both clocks agree, the camera's and the worker's: decisions that wait for a worker, and a camera
-whose clock jumps, make none.
+whose clock jumps, do not make a gap.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _US_PER_S = 1_000_000
 
 
 class WarmUp:
-    """Says of each decision whether it lies in a warm-up.
+    """Detector of decisions that lie in a warm-up.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class WarmUp:
         self.is_on = False
 
     def look(self, decision: Decision) -> bool:
-        """Take the next decision; True if a warm-up has ended before it."""
+        """Take the next decision; return True if a warm-up has ended before it."""
         if not self._frames and not self._length_us:
             return False
         last, self._last = self._last, (decision.captured_at_us, decision.decided_at_us)
@@ -50,16 +50,16 @@ class WarmUp:
             return False
         self._seen += 1
         passed_us = decision.captured_at_us - self._began_us
-        # A clock that went back must not make a warm-up without an end.
+        # A clock that went back must not make an endless warm-up.
         self.is_on = self._seen <= self._frames or 0 <= passed_us < self._length_us
         return not self.is_on
 
     def state(self) -> Any:
-        """All that it knows, as JSON."""
+        """Return the whole state as JSON."""
         return {"last": self._last, "began_us": self._began_us, "seen": self._seen, "is_on": self.is_on}
 
     def restore(self, state: Any) -> None:
-        """Go on from a `state`; raises ValueError for anything else."""
+        """Resume from a `state`; raise ValueError for anything else."""
         state = fields(state, ("last", "began_us", "seen", "is_on"))
         if state["last"] is not None:
             captured_at_us, decided_at_us = items(state["last"], 2, 2)

@@ -138,7 +138,7 @@ class ErrorStream:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> ErrorStream:
-        """The stream that gave a state; raises ValueError for anything else."""
+        """Return the stream of a state; raise ValueError for anything else."""
         state = fields(state, ("frames", "captured", "errors", "earlier", "open", "suspects", "stale"))
         stream = cls()
         errors = [bit == "1" for bit in text(state["errors"], 2 * KEPT)]

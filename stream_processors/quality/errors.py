@@ -149,7 +149,7 @@ class ErrorMonitor:
         return rows
 
     def restore(self, state: list[Any]) -> None:
-        """Go on from a state; raises ValueError for anything else."""
+        """Resume from a state; raise ValueError for anything else."""
         self._streams.clear()
         for row in items(state, MAX_STREAMS):
             model, side, because, stream = items(row, 4, 4)

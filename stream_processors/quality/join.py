@@ -38,10 +38,11 @@ class JoinCounts:
     corrections
         Labels that replaced another one, or came too late to.
     contradictions
-        Labels that another one of the same time and the same frame or part contradicts; "defective" counts. Labels with
-        the id of another one that says otherwise, too: the newest of them counts.
+        Labels that another label of the same time and the same frame or part contradicts; "defective" counts. Also
+        labels that have the id of a different label: the newest of them counts.
     future_labels, future_decisions
-        Their time was later than now and five minutes when they were written. It does not make them the newest.
+        Labels and decisions whose time was over five minutes ahead when they were written. It does not make them the
+        newest.
     undecided_labels
         Their truth is NOT_DECIDABLE: they say nothing.
     lost_labels
@@ -84,7 +85,7 @@ class LabelJoin:
     path
         See `Store`.
     clock
-        Says what is in the future.
+        Clock that tells which times are in the future.
 
     Examples
     --------
@@ -131,7 +132,7 @@ class LabelJoin:
         self.store.match(truths)
         after = Outcome(new, self._newest(truths))
         now_us = self.clock.utc_us()
-        if is_future(new.captured_at_us, now_us):  # else one such decision would make all others too old
+        if is_future(new.captured_at_us, now_us):  # otherwise one such decision would make all others too old
             self.counts.future_decisions += 1
         else:
             self.newest_us = max(self.newest_us, new.captured_at_us)
@@ -141,7 +142,7 @@ class LabelJoin:
         return [] if before == after else [Change(before, after)]
 
     def label(self, label: Label, written_us: int | None = None) -> list[Change]:
-        """Enter a label; gives what it changes. ``written_us`` is when it was written to Kafka, UTC."""
+        """Enter a label; return its effects. ``written_us`` is the time at which it was written to Kafka, UTC."""
         new = Truth.of(label, self.clock.utc_us(), written_us)
         if label.truth is Verdict.NOT_DECIDABLE:
             self.counts.undecided_labels += 1

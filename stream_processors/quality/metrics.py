@@ -94,7 +94,7 @@ class QualityFigures:
         return {"all": self._all.to_state(), "slices": slices, "dropped": dict(self.dropped)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state; raises ValueError for anything else."""
+        """Resume from a state; raise ValueError for anything else."""
         state = fields(state, ("all", "slices", "dropped"))
         self._all = Tally.from_state(state["all"])
         slices = fields(state["slices"], self._slices)

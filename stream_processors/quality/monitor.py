@@ -47,7 +47,7 @@ class ConceptMonitor:
     path
         Where the decisions are kept, see `Store`.
     clock
-        Says what is in the future; None: the machine's.
+        Clock that tells which times are in the future; None: the machine's clock.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ConceptMonitor:
         return self._apply(self._join.decision(decision))
 
     def label(self, label: Label, written_us: int | None = None) -> list[ConceptAlarm]:
-        """Enter a label; ``written_us`` is when it was written to Kafka, UTC."""
+        """Enter a label; ``written_us`` is the time at which it was written to Kafka, UTC."""
         return self._apply(self._join.label(label, written_us))
 
     @property
@@ -82,12 +82,12 @@ class ConceptMonitor:
 
     @property
     def future_labels(self) -> int:
-        """Labels whose time was of the future when they were written."""
+        """Number of labels whose time was in the future when they were written."""
         return self._join.counts.future_labels
 
     @property
     def decisions(self) -> int:
-        """Decisions that were entered."""
+        """Number of decisions that were entered."""
         return self._join.counts.decisions
 
     @property
@@ -161,5 +161,5 @@ class ConceptMonitor:
 
 
 def _known_counts(state: Any) -> dict[str, Any]:
-    """Return the counts of a state that this version knows."""
+    """Return the counts that this version knows from a state."""
     return {name: count for name, count in mapping(state, 100).items() if name in JoinCounts.__dataclass_fields__}

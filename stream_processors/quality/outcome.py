@@ -80,15 +80,15 @@ class Truth:
 
     @classmethod
     def of(cls, label: Label, now_us: int | None = None, written_us: int | None = None) -> Truth:
-        """What is kept of a label.
+        """Return the part of a label that is kept.
 
         Parameters
         ----------
         now_us
-            The reader's clock, UTC. None: the label's time stands as it is.
+            The reader's clock, UTC. None: the time of the label is kept.
         written_us
-            When the label was written to Kafka, where that is known. A label cannot be of a later time: it gets this
-            one. Without it a label of the future has no time, and each other one is newer.
+            Time at which the label was written to Kafka, if known. A later time of the label is replaced by this one.
+            Without it a label of the future has no time, and every other label is newer.
         """
         return cls(
             label.label_id,
@@ -101,12 +101,12 @@ class Truth:
         )
 
     def says_the_same(self, other: Truth) -> bool:
-        """Whether another label with the same id is a copy of it."""
+        """Return True if another label with the same id is a copy of it."""
         return self._content == other._content
 
     @property
     def other_id(self) -> str:
-        """An id for a label whose id belongs to another one, that says otherwise."""
+        """Id for a label whose own id belongs to a different label."""
         return f"{self.label_id}#{hashlib.blake2b(repr(self._content).encode(), digest_size=6).hexdigest()}"
 
     @property
@@ -146,7 +146,7 @@ class Change:
 
 
 def labelled_at_us(label: Label, now_us: int, written_us: int | None = None) -> int:
-    """Return the time of a label; of one that is of the future when it was written, or 0 where that is not known.
+    """Return the time of a label; for a label of the future, the time of its writing, or 0 if that is unknown.
 
     Examples
     --------

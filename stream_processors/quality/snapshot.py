@@ -76,12 +76,12 @@ def rows(store: Store, decisions: int) -> dict[str, Any]:
 
 
 def refill(store: Store, state: dict[str, Any]) -> None:
-    """Put what `rows` gave into an empty store.
+    """Put the result of `rows` into an empty store.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If it is anything else.
     """
     names = ("frame", "digest", "part", "lot", "what", "captured", "decided_after", "model")
     state = fields(state, ("models", "labels", *names))

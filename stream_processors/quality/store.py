@@ -91,7 +91,7 @@ class Store:
         return [_truth(row) for row in rows]
 
     def label(self, label_id: str) -> Truth | None:
-        """The label of an id."""
+        """Return the label of an id; None if there is no such label."""
         row = self._db.execute(f"{_LABEL} WHERE id = ?", (label_id,)).fetchone()
         return None if row is None else _truth(row)
 

@@ -120,7 +120,7 @@ class Tally:
 
     @classmethod
     def from_state(cls, state: list[Any]) -> Tally:
-        """The tally that gave a state; raises ValueError for anything else."""
+        """Return the tally of a state; raise ValueError for anything else."""
         parts, cells, defects = (items(rows, _MAX_ROWS) for rows in items(state, 3, 3))
         return cls(
             Counter({Action(text(a)): whole(n) for a, n in (items(row, 2, 2) for row in parts)}),
