@@ -104,7 +104,7 @@ class BeltWatch:
         self._apply()
 
     def give_up(self) -> None:
-        """End: parts on a stopped belt get the fail-safe now. Call under the lock."""
+        """Let parts on a stopped belt get the fail-safe now, because the gate ends. Call under the lock."""
         self._is_over = True
         self._tracker.arrivals.end(self._clock.monotonic_s())
 

@@ -53,7 +53,7 @@ class BeltFile:
         self._clock = clock or SystemClock()
 
     def stands(self) -> bool:
-        """True if the belt is reported as stopped; one system call, and it raises nothing."""
+        """Return True if the belt is reported as stopped; one system call, and it raises nothing."""
         try:
             os.lstat(self.path)
         except OSError:
