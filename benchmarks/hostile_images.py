@@ -1,10 +1,10 @@
-"""Damaged and hostile images, many of them, inspected in a process with little memory.
+"""Benchmark of many damaged and hostile images, inspected in a process with little memory.
 
     python -m benchmarks.hostile_images --count 20000
 
 A child process with a limit on its memory loads the model that ships and inspects mutations of small images with two
-threads, as a worker does. Mutations are seeded. The table says how the images were answered, the slowest one, the most
-memory over the idle process, and lines that libraries wrote to standard error.
+threads, as a worker does. Mutations are seeded. The table shows the answers to the images, the slowest image, the peak
+of memory over the idle process, and lines that libraries wrote to standard error.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from models.opencv import cv2
 
 _MIB = 1024 * 1024
 _SEED_WH = (96, 64)
-#: Numbers that lengths, counts and offsets are replaced with.
+#: Numbers that replace lengths, counts and offsets.
 _EDGES = (0, 1, 2, 7, 255, 256, 4095, 32767, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 16, 2**32 - 1)
 
 Mutation = Callable[[bytearray, random.Random, list[bytes]], bytes]
 
 
 def seed_images() -> list[bytes]:
-    """Healthy files of many kinds: 8 and 16 bits, grey, colour and alpha, by several encoders' settings."""
+    """Return healthy files of many kinds: 8 and 16 bits, grey, colour and alpha, by several encoders' settings."""
     rng = np.random.default_rng(0)
     width, height = _SEED_WH
     grey = cv2.GaussianBlur(rng.integers(0, 256, (height, width), np.uint8), (5, 5), 1)
@@ -64,7 +64,7 @@ def _flip_bits(data: bytearray, rng: random.Random, others: list[bytes]) -> byte
 
 
 def _head(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
-    """Bytes of the first 200: where headers are."""
+    """Change bytes among the first 200, which hold the headers."""
     for _time in range(rng.randint(1, 4)):
         data[rng.randrange(min(200, len(data)))] = rng.randrange(256)
     return bytes(data)
@@ -94,7 +94,7 @@ def _zeros(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
 
 
 def _number(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
-    """A number of 2 or 4 bytes, in either order, is replaced: a length, a count, an offset."""
+    """Replace a number of 2 or 4 bytes, in either order: a length, a count, an offset."""
     size, order = rng.choice((2, 4)), rng.choice("<>")
     near_ends = rng.choice((min(len(data), 300), len(data)))
     at = rng.randrange(max(1, near_ends - size))
@@ -105,7 +105,7 @@ def _number(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
 
 
 def _repeat(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
-    """A piece again and again: scans, chunks."""
+    """Repeat a piece, such as scans or chunks."""
     at = rng.randrange(len(data))
     piece = data[at : at + rng.randint(1, 400)]
     data[at:at] = piece * rng.choice((1, 2, 50))
@@ -118,7 +118,7 @@ def _splice(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
 
 
 def _png_numbers(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
-    """Sizes in the header of a PNG, with a check sum that fits; other formats: a number."""
+    """Replace sizes in the header of a PNG, with a correct check sum; in other formats replace a number."""
     import zlib
 
     if data[:4] != b"\x89PNG":
@@ -130,7 +130,7 @@ def _png_numbers(data: bytearray, rng: random.Random, others: list[bytes]) -> by
 
 
 def _jpeg_size(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
-    """Size and sampling in the header of a JPEG; other formats: a number."""
+    """Replace the size in the header of a JPEG; in other formats replace a number."""
     at = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
     if data[:2] != b"\xff\xd8" or at < 0:
         return _number(data, rng, others)
@@ -144,7 +144,7 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def mutated(count: int, seed: int = 0) -> Iterator[bytes]:
-    """Mutations of `seed_images`, the same for the same seed."""
+    """Yield mutations of `seed_images`, the same for the same seed."""
     rng, seeds = random.Random(seed), seed_images()
     for _ in range(count):
         yield rng.choice(MUTATIONS)(bytearray(rng.choice(seeds)), rng, seeds)
@@ -156,7 +156,7 @@ def _status_kib(name: str) -> int:
 
 
 def _inspect(data: bytes) -> tuple[str, float]:
-    """The kind of the answer, and the seconds of processor time that one colour and one reduced grey decode took."""
+    """Return the kind of the answer, and the processor seconds of one colour and one reduced grey decode."""
     began = time.thread_time()
     kind = "decoded"
     for colour, needed_wh in ((True, None), (False, (24, 16))):
@@ -174,7 +174,7 @@ def _child(count: int, seed: int, limit_mib: int, files: list[Path]) -> dict[str
     inspect_image(seed_images()[0], model)
     resource.setrlimit(resource.RLIMIT_DATA, (limit_mib * _MIB,) * 2)
     threading.stack_size(1 * _MIB)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of memory so far
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak of memory
     idle_kib = _status_kib("VmRSS")
     kinds: Counter[str] = Counter()
     slowest, at_slowest = 0.0, 0
@@ -198,7 +198,7 @@ def _child(count: int, seed: int, limit_mib: int, files: list[Path]) -> dict[str
 
 
 def run(count: int, seed: int = 0, limit_mib: int = 1024, files: list[Path] | None = None) -> dict[str, object]:
-    """Inspect mutations in a child process; the findings, with ``died`` and ``stderr_lines`` of the child."""
+    """Inspect mutations in a child process; return the findings, with ``died`` and ``stderr_lines`` of the child."""
     command = [sys.executable, "-m", "benchmarks.hostile_images", "--child", "--count", str(count), "--seed", str(seed)]
     command += ["--limit-mib", str(limit_mib), *map(str, files or [])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -208,13 +208,13 @@ def run(count: int, seed: int = 0, limit_mib: int = 1024, files: list[Path] | No
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=2000, help="mutations")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit-mib", type=int, default=1024, help="memory of the child (RLIMIT_DATA)")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("files", nargs="*", type=Path, help="images to inspect besides")
+    parser.add_argument("files", nargs="*", type=Path, help="further images to inspect")
     given = parser.parse_args()
     work = _child if given.child else run
     found = work(given.count, given.seed, given.limit_mib, given.files)

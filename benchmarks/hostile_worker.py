@@ -1,10 +1,10 @@
-"""A real worker with little memory answers damaged and hostile images from a real broker.
+"""Benchmark of a real worker with little memory: damaged and hostile images from a real broker.
 
     python -m benchmarks.hostile_worker --count 20000 [FILE ...]
 
 Mutations of small images (`benchmarks.hostile_images.mutated`) and the given files are published as frames without a
-deadline, healthy frames between them. The worker has a limit on its memory (RLIMIT_DATA). The findings: answers by
-result state and kind, whether the worker died, its peak of memory over idle, and the slowest decode and inference.
+deadline, with healthy frames between them. The worker has a limit on its memory (RLIMIT_DATA). The findings: answers by
+result state and kind, death of the worker, its peak of memory over idle, and the slowest decode and inference.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from schemas.ids import frame_id
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES
 
 _MIB = 1024 * 1024
-#: Healthy frames before the first hostile one, and one among each so many.
+#: Number of healthy frames before the first hostile one, and interval of healthy frames after it.
 _WARM_UP, _EVERY = 200, 50
 
 
 def frame_of(data: bytes, number: int) -> Frame:
-    """Frame of any bytes; what its header says is in it where it can be read."""
+    """Return a frame of any bytes, with the facts of its header if that can be read."""
     header = read_header(data)
     return Frame(
         frame_id=frame_id("hostile", "cam", 1, number), line="line", station="hostile", camera_id="cam",
@@ -49,7 +49,7 @@ def frame_of(data: bytes, number: int) -> Frame:
 
 
 def status_kib(pid: int, name: str) -> int:
-    """A figure of ``/proc/PID/status`` in KiB, such as VmRSS or VmHWM."""
+    """Return a figure of ``/proc/PID/status`` in KiB, such as VmRSS or VmHWM."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name + ":"))
 
@@ -88,7 +88,7 @@ def _with_healthy(images: Iterator[bytes], healthy: bytes) -> Iterator[bytes]:
 
 
 def _await(worker: WorkerProcess, count: int) -> bool:
-    """Wait until so many frames are answered; False if the worker ended."""
+    """Wait until this number of frames is answered; return False if the worker ended."""
     while (done := worker.metric("inspection_decisions_total")) < count:
         if not worker.alive():
             return False
@@ -112,7 +112,7 @@ def run(count: int, seed: int, limit_mib: int, files: list[Path]) -> dict[str, o
             sender.send(healthy for _ in range(_WARM_UP))
             _await(worker, sender.sent)
             resource.prlimit(worker.pid, resource.RLIMIT_DATA, (limit_mib * _MIB,) * 2)
-            Path(f"/proc/{worker.pid}/clear_refs").write_text("5")  # forget the peak of memory so far
+            Path(f"/proc/{worker.pid}/clear_refs").write_text("5")  # reset the peak of memory
             idle_kib = status_kib(worker.pid, "VmRSS")
             sender.send(
                 each for n, data in enumerate(images) for each in ((healthy, data) if n % _EVERY == 0 else (data,))
@@ -143,12 +143,12 @@ def run(count: int, seed: int, limit_mib: int, files: list[Path]) -> dict[str, o
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=2000, help="mutations")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit-mib", type=int, default=1024, help="memory of the worker (RLIMIT_DATA)")
-    parser.add_argument("files", nargs="*", type=Path, help="images to publish twice besides")
+    parser.add_argument("files", nargs="*", type=Path, help="further images to publish twice")
     given = parser.parse_args()
     print(json.dumps(run(given.count, given.seed, given.limit_mib, given.files), indent=2))  # noqa: T201
 

@@ -267,7 +267,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10, help="counted seconds of each run")
     parser.add_argument("--warm-up", type=float, default=2, help="seconds before them that are not counted")
     parser.add_argument("--cameras", type=int, default=12)
-    parser.add_argument("--threads", type=int, default=usable_cores(), help="of each contender; default: the cores")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="threads of each one; default: the cores")
     parser.add_argument("--saturation-seconds", type=float, default=4, help="that saturation is measured for")
     parser.add_argument("--saturation-rounds", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file for the report instead of standard output")

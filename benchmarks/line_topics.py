@@ -109,7 +109,7 @@ def make_frame(
     sha256: str | None = None,
     deadline_ms: int | None = None,
 ) -> Frame:
-    """A frame, captured now; without a deadline it is inspected however long it waits."""
+    """Return a frame captured now; without a deadline it is inspected after any wait."""
     now_us = time.time_ns() // 1000 if captured_at_us is None else captured_at_us
     return Frame(
         frame_id=frame_id("bench", camera, 1, sequence), line="bench", station="bench", camera_id=camera,

@@ -1,7 +1,7 @@
-"""Three times as many frames as a worker can inspect: the share of its own capacity that it still inspects.
+"""Benchmark of a worker at three times its capacity: the share of its capacity that it still inspects.
 
-Two things are compared, in turns, with the same sender and the same broker beside the worker. The reference is the
-mode ``everything``: the worker sheds nothing, falls behind, and inspects as much as it can. Then come the modes that
+Modes are compared in turns, with the same sender and the same broker beside the worker. The reference is the mode
+``everything``: the worker sheds nothing, falls behind, and inspects as much as it can. Then follow the modes that
 shed. Every frame has a deadline. The load is open: it does not wait for the worker.
 """
 
@@ -34,7 +34,7 @@ from schemas.codec import decode
 
 REFERENCE = "everything"
 MODES = (REFERENCE, "deadline", "newest")
-#: Offered frames in multiples of what the worker sustains.
+#: Offered frames, in multiples of the rate that the worker sustains.
 TIMES = 3
 #: Share of the reference that is to be inspected.
 AIM = 0.85
@@ -44,7 +44,7 @@ _START_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One turn: frames offered and inspected a second, late ones, the shed share, and latencies of inspected frames."""
+    """Result of a turn: frames offered and inspected a second, late frames, shed share, latency of inspected frames."""
 
     mode: str
     offered_per_s: float
@@ -61,7 +61,7 @@ def measured(mode: str, decisions: Sequence[tuple[float, Decision]], since: floa
     Raises
     ------
     RuntimeError
-        If none of them was inspected.
+        If no frame was inspected.
     """
     counted = [(at, decision) for at, decision in decisions if since <= at < until]
     inspected = [(at, each) for at, each in counted if each.result_state is ResultState.COMPLETED]
@@ -80,7 +80,7 @@ def measured(mode: str, decisions: Sequence[tuple[float, Decision]], since: floa
 
 
 class Bench:
-    """A broker and a sender for all turns."""
+    """Broker and sender for all turns."""
 
     def __init__(self, broker: LocalBroker, scratch: Path, args: argparse.Namespace) -> None:
         self._servers, self._scratch, self._args = broker.bootstrap_servers, scratch, args
@@ -136,7 +136,7 @@ class Bench:
 
 
 def saturation(bench: Bench) -> float:
-    """Frames a second that the worker sustains beside a sender that offers three times as many."""
+    """Return the frames a second that the worker sustains beside a sender that offers three times as many."""
     rate = _FIRST_RATE
     for _ in range(4):
         found = bench.run(REFERENCE, rate, 0).inspected_per_s
@@ -147,7 +147,7 @@ def saturation(bench: Bench) -> float:
 
 
 def measure(bench: Bench, rounds: int) -> dict[str, Any]:
-    """All modes in turns."""
+    """Run all modes in turns."""
     sustained = saturation(bench)
     runs: dict[str, list[Run]] = {mode: [] for mode in MODES}
     for number, mode in in_turns(MODES, rounds):
@@ -161,7 +161,7 @@ def measure(bench: Bench, rounds: int) -> dict[str, Any]:
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """Everything as Markdown."""
+    """Return the report as Markdown."""
     rows = []
     for mode, runs in report["runs"].items():
         figures = {name: Spread.of([run[name] for run in runs]) for name in runs[0] if name != "mode"}
@@ -183,7 +183,7 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", choices=[each.name for each in WORKLOADS], default=WORKLOADS[0].name)
     parser.add_argument("--rounds", type=int, default=3, help="rounds of all modes")
@@ -191,14 +191,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=float, default=3, help="seconds before them that are not counted")
     parser.add_argument("--cameras", type=int, default=6)
     parser.add_argument("--deadline-ms", type=int, default=500)
-    parser.add_argument("--processes", type=int, default=1, help="of the worker")
-    parser.add_argument("--threads", type=int, help="of each process; default: as the worker has it")
+    parser.add_argument("--processes", type=int, default=1, help="processes of the worker")
+    parser.add_argument("--threads", type=int, help="threads of each process; default: those of the worker")
     parser.add_argument("--json", type=Path, help="file for the report instead of standard output")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     args = arguments()
     report: dict[str, Any] = {
         "machine": machine(),

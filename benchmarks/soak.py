@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--warm-up", type=float, default=0.3, help="part of the frames before the line begins")
     parser.add_argument("--cameras", type=int, default=12)
-    parser.add_argument("--threads", type=int, default=usable_cores(), help="of the worker; default: the cores")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="threads of the worker; default: the cores")
     parser.add_argument("--watch", action="store_true", help="run `inspection watch` as well")
     parser.add_argument("--json", type=Path, help="file for the report instead of standard output")
     args = parser.parse_args()

@@ -85,7 +85,7 @@ def package(network: str, folder: Path) -> Path:
         "sha256": hashlib.sha256(data).hexdigest(),
         "input": {"name": "image", "width": _SIDE, "height": _SIDE, "colour": "rgb", "dtype": "uint8"},
         "outputs": {"names": {"scores": "logit"}, "activation": "sigmoid"},
-        # Of random weights, scores may lie in [0, 1] by chance.
+        # With random weights, scores may lie in [0, 1] by chance.
         "labels": ["good", "bad"], "good_label": "good", "overrule": ["activation"],
         "decision": {"recipe_id": "bench", "revision": 1, "threshold": 0.5},
         "training": {"provenance": "random weights", "licence": "none", "data": "none", "split": "none"},

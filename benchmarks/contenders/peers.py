@@ -1,6 +1,6 @@
 """``python -m benchmarks.contenders.peers``: make the virtual environment of the peers, once.
 
-Quix Streams wants a confluent-kafka older than ours, so the peers of ``peers.txt`` have an environment of their own. It
+Quix Streams needs an older confluent-kafka than ours, so the peers of ``peers.txt`` have a separate environment. It
 is installed from ``infra/locks/peers.lock``, which has the worker's versions of NumPy, OpenCV and ONNX Runtime.
 """
 
@@ -24,7 +24,7 @@ def python() -> str:
 
 
 def ensure() -> None:
-    """Make the environment, again where the lock has changed (about 20 s).
+    """Make the environment, or remake it if the lock has changed (about 20 s).
 
     Raises
     ------
