@@ -1,4 +1,4 @@
-"""Batches that are small on the wire and unpack to more than any reader takes."""
+"""Batches that are small on the wire and unpack to more than any reader accepts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from schemas.batches import BOUNDED
 
 
 def send_bomb(bootstrap_servers: str, topic: str, *, count: int = 1, key: str = "", partition: int = -1) -> None:
-    """Send one batch of so many messages, which unpacks to a tenth more than the limit."""
+    """Send one batch of ``count`` messages, which unpacks to a tenth more than the limit."""
     size = BOUNDED["receive.message.max.bytes"] * 11 // 10 // count
     producer = Producer(
         {

@@ -1,4 +1,4 @@
-"""Partitions that are added to a topic."""
+"""Helper that adds partitions to a topic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.cluster import list_topics
 
 
 def add_partitions(bootstrap_servers: str, topic: str, count: int) -> None:
-    """Give a topic so many partitions, and wait until a new client learns of them."""
+    """Raise the number of partitions of a topic, and wait until a new client learns of them."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
     admin.create_partitions([NewPartitions(topic, count)])[topic].result(20)
     deadline = time.monotonic() + 20

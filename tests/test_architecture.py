@@ -107,7 +107,7 @@ def test_the_rule_itself_allows(importer, imported):
     assert forbidden(importer, imported) is None
 
 
-#: Where ONNX Runtime may be imported: where its telemetry is off before. `models` itself imports `models.runtime`.
+#: Modules that may import ONNX Runtime: its telemetry is off before. `models` itself imports `models.runtime`.
 RUNTIME = {"models/runtime.py", "models/training/good_only.py", "models/training/export_classifier.py"}
 
 

@@ -1,4 +1,4 @@
-"""Time stands for a position: a belt that stops, and a gate that stood still itself."""
+"""Belts that stop, and gates that were suspended: time stands for a position."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def send(gate: SteppedGate, name: str, action: Action = ACCEPT) -> None:
 
 
 def test_five_parts_on_a_belt_that_stands_for_ten_seconds() -> None:
-    """1 m/s, the gate at 0.8 m; the belt stands from 0.5 s on. Nothing is instructed before it is at the gate."""
+    """Run a belt at 1 m/s to a gate at 0.8 m and stop it at 0.5 s: no part is instructed before it is at the gate."""
     gate = make_gate()
     for number in range(5):
         send(gate, f"p{number}", REJECT if number == 2 else ACCEPT)
@@ -59,7 +59,7 @@ def test_five_parts_on_a_belt_that_stands_for_ten_seconds() -> None:
     stopped = [*(f"p{number}" for number in range(5)), "while it stands"]
     assert given[:6] == [(name, REJECT, Why.BELT_STOPPED) for name in stopped]
     assert given[6:] == [("afterwards", ACCEPT, Why.DECIDED)]
-    # Each at its place: 0.8 s of movement after its capture.
+    # Each part arrives after 0.8 s of movement since its capture.
     moments = [at - 1.0 for at, _ in gate.driver.acts]
     assert moments == pytest.approx([10.8, 10.9, 11.0, 11.1, 11.2, 11.3, 11.3], abs=1e-3)
     assert all(abs(at - i.act_at_s) < 1e-3 for at, i in gate.driver.acts)
@@ -147,7 +147,7 @@ def test_parts_that_passed_while_the_gate_stood_still_are_not_accepted(caplog: p
         send(gate, name)
         gate.advance(0.7)
     gate.advance(0.05)
-    # No turn until the second part is 0.55 s past the gate.
+    # The gate gets no turn until the second part is 0.55 s past it.
     gate.clock.advance(0.6)
     send(gate, "next")
     gate.advance(2)
@@ -170,7 +170,7 @@ def test_without_a_limit_a_late_act_is_what_was_decided() -> None:
 
 
 def test_a_machine_that_was_suspended_knows_no_position(caplog: pytest.LogCaptureFixture) -> None:
-    """The monotonic clock stops meanwhile, and the belt does not."""
+    """Suspend the machine: the monotonic clock stops, and the belt does not."""
     clock, slept = ManualClock(), [100.0]
     tracker = PartTracker(clock)
     watch = BeltWatch(tracker, threading.Lock(), clock, None, gap_s=0.5, asleep_s=lambda: slept[0])

@@ -279,7 +279,7 @@ def test_memory_is_bounded() -> None:
         episodes.take(event(f"p{number}", camera="0"))
     assert len(episodes._over) == 40
     assert (len(episodes._open), len(episodes.by_camera["s", "0"])) == (11, 5)
-    # What is not remembered fails safe: such a camera drifts, and with too many of them each one does.
+    # Forgotten episodes fail safe: such a camera drifts, and with too many of them every camera does.
     assert episodes.by_camera["s", "0"][-1].episode_id == "too-many-episodes"
     [everywhere] = episodes.by_camera[ANY_CAMERA]
     assert "more than 10 cameras" in everywhere.reason
@@ -288,7 +288,7 @@ def test_memory_is_bounded() -> None:
     assert pass_part(gate, "a", ACCEPT) == (REVIEW, Why.DRIFT_REVIEW, "too-many-cameras")
 
 
-#: name: what is said after OPENED; what becomes of it.
+#: name: events after OPENED; result.
 STRANGERS: dict[str, tuple[DriftEvent, str]] = {
     "acknowledged for another camera": (event(state=ACKNOWLEDGED, camera="x"), "unfit"),
     "acknowledged for another station": (event(state=ACKNOWLEDGED, station="t"), "unfit"),
@@ -332,7 +332,7 @@ def test_a_known_id_hides_no_episode_of_another_camera() -> None:
 
 
 def test_many_events_cost_no_more_each() -> None:
-    """An event builds no list of all that is open; a snapshot holds a camera's few episodes."""
+    """Check that an event builds no list of all open episodes; a snapshot holds a camera's few episodes."""
     episodes = OpenEpisodes()
     for number in range(4_096):
         episodes.take(event(str(number)))

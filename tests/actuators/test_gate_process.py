@@ -237,7 +237,7 @@ def test_views_texts_without_a_part_a_belt_that_stands_and_a_gate_that_slept(pro
         await_(lambda: any(act["part_key"] == part for act in process.acts))
         return [act["why"] for act in process.acts if act["part_key"] == part]
 
-    # Two parts without a read, and one part that two cameras see: three instructions.
+    # Two parts without a part id, and one part that two cameras see: three instructions.
     for number in range(2):
         send("NOREAD", f"f{number}")
     send("seen", "top")

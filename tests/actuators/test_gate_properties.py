@@ -70,9 +70,9 @@ class Part:
     unknowable: bool = False
     #: Real, valid answers that this process was given: when and what.
     heard: list[tuple[float, Action]] = field(default_factory=list)
-    #: When this process heard of another view of it, by trigger or decision, or of its id with another part.
+    #: Time at which this process learnt of another view of it, by trigger or decision, or of its id with another part.
     views: list[float] = field(default_factory=list)
-    #: How long the belt stood with the part on it, and whether it ever did.
+    #: Time that the belt was stopped with the part on it, and True if it ever was.
     stood_s: float = 0.0
     has_stood: bool = False
 
@@ -121,7 +121,7 @@ class World:
         self.gate.turn()
 
     def view(self, which: int, camera: str) -> None:
-        """Another frame of a part that is on the belt or has just passed: no instruction of its own."""
+        """Add another frame of a part that is on the belt or has just passed: it gets no separate instruction."""
         name = self.name(which)
         if name is None or self.parts[name].triggered_s is None or name in self.lost:
             return

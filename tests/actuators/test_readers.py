@@ -1,4 +1,4 @@
-"""What may happen to a topic while a gate reads it: nothing of it blinds the gate."""
+"""Changes of a topic while a gate reads it: none of them blinds the gate."""
 
 from __future__ import annotations
 

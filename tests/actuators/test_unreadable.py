@@ -1,4 +1,4 @@
-"""A gate that can read nothing sees no part and no decision: FAULT."""
+"""FAULT of a gate that can read nothing: it sees no part and no decision."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_gate(after: int = 10) -> SteppedGate:
 
 
 def read(gate: SteppedGate, **more: int) -> None:
-    """Let the consumer have read so many more messages."""
+    """Let the consumer have read this number of further messages."""
     counts = gate.source.counts
     changed = {name: getattr(counts, name) + number for name, number in more.items()}
     gate.source.counts = dataclasses.replace(counts, **changed)

@@ -1,4 +1,4 @@
-"""One part, one instruction: several pictures of it, texts that are no part id, and ids that any writer can send."""
+"""One instruction for one part: several views, texts that are not part ids, and ids that any writer can send."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_it_is_said_once_and_shown(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("text", ["NOREAD", "noread\r\n", "", "  ", "0000", "ERROR"])
 @pytest.mark.parametrize("has_frames", [True, False])
 def test_a_text_that_is_no_part_id_goes_by_its_frame(text: str, has_frames: bool) -> None:
-    """Ten parts 200 ms apart, each decided in time; the fifth is bad."""
+    """Send ten parts 200 ms apart, each decided in time; the fifth is bad."""
     clock = ManualClock()
     tracker = PartTracker(clock, no_part_ids=["NoRead", "0000", "ERROR"])
     given: list[Instruction] = []
@@ -170,7 +170,7 @@ def test_frames_carry_their_id_to_the_gate() -> None:
     assert [(i.part_key, i.why) for _, i in gate.driver.acts] == [("f0", Why.DECIDED), ("f1", Why.DECIDED)]
 
 
-#: What a stranger changes in a copy of a decision.
+#: Changes of a stranger in a copy of a decision.
 CHANGES = [
     {"camera_id": "other"}, {"part_id": "NOBODY"}, {"captured_at_us": 7}, {"station": "t"}, {"frame_id": "f"},
     {"image_sha256": "bb"}, {"line": "z"},
@@ -180,7 +180,7 @@ CHANGES = [
 @pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: next(iter(changes)))
 @pytest.mark.parametrize("stranger_first", [True, False])
 def test_a_known_id_hides_no_decision_and_is_a_contradiction(changes: dict[str, object], stranger_first: bool) -> None:
-    """The id of the true REJECT comes with something else; another decision says ACCEPT."""
+    """Send the id of the true REJECT with another content; another decision says ACCEPT."""
     consumer = DecisionConsumer(KafkaSettings("unused:1"), max_age_s=None)
     true = make_decision("P-77", REJECT)
     strange = dataclasses.replace(true, action=ACCEPT, **changes)
@@ -240,7 +240,7 @@ STEP = st.one_of(
 @given(st.lists(STEP, max_size=25), st.sampled_from([REJECT, REVIEW]))
 @settings(max_examples=200, deadline=None)
 def test_accept_needs_every_view_and_a_passage_has_one_instruction(steps: list[tuple], failsafe: Action) -> None:
-    """Views of one part in any order, the first trigger at the beginning; all within one passage."""
+    """Send views of one part in any order, all within one passage, with the first trigger at the beginning."""
     clock = ManualClock()
     tracker = PartTracker(clock, failsafe=failsafe)
     tracker.expect(trigger("cam-0"))

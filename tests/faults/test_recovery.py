@@ -1,4 +1,4 @@
-"""Slow moments pass: after a broker that paused and after slow frames, all cameras are inspected again."""
+"""Recovery from slow moments: after a paused broker and after slow frames, all cameras are inspected again."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 CAMERAS = ("cam0", "cam1")
 #: Two seconds are the aim on a machine of its own (`python -m benchmarks.overload` and docs/overload.md); without the
-#: cure it never comes.
+#: fix it never comes.
 PATIENCE_S = 20.0
 
 
 class Cameras:
-    """Send frames with a deadline of half a second all the time, and read what is decided."""
+    """Send frames with a deadline of half a second all the time, and read the decisions."""
 
     def __init__(self, kafka: KafkaSettings, fps: float = 10) -> None:
         self._kafka = kafka
@@ -56,11 +56,11 @@ class Cameras:
             self.producer.poll(0)
 
     def read(self) -> list[Decision]:
-        """Decisions since the last call."""
+        """Return the decisions since the last call."""
         return [decode(m.value(), Decision) for m in self._consumer.consume(500, 0.2) if m.error() is None]
 
     def await_inspected(self, since_us: int) -> dict[str, float]:
-        """Seconds until the first inspected frame, captured after a moment, of each camera."""
+        """Return the seconds until the first inspected frame of each camera that was captured after a moment."""
         found: dict[str, float] = {}
         until_s = time.monotonic() + PATIENCE_S
         while set(found) != set(CAMERAS):
@@ -72,7 +72,7 @@ class Cameras:
         return found
 
     def inspected_share(self, seconds: float) -> float:
-        """Share of the frames of the cameras that is inspected from now on."""
+        """Return the share of the cameras' frames that is inspected from now on."""
         self.read()
         since_us, until_s, decisions = time.time_ns() // 1000, time.monotonic() + seconds, []
         while time.monotonic() < until_s:
@@ -88,7 +88,7 @@ class Cameras:
 
 
 def slow_png() -> bytes:
-    """A few kilobytes that take a good part of a second to decode."""
+    """Return a few kilobytes that take a large part of a second to decode."""
     done, data = cv2.imencode(".png", np.zeros((9_000, 9_000), np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     assert done
     return bytes(data)

@@ -1,4 +1,4 @@
-"""The container image has all packages, nothing of the development environment, and needs no writable root."""
+"""Container image: it has all packages, nothing of the development environment, and needs no writable root."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ COPIED = re.compile(r"^COPY (?!--)(.+) (\S+)$", re.MULTILINE)
 
 
 def copied(repository: Path) -> list[str]:
-    """Paths that the Dockerfile copies from the checkout."""
+    """Return the paths that the Dockerfile copies from the checkout."""
     rows = COPIED.findall((repository / "infra/Dockerfile").read_text())
     return [source for sources, _ in rows for source in sources.split()]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that the Dockerfile builds, unpacked."""
+    """Return the unpacked wheel that the Dockerfile builds."""
     repository = Path(__file__).parents[2]
     folder = tmp_path_factory.mktemp("build")
     ignored = shutil.ignore_patterns("__pycache__")
@@ -94,7 +94,7 @@ def test_services_have_no_rights_that_they_do_not_need(repository: Path) -> None
 
 @pytest.mark.parametrize("path", ["Makefile", "infra/Dockerfile", "benchmarks/contenders/peers.py"])
 def test_what_is_installed_is_pinned_with_hashes(repository: Path, path: str) -> None:
-    # A line that ends in a backslash goes on with the next.
+    # A line that ends in a backslash continues on the next line.
     text = re.sub(r"\\\n\s*", " ", (repository / path).read_text())
     installs = [line for line in text.splitlines() if re.search(r"""pip["',]* *["']?install\b|\*pip, "install""", line)]
     assert installs

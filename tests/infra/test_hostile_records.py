@@ -18,15 +18,15 @@ from schemas.codec import encode
 from schemas.text import file_text, shown
 from tests.schemas.examples import DEAD_LETTER, DECISION, DRIFT_EVENT, FRAME, LABEL
 
-#: Title of the window, clear screen, colour, then what a good state looks like; C1 forms; bidi; line ends; no width.
+#: Title of the window, clear screen, colour, then a fake good state; C1 forms; bidi; line ends; no width.
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x1b[32mno fault; the gate runs\x9b2J\u202e\u2066\u200b\x7f\r\n\u2028\x85OK"
 TIMES_US = [2**62, -(2**62), -(2**63), 2**63 - 1, 253_402_300_800_000_000, FRAME.captured_at_us]
-#: All that may stand in an output besides characters that can be seen.
+#: Characters that an output may have besides visible ones.
 ALLOWED = "\n"
 
 
 def records(kafka: KafkaSettings) -> list[tuple[str, bytes, bytes | None]]:
-    """Topic, value, key."""
+    """Return topic, value and key of hostile records."""
     found: list[tuple[str, bytes, bytes | None]] = []
     names = {"line": HOSTILE, "station": f"s{HOSTILE}", "camera_id": f"c{HOSTILE}"}
     for number, at_us in enumerate(TIMES_US):
@@ -75,7 +75,7 @@ def _no_json(word: str) -> None:
 
 
 def run(patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """A command as its console script runs it."""
+    """Run a command as its console script does."""
     patch.setattr(sys, "argv", ["inspection", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -182,7 +182,7 @@ PRINTERS = {"print", "secho"}
 
 
 def _calls(path: Path) -> list[str]:
-    """Calls that print, but those of `infra.cli.text`."""
+    """Return calls that print, except those of `infra.cli.text`."""
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):

@@ -1,4 +1,4 @@
-"""Where metrics are served: on loopback, unless another address is named."""
+"""Address of metrics: loopback, unless another one is named."""
 
 from __future__ import annotations
 

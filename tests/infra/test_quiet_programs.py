@@ -1,8 +1,8 @@
-"""No program talks to anyone it was not told to, or writes a file that docs/configuration.md does not name.
+"""Quiet programs: none connects to an address that it was not given, or writes a file that is not documented.
 
-Each is started with an empty home directory. A small library that is loaded before all others writes down each name
-that is looked up and each address that is connected to, by native code too; without a C compiler only the files are
-compared.
+Each program is started with an empty home directory. A small library that is loaded before all others records each
+name that is looked up and each address that is connected to, by native code too; without a C compiler only the files
+are compared.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ int connect(int handle, const struct sockaddr *to, socklen_t size) {
 }
 """
 PROGRAM = "from infra.cli.root import main; main()"
-#: Nobody listens there; the only address that a program was given.
+#: The only address that a program was given; no server listens there.
 BROKER = ("--bootstrap-servers", "127.0.0.1:1")
 OWN_ADDRESSES = {"127.0.0.1", "localhost", "::1", "0.0.0.0"}
 #: Paths below the home directory that docs/configuration.md names.

@@ -1,4 +1,4 @@
-"""Signals end a command in order, whatever it holds when they come, and a second one ends it at once."""
+"""Signals: the first one ends a command in order, whatever locks it holds, and a second one ends it at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ stop = threading.Event()
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    """Run it in a process of its own: what hangs is killed, and fails the test."""
+    """Run it in a separate process: a process that hangs is killed and fails the test."""
     return subprocess.run([sys.executable, "-c", HEAD + code], capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -160,7 +160,7 @@ def test_two_signals_end_produce_and_free_its_spool(line: KafkaSettings, tmp_pat
 
 
 def test_two_signals_while_produce_starts(tmp_path: Path) -> None:
-    # Each of its cameras waits two seconds for a broker that does not answer.
+    # Each of its cameras waits two seconds for an unreachable broker.
     cameras = [word for _ in range(12) for word in ("--camera", "synthetic")]
     arguments = [*cameras, "--bootstrap-servers", "127.0.0.1:9", "--spool-dir", str(tmp_path), "--metrics-port", "0"]
     with subprocess.Popen(inspection_command("produce", *arguments), stderr=subprocess.PIPE, text=True) as process:
@@ -175,7 +175,7 @@ def test_two_signals_while_produce_starts(tmp_path: Path) -> None:
 
 
 def _capturing(url: str) -> int:
-    """Cameras with a capture."""
+    """Return the number of cameras with a capture."""
     with urllib.request.urlopen(url, timeout=5) as answer:
         lines = answer.read().decode().splitlines()
     return sum("_captured_total{" in line and float(line.split()[-1]) > 0 for line in lines)

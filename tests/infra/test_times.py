@@ -1,4 +1,4 @@
-"""Local times that the clocks show twice or never are refused, wherever a person names a time."""
+"""Refusal of local times that the clocks show twice or never, wherever a person names a time."""
 
 from __future__ import annotations
 
@@ -104,6 +104,6 @@ def test_any_number_has_a_text(at_us: float | None, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00", "9999-12-31T23:59:59", "10000-01-01", "now", "", "2026-13-01"])
 def test_times_at_the_edge_are_one_line(zone: str, text: str) -> None:
-    # Taken or refused by the zone, and never with another error.
+    # Accepted or refused by the zone, but never with another error.
     with contextlib.suppress(SettingsError):
         assert isinstance(utc_us(text, "--from"), int)

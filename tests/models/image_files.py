@@ -1,4 +1,4 @@
-"""Image files made by hand, byte by byte: what encoders do not write."""
+"""Image files made byte by byte, which encoders do not write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 def png(
     values: np.ndarray, *more: tuple[bytes, bytes], size_wh: tuple[int, int] | None = None, packed: bytes | None = None
 ) -> bytes:
-    """Grey or RGB PNG of uint8 or uint16 values, with more chunks behind the header."""
+    """Return a grey or RGB PNG of uint8 or uint16 values, with more chunks behind the header."""
     height, width = values.shape[:2]
     colour = 2 if values.ndim == 3 else 0
     rows = b"".join(b"\0" + row.tobytes() for row in values.astype(">u2" if values.dtype == np.uint16 else np.uint8))
@@ -25,7 +25,7 @@ def png(
 
 
 def tiff(tags: dict[int, int | list[int]], strips: list[bytes], *, is_tiled: bool = False, pages: int = 1) -> bytes:
-    """Little-endian TIFF; offsets and sizes of strips or tiles are added unless given."""
+    """Return a little-endian TIFF; offsets and sizes of strips or tiles are added unless given."""
     out = bytearray(b"II*\0\0\0\0\0")
     offsets = []
     for strip in strips:
@@ -50,7 +50,7 @@ def tiff(tags: dict[int, int | list[int]], strips: list[bytes], *, is_tiled: boo
 
 
 def grey_tiff(values: np.ndarray, **tags: int) -> bytes:
-    """Uncompressed grey TIFF of one strip; tags as ``t281=4095``."""
+    """Return an uncompressed grey TIFF of one strip; tags as ``t281=4095``."""
     height, width = values.shape
     more = {int(name[1:]): value for name, value in tags.items()}
     return tiff({256: width, 257: height, 258: values.dtype.itemsize * 8, 278: height} | more, [values.tobytes()])
@@ -61,7 +61,7 @@ def segment(marker: int, body: bytes) -> bytes:
 
 
 def scans_of(jpeg: bytes) -> list[int]:
-    """Where the scans of a JPEG begin."""
+    """Return the offsets at which the scans of a JPEG begin."""
     found, at = [], jpeg.find(b"\xff\xda")
     while at >= 0:
         found.append(at)
@@ -70,7 +70,7 @@ def scans_of(jpeg: bytes) -> list[int]:
 
 
 def many_scans(scans: int, side: int = 64) -> bytes:
-    """Uniform grey progressive JPEG, whose scans each bring one bit of one coefficient, as the standard allows.
+    """Return a uniform grey progressive JPEG; each scan brings one bit of one coefficient, as the standard allows.
 
     Coefficients begin at bit 13, so that each of the 63 can take 14 scans.
     """

@@ -1,4 +1,4 @@
-"""A manifest that the ONNX file contradicts does not load, and the line says what to change, or how to overrule."""
+"""Manifests that contradict their ONNX file: they do not load, and the line names the change or the overrule."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOGITS = [*Z, node("Neg", ["z"], ["not_z"]), node("Concat", ["not_z", "z"], ["lo
 
 
 def scores(nodes: list[onnx.NodeProto], count: int, **constants: np.ndarray) -> bytes:
-    """A classifier whose last node makes ``p``."""
+    """Return a classifier whose last node makes ``p``."""
     used = {name for each in nodes for name in each.input}
     given = {name: value for name, value in (FLOATS | constants).items() if name in used}
     return graph_bytes(nodes, {"p": ("n", count)}, constants=given)
@@ -51,7 +51,7 @@ def refused(folder: Any) -> str:
     return str(caught.value)
 
 
-#: The last nodes of a graph -> what it ends in.
+#: Last nodes of a graph -> kind of its end.
 FINISHED = {
     "softmax": ([*LOGITS, node("Softmax", ["logits"], ["p"], axis=1)], 2, "softmax"),
     "sigmoid": ([*Z, node("Sigmoid", ["z"], ["p"])], 1, "sigmoid"),
@@ -72,7 +72,7 @@ FINISHED = {
         ],
         2, "sigmoid",
     ),
-    "by arithmetic": (  # 1 / (1 + exp(-z)): no operator says so, the numbers do
+    "by arithmetic": (  # 1 / (1 + exp(-z)): no operator shows it, the numbers do
         [
             *Z, node("Neg", ["z"], ["m"]), node("Exp", ["m"], ["e"]), node("Add", ["e", "one"], ["f"]),
             node("Reciprocal", ["f"], ["p"]),
@@ -113,7 +113,7 @@ def test_what_overrules_changes_no_recipe(make_package: MakePackage) -> None:
 
 
 def subgraph_model(kind: str) -> bytes:
-    """``p`` comes from a Sigmoid within a branch, or within a function, behind a node that passes it on."""
+    """Return a model whose ``p`` comes from a Sigmoid in a branch or a function, behind a node that passes it on."""
     value = helper.make_tensor_value_info
     if kind == "function":
         body = [node("Sigmoid", ["x"], ["y"])]

@@ -1,4 +1,4 @@
-"""Healthy files of many encoders decode to the very pixels that OpenCV gives: decisions are compared byte for byte."""
+"""Healthy files of many encoders: they decode to the same pixels as with OpenCV, byte for byte."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SUBSAMPLINGS = (0x411111, 0x221111, 0x211111, 0x121111, 0x111111)
 
 
 def cells() -> list[np.ndarray]:
-    """Labelled cells, grey and tinted."""
+    """Return labelled cells, grey and tinted."""
     found = []
     for cell in load_cells("test")[:6]:
         grey = decode(cell.path.read_bytes()).pixels
@@ -69,7 +69,7 @@ def by_turbojpeg(image: np.ndarray) -> list[bytes]:
 
 
 def by_ffmpeg(image: np.ndarray) -> list[bytes]:
-    """The frames of a Motion JPEG file, as FFmpeg's encoder or OpenCV's own writes them."""
+    """Return the frames of a Motion JPEG file, as FFmpeg's encoder or OpenCV's own writes them."""
     import tempfile
 
     colour = image if image.ndim == 3 else cv2.merge([image] * 3)

@@ -1,4 +1,4 @@
-"""Folders as people and their tools leave them: hidden files are no data, wherever a folder is read."""
+"""Folders with hidden files and files of tools: these are never data."""
 
 from __future__ import annotations
 

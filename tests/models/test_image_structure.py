@@ -1,4 +1,4 @@
-"""Structure: lengths, counts and offsets are compared with the bytes that are there, before a decoder sees them."""
+"""Structure: lengths, counts and offsets are compared with the bytes of the file before a decoder sees them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ START = b"\x89PNG\r\n\x1a\n"
 
 
 def why(data: bytes, **options: object) -> ImageError:
-    """The error that decoding raises, without memory of the size that the file claims."""
+    """Return the error that decoding raises, without memory of the size that the file claims."""
     tracemalloc.start()
     try:
         with pytest.raises(ImageError) as caught:
@@ -107,7 +107,7 @@ def test_refused_with_the_reason(name: str, capfd: pytest.CaptureFixture[str]) -
         error = why(data, **options)
         assert error.kind == "unreadable-image", error
         assert re.search(reason, str(error)), error
-    # Nothing that a library says goes past logging.
+    # No message of a library bypasses logging.
     assert capfd.readouterr().err == ""
 
 

@@ -129,7 +129,7 @@ def test_forged_size_fails_at_once() -> None:
 
 
 def test_forged_size_takes_no_memory_even_past_our_own_check() -> None:
-    # The second wall: the memory budget, in a fresh process, with the limit on pixels lifted.
+    # Second defence: the memory budget, in a fresh process, with the limit on pixels lifted.
     code = """
 import resource, sys
 from models.images import decode

@@ -64,7 +64,7 @@ MISTAKES = {
     "merge": ("accuracy: 0.9", "<<: {accuracy: 0.9}", 25, "a key that is not a plain word"),
 }
 
-#: Lines that the constructors of the YAML library do not expect -> what the one line says.
+#: Lines that the constructors of the YAML library do not expect -> text of the error.
 ODD_VALUES = {
     "x: 0x" + "f" * 200_000: "a number of 200002 characters",
     "x: " + "9" * 5_000: "a number of 5000 characters",

@@ -1,4 +1,4 @@
-"""A model that never loads, or takes all memory, is one line, and the process that asked goes on."""
+"""Models that never load, or take all memory: each is one line, and the calling process continues."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ node, value = helper.make_node, helper.make_tensor_value_info
 
 
 def endless() -> bytes:
-    """A Loop of 2**62 rounds, a few hundred bytes."""
+    """Return a Loop of 2**62 rounds, in a few hundred bytes."""
     body = helper.make_graph(
         [node("Identity", ["on"], ["still_on"]), node("Add", ["a", "one"], ["more"])],
         "body",
@@ -38,7 +38,7 @@ def endless() -> bytes:
 
 
 def huge(elements: int) -> bytes:
-    """A constant of so many floats, of a few hundred bytes."""
+    """Return a constant of ``elements`` floats, in a few hundred bytes."""
     nodes = [
         node("ConstantOfShape", ["many"], ["big"]), node("ReduceSum", ["big"], ["sum"], keepdims=1),
         node("Reshape", ["sum", "shape"], ["total"]), node("ReduceMean", ["image"], ["m"], axes=[2, 3], keepdims=0),
@@ -67,7 +67,7 @@ def test_a_constant_of_gigabytes_is_refused(make_package: MakePackage, own_cache
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelPackageError, match=rf"yaml:5: file: model\.onnx .*2048 MiB.*{MEMORY_VARIABLE}[^\n]*$"):
         load_model(make_package(huge(1_500_000_000)))
-    # KiB: the 6 GB were never asked for here.
+    # KiB: this process never allocated the 6 GB.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000
     assert not own_cache.exists()
 

@@ -1,4 +1,4 @@
-"""A frames topic with limits of its own: large images go by reference, and a refused clock is said. Real broker."""
+"""Frames topics with their own limits: large images go by reference, a refused clock is reported. Real broker."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_clock_that_the_broker_refuses_is_said_and_ends_with_a_status(
     assert "clock is more than 60 min ahead of the broker's or more than 0 min behind" in str(result.exception)
     assert "set it right" in caplog.text
     assert time.monotonic() - began_s < 60
-    # The topic is put right: what is in the spool is sent.
+    # After the topic is corrected, the frames in the spool are sent.
     set_config(line, line.frames, message_timestamp_type="LogAppendTime")
     result = CliRunner().invoke(app, ["produce", *arguments])
     assert "5 of earlier runs sent from the spool" in result.output

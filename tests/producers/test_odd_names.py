@@ -1,4 +1,4 @@
-"""Names that are no UTF-8 are published, and options with such bytes are refused; secrets come from files too."""
+"""Names that are not UTF-8: published, but options with such bytes are refused. Secrets come from files too."""
 
 from __future__ import annotations
 

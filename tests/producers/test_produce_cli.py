@@ -120,7 +120,7 @@ def test_a_signal_ends_it_in_order(line: KafkaSettings, number: signal.Signals) 
 
 
 def await_frames(line: KafkaSettings, count: int) -> None:
-    """Wait until the topic of frames holds as many."""
+    """Wait until the topic of frames holds ``count`` frames."""
     consumer = Consumer({"bootstrap.servers": line.bootstrap_servers, "group.id": line.prefix, "log_level": 0})
     deadline = time.monotonic() + 60
     found = 0

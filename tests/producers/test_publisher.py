@@ -239,7 +239,7 @@ def test_names_that_would_make_identities_ambiguous(name: str) -> None:
 
 @pytest.mark.broker
 def test_a_text_of_the_barcode_reader_is_no_part_id(line: KafkaSettings) -> None:
-    """The frame is published without a part id, and counted: the gate then goes by the frame."""
+    """Check that the frame is published without a part id and counted: the gate then uses the frame."""
     with FramePublisher(line, IDENTITY, PublisherOptions(no_part_ids=("NOREAD",))) as publisher:
         for text in ("NOREAD", "noread\n", "", "P-77", None):
             publisher.publish(Capture(encoded=b"scrap", part_id=text))

@@ -120,7 +120,7 @@ def test_a_cut_letter_is_retried_from_where_it_came(line: KafkaSettings) -> None
     value = frame(0, cv2.imencode(".png", noise)[1].tobytes())
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
     producer.produce(line.frames, value, b"s/c", partition=0, headers={"traceparent": b"t"})
-    for offset in (0, 900):  # the second is gone
+    for offset in (0, 900):  # the second one does not exist any more
         whole = decode(letter(line.frames, "unknown-schema", value), DeadLetter)
         producer.produce(line.dead_letters, encode(cut(dataclasses.replace(whole, source_offset=offset))))
     killed = dataclasses.replace(whole, kind=KILLED, source_offset=1, value=frame(1))

@@ -1,4 +1,4 @@
-"""What lies in a topic besides messages: the readers of the past get through it, and say so."""
+"""Topics with transactions and unreadable batches: the readers of the past read on, and report them."""
 
 from __future__ import annotations
 

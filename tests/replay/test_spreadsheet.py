@@ -1,4 +1,4 @@
-"""No cell of our CSV files is a formula, whatever separator the reader takes; what was written is read back."""
+"""CSV files: no cell is a formula, whatever separator the reader uses, and each text is read back."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ HOSTILE = [
 
 
 def cells(row: list[str], delimiter: str) -> list[str]:
-    """Cells of a written row, as a program sees them that separates at another character."""
+    """Return the cells of a written row in a program that uses another separator."""
     file = io.StringIO()
     csv.writer(file, **WRITER).writerow(row)
-    # Where it sees no quotes around a line end, the line ends there.
+    # If it sees no quotes around a line end, the line ends there.
     lines = re.split("\r\n|\r|\n", file.getvalue())
     return [cell for line in csv.reader(lines, delimiter=delimiter) for cell in line]
 

@@ -41,7 +41,7 @@ def test_a_label_of_the_future_counts_from_when_it_was_written():
 
 
 def test_a_time_of_the_future_loses_also_when_it_is_past_by_now():
-    """Written yesterday with a time of today's morning, corrected yesterday: read today, the correction counts."""
+    """Check a label of yesterday with a time of this morning, corrected yesterday: today the correction counts."""
     found = Truths(clock=ManualClock(NOW_US))
     found.add(label("1", Verdict.OK, NOW_US - MINUTE_US), NOW_US - 1440 * MINUTE_US)
     found.add(label("2", Verdict.NOT_OK, NOW_US - 1400 * MINUTE_US), NOW_US - 1400 * MINUTE_US)

@@ -1,4 +1,4 @@
-"""No part of a secret is shown, wherever it stands in an address, and whatever a library says of it."""
+"""Masked addresses: no part of a secret is shown, wherever it stands and whatever a library reports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PASSWORDS = [
 
 
 def leaked(secret: str, shown: str, form: str) -> list[str]:
-    """Pieces of the secret that are shown and are no part of the address itself."""
+    """Return pieces of the secret that are shown and are not part of the address itself."""
     rest = form.replace("{}", "\0") + NO_DETAILS
     pieces = {secret[at : at + 3] for at in range(len(secret) - 2)}
     return sorted(piece for piece in pieces if piece in shown and piece not in rest and piece != "***")

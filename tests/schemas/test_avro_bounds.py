@@ -1,4 +1,4 @@
-"""All but the payload of a message is bounded before it is decoded."""
+"""Bound on everything except the payload of a message, before it is decoded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_too_much_beside_the_payload_is_refused_at_once(name: str) -> None:
         with pytest.raises(MetadataTooLarge, match="beside the payload"):
             decode(value, type(record))
         best_s = min(best_s, time.process_time() - began_s)
-    # A walk of the bound's bytes at the most; decoding takes many times as long.
+    # The walk covers at most the bytes of the bound; decoding takes many times as long.
     assert best_s < 1.0
 
 

@@ -1,4 +1,4 @@
-"""Batches that no client reads, on a real broker."""
+"""Batches that no client can read, on a real broker."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def consumer(line: KafkaSettings) -> Iterator[Consumer]:
 
 
 def read(line: KafkaSettings, consumer: Consumer, count: int) -> tuple[list[bytes | None], list[UnreadableBatch]]:
-    """Read until so many messages have come."""
+    """Read until this number of messages has come."""
     skipper, values, skipped = BatchSkipper(line.bootstrap_servers), [], []
     deadline = time.monotonic() + 60
     while len(values) < count and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Files of one user: private, whole, never behind a link; and every program that keeps state uses them."""
+"""Files of one user: private, whole, never behind a link; every program that keeps state uses them."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
         f"try: lock_private(Path({str(folder / 'gate.lock')!r}))\n"
         "except OSError as error: sys.exit(error.strerror)\n"
     )
-    # The packages are imported before the user changes, who may not read them.
+    # The packages are imported before the change of the user: the new one may not read them.
     code = "import schemas.private_files\n" + code
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "it belongs to another user" in done.stderr

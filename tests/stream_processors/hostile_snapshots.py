@@ -1,4 +1,4 @@
-"""Messages for the state topic that no watch has written, and true ones with one thing changed."""
+"""Messages for the state topic that no watch has written, and true ones with one change."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ DEEP = b"[" * 200_000
 
 
 def raw(header: bytes, *states: bytes) -> bytes:
-    """A snapshot with any header."""
+    """Return a snapshot with any header."""
     return b"ID1" + len(header).to_bytes(4, "big") + header + b"".join(states)
 
 
 def with_state(topic: str, name: str, state: bytes) -> bytes:
-    """A snapshot with one state."""
+    """Return a snapshot with one state."""
     return Snapshot({topic: 1}, {name: state}).dumps()
 
 
 def hostile(decisions: str) -> dict[str, bytes]:
-    """Snapshots by name, for the topic of decisions."""
+    """Return hostile snapshots by name, for the topic of decisions."""
     huge = b"1" + b"0" * 4000
     bomb = zlib.compress(bytes(100_000_000), 9)
     wide = zlib.compress(b'{"version":2,"products":[' + b"[]," * 3_000_000 + b"[]]}")
@@ -48,7 +48,7 @@ def hostile(decisions: str) -> dict[str, bytes]:
     return found
 
 
-#: What takes the place of a value.
+#: Values that replace a true one.
 ODD: tuple[Any, ...] = (
     None, True, -1, 0, 2**63, 10**400, float("nan"), float("inf"), -1e308, "", "x", "\ud800", [], [[]], {}, {"x": 1},
     [1, 2, 3], "9" * 20_000,
@@ -56,7 +56,7 @@ ODD: tuple[Any, ...] = (
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where the values of a JSON value are; of long lists the first two, and the last."""
+    """Return the paths of the values in a JSON value; of long lists the first two, and the last."""
     if at:
         yield at
     if isinstance(value, dict):
@@ -68,7 +68,7 @@ def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
-    """A copy with another value at a place."""
+    """Return a copy with another value at a place."""
     copied = json.loads(json.dumps(value))
     place = copied
     for step in path[:-1]:

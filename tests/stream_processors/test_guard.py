@@ -1,4 +1,4 @@
-"""A message that ends a worker, or hangs, is answered unread at the second start; those behind it are inspected."""
+"""Messages that end a worker, or hang: answered unread at the second start; later ones are inspected."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DEADLY_FRAME = make_frame(5, is_deadly=True)
 
 @pytest.fixture
 def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Child processes have a decoder that one image ends."""
+    """Make child processes use a decoder that ends on one image."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "killer"))
     monkeypatch.setenv("TEST_DEADLY_SHA256", DEADLY_FRAME.sha256)
 
@@ -52,7 +52,7 @@ def received(value: bytes | None, offset: int = 0) -> Received:
 
 
 class Line:
-    """A worker's answerer without Kafka, which can die with messages in hand and be started again."""
+    """Answerer of a worker without Kafka, which can die with messages in hand and be restarted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -100,7 +100,7 @@ def test_a_suspect_that_ends_its_trial_is_answered_unread(
     assert letter is not None
     assert (decision.result_state, decision.action) == (ResultState.FAILED, Action.REJECT)
     assert (decision.frame_id, letter.kind, letter.frame_id) == (DEADLY_FRAME.frame_id, KILLED, DEADLY_FRAME.frame_id)
-    # The one that was in hand beside it passes its trial and is inspected.
+    # The other message in hand passes its trial and is inspected.
     decision, letter = answered(answer, healthy)
     assert decision is not None
     assert (decision.result_state, letter) == (ResultState.COMPLETED, None)

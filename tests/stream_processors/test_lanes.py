@@ -165,7 +165,7 @@ def test_many_that_wait_are_taken_together_and_all_answered(model: Model, store:
 
 
 def test_only_frames_of_one_kind_are_taken_together(model: Model, store: HeldStore) -> None:
-    """A quick one does not wait for the slow one beside it."""
+    """Check that a quick frame does not wait for a slow one."""
 
     async def run() -> None:
         line = Answered(store, model, ManualClock(), limit=64)
@@ -188,7 +188,7 @@ def test_only_frames_of_one_kind_are_taken_together(model: Model, store: HeldSto
 
 
 def test_a_free_thread_finds_the_newest_of_each_camera(model: Model, store: HeldStore) -> None:
-    """All that came meanwhile is answered without an inspection, save what was published again on purpose."""
+    """Check that frames which came meanwhile are shed, except those that were published again on purpose."""
 
     async def run() -> None:
         line = Answered(store, model, ManualClock(), limit=64, mode=Overload.NEWEST)

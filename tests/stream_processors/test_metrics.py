@@ -1,4 +1,4 @@
-"""Metrics of a worker stay small, whatever names the frames carry."""
+"""Metrics of a worker: they stay small, whatever names the frames carry."""
 
 from __future__ import annotations
 

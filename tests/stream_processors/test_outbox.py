@@ -1,4 +1,4 @@
-"""What Kafka never takes goes again in another form; only what no form cures is a failure. On the real broker."""
+"""Messages that Kafka refuses for good: sent again in another form, and a failure if no form helps. Real broker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LETTER = next(each for each in examples.ALL if isinstance(each, DeadLetter))
 
 
 def set_config(line: KafkaSettings, topic: str, **config: str) -> None:
-    """Set configuration of a topic; ``_`` stands for a dot."""
+    """Set the configuration of a topic; ``_`` stands for a dot."""
     admin = AdminClient({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
     entries = [
         ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
@@ -59,7 +59,7 @@ def answer(number: int, *, attributes: int = 0, defects: int = 0, value: int | N
 
 
 def publish(line: KafkaSettings, answers: list[Answer], timeout_s: float = 20) -> list[BaseException]:
-    """Publish answers, and wait for the end of all, or a failure; returns the failures."""
+    """Publish answers, wait until all are settled or one fails, and return the failures."""
     failures: list[BaseException] = []
     left = threading.Semaphore(0)
     ended = threading.Event()
@@ -141,7 +141,7 @@ def _letter(value: bytes) -> DeadLetter:
 
 
 def _shift_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Every message without a timestamp of its own gets one of a clock that is ahead."""
+    """Give every message without a timestamp one of a clock that is ahead."""
     import stream_processors.outbox as module
 
     real: Callable[..., object] = module.make_idempotent_producer

@@ -162,13 +162,13 @@ class Line:
 
 #: The load of each measurement, in seconds; the first is not counted.
 LOAD_S, WARM_S = 5, 1
-#: `python -m benchmarks.overload` says what it is on a machine of its own. Each of these is measured up to three times,
-#: beside whatever else runs: a regression does not reach it even once.
+#: `python -m benchmarks.overload` measures it on an otherwise idle machine. Here each value is measured up to three
+#: times, beside other load: a regression does not reach it even once.
 LEAST_SHARE = 0.7
 
 
 def inspected_per_s(line: Line, rate: float) -> float:
-    """Publish at a rate; frames a second that are inspected meanwhile."""
+    """Publish at a rate; return the frames a second that are inspected meanwhile."""
     line.decisions.clear()
     line.published.clear()
     began_us = time.time_ns() // 1000
@@ -181,7 +181,7 @@ def inspected_per_s(line: Line, rate: float) -> float:
 
 @contextmanager
 def running(broker: LocalBroker, prefix: str, mode: str, log: Path) -> Iterator[tuple[Line, WorkerProcess]]:
-    """A line of its own with a worker that has inspected its first frames."""
+    """Yield a separate line with a worker that has inspected its first frames."""
     kafka = KafkaSettings(broker.bootstrap_servers, prefix)
     apply(kafka.bootstrap_servers, kafka.prefix)
     line = Line(kafka)
@@ -201,7 +201,7 @@ def running(broker: LocalBroker, prefix: str, mode: str, log: Path) -> Iterator[
 def test_three_times_what_a_worker_sustains(
     broker: LocalBroker, unique: str, tmp_path: Path, mode: str, fault_row: Callable[..., None]
 ) -> None:
-    """Beside a worker that sheds nothing, with the same sender and the same broker, it inspects nearly as many."""
+    """Compare with a worker that sheds nothing, with the same sender and broker: it inspects nearly as many frames."""
     share = 0.0
     for attempt in range(3):
         with running(broker, f"{unique}-all{attempt}", "everything", tmp_path / f"all{attempt}.log") as (line, _):
@@ -227,7 +227,7 @@ def test_three_times_what_a_worker_sustains(
 
 
 def assert_answered(line: Line, metrics: str, mode: str) -> None:
-    """Every trigger has one terminal answer, and none that was inspected is late."""
+    """Check that every trigger has one terminal answer, and that no inspected one is late."""
     states = Counter(decision.result_state for decision in line.decisions)
     assert Counter(d.frame_id for d in line.decisions) == Counter(line.published)
     assert set(states) == {ResultState.COMPLETED, ResultState.ABORTED}

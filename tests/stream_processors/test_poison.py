@@ -71,7 +71,7 @@ def test_headers_of_any_kind_are_answered(line: KafkaSettings, start_worker: Sta
     assert by_place[2].headers == {"null": b""}
     # Where one name is not UTF-8, the client gives none of the headers.
     assert by_place[4].headers == by_place[6].headers == {}
-    # What is larger than a letter keeps is cut.
+    # A message larger than a letter keeps is cut.
     assert sum(map(len, by_place[8].headers.values())) == 40_000
     assert (len(by_place[10].value or b""), whole_size(by_place[10])) == (KEPT_VALUE_BYTES, 15_000_000)
     assert (by_place[11].value, by_place[11].key) == (b"the key counts twice", None)
@@ -127,7 +127,7 @@ def test_transactions_leave_no_hole_at_which_commits_stop(line: KafkaSettings, s
     transaction(line, frames[5:8], commit=True)  # 6 to 8, marker 9
     transaction(line, frames[8:10], commit=False)  # 10 and 11, marker 12
     one_by_one(line, frames[10:])  # 13 and 14
-    # Nobody waits for the end of a transaction: those of an aborted one are answered as well.
+    # The worker does not wait for the end of a transaction: messages of an aborted one are answered too.
     decisions, letters = answers(line, 12, 0)
     wanted = {frame.frame_id for frame in frames}
     assert ({decision.frame_id for decision in decisions}, len(decisions), letters) == (wanted, 12, [])

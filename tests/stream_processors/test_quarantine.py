@@ -1,4 +1,4 @@
-"""Frames in hand are on file; what was in hand when a process died is known to the next one."""
+"""File of frames in hand: the next process knows the frames that were in hand when a process died."""
 
 from __future__ import annotations
 

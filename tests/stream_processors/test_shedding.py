@@ -1,4 +1,4 @@
-"""An estimate that was once too high comes down again, and what is hopeless is shed all the same."""
+"""Estimates that were once too high: they come down again, and hopeless frames are still shed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEADLINE_MS = 500
 
 
 class Line:
-    """Cameras whose frames are asked for and, where they are not shed, answered at once."""
+    """Cameras whose frames are checked and, unless they are shed, answered at once."""
 
     def __init__(self, mode: Overload = Overload.DEADLINE) -> None:
         self.clock = ManualClock(utc_us=10**15)
@@ -40,7 +40,7 @@ class Line:
         age_ms: float = 4,
         **given: object,
     ) -> bool:
-        """Ask for a frame and answer it; return True if it was inspected."""
+        """Check a frame and answer it; return True if it was inspected."""
         self._offset += 1
         captured_at_us = self.clock.utc_us() - round(age_ms * MICROSECONDS_PER_MS)
         frame = replace(make_frame(self._offset, captured_at_us=captured_at_us, camera=camera), **given)
@@ -51,7 +51,7 @@ class Line:
         return shed is None
 
     def run(self, seconds: float, cameras: int = 1, fps: float = 20, **given: object) -> list[tuple[float, str, bool]]:
-        """Time since the beginning, camera, and whether it was inspected, of each frame."""
+        """Return for each frame the time since the start, its camera, and True if it was inspected."""
         found = []
         for number in range(round(seconds * fps)):
             for camera in range(cameras):
@@ -61,7 +61,7 @@ class Line:
 
 
 def assert_recovers(found: list[tuple[float, str, bool]]) -> None:
-    """The first inspected frame of each camera comes within 2 s, and after that none is shed."""
+    """Check that each camera has an inspected frame within 2 s, and that no frame is shed after it."""
     for camera in {camera for _, camera, _ in found}:
         assert min(at_s for at_s, its, inspected in found if its == camera and inspected) <= 2
     assert all(inspected for at_s, _, inspected in found if at_s > 2)
@@ -168,7 +168,7 @@ def test_a_frame_whose_deadline_has_passed_is_never_a_probe(age_ms: float, quiet
 
 
 def test_times_that_vary_much_do_not_shed_what_is_most_likely_in_time() -> None:
-    """A mean of 200 ms with a deadline of 500; four deviations on top are more than the deadline."""
+    """Use a mean of 200 ms with a deadline of 500; with four deviations it exceeds the deadline."""
     line, inspected = Line(), []
     for number in range(200):
         inspected.append(line.frame(inspection_ms=100 if number % 2 else 300))
@@ -200,7 +200,7 @@ def test_where_each_inspection_takes_longer_than_its_deadline_few_are_inspected(
 
 @pytest.mark.parametrize("cameras", [1, 100, 5_000])
 def test_probes_take_a_bounded_share(cameras: int) -> None:
-    """Cameras that are invented, each new to the worker, are no way round it."""
+    """Check that invented cameras, each new to the worker, do not avoid the bound."""
     probes, now_s, busy_s, took_s = Probes(), 0.0, 0.0, 0.020
     for number in range(20_000):
         if probes.take((0, str(number % cameras).encode()), now_s):

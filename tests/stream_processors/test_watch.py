@@ -210,11 +210,11 @@ def test_garbage_is_counted_and_stops_nothing(line, start, package):
 
 
 def test_no_snapshot_ends_or_blinds_it_and_invented_cameras_are_forgotten(line, start, package, tmp_path):
-    """All that a stranger may write to the state topic, and a flood of cameras, beside one camera whose light fails."""
+    """Write hostile state, and a flood of cameras, beside one camera whose light fails."""
     [camera] = [stream("cam", 1, model_sha256(package))]
     producer = Producer({"bootstrap.servers": line.bootstrap_servers})
     for partition in range(6):
-        for number in range(60):  # sound snapshots of cameras that nobody has
+        for number in range(60):  # sound snapshots of cameras that do not exist
             snapshot = Snapshot({line.decisions: 0}, {}).dumps()
             producer.produce(line.drift_state, snapshot, f"invented/{partition}-{number}", partition=partition)
         for value in (one for one in hostile(line.decisions).values() if len(one) < 1_000_000):
@@ -240,7 +240,7 @@ def test_no_snapshot_ends_or_blinds_it_and_invented_cameras_are_forgotten(line, 
     assert "lies beyond its end" in log
     assert "begin from scratch" in log
     assert log.count("is void") <= 6 * 10
-    # What was forgotten is gone from the topic too: only cameras that are kept, or waited, are found again.
+    # Forgotten cameras are removed from the topic too: only cameras that are kept, or waited, are found again.
     assert sum(len(read_snapshots(line, number)) for number in range(6)) <= 6 * 20 + 22
 
 

@@ -1,4 +1,4 @@
-"""Cameras are named by whoever writes: their number is bounded, in memory, in metrics and in the log."""
+"""Cameras with names from any writer: their number is bounded, in memory, in metrics and in the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any bytes in the state topic: refused with a line, or taken and gone on from. Nothing raises, and drift is found."""
+"""Any bytes in the state topic: refused with a line, or accepted and resumed from. Nothing raises; drift is found."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def feed(watched: WatchedCamera, signals: list[dict[str, float]], begin: int = 0
 
 
 def lived_in() -> WatchedCamera:
-    """A camera with two products, an open episode, labels, and an open episode of concept drift."""
+    """Return a camera with two products, an open episode, labels, and an open episode of concept drift."""
     watched = camera()
     feed(watched, USUAL)
     feed(watched, DARK, len(USUAL))
@@ -74,7 +74,7 @@ def snapshot() -> Snapshot:
 
 
 def goes_on(snapshot: Snapshot) -> None:
-    """The camera takes more decisions and labels, finds drift, and can be written down."""
+    """Check that the camera takes more decisions and labels, finds drift, and can be saved."""
     watched = camera()
     watched.restore(snapshot)
     feed(watched, USUAL[:5], 10_000)
@@ -116,7 +116,7 @@ def test_hostile_snapshots_are_void_or_begin_from_scratch(name, caplog):
 
 
 def test_every_value_of_a_true_state_may_be_any_other(snapshot):
-    """Each place with each odd value would take minutes: a part of them, drawn with a seed."""
+    """Test a part of all places and odd values, drawn with a seed: all of them would take minutes."""
     chance = random.Random(7)
     data = json.loads(zlib.decompress(snapshot.states["data"]))
     concept, quality = json.loads(snapshot.states["concept"]), unpack(snapshot.states["quality"])
@@ -163,7 +163,7 @@ _SMALL = _small()
 
 
 def test_no_state_of_adwin_makes_river_panic():
-    """Numbers of a true state are changed, and its checksum would be right: what passes is gone on from."""
+    """Change numbers of a true state, as if its checksum were right: accepted states are resumed from."""
     chance = random.Random(5)
     detector = drift.ADWIN(delta=1e-6, clock=32)
     fresh = detector._helper.__getstate__()
@@ -215,7 +215,7 @@ def test_memory_of_a_state_is_bounded_before_it_is_parsed():
 
 @pytest.mark.parametrize("text", [b'"' + b'\\"' * 200_000, b'["' * 100_000, b'"\\\n' * 100_000 + b"\\"])
 def test_texts_that_are_no_json_take_no_time(text):
-    """Each took minutes with an expression that tries again from each quote."""
+    """Parse texts that take minutes with an expression that retries from each quote."""
     with pytest.raises(ValueError):  # noqa: PT011
         parse(b"[" * 30 + b"[]," * 10 + text, 16_000_000)
 

@@ -1,4 +1,4 @@
-"""Health asks the work: frames that come are inspected, and the broker answers."""
+"""Health of the work: incoming frames are inspected, and the broker answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Work:
     def frames(
         self, seconds: float, state: ResultState | None, *, every_s: float = 1.0, shed: str | None = None
     ) -> None:
-        """Frames come and are answered; with state None they are not."""
+        """Let frames come and answer them; with state None they are not answered."""
         for _ in range(round(seconds / every_s)):
             self.health.came()
             if state is not None:
@@ -80,7 +80,7 @@ def test_an_idle_line_is_healthy() -> None:
     work.frames(3, ResultState.FAILED)
     work.clock.advance(10_000)
     assert work.health.trouble() is None
-    work.health.came()  # the first for hours has its time, whatever the last ones were
+    work.health.came()  # the first frame for hours gets the full time, whatever the last ones were
     work.clock.advance(LIMIT_S - 1)
     assert work.health.trouble() is None
 
@@ -173,7 +173,7 @@ def test_a_fleet_names_the_process_that_is_not_well() -> None:
 @pytest.mark.broker
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_worker_that_inspects_nothing_says_so(line: KafkaSettings, start_worker: Any, processes: int) -> None:
-    """A camera whose clock is a day behind: every frame is shed, and the process is well."""
+    """Use a camera whose clock is a day behind: every frame is shed, and the process is healthy."""
     worker: WorkerProcess = start_worker("--unhealthy-after-s", "2", "--processes", str(processes))
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
     report: dict[str, Any] = {}

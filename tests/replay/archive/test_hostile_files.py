@@ -1,4 +1,4 @@
-"""Data files with sound checksums that no reader expects: one `ArchiveError` each, within a bound of memory."""
+"""Data files with sound checksums that no reader expects: each is one `ArchiveError`, within a bound of memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def avro(schema: object, value: object) -> bytes:
 
 
 def hostile(tmp_path: Path, schema: object, codec: str, block: bytes, count: int = 1) -> tuple[Store, Commit]:
-    """An archive of one sound commit and one whose data file is another, with its checksums."""
+    """Return an archive with a sound commit and a commit with another data file and its checksums."""
     store = Store(str(tmp_path))
     made = commit(store, [message(0)], 0, 1)
     commit(store, [message(1)], 1, 2)

@@ -104,7 +104,7 @@ def test_sigterm_lets_it_write_what_it_has_read(line: KafkaSettings, tmp_path: P
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
     values = []
     for number in range(50):
-        # Large beside what an archive adds to a message: bytes tell whether all of them were read.
+        # Large compared with what an archive adds to a message: the number of bytes tells if all of them were read.
         frame = make_frame(number, image=os.urandom(10_000))
         values.append(encode(frame))
         producer.produce(line.frames, values[-1], partition=0, timestamp=frame.captured_at_us // 1000)

@@ -1,4 +1,4 @@
-"""Lines that change all the time: products that alternate, clocks that are wrong, lamps that warm up."""
+"""Lines that change all the time: alternating products, wrong clocks, lamps that warm up."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_invented_products_are_bounded_and_do_not_push_out_the_real_one():
 
 
 def test_a_state_of_one_product_is_still_read():
-    """What version 1 wrote."""
+    """Read a state that version 1 wrote."""
     watched = watch()
     fed(watched, [decision(n, row) for n, row in enumerate(rows(300, 1))])
     plain = json.loads(zlib.decompress(watched.state()))
@@ -176,7 +176,7 @@ def test_a_spool_that_catches_up_is_no_new_start():
 
 
 def days(count: int, warm_frames: int, *, frames: int = 500, first: int = 0) -> list[Decision]:
-    """Each day from a first one on begins with a lamp that warms up: five deviations lower, rising to the usual."""
+    """Return decisions of days that begin with a lamp that warms up: five deviations lower, rising to the usual."""
     stream = []
     for day in range(count):
         for n, row in enumerate(rows(frames, day)):

@@ -1,4 +1,4 @@
-"""Makes the image decoder of a process end it, or hang, for the one image that a test names in the environment."""
+"""Image decoder that ends its process, or hangs, for the one image that a test names in the environment."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Times of the future, and ids of other records, in the join of decisions and labels."""
+"""Times in the future, and ids of other records, in the join of decisions and labels."""
 
 from __future__ import annotations
 
