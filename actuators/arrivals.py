@@ -8,7 +8,7 @@ from actuators.passing import Passing
 
 
 class Arrivals:
-    """A schedule that can be suspended.
+    """Schedule that can be suspended.
 
     While the belt is stopped nothing arrives. Parts that are on it, or come onto it meanwhile, are marked
     (`Passing.is_stopped`), because their position is no longer certain. When the belt moves again, each arrival is

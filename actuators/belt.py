@@ -1,4 +1,4 @@
-"""The belt as the gate knows it: moving or stopped, and times when the gate itself was suspended."""
+"""Belt as the gate knows it: moving or stopped, and times when the gate itself was suspended."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class BeltStop:
 
 
 class BeltFile:
-    """The file of one gate.
+    """File of one gate.
 
     Examples
     --------

@@ -13,7 +13,7 @@ from actuators.lateness import Lateness
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerCounts:
-    """A snapshot. ``actuated = accepted + rejected + review``.
+    """Snapshot of the counts. ``actuated = accepted + rejected + review``.
 
     It is also ``decided + drift_review + failsafe + conflict_parts + several_views``.
 

@@ -33,7 +33,7 @@ class OpenEpisode:
 
 
 class OpenEpisodes:
-    """Takes events and says which episodes are open and not acknowledged.
+    """Episodes that are open and not acknowledged, from their events.
 
     Any writer can send an event, so one counts only if it fits its episode: the same id, station, camera, type and
     start. An end that fits no episode ends no episode. An acknowledgement needs an episode that was opened before it,

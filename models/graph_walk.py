@@ -36,7 +36,7 @@ _MAX_DEPTH = 50
 
 @dataclass(slots=True, eq=False)
 class _Scope:
-    """A graph at one place: the node that makes each name, and the meaning of the names of its inputs."""
+    """Graph at one place: the node that makes each name, and the meaning of the names of its inputs."""
 
     graph: Graph
     outer: _Scope | None = None

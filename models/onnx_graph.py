@@ -44,7 +44,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class OnnxModel:
-    """The main graph, the functions by domain and name, and the metadata that the exporter wrote."""
+    """Main graph, the functions by domain and name, and the metadata that the exporter wrote."""
 
     graph: Graph
     functions: Mapping[str, Graph]

@@ -36,7 +36,7 @@ class _Component:
 
 @dataclass(slots=True)
 class _Frame:
-    """The frame header: start-of-frame marker, size in pixels, components by their id."""
+    """Frame header: start-of-frame marker, size in pixels, components by their id."""
 
     marker: int
     width: int

@@ -40,7 +40,7 @@ class OutOfRange(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """Notice that a batch which no client can read was skipped."""
+    """Report of a skipped batch, which no client can read."""
 
     partition: Partition
     batch: UnreadableBatch

@@ -25,7 +25,7 @@ def by_name(checks: list[Check]) -> dict[str, Check]:
 
 
 class Shifted(SystemClock):
-    """The machine's clock, set wrong."""
+    """Machine's clock that is set wrong."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

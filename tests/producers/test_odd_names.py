@@ -73,7 +73,7 @@ def test_a_webhook_comes_from_a_file(tmp_path: Path) -> None:
 
 
 class Failing:
-    """A camera whose library quotes its address in an error."""
+    """Camera whose library quotes its address in an error."""
 
     def __init__(self, text: str) -> None:
         self._text = text
