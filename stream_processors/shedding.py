@@ -24,7 +24,7 @@ class Shedding:
     policy
         Mode of each station.
     clock
-        Its UTC time is compared with deadlines; its monotonic time ages what was learnt.
+        Clock whose UTC time is compared with deadlines, and whose monotonic time ages the estimates.
     """
 
     def __init__(self, policy: OverloadPolicy, clock: Clock) -> None:

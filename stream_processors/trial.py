@@ -57,7 +57,7 @@ def main() -> None:
         try:
             frame = codec.decode(value, Frame)
         except CodecError:
-            say(done=True)  # the worker finds and reports the same
+            say(done=True)  # the worker will find and report the same
             continue
         say(frame={**as_values(frame), "image": None})
         image = fetched or frame.image

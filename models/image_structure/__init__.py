@@ -1,6 +1,6 @@
 """Checks of a whole encoded image before a decoder sees it.
 
-A decoder believes the lengths, counts and offsets in a file. Here each is compared with the bytes of the file,
+A decoder trusts the lengths, counts and offsets in a file. Here each is compared with the bytes of the file,
 so that a damaged or hostile file is refused in about the time that reading it takes, without using memory.
 """
 

@@ -28,7 +28,7 @@ def test_it_knows_the_topic_that_its_offsets_are_of(tmp_path: Path) -> None:
     mark.close()
     again = Watermark(tmp_path, "decisions")
     assert (again.topic_id, dict(again.offsets)) == ("first", {0: 5})
-    again.is_of("second")  # created again: offsets of the first one say nothing of it
+    again.is_of("second")  # re-created: offsets of the first topic do not apply to it
     again.advance(0, 1)
     again.close()
     last = Watermark(tmp_path, "decisions")

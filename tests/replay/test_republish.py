@@ -156,7 +156,7 @@ def test_a_simulated_line_decides_and_only_a_simulated_gate_acts(decided: Decide
     kafka = KafkaSettings(decided.kafka.bootstrap_servers, "decidedline.replay.gate")
     apply(kafka.bootstrap_servers, kafka.prefix)
     worker = WorkerProcess(kafka, model=None, group=kafka.prefix, log=tmp_path / "worker")
-    # The cameras of this line give the same ids to different parts: here a part goes by its frame.
+    # The cameras of this line give the same ids to different parts: here a part is known by its frame.
     by_frame = [option for number in range(FRAMES) for option in ("--no-part-id", f"P{number}")]
     gates = {name: start_gate(at, tmp_path / name, *options) for name, at, *options in (
         ("simulated", kafka, "--simulated", *by_frame), ("unaware", kafka), ("live", decided.kafka),

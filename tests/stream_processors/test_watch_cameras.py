@@ -40,7 +40,7 @@ def test_a_settled_name_goes_only_for_another_settled_one():
     shelf = Shelf[int](2, spare=lambda value: value == 1)
     for name, value in (("a", 1), ("b", 2), ("c", 3)):
         gone = [one for _ in range(SETTLES_AFTER) for one in shelf.see(name, value)]
-    assert gone == [("b", 2)]  # unseen for longest of those that are not spared
+    assert gone == [("b", 2)]  # the camera unseen for longest, apart from spared ones
     assert [name for name, _ in shelf.items()] == ["a", "c"]
     shelf.drop("a")
     assert len(shelf) == 1

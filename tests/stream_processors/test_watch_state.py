@@ -242,7 +242,7 @@ def test_an_offset_beyond_the_end_is_void_until_the_end_is_there():
     found.add(b"press/top", later.dumps())
     assert (found.found["press/top"], found.voided) == (true, 1)
     assert "beyond its end, 10" in found.void["press/top"]
-    ends["d"] = 15  # another process has gone on while this one reads
+    ends["d"] = 15  # another process has read further while this one reads
     found.add(b"press/top", later.dumps())
     assert found.found["press/top"] == later
 
