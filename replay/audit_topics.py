@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from replay.audit import Audit
 from replay.topic_reader import TopicMessage, TopicRange, read_topic, watermarks
 from schemas.errors import CodecError
-from schemas.records import DeadLetter, Decision, Frame
+from schemas.records import DeadLetter, Decision
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
@@ -105,7 +105,7 @@ class _Reader:
             if low is not None and (within.from_us is None or message.offset == low):
                 since_us = max(since_us or 0, message.timestamp_us)
             try:
-                frame = self.codec.decode(message.value, Frame)
+                frame = self.codec.decode_head(message.value)
             except CodecError:
                 audit.unreadable_frame((message.topic, message.partition, message.offset))
                 continue
@@ -129,4 +129,4 @@ class _Reader:
                 return
             for message in self.read("frames around", self.kafka.frames, side, lambda place: None):
                 with suppress(CodecError):
-                    audit.frame_elsewhere(self.codec.decode(message.value, Frame))
+                    audit.frame_elsewhere(self.codec.decode_head(message.value))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from schemas.codec import MAX_MESSAGE_BYTES, decode, encode
+from schemas.errors import MetadataTooLarge
 from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label, Record
 from schemas.settings import KafkaSettings
 from schemas.topics import TOPICS
@@ -65,3 +66,18 @@ class Codec:
     def decode(self, data: bytes | None, record: type[R], *, max_bytes: int = MAX_MESSAGE_BYTES) -> R:
         """Decode a message, see `schemas.codec.decode`."""
         return decode(data, record, schema_ids=self._schema_ids, max_bytes=max_bytes)
+
+    def decode_head(self, data: bytes | None) -> Frame:
+        """Decode a frame; one with too large names and attributes comes without them, and without its image.
+
+        Raises
+        ------
+        CodecError
+            If not even its identity can be read.
+        """
+        try:
+            return self.decode(data, Frame)
+        except MetadataTooLarge as error:
+            if isinstance(error.record, Frame):
+                return error.record
+            raise

@@ -18,6 +18,7 @@ from schemas.avro_bounds import Measure, TooMuch
 from schemas.codec import MAX_REST_BYTES, SINGLE_OBJECT_MARKER, decode, encode
 from schemas.errors import CodecError, InvalidRecord, MetadataTooLarge, TruncatedMessage
 from schemas.known import compiled, fingerprint_of, released_schemas_of, schema_of
+from schemas.wire import Codec
 from tests.schemas import examples
 
 NAMES = ["".join(each) for each in itertools.islice(itertools.product(string.ascii_letters, repeat=4), 120_000)]
@@ -65,6 +66,12 @@ def test_the_head_of_a_frame_is_still_known() -> None:
     with pytest.raises(MetadataTooLarge) as caught:
         decode(encode(OVER["a name of a frame"]), Frame)
     assert caught.value.record is None
+
+    codec = Codec()
+    assert codec.decode_head(encode(example(Frame))) == example(Frame)
+    assert codec.decode_head(encode(OVER["attributes of a frame"])) == frame
+    with pytest.raises(MetadataTooLarge):
+        codec.decode_head(encode(OVER["a name of a frame"]))
 
 
 def test_payload_is_not_counted() -> None:
