@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import time
 from pathlib import Path
 
@@ -90,14 +91,16 @@ def test_a_clock_that_the_broker_refuses_is_said_and_ends_with_a_status(
         began_s = time.monotonic()
         result = CliRunner().invoke(app, ["produce", *arguments])
     assert result.exit_code != 0
-    assert "5 left in the spool" in result.output
+    # One that the broker gets within its millisecond is not behind.
+    left = re.search(r"([1-5]) left in the spool", result.output)
+    assert left is not None, result.output
     assert "clock is more than 60 min ahead of the broker's or more than 0 min behind" in str(result.exception)
     assert "set it right" in caplog.text
     assert time.monotonic() - began_s < 60
     # After the topic is corrected, the frames in the spool are sent.
     set_config(line, line.frames, message_timestamp_type="LogAppendTime")
     result = CliRunner().invoke(app, ["produce", *arguments])
-    assert "5 of earlier runs sent from the spool" in result.output
+    assert f"{left[1]} of earlier runs sent from the spool" in result.output
     assert result.exit_code == 0
 
 

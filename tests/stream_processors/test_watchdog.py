@@ -64,7 +64,7 @@ def run_stuck(line: KafkaSettings, method: str, tmp_path: Path, repository: Path
 import logging, time
 logging.basicConfig(level=logging.INFO)
 from stream_processors import answer
-answer.Answerer.{method} = lambda *_: time.sleep(1000)
+answer.Answerer.{method} = lambda *_, **__: time.sleep(1000)
 from schemas import KafkaSettings
 from stream_processors.settings import WorkerSettings
 from stream_processors.worker import run_worker
