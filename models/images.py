@@ -18,6 +18,7 @@ from models.errors import ImageError
 from models.image_header import ImageHeader, read_header
 from models.image_limits import BUDGET, LIMITS, check_pixels
 from models.image_structure import Structure, examine
+from models.image_structure.jpeg import without_padding
 from models.image_structure.names import why_unreadable
 from models.opencv import cv2
 from models.remarks import Remark
@@ -179,7 +180,7 @@ def _pixels(
     header: ImageHeader, structure: Structure, divisor: int, colour: bool, depth: int | None
 ) -> tuple[Image, tuple[Remark, ...]]:
     if header.encoding is Encoding.JPEG:
-        return _jpeg(structure.data, header, divisor, colour), ()
+        return _jpeg(structure.data, header, divisor, colour), structure.remarks
     flags = cv2.IMREAD_COLOR_BGR if colour else cv2.IMREAD_GRAYSCALE
     remarks = _transparency(header, structure)
     if structure.bits in _PACKED_BITS:
@@ -193,16 +194,25 @@ def _pixels(
 
 def _jpeg(data: bytes, header: ImageHeader, divisor: int, colour: bool) -> Image:
     """Pixels of a JPEG; what the library only warns of is an error. The same pixels as OpenCV's, byte for byte."""
-    least = (header.height // divisor, header.width // divisor) if divisor > 1 else (0, 0)
     try:
-        pixels = simplejpeg.decode_jpeg(
-            data, "BGR" if colour else "GRAY", min_height=least[0], min_width=least[1], strict=True
-        )
+        try:
+            pixels = _strict_jpeg(data, header, divisor, colour)
+        except ValueError as error:
+            if "extraneous" not in str(error):
+                raise
+            pixels = _strict_jpeg(without_padding(data), header, divisor, colour)
     except ValueError as error:
         if "memory" in str(error).lower():
             raise MemoryError(str(error)) from error
         raise ImageError("unreadable-image", f"the JPEG is damaged: {error}") from error
     return np.asarray(pixels if colour else pixels[:, :, 0])
+
+
+def _strict_jpeg(data: bytes, header: ImageHeader, divisor: int, colour: bool) -> Any:
+    least = (header.height // divisor, header.width // divisor) if divisor > 1 else (0, 0)
+    return simplejpeg.decode_jpeg(
+        data, "BGR" if colour else "GRAY", min_height=least[0], min_width=least[1], strict=True
+    )
 
 
 def _opencv(header: ImageHeader, structure: Structure, flags: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-RemarkKind = Literal["low-16-bit", "transparency", "shrunk"]
+RemarkKind = Literal["low-16-bit", "transparency", "shrunk", "stray-bytes"]
 
 #: Shrinking by more than this factor, in either direction, is remarked: a defect of so many pixels becomes one.
 MOST_SHRINKING = 8.0
@@ -18,7 +18,7 @@ class Remark:
     Parameters
     ----------
     kind
-        Stable word for metrics: ``low-16-bit``, ``transparency``, ``shrunk``.
+        Stable word for metrics: ``low-16-bit``, ``transparency``, ``shrunk``, ``stray-bytes``.
     text
         One line for a person, with what to do.
     factor

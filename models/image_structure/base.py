@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from models.errors import ImageError
+from models.remarks import Remark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class Structure:
         Memory that the decoder takes besides the pixels it returns, in bytes.
     unpacked_bytes
         Samples of the file, unpacked; not all at once in memory, but all have to be read.
+    remarks
+        What is odd about the file.
     """
 
     data: bytes
@@ -42,6 +45,7 @@ class Structure:
     work_bytes: int = 0
     unpacked_bytes: int = 0
     finish: Callable[[], bytes] | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 def unreadable(reason: str) -> NoReturn:

@@ -61,7 +61,7 @@ REFUSED = {
     "png: animation": (png(GREY, (b"acTL", struct.pack(">II", 2, 0))), "animation of 2"),
     "jpeg: no end": (JPEG[:-2], "cut off"),
     "jpeg: segment too long": (altered(JPEG, 4, b"\xff\xff"), "cut off"),
-    "jpeg: a byte between segments": (JPEG[:2] + b"\x42" + JPEG[2:], "no segment"),
+    "jpeg: bytes between segments": (JPEG[:2] + b"\x42" * 65 + JPEG[2:], "no segment"),
     "jpeg: half the data and an end": (JPEG[: len(JPEG) // 2] + b"\xff\xd9", "damaged"),
     "jpeg: zeros": (altered(JPEG, len(JPEG) // 2, bytes(200)), "damaged"),
     "jpeg: bytes missing": (JPEG[: len(JPEG) // 2] + JPEG[len(JPEG) // 2 + 300 :], "damaged"),
