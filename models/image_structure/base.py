@@ -31,8 +31,6 @@ class Structure:
         The file has transparency.
     work_bytes
         Memory that the decoder takes besides the pixels it returns, in bytes.
-    unpacked_bytes
-        Samples of the file, unpacked; not all at once in memory, but all have to be read.
     remarks
         What is odd about the file.
     """
@@ -43,7 +41,6 @@ class Structure:
     significant_bits: int | None = None
     has_alpha: bool = False
     work_bytes: int = 0
-    unpacked_bytes: int = 0
     finish: Callable[[], bytes] | None = None
     remarks: tuple[Remark, ...] = ()
 

@@ -52,7 +52,7 @@ REFUSED = {
     "png: check sum of the header": (altered(GOOD_PNG, 30, b"\0"), "check sum"),
     "png: half of the rows": (png(GREY, packed=zlib.compress(bytes(65 * 24))), "fewer"),
     "png: more rows than the header says": (png(GREY, packed=zlib.compress(bytes(10_000_000))), "more"),
-    "png: stream cut": (png(GREY, packed=zlib.compress(GREY.tobytes())[:-9]), "fewer"),
+    "png: stream cut": (png(GREY, packed=zlib.compress(bytes(65 * 48))[:-9]), "fewer|no end"),
     "png: filter": (png(GREY, packed=zlib.compress(bytes([9] * 65 * 48))), "filter"),
     "png: no data": (START + HEADER_32 + chunk(b"IEND", b""), "no image data"),
     "png: two headers": (GOOD_PNG[:33] + GOOD_PNG[8:], "two headers"),
