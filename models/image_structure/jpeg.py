@@ -27,6 +27,8 @@ _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 #: Zeros before a marker within or behind a scan; the first zero behind FF is a stuffed byte.
 _PADDING = re.compile(rb"(?:\xff\x00|[^\x00\xff])(\x00{1,64})(?=\xff[\x01-\xfe])", re.DOTALL)
 _COEFFICIENTS = 64
+#: Blocks of 8x8 that all scans visit: a progressive file of 100 megapixels in full colour has about 30 million.
+_MAX_VISITS = 48_000_000
 #: Spectral selection and approximation of a scan that is not progressive.
 _SEQUENTIAL = bytes([0, _COEFFICIENTS - 1, 0])
 
@@ -63,7 +65,7 @@ def examine_jpeg(data: bytes) -> Structure:
     """
     position, scans, frame = 2, 0, None
     edits: list[_Edit] = []
-    stray = 0
+    stray = visits = 0
     for _ in range(_MAX_SEGMENTS):
         at = _next_marker(data, position)
         if at - 1 > position:
@@ -94,7 +96,9 @@ def examine_jpeg(data: bytes) -> Structure:
                 edits.append((end - 3, end, _SEQUENTIAL))
             if scans > MAX_SCANS:
                 unreadable(f"the JPEG has more than {MAX_SCANS} scans")
-            _scan(frame, body)
+            visits += _scan(frame, body)
+            if visits > _MAX_VISITS:
+                unreadable(f"the JPEG has too many scans ({scans} and more) for its size")
             found = _END_OF_SCAN.search(data, end)
             if found is None:
                 unreadable("the JPEG is cut off: it has no end marker")
@@ -164,8 +168,8 @@ def _frame(marker: int, body: bytes) -> _Frame:
     return _Frame(marker, width, height, components)
 
 
-def _scan(frame: _Frame | None, body: bytes) -> None:
-    """Note which coefficients of which components a scan brings, and down to which bit."""
+def _scan(frame: _Frame | None, body: bytes) -> int:
+    """Note which coefficients of which components a scan brings, and down to which bit; return the blocks it visits."""
     count = body[0] if body else 0
     if frame is None or not 1 <= count <= 4 or len(body) != 4 + 2 * count:
         unreadable("a scan header of the JPEG is damaged")
@@ -175,6 +179,7 @@ def _scan(frame: _Frame | None, body: bytes) -> None:
     high, low = bits >> 4, bits & 15
     if not first <= last < _COEFFICIENTS or low > 13 or (first == 0 and last and frame.marker == _PROGRESSIVE):
         unreadable("a scan header of the JPEG is damaged")
+    samples = 0
     for number in range(count):
         component = frame.components.get(body[1 + 2 * number])
         if component is None:
@@ -184,6 +189,9 @@ def _scan(frame: _Frame | None, body: bytes) -> None:
         if before != {high if high else -1} or (high and low != high - 1):
             unreadable("scans of the JPEG do not follow on each other: one is missing or repeated")
         component.bit[first : last + 1] = [low] * (last + 1 - first)
+        samples += component.across * component.down
+    most = max(each.across for each in frame.components.values()) * max(each.down for each in frame.components.values())
+    return frame.width * frame.height * samples // (most * _COEFFICIENTS)
 
 
 def _complete(frame: _Frame) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import time
 
 import numpy as np
@@ -12,7 +13,7 @@ from models import ImageError
 from models.images import decode
 from models.opencv import cv2
 
-from .image_files import segment
+from .image_files import many_scans, segment
 from .tiny import encoded, scene
 
 GREY = scene(64, 48)
@@ -66,3 +67,11 @@ def test_a_few_stray_bytes_between_segments_are_left_out_with_a_remark() -> None
         decoded = decode(data)
         np.testing.assert_array_equal(decoded.pixels, whole.pixels)
         assert [remark.kind for remark in decoded.remarks] == ["stray-bytes"]
+
+
+def test_scans_are_bounded_by_the_blocks_that_they_visit() -> None:
+    data = many_scans(64)
+    assert decode(data).pixels.shape == (64, 64)
+    at = data.index(b"\xff\xc2") + 5
+    with pytest.raises(ImageError, match="too many scans"):
+        decode(data[:at] + struct.pack(">HH", 8800, 8800) + data[at + 4 :])
