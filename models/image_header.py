@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from models.jpeg_markers import next_marker
 from schemas.records import Encoding
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -44,7 +45,7 @@ def read_header(data: bytes) -> ImageHeader:
     try:
         if data.startswith(_PNG_START) and data[12:16] == b"IHDR":
             return _header(Encoding.PNG, *struct.unpack_from(">II", data, 16))
-        if data.startswith(b"\xff\xd8\xff"):
+        if data.startswith(b"\xff\xd8"):
             return _header(Encoding.JPEG, *_jpeg_size(data))
         if data.startswith(b"BM"):
             return _header(Encoding.BMP, *_bmp_size(data))
@@ -64,13 +65,8 @@ def _header(encoding: Encoding, width: int, height: int) -> ImageHeader:
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     position = 2
     for _ in range(_MAX_ENTRIES):
-        if data[position : position + 1] == b"\0":  # cameras align segments with zeros
-            position = max(position, data.find(b"\xff", position))
-        while data[position : position + 2] == b"\xff\xff":  # fill bytes
-            position += 1
-        start, marker, length = struct.unpack_from(">BBH", data, position)
-        if start != 0xFF:
-            raise ValueError("not at a marker")
+        position = next_marker(data, position) - 1
+        marker, length = struct.unpack_from(">BH", data, position + 1)
         if marker in _SOF:
             height, width = struct.unpack_from(">HH", data, position + 5)
             return width, height

@@ -11,6 +11,8 @@ from models.errors import ImageError
 from schemas.settings import DECODE_MEMORY_VARIABLE, MAX_IMAGE_VARIABLE, ImageSettings
 
 _MIB = 1024 * 1024
+#: Samples of a file that are unpacked, for each pixel of the limit: 8-bit RGB and a filter byte a row.
+_BYTES_OF_A_PIXEL = 4
 
 #: The limits of this process, read from the environment once.
 LIMITS = ImageSettings.from_env()
@@ -53,6 +55,23 @@ def check_share(needed_bytes: int, what: str, budget_bytes: int | None = None) -
             "image-too-large",
             f"{what} takes {-(-needed_bytes // _MIB)} MiB to decode, over the budget of {most // _MIB} MiB; "
             f"{DECODE_MEMORY_VARIABLE} sets it",
+        )
+
+
+def check_samples(unpacked_bytes: int) -> None:
+    """Refuse packed samples that take too long to unpack, although they are never in memory all at once.
+
+    Raises
+    ------
+    ImageError
+        ``image-too-large``.
+    """
+    most = _BYTES_OF_A_PIXEL * LIMITS.max_pixels
+    if unpacked_bytes > most:
+        raise ImageError(
+            "image-too-large",
+            f"its samples are {-(-unpacked_bytes // _MIB)} MiB, over the limit of {most // _MIB} MiB, "
+            f"{_BYTES_OF_A_PIXEL} bytes for each pixel of {MAX_IMAGE_VARIABLE}",
         )
 
 

@@ -18,6 +18,7 @@ from models.errors import ImageError
 from models.image_header import ImageHeader, read_header
 from models.image_limits import BUDGET, LIMITS, check_pixels
 from models.image_structure import Structure, examine
+from models.image_structure.jpeg import without_padding
 from models.image_structure.names import why_unreadable
 from models.opencv import cv2
 from models.remarks import Remark
@@ -113,11 +114,8 @@ def decoding(
     depth = (structure.significant_bits or bit_depth) if structure.bits == 16 else None
     needed_bytes = _needed_bytes(header, structure, divisor, colour, depth)
     with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels"):
-        try:
-            checked = structure if structure.finish is None else replace(structure, data=structure.finish())
-            pixels, remarks = _pixels(header, checked, divisor, colour, depth)
-        except MemoryError as error:
-            raise _no_memory(header, needed_bytes) from error
+        with _memory(header, needed_bytes):
+            pixels, remarks = _pixels(header, _checked(structure), divisor, colour, depth)
         # Two readers of one header must agree, or the limits above were checked against the wrong numbers.
         if pixels.shape[:2] != (header.height // divisor, header.width // divisor) or pixels.dtype != np.uint8:
             size = f"{header.width}x{header.height}"
@@ -144,12 +142,22 @@ def decode_whole(data: bytes) -> NDArray[Any]:
         raise ImageError("unreadable-image", "it has an alpha channel; save as grey or colour without transparency")
     colour = structure.channels > 1
     needed_bytes = _needed_bytes(header, structure, 1, colour, structure.bits)
-    with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels"):
-        checked = structure if structure.finish is None else replace(structure, data=structure.finish())
-        if header.encoding is Encoding.JPEG:
-            return _jpeg(checked.data, header, 1, colour)
-        flags = cv2.IMREAD_COLOR_BGR if colour else cv2.IMREAD_GRAYSCALE
-        return np.asarray(_opencv(header, checked, flags | (cv2.IMREAD_ANYDEPTH if structure.bits > 8 else 0)))
+    with (
+        BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels"),
+        _memory(header, needed_bytes),
+    ):
+        return _whole(header, _checked(structure), colour)
+
+
+def _whole(header: ImageHeader, structure: Structure, colour: bool) -> NDArray[Any]:
+    if header.encoding is Encoding.JPEG:
+        return _jpeg(structure.data, header, 1, colour)
+    flags = cv2.IMREAD_COLOR_BGR if colour else cv2.IMREAD_GRAYSCALE
+    return np.asarray(_opencv(header, structure, flags | (cv2.IMREAD_ANYDEPTH if structure.bits > 8 else 0)))
+
+
+def _checked(structure: Structure) -> Structure:
+    return structure if structure.finish is None else replace(structure, data=structure.finish())
 
 
 def _divisor(header: ImageHeader, needed_wh: tuple[int, int] | None) -> int:
@@ -172,14 +180,24 @@ def _needed_bytes(header: ImageHeader, structure: Structure, divisor: int, colou
     # OpenCV's PNG reader composes a second picture, as large as the result.
     copies = 2 if header.encoding is Encoding.PNG else 1
     samples = 2 if depth is not None or structure.bits in _PACKED_BITS else 0
-    return max(result * copies * (1 + samples) + structure.work_bytes, structure.unpacked_bytes)
+    alpha = _alpha_bytes(header, structure) * copies if _looks_at_alpha(header, structure) else 0
+    return max(result * copies * (1 + samples), alpha) + structure.work_bytes
+
+
+def _alpha_bytes(header: ImageHeader, structure: Structure) -> int:
+    """Bytes of the pixels with their transparency, as OpenCV returns them: four samples each."""
+    return header.width * header.height * 4 * (2 if structure.bits > 8 else 1)
+
+
+def _looks_at_alpha(header: ImageHeader, structure: Structure) -> bool:
+    return structure.has_alpha and 2 * _alpha_bytes(header, structure) < LIMITS.memory_bytes // 4
 
 
 def _pixels(
     header: ImageHeader, structure: Structure, divisor: int, colour: bool, depth: int | None
 ) -> tuple[Image, tuple[Remark, ...]]:
     if header.encoding is Encoding.JPEG:
-        return _jpeg(structure.data, header, divisor, colour), ()
+        return _jpeg(structure.data, header, divisor, colour), structure.remarks
     flags = cv2.IMREAD_COLOR_BGR if colour else cv2.IMREAD_GRAYSCALE
     remarks = _transparency(header, structure)
     if structure.bits in _PACKED_BITS:
@@ -192,17 +210,26 @@ def _pixels(
 
 
 def _jpeg(data: bytes, header: ImageHeader, divisor: int, colour: bool) -> Image:
-    """Return the pixels of a JPEG, equal to OpenCV's byte for byte; warnings of the library count as errors."""
-    least = (header.height // divisor, header.width // divisor) if divisor > 1 else (0, 0)
+    """Pixels of a JPEG; what the library only warns of is an error. The same pixels as OpenCV's, byte for byte."""
     try:
-        pixels = simplejpeg.decode_jpeg(
-            data, "BGR" if colour else "GRAY", min_height=least[0], min_width=least[1], strict=True
-        )
+        try:
+            pixels = _strict_jpeg(data, header, divisor, colour)
+        except ValueError as error:
+            if "extraneous" not in str(error):
+                raise
+            pixels = _strict_jpeg(without_padding(data), header, divisor, colour)
     except ValueError as error:
         if "memory" in str(error).lower():
             raise MemoryError(str(error)) from error
         raise ImageError("unreadable-image", f"the JPEG is damaged: {error}") from error
     return np.asarray(pixels if colour else pixels[:, :, 0])
+
+
+def _strict_jpeg(data: bytes, header: ImageHeader, divisor: int, colour: bool) -> Any:
+    least = (header.height // divisor, header.width // divisor) if divisor > 1 else (0, 0)
+    return simplejpeg.decode_jpeg(
+        data, "BGR" if colour else "GRAY", min_height=least[0], min_width=least[1], strict=True
+    )
 
 
 def _opencv(header: ImageHeader, structure: Structure, flags: int) -> Any:
@@ -222,16 +249,21 @@ def _transparency(header: ImageHeader, structure: Structure) -> tuple[Remark, ..
     if not structure.has_alpha:
         return ()
     text = "its transparency is left out: what lies beneath transparent pixels is inspected as it is in the file"
-    if header.width * header.height * structure.channels * max(1, structure.bits // 8) * 2 < LIMITS.memory_bytes // 4:
+    if _looks_at_alpha(header, structure):
         pixels = _opencv(header, structure, cv2.IMREAD_UNCHANGED)
         if pixels.ndim == 3 and pixels.shape[2] == 4 and bool((pixels[:, :, 3] == np.iinfo(pixels.dtype).max).all()):
             return ()
     return (Remark("transparency", text),)
 
 
-def _no_memory(header: ImageHeader, needed_bytes: int) -> ImageError:
-    return ImageError(
-        "image-too-large",
-        f"the process has no memory left to decode {header.width}x{header.height} pixels, "
-        f"which takes {-(-needed_bytes // 2**20)} MiB",
-    )
+@contextmanager
+def _memory(header: ImageHeader, needed_bytes: int) -> Iterator[None]:
+    """Turn a lack of memory into an error of the image."""
+    try:
+        yield
+    except MemoryError as error:
+        raise ImageError(
+            "image-too-large",
+            f"the process has no memory left to decode {header.width}x{header.height} pixels, "
+            f"which takes {-(-needed_bytes // 2**20)} MiB",
+        ) from error

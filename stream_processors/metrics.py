@@ -89,7 +89,7 @@ class WorkerMetrics:
         )
         self.image_remarks = Counter(
             "inspection_image_remarks",
-            "Images that were inspected although something is odd: low-16-bit, transparency, shrunk",
+            "Images that were inspected although something is odd: low-16-bit, transparency, shrunk, stray-bytes",
             ["kind"],
             registry=self.registry,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from models.errors import ImageError
+from models.remarks import Remark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +30,9 @@ class Structure:
     has_alpha
         True if the file has transparency.
     work_bytes
-        Memory that the decoder takes in addition to the pixels that it returns, in bytes.
-    unpacked_bytes
-        Size of all samples, unpacked, in bytes; they are all read, but never all in memory at once.
+        Memory that the decoder takes besides the pixels it returns, in bytes.
+    remarks
+        What is odd about the file.
     """
 
     data: bytes
@@ -40,8 +41,8 @@ class Structure:
     significant_bits: int | None = None
     has_alpha: bool = False
     work_bytes: int = 0
-    unpacked_bytes: int = 0
     finish: Callable[[], bytes] | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 def unreadable(reason: str) -> NoReturn:

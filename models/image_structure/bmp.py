@@ -32,7 +32,7 @@ def examine_bmp(data: bytes) -> Structure:
             (colours,) = struct.unpack_from("<I", data, 46)
     except struct.error:
         unreadable("the BMP is cut off within its header")
-    if size not in _HEADERS or planes != 1:
+    if size not in _HEADERS or planes > 1:  # some cameras write 0 planes
         unreadable(f"the BMP's header is damaged: {size} bytes, {planes} planes")
     if compression in _NAMES:
         unreadable(f"{_NAMES[compression]} within a BMP is not supported; save as uncompressed BMP or as PNG")

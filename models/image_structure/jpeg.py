@@ -7,12 +7,14 @@ import struct
 from dataclasses import dataclass, field
 
 from models.image_structure.base import Structure, unreadable
+from models.jpeg_markers import MAX_STRAY_BYTES, next_marker
+from models.remarks import Remark
 
 #: Progressive files of all common encoders have at most 14 scans; each costs a pass over the whole picture.
 MAX_SCANS = 64
 #: More segments than any camera writes.
 _MAX_SEGMENTS = 4096
-_SOI, _EOI, _SOS, _DNL, _DRI = 0xD8, 0xD9, 0xDA, 0xDC, 0xDD
+_SOI, _EOI, _SOS, _DNL, _APP0 = 0xD8, 0xD9, 0xDA, 0xDC, 0xE0
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
 #: Start-of-frame markers that are not decoded, and their names.
 _OTHER_FRAMES = {
@@ -22,7 +24,16 @@ _OTHER_FRAMES = {
 }  # fmt: skip
 #: Within entropy-coded data FF is followed by 0 (a stuffed byte), a restart marker or a fill byte; all else ends it.
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+#: Zeros before a marker within or behind a scan; the first zero behind FF is a stuffed byte.
+_PADDING = re.compile(rb"(?:\xff\x00|[^\x00\xff])(\x00{1,64})(?=\xff[\x01-\xfe])", re.DOTALL)
 _COEFFICIENTS = 64
+#: Blocks of 8x8 that all scans visit: a progressive file of 100 megapixels in full colour has about 30 million.
+_MAX_VISITS = 48_000_000
+#: Spectral selection and approximation of a scan that is not progressive.
+_SEQUENTIAL = bytes([0, _COEFFICIENTS - 1, 0])
+
+#: First place, place behind the last, and the bytes instead.
+_Edit = tuple[int, int, bytes]
 
 
 @dataclass(slots=True)
@@ -53,13 +64,14 @@ def examine_jpeg(data: bytes) -> Structure:
         ``unreadable-image``: truncated, scans missing, more than `MAX_SCANS` scans, or a kind that is not decoded.
     """
     position, scans, frame = 2, 0, None
-    paddings: list[tuple[int, int]] = []
+    edits: list[_Edit] = []
+    stray = visits = 0
     for _ in range(_MAX_SEGMENTS):
         at = _next_marker(data, position)
-        if at > position and data[position : at - 1].strip(b"\0\xff"):
-            unreadable(f"the JPEG has {at - 1 - position} bytes that belong to no segment at byte {position}")
-        if data[position : position + 1] == b"\0":
-            paddings.append((position, at - 1))
+        if at - 1 > position:
+            # Cameras align segments with zeros; the decoder complains of them.
+            stray += len(data[position : at - 1].strip(b"\0\xff"))
+            edits.append((position, at - 1, b""))
         marker = data[at]
         if marker == _EOI:
             break
@@ -76,11 +88,17 @@ def examine_jpeg(data: bytes) -> Structure:
             if frame is not None:
                 unreadable("the JPEG has two frame headers")
             frame = _frame(marker, body)
+        elif marker == _APP0 and body[:5] == b"JFIF\0" and body[5:6] != b"\1":
+            edits.append((at + 8, at + 9, b"\1"))  # the decoder warns of versions other than 1
         elif marker == _SOS:
             scans += 1
+            if frame is not None and frame.marker != _PROGRESSIVE and body[-3:] == bytes(3):
+                edits.append((end - 3, end, _SEQUENTIAL))
             if scans > MAX_SCANS:
                 unreadable(f"the JPEG has more than {MAX_SCANS} scans")
-            _scan(frame, body)
+            visits += _scan(frame, body)
+            if visits > _MAX_VISITS:
+                unreadable(f"the JPEG has too many scans ({scans} and more) for its size")
             found = _END_OF_SCAN.search(data, end)
             if found is None:
                 unreadable("the JPEG is cut off: it has no end marker")
@@ -91,22 +109,47 @@ def examine_jpeg(data: bytes) -> Structure:
             unreadable(f"the JPEG has a marker FF{marker:02X} that does not belong at byte {at - 1}")
     else:
         unreadable(f"the JPEG has more than {_MAX_SEGMENTS} segments")
+    if stray > MAX_STRAY_BYTES:
+        unreadable(f"the JPEG has {stray} bytes that belong to no segment")
     if frame is None or not scans:
         unreadable("the JPEG ends before its picture")
     _complete(frame)
+    text = f"{stray} bytes that belong to no segment of the JPEG are left out: its file is not quite whole"
     return Structure(
-        data=_without(data, paddings), channels=len(frame.components), work_bytes=_work_bytes(frame, scans)
+        data=_edited(data, edits),
+        channels=len(frame.components),
+        work_bytes=_work_bytes(frame, scans),
+        remarks=(Remark("stray-bytes", text),) if stray else (),
     )
 
 
+def without_padding(data: bytes) -> bytes:
+    """A file that `examine_jpeg` passed, without zero bytes that follow the last code before RSTn or another marker.
+
+    Some cameras write them. At most 64 in one place are left out: a file with more lost a part of its data.
+    """
+    edits: list[_Edit] = []
+    position = 2
+    while (at := _next_marker(data, position)) > 0 and data[at] != _EOI:
+        position = at + 1 + int.from_bytes(data[at + 1 : at + 3], "big")
+        if data[at] == _SOS:
+            found = _END_OF_SCAN.search(data, position)
+            if found is None:
+                break
+            zeros = _PADDING.finditer(data, position, found.end())
+            edits += [(each.start(1), each.end(1), b"") for each in zeros]
+            position = found.start()
+    return _edited(data, edits)
+
+
 def _next_marker(data: bytes, position: int) -> int:
-    """Return the position of the code of the next marker, behind its FF and any fill bytes."""
-    at = data.find(b"\xff", position)
-    while at >= 0 and at + 1 < len(data) and data[at + 1] in (0x00, 0xFF):
-        at = data.find(b"\xff", at + 1)
-    if at < 0 or at + 1 >= len(data):
+    try:
+        at = next_marker(data, position)
+    except ValueError as error:
+        unreadable(f"the JPEG has {error}")
+    if at < 0:
         unreadable("the JPEG is cut off: it has no end marker")
-    return at + 1
+    return at
 
 
 def _frame(marker: int, body: bytes) -> _Frame:
@@ -125,8 +168,8 @@ def _frame(marker: int, body: bytes) -> _Frame:
     return _Frame(marker, width, height, components)
 
 
-def _scan(frame: _Frame | None, body: bytes) -> None:
-    """Record the coefficients that a scan brings, by component, and the lowest bit of each."""
+def _scan(frame: _Frame | None, body: bytes) -> int:
+    """Note which coefficients of which components a scan brings, and down to which bit; return the blocks it visits."""
     count = body[0] if body else 0
     if frame is None or not 1 <= count <= 4 or len(body) != 4 + 2 * count:
         unreadable("a scan header of the JPEG is damaged")
@@ -136,6 +179,7 @@ def _scan(frame: _Frame | None, body: bytes) -> None:
     high, low = bits >> 4, bits & 15
     if not first <= last < _COEFFICIENTS or low > 13 or (first == 0 and last and frame.marker == _PROGRESSIVE):
         unreadable("a scan header of the JPEG is damaged")
+    samples = 0
     for number in range(count):
         component = frame.components.get(body[1 + 2 * number])
         if component is None:
@@ -145,6 +189,9 @@ def _scan(frame: _Frame | None, body: bytes) -> None:
         if before != {high if high else -1} or (high and low != high - 1):
             unreadable("scans of the JPEG do not follow on each other: one is missing or repeated")
         component.bit[first : last + 1] = [low] * (last + 1 - first)
+        samples += component.across * component.down
+    most = max(each.across for each in frame.components.values()) * max(each.down for each in frame.components.values())
+    return frame.width * frame.height * samples // (most * _COEFFICIENTS)
 
 
 def _complete(frame: _Frame) -> None:
@@ -164,12 +211,13 @@ def _work_bytes(frame: _Frame, scans: int) -> int:
     return blocks * _COEFFICIENTS * 2
 
 
-def _without(data: bytes, paddings: list[tuple[int, int]]) -> bytes:
-    """Return the file without zero bytes between segments: cameras add them to align, and the decoder warns of them."""
-    if not paddings:
+def _edited(data: bytes, edits: list[_Edit]) -> bytes:
+    """The file with the bytes from a first to before a last place replaced, in the order of the places."""
+    if not edits:
         return data
-    view, parts, start = memoryview(data), [], 0
-    for begin, end in paddings:
-        parts.append(view[start:begin])
+    view, start = memoryview(data), 0
+    parts: list[bytes | memoryview] = []
+    for begin, end, new in edits:
+        parts += [view[start:begin], new]
         start = end
     return b"".join([*parts, view[start:]])

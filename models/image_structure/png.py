@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 from functools import partial
 
+from models.image_limits import check_samples
 from models.image_structure.base import Structure, unreadable
 
 _START = 8
@@ -23,6 +24,8 @@ _MAX_CHUNKS = 100_000
 _HANDED_OVER_BYTES = 48 * 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
 _STORED_BYTES = 65_535
+#: Bytes behind the last row that are ignored, as decoders do.
+_SURPLUS_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +83,18 @@ def examine_png(data: bytes) -> Structure:
             if parts and last != kind:
                 unreadable("the PNG's image data are not in one piece")
             parts.append(body)
+        elif kind == b"PLTE" and header.colour in (0, 4):
+            leaves_out = True  # decoders ignore it
+            position, last = end, kind
+            continue
         elif kind == b"PLTE":
-            if palette or parts or length % 3 or not 3 <= length <= 768 or header.colour in (0, 4):
+            if palette or parts or length % 3 or not 3 <= length <= 768:
                 unreadable("the PNG's palette is damaged")
             palette = True
+        elif kind == b"tRNS" and header.colour == _GREY and (length != 2 or parts):
+            leaves_out = True  # decoders ignore it
+            position, last = end, kind
+            continue
         elif kind == b"tRNS":
             has_alpha = _transparency(header, length, palette, bool(parts))
         elif kind == b"sBIT" and not parts:
@@ -107,6 +118,7 @@ def examine_png(data: bytes) -> Structure:
         unreadable("the PNG has no palette")
     whole = None if leaves_out or position < len(data) else data
     unpacked_bytes = sum(count * size for count, size in header.rows)
+    check_samples(unpacked_bytes)
     channels = 3 if header.colour == _PALETTE else _CHANNELS[header.colour]
     return Structure(
         data=data,
@@ -116,7 +128,6 @@ def examine_png(data: bytes) -> Structure:
         significant_bits=significant,
         has_alpha=has_alpha or header.colour in (4, 6),
         work_bytes=2 * unpacked_bytes if unpacked_bytes <= _HANDED_OVER_BYTES else _PIECE_BYTES,
-        unpacked_bytes=unpacked_bytes,
     )
 
 
@@ -153,34 +164,42 @@ def _significant(header: _Header, body: bytes) -> int | None:
 
 
 def _unpack(header: _Header, packed: bytes) -> bytes | None:
-    """Unpack the rows and check their number; return them if they are small, else unpack them piece by piece."""
-    rows = header.rows
-    wanted = sum(count * size for count, size in rows)
+    """Unpack the rows and check them; returned only where they are small, else checked piece by piece."""
+    wanted = sum(count * size for count, size in header.rows)
     unpacker = zlib.decompressobj()
-    keeps, pieces, size = wanted <= _HANDED_OVER_BYTES, [], 0
+    keeps, kept, size, at = wanted <= _HANDED_OVER_BYTES, bytearray(), 0, 0
+    # Large files go to the decoder as they are, and it would complain of surplus bytes.
+    most = wanted + (_SURPLUS_BYTES if keeps else 0)
+    rest: bytes | memoryview = b""
     try:
-        rest = packed
-        while True:
-            piece = unpacker.decompress(rest, min(_PIECE_BYTES, wanted - size + 1) if not keeps else wanted + 1)
+        while not unpacker.eof and size <= most:
+            if not rest:
+                rest = memoryview(packed)[at : at + _PIECE_BYTES]
+                at += len(rest)
+            piece = unpacker.decompress(rest, min(_PIECE_BYTES, most - size + 1))
+            _check_filters(header, piece, size)
             size += len(piece)
             if keeps:
-                pieces.append(piece)
+                kept += piece
             rest = unpacker.unconsumed_tail
-            if unpacker.eof or size > wanted or not (piece or rest):
+            if not piece and not rest and at >= len(packed):
                 break
     except zlib.error as error:
         unreadable(f"the PNG's image data are damaged: {str(error).rpartition(': ')[2]}")
-    if size != wanted or not unpacker.eof:
-        more = "more" if size > wanted else "fewer" if size < wanted else "no end after"
+    if not wanted <= size <= most or not unpacker.eof:
+        more = "more" if size > most else "fewer" if size < wanted else "no end after"
         unreadable(f"the PNG's image data are damaged: they hold {more} than the {wanted} bytes that its header says")
-    found = b"".join(pieces) if keeps else None
-    if found is not None:
-        begin = 0
-        for count, length in rows:
-            if max(found[begin : begin + count * length : length]) > 4:
-                unreadable("the PNG's image data are damaged: a row has an unknown filter")
-            begin += count * length
-    return found
+    return bytes(memoryview(kept)[:wanted]) if keeps else None
+
+
+def _check_filters(header: _Header, piece: bytes, begin: int) -> None:
+    """Refuse an unknown filter type in rows that begin within a piece; ``begin`` is its place in all rows."""
+    start, end = 0, begin + len(piece)
+    for count, length in header.rows:
+        first = start + -(-max(0, begin - start) // length) * length
+        start += count * length
+        if max(piece[first - begin : min(start, end) - begin : length], default=0) > 4:
+            unreadable("the PNG's image data are damaged: a row has an unknown filter")
 
 
 def _stored(rows: bytes) -> list[bytes | memoryview]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from models.image_structure import tiff_tags as tag
 from models.image_structure.base import Structure, unreadable
-from models.image_structure.tiff_packing import Packed, lzw_size, packbits_size, zlib_size
-from models.image_structure.tiff_tags import Tags, first_directory
+from models.image_structure.tiff_packing import GROUP_BYTES, LZW, PACKBITS, Strip, check_strips, zlib_size
+from models.image_structure.tiff_tags import Tags, first_directory, with_numbers
 
-#: Unpacked length of a strip; a number below ``wanted`` if the strip is damaged or short.
-_Size = Callable[[Packed, int], int]
 _NONE = 1
-_SIZES: dict[int, _Size] = {5: lzw_size, 8: zlib_size, 32946: zlib_size, 32773: packbits_size}
+_DEFLATE = (8, 32946)
 _COMPRESSIONS = {
     2: "CCITT", 3: "CCITT fax", 4: "CCITT fax", 6: "old JPEG", 7: "JPEG", 34712: "JPEG 2000", 34887: "LERC",
     34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 34676: "SGI LogLuv", 34677: "SGI LogLuv", 52546: "JPEG XL",
@@ -60,7 +59,7 @@ def examine_tiff(data: bytes) -> Structure:
         unreadable(f"the TIFF has {pages} pages; send one image a frame")
     picture = _picture(tags)
     planes = _planes(tags, picture)
-    work_bytes = _pieces(data, tags, picture, planes)
+    work_bytes, finish = _pieces(data, tags, picture, planes)
     extra = tags.get(tag.EXTRA_SAMPLES, ())
     return Structure(
         data=data,
@@ -69,6 +68,7 @@ def examine_tiff(data: bytes) -> Structure:
         significant_bits=_significant(tags, picture.bits),
         has_alpha=bool(extra) or picture.samples > _COLOURS[picture.photometric],
         work_bytes=work_bytes,
+        finish=finish,
     )
 
 
@@ -113,8 +113,8 @@ def _planes(tags: Tags, picture: _Picture) -> int:
     return picture.samples if planar == _SEPARATE else 1
 
 
-def _pieces(data: bytes, tags: Tags, picture: _Picture, planes: int) -> int:
-    """Check each strip or tile; return the memory in bytes that one takes while it is decoded."""
+def _pieces(data: bytes, tags: Tags, picture: _Picture, planes: int) -> tuple[int, Callable[[], bytes] | None]:
+    """Check each strip or tile; return the bytes that decoding takes, and checks that unpack whole strips."""
     is_tiled = tag.TILE_WIDTH in tags or tag.TILE_OFFSETS in tags
     if is_tiled:
         wide, high = _one(tags, tag.TILE_WIDTH, 0), _one(tags, tag.TILE_HEIGHT, 0)
@@ -126,29 +126,65 @@ def _pieces(data: bytes, tags: Tags, picture: _Picture, planes: int) -> int:
         offsets, sizes = tags.get(tag.STRIP_OFFSETS, ()), tags.get(tag.STRIP_SIZES, ())
         if high < 1:
             unreadable(f"the TIFF is damaged: strips of {high} rows")
+    compression = _one(tags, tag.COMPRESSION, _NONE)
+    if compression not in (_NONE, LZW, PACKBITS, *_DEFLATE):
+        name = _COMPRESSIONS.get(compression, f"method {compression}")
+        unreadable(f"a TIFF compressed with {name} is not supported; save with Deflate, LZW or no compression")
     down = -(-picture.height // high)
     count = -(-picture.width // wide) * down * planes
-    if len(offsets) != count or len(sizes) != count:
-        unreadable(f"the TIFF is cut off: {len(offsets)} strips or tiles are there of {count}")
+    if len(offsets) != count or (compression != _NONE and len(sizes) != count):
+        unreadable(f"the TIFF is cut off: {min(len(offsets), len(sizes))} strips or tiles are there of {count}")
     row_bytes = -(-wide * picture.bits * (picture.samples // planes) // 8)
     # The decoder holds one piece as it is in the file, and once more as red, green, blue and alpha.
     work_bytes = high * row_bytes + (4 * wide * high if picture.bits <= 8 else 0)
     _check_cost(wide, high, work_bytes, picture)
-    compression = _one(tags, tag.COMPRESSION, _NONE)
-    if compression != _NONE and compression not in _SIZES:
-        name = _COMPRESSIONS.get(compression, f"method {compression}")
-        unreadable(f"a TIFF compressed with {name} is not supported; save with Deflate, LZW or no compression")
-    view = memoryview(data)
-    for number, (offset, size) in enumerate(zip(offsets, sizes, strict=True)):
-        begin, end = int(offset), int(offset) + int(size)
-        rows = high if is_tiled else min(high, picture.height - (number % down) * high)
-        wanted = rows * row_bytes
+    rows = [high if is_tiled else min(high, picture.height - (number % down) * high) for number in range(count)]
+    if compression == _NONE:
+        return work_bytes, _plain(data, is_tiled, offsets, sizes, [each * row_bytes for each in rows])
+    strips = _packed(data, offsets, sizes, rows, row_bytes)
+    if compression in _DEFLATE:
+        for strip in strips:
+            there = zlib_size(strip.packed, strip.wanted)
+            if there < strip.wanted:
+                unreadable(f"the TIFF is damaged: strip or tile {strip.number} holds {there} bytes of {strip.wanted}")
+        return work_bytes, None
+    most = max(GROUP_BYTES, high * row_bytes)
+    return max(work_bytes, 3 * min(most, count * high * row_bytes)), partial(_checked, data, strips, compression)
+
+
+def _checked(data: bytes, strips: list[Strip], compression: int) -> bytes:
+    check_strips(strips, compression)
+    return data
+
+
+def _plain(
+    data: bytes, is_tiled: bool, offsets: tuple[float, ...], sizes: tuple[float, ...], wanted: list[int]
+) -> Callable[[], bytes] | None:
+    """Check uncompressed pieces: their sizes follow from the picture. Sizes in the file that are wrong are mended."""
+    for number, (offset, needed) in enumerate(zip(offsets, wanted, strict=True)):
+        begin, end = int(offset), int(offset) + needed
         if not 0 < begin < end <= len(data):
             unreadable(f"the TIFF is cut off: strip or tile {number} lies at bytes {begin} to {end} of {len(data)}")
-        there = end - begin if compression == _NONE else _SIZES[compression](view[begin:end], wanted)
-        if there < wanted:
-            unreadable(f"the TIFF is damaged: strip or tile {number} holds {max(there, 0)} bytes of {wanted}")
-    return work_bytes
+    if len(sizes) == len(wanted) and all(
+        needed <= size <= len(data) - offset for offset, size, needed in zip(offsets, sizes, wanted, strict=True)
+    ):
+        return None
+    return partial(with_numbers, data, tag.TILE_SIZES if is_tiled else tag.STRIP_SIZES, wanted)
+
+
+def _packed(
+    data: bytes, offsets: tuple[float, ...], sizes: tuple[float, ...], rows: list[int], row_bytes: int
+) -> list[Strip]:
+    view = memoryview(data)
+    if sum(sizes) > len(data):
+        unreadable(f"the TIFF is damaged: its strips or tiles claim {int(sum(sizes))} bytes of {len(data)} and overlap")
+    strips = []
+    for number, (offset, size, high) in enumerate(zip(offsets, sizes, rows, strict=True)):
+        begin, end = int(offset), int(offset) + int(size)
+        if not 0 < begin < end <= len(data):
+            unreadable(f"the TIFF is cut off: strip or tile {number} lies at bytes {begin} to {end} of {len(data)}")
+        strips.append(Strip(number, view[begin:end], high, row_bytes))
+    return strips
 
 
 def _check_cost(wide: int, high: int, work_bytes: int, picture: _Picture) -> None:

@@ -1,34 +1,55 @@
-"""Unpacked lengths of packed strips of a TIFF, without keeping their content.
+"""Packed strips of a TIFF, checked to hold all the bytes that their rows need.
 
-OpenCV fills up a short strip of 8-bit samples, and reports it on standard error only: so the length is measured first.
+OpenCV fills up what a strip of 8-bit samples lacks, and says so on standard error alone: so it is checked before.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
-Packed = bytes | memoryview
+from models.image_structure.base import unreadable
+from models.image_structure.tiff_tags import little_endian
+from models.opencv import cv2
 
+LZW, PACKBITS = 5, 32773
 _PIECE_BYTES = 1024 * 1024
-_CLEAR, _END = 256, 257
-_FIRST_ENTRY = 258
-#: Width in bits of each code behind a clear code, and the bit behind it; a writer sends a clear code earlier.
-_CODE_WIDTHS = np.repeat(np.array([9, 10, 11, 12], np.int32), (254, 512, 1024, 4096))
-_CODE_ENDS = np.cumsum(_CODE_WIDTHS, dtype=np.int64)
+#: About as much as is unpacked at once to check LZW and PackBits; a single strip may take more.
+GROUP_BYTES = 8 * 1024 * 1024
+#: OpenCV's limit on each side of a picture.
+_MAX_SIDE = 2**20
+#: Samples of more than 8 bits that OpenCV reads strictly, and how many whole bytes hold how many of them.
+_SAMPLES = ((16, 2, 1), (12, 3, 2), (10, 5, 4))
 
 
-def zlib_size(packed: Packed, wanted: int) -> int:
-    """Return the unpacked length of a zlib stream, up to ``wanted``; 0 if it is damaged (its check sum included).
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A strip or tile as it is in the file, and what it must hold: rows, and bytes of each row."""
+
+    number: int
+    packed: memoryview
+    rows: int
+    row_bytes: int
+
+    @property
+    def wanted(self) -> int:
+        """Bytes, unpacked."""
+        return self.rows * self.row_bytes
+
+
+def zlib_size(packed: bytes | memoryview, wanted: int) -> int:
+    """Unpacked length of a zlib stream, up to ``wanted``; 0 if it is damaged (its check sum included).
 
     Examples
     --------
     >>> zlib_size(zlib.compress(bytes(1000)), 1000), zlib_size(zlib.compress(bytes(10)), 1000)
     (1000, 10)
     """
-    unpacker, size, rest = zlib.decompressobj(), 0, bytes(packed)
+    unpacker, size, rest = zlib.decompressobj(), 0, packed
     try:
         while size <= wanted and not unpacker.eof:
             piece = unpacker.decompress(rest, min(_PIECE_BYTES, wanted - size + 1))
@@ -40,84 +61,56 @@ def zlib_size(packed: Packed, wanted: int) -> int:
     return size if unpacker.eof or size > wanted else min(size, wanted - 1)
 
 
-def packbits_size(packed: Packed, wanted: int) -> int:
-    """Return the unpacked length of PackBits runs (TIFF 6.0, section 9), up to ``wanted``; less if a run is truncated.
+def check_strips(strips: Sequence[Strip], compression: int) -> None:
+    """Unpack strips of LZW or PackBits (TIFF 6.0, sections 13 and 9) and refuse one that is damaged or short.
 
-    Examples
-    --------
-    >>> packbits_size(bytes([254, 7, 1, 5, 6]), 5)
-    5
+    OpenCV refuses a short strip of samples of more than 8 bits. So the strips are shown to it as such samples, of as
+    many bytes. Where no number of such samples has a strip's number of bytes, its last byte is not checked.
+
+    Raises
+    ------
+    ImageError
+        ``unreadable-image``.
     """
-    size, at, data = 0, 0, bytes(packed)
-    length = len(data)
-    while at < length and size < wanted:
-        header = data[at]
-        if header < 128:
-            at += 2 + header
-            if at > length:
-                break
-            size += header + 1
-        elif header > 128:
-            at += 2
-            if at > length:
-                break
-            size += 257 - header
-        else:
-            at += 1
-    return size
+    for group in _groups(strips):
+        if group[0].wanted > 1 and not _unpacks(group, compression):
+            first, last = group[0].number, group[-1].number
+            which = f"{first}" if first == last else f"{first}, or one up to {last},"
+            unreadable(f"the TIFF is damaged: strip or tile {which} does not hold {group[0].wanted} bytes")
 
 
-def lzw_size(packed: Packed, wanted: int) -> int:
-    """Return the unpacked length of LZW codes (TIFF 6.0, section 13), up to about ``wanted``; 0 if a code is invalid.
-
-    The codes behind each clear code are read at once: their widths depend on their number alone.
-
-    Examples
-    --------
-    >>> lzw_size(bytes.fromhex("80 01 02 02 02 04"), 1)  # a clear code and four bytes
-    4
-    """
-    data = np.frombuffer(bytes(packed) + bytes(3), np.uint8)
-    size, bit, total_bits = 0, 0, 8 * len(packed)
-    if len(packed) < 2 or packed[0] != 0x80:
-        return 0
-    while size < wanted and bit + 9 <= total_bits:
-        ends = _CODE_ENDS[: int(np.searchsorted(_CODE_ENDS, total_bits - bit, side="right"))] + bit
-        widths = _CODE_WIDTHS[: len(ends)]
-        at = ends - widths
-        first = at >> 3
-        words = (data[first].astype(np.int32) << 16) | (data[first + 1].astype(np.int32) << 8) | data[first + 2]
-        codes = (words >> (24 - (at & 7) - widths)) & ((1 << widths) - 1)
-        stops = np.flatnonzero((codes == _CLEAR) | (codes == _END))
-        count = int(stops[0]) if len(stops) else len(codes)
-        found = _lengths(codes[:count])
-        if found is None:
-            return 0
-        size += found
-        if not len(stops) or codes[count] == _END:
-            break
-        bit = int(ends[count])
-    return size
+def _groups(strips: Sequence[Strip]) -> Iterator[list[Strip]]:
+    """Strips of one size that follow on each other, about `GROUP_BYTES` at once."""
+    for (rows, row_bytes), each in groupby(strips, lambda strip: (strip.rows, strip.row_bytes)):
+        same = list(each)
+        most = max(1, min(GROUP_BYTES // (rows * row_bytes), _MAX_SIDE // max(rows, 15)))
+        for begin in range(0, len(same), most):
+            yield same[begin : begin + most]
 
 
-def _lengths(codes: NDArray[np.int64]) -> int | None:
-    """Return the total length of codes without a clear code; None if one refers to an entry that does not exist yet.
+def _unpacks(group: Sequence[Strip], compression: int) -> bool:
+    bits, width, rows = _as_samples(group[0].rows, group[0].row_bytes)
+    file = little_endian(
+        {256: width, 257: rows * len(group), 258: bits, 259: compression, 262: 1, 277: 1, 278: rows},
+        [each.packed for each in group],
+    )
+    try:
+        return cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED) is not None
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(str(error.err)) from error
+        return False
 
-    Entry ``258 + k`` is the text of code ``k`` and one byte more. So the length of a code is the number of steps
-    back to a single byte: all chains are followed at once, in steps that double.
-    """
-    count = len(codes)
-    if not count:
-        return 0
-    is_entry = codes >= _FIRST_ENTRY
-    before = np.where(is_entry, codes - _FIRST_ENTRY, 0)
-    if (before[is_entry] >= np.arange(count)[is_entry]).any() or is_entry[0]:
-        return None
-    length = np.ones(count, np.int64)
-    # The position behind the last code ends each chain, and adds nothing.
-    following = np.append(np.where(is_entry, before, count), count)
-    added = np.append(length, 0)
-    while (following != count).any():
-        added = added + added[following]
-        following = following[following]
-    return int(added[:count].sum())
+
+def _as_samples(rows: int, row_bytes: int) -> tuple[int, int, int]:
+    """Bits a sample, samples a row and rows that take the same number of bytes; or one byte less."""
+    for high, wide in ((rows, row_bytes), (row_bytes, rows), (1, rows * row_bytes)):
+        for bits, whole, samples in _SAMPLES:
+            # Bytes left over of a whole number of samples hold one sample fewer, from two bytes on.
+            over = wide % whole
+            width = wide // whole * samples + max(0, over - 1)
+            if over != 1 and 0 < width <= _MAX_SIDE and high <= _MAX_SIDE:
+                return bits, width, high
+    total = max(2, rows * row_bytes - 1)
+    high = 15 if total % 30 == 0 else 1
+    return 16, total // 2 // high, high

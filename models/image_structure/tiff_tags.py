@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from models.image_structure.base import unreadable
 
@@ -22,7 +22,14 @@ _READ = frozenset({
     SAMPLE_FORMAT, S_MAX_SAMPLE, SUBFILE,
 })  # fmt: skip
 _MAX_TAGS = 512
-_MAX_PAGES = 10_000
+_MAX_PAGES = 64
+#: Strips or tiles of a picture: one for each row of a long line scan.
+_MAX_PIECES = 2**18
+#: Numbers of a tag that are read: one more than is valid, so that a count that is too high is seen. No tag of `_READ`
+#: but these has more numbers than a pixel has samples.
+_PIECES = frozenset({STRIP_OFFSETS, STRIP_SIZES, TILE_OFFSETS, TILE_SIZES})
+_MOST_NUMBERS = dict.fromkeys(_PIECES, _MAX_PIECES + 1) | {COLOUR_MAP: 3 * 2**8 + 1}
+_MOST_OTHERS = 16
 
 Tags = Mapping[int, tuple[float, ...]]
 
@@ -30,28 +37,79 @@ Tags = Mapping[int, tuple[float, ...]]
 def first_directory(data: bytes) -> tuple[Tags, int]:
     """Return the tags of the first picture, and the number of pictures without reduced copies.
 
+    Of later directories only the kind of picture is read. One that does not lie within the file ends the list.
+
     Raises
     ------
     ImageError
         ``unreadable-image``: a count or an offset beyond the end of the file, or directories in a circle.
     """
-    order = "<" if data[:2] == b"II" else ">"
+    order = _order(data)
     (at,) = struct.unpack_from(order + "I", data, 4) if len(data) >= 8 else (0,)
-    first: Tags | None = None
-    pages = 0
+    if not at:
+        unreadable("the TIFF has no picture")
+    tags, at = _directory(data, at, order)
+    pages = 1
     seen: set[int] = set()
-    while at:
+    while 8 <= at <= len(data) - 6:
         if at in seen or len(seen) > _MAX_PAGES:
             unreadable("the TIFF is damaged: its directories run in a circle")
         seen.add(at)
-        tags, following = _directory(data, at, order)
-        is_copy = first is not None and bool(int(tags.get(SUBFILE, (0,))[0]) & 5)
-        pages += not is_copy
-        first = tags if first is None else first
-        at = following
-    if first is None:
-        unreadable("the TIFF has no picture")
-    return first, pages
+        (count,) = struct.unpack_from(order + "H", data, at)
+        end = at + 2 + 12 * count
+        if not 1 <= count <= _MAX_TAGS or end + 4 > len(data):
+            break
+        pages += not _is_copy(data, at + 2, end, order)
+        (at,) = struct.unpack_from(order + "I", data, end)
+    return tags, pages
+
+
+def with_numbers(data: bytes, tag: int, numbers: Sequence[int]) -> bytes:
+    """The file with one tag of its first directory replaced or added, and without its other directories."""
+    order = _order(data)
+    (at,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, at)
+    entries = [data[entry : entry + 12] for entry in range(at + 2, at + 2 + 12 * count, 12)]
+    start = len(data) + len(data) % 2
+    raw = struct.pack(f"{order}{len(numbers)}I", *numbers)
+    entries = [each for each in entries if struct.unpack_from(order + "H", each)[0] != tag]
+    place = raw if len(numbers) == 1 else struct.pack(order + "I", start)
+    entries.append(struct.pack(order + "HHI", tag, 4, len(numbers)) + place)
+    entries.sort(key=lambda each: int(struct.unpack_from(order + "H", each)[0]))
+    directory = struct.pack(order + "H", len(entries)) + b"".join(entries) + bytes(4)
+    head = data[:4] + struct.pack(order + "I", start + len(raw))
+    return b"".join([head, memoryview(data)[8:], bytes(start - len(data)), raw, directory])
+
+
+def little_endian(tags: Mapping[int, int], strips: Sequence[bytes | memoryview]) -> bytes:
+    """A TIFF file of strips and of tags with one number each."""
+    sizes = [len(each) for each in strips]
+    total = sum(sizes)
+    offsets, at = [], 8
+    for size in sizes:
+        offsets.append(at)
+        at += size
+    count = len(tags) + 2
+    lists = b"" if len(strips) == 1 else struct.pack(f"<{2 * len(strips)}I", *offsets, *sizes)
+    first, second = (offsets[0], sizes[0]) if len(strips) == 1 else (8 + total, 8 + total + 4 * len(strips))
+    entries = {tag: (1, value) for tag, value in tags.items()}
+    entries |= {STRIP_OFFSETS: (len(strips), first), STRIP_SIZES: (len(strips), second)}
+    found = b"".join(struct.pack("<HHII", tag, 4, *entry) for tag, entry in sorted(entries.items()))
+    head = b"II*\0" + struct.pack("<I", 8 + total + len(lists))
+    return b"".join([head, *strips, lists, struct.pack("<H", count), found, bytes(4)])
+
+
+def _order(data: bytes) -> str:
+    return "<" if data[:2] == b"II" else ">"
+
+
+def _is_copy(data: bytes, begin: int, end: int, order: str) -> bool:
+    """True for a directory of a reduced picture or a mask."""
+    for entry in range(begin, end, 12):
+        tag, kind, numbers = struct.unpack_from(order + "HHI", data, entry)
+        if tag == SUBFILE and numbers == 1 and kind in (3, 4):
+            return bool(struct.unpack_from(order + _TYPES[kind], data, entry + 8)[0] & 5)
+    return False
 
 
 def _directory(data: bytes, at: int, order: str) -> tuple[Tags, int]:
@@ -62,14 +120,19 @@ def _directory(data: bytes, at: int, order: str) -> tuple[Tags, int]:
     if not 1 <= count <= _MAX_TAGS or end + 4 > len(data):
         unreadable(f"the TIFF is damaged: a directory of {count} tags at byte {at} of {len(data)}")
     tags: dict[int, tuple[float, ...]] = {}
+    total = 0
     for entry in range(at + 2, end, 12):
         tag, kind, numbers = struct.unpack_from(order + "HHI", data, entry)
         size = _SIZES.get(kind, 0) * numbers
         place = entry + 8 if size <= 4 else struct.unpack_from(order + "I", data, entry + 8)[0]
+        total += size
         if place + size > len(data):
             unreadable(f"the TIFF is damaged: tag {tag} has {size} bytes at byte {place} of {len(data)}")
+        if total > len(data):  # the decoder reads each tag to memory
+            unreadable(f"the TIFF is damaged: its tags claim {total} bytes of {len(data)} and overlap")
         if tag in _READ:
             if kind not in _TYPES or not numbers or tag in tags:
                 unreadable(f"the TIFF is damaged: tag {tag} has {numbers} values of type {kind}")
-            tags[tag] = struct.unpack_from(f"{order}{numbers}{_TYPES[kind]}", data, place)
+            most = _MOST_NUMBERS.get(tag, _MOST_OTHERS)
+            tags[tag] = struct.unpack_from(f"{order}{min(numbers, most)}{_TYPES[kind]}", data, place)
     return tags, struct.unpack_from(order + "I", data, end)[0]

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from models import ImageError
-from models.image_structure.tiff_packing import lzw_size, packbits_size
 from models.images import decode
 from models.opencv import cv2
 
@@ -53,7 +52,7 @@ REFUSED = {
     "png: check sum of the header": (altered(GOOD_PNG, 30, b"\0"), "check sum"),
     "png: half of the rows": (png(GREY, packed=zlib.compress(bytes(65 * 24))), "fewer"),
     "png: more rows than the header says": (png(GREY, packed=zlib.compress(bytes(10_000_000))), "more"),
-    "png: stream cut": (png(GREY, packed=zlib.compress(GREY.tobytes())[:-9]), "fewer"),
+    "png: stream cut": (png(GREY, packed=zlib.compress(bytes(65 * 48))[:-9]), "fewer|no end"),
     "png: filter": (png(GREY, packed=zlib.compress(bytes([9] * 65 * 48))), "filter"),
     "png: no data": (START + HEADER_32 + chunk(b"IEND", b""), "no image data"),
     "png: two headers": (GOOD_PNG[:33] + GOOD_PNG[8:], "two headers"),
@@ -62,7 +61,7 @@ REFUSED = {
     "png: animation": (png(GREY, (b"acTL", struct.pack(">II", 2, 0))), "animation of 2"),
     "jpeg: no end": (JPEG[:-2], "cut off"),
     "jpeg: segment too long": (altered(JPEG, 4, b"\xff\xff"), "cut off"),
-    "jpeg: a byte between segments": (JPEG[:2] + b"\x42" + JPEG[2:], "no segment"),
+    "jpeg: bytes between segments": (JPEG[:2] + b"\x42" * 65 + JPEG[2:], "no segment"),
     "jpeg: half the data and an end": (JPEG[: len(JPEG) // 2] + b"\xff\xd9", "damaged"),
     "jpeg: zeros": (altered(JPEG, len(JPEG) // 2, bytes(200)), "damaged"),
     "jpeg: bytes missing": (JPEG[: len(JPEG) // 2] + JPEG[len(JPEG) // 2 + 300 :], "damaged"),
@@ -78,11 +77,10 @@ REFUSED = {
     "jpeg: height behind the picture": (
         altered(JPEG, JPEG.index(b"\xff\xc0") + 5, b"\0\0"), "height behind the picture"),
     "jpeg: 12 bits": (altered(JPEG, JPEG.index(b"\xff\xc0") + 4, b"\x0c"), "12-bit"),
-    "tiff: short strip": (tiff({256: 64, 257: 48, 278: 48}, [GREY.tobytes()[:2000]]), "2000 bytes of 3072"),
+    "tiff: short strip": (tiff({256: 64, 257: 48, 278: 48}, [GREY.tobytes()[:2000]]), "to 3080 of"),
     "tiff: short deflate": (tiff({256: 64, 257: 48, 278: 48, 259: 8}, [zlib.compress(bytes(2000))]), "of 3072"),
     "tiff: a strip missing": (tiff({256: 64, 257: 48, 278: 24}, [GREY.tobytes()[:1536]]), "1 strips or tiles"),
     "tiff: strip outside": (grey_tiff(GREY, t273=2**31), "lies at bytes"),
-    "tiff: strip of 4 GB": (grey_tiff(GREY, t279=2**32 - 1), "lies at bytes"),
     "tiff: directory outside": (altered(grey_tiff(GREY), 4, b"\xff\xff\xff\x7f"), "header"),
     "tiff: two pages": (tiff({256: 64, 257: 48, 278: 48}, [GREY.tobytes()], pages=2), "2 pages"),
     "tiff: float": (encoded(np.ones((4, 4), np.float32), ".tiff"), "32-bit float samples are not supported, save as"),
@@ -159,15 +157,3 @@ def test_packed_strips_are_measured(compression: int, image: np.ndarray) -> None
     rows = data.find(struct.pack("<H", 278), at)
     higher = altered(higher, rows + 8, struct.pack("<H", 60))
     assert why(higher).kind == "unreadable-image"
-
-
-@pytest.mark.parametrize("side", [1, 7, 100, 400])
-def test_lzw_and_packbits_lengths_are_exact(side: int) -> None:
-    for image in (scene(side, side), np.zeros((side, side), np.uint8), scene(side, side) & 0xF0):
-        for compression, size in ((5, lzw_size), (32773, packbits_size)):
-            data = encoded(image, ".tiff", cv2.IMWRITE_TIFF_COMPRESSION, compression,
-                           cv2.IMWRITE_TIFF_ROWSPERSTRIP, side, cv2.IMWRITE_TIFF_PREDICTOR, 1)  # fmt: skip
-            end = struct.unpack_from("<I", data, 4)[0]
-            assert size(data[8:end], 10**9) >= side * side
-            half = size(data[8 : 8 + (end - 8) // 2], 10**9)
-            assert half < side * side or side == 1
