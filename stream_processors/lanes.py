@@ -146,7 +146,7 @@ class Lanes(Generic[T]):
 
     def _shed(self, works: list[Work[T]]) -> None:
         """Answer frames that lost their place; those that are not to be shed (published again) wait again."""
-        answered = []
+        answered: list[tuple[Work[T], Answer]] = []
         for work in works:
             if answered and self._answer.is_suspect(work.message):
                 self._publish_all(answered)  # its trial takes seconds
