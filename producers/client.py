@@ -11,9 +11,16 @@ from producers.options import PublisherOptions
 from schemas.idempotent import COMMON, make_idempotent_producer
 from schemas.topics import FRAMES
 
+#: Most bytes of one batch; the default of the client.
+_BATCH_BYTES = 1_000_000
+#: Room in a batch for its own head.
+_HEAD_BYTES = 512
 
-def producer_config(bootstrap_servers: str, options: PublisherOptions) -> dict[str, Any]:
-    """Configuration of the Kafka client.
+
+def producer_config(
+    bootstrap_servers: str, options: PublisherOptions, batch_bytes: int | None = None
+) -> dict[str, Any]:
+    """Configuration of the Kafka client; ``batch_bytes`` is what the topic takes: it refuses a batch as a whole.
 
     Examples
     --------
@@ -25,6 +32,7 @@ def producer_config(bootstrap_servers: str, options: PublisherOptions) -> dict[s
         "bootstrap.servers": bootstrap_servers,
         "delivery.timeout.ms": options.delivery_timeout_ms,
         "message.max.bytes": FRAMES.max_message_bytes,
+        "batch.size": max(1, min(_BATCH_BYTES, (batch_bytes or 2 * _BATCH_BYTES) - _HEAD_BYTES)),
         # Its default is 1 GiB of memory.
         "queue.buffering.max.messages": options.in_flight_frames,
         "queue.buffering.max.kbytes": options.in_flight_kib,
@@ -32,7 +40,10 @@ def producer_config(bootstrap_servers: str, options: PublisherOptions) -> dict[s
 
 
 def make_producer(
-    bootstrap_servers: str, options: PublisherOptions, on_error: Callable[[KafkaError], None]
+    bootstrap_servers: str,
+    options: PublisherOptions,
+    on_error: Callable[[KafkaError], None],
+    batch_bytes: int | None = None,
 ) -> Producer:
     """Start a Kafka client that is ready to send, see `schemas.idempotent`."""
-    return make_idempotent_producer(producer_config(bootstrap_servers, options), on_error)
+    return make_idempotent_producer(producer_config(bootstrap_servers, options, batch_bytes), on_error)

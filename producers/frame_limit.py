@@ -1,4 +1,4 @@
-"""Limits of the frames topic, read from its broker at the start and again after a refused message."""
+"""Limits of the frames topic, as its broker states them; asked again after a refusal, and until they are known."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ ENVELOPE_BYTES = 64 * 1024
 #: Room for key, headers and Kafka's own framing around a record.
 _FRAMING_BYTES = 1024
 _ASK_AGAIN_S = 10.0
+#: Taken for the limit of a message where the broker has not stated it and there is another way; Kafka's default.
+_LIKELY_BYTES = 1_048_588
 
 
 class FrameLimit:
-    """Limits of the frames topic. Thread-safe; the broker is asked in the thread that calls `renew`.
+    """Limits of the frames topic. Safe to call from several threads.
+
+    The broker is asked in the caller's thread of `renew`, and in another one by `renew_soon`.
 
     Parameters
     ----------
@@ -45,6 +49,12 @@ class FrameLimit:
         self._asked_s: float | None = None
         self._is_old = threading.Event()
         self._is_old.set()
+        self._asking = threading.Lock()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the broker has stated its limit."""
+        return self._limits.max_message_bytes is not None
 
     @property
     def message_bytes(self) -> int:
@@ -52,21 +62,42 @@ class FrameLimit:
         return min(FRAMES.max_message_bytes, self._limits.max_message_bytes or FRAMES.max_message_bytes)
 
     def renew(self) -> None:
-        """Ask the broker if that is due; it may take seconds."""
-        now_s = self._clock.monotonic_s()
-        if not self._is_old.is_set() or (self._asked_s is not None and now_s - self._asked_s < _ASK_AGAIN_S):
-            return
-        self._is_old.clear()
-        self._asked_s = now_s
-        self._limits = self._ask()
+        """Ask the broker, if that is due; it may take seconds."""
+        if self._is_due() and self._asking.acquire(blocking=False):
+            self._renew()
+
+    def renew_soon(self) -> None:
+        """Ask the broker in another thread, if that is due."""
+        if self._is_due() and self._asking.acquire(blocking=False):
+            threading.Thread(target=self._renew, name="limits", daemon=True).start()
+
+    def _is_due(self) -> bool:
+        if self.is_known and not self._is_old.is_set():
+            return False
+        return self._asked_s is None or self._clock.monotonic_s() - self._asked_s >= _ASK_AGAIN_S
+
+    def _renew(self) -> None:
+        try:
+            self._is_old.clear()
+            self._asked_s = self._clock.monotonic_s()
+            found = self._ask()
+            if found.max_message_bytes is not None or not self.is_known:
+                self._limits = found  # what was known stays true while the broker is away
+        finally:
+            self._asking.release()
 
     def takes_record(self, size_bytes: int) -> bool:
         """Return True if a record of that size fits."""
         return size_bytes + _FRAMING_BYTES <= self.message_bytes
 
     def takes_image(self, size_bytes: int) -> bool:
-        """Return True if an image of that size fits, whatever else the record has."""
-        return size_bytes + ENVELOPE_BYTES <= self.message_bytes
+        """Return whether an image of that size fits, whatever the record has beside it.
+
+        While the limit is unknown a low one is assumed: the frame may lie in the spool until it is known, and then it
+        is too late to put its image elsewhere.
+        """
+        most = self.message_bytes if self.is_known else min(_LIKELY_BYTES, self.message_bytes)
+        return size_bytes + ENVELOPE_BYTES <= most
 
     def cure(self, *, has_store: bool) -> str:
         """Return the remedy for an image that is too large."""

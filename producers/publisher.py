@@ -134,6 +134,8 @@ class FramePublisher:
             spool_options=spool or SpoolOptions(),
             on_published=on_published,
             on_refused=lambda error: self._limit.refused(error, has_store=self._store is not None),
+            takes_record=self._limit.takes_record,
+            batch_bytes=self._limit.message_bytes if self._limit.is_known else None,
         )
 
     def publish(self, capture: Capture) -> str | None:
@@ -148,7 +150,7 @@ class FramePublisher:
             self._tally.no_part_id()
             capture = replace(capture, part_id=None)
         try:
-            self._limit.renew()
+            self._limit.renew_soon()
             depth = capture.bit_depth if capture.bit_depth is not None else self._options.bit_depth
             image = encode_capture(capture, self._options.encode, self._options.quality, depth)
             reference = self._claim_check(image, captured_at_us)

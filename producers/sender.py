@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
@@ -26,6 +25,7 @@ from producers.client import make_producer
 from producers.handover import HandOverQueue
 from producers.limited_log import LimitedLog
 from producers.message import Message, PublishedFrame
+from producers.moving import Moving, SentAgain
 from producers.options import PublisherOptions
 from producers.spool import Spool, SpoolOptions
 from producers.spool.record import FrameKey
@@ -53,20 +53,6 @@ _FORGET_AT_ONCE = 16
 _DEFAULTS = SpoolOptions()
 
 
-@dataclass(slots=True)
-class _Moving:
-    """A frame in memory: since when Kafka has it, whether it is on disk too, and whether it came from there.
-
-    One that the disk has refused is offered to it again at ``store_again_s``.
-    """
-
-    message: Message
-    since_s: float | None = None
-    on_disk: bool = False
-    drained: bool = False
-    store_again_s: float = 0.0
-
-
 class Sender:
     """Sends the frames of one camera, from any thread; memory is bounded by the options, whatever the outage.
 
@@ -89,7 +75,11 @@ class Sender:
     on_published
         Called with each acknowledged frame, in the polling thread.
     on_refused
-        Called with an error that no wait ends; returns the remedy in a few words.
+        Called with an error that no waiting ends; says what to do, in a few words.
+    takes_record
+        Called with the size of a record: True if the topic takes it alone.
+    batch_bytes
+        Largest batch that the topic takes; None if not known.
     """
 
     def __init__(
@@ -106,8 +96,11 @@ class Sender:
         spool_options: SpoolOptions = _DEFAULTS,
         on_published: Callable[[PublishedFrame], None] | None = None,
         on_refused: Callable[[KafkaError], str] = lambda error: "it will not take it later either",
+        takes_record: Callable[[int], bool] = lambda size_bytes: False,
+        batch_bytes: int | None = None,
     ) -> None:
         self._on_refused = on_refused
+        self._again = SentAgain(takes_record)
         self._topic = topic
         self._camera = camera
         self._started_at_us = started_at_us
@@ -122,11 +115,11 @@ class Sender:
         self._watch = BrokerWatch(away_after_s, self._on_change)
         # Reentrant: what is purged may be settled by the thread that purges.
         self._lock = threading.RLock()
-        self._moving: dict[FrameKey, _Moving] = {}
+        self._moving: dict[FrameKey, Moving] = {}
         self._live_in_a_row = 0
         self._room = threading.Event()
         self._stopped = threading.Event()
-        self._make_producer = partial(make_producer, bootstrap_servers, options, self._on_error)
+        self._make_producer = partial(make_producer, bootstrap_servers, options, self._on_error, batch_bytes)
         self._producer = self._make_producer()
         self._threads = [
             threading.Thread(target=work, name=f"{what} {camera}", daemon=True)
@@ -152,7 +145,7 @@ class Sender:
             if self._backlog is not None and self._backlog.options.mode == "always" and not self._queue.closed:
                 if not self._store(message):
                     return False
-                self._moving[message.place] = _Moving(message, on_disk=True)
+                self._moving[message.place] = Moving(message, on_disk=True)
             if self._is_next() and self._produce(message, drained=False):
                 return True
         outcome = self._queue.put(message, len(message.value))
@@ -166,13 +159,15 @@ class Sender:
 
     def _is_next(self) -> bool:
         """Whether a broker is there and no frame before this one, on disk either: the camera's thread may send it."""
-        return self._queue.idle and not self._watch.away and self.backlog == 0
+        return self._queue.idle and not self._watch.away and self.backlog == 0 and not self._again
 
     def close(self) -> None:
         """End what is under way: on disk where there is a spool, else given up and counted. Idempotent."""
         for message in self._queue.close():
             self._set_aside(message, "closed", "closed before Kafka took the frame")
         self._threads[0].join()
+        for message in self._again.close():
+            self._set_aside(message, "closed", "closed before Kafka took the frame")
         with self._lock:
             waiting = any(moving.since_s is not None for moving in self._moving.values())
         if waiting:
@@ -190,6 +185,10 @@ class Sender:
     def _send_all(self) -> None:
         while not self._queue.closed:
             self._look()
+            self._send_again()
+            if self._again and not self._watch.away:
+                self._stopped.wait(_BUSY_S)  # what goes again goes alone
+                continue
             message = self._queue.take(self._patience_s())
             if message is not None:
                 self._send(message)
@@ -203,6 +202,15 @@ class Sender:
 
     def _patience_s(self) -> float:
         return _POLL_S if self._watch.away or self.backlog == 0 else _BUSY_S
+
+    def _send_again(self) -> None:
+        """Send one of the frames that were refused with their batch, when nothing else is under way."""
+        with self._lock:
+            if not self._again or any(moving.since_s is not None for moving in self._moving.values()):
+                return
+            message, drained = self._again.take()
+        if not self._produce(message, drained=drained):
+            self._again.put_back(message, drained)
 
     def _send(self, message: Message) -> None:
         while True:
@@ -244,7 +252,7 @@ class Sender:
             ):
                 return False
             before = self._moving.get(place)
-            moving = _Moving(message, self._clock.monotonic_s(), drained or bool(before and before.on_disk), drained)
+            moving = Moving(message, self._clock.monotonic_s(), drained or bool(before and before.on_disk), drained)
             self._moving[place] = moving
         try:
             self._producer.produce(
@@ -319,6 +327,10 @@ class Sender:
                 return
             if error is None:
                 self._published(moving)
+            elif refusal_of(error) is Refused.TOO_LARGE and self._again.put(moving):
+                self._on_refused(error)  # the broker refuses a batch as a whole: this frame may fit alone
+                moving.since_s = None
+                self._moving[place] = moving
             elif refusal_of(error) is Refused.TOO_LARGE:
                 self._give_up(moving, "too-large", f"{error.str()}: {self._on_refused(error)}")
             elif self._backlog is None:
@@ -345,7 +357,7 @@ class Sender:
         self._tally.refuse(why)
         return why
 
-    def _published(self, moving: _Moving) -> None:
+    def _published(self, moving: Moving) -> None:
         message = moving.message
         self._watch.acknowledged()
         self._tally.refuse(None)
@@ -359,7 +371,7 @@ class Sender:
         latency_s = max(0.0, age_s) if message.taken_s is None else self._clock.monotonic_s() - message.taken_s
         self._tally.publish(message.frame.size_bytes, latency_s, spooled=moving.on_disk)
 
-    def _give_up(self, moving: _Moving, reason: DropReason, message: str) -> None:
+    def _give_up(self, moving: Moving, reason: DropReason, message: str) -> None:
         place = moving.message.place
         if place[0] == self._started_at_us:
             self._tally.drop(reason, spooled=moving.on_disk)

@@ -44,6 +44,8 @@ RETRY_HEADER = "inspection-retry-of"
 AHEAD_US = 5 * 60 * 1_000_000
 #: Kinds of false claims of a message, for metrics.
 UNTRUE = ("replay-header", "retry-header", "captured-in-the-future", "started-in-the-future")
+#: A dead letter of this size is written whatever the budget has, in bytes.
+_FREE_LETTER_BYTES = 1024
 #: Longest text copied from a message or an error into a dead letter, in characters.
 _TEXT_LIMIT = 1000
 
@@ -227,6 +229,10 @@ class Answerer:
         aborted = not_inspected(f"shed ({word}): {sentence}", ResultState.ABORTED)
         return dataclasses.replace(self._decided(message, frame, aborted, self._queue_ms(message)), shed=word)
 
+    def is_suspect(self, message: Received) -> bool:
+        """Return whether a message is to be worked on alone, as one that may have ended a worker."""
+        return False
+
     def image(self, message: Received, frame: Frame) -> bytes | Answer:
         """The image of a frame, from the store where it is by reference; an answer says why there is none.
 
@@ -368,8 +374,9 @@ class Answerer:
             except InvalidRecord as error:
                 log.warning("dead letter of %s-%d@%d: %s", source.topic, source.partition, source.offset, error)
                 continue
-            # A letter over the budget is sent without its value; the smallest forms are always sent.
-            if number == 0 and not self.letters.take(len(encoded)):
+            # What has no room in the budget goes in a smaller form; small ones, and the place alone, always go.
+            is_free = len(encoded) <= _FREE_LETTER_BYTES or number == len(letters) - 1
+            if not is_free and not self.letters.take(len(encoded)):
                 continue
             is_bare = message.value is not None and letter.value is None
             return Answer(dead_letter=encoded, dead_letter_key=letter.key, kind=kind, letter=letter, is_bare=is_bare)

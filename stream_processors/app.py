@@ -95,10 +95,12 @@ def make_app(
 
     @app.on_partitions_assigned.connect(weak=False)
     async def look_for_the_dead(*_: Any, **__: Any) -> None:
-        answer.look()  # another worker of the host may have died and left its partitions
+        # Another worker of the host may have died, and left its partitions. It waits for files and starts a process.
+        await asyncio.to_thread(answer.look)
 
     def acked(done: _Done) -> None:
         done.event.ack()
+        answer.acked(_received(done.event.message, 0))
         metrics.record(done.answer, done.publish_s)
 
     def learn(work: Work[Entry[_Done]], made: Answer, inspection_ms: float, publishing_ms: float) -> None:

@@ -71,7 +71,8 @@ class GuardedAnswerer(Answerer):
         self._passed: set[Key] = set()
 
     def read(self, message: Received, *, overtaken: bool = False) -> Frame | Answer:
-        """Decode the frame as `Answerer.read`; a suspect whose reading ended a worker gets a trial first."""
+        """Decode the frame as `Answerer.read`; a suspect whose reading was not survived is tried before."""
+        self._quarantine.forget_answered()
         key = _key(message)
         suspect = self._quarantine.suspect(key)
         if suspect is not None and suspect.stage == Stage.RECORD:
@@ -85,6 +86,15 @@ class GuardedAnswerer(Answerer):
         if isinstance(frame, Answer):
             self._acquit(key)
         return frame
+
+    def is_suspect(self, message: Received) -> bool:
+        """Return whether a message was in hand when a worker died: it is worked on alone."""
+        return self._quarantine.has_suspects and self._quarantine.suspect(_key(message)) is not None
+
+    def acked(self, message: Received) -> None:
+        """Take note that a message has its answer; what was held against it is forgotten once that is committed."""
+        if self._quarantine.has_suspects:
+            self._quarantine.answered(_key(message))
 
     def inspect_all(self, works: Sequence[Work]) -> list[Answer]:
         """Inspect as `Answerer.inspect_all`; a suspect gets a trial first."""
@@ -137,7 +147,7 @@ class GuardedAnswerer(Answerer):
     def _answer_unread(self, message: Received, frame: Frame | None, fault: Fault) -> Answer:
         source = message.source
         log.error("%s-%d@%d is answered unread: %s", source.topic, source.partition, source.offset, fault.reason)
-        # It stays a suspect: until its offset is committed it may be read again.
+        # It stays a suspect: until its offset is committed it may be read again, see `acked`.
         if frame is None:
             return self._dead(message, fault.kind, fault.reason)
         shed = self.shed(message, frame) if fault.kind != KILLED else None

@@ -145,9 +145,12 @@ class Lanes(Generic[T]):
             self._wake.notify(len(works))
 
     def _shed(self, works: list[Work[T]]) -> None:
-        """Answer replaced frames; frames that must not be shed (published again) wait again."""
-        answered = []
+        """Answer frames that lost their place; those that are not to be shed (published again) wait again."""
+        answered: list[tuple[Work[T], Answer]] = []
         for work in works:
+            if answered and self._answer.is_suspect(work.message):
+                self._publish_all(answered)  # its trial takes seconds
+                answered = []
             work.began_s = time.perf_counter()
             found = self._answer.read(work.message, overtaken=True)
             if isinstance(found, Answer):
@@ -167,7 +170,14 @@ class Lanes(Generic[T]):
         answered: list[tuple[Work[T], Answer]] = []
         ready: list[tuple[Work[T], Frame, bytes]] = []
         most = 1
+        # A suspect is worked on alone: nobody waits for its trial, or dies with it.
+        if len(works) > 1 and self._answer.is_suspect(works[0].message):
+            self._put_back(works[1:])
+            works = works[:1]
         for number, work in enumerate(works):
+            if number and self._answer.is_suspect(work.message):
+                self._put_back(works[number:])
+                break
             seen = self._read(work)
             if isinstance(seen, Answer):
                 answered.append((work, seen))

@@ -142,6 +142,9 @@ class Outbox:
         if refusal is Refused.NEIGHBOUR:
             message.tries += 1
             return message.tries <= _NEIGHBOUR_TRIES
+        # Brokers say so of a timestamp too, and of a message without a key on a compacted topic.
+        if refusal is Refused.RECORD and message.form.key is not None and self._clips(message):
+            return True
         if refusal is None:
             return False
         form = next(message.forms, None)
@@ -158,6 +161,7 @@ class Outbox:
         if self._clip_s.get(topic) == message.clip_s:
             clip_s = next(self._clips_left.setdefault(topic, iter(CLIPS_S)), None)
             if clip_s is None:
+                self._clip_s.pop(topic, None)  # it is not the time
                 return False
             log.warning(
                 "%s does not take the timestamps of this machine's clock: trying %+.0f s; set the clocks right, or set "

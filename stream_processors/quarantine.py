@@ -23,6 +23,7 @@ import mmap
 import os
 import stat
 import struct
+import threading
 import time
 import urllib.parse
 import uuid
@@ -58,6 +59,8 @@ _HANGS_S = 1.0
 #: Bounds on reading from the folder.
 _MOST_FILES, _MOST_SUSPECTS, _MOST_JSON_BYTES = 1_000, 1_000, 1_000_000
 _FORGET_S = 7 * 24 * 3600.0
+#: Time after an answer in which its offset is committed, with room to spare.
+_COMMITTED_S = 60.0
 
 
 class Stage(IntEnum):
@@ -120,6 +123,8 @@ class Quarantine:
         self._free: deque[int] = deque(range(_SLOTS))
         self._since: dict[int, tuple[float, bool]] = {}
         self._suspects: dict[Key, Suspect] = {}
+        self._answered: deque[tuple[float, Key]] = deque()
+        self._changing = threading.Lock()
         self._map: mmap.mmap | None = None
         self._fd = -1
         if folder is None:
@@ -161,17 +166,20 @@ class Quarantine:
         self._free.append(slot)
 
     def hung(self, least_s: float = _HANGS_S) -> None:
-        """Mark the messages in hand for ``least_s`` or longer, before the process is ended because it hangs.
+        """Note, before the process is ended because it stands still, the message that is longest in hand, if it hangs.
 
-        A message that its thread handles together with others is not proven to hang; it stays a suspect of one death.
+        It hangs after ``least_s``. The others may wait for it, as for its memory; and a message that its thread works
+        on together with others is not known to hang. These stay suspects of one death.
         """
-        now_s = time.monotonic()
-        for slot, (since_s, is_alone) in list(self._since.items()):
-            if is_alone and now_s - since_s >= least_s and self._map is not None:
-                found = _unpacked(self._map[_at(slot) : _at(slot) + _SLOT_BYTES])
-                if found is not None:
-                    stage, _, key = found
-                    self._write(slot, _packed(stage, True, key))
+        since = sorted((since_s, slot, is_alone) for slot, (since_s, is_alone) in list(self._since.items()))
+        if not since or self._map is None:
+            return
+        since_s, slot, is_alone = since[0]
+        if is_alone and time.monotonic() - since_s >= least_s:
+            found = _unpacked(self._map[_at(slot) : _at(slot) + _SLOT_BYTES])
+            if found is not None:
+                stage, _, key = found
+                self._write(slot, _packed(stage, True, key))
 
     def suspect(self, key: Key) -> Suspect | None:
         """Return the suspect of a message, if it is one."""
@@ -187,17 +195,28 @@ class Quarantine:
         if key in self._suspects:
             self._change(key, None)
 
+    def answered(self, key: Key) -> None:
+        """Note that a suspect has its answer: it is forgotten when that is committed."""
+        if key in self._suspects:
+            self._answered.append((time.monotonic(), key))
+
+    def forget_answered(self, after_s: float = _COMMITTED_S) -> None:
+        """Forget suspects that were answered so long ago, whose offsets are committed."""
+        while self._answered and time.monotonic() - self._answered[0][0] >= after_s:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                self.clear(self._answered.popleft()[1])
+
     def look(self) -> None:
         """Read the files that dead processes of the group have left. Call it at each assignment of partitions."""
         if self._folder is None:
             return
         try:
-            with self._locked(self._folder) as suspects:
+            with self._changing, self._locked(self._folder) as suspects:
                 for key, stage, deaths in self._left_by_the_dead(self._folder):
                     known = suspects.get(key)
                     deaths += known.deaths if known is not None else 0
                     suspects[key] = Suspect(*key, stage=stage, deaths=deaths, seen_at_s=time.time())
-            self._suspects = suspects
+                self._suspects = dict(suspects)
         except (OSError, ValueError) as error:
             log.warning("%s: what dead workers have left cannot be read: %s", self._folder, error)
             return
@@ -205,7 +224,8 @@ class Quarantine:
             log.warning("%d frames were in hand when a worker of this group died", len(self._suspects))
 
     def close(self) -> None:
-        """Remove the file, unless a message is still in hand."""
+        """Remove the file, unless a message is in hand still; the process has committed what it has answered."""
+        self.forget_answered(0.0)
         if self._folder is not None and self._map is not None and not self._since:
             self._path.unlink(missing_ok=True)
         self.abandon()
@@ -242,16 +262,17 @@ class Quarantine:
             if suspect is not None:
                 suspects[key] = suspect
 
-        ours = dict(self._suspects)  # replaced as a whole: other threads read it
-        put(ours)
-        self._suspects = ours
-        if self._folder is None:
-            return
-        try:
-            with self._locked(self._folder) as suspects:
-                put(suspects)
-        except (OSError, ValueError) as error:
-            log.warning("%s: suspects cannot be written: %s", self._folder, error)
+        with self._changing:
+            ours = dict(self._suspects)  # replaced as a whole: other threads read it
+            put(ours)
+            self._suspects = ours
+            if self._folder is None:
+                return
+            try:
+                with self._locked(self._folder) as suspects:
+                    put(suspects)
+            except (OSError, ValueError) as error:
+                log.warning("%s: suspects cannot be written: %s", self._folder, error)
 
     @contextlib.contextmanager
     def _locked(self, folder: Path) -> Iterator[dict[Key, Suspect]]:

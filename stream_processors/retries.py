@@ -28,9 +28,13 @@ log = logging.getLogger(__name__)
 
 #: Id of a letter, as `inspection dead-letters` writes it: partition and offset.
 _ID = re.compile(rb"([0-9]{1,9})-([0-9]{1,18})")
-_LOOK_S = 2.0
-#: Seconds of look-ups that may be spent at once, and their rate of return: messages must not keep a worker busy.
-_BURST_S, _SHARE = 30.0, 0.2
+#: Seconds of looking in vain that may be spent at once, and how fast they come back: messages cannot keep a worker
+#: looking. A retry that is one costs nothing of it.
+_BURST_S, _SHARE = 2.0, 0.1
+#: A thread waits no longer than this for another that looks.
+_PATIENCE_S = 0.1
+#: The end of a partition is asked for again after this time: letters are written meanwhile.
+_ENDS_S = 1.0
 _KNOWN = 1_000
 
 
@@ -52,44 +56,78 @@ class Retries:
         self._lock = threading.Lock()
         self._consumer: Consumer | None = None
         self._known: OrderedDict[tuple[bytes, int, int], bool] = OrderedDict()
+        #: By partition: when its ends were asked for, and the first and the next offset; None where it is not there.
+        self._ends: OrderedDict[int, tuple[float, tuple[int, int] | None]] = OrderedDict()
         self._left_s, self._at_s = _BURST_S, clock.monotonic_s()
 
     def is_retry(self, message: Received) -> bool:
-        """Return True if the header of a message names a dead letter that exists and is about its bytes."""
+        """Return whether a dead letter exists that the header of a message names and that is about its bytes.
+
+        False as well where that cannot be found out at once.
+        """
         found = _ID.fullmatch(message.headers.get(RETRY_HEADER, b""))
         if found is None:
             return False
         place = (found.group(), message.source.partition, message.source.offset)
-        with self._lock:
-            if place not in self._known:
-                letter = self._letter(int(found[1]), int(found[2]))
-                self._known[place] = letter is not None and _is_about(letter, message)
-                if len(self._known) > _KNOWN:
-                    self._known.popitem(last=False)
-            return self._known[place]
+        known = self._known.get(place)
+        if known is not None:
+            return known
+        if not self._may_look() or not self._lock.acquire(timeout=_PATIENCE_S):
+            return False
+        try:
+            return self._look(place, int(found[1]), int(found[2]), message)
+        finally:
+            self._lock.release()
 
-    def _letter(self, partition: int, offset: int) -> DeadLetter | None:
+    def _may_look(self) -> bool:
+        filled_s = self._left_s + (self._clock.monotonic_s() - self._at_s) * _SHARE
+        return filled_s > 0
+
+    def _look(self, place: tuple[bytes, int, int], partition: int, offset: int, message: Received) -> bool:
+        if not self._may_look():
+            return False
         began_s = self._clock.monotonic_s()
         self._left_s = min(_BURST_S, self._left_s + (began_s - self._at_s) * _SHARE)
         self._at_s = began_s
-        if self._left_s <= 0:
-            return None
+        is_true = False
         try:
-            return self._read(partition, offset)
+            if self._is_there(partition, offset):
+                letter = self._read(partition, offset)
+                is_true = self._known[place] = letter is not None and _is_about(letter, message)
+                if len(self._known) > _KNOWN:
+                    self._known.popitem(last=False)
         except (KafkaException, CodecError) as error:
             log.warning("dead letter %d-%d cannot be read: %s", partition, offset, error)
-            return None
-        finally:
+        if not is_true:
             self._left_s -= self._clock.monotonic_s() - began_s
+        return is_true
 
-    def _read(self, partition: int, offset: int) -> DeadLetter | None:
+    def _is_there(self, partition: int, offset: int) -> bool:
+        """Whether the topic has that offset; the broker is not asked for every message."""
+        now_s = self._clock.monotonic_s()
+        asked_s, ends = self._ends.get(partition, (float("-inf"), None))
+        is_old = now_s - asked_s >= _ENDS_S
+        if is_old and (ends is None or not ends[0] <= offset < ends[1]):
+            place = TopicPartition(self._kafka.dead_letters, partition)
+            self._ends[partition] = now_s, None  # also where asking fails
+            ends = self._client().get_watermark_offsets(place, timeout=max(0.1, self._left_s))
+            self._ends[partition] = now_s, ends
+            if len(self._ends) > _KNOWN:
+                self._ends.popitem(last=False)
+        return ends is not None and ends[0] <= offset < ends[1]
+
+    def _client(self) -> Consumer:
         if self._consumer is None:
             self._consumer = Consumer(_config(self._kafka))
-        self._consumer.assign([TopicPartition(self._kafka.dead_letters, partition, offset)])
+        return self._consumer
+
+    def _read(self, partition: int, offset: int) -> DeadLetter | None:
+        consumer = self._client()
+        consumer.assign([TopicPartition(self._kafka.dead_letters, partition, offset)])
         try:
-            message = self._consumer.poll(_LOOK_S)
+            message = consumer.poll(max(0.1, self._left_s))
         finally:
-            self._consumer.unassign()
+            consumer.unassign()
         if message is None or message.error() is not None or message.offset() != offset:
             return None
         return self._codec.decode(message.value(), DeadLetter, max_bytes=MAX_REQUEST_BYTES)

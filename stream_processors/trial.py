@@ -26,7 +26,7 @@ from typing import Any
 _PR_SET_PDEATHSIG = 1
 #: Time without a message after which the child ends, in seconds; the next suspect gets a new child.
 _IDLE_S = 60.0
-#: Processor time after which a child ends in any case, in seconds.
+#: Processor time after which a child ends in any case, in seconds for each message.
 _CPU_S = 600
 
 
@@ -54,6 +54,7 @@ def main() -> None:
     say(ready=True)
     while (value := _block()) is not None:
         fetched = _block()
+        _limit_processor_time()
         try:
             frame = codec.decode(value, Frame)
         except CodecError:
@@ -85,10 +86,20 @@ def _read(size: int) -> bytes:
 
 def _limit() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
+    _limit_processor_time()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):  # if memory is short, the kernel ends this child and not the worker
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _limit_processor_time() -> None:
+    """Start the count again: what other messages have used is none of this one's."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    most = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    limit_s = int(used.ru_utime + used.ru_stime) + _CPU_S
+    if most != resource.RLIM_INFINITY:
+        limit_s = min(limit_s, most)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit_s, most))
 
 
 if __name__ == "__main__":

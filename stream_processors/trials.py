@@ -29,6 +29,10 @@ _READY_S = 30.0
 _LONGEST_LINE = 4 * 1024 * 1024
 _READ_BYTES = 65_536
 _LEAST_MEMORY_BYTES = 1024**3
+#: Children that must die of a message before it is convicted; one alone may have died of something else.
+_DEATHS = 2
+#: Children that are tried for one message at most: one may end before it has seen the message.
+_MOST_CHILDREN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +42,22 @@ class Verdict:
     Parameters
     ----------
     has_run
-        False if no child could be started: then there is no result.
+        False if no child could be started, or none came as far as the message: then nothing is known.
     killed
         Reason for which the worker must not read the message; None if it may.
     frame
         Frame without its image, if the record could be read.
     refused
-        Kind and reason if the image was refused: the worker need not read it again.
+        Kind and reason where the image was refused: the worker need not read it again.
+    is_slow
+        It was stopped since it took too long.
     """
 
     has_run: bool = True
     killed: str | None = None
     frame: Frame | None = None
     refused: tuple[str, str] | None = None
+    is_slow: bool = False
 
 
 class Trials:
@@ -76,23 +83,38 @@ class Trials:
         self._is_broken = False
 
     def prepare(self) -> None:
-        """Start the child now, so that it is ready when needed."""
-        with self._lock:
+        """Start the child, so that it is ready when it is needed; it does not wait for a trial that runs."""
+        if not self._lock.acquire(blocking=False):
+            return  # a child is at work
+        try:
             if not self._is_broken:
                 self._start()
+        finally:
+            self._lock.release()
 
     def try_out(self, value: bytes | None, image: bytes | None = None) -> Verdict:
-        """Have the child read and inspect a message; ``image`` is given if it lies in a store."""
+        """Have the child read and inspect a message; ``image`` where it lies in a store.
+
+        A child that dies is no proof: memory may have been short. The message is convicted if a fresh one dies too,
+        or if it takes too long.
+        """
         with self._lock:
-            child = None if self._is_broken else self._start()
-            if child is None or not child.is_ready():
-                self._is_broken = True  # no other suspect waits for a child that does not start
+            deaths, frame = 0, None
+            for _ in range(_MOST_CHILDREN):
+                child = None if self._is_broken else self._start()
+                if child is None or not child.is_ready():
+                    self._is_broken = True  # no suspect waits for another child that does not come
+                    self._end()
+                    break
+                verdict = child.try_out(value or b"", image or b"", self._limit_s)
+                if verdict.has_run and verdict.killed is None:
+                    return verdict
                 self._end()
-                return Verdict(has_run=False)
-            verdict = child.try_out(value or b"", image or b"", self._limit_s)
-            if verdict.killed is not None:
-                self._end()
-            return verdict
+                frame = verdict.frame or frame
+                deaths += verdict.has_run
+                if verdict.has_run and (verdict.is_slow or deaths >= _DEATHS):
+                    return replace(verdict, frame=frame)
+            return Verdict(has_run=False, frame=frame)
 
     def close(self) -> None:
         """End the child."""
@@ -148,15 +170,15 @@ class _Child:
 
     def try_out(self, value: bytes, image: bytes, limit_s: float) -> Verdict:
         deadline_s = time.monotonic() + limit_s
-        found = Verdict(killed=f"it ran for more than {limit_s:g} s")
+        found = Verdict(killed=f"it ran for more than {limit_s:g} s", is_slow=True)
         if not (self._send(value, deadline_s) and self._send(image, deadline_s)):
-            return self._why(found, deadline_s)
+            return Verdict(has_run=False)  # it has not seen the message
         while (said := self._hear(deadline_s)) is not None:
             if "frame" in said:
                 found = replace(found, frame=_frame(said["frame"]))
             if said.get("done") is True:
                 refused = (str(said["kind"]), str(said["reason"])) if "kind" in said else None
-                return replace(found, killed=None, refused=refused)
+                return replace(found, killed=None, is_slow=False, refused=refused)
         return self._why(found, deadline_s)
 
     def end(self) -> None:
@@ -171,10 +193,13 @@ class _Child:
     def _why(self, found: Verdict, deadline_s: float) -> Verdict:
         if time.monotonic() >= deadline_s:
             return found
+        found = replace(found, is_slow=False)
         try:
             status = self._process.wait(1.0)
         except subprocess.TimeoutExpired:
             return replace(found, killed="it broke the answers of the trial")
+        if status == 0:  # it had nothing to do for long, and ended before it read the message
+            return replace(found, killed=None, has_run=False)
         how = f"signal {-status}" if status < 0 else f"status {status}"
         return replace(found, killed=f"the process that read it ended with {how}")
 

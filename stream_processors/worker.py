@@ -51,8 +51,10 @@ async def _run(settings: WorkerSettings, model: Model, announce: Callable[[str],
     app = make_app(settings, model, metrics, health=health, quarantine=quarantine)
 
     def end(status: int) -> None:
-        quarantine.hung(settings.watchdog_s / 2)
-        os._exit(status)
+        try:
+            quarantine.hung(settings.watchdog_s / 2)
+        finally:
+            os._exit(status)
 
     def watchdog(assigned: Callable[[], set[int] | None]) -> Watchdog:
         return Watchdog(settings.kafka, settings.group, assigned, settings.watchdog_s, metrics, end)

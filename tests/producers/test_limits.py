@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
+import threading
 import time
 from pathlib import Path
 
@@ -77,6 +77,50 @@ def test_the_broker_is_asked_again_after_a_refusal_and_not_more_often() -> None:
     clock.advance(20)
     limit.renew()
     assert (len(asked), limit.message_bytes) == (2, 2_000_000)
+
+
+def test_a_limit_that_is_unknown_is_asked_for_again_in_another_thread() -> None:
+    clock, answers, threads = ManualClock(), [TopicLimits(), TopicLimits(max_message_bytes=2_000_000)], []
+    asked = threading.Semaphore(0)
+
+    def ask() -> TopicLimits:
+        threads.append(threading.current_thread())
+        asked.release()
+        return answers.pop(0)
+
+    limit = FrameLimit(ask, clock)
+    for seconds in (0, 5, 5, 100):  # the first try finds no broker, the third is due; once known, never again
+        clock.advance(seconds)
+        limit.renew_soon()
+        for thread in threads:
+            thread.join(20)
+        if seconds == 0:
+            assert asked.acquire(timeout=20)
+            threads[0].join(20)
+            # With a store, what might not fit goes there meanwhile; without, it is sent.
+            assert (limit.takes_image(1_500_000), limit.takes_record(1_500_000)) == (False, True)
+        elif seconds == 5 and clock.monotonic_s() >= 10:
+            assert asked.acquire(timeout=20)
+            threads[1].join(20)
+    assert len(threads) == 2
+    assert threading.current_thread() not in threads
+    assert (limit.message_bytes, limit.takes_image(1_500_000)) == (2_000_000, True)
+
+
+def test_frames_that_fit_alone_are_not_lost_with_a_batch_that_is_too_large(
+    line: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_config(line, line.frames, max_message_bytes="200000")
+    monkeypatch.setattr("producers.publisher.FrameLimit.renew", lambda self: None)  # not known at the start
+    monkeypatch.setattr("producers.publisher.FrameLimit.renew_soon", lambda self: None)
+    options = PublisherOptions(encode="png", hand_over_frames=200)
+    with FramePublisher(line, CameraIdentity("l", "s", "c"), options) as publisher:
+        offered = [publisher.publish(capture(seed, 200)) for seed in range(60)]  # 40 kB each
+        assert publisher.publish(capture(99, 600)) is not None  # 360 kB: never
+        assert publisher.flush(40) == 0
+    stats = publisher.stats()
+    assert None not in offered
+    assert (stats.published, stats.dropped, stats.failed) == (60, 1, 0)
 
 
 def test_a_clock_that_the_broker_refuses_is_said_and_ends_with_a_status(

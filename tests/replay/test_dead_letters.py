@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 from pathlib import Path
 
 import cv2
@@ -145,6 +146,18 @@ def test_a_cut_letter_is_retried_from_where_it_came(line: KafkaSettings) -> None
     for number, (bytes_, name) in enumerate([(value, b"0-2"), (frame(9), b"0-0"), (value, b"0-999"), (value, b"x")]):
         other = Received(bytes_, b"s/c", {RETRY_HEADER: name}, Source(line.frames, 0, 10 + number, 0))
         assert not retries.is_retry(other)
+    # Headers that name nothing do not keep a worker looking, and a thread does not wait for another that looks.
+    began_s = time.monotonic()
+    for number in range(300):
+        name = b"%d-%d" % (number % 50, 10**6 + number)
+        other = Received(value, b"s/c", {RETRY_HEADER: name}, Source(line.frames, 0, 100 + number, 0))
+        assert not retries.is_retry(other)
+    assert time.monotonic() - began_s < 15
+    fresh = Retries(line, Codec(), SystemClock())
+    same = Received(value, b"s/c", {RETRY_HEADER: b"0-0"}, Source(line.frames, 0, 9, 0))
+    with fresh._lock:
+        assert not fresh.is_retry(same)
+    assert fresh.is_retry(same)
 
 
 def test_of_two_retriers_the_older_is_fenced_off(letters: KafkaSettings) -> None:

@@ -193,6 +193,14 @@ def test_a_flood_of_dead_letters_leaves_a_bounded_number_of_bytes() -> None:
     assert not answerer(Received(noise, b"k", {}, Source("frames", 0, 200, NOW_US))).is_bare
 
 
+def test_a_flood_of_headers_leaves_a_bounded_number_of_bytes() -> None:
+    answerer = Answerer(None, Codec(), ManualClock(NOW_US))  # type: ignore[arg-type]  # never gets to the model
+    headers = {f"h{number}": bytes(3_000) for number in range(20)}
+    made = [answerer(Received(b"no frame", b"k", headers, Source("frames", 0, at, NOW_US))) for at in range(3_000)]
+    assert sum(len(each.dead_letter or b"") for each in made) < BURST_BYTES + 3_000 * 1_024
+    assert decode(made[-1].dead_letter, DeadLetter).source_offset == 2_999
+
+
 def test_a_letter_that_cannot_be_encoded_says_at_least_where(model: Model) -> None:
     message = Received(b"garbage", b"s/c", {"\udcff": b""}, Source("frames", 2, 41, NOW_US))
     letter = decode(answer(message, model, ManualClock(NOW_US)).dead_letter, DeadLetter)

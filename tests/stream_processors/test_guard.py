@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from schemas.ids import frame_id
 from schemas.records import DeadLetter
 from stream_processors.answer import Answer, Received
 from stream_processors.guard import KILLED, GuardedAnswerer
+from stream_processors.lanes import Lanes, Work
 from stream_processors.quarantine import Quarantine, Stage, key_of
 from stream_processors.trials import Trials
 from stream_processors.watchdog import EXIT_STUCK
@@ -109,6 +111,96 @@ def test_a_suspect_that_ends_its_trial_is_answered_unread(
     began_s = time.monotonic()
     assert answered(again, message)[1] is not None
     assert time.monotonic() - began_s < 2
+
+
+@pytest.mark.parametrize("how", ["is killed once", "ends well once"])
+def test_one_death_of_a_child_is_no_proof(
+    guarded_line: Line, deadly: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
+) -> None:
+    monkeypatch.setenv("TEST_DEADLY_HOW", how)
+    monkeypatch.setenv("TEST_DEADLY_MARK", str(tmp_path / "mark"))
+    message = received(encode(DEADLY_FRAME))
+    verdict = guarded_line.trials.try_out(message.value)
+    assert (verdict.has_run, verdict.killed) == (True, None)
+    assert (tmp_path / "mark").exists()
+
+
+def test_a_child_that_ends_before_it_has_the_message_says_nothing_about_it(
+    guarded_line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = received(encode(make_frame(6)))
+    assert guarded_line.trials.try_out(message.value).killed is None
+    child = guarded_line.trials._child
+    assert child is not None
+    child._process.kill()
+    child._process.wait()
+    monkeypatch.setattr(child, "has_ended", lambda: False, raising=False)  # it ends a moment after it was asked
+    verdict = guarded_line.trials.try_out(message.value)
+    assert (verdict.has_run, verdict.killed) == (True, None)
+
+
+def test_the_assignment_waits_for_no_trial(guarded_line: Line) -> None:
+    with guarded_line.trials._lock:  # as a trial holds it
+        waiting = threading.Thread(target=guarded_line.trials.prepare, daemon=True)
+        waiting.start()
+        waiting.join(20)
+        assert not waiting.is_alive()
+
+
+def test_what_was_answered_unread_is_forgotten_once_it_is_committed(guarded_line: Line) -> None:
+    message = received(encode(make_frame(1)))
+    for _ in range(2):
+        guarded_line.die(message)
+    answer = guarded_line.start()
+    _, letter = answered(answer, message)
+    assert letter is not None
+    answer.acked(message)
+    assert Quarantine(guarded_line.folder).has_suspects  # another process may have to read it again
+    answer._quarantine.forget_answered(0.0)
+    assert not Quarantine(guarded_line.folder).has_suspects
+
+
+def test_a_suspect_is_worked_on_alone(guarded_line: Line) -> None:
+    messages = [received(encode(make_frame(number)), number) for number in range(12)]
+    guarded_line.die(messages[3], messages[4])
+    guarded_line.die(messages[8], stage=Stage.RECORD)
+    answer = guarded_line.start()
+    taken: list[list[int]] = []
+    real_look, real_try, order = answer.inspect_all, guarded_line.trials.try_out, []
+    answered_all = threading.Semaphore(0)
+
+    def look(works):  # type: ignore[no-untyped-def]
+        taken.append([message.source.offset for message, _, _ in works])
+        return real_look(works)
+
+    def try_out(value, image=None):  # type: ignore[no-untyped-def]
+        order.append(f"trial {len(order)}")
+        return real_try(value, image)
+
+    def publish(work: Work[int], made: Answer) -> None:
+        order.append(str(work.item))
+        answered_all.release()
+
+    def fail(error: BaseException) -> None:
+        raise error
+
+    answer.inspect_all, guarded_line.trials.try_out = look, try_out  # type: ignore[method-assign]
+    answer.shedding.together = lambda *_: 16  # type: ignore[method-assign]
+    lanes: Lanes[int] = Lanes(answer, 1, publish=publish, step_aside=lambda _: None, fail=fail)
+    with lanes._wake:  # all wait before the thread takes the first
+        for message in messages:
+            lanes._waiting.put(Work(message, message.source.offset))
+        lanes._wake.notify()
+    for _ in messages:
+        assert answered_all.acquire(timeout=40)
+    lanes.close()
+    assert sorted(offset for batch in taken for offset in batch) == list(range(12))
+    for suspect in (3, 4, 8):
+        assert [suspect] in taken
+    assert max(map(len, taken)) > 1
+    # What is ready is published before a trial: those before the suspect of the reading, 0..7, too.
+    assert [each.startswith("trial") for each in order].count(True) == 3
+    assert order.index("2") < 4
 
 
 def test_a_message_of_two_deaths_is_answered_unread(guarded_line: Line) -> None:

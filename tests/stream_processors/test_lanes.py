@@ -91,7 +91,7 @@ class Answered:
         self.failed: list[BaseException] = []
         self.pipeline: Pipeline[int] = Pipeline(self.acked.append, limit)
         self.lanes: Lanes[Entry[int]] = Lanes(
-            Answerer(model, Codec(), clock, OverloadPolicy(mode), store), 2,
+            Answerer(model, Codec(), clock, OverloadPolicy(mode), store, is_retry=lambda _: True), 2,
             publish=self._publish, step_aside=self.pipeline.step_aside, fail=self.failed.append,
         )  # fmt: skip
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
+from replay import read_topic
 from schemas import Action, DeadLetter, Decision, Defect, KafkaSettings
 from schemas.codec import decode, encode
 from schemas.letters import cut, whole_size
@@ -129,6 +130,15 @@ def test_a_broker_that_refuses_timestamps_gets_others(
     assert len(found) == 20
     assert {each.captured_at_us for each in found.values()} == {DECISION.captured_at_us}
     assert len(read_all(line, line.dead_letters, 20)) == 20
+
+
+def test_a_compacted_topic_gets_a_letter_with_a_key_and_the_time_of_this_machine(line: KafkaSettings) -> None:
+    set_config(line, line.dead_letters, cleanup_policy="compact")
+    before_ms = time.time() * 1000
+    assert publish(line, [dataclasses.replace(answer(0, value=10), dead_letter_key=None)]) == []
+    [message] = read_topic(line.bootstrap_servers, line.dead_letters)
+    assert message.key is not None
+    assert abs(message.timestamp_us / 1000 - before_ms) < 60_000
 
 
 def test_what_no_form_cures_is_a_failure(line: KafkaSettings) -> None:

@@ -110,6 +110,20 @@ def test_of_several_in_hand_together_none_is_known_to_hang(tmp_path: Path) -> No
     assert found.deaths == 1
 
 
+def test_of_those_that_wait_for_one_that_hangs_none_is_condemned(tmp_path: Path) -> None:
+    others = [key_of(0, number, b"waits for memory") for number in range(3)]
+    dead = Quarantine(tmp_path)
+    for since_s, key in enumerate([KEY, *others]):
+        slot = dead.enter(key, Stage.IMAGE)
+        assert slot is not None
+        dead._since[slot] = -1e9 + since_s, True
+    dead.hung()
+    dead.abandon()
+    suspects = Quarantine(tmp_path)
+    deaths = [found.deaths for key in (KEY, *others) if (found := suspects.suspect(key)) is not None]
+    assert deaths == [DEADLY, 1, 1, 1]
+
+
 def test_more_in_hand_than_slots_is_no_fault(tmp_path: Path) -> None:
     quarantine = Quarantine(tmp_path)
     slots = [quarantine.enter(key_of(0, number, b""), Stage.IMAGE) for number in range(1_100)]

@@ -7,17 +7,26 @@ import time
 
 if digest := os.environ.get("TEST_DEADLY_SHA256"):
     import models.images
+    import models.inspect
 
-    _decode = models.images.decode
+    _decoding = models.images.decoding
+
+    def _is_first():
+        try:
+            open(os.environ["TEST_DEADLY_MARK"], "x").close()
+        except FileExistsError:
+            return False
+        return True
 
     def _deadly(data, **options):
         if hashlib.sha256(data).hexdigest() == digest:
             {
                 "hangs": lambda: time.sleep(1_000),
                 "exits": lambda: os._exit(3),
+                "is killed once": lambda: _is_first() and os.kill(os.getpid(), signal.SIGKILL),
+                "ends well once": lambda: _is_first() and os._exit(0),
                 "is killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
             }[os.environ["TEST_DEADLY_HOW"]]()
-        return _decode(data, **options)
+        return _decoding(data, **options)
 
-    # Before any other module takes the name from there.
-    models.images.decode = _deadly
+    models.images.decoding = models.inspect.decoding = _deadly

@@ -1,0 +1,76 @@
+"""Frames in memory on their way to Kafka, and those that go again since their batch was refused."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from producers.message import Message
+
+#: A frame is sent again so often because its batch was too large.
+_TRIES = 5
+
+
+@dataclass(slots=True)
+class Moving:
+    """A frame in memory: since when Kafka has it, whether it is on disk too, and whether it came from there.
+
+    One that the disk has refused is offered to it again at ``store_again_s``.
+    """
+
+    message: Message
+    since_s: float | None = None
+    on_disk: bool = False
+    drained: bool = False
+    store_again_s: float = 0.0
+
+
+class SentAgain:
+    """Frames whose batch was too large, each to be sent alone. Safe to call from several threads.
+
+    Parameters
+    ----------
+    takes_record
+        Called with the size of a record: True if the topic takes it alone.
+    """
+
+    def __init__(self, takes_record: Callable[[int], bool]) -> None:
+        self._takes_record = takes_record
+        self._waiting: deque[tuple[Message, bool]] = deque()
+        self._tries: dict[object, int] = {}
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, moving: Moving) -> bool:
+        """Take a frame that was refused; False if it does not fit alone either, or was sent too often."""
+        message = moving.message
+        with self._lock:
+            tries = self._tries.pop(message.place, 0)
+            if self._is_closed or tries >= _TRIES or not self._takes_record(len(message.value)):
+                return False
+            self._tries[message.place] = tries + 1
+            if len(self._tries) > 10_000:  # the oldest has long been acknowledged
+                del self._tries[next(iter(self._tries))]
+            self._waiting.append((message, moving.drained))
+            return True
+
+    def take(self) -> tuple[Message, bool]:
+        """Take the frame whose turn it is, and whether it came from disk; raises IndexError if there is none."""
+        return self._waiting.popleft()
+
+    def put_back(self, message: Message, drained: bool) -> None:
+        """Put back what could not be sent now."""
+        self._waiting.appendleft((message, drained))
+
+    def close(self) -> list[Message]:
+        """Take no more; returns those that wait."""
+        with self._lock:
+            self._is_closed = True
+            left = [message for message, _ in self._waiting]
+            self._waiting.clear()
+            return left
