@@ -95,7 +95,10 @@ def test_errors_and_settings_show_no_password() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["x" * 500_000, "a:" * 250_000, "a" * 500_000 + "://u:secret@h", " //" * 160_000, "a:/" * 160_000, "rtsp://h " * 50_000],
+    [
+        "x" * 500_000, "a:" * 250_000, "a" * 500_000 + "://u:secret@h", " //" * 160_000, "a:/" * 160_000,
+        "rtsp://h " * 50_000,
+    ],
     ids=["letters", "colons", "a long scheme", "slashes", "schemes", "addresses"],
 )  # fmt: skip
 def test_a_long_line_is_masked_in_linear_time(text: str) -> None:
