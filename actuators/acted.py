@@ -129,5 +129,5 @@ def _parse(line: str) -> tuple[Acted, int] | None:
     try:
         station, camera_id, part_key, captured_at_us = json.loads(line)
         return (str(station), str(camera_id), str(part_key)), int(captured_at_us)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None  # it broke off: its part was not acted on

@@ -51,14 +51,32 @@ class BeltFile:
     def __init__(self, state_dir: Path, clock: Clock | None = None) -> None:
         self.path = state_dir / "gate.belt-stopped.json"
         self._clock = clock or SystemClock()
+        #: The last answer; until there is one the belt counts as standing.
+        self._stands = True
+        self._is_failing = False
 
     def stands(self) -> bool:
-        """Return True if the belt is reported as stopped; one system call, and it raises nothing."""
+        """Return if the belt was said to stand; one call of the system, and it raises nothing.
+
+        Where the system cannot tell (no permission, a disk or a network that fails), the last answer holds. At first
+        that is True: nothing is accepted on a belt of which nothing is known.
+        """
         try:
             os.lstat(self.path)
-        except OSError:
-            return False
-        return True
+        except (FileNotFoundError, NotADirectoryError):
+            self._stands = False
+        except OSError as error:
+            if not self._is_failing:
+                log.error(
+                    "%s: %s; until it can be looked at the belt counts as %s", self.path, error.strerror or error,
+                    "standing" if self._stands else "moving",
+                )  # fmt: skip
+            self._is_failing = True
+            return self._stands
+        else:
+            self._stands = True
+        self._is_failing = False
+        return self._stands
 
     def load(self) -> BeltStop | None:
         """Return the report; None while the belt moves. A file that cannot be read still stops the belt."""
@@ -67,7 +85,7 @@ class BeltFile:
         try:
             said = json.loads(read_private(self.path))
             return BeltStop(str(said["who"])[:200], str(said["note"])[:200], int(said["at_us"]))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return BeltStop("unknown", "the file cannot be read", 0)
 
     def stop(self, who: str, note: str = "") -> None:

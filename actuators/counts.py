@@ -6,9 +6,25 @@ import dataclasses
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from actuators.actuator import Why
 from actuators.drift_watch import DriftStats
 from actuators.fault import Fault
 from actuators.lateness import Lateness
+from schemas.records import Action
+
+#: Names of the counts below, by what a part got and why.
+COUNTER = {Action.ACCEPT: "accepted", Action.REJECT: "rejected", Action.REVIEW: "review"}
+COUNTER_WHY = {
+    Why.DECIDED: "decided",
+    Why.DRIFT_REVIEW: "drift_review",
+    Why.CONFLICT: "conflict_parts",
+    Why.FAILSAFE_MISSING: "failsafe_missing",
+    Why.FAILSAFE_LATE: "failsafe_late",
+    Why.FAILSAFE_FAULT: "failsafe_fault",
+    Why.FAILSAFE_PASSED: "failsafe_passed",
+    Why.SEVERAL_VIEWS: "several_views",
+    Why.BELT_STOPPED: "belt_stopped",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +58,8 @@ class TrackerCounts:
     unknown
         Decisions received before, or without, their trigger.
     refused_simulated, refused_invalid
-        Decisions of a replay; ACCEPTs of inspections that did not complete, or of a part with a view missing.
+        Decisions of a replay; ACCEPTs of inspections that did not complete or came to no verdict, or of a part with a
+        view missing, and all that a shadow model says.
     repeated_triggers, overflow
         Triggers that were repeated; parts for which the gate had no room.
     standstills

@@ -85,7 +85,7 @@ class DriftWatch:
         retry_s: float = _RETRY_S,
     ) -> None:
         self._kafka = kafka
-        self._tail = Tail(kafka.bootstrap_servers, kafka.drift, tells_end=True)
+        self._tail = Tail(kafka.bootstrap_servers, kafka.drift, tells_end=True, on_unreadable=self._left_out)
         now_us = SystemClock().utc_us
         self._known = OpenEpisodes(station=station, drift_type=drift_type, simulated=simulated, now_us=now_us)
         self._patience_s = patience_s
@@ -163,6 +163,9 @@ class DriftWatch:
         if has_changed and not self._is_behind:
             self._episodes = self._known.by_camera
             self._settled.set()
+
+    def _left_out(self, batch: object) -> None:
+        self._undecodable += 1
 
     def _take(self, value: bytes | None) -> bool:
         assert self._codec is not None

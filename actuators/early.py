@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 
 from actuators.known_ids import content
 from actuators.passing import Key
@@ -52,10 +51,10 @@ class EarlyDecisions:
             self._lose(hash(dropped), received_s + self._hold_s)
         return True
 
-    def take(self, key: Key, now_s: float, belongs: Callable[[Decision], bool]) -> list[tuple[float, int, Decision]]:
+    def take(self, key: Key, now_s: float) -> list[tuple[float, int, Decision]]:
         """Hand out, and no longer keep, what came for a part: when (monotonic s, UTC µs) and what, oldest first."""
         self._expire(now_s)
-        found = [entry for entry, held in self._held.items() if entry[0] == key and belongs(held[2])]
+        found = [entry for entry in self._held if entry[0] == key]
         return [self._held.pop(entry) for entry in found]
 
     def has_lost(self, key: Key, now_s: float) -> bool:

@@ -92,9 +92,14 @@ class Passing:
         self.instructed: Action | None = None
         self._seen: set[tuple[str, Action]] = set()
 
-    def see(self, camera_id: str, frame_id: str | None, captured_at_us: int) -> tuple[View, bool]:
-        """Return the view of a trigger or a decision, and True if it was not known before."""
-        found = self._find(camera_id, frame_id, captured_at_us)
+    def see(
+        self, camera_id: str, frame_id: str | None, captured_at_us: int, *, is_another: bool = False
+    ) -> tuple[View, bool]:
+        """Return the view that a trigger or a decision is about, and if it is one that was not known before.
+
+        With ``is_another`` it is no known one: its capture is too far from theirs.
+        """
+        found = None if is_another else self._find(camera_id, frame_id, captured_at_us)
         if found is not None:
             # A light barrier names no frame: its trigger matches the first frame of its camera.
             found.frame_id = found.frame_id or frame_id
@@ -121,9 +126,13 @@ class Passing:
             view.camera_id == camera_id and view.frame_id == frame_id for view in self.views
         )
 
-    def judge(self, decision: Decision, received_at_s: float, received_at_us: int) -> Outcome:
-        """Apply a decision that came at that moment (monotonic s, UTC µs); return its effect on the part."""
-        view, is_new_view = self.see(decision.camera_id, decision.frame_id, decision.captured_at_us)
+    def judge(
+        self, decision: Decision, received_at_s: float, received_at_us: int, *, is_another: bool = False
+    ) -> Outcome:
+        """Take a decision that came at that moment (monotonic s, UTC µs), and return what it means for the part."""
+        view, is_new_view = self.see(
+            decision.camera_id, decision.frame_id, decision.captured_at_us, is_another=is_another
+        )
         # One id with two actions is no repetition but a contradiction.
         answer = (decision.decision_id, decision.action)
         if answer in self._seen and not is_new_view:

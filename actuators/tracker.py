@@ -40,17 +40,18 @@ from collections.abc import Callable, Collection
 
 from actuators.actuator import Instruction, Why
 from actuators.arrivals import Arrivals
-from actuators.counts import TrackerCounts
+from actuators.counts import COUNTER, COUNTER_WHY, TrackerCounts
 from actuators.early import EarlyDecisions
 from actuators.errors import GateFull
 from actuators.fault import FaultLatch
+from actuators.grounds import SHADOW, is_groundless
 from actuators.known_ids import KnownIds
 from actuators.passing import Key, Outcome, Passing
 from actuators.schedule import ExpectedPart
 from schemas.clock import Clock
 from schemas.errors import SettingsError
 from schemas.part_ids import real_part_id
-from schemas.records import Action, Decision, ResultState
+from schemas.records import Action, Decision
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,8 @@ class PartTracker:
     failsafe
         REJECT or REVIEW.
     same_pass_s
-        A decision belongs to a pass of a part if their captures are no further apart. A part that comes round
-        again later is a new pass, and an answer to the old one does not arm it.
+        A decision arms a pass of a part if their captures are no further apart. One further off is another view of
+        the part that is on the belt. A part that comes round again later is a new pass.
     hold_early_s
         How long a decision that overtook its trigger is kept for it.
     latch
@@ -177,9 +178,8 @@ class PartTracker:
         passing.has_lost_decision = self._early.has_lost(key, now_s)
         self._passes.setdefault(key, []).append(passing)
         self.arrivals.add(passing)
-        for received_at_s, received_at_us, decision in self._early.take(
-            key, now_s, lambda decision: self._is_near(passing, decision.captured_at_us)
-        ):
+        for received_at_s, received_at_us, decision in self._early.take(key, now_s):
+            self._tally["refused_invalid"] -= is_groundless(decision)  # it was counted when it came
             self._apply(passing, decision, received_at_s, received_at_us)
         return True
 
@@ -188,18 +188,20 @@ class PartTracker:
         if decision.is_simulated is not self._simulated:
             self._tally["refused_simulated"] += 1
             return Outcome.REFUSED_SIMULATED
-        if decision.action is Action.ACCEPT and (
-            decision.result_state is not ResultState.COMPLETED or decision.is_partial
-        ):
-            # The inspection did not run or is incomplete, so it supports no ACCEPT: the fail-safe remains.
+        if decision.model_stage == SHADOW:
             self._tally["refused_invalid"] += 1
             return Outcome.REFUSED_INVALID
-        self.heard += (decision.station, decision.camera_id) in self._cameras
+        self.heard += not is_groundless(decision) and (decision.station, decision.camera_id) in self._cameras
         now_s, now_us = self._clock.monotonic_s(), self._clock.utc_us()
         keys = self._keys_of(decision)
         passing = self._find(keys, decision)
         if passing is not None:
             return self._apply(passing, decision, now_s, now_us)
+        if is_groundless(decision):
+            # It shows a view of its part: that is kept, for the trigger.
+            self._tally["refused_invalid"] += 1
+            self._early.keep(keys[0], decision, now_s, now_us)
+            return Outcome.REFUSED_INVALID
         self._ids.note(decision, None)
         # Several copies of one early decision need no more room than one.
         if not self._early.keep(keys[0], decision, now_s, now_us):
@@ -281,7 +283,9 @@ class PartTracker:
 
     def _find(self, keys: tuple[Key, ...], decision: Decision) -> Passing | None:
         passes = [passing for key in keys for passing in self._passes.get(key, ())]
-        return self._nearest(passes, decision.camera_id, decision.frame_id, decision.captured_at_us)
+        nearest = self._nearest(passes, decision.camera_id, decision.frame_id, decision.captured_at_us)
+        # However far apart the captures are, it may show the part that is on the belt: as another view of it.
+        return nearest or next((passing for passing in passes if not passing.is_acted), None)
 
     def _nearest(
         self, passes: Collection[Passing], camera_id: str, frame_id: str | None, captured_at_us: int
@@ -295,8 +299,15 @@ class PartTracker:
 
     def _apply(self, passing: Passing, decision: Decision, received_at_s: float, received_at_us: int) -> Outcome:
         views = len(passing.views)
+        is_far = not self._is_near(passing, decision.captured_at_us)
+        if is_groundless(decision):
+            self._tally["refused_invalid"] += 1
+            passing.see(decision.camera_id, decision.frame_id, decision.captured_at_us, is_another=is_far)
+            if len(passing.views) > views:
+                self._note_view(passing)
+            return Outcome.REFUSED_INVALID
         is_contradiction = self._ids.note(decision, passing)
-        outcome = passing.judge(decision, received_at_s, received_at_us)
+        outcome = passing.judge(decision, received_at_s, received_at_us, is_another=is_far)
         if is_contradiction and not passing.is_acted and not passing.is_contradicted:
             passing.is_contradicted = True
             outcome = Outcome.CONFLICT
@@ -355,8 +366,8 @@ class PartTracker:
             episode_id=episode_id,
         )
         self._tally["actuated"] += 1
-        self._tally[_COUNTER[action]] += 1
-        self._tally[_COUNTER_WHY[why]] += 1
+        self._tally[COUNTER[action]] += 1
+        self._tally[COUNTER_WHY[why]] += 1
         self._tally["failsafe"] += instruction.is_failsafe
         if why is not Why.BELT_STOPPED:
             # A stopped belt says nothing about workers and decisions.
@@ -383,18 +394,5 @@ _MAX_CAMERAS = 256
 def _nameless(camera_id: str, captured_at_us: int) -> str:
     return f"{camera_id}@{captured_at_us}"
 
-
-_COUNTER = {Action.ACCEPT: "accepted", Action.REJECT: "rejected", Action.REVIEW: "review"}
-_COUNTER_WHY = {
-    Why.DECIDED: "decided",
-    Why.DRIFT_REVIEW: "drift_review",
-    Why.CONFLICT: "conflict_parts",
-    Why.FAILSAFE_MISSING: "failsafe_missing",
-    Why.FAILSAFE_LATE: "failsafe_late",
-    Why.FAILSAFE_FAULT: "failsafe_fault",
-    Why.FAILSAFE_PASSED: "failsafe_passed",
-    Why.SEVERAL_VIEWS: "several_views",
-    Why.BELT_STOPPED: "belt_stopped",
-}
 
 __all__ = ["Outcome", "PartTracker"]

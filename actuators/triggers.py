@@ -50,8 +50,8 @@ class FrameTriggers:
     station
         Only this station's; None: all.
     on_read
-        Called with True for each message that could be read and with False for each other one, on the thread of the
-        triggers: `GateRunner.note_trigger`.
+        Called with True for each message that could be read, and with False for each message or batch that could not,
+        on the thread of the triggers: `GateRunner.note_trigger`.
 
     Raises
     ------
@@ -75,7 +75,7 @@ class FrameTriggers:
             kafka.bootstrap_servers,
             kafka.frames,
             fetch_bytes=FRAMES.max_message_bytes,
-            on_unreadable=lambda batch: self._tally.update(["undecodable"]),
+            on_unreadable=lambda batch: self._note("undecodable"),
         )
         self._expect = expect
         self._station = station
@@ -112,9 +112,11 @@ class FrameTriggers:
         while not self._stop.is_set():
             message = self._tail.poll(_POLL_S)
             if message is not None:
-                became = self._trigger(message.value())
-                self._tally[became] += 1
-                self._on_read(became != "undecodable")
+                self._note(self._trigger(message.value()))
+
+    def _note(self, became: str) -> None:
+        self._tally[became] += 1
+        self._on_read(became != "undecodable")
 
     def _trigger(self, value: bytes | None) -> str:
         try:

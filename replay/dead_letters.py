@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ RETRY_HEADER = "inspection-retry-of"
 RETRIED = "retried"
 #: Kind of a message that ended a worker: only a worker's trial reads it.
 KILLED = "killed-the-worker"
+#: Id of a letter, partition and offset: no other reason of a mark is kept.
+_ID = re.compile(r"[0-9]{1,9}-[0-9]{1,18}")
 _TIMEOUT_S = 30.0
 
 
@@ -68,10 +71,22 @@ def read_letters(kafka: KafkaSettings, within: TopicRange | None = None) -> Iter
         If the topic cannot be read.
     """
     codec = Codec.from_settings(kafka)
-    retried = {letter.reason for _, letter in _read(kafka, codec, None) if letter.kind == RETRIED}
+    retried = retried_ids(kafka, codec)
     for name, letter in _read(kafka, codec, within):
         if letter.kind != RETRIED:
             yield Letter(name, letter, name in retried)
+
+
+def retried_ids(kafka: KafkaSettings, codec: Codec) -> set[str]:
+    """Return the ids of the letters that are marked as retried; a mark that names no id is left out.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        If the topic cannot be read.
+    """
+    marks = (letter.reason for _, letter in _read(kafka, codec, None) if letter.kind == RETRIED)
+    return {reason for reason in marks if _ID.fullmatch(reason)}
 
 
 def find_letter(kafka: KafkaSettings, name: str) -> Letter:

@@ -105,7 +105,10 @@ def labels_from_csv(
 def _reader(path: Path, first: str) -> tuple[list[str], str]:
     """Names of the columns, and what separates them."""
     delimiter = ";" if first.count(";") > first.count(",") else ","
-    names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    try:
+        names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    except csv.Error as error:
+        raise LabelFileError(f"{path}, line 1: the names of the columns cannot be read: {error}") from None
     known = ", ".join(COLUMNS)
     for name in names:
         if name not in (*COLUMNS, *SHOWN, FILE):

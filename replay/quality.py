@@ -23,6 +23,8 @@ from stream_processors.quality.store import TEMPORARY_FILE
 #: Labels that may have been published before their decision, such as those of a test with known parts.
 LABELS_BEFORE_US = 3_600_000_000
 MAX_LABELS = 1_000_000
+#: Cameras of a report, the first ones that are met: each takes some 200 kB. Any writer can name more.
+MAX_CAMERAS = 500
 #: An episode of drift that began so long before the range is still seen.
 _EPISODES_BEFORE_US = 30 * 24 * LABELS_BEFORE_US
 _MAX_EPISODES = 10_000
@@ -33,11 +35,15 @@ R = TypeVar("R", Decision, Label, DriftEvent)
 
 @dataclass(slots=True)
 class QualityReport:
-    """What a range says: a monitor of each camera by ``station/camera``, and the alarms in order of detection."""
+    """What a range says: a monitor of each camera by ``station/camera``, and the alarms in order of detection.
+
+    ``left_out`` are labels and decisions of cameras beyond the `MAX_CAMERAS` first ones.
+    """
 
     monitors: dict[str, ConceptMonitor] = field(default_factory=dict)
     alarms: list[ConceptAlarm] = field(default_factory=list)
     unreadable: int = 0
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ def read_quality(
     """Join the decisions of a range with their labels, which may be published at any time since.
 
     Labels are read first and lie in a temporary file: memory does not grow with the range. Of each camera the newest
-    `MAX_LABELS` labels count.
+    `MAX_LABELS` labels count. At most `MAX_CAMERAS` cameras are reported, the rest is counted; ``camera`` chooses one.
 
     Parameters
     ----------
@@ -79,15 +85,20 @@ def read_quality(
     report = QualityReport()
     reader = _Reader(kafka, camera, on_progress)
 
-    def monitor(key: str) -> ConceptMonitor:
+    def monitor(key: str) -> ConceptMonitor | None:
         if key not in report.monitors:
+            if len(report.monitors) >= MAX_CAMERAS:
+                report.left_out += 1
+                return None
             report.monitors[key] = ConceptMonitor(key, max_labels=MAX_LABELS, path=TEMPORARY_FILE)
         return report.monitors[key]
 
     for label, written_us in reader.written(kafka.labels, Label, _since(within, LABELS_BEFORE_US)):
-        report.alarms += monitor(label.key).label(label, written_us)
+        if (of_camera := monitor(label.key)) is not None:
+            report.alarms += of_camera.label(label, written_us)
     for decision in reader.read(kafka.decisions, Decision, within):
-        report.alarms += monitor(decision.key).decision(decision)
+        if (of_camera := monitor(decision.key)) is not None:
+            report.alarms += of_camera.decision(decision)
     report.monitors = dict(sorted(report.monitors.items()))
     report.alarms.sort(key=lambda alarm: alarm.detected_at_us)
     report.unreadable = reader.unreadable

@@ -151,7 +151,7 @@ class Selection:
                     raise SettingsError(f"{name}: a whole number")
             if not isinstance(given.get("episode"), str | None):
                 raise SettingsError("episode: a text")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise SettingsError(f"no selection: {error}") from error
         return cls(**given)
 

@@ -22,7 +22,15 @@ _PIECE = 3
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?)(?::\d{1,5})?")
 #: Chained as in fsspec (``simplecache::s3``), or behind the kind of a camera (``video:rtsp``).
 _SCHEME = re.compile(r"(?:[A-Za-z0-9+.-]+::|video:)*[A-Za-z][A-Za-z0-9+.-]*")
-_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://[^\s'\"<>]+")
+#: Where an address in a text has its host: behind ``scheme:/`` or ``scheme://``, or behind a ``//`` that begins a word.
+_MARK = re.compile(r":/{1,2}|(?<![^\s'\"<>=(,;|\[{])//")
+_SCHEME_BEFORE = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*\Z")
+_BEHIND = re.compile(r"[^\s'\"<>]+")
+#: Longest scheme that is looked for in a text, in characters: the search stays linear in the length of the text.
+_LONGEST_SCHEME = 64
+#: One slash too few, or no scheme: no address that a library takes, but what somebody meant to type as one.
+_NEARLY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.:-]+:/|//)(?=[^/])")
+_SECRET = re.compile("[@&=]")
 
 
 def masked_address(address: str, *, with_path: bool = False) -> str:
@@ -42,6 +50,8 @@ def masked_address(address: str, *, with_path: bool = False) -> str:
     ('rtsp://10.0.0.5/***', 'http://a:81,http://b:81')
     >>> masked_address("https://a.plant/x@y"), masked_address("s3://bucket/images", with_path=True)
     ('https://***', 's3://bucket/images')
+    >>> masked_address("rtsp:/10.0.0.5/user=admin&password=SECRET"), masked_address("//admin:pw@10.0.0.5/x")
+    ('rtsp:/***', '//***')
     >>> masked_address("127.0.0.1:9092"), masked_address("/srv/images"), masked_address("admin:x@10.0.0.5")
     ('127.0.0.1:9092', '/srv/images', '10.0.0.5')
     """
@@ -50,12 +60,16 @@ def masked_address(address: str, *, with_path: bool = False) -> str:
         parts = rest.split(f",{scheme}://")
         return ",".join(masked_address(f"{scheme}://{part}", with_path=with_path) for part in parts)
     if not found:
+        nearly = _NEARLY.match(address)
+        if nearly is not None and _SECRET.search(address, nearly.end()):
+            return f"{nearly[0]}{HIDDEN}"
         has_user = "@" in address and ":" in address.partition("@")[0] and not address.startswith((".", "/", "~"))
         return _host(address.rpartition("@")[2]) if has_user else address
     if not _SCHEME.fullmatch(scheme):
         return HIDDEN
     if scheme in ("file", "local", "memory"):
-        return address
+        # With a host, or a password, it is no path.
+        return address if rest.startswith("/") or not _SECRET.search(rest) else f"{scheme}://{HIDDEN}"
     pieces = re.split(r"[/?#]", rest)
     with_user = [number for number, piece in enumerate(pieces) if "@" in piece]
     if not with_user:
@@ -95,7 +109,7 @@ def masked_text(text: str, *addresses: str | None, with_path: bool = False) -> s
     secrets = [address for address in addresses if address and masked_address(address, with_path=with_path) != address]
     for address in secrets:
         text = text.replace(address, masked_address(address))
-    text = _IN_TEXT.sub(lambda match: _masked_match(match[0]), text)
+    text = "".join(_masked_pieces(text))
     for address in secrets:
         if _has_a_piece(text.replace(masked_address(address), ""), address):
             return NO_DETAILS
@@ -133,6 +147,24 @@ def _is_host(text: str) -> bool:
 
 def _host(text: str) -> str:
     return text if _is_host(text) or not text else HIDDEN
+
+
+def _masked_pieces(text: str) -> Iterator[str]:
+    """Yield a text in pieces, each address in it masked; linear in the length of the text."""
+    done = at = 0
+    while (mark := _MARK.search(text, at)) is not None:
+        at, begin = mark.end(), mark.start()
+        scheme = _SCHEME_BEFORE.search(text[max(done, begin - _LONGEST_SCHEME) : begin])
+        if scheme is None and mark[0] == ":/":
+            continue
+        behind = _BEHIND.match(text, at)
+        if behind is None:
+            continue
+        begin -= 0 if scheme is None or mark[0] == "//" else len(scheme[0])
+        yield text[done:begin]
+        yield _masked_match(text[begin : behind.end()])
+        done = at = behind.end()
+    yield text[done:]
 
 
 def _masked_match(found: str) -> str:

@@ -19,6 +19,9 @@ from schemas.text import shown
 #: Libraries whose every step is no news; their warnings are.
 _NOISY = ("aiokafka", "faust", "mode", "asyncio", "botocore", "aiobotocore")
 
+#: Longest line of an event or of a traceback, in characters; the rest is counted.
+LONGEST_LINE = 4_000
+
 
 class LineFormatter(logging.Formatter):
     r"""Formatter whose lines hold only printable characters.
@@ -31,7 +34,7 @@ class LineFormatter(logging.Formatter):
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        return shown(masked_text(super().formatMessage(record)), None)
+        return shown(masked_text(super().formatMessage(record)), LONGEST_LINE)
 
     def formatException(self, ei: object) -> str:
         return _indented(super().formatException(ei))  # type: ignore[arg-type]
@@ -57,7 +60,7 @@ def set_up_logging(level: int, process: str = "") -> None:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"    {shown(masked_text(line), None)}" for line in text.split("\n"))
+    return "\n".join(f"    {shown(masked_text(line), LONGEST_LINE)}" for line in text.split("\n"))
 
 
 def _print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, as_text, kafka_settings
+from infra.cli.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    BootstrapServers,
+    Json,
+    Prefix,
+    as_text,
+    kafka_settings,
+    user_name,
+)
 from infra.cli.text import echo, echo_json, echo_lines
-from schemas.text import file_text
 
 if TYPE_CHECKING:
     from replay.episodes import Episode, Episodes
@@ -106,14 +114,12 @@ def ack(
 
         inspection drift ack 3fa9 --note "lamp ageing, new one ordered; threshold checked on 50 parts"
     """
-    import getpass
-
     from infra.cli.drift_text import episode_row, one_line
     from replay.episodes import acknowledge
 
     kafka = kafka_settings(bootstrap_servers, prefix)
     found = _find(kafka, episode_id, simulated=False)
-    said = acknowledge(kafka, found, file_text(getpass.getuser()) if by is None else by, note)
+    said = acknowledge(kafka, found, user_name("--by") if by is None else by, note)
     if as_json:
         row = {**episode_row(found), "acknowledged_by": said.acknowledged_by, "note": said.note}
         echo_json(row)

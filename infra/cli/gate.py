@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.options import Json, as_text
+from infra.cli.options import Json, as_text, user_name
 from infra.cli.text import echo, echo_json
 from schemas.moments import time_text
-from schemas.text import file_text
 
 if TYPE_CHECKING:
     from actuators.belt_file import BeltStop
@@ -59,11 +58,9 @@ def reset(
 
         inspection gate reset --state-dir /var/lib/gate --note "worker had crashed, restarted it"
     """
-    import getpass
-
     from actuators.fault_reset import reset_fault
 
-    found = reset_fault(state_dir, who or file_text(getpass.getuser()), note, timeout_s=timeout_s)
+    found = reset_fault(state_dir, who or user_name("--who"), note, timeout_s=timeout_s)
     _show(found, as_json)
     if found.fault is not None:
         raise typer.Exit(1)
@@ -80,13 +77,11 @@ def suspend(
     The gate's schedule is one of time, at a constant speed of the belt. Parts that are on the belt now get the
     fail-safe when they arrive. A running gate notices this within 0.1 s; a gate that starts meanwhile starts suspended.
     """
-    import getpass
-
     from actuators.belt_file import BeltFile
     from actuators.fault_reset import standing
 
     standing(state_dir)
-    BeltFile(state_dir).stop(who or getpass.getuser(), note)
+    BeltFile(state_dir).stop(who or user_name("--who"), note)
     echo("the belt stands; `inspection gate resume` when it moves again")
 
 

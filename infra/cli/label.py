@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, as_text, kafka_settings
+from infra.cli.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    BootstrapServers,
+    Json,
+    Prefix,
+    as_text,
+    kafka_settings,
+    user_name,
+)
 from infra.cli.text import echo, echo_json
 from schemas.errors import InspectionError, SettingsError
-from schemas.text import file_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,10 +134,10 @@ def label(
         if bad and not skip_bad:
             raise SettingsError(f"{csv_file}: {bad_rows} bad rows, nothing published; --skip-bad leaves them out")
         labels = labels_from_csv(
-            csv_file, labelled_by=by or _user(), sampled_because=because, on_bad=lambda error: None
+            csv_file, labelled_by=by or user_name("--by"), sampled_because=because, on_bad=lambda error: None
         )
     else:
-        labels = _named(frame_ids or [], part, camera, truth, defect, by or _user(), because, note)
+        labels = _named(frame_ids or [], part, camera, truth, defect, by or user_name("--by"), because, note)
     count = publish_labels(kafka_settings(bootstrap_servers, prefix), labels)
     if as_json:
         echo_json({"published": count, "bad_rows": bad_rows, "bad": bad, "without_truth": blank_rows})
@@ -199,12 +207,3 @@ def _named(
         for frame_id in (frame_ids or [None])  # type: ignore[list-item]
     ]
     return iter(made)
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return file_text(getpass.getuser())
-    except (OSError, KeyError):
-        raise SettingsError("--by: this machine does not say who you are; name yourself") from None

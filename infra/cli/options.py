@@ -106,3 +106,20 @@ def kafka_settings(bootstrap_servers: str, prefix: str) -> KafkaSettings:
     'plant7.decisions'
     """
     return KafkaSettings(bootstrap_servers, prefix, KafkaSettings.from_env().schema_registry_url)
+
+
+def user_name(option: str) -> str:
+    """Return the name of the user who runs the command, for a record.
+
+    Raises
+    ------
+    SettingsError
+        If the system has no name for this user, as in a container without an entry in the password file. The message
+        names the option to use.
+    """
+    import getpass
+
+    try:
+        return file_text(getpass.getuser())
+    except (OSError, KeyError, ImportError):
+        raise SettingsError(f"{option}: this machine does not say who you are; name yourself") from None

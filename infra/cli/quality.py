@@ -69,6 +69,8 @@ def quality(
             echo(f"{name}: {waiting} labels have no decision in this time")
     if report.unreadable:
         echo(f"{report.unreadable} messages could not be read")
+    if report.left_out:
+        echo(f"{report.left_out} messages of further cameras are left out; --camera station/camera shows one of them")
 
 
 def _print_figures(camera: str, row: Figures, max_escapes: float, max_overkill: float) -> None:
@@ -110,4 +112,5 @@ def _report(
             for name, monitor in report.monitors.items()
         },
         "unreadable": report.unreadable,
+        "left_out": report.left_out,
     }

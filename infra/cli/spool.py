@@ -127,7 +127,7 @@ def drain(
 
     rows: list[dict[str, Any]] = []
     deadline_s = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         for file in _found(spool_dir, camera, prefix):
             try:

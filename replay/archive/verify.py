@@ -202,6 +202,8 @@ def _read_file(store: Store, commit: Commit, file: DataFile) -> array[int]:
         raise damaged(store, file, "its sha256 is another than that of its commit")
     if len(store.read(file.path, file.size_bytes, 1)) > 0:
         raise damaged(store, file, f"it goes on behind its {file.size_bytes} bytes")
+    if not offsets:
+        raise damaged(store, file, "it has no records")
     said = (file.records, file.first_offset, file.last_offset, file.from_us, file.to_us)
     if (len(offsets), offsets[0], offsets[-1], *times) != said:
         raise damaged(store, file, "its records are not those that its commit names")

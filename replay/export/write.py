@@ -17,6 +17,7 @@ from replay.table import DEFECTIVE, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
 from schemas.moments import time_of
 from schemas.private_files import open_new
+from schemas.text import shown
 
 #: What the suffix of a file may be.
 SUFFIXES = (".parquet", ".csv")
@@ -27,7 +28,8 @@ def write_rows(path: Path, table: Table) -> None:
     """Write a table to a ``.parquet`` or a ``.csv`` file; it is there when it is whole, and not before.
 
     Both have the columns of `to_arrow`. CSV: UTF-8, comma, CRLF (RFC 4180), times in ISO 8601 UTC, ``true`` and
-    ``false``, nothing where nothing is known; a text that a spreadsheet would run has an apostrophe in front.
+    ``false``, nothing where nothing is known; a text that a spreadsheet would run has an apostrophe in front, and
+    characters that a terminal would act on are escapes, as in `schemas.text.shown`. Parquet has all texts as they are.
 
     Raises
     ------
@@ -85,11 +87,16 @@ def new_file(path: Path) -> Iterator[Path]:
 
 def _write_csv(file: Any, table: Table) -> None:
     writer = csv.writer(file, **WRITER)
-    writer.writerow(guarded("is_defective" if name == "truth" else name) for name in table.columns)
+    writer.writerow(_cell("is_defective" if name == "truth" else name) for name in table.columns)
     for begin in range(0, len(table), _CSV_ROWS):
         part = slice(begin, begin + _CSV_ROWS)
         columns = [_texts(name, column[part]) for name, column in table.columns.items()]
         writer.writerows(zip(*columns, strict=True))
+
+
+def _cell(text: str) -> str:
+    """Return a text for a file that people print to a terminal, and open in a spreadsheet."""
+    return guarded(shown(text, None))
 
 
 def _texts(name: str, column: Column) -> list[str]:
@@ -98,7 +105,7 @@ def _texts(name: str, column: Column) -> list[str]:
     if name.endswith("_at_us") or name == "timestamp_us":
         return [iso(int(value)) for value in column]
     if column.dtype == object:
-        return ["" if value is None else guarded(value) for value in column]
+        return ["" if value is None else _cell(value) for value in column]
     return ["" if value != value else repr(value) for value in column.tolist()]
 
 

@@ -134,7 +134,7 @@ class RunFolder:
             if version != FORMAT:
                 raise ValueError(f"format {version!r}")
             plan = _plan_of(values)
-        except (AttributeError, KeyError, TypeError, ValueError, SettingsError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, SettingsError) as error:
             raise RunError(f"{path}/{_RUN} is damaged: {type(error).__name__}: {error}") from error
         return cls(path, plan)
 

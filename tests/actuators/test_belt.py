@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from actuators import GateSettings, PartTracker, Why
+from actuators.acted import ActedLog
 from actuators.belt import BeltWatch, suspended_s
 from actuators.belt_file import BeltFile
 from actuators.metrics import GateMetrics
@@ -36,6 +39,53 @@ def send(gate: SteppedGate, name: str, action: Action = ACCEPT) -> None:
     captured = gate.clock.utc_us()
     gate.expect(name, captured)
     gate.offer(make_decision(name, action, captured_at_us=captured))
+
+
+def test_a_file_that_cannot_be_looked_at_keeps_the_last_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fails: list[int] = []
+    lstat = os.lstat
+
+    def look(path: Path) -> os.stat_result:
+        if fails:
+            raise OSError(fails[0], "no answer")
+        return lstat(path)
+
+    monkeypatch.setattr("actuators.belt_file.os.lstat", look)
+    for number in (errno.EACCES, errno.EIO, errno.ESTALE):
+        file = BeltFile(tmp_path)
+        fails[:] = [number]
+        assert file.stands(), "nothing is known of the belt"
+        fails.clear()
+        assert not file.stands()
+        fails[:] = [number]
+        assert not file.stands()
+        fails.clear()
+        file.stop("ada")
+        assert file.stands()
+        fails[:] = [number]
+        caplog.clear()
+        assert file.stands()
+        assert file.stands()
+        assert len(caplog.records) == 1
+        fails.clear()
+        assert file.resume()
+    assert not BeltFile(tmp_path / "none").stands()
+    (tmp_path / "file").touch()
+    assert not BeltFile(tmp_path / "file").stands()
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN"])
+def test_a_number_that_is_none_stops_the_belt_and_is_no_act(tmp_path: Path, number: str) -> None:
+    (tmp_path / "gate.belt-stopped.json").write_text(f'{{"who": "a", "note": "b", "at_us": {number}}}')
+    stop = BeltFile(tmp_path).load()
+    assert stop is not None
+    assert stop.who == "unknown"
+    (tmp_path / "gate.acted.jsonl").write_text(f'["s", "c", "p", {number}]\n["s", "c", "q", 5]\n')
+    acted = ActedLog(tmp_path)
+    assert acted.open() == [(("s", "c", "q"), 5)]
+    acted.close()
 
 
 def test_five_parts_on_a_belt_that_stands_for_ten_seconds() -> None:

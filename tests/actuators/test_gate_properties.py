@@ -152,6 +152,7 @@ class World:
         name = self.name(0)
         if name is not None:
             captured_at_us = self.parts[name].captured_at_us - 1_800_000_000
+            self.parts[name].views.append(self.clock.monotonic_s())
             self.gate.offer(make_decision(name, model="earlier", captured_at_us=captured_at_us))
 
     def decide(self, which: int, action: Action, state: ResultState, model: str, simulated: bool, camera: str) -> None:
@@ -164,7 +165,7 @@ class World:
             captured_at_us=part.captured_at_us,
         )  # fmt: skip
         is_valid = not simulated and (action is not ACCEPT or state is ResultState.COMPLETED)
-        if is_valid and camera != "cam":
+        if not simulated and camera != "cam":
             part.views.append(self.clock.monotonic_s())
         elif is_valid:
             part.heard.append((self.clock.monotonic_s(), action))

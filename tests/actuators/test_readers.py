@@ -170,3 +170,22 @@ def test_readers_log_no_line_for_each_error_of_a_batch(line: KafkaSettings, capl
         await_parts(consumer, "behind")
     lines = [record for record in caplog.records if line.decisions in record.getMessage()]
     assert len(lines) == 1
+
+
+def test_a_batch_that_no_client_reads_is_no_trigger_and_no_drift(line: KafkaSettings) -> None:
+    read: list[bool] = []
+    triggers = FrameTriggers(line, lambda frame: None, max_age_s=None, on_read=read.append)
+    watch = DriftWatch(line)
+    triggers.start()
+    watch.open()
+    try:
+        send_bomb(line.bootstrap_servers, line.frames, partition=0)
+        send_bomb(line.bootstrap_servers, line.drift, partition=0)
+        deadline = time.monotonic() + 20
+        while (not read or not watch.stats.undecodable) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        triggers.stop()
+        watch.close()
+    assert read == [False]
+    assert (triggers.counts.undecodable, watch.stats.undecodable) == (1, 1)

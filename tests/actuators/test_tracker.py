@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actuators import GateFull, Outcome, PartTracker, schedule
-from schemas import Action, Decision, ResultState
+from schemas import Action, Decision, ResultState, Verdict
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
 from tests.actuators.decisions import make_decision, make_part
@@ -67,7 +67,15 @@ TABLE: dict[str, tuple[list[tuple[float, Decision]], list[str], Action, str]] = 
     "a part with a view missing": ([(0.1, make_decision(is_partial=True))], ["refused-invalid"], REJECT, FAILSAFE),
     "other station": ([(0.1, make_decision(station="other"))], ["unknown"], REJECT, "failsafe-missing"),
     "other part": ([(0.1, make_decision("p2"))], ["unknown"], REJECT, "failsafe-missing"),
-    "an earlier pass": ([(0.1, make_decision(captured_at_us=-60_000_000))], ["unknown"], REJECT, "failsafe-missing"),
+    "no verdict": ([(0.1, make_decision(verdict=Verdict.NOT_DECIDABLE))], ["refused-invalid"], REJECT, FAILSAFE),
+    "of a shadow": ([(0.1, make_decision(model_stage="challenger"))], ["refused-invalid"], REJECT, FAILSAFE),
+    "a shadow's other view": (
+        [(0.1, A), (0.2, make_decision(action=REJECT, model_stage="challenger", camera_id="low"))],
+        ["armed", "refused-invalid"],
+        ACCEPT,
+        "decided",
+    ),
+    "a far capture": ([(0.1, make_decision(captured_at_us=-60_000_000))], ["another-view"], REJECT, "several-views"),
 }
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actuators import DecisionConsumer, ExpectedPart, GateSettings, Instruction, Outcome, PartTracker, Why
 from actuators.metrics import GateMetrics
-from schemas import Action, Decision, KafkaSettings
+from schemas import Action, Decision, KafkaSettings, ResultState, Verdict
 from schemas.clock import ManualClock
 from tests.actuators.decisions import make_decision, make_frame, make_part
 from tests.actuators.stepped import SteppedGate
@@ -52,6 +52,27 @@ VIEWS: dict[str, tuple[list[ExpectedPart | Decision], Action, Why]] = {
     ),
     "an untriggered view": ([trigger("a"), decide("a"), decide("b", at_ms=100)], REJECT, Why.SEVERAL_VIEWS),
     "views before any trigger": ([decide("a"), decide("b", at_ms=100), trigger("a")], REJECT, Why.SEVERAL_VIEWS),
+    "a refused view": (
+        [trigger("a"), decide("a"), decide("b", camera="low", is_partial=True)], REJECT, Why.SEVERAL_VIEWS,
+    ),
+    "a refused view first": (
+        [trigger("a"), decide("b", camera="low", result_state=ResultState.ABORTED), decide("a")],
+        REJECT, Why.SEVERAL_VIEWS,
+    ),
+    "a refused view before any trigger": (
+        [decide("b", camera="low", verdict=Verdict.NOT_DECIDABLE), trigger("a"), decide("a")],
+        REJECT, Why.SEVERAL_VIEWS,
+    ),
+    "a decision on a far capture": (
+        [trigger("a"), decide("a"), decide("b", at_ms=2_500, camera="low")], REJECT, Why.SEVERAL_VIEWS,
+    ),
+    "a far capture of the same camera, of a barrier": (
+        [trigger(None), decide("b", at_ms=2_500)], REJECT, Why.SEVERAL_VIEWS,
+    ),
+    "a far capture of the same frame": ([trigger("a"), decide("a", at_ms=2_500)], REJECT, Why.SEVERAL_VIEWS),
+    "a far capture before any trigger": (
+        [decide("b", at_ms=2_500, camera="low"), trigger("a"), decide("a")], REJECT, Why.SEVERAL_VIEWS,
+    ),
     "a shot 3 s later on a long belt": ([trigger("a"), decide("a"), trigger("b", 3_000)], REJECT, Why.SEVERAL_VIEWS),
 }  # fmt: skip
 
@@ -70,6 +91,17 @@ def test_a_part_is_not_accepted_on_half_the_evidence(name: str, failsafe: Action
     assert (instruction.action, instruction.why) == (failsafe if why is Why.SEVERAL_VIEWS else action, why)
     assert tracker.due(1e9) == []
     assert tracker.counts.several_views == (why is Why.SEVERAL_VIEWS) == tracker.counts.further_views
+
+
+@pytest.mark.parametrize("camera", ["cam", "low"])
+def test_a_far_view_that_says_reject_rejects(camera: str) -> None:
+    tracker = PartTracker(ManualClock(), failsafe=REVIEW)
+    tracker.expect(trigger("a"))
+    assert tracker.offer(decide("a")) is Outcome.ARMED
+    for _ in range(3):
+        tracker.offer(decide("b", REJECT, 2_500, camera))
+    assert [(i.action, i.why) for i in tracker.due(10)] == [(REJECT, Why.SEVERAL_VIEWS)]
+    assert tracker.counts.further_views == 1
 
 
 @pytest.mark.parametrize("first", ["top", "bottom"])

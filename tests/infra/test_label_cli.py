@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
 from replay import LabelError, read_topic
+from replay.label_csv import LabelFileError, labels_from_csv
 from schemas import Codec, KafkaSettings, Label, Verdict
 from schemas.errors import BrokerUnavailable, SettingsError
 from schemas.ids import frame_id
@@ -82,3 +83,12 @@ def test_mistakes_are_errors_of_one_line(arguments: list[str], error: type[Excep
     result = CliRunner().invoke(app, ["label", *arguments])
     assert isinstance(result.exception, error), result.output
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize("first", ["x" * 200_000, f"frame_id,{'x' * 200_000}"], ids=["one word", "a long name"])
+def test_a_first_line_without_an_end_is_an_error_of_one_line(tmp_path: Path, first: str) -> None:
+    path = tmp_path / "long.csv"
+    path.write_text(f"{first}\na,b\n", encoding="utf-8")
+    with pytest.raises(LabelFileError, match="line 1") as caught:
+        list(labels_from_csv(path))
+    assert len(str(caught.value)) < 500

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from infra.cli.root import app
 from models import Source
 from replay import read_topic
-from replay.dead_letters import KILLED, RETRY_HEADER, Retrier, find_letter
+from replay.dead_letters import KILLED, RETRIED, RETRY_HEADER, Retrier, find_letter, read_letters, retried_ids
 from schemas import Codec, DeadLetter, Encoding, Frame, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import decode, encode
@@ -25,6 +25,7 @@ from schemas.errors import InspectionError
 from schemas.letters import KEPT_VALUE_BYTES, cut
 from stream_processors.answer import Received
 from stream_processors.retries import Retries
+from tests.schemas.examples import DEAD_LETTER
 from tests.stream_processors.test_outbox import set_config
 
 pytestmark = pytest.mark.broker
@@ -182,3 +183,15 @@ def test_a_letter_that_the_topic_does_not_take_any_more_leaves_the_others(line: 
     assert "0-0 was not retried" in rows[0]["why_not"]
     [message] = read_topic(line.bootstrap_servers, line.frames)
     assert message.value == values[1]
+
+
+def test_a_mark_that_names_no_letter_is_not_kept(line: KafkaSettings) -> None:
+    reasons = ("0-0", "x" * 400_000, "0-" + "1" * 400_000, "0-0\n", "\u0660-0")
+    marks = [dataclasses.replace(DEAD_LETTER, kind=RETRIED, reason=reason) for reason in reasons]
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    for letter in (DEAD_LETTER, *marks):
+        producer.produce(line.dead_letters, encode(letter), b"x", partition=0)
+    assert producer.flush(20) == 0
+    assert retried_ids(line, Codec.from_settings(line)) == {"0-0"}
+    [found] = read_letters(line)
+    assert found.retried

@@ -188,3 +188,14 @@ def test_mistakes_are_errors_of_one_line(
     result = CliRunner().invoke(app, [command, *arguments])
     assert isinstance(result.exception, error), result.output
     assert message in str(result.exception)
+
+
+@pytest.mark.broker
+def test_cameras_that_somebody_invents_take_no_memory(line: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("replay.quality.MAX_CAMERAS", 3)
+    publish(line, line.decisions, [decision(number, camera_id=f"c{number}") for number in range(10)])
+    report = json.loads(run(line, "quality", "--json").stdout)
+    assert (len(report["cameras"]), report["left_out"]) == (3, 7)
+    assert "7 messages of further cameras are left out" in run(line, "quality").stdout
+    report = json.loads(run(line, "quality", "--camera", "s/c9", "--json").stdout)
+    assert (list(report["cameras"]), report["left_out"]) == (["s/c9"], 0)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.addresses import NO_DETAILS, masked_address, masked_repr, masked_text
 from schemas.errors import RegistryError
+from schemas.logs import LONGEST_LINE, LineFormatter
 from schemas.settings import KafkaSettings
 
 FORMS = [
@@ -87,3 +91,55 @@ def test_errors_and_settings_show_no_password() -> None:
     assert "pa/s" not in repr(settings)
     assert "registry.plant:8081" in repr(settings)
     assert masked_repr(settings).count("pa/s") == 1, "the repr of other fields is as ever"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 500_000, "a:" * 250_000, "a" * 500_000 + "://u:secret@h", " //" * 160_000, "a:/" * 160_000,
+        "rtsp://h " * 50_000,
+    ],
+    ids=["letters", "colons", "a long scheme", "slashes", "schemes", "addresses"],
+)  # fmt: skip
+def test_a_long_line_is_masked_in_linear_time(text: str) -> None:
+    """A search that is quadratic in a word takes many minutes here."""
+    began_s = time.process_time()
+    assert "secret" not in masked_text(text)
+    masked_address(text)
+    assert time.process_time() - began_s < 30
+
+
+def test_a_line_of_the_log_has_an_end() -> None:
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "%s rtsp://u:secret@h/", ("x" * 3_980,), None)
+    line = LineFormatter("%(message)s").format(record)
+    assert "secret" not in line
+    assert len(line) <= LONGEST_LINE
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "%s", ("x" * 10**6,), None)
+    assert len(LineFormatter("%(message)s").format(record)) < LONGEST_LINE + 50
+    try:
+        raise ValueError("y" * 10**6 + "\n" + "z" * 10)
+    except ValueError as error:
+        record.exc_info = (ValueError, error, error.__traceback__)
+    lines = LineFormatter("%(message)s").format(record).splitlines()
+    assert max(map(len, lines)) < LONGEST_LINE + 50
+    assert lines[-1].strip() == "z" * 10
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp:/10.0.0.5/user=admin&password=secret", "rtsp:/***"),
+        ("video:rtsp:/u:secret@10.0.0.5", "video:rtsp:/***"),
+        ("//admin:secret@host/x", "//***"),
+        ("file://user:secret@host", "file://***"),
+        ("file:///srv/part=1/x", "file:///srv/part=1/x"),
+        ("C:/images/part=1", "C:/images/part=1"),
+        ("rtsp:/10.0.0.5/live", "rtsp:/10.0.0.5/live"),
+    ],
+)
+def test_an_address_that_is_typed_wrong_hides_its_secret(address: str, shown: str) -> None:
+    assert masked_address(address) == shown
+    for before, after in (("cannot open ", " now"), ("'", "'"), ("url=", "")):
+        assert masked_text(f"{before}{address}{after}") == f"{before}{shown}{after}"
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "cannot open %r", (address,), None)
+    assert LineFormatter("%(message)s").format(record) == f"cannot open {shown!r}"

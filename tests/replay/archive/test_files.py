@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import hashlib
 import os
 import random
 import time
 import weakref
+import zlib
 from pathlib import Path
 
 import fastavro
@@ -313,3 +315,21 @@ def test_an_archive_of_the_first_version_is_read() -> None:
         first = Stored(Place(topic, 0, 7), 1_760_000_000_000_000, b"press/top", {"h": b"v"}, record)
         assert list(Archive(store).read(type(record), topic, {0: ((0, 99),)})) == [first, garbage]
     assert verify(store).damage == []
+
+
+def test_a_block_without_records_is_damage(tmp_path: Path) -> None:
+    """The commit fits the file byte for byte, and the file has a block of 0 records."""
+    store = Store(str(tmp_path))
+    made = commit(store, [message(0)], 0, 1)
+    [file] = made.files
+    path = tmp_path / file.path
+    header = path.read_bytes()[: file.segments[0].position]
+    block = b"\x00\x00" + header[-16:]
+    path.write_bytes(header + block)
+    changed = dataclasses.replace(
+        file, size_bytes=len(header + block), sha256=hashlib.sha256(header + block).hexdigest(),
+        segments=(file.segments[0]._replace(crc32=zlib.crc32(block)),),
+    )  # fmt: skip
+    (tmp_path / made.path).write_bytes(dataclasses.replace(made, files=(changed,)).to_bytes())
+    [line] = verify(store).damage
+    assert "it has no records" in line

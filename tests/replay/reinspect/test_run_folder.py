@@ -89,6 +89,20 @@ def test_no_run_damaged_or_of_the_future(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["ranges", "offsets"])
+def test_an_endless_number_is_damage(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "run"
+    filled(path, 1)
+    values = json.loads((path / "run.json").read_bytes())
+    if name == "ranges":
+        values["ranges"] = {"0": [[float("inf"), 2]]}
+    else:
+        values["selection"]["offsets"] = {"0": [float("inf"), 2]}
+    (path / "run.json").write_text(json.dumps(values))
+    with pytest.raises(RunError, match="is damaged"):
+        RunFolder.open(path)
+
+
 def _run_json(path: Path, data: bytes) -> None:
     path.mkdir()
     (path / "run.json").write_bytes(data)
