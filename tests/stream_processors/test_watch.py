@@ -353,6 +353,26 @@ def test_the_state_is_the_newest_one(line):
     assert read_snapshots(line, 3) == {}
 
 
+def test_a_camera_in_another_partition_has_its_own_snapshot(line, start, package):
+    [camera] = [stream("cam", 1, model_sha256(package))]
+    process = start()
+    process.await_ready()
+    publish(line, camera[:50])
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers})
+    for partition in range(6):
+        for one in camera[100:103]:
+            producer.produce(line.decisions, encode(one), one.key, partition=partition)
+    assert producer.flush(20) == 0
+    deadline = time.monotonic() + 60
+    while sum(len(read_snapshots(line, number)) for number in range(6)) < 6:
+        assert process.alive(), process.last_line()
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert process.stop() == 0
+    snapshots = [read_snapshots(line, number)[camera[0].key] for number in range(6)]
+    assert sorted(snapshot.offsets[line.decisions] for snapshot in snapshots) == [3, 3, 3, 3, 3, 53]
+
+
 def test_topics_that_do_not_fit_are_named(broker, unique, package, tmp_path):
     from confluent_kafka.admin import AdminClient, NewTopic
 
