@@ -18,8 +18,8 @@ MAX_DEPTH = 32
 #: Most lists and objects in a text. Each costs at least some 64 bytes of memory.
 MAX_CONTAINERS = 200_000
 
-#: Most strings in a text.
-MAX_STRINGS = 500_000
+#: Most strings in a text, names of values among them. Each costs some 230 bytes of memory.
+MAX_STRINGS = 250_000
 
 #: A bracket; a string; or an unfinished string with all text behind it. There is no backtracking: time is linear.
 _TOKENS = re.compile(r'[\[\]{}]|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
@@ -77,7 +77,7 @@ def parse(data: bytes, max_bytes: int) -> Any:
     if len(data) > max_bytes:
         raise ValueError(f"JSON of {len(data)} bytes, at most {max_bytes}")
     text = data.decode()
-    if text.count("[") + text.count("{") > MAX_DEPTH:
+    if text.count("[") + text.count("{") > MAX_DEPTH or text.count('"') > 2 * MAX_STRINGS:
         _check_nesting(text)
     return json.loads(text, parse_constant=_constant)
 

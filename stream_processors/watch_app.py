@@ -153,10 +153,11 @@ class _Watching:
             log.warning("%s %d/%d: %s", message.topic, message.partition, message.offset, error)
             return
         name = _name(message.partition, found.key)
-        camera = self._cameras.get(name)
+        camera, times = self._cameras.get(name), 1
         if camera is None:
-            camera = await self._begin(found.key, waiting.pop(found.key, None))
-        await self._forget(self._cameras.see(name, camera, camera.quality.decisions + 1))
+            camera = await self._begin(message.partition, found.key, waiting.pop(found.key, None))
+            times += camera.quality.decisions  # of a camera that goes on: it is no newcomer
+        await self._forget(self._cameras.see(name, camera, times))
         camera.topic_ids = self._topic_ids
         if camera.has_seen(message.topic, message.offset):
             camera.read_again()
@@ -192,9 +193,11 @@ class _Watching:
                 continue
             # It takes some hundredths of a second, so it runs in a thread: no heartbeat waits. The lock is held.
             snapshot = await loop.run_in_executor(None, camera.snapshot)
-            sends.append(await self._state.send(key=camera.key.encode(), value=snapshot))
-            camera.is_dirty, camera.is_kept = False, True
             self._metrics.show(camera, len(snapshot))
+            written = await self._write(camera.key, snapshot, camera.partition)
+            if written is not None:
+                sends.append(written)
+                camera.is_dirty, camera.is_kept = False, True
         await asyncio.gather(*sends)
 
     async def hand_over(self) -> None:
@@ -220,12 +223,23 @@ class _Watching:
                 log.info("partition %d: going on with %d cameras", partition, len(waiting))
             self._count_forgotten(found.dropped)
             for key in found.dropped:
-                await self._state.send(key=key.encode(), value=None, partition=partition)
+                await self._write(key, None, partition)
         return waiting
 
-    async def _begin(self, key: str, snapshot: Snapshot | None) -> WatchedCamera:
+    async def _write(self, key: str, value: bytes | None, partition: int | None) -> Awaitable[Any] | None:
+        """Write to the camera's own partition of the state topic; None if there is no such partition (yet)."""
+        for is_known in (False, True):
+            try:
+                return await self._state.send(key=key.encode(), value=value, partition=partition)  # type: ignore[no-any-return]
+            except AssertionError:  # aiokafka's word for a partition that it does not know, which may be a new one
+                if not is_known:
+                    await self._state.app.producer._ensure_producer().client.force_metadata_update()
+        log.warning("%s: no snapshot: the state topic has no partition %s", key[:_SHOWN], partition)
+        return None
+
+    async def _begin(self, partition: int, key: str, snapshot: Snapshot | None) -> WatchedCamera:
         settings = self._settings
-        camera = WatchedCamera(key, self._references_of, settings.options, self._clock, settings.max_age_h)
+        camera = WatchedCamera(key, self._references_of, settings.options, self._clock, settings.max_age_h, partition)
         if snapshot is not None:
             # It takes some hundredths of a second too.
             await asyncio.get_running_loop().run_in_executor(None, camera.restore, snapshot)
@@ -238,7 +252,7 @@ class _Watching:
             camera.close()
             self._metrics.forget(camera)
             if camera.is_kept:
-                await self._state.send(key=camera.key.encode(), value=None)
+                await self._write(camera.key, None, camera.partition)
 
     def _count_forgotten(self, keys: list[str]) -> None:
         self._metrics.forgotten.inc(len(keys))

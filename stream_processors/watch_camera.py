@@ -38,12 +38,21 @@ class WatchedCamera:
         See `CameraWatch`.
     max_age_h
         Older decisions are not watched for data drift, in hours: what a first start finds in the topic is history.
+    partition
+        Where its messages are, and so its snapshots. Its key alone may lie in several: anyone writes to any partition.
     """
 
     def __init__(
-        self, key: str, references_of: ReferencesOf, options: DriftOptions, clock: Clock, max_age_h: float
+        self,
+        key: str,
+        references_of: ReferencesOf,
+        options: DriftOptions,
+        clock: Clock,
+        max_age_h: float,
+        partition: int | None = None,
     ) -> None:
         self.key = key
+        self.partition = partition
         self._references_of = references_of
         self._options = options
         self._clock = clock
@@ -68,7 +77,7 @@ class WatchedCamera:
 
     @property
     def unwatched(self) -> int:
-        """Number of decisions in a row, up to the newest, that were not watched for drift."""
+        """Decisions in a row, up to the newest, that were not watched, or in a warm-up or soon after a reset."""
         return self._unwatched.total()
 
     def has_seen(self, topic: str, offset: int) -> bool:
@@ -106,10 +115,16 @@ class WatchedCamera:
         before = counts.copy()
         events = self.watch.decision(decision, now_us=at.now_us)
         new = {name for name in counts if counts[name] != before[name]}
-        if "watched" in new:
+        if "watched" in new and not new & _HALF_WATCHED:
             self._unwatched.clear()
         else:
-            self._skipped(min(new & _SKIPPED, default="not-watched"))
+            self._skipped(min(new & (_SKIPPED | _HALF_WATCHED), default="not-watched"))
+        if "warm-up-again" in new:
+            about = (
+                "a warm-up follows another one without a normal frame between them "
+                f"({counts['warm-up-again']} in all): is --warm-up-gap shorter than the time between two parts?"
+            )
+            self._say(logging.WARNING, "warm-up-again", about)
         if "clock-back" in new:
             self._say(logging.WARNING, "clock-back", "the camera's clock went back: the detectors begin from scratch")
         elif "resets" in new:
@@ -129,8 +144,8 @@ class WatchedCamera:
         self._unwatched[why] += 1
         if self.unwatched >= UNWATCHED:
             whys = ", ".join(f"{name} {count}" for name, count in self._unwatched.most_common())
-            # At a first start the topic's past is read, which is intended.
-            level = logging.INFO if set(self._unwatched) == {"history"} else logging.WARNING
+            # At a first start the topic's past is read, and a warm-up was asked for, which is as it should be.
+            level = logging.INFO if set(self._unwatched) <= {"history", "warm-up"} else logging.WARNING
             self._say(level, "unwatched", f"the last {self.unwatched} decisions were not watched for drift: {whys}")
 
     def _say(self, level: int, what: str, text: str, every_s: float = _SAY_S) -> None:
@@ -196,6 +211,8 @@ class WatchedCamera:
 
 #: Names of the counts of decisions that were not watched.
 _SKIPPED = {"duplicate", "old", "not-champion", "not-inspected", "names-too-long"}
+#: Counts of decisions that were looked at, of which nothing can be concluded: they count as not watched.
+_HALF_WATCHED = {"after-reset", "warm-up"}
 
 
 def _longest(*names: str | None) -> int:

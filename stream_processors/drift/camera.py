@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from schemas.clock import is_future
 from schemas.records import WARM_UP, Decision, DriftEvent, EpisodeState
 from stream_processors.drift.event import event_of
 from stream_processors.drift.options import DriftOptions
-from stream_processors.drift.product import Identity, ProductWatch, changed, identity_of, name_of
+from stream_processors.drift.product import SCRATCH, Identity, ProductWatch, changed, identity_of, name_of
 from stream_processors.drift.segment import Segment
 from stream_processors.drift.sensor import SensorCheck
 from stream_processors.drift.starts import Starts
@@ -26,17 +26,21 @@ from stream_processors.shelf import Shelf
 #: Training references for a model (by sha256) and a product; None where there are none.
 ReferencesOf = Callable[[str, str | None], SignalReferences | None]
 
-#: Version 1 had one product.
-_STATE_VERSION = 2
+#: Version 1 had one product, version 2 products that were not packed one by one.
+_STATE_VERSION = 3
 #: Frames whose ids are known, so that a decision read twice counts once.
 _KNOWN_FRAMES = 500
 #: Number of decisions of other products after which an open episode of a product is closed: the line has changed over.
 _CHANGED_OVER = 50
+#: Decisions after which the former model or revision of a product is forgotten: it was replaced.
+_REPLACED = 5000
 #: Longest name of a frame, product, model or recipe.
 _MAX_NAME = 1000
 _MAX_STATE_BYTES = 16 * 1024 * 1024
-#: Most bytes of a deflated state; beyond that the products unseen for longest are left out.
-_MAX_PACKED_BYTES = 768 * 1024
+#: Of the packed products: what was not seen for longest is left out above it.
+_MAX_PACKED_BYTES = 1024 * 1024
+#: Products of a state, whatever the options were when it was written.
+_MAX_PRODUCTS = 200
 _MAX_COUNTS = 1000
 
 
@@ -47,8 +51,9 @@ class StateError(ValueError):
 class CameraWatch:
     """Watches the decisions of one camera.
 
-    Products that alternate part by part are watched side by side, each with its own detectors and episodes. Memory:
-    some 0.5 MiB a product with ten signals.
+    Products that alternate part by part are watched side by side, each with its own detectors and episodes. So are two
+    models or recipe revisions of a product, as in a rolling upgrade; of a third one, the one unseen for longer goes.
+    Memory: some 0.5 MiB a product with ten signals, twice that during an upgrade.
 
     Parameters
     ----------
@@ -67,7 +72,11 @@ class CameraWatch:
     def __init__(self, references_of: ReferencesOf, options: DriftOptions | None = None) -> None:
         self._references_of = references_of
         self._options = options or DriftOptions()
-        self._products: Shelf[ProductWatch] = Shelf(self._options.max_products, spare=_has_episode)
+        self._products: Shelf[ProductWatch] = Shelf(self._options.max_products, spare=self._is_spared)
+        #: By the same names: the other model or revision of a product.
+        self._twins: dict[str, ProductWatch] = {}
+        #: Products that a state had and that do not fit: their episodes are closed with the next decision.
+        self._left_out: list[ProductWatch] = []
         self._now: ProductWatch | None = None
         self._sensor = SensorCheck()
         self._starts = Starts()
@@ -77,7 +86,8 @@ class CameraWatch:
         self.last_reset = ""
         #: Decisions by outcome (``watched``, ``warm-up``, ``duplicate``, ``old``, ``not-champion``,
         #: ``not-inspected``, ``names-too-long``), those whose clock is ``ahead``, ``resets``, ``clock-back``,
-        #: ``forgotten-products``, and signals that were ``missing:`` or ``not-a-number:``.
+        #: ``forgotten-products``, ``after-reset`` (the detectors know too little yet), ``warm-up-again`` (a warm-up
+        #: that follows another one without a normal frame), and signals that were ``missing:`` or ``not-a-number:``.
         self.counts: Counter[str] = Counter()
 
     @property
@@ -88,7 +98,7 @@ class CameraWatch:
     @property
     def in_episode(self) -> bool:
         """Whether an episode is open."""
-        return any(_has_episode(product) for _, product in self._products.items())
+        return any(map(_has_episode, self._all()))
 
     @property
     def products(self) -> int:
@@ -104,8 +114,11 @@ class CameraWatch:
             self.counts[skipped] += 1
             return []
         events = self._restart_all(decision, now_us, "reset: the camera's clock went back") if is_back else []
+        repeated = self._warm_up.repeated
         if self._warm_up.look(decision):
             events += self._end_warm_up(decision, now_us)
+        if self._warm_up.repeated > repeated:
+            self.counts["warm-up-again"] += 1
         product, found = self._product(decision, now_us)
         events += found
         if not decision.signals:
@@ -114,6 +127,9 @@ class CameraWatch:
         self.counts["watched"] += 1
         if self._warm_up.is_on:
             self.counts["warm-up"] += 1
+        if product.scratch:
+            product.scratch -= 1
+            self.counts["after-reset"] += 1
         return events + self._look(product, decision, now_us)
 
     def _why_not(self, decision: Decision, now_us: int) -> tuple[str, bool]:
@@ -136,30 +152,52 @@ class CameraWatch:
     def _product(self, decision: Decision, now_us: int) -> tuple[ProductWatch, list[DriftEvent]]:
         """Return the detectors for a decision, and the events of episodes that end because of it."""
         identity, before = identity_of(decision, self._options.product_attribute), self._now
-        product, events = self._products.get(name_of(identity)), []
+        name, most = name_of(identity), self._options.max_products
+        product, events = self._products.get(name), []
+        for gone in self._left_out:
+            events += self._close(gone, decision, now_us, f"reset: more than {most} products, this one is forgotten")
+        self._left_out = []
         if product is not None and product.identity != identity:  # another model, or another revision
-            self._reset(changed(product.identity, identity))
-            events += self._close(product, decision, now_us, self.last_reset)
-            product = None
+            known, self._twins[name] = self._twins.get(name), product
+            if known is None or known.identity != identity:
+                self._reset(changed(product.identity, identity))
+                for gone in filter(None, (product, known)):
+                    events += self._close(gone, decision, now_us, self.last_reset)
+                known = None
+            product = known
         elif product is None and before is not None:
             self._reset(changed(before.identity, identity))
-            if len(self._products) < self._options.max_products:  # beyond that, names may be invented
+            if len(self._products) < most:  # beyond it names may be invented
                 events += self._close_all(decision, now_us, self.last_reset)
         if product is None:
             product = ProductWatch(identity, self._segment(identity), self._options)
-        for _, gone in self._products.see(name_of(identity), product):
+            product.scratch = 0 if before is None else SCRATCH
+        for gone_name, settled in self._products.see(name, product):
             self.counts["forgotten-products"] += 1
-            most = self._options.max_products
-            events += self._close(gone, decision, now_us, f"reset: more than {most} products, this one is forgotten")
+            for gone in filter(None, (settled, self._twins.pop(gone_name, None))):
+                why = f"reset: more than {most} products, this one is forgotten"
+                events += self._close(gone, decision, now_us, why)
         self._now, product.away = product, 0
-        for _, other in self._products.items():
-            if other is not product and _has_episode(other):
+        for other in self._all():
+            if other is not product:
                 other.away += 1
-                if other.away >= _CHANGED_OVER:
+                if other.away >= _CHANGED_OVER and _has_episode(other):
                     events += self._close(other, decision, now_us, changed(other.identity, identity))
+        self._twins = {name: twin for name, twin in self._twins.items() if twin.away < _REPLACED}
         return product, events
 
+    def _all(self) -> Iterator[ProductWatch]:
+        for name, product in self._products.items():
+            yield product
+            if name in self._twins:
+                yield self._twins[name]
+
+    def _is_spared(self, product: ProductWatch) -> bool:
+        twin = self._twins.get(product.name)
+        return _has_episode(product) or (twin is not None and _has_episode(twin))
+
     def _look(self, product: ProductWatch, decision: Decision, now_us: int) -> list[DriftEvent]:
+        product.touch()
         segment, keeper, is_warming = product.segment, product.keeper, self._warm_up.is_on
         self._sensor.look(decision, segment.references)
         if is_warming and segment.is_learning:
@@ -180,7 +218,7 @@ class CameraWatch:
         return [event]
 
     def _is_said(self, cause: str) -> bool:
-        episodes = [product.keeper.episode for _, product in self._products.items()]
+        episodes = [product.keeper.episode for product in self._all()]
         return bool(cause) and any(episode is not None and episode.cause == cause for episode in episodes)
 
     def _reset(self, why: str) -> None:
@@ -190,14 +228,17 @@ class CameraWatch:
     def _restart_all(self, decision: Decision, now_us: int, why: str) -> list[DriftEvent]:
         self._reset(why)
         events = self._close_all(decision, now_us, why)
-        for _, product in self._products.items():
+        for product in self._all():
+            product.touch()
+            product.scratch = SCRATCH
             if not product.segment.is_learning:
                 product.segment = product.segment.rewound()
         return events
 
     def _end_warm_up(self, decision: Decision, now_us: int) -> list[DriftEvent]:
         events = []
-        for _, product in self._products.items():
+        for product in self._all():
+            product.touch()
             episode = product.keeper.episode
             if episode is not None and episode.cause == WARM_UP:
                 events += self._close(product, decision, now_us, "reset: the warm-up is over")
@@ -208,12 +249,13 @@ class CameraWatch:
         return events
 
     def _close_all(self, decision: Decision, now_us: int, why: str) -> list[DriftEvent]:
-        return [event for _, product in self._products.items() for event in self._close(product, decision, now_us, why)]
+        return [event for product in self._all() for event in self._close(product, decision, now_us, why)]
 
     def _close(self, product: ProductWatch, decision: Decision, now_us: int, why: str) -> list[DriftEvent]:
         if not _has_episode(product):
             return []
         event = self._event(product, EpisodeState.CLOSED, decision, now_us, why)
+        product.touch()
         product.keeper.episode = None
         return [event]
 
@@ -228,21 +270,22 @@ class CameraWatch:
         return event_of(episode, state, decision, product=name, now_us=now_us, closed_because=closed_because)
 
     def state(self) -> bytes:
-        """Return the whole state, compressed: 20 to 60 KiB a product with ten signals, whatever the traffic.
+        """All that it knows, compressed: 20 to 80 KiB a product with ten signals, whatever the traffic.
 
-        Above 768 KiB the products that were unseen for longest are left out.
+        Each product is packed when it has changed. Above 1 MiB the products that were unseen for longest are left out.
         """
-        products = [[self._products.seen(name), product.state()] for name, product in self._products.items()]
-        while True:
-            packed = self._packed(products)
-            if len(packed) <= _MAX_PACKED_BYTES or len(products) <= 1:
-                return packed
-            products = products[1:]
-
-    def _packed(self, products: list[list[Any]]) -> bytes:
+        rows: list[list[Any]] = []
+        size_bytes = 0
+        for name, product in reversed(list(self._products.items())):
+            twin = self._twins.get(name)
+            packed = [(one.away, one.packed()) for one in (product, twin) if one is not None]
+            size_bytes += sum(len(state) * 3 // 4 for _, state in packed)  # what base64 adds is deflated
+            if rows and size_bytes > _MAX_PACKED_BYTES:
+                break
+            rows.append([self._products.seen(name), *packed])
         plain = {
             "version": _STATE_VERSION,
-            "products": products,
+            "products": rows[::-1],
             "now": None if self._now is None else self._now.name,
             "sensor": self._sensor.state(),
             "starts": self._starts.state(),
@@ -275,15 +318,24 @@ class CameraWatch:
         if version == 1:
             plain = fields(plain, ("identity", "segment", "keeper", "newest"))
             plain |= {"products": [[0, plain]] if plain["identity"] else [], "starts": plain["newest"], "now": None}
-        elif version != _STATE_VERSION:
+        elif version not in (2, _STATE_VERSION):
             raise ValueError(f"a state of version {version}")
         plain = fields(plain, ("products", "now", "sensor", "starts", "known", "last_reset", "counts"))
-        most = self._options.max_products
-        for given in items(plain["products"], 2 * most + 2):
-            seen, product_state = items(given, 2, 2)
-            product = ProductWatch.restored(product_state, self._options)
-            self._products.see(product.name, product, whole(seen))
-            self._now = product if version == 1 or product.name == plain["now"] else self._now
+        left_bytes = _MAX_STATE_BYTES
+        for given in items(plain["products"], _MAX_PRODUCTS):
+            seen, *found = items(given, 3, 2)
+            products = []
+            for one in found:
+                if version == _STATE_VERSION:
+                    away, packed = items(one, 2, 2)
+                    packed = text(packed, _MAX_STATE_BYTES)
+                    product, size_bytes = ProductWatch.unpacked(packed, self._options, left_bytes)
+                    product.away, left_bytes = whole(away), left_bytes - size_bytes
+                else:
+                    product = ProductWatch.restored(one, self._options)
+                products.append(product)
+            self._put_back(products, whole(seen))
+            self._now = products[0] if version == 1 or products[0].name == plain["now"] else self._now
         self._sensor.restore(plain["sensor"])
         self._starts.restore(plain["starts"])
         if "warm_up" in plain:
@@ -291,6 +343,17 @@ class CameraWatch:
         self._known.extend(text(frame_id) for frame_id in items(plain["known"], _KNOWN_FRAMES))
         self.last_reset = text(plain["last_reset"])
         self.counts.update({name: whole(count) for name, count in mapping(plain["counts"], _MAX_COUNTS).items()})
+
+    def _put_back(self, products: list[ProductWatch], seen: int) -> None:
+        """Take a product of a state, and its other model or revision; what does not fit by now is left out."""
+        product, *twins = products
+        for twin in twins:
+            if twin.name != product.name or twin.identity == product.identity:
+                raise ValueError("two products in the place of one")
+            self._twins[product.name] = twin
+        for name, gone in self._products.see(product.name, product, seen):
+            self.counts["forgotten-products"] += 1
+            self._left_out += filter(None, (gone, self._twins.pop(name, None)))
 
 
 def _has_episode(product: ProductWatch) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from schemas.bounded_json import inflate, parse
 from schemas.checked import fields, optional_text, text, whole
 from schemas.records import Decision
 from stream_processors.drift.keeper import EpisodeKeeper
@@ -14,6 +18,9 @@ from stream_processors.drift.segment import Segment
 #: Product, model and recipe; a change makes the detectors begin from scratch.
 Identity = Mapping[str, str | None]
 _NAMES = ("product", "model", "recipe")
+#: Decisions after a reset until which the detectors know too little. A changeover alone must not count as blindness, so
+#: it is less than `stream_processors.watch_camera.UNWATCHED`.
+SCRATCH = 99
 
 
 def identity_of(decision: Decision, product_attribute: str) -> Identity:
@@ -55,6 +62,9 @@ class ProductWatch:
         self.keeper = EpisodeKeeper(options.settle_frames)
         #: Number of decisions of other products since its last one.
         self.away = 0
+        #: Decisions after a reset that are to come until the detectors know enough, at most `SCRATCH`.
+        self.scratch = 0
+        self._packed: str | None = None
 
     @property
     def name(self) -> str:
@@ -68,7 +78,25 @@ class ProductWatch:
             "segment": self.segment.state(),
             "keeper": self.keeper.state(),
             "away": self.away,
+            "scratch": self.scratch,
         }
+
+    def touch(self) -> None:
+        """Note that something other than `away` has changed or will."""
+        self._packed = None
+
+    def packed(self) -> str:
+        """Return the `state`, deflated, in base64; it is made once after each `touch`."""
+        if self._packed is None:
+            plain = json.dumps(self.state(), separators=(",", ":")).encode()
+            self._packed = base64.b64encode(zlib.compress(plain, 1)).decode()
+        return self._packed
+
+    @classmethod
+    def unpacked(cls, packed: str, options: DriftOptions, most_bytes: int) -> tuple[ProductWatch, int]:
+        """Go on from what `packed` gave; also return its inflated size. Raises ValueError for anything else."""
+        plain = inflate(base64.b64decode(packed, validate=True), most_bytes)
+        return cls.restored(parse(plain, most_bytes), options), len(plain)
 
     @classmethod
     def restored(cls, state: Any, options: DriftOptions) -> ProductWatch:
@@ -79,6 +107,7 @@ class ProductWatch:
         found = cls(identity, Segment.restored(state["segment"], options), options)
         found.keeper.restore(state["keeper"], found.segment)
         found.away = whole(state.get("away", 0))
+        found.scratch = whole(state.get("scratch", 0), 0, SCRATCH)
         return found
 
 

@@ -20,6 +20,10 @@ from stream_processors.drift.trace import MAX_SIGNALS, Seen, Trace
 
 #: A larger value does not count as a number: it would make means and variances infinite.
 MAX_VALUE = 1e30
+#: Longest name of a signal: what is longer would make the state too large to be read again.
+_MAX_NAME = 1000
+#: Counters of oddities with a name of their own.
+_MAX_ODDITIES = 500
 _MAX_LESSONS = 100_000
 _MAX_QUANTILES = 1000
 #: With a larger value, ranks would be so near to 1 that no normal score is finite.
@@ -164,7 +168,9 @@ class Segment:
         if len(signals) > MAX_SIGNALS:  # signals with a reference come first
             signals = dict(sorted(signals, key=lambda item: item[0] not in self.references)).items()
         for name, value in signals:
-            if abs(value) <= MAX_VALUE:
+            if len(name) > _MAX_NAME:
+                oddities["signal-names-too-long"] += 1
+            elif abs(value) <= MAX_VALUE:
                 if name in CODES:
                     continue
                 if len(values) < MAX_SIGNALS:
@@ -177,7 +183,8 @@ class Segment:
                 oddities[f"not-a-number:{name if known else 'other'}"] += 1
         for name in self.references:
             if name not in decision.signals:
-                oddities[f"missing:{name}"] += 1
+                what = f"missing:{name}"
+                oddities[what if what in oddities or len(oddities) < _MAX_ODDITIES else "missing:other"] += 1
         return values
 
     def _learn(self, values: Mapping[str, float]) -> None:

@@ -37,6 +37,8 @@ class WarmUp:
         self._seen = 0
         #: True from a start or gap until the warm-up is over.
         self.is_on = False
+        #: Warm-ups that began while another one was on.
+        self.repeated = 0
 
     def look(self, decision: Decision) -> bool:
         """Take the next decision; return True if a warm-up has ended before it."""
@@ -44,6 +46,7 @@ class WarmUp:
             return False
         last, self._last = self._last, (decision.captured_at_us, decision.decided_at_us)
         if last is None or min(now - then for now, then in zip(self._last, last, strict=True)) >= self._gap_us:
+            self.repeated += self.is_on
             self.is_on, self._seen, self._began_us = True, 1, decision.captured_at_us
             return False
         if not self.is_on:

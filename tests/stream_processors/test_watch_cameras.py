@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import logging
+from types import SimpleNamespace
 
 from prometheus_client import generate_latest
 
 from schemas.clock import ManualClock
-from schemas.records import Verdict
+from schemas.codec import encode
+from schemas.records import Decision, Verdict
+from schemas.wire import Codec
 from stream_processors.drift import DriftOptions
 from stream_processors.drift.concept import At
+from stream_processors.drift_notify import Notifier
 from stream_processors.shelf import SETTLES_AFTER, Shelf
+from stream_processors.watch_app import _Watching
 from stream_processors.watch_camera import UNWATCHED, WatchedCamera
 from stream_processors.watch_metrics import WatchMetrics
+from stream_processors.watch_settings import WatchSettings
 from tests.stream_processors.drift.streams import REFERENCE, decision, rows
 from tests.stream_processors.quality.examples import make_label
 
@@ -45,6 +53,34 @@ def test_a_settled_name_goes_only_for_another_settled_one():
     shelf.drop("a")
     assert len(shelf) == 1
     assert shelf.get("a") is None
+
+
+def test_a_new_camera_is_settled_after_twenty_messages_and_not_before():
+    """As Faust hands them over; the state topic has nothing."""
+    settings = WatchSettings(max_cameras=1)
+    codec = Codec.from_settings(settings.kafka)
+    metrics, notifier = WatchMetrics(), Notifier(None, logging.getLogger())
+    references_of = lambda model, product: REFERENCE  # noqa: E731
+    watching = _Watching(settings, references_of, metrics, notifier, ManualClock(NOW_US), codec, None, None)
+    watching._waiting[0] = {}
+    offsets = itertools.count()
+
+    def take(station: str, count: int) -> None:
+        for offset in itertools.islice(offsets, count):
+            one = decision(offset, ROWS[0], station=station, decided_at_us=NOW_US)
+            message = SimpleNamespace(topic="d", partition=0, offset=offset, timestamp=1.0, value=encode(one))
+            asyncio.run(watching._take(message, lambda value: codec.decode(value, Decision)))
+
+    def kept() -> list[str]:
+        return [one.key.partition("/")[0] for _, one in watching._cameras.items()]
+
+    take("real", SETTLES_AFTER)
+    take("new", SETTLES_AFTER - 1)
+    assert kept() == ["real", "new"]
+    take("newer", 1)
+    assert kept() == ["real", "newer"]
+    take("newer", SETTLES_AFTER - 1)
+    assert kept() == ["newer"]
 
 
 def test_metrics_of_invented_cameras_are_bounded_and_go_with_them():
@@ -90,11 +126,40 @@ def test_resets_of_each_decision_are_said_once_a_minute(caplog):
     watched = camera()
     with caplog.at_level(logging.INFO):
         for number in range(200):
-            one = decision(number, ROWS[number], decided_at_us=NOW_US, model_sha256=f"m{number % 2}")
+            one = decision(number, ROWS[number], decided_at_us=NOW_US, model_sha256=f"m{number % 3}")
             watched.decision(one, At("d", 0, number, NOW_US))
-    assert len(caplog.records) == 1
-    assert "reset: model" in caplog.text
-    assert watched.watch.counts["resets"] == 199
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert "reset: model" in said[0]
+    assert said[1] == "press/top: the last 100 decisions were not watched for drift: after-reset 100"
+    assert watched.watch.counts["resets"] == watched.unwatched == 199
+
+
+def test_a_changeover_alone_is_no_blindness():
+    watched = camera()
+    unwatched = []
+    for number in range(260):
+        one = decision(number, ROWS[number], decided_at_us=NOW_US, model_sha256=f"m{number // 100}")
+        watched.decision(one, At("d", 0, number, NOW_US))
+        unwatched.append(watched.unwatched)
+    assert max(unwatched) == unwatched[198] == UNWATCHED - 1
+    assert unwatched[99] == unwatched[199] == 0
+
+
+def test_a_warm_up_without_an_end_is_said(caplog):
+    options = DriftOptions(warm_up_s=60, warm_up_gap_s=10)
+    watched = WatchedCamera("press/top", lambda model, product: REFERENCE, options, ManualClock(NOW_US), 24)
+    metrics = WatchMetrics()
+    with caplog.at_level(logging.INFO):
+        for number in range(120):
+            at_us = NOW_US + number * 12_000_000
+            one = decision(number, ROWS[number], captured_at_us=at_us, decided_at_us=at_us)
+            watched.decision(one, At("d", 0, number, at_us))
+    metrics.show(watched, 1)
+    assert metrics.about == {"not_watched": {"press/top": 120}}
+    assert "a warm-up follows another one" in caplog.records[0].getMessage()
+    assert caplog.records[0].levelno == logging.WARNING
+    assert watched.watch.counts["warm-up-again"] == 119
 
 
 def test_names_that_are_too_long_are_counted_and_not_kept():

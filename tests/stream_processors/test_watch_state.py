@@ -22,7 +22,7 @@ from stream_processors.drift.concept import At
 from stream_processors.quality.snapshot import pack, unpack
 from stream_processors.watch_camera import WatchedCamera
 from stream_processors.watch_state import FoundSnapshots, Snapshot, SnapshotError
-from tests.stream_processors.drift.streams import REFERENCE, decision, rows
+from tests.stream_processors.drift.streams import REFERENCE, decision, rows, unpacked
 from tests.stream_processors.hostile_snapshots import DEEP, ODD, changed, hostile, paths
 from tests.stream_processors.quality.examples import make_label
 
@@ -118,7 +118,7 @@ def test_hostile_snapshots_are_void_or_begin_from_scratch(name, caplog):
 def test_every_value_of_a_true_state_may_be_any_other(snapshot):
     """Test a part of all places and odd values, drawn with a seed: all of them would take minutes."""
     chance = random.Random(7)
-    data = json.loads(zlib.decompress(snapshot.states["data"]))
+    data = unpacked(snapshot.states["data"])
     concept, quality = json.loads(snapshot.states["concept"]), unpack(snapshot.states["quality"])
     refused = 0
     for plain, name in ((data, "data"), (concept, "concept"), (quality, "quality")):
@@ -211,6 +211,9 @@ def test_memory_of_a_state_is_bounded_before_it_is_parsed():
         parse(b'["\\"[[", ' + DEEP, 16_000_000)
     with pytest.raises(ValueError, match="at most 10"):
         parse(bytes(11), 10)
+    names = b",".join(b'"%d":0' % number for number in range(300_000))  # one bracket alone
+    with pytest.raises(ValueError, match="strings"):
+        parse(b"{" + names + b"}", 16_000_000)
 
 
 @pytest.mark.parametrize("text", [b'"' + b'\\"' * 200_000, b'["' * 100_000, b'"\\\n' * 100_000 + b"\\"])

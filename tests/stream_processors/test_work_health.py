@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 import urllib.error
 import urllib.request
@@ -18,8 +19,13 @@ from schemas.clock import ManualClock
 from schemas.codec import encode
 from schemas.errors import SettingsError
 from stream_processors.answer import Answer
+from stream_processors.drift_notify import Notifier
 from stream_processors.fleet import Fleet
+from stream_processors.process import _health
 from stream_processors.settings import WorkerSettings
+from stream_processors.watch_app import make_watch_app
+from stream_processors.watch_metrics import WatchMetrics
+from stream_processors.watch_settings import WatchSettings
 from stream_processors.work_health import BrokerContact, WorkHealth
 from tests.schemas.examples import DECISION
 from tests.stream_processors.test_overload import make_frame
@@ -202,3 +208,15 @@ def test_a_worker_that_inspects_nothing_says_so(line: KafkaSettings, start_worke
     assert "deadline" in report["reason"]
     report = publish_until(200, 0)
     assert report["reason"] is None
+
+
+def test_the_watch_says_that_its_broker_is_silent() -> None:
+    app, _ = make_watch_app(WatchSettings(), lambda *_: None, WatchMetrics(), Notifier(None, logging.getLogger()))
+    app._started.set()
+    broker = {"nodeid": 1, "state": "UP", "waitresp_cnt": 1, "rxidle": 10, "txidle": 10, "toppars": {"d-0": {}}}
+    said = []
+    for idle_us in (10, 9_000_000):
+        app.consumer._contact.saw(json.dumps({"brokers": {"b": broker | {"rxidle": idle_us, "txidle": idle_us}}}))
+        health = _health(app, {}, stopping=False, trouble=None)
+        said.append((health["ok"], health["connected"], health["reason"]))
+    assert said == [(True, True, None), (False, False, "the broker does not answer")]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
+import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -57,6 +60,15 @@ def watched(
     for number, signals in enumerate(row for part in parts for row in part):
         events += watch.decision(decision(number, signals, **changes), now_us=number)
     return events
+
+
+def unpacked(state: bytes) -> dict[str, Any]:
+    """A state of a camera as JSON, its products too: as version 2 had it."""
+    plain = json.loads(zlib.decompress(state))
+    plain["version"] = 2
+    for row in plain["products"]:
+        row[1:] = [{**json.loads(zlib.decompress(base64.b64decode(packed))), "away": away} for away, packed in row[1:]]
+    return plain
 
 
 def number_of(frame_id: str) -> int:

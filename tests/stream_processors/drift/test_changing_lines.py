@@ -12,11 +12,12 @@ import pytest
 from schemas.errors import SettingsError
 from schemas.records import WARM_UP, Decision, DriftEvent, EpisodeState
 from stream_processors.drift import CameraWatch, DriftOptions
-from tests.stream_processors.drift.streams import REFERENCE, decision, number_of, rows
+from tests.stream_processors.drift.streams import REFERENCE, decision, number_of, rows, unpacked
 
 NOW_US = 1_795_000_000_000_000
 DAY_US = 86_400_000_000
 DARK = {"brightness": -4.0}
+ROW = next(rows(1, 77))
 
 
 def watch(**options: Any) -> CameraWatch:
@@ -51,6 +52,81 @@ def test_recipes_that_alternate_are_watched_side_by_side():
     plain = [decision(n, row) for n, row in enumerate([*rows(600, 1), *rows(60, 2, DARK)])]
     events = fed(watched, [dataclasses.replace(one, recipe_id=f"r{n % 2}") for n, one in enumerate(plain)])
     assert (watched.counts["resets"], len(opened(events))) == (1, 2)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("name", ["model_sha256", "recipe_revision"])
+def test_two_models_or_revisions_that_alternate_are_watched_side_by_side(name, restart):
+    watched = watch()
+    signals = [*rows(400, 1), *rows(60, 2, DARK)]
+    stream = [decision(n, row, **{name: f"v{n % 2}"}) for n, row in enumerate(signals)]
+    fed(watched, stream[:300])
+    if restart:
+        watched = CameraWatch.restored(watched.state(), lambda model, product: REFERENCE)
+    events = fed(watched, stream[300:])
+    assert (watched.counts["resets"], watched.counts["after-reset"], watched.products) == (1, 99, 1)
+    assert all(400 <= number_of(event.detected_frame_id) < 440 for event in opened(events))
+    assert len(opened(events)) == 2
+
+
+def test_of_a_third_model_the_one_unseen_for_longest_goes_and_a_replaced_one_is_forgotten(monkeypatch):
+    monkeypatch.setattr("stream_processors.drift.camera._REPLACED", 30)
+    watched = watch()
+    models = ["a", "b", "c", "b", "a"]
+    resets = []
+    for n, row in enumerate(rows(5, 1)):
+        fed(watched, [decision(n, row, model_sha256=models[n])])
+        resets.append(watched.counts["resets"])
+    assert resets == [0, 1, 2, 2, 3]
+    fed(watched, [decision(5 + n, row, model_sha256="a") for n, row in enumerate(rows(40, 2))])
+    fed(watched, [decision(99, ROW, model_sha256="b")])
+    assert watched.counts["resets"] == 4
+
+
+def test_a_state_of_many_products_is_packed_once_and_read_with_fewer(monkeypatch):
+    watched = watch(max_products=40)
+    some = list(rows(25, 1))
+    fed(watched, [decision(40 * n + k, row, attributes={"product": f"p{k}"})
+                  for n, row in enumerate(some) for k in range(40)])  # fmt: skip
+    packed = []
+    deflate = zlib.compress
+    monkeypatch.setattr(zlib, "compress", lambda *given: packed.append(1) or deflate(*given))
+    state = watched.state()
+    assert len(packed) == 41  # each product, and all together
+    fed(watched, [decision(1000, some[0], attributes={"product": "p7"})])
+    watched.state()
+    assert len(packed) == 43
+    again = CameraWatch.restored(state, lambda model, product: REFERENCE, DriftOptions(max_products=8))
+    assert (again.products, again.counts["forgotten-products"]) == (8, 32)
+    fed(again, [decision(1001, some[0], attributes={"product": "p39"})])
+    assert again.counts["resets"] == watched.counts["resets"]
+
+
+def test_episodes_of_products_that_no_longer_fit_are_closed():
+    watched = watch()
+    stream = alternating("ABC", 300, 120)
+    assert len(opened(fed(watched, stream))) == 3
+    again = CameraWatch.restored(watched.state(), lambda model, product: REFERENCE, DriftOptions(max_products=2))
+    events = fed(again, [decision(500, ROW, attributes={"product": "C"})])
+    assert [(event.product, event.state) for event in events] == [("A", EpisodeState.CLOSED)]
+
+
+def test_a_state_above_its_size_leaves_out_what_was_unseen_for_longest(monkeypatch):
+    watched = watch()
+    fed(watched, alternating("ABC", 90, 0))
+    monkeypatch.setattr("stream_processors.drift.camera._MAX_PACKED_BYTES", len(watched.state()) * 3 // 4)
+    plain = unpacked(watched.state())
+    assert [product["identity"]["product"] for _, product in plain["products"]] == ["B", "C"]
+
+
+def test_a_signal_with_a_huge_name_leaves_the_state_readable():
+    watched = watch()
+    fed(watched, [decision(n, {**row, "x" * 20_000: 1.0}) for n, row in enumerate(rows(60, 1))])
+    learner = CameraWatch(lambda model, product: None, DriftOptions(learn_frames=50))
+    fed(learner, [decision(n, {**row, "x" * 20_000: 1.0}) for n, row in enumerate(rows(60, 1))])
+    for each in (watched, learner):
+        assert each.counts["signal-names-too-long"] == 60
+        assert CameraWatch.restored(each.state(), lambda model, product: REFERENCE).counts == each.counts
 
 
 def test_products_go_on_after_a_restart():
@@ -94,7 +170,7 @@ def test_a_state_of_one_product_is_still_read():
     """Read a state that version 1 wrote."""
     watched = watch()
     fed(watched, [decision(n, row) for n, row in enumerate(rows(300, 1))])
-    plain = json.loads(zlib.decompress(watched.state()))
+    plain = unpacked(watched.state())
     [[_, product]] = plain.pop("products")
     older = {**plain, "version": 1, "newest": plain["starts"][:2], **product}
     for name in ("starts", "warm_up", "now", "away"):
