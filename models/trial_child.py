@@ -35,6 +35,7 @@ def main() -> None:
     """Do what the parent asks."""
     job: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     limit(job["memory_bytes"], job["seconds"])
+    sys.path[:] = job["path"]
     # After the limits: what an import takes counts.
     import numpy as np
 
