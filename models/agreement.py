@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from models.graph_walk import ends_in, scaling_of
-from models.manifest import Manifest, Subject
+from models.manifest import InputSpec, Manifest, Subject
 from models.metadata import colour_in, count_in, is_finished, labels_in, size_in, stride_in, task_in
 from models.onnx_graph import OnnxModel
 
@@ -61,6 +61,7 @@ def differences(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
     """
     yield from _task(model, manifest)
     yield from _rows(model, manifest)
+    yield from _box(model, manifest)
     yield from _labels(model, manifest)
     yield from _input(model, manifest)
     yield from _scaling(model, manifest)
@@ -90,6 +91,30 @@ def _rows(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
         yield Difference("rows", where, f"the file's metadata says that it suppresses overlapping boxes: {WITHOUT_NMS}")
     elif any(node.op == "NonMaxSuppression" for node in model.graph.nodes):
         yield Difference("rows", where, f"the graph suppresses overlapping boxes (NonMaxSuppression): {WITHOUT_NMS}")
+
+
+def _box(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+    """Yield that boxes are read otherwise than YOLO writes them: centre, width and height in pixels."""
+    options, fused = manifest.detection, "predictions" in manifest.outputs.names
+    if options is None or not (fused or _is_ultralytics(model)):
+        return
+    by = "models of Ultralytics give" if _is_ultralytics(model) else "an output in the role predictions has"
+    if options.box != "cxcywh":
+        yield Difference(
+            "box",
+            ("detection", "box") if "box" in options.model_fields_set else ("detection",),
+            f"{by} the centre, width and height of each box, the manifest says {options.box}: say `box: cxcywh`",
+        )
+    if fused and options.coordinates != "pixels":
+        yield Difference(
+            "box",
+            ("detection", "coordinates"),
+            f"{by} boxes in pixels of the input, the manifest says {options.coordinates}: say `coordinates: pixels`",
+        )
+
+
+def _is_ultralytics(model: OnnxModel) -> bool:
+    return "ultralytics" in model.metadata.get("author", "").lower()
 
 
 def _labels(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
@@ -131,7 +156,7 @@ def _input(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
             ("input", "colour"),
             f"the file's metadata `{colour[0]}` says {colour[1]}, the manifest {spec.colour}: say {colour[1]}",
         )
-    if "ultralytics" in model.metadata.get("author", "").lower() and spec.colour == "bgr":
+    if _is_ultralytics(model) and spec.colour == "bgr":
         yield Difference("input", ("input", "colour"), "models of Ultralytics take rgb, the manifest says bgr: say rgb")
 
 
@@ -145,24 +170,28 @@ def _scaling(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
             ("input", "scale"),
             f"the graph divides its pixels by {divisor:g} itself: leave scale (or std) out, or they are scaled twice",
         )
-    elif found.offsets and any(spec.mean):
+    elif any(spec.mean) and (
+        found.offsets or any(_is_mean(each, spec) or spec.channels == 1 for each in found.channel_offsets)
+    ):
         yield Difference(
             "normalisation",
             ("input", "mean"),
             "the graph subtracts a mean from its pixels itself: leave mean and std out, or it is done twice",
         )
-    elif (
-        divisor is None
-        and spec.dtype == "float32"
-        and "ultralytics" in model.metadata.get("author", "").lower()
-        and not 0.5 / 255 < shrinks < 20 / 255
-    ):
+    elif divisor is None and spec.dtype == "float32" and _is_ultralytics(model) and not 0.5 / 255 < shrinks < 20 / 255:
         yield Difference(
             "normalisation",
             ("input", "scale"),
             f"models of Ultralytics take pixels from 0 to 1, the manifest scales by {spec.scale:g}: say "
             "scale: 0.00392156862745098",
         )
+
+
+def _is_mean(offset: float, spec: InputSpec) -> bool:
+    """Return whether a constant is the manifest's mean: of pixels to 1, of pixels to 255, or divided by ``std``."""
+    stds = spec.std or (1.0,) * len(spec.mean)
+    known = [v for mean, std in zip(spec.mean, stds, strict=True) for v in (mean, mean * 255, mean / 255, mean / std)]
+    return any(v and abs(abs(offset) - abs(v)) <= 0.01 * abs(v) for v in known)
 
 
 def _scores(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 from models.onnx_graph import Graph, Node, OnnxModel
 
-#: Operator -> its inputs whose numbers it passes on; None stands for all inputs.
+_Makers = Mapping[str, tuple[Node, int]]
+
+#: Operator -> its inputs that carry on the numbers, all of them where it is None.
 _PASSED: Mapping[str, tuple[int, ...] | None] = {
     **dict.fromkeys(
         (
@@ -39,16 +41,33 @@ class _Scope:
     """Graph at one place: the node that makes each name, and the meaning of the names of its inputs."""
 
     graph: Graph
+    makers: _Makers
     outer: _Scope | None = None
     bound: Mapping[str, tuple[_Scope, str]] = field(default_factory=dict)
     depth: int = 0
-    makers: dict[str, tuple[Node, int]] = field(default_factory=dict)
     inner: dict[int, list[_Scope]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        for node in self.graph.nodes:
-            for index, name in enumerate(node.outputs):
-                self.makers[name] = (node, index)
+
+class _Scopes:
+    """Makes scopes; who makes each name is worked out once for a graph, however often it is called."""
+
+    def __init__(self) -> None:
+        self._makers: dict[int, _Makers] = {}
+
+    def of(
+        self,
+        graph: Graph,
+        outer: _Scope | None = None,
+        bound: Mapping[str, tuple[_Scope, str]] | None = None,
+        depth: int = 0,
+    ) -> _Scope:
+        """Return a new scope of a graph; the graph must outlive this object."""
+        makers = self._makers.get(id(graph))
+        if makers is None:
+            makers = self._makers[id(graph)] = {
+                name: (node, index) for node in graph.nodes for index, name in enumerate(node.outputs)
+            }
+        return _Scope(graph, makers, outer, bound or {}, depth)
 
 
 def ends_in(model: OnnxModel, output: str) -> frozenset[str]:
@@ -62,7 +81,8 @@ def ends_in(model: OnnxModel, output: str) -> frozenset[str]:
     >>> sorted(ends_in(OnnxModel(Graph(nodes), {}, {}), "out"))
     ['Softmax']
     """
-    waiting = [(_Scope(model.graph), output)]
+    scopes = _Scopes()
+    waiting = [(scopes.of(model.graph), output)]
     seen: set[tuple[int, str]] = set()
     found: set[str] = set()
     while waiting and len(seen) < _MAX_STEPS:
@@ -78,7 +98,7 @@ def ends_in(model: OnnxModel, output: str) -> frozenset[str]:
                 waiting.append((scope.outer, name))
             continue
         node, index = made
-        inner = _inside(model, scope, node, index)
+        inner = _inside(model, scopes, scope, node, index)
         if inner is not None:
             waiting.extend(inner)
         elif node.op in _PASSED:
@@ -90,8 +110,8 @@ def ends_in(model: OnnxModel, output: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _inside(model: OnnxModel, scope: _Scope, node: Node, index: int) -> list[tuple[_Scope, str]] | None:
-    """Return the place at which an output is made, if the node is a function or has subgraphs."""
+def _inside(model: OnnxModel, made: _Scopes, scope: _Scope, node: Node, index: int) -> list[tuple[_Scope, str]] | None:
+    """Return where an output of a node is made, if the node is a function or has subgraphs."""
     function = model.functions.get(node.op)
     if function is None and node.op not in ("If", "Loop", "Scan"):
         return None
@@ -101,9 +121,9 @@ def _inside(model: OnnxModel, scope: _Scope, node: Node, index: int) -> list[tup
     if scopes is None:
         if function is not None:
             bound = {name: (scope, given) for name, given in zip(function.inputs, node.inputs, strict=False)}
-            scopes = [_Scope(function, None, bound, scope.depth + 1)]
+            scopes = [made.of(function, None, bound, scope.depth + 1)]
         else:
-            scopes = [_Scope(each, scope, {}, scope.depth + 1) for each in node.graphs.values()]
+            scopes = [made.of(each, scope, {}, scope.depth + 1) for each in node.graphs.values()]
         scope.inner[id(node)] = scopes
     # The first output of a loop body is the condition to continue.
     at = index + 1 if node.op == "Loop" else index
@@ -112,10 +132,15 @@ def _inside(model: OnnxModel, scope: _Scope, node: Node, index: int) -> list[tup
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """First arithmetic of a graph on its pixels: constants that it divides by (or 1 / factor) and that it subtracts."""
+    """Constants that a graph first divides its pixels by (or 1 / factor), and that it subtracts or adds.
+
+    ``channel_offsets`` are those of one channel that was picked before: so graphs turn one normalisation of their input
+    into another.
+    """
 
     divisors: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()
+    channel_offsets: tuple[float, ...] = ()
 
 
 _BEFORE = {
@@ -140,7 +165,7 @@ def scaling_of(model: OnnxModel, image: str) -> Scaling:
     --------
     >>> nodes = (Node("Cast", ("x",), ("f",)), Node("Div", ("f", "c"), ("y",)), Node("Conv", ("y", "w"), ("z",)))
     >>> scaling_of(OnnxModel(Graph(nodes, constants={"c": (255.0,)}), {}, {}), "x")
-    Scaling(divisors=(255.0,), offsets=())
+    Scaling(divisors=(255.0,), offsets=(), channel_offsets=())
     """
     constants = dict(model.graph.constants)
     constants |= {n.outputs[0]: n.value for n in model.graph.nodes if n.op == "Constant" and n.value and n.outputs}
@@ -149,8 +174,9 @@ def scaling_of(model: OnnxModel, image: str) -> Scaling:
         for name in node.inputs[:2]:
             users.setdefault(name, []).append(node)
     divisors: list[float] = []
-    offsets: list[float] = []
+    offsets: dict[bool, list[float]] = {False: [], True: []}
     waiting, seen = [image], set[str]()
+    picked = set[str]()
     while waiting and len(seen) < 1000:
         name = waiting.pop()
         if name in seen:
@@ -161,8 +187,10 @@ def scaling_of(model: OnnxModel, image: str) -> Scaling:
             if node.op in ("Div", "Mul") and other is not None:
                 divisors += [v if node.op == "Div" else 1 / v for v in other if v]
             elif node.op in ("Sub", "Add") and other is not None:
-                offsets += [v for v in other if v]
+                offsets[name in picked and len(other) == 1] += [v for v in other if v]
             elif node.op not in _BEFORE or node.inputs[0] != name:
                 continue
             waiting += node.outputs[:1]
-    return Scaling(tuple(divisors), tuple(offsets))
+            if name in picked or node.op == "Slice" or (node.op == "Gather" and other is not None and len(other) == 1):
+                picked.update(node.outputs[:1])
+    return Scaling(tuple(divisors), tuple(offsets[False]), tuple(offsets[True]))

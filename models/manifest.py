@@ -15,8 +15,8 @@ from schemas.records import Action
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Task = Literal["classification", "anomaly_map", "detection"]
-#: Subjects that both the file and its manifest describe, see `models.agreement` and `models.warm_up`.
-Subject = Literal["activation", "labels", "task", "input", "normalisation", "rows", "threshold"]
+#: What the file and its manifest both describe, see `models.agreement` and `models.warm_up`.
+Subject = Literal["activation", "labels", "task", "input", "normalisation", "rows", "box", "threshold"]
 
 
 class _Block(BaseModel):

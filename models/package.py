@@ -21,7 +21,7 @@ from models.runtime import ORT_ERRORS, explain, make_session, ort
 from models.tasks import TASKS, Outputs
 from models.tasks.finding import WrongShape
 from models.trial import Job, Limits, TrialFailed, try_out
-from models.warm_up import pictures, row_differences, score_differences
+from models.warm_up import map_differences, pictures, row_differences, score_differences
 
 #: Protobuf's own limit.
 _MAX_MODEL_BYTES = 2**31 - 1
@@ -204,6 +204,7 @@ def _warm_up(model: Model, tensors: Sequence[Tensor], source: ManifestFile, said
         raise source.error(("file",), f"{model.manifest.file} does not run: {explain(error)}; {_RUNS_WITH}") from error
     refuse(row_differences(outputs), source)
     refuse(score_differences(outputs, model.manifest), source)
+    refuse(map_differences(outputs, model.manifest), source)
 
 
 __all__ = ["Model", "ModelPackageError", "default_model_path", "load_model", "load_reference"]

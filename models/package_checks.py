@@ -23,7 +23,9 @@ def refuse(found: Iterable[Difference], source: ManifestFile) -> None:
     """
     for subject, location, reason in found:
         if subject not in source.manifest.overrule:
-            raise source.error(location, f"{reason}; if the manifest is right, add `overrule: [{subject}]`")
+            overrule = f"`overrule: [{subject}]`"
+            hint = "" if overrule in reason else f"; if the manifest is right, add {overrule}"
+            raise source.error(location, f"{reason}{hint}")
 
 
 def check_input(session: ort.InferenceSession, source: ManifestFile) -> None:

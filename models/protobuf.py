@@ -103,9 +103,16 @@ def varint(data: memoryview, position: int) -> tuple[int, int]:
 def float_of(bits: int) -> float:
     """Return the float32 whose 4 bytes are given as an integer.
 
+    Raises
+    ------
+    Malformed
+        If the integer has more than 4 bytes: the field was not written as a float.
+
     Examples
     --------
     >>> float_of(0x3F800000)
     1.0
     """
+    if bits >= 2**32:
+        raise Malformed("a float that is written as a larger number")
     return float(struct.unpack("<f", bits.to_bytes(4, "little"))[0])

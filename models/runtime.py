@@ -32,8 +32,8 @@ def make_session(data: bytes, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Its own .ort format would pass by the checks made on the ONNX bytes.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    # Without it, 8-bit products saturate on x86 processors that have no VNNI (AVX2 and older AVX-512), and the same
-    # model decides otherwise there. It has no effect on other processors, nor on graphs of floats.
+    # Without it, 8-bit products saturate on x86 processors without VNNI (AVX2, older AVX-512), and the same model
+    # decides otherwise there. It has no effect on other processors, nor on graphs of floats.
     options.add_session_config_entry("session.x64quantprecision", "1")
     # Everything it logs at load it also raises, and what it raises is shown once, in our words.
     options.log_severity_level = _FATAL

@@ -130,16 +130,19 @@ def try_out(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
 def _run(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
     memory = limits.memory_mib * 1024**2 + _MEMORY_PER_BYTE * os.path.getsize(job.file)
     asked = {**asdict(job), "memory_bytes": memory, "seconds": limits.seconds, "tensors": len(tensors)}
+    # The child imports from where this process does: also what PYTHONPATH or `pip install --user` added.
+    asked["path"] = [each for each in sys.path if os.path.isabs(each)]
     given = io.BytesIO()
     given.write(json.dumps(asked).encode() + b"\n")
     for tensor in tensors:
         np.save(given, tensor, allow_pickle=False)
-    # -I: nothing is imported from the current directory or from the user's folders.
+    # -P, and no PYTHONPATH, which may be relative: nothing of the current directory is imported.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-B", str(_CHILD)], input=given.getbuffer(), stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, timeout=limits.seconds, env=environment, check=False,
+            [sys.executable, "-P", "-B", str(_CHILD)], input=given.getbuffer(), capture_output=True,
+            timeout=limits.seconds, env=environment, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         stage = "run" if b"loaded" in (error.stdout or b"") else "load"
@@ -162,11 +165,21 @@ def _run(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
         return error_text or "no reason given"
     if last.get("stage") != "ran" or done.returncode:
         stage = "running" if said else "loading"
+        ended, reason = f"ends the process while {stage} (status {done.returncode})", _last_line(done.stderr)
+        if reason.startswith("ModuleNotFoundError"):
+            raise TrialFailed(f"cannot be tried, {sys.executable} lacks a package: {reason}")
         raise TrialFailed(
-            f"ends the process while {stage} (status {done.returncode}), which may be for want of memory: "
+            f"{ended}{f': {reason}' if reason else ''}, which may be for want of memory: "
             f"{memory // 1024**2} MiB are allowed, {MEMORY_VARIABLE} allows more"
         )
     return ""
+
+
+def _last_line(stderr: bytes) -> str:
+    """Return the last line that a process wrote, cut, and without control characters."""
+    lines = stderr[-4096:].decode("utf-8", "replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return "".join(each if each.isprintable() else " " for each in last)[:200]
 
 
 def _mark(job: Job, tensors: Sequence[Tensor], limits: Limits) -> Path | None:

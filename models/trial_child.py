@@ -35,7 +35,8 @@ def main() -> None:
     """Run the trial that the parent requests."""
     job: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     limit(job["memory_bytes"], job["seconds"])
-    # After the limits are set: memory and time of the import count.
+    sys.path[:] = job["path"]
+    # After the limits: what an import takes counts.
     import numpy as np
 
     runtime = runpy.run_path(str(Path(__file__).with_name("runtime.py")))

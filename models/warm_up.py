@@ -11,11 +11,16 @@ from models.manifest import InputSpec, Manifest
 from models.preprocess import Tensor, to_tensor
 from models.tasks import Outputs
 from models.tasks.detection import FINISHED, looks_like_rows
+from models.tasks.finding import activate
 
 #: For larger tensors only the black picture and noise are run.
 _LARGE_BYTES = 32 * 1024**2
 #: Tolerance of finished scores beyond 0 and 1: quantised scores are off by up to 1/256.
 _TOLERANCE = 0.01
+#: A map in [0, 1] whose ``high`` is above that is measured on another scale.
+_NORMALISED_HIGH = 2.0
+#: Share of ``low``..``high`` that the maps of some made-up picture reach.
+_REACHED = 0.03
 
 
 def pictures(spec: InputSpec) -> Iterator[Tensor]:
@@ -54,24 +59,66 @@ def score_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterato
     role = "predictions" if "predictions" in manifest.outputs.names else "scores"
     if role not in manifest.outputs.names:
         return
-    raw = [each[role][:, 4:] if role == "predictions" else each[role] for each in outputs]
-    values = np.concatenate([np.asarray(each, np.float64).ravel() for each in raw])
-    values = values[np.isfinite(values)]
+    raw = [np.moveaxis(each[role][:, 4:], 1, -1) if role == "predictions" else each[role] for each in outputs]
+    rows = [np.asarray(each, np.float64).reshape(-1, each.shape[-1]) for each in raw if each.size]
+    values = _finite(rows)
     if not values.size:
         return
     applied, low, high = manifest.outputs.activation, float(values.min()), float(values.max())
     inside = low >= -_TOLERANCE and high <= 1 + _TOLERANCE
+    seen = f"the scores of made-up pictures are from {low:.4g} to {high:.4g}"
     if applied == "none" and not inside:
-        yield Difference(
-            "activation",
-            ("outputs", "activation"),
-            f"the scores of made-up pictures are from {low:.4g} to {high:.4g}, not from 0 to 1: say "
-            "`activation: softmax`, where the labels exclude each other, or `activation: sigmoid`",
+        reason = (
+            f"{seen}, not from 0 to 1: say `activation: softmax`, where the labels exclude each other, or "
+            "`activation: sigmoid`"
         )
-    elif applied != "none" and inside:
-        yield Difference(
-            "activation",
-            ("outputs", "activation"),
-            f"the scores of made-up pictures are from {low:.4g} to {high:.4g}, finished before the manifest applies "
-            f"{applied} again: say `activation: none`",
+    elif applied == "softmax" and inside and _add_up(rows):
+        reason = f"{seen} and add up to 1, finished before the manifest applies softmax again: say `activation: none`"
+    elif applied == "sigmoid" and inside:
+        reason = (
+            f"{seen}. If they are raw numbers that happen to lie there, add `overrule: [activation]`. If they are "
+            "finished before the manifest applies sigmoid again, say `activation: none`"
         )
+    else:
+        return
+    yield Difference("activation", ("outputs", "activation"), reason)
+
+
+def map_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterator[Difference]:
+    """Yield that ``low``..``high`` is another scale than that of the maps, so that every part would be accepted.
+
+    Exporters also give maps that are normalised to [0, 1] already; a ``high`` of raw distances does not fit them.
+    """
+    options = manifest.anomaly
+    if options is None or "map" not in manifest.outputs.names:
+        return
+    values = _finite([activate(each["map"], manifest.outputs.activation) for each in outputs])
+    if not values.size:
+        return
+    low, high = float(values.min()), float(values.max())
+    seen = f"the maps of made-up pictures are from {low:.4g} to {high:.4g}, the manifest has {options.low:g} to "
+    if low >= -_TOLERANCE and high <= 1 + _TOLERANCE and options.high > _NORMALISED_HIGH:
+        yield Difference(
+            "threshold",
+            ("anomaly", "high"),
+            f"{seen}{options.high:g}: a map that is normalised already takes `low: 0` and `high: 1`",
+        )
+    elif high - options.low < _REACHED * (options.high - options.low):
+        yield Difference(
+            "threshold",
+            ("anomaly", "high"),
+            f"{seen}{options.high:g}, and every score is near 0: take `low` and `high` from this model's maps of good "
+            "and of defective parts",
+        )
+
+
+def _finite(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    values: np.ndarray = np.concatenate([np.asarray(each, np.float64).ravel() for each in arrays] or [np.empty(0)])
+    return np.asarray(values[np.isfinite(values)])
+
+
+def _add_up(rows: Sequence[np.ndarray]) -> bool:
+    """Return whether the scores of each row add up to 1, as those of a softmax do."""
+    sums = _finite([each.sum(axis=-1) for each in rows])
+    columns = max(each.shape[-1] for each in rows)
+    return bool(np.all(np.abs(sums - 1) <= min(_TOLERANCE * columns, 0.1)))

@@ -169,7 +169,7 @@ def written_schema(header: FileHeader) -> Any:
     Raises
     ------
     ValueError
-        If it is invalid, is too large, contains itself, or has lists of items that take no bytes.
+        If it is none, is too large, contains itself, or has lists or fields of what takes no bytes.
     """
     text = header.metadata.get("avro.schema", b"")
     if len(text) > _MAX_SCHEMA_BYTES:
@@ -211,7 +211,7 @@ class _Measure:
         self._named: dict[str, tuple[int, int] | None] = {}
 
     def of(self, schema: Schema | list[Any] | str, namespace: str, depth: int) -> tuple[int, int]:
-        """Measure a schema; refuse schemas that contain themselves, and lists of items that take no bytes."""
+        """Measure; refuses what contains itself, and lists and fields of what takes no bytes."""
         if depth > _MAX_DEPTH:
             raise ValueError("it is nested too deep")
         found = self._of(schema, namespace, depth)
@@ -258,6 +258,9 @@ class _Measure:
                 raise ValueError(f"type {name[:100]!r} has {found[0]} bytes")
         else:
             sizes = [self.of(field["type"], namespace, depth + 1) for field in schema["fields"]]
+            # Thousands of them would be read for each byte of a record.
+            if any(size < 1 for size, _ in sizes):
+                raise ValueError("it has a field of what takes no bytes")
             found = (sum(size for size, _ in sizes), 1 + sum(count for _, count in sizes))
         self._named[name] = found
         return found

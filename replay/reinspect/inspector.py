@@ -15,7 +15,7 @@ from schemas.clock import Clock, SystemClock
 from schemas.image_store import ImageStore
 from schemas.records import Action, Decision, Frame, ResultState, Verdict
 from schemas.wire import Codec
-from stream_processors.answer import Answerer, Fault, Received, image_of, look
+from stream_processors.answer import Answer, Answerer, Fault, Received, image_of, look
 from stream_processors.overload import Overload, OverloadPolicy
 
 #: Bytes of tensors that a thread holds at once, and frames at most.
@@ -140,12 +140,17 @@ class Inspector:
         judged = None if recorded is None else Judged.of(recorded)
         place, frame = found.place, found.record
         source = Source(place.topic, place.partition, place.offset, self._clock.utc_us())
-        message = Received(None, found.key, found.headers, source)
+        message = Received(found.value, found.key, found.headers, source)
         variants = []
         encoded = []
         for answerer, each in zip(self._answerers, seen, strict=True):
-            answer = None if frame is None or each is None else answerer.conclude(message, frame, each, 0.0)
-            if answer is None or answer.decision is None or answer.decision_bytes is None:
+            if frame is not None and each is not None:
+                answer = answerer.conclude(message, frame, each, 0.0)
+            else:
+                # What is no frame for its attributes alone, since they are too large, has a decision.
+                read = answerer.read(message)
+                answer = read if isinstance(read, Answer) else Answer()
+            if answer.decision is None or answer.decision_bytes is None:
                 # No frame, or one whose very identity makes no decision: a dead letter then as now.
                 row = None if recorded is None else row_bytes(place, found.timestamp_us, recorded, ())
                 return Result(place, row, judged, ())

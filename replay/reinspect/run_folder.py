@@ -41,6 +41,8 @@ _PROGRESS, _CRC = "inspection.progress", "inspection.crc32"
 _UNREADABLE: tuple[type[Exception], ...] = (CodecError, OSError, StopIteration, *avro_file.UNREADABLE)
 #: Bytes of a part that are read to learn the progress of the run: more than any header has.
 _FIRST_BYTES = 1024 * 1024
+#: Most bytes of the rows of a part: `add` writes them as one block.
+_MAX_PART_BYTES = avro_file.MAX_BLOCK_BYTES
 
 
 class RunError(InspectionError):
@@ -173,11 +175,11 @@ class RunFolder:
             try:
                 data = path.read_bytes()
                 header = avro_file.read_file_header(data)
-                blocks = list(avro_file.blocks(header, data[header.size_bytes :]))
-                if f"{zlib.crc32(b''.join(block.data for block in blocks))}".encode() != header.metadata[_CRC]:
+                body = data[header.size_bytes :]
+                if f"{_checksum(header, body)}".encode() != header.metadata[_CRC]:
                     raise ValueError("its checksum is another")
                 writer = avro_file.written_schema(header)
-                for block in blocks:
+                for block in avro_file.blocks(header, body):
                     for values in avro_file.records(block, writer, parsed_row_schema()):
                         yield frame_of(values)
             except _UNREADABLE as error:
@@ -260,6 +262,17 @@ def _header(path: Path) -> avro_file.FileHeader:
             if len(data) < _FIRST_BYTES:
                 raise
             return avro_file.read_file_header(data + file.read(avro_file.MAX_HEADER_BYTES))
+
+
+def _checksum(header: avro_file.FileHeader, body: bytes) -> int:
+    """Return the checksum of all rows of a part; one block at a time is unpacked."""
+    checksum, size = 0, 0
+    for block in avro_file.blocks(header, body):
+        size += len(block.data)
+        if size > _MAX_PART_BYTES:
+            raise ValueError(f"its rows unpack to more than {_MAX_PART_BYTES} bytes")
+        checksum = zlib.crc32(block.data, checksum)
+    return checksum
 
 
 def _damaged(path: Path, error: Exception) -> RunError:

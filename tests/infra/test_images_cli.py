@@ -41,6 +41,11 @@ def test_retention_follows_the_topic_on_the_broker(line: KafkaSettings, tmp_path
     entry = ConfigEntry("retention.ms", "7200000", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, line.frames, incremental_configs=[entry])
     admin.incremental_alter_configs([resource])[resource].result(20)
+    # The controller has it by now; the broker that describes it learns of it a little later.
+    asked, until = ConfigResource(ResourceType.TOPIC, line.frames), time.monotonic() + 30
+    while admin.describe_configs([asked])[asked].result(20)["retention.ms"].value != "7200000":
+        assert time.monotonic() < until
+        time.sleep(0.05)
     assert len(json.loads(sweep(tmp_path, *on_line).stdout)["hours"]) == 2
     assert len(list(tmp_path.rglob("*.png"))) == 1
     missing = sweep(tmp_path, "--bootstrap-servers", line.bootstrap_servers, "--prefix", "nothing")

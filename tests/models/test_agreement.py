@@ -243,8 +243,8 @@ def test_finished_rows_are_no_columns(
     make_package: MakePackage, shape: tuple[int, ...], count: int, metadata: dict[str, str], said: str
 ) -> None:
     changes: dict[str, Any] = {
-        "task": "detection", "labels": [f"l{n}" for n in range(count)], "detection": {"score_threshold": 0.25},
-        "outputs": outputs("none", predictions="p"),
+        "task": "detection", "labels": [f"l{n}" for n in range(count)], "outputs": outputs("none", predictions="p"),
+        "detection": {"score_threshold": 0.25, "box": "cxcywh"},
     }  # fmt: skip
     assert said in refused(make_package(described(rows(shape), **metadata), **changes))
     if shape[1] == 4 + count:

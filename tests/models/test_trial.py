@@ -152,3 +152,29 @@ def test_nothing_of_the_current_directory_is_imported(
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("PYTHONPATH", os.curdir)
     assert load_model(package).name == "tiny"
+
+
+def test_the_child_imports_from_where_the_parent_does(
+    make_package: MakePackage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As with ``pip install --user`` or PYTHONPATH: packages outside the interpreter's own folders."""
+    child, elsewhere = tmp_path / "child.py", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "only_here.py").write_text("")
+    own = trial._CHILD.read_text().replace("import numpy as np", "import numpy as np, only_here")
+    child.write_text(own.replace("Path(__file__).with_name", f"Path({str(trial._CHILD)!r}).with_name"))
+    monkeypatch.setattr(trial, "_CHILD", child)
+    with pytest.raises(ModelPackageError, match=r"lacks a package: ModuleNotFoundError: No module named 'only_here'$"):
+        load_model(make_package())
+    monkeypatch.syspath_prepend(str(elsewhere))
+    assert load_model(make_package()).name == "tiny"
+
+
+def test_what_a_child_wrote_last_is_shown(
+    make_package: MakePackage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    child = tmp_path / "child.py"
+    child.write_text("import sys\nsys.stdin.buffer.read()\nsys.exit('first\\nat last\\x1b[31m')\n")
+    monkeypatch.setattr(trial, "_CHILD", child)
+    with pytest.raises(ModelPackageError, match=r"\(status 1\): at last \[31m, which may be for want of memory"):
+        load_model(make_package())

@@ -75,6 +75,7 @@ def test_analyse_says_what_quality_says_and_more(line: KafkaSettings) -> None:
     assert (found["confusion"]["escapes"], found["confusion"]["overkill"]) == (2, 1)
     assert found["labels"] == {
         "labels": 81, "duplicates": 0, "undecided": 0, "corrections": 0, "contradictions": 0, "waiting": 1,
+        "future": 0,
     }  # fmt: skip
     assert [mark["parts"] for mark in found["time_line"]["episodes"]] == [100]
     assert found["duplicates"]["parts_seen_again"] == 0

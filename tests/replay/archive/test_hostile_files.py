@@ -95,6 +95,9 @@ CASES: dict[str, tuple[Any, str, bytes, str]] = {
     "schema in itself": (with_field(ITSELF), "null", b"\x02" * 60_000, "contains itself"),
     "schema doubled": (with_field(DOUBLED), "null", bytes(200), "nested too deep"),
     "list of nothing": (with_field({"type": "array", "items": "null"}), "null", bytes(200), "takes no bytes"),
+    "field of nothing": (with_field("null"), "null", bytes(200), "a field of what takes no bytes"),
+    "fixed of nothing": (with_field({"type": "fixed", "name": "F", "size": 0}), "null", bytes(200), "takes no bytes"),
+    "record of nothing": (with_field({"type": "record", "name": "R", "fields": []}), "null", bytes(200), "no bytes"),
     "fixed of gigabytes": (with_field({"type": "fixed", "name": "F", "size": 2**40}), "null", bytes(200), "bytes"),
     "another type": (
         {**SOUND, "fields": [{"name": "topic", "type": {"type": "map", "values": "int"}}, *SOUND["fields"][1:]]},

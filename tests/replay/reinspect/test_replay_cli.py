@@ -210,7 +210,9 @@ def test_what_was_meant_when_a_run_began_is_meant_when_it_goes_on(decided: Decid
                 pairs = list(again.frames())
                 assert [found.place for found, _ in pairs] == places != []
                 assert (again.ranges, again.resolved) == (first.ranges, first.resolved)
-                assert sum(decision is None for _, decision in pairs) == sum(found.record is None for found, _ in pairs)
+                assert [found.value for found, decision in pairs if decision is None] == [
+                    each.value for each, _ in pairs if each.value == b"garbage"
+                ]
             # Newer messages than those that were meant are none of it.
             fewer = {number: spans for number, spans in first.resolved.items() if number == places[0].partition}
             with Stretch(source, first.meant, resolved=fewer) as part:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import fastavro
@@ -10,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from replay import avro_file
 from replay.reinspect.rows import long, row_bytes
 from replay.reinspect.run_folder import Plan, Progress, RunError, RunFolder
 from replay.reinspect.summary import Summary
@@ -149,3 +153,23 @@ def test_a_folder_in_use_is_not_taken(tmp_path: Path) -> None:
         pass
     with folder.lock():
         pass
+
+
+def test_many_blocks_are_not_unpacked_at_once(tmp_path: Path) -> None:
+    path = filled(tmp_path / "run", 1).path / "rows-000000.avro"
+    header = avro_file.read_file_header(path.read_bytes())
+    pack = zlib.compressobj(9, wbits=-15)
+    packed = pack.compress(bytes(30_000_000)) + pack.flush()
+    data = io.BytesIO()
+    metadata = {**header.metadata, "avro.codec": b"deflate"}
+    data.write(b"Obj\x01")
+    fastavro.schemaless_writer(data, {"type": "map", "values": "bytes"}, metadata)
+    data.write(header.sync + (long(1) + long(len(packed)) + packed + header.sync) * 20)
+    path.write_bytes(data.getvalue())
+    tracemalloc.start()
+    try:
+        with pytest.raises(RunError, match="is damaged: its rows unpack to more than 67108864 bytes"):
+            list(RunFolder.open(tmp_path / "run").frames())
+        assert tracemalloc.get_traced_memory()[1] < 150_000_000
+    finally:
+        tracemalloc.stop()
