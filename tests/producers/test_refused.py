@@ -162,3 +162,11 @@ def test_one_damaged_spool_does_not_hide_the_others(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, ["spool", command, "--json", "--spool-dir", str(tmp_path)])
         errors = [row["error"] for row in json.loads(result.stdout)["spools"]]
         assert [error is None for error in errors] == [True, False, True]
+
+
+def test_the_name_of_a_camera_is_no_markup(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path / "inspection" / "[.b].spool", OPTIONS)):
+        pass
+    result = CliRunner().invoke(app, ["spool", "drain", "--spool-dir", str(tmp_path)])
+    assert result.exit_code == 0, result.exception
+    assert "[/b]: 0 sent, 0 left" in result.stdout
