@@ -181,7 +181,7 @@ def _needed_bytes(header: ImageHeader, structure: Structure, divisor: int, colou
     copies = 2 if header.encoding is Encoding.PNG else 1
     samples = 2 if depth is not None or structure.bits in _PACKED_BITS else 0
     alpha = _alpha_bytes(header, structure) * copies if _looks_at_alpha(header, structure) else 0
-    return max(result * copies * (1 + samples), alpha) + structure.work_bytes
+    return max(result * copies * (1 + samples), alpha + (result if alpha else 0)) + structure.work_bytes
 
 
 def _alpha_bytes(header: ImageHeader, structure: Structure) -> int:
@@ -199,7 +199,9 @@ def _pixels(
     if header.encoding is Encoding.JPEG:
         return _jpeg(structure.data, header, divisor, colour), structure.remarks
     flags = cv2.IMREAD_COLOR_BGR if colour else cv2.IMREAD_GRAYSCALE
-    remarks = _transparency(header, structure)
+    remarks, seen = _transparency(header, structure)
+    if colour and seen is not None:
+        return seen, remarks
     if structure.bits in _PACKED_BITS:
         grey = to_8_bits(_opencv(header, structure, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH), None)
         return (np.repeat(grey[:, :, None], 3, axis=2) if colour else grey), remarks
@@ -244,16 +246,24 @@ def _opencv(header: ImageHeader, structure: Structure, flags: int) -> Any:
     return pixels
 
 
-def _transparency(header: ImageHeader, structure: Structure) -> tuple[Remark, ...]:
-    """Return a remark if pixels are not opaque, or if the check would take too much memory."""
+def _transparency(header: ImageHeader, structure: Structure) -> tuple[tuple[Remark, ...], Image | None]:
+    """A remark where pixels are not opaque, or where it takes too much memory to look; and the pixels of the look.
+
+    The colours are given back for a PNG of 8 bits, where OpenCV decodes the same ones without transparency.
+    """
     if not structure.has_alpha:
-        return ()
+        return (), None
     text = "its transparency is left out: what lies beneath transparent pixels is inspected as it is in the file"
-    if _looks_at_alpha(header, structure):
-        pixels = _opencv(header, structure, cv2.IMREAD_UNCHANGED)
-        if pixels.ndim == 3 and pixels.shape[2] == 4 and bool((pixels[:, :, 3] == np.iinfo(pixels.dtype).max).all()):
-            return ()
-    return (Remark("transparency", text),)
+    remarks: tuple[Remark, ...] = (Remark("transparency", text),)
+    if not _looks_at_alpha(header, structure):
+        return remarks, None
+    pixels = _opencv(header, structure, cv2.IMREAD_UNCHANGED)
+    if pixels.ndim != 3 or pixels.shape[2] != 4:
+        return remarks, None
+    if bool((pixels[:, :, 3] == np.iinfo(pixels.dtype).max).all()):
+        remarks = ()
+    is_same = header.encoding is Encoding.PNG and pixels.dtype == np.uint8
+    return remarks, np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR), np.uint8) if is_same else None
 
 
 @contextmanager

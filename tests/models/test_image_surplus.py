@@ -89,3 +89,11 @@ def test_no_memory_is_an_error_of_the_image(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ImageError, match="no memory left") as caught:
         decode_whole(encoded(GREY))
     assert caught.value.kind == "image-too-large"
+
+
+def test_a_colour_png_with_transparency_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.dstack([scene(64, 48, colour=True), np.full((48, 64), 7, np.uint8)])
+    data, calls, real = encoded(image), [], cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda *given: calls.append(given) or real(*given))
+    np.testing.assert_array_equal(decode(data, colour=True).pixels, image[:, :, :3])
+    assert len(calls) == 1
