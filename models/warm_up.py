@@ -72,6 +72,8 @@ def score_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterato
             f"{seen}, not from 0 to 1: say `activation: softmax`, where the labels exclude each other, or "
             "`activation: sigmoid`"
         )
+    elif applied == "softmax" and all(each.shape[-1] == 1 for each in rows):
+        reason = "softmax over one score gives 1 for every part: say `activation: sigmoid`, or `none` if it is finished"
     elif applied == "softmax" and inside and _add_up(rows):
         reason = f"{seen} and add up to 1, finished before the manifest applies softmax again: say `activation: none`"
     elif applied == "sigmoid" and inside:

@@ -62,6 +62,7 @@ def test_raw_numbers_in_0_to_1_may_be_raw(make_package: MakePackage) -> None:
     assert load_model(make_package(data, outputs=outputs("softmax"), **TWO))
     line = refused(make_package(data, outputs=outputs("sigmoid"), **TWO))
     assert line.index("`overrule: [activation]`") < line.index("`activation: none`")
+    assert "softmax over one score gives 1" in refused(make_package(outputs=outputs("softmax", scores="logit")))
 
 
 def test_a_number_in_place_of_a_float_is_no_traceback(make_package: MakePackage) -> None:
