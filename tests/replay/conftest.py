@@ -60,7 +60,7 @@ def decided(broker: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> De
         elif sequence == 8:
             image = b"no image at all"
         elif sequence == 9:
-            changes["attributes"] = {f"k{number}": "x" * 1_000 for number in range(50)}
+            changes["attributes"] = {f"k{number}": "x" * 10_000 for number in range(150)}
         elif sequence == 10:
             changes["deadline_ms"] = 0  # shed: the deadline is its capture
             changes["captured_at_us"] = time.time_ns() // 1000 - 10_000_000

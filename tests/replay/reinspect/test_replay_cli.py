@@ -70,7 +70,7 @@ def test_every_decision_is_reproduced_and_the_line_is_not_touched(decided: Decid
     # One was shed: its load and clock are not the replay's.
     assert said["variants"]["champion"]["likeness"] == {"same": FRAMES - 1, "not-inspected-then": 1}
     assert (said["different"], said["compared"], said["first"]) == (0, FRAMES - 1, [])
-    assert said["variants"]["champion"]["failed"] == 2
+    assert said["variants"]["champion"]["failed"] == 3
     assert ends(decided.kafka) == before
     text = replay(decided).stdout
     assert f"every one of {FRAMES - 1} comparable decisions is reproduced" in text
@@ -208,7 +208,8 @@ def test_what_was_meant_when_a_run_began_is_meant_when_it_goes_on(decided: Decid
             places = [found.place for found, _ in first.frames()]
             with Stretch(source, first.meant, resolved=first.resolved) as again:
                 pairs = list(again.frames())
-                assert [found.place for found, _ in pairs] == places != []
+                # Each partition comes in order; the order of partitions is that of the broker's answers.
+                assert sorted(found.place for found, _ in pairs) == sorted(places) != []
                 assert (again.ranges, again.resolved) == (first.ranges, first.resolved)
                 assert [found.value for found, decision in pairs if decision is None] == [
                     each.value for each, _ in pairs if each.value == b"garbage"
