@@ -97,7 +97,7 @@ def test_a_camera_that_freezes_is_noticed(tmp_path: Path) -> None:
     report: dict[str, Any] = json.loads(result.read_text())
     drift = report["drift"]
     assert (drift["scenario"], drift["camera_id"], drift["cause"]) == ("frozen", "cam1", "frozen")
-    # The fifth equal frame is the alarm; neighbours may change places on their way, so that it is not the fifth by number.
+    # The fifth equal frame to come is the alarm; neighbours may change places on their way.
     assert 3 <= drift["delay_frames"] <= 12
     assert (drift["early_alarms"], drift["other_alarms"]) == (0, 0)
     assert drift["changed_frame_id"].endswith("00000040")
