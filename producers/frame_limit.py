@@ -53,7 +53,7 @@ class FrameLimit:
 
     @property
     def is_known(self) -> bool:
-        """Whether the broker has stated its limit."""
+        """True if the broker has stated its limit."""
         return self._limits.max_message_bytes is not None
 
     @property

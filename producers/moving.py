@@ -60,7 +60,7 @@ class SentAgain:
             return True
 
     def take(self) -> tuple[Message, bool]:
-        """Take the frame whose turn it is, and whether it came from disk; raises IndexError if there is none."""
+        """Take the next frame, with True if it came from disk; raises IndexError if no frame waits."""
         return self._waiting.popleft()
 
     def put_back(self, message: Message, drained: bool) -> None:

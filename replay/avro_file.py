@@ -169,7 +169,7 @@ def written_schema(header: FileHeader) -> Any:
     Raises
     ------
     ValueError
-        If it is none, is too large, contains itself, or has lists or fields of what takes no bytes.
+        If it is not a schema, is too large, contains itself, or has lists or fields of zero-byte types.
     """
     text = header.metadata.get("avro.schema", b"")
     if len(text) > _MAX_SCHEMA_BYTES:

@@ -35,7 +35,7 @@ R = TypeVar("R", Decision, Label, DriftEvent)
 
 @dataclass(slots=True)
 class QualityReport:
-    """What a range says: a monitor of each camera by ``station/camera``, and the alarms in order of detection.
+    """Quality of a range: a monitor of each camera by ``station/camera``, and the alarms in order of detection.
 
     ``left_out`` are labels and decisions of cameras beyond the `MAX_CAMERAS` first ones.
     """

@@ -103,7 +103,7 @@ class Retries:
         return is_true
 
     def _is_there(self, partition: int, offset: int) -> bool:
-        """Whether the topic has that offset; the broker is not asked for every message."""
+        """Return True if the topic has that offset; the broker is not asked for every message."""
         now_s = self._clock.monotonic_s()
         asked_s, ends = self._ends.get(partition, (float("-inf"), None))
         is_old = now_s - asked_s >= _ENDS_S

@@ -93,7 +93,7 @@ def _limit() -> None:
 
 
 def _limit_processor_time() -> None:
-    """Start the count again: what other messages have used is none of this one's."""
+    """Restart the count: the processor time of earlier messages does not count for this one."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     most = resource.getrlimit(resource.RLIMIT_CPU)[1]
     limit_s = int(used.ru_utime + used.ru_stime) + _CPU_S
