@@ -30,7 +30,8 @@ def next_marker(data: bytes, position: int) -> int:
         if len(data) > position + _MAX_GAP_BYTES + 2:
             raise ValueError(f"no marker within {_MAX_GAP_BYTES} bytes of byte {position}")
         return -1
-    stray = len(data[position : found.start()].strip(b"\0\xff"))
-    if stray > MAX_STRAY_BYTES:
-        raise ValueError(f"{stray} bytes that belong to no segment at byte {position}")
+    if found.start() > position:
+        stray = len(data[position : found.start()].strip(b"\0\xff"))
+        if stray > MAX_STRAY_BYTES:
+            raise ValueError(f"{stray} bytes that belong to no segment at byte {position}")
     return found.end() - 1

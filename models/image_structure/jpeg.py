@@ -196,7 +196,7 @@ def _scan(frame: _Frame | None, body: bytes) -> int:
 
 def _complete(frame: _Frame) -> None:
     for name, component in frame.components.items():
-        missing = sum(bit != 0 for bit in component.bit)
+        missing = _COEFFICIENTS - component.bit.count(0)
         if missing:
             unreadable(f"the JPEG lacks scans: component {name} lacks {missing} of {_COEFFICIENTS} coefficients")
 

@@ -14,8 +14,18 @@ from schemas import Action, Decision, Encoding, Frame, KafkaSettings, Verdict
 from schemas.codec import encode
 from schemas.ids import frame_id
 
-#: An hour ago: what is older than a topic keeps may be gone before it is read.
-EPOCH_US = (time.time_ns() // 1_000_000_000 - 3_600) * 1_000_000
+
+def an_hour_ago_us(now_s: int | None = None) -> int:
+    """Return a whole second about an hour ago that half an hour of the same UTC day follows.
+
+    What is older than a topic keeps may be gone before it is read, and an archive keeps each day in files of its own.
+    """
+    at_s = (int(time.time()) if now_s is None else now_s) - 3_600
+    end_of_day_s = (at_s // 86_400 + 1) * 86_400
+    return min(at_s, end_of_day_s - 1_800) * 1_000_000
+
+
+EPOCH_US = an_hour_ago_us()
 CAMERAS = ("press/top", "press/side", "oven/top")
 
 

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import random
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +22,10 @@ from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError
 from schemas.ids import frame_id
 from stream_processors.quality.sampling import hash_share
+from tests.replay.past import an_hour_ago_us
 from tests.stream_processors.quality.examples import make_decision
 
-#: An hour ago: what is older than a topic keeps may be gone before it is read.
-EPOCH_US = (time.time_ns() // 1_000_000_000 - 3_600) * 1_000_000
+EPOCH_US = an_hour_ago_us()
 
 
 def run(kafka: KafkaSettings, command: str, *arguments: str) -> Result:

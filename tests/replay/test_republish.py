@@ -166,8 +166,9 @@ def test_a_simulated_line_decides_and_only_a_simulated_gate_acts(decided: Decide
         wait_for(lambda name=name: "gate ready" in (tmp_path / f"{name}.log").read_text())  # type: ignore[misc]
     assert replay(decided.kafka, "--to-topic", kafka.frames, "--speed", "10x").exit_code == 0
     wait_for(lambda: sum(end for _, end in watermarks(kafka.bootstrap_servers, kafka.decisions).values()) >= FRAMES)
+    wait_for(lambda: len((tmp_path / "simulated").read_text().splitlines()) >= FRAMES)
     for gate in gates.values():
-        gate.terminate()  # it finishes the parts on the belt
+        gate.terminate()
     for gate in gates.values():
         assert gate.wait(30) == 0
     worker.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -20,10 +19,10 @@ from schemas import Defect, KafkaSettings, Verdict
 from schemas.codec import encode
 from schemas.errors import SettingsError
 from tests.replay.export.test_images import check_coco, frame
+from tests.replay.past import an_hour_ago_us
 from tests.stream_processors.quality.examples import make_decision
 
-#: An hour ago: what is older than a topic keeps may be gone before it is read.
-EPOCH_US = (time.time_ns() // 1_000_000_000 - 3_600) * 1_000_000
+EPOCH_US = an_hour_ago_us()
 
 
 def run(kafka: KafkaSettings, *arguments: str) -> Result:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +19,11 @@ from replay.report import make_report
 from replay.source import Source
 from schemas import Decision, Defect, Frame, KafkaSettings
 from schemas.codec import encode
+from tests.replay.past import an_hour_ago_us
 from tests.replay.report.examples import BEGIN_US, example
 
 #: What is older than a topic keeps may be gone before it is read.
-NOW_US = (time.time_ns() // 1_000_000_000 - 3_600) * 1_000_000
+NOW_US = an_hour_ago_us()
 
 
 @pytest.fixture
