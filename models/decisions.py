@@ -83,7 +83,7 @@ def decide(
         received_at_us=source.received_at_us,
         decided_at_us=decided_at_us,
         deadline_at_us=deadline,
-        durations_ms={"queue": queue_ms, **inspection.durations_ms},
+        durations_ms={"queue": queue_ms + inspection.waited_ms, **inspection.durations_ms},
         is_late=not is_simulated and deadline is not None and decided_at_us > deadline,
         is_simulated=is_simulated,
         source_topic=source.topic,

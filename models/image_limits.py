@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,8 @@ from models.errors import ImageError
 from schemas.settings import DECODE_MEMORY_VARIABLE, MAX_IMAGE_VARIABLE, ImageSettings
 
 _MIB = 1024 * 1024
-#: Samples of a file that are unpacked, for each pixel of the limit: 8-bit RGB and a filter byte a row.
-_BYTES_OF_A_PIXEL = 4
+#: Samples of a file that are unpacked, for each pixel of the limit: a file of them takes less than two seconds.
+_BYTES_OF_A_PIXEL = 2
 
 #: The limits of this process, read from the environment once.
 LIMITS = ImageSettings.from_env()
@@ -105,8 +106,13 @@ class DecodeBudget:
         return self._used_bytes
 
     @contextmanager
-    def share(self, needed_bytes: int, what: str) -> Iterator[None]:
+    def share(self, needed_bytes: int, what: str) -> Iterator[float]:
         """Reserve a part of the memory; wait while others use it. A caller must not reserve a second part.
+
+        Yields
+        ------
+        float
+            Time that was spent waiting, in seconds.
 
         Raises
         ------
@@ -115,6 +121,7 @@ class DecodeBudget:
         """
         check_share(needed_bytes, what, self._total_bytes)
         ticket = object()
+        began_s = time.perf_counter()
         with self._changed:
             self._waiting.append(ticket)
             try:
@@ -126,7 +133,7 @@ class DecodeBudget:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
         try:
-            yield
+            yield time.perf_counter() - began_s
         finally:
             with self._changed:
                 self._used_bytes -= needed_bytes

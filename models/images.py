@@ -35,11 +35,15 @@ _PACKED_BITS = (10, 12, 14)
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Pixels, ``(H, W)`` or ``(H, W, 3)`` BGR uint8, the header of the full image, and remarks on it."""
+    """Pixels, ``(H, W)`` or ``(H, W, 3)`` BGR uint8, the header of the full image, and remarks on it.
+
+    ``waited_s`` is the time that decoding waited for memory, in seconds.
+    """
 
     pixels: Image
     header: ImageHeader
     remarks: tuple[Remark, ...] = ()
+    waited_s: float = 0.0
 
 
 def image_header(data: bytes, *, max_pixels: int | None = None) -> ImageHeader:
@@ -113,14 +117,14 @@ def decoding(
     divisor = _divisor(header, needed_wh)
     depth = (structure.significant_bits or bit_depth) if structure.bits == 16 else None
     needed_bytes = _needed_bytes(header, structure, divisor, colour, depth)
-    with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels"):
+    with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels") as waited_s:
         with _memory(header, needed_bytes):
             pixels, remarks = _pixels(header, _checked(structure), divisor, colour, depth)
         # Two readers of one header must agree, or the limits above were checked against the wrong numbers.
         if pixels.shape[:2] != (header.height // divisor, header.width // divisor) or pixels.dtype != np.uint8:
             size = f"{header.width}x{header.height}"
             raise ImageError("unreadable-image", f"the {header.encoding} header says {size}, its data does not")
-        yield Decoded(pixels, header, remarks)
+        yield Decoded(pixels, header, remarks, waited_s)
 
 
 def decode_whole(data: bytes) -> NDArray[Any]:

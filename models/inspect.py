@@ -53,12 +53,16 @@ def inspect_image(
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Image prepared for a network: its tensor, the scaled image, the mapping back to the frame, remarks, and time."""
+    """Image prepared for a network: its tensor, the scaled image, the mapping back to the frame, and remarks.
+
+    ``decode_ms`` is the time that it took, without ``waited_ms``, the wait for memory that other images used.
+    """
 
     tensor: Tensor
     small: Image
     geometry: Geometry
     decode_ms: float
+    waited_ms: float = 0.0
     remarks: tuple[Remark, ...] = ()
 
 
@@ -136,7 +140,9 @@ def prepare(image: bytes, model: Model, sha256: str | None = None, size_wh: tupl
     with decoding(image, colour=colour, needed_wh=needed_wh, bit_depth=spec.bit_depth) as decoded:
         tensor, small, geometry = to_tensor(decoded.pixels, frame_wh, spec)
     remarks = decoded.remarks + shrinking(frame_wh, needed_wh)
-    return Prepared(tensor, small, geometry, (time.perf_counter() - began) * 1000, remarks)
+    waited_ms = decoded.waited_s * 1000
+    decode_ms = (time.perf_counter() - began) * 1000 - waited_ms
+    return Prepared(tensor, small, geometry, decode_ms, waited_ms, remarks)
 
 
 def measure(prepared: Prepared) -> Measured:
@@ -185,6 +191,7 @@ def judge(model: Model, prepared: Prepared, measured: Measured, ran: Ran) -> Ins
             "decode": prepared.decode_ms + measured.took_ms,
             "infer": ran.infer_ms + (time.perf_counter() - began) * 1000,
         },
+        waited_ms=prepared.waited_ms,
         remarks=prepared.remarks,
     )
 

@@ -12,7 +12,8 @@ from schemas.records import Action, Defect, ResultState, Verdict
 class Inspection:
     """Result of inspecting one image: the same bytes and the same model give the same result.
 
-    ``durations_ms`` (stages ``decode`` and ``infer``) is the one field that differs between two runs.
+    ``durations_ms`` (stages ``decode`` and ``infer``) and ``waited_ms``, the wait for memory that other images used,
+    are the fields that differ between two runs.
     ``score`` is the defect score in [0, 1]; ``labels`` class scores; ``signals`` one number each; ``remarks``
     describe an odd image, and are not part of a decision.
     """
@@ -27,4 +28,5 @@ class Inspection:
     defects: tuple[Defect, ...] = ()
     signals: dict[str, float] = field(default_factory=dict)
     durations_ms: dict[str, float] = field(default_factory=dict, compare=False)
+    waited_ms: float = field(default=0.0, compare=False)
     remarks: tuple[Remark, ...] = ()

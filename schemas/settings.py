@@ -31,11 +31,11 @@ class ImageSettings:
     Examples
     --------
     >>> ImageSettings.from_env({"INSPECTION_MAX_IMAGE_MEGAPIXELS": "150"})
-    ImageSettings(max_pixels=150000000, memory_bytes=268435456)
+    ImageSettings(max_pixels=150000000, memory_bytes=234881024)
     """
 
     max_pixels: int = 100_000_000
-    memory_bytes: int = 256 * 1024 * 1024
+    memory_bytes: int = 224 * 1024 * 1024
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> ImageSettings:

@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from benchmarks.hostile_images import run
-from models import ImageError
-from models.image_limits import BUDGET, DecodeBudget
+from models import ImageError, default_model_path, load_model
+from models.image_limits import BUDGET, LIMITS, DecodeBudget
 from models.images import decoding
+from models.inspect import inspect_image
 from schemas.errors import SettingsError
 from schemas.settings import ImageSettings
 
@@ -51,6 +53,23 @@ def test_several_at_once_wait_for_their_share() -> None:
     assert not any(thread.is_alive() for thread in threads)
     assert most <= 100
     assert budget.used_bytes == 0
+
+
+def test_the_wait_for_memory_is_told_and_is_no_decoding() -> None:
+    data, model, held = encoded(scene(640, 480)), load_model(default_model_path()), threading.Event()
+
+    def hold() -> None:
+        with BUDGET.share(LIMITS.memory_bytes, "all of it"):
+            held.set()
+            time.sleep(0.5)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait(10)
+    inspection = inspect_image(data, model)
+    other.join()
+    assert inspection.waited_ms > 300
+    assert inspection.durations_ms["decode"] < inspection.waited_ms
 
 
 def test_a_decoded_image_holds_its_share_until_it_is_done_with() -> None:

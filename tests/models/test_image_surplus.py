@@ -7,8 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
-from models import ImageError
-from models.image_limits import BUDGET, LIMITS
+from models import ImageError, images
+from models.image_limits import BUDGET, DecodeBudget
 from models.images import decode, decode_whole, decoding
 from models.opencv import cv2
 
@@ -56,12 +56,18 @@ def test_a_filter_in_a_large_png_is_checked(capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr().err == ""
 
 
-def test_rows_that_are_never_all_in_memory_are_not_counted() -> None:
-    """95 megapixels RGB for a grey model: 272 MiB of rows, over the budget of 256 MiB, take 182 MiB."""
-    assert LIMITS.memory_bytes == 256 * 2**20
-    with pytest.raises(ImageError, match="fewer than the 285010000 bytes") as caught:
-        decode(png(np.zeros((1, 1, 3), np.uint8), size_wh=(9500, 10_000)))
+def test_rows_that_are_never_all_in_memory_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 megapixels RGB for a grey model: 172 MiB of rows, over the budget, take 115 MiB."""
+    monkeypatch.setattr(images, "BUDGET", DecodeBudget(150 * 2**20))
+    with pytest.raises(ImageError, match="fewer than the 180010000 bytes") as caught:
+        decode(png(np.zeros((1, 1, 3), np.uint8), size_wh=(6_000, 10_000)))
     assert caught.value.kind == "unreadable-image"
+
+
+def test_rows_that_take_too_long_to_unpack_are_refused() -> None:
+    with pytest.raises(ImageError, match="272 MiB, over the limit of 190 MiB, 2 bytes for each pixel of ") as caught:
+        decode(png(np.zeros((1, 1, 3), np.uint8), size_wh=(9_500, 10_000)))
+    assert caught.value.kind == "image-too-large"
 
 
 def test_the_look_at_transparency_is_counted() -> None:
