@@ -6,6 +6,8 @@ import re
 
 #: FF and a code; FF 00 is a stuffed byte, and FF before FF a fill byte.
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
+#: What behind FF is no code of a marker, or missing.
+_NO_CODE = (b"", b"\x00", b"\xff")
 #: More zeros and fill bytes than any camera puts between two segments.
 _MAX_GAP_BYTES = 64 * 1024
 #: Stray bytes between two segments that are cut out.
@@ -25,6 +27,8 @@ def next_marker(data: bytes, position: int) -> int:
     >>> next_marker(bytes.fromhex("00 ff ff d8"), 0)
     3
     """
+    if data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] not in _NO_CODE:
+        return position + 1
     found = _MARKER.search(data, position, position + _MAX_GAP_BYTES + 2)
     if found is None:
         if len(data) > position + _MAX_GAP_BYTES + 2:

@@ -100,7 +100,8 @@ def make_app(
 
     def acked(done: _Done) -> None:
         done.event.ack()
-        answer.acked(_received(done.event.message, 0))
+        if answer.has_suspects:
+            answer.acked(_received(done.event.message, 0))
         metrics.record(done.answer, done.publish_s)
 
     def learn(work: Work[Entry[_Done]], made: Answer, inspection_ms: float, publishing_ms: float) -> None:

@@ -87,14 +87,18 @@ class GuardedAnswerer(Answerer):
             self._acquit(key)
         return frame
 
+    @property
+    def has_suspects(self) -> bool:
+        """True if any message is known that was in hand when a worker died."""
+        return self._quarantine.has_suspects
+
     def is_suspect(self, message: Received) -> bool:
         """Return whether a message was in hand when a worker died: it is worked on alone."""
         return self._quarantine.has_suspects and self._quarantine.suspect(_key(message)) is not None
 
     def acked(self, message: Received) -> None:
         """Take note that a message has its answer; what was held against it is forgotten once that is committed."""
-        if self._quarantine.has_suspects:
-            self._quarantine.answered(_key(message))
+        self._quarantine.answered(_key(message))
 
     def inspect_all(self, works: Sequence[Work]) -> list[Answer]:
         """Inspect as `Answerer.inspect_all`; a suspect gets a trial first."""

@@ -6,6 +6,7 @@ import re
 import struct
 from dataclasses import dataclass, field
 
+from models.image_limits import LIMITS
 from models.image_structure.base import Structure, unreadable
 from models.jpeg_markers import MAX_STRAY_BYTES, next_marker
 from models.remarks import Remark
@@ -27,8 +28,8 @@ _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 #: Zeros before a marker within or behind a scan; the first zero behind FF is a stuffed byte.
 _PADDING = re.compile(rb"(?:\xff\x00|[^\x00\xff])(\x00{1,64})(?=\xff[\x01-\xfe])", re.DOTALL)
 _COEFFICIENTS = 64
-#: Blocks of 8x8 that all scans visit: a progressive file of 100 megapixels in full colour has about 30 million.
-_MAX_VISITS = 48_000_000
+#: Blocks of 8x8 that all scans visit, for each pixel of the limit: a progressive file in full colour has about 0.3.
+_VISITS_OF_A_PIXEL = 0.48
 #: Spectral selection and approximation of a scan that is not progressive.
 _SEQUENTIAL = bytes([0, _COEFFICIENTS - 1, 0])
 
@@ -97,7 +98,7 @@ def examine_jpeg(data: bytes) -> Structure:
             if scans > MAX_SCANS:
                 unreadable(f"the JPEG has more than {MAX_SCANS} scans")
             visits += _scan(frame, body)
-            if visits > _MAX_VISITS:
+            if visits > _VISITS_OF_A_PIXEL * LIMITS.max_pixels:
                 unreadable(f"the JPEG has too many scans ({scans} and more) for its size")
             found = _END_OF_SCAN.search(data, end)
             if found is None:
