@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -9,6 +10,8 @@ import signal
 import socket
 import subprocess
 import time
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +31,31 @@ def run(*arguments: str, timeout_s: float = 150) -> subprocess.CompletedProcess[
     )
 
 
-def ours() -> set[int]:
-    """Processes that a demo starts: brokers and workers."""
-    found = set()
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        line = " ".join(process.info["cmdline"] or ())
-        if "kafka.Kafka" in line or ("infra.cli.root" in line and (" worker " in line or " watch " in line)):
-            found.add(process.info["pid"])
-    return found
+@pytest.fixture
+def ours(monkeypatch: pytest.MonkeyPatch) -> Callable[[], set[int]]:
+    """Return a function that finds the brokers, workers and watches started by demos of this test."""
+    name, value = "INSPECTION_DEMO_TEST", uuid.uuid4().hex
+    monkeypatch.setenv(name, value)
+
+    def find() -> set[int]:
+        found = set()
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                line = " ".join(process.cmdline())
+                is_part = "kafka.Kafka" in line or ("infra.cli.root" in line and re.search(" (worker|watch) ", line))
+                if is_part and process.environ().get(name) == value:
+                    found.add(process.pid)
+        return found
+
+    return find
 
 
 @pytest.mark.broker
 def test_the_demo_accounts_for_every_frame_and_leaves_nothing_running(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: Callable[[], set[int]]
 ) -> None:
     # A proxy that does not exist: the demo must not ask it for its own worker.
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    before = ours()
     result, journal = tmp_path / "result.json", tmp_path / "gate.jsonl"
     done = run("demo", "--frames", "90", "--json", str(result), "--journal", str(journal))
     assert done.returncode == 0, done.stderr
@@ -61,7 +72,7 @@ def test_the_demo_accounts_for_every_frame_and_leaves_nothing_running(
     assert report["model"]["name"] == "elpv-cells"
     parts = [json.loads(line) for line in journal.read_text().splitlines()]
     assert len({(part["camera_id"], part["part_key"]) for part in parts}) == 90
-    assert ours() <= before
+    assert not ours()
 
 
 @pytest.mark.broker
@@ -88,8 +99,7 @@ def test_a_folder_of_anything_is_answered(tmp_path: Path) -> None:
 
 
 @pytest.mark.broker
-def test_a_camera_that_freezes_is_noticed(tmp_path: Path) -> None:
-    before = ours()
+def test_a_camera_that_freezes_is_noticed(tmp_path: Path, ours: Callable[[], set[int]]) -> None:
     result = tmp_path / "result.json"
     options = ["--drift", "frozen", "--cameras", "2", "--frames", "160", "--fps", "40", "--json", str(result)]
     done = run("demo", *options)
@@ -105,7 +115,7 @@ def test_a_camera_that_freezes_is_noticed(tmp_path: Path) -> None:
     [opened] = [event for event in report["drift_events"] if event["state"] == "OPENED"]
     assert {name: opened[name] for name in ("changed_frame_id", "alarm_frame_id")}.items() <= drift.items()
     assert report["unaccounted"] == report["shed"] == 0
-    assert ours() <= before
+    assert not ours()
 
 
 @pytest.mark.parametrize(
@@ -226,17 +236,16 @@ def test_a_port_in_use_is_named(line: KafkaSettings) -> None:
 
 @pytest.mark.broker
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
-def test_ended_by_a_signal_it_leaves_nothing_running(number: signal.Signals) -> None:
-    before = ours()
+def test_ended_by_a_signal_it_leaves_nothing_running(number: signal.Signals, ours: Callable[[], set[int]]) -> None:
     demo = subprocess.Popen(
         inspection_command("demo", "--fps", "10"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
-    while len(ours() - before) < 2 and time.monotonic() < deadline:  # its broker and its worker
+    while len(ours()) < 2 and time.monotonic() < deadline:  # its broker and its worker
         time.sleep(0.1)
-    assert len(ours() - before) >= 2
+    assert len(ours()) >= 2
     demo.send_signal(number)
     assert demo.wait(30) != 0
-    while ours() - before and time.monotonic() < deadline:
+    while ours() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not ours() - before
+    assert not ours()
