@@ -1,4 +1,4 @@
-"""The past: chosen, inspected again, archived, analysed, accounted for; and labels, which say how right it was.
+"""Tools for recorded frames: select, re-inspect, archive, analyse, audit and label them.
 
 In a notebook:
 
@@ -6,7 +6,7 @@ In a notebook:
 >>> from schemas import KafkaSettings
 >>> rows = frames(Source(KafkaSettings()), Selection(lots=("L7",)))  # nothing is read yet
 
-and then ``rows.to_pandas()``, ``rows.to_arrow()`` or ``rows.batches()``; `run_rows` gives those of a run of
+and then ``rows.to_pandas()``, ``rows.to_arrow()`` or ``rows.batches()``; `run_rows` returns the rows of a run of
 ``inspection replay --out``.
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from replay.topic_reader import TopicMessage, TopicRange, read_topic
     from replay.truths import Truths
 
-#: Where each name is; imported when it is first asked for, so that reading a topic does not load what plots it.
+#: Module of each name. A module is imported on first use, so that a reader of a topic does not load plotting code.
 _PLACES = {
     "Analysis": "analysis", "Archive": "archive", "Audit": "audit", "CameraAudit": "audit_books",
     "Comparison": "analysis", "EmptySelection": "stretch", "LabelError": "labels", "Place": "stored",

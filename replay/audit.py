@@ -1,6 +1,6 @@
-"""Accounting: every frame of the frames topic against what was said of it. No Kafka here.
+"""Audit: compares every frame of the frames topic with its decisions and dead letters. No Kafka here.
 
-The books close when {captured} = {decided} + {dead-lettered} + {counted drops}: a frame in the topic needs a decision
+The books balance when {captured} = {decided} + {dead-lettered} + {counted drops}: a frame in the topic needs a decision
 or a dead letter, and a gap in a camera's sequence needs a drop that the edge has counted.
 """
 
@@ -21,7 +21,7 @@ Place = tuple[str, int, int]
 
 @dataclass(slots=True)
 class _Books:
-    """What is held of one frame: some 800 bytes with its keys, never its image."""
+    """Record of one frame: about 800 bytes with its keys, never its image."""
 
     captured_at_us: int
     arrived_at_us: int
@@ -37,15 +37,15 @@ class _Books:
 
 
 class Audit:
-    """Takes frames, then decisions and dead letters, in any order within each; then `cameras` has the books.
+    """Audit of frames: enter frames first, then decisions and dead letters in any order; `cameras` returns the books.
 
     Parameters
     ----------
     complete_since_us
-        Since when every message of the frames topic was entered (UTC µs); None: the topic was never cut. A camera that
-        started later begins with sequence 0, and missing ones before the first seen are gaps.
+        Time (UTC µs) since which every message of the frames topic was entered; None if the topic was never cut. A
+        camera that started later begins with sequence 0, so missing numbers before the first seen one are gaps.
     open_end
-        Whether frames were entered up to the end of the topic.
+        True if frames were entered up to the end of the topic.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class Audit:
         self.unreadable_dead_letters: list[Place] = []
 
     def frame(self, frame: Frame, arrived_at_us: int | None = None) -> None:
-        """Enter a frame of the topic, and when it reached Kafka (default: when it was captured)."""
+        """Enter a frame of the topic, and the time when it reached Kafka (default: the time of its capture)."""
         image = hash(frame.sha256)
         held = self._frames[frame.key].get(frame.frame_id)
         if held is not None:
@@ -88,22 +88,22 @@ class Audit:
         self._sequences[frame.key, frame.started_at_us].add(frame.sequence)
 
     def frame_elsewhere(self, frame: Frame) -> None:
-        """Note that a frame outside the range is in the topic: it is no gap, and that is all."""
+        """Note a frame of the topic outside the range. It only means that its sequence number is not a gap."""
         start = (frame.key, frame.started_at_us)
         if start in self._sequences and frame.sequence not in self._sequences[start]:
             self._elsewhere[start].add(frame.sequence)
 
     @property
     def missing(self) -> int:
-        """Sequence numbers that are missing so far, whatever the edge says of them."""
+        """Number of sequence numbers missing so far, whatever the edge reports about them."""
         return sum(self._reconcile(start, None).gaps for start in self._sequences)
 
     def unreadable_frame(self, place: Place) -> None:
-        """Enter a message of the frames topic that is no frame: it needs a dead letter."""
+        """Enter a message of the frames topic that is not a valid frame: it needs a dead letter."""
         self._unreadable.add(place)
 
     def decision(self, decision: Decision) -> None:
-        """Enter a decision; one of a frame that was not entered is left out."""
+        """Enter a decision; a decision on a frame that was not entered is ignored."""
         books = self._frames.get(decision.key, {}).get(decision.frame_id)
         if books is None or decision.is_simulated:
             return
@@ -122,12 +122,11 @@ class Audit:
                     books.conflict |= other_model == model
                     books.disagreement |= other_model != model and champion and other_champion
         books.decisions[decision.decision_id] = said
-        # By the frame's own deadline: the worker's word (`is_late`) is what is audited.
+        # Use the frame's own deadline: the worker's `is_late` is itself under audit.
         late = books.deadline_at_us is not None and decision.decided_at_us > books.deadline_at_us
         books.late_accept |= decision.action is Action.ACCEPT and champion and (late or decision.is_late)
 
     def dead_letter(self, letter: DeadLetter) -> None:
-        """Enter a dead letter."""
         self._dead_places.add((letter.source_topic, letter.source_partition, letter.source_offset))
         if letter.frame_id is not None:
             for frames in self._frames.values():
@@ -136,31 +135,32 @@ class Audit:
 
     @property
     def unreadable(self) -> int:
-        """Messages of the frames topic that are no frames."""
+        """Number of messages of the frames topic that are not valid frames."""
         return len(self._unreadable)
 
     @property
     def unreadable_places(self) -> list[Place]:
-        """Where they are."""
+        """Places of these unreadable messages."""
         return sorted(self._unreadable)
 
     @property
     def unreadable_unaccounted(self) -> int:
-        """Those of them that have no dead letter."""
+        """Number of unreadable messages without a dead letter."""
         return len(self._unreadable - self._dead_places)
 
     def cameras(
         self, *, now_us: int | None = None, grace_us: int = 10_000_000, edge: Iterable[EdgeStart] = ()
     ) -> dict[str, CameraAudit]:
-        """The books of each camera, by ``station/camera``.
+        """Return the books of each camera, by ``station/camera``.
 
         Parameters
         ----------
         now_us, grace_us
             Frames without an answer that reached Kafka less than ``grace_us`` before ``now_us`` are pending, not
-            unaccounted; those captured more than ``grace_us`` later than it are `ahead`. None: neither is looked at.
+            unaccounted. Frames captured more than ``grace_us`` after ``now_us`` are `ahead`. With None there are no
+            pending frames and no frames ahead.
         edge
-            What edge reports and spools say.
+            Facts from edge reports and spools.
         """
         books = {camera: self._answers(camera, now_us, grace_us) for camera in sorted(self._frames)}
         known = merge(edge)
@@ -169,7 +169,7 @@ class Audit:
             camera, started_at_us = key
             result = books.setdefault(camera, CameraAudit())
             if started_at_us is None and self._starts(camera):
-                # Of several starts, and it does not say of which: it explains, and is not compared.
+                # The report does not name one of several starts: its losses explain gaps, but are not compared.
                 lost = known[key].lost + known[key].spooled + known[key].unsure
                 result.drops += known[key].lost
                 result.unexplained_gaps = max(0, result.unexplained_gaps - lost)
@@ -195,7 +195,7 @@ class Audit:
         return [started_at_us for name, started_at_us in self._sequences if name == camera]
 
     def _assign(self, known: dict[tuple[str, int | None], EdgeStart]) -> None:
-        """Give reports that name no start to the only one that they can be about."""
+        """Assign reports that name no start to the only start that they can be about."""
         for camera, started_at_us in list(known):
             if started_at_us is None:
                 open_starts = [one for one in self._starts(camera) if not known.get((camera, one), _NOTHING).reported]
@@ -224,7 +224,7 @@ class Audit:
             result.duplicates += books.repeats
             result.conflicts += books.conflict
             result.disagreements += books.disagreement
-            # Of a superseded frame the gate has acted on the first answer; the later one is for the record.
+            # For a superseded frame the gate has acted on the first answer; the later answer is only for the record.
             result.late_accepts += books.late_accept and not superseded
             result.ahead += now_us is not None and books.captured_at_us > now_us + grace_us
             if not states and not books.dead:

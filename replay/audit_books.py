@@ -1,4 +1,4 @@
-"""The figures of an audit: what came of the frames of one camera."""
+"""Figures of an audit, for the frames of one camera."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, fields
 
 @dataclass(slots=True)
 class CameraAudit:
-    """The books of one camera.
+    """Books of one camera: numbers of frames.
 
     Parameters
     ----------
     captured
-        Frames by sequence: of each start of the camera, from the first to the last that the topic or the edge knows of.
+        Frames by sequence: of each start of the camera, from the first to the last that the topic or the edge knows.
     frames, repeated_frames
         Different frames in the topic; further copies of them.
     gaps
@@ -21,32 +21,32 @@ class CameraAudit:
     drops
         Frames that the edge has counted as dropped or failed.
     waiting
-        Of the gaps, those that may still come: in a spool, or on their way when the edge reported.
+        Gaps that may still be filled: frames in a spool, or in flight when the edge reported.
     unexplained_gaps
-        Gaps beyond what the edge has counted: frames that were lost in silence.
+        Gaps beyond the count of the edge: frames that were lost silently.
     surplus_drops
         Frames that the edge has counted as lost beyond the gaps: its count, or the topic, is wrong.
     decided, dead_lettered
         Different frames with at least one decision; with at least one dead letter (and perhaps a decision).
     aborted, failed
-        Of the decided, those never inspected: shed, or unreadable.
+        Decided frames that were never inspected: shed, or unreadable.
     duplicates
-        Further copies of a decision, saying the same.
+        Further copies of a decision with the same content.
     conflicts
-        Frames with two images under one id, or a decision about another image than theirs, or two decisions of one id
-        that differ, or two of one model that differ in verdict or action.
+        Frames with two images under one id; or with a decision about another image than theirs; or with two different
+        decisions of one id; or with two decisions of one model that differ in verdict or action.
     disagreements
         Frames that two champion models have decided differently: a deployment in mid-stream. The gate rejects the part.
     superseded
-        Frames that were not inspected at first and later were, such as a retried dead letter.
+        Frames that were not inspected at first but were inspected later, such as a retried dead letter.
     late_accepts
-        Frames whose first inspection says ACCEPT after their deadline: the gate does not act on it.
+        Frames whose first inspection is ACCEPT after their deadline: the gate does not act on it.
     ahead
         Frames captured in the future: the camera's clock is ahead.
     pending
         Frames that reached Kafka too recently to count as forgotten.
     unaccounted
-        Frames with neither decision nor dead letter.
+        Frames with neither a decision nor a dead letter.
     """
 
     captured: int = 0
@@ -71,12 +71,12 @@ class CameraAudit:
     unaccounted: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        """Names and numbers."""
+        """Return the figures by name."""
         return asdict(self)
 
 
 def total(cameras: Mapping[str, CameraAudit]) -> CameraAudit:
-    """The sum over cameras.
+    """Return the sum over all cameras.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The figures of an audit as Prometheus metrics."""
+"""Figures of an audit as Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from replay.audit_books import CameraAudit
 
 
 def audit_registry(cameras: Mapping[str, CameraAudit], unreadable: Mapping[str, int]) -> CollectorRegistry:
-    """A gauge labelled by camera and figure, and one of what could not be read, which has no camera.
+    """Return a registry with a gauge by camera and figure, and a gauge of unreadable messages, which have no camera.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Fill an audit from the topics."""
+"""Input of an audit from the topics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 
-#: How far around a range missing sequence numbers are looked for: what a spool sends is late.
+#: Time around a range in which missing sequence numbers are searched: a spool sends its frames late.
 LOOK_AROUND_US = 15 * 60 * 1_000_000
 
 _NEVER_US = 2**62
@@ -31,17 +31,18 @@ def audit_topics(
     look_around_us: int = LOOK_AROUND_US,
     on_progress: OnProgress = lambda topic, done, total: None,
 ) -> Audit:
-    """Read frames in a range, and all their answers up to now.
+    """Read the frames of a range, and all their answers up to now.
 
     Parameters
     ----------
     within
-        Of frames, by the time they reached Kafka. Answers are looked for from there to the end: they may come later.
+        Range of the frames, by the time they reached Kafka. Answers are read from its start to the end of the topics,
+        since they may come later.
     camera
-        Only this one, as ``station/camera``.
+        Audit only this camera, as ``station/camera``.
     look_around_us
-        Where sequence numbers are missing in the range, they are looked for so far before and after it: a spool that is
-        drained beside live frames mixes old sequence numbers with new ones.
+        If sequence numbers are missing in the range, they are searched for this long before and after it: a spool that
+        is drained beside live frames mixes old sequence numbers with new ones.
     on_progress
         Called with the topic, messages read, messages to read.
 
@@ -72,7 +73,7 @@ def audit_topics(
 
 @dataclass
 class _Reader:
-    """The topics of a line, with one codec."""
+    """Reader of the topics of a line, with one codec."""
 
     kafka: KafkaSettings
     camera: str | None
@@ -95,8 +96,8 @@ class _Reader:
         )
 
     def frames(self, audit: Audit, within: TopicRange) -> None:
-        """Enter the frames of a range, and since when the topic has all of them."""
-        # Asked before the frames are read: what is deleted meanwhile was no frame of a camera that started after it.
+        """Enter the frames of a range, and the time since which the topic is complete."""
+        # Ask before reading: frames deleted meanwhile are older than any start that counts as whole.
         offsets = watermarks(self.kafka.bootstrap_servers, self.kafka.frames)
         cut = {number: low for number, (low, _) in offsets.items() if low}
         since_us = within.from_us
@@ -113,12 +114,12 @@ class _Reader:
             if self.camera in (None, frame.key):
                 audit.frame(frame, message.timestamp_us)
         if cut and since_us is None:
-            # All that is known is that there was something: no start can be told to be whole.
+            # Frames were deleted, and it is unknown until when: no start can be taken as complete.
             since_us = _NEVER_US
         audit.complete_since_us = since_us
 
     def look_around(self, audit: Audit, within: TopicRange, look_around_us: int) -> None:
-        """Look for the missing sequence numbers before the range, and for what is then missing after it."""
+        """Search for the missing sequence numbers before the range, and for those still missing after the range."""
         sides = []
         if within.from_us is not None:
             sides.append(TopicRange(max(0, within.from_us - look_around_us), within.from_us))

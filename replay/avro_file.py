@@ -1,8 +1,8 @@
-"""Reader of Avro object container files that anyone may have written (Avro 1.12 specification, Object container files).
+"""Reader of Avro object container files from any writer (Avro 1.12 specification, Object container files).
 
-The schema, the codec and every length come from the file. So they are compared with limits before they are used: only
-the codecs ``null`` and ``deflate``, at most `MAX_BLOCK_BYTES` for an unpacked block, and a schema whose reading takes
-no more time than the length of the data justifies.
+The schema, the codec and every length come from the file. The reader therefore compares them with limits before it
+uses them. It accepts only the codecs ``null`` and ``deflate``, at most `MAX_BLOCK_BYTES` for an unpacked block, and a
+schema whose reading takes no more time than the length of the data justifies.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from fastavro.schema import SchemaParseException, parse_schema
 
 from schemas.known import Schema, without_logical_types
 
-#: Most bytes of a block, unpacked: three times the largest message.
+#: Maximum bytes of a block, unpacked: three times the largest message.
 MAX_BLOCK_BYTES = 64 * 1024 * 1024
-#: Most bytes before the first block.
+#: Maximum bytes before the first block.
 MAX_HEADER_BYTES = 64 * 1024 * 1024
-#: Most bytes of a schema, as JSON.
+#: Maximum bytes of a schema, as JSON.
 _MAX_SCHEMA_BYTES = 256 * 1024
 _MAX_DEPTH = 30
-#: Most types in a schema; a named type counts at each use.
+#: Maximum number of types in a schema; a named type counts at each use.
 _MAX_TYPES = 5_000
 _MAGIC, _SYNC_BYTES = b"Obj\x01", 16
 _PRIMITIVE_BYTES = {
@@ -89,7 +89,7 @@ def blocks(header: FileHeader, data: bytes) -> Iterator[Block]:
     Raises
     ------
     ValueError
-        If they are not such blocks, or one is over `MAX_BLOCK_BYTES`.
+        If the blocks are not valid, or one is over `MAX_BLOCK_BYTES`.
     """
     codec = header.metadata.get("avro.codec", b"null")
     if codec not in (b"null", b"deflate"):
@@ -143,7 +143,7 @@ def records(block: Block, writer: Any, reader: Any) -> Iterator[Any]:
     Parameters
     ----------
     writer, reader
-        Parsed schemas; ``reader`` is None if it is the same.
+        Parsed schemas; None as ``reader`` if both are the same.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def records(block: Block, writer: Any, reader: Any) -> Iterator[Any]:
     except UNREADABLE as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if data.read(1):
-        raise ValueError("a block goes on behind its last record")
+        raise ValueError("a block has bytes after its last record")
 
 
 def written_schema(header: FileHeader) -> Any:
@@ -169,7 +169,7 @@ def written_schema(header: FileHeader) -> Any:
     Raises
     ------
     ValueError
-        If it is not a schema, is too large, contains itself, or has lists or fields of zero-byte types.
+        If the schema is not valid, is too large, contains itself, or has lists or fields of zero-byte types.
     """
     text = header.metadata.get("avro.schema", b"")
     if len(text) > _MAX_SCHEMA_BYTES:
@@ -195,7 +195,7 @@ def without_hints(schema: Any, depth: int = 0) -> Any:
     Raises
     ------
     ValueError
-        If it is nested too deeply.
+        If the schema is nested too deeply.
     """
     if depth > 10 * _MAX_DEPTH:
         raise ValueError("it is nested too deep")
@@ -211,7 +211,7 @@ class _Measure:
         self._named: dict[str, tuple[int, int] | None] = {}
 
     def of(self, schema: Schema | list[Any] | str, namespace: str, depth: int) -> tuple[int, int]:
-        """Measure; refuses what contains itself, and lists and fields of what takes no bytes."""
+        """Measure a schema; refuse schemas that contain themselves, and lists and fields of zero-byte types."""
         if depth > _MAX_DEPTH:
             raise ValueError("it is nested too deep")
         found = self._of(schema, namespace, depth)
@@ -258,7 +258,7 @@ class _Measure:
                 raise ValueError(f"type {name[:100]!r} has {found[0]} bytes")
         else:
             sizes = [self.of(field["type"], namespace, depth + 1) for field in schema["fields"]]
-            # Thousands of them would be read for each byte of a record.
+            # Thousands of such fields could be read for each byte of a record.
             if any(size < 1 for size, _ in sizes):
                 raise ValueError("it has a field of what takes no bytes")
             found = (sum(size for size, _ in sizes), 1 + sum(count for _, count in sizes))

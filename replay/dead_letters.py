@@ -1,4 +1,4 @@
-"""Dead letters, read back: what they are about, whether they would pass now, and their second chance."""
+"""Dead letters: read them back, check if their messages would pass now, and retry them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from schemas.wire import Codec
 
 #: Header of a message that is published again; its value is the id of the dead letter.
 RETRY_HEADER = "inspection-retry-of"
-#: Kind of the record that says, in the dead-letters topic, that a letter was retried; its reason is the letter's id.
+#: Kind of the record in the dead-letters topic that marks a letter as retried; its reason is the letter's id.
 RETRIED = "retried"
 #: Kind of a message that ended a worker: only a worker's trial reads it.
 KILLED = "killed-the-worker"
@@ -39,14 +39,15 @@ class LetterRefused(InspectionError):
 
 
 class NoSuchLetter(InspectionError):
-    """There is no dead letter of that id."""
+    """Lookup of a dead letter that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter and where it lies.
+    """Dead letter and its place.
 
-    ``id`` is ``partition-offset`` in the dead-letters topic; ``retry_of`` is set if it is about a retried message.
+    ``id`` is ``partition-offset`` in the dead-letters topic; ``retry_of`` is set if the letter is about a retried
+    message.
     """
 
     id: str
@@ -55,15 +56,15 @@ class Letter:
 
     @property
     def retry_of(self) -> str | None:
-        """Id of the dead letter whose retry this is about."""
+        """Id of the dead letter whose retry this letter is about; None if it is not about a retry."""
         header = self.letter.headers.get(RETRY_HEADER)
         return None if header is None else header.decode(errors="replace")
 
 
 def read_letters(kafka: KafkaSettings, within: TopicRange | None = None) -> Iterator[Letter]:
-    """All dead letters, oldest first of each partition; what cannot be read is left out.
+    """Yield all dead letters, oldest first in each partition; unreadable ones are left out.
 
-    The topic is read twice: the marks of retried ones come after them. Values are not kept.
+    The topic is read twice, because the mark of a retried letter comes after the letter. Values are not kept.
 
     Raises
     ------
@@ -90,12 +91,12 @@ def retried_ids(kafka: KafkaSettings, codec: Codec) -> set[str]:
 
 
 def find_letter(kafka: KafkaSettings, name: str) -> Letter:
-    """The dead letter of an id.
+    """Return the dead letter of an id.
 
     Raises
     ------
     NoSuchLetter
-        If there is none.
+        If there is no such letter.
     """
     for letter in read_letters(kafka):
         if letter.id == name:
@@ -130,9 +131,9 @@ def with_message(found: Letter, kafka: KafkaSettings) -> Letter:
 
 
 def why_not(letter: Letter, kafka: KafkaSettings, codec: Codec, store: ImageStore) -> str | None:
-    """Why a retry would come to nothing; None if the message would pass this version's checks.
+    """Return the reason why a retry would fail; None if the message would pass the checks of this version.
 
-    ``store`` is where images of frames by reference lie.
+    ``store`` is the store of images of frames by reference.
     """
     if letter.retried:
         return "already retried"
@@ -159,10 +160,11 @@ def why_not(letter: Letter, kafka: KafkaSettings, codec: Codec, store: ImageStor
 
 
 class Retrier:
-    """Publishes the messages of dead letters again, each once.
+    """Publisher that publishes the messages of dead letters again, each once.
 
-    Message and mark are written in one Kafka transaction, under one transactional id: both are there or neither, and of
-    two retriers at a time the older is fenced off. (KIP-98, "Exactly Once Delivery and Transactional Messaging".)
+    Message and mark are written in one Kafka transaction, under one transactional id. So either both are written or
+    neither, and of two retriers at the same time the older one is fenced off. (KIP-98, "Exactly Once Delivery and
+    Transactional Messaging".)
 
     A worker does not wait for the end of a transaction, because anyone can leave one open. So it may answer a message
     whose transaction is aborted. Then the letter is not marked and can be retried: the second answer repeats the first
@@ -234,7 +236,7 @@ class Retrier:
                 self._producer.abort_transaction(_TIMEOUT_S)
             except KafkaException:
                 raise InspectionError(why) from error
-            self._producer = self._connect()  # a client whose batch was refused has lost count of what it sent
+            self._producer = self._connect()  # a client whose batch was refused has lost its sequence number
             raise LetterRefused(why) from error
 
 

@@ -1,4 +1,4 @@
-"""Recorded decisions by the place of their frame, in a temporary file: memory does not grow with the stretch."""
+"""Index of recorded decisions by the place of their frame, in a temporary file, so memory stays bounded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.codec import decode, encode
 from schemas.errors import SettingsError
 from schemas.records import Decision, ResultState
 
-#: SQLite's name for a database in a temporary file of its own, gone when it is closed.
+#: Name that makes SQLite use a temporary file of its own, which is deleted on close.
 TEMPORARY_FILE = ""
 _CACHE_KIB = 16 * 1024
 
@@ -25,7 +25,7 @@ _INSERT = """
 
 
 class DecisionIndex:
-    """One decision for each message of one frames topic: an inspection before none, the first before later ones.
+    """One decision for each message of one frames topic: an inspection wins over other results, then the first wins.
 
     Decisions of replays and of challengers are left out, as the gate left them out.
 
@@ -37,8 +37,8 @@ class DecisionIndex:
     Examples
     --------
     >>> index = DecisionIndex("inspection.frames")
-    >>> index.find(0, 7) is None, len(index)
-    (True, 0)
+    >>> index.find(0, 7), len(index)
+    (None, 0)
     """
 
     def __init__(self, topic: str, path: str = TEMPORARY_FILE) -> None:
@@ -56,13 +56,13 @@ class DecisionIndex:
             """)
 
     def add(self, decision: Decision) -> None:
-        """Take a decision, in whatever order they come; the same one again changes nothing."""
+        """Add a decision, in any order. Idempotent."""
         if decision.is_simulated or decision.model_stage == "challenger" or decision.source_topic != self._topic:
             return
         values = (
             decision.source_partition,
             decision.source_offset,
-            # In the order of capture, a camera whose clock is ahead would always come first.
+            # Sorted by capture, a camera whose clock is ahead would always come first.
             clamp_future(decision.decided_at_us, self._now_us)
             if is_future(decision.captured_at_us, self._now_us)
             else decision.captured_at_us,
@@ -75,7 +75,7 @@ class DecisionIndex:
             self._db.execute(_INSERT, values)
 
     def find(self, partition: int, offset: int) -> Decision | None:
-        """The decision on a message."""
+        """Return the decision on a message; None if there is no decision."""
         query = "SELECT record FROM decisions WHERE part = ? AND at = ?"
         with _line():
             row = self._db.execute(query, (partition, offset)).fetchone()
@@ -85,15 +85,15 @@ class DecisionIndex:
         return int(self._db.execute("SELECT count(*) FROM decisions").fetchone()[0])
 
     def __iter__(self) -> Iterator[tuple[Place, Decision]]:
-        """All of them, each partition in order."""
+        """Yield all decisions, each partition in order."""
         yield from self._select("SELECT part, at, record FROM decisions ORDER BY part, at")
 
     def newest(self) -> Iterator[tuple[Place, Decision]]:
-        """All of them, those whose frames were captured last first."""
+        """Yield all decisions, newest capture first."""
         yield from self._select("SELECT part, at, record FROM decisions ORDER BY captured DESC, part DESC, at DESC")
 
     def close(self) -> None:
-        """Give up the file."""
+        """Close and delete the temporary file."""
         self._db.close()
 
     def _select(self, query: str) -> Iterator[tuple[Place, Decision]]:

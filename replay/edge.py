@@ -1,4 +1,4 @@
-"""What the edge has counted: reports of `inspection produce --json`, and the spools of a machine."""
+"""Counts of the edge: reports of `inspection produce --json`, and the spools of a machine."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from schemas.errors import InspectionError
 
 
 class NoEdgeReport(InspectionError):
-    """A file is not what `inspection produce --json` prints."""
+    """File that is not the output of `inspection produce --json`."""
 
 
 def read_report(path: Path) -> list[EdgeStart]:
-    """The cameras of an edge report, one start each.
+    """Return the cameras of an edge report, one start each.
 
     Raises
     ------
     NoEdgeReport
-        If the file cannot be read as one.
+        If the file cannot be read, or is not an edge report.
     """
     try:
         return [_start(row) for row in json.loads(path.read_text(encoding="utf-8"))["cameras"]]
@@ -32,7 +32,7 @@ def read_report(path: Path) -> list[EdgeStart]:
 
 
 def read_spool(file: SpoolFile) -> list[EdgeStart]:
-    """Each start of the camera that its spool knows; works while the camera runs.
+    """Return each start of the camera that its spool knows. This works while the camera runs.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def read_spool(file: SpoolFile) -> list[EdgeStart]:
 
 
 def _start(row: dict[str, Any]) -> EdgeStart:
-    """A row of a report; what older versions did not say is 0 or None.
+    """Return the start in a row of a report; fields that older versions did not write are 0 or None.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def _start(row: dict[str, Any]) -> EdgeStart:
     """
     dropped, failed = _number(row["dropped"]), _number(row["failed"])
     captured, spooled = _number(row.get("captured", 0)), _number(row.get("spooled", 0))
-    # A frame without an acknowledgement has failed, and is in the topic all the same where only the answer was lost.
+    # A frame without an acknowledgement counts as failed, but if only the answer was lost, the frame is in the topic.
     unsure = _number(row.get("failed_by_reason", {}).get("undelivered", 0))
     pending = captured - _number(row.get("published", captured)) - dropped - failed - spooled
     return EdgeStart(
@@ -79,5 +79,5 @@ def _start(row: dict[str, Any]) -> EdgeStart:
 
 def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError(f"{value!r} is no count")
+        raise TypeError(f"{value!r} is not a count")
     return value

@@ -1,4 +1,4 @@
-"""Episodes of drift, put together from what was said of them, and their acknowledgement by a person."""
+"""Drift episodes: put together from drift events, and acknowledged by a person."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _RANK = {state: rank for rank, state in enumerate(EpisodeState)}
 
 
 class NoSuchEpisode(InspectionError):
-    """There is no episode of that id, or several begin so."""
+    """Lookup of an episode that does not exist, or of an ambiguous id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One episode of drift.
+    """Drift episode.
 
     Parameters
     ----------
     history
-        What was said of it, each event once, oldest first.
+        Events of the episode, each once, oldest first.
     facts
-        The event that holds all that is known: the one that closed it, else the newest of the detectors. An
-        acknowledgement repeats facts and adds none; it stands in where nothing else was read.
+        Event with all known facts: the event that closed the episode, else the newest event of the detectors. An
+        acknowledgement repeats facts and adds none; it is used only if no other event was read.
     acknowledgement
-        The newest event by which a person, by name, has taken note; None: nobody has. It closes nothing.
+        Newest event by which a person, by name, has taken note; None if nobody has. It does not close the episode.
     """
 
     history: tuple[DriftEvent, ...]
@@ -48,33 +48,32 @@ class Episode:
 
     @property
     def episode_id(self) -> str:
-        """Names the episode."""
         return self.facts.episode_id
 
     @property
     def is_open(self) -> bool:
-        """Whether it goes on. Once closed an episode stays so: what drifts again is an episode of its own."""
+        """True if the episode goes on. A closed episode stays closed: new drift starts an episode of its own."""
         return not _is_closed(self.facts)
 
     @property
     def said_at_us(self) -> int:
-        """When something was last said of it, UTC µs."""
+        """Time of the newest event of the episode, UTC µs."""
         return max(event.emitted_at_us for event in self.history)
 
 
 @dataclass(frozen=True, slots=True)
 class Episodes:
-    """Episodes as `fold` orders them, and how many messages of the topic were no event."""
+    """Episodes in the order of `fold`, and the number of messages of the topic that were not a valid event."""
 
     episodes: tuple[Episode, ...]
     unreadable: int
 
 
 def fold(events: Iterable[DriftEvent]) -> list[Episode]:
-    """Put events together into episodes: open ones first, of those the ones that were detected last.
+    """Put events together into episodes: open episodes first, and of those the latest detection first.
 
-    The order in which events come makes no difference, nor does one that comes twice (by ``event_id``; the one
-    emitted first counts). Episodes of replays (``is_simulated``) are never mixed with those of the line.
+    The order of the events makes no difference. Neither does a repeated event (by ``event_id``; the one emitted first
+    counts). Episodes of replays (``is_simulated``) are never mixed with those of the line.
 
     Examples
     --------
@@ -92,7 +91,7 @@ def fold(events: Iterable[DriftEvent]) -> list[Episode]:
 
 
 def read_episodes(kafka: KafkaSettings, within: TopicRange | None = None) -> Episodes:
-    """The episodes of a stretch of the drift topic; None: of all of it. Messages that are no event are counted.
+    """Read the episodes of a stretch of the drift topic; None for the whole topic. Invalid messages are counted.
 
     Raises
     ------
@@ -108,7 +107,7 @@ def read_episodes(kafka: KafkaSettings, within: TopicRange | None = None) -> Epi
             for message in messages:
                 try:
                     event = codec.decode(message.value, DriftEvent, max_bytes=DRIFT.max_message_bytes)
-                    # The event emitted last has the facts: a clock that was ahead must not make it the last for ever.
+                    # The event emitted last has the facts: a clock ahead must not make its event the last for ever.
                     emitted_at_us = clamp_future(event.emitted_at_us, clamp_future(message.timestamp_us, now_us))
                     yield dataclasses.replace(event, emitted_at_us=emitted_at_us)
                 except CodecError:
@@ -119,12 +118,12 @@ def read_episodes(kafka: KafkaSettings, within: TopicRange | None = None) -> Epi
 
 
 def find_episode(episodes: Iterable[Episode], prefix: str) -> Episode:
-    """The episode whose id is, or alone begins with, what a person typed.
+    """Return the episode with the given id, or the only one whose id begins with the given text.
 
     Raises
     ------
     NoSuchEpisode
-        If there is none, or more than one.
+        If there is no such episode, or more than one.
     """
     found = [episode for episode in episodes if prefix and episode.episode_id.startswith(prefix)]
     exact = [episode for episode in found if episode.episode_id == prefix]
@@ -139,17 +138,17 @@ def find_episode(episodes: Iterable[Episode], prefix: str) -> Episode:
 def acknowledge(
     kafka: KafkaSettings, episode: Episode, by: str, note: str, *, clock: Clock | None = None
 ) -> DriftEvent:
-    """Publish that a person has taken note of an episode, and return the event once Kafka has acknowledged it.
+    """Publish that a person has taken note of an episode; return the event once Kafka has acknowledged it.
 
-    It repeats the facts, so that whoever reads it alone knows them. By the same person with the same note it has the
-    same ``event_id``: doing it again after an error changes nothing.
+    The event repeats the facts, so that a consumer that reads only this event knows them. Events of the same person
+    with the same note have the same ``event_id``: repeating the call after an error changes nothing.
 
     Raises
     ------
     SettingsError
         If name or note is empty, or the episode is of a replay.
     BrokerUnavailable, TopicMissing
-        If it is not acknowledged; it may have been written all the same.
+        If Kafka does not acknowledge the event; it may have been written nevertheless.
     """
     by, note = _clean(by), _clean(note)
     if not (by and note):
@@ -199,7 +198,7 @@ def _publish(kafka: KafkaSettings, key: str, value: bytes) -> None:
 def _episode(told: Iterable[DriftEvent]) -> Episode:
     history = tuple(sorted(told, key=_order))
     said = [event for event in history if event.state is not EpisodeState.ACKNOWLEDGED] or list(history)
-    # Closing is final: an update that is emitted later, by a second watcher or a clock ahead, does not reopen.
+    # Closing is final: a later update, by a second watcher or with a clock ahead, does not reopen an episode.
     facts = max(said, key=lambda event: (_is_closed(event), _order(event)))
     by_people = [
         event for event in history if event.state is EpisodeState.ACKNOWLEDGED and (event.acknowledged_by or "").strip()
@@ -208,7 +207,7 @@ def _episode(told: Iterable[DriftEvent]) -> Episode:
 
 
 def _clean(text: str) -> str:
-    # What a terminal gives may hold bytes that are no text.
+    # Input of a terminal may contain bytes that are not valid text.
     return text.encode(errors="replace").decode().strip()
 
 

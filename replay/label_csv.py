@@ -1,4 +1,4 @@
-"""Labels from a CSV file, as a spreadsheet or a test station writes it."""
+"""Labels from a CSV file of a spreadsheet or a test station."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from schemas.errors import SettingsError
 from schemas.moments import AmbiguousTime, utc_us_of
 from schemas.records import Label
 
-#: What a label is made of.
+#: Columns of a label.
 COLUMNS = (
     "frame_id", "part_id", "station", "camera_id", "truth", "defect", "labelled_at", "labelled_by", "sampled_because",
     "note",
 )  # fmt: skip
-#: What `inspection review --csv` adds for the person who looks; it is not read.
+#: Columns that `inspection review --csv` adds for the person who looks; they are not read.
 SHOWN = ("priority", "action", "score", "threshold", "lot", "captured_at")
-#: What an export of images adds: where the image lies; it is not read.
+#: Column that an export of images adds: the path of the image; it is not read.
 FILE = "file"
 
 
 class LabelFileError(LabelError):
-    """A row of a file that is no label; the message names file, line and column."""
+    """Row of a file that is not a valid label; the message names file, line and column."""
 
 
 def labels_from_csv(
@@ -38,19 +38,18 @@ def labels_from_csv(
 ) -> Iterator[Label]:
     """Read the labels of a file, row by row.
 
-    The first row names the columns, those of `COLUMNS`, `SHOWN` and `FILE`, in any order; separated by comma or
-    semicolon.
-    ``truth`` and ``frame_id`` or ``part_id`` are needed. A row without a truth is not labelled yet, and is passed over.
-    ``labelled_at`` is an ISO 8601 time, by default in this machine's zone; a local time that the clocks
-    show twice or never is refused. Where it is empty, it is the
-    time at which the file was last changed, so that a file read twice gives the same labels.
+    The first row names the columns: those of `COLUMNS`, `SHOWN` and `FILE`, in any order, separated by comma or
+    semicolon. ``truth`` and ``frame_id`` or ``part_id`` are needed. A row without a truth is not labelled yet, and is
+    skipped. ``labelled_at`` is an ISO 8601 time, by default in this machine's zone; a local time that the clocks show
+    twice or never is refused. An empty ``labelled_at`` stands for the time of the last change of the file, so that a
+    file read twice makes the same labels.
 
     Parameters
     ----------
     labelled_by, sampled_because
-        Where the row does not say it.
+        Values for rows without their own value.
     on_bad
-        Called with the error of each bad row, which is then left out; None: the first one is raised.
+        Called with the error of each bad row, which is then left out; None to raise the first error.
     on_blank
         Called for each row without a truth.
 
@@ -103,7 +102,7 @@ def labels_from_csv(
 
 
 def _reader(path: Path, first: str) -> tuple[list[str], str]:
-    """Names of the columns, and what separates them."""
+    """Return the names of the columns, and their separator."""
     delimiter = ";" if first.count(";") > first.count(",") else ","
     try:
         names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
@@ -122,7 +121,7 @@ def _reader(path: Path, first: str) -> tuple[list[str], str]:
 
 
 def _numbered(path: Path, rows: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the line on which they begin."""
+    """Yield each row with the number of the line on which it begins."""
     line = 2
     while True:
         try:
@@ -130,7 +129,7 @@ def _numbered(path: Path, rows: Iterator[list[str]]) -> Iterator[tuple[int, list
         except StopIteration:
             return
         except csv.Error as error:
-            # Where quotes are broken, nothing after them can be trusted.
+            # After a broken quote no further text can be trusted.
             raise LabelFileError(f"{path}, line {line}: {error}") from None
         yield line, row
         line = 2 + rows.line_num  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Labels: make them, and publish them."""
+"""Labels: create and publish them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schemas.records import Label, Verdict
 from schemas.settings import KafkaSettings
 from schemas.wire import Codec
 
-#: Longest text of a label, in characters: ids and names, and the note.
+#: Maximum length of the texts of a label, in characters: of ids and names, and of the note.
 MAX_NAME = 500
 MAX_NOTE = 10_000
 _GOOD = frozenset({"good", "ok", "pass", "functional"})
@@ -26,16 +26,16 @@ _IN_FLIGHT = 10_000
 
 
 class LabelError(InspectionError):
-    """What was said of a part is no label."""
+    """Statement about a part that is not a valid label."""
 
 
 def parse_truth(text: str) -> Verdict:
-    """OK or NOT_OK from the words people use.
+    """Parse a truth, in the usual words for it, to OK or NOT_OK.
 
     Raises
     ------
     LabelError
-        If it is none of them.
+        If the text is not one of these words.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def parse_truth(text: str) -> Verdict:
 
 
 def camera_of(frame_id: str) -> tuple[str, str] | None:
-    """Station and camera that a frame id names; None if it does not say so clearly.
+    """Return the station and the camera in a frame id; None if the id is ambiguous.
 
     A dot in the name of a station or camera makes the id ambiguous.
 
@@ -59,8 +59,8 @@ def camera_of(frame_id: str) -> tuple[str, str] | None:
     --------
     >>> camera_of("press.top.60a24181e4000.00000012")
     ('press', 'top')
-    >>> camera_of("hall.1.press.top.60a24181e4000.00000012") is None
-    True
+    >>> print(camera_of("hall.1.press.top.60a24181e4000.00000012"))
+    None
     """
     match = _FRAME_ID.fullmatch(frame_id)
     return None if match is None else (match[1], match[2])
@@ -80,7 +80,7 @@ def make_label(
     note: str = "",
     line: str = "",
 ) -> Label:
-    """Make a label with the id that follows from what it says: entered twice, it is one.
+    """Create a label with an id that follows from its contents: the same label entered twice counts once.
 
     Parameters
     ----------
@@ -89,9 +89,9 @@ def make_label(
     labelled_at_us
         UTC µs. A later label of the same frame or part replaces an earlier one.
     station, camera_id
-        May be left out where the frame id says them.
+        May be omitted if the frame id contains them.
     sampled_because
-        Why this part was looked at: ``random`` if it was chosen blindly, else ``reject``, ``review``, ...
+        Reason why this part was examined: ``random`` if it was chosen blindly, else ``reject``, ``review``, ...
 
     Raises
     ------
@@ -129,7 +129,7 @@ def make_label(
     for name, text in texts.items():
         limit = MAX_NOTE if name == "note" else MAX_NAME
         if text and (len(text) > limit or any("\ud800" <= sign <= "\udfff" for sign in text)):
-            raise LabelError(f"{name}: more than {limit} characters, or such that UTF-8 has not")
+            raise LabelError(f"{name}: more than {limit} characters, or characters that UTF-8 does not have")
     frame_id, part_id = frame_id or None, part_id or None
     return Label(
         label_id=label_id(station, camera_id, frame_id, part_id, truth.value, labelled_by, labelled_at_us),
@@ -148,9 +148,9 @@ def make_label(
 
 
 def publish_labels(kafka: KafkaSettings, labels: Iterable[Label]) -> int:
-    """Publish labels in order and wait until the broker has them all; gives their number.
+    """Publish labels in order, and wait until the broker has acknowledged them all; return their number.
 
-    Run again after an error: labels that are there already are the same labels.
+    Run it again after an error: labels that are already published count once.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def publish_labels(kafka: KafkaSettings, labels: Iterable[Label]) -> int:
             "enable.idempotence": True,
             "delivery.timeout.ms": round(_TIMEOUT_S * 1000),
             "queue.buffering.max.messages": _IN_FLIGHT,
-            # As the Java client and Faust: one key, one partition, whoever writes.
+            # The partitioner of the Java client and Faust: the same key goes to the same partition from any writer.
             "partitioner": "murmur2_random",
             "log_level": 0,
         }

@@ -1,4 +1,4 @@
-"""Stretches of offsets, by partition: what is to be read, what is there, and what is left of one without the other."""
+"""Sets of offsets by partition: union, intersection, difference and size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Ranges = Mapping[int, tuple[tuple[int, int], ...]]
 
 
 def merged(intervals: Iterable[tuple[int, int]], *, gap: int = 0) -> tuple[tuple[int, int], ...]:
-    """Ascending, disjoint intervals; those up to ``gap`` offsets apart become one, empty ones none.
+    """Merge intervals into ascending, disjoint ones; join those up to ``gap`` offsets apart, and drop empty ones.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def merged(intervals: Iterable[tuple[int, int]], *, gap: int = 0) -> tuple[tuple
 
 
 def intersect(one: Ranges, other: Ranges) -> Ranges:
-    """Offsets that are in both.
+    """Return the offsets that are in both.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def intersect(one: Ranges, other: Ranges) -> Ranges:
 
 
 def subtract(one: Ranges, other: Ranges) -> Ranges:
-    """Offsets of the first that are not in the second.
+    """Return the offsets of the first that are not in the second.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def subtract(one: Ranges, other: Ranges) -> Ranges:
 
 
 def total(ranges: Ranges) -> int:
-    """Number of offsets.
+    """Return the number of offsets.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def total(ranges: Ranges) -> int:
 
 
 def holds(ranges: Ranges, partition: int, offset: int) -> bool:
-    """Whether an offset is in them.
+    """Return True if the ranges contain an offset.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Decisions and labels of a range, joined: how right the line was, and what is worth a label."""
+"""Quality of a range: decisions joined with labels, to measure the line and to find the frames to label next."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from stream_processors.quality.outcome import reason as reason_of
 from stream_processors.quality.sampling import BAND, RANDOM_SHARE, review_priority, why_review
 from stream_processors.quality.store import TEMPORARY_FILE
 
-#: Labels that may have been published before their decision, such as those of a test with known parts.
+#: Time before a decision in which its label may have been published, as in a test with known parts.
 LABELS_BEFORE_US = 3_600_000_000
 MAX_LABELS = 1_000_000
-#: Cameras of a report, the first ones that are met: each takes some 200 kB. Any writer can name more.
+#: Maximum number of cameras of a report, in order of appearance: each takes about 200 kB. Any writer can name more.
 MAX_CAMERAS = 500
-#: An episode of drift that began so long before the range is still seen.
+#: Time before the range in which an episode of drift may have begun to be considered.
 _EPISODES_BEFORE_US = 30 * 24 * LABELS_BEFORE_US
 _MAX_EPISODES = 10_000
 
@@ -37,7 +37,7 @@ R = TypeVar("R", Decision, Label, DriftEvent)
 class QualityReport:
     """Quality of a range: a monitor of each camera by ``station/camera``, and the alarms in order of detection.
 
-    ``left_out`` are labels and decisions of cameras beyond the `MAX_CAMERAS` first ones.
+    ``left_out`` counts labels and decisions of cameras beyond the `MAX_CAMERAS` first ones.
     """
 
     monitors: dict[str, ConceptMonitor] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class QualityReport:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A decision that nobody has labelled, why it should be, and how much that would tell, in [0, 1]."""
+    """Decision without a label, with the reason to label it, and how informative the label would be, in [0, 1]."""
 
     decision: Decision
     reason: str
@@ -62,17 +62,18 @@ def read_quality(
     camera: str | None = None,
     on_progress: Progress = lambda topic, done, total: None,
 ) -> QualityReport:
-    """Join the decisions of a range with their labels, which may be published at any time since.
+    """Join the decisions of a range with their labels, which may be published at any later time.
 
-    Labels are read first and lie in a temporary file: memory does not grow with the range. Of each camera the newest
-    `MAX_LABELS` labels count. At most `MAX_CAMERAS` cameras are reported, the rest is counted; ``camera`` chooses one.
+    Labels are read first and kept in a temporary file: memory does not grow with the range. For each camera the newest
+    `MAX_LABELS` labels count. At most `MAX_CAMERAS` cameras are reported, the others are counted; ``camera`` selects
+    one.
 
     Parameters
     ----------
     within
-        Of decisions, by the time they reached Kafka. Labels are looked for from an hour before it to the end.
+        Range of the decisions, by the time they reached Kafka. Labels are read from an hour before it to the end.
     camera
-        Only this one, as ``station/camera``.
+        Use only this camera, as ``station/camera``.
     on_progress
         Called with the topic, messages read, messages to read.
 
@@ -115,14 +116,14 @@ def find_candidates(
     band: float = BAND,
     on_progress: Progress = lambda topic, done, total: None,
 ) -> list[Candidate]:
-    """The unlabelled frames of a range that are most worth a label, the highest priority first, then the newest.
+    """Return the unlabelled frames of a range that are most worth a label, by priority, then the newest first.
 
-    Memory: some 70 bytes for each label since the range's begin, and ``limit`` decisions.
+    Memory: about 70 bytes for each label since the start of the range, and ``limit`` decisions.
 
     Parameters
     ----------
     within, camera, on_progress
-        As for `read_quality`.
+        See `read_quality`.
     random_share, band
         See `stream_processors.quality.sampling.why_review`.
 
@@ -163,7 +164,7 @@ def find_candidates(
 
 
 class _Reader:
-    """Records of a topic, of one camera or all; what cannot be read is counted."""
+    """Reader of records of a topic, of one camera or all; it counts unreadable records."""
 
     def __init__(self, kafka: KafkaSettings, camera: str | None, on_progress: Progress) -> None:
         self._servers = kafka.bootstrap_servers
@@ -199,7 +200,7 @@ def _is_open(event: DriftEvent, decision: Decision) -> bool:
 
 
 class _Labelled:
-    """What has a label, as hashes."""
+    """Hashes of the labelled frames and parts."""
 
     def __init__(self) -> None:
         self._any: set[int] = set()
@@ -214,10 +215,10 @@ class _Labelled:
             self._random.add(name)
 
     def has(self, decision: Decision, why: str) -> bool:
-        """Whether a label is there already.
+        """Return True if there is already a label.
 
-        An accepted part that is drawn blindly is asked for again if it was labelled for a cause: without those the rest
-        would be no sample.
+        An accepted part that is drawn blindly needs a label even if it was already labelled for another reason: without
+        these parts, the others would not be a sample.
         """
         known = self._random if why == "random" and decision.action is Action.ACCEPT else self._any
         return (

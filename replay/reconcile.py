@@ -1,7 +1,7 @@
-"""One start of a camera: the sequence numbers that the topic has, against what the edge has counted. No Kafka here.
+"""Reconciliation of one start of a camera: sequence numbers in the topic against counts of the edge. No Kafka here.
 
 For each start, {captured} = {in the topic} + {dropped} + {failed} + {spooled} + {pending} must hold in both directions:
-a frame that is missing and that nobody counted was lost in silence, a drop without a gap is a wrong count.
+a missing frame that nobody counted was lost silently, and a drop without a gap is a wrong count.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeStart:
-    """What the edge knows of one start of a camera.
+    """Facts that the edge knows of one start of a camera.
 
     Parameters
     ----------
     camera
-        As ``station/camera``.
+        Camera as ``station/camera``.
     started_at_us
-        UTC µs; None in reports of older versions, which do not say.
+        Time of the start, UTC µs; None in reports of older versions, which do not have it.
     reported
-        Whether it is from an edge report, which knows every capture; a spool knows only what it has seen.
+        True if an edge report states it, which knows every capture; a spool knows only the frames that it has seen.
     captured
-        Captures, or what the spool knows of them: its highest sequence and one.
+        Number of captures; of a spool, its highest sequence plus one.
     lost
-        Dropped or failed for good.
+        Number of frames dropped or failed for good.
     spooled
-        In the spool when the edge reported; since then sent, perhaps.
+        Number of frames in the spool when the edge reported; they may have been sent since.
     unsure
-        On their way at the end of the report, or sent and not acknowledged: in the topic or not.
+        Number of frames in flight at the end of the report, or sent and not acknowledged: in the topic or not.
     held
-        Sequences that are in the spool; None where no spool was looked at.
+        Sequences in the spool; None if no spool was read.
     """
 
     camera: str
@@ -57,9 +57,10 @@ class StartBooks:
 
 
 def merge(starts: Iterable[EdgeStart]) -> dict[tuple[str, int | None], EdgeStart]:
-    """One entry a start: of several reports the latest; of a report and a spool what is true of both.
+    """Merge the entries of each start: of several reports use the latest; of a report and a spool, the facts of both.
 
-    Report and spool count the same drops, the spool also those of later runs: the higher count holds, never the sum.
+    Report and spool count the same drops, and the spool also counts those of later runs: use the higher count, never
+    the sum.
 
     Examples
     --------
@@ -92,20 +93,20 @@ def merge(starts: Iterable[EdgeStart]) -> dict[tuple[str, int | None], EdgeStart
 def reconcile(
     seen: Set[int], edge: EdgeStart | None, *, whole: bool, open_end: bool = True, elsewhere: Set[int] = frozenset()
 ) -> StartBooks:
-    """Close the books of a start.
+    """Balance the books of a start.
 
     Parameters
     ----------
     seen
         Sequences in the topic.
     edge
-        What the edge knows, where it was asked.
+        Facts from the edge; None if there are no reports or spools of this start.
     whole
-        Whether the topic was read from before the start: its sequence then begins with 0.
+        True if the topic was read from before the start: its sequence then begins with 0.
     open_end
-        Whether it was read to the end: frames that the edge has captured later are then missing.
+        True if the topic was read to the end: frames that the edge has captured later are then missing.
     elsewhere
-        Sequences that are in the topic outside of the range.
+        Sequences that are in the topic outside the range.
 
     Examples
     --------
@@ -117,7 +118,7 @@ def reconcile(
     known = edge or EdgeStart(camera="", started_at_us=None)
     held = (known.held or frozenset()) - seen - elsewhere
     if not seen and not known.reported:
-        # Only a spool speaks of it: what it sent may have gone to another cluster, or a topic that was deleted.
+        # Only a spool knows of this start: it may have sent its frames to another cluster, or to a topic since deleted.
         gone = known.lost + len(held) if whole else 0
         return StartBooks(gone, gone, known.lost if whole else 0, len(held) if whole else 0, 0, 0)
     if not seen and not whole:

@@ -1,4 +1,4 @@
-"""One frame of the past: what was decided on it then, and what other models or rules say of it now."""
+"""Recorded frame with its recorded decision, and the decisions of other models or rules."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from schemas.records import Decision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayedFrame:
-    """What is known of one frame that was selected; at least one of its decisions is there.
+    """Facts about one selected frame; it has at least one decision.
 
     Parameters
     ----------
     place
-        Where the frame lies, or lay.
+        Place of the frame, which may have been deleted since.
     timestamp_us
-        Of its message, UTC.
+        Timestamp of its message, UTC µs.
     recorded
-        The decision that the line made on it, None if there is none. Of several on this very message an inspection
-        counts before none, and the first before later ones.
+        Decision of the line on it; None if there is no decision. Of several decisions on this message an inspection
+        wins over other results; among equals the first one wins.
     replayed
-        One decision for each variant of the run, in its order; empty where nothing was inspected again.
+        One decision for each variant of the run, in its order; empty if nothing was inspected again.
     """
 
     place: Place
@@ -36,5 +36,5 @@ class ReplayedFrame:
 
     @property
     def any(self) -> Decision:
-        """One of its decisions, for what all of them say: the identity of the frame."""
+        """One of its decisions, for the facts that all of them share: the identity of the frame."""
         return self.recorded if self.recorded is not None else self.replayed[0]

@@ -1,9 +1,9 @@
-"""Frames of the past, published again for a simulated line: as they were captured, and marked.
+"""Publisher of recorded frames for a simulated line: as they were captured, and marked as a replay.
 
-Key and record stay as they are (the same bytes, where they were written by this version's schema; what is no record is
-sent as it came), so a new worker, a detector or a driver sees what the line saw. Headers say that it is
-a replay, of which message, and when that was (`schemas.simulation`). The message's own timestamp is the present: by the
-old one the broker's retention would delete it at once.
+Key and record stay unchanged. The record has the same bytes if it was written by this version's schema, and an invalid
+record is sent as it came. So a new worker, a detector or a driver sees the same frames as the line did. Headers mark
+the message as a replay, and name the original message and its time (`schemas.simulation`). The message's own timestamp
+is the present: with the old one the broker's retention would delete it at once.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from schemas.simulation import (
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES, TOPICS
 from schemas.wire import Codec
 
-#: Frames (and their bytes, about) that are held to put them into the order of their capture.
+#: Frames (and their approximate bytes) that are kept in memory to sort them by capture.
 ORDERED_FRAMES, ORDERED_BYTES = 2_000, 64 * 1024 * 1024
-#: The broker must take a frame in that time; told to stop, it has less for what is under way.
+#: Seconds in which the broker must accept a frame; after a stop, frames in flight have less time.
 _FLUSH_S, _STOPPED_FLUSH_S = 30.0, 5.0
-#: A wait that is longer is said.
 #: Longest gap to the first frame that the run waits for: one frame with a wrong time must not stop it.
 _LONGEST_GAP_US = 60 * 86_400 * 1_000_000
+#: Seconds of a wait above which it is logged.
 _SAY_S = 10.0
 _POLL_S = 0.05
 _log = logging.getLogger(__name__)
@@ -51,20 +51,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Republished:
-    """What became of the frames.
+    """Result of a republication.
 
     Parameters
     ----------
     published
-        Acknowledged by the broker; ``failed`` were not.
+        Number of frames that the broker acknowledged; ``failed`` were not acknowledged.
     late_ms
-        The most that one was sent behind its time; at ``max`` speed 0.
+        Largest delay of a frame behind its time; 0 at ``max`` speed.
     unordered
-        Frames that came too far out of order to be put right; they were sent when they came.
+        Number of frames that came too far out of order to be sorted; they were sent on arrival.
     cameras
-        Frames by key.
+        Number of frames by key.
     is_finished
-        False if it was stopped.
+        False if the run was stopped.
     """
 
     run_id: str
@@ -77,14 +77,14 @@ class Republished:
 
 
 def by_partition(stretch: Stretch, stop: threading.Event | None = None) -> list[Iterator[Stored[Frame]]]:
-    """The frames of each partition of a stretch, each read by a consumer of its own."""
+    """Return the frames of each partition of a stretch; each partition has its own consumer."""
     begun = dict.fromkeys(stretch.ranges, 2**63 - 1)
     after = [{other: end for other, end in begun.items() if other != number} for number in stretch.ranges]
     return [(found for found, _ in stretch.frames(each, stop=stop)) for each in after]
 
 
 def prefix_of(topic: str, live: KafkaSettings) -> str:
-    """Prefix of the simulated line whose frames topic this is.
+    """Return the prefix of the simulated line to which a frames topic belongs.
 
     Raises
     ------
@@ -112,12 +112,12 @@ def prefix_of(topic: str, live: KafkaSettings) -> str:
 
 
 def speed_of(text: str) -> float:
-    """Speed as a factor: ``1x``, ``10x``, ``0.5x``; ``max`` is infinite.
+    """Return a speed as a factor: ``1x``, ``10x``, ``0.5x``; ``max`` is infinite.
 
     Raises
     ------
     SettingsError
-        If it is none.
+        If the text is not a speed.
 
     Examples
     --------
@@ -138,14 +138,16 @@ def speed_of(text: str) -> float:
 def by_capture(
     streams: Sequence[Iterable[Stored[Frame]]], *, count: int = ORDERED_FRAMES, size_bytes: int = ORDERED_BYTES
 ) -> Iterator[tuple[int, Stored[Frame]]]:
-    """Frames of all partitions in the order of their capture, with that time; what is no frame goes by its timestamp.
+    """Yield the frames of all partitions by time of capture, with this time; an invalid frame goes by its timestamp.
 
     Parameters
     ----------
     streams
-        One for each partition, in the order of offsets: read side by side, so that none need be held for another.
+        One stream for each partition, in the order of offsets. They are read side by side, so that no partition has to
+        be kept in memory until another one catches up.
     count, size_bytes
-        Frames held in all, and their bytes: so far may cameras of one partition be out of order.
+        Maximum number of frames kept in memory, and their bytes. They limit how far the cameras of one partition may be
+        out of order.
     """
     share = max(1, len(streams))
     ordered = [_ordered(stream, max(1, count // share), size_bytes // share) for stream in streams]
@@ -178,27 +180,27 @@ def republish(
     stop: threading.Event | None = None,
     on_published: Callable[[int], object] = lambda count: None,
 ) -> Republished:
-    """Publish frames to a topic of a simulated line, spaced as they were captured.
+    """Publish frames to a topic of a simulated line, at the intervals of their capture.
 
     Parameters
     ----------
     streams
-        One for each partition, as `Stretch.frames` gives them; see `by_partition`.
+        One stream for each partition, as `Stretch.frames` yields it; see `by_partition`.
     topic
-        Exists already, see `prefix_of`.
+        An existing topic, see `prefix_of`.
     speed
-        Factor on the time between captures; infinite: without any wait.
+        Factor on the time between captures; infinite for no waiting.
     run_id
-        For the header; None: a new one.
+        Id for the header; None for a new one.
     stop
-        Once it is set, no more are sent.
+        Once it is set, no more frames are sent.
 
     Raises
     ------
     SettingsError
         If the topic may be a live one.
     BrokerUnavailable
-        If the broker takes nothing any more.
+        If the broker stops accepting frames.
     """
     prefix_of(topic, kafka)
     run_id = run_id or uuid.uuid4().hex[:12]
@@ -221,7 +223,7 @@ def republish(
 
 
 class _Pace:
-    """Waits until a frame is due, by how long after the first it was captured."""
+    """Pace of the frames: waits until a frame is due, by the time between its capture and the first capture."""
 
     def __init__(self, speed: float, stop: threading.Event) -> None:
         self._speed = speed
@@ -240,7 +242,7 @@ class _Pace:
         due_s = began_s + (at_us - first_us) / 1e6 / self._speed
         if at_us - first_us > _LONGEST_GAP_US:
             _log.warning(
-                "a frame was captured at %s, months after the first one: it is not waited for", time_text(at_us)
+                "a frame was captured at %s, months after the first one: the run does not wait", time_text(at_us)
             )
             return
         if (wait_s := due_s - time.monotonic()) > _SAY_S:
@@ -265,7 +267,7 @@ class _Sender:
                 "message.max.bytes": MAX_REQUEST_BYTES,
                 "message.timeout.ms": round(_FLUSH_S * 1000),
                 "queue.buffering.max.kbytes": 64 * 1024,
-                "partitioner": "murmur2_random",  # as the cameras' publishers
+                "partitioner": "murmur2_random",  # as the cameras' publishers do
                 "log_level": 0,
             }
         )
@@ -274,7 +276,7 @@ class _Sender:
         self.cameras: Counter[str] = Counter()
 
     def send(self, found: Stored[Frame]) -> None:
-        # A frame was decoded and is encoded again: the same bytes, as its schema is this version's.
+        # A frame is decoded and encoded again: the bytes are the same, since its schema is this version's.
         value = found.value if found.record is None else self._codec.encode(found.record)
         headers: list[tuple[str, str | bytes | None]] = [
             *found.headers.items(),
@@ -286,7 +288,7 @@ class _Sender:
             try:
                 self._producer.produce(self._topic, value, found.key, headers=headers, on_delivery=self._delivered)
                 break
-            except BufferError:  # full: what is under way goes first
+            except BufferError:  # the queue is full: wait until some messages are delivered
                 self._producer.poll(_POLL_S)
             except KafkaException as error:
                 if refusal_of(error.args[0]) is not None:

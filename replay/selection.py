@@ -1,4 +1,4 @@
-"""Which frames of the past are meant."""
+"""Selection of recorded frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VERSION = 1
 
 
 class Clock(StrEnum):
-    """Which time of a frame is meant: when it reached Kafka (the message's timestamp), or when it was captured."""
+    """Time of a frame that a selection uses: its arrival in Kafka (the message's timestamp), or its capture."""
 
     KAFKA = "kafka"
     CAPTURED = "captured"
@@ -25,28 +25,29 @@ class Clock(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Frames that fulfil all that is set; with nothing set, every frame there is.
+    """Frames that meet all given conditions; without conditions, all frames.
 
     Parameters
     ----------
     from_us, to_us
-        At or after, and before (UTC microseconds), by ``clock``. Exact at both ends, whatever the order of the frames.
+        Start (included) and end (not included), UTC microseconds, by ``clock``. Exact at both ends, for any order of
+        the frames.
     late_by_us
-        No frame lies further behind its time in the topic than that: reading stops there. None: it is read to the end.
+        Longest time by which a frame may be behind its time in the topic: reading stops there. None to read to the end.
     offsets
-        Offsets of the frames topic by partition, begin and end (the first that is not meant).
+        Offsets of the frames topic by partition: begin and end (the first offset that is not included).
     last
-        Of those that fulfil the rest, so many whose messages are newest. They are looked for from the ends of the
-        partitions; one that lies 1,000 messages and more from its place in time may be missed.
+        Number of frames to keep of those that meet the other conditions: those with the newest messages. They are
+        searched from the ends of the partitions; a frame 1,000 messages or more from its place in time may be missed.
     cameras
-        As ``station/camera``.
+        Cameras as ``station/camera``.
     frames, parts, lots
         Ids.
     judged
-        Verdicts and actions of the recorded decision, such as ``REJECT`` or ``NOT_DECIDABLE``; one of them suffices. A
-        frame without a decision has none.
+        Verdicts and actions of the recorded decision, such as ``REJECT`` or ``NOT_DECIDABLE``; one match is enough. A
+        frame without a decision never matches.
     episode
-        Id of a drift episode: its camera's frames captured from its begin to its end.
+        Id of a drift episode: selects frames of its camera that were captured from its begin to its end.
 
     Examples
     --------
@@ -86,16 +87,16 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing is set."""
+        """True if no condition is set."""
         return self == Selection()
 
     def has_time(self, timestamp_us: int, captured_at_us: int) -> bool:
-        """Whether a frame is of the time that is meant."""
+        """Return True if a frame is in the selected time range."""
         at_us = timestamp_us if self.clock is Clock.KAFKA else captured_at_us
         return (self.from_us is None or at_us >= self.from_us) and (self.to_us is None or at_us < self.to_us)
 
     def has_frame(self, frame: Frame) -> bool:
-        """Whether the frame's own fields are those that are meant; its time and decision are not looked at."""
+        """Return True if the frame's own fields match the selection; its time and decision are not checked."""
         return (
             (not self.cameras or frame.key in self.cameras)
             and (not self.lots or frame.lot in self.lots)
@@ -104,13 +105,13 @@ class Selection:
         )
 
     def has_decision(self, decision: Decision | None) -> bool:
-        """Whether the recorded decision is one that is meant."""
+        """Return True if the recorded decision matches the selection."""
         if not self.judged:
             return True
         return decision is not None and (decision.verdict in self.judged or decision.action in self.judged)
 
     def to_json(self) -> dict[str, Any]:
-        """What is set, as JSON has it; `from_json` reads it."""
+        """Return the conditions in JSON form; `from_json` reads it."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         found = {name: value for name, value in values.items() if value not in (None, (), {}) and name != "clock"}
         if self.offsets:
@@ -119,12 +120,12 @@ class Selection:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Selection:
-        """A selection from what `to_json` gave.
+        """Return a selection from the values of `to_json`.
 
         Raises
         ------
         SettingsError
-            If it is none.
+            If the values are not a valid selection.
 
         Examples
         --------
@@ -156,12 +157,12 @@ class Selection:
         return cls(**given)
 
     def save(self, path: Path) -> None:
-        """Write it to a file.
+        """Write the selection to a file.
 
         Raises
         ------
         SettingsError
-            If it cannot be written.
+            If the file cannot be written.
         """
         try:
             path.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
@@ -170,12 +171,12 @@ class Selection:
 
     @classmethod
     def load(cls, path: Path) -> Selection:
-        """Read it from a file.
+        """Read a selection from a file.
 
         Raises
         ------
         SettingsError
-            If it cannot be read, or is none.
+            If the file cannot be read, or is not a valid selection.
         """
         try:
             values = json.loads(path.read_text(encoding="utf-8"))

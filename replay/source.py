@@ -1,4 +1,4 @@
-"""The past as one source: what an archive holds, and what the topics still hold beyond it, each message once."""
+"""Source of recorded messages: an archive, and the topics for messages not in the archive; each message once."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ OnProgress = Callable[[int, int], object]
 
 
 class ArchiveReader(Protocol):
-    """What a source asks of an archive; `replay.archive` has it."""
+    """Interface of an archive that a source needs; `replay.archive` implements it."""
 
     def covered(self, topic: str) -> Ranges:
-        """Offsets of a topic that the archive has in full, by partition: those without a message count."""
+        """Return the covered offsets of a topic, by partition; offsets without a message are included."""
 
     def candidates(self, topic: str, within: TopicRange | None = None) -> Ranges:
-        """Offsets among the covered ones that may be of a time; its index knows without a file being opened."""
+        """Return the covered offsets that may be in a time range, from the index, without opening a file."""
 
     def topic_id(self, topic: str) -> str | None:
-        """Kafka's id of the topic that was archived; None if nothing was."""
+        """Return Kafka's id of the archived topic; None if nothing of it is archived."""
 
     def read(
         self,
@@ -40,9 +40,9 @@ class ArchiveReader(Protocol):
         cameras: Collection[str] = (),
         lots: Collection[str] = (),
     ) -> Iterator[Stored[R]]:
-        """Messages of these offsets, each partition's in order; progress in offsets, done and to be done.
+        """Yield the messages of these offsets, each partition in order; progress counts offsets, done and in all.
 
-        Only the files that hold some of them are opened; with cameras or lots those of others need not be.
+        Only files with some of these messages are opened. With cameras or lots, files of others need not be opened.
         """
 
 
@@ -53,11 +53,11 @@ class Source:
     Parameters
     ----------
     kafka
-        The line. With ``topics`` False only its names count, and no broker is asked.
+        Settings of the line. With ``topics`` False only its names are used, and no broker is asked.
     archive
-        None: the topics alone.
+        None for the topics alone.
     max_bytes_s
-        Most that is read from the topics in a second; None: no limit.
+        Maximum bytes read from the topics in a second; None for no limit.
     """
 
     kafka: KafkaSettings
@@ -66,7 +66,7 @@ class Source:
     max_bytes_s: float | None = None
 
     def topic(self, record: type) -> str:
-        """Name of the topic that carries a record."""
+        """Return the name of the topic that carries a record."""
         names = {
             Frame: self.kafka.frames, Decision: self.kafka.decisions, Label: self.kafka.labels,
             DriftEvent: self.kafka.drift, DeadLetter: self.kafka.dead_letters,
@@ -74,7 +74,7 @@ class Source:
         return names[record]
 
     def extent(self, record: type) -> Ranges:
-        """All offsets there are of a record: the archive's, and those of the topic at this moment.
+        """Return all existing offsets of a record: those of the archive, and those of the topic at this moment.
 
         Raises
         ------
@@ -94,10 +94,10 @@ class Source:
         return subtract(found, {})
 
     def ranges(self, record: type, within: TopicRange, late_by_us: int | None = None) -> Ranges:
-        """Offsets among which all messages of a time range are, and others.
+        """Return offsets that include all messages of a time range, and possibly others.
 
-        The broker's index gives the first message of a time; behind the last one there may be more, where timestamps
-        are out of order. So the ranges go on to the end, or to what is ``late_by_us`` later.
+        The broker's index finds the first message of a time. After the last one there may be more, if timestamps are
+        out of order. So the ranges go on to the end, or to the offsets that are ``late_by_us`` later.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class Source:
         return subtract({number: (*archived.get(number, ()), *beyond.get(number, ())) for number in numbers}, {})
 
     def _check_same(self, topic: str) -> None:
-        """Whether archive and topic are of the same topic: one made anew has other messages at the same offsets."""
+        """Check that the archive is of this topic: a re-created one has other messages at the same offsets."""
         if self.archive is None or not self.topics:
             return
         archived = self.archive.topic_id(topic)
@@ -132,7 +132,7 @@ class Source:
         if present != archived:
             raise SettingsError(
                 f"the archive is of another topic {topic} ({archived}) than the one that is there now ({present}): it "
-                "was deleted and made anew; read the archive alone, or the topics alone"
+                "was deleted and re-created; read the archive alone, or the topics alone"
             )
 
     def read(
@@ -144,12 +144,12 @@ class Source:
         cameras: Collection[str] = (),
         lots: Collection[str] = (),
     ) -> Iterator[Stored[R]]:
-        """Messages of these offsets: first what the archive has, then the rest from the topic; each partition in order.
+        """Yield the messages of these offsets: first those in the archive, then the rest; each partition in order.
 
         Parameters
         ----------
         cameras, lots
-            With some, messages that are of none of them may be left out: an archive need not open their files.
+            If not empty, messages of all others may be left out: an archive need not open their files.
 
         Raises
         ------
@@ -187,7 +187,7 @@ class Source:
         *,
         on_progress: OnProgress = lambda done, total: None,
     ) -> Iterator[Stored[R]]:
-        """Messages whose timestamp is in a range, wherever they lie.
+        """Yield the messages with a timestamp in a range, from archive and topic.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class Source:
 
 
 def stored(message: TopicMessage, record: type[R], codec: Codec) -> Stored[R]:
-    """A message of a topic with its record."""
+    """Return a message of a topic with its record."""
     place = Place(message.topic, message.partition, message.offset)
     try:
         found = codec.decode(message.value, record)

@@ -1,11 +1,11 @@
-r"""Guards for texts in a CSV file that a spreadsheet would take for a formula, and their removal.
+r"""Guards against texts in a CSV file that a spreadsheet would take for a formula, and their removal.
 
-Names of cameras and parts come out of messages that anyone may have sent; a cell that begins with ``=`` is run when the
-file is opened (OWASP, "CSV Injection"). An apostrophe before it makes it a text; `unguarded` takes it away again.
+Names of cameras and parts come from messages that anyone may have sent. A cell that begins with ``=`` is run when the
+file is opened (OWASP, "CSV Injection"). An apostrophe before it makes it a text; `unguarded` removes the apostrophe.
 
 A reader may separate cells at another character than the writer. With ``;``, which is usual in countries with a
-decimal comma, the text ``x;=1+1`` is two cells, quoted or not. So a text is guarded behind each character at which a
-reader may begin a cell, also behind spaces and quotes that follow it. All cells are quoted: write with `WRITER`.
+decimal comma, the text ``x;=1+1`` is two cells, quoted or not. So a text is guarded after each character at which a
+reader may begin a cell, also after spaces and quotes that follow it. All cells are quoted: write with `WRITER`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 #: Options of a `csv.writer` for files that people open in a spreadsheet.
 WRITER: Final[dict[str, Any]] = {"quoting": csv.QUOTE_ALL}
-# A cell may begin at the start of the text, and behind ; | tab and characters that some programs take for a line end.
+# A cell may begin at the start of the text, and after ; | tab and characters that some programs take for a line end.
 _BEGIN = '(?:^|(?<=[;|\t\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]))[ \u00a0"]*'
 # = + - @, as full-width characters too, and the minus sign; tab and line ends, which some programs drop.
 _RISKY = "[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20\u2212]"
@@ -36,7 +36,7 @@ def guarded(text: str) -> str:
 
 
 def unguarded(text: str) -> str:
-    """Return the text that `guarded` was called with.
+    """Return the original text of a guarded text.
 
     Examples
     --------

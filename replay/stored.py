@@ -1,4 +1,4 @@
-"""One message of the past, wherever it was found: in its topic, or in an archive."""
+"""Recorded message, from its topic or from an archive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ R = TypeVar("R", Frame, Decision, DeadLetter, Label, DriftEvent)
 
 
 class Place(NamedTuple):
-    """Where a message lies, or lay: topic, partition, offset.
+    """Place of a message, which may have been deleted since: topic, partition, offset.
 
     Examples
     --------
@@ -29,14 +29,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stored(Generic[R]):
-    """A message with its record.
+    """Message with its record.
 
     Parameters
     ----------
     timestamp_us
-        Of the message: the producer's or the broker's, in whole milliseconds, UTC.
+        Timestamp of the message, by the producer or the broker, in whole milliseconds, UTC µs.
     record
-        None where the value is no such record; ``problem`` says why then, and ``value`` holds the bytes as they came.
+        None for an invalid value; ``problem`` then states the reason, and ``value`` has the original bytes.
     """
 
     place: Place

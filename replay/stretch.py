@@ -1,4 +1,4 @@
-"""A selection, worked out against a source: which messages are meant, and what was decided on them."""
+"""Stretch: a selection resolved against a source, with the selected messages and their recorded decisions."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from stream_processors.quality.outcome import labelled_at_us
 
 _log = logging.getLogger(__name__)
 
-#: By so much the clocks of cameras, workers and broker may differ where only one of their times is known.
+#: Largest assumed difference between the clocks of cameras, workers and broker, if only one of their times is known.
 SLACK_US = 3_600_000_000
-#: Offsets that are read in one go though they are not meant: less than what asking the broker anew costs.
+#: Gap of unselected offsets that is read in one go: this costs less than another request to the broker.
 _GAP = 64
-#: Offsets among which the first message of a partition is looked for: some may be a transaction's markers.
+#: Offsets in which the first message of a partition is searched: some may be a transaction's markers.
 _FIRST = 3
-#: Messages of a partition, at least, among which the newest are looked for: they may be somewhat out of order.
+#: Minimum number of messages of a partition in which the newest are searched: they may be slightly out of order.
 _WINDOW = 1000
 
 Progress = Callable[[str, int, int], object]
@@ -40,40 +40,40 @@ FrameAndDecision = tuple[Stored[Frame], Decision | None]
 
 
 class EmptySelection(InspectionError):
-    """Nothing of what there is was meant."""
+    """Selection that matches none of the existing frames."""
 
 
 class _Stopped(Exception):
-    """Told to stop while nothing that is meant came."""
+    """Stop requested while no selected frame came."""
 
 
 def _silent(what: str, done: int, count: int) -> None:
-    """No progress."""
+    """Report no progress."""
 
 
 class Stretch:
-    """What is meant is fixed when it is made: frames that come later are none of it.
+    """Selected messages of a source, with their decisions. Resolved on construction; later frames are not included.
 
-    Memory: some MiB, whatever the range, and 100 bytes for each of ``Selection.last``. Recorded decisions lie in a
+    Memory: a few MiB for any range, and 100 bytes for each of ``Selection.last``. Recorded decisions are kept in a
     temporary file.
 
     Parameters
     ----------
     source
-        Where the past lies.
+        Source of the recorded messages.
     selection
-        What of it is meant.
+        Selection of frames.
     resolved
-        Of an earlier stretch whose `meant` is the selection here: the same messages are meant, whatever came since.
+        Value of an earlier stretch whose `meant` is the selection here: selects the same messages, without later ones.
     on_progress
-        Called with what is read, offsets done, offsets to be done.
+        Called with the name of the data being read, offsets done, offsets in all.
 
     Raises
     ------
     BrokerUnavailable, TopicMissing
         If a topic cannot be read.
     NoSuchEpisode
-        If the selection names an episode that is not there.
+        If the selection names an episode that does not exist.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class Stretch:
                 self._index.add(decision)
         chosen: dict[int, list[tuple[int, int]]] = {}
         if self._meant.judged and resolved is None:
-            # Which of several decisions is the recorded one is known only now.
+            # Only now it is known which of several decisions is the recorded one.
             for place, decision in self._index:
                 if self._meant.has_decision(decision):
                     chosen.setdefault(place.partition, []).append((place.offset, place.offset + 1))
             ranges = intersect(ranges, {number: merged(spans, gap=_GAP) for number, spans in chosen.items()})
         self._places: frozenset[tuple[int, int]] | None = None
-        #: What is meant, as offsets that another stretch can be told, see the parameter of that name.
+        #: Selected offsets, for the parameter ``resolved`` of another stretch.
         self.resolved: Ranges = ranges
         if self._meant.last is not None:
             if resolved is None:
@@ -116,17 +116,17 @@ class Stretch:
                 chosen.setdefault(partition, []).append((offset, offset + 1))
             self.resolved = {number: merged(spans) for number, spans in sorted(chosen.items())}
             ranges = {number: merged(spans, gap=_GAP) for number, spans in sorted(chosen.items())}
-        #: Offsets of the frames topic that are read, those of the selection among them.
+        #: Offsets of the frames topic that are read; they include the selected ones.
         self.ranges: Ranges = ranges
 
     @property
     def meant(self) -> Selection:
-        """The selection, with the camera and the times of its episode in place of the episode."""
+        """Selection in which camera and times of the episode replace the episode."""
         return self._meant
 
     @property
     def frames_total(self) -> int:
-        """Offsets that are read; not each of them need be a frame that is meant."""
+        """Number of offsets that are read; some of them may not be selected frames."""
         return total(self.ranges)
 
     def frames(
@@ -136,17 +136,17 @@ class Stretch:
         on_progress: Callable[[int, int], object] = lambda done, count: None,
         stop: threading.Event | None = None,
     ) -> Iterator[FrameAndDecision]:
-        """The frames that are meant, and what was decided on each message; each partition in the order of its offsets.
+        """Yield the selected frames, each with the decision on its message; each partition in the order of its offsets.
 
-        A message that is no frame comes with ``record`` None, unless the selection asks for something that only a frame
-        has.
+        A message that is not a valid frame comes with ``record`` None, unless the selection has a condition on fields
+        that only a frame has.
 
         Parameters
         ----------
         after
-            First offset of a partition that is still to be read, to go on where another run ended.
+            First offset of each partition that is still to be read, to resume another run.
         stop
-            Once it is set no more frames come, also while those that are read are none that is meant.
+            Once it is set, no more frames come, also while the reader finds only frames that are not selected.
         """
         try:
             yield from self._frames(after, on_progress, stop or threading.Event())
@@ -182,7 +182,7 @@ class Stretch:
                 yield found, decision
 
     def close(self) -> None:
-        """Give up the temporary file."""
+        """Close and delete the temporary file."""
         self._index.close()
 
     def __enter__(self) -> Stretch:
@@ -203,14 +203,14 @@ class Stretch:
         return ranges
 
     def _first_timestamp(self, ranges: Ranges) -> int | None:
-        """Timestamp of the oldest of the partitions' first messages; None where one of them is not known."""
+        """Return the oldest timestamp among the first messages of the partitions; None if one of these is not known."""
         if self._meant.from_us is not None and self._meant.clock is Clock.KAFKA:
             return self._meant.from_us
         heads = {number: _head(spans) for number, spans in ranges.items()}
         first_us: dict[int, int] = {}
         for found in self._source.read(Frame, heads):
             first_us.setdefault(found.place.partition, found.timestamp_us)
-        # A partition that begins with an aborted transaction may begin whenever.
+        # A partition that begins with an aborted transaction may begin at any time.
         return min(first_us.values()) if first_us and first_us.keys() == heads.keys() else None
 
     def _decisions(self, since_us: int | None) -> Iterator[Decision]:
@@ -229,7 +229,7 @@ class Stretch:
         return meant.has_time(found.timestamp_us, frame.captured_at_us) and meant.has_frame(frame)
 
     def _newest(self, ranges: Ranges, count: int) -> frozenset[tuple[int, int]]:
-        """The newest messages that are meant, by their timestamps: looked for from the ends of the partitions."""
+        """Return the newest selected messages, by their timestamps; search from the ends of the partitions."""
         window = max(_WINDOW, 2 * count)
         while True:
             part = {number: _tail(spans, window) for number, spans in ranges.items()}
@@ -244,7 +244,7 @@ class Stretch:
                     heapq.heappush(newest, (found.timestamp_us, partition, offset))
                     if len(newest) > count:
                         heapq.heappop(newest)
-            # What lies before a partition's window counts as older than its first message.
+            # Messages before a partition's window count as older than its first message.
             rest = [number for number in ranges if total({0: part[number]}) < total({0: ranges[number]})]
             is_full = len(newest) == count
             if not any(not is_full or first_us.get(number, newest[0][0]) > newest[0][0] for number in rest):
@@ -253,14 +253,14 @@ class Stretch:
 
 
 def decided(source: Source, selection: Selection, *, on_progress: Progress = _silent) -> Iterator[ReplayedFrame]:
-    """Frames of a selection as their recorded decisions know them: no frame is read, and none need be there any more.
+    """Yield the frames of a selection from their recorded decisions alone; the frames themselves may be deleted.
 
     The times of the selection are those of the capture, whatever its clock; ``last`` counts the frames captured last.
 
     Raises
     ------
     BrokerUnavailable, TopicMissing, NoSuchEpisode
-        As for `Stretch`.
+        See `Stretch`.
     """
     meant = with_episode(source, selection, on_progress)
     index = DecisionIndex(source.topic(Frame))
@@ -269,7 +269,7 @@ def decided(source: Source, selection: Selection, *, on_progress: Progress = _si
         for found in source.read(Decision, ranges, on_progress=lambda *at: on_progress("decisions", *at)):
             if found.record is not None and _says(meant, found.record):
                 index.add(found.record)
-        # A frame that was shed and inspected later is judged by the inspection, so only now.
+        # A frame that was shed and inspected later is judged by the inspection, so filter only now.
         rows = (row for row in (index if meant.last is None else index.newest()) if meant.has_decision(row[1]))
         for place, decision in islice(rows, meant.last):
             yield ReplayedFrame(place=place, timestamp_us=decision.captured_at_us, recorded=decision)
@@ -278,7 +278,7 @@ def decided(source: Source, selection: Selection, *, on_progress: Progress = _si
 
 
 def why_empty(source: Source, *, record: type[Frame] | type[Decision] = Frame) -> EmptySelection:
-    """What to say where nothing was meant: what there is, from when to when."""
+    """Return the error for an empty selection: it states the existing data, from first to last time."""
     is_frame = record is Frame
     what = "frames" if is_frame else "decisions"
     ranges = source.extent(record)
@@ -287,11 +287,11 @@ def why_empty(source: Source, *, record: type[Frame] | type[Decision] = Frame) -
     if not times_us:
         return EmptySelection(f"nothing selected: there are no {what} at all in {source.topic(record)}")
     begin, end = time_text(min(times_us)), time_text(max(times_us))
-    return EmptySelection(f"nothing selected: {source.topic(record)} has {what} from {begin} to {end}, none is meant")
+    return EmptySelection(f"nothing selected: {source.topic(record)} has {what} from {begin} to {end}, none matches")
 
 
 def frames_at(source: Source, places: Iterable[Place]) -> Iterator[Stored[Frame]]:
-    """Frames by their places, such as those of a gallery; what is not there any more does not come.
+    """Yield the frames at some places, such as those of a gallery; deleted frames are left out.
 
     Raises
     ------
@@ -306,7 +306,7 @@ def frames_at(source: Source, places: Iterable[Place]) -> Iterator[Stored[Frame]
 
 
 def labels(source: Source, since_us: int | None = None, *, on_progress: Progress = _silent) -> Iterator[Label]:
-    """Labels from an hour before a moment on: they may be published at any time after their frame, or a little before.
+    """Yield labels from an hour before a time on: a label may be published long after its frame, or a little before.
 
     A label whose time is more than five minutes later than its message gets the time of the message: a clock that was
     ahead must not make it the newest for ever.
@@ -324,18 +324,18 @@ def labels(source: Source, since_us: int | None = None, *, on_progress: Progress
             future += at_us != label.labelled_at_us
             yield label if at_us == label.labelled_at_us else dataclasses.replace(label, labelled_at_us=at_us)
     if future:
-        _log.warning("%d labels are of the future: their time is taken to be when they were written", future)
+        _log.warning("%d labels have a time in the future: the time of their messages is used instead", future)
 
 
 def with_episode(source: Source, selection: Selection, on_progress: Progress = _silent) -> Selection:
-    """The selection with its episode's camera and times in place of the episode.
+    """Return the selection with the episode replaced by its camera and times.
 
     Raises
     ------
     NoSuchEpisode
-        If it is not there.
+        If the episode does not exist.
     EmptySelection
-        If the episode has nothing of what else is meant.
+        If the episode does not match the other conditions.
     """
     if selection.episode is None:
         return selection
@@ -347,7 +347,7 @@ def with_episode(source: Source, selection: Selection, on_progress: Progress = _
     if selection.from_us is not None:
         begin_us = max(begin_us, selection.from_us)
     ends = [end for end in (found.facts.closed_at_us, selection.to_us) if end is not None]
-    # It closes with the frame that is captured at that moment.
+    # The episode ends with the frame that is captured at its closing time.
     end_us = min(ends) + (selection.to_us is None or min(ends) < selection.to_us) if ends else None
     if end_us is not None and begin_us >= end_us:
         raise EmptySelection(f"episode {found.episode_id} is not of the selected time")
@@ -357,14 +357,17 @@ def with_episode(source: Source, selection: Selection, on_progress: Progress = _
 
 
 def _after_capture(meant: Selection) -> tuple[TopicRange, int]:
-    """When messages about captures of a time come, and how much later still: whenever, unless the selection says so."""
+    """Return the time range of messages about the selected captures, and the extra delay to read.
+
+    The range has no end unless the selection limits the delay.
+    """
     begin_us = None if meant.from_us is None else max(0, meant.from_us - SLACK_US)
     end_us = None if meant.to_us is None or meant.late_by_us is None else meant.to_us + meant.late_by_us
     return TopicRange(begin_us, end_us), 0
 
 
 def _says(meant: Selection, decision: Decision) -> bool:
-    """Whether a decision is on a frame that is meant; its verdict is not looked at."""
+    """Return True if a decision is on a selected frame; its verdict is not checked."""
     bounds = meant.offsets.get(decision.source_partition)
     return (
         meant.has_time(decision.captured_at_us, decision.captured_at_us)
@@ -381,7 +384,7 @@ def _head(spans: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
 
 
 def _tail(spans: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
-    """The last so many offsets.
+    """Return the last ``count`` offsets.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Frames of a stretch as columns: what the analysis computes with, and what a notebook gets."""
+"""Table: frames of a stretch as columns, for the analysis and for notebooks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from replay.truths import Truths
 from schemas.records import Decision, ResultState
 from stream_processors.quality.outcome import Truth
 
-#: Name of the decider that was at work on the line when the frames came.
+#: Name of the decider that ran on the line when the frames came.
 RECORDED = "recorded"
-#: ``truth`` of a frame.
+#: Values of ``truth``.
 UNKNOWN, GOOD, DEFECTIVE = -1, 0, 1
 
 Column = NDArray[Any]
@@ -25,9 +25,9 @@ Column = NDArray[Any]
 _IDENTITY: tuple[str, ...] = (
     "frame_id", "part_id", "line", "station", "camera", "lot", "image_sha256", "topic",
 )  # fmt: skip
-#: Texts that hardly any two rows share.
+#: Names of texts that hardly any two rows share.
 _OF_ONE_ROW = frozenset({"frame_id", "part_id", "image_sha256", "reason"})
-#: Different texts that are kept only once each.
+#: Maximum number of different texts that are stored once and shared.
 _MAX_SHARED = 100_000
 _OF_DECIDER: tuple[str, ...] = ("verdict", "action", "result_state", "model", "reason")
 _STAGES = ("queue", "decode", "infer")
@@ -37,28 +37,28 @@ _STAGES = ("queue", "decode", "infer")
 class Table:
     """Columns of one length, one row for each frame, by time of capture.
 
-    Texts are in object arrays, None where there is none; numbers in float64 (NaN: none), int64 or int8.
+    Texts are in object arrays, None if there is no text; numbers are in float64 (NaN: no number), int64 or int8.
 
     ==========================================  ==================================================================
-    column                                      what
+    column                                      contents
     ==========================================  ==================================================================
     frame_id, part_id, line, station, lot       identity; ``part_id`` and ``lot`` may be None
     camera                                      ``station/camera``
-    image_sha256                                of the image
-    topic, partition, offset                    where the frame lies
-    captured_at_us, timestamp_us                of the capture, of the message; UTC
-    attribute.NAME                              attributes of the frame, text; None where it has none
+    image_sha256                                hash of the image
+    topic, partition, offset                    place of the frame
+    captured_at_us, timestamp_us                time of the capture, of the message; UTC
+    attribute.NAME                              attributes of the frame, text; None for a frame without it
     copies                                      messages with this frame id: more than 1 were published or read again
     truth                                       int8: `UNKNOWN`, `GOOD` or `DEFECTIVE`
-    defect, sampled_because                     of the label; None without one
+    defect, sampled_because                     from the label; None without a label
     signal.NAME                                 float64, from the recorded decision, or the first one
-    DECIDER.score, DECIDER.threshold            float64, NaN where it was not inspected
-    DECIDER.verdict, .action, .result_state     text, None where the decider made no decision
+    DECIDER.score, DECIDER.threshold            float64, NaN if it was not inspected
+    DECIDER.verdict, .action, .result_state     text, None if the decider made no decision
     DECIDER.model                               name, version and 8 digits of the sha256
     DECIDER.reason                              text
     recorded.latency_ms                         capture to decision
     recorded.queue_ms, .decode_ms, .infer_ms    stages
-    recorded.is_late                            int8, 1 after the deadline; -1 where the frame had none
+    recorded.is_late                            int8, 1 after the deadline; -1 for a frame without a deadline
     ==========================================  ==================================================================
 
     Parameters
@@ -77,12 +77,12 @@ class Table:
         return self.columns[name]
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Table:
-        """The rows of a mask, or of indices in their order."""
+        """Return the rows of a mask, or of indices in their order."""
         return Table(self.deciders, {name: column[chosen] for name, column in self.columns.items()})
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """Names of the signals there are."""
+        """Names of the signals in the table."""
         return tuple(name.removeprefix("signal.") for name in self.columns if name.startswith("signal."))
 
 
@@ -94,21 +94,21 @@ def build_table(
     truth_attribute: str | None = None,
     good_words: frozenset[str] = frozenset({"functional", "good", "ok"}),
 ) -> Table:
-    """Read frames into a table; of several messages with one frame id the inspection that was decided first counts.
+    """Read frames into a table; of several messages with one frame id, the first decided inspection counts.
 
-    Memory: some 1.5 KiB a frame.
+    Memory: about 1.5 KiB a frame.
 
     Parameters
     ----------
     truths
-        Labels; without, nothing is known of the truth.
+        Labels; None if the truth is not known.
     variants
         Names of the run's variants, in the order of ``replayed``.
     truth_attribute
-        Attribute of frames that says the truth where no label does, as cameras of data sets set it (``label``). It says
-        so of every frame, so it counts as drawn at random.
+        Attribute of frames that states the truth if there is no label, as cameras of data sets set it (``label``).
+        Every frame has it, so it counts as drawn at random.
     good_words
-        Values of it, in small letters, that mean a good part.
+        Values of the attribute, in lower case, that mean a good part.
     """
     builder = _Builder(truths or Truths(), tuple(variants), truth_attribute, good_words)
     for frame in frames:
@@ -141,7 +141,7 @@ class _Builder:
         self._shared: dict[str, str] = {}
 
     def add(self, frame: ReplayedFrame) -> None:
-        """Enter a frame, or count one more copy of it."""
+        """Add a frame, or count one more copy of it."""
         known, rank = self._rows.get(frame.any.frame_id), _rank(frame)
         if known is not None and self._ranks[known] <= rank:
             self._copies[known] += 1
@@ -168,7 +168,7 @@ class _Builder:
             _pad(self._attributes.setdefault(name, []), row, None).append(self._share(text))
 
     def table(self) -> Table:
-        """All rows so far, by time of capture."""
+        """Return all rows so far, by time of capture."""
         count = len(self._copies)
         columns: dict[str, Column] = {name: _objects(texts) for name, texts in self._texts.items()}
         columns |= {name: np.array(numbers, np.float64) for name, numbers in self._numbers.items()}
@@ -224,14 +224,17 @@ class _Builder:
         self._texts[name].append(self._share(text) if is_shared and text is not None else text)
 
     def _share(self, text: str) -> str:
-        # Lots, cameras and models are the same few texts again and again.
+        # Lots, cameras and models repeat the same few texts.
         if len(self._shared) < _MAX_SHARED:
             return self._shared.setdefault(text, text)
         return self._shared.get(text, text)
 
 
 def _rank(frame: ReplayedFrame) -> int:
-    """The smallest counts, as in `stream_processors.quality`: an inspection before none, then the first decided."""
+    """Return the rank of a frame among its copies; the smallest rank counts, as in `stream_processors.quality`.
+
+    An inspection ranks before all other results, then the decision made first.
+    """
     if frame.recorded is None:
         return 2**63 - 1
     at_us = min(max(frame.recorded.decided_at_us, 0), 2**62 - 1)

@@ -1,4 +1,4 @@
-"""Read a stretch of a topic from begin to end, without joining a group or committing anything."""
+"""Reader of a stretch of a topic from begin to end. It joins no consumer group and commits nothing."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _TIMEOUT_S = 10.0
 _AGAIN_S = 0.1
 _LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
 _BATCH = 200
-#: The client waits so long for a batch to fill, also where nothing more comes.
+#: Time that the client waits for a batch to fill, even if no more messages come.
 _POLL_S = 0.05
-#: A limited read waits so long at once, then tells that it is there.
+#: Longest sleep of a limited read, after which it reports its progress.
 _PAUSE_S = 0.2
-#: Without a message for so long, and the end not reached, the broker counts as gone.
+#: Time without a message before the end, after which the broker counts as unreachable.
 _STALLED_S = 30.0
-#: After so long it is said that it is waited for.
+#: Time without a message after which the wait is logged.
 _SAY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class TopicMessage:
-    """One message as it lies in its topic; ``timestamp_us`` is the broker's or the producer's, UTC.
+    """Message as stored in its topic; ``timestamp_us`` is the broker's or the producer's, UTC.
 
-    ``headers`` is empty where a header's name is not UTF-8: the client then gives none of them.
+    ``headers`` is empty if a header's name is not UTF-8: the client then returns no headers.
     """
 
     topic: str
@@ -50,13 +50,13 @@ class TopicMessage:
 
 @dataclass(frozen=True, slots=True)
 class TopicRange:
-    """Messages at or after ``from_us`` and before ``to_us`` (UTC µs); None: from the begin, to the end."""
+    """Messages at or after ``from_us`` and before ``to_us`` (UTC µs); None for the begin, and for the end."""
 
     from_us: int | None = None
     to_us: int | None = None
 
     def has(self, timestamp_us: int) -> bool:
-        """Whether a moment is in it."""
+        """Return True if a time is in the range."""
         return (self.from_us is None or timestamp_us >= self.from_us) and (
             self.to_us is None or timestamp_us < self.to_us
         )
@@ -70,7 +70,7 @@ def read_topic(
     on_progress: Callable[[int, int], object] = lambda done, total: None,
     on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
 ) -> Generator[TopicMessage, None, None]:
-    """Yield what the topic holds at this moment, partition by partition interleaved as the broker sends it.
+    """Yield the messages that the topic has at this moment; partitions are interleaved as the broker sends them.
 
     Only committed messages are read, up to the first open transaction; one line in the log names the partition that it
     holds back. A batch that no client can read is skipped, with a line in the log.
@@ -78,10 +78,11 @@ def read_topic(
     Parameters
     ----------
     within
-        By the messages' timestamps, found with the broker's index; None: everything. Where timestamps are out of order
-        its ends are those of the index: from the first message of the time on, up to the first that is after it.
+        Range by the messages' timestamps, found with the broker's index; None for all messages. If timestamps are out
+        of order, the ends of the range are those of the index: from the first message of the time on, up to the first
+        one after it.
     on_progress
-        Called with the number of offsets passed and to be passed; those of a transaction's markers count.
+        Called with the number of offsets passed, and in all; those of a transaction's markers count.
     on_unreadable
         Called with each batch that is skipped.
 
@@ -90,7 +91,7 @@ def read_topic(
     BrokerUnavailable
         If no broker answers, or it stops answering.
     TopicMissing
-        If the topic is not there.
+        If the topic does not exist.
     """
     ranges = time_ranges(bootstrap_servers, topic, within or TopicRange())
     yield from read_ranges(bootstrap_servers, topic, ranges, on_progress=on_progress, on_unreadable=on_unreadable)
@@ -105,23 +106,23 @@ def read_ranges(
     on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
     max_bytes_s: float | None = None,
 ) -> Generator[TopicMessage, None, None]:
-    """Yield the messages of stretches of offsets, each partition's in order.
+    """Yield the messages of stretches of offsets, each partition in order.
 
     Parameters
     ----------
     ranges
-        What is to be read. Offsets that are not there (compacted, deleted meanwhile, a transaction's) are passed over.
+        Offsets to read. Missing offsets (compacted, deleted meanwhile, a transaction's) are skipped.
     on_progress
-        As for `read_topic`; called while nothing comes as well, so that what it raises ends the reading.
+        See `read_topic`; also called while no message comes, so that an exception from it ends the reading.
     on_unreadable
-        As for `read_topic`.
+        See `read_topic`.
     max_bytes_s
-        Read at most so many bytes a second, so that a live line keeps the broker; None: as fast as it goes.
+        Maximum bytes read in a second, so that a live line keeps the broker; None for no limit.
 
     Raises
     ------
     BrokerUnavailable, TopicMissing
-        As for `read_topic`.
+        See `read_topic`.
     """
     cursors = {number: _Cursor(intervals) for number, spans in ranges.items() if (intervals := merged(spans))}
     if not cursors:
@@ -131,7 +132,7 @@ def read_ranges(
     pace = _Pace(max_bytes_s)
     skipper = BatchSkipper(bootstrap_servers)
     try:
-        _watermarks(consumer, bootstrap_servers, topic)  # says that a topic is missing: the client would wait for it
+        _watermarks(consumer, bootstrap_servers, topic)  # raises if the topic is missing: the client would wait
         consumer.assign([TopicPartition(topic, number, cursor.begin) for number, cursor in cursors.items()])
         left = set(cursors)
         quiet_s = 0.0
@@ -146,7 +147,7 @@ def read_ranges(
                 on_unreadable(batch)
             quiet_s = 0.0 if messages else quiet_s + _POLL_S
             if quiet_s >= _SAY_S > quiet_s - _POLL_S:
-                _log.warning("nothing comes of %s; the broker has %.0f s to answer", topic, _STALLED_S - _SAY_S)
+                _log.warning("no messages of %s; the broker has %.0f s to answer", topic, _STALLED_S - _SAY_S)
             if quiet_s >= _STALLED_S:
                 raise BrokerUnavailable(bootstrap_servers, f"no message of {topic} for {_STALLED_S:.0f} s")
             for message in messages:
@@ -156,7 +157,7 @@ def read_ranges(
                 error = message.error()
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:
-                        # Behind the last message there may be offsets without one: a transaction's marker.
+                        # After the last message there may be offsets without a message: a transaction's marker.
                         cursors[number].finish()
                     elif error.fatal() or not error.retriable():
                         raise BrokerUnavailable(bootstrap_servers, error.str())
@@ -179,7 +180,7 @@ def read_ranges(
 
 
 class _Cursor:
-    """How far the intervals of one partition have been read.
+    """Position in the intervals of one partition that are read.
 
     Examples
     --------
@@ -199,11 +200,11 @@ class _Cursor:
         self.begin = self._at = intervals[0][0]
         self.total = sum(end - begin for begin, end in intervals)
         self.passed = 0
-        #: Offset that is wanted next; None at the end.
+        #: Next wanted offset; None at the end.
         self.next: int | None = intervals[0][0]
 
     def take(self, offset: int) -> bool:
-        """Whether a message is wanted; those of a partition come in order."""
+        """Return True if a message is wanted; the messages of a partition come in order."""
         self._at = offset + 1
         while self._left and self._left[-1][1] <= offset:
             self._drop()
@@ -229,13 +230,13 @@ class _Cursor:
         self.next = self._left[-1][0] if self._left else None
 
     def finish(self) -> None:
-        """Nothing comes any more: the partition ends here."""
+        """Finish all intervals: the partition ends here."""
         while self._left:
             self._drop()
         self.next = None
 
     def is_far(self) -> bool:
-        """Whether asking the broker for the next interval is better than reading up to it; asked once for each."""
+        """Return True if a seek to the next interval is better than reading up to it; True at most once for each."""
         far = self.next is not None and self.next - self._at > _BATCH
         self._at = self.next or 0
         return far
@@ -246,7 +247,7 @@ class _Cursor:
 
 
 class _Pace:
-    """Waits, message by message, until what has been read is no more than a rate allows."""
+    """Pace of a limited read: waits, message by message, until the bytes read are within the rate."""
 
     def __init__(self, max_bytes_s: float | None) -> None:
         self._max_bytes_s = max_bytes_s
@@ -254,7 +255,7 @@ class _Pace:
         self._bytes = 0
 
     def wait(self, size_bytes: int, meanwhile: Callable[[], object]) -> None:
-        """So much more has been read: sleep until it is time to hand it on."""
+        """Count the bytes of a message, and sleep until it may be yielded."""
         self._bytes += size_bytes
         if self._max_bytes_s is None:
             return
@@ -264,12 +265,12 @@ class _Pace:
 
 
 def time_ranges(bootstrap_servers: str, topic: str, within: TopicRange) -> dict[int, tuple[tuple[int, int], ...]]:
-    """Offsets of a time range by the broker's index, one interval a partition, empty ones left out.
+    """Return the offsets of a time range by the broker's index, one interval a partition, without empty ones.
 
     Raises
     ------
     BrokerUnavailable, TopicMissing
-        As for `read_topic`.
+        See `read_topic`.
     """
     consumer = _consumer(bootstrap_servers)
     try:
@@ -296,18 +297,18 @@ def consumer_settings(bootstrap_servers: str, *, slow: bool = False) -> dict[str
         "fetch.message.max.bytes": MAX_REQUEST_BYTES,
         "queued.max.messages.kbytes": 2 * MAX_REQUEST_BYTES // 1024,
     }
-    if slow:  # the broker sends a message that is larger all the same
+    if slow:  # the broker still sends a message that is larger
         ahead = {"fetch.message.max.bytes": 256 * 1024, "queued.max.messages.kbytes": 512}
     return {
         **BOUNDED,
         "bootstrap.servers": bootstrap_servers,
-        "group.id": "inspection-reader",  # must be named, is never joined
+        "group.id": "inspection-reader",  # a required setting; the group is never joined
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",  # the client's default, which the books rely on
         "log_level": 0,
-        # When its queue is full the client asks no more for a second, unless told otherwise: 40 MB/s at most.
+        # By default the client pauses for a second when its queue is full, which limits it to 40 MB/s.
         "fetch.queue.backoff.ms": 5,
         **ahead,
     }
@@ -318,14 +319,14 @@ def _consumer(bootstrap_servers: str, *, slow: bool = False) -> Consumer:
 
 
 def watermarks(bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
-    """First offset and next one of each partition; the first is not 0 once retention has deleted something.
+    """Return the first and the next offset of each partition; retention makes the first one larger than 0.
 
     Raises
     ------
     BrokerUnavailable
         If no broker answers.
     TopicMissing
-        If the topic is not there.
+        If the topic does not exist.
     """
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "inspection-reader", "log_level": 0})
     try:
@@ -349,7 +350,7 @@ def _low_high(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
         try:
             low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
         except KafkaException as error:
-            # A topic that has just been made, or a broker that has just started, has no leader for a moment.
+            # A topic just created, or a broker just started, has no leader for a moment.
             if error.args[0].code() not in _LEADER_MOVES or time.monotonic() > deadline_s:
                 raise
             time.sleep(_AGAIN_S)
@@ -362,7 +363,7 @@ def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: Top
     for bound, index in ((within.from_us, 0), (within.to_us, 1)):
         if bound is None:
             continue
-        # Kafka's index has milliseconds; -1 where every message is older. What is asked as below 0 has other meanings.
+        # Kafka's index is in milliseconds; it returns -1 if all messages are older. Times below 0 have other meanings.
         asked = [TopicPartition(topic, number, max(0, -(-bound // 1000))) for number in ranges]
         for answer in consumer.offsets_for_times(asked, timeout=_TIMEOUT_S):
             low, high = ranges[answer.partition]
@@ -372,7 +373,7 @@ def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: Top
 
 
 def as_message(message: Message) -> TopicMessage:
-    """What the client gives, in our words; to be asked once a message."""
+    """Convert a message of the client; call it once for each message."""
     return TopicMessage(
         str(message.topic()),
         int(message.partition() or 0),

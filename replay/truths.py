@@ -1,4 +1,4 @@
-"""What labels say of frames: the newest one counts, as everywhere on the line."""
+"""Truth of frames from their labels: the newest label counts, as everywhere on the line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TruthCounts:
     duplicates
         Further copies of one label: the same id, and the same content.
     undecided
-        Labels whose truth is NOT_DECIDABLE: they tell nothing.
+        Labels whose truth is NOT_DECIDABLE: they do not count.
     corrections
         Labels of a frame or part that already had a different label.
     contradictions
@@ -38,11 +38,12 @@ class TruthCounts:
 
 
 class Truths:
-    """Labels by frame and by part. Memory: some 400 bytes a label.
+    """Labels by frame and by part. Memory: about 400 bytes a label.
 
-    A label that names a frame is about that alone; one by part about every frame of the part that its camera took. Of
-    all that are about a frame the newest counts, of two at one time the one that says defective. Who was once drawn at
-    random stays so, whatever a later label says: a complaint must not take a bad part out of the sample.
+    A label with a frame id is about this frame only. A label with only a part id is about every frame of the part that
+    its camera took. Of all labels of a frame the newest counts; of two labels of one time, the one that says defective.
+    A part once drawn at random stays so, whatever a later label says: a complaint must not remove a bad part from the
+    sample.
 
     Examples
     --------
@@ -54,8 +55,8 @@ class Truths:
     >>> found = truths.of_frame("s/c", "f", "P")
     >>> found.is_defective, found.defect, found.because
     (True, 'crack', 'random')
-    >>> truths.of_frame("s/other", "f", "P") is None, truths.waiting
-    (True, 0)
+    >>> truths.of_frame("s/other", "f", "P"), truths.waiting
+    (None, 0)
     """
 
     def __init__(self, labels: Iterable[Label] = (), *, clock: Clock | None = None) -> None:
@@ -69,7 +70,7 @@ class Truths:
             self.add(label)
 
     def add(self, label: Label, written_us: int | None = None) -> None:
-        """Enter a label; labels may come in any order.
+        """Add a label; labels may come in any order.
 
         ``written_us`` is the time at which it was written to Kafka, UTC: no label has a later time. If that is unknown,
         a label of the future has no time, and every other label is newer.
@@ -99,7 +100,7 @@ class Truths:
         self._found[key] = _newest(before, truth)
 
     def of_frame(self, camera: str, frame_id: str, part_id: str | None) -> Truth | None:
-        """What is known of a frame of a camera (``station/camera``)."""
+        """Return the truth of a frame of a camera (``station/camera``); None if there is no label."""
         keys = [(camera, "frame", frame_id)] + ([] if part_id is None else [(camera, "part", part_id)])
         newest: Truth | None = None
         for key in keys:
@@ -110,12 +111,12 @@ class Truths:
         return newest
 
     def of(self, decision: Decision) -> Truth | None:
-        """What is known of the frame of a decision."""
+        """Return the truth of the frame of a decision; None if there is no label."""
         return self.of_frame(decision.key, decision.frame_id, decision.part_id)
 
     @property
     def waiting(self) -> int:
-        """Frames and parts with a label that nobody has asked for: the label is of another time, or names nothing."""
+        """Number of labelled frames and parts never looked up: their label is of another time, or names nothing."""
         return len(self._found) - len(self._asked)
 
 

@@ -1,7 +1,7 @@
-"""Error analysis of a stretch: how right a decider was, where not, and whether another one would do better.
+"""Error analysis of a stretch: how often a decider was right, where it was wrong, and whether another one does better.
 
-`analyse` and `compare` take a `replay.table.Table` and give plain records (`replay.analysis.results`); `as_json` makes
-JSON of them. Nothing here reads a topic or a file, but for golden samples.
+`analyse` and `compare` take a `replay.table.Table` and return plain records (`replay.analysis.results`); `as_json`
+turns them into JSON. Only the functions for golden samples read files; nothing here reads a topic.
 """
 
 from replay.analysis.comparison import compare, compare_frames

@@ -1,9 +1,9 @@
-"""Whether scores are probabilities: reliability by bins, expected calibration error, Brier score.
+"""Calibration: a test of scores as probabilities, by reliability bins, expected calibration error and Brier score.
 
-Bins hold equally many parts (M. P. Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning",
-AAAI 2015, for the error). Brier score: G. W. Brier, Monthly Weather Review 78, 1950; in parts by A. H. Murphy, Journal
-of Applied Meteorology 12, 1973, with what varies within bins as a term of its own (D. B. Stephenson et al., Weather and
-Forecasting 23, 2008).
+Each bin has the same number of parts (M. P. Naeini et al., "Obtaining well calibrated probabilities using Bayesian
+binning", AAAI 2015, for the error). Brier score: G. W. Brier, Monthly Weather Review 78, 1950. Its decomposition:
+A. H. Murphy, Journal of Applied Meteorology 12, 1973, with the variation within bins as a separate term
+(D. B. Stephenson et al., Weather and Forecasting 23, 2008).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ BINS = 10
 
 
 def calibrate(view: View, labels: Labelled) -> Calibration:
-    """Calibration of the scores by the labels that speak for all parts.
+    """Return the calibration of the scores, estimated from the labels that represent all parts.
 
-    A bin's interval is Wilson's, with the number of equally weighted labels that would be as sure (L. Kish, "Survey
-    Sampling", 1965): the square of the sum of the weights over the sum of their squares.
+    The interval of a bin is Wilson's. Its sample size is the number of equally weighted labels that would be as certain
+    (L. Kish, "Survey Sampling", 1965): the square of the sum of the weights over the sum of their squares.
     """
     if labels.why_not or not len(labels):
         return Calibration(why_not=f"cannot be estimated: {labels.why_not or 'no labelled part has a score'}")
     scores = view.score[np.isfinite(view.score)]
-    # Bins begin at scores: equal scores are in one bin.
+    # Bin edges are scores, so equal scores fall into one bin.
     edges = np.unique(np.quantile(scores, np.arange(1, BINS) / BINS, method="higher"))
     place = np.searchsorted(edges, labels.score, side="right")
     all_places = np.searchsorted(edges, scores, side="right")
@@ -73,7 +73,7 @@ def calibrate(view: View, labels: Labelled) -> Calibration:
 
 
 def wilson_of(share: float, labels: float) -> tuple[float, float]:
-    """Wilson's interval of a weighted share; ``labels`` need not be whole.
+    """Return Wilson's interval of a weighted share; ``labels`` need not be a whole number.
 
     Examples
     --------

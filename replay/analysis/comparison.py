@@ -1,13 +1,16 @@
-"""Champion against challenger on the same parts: who errs where the other does not, and by how much the rates differ.
+"""Comparison of champion and challenger on the same parts: their different errors, and the difference of their rates.
 
-McNemar's test (Q. McNemar, Psychometrika 12, 1947), exact: of the labelled parts on which one alone errs, half would be
-each one's if they were equally good, a binomial. The line labels what it rejects, so among all labels the deciders are
-not on a par; then only labels drawn at random are tested, and none where they were drawn of accepted parts alone.
+McNemar's test (Q. McNemar, Psychometrika 12, 1947) is used in its exact form. It looks at the labelled parts on which
+only one decider errs. If both deciders are equally good, each of them errs on half of these parts (a binomial
+distribution). The line labels the parts that it rejects, so the full set of labels is biased between the deciders.
+Unless every part has a label, the test therefore uses only labels drawn at random. It uses no labels if they were
+drawn from accepted parts alone.
 
-Deltas come with 95 % intervals of 4,000 paired bootstrap resamples with a fixed seed. Parts are divided by what the
-line did and by the actions of both deciders; a resample draws how many parts each such cell has, and its share of
-defective ones: from the labels with replacement where every part has one, else from the Jeffreys posterior of those
-that speak for the cell. What both treat alike does not blur the difference.
+Deltas come with 95 % intervals of 4,000 paired bootstrap resamples with a fixed seed. The parts are divided into cells
+by the action of the line and by the actions of both deciders. A resample draws the number of parts of each cell, and
+the share of defective parts in it. If every part of the cell has a label, the share is drawn from these labels with
+replacement. Otherwise it is drawn from the Jeffreys posterior of the labels that represent the cell. Parts that both
+deciders treat alike do not blur the difference.
 """
 
 from __future__ import annotations
@@ -25,10 +28,10 @@ from replay.replayed import ReplayedFrame
 from replay.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table, build_table
 from replay.truths import Truths
 
-#: Parts that are listed as treated otherwise, at most.
+#: Maximum number of listed parts that the deciders treat differently.
 MAX_CHANGED = 1_000
 _RESAMPLES = 4_000
-#: Random labels that are so uneven over what the line did are no sample of all parts.
+#: Random labels spread this unevenly over the actions of the line are not a sample of all parts.
 _UNEVEN_P = 0.001
 _CELLS = (NO_ACTION + 1) * 9
 _ON_LINE_OF, _CHAMPION_DOES, _CHALLENGER_DOES = np.unravel_index(np.arange(_CELLS), (NO_ACTION + 1, 3, 3))
@@ -37,7 +40,7 @@ _TRUTHS = {UNKNOWN: "unknown", GOOD: "good", DEFECTIVE: "defective"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """Parts that both deciders have inspected; ``at`` are their places in each one's view."""
+    """Parts that both deciders have inspected; ``at_champion`` and ``at_challenger`` are their places in each view."""
 
     champion: View
     challenger: View
@@ -51,7 +54,7 @@ class Pairs:
 
     @classmethod
     def of(cls, table: Table, champion: str, challenger: str) -> Pairs:
-        """The pairs of two deciders."""
+        """Return the parts that both deciders have inspected."""
         one, two = see(table, champion), see(table, challenger)
         rows, at_one, at_two = np.intersect1d(one.rows, two.rows, assume_unique=True, return_indices=True)
         truth, on_line = one.truth[at_one], one.on_line[at_one]
@@ -71,12 +74,12 @@ def compare(
     limits: Limits | None = None,
     golden: GoldenComparison | None = None,
 ) -> Comparison:
-    """Compare two deciders of a table, and say whether the challenger may be promoted.
+    """Compare two deciders of a table, and judge whether the challenger may be promoted.
 
     Parameters
     ----------
     challenger
-        None: the last decider of the table.
+        Name of the challenger; None for the last decider of the table.
 
     Raises
     ------
@@ -123,7 +126,7 @@ def compare_frames(
     limits: Limits | None = None,
     golden: GoldenComparison | None = None,
 ) -> Comparison:
-    """Compare deciders on frames that were inspected again; see `compare` and `replay.table.build_table`."""
+    """Compare deciders on re-inspected frames; see `compare` and `replay.table.build_table`."""
     table = build_table(frames, truths, variants=variants, truth_attribute=truth_attribute)
     return compare(table, champion, challenger, limits=limits, golden=golden)
 
@@ -131,7 +134,7 @@ def compare_frames(
 def compare_nothing(
     champion: str, challenger: str, golden: GoldenComparison, limits: Limits | None = None
 ) -> Comparison:
-    """A comparison on golden samples alone."""
+    """Return a comparison that rests on golden samples alone."""
     none = PairedTable(
         both_right=0, only_champion_errs=0, only_challenger_errs=0, both_err=0, tested_only_champion=0,
         tested_only_challenger=0, p=None,
@@ -160,7 +163,7 @@ def compare_nothing(
 
 
 def mcnemar(only_one_errs: int, only_other_errs: int) -> float | None:
-    """Two-sided exact p; None if they never differ.
+    """Return the two-sided exact p-value; None if the deciders never differ.
 
     Examples
     --------
@@ -189,10 +192,13 @@ def _paired(pairs: Pairs, truth: int, error: int) -> PairedTable:
 
 
 def _fair_sample(pairs: Pairs) -> Flags:
-    """Labels that any part was equally likely to have: all if all have one, else those drawn at random.
+    """Return the fair labels, which each part was equally likely to get.
 
-    None if parts of one recorded action were drawn more often than those of another, as where only accepted ones are:
-    among these the line never overkills, and nobody who is compared with it could.
+    These are all labels if every part has one, otherwise those drawn at random.
+
+    No label is returned if parts of one recorded action were drawn more often than parts of another, for example if
+    only accepted parts were drawn: among accepted parts the line never overkills, and neither can a decider compared
+    with it.
     """
     labelled: Flags = pairs.truth != UNKNOWN
     if labelled.all():
@@ -241,7 +247,7 @@ def _deltas(pairs: Pairs) -> tuple[Delta, Delta]:
 
 
 def _delta(of_truth: Floats, drawn: Floats, error: int, labels: int, what: str) -> Delta:
-    """From parts of one truth by cell, estimated and drawn."""
+    """Return the delta of one error, from the parts of one truth by cell, as estimated and as drawn."""
     total = float(of_truth.sum())
     if not total > 0:
         return Delta(
@@ -259,7 +265,7 @@ def _delta(of_truth: Floats, drawn: Floats, error: int, labels: int, what: str) 
 
 
 def _gravest_first(pairs: Pairs, changed: Integers) -> Integers:
-    """New escapes, then other changes on defective parts, on good ones, on those without a label; by score."""
+    """Sort by gravity: new escapes, other defective parts, good parts, unlabelled parts; in each by score change."""
     truth = pairs.truth[changed]
     now = pairs.challenger.action[pairs.at_challenger[changed]]
     grade = np.select([(truth == DEFECTIVE) & (now == ACCEPT), truth == DEFECTIVE, truth == GOOD], [0, 1, 2], 3)

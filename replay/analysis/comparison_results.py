@@ -1,4 +1,4 @@
-"""What a comparison of two deciders says: plain records that go to a terminal, to JSON and to a page alike."""
+"""Results of a comparison of two deciders: plain records for a terminal, for JSON and for a page."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedTable:
-    """Labels of one truth: which decider erred. ``p`` is McNemar's exact test on the two that differ, None if none do.
+    """Errors of both deciders on the labels of one truth.
 
-    The test counts only labels that are a fair sample of both, ``tested_only_champion`` and ``tested_only_challenger``
-    of them: where rejected parts were labelled more often than accepted ones, those drawn at random.
+    ``p`` is McNemar's exact test on the labels on which only one decider errs; None if there are no such labels. The
+    test counts only labels that are a fair sample for both deciders: ``tested_only_champion`` and
+    ``tested_only_challenger``. If rejected parts were labelled more often than accepted ones, these are the labels
+    drawn at random.
     """
 
     both_right: int
@@ -24,7 +26,10 @@ class PairedTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """A rate of both deciders and the challenger's minus the champion's, with its 95 % interval; None: see why_not."""
+    """Rate of both deciders, and the difference challenger minus champion with its 95 % interval.
+
+    If the rate cannot be estimated, the fields have None and ``why_not`` states the reason.
+    """
 
     champion: float | None
     challenger: float | None
@@ -37,7 +42,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedPart:
-    """A part that the deciders treat otherwise; ``truth`` is good, defective or unknown."""
+    """Part that the deciders treat differently; ``truth`` is good, defective or unknown."""
 
     row: int
     frame_id: str
@@ -59,7 +64,7 @@ class ChangedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenChange:
-    """A golden sample that the deciders treat otherwise."""
+    """Golden sample that the deciders treat differently."""
 
     file: str
     truth: str
@@ -72,10 +77,10 @@ class GoldenChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenComparison:
-    """Both deciders on samples whose truth is known: counts, no estimates.
+    """Results of both deciders on samples with a known truth: counts, not estimates.
 
-    ``newly_missed`` are defective samples that the champion finds and the challenger accepts, ``newly_found`` the other
-    way round; ``newly_overkilled`` good ones that only the challenger rejects.
+    ``newly_missed`` counts defective samples that the champion finds and the challenger accepts; ``newly_found`` is the
+    reverse. ``newly_overkilled`` counts good samples that only the challenger rejects.
     """
 
     good: int
@@ -94,7 +99,7 @@ class GoldenComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One condition of the promotion gate; ``outcome`` is pass, fail or undecided, ``sentence`` says why."""
+    """Condition of the promotion gate; ``outcome`` is pass, fail or undecided, ``sentence`` states the reason."""
 
     name: str
     outcome: str
@@ -107,14 +112,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Whether the challenger may be promoted: ``promote``, ``do not promote`` or ``undecided``."""
+    """Decision on the promotion of the challenger: ``promote``, ``do not promote`` or ``undecided``."""
 
     decision: str
     checks: tuple[Check, ...]
 
     @property
     def exit_code(self) -> int:
-        """0 promote, 1 do not, 3 undecided; 2 is the shell's word for a wrong usage."""
+        """Exit code of the command: 0 to promote, 1 not to promote, 3 undecided; shells use 2 for wrong usage."""
         return {"promote": 0, "do not promote": 1}.get(self.decision, 3)
 
 
@@ -125,16 +130,16 @@ class Comparison:
     Parameters
     ----------
     parts
-        Inspected by both: what is compared.
+        Number of parts that both inspected; these are compared.
     only_champion, only_challenger
-        Inspected by one alone.
+        Number of parts that only one of them inspected.
     agreement
-        Share of the parts with the same action; None without a part.
+        Share of the parts with the same action; None if there are no parts.
     escapes, overkill
-        Errors on labelled defective parts, on labelled good ones.
+        Errors on labelled defective parts, and on labelled good parts.
     changed
-        Parts that are treated otherwise, the gravest first, at most `replay.analysis.comparison.MAX_CHANGED`;
-        ``changed_total`` is all.
+        Parts that the deciders treat differently, the gravest first, at most
+        `replay.analysis.comparison.MAX_CHANGED`; ``changed_total`` counts all of them.
     """
 
     champion: str

@@ -1,4 +1,4 @@
-"""The same part, or the same image, more than once; and judged differently."""
+"""Duplicates: parts or images that occur more than once, and those that were judged differently."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from replay.analysis.results import Duplicates, Group
 from replay.analysis.view import NOT_OK, OK, Integers, View, codes
 
-#: Groups that are listed of each kind.
+#: Maximum number of listed groups of each kind.
 MAX_LISTED = 100
 
 
 def duplicates_of(view: View) -> Duplicates:
-    """Parts and images that come more than once in a stretch, by camera and part id, and by sha256."""
+    """Find parts (by camera and part id) and images (by sha256) that occur more than once in a stretch."""
     table = view.table
     verdicts = np.full(len(table), -1, np.int8)
     verdicts[view.rows] = view.verdict
@@ -28,7 +28,7 @@ def duplicates_of(view: View) -> Duplicates:
     image = np.where(image == images.index(""), -1, image) if "" in images else image
     by_part, contradictory = _repeated(part_key, verdicts)
     by_image, unlike = _repeated(image, verdicts)
-    # What contradicts itself is worth a look first.
+    # Contradictory groups come first: a person should look at them first.
     listed = [int(number) for number in contradictory[:MAX_LISTED]]
     of_images = [int(number) for number in [*unlike, *np.setdiff1d(by_image, unlike)][:MAX_LISTED]]
     names = [str(parts[number % max(1, len(parts))]) for number in part_names]
@@ -44,14 +44,14 @@ def duplicates_of(view: View) -> Duplicates:
 
 
 def _dense(key: Integers) -> tuple[Integers, list[int]]:
-    """Keys as numbers from 0 on, -1 staying -1, and the key of each number."""
+    """Renumber the keys from 0 on, with -1 unchanged; return the numbers and the key of each number."""
     values, numbers = np.unique(key, return_inverse=True)
     offset = int(len(values) > 0 and values[0] == -1)
     return numbers.reshape(-1) - offset, [int(value) for value in values[offset:]]
 
 
 def _repeated(group: Integers, verdicts: np.ndarray[tuple[int], np.dtype[np.int8]]) -> tuple[Integers, Integers]:
-    """Groups with several rows, and those of them with both verdicts."""
+    """Return the groups with several rows, and those of them with both verdicts."""
     there = group >= 0
     count = int(group.max(initial=-1)) + 1
     sizes = np.bincount(group[there], minlength=count)

@@ -1,8 +1,9 @@
-"""The promotion gate: whether a challenger may take the champion's place.
+"""Promotion gate: decide if a challenger may replace the champion.
 
-It is a test of non-inferiority (G. Piaggio et al., "Reporting of noninferiority and equivalence randomized trials",
-JAMA 308, 2012): what counts is not whether the challenger was found to be worse, but whether it can be *ruled out* that
-it is worse by more than a limit. Few labels rule out nothing: they leave it undecided, and promote nobody.
+The gate is a test of non-inferiority (G. Piaggio et al., "Reporting of noninferiority and equivalence randomized
+trials", JAMA 308, 2012). The challenger passes if it can be *ruled out* that it is worse by more than a limit; it is
+not enough that no difference was found. Few labels rule out nothing: the decision is then undecided, and nothing is
+promoted.
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ _EPSILON = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a challenger may be worse by.
+    """Limits of the gate: by how much a challenger may be worse.
 
     Parameters
     ----------
     max_escape_increase, max_overkill_increase
-        Of the rates, challenger minus champion; in [0, 1]. The upper end of the 95 % interval is held against them.
+        Largest increase of the rate, challenger minus champion; in [0, 1]. The gate compares it with the upper end of
+        the 95 % interval.
     min_labels
-        Labelled parts of either truth below which nothing is promoted.
+        Minimum number of labelled parts of each truth; with fewer the gate promotes nothing.
     max_golden_missed
-        Defective golden samples that the champion finds and the challenger accepts.
+        Maximum number of defective golden samples that the champion finds and the challenger accepts.
     max_golden_overkill
-        Good golden samples that only the challenger rejects; None: any number.
+        Maximum number of good golden samples that only the challenger rejects; None for no limit.
     """
 
     max_escape_increase: float = 0.0
@@ -54,14 +56,14 @@ class Limits:
 def judge(
     escapes: Delta | None, overkill: Delta | None, failed: int, limits: Limits, golden: GoldenComparison | None = None
 ) -> Gate:
-    """Check everything that is known.
+    """Check every known result against its limit.
 
     Parameters
     ----------
     escapes, overkill
-        On recorded parts; None: there were none to compare, and golden samples decide alone.
+        Deltas on recorded parts; None if there were no parts to compare, so that golden samples decide alone.
     failed
-        Parts that the champion inspected and on which the challenger failed.
+        Number of parts that the champion inspected and on which the challenger failed.
     """
     checks = []
     if escapes is not None and overkill is not None:
@@ -85,10 +87,11 @@ def judge(
 
 
 def check_delta(name: str, delta: Delta, limit: float, min_labels: int, what: str) -> Check:
-    """Hold a delta against its limit.
+    """Check a delta against its limit.
 
-    With too few labels nobody can tell: their interval is no interval. With enough it passes where more than the limit
-    is ruled out, and fails where the estimate itself is above it; in between, more labels have to tell.
+    With too few labels the check is undecided, since their interval means nothing. With enough labels the check passes
+    if the interval rules out an increase above the limit, and fails if the estimate itself is above the limit. Between
+    these two cases it is undecided, and more labels are needed.
 
     Examples
     --------
@@ -118,7 +121,7 @@ def check_delta(name: str, delta: Delta, limit: float, min_labels: int, what: st
 
 
 def points(share: float) -> str:
-    """A difference of shares as people read it.
+    """Return a difference of shares as readable text.
 
     Examples
     --------
@@ -136,7 +139,7 @@ def _count(name: str, count: int, limit: int, what: str) -> Check:
 
 
 def _without(check: Check, what: str) -> Check:
-    """Nobody errs on samples that are not there, which shows nothing."""
+    """Return the check as undecided: a set without such samples shows nothing."""
     error = "misses" if what == "defective" else "rejects"
     sentence = f"no golden sample is {what}, so nothing is known of what the challenger {error}: add some"
     return replace(check, outcome=UNDECIDED, sentence=sentence)

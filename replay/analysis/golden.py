@@ -1,4 +1,4 @@
-"""Golden samples: images whose truth is known for certain, which every model has to get right."""
+"""Golden samples: images whose truth is certain, which every model has to judge correctly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BAD = frozenset({"defective", "bad", "nok", "not_ok", "not-ok", "ng", "fail"})
 
 @dataclass(frozen=True, slots=True)
 class GoldenSample:
-    """An image and its truth; ``defect`` is empty for a good one, or where nobody named it."""
+    """Image and its truth; ``defect`` is empty for a good image, and for a defective one without a named defect."""
 
     path: Path
     is_defective: bool
@@ -33,19 +33,19 @@ class GoldenSample:
 
 
 def load_golden(path: Path) -> list[GoldenSample]:
-    """The samples of a folder or of a CSV file, in the order of their names or rows.
+    """Return the samples of a folder or of a CSV file, in the order of their names or rows.
 
     Parameters
     ----------
     path
-        A folder with one folder for each truth: ``good`` (ok, pass, functional), ``defective`` (bad, nok, ng, fail),
-        and any other name is a class of defect. Or a CSV file with the columns file, truth and, if wanted, defect;
-        files lie where it lies.
+        Either a folder with one folder for each truth: ``good`` (ok, pass, functional), ``defective`` (bad, nok, ng,
+        fail), or any other name, which is a class of defect. Or a CSV file with the columns file, truth and,
+        optionally, defect; the file names are relative to the folder of the CSV file.
 
     Raises
     ------
     SettingsError
-        If it cannot be read, has no samples, or an entry says no truth; the message names the row.
+        If the path cannot be read, has no samples, or an entry has no valid truth; the message names the row.
     """
     samples = _from_csv(path) if path.is_file() else _from_folder(path)
     if not samples:
@@ -60,12 +60,12 @@ def compare_golden(
     *,
     on_progress: Callable[[int], object] = lambda done: None,
 ) -> GoldenComparison:
-    """Let two models inspect every sample.
+    """Inspect every sample with two models.
 
     Raises
     ------
     SettingsError
-        If an image cannot be read: it is for whoever keeps the samples to mend.
+        If an image cannot be read. The owner of the samples has to repair it.
     """
     samples = list(samples)
     names = ("champion_escapes", "challenger_escapes", "champion_overkill", "challenger_overkill", "newly_missed",

@@ -1,4 +1,4 @@
-"""What parts are divided by: camera, lot, class, model, attributes, hour of the day, quartiles of each signal."""
+"""Groupings of parts: by camera, lot, class, model, attributes, hour of the day, quartiles of each signal."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from models.signals import CODES, score_signals
 from replay.analysis.view import Floats, Integers, View, codes
 from replay.table import DEFECTIVE, UNKNOWN
 
-#: Most slices of one kind: those with the most labels.
+#: Maximum number of slices of one kind; those with the most labels are kept.
 MAX_OF_A_KIND = 200
-#: Values up to which an attribute divides parts; one with more names them.
+#: Maximum number of values of an attribute that divides parts; an attribute with more values names single parts.
 _MAX_VALUES = 20
-#: Share of either truth that may lie among the other one in an attribute that says the truth.
+#: Maximum share of each truth in groups with a majority of the other truth, for an attribute that states the truth.
 _MOST_OTHER = 0.1
-#: Signals that are made of the score: a low one is what an escape is, and says nothing of why.
+#: Signals computed from the score: a low score defines an escape, so these signals do not explain one.
 _OF_SCORE = frozenset(score_signals(0.5))
 _US_PER_H = 3_600_000_000
 UNNAMED = "unnamed"
@@ -27,7 +27,7 @@ UNNAMED = "unnamed"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grouping:
-    """One kind of slices: the number of each row's slice, -1 for none, and their names."""
+    """One kind of slices: ``group`` has the number of each row's slice (-1 for no slice), ``names`` the slice names."""
 
     by: str
     group: Integers
@@ -36,12 +36,12 @@ class Grouping:
 
 
 def groupings(view: View, truth_attribute: str | None = None) -> Iterator[Grouping]:
-    """Everything that parts are divided by, coarse before fine.
+    """Yield every grouping of the parts, coarse ones before fine ones.
 
     Parameters
     ----------
     truth_attribute
-        Attribute that says the truth: nothing is divided by it.
+        Attribute that states the truth; the parts are not divided by it.
     """
     yield _of_texts("camera", view, "camera")
     yield _of_texts("lot", view, "lot")
@@ -56,17 +56,18 @@ def groupings(view: View, truth_attribute: str | None = None) -> Iterator[Groupi
 
 
 def truth_like(view: View, truth_attribute: str | None = None) -> tuple[str, ...]:
-    """Attributes that nothing is divided by, since they say the truth: the one that is named, and others like it."""
+    """Return the attributes left out of the groupings since they state the truth: the named one, and others like it."""
     return tuple(
         found.by for found in _of_attributes(view) if found.by == truth_attribute or says_truth(found.group, view)
     )
 
 
 def says_truth(group: Integers, view: View) -> bool:
-    """Whether a part's group tells its truth, as the label of a data set does, and that is no accident.
+    """Return True if a part's group tells its truth, as the label of a data set does, and this is not by chance.
 
-    Of the good parts and of the defective ones at most 10 % are in a group in which the other truth has the majority.
-    By accident: labels of n parts, k of them defective, lie in C(n, k) ways, of which one for each set of groups is so.
+    A group tells the truth if at most 10 % of the good parts, and at most 10 % of the defective ones, are in groups in
+    which the other truth has the majority. By chance: the labels of n parts, k of them defective, can lie in C(n, k)
+    ways, of which one for each set of groups has this property.
     """
     known = (group >= 0) & (view.truth != UNKNOWN)
     count = int(group.max(initial=-1)) + 1
@@ -120,7 +121,7 @@ def _of_signal(name: str, view: View) -> Grouping:
 
 
 def _bounded(by: str, group: Integers, names: list[str | None] | list[str], view: View) -> Grouping:
-    """Only slices that have parts; of too many those with most labels, then most parts."""
+    """Keep only slices that have parts; of too many slices keep those with most labels, then with most parts."""
     texts = [name or "" for name in names]
     parts = np.bincount(group[group >= 0], minlength=len(texts))
     labelled = np.bincount(group[(group >= 0) & view.labelled], minlength=len(texts))

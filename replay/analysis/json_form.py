@@ -1,4 +1,4 @@
-"""Results as JSON."""
+"""JSON form of the results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def as_json(value: Any) -> Any:
-    """A result as what `json.dumps` takes: records become objects, arrays lists, what is no finite number null.
+    """Convert a result for `json.dumps`: records become objects, arrays become lists, non-finite numbers become null.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How long decisions took, and which came too late: of the recorded decisions."""
+"""Latency of the recorded decisions, and counts of the late ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STAGES = ("queue", "decode", "infer")
 
 
 def latency_of(table: Table) -> Latency:
-    """Latency of a stretch, of all cameras and of each."""
+    """Return the latency of a stretch, for all cameras together and for each camera."""
     group, cameras = codes(table["camera"])
     everything = _latency("all", table, np.arange(len(table)))
     rows = [np.flatnonzero(group == number) for number in range(len(cameras))]
@@ -37,7 +37,7 @@ def _latency(camera: str, table: Table, rows: Integers) -> LatencyOf:
 
 
 def quantiles(values: Floats) -> Quantiles:
-    """Quantiles of what is a number.
+    """Return the quantiles of the finite values.
 
     Examples
     --------

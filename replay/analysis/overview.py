@@ -1,4 +1,4 @@
-"""One decider on one stretch: everything that a table can say of it."""
+"""Full analysis of one decider on one stretch, computed from a table."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from replay.table import DEFECTIVE, RECORDED, Table
 from schemas.errors import SettingsError
 from schemas.records import ResultState
 
-#: Share of parts without an inspection from which on it is said.
+#: Share of parts without an inspection above which the analysis warns.
 _MANY_MISSING = 0.01
-#: Cameras whose accepted parts were labelled at rates that differ by this factor are no one sample.
+#: Factor between two cameras' label rates of accepted parts from which on their labels are not one sample.
 _UNEVEN = 3.0
 
 
@@ -36,23 +36,23 @@ def analyse(
     truth_attribute: str | None = None,
     episodes: Iterable[Episode] = (),
 ) -> Analysis:
-    """Analyse a table, of one decider. The same table gives the same result.
+    """Analyse one decider of a table. The same table always returns the same result.
 
     Parameters
     ----------
     decider
         One of ``table.deciders``.
     cost_ratio
-        Overkills that one escape costs; above 0.
+        Number of overkills that cost as much as one escape; above 0.
     truth_attribute
-        What `replay.table.build_table` was given: no slices are made of it.
+        Attribute passed to `replay.table.build_table`; no slices are made of it.
     episodes
-        Of drift, for the time line.
+        Drift episodes for the time line.
 
     Raises
     ------
     SettingsError
-        If the table has no such decider or no row, or the cost ratio is no positive number.
+        If the table has no such decider or no row, or if the cost ratio is not a positive number.
     """
     if not (np.isfinite(cost_ratio) and cost_ratio > 0):
         raise SettingsError(f"cost ratio {cost_ratio}: how many overkills an escape costs, above 0")
@@ -137,7 +137,7 @@ def _warnings(view: View, extent: Extent, rates: Rates, duplicates: Duplicates) 
 
 
 def _unevenly_labelled(view: View) -> tuple[str, str, float] | None:
-    """The cameras with the most and the fewest random labels among accepted parts, if they differ by much."""
+    """Return the cameras with the most and the fewest random labels among accepted parts, if they differ by much."""
     group, cameras = codes(view.column("camera"))
     accepted = view.on_line == ACCEPT
     parts = np.bincount(group[accepted], minlength=len(cameras))

@@ -1,4 +1,4 @@
-"""What each threshold would do, exactly: escapes and overkill of a rule that rejects from the threshold on."""
+"""Exact effect of each threshold: escapes and overkill of a rule that rejects all scores from the threshold on."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from replay.analysis.results import ThresholdCurve
 from replay.analysis.view import NOT_OK, Flags, Floats, View, unheard
 from replay.table import DEFECTIVE
 
-#: Points of a curve that is shown.
+#: Number of points of a displayed curve.
 MAX_POINTS = 1_001
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """Labels with a score: what a threshold is judged by.
+    """Labels with a score, for judging thresholds.
 
     Parameters
     ----------
     score, is_defective, weight
-        Of each label, in ascending order of the scores.
+        Values of each label, in ascending order of the scores.
     rejects
-        Whether the threshold in use rejects it.
+        True for each label that the threshold in use rejects.
     stratum
-        Number of the group that a bootstrap resamples in.
+        Number of the group in which the bootstrap resamples the label.
     why_not
-        Why the weights do not speak for all parts; they are 1 then.
+        Reason why the weights do not represent all parts; all weights are then 1. Empty if they do.
     """
 
     score: Floats
@@ -39,7 +39,7 @@ class Labelled:
 
     @classmethod
     def of(cls, view: View) -> Labelled:
-        """The labels of a view that speak for all parts; where they do not, all labels as they are."""
+        """Return the labels of a view that represent all parts; if they do not, return all labels unweighted."""
         why_not = unheard(view)
         counted = (view.labelled if why_not else view.speaks) & np.isfinite(view.score)
         rows = np.flatnonzero(counted)
@@ -57,7 +57,7 @@ class Labelled:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Labels of good parts and of defective ones."""
+        """Numbers of labels of good parts and of defective parts."""
         bad = int(self.is_defective.sum())
         return len(self) - bad, bad
 
@@ -66,7 +66,8 @@ class Labelled:
 class Points:
     """Escapes and overkill, in parts, of every threshold that makes a difference to the labels; ascending.
 
-    The thresholds are 0, 1, the scores between and that in use: a part whose score equals the threshold is rejected.
+    The thresholds are 0, 1, the scores between them and the threshold in use. A part whose score equals the threshold
+    is rejected.
 
     Examples
     --------
@@ -85,7 +86,7 @@ class Points:
 
     @classmethod
     def of(cls, labels: Labelled, present: float | None = None) -> Points:
-        """The points of some labels."""
+        """Compute the points of the labels; ``present`` is an additional threshold."""
         within = labels.score[(labels.score >= 0.0) & (labels.score <= 1.0)]
         thresholds = np.unique(np.concatenate([within, [0.0, 1.0], [] if present is None else [present]]))
         below = np.searchsorted(labels.score, thresholds, side="left")
@@ -94,14 +95,14 @@ class Points:
         return cls(thresholds, bad[below], good[-1] - good[below], float(bad[-1]), float(good[-1]))
 
     def cost(self, cost_ratio: float) -> Floats:
-        """In overkills."""
+        """Return the cost of each threshold, in overkills."""
         return cost_ratio * self.escapes + self.overkill
 
 
 def curve_of(
     view: View, labels: Labelled, cost_ratio: float, present: float | None, best: float | None
 ) -> ThresholdCurve:
-    """The curve that is shown, with the threshold in use and the recommended one on it."""
+    """Return the curve for display; it includes the threshold in use and the recommended one."""
     marks = [mark for mark in (present, best) if mark is not None]
     points = Points.of(labels, present)
     chosen = np.unique(np.linspace(0, len(points.thresholds) - 1, MAX_POINTS).round().astype(np.int64))
@@ -132,9 +133,10 @@ def curve_of(
 
 
 def average_precision(labels: Labelled) -> float | None:
-    """Mean of the precision over the recall: sum of (R_n - R_n-1) P_n over descending thresholds; ties count as one.
+    """Return the mean precision over the recall.
 
-    As scikit-learn defines it; no interpolation. None without a defective part.
+    It is the sum of (R_n - R_n-1) P_n over descending thresholds; ties count as one.
+    The definition is that of scikit-learn, without interpolation. None if there is no defective part.
     """
     _, first = np.unique(labels.score, return_index=True)
     bad = np.concatenate([[0.0], np.cumsum(labels.weight * labels.is_defective)])
@@ -146,9 +148,9 @@ def average_precision(labels: Labelled) -> float | None:
 
 
 def roc_auc(labels: Labelled) -> float | None:
-    """Probability that a defective part scores higher than a good one, ties by half (J. A. Hanley, B. J. McNeil, 1982).
+    """Return the probability that a defective part scores higher than a good one (J. A. Hanley, B. J. McNeil, 1982).
 
-    None without a part of each truth.
+    Ties count by half. None if there are not both good and defective parts.
     """
     unique, at = np.unique(labels.score, return_inverse=True)
     bad = np.bincount(at, labels.weight * labels.is_defective, len(unique))

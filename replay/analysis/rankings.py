@@ -1,4 +1,4 @@
-"""Which rows are worth a person's look."""
+"""Rankings of the rows that a person should look at."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MAX_RANKED = 100
 
 
 def rankings_of(view: View, other: View | None = None) -> Rankings:
-    """The worst errors, the nearest misses, and where two deciders disagree.
+    """Rank the worst errors, the nearest misses, and the disagreements of two deciders.
 
     Parameters
     ----------
     other
-        The decider to compare with; None: the next one of the table, if it has more than one.
+        Decider to compare with; None for the next decider of the table, if it has more than one.
     """
     distance = np.abs(view.score - view.threshold)
     if other is None:
@@ -31,10 +31,10 @@ def rankings_of(view: View, other: View | None = None) -> Rankings:
 
 
 def _ranked(rows: Integers, which: Flags, key: Floats) -> tuple[int, ...]:
-    """Rows in order of the key, those without one last, the earlier one of two alike first."""
+    """Return the rows in order of the key; rows without a key come last, and equal keys keep the order of the rows."""
     chosen = np.flatnonzero(which)
     if len(chosen) > MAX_RANKED:
-        # Only the first few are sorted.
+        # Sort only the first few rows.
         values = np.where(np.isnan(key[chosen]), np.inf, key[chosen])
         limit = np.partition(values, MAX_RANKED - 1)[MAX_RANKED - 1]
         chosen = chosen[values <= limit]

@@ -1,4 +1,4 @@
-"""Escape rate, overkill rate and accuracy of a decider, with 95 % intervals, and the confusion that they rest on."""
+"""Escape rate, overkill rate and accuracy of a decider, with 95 % intervals, and the confusion table behind them."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _ON_LINE_OF = np.arange(_CELLS) // len(ACTIONS)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
-    """Parts, labels that speak and defective ones of them, by cell (recorded action times the decider's action).
+    """Counts of parts, of representative labels and of defective ones, by cell (recorded and decider's action).
 
-    ``pool`` and ``pool_defective`` are the labels that may speak for all of a recorded action, by this.
+    ``pool`` and ``pool_defective`` count, by recorded action, the labels that may represent all parts of this action.
     """
 
     parts: Integers
@@ -45,7 +45,7 @@ class Cells:
     pool_defective: Integers
 
     def strata(self) -> dict[Action, Stratum]:
-        """By the decider's action."""
+        """Return the strata by the action of the decider."""
         sums = [
             np.bincount(_ACTION_OF, counts, 3).astype(int) for counts in (self.parts, self.labelled, self.defective)
         ]
@@ -53,14 +53,14 @@ class Cells:
 
 
 def count_cells(view: View, group: Integers, groups: int, is_bad: Flags | None = None) -> list[Cells]:
-    """The cells of each group of rows.
+    """Count the cells of each group of rows.
 
     Parameters
     ----------
     group
-        Number of each row's group, 0 to ``groups`` - 1; others are not counted.
+        Group number of each row, 0 to ``groups`` - 1; rows with other numbers are not counted.
     is_bad
-        Which rows count as defective; None: those whose label says so.
+        True for each row that counts as defective; None to count rows whose label is defective.
     """
     bad = view.truth == DEFECTIVE if is_bad is None else is_bad
     chosen = (group >= 0) & (group < groups)
@@ -71,7 +71,7 @@ def count_cells(view: View, group: Integers, groups: int, is_bad: Flags | None =
 
     parts, labelled = count(np.ones(len(view), bool)), count(view.labelled)
     drawn, drawn_bad = count(view.may_speak), count(view.may_speak & bad)
-    # With a label on every part of a cell there is nothing to estimate, as in `Tally.strata`.
+    # A cell with a label on every part needs no estimate, as in `Tally.strata`.
     known = labelled == parts
     counted = np.where(known, labelled, drawn)
     defective = np.where(known, count(view.labelled & bad), drawn_bad)
@@ -80,7 +80,7 @@ def count_cells(view: View, group: Integers, groups: int, is_bad: Flags | None =
 
 
 def rates_of(view: View) -> Rates:
-    """The rates of all inspected parts."""
+    """Return the rates of all inspected parts."""
     cells = count_cells(view, np.zeros(len(view), np.int64), 1)[0]
     strata = cells.strata()
     accepts, rejects = strata[Action.ACCEPT], strata[Action.REJECT]
@@ -102,11 +102,11 @@ def rates_of(view: View) -> Rates:
 
 
 def rates_of_cells(cells: Cells, decider: str) -> tuple[Estimate, Estimate, Estimate]:
-    """Escape rate, overkill rate, accuracy.
+    """Return the escape rate, the overkill rate and the accuracy.
 
-    For the recorded decider they are those of `stream_processors.quality.estimates`. For another one the same method
-    goes by cells, since it is what the line did that decided which parts have labels: a share of each cell is drawn
-    from its Jeffreys posterior, that of a cell without a label from Beta(1/2, 1/2).
+    The rates of the recorded decider are those of `stream_processors.quality.estimates`. For any other decider the same
+    method goes by cells, because the action of the line decided which parts have labels. The share of each cell is
+    drawn from its Jeffreys posterior; the share of a cell without a label is drawn from Beta(1/2, 1/2).
     """
     if decider == RECORDED:
         strata = cells.strata()
@@ -126,7 +126,7 @@ _Ratio = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 
 def _rate(cells: Cells, ratio: _Ratio, what: str) -> Estimate:
-    """A ratio of sums over cells; ``ratio`` gives the terms above and below from parts and shares of defective ones."""
+    """Estimate a ratio of sums over cells; ``ratio`` computes both terms from the parts and the defective shares."""
     parts = cells.parts.astype(np.float64)
     silent = np.bincount(_ON_LINE_OF, np.where(cells.labelled > 0, 0, cells.parts), NO_ACTION + 1)
     for number in np.flatnonzero((silent > 0) & (cells.pool == 0)):
@@ -148,7 +148,7 @@ def _rate(cells: Cells, ratio: _Ratio, what: str) -> Estimate:
 
 
 def confusion_of(view: View) -> Confusion:
-    """Truth by action, as labelled and estimated for all."""
+    """Return truth by action, as labelled and as estimated for all parts."""
     can_estimate = not unheard(view)
     rows = []
     for number, action in enumerate(ACTIONS):

@@ -1,11 +1,11 @@
-"""The cheapest threshold for a cost ratio, how sure it is, and what it would have changed.
+"""Recommendation: the cheapest threshold for a cost ratio, its uncertainty, and its effect on recorded parts.
 
-A threshold that is the best on some labels looks better on these than it is. Both, how far it is off and how much
-better it looks, are taken from 2,000 resamples with a fixed seed (B. Efron and R. J. Tibshirani, "An Introduction to
-the Bootstrap", 1993, sections 16.5 and 17.6): the number of parts of every stratum is drawn, then its labels, then the
-best threshold is sought and tried on the population that was drawn from. The scores are smoothed for that: without it
-a resample has few different errors near the threshold, and the best one comes out too sure and too good. Thresholds of
-resamples are some 256.
+A threshold that is the best one on some labels looks better on these labels than it is. Two errors are estimated from
+2,000 resamples with a fixed seed (B. Efron and R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, sections
+16.5 and 17.6): the error of the threshold, and the excess of its apparent quality. Each resample draws the number of
+parts of every stratum, then its labels. It then finds the best threshold, and tries it on the population from which
+the resample was drawn. The scores are smoothed first. Without smoothing a resample has few different errors near the
+threshold, and the best threshold looks too certain and too good. Resamples use about 256 thresholds.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from replay.analysis.results import Moved, Recommendation
 from replay.analysis.view import ACTIONS, NOT_OK, REVIEW, Flags, Floats, Integers, View
 from replay.table import DEFECTIVE, GOOD
 
-#: Labels of either truth below which a recommendation comes with a warning.
+#: Number of labels of either truth below which a recommendation carries a warning.
 FEW_LABELS = 20
 DEFAULT_COST_RATIO = 20.0
 _RESAMPLES = 2_000
-#: Nobody runs a line that errs on more than this share of the good parts, or of the defective ones.
+#: Maximum share of errors among the good or the defective parts; no factory runs a line that errs more often.
 _HALF = 0.5
 _GRID = 256
 _MAX_ROWS = 100
 
 
 def recommend(view: View, labels: Labelled, cost_ratio: float = DEFAULT_COST_RATIO) -> Recommendation:
-    """The threshold with the smallest ``cost_ratio * escapes + overkill``; the one in use if none is cheaper.
+    """Return the threshold with the least ``cost_ratio * escapes + overkill``; the one in use if no other is cheaper.
 
     Parameters
     ----------
     cost_ratio
-        Overkills that one escape costs.
+        Number of overkills that cost as much as one escape.
     """
     present = threshold_in_use(view)
     good, bad = labels.counts
@@ -101,13 +101,13 @@ def recommend(view: View, labels: Labelled, cost_ratio: float = DEFAULT_COST_RAT
 
 
 def threshold_in_use(view: View) -> float | None:
-    """The threshold of all rows; None if there are several, or none."""
+    """Return the threshold of all rows; None if there are several thresholds, or no threshold."""
     found = np.unique(view.threshold[np.isfinite(view.threshold)])
     return float(found[0]) if len(found) == 1 else None
 
 
 def plain(low: float, high: float) -> float:
-    """The number above ``low``, up to ``high``, that has the fewest digits and lies near the middle.
+    """Return the number above ``low``, up to ``high``, that has the fewest digits and lies near the middle.
 
     Examples
     --------
@@ -123,16 +123,16 @@ def plain(low: float, high: float) -> float:
 
 
 def _bootstrap(labels: Labelled, best: float, present: float | None, cost_ratio: float) -> tuple[Floats, Floats]:
-    """Errors of 2,000 resamples: of the best threshold, and of its saving (in overkills), seen minus true."""
+    """Return errors of 2,000 resamples: of the best threshold, and of its saving (in overkills), seen minus true."""
     thresholds = _grid(labels.score, [mark for mark in (best, present) if mark is not None])
-    # A label is accepted by the thresholds from this one on.
+    # The thresholds from this one on accept the label.
     first = np.searchsorted(thresholds, labels.score, side="right")
     width = len(thresholds) + 1
     random = np.random.default_rng(0)
     strata = int(labels.stratum.max()) + 1
     parts = np.bincount(labels.stratum, labels.weight, strata)
     drawn_parts = random.multinomial(round(parts.sum()), parts / parts.sum(), _RESAMPLES)
-    # Row 0 is the population that is drawn from.
+    # Row 0 is the population from which the resamples are drawn.
     bad, good = np.zeros((_RESAMPLES + 1, width)), np.zeros((_RESAMPLES + 1, width))
     present_cost = np.zeros(_RESAMPLES + 1)
     for stratum in range(strata):
@@ -146,7 +146,7 @@ def _bootstrap(labels: Labelled, best: float, present: float | None, cost_ratio:
         present_cost += cost_ratio * weighted[:, 1, 0].sum(axis=1) + weighted[:, 0, 1].sum(axis=1)
     costs = cost_ratio * np.cumsum(bad, axis=1)[:, :-1] + good.sum(axis=1)[:, None] - np.cumsum(good, axis=1)[:, :-1]
     lowest = costs.min(axis=1, keepdims=True)
-    # Of equally good ones the nearest to the one that is recommended.
+    # Of equally cheap thresholds, choose the one nearest to the recommended threshold.
     chosen = np.where(costs <= lowest + 1e-9 * (1 + lowest), np.abs(thresholds - best), np.inf).argmin(axis=1)
     seen = present_cost[1:] - costs[1:][np.arange(_RESAMPLES), chosen[1:]]
     real = present_cost[0] - costs[0][chosen[1:]]
@@ -161,9 +161,9 @@ def _grid(scores: Floats, marks: list[float]) -> Floats:
 
 
 def _smoothed(first: Integers, score: Floats, is_defective: Flags, rejects: Flags, thresholds: Floats) -> Floats:
-    """Shares of a stratum's parts by truth, by what the threshold in use does, and by place between the thresholds.
+    """Return shares of a stratum's parts by truth, by action of the threshold in use, and by place between thresholds.
 
-    Each label stands for scores like its own: a Gaussian kernel of Silverman's width, within the stratum's scores.
+    Each label represents similar scores: a Gaussian kernel of Silverman's width, within the scores of the stratum.
     """
     width = len(thresholds) + 1
     inner = (thresholds[1:] + thresholds[:-1]) / 2

@@ -1,9 +1,9 @@
-"""What an analysis says, as plain frozen records; `replay.analysis.as_json` makes JSON of each.
+"""Results of an analysis as plain frozen records; `replay.analysis.as_json` converts each to JSON.
 
-Counts are parts (frames, see `Extent`), rates shares in [0, 1], times UTC microseconds, durations milliseconds. Where a
-figure cannot be given it is None (in an array NaN, in JSON null) and a sentence says why. ``rows`` are indices into the
-table that was analysed. Every estimate from labels is a `stream_processors.quality.estimates.Estimate`: value, low,
-high, labels, why_not.
+Counts are numbers of parts (frames, see `Extent`), rates are shares in [0, 1], times are UTC microseconds, durations
+are milliseconds. None (in an array NaN, in JSON null) stands for a figure that cannot be computed, and a sentence
+states the reason. ``rows`` are indices into the analysed table. Every estimate from labels is a
+`stream_processors.quality.estimates.Estimate`: value, low, high, labels, why_not.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """What was looked at.
+    """Extent of the analysed data.
 
     Parameters
     ----------
     frames
-        Rows of the table.
+        Number of rows of the table.
     inspected
-        Of those, the ones with a completed inspection by the decider: all figures are of these.
+        Number of rows with a completed inspection by the decider; all figures are of these rows.
     aborted, failed, undecided
-        The others: shed or past the deadline; not readable or a fault of the model; no decision at all.
+        Numbers of the other rows: shed or past the deadline; unreadable or a fault of the model; without any decision.
     labelled, labelled_defective
-        Inspected ones with a label.
+        Numbers of inspected rows with a label, and with the label defective.
     random_accepted
-        Labelled, accepted on the line, and chosen blindly: what escapes are estimated from.
+        Number of rows that are labelled, were accepted on the line and were chosen blindly; escapes are estimated from
+        these rows.
     from_us, to_us
-        Of the first and last capture; None without a row.
+        Times of the first and last capture; None if there are no rows.
     """
 
     frames: int
@@ -56,7 +57,10 @@ class Extent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfusionRow:
-    """One action: parts, their labels, and how many are estimated good and defective; None: labels cannot say."""
+    """One action: its parts, their labels, and the estimated numbers of good and defective parts.
+
+    If the labels do not allow an estimate, it is left as None.
+    """
 
     action: str
     parts: int
@@ -69,7 +73,7 @@ class ConfusionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confusion:
-    """Truth by action, of inspected parts, ACCEPT, REJECT and REVIEW in this order; and errors among the labelled."""
+    """Truth by action of inspected parts, in the order ACCEPT, REJECT, REVIEW; and errors among the labelled parts."""
 
     rows: tuple[ConfusionRow, ...]
     escapes: int
@@ -78,7 +82,7 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """How right the decider was, with 95 % intervals; as `inspection quality` has them."""
+    """Error rates and accuracy of the decider with 95 % intervals; `inspection quality` reports the same rates."""
 
     escape_rate: Estimate
     overkill_rate: Estimate
@@ -89,31 +93,32 @@ class Rates:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ThresholdCurve:
-    """What each threshold would have done: a part is rejected from it on (``score >= threshold``), else accepted.
+    """Effect of each threshold: parts with ``score >= threshold`` are rejected, all others accepted.
 
-    Arrays of one length, ascending thresholds, at most some 1,000 of them; where there are more scores these are
-    chosen evenly. Estimates for all inspected parts by weights (Horvitz and Thompson).
+    Arrays of one length with ascending thresholds, at most about 1,000 of them; if there are more scores, the
+    thresholds are chosen evenly. The figures are estimates for all inspected parts by weights (Horvitz and Thompson).
 
     Parameters
     ----------
     escapes, overkill
-        Parts.
+        Numbers of parts.
     precision
-        Share of defective parts among the rejected ones; NaN where nothing is rejected.
+        Share of defective parts among the rejected ones; NaN if nothing is rejected.
     recall
         Share of the defective parts that are rejected: 1 - escape rate.
     rejected
-        Inspected parts that would be rejected, counted.
+        Number of inspected parts that would be rejected; counted, not estimated.
     cost
         ``cost_ratio * escapes + overkill``: in overkills.
     average_precision, roc_auc
-        Of the weighted labels; None if there are none of one truth.
+        Computed from the weighted labels; None if there are no labels of one truth.
     present_threshold
-        The one in use; None if several were.
+        Threshold in use; None if several were in use.
     present_at, recommended_at
-        Index of the nearest point to each; None where there is none.
+        Index of the point nearest to the present and to the recommended threshold; None if there is no such threshold.
     why_not
-        Empty, or why the labels do not speak for all parts: then every figure is of the labelled parts as they are.
+        Reason why the labels do not represent all parts; every figure is then of the labelled parts, unweighted. Empty
+        if they do.
     """
 
     thresholds: Floats
@@ -136,7 +141,7 @@ class ThresholdCurve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """Parts that another threshold treats otherwise; those of them with a label, by truth."""
+    """Parts that another threshold treats differently; the labelled ones of them are counted by truth."""
 
     was: str
     becomes: str
@@ -147,27 +152,27 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommendation:
-    """The cheapest threshold for a cost ratio.
+    """Recommendation of the cheapest threshold for a cost ratio.
 
     Parameters
     ----------
     threshold
-        None where labels cannot support one, and ``why_not`` says why.
+        Recommended threshold; None if the labels cannot support one, and ``why_not`` then states the reason.
     low, high
-        Within which it lies in 95 % of the bootstrap's resamples.
+        Interval in which the threshold lies in 95 % of the bootstrap's resamples.
     escape_rate, overkill_rate, present_escape_rate, present_overkill_rate
-        By the weighted labels, with this threshold and with that in use.
+        Rates by the weighted labels, with this threshold and with the threshold in use.
     saving_per_1000
-        Expected saving in overkills for 1,000 parts, corrected for having chosen the best on these very labels; with
-        its interval. ``saving_on_stretch``: of this stretch, uncorrected.
+        Expected saving in overkills for 1,000 parts, with its interval. It is corrected for the fact that the threshold
+        was chosen as the best on the same labels. ``saving_on_stretch`` is the saving on this stretch, uncorrected.
     is_change
-        Whether it differs from the threshold in use in what it does.
+        True if the threshold has a different effect than the threshold in use.
     moved
-        What it would have changed on this stretch, of all inspected parts.
+        Changes that the threshold would have made on this stretch, of all inspected parts.
     rows
-        Inspected parts that it treats otherwise.
+        Rows of inspected parts that the threshold treats differently.
     ignores_review
-        Parts went to review: the rates here are those of the score alone, and not those of `Rates`.
+        True if parts went to review: the rates here are those of the score alone, and differ from those of `Rates`.
     """
 
     threshold: float | None
@@ -192,7 +197,7 @@ class Recommendation:
 
     @property
     def is_supported(self) -> bool:
-        """Whether the labels show that the change saves something: only then it is advice, else a guess."""
+        """True if the labels show that the change saves something: only then is it advice, otherwise it is a guess."""
         return self.is_change and (self.saving_low or 0.0) > 0 and not self.warnings
 
 
@@ -212,9 +217,9 @@ class CalibrationBin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Whether a score of 0.3 means that 3 in 10 such parts are defective.
+    """Calibration of the scores: a calibrated score of 0.3 means that 3 in 10 such parts are defective.
 
-    ``brier = reliability - resolution + uncertainty + within_bins``. ``why_not`` says why there are no bins.
+    ``brier = reliability - resolution + uncertainty + within_bins``. ``why_not`` states why there are no bins.
     """
 
     bins: tuple[CalibrationBin, ...] = ()
@@ -229,10 +234,11 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceTest:
-    """One kind of error in a slice against all other parts, on labels that speak for all.
+    """Test of one kind of error: a slice against all other parts, on labels that represent all parts.
 
-    ``errors`` of ``labels`` (defective parts for escapes, good ones for overkill), the same of the rest; ``p``
-    two-sided by Fisher's exact test; ``q`` corrected for all tests of the analysis (Benjamini and Hochberg).
+    ``errors`` of ``labels`` (defective parts for escapes, good ones for overkill) are compared with the same numbers of
+    the rest. ``p`` is two-sided, by Fisher's exact test; ``q`` is corrected for all tests of the analysis (Benjamini
+    and Hochberg).
     """
 
     errors: int
@@ -251,15 +257,17 @@ class Slice:
     Parameters
     ----------
     by, name
-        Such as ``lot`` and ``L7``, ``class`` and ``crack``, ``signal.brightness`` and ``Q1: up to 81.2``.
+        Kind and name of the slice, such as ``lot`` and ``L7``, ``class`` and ``crack``, ``signal.brightness`` and
+        ``Q1: up to 81.2``.
     parts, labelled, escapes, overkill
-        Inspected parts; those with a label; of these accepted though defective, rejected though good.
+        Numbers of inspected parts and of labelled ones; of these, numbers of parts accepted though defective, and
+        rejected though good.
     escape, overkill_test
-        Against the rest; None where there is nothing to compare.
+        Tests against the rest; None if there is nothing to compare.
     is_significant
-        Worse than the rest in one of them, with q of at most 0.05.
+        True if the slice is worse than the rest in one of the tests, with q of at most 0.05.
     worse_in
-        ``escape`` or ``overkill``: the one with the smaller p of those that are worse; empty if none is.
+        ``escape`` or ``overkill``: the worse test with the smaller p; empty if the slice is worse in neither.
     """
 
     by: str
@@ -278,9 +286,10 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slices:
-    """All slices, the worst first; how many were looked at, tests made, and slices left out as too many of a kind.
+    """All slices, the worst first; with the numbers of slices examined, of tests made, and of slices left out.
 
-    ``truth_like`` are attributes that say the truth, as labels do: nothing was divided by them.
+    Slices are left out if there are too many of one kind. ``truth_like`` are attributes that state the truth, as labels
+    do; they do not form slices.
     """
 
     slices: tuple[Slice, ...]
@@ -292,7 +301,7 @@ class Slices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantiles:
-    """Of durations in milliseconds; None where there are none."""
+    """Quantiles of durations in milliseconds; None if there are no durations."""
 
     count: int
     p50_ms: float | None
@@ -303,10 +312,10 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyOf:
-    """One camera, or all (``all``): capture to decision and its stages; deadlines, and those that were missed.
+    """Latency of one camera, or of all (``all``): from capture to decision, by stage; with counts of missed deadlines.
 
-    ``late`` was inspected, and decided after its deadline; ``shed`` not inspected for it; ``missed`` is either. The
-    durations are those of all answers, those to shed frames too.
+    A ``late`` frame was inspected, and decided after its deadline. A ``shed`` frame was not inspected because of its
+    deadline. ``missed`` counts both. The durations include all answers, also the answers for shed frames.
     """
 
     camera: str
@@ -320,7 +329,7 @@ class LatencyOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """How quick the line was when the frames came: of the recorded decisions, whatever decider is analysed."""
+    """Speed of the line at the time of recording: latency of the recorded decisions, whichever decider is analysed."""
 
     all: LatencyOf
     by_camera: tuple[LatencyOf, ...]
@@ -328,7 +337,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeMark:
-    """An episode of drift on the time line; ``end_us`` None: still open. Counts are of its camera's inspected parts."""
+    """Drift episode on the time line; ``end_us`` None: still open. Counts are of its camera's inspected parts."""
 
     episode_id: str
     camera: str
@@ -346,9 +355,9 @@ class EpisodeMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TimeLine:
-    """Bins of equal length by time of capture; arrays of one length. ``mean_score`` is NaN in a bin without scores.
+    """Time line of bins of equal length, by time of capture. All arrays have one length.
 
-    ``parts`` were inspected; ``not_inspected`` ones come on top of them.
+    ``mean_score`` is NaN in a bin without scores. ``parts`` were inspected; ``not_inspected`` parts are not among them.
     """
 
     bin_us: int
@@ -367,7 +376,7 @@ class TimeLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Rows that are the same part, or the same image."""
+    """Rows of the same part, or of the same image."""
 
     name: str
     camera: str
@@ -377,18 +386,18 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicates:
-    """The same part or image more than once. Lists hold at most 100 groups, counts all.
+    """Duplicates: parts or images that occur more than once. Lists have at most 100 groups, counts include all.
 
     Parameters
     ----------
     parts_seen_again, contradictory_parts
-        Parts of which a camera took several frames; those judged both OK and NOT_OK.
+        Numbers of parts of which a camera took several frames, and of those judged both OK and NOT_OK.
     images_seen_again
-        Images (by sha256) under more than one frame id: a file played twice, or a camera that is frozen.
+        Number of images (by sha256) under more than one frame id: a file played twice, or a frozen camera.
     contradictory_images
-        Of those, judged both OK and NOT_OK: more than one model or threshold was at work.
+        Number of those judged both OK and NOT_OK: more than one model or threshold was in use.
     frames_published_again
-        Frame ids with more than one message.
+        Number of frame ids with more than one message.
     """
 
     parts_seen_again: int
@@ -402,18 +411,18 @@ class Duplicates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rankings:
-    """Rows worth a look, the worst first, at most 100 of each.
+    """Rows that a person should look at, the worst first, at most 100 of each kind.
 
     Parameters
     ----------
     escapes
-        Defective and accepted: the lowest score first, where the decider was most sure.
+        Defective and accepted rows: the lowest score first, for which the decider was most certain.
     overkill
-        Good and rejected: the highest score first.
+        Good and rejected rows: the highest score first.
     nearest
-        Nearest to their threshold, labelled or not.
+        Rows whose score is nearest to their threshold, labelled or not.
     disagreements
-        Deciders whose actions differ: the greatest difference of scores first.
+        Rows on which the actions of the deciders differ: the greatest difference of scores first.
     """
 
     escapes: tuple[int, ...] = ()
@@ -424,7 +433,7 @@ class Rankings:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Analysis:
-    """Everything of one decider on one stretch; ``warnings`` are sentences for people, the gravest first."""
+    """Complete analysis of one decider on one stretch; ``warnings`` are sentences for people, the gravest first."""
 
     decider: str
     deciders: tuple[str, ...]

@@ -1,10 +1,10 @@
-"""Where the errors are: every slice against the rest, corrected for having looked at many.
+"""Slices with errors: every slice is tested against the rest, with a correction for the number of tests.
 
 Each slice is compared with all other parts by Fisher's exact test (R. A. Fisher, 1922; two-sided), twice: escapes
-among the labelled defective parts, overkill among the labelled good ones. Only labels that speak for all parts of their
-action count, so what the test takes for granted is that within an action parts were labelled at the same rate
-everywhere. All tests of an analysis are corrected together by the false discovery rate (Y. Benjamini and Y. Hochberg,
-JRSS B 57, 1995).
+among the labelled defective parts, overkill among the labelled good ones. Only labels that represent all parts of
+their action count. The test therefore assumes that within an action parts were labelled at the same rate in every
+slice. All tests of an analysis are corrected together by the false discovery rate (Y. Benjamini and Y. Hochberg, JRSS
+B 57, 1995).
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from replay.analysis.view import Flags, View
 from replay.table import DEFECTIVE, GOOD
 from stream_processors.quality.estimates import Estimate
 
-#: False discovery rate up to which a slice counts as found.
+#: Maximum false discovery rate of a significant slice.
 MAX_Q = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Counted:
-    """Labels of one truth that speak: all, and those that are errors."""
+    """Representative labels of one truth: all of them, and those that are errors."""
 
     labels: Flags
     errors: Flags
 
 
 def find_slices(view: View, truth_attribute: str | None = None) -> Slices:
-    """All slices, the worst first: those found worse than the rest, by their p; then the others, by theirs."""
+    """Return all slices: first those significantly worse than the rest, then the others, each sorted by p."""
     speaks = view.speaks
     escapes = _Counted(speaks & (view.truth == DEFECTIVE), speaks & view.is_escape)
     overkill = _Counted(speaks & (view.truth == GOOD), speaks & view.is_overkill)
@@ -108,7 +108,7 @@ def _test(errors: int, labels: int, of: _Counted) -> SliceTest | None:
 
 
 def _corrected(found: list[Slice]) -> tuple[list[Slice], int]:
-    """With ``q`` over all tests, and what follows from it."""
+    """Return the slices with ``q`` over all tests, and the fields that depend on it; and the number of tests."""
     tests = [test for one in found for test in (one.escape, one.overkill_test) if test is not None]
     if not tests:
         return found, 0

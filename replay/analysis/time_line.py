@@ -1,4 +1,4 @@
-"""What happened when: parts, rejects, errors and scores by bins of time, and the episodes of drift beside them."""
+"""Time line: parts, rejects, errors and scores by bins of time, with the drift episodes beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from replay.table import RECORDED
 from schemas.moments import FIRST_US, LAST_US
 from schemas.records import ResultState
 
-#: Most bins of a time line.
+#: Maximum number of bins of a time line.
 MAX_BINS = 240
 _S, _MIN, _H, _D = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000
 _STEPS_US = (_S, 5 * _S, 15 * _S, _MIN, 5 * _MIN, 15 * _MIN, _H, 6 * _H, _D)
@@ -34,7 +34,7 @@ def time_line_of(view: View, episodes: Iterable[Episode] = ()) -> TimeLine | Non
     step = bin_us(first, last)
     begin = first // step * step
     count = (last - begin) // step + 1
-    # One more bin, which is not shown, for rows without a time.
+    # Rows without a time go into one additional bin, which is not shown.
     place = np.where(has_time, (np.where(has_time, captured, begin) - begin) // step, count)
     of_view = place[view.rows]
 
@@ -65,7 +65,7 @@ def time_line_of(view: View, episodes: Iterable[Episode] = ()) -> TimeLine | Non
 
 
 def bin_us(first_us: int, last_us: int) -> int:
-    """Length of the bins between two times.
+    """Return the length of the bins between two times.
 
     Examples
     --------

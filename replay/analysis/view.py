@@ -1,9 +1,9 @@
-"""One decider's inspected rows as numbers, and which of their labels speak for how many parts.
+"""View of one decider's inspected rows as numbers, with the number of parts that each label represents.
 
-Labels are no sample of all parts: rejected ones are looked at, accepted ones are shipped. What the *line* did with a
-part is why it has a label, so the parts are divided by that (the recorded action) and by what the decider does with
-them, into cells. A label that speaks for its cell (the rules are those of `inspection quality`) has the weight
-parts / labels of the cell: D. G. Horvitz and D. J. Thompson, JASA 47, 1952. For the recorded decider the cells are its
+Labels are not a sample of all parts: rejected parts are examined, accepted parts are shipped. A part has a label
+because of the action of the *line*. So the parts are divided into cells by this action (the recorded one) and by the
+action of the decider. A label that represents its cell (by the rules of `inspection quality`) has the weight parts /
+labels of the cell: D. G. Horvitz and D. J. Thompson, JASA 47, 1952. For the recorded decider the cells are its
 actions, and the estimate is that of `stream_processors.quality.estimates`.
 """
 
@@ -24,10 +24,10 @@ ACTIONS = (Action.ACCEPT, Action.REJECT, Action.REVIEW)
 ACCEPT, REJECT, REVIEW = range(3)
 VERDICTS = (Verdict.OK, Verdict.NOT_OK, Verdict.NOT_DECIDABLE)
 OK, NOT_OK = 0, 1
-#: Of a part on which the line decided nothing.
+#: Action of a part for which the line has no decision.
 NO_ACTION = 3
 _BLIND = frozenset({"random"})
-#: By recorded action; the words of `stream_processors.quality.estimates`.
+#: Reasons by recorded action; the texts are those of `stream_processors.quality.estimates`.
 UNHEARD = (
     "no accepted part was labelled at random",
     "no rejected part was labelled",
@@ -43,24 +43,24 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """The inspected rows of a decider; arrays of one length, `rows` says which of the table they are.
+    """Inspected rows of a decider, as arrays of one length; ``rows`` are their indices in the table.
 
     Parameters
     ----------
     action, verdict
-        Of the decider: indices into `ACTIONS`, `VERDICTS`.
+        Action and verdict of the decider: indices into `ACTIONS`, `VERDICTS`.
     on_line
         Recorded action: index into `ACTIONS`, or `NO_ACTION`.
     score, threshold
-        NaN where there is none.
+        Score and threshold; NaN if there is no value.
     truth
         `UNKNOWN`, `GOOD`, `DEFECTIVE` of `replay.table`.
     may_speak
-        Whether the label was drawn in a way that lets it speak for all parts of its recorded action.
+        True if the label was drawn in a way that allows it to represent all parts of its recorded action.
     speaks
-        Whether it does: also where every part of its cell has a label.
+        True if the label represents parts; this includes all labels of a cell in which every part has a label.
     weight
-        Parts that a label speaks for; 0 where it does not.
+        Number of parts that a label represents; 0 if it represents no part.
     """
 
     table: Table
@@ -81,31 +81,31 @@ class View:
 
     @property
     def labelled(self) -> Flags:
-        """Rows with a label."""
+        """True for each row with a label."""
         return np.asarray(self.truth != UNKNOWN, bool)
 
     @property
     def is_escape(self) -> Flags:
-        """Defective and accepted."""
+        """True for each defective row that was accepted."""
         return np.asarray((self.truth == DEFECTIVE) & (self.action == ACCEPT), bool)
 
     @property
     def is_overkill(self) -> Flags:
-        """Good and rejected."""
+        """True for each good row that was rejected."""
         return np.asarray((self.truth == GOOD) & (self.action == REJECT), bool)
 
     @property
     def cell(self) -> Integers:
-        """Cell of each row, 0 to 11: what the line did, and what the decider does."""
+        """Cell of each row, 0 to 11: combination of the line's action and the decider's action."""
         return self.on_line.astype(np.int64) * 3 + self.action
 
     def column(self, name: str) -> Column:
-        """A column of the table, of these rows."""
+        """Return a column of the table, for the rows of this view."""
         return self.table[name][self.rows]
 
 
 def see(table: Table, decider: str = RECORDED) -> View:
-    """The view of a decider.
+    """Return the view of a decider.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def see(table: Table, decider: str = RECORDED) -> View:
 
 
 def speakers(on_line: Small, truth: Small, because: Column) -> Flags:
-    """Which labels may speak for all parts of their recorded action, by the reason that they give."""
+    """Return True for each label that may represent all parts of its recorded action, by its sampling reason."""
     reasons, names = codes(because)
     allowed = np.zeros((NO_ACTION + 1, len(names)), bool)
     for number in range(NO_ACTION + 1):
@@ -142,10 +142,10 @@ def speakers(on_line: Small, truth: Small, because: Column) -> Flags:
 
 
 def weigh(cell: Integers, on_line: Small, labelled: Flags, may_speak: Flags) -> tuple[Flags, Floats]:
-    """Which labels speak, and for how many parts each.
+    """Return a flag for each label that speaks, and the number of parts that each label represents.
 
-    Parts of a cell in which no label speaks are shared out among the labels of the same recorded action that may speak
-    for all of it; where there are none either, nothing speaks for them, see `unheard`.
+    Some cells have no label that speaks. Their parts are shared out among the labels of the same recorded action that
+    may represent all of it. If there are no such labels either, nothing represents these parts; see `unheard`.
     """
     if not len(cell):
         return np.zeros(0, bool), np.zeros(0)
@@ -162,14 +162,14 @@ def weigh(cell: Integers, on_line: Small, labelled: Flags, may_speak: Flags) -> 
 
 
 def unheard(view: View) -> str:
-    """Why the labels do not speak for all parts, one of `UNHEARD`; empty if they do."""
+    """Return the reason why the labels do not represent all parts, one of `UNHEARD`; empty if they do."""
     parts = np.bincount(view.on_line, minlength=NO_ACTION + 1)
     spoken_for = np.bincount(view.on_line, view.weight, NO_ACTION + 1)
     return next((UNHEARD[number] for number in np.flatnonzero(spoken_for < parts - 0.5)), "")
 
 
 def codes(column: Column) -> tuple[Integers, list[str | None]]:
-    """Each text as a number, and the text of each number, in order of appearance.
+    """Number the texts in order of appearance; return the number of each row, and the text of each number.
 
     Examples
     --------
@@ -183,10 +183,10 @@ def codes(column: Column) -> tuple[Integers, list[str | None]]:
 
 
 def indices(column: Column, known: Mapping[str, int], other: int = -1) -> Small:
-    """Each text as the number that it has; ``other`` where it has none."""
+    """Return the known number of each text; ``other`` for an unknown text."""
     return np.fromiter((known.get(text, other) for text in column), np.int8, len(column))
 
 
 def equal(column: Column, text: str) -> Flags:
-    """Where a column has a text."""
+    """Return True for each row with the given text."""
     return np.fromiter((value == text for value in column), bool, len(column))

@@ -1,10 +1,10 @@
-"""The archive: what topics forget, as Avro container files behind any fsspec URI, and the index over them.
+"""Archive: messages kept beyond the retention of the topics, as Avro files behind any fsspec URI, with an index.
 
 ::
 
     sink      topics -> batches -> data files -> commit
     reader    commits -> files -> messages, for `replay.source.Source`
-    verify    commits against files: what is missing, damaged, left over
+    verify    compares commits with files: reports missing, damaged and leftover files
 """
 
 from replay.archive.collector import SinkOptions, SinkReport

@@ -1,4 +1,4 @@
-"""What has been read of one partition since its last commit, on its way to files and a commit."""
+"""Batch: messages of one partition that were read since its last commit, and that wait for files and a commit."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from replay.stored import Stored
 from schemas.codec import encode
 from schemas.records import Decision, DriftEvent, Frame, Label
 
-#: Files of one commit; what would make more (a camera that calls itself anew with each frame) goes to one for all.
+#: Maximum number of files of one commit; further cameras (such as one with a new name in each frame) share one file.
 MAX_FILES = 64
-#: Lots that the index names for a file.
+#: Maximum number of lots that the index names for a file.
 _MAX_LOTS = 16
-#: Memory of a message besides its bytes, roughly.
+#: Approximate memory of a message in addition to its bytes.
 _OVERHEAD_BYTES = 512
 
 
 class Batch:
-    """Messages of a partition from an offset on. They are encoded as they come; only the encoded ones are kept.
+    """Messages of a partition from an offset on; the batch encodes each at once, and keeps only the encoded form.
 
     Parameters
     ----------
     topic, topic_id, partition, record
-        Whose messages they are.
+        Origin of the messages, and the class of their records.
     begin
-        The first offset that is not archived yet.
+        First offset that is not archived yet.
     deleted_from
         See `Commit`.
     """
@@ -45,7 +45,7 @@ class Batch:
         self.record = record
         self.begin = begin
         self.deleted_from = deleted_from
-        #: The first offset of which nothing is known.
+        #: First offset that is not settled.
         self.end = begin
         self.size_bytes = 0
         self.messages = 0
@@ -53,11 +53,11 @@ class Batch:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing has been settled."""
+        """True if no offset has been settled."""
         return self.end == self.begin
 
     def add(self, stored: Stored[Any], size_bytes: int) -> None:
-        """Take a message of so many bytes in; offsets before it that had none are settled."""
+        """Add a message of ``size_bytes`` bytes; offsets before it without a message are settled."""
         record = stored.record
         if record is not None and not has_sayable_times(record):
             stored = replace(stored, record=None, value=encode(record), problem="a time that no calendar has")
@@ -73,16 +73,16 @@ class Batch:
         self.size_bytes += _OVERHEAD_BYTES + size_bytes
 
     def settle(self, offset: int) -> None:
-        """Before this offset there is nothing that will still come."""
+        """Settle all offsets before this one: no further message will come there."""
         self.end = max(self.end, offset)
 
     def write(self, store: Store) -> Commit:
-        """Write the data files and return the commit, which is still to be written. Again is no harm.
+        """Write the data files and return the commit, which the caller has still to write. Idempotent.
 
         Raises
         ------
         ArchiveError
-            If the store does not take them.
+            If the store does not accept the files.
         """
         files = []
         for file in self._files.values():
@@ -101,7 +101,7 @@ class Batch:
         )
 
     def _place(self, stored: Stored[Any]) -> tuple[str, str | None, str | None]:
-        """Folder, line and camera."""
+        """Return the folder, the line and the camera."""
         record = stored.record
         if record is None:
             return f"{self.topic}/unreadable/date={date_of(stored.timestamp_us)}", None, None
@@ -111,10 +111,10 @@ class Batch:
 
 
 class _OpenFile:
-    """A data file that is being made."""
+    """Data file under construction."""
 
     def __init__(self, batch: Batch, folder: str, line: str | None, camera: str | None, *, first: int) -> None:
-        # Not the batch itself: a circle would keep both, and their bytes, until the collector comes round.
+        # No reference to the batch: a cycle would keep both, and their bytes, until the garbage collector runs.
         self._partition, self._folder, self._line, self._camera, self._first = (
             batch.partition, folder, line, camera, first,
         )  # fmt: skip

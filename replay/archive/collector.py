@@ -1,11 +1,12 @@
-"""Messages on their way into an archive: batches of all partitions, and the steps that make them archived.
+"""Collector of messages for an archive: it keeps a batch for each partition, and commits the batches.
 
-1. its messages are read and encoded, in memory;
-2. Kafka is asked whether the topic is still the one that was to be read: after a deletion its offsets begin anew;
-3. the data files are written, each as a whole;
-4. the commit that names files and offsets is written, as a whole.
+1. The collector reads and encodes messages, in memory.
+2. It asks Kafka if the topic is still the same one; the offsets of a re-created topic start from 0.
+3. It writes the data files, each in one piece.
+4. It writes the commit that names files and offsets, in one piece.
 
-Killed before 4, the next run does it again, and the files without a commit are leftovers (`replay.archive.verify`).
+If the process is killed before step 4, the next run repeats the work. Files without a commit are leftovers
+(`replay.archive.verify`).
 """
 
 from __future__ import annotations
@@ -36,22 +37,22 @@ from schemas.wire import Codec
 
 _log = logging.getLogger(__name__)
 
-#: What is archived of a line: everything but what can be worked out anew.
+#: Archived topics of a line: all topics except those that can be computed again.
 ARCHIVED: tuple[Topic, ...] = (FRAMES, DECISIONS, LABELS, DRIFT, DEAD_LETTERS)
 
 
 @dataclass(frozen=True, slots=True)
 class SinkOptions:
-    """How a sink works.
+    """Options of a sink.
 
     Parameters
     ----------
     topics
-        What is archived.
+        Topics to archive.
     memory_bytes
-        Of messages that wait for a commit, in all; then they are written.
+        Maximum total size in bytes of messages that wait for a commit; above it the sink writes them.
     every_s
-        Seconds after which they are written in any case. Short: many small files.
+        Seconds after which the sink writes the waiting messages in any case. A short time makes many small files.
     """
 
     topics: tuple[Topic, ...] = ARCHIVED
@@ -61,13 +62,13 @@ class SinkOptions:
 
 @dataclass(slots=True)
 class SinkReport:
-    """What a run did."""
+    """Counts of a run."""
 
     messages: int = 0
     commits: int = 0
     files: int = 0
     bytes: int = 0
-    #: Messages that are no such record; kept as they came.
+    #: Messages that are not a valid record; they are kept as they came.
     unreadable: int = 0
     #: Frames whose image could not be fetched from the image store.
     references: int = 0
@@ -83,7 +84,7 @@ class Collector:
     Parameters
     ----------
     kafka, store, options, image_store, metrics
-        As for `replay.archive.sink.ArchiveSink`.
+        See `replay.archive.sink.ArchiveSink`.
     """
 
     def __init__(
@@ -105,12 +106,12 @@ class Collector:
         self._codec = Codec.from_settings(kafka)
         self._rounds = 0
         self._held: dict[Partition, int] = {}
-        #: What has been read since its last commit, by partition.
+        #: Messages read since the last commit, by partition.
         self.batches: dict[Partition, Batch] = {}
         self.report = SinkReport()
 
     def begin(self) -> dict[Partition, int]:
-        """Make or check the archive, and say up to where each partition is settled now."""
+        """Create or check the archive; return the present end of each partition."""
         if not self._store.is_archive():
             self._store.make_archive()
         self._known = self._identities.of(self._records)
@@ -136,18 +137,19 @@ class Collector:
         return ends
 
     def add(self, message: TopicMessage) -> None:
-        """Take a message in; one that was taken in before is left out."""
+        """Add a message; a message that was added before is ignored."""
         batch = self.batches[Partition(message.topic, message.partition)]
         if message.offset >= batch.end:
             self._add(batch, message)
 
     def write_all(self) -> None:
-        """Archive what waits.
+        """Archive all waiting messages.
 
         Raises
         ------
         ArchiveError, BrokerUnavailable, TopicMissing
-            If the archive does not take it, or the topics cannot be checked. What was not archived waits on.
+            If the store does not accept them, or the topics cannot be checked. Messages that are not archived keep
+            waiting.
         """
         self.check()
         for partition in list(self.batches):
@@ -155,12 +157,12 @@ class Collector:
                 self.batches[partition] = self._write(self.batches[partition])
 
     def check(self) -> dict[str, TopicIdentity]:
-        """The topics as they are now.
+        """Check that the topics are the ones that were read, and return their current identities.
 
         Raises
         ------
         ArchiveError, BrokerUnavailable, TopicMissing
-            If they are not those that were read, or cannot be asked.
+            If a topic is not the one that was read, or the broker cannot be asked.
         """
         found = self._identities.of(self._records)
         for topic, identity in found.items():
@@ -169,7 +171,7 @@ class Collector:
         return found
 
     def move_on(self, partition: Partition) -> int:
-        """What was to be read is not there any more: write what waits; return where the topic begins now."""
+        """Write the waiting messages after the next offset was deleted; return the offset at which to read on."""
         self.check()
         low, high = watermarks(self._kafka.bootstrap_servers, partition.topic)[partition.number]
         batch = self.batches[partition]
@@ -177,19 +179,19 @@ class Collector:
             raise ArchiveError(f"{partition.topic}-{partition.number} ends at {high}, before what was read of it")
         if not batch.is_empty:
             batch = self.batches[partition] = self._write(batch)
-        if batch.end < low:  # else another try has been here
+        if batch.end < low:  # otherwise an earlier attempt has already moved on
             self.batches[partition] = self._batch_from(partition, batch.end, low)
             if batch.deleted_from is not None:
                 self.batches[partition].deleted_from = batch.deleted_from
         return self.batches[partition].end
 
     def added(self) -> list[Partition]:
-        """Check the topics, and return the partitions that they have got since the last time; they begin at 0.
+        """Check the topics, and return the partitions added since the last check; they begin at 0.
 
         Raises
         ------
         ArchiveError, BrokerUnavailable, TopicMissing
-            If they are others, or cannot be asked.
+            If a topic is not the one that was read, or the broker cannot be asked.
         """
         new = []
         for topic, identity in self.check().items():
@@ -206,11 +208,11 @@ class Collector:
             self._held[Partition(topic, number)] = offset
 
     def waiting_bytes(self) -> int:
-        """Bytes of what waits for a commit."""
+        """Return the number of bytes that wait for a commit."""
         return sum(batch.size_bytes for batch in self.batches.values())
 
     def tidy(self) -> None:
-        """Now and then, put small commits together. What is in the way of it is in the way of nothing else."""
+        """Merge small commits once in a while. A failure is only logged: nothing else depends on this."""
         self._rounds += 1
         if self._rounds % FROM_COMMITS:
             return
@@ -221,7 +223,7 @@ class Collector:
             _log.warning("small commits stay as they are for now: %s", error)
 
     def _batch_from(self, partition: Partition, end: int | None, low: int) -> Batch:
-        """A batch where the archive ends, or where the topic begins when it has deleted what comes next."""
+        """Return a batch from the archive's end on, or from the topic's start if offsets between were deleted."""
         begin = low if end is None else max(end, low)
         deleted_from = end if end is not None and end < low else None
         if deleted_from is not None:
@@ -232,11 +234,11 @@ class Collector:
         return Batch(partition.topic, identity.topic_id, partition.number, record, begin, deleted_from)
 
     def _fill(self, partition: Partition, covered: tuple[tuple[int, int], ...], low: int) -> None:
-        """Archive what commits have lost and the topic still has."""
+        """Archive offsets that no commit covers any more, if the topic still has them."""
         for (_, end), (begin, _) in pairwise(covered):
             if max(end, low) >= begin:
                 continue
-            _log.warning("%s-%d: offsets %d to %d are archived anew", *partition, max(end, low), begin - 1)
+            _log.warning("%s-%d: offsets %d to %d are archived again", *partition, max(end, low), begin - 1)
             batch = self._batch_from(partition, max(end, low), 0)
             span = {partition.number: ((batch.begin, begin),)}
             for message in read_ranges(self._kafka.bootstrap_servers, partition.topic, span):
@@ -260,7 +262,7 @@ class Collector:
         batch.add(found, size)
 
     def _with_image(self, found: Stored[Any], frame: Frame) -> Frame:
-        """The frame with its image from the store, so that it outlives the store's sweep; as it is where that fails."""
+        """Return the frame with its image, which outlives the store's sweep then; or unchanged if the fetch fails."""
         assert frame.reference is not None
         try:
             if self._images is None:
@@ -274,7 +276,7 @@ class Collector:
             return frame
 
     def _write(self, batch: Batch) -> Batch:
-        """Archive a batch of topics that were checked, and return the next one."""
+        """Archive a batch, and return the next one. The caller has checked the topics."""
         commit = batch.write(self._store)
         self._store.write(commit.path, commit.to_bytes())
         self.report.messages += batch.messages
@@ -287,9 +289,9 @@ class Collector:
     def _other_topic(self, topic: str, archived: str, present: str) -> OtherTopic:
         return OtherTopic(
             f"archive {self._store.uri} is of another topic {topic} ({archived}) than the one that is there now "
-            f"({present}): it was deleted and made anew, its offsets begin again; archive to another URI"
+            f"({present}): it was deleted and re-created, and its offsets start from 0; archive to another URI"
         )
 
 
 class OtherTopic(ArchiveError):
-    """The topic was made anew: trying again is no help."""
+    """The topic was deleted and re-created; retrying cannot succeed."""

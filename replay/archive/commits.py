@@ -1,8 +1,8 @@
-"""Commits: which offsets an archive holds, and in which files. They are the truth, and the index.
+"""Commits: record of the archived offsets and of the files that contain them. They are the truth, and the index.
 
-Data files are written first, then the commit that names them, as one object; a data file without a commit is nothing.
-Nothing of a commit is ever changed, so that writers who did the same work twice only leave two commits over the same
-offsets: `pieces` says which of them answers for which offset.
+A writer writes the data files first, then the commit that names them, as one object. A data file without a commit
+does not count. A commit is never changed. If two writers do the same work, they only leave two commits over the same
+offsets, and `pieces` chooses the commit that provides each offset.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from typing import Any, NamedTuple
 from replay.archive.errors import ArchiveError
 from replay.archive.layout import commit_name
 
-#: Of archive.json and of each commit.
+#: Version of the format of archive.json and of each commit.
 FORMAT = 1
 
 
 class Segment(NamedTuple):
-    """A stretch of whole blocks of a data file that is read, and checked, at once.
+    """Range of whole blocks of a data file that are read, and checked, together.
 
     Parameters
     ----------
     first_offset
-        Of its first record.
+        Offset of its first record.
     position
-        Of its first byte in the file; it ends where the next begins.
+        Position of its first byte in the file; the segment ends where the next one begins.
     crc32
-        Of its bytes.
+        Checksum of its bytes.
     """
 
     first_offset: int
@@ -40,24 +40,24 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFile:
-    """One Avro container file, and what an index needs to know of it.
+    """Avro container file, with the facts that an index needs.
 
     Parameters
     ----------
     path
-        Below the archive's URI.
+        Path below the archive's URI.
     from_us, to_us
         Earliest and latest timestamp of its messages.
     captured_from_us, captured_to_us
-        The same for the times of capture; None where its records have none.
+        Earliest and latest time of capture; None if its records have no time of capture.
     line, camera
-        Of all its records; None where they have none, or several. The camera is ``station/camera``.
+        Line and camera of all its records; None if they have none, or several. The camera is ``station/camera``.
     lots
-        Of its records, without those that have none; None: too many to name, or not known.
+        Lots of its records, ignoring records without a lot; None if there are too many to name, or if they are unknown.
     references
-        Frames whose image is not in the file, but where they say.
+        Number of frames whose image is not in the file, but in the image store to which they refer.
     header_crc32
-        Of the bytes before the first segment.
+        Checksum of the bytes before the first segment.
     """
 
     path: str
@@ -81,14 +81,14 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """Every offset in [begin, end) is settled: its message is in one of the files, or there is none.
+    """Commit of the offsets [begin, end): each offset is in one of the files, or the topic has no message there.
 
     Parameters
     ----------
     topic_id
-        Kafka's id of the topic; one that was deleted and made anew has another.
+        Kafka's id of the topic; a topic that was deleted and re-created has a different id.
     deleted_from
-        Offsets from it to ``begin`` were deleted from the topic before they were archived; None: none were.
+        Offsets from it to ``begin`` were deleted from the topic before they were archived; None if none were deleted.
     """
 
     topic: str
@@ -102,22 +102,22 @@ class Commit:
 
     @property
     def path(self) -> str:
-        """Where it lies, below the archive's URI."""
+        """Path of the commit, below the archive's URI."""
         return commit_name(self.topic, self.partition, self.begin, self.end)
 
     def to_bytes(self) -> bytes:
-        """As it is written: JSON with a checksum of the rest."""
+        """Return the written form: JSON with a checksum of the rest."""
         values = {"format": FORMAT, **asdict(self)}
         return json.dumps({**values, "check": _check(values)}).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, path: str) -> Commit:
-        """The commit that lies at a path.
+        """Return the commit that is stored at a path.
 
         Raises
         ------
         ArchiveError
-            If it is damaged, or of a later format.
+            If the commit is damaged, or of a later format.
 
         Examples
         --------
@@ -134,20 +134,20 @@ class Commit:
             check_format(values["format"], path)
             given = {name: value for name, value in values.items() if name != "check"}
             if values["check"] != _check(given):
-                raise ValueError("its checksum is another")
+                raise ValueError("its checksum does not match")
             commit = cls(
                 **{f.name: given[f.name] for f in fields(cls) if f.name != "files"},
                 files=tuple(_data_file(file) for file in given["files"]),
             )
             if commit.path != path:
-                raise ValueError("it is of another place")
+                raise ValueError("it belongs to another path")
             for file in commit.files:
                 if not file.path.startswith(f"{commit.topic}/") or ".." in file.path.split("/"):
                     raise ValueError("it names a file outside its topic")
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ArchiveError(
                 f"commit {path} is damaged: {type(error).__name__}: {error}; put it back from a copy, or delete it and "
-                "run `inspection archive`, which archives anew what the topic still has"
+                "run `inspection archive`, which archives again what the topic still has"
             ) from error
         return commit
 
@@ -168,12 +168,12 @@ def _check(values: dict[str, Any]) -> str:
 
 
 def check_format(version: object, path: str) -> None:
-    """Refuse what a later version wrote.
+    """Refuse a format that a later version wrote.
 
     Raises
     ------
     ArchiveError
-        If it did.
+        If the format is of a later version.
     """
     if isinstance(version, int) and version > FORMAT:
         raise ArchiveError(
@@ -192,7 +192,7 @@ class Piece(NamedTuple):
 
 
 def pieces(commits: Iterable[Commit]) -> list[Piece]:
-    """Which commit of a partition answers for which offsets: each offset that one has, once, in order.
+    """Return, in order, the commit that provides each archived offset of a partition; each offset occurs once.
 
     Examples
     --------

@@ -1,9 +1,10 @@
 """Avro object container files of messages (Avro 1.12 specification, "Object container files").
 
-Each record is an envelope around one message. Frames are written with the codec ``null``, since images do not compress, the
-rest with ``deflate``: the two that every Avro implementation has. A file is divided into segments of whole blocks, whose
-places and checksums the commit holds; so any stretch is read by itself, in bounded memory, and never without a check.
-"""  # noqa: E501
+Each record is an envelope around one message. Frames are written with the codec ``null``, since images do not compress.
+All other records are written with ``deflate``. Every Avro implementation has these two codecs. A file is divided into
+segments of whole blocks. The commit has their positions and checksums, so a reader can read any segment on its own, in
+bounded memory, and always checked.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +27,15 @@ from schemas.known import Schema, schema_of, without_logical_types
 from schemas.records import Frame, Record
 from schemas.wire import Codec
 
-#: Bytes of a block, and of a segment, more or less: both end with the record that makes them full.
+#: Approximate bytes of a block, and of a segment: both end with the record that fills them.
 _BLOCK_BYTES = 64 * 1024
 SEGMENT_BYTES = 2 * 1024 * 1024
 
 
 def envelope_schema(record: type) -> Schema:
-    """Schema of a message with its record; ``record`` is null where the value is no such record, ``value`` has it then.
+    """Return the schema of a message with its record.
+
+    If the value of a message is not a valid record, ``record`` is null and ``value`` has the bytes.
 
     Examples
     --------
@@ -72,7 +75,7 @@ def _shape(record: type) -> _Shape:
     return found
 
 
-#: A plain dict: mypy does not take a record class for the hashable that functools.cache asks for.
+#: A plain dict: for mypy a record class is not the hashable that functools.cache asks for.
 _shapes: dict[type, _Shape] = {}
 
 
@@ -85,7 +88,9 @@ def _make_shape(record: type) -> _Shape:
 
 
 def has_sayable_times(record: Record) -> bool:
-    """Whether all times are of years that a calendar has: a reader that makes dates of others gives up the whole file.
+    """Return True if all times are in years that a calendar has.
+
+    A reader that converts other times to dates fails on the whole file.
 
     Examples
     --------
@@ -100,14 +105,14 @@ def has_sayable_times(record: Record) -> bool:
 
 
 class ContainerWriter:
-    """A container file in memory, of messages whose offsets ascend.
+    """Writer of a container file in memory, for messages with ascending offsets.
 
     Parameters
     ----------
     record
         Class of the records.
     sync_marker
-        16 bytes between the blocks; given, so that the same messages make the same file.
+        16 bytes between the blocks. The caller chooses them, so that the same messages make the same file.
     """
 
     def __init__(self, record: type, sync_marker: bytes) -> None:
@@ -144,7 +149,7 @@ class ContainerWriter:
             self._end_segment()
 
     def finish(self) -> tuple[bytes, int, tuple[Segment, ...]]:
-        """The whole file, the checksum of its header, and its segments."""
+        """Return the whole file, the checksum of its header, and its segments."""
         self._end_segment()
         data = self._buffer.getvalue()
         return data, zlib.crc32(data[: self._header_bytes]), tuple(self._segments)
@@ -159,17 +164,17 @@ class ContainerWriter:
 
 
 def messages(header: bytes, blocks: bytes, record: type[R], codec: Codec) -> Iterator[Stored[R]]:
-    """Yield the messages of some blocks of a file that begins with a header.
+    """Yield the messages of some blocks of a file, whose header is ``header``.
 
     Parameters
     ----------
     codec
-        Tries once more what was no record when it was archived: a newer version may know its schema.
+        Decodes again the values that could not be decoded for the archive: a newer version may know their schema.
 
     Raises
     ------
     ValueError
-        If they are no such blocks.
+        If the header or the blocks are not valid.
     """
     file = avro_file.read_file_header(header)
     if file.size_bytes != len(header):

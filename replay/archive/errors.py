@@ -1,4 +1,4 @@
-"""What can be wrong with an archive."""
+"""Errors of an archive."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from schemas.errors import InspectionError
 
 
 class ArchiveError(InspectionError):
-    """An archive cannot be read or written, is damaged, or is not of this line; one line says what to do."""
+    """Archive that cannot be read or written, is damaged, or is not of this line; one line states what to do."""

@@ -1,4 +1,4 @@
-"""Reads partitions from given offsets on, and goes on reading: no group, and no position but the caller's."""
+"""Follower: reads partitions from given offsets on, without end; no consumer group, and no committed positions."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from schemas.batches import BatchSkipper, UnreadableBatch
 from schemas.errors import BrokerUnavailable
 
 _log = logging.getLogger(__name__)
-#: What is taken from the client at once, roughly: its own queue is bounded, a batch of large frames would not be.
+#: Approximate bytes taken from the client at once; its own queue is bounded, but a batch of large frames is not.
 _BATCH_BYTES = 4 * 1024 * 1024
 _LARGEST_BATCH = 500
 
 
 class Partition(NamedTuple):
-    """A partition of a topic."""
+    """Partition of a topic."""
 
     topic: str
     number: int
 
 
 class Settled(NamedTuple):
-    """Nothing comes any more before an offset: what is there now ends, or markers of transactions do."""
+    """Report that no message will come before an offset: the partition ends there, or has transaction markers there."""
 
     partition: Partition
     offset: int
 
 
 class OutOfRange(NamedTuple):
-    """The broker does not have the offset that was to be read: deleted, or never written."""
+    """Report that the broker does not have the offset to be read: it was deleted, or never written."""
 
     partition: Partition
     offset: int
@@ -47,13 +47,13 @@ class Skipped(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """The client says that something is wrong with a topic; it goes on trying."""
+    """Report of the client that something is wrong with a topic; the client keeps trying."""
 
     text: str
 
 
 class Follower:
-    """A consumer with partitions assigned by hand.
+    """Consumer with manually assigned partitions.
 
     Parameters
     ----------
@@ -69,13 +69,13 @@ class Follower:
         self._consumer = Consumer(
             {
                 **consumer_settings(bootstrap_servers),
-                # An offset that is not there must be said: going on elsewhere would be a silent hole.
+                # A missing offset must be an error: reading on elsewhere would leave a silent gap.
                 "auto.offset.reset": "error",
-                # Less ahead than a reader takes: messages wait for a commit already. A larger one comes all the same.
+                # Less read-ahead than a reader: messages already wait for a commit. Larger messages still come.
                 "fetch.message.max.bytes": 2 * 1024 * 1024,
                 "fetch.max.bytes": 8 * 1024 * 1024,
                 "queued.max.messages.kbytes": 16 * 1024,
-                # While an archive does not answer nobody polls.
+                # No poll happens while an archive is unreachable.
                 "max.poll.interval.ms": 86_400_000,
                 # Added partitions are read as soon as the client knows them.
                 "topic.metadata.refresh.interval.ms": 5_000,
@@ -84,12 +84,12 @@ class Follower:
         )
 
     def read_from(self, positions: Mapping[Partition, int]) -> None:
-        """Read these partitions too, from these offsets on; those that are read already go on there.
+        """Read these partitions too, from these offsets on; partitions that are already read continue from there.
 
         Raises
         ------
         BrokerUnavailable
-            If the client refuses.
+            If the client refuses the partitions.
         """
         self._skipper.forget()
         places = [TopicPartition(*partition, offset) for partition, offset in positions.items()]
@@ -100,7 +100,7 @@ class Follower:
             raise BrokerUnavailable(self._bootstrap_servers, error.args[0].str()) from error
 
     def poll(self, timeout_s: float) -> Iterator[TopicMessage | Settled | OutOfRange | Skipped | Trouble]:
-        """What has come, within a time; nothing if nothing has."""
+        """Yield the messages and reports that arrive within a time."""
         messages = self._consumer.consume(self._batch, timeout_s)
         if messages:
             mean = sum(len(message.value() or b"") for message in messages) // len(messages)
@@ -125,7 +125,7 @@ class Follower:
                 yield Trouble(error.str())
 
     def lag(self, partition: Partition, position: int) -> int | None:
-        """Offsets behind a position, as the last answer had it; None if there was none yet."""
+        """Return the number of offsets after a position, by the broker's last answer; None before the first answer."""
         try:
             _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
         except KafkaException:
@@ -134,17 +134,17 @@ class Follower:
 
     @property
     def is_away(self) -> bool:
-        """Whether no broker answers."""
+        """True if no broker answers."""
         return self._is_away
 
     def answered(self) -> None:
-        """A broker has answered, here or elsewhere."""
+        """Note that a broker has answered, here or elsewhere."""
         if self._is_away:
             self._is_away = False
             _log.warning("a broker answers again at %s", self._bootstrap_servers)
 
     def close(self) -> None:
-        """End the consumer."""
+        """Close the consumer."""
         self._skipper.close()
         self._consumer.close()
 

@@ -1,4 +1,4 @@
-"""All commits of an archive, each topic's read once, when it is first asked for."""
+"""Index: all commits of an archive; the commits of each topic are read once, on first use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from replay.archive.errors import ArchiveError
 from replay.archive.layout import COMMITS, commit_folder, parse_commit_name
 from replay.archive.store import Store
 
-#: Times that a listing is made anew, when commits are gone that were in it: a sink has put them into larger ones.
+#: Number of listings if listed commits disappear meanwhile: a sink has then merged them into larger ones.
 _LISTINGS = 5
 
 
@@ -19,7 +19,7 @@ class Index:
     Raises
     ------
     ArchiveError
-        If there is no archive, one of a later format, or none that can be read.
+        If there is no archive, if it is of a later format, or if it cannot be read.
     """
 
     def __init__(self, store: Store) -> None:
@@ -30,17 +30,17 @@ class Index:
         self._pieces: dict[str, dict[int, list[Piece]]] = {}
 
     def topics(self) -> list[str]:
-        """Names of the topics that have commits."""
+        """Return the names of the topics that have commits."""
         names = (parse_commit_name(path) for path in self._store.find(COMMITS))
         return sorted({name.topic for name in names if name is not None})
 
     def commits(self, topic: str) -> list[Commit]:
-        """All commits of a topic, in order of partition and begin.
+        """Return all commits of a topic, in order of partition and begin.
 
         Raises
         ------
         ArchiveError
-            If one is damaged, or they are of two topics of the same name.
+            If a commit is damaged, or the commits are of two topics of the same name.
         """
         if topic not in self._commits:
             commits = load_commits(self._store, topic)
@@ -53,12 +53,12 @@ class Index:
         return self._commits[topic]
 
     def pieces(self, topic: str) -> dict[int, list[Piece]]:
-        """What is archived of a topic by partition, ascending, each offset once.
+        """Return the archived pieces of a topic by partition, ascending, with each offset once.
 
         Raises
         ------
         ArchiveError
-            As for `commits`.
+            See `commits`.
         """
         if topic not in self._pieces:
             commits = self.commits(topic)
@@ -67,7 +67,7 @@ class Index:
         return self._pieces[topic]
 
     def topic_id(self, topic: str) -> str | None:
-        """Kafka's id of the topic that was archived; None if nothing was."""
+        """Return Kafka's id of the archived topic; None if nothing of it is archived."""
         for found in self.pieces(topic).values():
             return found[0].commit.topic_id
         return None
@@ -76,17 +76,17 @@ class Index:
 def load_commits(
     store: Store, topic: str, on_damage: Callable[[str, ArchiveError], object] | None = None
 ) -> list[Commit]:
-    """All commits of a topic, in order of partition and begin.
+    """Return all commits of a topic, in order of partition and begin.
 
     Parameters
     ----------
     on_damage
-        Called with path and error for each that is damaged, which is then left out; None: the error is raised.
+        Called with path and error for each damaged commit, which is then left out; None to raise the error.
 
     Raises
     ------
     ArchiveError
-        If one is damaged, or the store does not answer.
+        If a commit is damaged, or the store does not answer.
     """
     known: dict[str, Commit | None] = {}
     for _ in range(_LISTINGS):

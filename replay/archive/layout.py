@@ -1,15 +1,15 @@
-"""Where things lie in an archive, and how names that anyone may have chosen become parts of a path.
+"""Layout of an archive: the paths of its files, and the encoding of arbitrary names as parts of a path.
 
 ::
 
     {uri}/archive.json                                         the format's version
-    {uri}/commits/{topic}/{partition}/{begin}-{end}.json       what is archived: written last
+    {uri}/commits/{topic}/{partition}/{begin}-{end}.json       archived offsets: written last
     {uri}/{topic}/line=L1/camera=press%2Ftop/date=2026-11-24/{partition}-{first}-{end}-{hash}.avro
     {uri}/{topic}/date=2026-11-24/...                          records without a camera: dead letters
-    {uri}/{topic}/unreadable/date=2026-11-24/...               messages that are no such record, as they came
-    {uri}/{topic}/mixed/...                                    what would have made too many files
+    {uri}/{topic}/unreadable/date=2026-11-24/...               messages that are not a valid record, as they came
+    {uri}/{topic}/mixed/...                                    records that would need too many files
 
-The name of a topic has a dot (its prefix), so that none is taken for ``commits``.
+The name of a topic has a dot (its prefix), so no topic can be mistaken for ``commits``.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from urllib.parse import quote
 
 ARCHIVE_FILE = "archive.json"
 COMMITS = "commits"
-#: Characters of a percent-encoded name in a path; a file system takes 255 bytes.
+#: Maximum number of characters of a percent-encoded name in a path; a file system takes 255 bytes.
 _LONGEST = 150
-#: The years that a datetime, and so most readers of Avro files, can say (UTC µs).
+#: Range of years that a datetime, and so most readers of Avro files, can represent (UTC µs).
 FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 _COMMIT = re.compile(r"(\d{20})-(\d{20})\.json")
 
 
 @lru_cache(1024)
 def encoded(name: str) -> str:
-    """A name as part of a path: percent-encoded, and a long one cut and marked with its hash.
+    """Return a name as part of a path: percent-encoded; a long name is cut and marked with its hash.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def encoded(name: str) -> str:
 
 
 def date_of(timestamp_us: int) -> str:
-    """UTC date of a moment; what no calendar has counts as the last day that it has.
+    """Return the UTC date of a time; times outside the calendar become the nearest day of the calendar.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def _day(number: int) -> str:
 
 
 def camera_folder(topic: str, line: str, camera: str, timestamp_us: int) -> str:
-    """Folder of a camera's records of one day.
+    """Return the folder of a camera's records of one day.
 
     Examples
     --------
@@ -76,17 +76,17 @@ def camera_folder(topic: str, line: str, camera: str, timestamp_us: int) -> str:
 
 
 def data_name(folder: str, partition: int, first: int, end: int, sha256: str) -> str:
-    """Path of a data file; the same records have the same one, others never."""
+    """Return the path of a data file. The same records have the same path, and different records different paths."""
     return f"{folder}/{partition}-{first:020d}-{end:020d}-{sha256[:16]}.avro"
 
 
 def commit_folder(topic: str) -> str:
-    """Folder of a topic's commits."""
+    """Return the folder of a topic's commits."""
     return f"{COMMITS}/{topic}"
 
 
 def commit_name(topic: str, partition: int, begin: int, end: int) -> str:
-    """Path of a commit.
+    """Return the path of a commit.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def commit_name(topic: str, partition: int, begin: int, end: int) -> str:
 
 
 class CommitName(NamedTuple):
-    """What the path of a commit says."""
+    """Facts in the path of a commit."""
 
     topic: str
     partition: int
@@ -106,7 +106,7 @@ class CommitName(NamedTuple):
 
 
 def parse_commit_name(path: str) -> CommitName | None:
-    """What the path of a commit says; None if it is none."""
+    """Return the facts in the path of a commit; None if the path is not that of a commit."""
     parts = path.split("/")
     match = _COMMIT.fullmatch(parts[-1])
     if len(parts) != 4 or parts[0] != COMMITS or not parts[2].isdecimal() or match is None:

@@ -1,4 +1,4 @@
-"""What a sink does, as Prometheus metrics."""
+"""Prometheus metrics of a sink."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ class ArchiveMetrics:
         )  # fmt: skip
 
     def lag(self, partition: Partition, offsets: int | None) -> None:
-        """So many offsets are there beyond what was read."""
+        """Set the number of offsets that are not read yet."""
         if offsets is not None:
             self._lag.labels(partition.topic, str(partition.number)).set(offsets)
 
     def waiting(self, size_bytes: int) -> None:
-        """So much waits for a commit."""
+        """Set the number of bytes that wait for a commit."""
         self._waiting.set(size_bytes)
 
     def committed(self, commit: Commit) -> None:
-        """A commit was made."""
+        """Count a commit."""
         topic = commit.topic
         self._bytes.labels(topic).inc(sum(file.size_bytes for file in commit.files))
         self._files.labels(topic).inc(len(commit.files))
@@ -71,9 +71,9 @@ class ArchiveMetrics:
         self._committed.set(commit.committed_at_us / 1e6)
 
     def reference_kept(self) -> None:
-        """The image of a frame could not be fetched."""
+        """Count a frame whose image could not be fetched."""
         self._references.inc()
 
     def away(self, is_away: bool) -> None:
-        """Whether writing does not succeed."""
+        """Set the gauge to 1 while writes do not succeed."""
         self._away.set(is_away)

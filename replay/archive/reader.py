@@ -1,4 +1,4 @@
-"""Read an archive: the messages of offsets, from only the files that hold some of them, in bounded memory."""
+"""Reader of an archive: yields the messages of given offsets, from only the files that have them, in bounded memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TELL_EVERY = 100
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A file, and the offsets that are wanted of it; ``begin`` is the first offset that can come of it."""
+    """File with the offsets to read from it; ``begin`` is the first offset that it can yield."""
 
     file: DataFile
     spans: tuple[tuple[int, int], ...]
@@ -38,21 +38,21 @@ class _Wanted:
 
 
 class Archive:
-    """What a sink has written, as `replay.source.Source` asks for it.
+    """Archive written by a sink, with the interface that `replay.source.Source` needs.
 
-    The commits of a topic are read when it is first asked for, and kept: what is archived later is not seen.
+    The commits of a topic are read on first use, and kept: the object does not see what is archived later.
 
     Parameters
     ----------
     store
-        Where it lies; `open` takes a URI.
+        Store of the archive; `open` takes a URI.
     codec
-        Tries once more what was no record when it was archived.
+        Decodes again the values that could not be decoded for the archive.
 
     Raises
     ------
     ArchiveError
-        If there is no archive, one of a later format, or none that can be read.
+        If there is no archive, if it is of a later format, or if it cannot be read.
 
     Examples
     --------
@@ -68,43 +68,43 @@ class Archive:
         self._index = Index(store)
         self._codec = codec or Codec()
         self.uri = store.uri
-        #: Data files that were opened so far.
+        #: Number of data files opened so far.
         self.files_opened = 0
 
     @classmethod
     def open(cls, uri: str, *, codec: Codec | None = None, **options: Any) -> Archive:
-        """The archive at an fsspec URI: a directory, ``s3://bucket/archive``; options are for the file system.
+        """Open the archive at an fsspec URI: a directory, ``s3://bucket/archive``; options are for the file system.
 
         Raises
         ------
         ArchiveError
-            As above.
+            See the class.
         SettingsError
             If there is no such file system, or its package is not installed.
         """
         return cls(Store(uri, **options), codec=codec)
 
     def topics(self) -> list[str]:
-        """Names of the topics that something is archived of."""
+        """Return the names of the topics of which messages are archived."""
         return self._index.topics()
 
     def topic_id(self, topic: str) -> str | None:
-        """Kafka's id of the topic that was archived; None if nothing was."""
+        """Return Kafka's id of the archived topic; None if nothing of it is archived."""
         return self._index.topic_id(topic)
 
     def covered(self, topic: str) -> Ranges:
-        """Offsets of a topic that are settled here, by partition: those without a message count.
+        """Return the offsets of a topic that are settled here, by partition; offsets without a message are included.
 
         Raises
         ------
         ArchiveError
-            If a commit is damaged; so do the others.
+            If a commit is damaged. The other methods raise it too.
         """
         found = self._index.pieces(topic)
         return {number: merged((piece.begin, piece.end) for piece in some) for number, some in found.items()}
 
     def candidates(self, topic: str, within: TopicRange | None = None) -> Ranges:
-        """Offsets among the covered ones between which all messages of a time are; no file is opened."""
+        """Return spans of covered offsets that include all messages of a time range. The method opens no file."""
         within = within or TopicRange()
         spans: dict[int, list[tuple[int, int]]] = {}
         for number, some in self._index.pieces(topic).items():
@@ -127,14 +127,14 @@ class Archive:
         cameras: Collection[str] = (),
         lots: Collection[str] = (),
     ) -> Iterator[Stored[R]]:
-        """Messages of these offsets, each partition's in order, partitions interleaved by their timestamps.
+        """Yield the messages of these offsets, each partition in order, partitions interleaved by their timestamps.
 
         Parameters
         ----------
         on_progress
-            Called with the number of offsets passed and to be passed.
+            Called with the number of passed offsets, and their total number.
         cameras, lots
-            With some, files without a record of them are not opened, so that other messages may be left out.
+            If not empty, files without a record of these are not opened, so other messages may be left out.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class Archive:
         on_progress(done.total, done.total)
 
     def _merge(self, wanted: list[_Wanted], record: type[R]) -> Iterator[Stored[R]]:
-        """Files of one partition as one, by offset; a file is opened when its first offset is due."""
+        """Merge the files of one partition by offset; each file is opened when its first offset is due."""
         waiting = deque(sorted(wanted, key=lambda one: one.begin))
         opened: list[tuple[int, int, Stored[R], Iterator[Stored[R]]]] = []
         number = 0
@@ -183,7 +183,7 @@ class Archive:
                 heapq.heappop(opened)
 
     def _file(self, wanted: _Wanted, record: type[R]) -> Iterator[Stored[R]]:
-        """The wanted messages of a file; of its segments only those are read that may hold some."""
+        """Yield the wanted messages of a file; read only the segments that may contain some."""
         file = wanted.file
         firsts = [segment.first_offset for segment in file.segments]
         chosen: set[int] = set()
@@ -199,23 +199,23 @@ class Archive:
                     yield stored
 
 
-#: Most bytes of a segment or a header that are read at once: a full segment and one largest block.
+#: Maximum bytes of a segment or a header read at once: a full segment and one block of the largest size.
 MAX_PIECE_BYTES = SEGMENT_BYTES + 2 * MAX_BLOCK_BYTES
 
 
 def segment_bounds(file: DataFile, number: int) -> tuple[int, int]:
-    """First byte of a segment, and the first behind it."""
+    """Return the position of the first byte of a segment, and of the first byte after it."""
     following = number + 1 < len(file.segments)
     return file.segments[number].position, file.segments[number + 1].position if following else file.size_bytes
 
 
 def read_header(store: Store, file: DataFile) -> bytes:
-    """The bytes before the first segment.
+    """Read the bytes before the first segment.
 
     Raises
     ------
     ArchiveError
-        If the file is missing or damaged there.
+        If the file is missing, or damaged there.
     """
     return read_checked(store, file, 0, file.segments[0].position, file.header_crc32)
 
@@ -223,12 +223,12 @@ def read_header(store: Store, file: DataFile) -> bytes:
 def read_segment(
     store: Store, file: DataFile, header: bytes, number: int, record: type[R], codec: Codec
 ) -> Iterator[Stored[R]]:
-    """The messages of a segment.
+    """Yield the messages of a segment.
 
     Raises
     ------
     ArchiveError
-        If the file is missing or damaged there.
+        If the file is missing, or damaged there.
     """
     data = read_checked(store, file, *segment_bounds(file, number), file.segments[number].crc32)
     try:
@@ -238,12 +238,12 @@ def read_segment(
 
 
 def read_checked(store: Store, file: DataFile, begin: int, end: int, crc32: int) -> bytes:
-    """Bytes of a file that have this checksum.
+    """Read bytes of a file, and check them against a checksum.
 
     Raises
     ------
     ArchiveError
-        If the file is missing or damaged there.
+        If the file is missing, or damaged there.
     """
     if end - begin > MAX_PIECE_BYTES:
         raise damaged(store, file, f"its commit has a piece of {end - begin} bytes, more than {MAX_PIECE_BYTES}")
@@ -259,7 +259,7 @@ def read_checked(store: Store, file: DataFile, begin: int, end: int, crc32: int)
 
 
 def damaged(store: Store, file: DataFile, why: str) -> ArchiveError:
-    """An error that names the file."""
+    """Return an error that names the damaged file."""
     return ArchiveError(
         f"archive {store.uri}: {file.path} is damaged: {why}; put it back from a copy; "
         "`inspection archive verify` says what else is damaged"
@@ -280,7 +280,7 @@ def _may_hold(file: DataFile, cameras: Collection[str], lots: Collection[str]) -
 
 
 class _Passed:
-    """How many of some offsets have been passed."""
+    """Count of the offsets that have been passed."""
 
     def __init__(self, ranges: Ranges) -> None:
         self._left = {number: deque(spans) for number, spans in ranges.items()}

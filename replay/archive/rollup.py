@@ -1,7 +1,8 @@
-"""Many small commits into one: a sink that commits every few minutes makes a hundred thousand in a year.
+"""Roll-up: merge many small commits into one; a sink that commits every few minutes makes a hundred thousand a year.
 
-The large one is written first; then both are there, and `replay.archive.commits.pieces` takes the large one. Then the
-small ones are deleted. Killed in between, the next run deletes them.
+The large commit is written first. Then both the large and the small commits exist, and
+`replay.archive.commits.pieces` takes the large one. Then the small ones are deleted. If the process is killed in
+between, the next run deletes them.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from itertools import groupby
 from replay.archive.commits import Commit, Piece, pieces
 from replay.archive.store import Store
 
-#: Commits in a row that are worth it, and files up to which one grows.
+#: Minimum number of commits in a row for a roll-up, and maximum number of files of a rolled-up commit.
 FROM_COMMITS = 64
 MAX_FILES = 1024
 
 
 def roll_up(store: Store, commits: Iterable[Commit]) -> int:
-    """Replace small commits of a topic by larger ones; return how many were deleted.
+    """Replace small commits of a topic by larger ones; return the number of deleted commits.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def roll_up(store: Store, commits: Iterable[Commit]) -> int:
             kept[large.path] = large
         ascending = sorted(kept.values(), key=lambda one: one.begin)
         for commit in own:
-            # Those that are kept overlap in part at most: the last that begins before it is the one that can hold it.
+            # Kept commits overlap only in part: only the last one that begins no later can contain this commit.
             at = bisect_right(ascending, commit.begin, key=lambda one: one.begin) - 1
             if commit.path not in kept and at >= 0 and _says_all_of(ascending[at], commit):
                 store.remove(commit.path)
@@ -48,7 +49,7 @@ def roll_up(store: Store, commits: Iterable[Commit]) -> int:
 
 
 def _runs(found: list[Piece]) -> Iterator[list[Commit]]:
-    """Commits that follow one another without a hole or an overlap, few enough files together."""
+    """Yield runs of commits without a gap or an overlap, that have few enough files together."""
     run: list[Commit] = []
     for piece in found:
         commit = piece.commit

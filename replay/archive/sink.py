@@ -1,7 +1,7 @@
-"""The sink: topics into an archive, exactly once, however often it is killed.
+"""Archive sink: copies topics into an archive exactly once, however often it is killed.
 
-It joins no group and commits nothing to Kafka: where to go on is what the archive's own commits say
-(`replay.archive.collector` has the order of the steps).
+The sink joins no consumer group and commits nothing to Kafka: it finds its position in the archive's own commits
+(`replay.archive.collector` lists the order of the steps).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from schemas.settings import KafkaSettings
 
 _log = logging.getLogger(__name__)
 
-#: With nothing from a broker for so long, what is to end counts as stuck.
+#: Seconds without any answer of a broker after which a run with an end counts as stuck.
 _STALLED_S = 30.0
 _POLL_S = 0.1
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
@@ -31,18 +31,19 @@ _CHECK_S = 5.0
 
 
 class ArchiveSink:
-    """Archives the topics of a line.
+    """Sink that archives the topics of a line.
 
     Parameters
     ----------
     kafka
-        The line.
+        Settings of the line.
     store
-        Where to.
+        Store of the archive.
     image_store
-        Images of frames by reference are fetched from it, and archived in their frames; None: only the references are.
+        Store of the images of frames by reference. The sink fetches these images, and archives them in their frames.
+        None to archive only the references.
     metrics
-        Is told what happens.
+        Metrics that the sink updates.
     """
 
     def __init__(
@@ -62,13 +63,13 @@ class ArchiveSink:
 
     @property
     def report(self) -> SinkReport:
-        """What has been done so far."""
+        """Counts of the work done so far."""
         return self._collector.report
 
     def run_once(
         self, stop: threading.Event, on_progress: Callable[[int, int], object] = lambda done, total: None
     ) -> SinkReport:
-        """Archive what is there now.
+        """Archive the messages that the topics have now.
 
         Raises
         ------
@@ -104,16 +105,17 @@ class ArchiveSink:
         return self.report
 
     def follow(self, stop: threading.Event) -> SinkReport:
-        """Archive what is there and what comes, until told to stop; then write what waits.
+        """Archive present and future messages until ``stop`` is set; then write the waiting messages.
 
-        An archive or a broker that does not answer later on is asked again until it does; nothing is read meanwhile.
+        If the archive or the broker stops answering later, the sink retries until it answers, and reads nothing
+        meanwhile.
 
         Raises
         ------
         ArchiveError
-            If the archive cannot be written at the begin or the end, or is of other topics.
+            If the archive cannot be written at the start or at the end, or is of other topics.
         BrokerUnavailable, TopicMissing
-            If a topic cannot be read at the begin, or is gone later.
+            If a topic cannot be read at the start, or is missing later.
         """
         self._collector.begin()
         follower = Follower(self._kafka.bootstrap_servers)
@@ -141,9 +143,9 @@ class ArchiveSink:
         return self.report
 
     def _take(self, follower: Follower, targets: Mapping[Partition, int] | None = None) -> tuple[bool, list[Partition]]:
-        """Take in what has come; with targets no more than up to them.
+        """Take the messages that have arrived; with targets, only up to these offsets.
 
-        Return whether anything has, and the partitions whose next offset is not there any more.
+        Return True if anything arrived, and the partitions whose next offset no longer exists.
         """
         batches = self._collector.batches
         anything = False
@@ -161,7 +163,7 @@ class ArchiveSink:
                 batches[event.partition].settle(end)
                 anything = True
             elif isinstance(event, Skipped):
-                # Read, but not a message for the archive: the offsets are settled, and the report has their number.
+                # A skipped batch has no message for the archive: its offsets are settled, and the report counts them.
                 batches[event.partition].settle(event.batch.following)
                 self._collector.report.undecodable += event.batch.following - event.batch.first
                 anything = True
@@ -178,7 +180,7 @@ class ArchiveSink:
         follower.read_from({partition: self._collector.move_on(partition)})
 
     def _look(self, follower: Follower) -> None:
-        """Check the topics, and read partitions that they have got meanwhile. No broker: the next time."""
+        """Check the topics, and start to read new partitions. If no broker answers, the next call does it."""
         try:
             new = self._collector.added()
         except TopicMissing:
@@ -193,7 +195,7 @@ class ArchiveSink:
             follower.read_from(dict.fromkeys(new, 0))
 
     def _insist(self, stop: threading.Event, work: Callable[[], object]) -> None:
-        """Do it until it succeeds; told to stop, leave it to the last try."""
+        """Do the work, and retry until it succeeds; if ``stop`` is set, leave the work to the last attempt."""
         wait_s, said = _FIRST_WAIT_S, False
         while True:
             try:

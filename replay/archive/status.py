@@ -1,4 +1,4 @@
-"""What an archive holds, topic by topic, and how far it is behind the line."""
+"""Status of an archive: its contents topic by topic, and its lag behind the line."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from schemas.topic_identity import TopicIdentities
 
 @dataclass(slots=True)
 class TopicStatus:
-    """What is archived of one topic.
+    """Archived contents of one topic.
 
     Parameters
     ----------
     offsets
-        First one and end, by partition.
+        First offset and end, by partition.
     from_us, to_us
-        Earliest and latest timestamp of its messages; None where there are none.
+        Earliest and latest timestamp of its messages; None if there are no messages.
     cameras
-        Messages by ``station/camera``, where they have one.
+        Number of messages by ``station/camera``, for files of a single camera.
     references
-        Frames whose image is not in the archive.
+        Number of frames whose image is not in the archive.
     gaps
         Offsets between commits that are not archived, by partition: begin and end.
     lag
-        Offsets of the topic that are not archived yet; None: not asked, or no broker answers.
+        Number of offsets of the topic that are not archived yet; None if the broker was not asked, or does not answer.
     problem
-        Why the topic there is now is not the one that was archived; empty if it is.
+        Reason why the present topic is not the archived one, or why it could not be checked; empty if there is no
+        problem.
     """
 
     topic: str
@@ -54,7 +55,7 @@ class TopicStatus:
 
 
 def status(store: Store, kafka: KafkaSettings | None = None) -> list[TopicStatus]:
-    """One row for each topic; with the line's settings its broker is asked for the lag.
+    """Return one row for each topic; with the settings of a line, ask its broker for the lag.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def _ask(row: TopicStatus, kafka: KafkaSettings, archived_id: str) -> None:
     try:
         present = TopicIdentities(kafka.bootstrap_servers).of([row.topic])[row.topic]
         if present.topic_id != archived_id:
-            row.problem = "it was deleted and made anew: archive to another URI"
+            row.problem = "it was deleted and re-created: archive to another URI"
             return
         bounds = watermarks(kafka.bootstrap_servers, row.topic)
     except (BrokerUnavailable, TopicMissing) as error:

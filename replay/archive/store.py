@@ -1,4 +1,4 @@
-"""The file system under an archive. Whatever goes wrong in it is an `ArchiveError` of one line."""
+"""File system of an archive. Every error in it becomes an `ArchiveError` of one line."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from schemas.addresses import masked_address
 from schemas.errors import InspectionError
 from schemas.store_files import Bounds, error_code, open_files, read, read_all, remove, said, tree, write
 
-#: No line waits for an archive, and a data file may go over a slow link.
+#: The production line does not wait for an archive, and a data file may go over a slow link.
 _BOUNDS = Bounds(connect_s=5.0, silence_s=20.0, attempts=3, slowest_bytes_per_s=500_000)
 _AT_ONCE = 500
-#: What S3 answers when it is asked for bytes behind the end of an object.
+#: Answers of S3 to a request for bytes after the end of an object.
 _BEHIND_THE_END = ("InvalidRange", "416")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file as a listing shows it; ``modified_us`` None where the file system does not say."""
+    """File in a listing; ``modified_us`` can be None, if the file system does not report it."""
 
     size_bytes: int
     modified_us: int | None
 
 
 class Store:
-    """Files below a URI, by their path from there.
+    """Files below a URI, by their relative path.
 
     Parameters
     ----------
     uri
         A directory, or an fsspec URI such as ``s3://bucket/archive``.
     options
-        For the file system, such as ``endpoint_url``.
+        Options of the file system, such as ``endpoint_url``.
 
     Raises
     ------
@@ -63,12 +63,12 @@ class Store:
         self.uri = masked_address(uri, with_path=True)
 
     def is_archive(self) -> bool:
-        """Whether an archive of a format that this program knows is there.
+        """Return True if there is an archive in a format that this program knows.
 
         Raises
         ------
         ArchiveError
-            If it is of a later format, damaged, or the store does not answer.
+            If the archive is of a later format or damaged, or if the store does not answer.
         """
         with self._line(f"{ARCHIVE_FILE} cannot be read"):
             try:
@@ -90,19 +90,19 @@ class Store:
         self.write(ARCHIVE_FILE, json.dumps({"format": FORMAT, "by": "streaming-inspection"}).encode())
 
     def write(self, path: str, data: bytes) -> None:
-        """Write a whole file; on a directory it is synced when this returns."""
+        """Write a whole file; in a directory the file is synced to disk when this returns."""
         with self._line(f"{path} cannot be written"):
             write(self._files, self._path(path), data, _BOUNDS)
 
     def read(self, path: str, start: int, size_bytes: int) -> bytes:
-        """Bytes of a file; fewer where it ends before.
+        """Read bytes of a file; return fewer if the file ends before.
 
         Raises
         ------
         ArchiveError
-            If it cannot be read.
+            If the file cannot be read.
         FileNotFoundError
-            If it is not there.
+            If the file does not exist.
         """
         with self._line(f"{path} cannot be read", may_miss=True):
             try:
@@ -113,7 +113,7 @@ class Store:
                 raise
 
     def read_small(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Small files, many at once; None for those that are not there."""
+        """Read small files, many at once; yield None for files that do not exist."""
         for at in range(0, len(paths), _AT_ONCE):
             some = {self._path(path): path for path in paths[at : at + _AT_ONCE]}
             with self._line("commits cannot be read"):
@@ -128,7 +128,7 @@ class Store:
                         raise data
 
     def find(self, folder: str) -> dict[str, Entry]:
-        """All files below a folder; none where there is no such folder."""
+        """Return all files below a folder; an empty dict if there is no such folder."""
         with self._line(f"{folder or 'it'} cannot be listed"):
             try:
                 found = tree(self._files, self._path(folder))
@@ -142,7 +142,7 @@ class Store:
         }
 
     def remove(self, path: str) -> None:
-        """Delete a file; it may be gone already."""
+        """Delete a file. Idempotent: the file may be gone already."""
         with self._line(f"{path} cannot be deleted"):
             try:
                 remove(self._files, self._path(path), _BOUNDS)
@@ -165,7 +165,7 @@ class Store:
 
 
 def _modified_us(info: dict[str, Any]) -> int | None:
-    # A directory says mtime, S3 LastModified, memory created.
+    # The name of the field depends on the file system: mtime for a directory, LastModified for S3, created for memory.
     for name in ("mtime", "LastModified", "last_modified", "created"):
         found = info.get(name)
         if isinstance(found, datetime):

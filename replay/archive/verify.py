@@ -1,4 +1,4 @@
-"""Whether an archive is what its commits say: nothing missing, nothing altered, nothing twice."""
+"""Verification of an archive against its commits: finds missing, altered and duplicate data."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from schemas.store_files import PART_PREFIX
 from schemas.topics import TOPICS
 from schemas.wire import Codec
 
-#: Leftovers younger than that may be what a sink is writing.
+#: Minimum age of leftovers: a sink may still be writing younger ones.
 LEFTOVER_AGE_S = 3600.0
 _DATA = re.compile(r"\d+-\d{20}-\d{20}-[0-9a-f]{16}\.avro")
 
 
 @dataclass(slots=True)
 class Verification:
-    """What was found.
+    """Results of a verification.
 
     Parameters
     ----------
     damage
-        What is missing or altered, one line each.
+        Missing or altered data, one line each.
     gaps
         Offsets that the topic had deleted before they were archived, one line each.
     twice
-        Offsets that two commits have; the reader takes each once.
+        Number of offsets that two commits have; the reader takes each once.
     leftovers
-        Files that no commit names, with their sizes: of runs that were killed. Harmless.
+        Files that no commit names, with their sizes. They come from killed runs and are harmless.
     removed
-        Those of them that were removed.
+        Number of leftovers that were removed.
     """
 
     topics: int = 0
@@ -69,22 +69,22 @@ def verify(
     Parameters
     ----------
     quick
-        Only that files are there and have their size; else every byte is read, and every record.
+        Check only that files exist and have their size; otherwise every byte and every record is read.
     remove_leftovers
-        Delete files that no commit names and that are older than an hour. Not while a commit is damaged: it may name
-        them.
+        Delete files that no commit names and that are older than an hour. Nothing is deleted while a commit is damaged,
+        since it may name these files.
     on_progress
-        Called with bytes of data files, done and to be done.
+        Called with the bytes of data files: bytes done, and bytes in all.
 
     Raises
     ------
     ArchiveError
-        If there is no archive, one of a later format, or none that can be read.
+        If there is no archive, if it is of a later format, or if it cannot be read.
     """
     if not store.is_archive():
         raise ArchiveError(f"no archive at {store.uri}: {ARCHIVE_FILE} is missing; `inspection archive` makes it")
     report = Verification()
-    # The listing first: what a sink commits meanwhile is no leftover then.
+    # List the files first: then files that a sink commits meanwhile are not taken for leftovers.
     listing = store.find("")
     topics = sorted({name.topic for path in listing if (name := parse_commit_name(path)) is not None})
     loaded = {topic: load_commits(store, topic, lambda _, error: report.damage.append(str(error))) for topic in topics}
@@ -131,7 +131,7 @@ def _is_ours(path: str) -> bool:
 
 
 def _check_chain(topic: str, commits: list[Commit], report: Verification) -> None:
-    """Whether the commits of each partition follow one another."""
+    """Check that the commits of each partition follow one another."""
     by_id: dict[str, list[str]] = {}
     for commit in commits:
         by_id.setdefault(commit.topic_id, []).append(commit.path)
@@ -151,16 +151,16 @@ def _check_chain(topic: str, commits: list[Commit], report: Verification) -> Non
                 report.gaps.append(f"{where} were deleted before they were archived")
             else:
                 report.damage.append(
-                    f"{where}: a commit is missing; `inspection archive` archives anew what the topic still has"
+                    f"{where}: a commit is missing; `inspection archive` archives again what the topic still has"
                 )
 
 
 def _check_file(
     store: Store, listing: Mapping[str, Entry], commit: Commit, file: DataFile, report: Verification, *, quick: bool
 ) -> array[int]:
-    """Offsets of a file's records, none if it is damaged, which is reported."""
+    """Return the offsets of a file's records; if the file is damaged, report it and return no offsets."""
     entry = listing.get(file.path)
-    # A sink may have written it since the listing was made: reading decides.
+    # A sink may have written the file since the listing was made: reading the file decides.
     if quick and (entry is None or entry.size_bytes != file.size_bytes):
         why = "is missing" if entry is None else f"has {entry.size_bytes} bytes, not {file.size_bytes}"
         report.damage.append(f"{file.path} {why}")
@@ -199,9 +199,9 @@ def _read_file(store: Store, commit: Commit, file: DataFile) -> array[int]:
         except ValueError as error:
             raise damaged(store, file, str(error)) from error
     if digest.hexdigest() != file.sha256:
-        raise damaged(store, file, "its sha256 is another than that of its commit")
+        raise damaged(store, file, "its sha256 is not that of its commit")
     if len(store.read(file.path, file.size_bytes, 1)) > 0:
-        raise damaged(store, file, f"it goes on behind its {file.size_bytes} bytes")
+        raise damaged(store, file, f"it has more than its {file.size_bytes} bytes")
     if not offsets:
         raise damaged(store, file, "it has no records")
     said = (file.records, file.first_offset, file.last_offset, file.from_us, file.to_us)

@@ -1,4 +1,4 @@
-"""The past in forms that other tools read: Arrow, Parquet and CSV for a notebook, COCO and folders for labelling."""
+"""Exports of recorded data for other tools: Arrow, Parquet and CSV for notebooks, COCO and folders for labelling."""
 
 from replay.export.arrow import to_arrow, to_pandas
 from replay.export.coco import export_coco

@@ -1,4 +1,4 @@
-"""A table as Arrow: typed, so that nothing has to be guessed by whoever reads it."""
+"""Arrow form of a table: typed, so that a reader does not have to guess types."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from replay.table import DEFECTIVE, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
 
-#: Texts of which nearly each row has one of its own: a dictionary would only add to them.
+#: Text columns in which nearly each row has its own text: a dictionary would only add size.
 _UNLIKE = ("frame_id", "part_id", "image_sha256", ".reason")
-#: Key of the schema's metadata under which the names of the deciders are, as a JSON list.
+#: Key of the schema's metadata with the names of the deciders, as a JSON list.
 DECIDERS = b"deciders"
 
 
 def pyarrow() -> Any:
-    """The package, which is not there in every installation.
+    """Import pyarrow, which is an optional package.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def pyarrow() -> Any:
 
 
 def to_arrow(table: Table) -> Any:
-    """A `pyarrow.Table` with the columns of a table, in their order and by their names, but two.
+    """Return a `pyarrow.Table` with the columns of a table, in their order and by their names, with two exceptions.
 
     ==================================  ===============================================================================
     here                                from
@@ -40,8 +40,8 @@ def to_arrow(table: Table) -> Any:
     ``is_defective``, bool              ``truth``; null: unknown
     ``recorded.is_late``, bool          the column of that name; null: the frame had no deadline
     ``..._at_us``, ``timestamp_us``     timestamp[us, UTC]
-    texts                               dictionary of string, or string where nearly each row has its own; null: none
-    other numbers                       float64, null: none; int64
+    texts                               dictionary of string, or string where nearly each row has its own; null: no text
+    other numbers                       float64, null: no number; int64
     ==================================  ===============================================================================
 
     Raises
@@ -64,7 +64,7 @@ def to_arrow(table: Table) -> Any:
 
 
 def to_pandas(table: Table) -> Any:
-    """A `pandas.DataFrame` with the columns of `to_arrow`.
+    """Return a `pandas.DataFrame` with the columns of `to_arrow`.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def to_pandas(table: Table) -> Any:
 
 
 def empty_of(pa: Any, name: str) -> Any:
-    """Arrow's type of a column that a part of the rows does not have: a signal or an attribute."""
+    """Return the Arrow type of a column that exists only for some rows: a signal or an attribute."""
     return pa.float64() if name.startswith("signal.") else pa.dictionary(pa.int32(), pa.string())
 
 

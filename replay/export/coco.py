@@ -1,7 +1,7 @@
-"""COCO: images, boxes and categories in the form that labelling tools share.
+"""COCO export: images, boxes and categories in the form that labelling tools share.
 
 The JSON file follows "Data format" of cocodataset.org (T.-Y. Lin et al., "Microsoft COCO: Common objects in context",
-ECCV 2014); the folder is laid out as Datumaro and CVAT expect it, scores and attributes are where they look for them.
+ECCV 2014). The folder has the layout that Datumaro and CVAT expect, with scores and attributes in their places.
 
 ::
 
@@ -26,7 +26,7 @@ from schemas.image_store import ImageStore
 from schemas.records import Decision, Defect, Frame
 from stream_processors.quality.outcome import Truth
 
-#: The one category of an export without any defect: tools refuse a file that names none.
+#: The only category of an export without any defect: tools refuse a file without categories.
 DEFECT = "defect"
 
 
@@ -38,20 +38,20 @@ def export_coco(
     store: ImageStore | None = None,
     boxes: bool = True,
 ) -> Exported:
-    """Write frames and what was found on them as a COCO data set; images keep the very bytes that were published.
+    """Write frames and the defects found on them as a COCO data set; images keep their published bytes.
 
-    Each image says beside COCO's own fields which frame it is, what was decided, and what is known of the truth.
-    Memory: as for `Pictures`.
+    Each image has COCO's own fields, and attributes with its frame, the decision on it, and its known truth. Memory:
+    see `Pictures`.
 
     Parameters
     ----------
     path
-        A folder that is not there, or empty.
+        Folder that does not exist yet, or is empty.
     frames
-        As `Stretch.frames` gives them; with the decision of another model to have that one's boxes.
+        Frames with decisions, as `Stretch.frames` yields them; pass the decisions of another model to write its boxes.
     boxes
-        Whether the defects of the decisions are written, with their scores, for a person to correct. They are what a
-        model said, never the truth.
+        True to write the defects of the decisions, with their scores, for a person to correct. They are the output of a
+        model, never the truth.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def _annotation(
 
 
 def _inside(defect: Defect, picture: Picture) -> tuple[float, float, float, float] | None:
-    """The box as far as it lies within the image; None where nothing of it does, or it is none."""
+    """Return the part of the box within the image; None if no part lies within it, or the box is not finite."""
     x, y, width, height = defect.box_xywh
     if not all(math.isfinite(side) for side in defect.box_xywh):
         return None

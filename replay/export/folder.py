@@ -1,9 +1,9 @@
-"""A folder with images, by what is known of them, and a CSV file that `inspection label --csv` takes back.
+"""Folder export: images sorted by their truth, and a CSV file that `inspection label --csv` reads.
 
 ::
 
     DIR/labels.csv
-    DIR/good/press.top.60a24181e4000.00000011.png          as its label says
+    DIR/good/press.top.60a24181e4000.00000011.png          by its label
     DIR/defective/press.top.60a24181e4000.00000012.png
     DIR/unlabelled/press.top.60a24181e4000.00000013.png
 """
@@ -25,7 +25,7 @@ from schemas.image_store import ImageStore
 from schemas.records import Decision, Frame
 from stream_processors.quality.outcome import Truth
 
-#: Folders of the images; training tools take those with images of one class each.
+#: Folders of the images; training tools read folders with images of one class each.
 FOLDERS = ("good", "defective", "unlabelled")
 
 
@@ -36,18 +36,17 @@ def export_folder(
     *,
     store: ImageStore | None = None,
 ) -> Exported:
-    """Write images and a ``labels.csv``; images keep the very bytes that were published.
+    """Write images and a ``labels.csv``; images keep their published bytes.
 
-    A known truth is filled in; ``labelled_at`` and ``labelled_by`` are left empty, so that what a person changes is
-    newer than what was known. Rows left without a truth are passed over when the file is read back. Memory: as for
-    `Pictures`.
+    A known truth is filled in. ``labelled_at`` and ``labelled_by`` are left empty, so that a person's change is newer
+    than the known truth. When the file is read back, rows without a truth are skipped. Memory: see `Pictures`.
 
     Parameters
     ----------
     path
-        A folder that is not there, or empty.
+        Folder that does not exist yet, or is empty.
     frames
-        As `Stretch.frames` gives them.
+        Frames with decisions, as `Stretch.frames` yields them.
 
     Raises
     ------

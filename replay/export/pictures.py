@@ -1,4 +1,4 @@
-"""Images of frames as files: under names that any file system takes, all of them or none."""
+"""Image files of frames: under names that any file system accepts, all of them or none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from schemas.records import Encoding, Frame
 
 _SUFFIXES = {Encoding.JPEG: ".jpg", Encoding.PNG: ".png", Encoding.BMP: ".bmp", Encoding.TIFF: ".tiff"}
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-#: Longest name without its suffix, in characters: file systems take 255 bytes, labelling tools add to it.
+#: Maximum characters of a name without suffix: file systems take 255 bytes, and labelling tools add to the name.
 _LONGEST = 120
 #: Names that Windows takes for devices, whatever follows after a dot.
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10))})
@@ -31,18 +31,18 @@ _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("c
 
 @dataclass(slots=True)
 class Exported:
-    """What an export wrote, and what it left out.
+    """Counts of an export: written files, and frames left out.
 
     Parameters
     ----------
     path
-        The folder.
+        Folder of the export.
     images, boxes
-        Files with images; boxes of defects beside them (COCO).
+        Numbers of image files, and of boxes of defects (COCO).
     truths
-        Images of which the truth is known.
+        Number of images with a known truth.
     repeated
-        Further messages of one and the same frame: the first one counts.
+        Number of further messages of the same frame: the first message counts.
     left_out
         Frames without a usable image, by reason.
     """
@@ -56,7 +56,7 @@ class Exported:
 
 
 class Picture(NamedTuple):
-    """An image as it was published, its format and size as its header says them, and the name of its file."""
+    """Image as published, with the format and size in its header, and the name of its file."""
 
     frame: Frame
     data: bytes
@@ -66,7 +66,9 @@ class Picture(NamedTuple):
 
 
 class Pictures:
-    """Reads images of frames and names their files; counts what has none. Memory: some 200 bytes a frame.
+    """Reader that reads images of frames, names their files, and counts frames without an image.
+
+    Memory: about 200 bytes a frame.
 
     Examples
     --------
@@ -82,7 +84,7 @@ class Pictures:
         self._names: set[str] = set()
 
     def of(self, found: Stored[Frame]) -> Picture | None:
-        """The image of a message; None, counted, where there is none that could be shown."""
+        """Return the image of a message; count it and return None if it has no usable image."""
         frame = found.record
         if frame is None:
             self._counts.left_out["no frame"] += 1
@@ -100,9 +102,10 @@ class Pictures:
         return Picture(frame, data, header.width, header.height, self.name(frame.frame_id) + _SUFFIXES[header.encoding])
 
     def name(self, frame_id: str) -> str:
-        """A file name for a frame, without suffix: its id where any file system takes it, else a likeness and a hash.
+        """Return a file name for a frame, without suffix.
 
-        Two names never differ in case alone.
+        The name is the frame id if any file system accepts it, else a similar name with a hash. Two names never differ
+        in case alone.
         """
         name = frame_id
         is_safe = _SAFE.fullmatch(name) and len(name) <= _LONGEST and not name.endswith(".")
@@ -117,18 +120,18 @@ class Pictures:
 
 
 def image_of(frame: Frame, store: ImageStore | None) -> bytes:
-    """The bytes of a frame's image, checked against the hash that the camera gave them.
+    """Return the bytes of a frame's image, checked against the hash from the camera.
 
     Raises
     ------
     ImageStoreError
-        If the image lies in a store and cannot be read, or ``store`` is None.
+        If the image is in a store and cannot be read, or if no ``store`` is given.
     ImageError
-        ``altered-image`` if it is another one.
+        ``altered-image`` if the bytes do not match the hash.
     """
     if frame.image is None:
         if store is None or frame.reference is None:
-            raise ImageStoreError("image-by-reference", "the image lies in a store, and none is named")
+            raise ImageStoreError("image-by-reference", "the image lies in a store, and no store is named")
         return store.get(frame.reference, frame.sha256)
     if hashlib.sha256(frame.image).hexdigest() != frame.sha256.lower():
         raise ImageError("altered-image", "the bytes do not have the sha256 that the camera gave them")
@@ -137,23 +140,23 @@ def image_of(frame: Frame, store: ImageStore | None) -> bytes:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder beside the target that takes its name at the end; gone if anything goes wrong.
+    """Yield a temporary folder beside the target, which gets the target's name at the end; delete it after an error.
 
     Raises
     ------
     SettingsError
-        If there is something under that name already, or it cannot be written.
+        If the target exists and is not an empty folder, or cannot be written.
     """
     temporary: Path | None = None
     try:
         if path.is_symlink() or (path.exists() and not path.is_dir()) or (path.is_dir() and any(path.iterdir())):
-            raise SettingsError(f"{path}: is there already, and not empty; name a folder that is not")
+            raise SettingsError(f"{path} exists and is not empty; name an empty or new folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not `tempfile.mkdtemp`, so that the folder gets the mode that the umask leaves.
+        # Not `tempfile.mkdtemp`: the folder should get the mode that the umask allows.
         temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
         temporary.mkdir()
         yield temporary
-        # POSIX lets a folder take the place of an empty one, and of no other.
+        # POSIX lets a folder replace an empty folder only.
         temporary.rename(path)
         temporary = None
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Rows of a stretch for a notebook: named now, read when they are asked for."""
+"""Rows of a stretch for a notebook: described now, read on demand."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from replay.truths import Truths
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A recipe: where frames and labels come from. Each call below reads anew, and nothing is read before.
+    """Recipe for rows: sources of frames and labels. Nothing is read before the first call, and each call reads again.
 
     Parameters
     ----------
     read
-        Gives the frames, from the first on, each time it is called.
+        Function that returns the frames, from the first one on, each time it is called.
     truths
-        Gives the labels; None: nothing is known of the truth.
+        Function that returns the labels; None if the truth is not known.
     variants
-        Names of the variants that ``read`` gives decisions of, in their order.
+        Names of the variants whose decisions ``read`` returns, in their order.
     truth_attribute
         See `replay.table.build_table`.
 
@@ -47,25 +47,25 @@ class Rows:
     truth_attribute: str | None = None
 
     def table(self) -> Table:
-        """All rows, for the analysis. Memory: some 1.5 KiB a frame."""
+        """Return all rows, for the analysis. Memory: about 1.5 KiB a frame."""
         return self._build(self.read(), self._truths())
 
     def to_arrow(self) -> Any:
-        """All rows as a `pyarrow.Table`, see `to_arrow`."""
+        """Return all rows as a `pyarrow.Table`, see `to_arrow`."""
         pyarrow()
         return to_arrow(self.table())
 
     def to_pandas(self) -> Any:
-        """All rows as a `pandas.DataFrame`."""
+        """Return all rows as a `pandas.DataFrame`."""
         pyarrow()
         return to_pandas(self.table())
 
     def batches(self, rows: int = 10_000) -> Iterator[Any]:
-        """Rows as `pyarrow.RecordBatch` of one schema, at most so many in each, in the order in which they are read.
+        """Yield the rows, in reading order, as `pyarrow.RecordBatch` of one schema, with at most ``rows`` rows in each.
 
-        Memory: one batch and the labels, however many frames. They are read once and put by in a temporary file, since
-        which signals and attributes there are is known at the end. Unlike in `table`, a frame that was published twice
-        is two rows where more than ``rows`` frames lie between.
+        Memory: one batch and the labels, for any number of frames. The frames are read once and kept in a temporary
+        file, since the signals and attributes are known only at the end. Unlike in `table`, a frame that was published
+        twice becomes two rows if more than ``rows`` frames lie between.
         """
         if rows < 1:
             raise ValueError("a batch has at least one row")
@@ -88,14 +88,14 @@ class Rows:
                 yield from _fit(pa, piece, schema).to_batches(max_chunksize=rows)
 
     def write(self, path: Path, *, rows: int = 10_000) -> int:
-        """Write all rows to a ``.parquet`` or ``.csv`` file, and give their number.
+        """Write all rows to a ``.parquet`` or ``.csv`` file, and return their number.
 
         Memory: as for `batches` for Parquet, as for `table` for CSV, which needs no pyarrow.
 
         Raises
         ------
         SettingsError
-            As for `write_rows`.
+            See `write_rows`.
         """
         if path.suffix != ".parquet":
             check_suffix(path)
@@ -134,16 +134,16 @@ def frames(
     with_labels: bool = True,
     truth_attribute: str | None = None,
 ) -> Rows:
-    """Rows of a selection from the decisions that the line recorded, with what labels say; nothing is read yet.
+    """Describe rows of a selection, with the recorded decisions of the line and the labels; nothing is read yet.
 
     Parameters
     ----------
     selection
-        None: every frame there is.
+        None for all frames.
     with_labels
-        Whether labels are read: all since the begin of the selection.
+        True to read labels: all labels since the start of the selection.
     truth_attribute
-        Attribute of the frames that says the truth where no label does.
+        Attribute of the frames that states the truth if there is no label.
 
     Examples
     --------
@@ -158,21 +158,21 @@ def frames(
 
 
 def run_rows(path: Path, source: Source | None = None, *, truth_attribute: str | None = None) -> Rows:
-    """Rows of a run of ``inspection replay --out``, with the decision of each variant; nothing is read yet.
+    """Describe rows of a run of ``inspection replay --out``, with the decision of each variant; nothing is read yet.
 
     Parameters
     ----------
     path
         Folder of the run.
     source
-        Where labels lie; None: nothing is known of the truth.
+        Source of the labels; None if the truth is not known.
     truth_attribute
         See `frames`.
 
     Raises
     ------
     RunError
-        If the folder is none of a run.
+        If the folder is not that of a run.
     """
     run = RunFolder.open(path)
     truths = None if source is None else (lambda: Truths(labels(source, run.selection.from_us)))
@@ -180,7 +180,7 @@ def run_rows(path: Path, source: Source | None = None, *, truth_attribute: str |
 
 
 def _union(pa: Any, schemas: Sequence[Any]) -> Any:
-    """The columns of all: those that only some have are signals and attributes, sorted behind the others."""
+    """Return the union of the columns: signals and attributes that only some schemas have come last, sorted."""
     first, names = schemas[0], {name for schema in schemas for name in schema.names}
     fixed = [first.field(name) for name in first.names if not name.startswith(("signal.", "attribute."))]
     free = sorted(names - {found.name for found in fixed}, key=lambda name: (name.startswith("attribute."), name))

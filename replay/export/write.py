@@ -1,4 +1,4 @@
-"""Rows in a file: Parquet for programs, CSV for everybody."""
+"""Files of rows: Parquet for programs, CSV for everybody."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from schemas.moments import time_of
 from schemas.private_files import open_new
 from schemas.text import shown
 
-#: What the suffix of a file may be.
+#: Accepted suffixes of a file.
 SUFFIXES = (".parquet", ".csv")
 _CSV_ROWS = 10_000
 
 
 def write_rows(path: Path, table: Table) -> None:
-    """Write a table to a ``.parquet`` or a ``.csv`` file; it is there when it is whole, and not before.
+    """Write a table to a ``.parquet`` or a ``.csv`` file, which appears only when it is complete.
 
     Both have the columns of `to_arrow`. CSV: UTF-8, comma, CRLF (RFC 4180), times in ISO 8601 UTC, ``true`` and
-    ``false``, nothing where nothing is known; a text that a spreadsheet would run has an apostrophe in front, and
-    characters that a terminal would act on are escapes, as in `schemas.text.shown`. Parquet has all texts as they are.
+    ``false``, an empty cell for an unknown value. A text that a spreadsheet would run gets an apostrophe in front.
+    Characters that a terminal would act on become escapes, as in `schemas.text.shown`. Parquet has all texts unchanged.
 
     Raises
     ------
     SettingsError
-        If the suffix is another one, the file cannot be written, or it is Parquet and pyarrow is not installed.
+        If the suffix is neither of them, the file cannot be written, or it is Parquet and pyarrow is not installed.
     """
     with new_file(path) as temporary:
         if path.suffix == ".csv":
@@ -48,18 +48,18 @@ def write_rows(path: Path, table: Table) -> None:
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a file whose name says no form that rows are written in."""
+    """Refuse a file with a suffix that is not one of `SUFFIXES`."""
     if path.suffix not in SUFFIXES:
         raise SettingsError(f"{path}: rows are written to a file that ends with {' or '.join(SUFFIXES)}")
 
 
 def check_file(path: Path) -> None:
-    """Refuse, before anything is read, what could not be written at the end.
+    """Refuse, before any reading, a file that could not be written at the end.
 
     Raises
     ------
     SettingsError
-        If the suffix is another one, the folder is none, or it is Parquet and pyarrow is not installed.
+        If the suffix is not accepted, the folder does not exist, or it is Parquet and pyarrow is not installed.
     """
     check_suffix(path)
     if not path.parent.is_dir():
@@ -70,7 +70,7 @@ def check_file(path: Path) -> None:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """A file beside the target that takes its name at the end; gone if anything goes wrong."""
+    """Yield a temporary file beside the target, which gets the target's name at the end; delete it after an error."""
     check_suffix(path)
     temporary: Path | None = None
     try:
@@ -110,7 +110,7 @@ def _texts(name: str, column: Column) -> list[str]:
 
 
 def iso(at_us: int) -> str:
-    """A time of a record in ISO 8601, UTC, to the microsecond.
+    """Return a time of a record in ISO 8601, UTC, to the microsecond.
 
     Examples
     --------

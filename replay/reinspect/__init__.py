@@ -1,1 +1,1 @@
-"""The past, inspected again: with the champion, with other models, with other thresholds."""
+"""Re-inspection of recorded frames: with the champion, with other models, with other thresholds."""

@@ -1,9 +1,9 @@
-"""Frames in, results out in the same order, on all cores, with bounded memory.
+"""Engine of the re-inspection: inspects frames on all cores, and yields results in order, with bounded memory.
 
-Threads, not processes: decoding, inference and hashing leave Python's lock to others, both are equally fast on two
-cores (`benchmarks.reinspection`), and no process is left behind after a kill. Frames go to a thread in batches, for the
-sake of `models.inspect.inspect_all` and of the hand-over; images that lie in a store are fetched ahead by threads of
-their own, so that no core waits for the network.
+The engine uses threads, not processes. Decoding, inference and hashing release Python's lock; both are equally fast on
+two cores (`benchmarks.reinspection`); and no process is left behind after a kill. A thread gets its frames in batches,
+because of `models.inspect.inspect_all` and of the cost of a hand-over. Separate threads fetch images from a store in
+advance, so that no core waits for the network.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from replay.stored import Stored
 from schemas.machine import usable_cores
 from schemas.records import Decision, Frame
 
-#: Frames and bytes (about) that are handed over together.
+#: Frames and approximate bytes of a batch.
 BATCH_FRAMES, BATCH_BYTES = 16, 1024 * 1024
-#: Batches that wait for each thread besides the one that it works on.
+#: Batches that wait for each thread, in addition to the batch in work.
 _WAITING = 2
-#: Images fetched at once from a store, and so the most that wait to be inspected.
+#: Maximum number of images fetched from a store at once, and so of fetched images that wait for inspection.
 FETCHES = 8
 
 
@@ -33,23 +33,23 @@ class _Batches(Protocol):
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return usable_cores()
 
 
 def inspect_all(
     frames: Iterable[tuple[Stored[Frame], Decision | None]], inspector: Inspector, *, threads: int | None = None
 ) -> Iterator[Result]:
-    """Inspect frames as they come; results in their order.
+    """Inspect frames as they come; yield the results in their order.
 
-    Memory is bounded by what is under way: some batches for each thread, and `FETCHES` images from a store.
+    Memory is bounded by the work in flight: some batches for each thread, and `FETCHES` images from a store.
 
     Parameters
     ----------
     frames
-        Messages of the frames topic, and what was decided on each.
+        Messages of the frames topic, each with its recorded decision.
     threads
-        Frames inspected at once; None: `cores`.
+        Number of threads, and so of frames inspected at once; None for `cores`.
     """
     cv2.setNumThreads(1)
     threads = threads or cores()
@@ -58,9 +58,9 @@ def inspect_all(
 
 
 def in_order(jobs: Iterable[Job], work: _Batches, pool: Executor, at_once: int) -> Iterator[Result]:
-    """Hand jobs to a pool in batches; their results in order.
+    """Submit jobs to a pool in batches, and yield their results in order.
 
-    Where the reader of the results stops, what has not begun is dropped.
+    If the consumer of the results stops, batches that have not begun are cancelled.
     """
     under_way: deque[Future[list[Result]]] = deque()
     try:
@@ -76,7 +76,7 @@ def in_order(jobs: Iterable[Job], work: _Batches, pool: Executor, at_once: int) 
 
 
 def batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
-    """Jobs together, up to the limits of a batch; one of more bytes alone."""
+    """Yield jobs in batches, up to the limits of a batch; a job with more bytes is a batch of its own."""
     batch: list[Job] = []
     size = 0
     for job in jobs:
@@ -93,7 +93,7 @@ def batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
 def with_images(
     frames: Iterable[tuple[Stored[Frame], Decision | None]], inspector: Inspector, fetches: int = FETCHES
 ) -> Iterator[Job]:
-    """Frames as jobs, in order; images that lie in a store are fetched ahead, so many at once."""
+    """Yield frames as jobs, in order; fetch images from a store in advance, up to ``fetches`` at once."""
     waiting: deque[tuple[Job, Future[object] | None]] = deque()
     fetching = 0
     with ThreadPoolExecutor(fetches, thread_name_prefix="fetch") as pool:  # its threads start when they are needed

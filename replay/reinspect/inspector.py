@@ -1,4 +1,4 @@
-"""One frame of the past, inspected as the live worker does it, with every variant of the run."""
+"""Inspector of one recorded frame, with every variant of the run, as the live worker inspects it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Fault, Received, image_of, look
 from stream_processors.overload import Overload, OverloadPolicy
 
-#: Bytes of tensors that a thread holds at once, and frames at most.
+#: Maximum bytes of tensors in memory for each thread, and maximum number of frames.
 _TENSOR_BYTES, _AT_ONCE = 32 * 1024 * 1024, 16
 _NOTHING_IS_SHED = OverloadPolicy(Overload.EVERYTHING)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a summary counts of a decision."""
+    """Fields of a decision that a summary counts."""
 
     verdict: Verdict
     action: Action
@@ -33,18 +33,18 @@ class Judged:
 
     @classmethod
     def of(cls, decision: Decision) -> Judged:
-        """The part of a decision that is counted."""
+        """Return the counted fields of a decision."""
         return cls(decision.verdict, decision.action, decision.result_state)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A frame to inspect.
+    """Frame to inspect.
 
     Parameters
     ----------
     image
-        Its image, where that lies in a store and has been fetched, or why it could not be.
+        Its image, fetched from a store, or the fault of the fetch; None if the image is in the message.
     """
 
     found: Stored[Frame]
@@ -54,19 +54,19 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a frame.
+    """Result of a frame.
 
     Parameters
     ----------
     place
-        Of the frame.
+        Place of the frame.
     row
-        For a part of the run folder, see `replay.reinspect.rows`; None where there is no decision at all.
+        Row for a part of the run folder, see `replay.reinspect.rows`; None if there is no decision at all.
     recorded
-        What was decided then.
+        Recorded decision.
     variants
-        What each variant decides, and how that stands to the recorded decision (None: the same); empty where the
-        message is no frame.
+        Decision of each variant, with its difference from the recorded decision (None: the same); empty if the message
+        is not a valid frame.
     """
 
     place: Place
@@ -76,16 +76,16 @@ class Result:
 
 
 class Inspector:
-    """Inspects frames; safe to call from several threads at once.
+    """Inspector of frames. Thread-safe.
 
     Parameters
     ----------
     loaded
-        The variants; those of one network share its inference.
+        The variants; variants of one network share its inference.
     codec
         Wire format of the line: a decision that the line could not encode fails here too, as it did then.
     store
-        Where images of frames by reference lie; None: such frames fail as they do in a worker without a store.
+        Store of images of frames by reference; None if there is no store: such frames fail as in a worker without one.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Inspector:
         self._groups = [(indices, tuple(loaded[index].model for index in indices)) for indices in groups(loaded)]
 
     def image(self, found: Stored[Frame]) -> bytes | Fault | None:
-        """The image of a frame that is kept in a store; it may take seconds. None where it is in the message."""
+        """Fetch the image of a frame from a store, which may take seconds. None if the image is in the message."""
         frame = found.record
         return None if frame is None or frame.image is not None else image_of(frame, self._store)
 
@@ -108,14 +108,14 @@ class Inspector:
         return self.batch([job])[0]
 
     def batch(self, jobs: Sequence[Job]) -> list[Result]:
-        """Inspect some frames; not more at a time than tensors should be in memory."""
+        """Inspect some frames, with no more tensors in memory at a time than the limit allows."""
         results: list[Result] = []
         for begin in range(0, len(jobs), self._at_once):
             results.extend(self._batch(jobs[begin : begin + self._at_once]))
         return results
 
     def _batch(self, jobs: Sequence[Job]) -> list[Result]:
-        #: For each frame what each variant has found; None where there is no frame.
+        #: Findings of each variant for each frame; None if there is no frame.
         seen: list[list[Inspection | Fault | None]] = [[None] * len(self._answerers) for _ in jobs]
         at: list[int] = []
         pairs: list[tuple[Frame, bytes]] = []
@@ -147,11 +147,11 @@ class Inspector:
             if frame is not None and each is not None:
                 answer = answerer.conclude(message, frame, each, 0.0)
             else:
-                # What is no frame for its attributes alone, since they are too large, has a decision.
+                # A message that is not a valid frame only because its attributes are too large has a decision.
                 read = answerer.read(message)
                 answer = read if isinstance(read, Answer) else Answer()
             if answer.decision is None or answer.decision_bytes is None:
-                # No frame, or one whose very identity makes no decision: a dead letter then as now.
+                # No frame, or a frame whose identity allows no decision: a dead letter, then as now.
                 row = None if recorded is None else row_bytes(place, found.timestamp_us, recorded, ())
                 return Result(place, row, judged, ())
             encoded.append(answer.decision_bytes)

@@ -1,7 +1,7 @@
-"""Whether a decision made again is the one that was recorded: byte for byte, apart from the times.
+"""Comparison of a repeated decision with the recorded one: byte for byte, apart from the times.
 
-A decision depends on the image, the model and its recipe. What else the line decided then (that a frame was too late,
-that a store did not answer) depends on the moment, and is told apart from a real difference.
+A decision depends on the image, the model and its recipe. Some recorded decisions depended on the moment instead: a
+frame was too late, or a store did not answer. The comparison separates these from real differences.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from replay.reinspect.rows import body
 from schemas.codec import encode
 from schemas.records import Decision, ResultState
 
-#: Fields that say when; no two inspections of one frame share them.
+#: Fields with times; they differ between any two inspections of one frame.
 TIMES = frozenset({"received_at_us", "decided_at_us", "durations_ms", "is_late"})
-#: Begins of the reason where the image could not be had, then or now: no matter of the model.
+#: Beginnings of the reason if the image could not be fetched, then or now: not a matter of the model.
 _NO_IMAGE = ("image-missing: ", "image-by-reference: ", "image-store-unavailable: ")
 _COMPARED = tuple(f.name for f in fields(Decision) if f.name not in TIMES)
 
 
 class Likeness(StrEnum):
-    """How a decision made again stands to the recorded one.
+    """Relation of a repeated decision to the recorded one.
 
     ======================  ============================================================================
     ``same``                equal byte for byte, apart from the times
-    ``different``           another decision on the same frame by the same model and recipe: never good
-    ``other-model``         the recorded one is by another model or recipe, so nothing is said
+    ``different``           another decision on the same frame by the same model and recipe: always a fault
+    ``other-model``         the recorded one is by another model or recipe, so there is no comparison
     ``not-inspected-then``  shed, too late, or its image could not be fetched: load or clock decided
     ``not-inspected-now``   its image cannot be fetched any more
     ``no-decision``         nothing is recorded for this message
-    ``unreadable-frame``    the message is no frame, then as now: a dead letter, and no decision
+    ``unreadable-frame``    the message is not a frame, then as now: a dead letter, and no decision
     ======================  ============================================================================
     """
 
@@ -47,14 +47,14 @@ class Likeness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Why a decision was not reproduced.
+    """Reason why a decision was not reproduced.
 
     Parameters
     ----------
     kind
-        Anything but ``same``.
+        Any likeness except ``same``.
     fields
-        Those that differ, with the recorded and the new value; only where the kind is ``different``.
+        Fields that differ, with the recorded and the new value; empty unless the kind is ``different``.
     """
 
     kind: Likeness
@@ -62,12 +62,12 @@ class Difference:
 
 
 def compare(recorded: Decision | None, replayed: Decision, encoded: bytes | None = None) -> Difference | None:
-    """Compare a decision made again with the recorded one of the same message; None where they are the same.
+    """Compare a repeated decision with the recorded one of the same message; None where they are the same.
 
     Parameters
     ----------
     encoded
-        ``replayed`` as `schemas.codec.encode` gives it, where that is at hand.
+        ``replayed`` as encoded by `schemas.codec.encode`; None to encode it here.
 
     Examples
     --------
@@ -77,8 +77,8 @@ def compare(recorded: Decision | None, replayed: Decision, encoded: bytes | None
     ...     image_sha256="", verdict=Verdict.OK, action=Action.ACCEPT, result_state=ResultState.COMPLETED, reason="",
     ...     model_name="m", model_version="1", model_sha256="aa", recipe_id="r", recipe_revision="1-ab", score=0.1,
     ...     captured_at_us=1, received_at_us=2, decided_at_us=3, source_topic="t", source_partition=0, source_offset=0)
-    >>> compare(then, replace(then, decided_at_us=99, is_late=True)) is None
-    True
+    >>> print(compare(then, replace(then, decided_at_us=99, is_late=True)))
+    None
     >>> compare(then, replace(then, score=0.2))
     Difference(kind=<Likeness.DIFFERENT: 'different'>, fields={'score': (0.1, 0.2)})
     >>> compare(then, replace(then, recipe_revision="1-cd")).kind.value
@@ -97,7 +97,7 @@ def compare(recorded: Decision | None, replayed: Decision, encoded: bytes | None
         durations_ms=replayed.durations_ms,
         is_late=replayed.is_late,
     )
-    # Bytes: equality of the records would let 0.0 be -0.0, and the labels change places.
+    # Compare bytes: equal records may differ in 0.0 and -0.0, and in the order of labels.
     if body(encode(then)) == body(encode(replayed) if encoded is None else encoded):
         return None
     if recorded.result_state is ResultState.ABORTED or _had_no_image(recorded):
@@ -113,5 +113,5 @@ def _had_no_image(decision: Decision) -> bool:
 
 def _differing(recorded: Decision, replayed: Decision) -> dict[str, tuple[Any, Any]]:
     pairs = {name: (getattr(recorded, name), getattr(replayed, name)) for name in _COMPARED}
-    # By their text, which tells 0.0 from -0.0 and one order from another.
+    # Compare by text, which distinguishes 0.0 from -0.0 and one order from another.
     return {name: pair for name, pair in pairs.items() if repr(pair[0]) != repr(pair[1])}

@@ -1,7 +1,7 @@
-"""Rows of a run as Avro: one frame with its recorded decision, and what each variant says of it.
+"""Rows of a run as Avro: one frame with its recorded decision, and the decision of each variant.
 
-The bytes of a row are put together from decisions that are encoded already. (Avro 1.12 specification, "Binary
-encoding": a record is its fields one after the other, a union its index and the value.)
+The bytes of a row are assembled from decisions that are encoded already. (Avro 1.12 specification, "Binary encoding": a
+record is its fields one after the other, a union its index and the value.)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from schemas.records import Decision
 
 
 def row_schema() -> Schema:
-    """Schema of a row; times are whole microseconds, UTC.
+    """Return the schema of a row; times are whole microseconds, UTC.
 
     Examples
     --------
@@ -46,17 +46,17 @@ def row_schema() -> Schema:
 
 @cache
 def parsed_row_schema() -> Any:
-    """`row_schema`, as fastavro takes it."""
+    """Return `row_schema` as parsed by fastavro."""
     return parse_schema(row_schema())
 
 
 def row_bytes(place: Place, timestamp_us: int, recorded: Decision | None, replayed: Sequence[bytes]) -> bytes:
-    """One row.
+    """Return the bytes of one row.
 
     Parameters
     ----------
     replayed
-        Decisions as `schemas.codec.encode` gives them, with either framing.
+        Decisions encoded by `schemas.codec.encode`, with either framing.
     """
     topic = place.topic.encode()
     parts = [long(len(topic)), topic, long(place.partition), long(place.offset), long(timestamp_us)]
@@ -69,12 +69,12 @@ def row_bytes(place: Place, timestamp_us: int, recorded: Decision | None, replay
 
 
 def body(encoded: bytes) -> bytes:
-    """The record without its framing: 5 bytes of Confluent's, 10 of Avro's single-object encoding."""
+    """Return the record without its framing: 5 bytes of Confluent's, 10 of Avro's single-object encoding."""
     return encoded[5:] if encoded[:1] == CONFLUENT_MAGIC else encoded[10:]
 
 
 def long(value: int) -> bytes:
-    r"""An Avro long: zigzag, then 7 bits a byte, the lowest first.
+    r"""Encode an Avro long: zigzag, then 7 bits a byte, the lowest first.
 
     Examples
     --------
@@ -91,12 +91,12 @@ def long(value: int) -> bytes:
 
 
 def frame_of(values: dict[str, Any]) -> ReplayedFrame:
-    """A row as fastavro read it; ``values`` are used up.
+    """Return the frame in a row that fastavro has read; ``values`` must not be used afterwards.
 
     Raises
     ------
     InvalidRecord, ValueError
-        If it is no such row.
+        If the values are not a valid row.
     """
     recorded = values["recorded"]
     return ReplayedFrame(

@@ -1,4 +1,4 @@
-"""A run: a stretch inspected with some variants, written down as it goes, and gone on with after any end."""
+"""Resumable re-inspection of a selection with several variants; results are written to disk as they come."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from schemas.image_store import ImageStore
 from schemas.records import Frame
 from schemas.wire import Codec
 
-#: A part is written after so many rows, bytes or seconds: the most that a kill costs.
+#: Rows, bytes or seconds after which a part is written: the most work that a kill can cost.
 PART_ROWS, PART_BYTES, PART_S = 5_000, 8 * 1024 * 1024, 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended.
+    """Outcome of a run.
 
     Parameters
     ----------
     summary
-        Of the whole run, with what was done before it was gone on with.
+        Summary of the whole run, including the work before it was resumed.
     frames
-        Inspected by this very process, in ``seconds``.
+        Number of frames inspected by this process, in ``seconds``.
     is_finished
-        False if it was stopped.
+        False if the run was stopped.
     """
 
     summary: Summary
@@ -46,7 +46,7 @@ class Outcome:
 
 
 def plan(stretch: Stretch, source: Source, loaded: Sequence[Loaded]) -> Plan:
-    """What a run is about, for `RunFolder.create`."""
+    """Return the plan of a run, for `RunFolder.create`."""
     return Plan(
         selection=stretch.selection,
         meant=stretch.meant,
@@ -64,12 +64,12 @@ def plan(stretch: Stretch, source: Source, loaded: Sequence[Loaded]) -> Plan:
 
 
 def check_variants(folder: RunFolder, loaded: Sequence[Loaded]) -> None:
-    """Whether a run can go on with these variants.
+    """Check that a run can be resumed with these variants.
 
     Raises
     ------
     RunError
-        If one is not what it was when the run began.
+        If a variant has changed since the run began.
     """
     for before, each in zip(folder.plan.variants, loaded, strict=True):
         now = each.described()
@@ -82,12 +82,12 @@ def check_variants(folder: RunFolder, loaded: Sequence[Loaded]) -> None:
 
 
 def check_there(folder: RunFolder, source: Source) -> None:
-    """Whether what is left of a run can still be read.
+    """Check that the remaining frames of a run can still be read.
 
     Raises
     ------
     RunError
-        If some of it is not in the source: the run would end with less than in one go, and say nothing.
+        If some of them are not in the source: otherwise the run would silently end with fewer frames.
     """
     done = {number: ((0, begin),) for number, begin in folder.progress().after.items()}
     gone = subtract(subtract(folder.plan.ranges, done), source.extent(Frame))
@@ -111,23 +111,23 @@ def run(
     stop: threading.Event | None = None,
     on_progress: Callable[[int, int], object] = lambda done, count: None,
 ) -> Outcome:
-    """Inspect what of a stretch is not in the folder yet.
+    """Inspect the frames of a stretch that are not in the folder yet.
 
     Parameters
     ----------
     stretch
-        That of the folder's plan.
+        Stretch of the folder's plan.
     part_s
-        Seconds after which a part is written at the latest.
+        Maximum seconds between the parts that are written.
     stop
-        Once it is set, what is done is written and the run ends.
+        Once it is set, the run writes the finished frames and ends.
     on_progress
-        Called with offsets that are done, and those of the stretch.
+        Called with the number of offsets done, and of offsets of the stretch.
 
     Raises
     ------
     BrokerUnavailable
-        If the topic cannot be read to its end; what is done is written first.
+        If the topic cannot be read to its end; the finished frames are written first.
     """
     began_s = time.monotonic()
     progress = folder.progress()
@@ -148,7 +148,7 @@ def run(
 
 
 class _Writer:
-    """Gathers results into parts."""
+    """Writer that collects results into parts."""
 
     def __init__(self, folder: RunFolder, progress: Progress, part_s: float) -> None:
         self._folder = folder

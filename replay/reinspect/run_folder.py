@@ -1,12 +1,12 @@
-"""What a run leaves behind, finished or not: a folder that `inspection analyse` reads and a run can go on with.
+"""Folder of a run, finished or not, for `inspection analyse` and for resuming the run.
 
 ::
 
-    DIR/run.json            what was meant and with which variants; written once, at the begin
-    DIR/rows-000000.avro    rows of some thousand frames, and in its header how far the run has come with it
-    DIR/finished.json       the summary; there once the run is at its end
+    DIR/run.json            the selection and the variants; written once, at the start
+    DIR/rows-000000.avro    rows of some thousand frames, and in its header the progress of the run
+    DIR/finished.json       the summary; exists once the run is finished
 
-Each file is written under another name, synced and renamed: it is whole, or not there.
+Each file is written under another name, synced and renamed: it is whole, or does not exist.
 """
 
 from __future__ import annotations
@@ -37,36 +37,36 @@ FORMAT = 1
 _RUN, _FINISHED, _LOCK = "run.json", "finished.json", ".lock"
 _PART = re.compile(r"rows-(\d{6,})\.avro")
 _PROGRESS, _CRC = "inspection.progress", "inspection.crc32"
-#: Errors of our readers on bytes that are not such rows.
+#: Errors of our readers on bytes that are not valid rows.
 _UNREADABLE: tuple[type[Exception], ...] = (CodecError, OSError, StopIteration, *avro_file.UNREADABLE)
-#: Bytes of a part that are read to learn the progress of the run: more than any header has.
+#: Bytes read of a part to learn the progress of the run: more than any header has.
 _FIRST_BYTES = 1024 * 1024
-#: Most bytes of the rows of a part: `add` writes them as one block.
+#: Maximum bytes of the rows of a part: `add` writes them as one block.
 _MAX_PART_BYTES = avro_file.MAX_BLOCK_BYTES
 
 
 class RunError(InspectionError):
-    """A folder that is no run, is damaged, or is of a newer version."""
+    """Folder that is not a run, is damaged, or is of a newer version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run is about.
+    """Plan of a run.
 
     Parameters
     ----------
     selection
-        As it was asked for.
+        Selection as requested.
     meant
-        The same with an episode's camera and times in its place, as `Stretch` worked it out.
+        The same selection, with the camera and the times of an episode filled in by `Stretch`.
     topic
         Name of the frames topic.
     ranges
-        Offsets that hold what is meant, fixed when the run began.
+        Offsets that contain the selected frames, fixed when the run began.
     variants
-        As `Loaded.described` gives them.
+        Variants as `Loaded.described` returns them.
     versions
-        Of what decides the last bit of a score.
+        Versions of the packages that affect the last bit of a score.
     """
 
     selection: Selection
@@ -79,19 +79,19 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come: first offset of each partition that is still to be read, and what was found."""
+    """Progress of a run: the first offset of each partition still to be read, and the results so far."""
 
     after: Mapping[int, int]
     summary: Summary
 
 
 class RunFolder:
-    """A run on disk.
+    """Run on disk.
 
     Raises
     ------
     RunError
-        From `open` and what reads: one clear line.
+        From `open` and the reading methods: one clear line.
     """
 
     def __init__(self, path: Path, plan: Plan) -> None:
@@ -101,12 +101,12 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, plan: Plan) -> RunFolder:
-        """Begin a run in a folder that is not there or empty.
+        """Begin a run in a folder that does not exist, or is empty.
 
         Raises
         ------
         SettingsError
-            If it is neither, or cannot be written.
+            If the folder is not empty, or cannot be written.
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """A run that is there, finished or not."""
+        """Open an existing run, finished or not."""
         try:
             values = json.loads((path / _RUN).read_bytes())
         except FileNotFoundError:
@@ -147,16 +147,16 @@ class RunFolder:
 
     @property
     def selection(self) -> Selection:
-        """What was asked for."""
+        """Selection as requested."""
         return self.plan.selection
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run came to its end."""
+        """True if the run is finished."""
         return (self.path / _FINISHED).exists()
 
     def progress(self) -> Progress:
-        """How far it has come; cheap, whatever its size."""
+        """Return the progress of the run; fast for a run of any size."""
         if not self._parts:
             return Progress({}, Summary(self.variants))
         path = self._parts[-1]
@@ -170,14 +170,14 @@ class RunFolder:
             raise _damaged(path, error) from error
 
     def frames(self) -> Iterator[ReplayedFrame]:
-        """All frames with a decision, part by part; each partition in the order of its offsets."""
+        """Yield all frames with a decision, part by part; each partition in the order of its offsets."""
         for path in self._parts:
             try:
                 data = path.read_bytes()
                 header = avro_file.read_file_header(data)
                 body = data[header.size_bytes :]
                 if f"{_checksum(header, body)}".encode() != header.metadata[_CRC]:
-                    raise ValueError("its checksum is another")
+                    raise ValueError("its checksum does not match")
                 writer = avro_file.written_schema(header)
                 for block in avro_file.blocks(header, body):
                     for values in avro_file.records(block, writer, parsed_row_schema()):
@@ -186,12 +186,12 @@ class RunFolder:
                 raise _damaged(path, error) from error
 
     def add(self, rows: list[bytes], progress: Progress) -> None:
-        """Append a part: rows, and how far the run has come with them.
+        """Append a part: rows, and the progress of the run after them.
 
         Raises
         ------
         SettingsError
-            If it cannot be written.
+            If the part cannot be written.
         """
         data = b"".join(rows)
         said = {
@@ -216,7 +216,7 @@ class RunFolder:
         Raises
         ------
         SettingsError
-            If that cannot be written.
+            If the mark cannot be written.
         """
         try:
             _write(self.path / _FINISHED, json.dumps(summary.to_json(), indent=2).encode())
@@ -225,14 +225,14 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes from going on with the run meanwhile.
+        """Prevent other processes from resuming the run meanwhile.
 
         Raises
         ------
         RunError
-            If one does already.
+            If another process works on it already.
         """
-        # The lock is a separate file: a user who may read the run must not be able to hold its lock.
+        # The lock is a separate file: a user with read access to the run must not be able to take its lock.
         try:
             held = lock_private(self.path / _LOCK)
         except OSError as error:
@@ -240,20 +240,20 @@ class RunFolder:
         if held is None:
             raise RunError(f"{self.path}: another process is at work on this run")
         with held:
-            self._parts = _parts(self.path)  # it may have been until now
+            self._parts = _parts(self.path)  # another process may have written parts until now
             yield
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """What fastavro's writer asks of a block: rows that are encoded already."""
+    """Block for fastavro's writer, with rows that are encoded already."""
 
     num_records: int
     bytes_: io.BytesIO
 
 
 def _header(path: Path) -> avro_file.FileHeader:
-    """Return the header of a part; cheap for a part of any size."""
+    """Return the header of a part; fast for a part of any size."""
     with path.open("rb") as file:
         data = file.read(_FIRST_BYTES)
         try:
@@ -317,7 +317,7 @@ def _plan_of(values: dict[str, Any]) -> Plan:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all, also when the power fails."""
+    """Write a file in one piece, also if the power fails."""
     hidden = path.with_name(f".{path.name}.part")
     with hidden.open("wb") as file:
         file.write(data)

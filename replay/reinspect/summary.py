@@ -1,4 +1,4 @@
-"""What a run has found, counted as the results come."""
+"""Summary of a run: counts of its results."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from replay.reinspect.inspector import Result
 from replay.reinspect.reproduce import Likeness
 from schemas.records import ResultState
 
-#: Differences that are listed one by one.
+#: Maximum number of differences listed one by one.
 FIRST = 20
 
 
 @dataclass(slots=True)
 class VariantCounts:
-    """What one variant decided.
+    """Counts of the decisions of one variant.
 
     Parameters
     ----------
     likeness
-        Frames by how they stand to the recorded decision, see `Likeness`.
+        Frames by their relation to the recorded decision, see `Likeness`.
     verdicts, actions
-        Changes against what was recorded, as ``OK>NOT_OK``, where both were inspected.
+        Changes against the recorded decision, as ``OK>NOT_OK``, if both were inspected.
     failed
-        Frames that could not be inspected.
+        Number of frames that could not be inspected.
     """
 
     likeness: Counter[str] = field(default_factory=Counter)
@@ -34,7 +34,7 @@ class VariantCounts:
     failed: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the JSON form."""
         counters = {"likeness": self.likeness, "verdicts": self.verdicts, "actions": self.actions}
         return {**{name: dict(counter) for name, counter in counters.items()}, "failed": self.failed}
 
@@ -46,15 +46,15 @@ class Summary:
     Parameters
     ----------
     names
-        Of the variants.
+        Names of the variants.
     selected
-        Messages that were selected; ``unreadable`` of them are no frames.
+        Number of selected messages; ``unreadable`` of them are not valid frames.
     recorded
-        Those on which a decision is recorded.
+        Number of messages with a recorded decision.
     variants
-        By their order.
+        Counts of the variants, in their order.
     first
-        The first real differences: place, variant, fields with both values.
+        First real differences: place, variant, fields with both values.
     """
 
     names: tuple[str, ...]
@@ -71,12 +71,12 @@ class Summary:
 
     @property
     def different(self) -> int:
-        """Decisions that the same model and recipe do not reproduce."""
+        """Number of decisions that the same model and recipe do not reproduce."""
         return sum(counts.likeness[Likeness.DIFFERENT] for counts in self.variants)
 
     @property
     def compared(self) -> int:
-        """Decisions that could be compared."""
+        """Number of decisions that could be compared."""
         return self.different + sum(counts.likeness[Likeness.SAME] for counts in self.variants)
 
     def add(self, result: Result) -> None:
@@ -102,7 +102,7 @@ class Summary:
                 self.first.append({"place": str(result.place), "variant": name, "fields": fields})
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON has it; `from_json` reads it."""
+        """Return the JSON form; `from_json` reads it."""
         return {
             **{name: getattr(self, name) for name in ("selected", "inspected", "unreadable", "recorded", "first")},
             "variants": {name: counts.to_json() for name, counts in zip(self.names, self.variants, strict=True)},
@@ -110,12 +110,12 @@ class Summary:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Summary:
-        """What `to_json` gave.
+        """Return the summary from the values of `to_json`.
 
         Raises
         ------
         KeyError, TypeError, ValueError
-            If it is none.
+            If the values are not a valid summary.
         """
         counts = [
             VariantCounts(Counter(row["likeness"]), Counter(row["verdicts"]), Counter(row["actions"]), row["failed"])

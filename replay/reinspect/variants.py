@@ -1,4 +1,4 @@
-"""What is compared in a run: models, and models with another threshold, each under a name."""
+"""Variants of a run: models, and models with another threshold, each under a name."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_@.+-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to decide.
+    """Model with an optional threshold, under a name.
 
     Parameters
     ----------
     name
-        Short, unique in the run: columns of the analysis are called after it.
+        Short name, unique in the run: the columns of the analysis are named after it.
     path
-        The model package; None: the one that ships.
+        Path of the model package; None for the packaged default model.
     threshold
-        Instead of the manifest's; None: the manifest's.
+        Threshold to use; None for the manifest's threshold.
 
     Examples
     --------
@@ -52,13 +52,13 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A variant with its model."""
+    """Variant with its model."""
 
     variant: Variant
     model: Model
 
     def described(self) -> dict[str, Any]:
-        """What a run writes down of it, for JSON."""
+        """Return the record of the variant that a run writes down, for JSON."""
         return {
             "name": self.variant.name,
             "path": str(self.model.path),
@@ -77,7 +77,7 @@ def load(variants: Sequence[Variant]) -> tuple[Loaded, ...]:
     Raises
     ------
     ModelPackageError, SettingsError
-        If a package must not be used, a threshold is none, or a name is there twice.
+        If a package must not be used, a threshold is not valid, or two variants have the same name.
     """
     names = [variant.name for variant in variants]
     if not names:
@@ -97,12 +97,12 @@ def load(variants: Sequence[Variant]) -> tuple[Loaded, ...]:
 
 
 def from_described(described: Sequence[dict[str, Any]]) -> tuple[Variant, ...]:
-    """The variants that a run has written down.
+    """Return the variants that a run has written down.
 
     Raises
     ------
     SettingsError
-        If they are none.
+        If the values are not valid variants.
     """
     try:
         return tuple(Variant(str(row["name"]), Path(row["path"]), row["threshold"]) for row in described)
@@ -111,7 +111,7 @@ def from_described(described: Sequence[dict[str, Any]]) -> tuple[Variant, ...]:
 
 
 def groups(loaded: Sequence[Loaded]) -> tuple[tuple[int, ...], ...]:
-    """Indices of the variants that share a network, which then runs once for all of them."""
+    """Return the indices of the variants that share a network, which then runs once for all of them."""
     by_network: dict[tuple[str, str, str], list[int]] = {}
     for index, each in enumerate(loaded):
         by_network.setdefault(each.model.network, []).append(index)

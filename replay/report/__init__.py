@@ -1,4 +1,4 @@
-"""The report: one HTML file for whoever has to find out why parts are misjudged."""
+"""Report: one HTML file for a person who has to find out why parts are misjudged."""
 
 from replay.report.gallery import Card, Gallery, Section
 from replay.report.make import make_report

@@ -1,4 +1,4 @@
-"""What to do, in sentences: the first thing on the page."""
+"""Advice in sentences: the first thing on the page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from replay.analysis.comparison_results import Comparison
 from replay.analysis.results import Analysis, Recommendation, Slice
 from replay.report.words import count, number, percent, plural
 
-#: Share of the good parts, or of the defective ones, beyond which no line can err.
+#: Share of errors among the good or the defective parts above which a threshold is unusable.
 _UNUSABLE = 0.5
 
 
@@ -23,7 +23,7 @@ class Advice:
 
 
 def advise(analysis: Analysis, comparison: Comparison | None = None) -> tuple[Advice, ...]:
-    """The gate's word, the threshold, the worst slice, and what to beware of."""
+    """Return the gate's decision, the threshold, the worst slice, and the warnings, as advice."""
     found = [*_gate(comparison), _threshold(analysis.recommendation), *_slice(analysis)]
     warnings = [*analysis.warnings, *analysis.recommendation.warnings, *(comparison.warnings if comparison else ())]
     found += [Advice("know", "Beware", _sentence(text)) for text in dict.fromkeys(warnings)]
@@ -88,7 +88,7 @@ def _slice(analysis: Analysis) -> Iterator[Advice]:
 
 
 def where(one: Slice) -> str:
-    """A slice, in words."""
+    """Return the name of a slice in words."""
     return f"{one.by.removeprefix('signal.').removeprefix('attribute.')} {one.name}"
 
 
@@ -104,7 +104,7 @@ def _worse(one: Slice) -> str:
 
 
 def moved(found: Recommendation) -> Iterator[str]:
-    """What another threshold would have changed on this stretch."""
+    """Describe the changes that another threshold would have made on this stretch."""
     words = {"ACCEPT": "accepted", "REJECT": "rejected", "REVIEW": "sent to review"}
     for one in found.moved:
         labelled = one.good + one.defective

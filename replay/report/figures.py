@@ -1,7 +1,7 @@
-"""Figures of the report, as what plotly.js draws: plain dictionaries of traces and layout.
+"""Figures of the report for plotly.js: plain dictionaries of traces and layout.
 
-The colours are those of M. Okabe and K. Ito, "Color Universal Design" (2008): told apart by colour-blind people, and on
-light and dark paper alike. What is drawn is limited in size whatever the stretch.
+The colours are those of M. Okabe and K. Ito, "Color Universal Design" (2008): colour-blind people can distinguish them,
+on light and on dark paper. The size of a figure is limited for any length of the stretch.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from replay.table import DEFECTIVE, GOOD, UNKNOWN, Table
 BLUE, RED, GREY, AMBER, GREEN, PURPLE = "#0072B2", "#D55E00", "#8c8c8c", "#E69F00", "#009E73", "#CC79A7"
 _TRUTHS = ((GOOD, "good", BLUE), (DEFECTIVE, "defective", RED), (UNKNOWN, "without a label", GREY))
 _BINS = 50
-#: Most points of a scatter plot, and episodes on the time line.
+#: Maximum points of a scatter plot, and maximum episodes on the time line.
 _MAX_POINTS, _MAX_EPISODES = 2_000, 200
 
 Figure = dict[str, Any]
 
 
 def scores(table: Table, analysis: Analysis) -> Figure | None:
-    """Histogram of the defect scores by truth, with the thresholds."""
+    """Draw a histogram of the defect scores by truth, with the thresholds."""
     values = table[f"{analysis.decider}.score"]
     if not np.isfinite(values).any():
         return None
@@ -45,7 +45,7 @@ def scores(table: Table, analysis: Analysis) -> Figure | None:
                 "hovertemplate": "score %{customdata}: %{y} parts<extra>" + name + "</extra>",
             })  # fmt: skip
     marks = _thresholds(analysis)
-    # Few defective parts among many good ones: on a plain axis they would not be seen.
+    # With few defective parts among many good ones, they would not be visible on a linear axis.
     layout = _layout("defect score", "parts", marks, barmode="stack", xaxis={"range": [-0.01, 1.01]})
     layout["updatemenus"] = [{
         "type": "buttons", "direction": "left", "x": 1, "y": -0.2, "xanchor": "right", "yanchor": "top",
@@ -59,7 +59,7 @@ def scores(table: Table, analysis: Analysis) -> Figure | None:
 
 
 def cost(curve: ThresholdCurve, analysis: Analysis) -> Figure:
-    """What each threshold would have cost."""
+    """Draw the cost of each threshold."""
     custom = np.stack([curve.escapes, curve.overkill, curve.rejected], axis=1)
     trace = {
         "type": "scatter", "mode": "lines", "name": "cost", "x": _list(curve.thresholds), "y": _list(curve.cost),
@@ -74,7 +74,7 @@ def cost(curve: ThresholdCurve, analysis: Analysis) -> Figure:
 
 
 def rates(curve: ThresholdCurve, analysis: Analysis) -> Figure:
-    """Escape and overkill rate, precision and recall over the threshold."""
+    """Draw escape and overkill rate, precision and recall over the threshold."""
     lines = (
         ("escape rate", curve.escape_rate, RED, "solid"), ("overkill rate", curve.overkill_rate, BLUE, "solid"),
         ("precision", curve.precision, GREEN, "dash"), ("recall", curve.recall, AMBER, "dash"),
@@ -92,7 +92,7 @@ def rates(curve: ThresholdCurve, analysis: Analysis) -> Figure:
 
 
 def calibration(analysis: Analysis) -> Figure | None:
-    """Share of defective parts by score, against the diagonal."""
+    """Draw the share of defective parts by score, against the diagonal."""
     bins = analysis.calibration.bins
     if not bins:
         return None
@@ -121,7 +121,7 @@ def calibration(analysis: Analysis) -> Figure | None:
 
 
 def time_line(line: TimeLine) -> Figure:
-    """Parts by what was done with them, errors, and episodes of drift as bands."""
+    """Draw the parts by action, the errors, and the episodes of drift as bands."""
     begin = [iso(int(at)) for at in line.begin_us]
     middle = [iso(int(at + line.bin_us // 2)) for at in line.begin_us]
     accepts = line.parts - line.rejects - line.reviews
@@ -173,7 +173,7 @@ def time_line(line: TimeLine) -> Figure:
 
 
 def latency(table: Table) -> Figure | None:
-    """Histogram of capture to decision, on a logarithmic axis."""
+    """Draw a histogram of the time from capture to decision, on a logarithmic axis."""
     values = table["recorded.latency_ms"]
     values = values[np.isfinite(values) & (values > 0)]
     if not len(values):
@@ -192,7 +192,7 @@ def latency(table: Table) -> Figure | None:
 
 
 def compared(table: Table, comparison: Comparison) -> Figure | None:
-    """Scores of both deciders, one point a part."""
+    """Draw the scores of both deciders, one point a part."""
     one, other = (table[f"{name}.score"] for name in (comparison.champion, comparison.challenger))
     both = np.isfinite(one) & np.isfinite(other)
     if not both.any():
@@ -223,7 +223,7 @@ def compared(table: Table, comparison: Comparison) -> Figure | None:
 
 
 def _thresholds(analysis: Analysis) -> list[tuple[float, str, str]]:
-    """Where lines are drawn: the threshold in use, and the recommended one."""
+    """Return the thresholds to draw as lines: the threshold in use, and the recommended one."""
     found = analysis.recommendation
     present = analysis.curve.present_threshold if analysis.curve is not None else found.present_threshold
     marks = [] if present is None else [(present, f"in use {present:.3g}", GREY)]
@@ -264,12 +264,12 @@ def _band(one: EpisodeMark, begin: str, end: str) -> dict[str, Any]:
 
 
 def _whole(values: Any) -> dict[str, Any]:
-    """An axis of few things has no halves of them."""
+    """Return axis settings with whole numbers only, if the values are small."""
     return {"dtick": 1, "tickmode": "linear", "range": [0, 1.05 * max(1, values.max())]} if values.max() < 8 else {}
 
 
 def _safe(text: str) -> str:
-    """Names for a label of a plot: plotly.js reads some HTML in it, and ``%{...}`` in templates."""
+    """Return a text that is safe in a plot: plotly.js reads some HTML in labels, and ``%{...}`` in templates."""
     return visible(text[:200]).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%{", "% {")
 
 
@@ -280,5 +280,5 @@ def _thin(rows: Any) -> Any:
 
 
 def _list(values: Any) -> list[float | None]:
-    """Numbers for JSON, which knows no NaN."""
+    """Return numbers for JSON, which has no NaN."""
     return [round(float(value), 6) if np.isfinite(value) else None for value in values]

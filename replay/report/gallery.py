@@ -1,4 +1,4 @@
-"""Which parts are worth a look, and their cards: the picture, what was found on it, what was said, where it lies."""
+"""Gallery of parts that a person should look at; a card has the picture, the defects, the decisions and the place."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from replay.table import Table
 from schemas.image_store import ImageStore, ImageStoreError
 from schemas.records import Decision, Defect, Frame
 
-#: Longest side of a picture on the page, in pixels, and most bytes of it.
+#: Longest side of a picture on the page, in pixels, and its maximum bytes.
 _MAX_SIDE, _MAX_PICTURE_BYTES = 320, 60_000
-#: Cells whose value differs by less than that are not coloured: it says nothing, however small the greatest is.
+#: Minimum of the value that gets the full colour: a heat map with only smaller values stays faint, as it means nothing.
 _FAINT = 0.02
 _MAX_BOXES = 20
 
@@ -39,7 +39,7 @@ _TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Cards of one kind: rows of the table, and how many more there are."""
+    """Cards of one kind: rows of the table, and the number of further rows."""
 
     name: str
     title: str
@@ -50,14 +50,14 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One part.
+    """Card of one part.
 
     Parameters
     ----------
     picture, heat
-        ``data:`` addresses, empty where there is none; the heat map lies over the whole picture.
+        ``data:`` addresses, empty if there is no image; the heat map covers the whole picture.
     missing
-        Why there is no picture.
+        Reason why there is no picture.
     boxes
         Defects with their boxes in shares of the picture.
     """
@@ -75,9 +75,9 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """Sections, and what was found out for their cards.
+    """Sections, and the cards of their rows.
 
-    `choose` says which frames are to be fetched (`places`, `frame_ids`); `with_pictures` makes the cards.
+    `choose` selects the frames to fetch (`places`, `frame_ids`); `with_pictures` makes the cards.
     """
 
     sections: tuple[Section, ...]
@@ -88,7 +88,7 @@ class Gallery:
     def choose(
         cls, analysis: Analysis, table: Table, comparison: Comparison | None = None, *, each: int = 8
     ) -> Gallery:
-        """The first of each ranking; a part that is in one already is not in the next."""
+        """Choose the first rows of each ranking; a part in one section is not repeated in a later one."""
         ranked = {name: getattr(analysis.rankings, name) for name in _TITLES}
         if comparison is not None:
             ranked["disagreements"] = tuple(part.row for part in comparison.changed) or ranked["disagreements"]
@@ -108,7 +108,7 @@ class Gallery:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where their frames lie."""
+        """Places of their frames."""
         names = ("topic", "partition", "offset")
         return tuple(
             Place(str(topic), int(partition), int(offset))
@@ -117,7 +117,7 @@ class Gallery:
 
     @property
     def frame_ids(self) -> frozenset[str]:
-        """Their frames, to pick the decisions of."""
+        """Ids of their frames, to select the decisions."""
         return frozenset(self.table["frame_id"][list(self.rows)])
 
     def with_pictures(
@@ -131,22 +131,24 @@ class Gallery:
         steps: int = 7,
         on_progress: Callable[[int, int], object] = lambda done, count: None,
     ) -> Gallery:
-        """The gallery with pictures from frames, boxes from decisions, and heat maps from a model.
+        """Return the gallery with pictures from frames, boxes from decisions, and heat maps from a model.
 
         Parameters
         ----------
         frames
-            As `replay.stretch.frames_at` gives those of `places`; what does not come is said to be gone.
+            Frames of `places`, as `replay.stretch.frames_at` yields them; a card without a frame says that it is
+            missing.
         replayed
-            Frames with the decisions whose boxes are drawn; those that are not shown are passed over.
+            Frames with the decisions whose boxes are drawn; frames that are not shown are skipped.
         decider
-            Whose boxes: 0 the recorded decision's, 1 the first variant's, and so on.
+            Decider whose boxes are drawn: 0 for the recorded decision, 1 for the first variant, and so on.
         model
-            Asked for heat maps, see `models.explain`; it should be the one that the report is about.
+            Model for heat maps, see `models.explain`; it should be the one that the report is about. None for no heat
+            maps.
         steps
-            Of `models.explain.heat_map`: ``steps ** 2 + 1`` inferences for each card.
+            See `models.explain.heat_map`: ``steps ** 2 + 1`` inferences for each card.
         on_progress
-            Called with the cards that are made, and those that are to be.
+            Called with the number of cards made, and of cards in all.
         """
         wanted = self.frame_ids
         defects = {
@@ -165,7 +167,7 @@ class Gallery:
         return Gallery(self.sections, self.table, cards)
 
     def card(self, row: int) -> Card:
-        """The card of a row."""
+        """Return the card of a row."""
         return self.cards.get(row) or Card(row=row, missing="the frame is not there any more")
 
 
@@ -223,7 +225,7 @@ def _jpeg(pixels: Image) -> str:
 
 
 def _overlay(heat: HeatMap) -> str:
-    """A small transparent PNG, that the browser stretches over the picture: red speaks for a defect, blue against."""
+    """Return a small transparent PNG to stretch over the picture in the browser: red for a defect, blue against one."""
     values = heat.values
     most = max(float(np.abs(values).max()), 1.0 if heat.kind == "anomaly" else _FAINT)
     strength = np.clip(np.abs(values) / most, 0, 1)

@@ -1,4 +1,4 @@
-"""From an analysis to its report, with pictures from wherever the frames lie."""
+"""Report of an analysis, with pictures from topics or the archive."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ def make_report(
     each: int = 8,
     on_progress: Callable[[int, int], object] = lambda done, count: None,
 ) -> Gallery:
-    """Write the report of an analysis with a gallery; gives the gallery.
+    """Write the report of an analysis with a gallery; return the gallery.
 
-    Only the frames of the gallery are read, from the topics or the archive. Takes some 0.3 s, and with a classification
-    model 50 inferences for each picture.
+    Only the frames of the gallery are read, from the topics or the archive. The report takes about 0.3 s, and with a
+    classification model 50 inferences for each picture.
 
     Parameters
     ----------
     table
-        That was analysed.
+        The analysed table.
     replayed
-        Decisions whose boxes are drawn, such as `RunFolder.frames` gives them; None: the recorded ones are read.
+        Decisions whose boxes are drawn, such as those of `RunFolder.frames`; None to read the recorded decisions.
     model
-        Asked for heat maps; the one that the analysis is of. None: none are drawn.
+        Model of the analysis, for heat maps; None for no heat maps.
     store
-        Where images too large for the topic lie.
+        Store of the images that are too large for the topic.
     each
-        Pictures of each kind.
+        Number of pictures of each kind.
     on_progress
-        Called with the pictures that are made, and those that are to be.
+        Called with the number of pictures made, and of pictures in all.
 
     Raises
     ------
     BrokerUnavailable, TopicMissing
         If a topic cannot be read.
     SettingsError
-        As for `write_report`.
+        See `write_report`.
     """
     gallery = Gallery.choose(analysis, table, comparison, each=each)
     if gallery.rows:

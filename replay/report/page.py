@@ -1,7 +1,7 @@
-"""The report: one HTML file with everything in it, that opens without a network and asks for nothing.
+"""Report page: one complete HTML file that opens without a network and makes no requests.
 
-The page forbids itself all requests and all scripts but its own three (Content Security Policy Level 3, by hash): even
-if a name out of a message got through the template's escaping, nothing would run.
+The page forbids itself all requests and all scripts except its own three (Content Security Policy Level 3, by hash).
+Even if a name from a message got through the template's escaping, nothing would run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from schemas.errors import SettingsError
 from schemas.private_files import open_new
 
 _FOLDER = Path(__file__).parent
-#: Rows of a table on the page; all of them are in the JSON and the rows file.
+#: Maximum rows of a table on the page; all rows are in the JSON and the rows file.
 _MAX_ROWS = 200
 
 
@@ -42,20 +42,20 @@ def write_report(
     title: str = "",
     heat_maps_of: str = "",
 ) -> None:
-    """Write the report of an analysis; the file is there when it is whole, and not before.
+    """Write the report of an analysis; the file appears only when it is complete.
 
     Parameters
     ----------
     table
-        That was analysed.
+        The analysed table.
     comparison
-        Champion against challenger, where there is one.
+        Champion against challenger; None if nothing was compared.
     gallery
-        See `Gallery.choose` and `Gallery.with_pictures`; None: no pictures.
+        See `Gallery.choose` and `Gallery.with_pictures`; None for no pictures.
     selection
-        What was meant, to be said on the page.
+        Selection to describe on the page.
     heat_maps_of
-        Name of the model that the heat maps are of.
+        Name of the model of the heat maps.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def write_report(
 
 
 def check_installed() -> None:
-    """Refuse early what could not be made.
+    """Refuse a report early if it could not be made.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def _render(
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    # A browser reads every kind of line end as one, and hashes what it has read.
+    # A browser normalises all line ends before it hashes a script.
     plotly = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     figures = _figures(analysis, table, comparison)

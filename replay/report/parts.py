@@ -1,4 +1,4 @@
-"""One part of the table, as its card says it."""
+"""Description of one part of the table, for its card."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from replay.table import DEFECTIVE, GOOD, Table
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Score of one decider against its threshold; ``width`` and ``at`` in percent."""
+    """Score of one decider against its threshold; ``width`` and ``at`` are in percent."""
 
     name: str
     score: str
@@ -25,7 +25,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What is said of one frame."""
+    """Texts about one frame."""
 
     frame_id: str
     alt: str
@@ -39,7 +39,7 @@ class Part:
 
 
 def describe(table: Table, row: int, deciders: Sequence[str]) -> Part:
-    """A row of the table, in words."""
+    """Describe a row of the table in words."""
     truth, defect = table["truth"][row], table["defect"][row]
     known = {GOOD: "good", DEFECTIVE: f"defective{f': {defect}' if defect else ''}"}
     actions = [(name, table[f"{name}.action"][row]) for name in deciders]

@@ -1,4 +1,4 @@
-"""What the page says of the stretch, in sentences and counts."""
+"""Sentences and counts of the page about the stretch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from replay.truths import TruthCounts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataQuality:
-    """What is known of the data beside the table; None: nobody looked.
+    """Facts about the data beside the table; None for facts that nobody determined.
 
     Parameters
     ----------
     labels
-        What became of the labels that were read (`Truths.counts`).
+        Counts of the labels that were read (`Truths.counts`).
     labels_waiting
-        Labelled frames and parts that are none of this stretch (`Truths.waiting`).
+        Number of labelled frames and parts that are not in this stretch (`Truths.waiting`).
     unreadable
-        Messages that are no frame or no decision.
+        Number of messages that are not a valid frame or decision.
     reproduced, not_reproduced
-        Frames whose decision came out the same again, and those where it did not; ``differences`` are sentences.
+        Numbers of frames whose decision was the same again, and whose decision was not; ``differences`` are sentences.
     """
 
     labels: TruthCounts | None = None
@@ -38,7 +38,7 @@ class DataQuality:
 
 
 def lead(analysis: Analysis, table: Table) -> str:
-    """The first sentences of the page."""
+    """Return the first sentences of the page."""
     extent, rates = analysis.extent, analysis.rates
     lines = sorted({str(line) for line in table["line"]})
     text = (
@@ -56,7 +56,7 @@ def lead(analysis: Analysis, table: Table) -> str:
 
 
 def _of_100(share: float) -> str:
-    """Parts: whole ones where there are many.
+    """Return a share as parts of 100: whole parts if there are many.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def _of_100(share: float) -> str:
 
 
 def origin(analysis: Analysis, selection: Selection | None) -> str:
-    """What decided, and what was selected."""
+    """Describe the models that decided, and the selection."""
     text = f"Decided by {analysis.decider}: {_some(analysis.extent.models)}."
     given = {} if selection is None else selection.to_json()
     chosen = [_chosen(name, value) for name, value in given.items() if name not in ("selection", "clock")]
@@ -75,7 +75,7 @@ def origin(analysis: Analysis, selection: Selection | None) -> str:
 
 
 def _chosen(name: str, value: Any) -> str:
-    """One thing that a selection asks for.
+    """Describe one field of a selection.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def _some(names: Sequence[str], most: int = 5) -> str:
 
 
 def headline(analysis: Analysis) -> list[dict[str, str]]:
-    """The figures that are read first."""
+    """Return the figures that people read first."""
     rates = analysis.rates
     shown = (
         ("Escape rate", rates.escape_rate, "of the defective parts were accepted"),
@@ -125,7 +125,7 @@ def headline(analysis: Analysis) -> list[dict[str, str]]:
 
 
 def deadlines(analysis: Analysis) -> str:
-    """How many deadlines were missed."""
+    """Describe the missed deadlines."""
     found = analysis.latency.all
     if not found.with_deadline:
         return "No frame had a deadline."
@@ -136,7 +136,7 @@ def deadlines(analysis: Analysis) -> str:
 
 
 def duplicates(analysis: Analysis) -> list[tuple[str, int]]:
-    """The same part or image more than once."""
+    """Count the parts and images that occur more than once."""
     found = analysis.duplicates
     return [
         ("parts that a camera took several frames of", found.parts_seen_again),
@@ -148,7 +148,7 @@ def duplicates(analysis: Analysis) -> list[tuple[str, int]]:
 
 
 def facts(analysis: Analysis, quality: DataQuality) -> Any:
-    """What the figures rest on: name, count and what it means."""
+    """Yield the facts behind the figures: name, count and meaning."""
     extent, count = analysis.extent, words.count
     yield "frames", count(extent.frames), "each counted once, however often it was published"
     yield "inspected", count(extent.inspected), f"by {analysis.decider}: what all figures are of"
@@ -173,7 +173,7 @@ def facts(analysis: Analysis, quality: DataQuality) -> Any:
 
 
 def heat_about(kinds: set[str], model: str) -> str:
-    """What the pictures and heat maps show."""
+    """Describe the pictures and heat maps."""
     of = f" of {model}" if model else ""
     texts = ["Each picture is made small for the page; the frame itself lies where the command line says."]
     if "occlusion" in kinds:

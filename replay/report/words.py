@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Texts of figures for people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNSEEN = re.compile(
 
 
 def visible(text: str) -> str:
-    r"""A name out of a message, with what would turn the text around it (or is not seen) as its escape.
+    r"""Return a name from a message, with invisible characters and those that would turn the text around it as escapes.
 
     Unicode Technical Report 36, section 2.5: direction overrides go on to the end of the paragraph.
 
@@ -30,7 +30,7 @@ def visible(text: str) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    r"""A share; its sign stays on the line.
+    r"""Return a share in percent; the percent sign stays on the line.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def bounds(estimate: Estimate) -> str:
-    r"""The 95 % interval of an estimate, or why there is none.
+    r"""Return the 95 % interval of an estimate, or the reason why there is no estimate.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def bounds(estimate: Estimate) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A score, a threshold, a probability.
+    """Return a score, a threshold or a probability.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def count(value: float | None) -> str:
-    """Parts: whole ones, with thin spaces; an estimate is rounded.
+    """Return a number of parts as a whole number, with thin spaces; an estimate is rounded.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def count(value: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """A duration.
+    """Return a duration.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def time(at_us: int | None, *, seconds: bool = True) -> str:
-    """A moment, UTC.
+    """Return a time, UTC.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def time(at_us: int | None, *, seconds: bool = True) -> str:
 
 
 def plural(value: int, one: str, many: str | None = None) -> str:
-    """A number of things.
+    """Return a number with its noun.
 
     Examples
     --------

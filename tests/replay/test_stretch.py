@@ -177,7 +177,7 @@ class TestOnTheBroker:
         assert select(past, cameras=("no/such",)) == set()
         said = str(why_empty(Source(past.kafka)))
         assert said.startswith(f"nothing selected: {past.kafka.frames} has frames from 20")
-        assert said.endswith(", none is meant")
+        assert said.endswith(", none matches")
 
     def test_a_slow_reader_reads_slowly(self, past):
         import time

@@ -233,14 +233,14 @@ def test_a_topic_made_anew_is_refused(line: KafkaSettings, tmp_path: Path) -> No
     produce(line, line.frames, frames(30, 100))
     thread.join(30)
     assert raised
-    with pytest.raises(ArchiveError, match="deleted and made anew"):
+    with pytest.raises(ArchiveError, match="deleted and re-created"):
         archive(line, tmp_path)
     opened = Archive.open(str(tmp_path))
     with pytest.raises(SettingsError, match="another topic"):
         everything(Source(line, opened))
     assert everything(Source(line, opened, topics=False)) == wanted
     assert verify(Store(str(tmp_path))).damage == []
-    assert "deleted and made anew" in run(line, "status", str(tmp_path)).stdout
+    assert "deleted and re-created" in run(line, "status", str(tmp_path)).stdout
 
 
 def test_images_by_reference_are_archived_in_their_frames(

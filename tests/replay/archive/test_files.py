@@ -261,7 +261,7 @@ def test_holes_and_leftovers(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("of a person's")
     report = verify(store)
     assert report.damage == [
-        f"{TOPIC}-0: offsets 1 to 1: a commit is missing; `inspection archive` archives anew what the topic still has"
+        f"{TOPIC}-0: offsets 1 to 1: a commit is missing; `inspection archive` archives again what the topic still has"
     ]
     assert report.gaps == [f"{TOPIC}-0: offsets 3 to 8 were deleted before they were archived"]
     assert set(report.leftovers) == {lost.files[0].path, f"{TOPIC}/.part-abc"}

@@ -194,7 +194,7 @@ def test_all_or_nothing(tmp_path: Path, export: Any):
     for target in ("set", "set/labels.csv", "file"):
         (tmp_path / "file").write_text("x")
         (tmp_path / "set" / "labels.csv").touch()
-        with pytest.raises(SettingsError, match="is there already, and not empty"):
+        with pytest.raises(SettingsError, match="exists and is not empty"):
             export(tmp_path / target, pairs(frame(2)))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "set"]
     with pytest.raises(SettingsError, match="File exists"):
