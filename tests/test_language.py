@@ -21,9 +21,8 @@ EXEMPTIONS = Path(__file__).with_name("language_exemptions.txt")
 
 _QUESTION = re.compile(r"(?:What|Whatever|Whether|Who|Whoever|How|Where|Which|When|Why)\b|As `")
 _PHRASES = re.compile(
-    r"(?<!there )\b(?:is|are) none\b(?! of)|\bso many\b|\bhas the word\b|\bmade anew\b|\bgone on with\b"
-    r"|\bis no help\b|\bno harm\b|\ball the same\b",
-    re.IGNORECASE,
+    r"(?<!there )\b(?:is|are) none\b(?! of)"  # "is None" is code
+    r"|(?i:\bso many\b|\bhas the word\b|\bmade anew\b|\bgone on with\b|\bis no help\b|\bno harm\b|\ball the same\b)"
 )
 _ARTICLE = re.compile(r"(?:A|An|The)\b")
 _ITEM = re.compile(r"\s*(?:[-*]|[0-9]+\.)\s+(.*)")
