@@ -1,4 +1,4 @@
-"""Gates: take decisions off Kafka, act on each part at its belt time, and fail safe without one."""
+"""Gates: read decisions from Kafka, act on each part at its belt time, and fail safe without a decision."""
 
 from actuators.actuator import Actuator, Instruction, LineStop, Why
 from actuators.consumer import DecisionConsumer, Undecodable

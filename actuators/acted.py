@@ -1,4 +1,4 @@
-"""Which parts were acted on, on file: a gate that starts again repeats none, whoever reports them once more."""
+"""Record, on file, of the parts that a gate has acted on: after a restart it acts on none of them again."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Acted = tuple[str, str, str]
 
 
 class ActedLog:
-    """The last acts of a gate, in ``<state_dir>/gate.acted.jsonl``: a line is there **before** its part is acted on.
+    """Last acts of a gate, in ``<state_dir>/gate.acted.jsonl``. Each line is written **before** the gate acts.
 
-    So whatever kills the process, an act can be lost (the idle position of the hardware is the safe one), and none
-    is repeated. Lines are with the system at once but flushed to the device only now and then: a power cut may
-    take the last seconds, in which case those parts are long past the gate.
+    Whatever kills the process, an act can therefore be lost (the idle position of the hardware is the safe one), but
+    no act is repeated. Each line is passed to the operating system at once, but flushed to the device only now and
+    then. A power cut may lose the lines of the last seconds; those parts are long past the gate by then.
 
     Parameters
     ----------
     limit
-        How many are remembered; the file holds up to twice as many.
+        Number of acts that are remembered; the file holds up to twice as many.
 
     Examples
     --------
@@ -51,11 +51,11 @@ class ActedLog:
         self._lines = 0
         self._file: int | None = None
         self._failing = False
-        #: Acts that could not be put on file.
+        #: Number of acts that could not be put on file.
         self.errors = 0
 
     def open(self) -> list[tuple[Acted, int]]:
-        """Read what a former run did: part and capture (UTC µs), oldest first.
+        """Read the acts of the former run and return them: part and time of capture (UTC µs), oldest first.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class ActedLog:
         return list(self._recent)
 
     def add(self, key: Acted, captured_at_us: int) -> bool:
-        """Write down a part that is about to be acted on; False, and counted, if that is impossible."""
+        """Record a part before the gate acts on it; if that fails, count the error and return False."""
         self._recent.append((key, captured_at_us))
         try:
             if self._file is None:
@@ -95,7 +95,7 @@ class ActedLog:
         return True
 
     def close(self) -> None:
-        """Flush to the device and close; may be called again."""
+        """Flush the file to the device and close it. Idempotent."""
         if self._file is None:
             return
         try:
@@ -112,7 +112,7 @@ class ActedLog:
             return ""
 
     def _rewrite(self) -> None:
-        """Keep only the recent ones, and go on appending to the new file."""
+        """Write a new file with the remembered acts only, and append to it from now on."""
         replace_private(self.path, b"".join(_line(*entry) for entry in self._recent), sync=False)
         new = open_private(self.path, os.O_WRONLY | os.O_APPEND)
         if self._file is not None:
@@ -121,7 +121,7 @@ class ActedLog:
 
 
 def _line(key: Acted, captured_at_us: int) -> bytes:
-    # The line break goes first: a line that broke off spoils none that follows.
+    # The line break comes first: a truncated line then does not spoil the next one.
     return b"\n" + json.dumps([*key, captured_at_us]).encode()
 
 
@@ -130,4 +130,4 @@ def _parse(line: str) -> tuple[Acted, int] | None:
         station, camera_id, part_key, captured_at_us = json.loads(line)
         return (str(station), str(camera_id), str(part_key)), int(captured_at_us)
     except (ValueError, TypeError, OverflowError, RecursionError):
-        return None  # it broke off: its part was not acted on
+        return None  # the line is truncated: the gate did not act on its part

@@ -1,4 +1,4 @@
-"""What a gate is told to do, and what a driver of one looks like."""
+"""Instructions of a gate, and the protocols that a gate's driver implements."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from schemas.records import Action, Decision
 
 
 class Why(StrEnum):
-    """Where the action of an instruction comes from."""
+    """Reason for the action of an instruction."""
 
     DECIDED = "decided"
-    #: The decision says ACCEPT, its camera drifts: the part goes to a person instead.
+    #: The decision says ACCEPT, but its camera drifts: the part goes to a person instead.
     DRIFT_REVIEW = "drift-review"
     FAILSAFE_MISSING = "failsafe-missing"
     FAILSAFE_LATE = "failsafe-late"
-    #: The gate is in FAULT: whatever the decision said, it is not followed.
+    #: The gate is in FAULT: it does not follow the decision.
     FAILSAFE_FAULT = "failsafe-fault"
-    #: The part had passed the gate before the gate could act: its process had been suspended, or its driver was slow.
+    #: The part had passed the gate before the gate could act: the process had been suspended, or the driver was slow.
     FAILSAFE_PASSED = "failsafe-passed"
     CONFLICT = "conflict"
-    #: There is more than one view of the part, and views are not joined yet: REJECT if one says so, else the fail-safe.
+    #: The part has more than one view, and views are not joined yet: REJECT if one view says so, else the fail-safe.
     SEVERAL_VIEWS = "several-views"
     #: The part was on the belt while the belt was stopped: its position is not certain, so it gets the fail-safe.
     BELT_STOPPED = "belt-stopped"
@@ -35,22 +35,22 @@ _FAILSAFE = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """What to do with one part, now.
+    """Action to take on one part now.
 
     Parameters
     ----------
     part_key, station, camera_id
-        Which part, and the camera that saw it first; equal keys of one station are one part.
+        The part, and the camera that saw it first; equal keys of one station are one part.
     action, why
-        What to do, and where that comes from.
+        The action, and the reason for it.
     captured_at_us, act_at_us
         UTC microseconds of the capture and of the part's arrival at the gate.
     act_at_s
-        The arrival on the monotonic clock of the gate: what lateness is measured against.
+        The arrival on the monotonic clock of the gate; lateness is measured against it.
     decision
         The decision that armed the part; None for a fail-safe.
     armed_at_us
-        UTC microseconds at which the gate received it.
+        UTC microseconds at which the gate received the decision.
     episode_id
         Episode of drift that turned ACCEPT into REVIEW; None otherwise.
     """
@@ -69,7 +69,7 @@ class Instruction:
 
     @property
     def decision_id(self) -> str | None:
-        """Id of the decision behind it; None for a fail-safe."""
+        """Id of the decision; None for a fail-safe."""
         return None if self.decision is None else self.decision.decision_id
 
     @property
@@ -79,18 +79,18 @@ class Instruction:
 
     @property
     def is_decided(self) -> bool:
-        """Whether a usable decision came, drift or not; parts of which this is not so lead to FAULT."""
+        """True if the gate received a usable decision, with drift or without; parts without one lead to FAULT."""
         return self.why in (Why.DECIDED, Why.DRIFT_REVIEW)
 
 
 @runtime_checkable
 class Actuator(Protocol):
-    """A driver: turns instructions into movement.
+    """Driver: turns instructions into movement.
 
-    The gate calls `open` once, `act` once a part at the moment the part is in front of it, `close` once. `act`
-    runs on the thread that keeps the belt's time: return within a millisecond or two and let slow hardware work
-    on a thread of its own. An exception out of `act` is counted and logged, and the gate goes on, so **the idle
-    position of the hardware has to be the safe one**. Methods are called from one thread at a time.
+    The gate calls `open` once, `act` once for each part at the moment the part is in front of it, and `close` once.
+    `act` runs on the thread that keeps the belt's time: return within a millisecond or two, and let slow hardware work
+    on a thread of its own. The gate counts and logs an exception out of `act` and continues, so **the idle
+    position of the hardware has to be the safe one**. The gate calls the methods from one thread at a time.
 
     Examples
     --------
@@ -104,7 +104,7 @@ class Actuator(Protocol):
     """
 
     def open(self) -> None:
-        """Take hold of the hardware."""
+        """Open the hardware."""
         ...
 
     def act(self, instruction: Instruction) -> None:
@@ -112,18 +112,18 @@ class Actuator(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the hardware, in its safe position. May be called again, and without `open`."""
+        """Put the hardware into its safe position and close it. Idempotent; may be called without `open`."""
         ...
 
 
 @runtime_checkable
 class LineStop(Protocol):
-    """What a driver may offer besides `Actuator`: a way to stop the line.
+    """Optional part of a driver, besides `Actuator`: it can stop the line.
 
-    Both are called on the thread that calls `act`, once a change: `stop_line` when the gate goes into FAULT, or starts
-    in it, and with the new reason where another FAULT follows at once; `release_line` when a person has reset it.
-    Return as quickly as from `act`. A driver without them gets the fail-safe action for each part that still comes,
-    and nothing else.
+    The gate calls both methods on the thread that calls `act`, once for each change. It calls `stop_line` when it goes
+    into FAULT or starts in it, and again with the new reason if another FAULT follows at once. It calls `release_line`
+    when a person has reset the FAULT. Return as quickly as from `act`. With a driver without these methods, the gate
+    only takes the fail-safe action for each part that still comes.
 
     Examples
     --------
@@ -135,9 +135,9 @@ class LineStop(Protocol):
     """
 
     def stop_line(self, reason: str) -> None:
-        """Stop the line; the reason is one line for a person."""
+        """Stop the line. The reason is one line of text for a person."""
         ...
 
     def release_line(self) -> None:
-        """Let the line be started again; starting it is a person's work."""
+        """Allow a restart of the line; a person restarts it."""
         ...

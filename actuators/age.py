@@ -1,24 +1,25 @@
-"""Whether something was captured too long ago to act on."""
+"""Check if something was captured too long ago to act on."""
 
 from __future__ import annotations
 
 from schemas.clock import Clock
 
-#: Readings of the two clocks that lie further apart than this, in µs, tell that the wall clock was set.
+#: If the offset between the two clocks changes by more than this, in µs, then somebody has set the wall clock.
 _SET_US = 5_000
 
 
 class Age:
-    """Tells history from the present, also while somebody sets the wall clock.
+    """Filter that separates history from the present, also while somebody sets the wall clock.
 
-    A capture's age needs the wall clock. Of two readings, the wall clock now and the wall clock at the start plus the
-    monotonic time since, the younger age counts: set forward or back by an hour, the clock makes nothing
-    of this moment look like history. (What slips through that way finds no part waiting for it at a gate.)
+    The age of a capture needs the wall clock. There are two readings of it: the wall clock now, and the wall clock at
+    the start plus the monotonic time since. The younger age counts. If the clock is set forward or back by an hour,
+    nothing that was captured just now looks like history. (A capture that is let through wrongly finds no part waiting
+    for it at a gate.)
 
     Parameters
     ----------
     max_age_s
-        Anything older, in seconds, is history.
+        Captures that are older than this, in seconds, are history.
 
     Examples
     --------
@@ -36,23 +37,23 @@ class Age:
         self._offset_us = clock.utc_us() - clock.monotonic_s() * 1e6
 
     def is_old(self, captured_at_us: int) -> bool:
-        """Whether a capture at that moment (UTC µs) is history."""
+        """Return True if a capture at that moment (UTC µs) is history."""
         now_us = min(self._clock.utc_us(), self._offset_us + self._clock.monotonic_s() * 1e6)
         return now_us - captured_at_us > self._max_age_us
 
 
 class CaptureAge:
-    """How long ago a part was captured, also when the wall clock was set between its capture and its trigger.
+    """Age of a part's capture, also if the wall clock was set between its capture and its trigger.
 
-    It remembers how the wall clock stood against the monotonic one while any part now on the belt can have been
-    captured. Each of these gives a reading of the age; of those that are possible, between 0 and the belt time, the
-    youngest counts: at worst a part of the moment of a jump is treated as captured when its trigger came, and never
-    is one acted on early.
+    It remembers each offset between wall clock and monotonic clock for as long as a part that was captured with it may
+    be on the belt. Each offset gives a reading of the age. A reading is possible if it lies between 0 and the belt
+    time; the youngest possible reading counts. In the worst case the gate treats a part that passes while the clock is
+    set as captured when its trigger came. It never acts on a part too early.
 
     Parameters
     ----------
     belt_s
-        From camera to gate: no part on the belt is older.
+        Time from camera to gate, in seconds; no part on the belt is older.
 
     Examples
     --------
@@ -68,12 +69,12 @@ class CaptureAge:
     def __init__(self, belt_s: float, clock: Clock) -> None:
         self._belt_s = belt_s
         self._clock = clock
-        #: Wall clock less monotonic clock (µs), and when it was last so (monotonic s); the present one comes last.
+        #: Wall clock less monotonic clock (µs), and its last observation (monotonic s); the current offset comes last.
         self._offsets: list[tuple[float, float]] = []
         self.look()
 
     def look(self) -> None:
-        """Notice a clock that was set; called every few milliseconds."""
+        """Detect that the wall clock was set. Call every few milliseconds."""
         now_s = self._clock.monotonic_s()
         offset_us = self._clock.utc_us() - now_s * 1e6
         others = [
@@ -84,7 +85,7 @@ class CaptureAge:
         self._offsets = [*others, (offset_us, now_s)]
 
     def of(self, captured_at_us: int) -> float:
-        """Seconds since a capture at that moment (UTC µs), from 0 to the belt time."""
+        """Return the seconds since a capture at that moment (UTC µs), from 0 to the belt time."""
         self.look()
         now_us = self._clock.monotonic_s() * 1e6
         readings = [(now_us + offset_us - captured_at_us) / 1e6 for offset_us, _ in self._offsets]

@@ -30,7 +30,6 @@ class Arrivals:
 
     @property
     def is_stopped(self) -> bool:
-        """True if the belt is stopped."""
         return self._stopped_s is not None
 
     @property
@@ -39,7 +38,7 @@ class Arrivals:
         return self._queue[0][0] if self._queue and self._stopped_s is None else None
 
     def add(self, passing: Passing) -> None:
-        """Take a part onto the belt."""
+        """Put a part onto the belt."""
         passing.is_stopped = self.is_stopped
         heapq.heappush(self._queue, (passing.part.act_at_s, passing.serial, passing))
 

@@ -1,4 +1,4 @@
-"""Belt as the gate knows it: moving or stopped, and times when the gate itself was suspended."""
+"""Belt from the gate's view: moving or stopped, and the times when the gate itself was suspended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.clock import Clock
 
 log = logging.getLogger(__name__)
 
-#: A machine that was suspended for longer than this, in seconds, does not know where the parts on the belt are.
+#: If the machine was suspended for longer than this, in seconds, the gate cannot know where the parts on the belt are.
 _SUSPENDED_S = 0.5
 
 
@@ -29,7 +29,7 @@ class BeltWatch:
     """Belt of a gate: suspends the schedule of a tracker while it is stopped, and notices a gate that was suspended.
 
     The belt counts as stopped after `stop`, or while another process keeps the file in the state directory. The
-    monotonic clock stops while the machine is suspended, but the belt does not: after that no part's position is known.
+    monotonic clock stops while the machine is suspended, but the belt does not: after that no position is known.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class BeltWatch:
     gap_s
         Longest time between two looks at the belt, in seconds; the gate reports a longer gap.
     asleep_s
-        See `suspended_s`.
+        Function that returns the time for which the machine was suspended; see `suspended_s`.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class BeltWatch:
         self._apply()
 
     def give_up(self) -> None:
-        """Let parts on a stopped belt get the fail-safe now, because the gate ends. Call under the lock."""
+        """Apply the fail-safe to the parts on a stopped belt now, because the gate ends. Call under the lock."""
         self._is_over = True
         self._tracker.arrivals.end(self._clock.monotonic_s())
 

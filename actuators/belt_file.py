@@ -1,8 +1,8 @@
-"""File of the belt's stop: another process reports the stop, and a gate that starts meanwhile knows of it.
+"""File that reports a stopped belt: another process writes it, and a gate that starts meanwhile reads it.
 
 ::
 
-    <state_dir>/gate.belt-stopped.json    exists while the belt is stopped: who reported it, when, and why
+    <state_dir>/gate.belt-stopped.json    exists while the belt is stopped: author, time and reason of the report
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class BeltStop:
 
 
 class BeltFile:
-    """File of one gate.
+    """File of one gate's belt.
 
     Examples
     --------
@@ -51,15 +51,15 @@ class BeltFile:
     def __init__(self, state_dir: Path, clock: Clock | None = None) -> None:
         self.path = state_dir / "gate.belt-stopped.json"
         self._clock = clock or SystemClock()
-        #: The last answer; until there is one the belt counts as standing.
+        #: The last result of a check; until the first check the belt counts as stopped.
         self._stands = True
         self._is_failing = False
 
     def stands(self) -> bool:
-        """Return if the belt was said to stand; one call of the system, and it raises nothing.
+        """Return True if the belt is reported as stopped. Makes one system call, and never raises.
 
-        Where the system cannot tell (no permission, a disk or a network that fails), the last answer holds. At first
-        that is True: nothing is accepted on a belt of which nothing is known.
+        If the check fails (no permission, a failing disk or network), the last result counts. Before the first
+        result, the belt counts as stopped: the gate accepts nothing on a belt of which it knows nothing.
         """
         try:
             os.lstat(self.path)
@@ -79,7 +79,7 @@ class BeltFile:
         return self._stands
 
     def load(self) -> BeltStop | None:
-        """Return the report; None while the belt moves. A file that cannot be read still stops the belt."""
+        """Return the report; None while the belt moves. A file that cannot be read still counts as a stopped belt."""
         if not self.stands():
             return None
         try:

@@ -1,4 +1,4 @@
-"""The SDK for programs that act on decisions."""
+"""SDK for programs that act on decisions."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from schemas.settings import KafkaSettings
 from schemas.topics import DECISIONS
 from schemas.wire import Codec
 
-#: How long a loop over a consumer waits before it looks whether it was stopped, in seconds.
+#: Longest time before an iteration over a consumer checks if it was stopped, in seconds.
 _ITERATION_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A message of the decisions topic that is no decision: where it lies and what is wrong with it."""
+    """Message of the decisions topic that is not a decision: its position, and the error."""
 
     topic: str
     partition: int
@@ -39,30 +39,30 @@ class Undecodable:
 
 
 class DecisionConsumer:
-    """Decisions as they are made, each once.
+    """Consumer that delivers new decisions, each one once.
 
-    It reads every partition from the **end**: history is never delivered. Decisions of frames captured more
-    than ``max_age_s`` ago are skipped, a decision seen before (the last 10,000 are known) is dropped unless it now
-    names another part, camera or capture, or has another answer. Bytes that are not a decision are counted and
-    reported, never raised. When Kafka is unreachable it waits and continues where it was; see `connected` and
-    `last_message_age_s`.
+    It reads every partition from the **end**: history is never delivered. It skips decisions on frames that were
+    captured more than ``max_age_s`` ago. It drops a decision that it has seen before (it remembers the last 10,000),
+    unless that decision now names another part, camera or capture, or has another answer. Bytes that are not a decision
+    are counted and reported, never raised. While Kafka is unreachable, the consumer waits; then it continues at its
+    last offset. See `connected` and `last_message_age_s`.
 
-    With a ``state_dir`` it goes on where the last run ended. A decision counts as consumed when it is handed
-    over, and that is on file before: whatever kills the process, no decision is delivered a second time, and only the
-    one in hand can be lost. Decisions made meanwhile are delivered as far as ``max_age_s`` lets them.
+    With a ``state_dir`` it continues where the last run ended. A decision counts as consumed when `poll` returns it,
+    and the consumer puts that on file before. Whatever kills the process, no decision is delivered a second time, and
+    only the decision in hand can be lost. Decisions made meanwhile are delivered if ``max_age_s`` permits it.
 
     Parameters
     ----------
     kafka
         Address and topic prefix.
     station
-        Only decisions of this station; None: all.
+        Deliver only decisions of this station; None: of all stations.
     max_age_s
-        Oldest capture delivered, in seconds; None: any. For a gate, no less than its belt time.
+        Age of the oldest capture that is delivered, in seconds; None: any age. For a gate, no less than its belt time.
     state_dir
         Directory for the watermark; None: begin at the end each time.
     on_undecodable
-        Called with each message that is no decision, on the polling thread.
+        Called with each message that is not a decision, on the polling thread.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class DecisionConsumer:
 
     Examples
     --------
-    A program of your own, say one that reports to the plant's execution system::
+    A program of your own, for example one that reports to the plant's execution system::
 
         from actuators import DecisionConsumer
         from schemas import Action, KafkaSettings
@@ -114,7 +114,7 @@ class DecisionConsumer:
         self._tally = dict.fromkeys(("delivered", "duplicates", "undecodable", "skipped_old", "other_station"), 0)
 
     def open(self) -> None:
-        """Fix the offsets to begin at; when it returns the consumer is `ready`."""
+        """Set the offsets to begin at; afterwards the consumer is `ready`."""
         if self._state_dir is not None:
             self._watermark = Watermark(self._state_dir, self._tail.topic)
         try:
@@ -129,11 +129,11 @@ class DecisionConsumer:
             raise
 
     def stop(self) -> None:
-        """End a loop over the consumer; from any thread or a signal handler."""
+        """End an iteration over the consumer. Thread-safe; may be called from a signal handler."""
         self._stopped.set()
 
     def close(self) -> None:
-        """Leave; may be called again. By the thread that polls: another one calls `stop`."""
+        """Close the consumer. Idempotent. Call from the polling thread only; another thread calls `stop`."""
         self._tail.close()
         if self._watermark is not None:
             self._watermark.close()
@@ -141,31 +141,31 @@ class DecisionConsumer:
 
     @property
     def ready(self) -> bool:
-        """Whether every decision made from now on will be seen."""
+        """True if the consumer will see every decision that is made from now on."""
         return self._tail.is_open
 
     @property
     def connected(self) -> bool:
-        """Whether the broker is connected and answers; kept up to date by polling, see `Tail.connected`."""
+        """True if the broker is connected and answers. Polling keeps it up to date, see `Tail.connected`."""
         return self._tail.connected
 
     @property
     def contact_age_s(self) -> float | None:
-        """Seconds since the broker was heard of, at most about 1 on a healthy line, busy or not; None before `open`."""
+        """Seconds since the broker's last answer; None before `open`. At most about 1 on a healthy line, even idle."""
         return self._tail.contact_age_s
 
     @property
     def last_message_age_s(self) -> float | None:
-        """Seconds since the last message of the topic, readable or not; None before the first."""
+        """Seconds since the last message of the topic, readable or not; None before the first message."""
         return None if self._last_message_s is None else self._clock.monotonic_s() - self._last_message_s
 
     @property
     def counts(self) -> ConsumerCounts:
-        """What has happened so far."""
+        """Counts of messages and errors since the start."""
         return ConsumerCounts(**self._tally, errors=self._tail.errors)
 
     def poll(self, timeout_s: float) -> Decision | None:
-        """The next decision; None if none comes in time, or if a message came that is not to be delivered."""
+        """Return the next decision; None if no message comes in time, or if the message is not to be delivered."""
         message = self._tail.poll(timeout_s)
         if message is None:
             return None
@@ -173,14 +173,14 @@ class DecisionConsumer:
         decision = self._read(message)
         if self._watermark is not None:
             self._watermark.is_of(self._tail.topic_id)
-            # 1. the offset goes on file, 2. the decision is handed over: a crash in between loses one, repeats none.
+            # 1. The offset goes on file, 2. the decision is returned: a crash in between loses one, and repeats none.
             self._watermark.advance(message.partition() or 0, (message.offset() or 0) + 1)
         if decision is not None:
             self._tally["delivered"] += 1
         return decision
 
     def __iter__(self) -> Iterator[Decision]:
-        """Decisions until `stop` or `close`."""
+        """Yield decisions until `stop` or `close`."""
         while self.ready and not self._stopped.is_set():
             decision = self.poll(_ITERATION_POLL_S)
             if decision is not None:
@@ -214,8 +214,8 @@ class DecisionConsumer:
             return "other_station"
         if self._age is not None and self._age.is_old(decision.captured_at_us):
             return "skipped_old"
-        # An id is a public hash. The same id about another part, camera or capture, or with another answer, is a
-        # contradiction, and a simulated one (a replay) must not hide the real one: the receiver judges both.
+        # An id is a public hash. If it comes again with another part, camera or capture, or with another answer, that
+        # is a contradiction. A simulated decision (of a replay) must not hide the real one. The receiver judges both.
         seen = content(decision)
         if seen in self._seen:
             self._seen.move_to_end(seen)

@@ -1,4 +1,4 @@
-"""What tracker, consumer and gate have counted: frozen snapshots."""
+"""Counts of tracker, consumer and gate, as frozen snapshots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from actuators.fault import Fault
 from actuators.lateness import Lateness
 from schemas.records import Action
 
-#: Names of the counts below, by what a part got and why.
+#: Names of the counts below, by the action that a part got and by its reason.
 COUNTER = {Action.ACCEPT: "accepted", Action.REJECT: "rejected", Action.REVIEW: "review"}
 COUNTER_WHY = {
     Why.DECIDED: "decided",
@@ -36,37 +36,38 @@ class TrackerCounts:
     Parameters
     ----------
     decided, conflict_parts
-        Parts that got what their decision said; parts rejected because their decisions contradicted each other.
+        Parts treated as their decision says; parts rejected because their decisions contradicted each other.
     drift_review
         Parts whose decision said ACCEPT and that went to REVIEW because their camera drifts.
     failsafe
         Parts that got the fail-safe action, ``failsafe_missing + failsafe_late + failsafe_fault + failsafe_passed +
-        belt_stopped``: no decision, a decision after its deadline, the gate in FAULT, the part past the gate before
-        it could act, or the belt stopped while the part was on it.
+        belt_stopped``: there was no decision, the decision came after its deadline, the gate was in FAULT, the part
+        was past the gate before it could act, or the belt was stopped while the part was on it.
     several_views
         Parts that were seen more than once: they got REJECT if one view said so, else the fail-safe action.
     further_views, late_views
-        Views of a part beyond its first, by trigger or decision: while it was on the belt, and after the act.
+        Views of a part after its first one, from a trigger or a decision: while the part was on the belt, and after the
+        act.
     late
         Decisions that came after their deadline or after the act.
     conflicts
         Decisions that contradicted an earlier one of the same part.
     duplicates
-        Decisions that said the same again.
+        Decisions that repeated an earlier one.
     late_contradictions
         Decisions other than ACCEPT that came after the act on a part that was accepted.
     unknown
         Decisions received before, or without, their trigger.
     refused_simulated, refused_invalid
         Decisions of a replay; ACCEPTs of inspections that did not complete or came to no verdict, or of a part with a
-        view missing, and all that a shadow model says.
+        view missing, and all decisions of a shadow model.
     repeated_triggers, overflow
         Triggers that were repeated; parts for which the gate had no room.
     standstills
         Number of times that the belt was reported as stopped.
     consecutive_failsafe
-        Parts in a row, up to now, that were not decided: fail-safes, conflicts and several views. It leads to FAULT.
-        Parts that were on a stopped belt are left out.
+        Latest parts in a row that were not decided: fail-safes, conflicts and several views. Many in a row lead to
+        FAULT. Parts that were on a stopped belt are left out.
     """
 
     actuated: int = 0
@@ -98,13 +99,13 @@ class TrackerCounts:
     consecutive_failsafe: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        """Names and numbers."""
+        """Return the counts by name."""
         return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumerCounts:
-    """Messages by what became of them, and errors of the connection."""
+    """Numbers of messages by outcome, and of errors of the connection."""
 
     delivered: int = 0
     duplicates: int = 0
@@ -115,7 +116,7 @@ class ConsumerCounts:
 
 
 class GateState(StrEnum):
-    """How a gate is, the worst first: stopped until a reset, without broker or decisions, at work."""
+    """State of a gate, worst first: stopped until a reset; without broker or decisions; at work."""
 
     FAULT = "fault"
     DEGRADED = "degraded"
@@ -124,28 +125,28 @@ class GateState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GateStats:
-    """A snapshot.
+    """Snapshot of a gate.
 
     Parameters
     ----------
     tracker, consumer
-        What these counted.
+        Counts of the tracker and of the consumer.
     act_errors
         Calls of the driver that failed.
     pending
         Parts on the belt.
     connected
-        Whether the broker is heard of.
+        True if the broker answers.
     fault, faults
-        The fault that the gate is in, and how often it went into one since the start.
+        The fault that the gate is in (None: it is not), and the number of faults since the start.
     degraded, degradations
-        Why the gate is DEGRADED (None: it is not), and how often it became so since the start.
+        Reason why the gate is DEGRADED (None: it is not), and the number of times that it became so since the start.
     lateness
-        How late the acts were.
+        Lateness of the acts.
     state_errors
         Acts that could not be put on file beforehand.
     drift
-        How the watch of drift is; None where drift has no consequences.
+        State of the drift watch; None if drift has no consequences.
     belt_stopped, gaps
         True if the belt is reported as stopped; number of times that the gate itself was suspended.
     """
@@ -167,7 +168,7 @@ class GateStats:
 
     @property
     def state(self) -> GateState:
-        """The worst of what holds."""
+        """Worst state that applies."""
         if self.fault is not None:
             return GateState.FAULT
         return GateState.RUNNING if self.degraded is None else GateState.DEGRADED

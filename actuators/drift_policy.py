@@ -1,4 +1,4 @@
-"""What a gate does while a camera drifts: nothing, divert accepted parts to a person, or stop the line."""
+"""Behaviour of a gate while a camera drifts: do nothing, divert accepted parts to a person, or stop the line."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from schemas.errors import SettingsError
 
 
 class DriftPolicy:
-    """Applies `OnDrift` to what a watch knows; nothing here waits for anything, except `open` and `close`.
+    """Policy that applies `OnDrift` to the open episodes of a watch. Only `open` and `close` may block.
 
-    ``REVIEW`` diverts what would be accepted, as long as an episode is open on the part's camera and nobody has
-    acknowledged it. ``STOP`` puts the gate into FAULT, once for each such episode in the life of the process, those
-    found at the start included; a person's reset ends the FAULT as any other.
+    ``REVIEW`` diverts accepted parts to a person, while an episode is open on the part's camera and nobody has
+    acknowledged it. ``STOP`` puts the gate into FAULT, once for each such episode in the life of the process, including
+    the episodes found at the start. A person's reset ends this FAULT like any other.
 
     Raises
     ------
     SettingsError
-        If drift is to have consequences, and there is nothing to learn of it from.
+        If drift is to have consequences, but there is no source of episodes.
 
     Examples
     --------
@@ -39,27 +39,27 @@ class DriftPolicy:
         self._on_drift = on_drift
         self._source = None if on_drift is OnDrift.NOTHING else source
         self._stopped_for: set[str] = set()
-        #: The episodes checked last, and a flag: True if one of them has yet to stop the line.
+        #: Episodes of the last check, and a flag: True if one of them has yet to stop the line.
         self._looked_at: Mapping[Camera, tuple[OpenEpisode, ...]] | None = None
         self._waiting = False
 
     def open(self) -> None:
-        """Begin to watch."""
+        """Open the source of episodes."""
         if self._source is not None:
             self._source.open()
 
     def close(self) -> None:
-        """End it; may be called again."""
+        """Close the source of episodes. Idempotent."""
         if self._source is not None:
             self._source.close()
 
     @property
     def stats(self) -> DriftStats | None:
-        """How the watch is; None without one."""
+        """State of the drift watch; None if it is not used."""
         return None if self._source is None else self._source.stats
 
     def diverts(self, station: str, camera_id: str) -> str | None:
-        """Id of the episode that sends an accepted part of this camera to REVIEW; None: it is accepted."""
+        """Return the id of the episode that diverts an accepted part of this camera to REVIEW; None to accept."""
         if self._source is None or self._on_drift is not OnDrift.REVIEW:
             return None
         by_camera = self._source.episodes
@@ -67,19 +67,19 @@ class DriftPolicy:
         return episodes[0].episode_id if episodes else None
 
     def stop(self, latch: FaultLatch, clock: Clock) -> None:
-        """Latch a FAULT for an open episode that has not led to one yet; under the lock of the latch."""
+        """Latch a FAULT for an open episode that has not led to one yet. Call under the lock of the latch."""
         if self._source is None or self._on_drift is not OnDrift.STOP:
             return
         by_camera = self._source.episodes
         if by_camera is self._looked_at and (latch.fault is not None or not self._waiting):
-            return  # nothing is new; this runs every few milliseconds
+            return  # nothing has changed; this code runs every few milliseconds
         self._looked_at = by_camera
         episodes = [episode for of_camera in by_camera.values() for episode in of_camera]
         self._stopped_for &= {episode.episode_id for episode in episodes}
         for episode in episodes:
             fault_id = f"drift-{episode.episode_id}"
             if latch.fault is not None:
-                # A FAULT of this episode that a former run left; one for another reason says nothing of drift.
+                # A former run left the FAULT of this episode. A FAULT for another reason tells nothing about drift.
                 if latch.fault.fault_id == fault_id:
                     self._stopped_for.add(episode.episode_id)
             elif episode.episode_id not in self._stopped_for:

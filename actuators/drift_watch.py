@@ -1,4 +1,4 @@
-"""The drift topic, followed beside the gate: a thread of its own, so that the belt never waits for it."""
+"""Watch that follows the drift topic beside the gate, on a thread of its own, so that the belt never waits for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemas.wire import Codec
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.1
-#: How long `open` waits for the episodes of the past, in seconds, and how often a topic that is missing is tried.
+#: Longest wait of `open` for the episodes of the past, and time between two attempts on a missing topic, in seconds.
 _PATIENCE_S = 10.0
 _RETRY_S = 5.0
 _JOIN_S = 2.0
@@ -42,7 +42,7 @@ class DriftStats:
 
 
 class DriftSource(Protocol):
-    """Where a gate learns which cameras drift; `DriftWatch` is one. Nothing here blocks, except `open` and `close`."""
+    """Source of open drift episodes for a gate; `DriftWatch` is one. Only `open` and `close` may block."""
 
     @property
     def episodes(self) -> Mapping[Camera, tuple[OpenEpisode, ...]]: ...
@@ -53,25 +53,25 @@ class DriftSource(Protocol):
 
 
 class DriftWatch:
-    """Knows the episodes that are open and not acknowledged, from the topic's whole past and as they come.
+    """Set of the episodes that are open and not acknowledged, from the topic's whole past and from new events.
 
-    It reads the drift topic (one partition, few messages) from its beginning, so that a gate that starts again knows
-    what is open however long ago that began; until it is through, nothing counts as open. A topic that is missing, a
-    broker that is gone and messages that are no events are said in one line, or counted, and never raised: the gate
-    goes on with what is known, and the watch tries again.
+    It reads the drift topic (one partition, few messages) from its beginning. A gate that starts again therefore knows
+    every open episode, however long ago it began. Until the past has been read, no episode counts as open. A missing
+    topic, an unreachable broker and messages that are not events are logged in one line or counted, and never raised.
+    The gate continues with the episodes known so far, and the watch retries.
 
     Parameters
     ----------
     kafka
         Address and topic prefix.
     station
-        Only episodes of this station; None: all.
+        Only episodes of this station; None: of all stations.
     drift_type
-        Only data or only concept drift; None: both.
+        Only data drift or only concept drift; None: both.
     simulated
-        Take episodes of a replay, and those alone.
+        Use episodes of a replay, and no others.
     patience_s
-        How long `open` waits at most, in seconds, for the past to be read.
+        Longest time, in seconds, that `open` waits until the past has been read.
     """
 
     def __init__(
@@ -100,25 +100,25 @@ class DriftWatch:
         self._thread = threading.Thread(target=self._run, name="drift-watch", daemon=True)
 
     def open(self) -> None:
-        """Begin; returns once the past is read, once that fails, or after ``patience_s``. Never raises."""
+        """Start the watch; return once the past is read, once that fails, or after ``patience_s``. Never raises."""
         self._thread.start()
         if not self._settled.wait(self._patience_s):
             log.warning("%s: its past is not read after %g s; going on meanwhile", self._tail.topic, self._patience_s)
 
     def close(self) -> None:
-        """End; may be called again, and without `open`. A call to a dead broker that is under way is not waited for."""
+        """Stop the watch. Idempotent; may be called without `open`. Does not wait for a call to a dead broker."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
 
     @property
     def episodes(self) -> Mapping[Camera, tuple[OpenEpisode, ...]]:
-        """Open episodes by station and camera, as last heard of; a frozen snapshot."""
+        """Open episodes by station and camera, as far as they are known; a frozen snapshot."""
         return self._episodes
 
     @property
     def stats(self) -> DriftStats:
-        """How the watch is at this moment."""
+        """Current state of the watch."""
         is_connected = self._thread.is_alive() and not self._is_behind and self._tail.connected
         number = sum(len(episodes) for episodes in self._episodes.values())
         tally = self._known.tally
@@ -142,7 +142,7 @@ class DriftWatch:
     def _open_tail(self) -> bool:
         try:
             self._codec = Codec.from_settings(self._kafka)
-            # No offsets from a former run: every partition from its beginning.
+            # There are no offsets of a former run: read every partition from its beginning.
             self._tail.open({})
         except InspectionError as error:
             if not self._is_failing:
@@ -158,7 +158,7 @@ class DriftWatch:
         message = self._tail.poll(_POLL_S)
         has_changed = message is not None and self._take(message.value())
         if self._is_behind and self._tail.reached_end:
-            # Only now: of episodes of the past, most were closed later on.
+            # Publish the episodes only now: most episodes of the past were closed later on.
             self._is_behind, has_changed = False, True
         if has_changed and not self._is_behind:
             self._episodes = self._known.by_camera

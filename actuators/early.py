@@ -1,4 +1,4 @@
-"""Decisions that overtook their trigger: kept for a short, bounded time."""
+"""Store of decisions that came before their trigger, for a short, bounded time."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from schemas.records import Decision
 
 
 class EarlyDecisions:
-    """Decisions by part, oldest first out.
+    """Early decisions by part; the oldest decision is evicted first.
 
-    If there is no room for another one, the oldest are dropped, and their parts are remembered: such a part cannot be
-    accepted on a later decision, because its first decision is lost.
+    If there is no room for another decision, the oldest ones are dropped, and their parts are remembered. Such a part
+    cannot be accepted on a later decision, because its first decision is lost.
 
     Parameters
     ----------
     hold_s
-        How long one is kept, in seconds.
+        Time for which a decision is kept, in seconds.
     limit
-        How many are kept.
+        Most decisions that are kept.
     max_lost
-        Most parts with dropped decisions that are remembered. Beyond that every part counts as one of them, for as
+        Most parts with dropped decisions that are remembered. Beyond that, every part counts as one of them, for as
         long as a decision would have been kept.
     """
 
@@ -30,7 +30,7 @@ class EarlyDecisions:
         self._hold_s = hold_s
         self._limit = limit
         self._max_lost = max_lost
-        # One level, so that the oldest goes in constant time; few enough that a part's own are found by looking.
+        # One level, so that eviction takes constant time; small enough to search for the decisions of a part.
         self._held: OrderedDict[tuple[Key, bytes], tuple[float, int, Decision]] = OrderedDict()
         #: Hash of the part, and the time (monotonic s) at which its dropped decision would have expired.
         self._lost: OrderedDict[int, float] = OrderedDict()
@@ -40,7 +40,7 @@ class EarlyDecisions:
         return len(self._held)
 
     def keep(self, key: Key, decision: Decision, now_s: float, now_us: int) -> bool:
-        """Keep a decision with the time it was received; False if it is here already."""
+        """Keep a decision with the time it was received; return False if it is already kept."""
         self._expire(now_s)
         entry = (key, content(decision))
         if entry in self._held:
@@ -52,7 +52,7 @@ class EarlyDecisions:
         return True
 
     def take(self, key: Key, now_s: float) -> list[tuple[float, int, Decision]]:
-        """Hand out, and no longer keep, what came for a part: when (monotonic s, UTC µs) and what, oldest first."""
+        """Remove and return the decisions of a part, oldest first: time received (monotonic s, UTC µs), decision."""
         self._expire(now_s)
         found = [entry for entry in self._held if entry[0] == key]
         return [self._held.pop(entry) for entry in found]

@@ -1,4 +1,4 @@
-"""FAULT: too many parts in a row without a usable decision, or drift where it stops the line; a person has to look."""
+"""FAULT: too many parts in a row without a usable decision, or drift that stops the line. A person has to look."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from schemas.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why the line was stopped.
+    """Reason why the line was stopped.
 
     Parameters
     ----------
     fault_id
-        Names this fault: a reset ends the one it names, never a later one.
+        Id of this fault: a reset ends the fault that it names, never a later one.
     since_us
         UTC microseconds.
     reason
-        One line for the person who comes to look.
+        One line of text for the person who comes to look.
     in_a_row
-        Parts in a row without a usable decision at that moment; 0 if it came otherwise.
+        Parts in a row without a usable decision at that moment; 0 if the fault has another reason.
     """
 
     fault_id: str
@@ -31,15 +31,15 @@ class Fault:
 
 
 class FaultLatch:
-    """Counts parts without a usable decision and latches after so many in a row; only `clear` ends it.
+    """Latch that sets a fault after a number of parts in a row without a usable decision; only `clear` ends the fault.
 
-    Pure: no files, no threads. It lives within `PartTracker`, under the gate's lock, so that the very next part after
-    the last straw is treated as in FAULT.
+    Pure: no files, no threads. `PartTracker` owns it, under the gate's lock, so that FAULT already applies to the very
+    next part.
 
     Parameters
     ----------
     after
-        How many in a row; 0: never.
+        Number of parts in a row; 0: never.
 
     Examples
     --------
@@ -59,16 +59,16 @@ class FaultLatch:
         self._clock = clock
         self.fault: Fault | None = None
         self.in_a_row = 0
-        #: Faults since the start; one brought along from a former run is not counted again.
+        #: Number of faults since the start; a fault of a former run is not counted again.
         self.times = 0
 
     @property
     def is_latched(self) -> bool:
-        """Whether the gate is in FAULT."""
+        """True if the gate is in FAULT."""
         return self.fault is not None
 
     def note(self, is_decided: bool) -> None:
-        """Take note of what one part got: what its decision said, or something safe in its stead."""
+        """Count one part: it got what its decision said, or something safe instead."""
         if is_decided:
             self.in_a_row = 0
             return
@@ -79,7 +79,7 @@ class FaultLatch:
             self.trip(new_fault(reason, self._clock.utc_us(), self.in_a_row))
 
     def trip(self, fault: Fault) -> None:
-        """Latch for another reason than a row of parts; a fault that holds already stays the one."""
+        """Latch for another reason than a row of parts; an earlier fault remains in force."""
         if self.fault is None:
             self.fault = fault
             self.times += 1
@@ -89,11 +89,11 @@ class FaultLatch:
         self.fault = fault
 
     def clear(self) -> None:
-        """A person has looked: count anew."""
+        """End the fault after a person has looked, and count from zero again."""
         self.fault = None
         self.in_a_row = 0
 
 
 def new_fault(reason: str, now_us: int, in_a_row: int = 0) -> Fault:
-    """A fault with an id of its own."""
+    """Return a fault with a new id."""
     return Fault(uuid.uuid4().hex[:12], now_us, reason, in_a_row)

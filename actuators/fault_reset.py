@@ -1,4 +1,4 @@
-"""A person's side of FAULT: how a gate stands, and its reset, from another process and without a network."""
+"""A person's view of FAULT: state of a gate, and its reset, from another process and without a network."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from schemas.clock import Clock, SystemClock
 from schemas.errors import SettingsError
 
 _LOOK_S = 0.05
-#: A running gate puts a file right that somebody has spoilt; it is given this long, in seconds.
+#: If somebody has corrupted the file, a running gate repairs it; it gets this long, in seconds.
 _REPAIR_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a gate stands, by its state directory."""
+    """State of a gate, read from its state directory."""
 
     fault: Fault | None
     last_reset: Reset | None
     is_gate_running: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """One object for ``json.dumps``."""
+        """Return one object for ``json.dumps``."""
         return {"state": "RUNNING" if self.fault is None else "FAULT", **dataclasses.asdict(self)}
 
 
 def standing(state_dir: Path, clock: Clock | None = None) -> Standing:
-    """Look at the gate of a state directory.
+    """Read the state of the gate that uses a state directory.
 
     Raises
     ------
     SettingsError
-        If no gate has been there.
+        If no gate has used the directory.
     """
     if not (state_dir / "gate.lock").exists():
         raise SettingsError(f"no gate has kept its state in {state_dir}")
@@ -52,12 +52,12 @@ def standing(state_dir: Path, clock: Clock | None = None) -> Standing:
 def reset_fault(
     state_dir: Path, who: str, note: str, *, timeout_s: float = 5.0, clock: Clock | None = None
 ) -> Standing:
-    """End the fault of a gate, whether it runs or not, and return how it stands then.
+    """End the fault of a gate, running or not, and return its state afterwards.
 
     Raises
     ------
     SettingsError
-        If there is no fault, no gate has been there, the directory cannot be written, or name or note is empty.
+        If there is no fault, no gate has used the directory, it cannot be written, or name or note is empty.
     GateError
         If the running gate does not take the reset in time; the FAULT stays.
     """
@@ -70,13 +70,13 @@ def reset_fault(
     asked: Fault | None = None
     while clock.monotonic_s() < until_s:
         if _take(store):
-            # 1. Nobody else holds the directory: the gate does not run, and the file is all there is.
+            # 1. No other process locks the directory: the gate does not run, and only the file has to change.
             try:
                 _reset_on_file(store, who, note, asked, clock)
             finally:
                 store.close()
             return standing(state_dir, clock)
-        # 2. The gate runs: it is asked by name of the fault, and its file says when it has done so.
+        # 2. The gate runs: the request names the fault, and the gate's file shows when the reset is done.
         stored = store.load(clock.utc_us())
         if asked is not None and stored.is_readable and (stored.fault is None or stored.fault != asked):
             return standing(state_dir, clock)
@@ -98,7 +98,7 @@ def _reset_on_file(store: FaultStore, who: str, note: str, asked: Fault | None, 
             raise SettingsError(f"the gate of {store.state_dir} is not in FAULT")
         return  # the gate took the reset and ended
     if asked is not None and stored.fault != asked:
-        return  # it did, and went into another fault, which nobody has looked at
+        return  # the gate took the reset, and went into another fault, which nobody has looked at
     store.save(Stored(None, Reset(stored.fault.fault_id, who, note, clock.utc_us())))
 
 

@@ -1,8 +1,8 @@
-"""FAULT on file: it outlives the process, and a person's reset reaches the gate through the same directory.
+"""FAULT on file: it survives the process, and a person's reset reaches the gate through the same directory.
 
 ::
 
-    <state_dir>/gate.lock          held by the running gate
+    <state_dir>/gate.lock          locked by the running gate
     <state_dir>/gate.fault.json    RUNNING or FAULT; anything that cannot be read is a FAULT
     <state_dir>/gate.reset.json    a reset that the running gate has yet to take; names the fault it ends
 """
@@ -20,18 +20,18 @@ from actuators.fault import Fault, new_fault
 from schemas.errors import SettingsError
 from schemas.private_files import lock_private, make_private_folder, read_private, replace_private
 
-#: `inspection gate reset` holds the lock for a moment; a gate that starts just then waits that long.
+#: `inspection gate reset` locks the directory for a moment; a gate that starts just then waits this long, in seconds.
 _LOCK_PATIENCE_S = 2.0
 _RETRY_S = 0.02
 
 
 class StateInUse(SettingsError):
-    """Another process holds the state directory."""
+    """Another process has locked the state directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Who ended which fault, when (UTC µs), and what they found."""
+    """Reset of a fault: its id, the person, what the person found, and the time (UTC µs)."""
 
     fault_id: str
     who: str
@@ -45,7 +45,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the file says: the fault, None when RUNNING; the last reset; whether it could be read."""
+    """Content of the fault file: the fault (None if RUNNING), the last reset, and True if the file could be read."""
 
     fault: Fault | None
     last_reset: Reset | None = None
@@ -53,7 +53,7 @@ class Stored:
 
 
 class FaultStore:
-    """The files of one gate. Every write is whole or not at all, and flushed to the device.
+    """Files of one gate. Each write is atomic and flushed to the device.
 
     Raises
     ------
@@ -80,7 +80,7 @@ class FaultStore:
         self._lock: IO[bytes] | None = None
 
     def open(self, patience_s: float = _LOCK_PATIENCE_S) -> None:
-        """Take the directory for this process."""
+        """Lock the directory for this process."""
         until_s = time.monotonic() + patience_s
         path = self.state_dir / "gate.lock"
         try:
@@ -96,13 +96,13 @@ class FaultStore:
         self._lock = lock
 
     def close(self) -> None:
-        """Let the directory go; may be called again."""
+        """Unlock the directory. Idempotent."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def load(self, now_us: int) -> Stored:
-        """What is on file; a FAULT if that cannot be read, for nobody knows that it was none."""
+        """Return the content of the file; a FAULT if it cannot be read, because it may have contained one."""
         try:
             data = read_private(self.path)
         except FileNotFoundError:
@@ -115,7 +115,7 @@ class FaultStore:
             return Stored(new_fault(f"{self.path} does not say whether there was a fault", now_us), is_readable=False)
 
     def save(self, stored: Stored) -> None:
-        """Replace what is on file."""
+        """Replace the content of the file."""
         content = {
             "state": "RUNNING" if stored.fault is None else "FAULT",
             "fault": None if stored.fault is None else dataclasses.asdict(stored.fault),
@@ -124,16 +124,16 @@ class FaultStore:
         _replace(self.path, content)
 
     def request(self, reset: Reset) -> None:
-        """Leave a reset for the running gate."""
+        """Write a reset for the running gate."""
         _replace(self._reset_path, dataclasses.asdict(reset))
 
     def take_request(self) -> Reset | None:
-        """The reset that waits, which is then gone; None if none does, or what waits is none.
+        """Take and delete the pending reset; None if there is no request.
 
         Raises
         ------
         SettingsError
-            If something waits that is no reset: one line, said once, for it is removed.
+            If the pending file is not a valid reset. It is raised once, because the file is deleted.
         """
         try:
             data = read_private(self._reset_path)
@@ -145,7 +145,7 @@ class FaultStore:
         try:
             return _reset(json.loads(data))
         except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise SettingsError(f"{self._reset_path} was no reset; it is ignored") from error
+            raise SettingsError(f"{self._reset_path} is not a valid reset; it was deleted") from error
 
 
 def _parse(content: dict[str, Any]) -> Stored:

@@ -1,4 +1,4 @@
-"""Consumer, tracker and actuator as one running gate."""
+"""Consumer, tracker and actuator combined into a running gate."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ from schemas.records import Decision, Frame
 
 log = logging.getLogger(__name__)
 
-#: Longest wait for a decision before the belt is looked at, in seconds: how late an act can be through waiting.
+#: Longest wait for a decision before the next check of the belt, in seconds: waiting delays an act by no more.
 _POLL_S = 0.005
 #: confluent-kafka rounds a wait down to whole milliseconds; a shorter one sleeps instead of spinning.
 _SHORTEST_POLL_S = 0.001
-#: Latencies kept, newest last: about an hour at 30 parts a second.
+#: Most latencies kept, newest last: those of about an hour at 30 parts a second.
 _LATENCIES = 100_000
 
 
 class GateRunner:
-    """A gate at work: `start`, then `expect` every part, then `stop`.
+    """Gate at work: `start`, then `expect` every part, then `stop`.
 
-    One thread waits for decisions and for the belt; an act is late by 5 ms at most, as far as the machine lets it.
+    One thread waits for decisions and for the belt. An act is late by 5 ms at most, as far as the machine permits it.
 
     Parameters
     ----------
     consumer, actuator
         Opened by `start`, closed by `stop`.
     on_action
-        Called after each act with the instruction and the decision behind it (None: fail-safe), on the gate's
-        thread: be quick.
+        Called after each act with the instruction and its decision (None for a fail-safe), on the gate's thread: return
+        quickly.
     on_fault
         Called when the gate goes into FAULT, with the number of parts in a row that led to it; 0 if drift did.
     state_dir
-        Directory for what outlives the process: a FAULT, and which parts were acted on. None: both are forgotten. It
-        may be that of the consumer, and is for one gate alone.
+        Directory for the state that survives the process: a FAULT, and the parts that were acted on. None: a restart
+        forgets both. It may be the directory of the consumer; only one gate may use it.
     drift
-        Where to learn of drift, such as a `DriftWatch`; opened and closed like the consumer. Needed where ``on_drift``
+        Source of drift episodes, such as a `DriftWatch`; opened and closed like the consumer. Required if ``on_drift``
         of the settings is not NOTHING, unused otherwise.
 
     Examples
@@ -67,7 +67,7 @@ class GateRunner:
     ::
 
         gate = GateRunner(DecisionConsumer(kafka), MyActuator(), GateSettings(belt_ms=650, decide_by_ms=500))
-        gate.start()                # returns once every later decision will be seen: now start the cameras
+        gate.start()                # returns when no later decision will be missed: now start the cameras
         light_barrier.on_part = lambda serial: gate.expect(
             serial, station="press-1", camera_id="top", captured_at_us=time.time_ns() // 1000)
         ...
@@ -121,19 +121,19 @@ class GateRunner:
         self._error: BaseException | None = None
 
     def start(self) -> None:
-        """Open state, consumer and actuator and begin; when it returns, no later decision is missed.
+        """Open state, consumer and actuator, and start the gate; afterwards it misses no later decision.
 
         Raises
         ------
         InspectionError
-            From opening any; nothing is left open.
+            If one of them cannot be opened; all are closed again.
         """
         try:
             self._line.open()
             if self._acted is not None:
                 for key, captured_at_us in self._acted.open():
                     self._tracker.recall(*key, captured_at_us)
-            # Before the first part: a gate that starts again knows what drifts. It waits a while, and raises nothing.
+            # Before the first part: a gate that starts again knows what drifts. This waits for a while, never raises.
             self._drift.open()
             self._consumer.open()
             self._actuator.open()
@@ -153,7 +153,7 @@ class GateRunner:
         deadline_ms: float | None = None,
         frame_id: str | None = None,
     ) -> bool:
-        """Tell the gate of a part that was captured, at once; from any thread. False if it is known already.
+        """Announce a captured part to the gate at once; return False if the part is already known. Thread-safe.
 
         A part with the same name on the belt is the same part. Another frame of it, another camera of the station, or,
         without a frame id, a capture more than 5 ms apart, is a second view: then the part is not accepted.
@@ -163,14 +163,14 @@ class GateRunner:
         captured_at_us
             UTC microseconds of the capture.
         deadline_ms
-            Counts if the settings name no ``decide_by_ms``.
+            Used if the settings have no ``decide_by_ms``.
         frame_id
             Frame that shows the part, if known.
 
         Raises
         ------
         GateError
-            If the gate does not run, or (`GateFull`) has no room.
+            If the gate does not run, or (`GateFull`) has no room for the part.
         """
         decide_by_ms = self.settings.decide_by_ms if self.settings.decide_by_ms is not None else deadline_ms
         with self._lock:
@@ -193,7 +193,7 @@ class GateRunner:
             return is_new
 
     def expect_frame(self, frame: Frame) -> bool:
-        """`expect` the part that a frame shows."""
+        """Announce the part that a frame shows, see `expect`."""
         return self.expect(
             frame.part_id if frame.part_id is not None else frame.frame_id,
             station=frame.station,
@@ -204,11 +204,11 @@ class GateRunner:
         )
 
     def belt_stopped(self) -> None:
-        """Report that the belt is stopped: nothing arrives until `belt_moving`. Thread-safe.
+        """Report that the belt is stopped: no part arrives until `belt_moving`. Thread-safe.
 
-        The schedule is one of time, and the belt's speed must be constant. Parts that are on the belt, or are triggered
-        while it is stopped, get the fail-safe (``belt-stopped``) when they arrive, because their position is no longer
-        certain. Another process reports the same with `inspection gate suspend`.
+        The schedule assumes a constant speed of the belt. Parts that are on the belt, or are triggered while it is
+        stopped, get the fail-safe (``belt-stopped``) when they arrive, because their position is no longer certain.
+        Another process reports the same with `inspection gate suspend`.
         """
         self._belt.stop()
 
@@ -217,19 +217,19 @@ class GateRunner:
         self._belt.move()
 
     def note_trigger(self, is_readable: bool) -> None:
-        """Record a message of the topic that triggers come from. Thread-safe.
+        """Record a message of the topic that carries the triggers. Thread-safe.
 
         If ``fault_after`` messages in a row cannot be read, for two seconds at least, parts pass unseen: FAULT.
         """
         self._sight.triggers.note(is_readable=is_readable)
 
     def reset(self, who: str, note: str) -> bool:
-        """End a FAULT, as a person who has looked: parts get what their decisions say again; from any thread.
+        """End a FAULT on behalf of a person who has looked: decisions apply again. Thread-safe.
 
         Parameters
         ----------
         who, note
-            Kept with the fault: who resets it, and what they found.
+            Person who resets the fault, and what the person found; both are kept with the fault.
 
         Returns
         -------
@@ -239,7 +239,7 @@ class GateRunner:
         Raises
         ------
         GateError
-            If the gate does not run: `inspection gate reset` does it then.
+            If the gate does not run: use `inspection gate reset` then.
         SettingsError
             If name or note is empty, or the reset cannot be put on file; the FAULT stays.
         """
@@ -248,7 +248,7 @@ class GateRunner:
         return self._line.reset(who, note)
 
     def stop(self) -> None:
-        """Take no more parts, act on those on the belt at their time, close everything; may be called again.
+        """Accept no more parts, act on the parts on the belt at their time, then close everything. Idempotent.
 
         Raises
         ------
@@ -266,17 +266,17 @@ class GateRunner:
 
     @property
     def is_running(self) -> bool:
-        """Whether the gate's thread lives."""
+        """True if the gate's thread is alive."""
         return self._thread is not None and self._thread.is_alive() and self._error is None
 
     @property
     def ready(self) -> bool:
-        """Whether every decision made from now on will be seen."""
+        """True if the gate will see every decision that is made from now on."""
         return self.is_running and self._consumer.ready
 
     @property
     def stats(self) -> GateStats:
-        """What has happened so far."""
+        """Counts and state since the start."""
         with self._lock:
             return GateStats(
                 self._tracker.counts,
@@ -297,7 +297,7 @@ class GateRunner:
 
     @property
     def latencies_ms(self) -> list[float]:
-        """Capture to the moment the gate held the decision, of each armed part; the last 100,000."""
+        """Time from the capture to the receipt of the decision, in ms, for the last 100,000 armed parts."""
         with self._lock:
             return list(self._latencies_ms)
 
@@ -312,7 +312,7 @@ class GateRunner:
             self._close_all(is_actuator_open=True)
 
     def _close_all(self, *, is_actuator_open: bool) -> None:
-        # The actuator first: whatever else fails, its safe position is taken.
+        # The actuator first: it takes its safe position even if other parts fail to close.
         try:
             if is_actuator_open:
                 self._actuator.close()
@@ -325,7 +325,7 @@ class GateRunner:
         self._drift.close()
 
     def _turn(self) -> bool:
-        """Act on what is at the gate, then wait for a decision or the next arrival; False when all is done."""
+        """Act on the parts at the gate, then wait for a decision or the next arrival; return False when all is done."""
         with self._lock:
             self._belt.look()
             if self._closing:
@@ -360,7 +360,7 @@ class GateRunner:
         return True
 
     def _act(self, instruction: Instruction) -> None:
-        # 1. the part goes on file as acted on, 2. it is: a crash in between loses one act, and repeats none.
+        # 1. The part goes on file, 2. the gate acts on it: a crash in between loses one act, and repeats none.
         if self._acted is not None:
             key = (instruction.station, instruction.camera_id, instruction.part_key)
             self._acted.add(key, instruction.captured_at_us)
@@ -368,7 +368,7 @@ class GateRunner:
         try:
             self._actuator.act(instruction)
         except Exception:
-            # A driver may raise anything; the other parts on the belt still need their answer.
+            # A driver may raise anything; the other parts on the belt still need their action.
             self._act_errors += 1
             log.exception("the actuator failed on part %s (%s)", instruction.part_key, instruction.action)
         with self._lock:
@@ -379,5 +379,5 @@ class GateRunner:
             if self._on_action is not None:
                 self._on_action(instruction, instruction.decision)
         except Exception:
-            # The caller's code: the belt does not wait for it to be repaired.
+            # This is the caller's code: the belt does not wait until it is repaired.
             log.exception("a callback failed on part %s", instruction.part_key)

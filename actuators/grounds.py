@@ -1,17 +1,17 @@
-"""Decisions that a gate does not obey: those on a part that nobody has inspected, and those of a shadow model."""
+"""Decisions that a gate does not follow: decisions on a part that was not inspected, and those of a shadow model."""
 
 from __future__ import annotations
 
 from schemas.records import Action, Decision, ResultState, Verdict
 
-#: Stage of a model that runs beside the one that decides; what it says is compared, and moves no gate.
+#: Stage of a model that runs beside the deciding model; its decisions are compared only, and move no gate.
 SHADOW = "challenger"
 
 
 def is_groundless(decision: Decision) -> bool:
-    """Return if a decision accepts what was not inspected, not as a whole, or could not be decided.
+    """Return True if a decision accepts a part that was not inspected, not inspected completely, or not decidable.
 
-    There is nothing to accept on. It shows all the same that there is a picture of the part.
+    Such a decision is no reason to accept the part. It still proves that there is a picture of the part.
     """
     return decision.action is Action.ACCEPT and (
         decision.result_state is not ResultState.COMPLETED

@@ -1,4 +1,4 @@
-"""Whether the gate still hears of anything: of the broker, and of the parts that pass."""
+"""Check that the gate still hears from the broker, and of decisions while parts pass."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Notices silence. It changes nothing at the gate: a part without a decision gets its fail-safe at its time.
+    """Detector of silence. It changes nothing at the gate: a part without a decision gets its fail-safe at its time.
 
-    Two kinds of silence make a gate DEGRADED, each logged once and counted once: no answer of the broker for
-    ``heartbeat_ms`` (a healthy one answers every half second, also on an idle line), and parts that pass while
-    no decision comes, for ``heartbeat_ms`` or, if longer, the time that a decision may take.
+    Two kinds of silence make a gate DEGRADED. Each is logged once and counted once: the broker does not answer for
+    ``heartbeat_ms`` (a healthy one answers every half second, also on an idle line), or parts pass while no decision
+    comes, for ``heartbeat_ms`` or, if longer, the time that a decision may take.
 
     Parameters
     ----------
     heartbeat_ms
-        0: never degraded.
+        Longest silence, in ms; 0: never degraded.
     decide_by_ms
-        How long a decision may take.
+        Longest time that a decision may take, in ms.
 
     Examples
     --------
@@ -45,27 +45,27 @@ class Heartbeat:
         self._clock = clock
         self._waiting_since_s: float | None = None
         self._kind: str | None = None
-        #: Why the gate is degraded; None while it is not.
+        #: Reason why the gate is degraded; None while it is not.
         self.degraded: str | None = None
-        #: How often it became so.
+        #: Number of times that the gate became degraded.
         self.times = 0
 
     def part_came(self) -> None:
-        """A part was triggered: from now on a decision is waited for."""
+        """Record a trigger: from now on a decision is due."""
         if self._waiting_since_s is None:
             self._waiting_since_s = self._clock.monotonic_s()
 
     def decision_came(self) -> None:
-        """A decision was received, of whatever part."""
+        """Record that a decision was received, on any part."""
         self._waiting_since_s = None
 
     def look(self, contact_age_s: float | None) -> None:
-        """Judge how things are.
+        """Check for silence, and update `degraded`.
 
         Parameters
         ----------
         contact_age_s
-            Seconds since the broker was heard of; None: not known.
+            Seconds since the broker's last answer; None if unknown.
         """
         if self._heartbeat_s <= 0:
             return

@@ -1,4 +1,4 @@
-"""The journal of a gate: one JSON line a part."""
+"""Journal of a gate: one JSON line for each part."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ log = logging.getLogger(__name__)
 
 
 class Journal:
-    """Appends what the gate did to a file, each line with the system at once.
+    """File to which each action of the gate is appended; each line is passed to the operating system at once.
 
-    A disk that is full must not stop the line: errors are counted in ``errors``, logged once until a line
-    succeeds again, and the gate goes on.
+    A full disk must not stop the line. Errors are counted in ``errors`` and logged once until a line succeeds again,
+    and the gate continues.
 
     Parameters
     ----------
     path
-        The file; missing parent directories are made, an existing file is continued.
+        The file; missing parent directories are created, and an existing file is continued.
     """
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
@@ -42,22 +42,22 @@ class Journal:
         Raises
         ------
         SettingsError
-            If that is impossible: told at the start, not at the first part.
+            If the file cannot be opened: reported at the start, not at the first part.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Unbuffered: a line is with the system when `write` returns, and a failed one leaves nothing to come later.
+            # Unbuffered: the system has a line when `write` returns, and a failed write leaves nothing to come later.
             self._file = cast(BinaryIO, self.path.open("ab", buffering=0))
         except OSError as error:
             raise SettingsError(f"cannot write the journal {self.path}: {error.strerror or error}") from error
 
     def write(self, instruction: Instruction) -> None:
-        """Append the line of a part that was acted on just now."""
+        """Append the line of a part that the gate has just acted on."""
         if self._file is None:
             return
         late_s = self._clock.monotonic_s() - instruction.act_at_s
         entry = journal_entry(instruction, self._clock.utc_us(), late_s * 1e3)
-        # A line that broke off leaves a tail behind: the next one begins on a line of its own.
+        # A truncated line may be the last one: the next line then begins on a line of its own.
         line = (b"\n" if self._torn else b"") + json.dumps(entry, allow_nan=False).encode() + b"\n"
         try:
             written = self._file.write(line)
@@ -78,7 +78,7 @@ class Journal:
         self._failing = True
 
     def close(self) -> None:
-        """Close the file; may be called again."""
+        """Close the file. Idempotent."""
         if self._file is not None:
             try:
                 self._file.close()
@@ -88,7 +88,7 @@ class Journal:
 
 
 def journal_entry(instruction: Instruction, acted_at_us: int, lateness_ms: float) -> dict[str, Any]:
-    """The fields of a line: what was done, why, on which decision, and when (UTC µs; lateness of the act in ms)."""
+    """Return the fields of a line: action, reason, decision and times (UTC µs; lateness of the act in ms)."""
     decision = instruction.decision
     score = None if decision is None else decision.score
     return {

@@ -1,17 +1,17 @@
-"""How late the acts of a gate were, as a histogram."""
+"""Lateness of a gate's acts, as a histogram."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
 
-#: Upper bounds in ms: 5 ms is what waiting costs at most, the rest is the machine.
+#: Upper bounds in ms: waiting costs 5 ms at most, the machine causes the rest.
 BOUNDS_MS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """A snapshot: acts by lateness (one count for each of `BOUNDS_MS`, and one above), and sum and worst in ms."""
+    """Snapshot: acts by lateness (one count for each of `BOUNDS_MS`, and one above), and sum and worst in ms."""
 
     counts: tuple[int, ...] = (0,) * (len(BOUNDS_MS) + 1)
     sum_ms: float = 0.0
@@ -19,7 +19,7 @@ class Lateness:
 
 
 class LatenessTally:
-    """Collects lateness.
+    """Collector of lateness.
 
     Examples
     --------
@@ -36,11 +36,11 @@ class LatenessTally:
         self._worst_ms = 0.0
 
     def add(self, lateness_ms: float) -> None:
-        """One act, so many ms after the part was at the gate."""
+        """Count one act with its lateness in ms."""
         self._counts[bisect_left(BOUNDS_MS, lateness_ms)] += 1
         self._sum_ms += lateness_ms
         self._worst_ms = max(self._worst_ms, lateness_ms)
 
     def snapshot(self) -> Lateness:
-        """What was collected so far."""
+        """Return the counts so far."""
         return Lateness(tuple(self._counts), self._sum_ms, self._worst_ms)

@@ -1,4 +1,4 @@
-"""What follows from FAULT: it goes on file, the driver stops the line, and a person's reset ends both."""
+"""Consequences of FAULT: it goes on file, the driver stops the line, and a person's reset ends both."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from schemas.errors import InspectionError, SettingsError
 
 log = logging.getLogger(__name__)
 
-#: How often a person's reset is looked for, and a file that could not be written is tried again, in seconds.
+#: Interval, in seconds, at which a person's reset is looked for and a failed write of the file is retried.
 _LOOK_S = 0.25
 
 
 class LineStopper:
-    """Keeps file and driver in step with the latch. `open`, `turn` and `close` run on the gate's thread of the moment.
+    """Keeper of the fault file and the driver: both follow the latch.
+
+    `open`, `turn` and `close` run on the thread that runs the gate at that moment.
 
     Parameters
     ----------
     latch, lock
-        The latch of the tracker, and what guards it.
+        The latch of the tracker, and the lock that guards it.
     store
-        Where the fault is kept; None: in memory only, a restart forgets it.
+        Files of the fault; None: in memory only, a restart forgets it.
     on_fault
         Called with the number of parts in a row when the gate goes into FAULT.
     """
@@ -51,11 +53,11 @@ class LineStopper:
         self._stopped = False
         self._next_look_s = 0.0
         self._save_failed = False
-        #: Calls of the driver's `stop_line` or `release_line` that failed.
+        #: Failed calls of the driver's `stop_line` or `release_line`.
         self.errors = 0
 
     def open(self) -> None:
-        """Take the state directory, and the fault that a former run left there.
+        """Lock the state directory, and restore the fault that a former run left there.
 
         Raises
         ------
@@ -74,21 +76,21 @@ class LineStopper:
         self._on_file = stored if stored.is_readable and self._store.path.exists() else None
 
     def close(self) -> None:
-        """Put the last state on file and let the directory go."""
+        """Put the last state on file and unlock the directory."""
         if self._store is not None:
             self._keep()
             self._store.close()
 
     def turn(self) -> None:
-        """Notice a fault or a reset; called every few milliseconds."""
+        """Handle a new fault or a reset. Call every few milliseconds."""
         fault = self._latch.fault
-        # A reset that another fault follows at once leaves the line standing, for the new reason.
+        # If another fault follows a reset at once, the line remains stopped, for the new reason.
         changed = (fault is not None) != self._stopped or (fault is not None and fault is not self._said)
         now_s = self._clock.monotonic_s()
         if not changed and now_s < self._next_look_s:
             return
         self._next_look_s = now_s + _LOOK_S
-        # 1. the fault goes on file, 2. the driver is told: a crash in between leaves a gate that starts in FAULT.
+        # 1. The fault goes on file, 2. the driver stops the line: after a crash in between the gate starts in FAULT.
         self._keep()
         if changed:
             self._tell(fault)
@@ -96,12 +98,12 @@ class LineStopper:
             self._take_request(self._store)
 
     def reset(self, who: str, note: str) -> bool:
-        """End the fault; False if there is none. From any thread.
+        """End the fault; return False if there is none. Thread-safe.
 
         Raises
         ------
         SettingsError
-            If a name or a note is missing, or the reset cannot be put on file: the fault stays then.
+            If name or note is missing, or the reset cannot be put on file; the fault stays then.
         """
         fault = self._latch.fault
         reset = Reset("" if fault is None else fault.fault_id, who, note, self._clock.utc_us())
@@ -114,7 +116,7 @@ class LineStopper:
         with self._lock:
             if self._latch.fault is not fault:
                 return
-            # 1. the reset goes on file, 2. the gate goes on: what a person was told is done stays done.
+            # 1. The reset goes on file, 2. the gate continues: a reset that was confirmed to a person is not lost.
             if self._store is not None:
                 self._store.save(Stored(None, reset))
                 self._on_file = Stored(None, reset)
@@ -140,7 +142,7 @@ class LineStopper:
         with self._lock:
             fault, on_file = self._latch.fault, self._on_file
         wanted = Stored(fault, None if on_file is None else on_file.last_reset)
-        # What somebody else wrote there, or took away, is put right: the running gate knows best.
+        # If somebody else has changed or removed the file, it is written again: the running gate knows the state.
         if wanted == on_file and self._store.load(0) == wanted:
             return
         try:

@@ -1,4 +1,4 @@
-"""What a gate counts, for Prometheus: read from its stats when scraped, so that the belt never waits for it."""
+"""Prometheus metrics of a gate, read from its stats at each scrape, so that the belt never waits for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from actuators.drift_watch import DriftStats
 from actuators.lateness import BOUNDS_MS, Lateness
 
 _ACTIONS = ("accepted", "rejected", "review")
-#: Name after ``inspection_gate_``, what it is, and the field of the tracker's counts.
+#: Reasons by name in the metric ``inspection_gate_unused_decisions``, with the fields of the tracker's counts.
 _DECISIONS = {
     "late": "late",
     "conflict": "conflicts",
@@ -37,12 +37,12 @@ _WHY_FIELDS = {
 
 
 class GateMetrics(Collector):
-    """All metrics of one gate, in a registry of their own.
+    """Metrics of one gate, in their own registry.
 
     Parameters
     ----------
     stats
-        ``lambda: gate.stats``.
+        Function that returns the current stats: ``lambda: gate.stats``.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class GateMetrics(Collector):
         self.registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """One snapshot as metric families."""
+        """Yield one snapshot as metric families."""
         stats = self._stats()
         parts, consumer = stats.tracker, stats.consumer
         numbers = parts.as_dict()

@@ -1,4 +1,4 @@
-"""Which cameras drift right now, by what was said on the drift topic: pure, in bounded memory."""
+"""Set of the cameras that drift now, from the events of the drift topic: pure, in bounded memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGEST = 300
 
 @dataclass(frozen=True, slots=True)
 class OpenEpisode:
-    """An episode that goes on, and of which nobody has taken note."""
+    """Episode that is still open and not acknowledged."""
 
     episode_id: str
     station: str
@@ -95,7 +95,7 @@ class OpenEpisodes:
 
     @property
     def by_camera(self) -> Mapping[Camera, tuple[OpenEpisode, ...]]:
-        """What is open now, oldest first; it does not change afterwards."""
+        """Episodes that are open now, oldest first, by camera; the mapping does not change afterwards."""
         if self._snapshot is None:
             found = {camera: tuple(episodes.values()) for camera, episodes in self._open.items()}
             self._snapshot = MappingProxyType(found)
@@ -118,7 +118,7 @@ class OpenEpisodes:
                 return "unfit", False
             return "taken", self._end(camera, name)
         if event.state is EpisodeState.CLOSED:
-            # The event that opened it may have expired; later events of the same episode open nothing.
+            # The event that opened the episode may have expired; later events of the same episode do not open it.
             return "taken", self._end(camera, name)
         if name in self._over or name in of_camera:
             return "taken", False

@@ -11,21 +11,21 @@ from schemas.records import Action, Decision
 #: Station and part: all cameras of a station see the same parts.
 Key = tuple[str, str]
 
-#: Most answers of one part that are remembered; with more it is in conflict already, or gets many equal answers.
+#: Most answers of one part that are remembered; a part with more is in conflict already, or gets many equal answers.
 _MAX_SEEN = 8
-#: Most views of one part that are remembered; a part with two views is not accepted, whatever the others say.
+#: Most views of one part that are remembered; a part with two views is not accepted, whatever the other views are.
 _MAX_VIEWS = 8
-#: Triggers without a frame id that are no further apart than this (µs) are one trigger of a light barrier that bounced.
+#: Triggers without a frame id that are at most this far apart (µs) are one trigger of a light barrier that bounced.
 _BOUNCE_US = 5_000
 
 
 class Outcome(StrEnum):
-    """What became of an offered decision."""
+    """Effect of an offered decision."""
 
     ARMED = "armed"
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
-    #: The decision is on another view of a part on the belt: that part is not accepted.
+    #: The decision is on another view of a part on the belt: the gate does not accept that part.
     ANOTHER_VIEW = "another-view"
     LATE = "late"
     UNKNOWN = "unknown"
@@ -46,7 +46,7 @@ class View:
 
 
 class Passing:
-    """A part between its capture and being forgotten."""
+    """Part from its capture until it is forgotten."""
 
     __slots__ = (
         "_seen",
@@ -79,12 +79,12 @@ class Passing:
         self.decision: Decision | None = None
         self.armed_at_us: int | None = None
         self.has_several_views = False
-        #: A decision for it came before its trigger and was dropped because there was no room.
+        #: A decision on the part came before its trigger and was dropped because there was no room.
         self.has_lost_decision = False
         self.is_contradicted = False
         #: A decision on one of its views, in time or late, says REJECT.
         self.says_reject = False
-        #: It was on the belt while the belt was stopped.
+        #: The part was on the belt while the belt was stopped.
         self.is_stopped = False
         self.was_late = False
         self.is_acted = False
@@ -95,13 +95,13 @@ class Passing:
     def see(
         self, camera_id: str, frame_id: str | None, captured_at_us: int, *, is_another: bool = False
     ) -> tuple[View, bool]:
-        """Return the view that a trigger or a decision is about, and if it is one that was not known before.
+        """Return the view that a trigger or a decision is about, and True if the view is new.
 
-        With ``is_another`` it is no known one: its capture is too far from theirs.
+        With ``is_another`` it is always a new view: its capture is too far from those of the known views.
         """
         found = None if is_another else self._find(camera_id, frame_id, captured_at_us)
         if found is not None:
-            # A light barrier names no frame: its trigger matches the first frame of its camera.
+            # The trigger of a light barrier has no frame id: it matches the first frame of its camera.
             found.frame_id = found.frame_id or frame_id
             return found, False
         view = View(camera_id, frame_id, captured_at_us)
@@ -113,7 +113,7 @@ class Passing:
 
     @property
     def arrives_s(self) -> float:
-        """Monotonic time at which it arrives at the gate."""
+        """Monotonic time at which the part arrives at the gate."""
         return self.part.act_at_s + self.late_by_s
 
     def distance_us(self, captured_at_us: int) -> int:
@@ -129,11 +129,11 @@ class Passing:
     def judge(
         self, decision: Decision, received_at_s: float, received_at_us: int, *, is_another: bool = False
     ) -> Outcome:
-        """Take a decision that came at that moment (monotonic s, UTC µs), and return what it means for the part."""
+        """Apply a decision that was received at that moment (monotonic s, UTC µs); return its effect on the part."""
         view, is_new_view = self.see(
             decision.camera_id, decision.frame_id, decision.captured_at_us, is_another=is_another
         )
-        # One id with two actions is no repetition but a contradiction.
+        # One id with two actions is not a repetition but a contradiction.
         answer = (decision.decision_id, decision.action)
         if answer in self._seen and not is_new_view:
             return Outcome.DUPLICATE
@@ -144,7 +144,7 @@ class Passing:
         self.says_reject = self.says_reject or decision.action is Action.REJECT
         if view.action is not None:
             if view.action is decision.action:
-                return Outcome.DUPLICATE  # another decision that says the same
+                return Outcome.DUPLICATE  # another decision with the same action
             self.is_contradicted = True
             return Outcome.CONFLICT
         if any(
@@ -178,7 +178,7 @@ class Passing:
         return failsafe, Why.FAILSAFE_LATE if self.was_late else Why.FAILSAFE_MISSING
 
     def close(self, instructed: Action | None) -> None:
-        """Acted on: from here only ids are kept."""
+        """Mark the part as acted on; only ids are kept from now on."""
         self.is_acted = True
         self.instructed = instructed
         self.decision = None

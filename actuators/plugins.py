@@ -1,4 +1,4 @@
-"""Find a driver by what a person types: ``simulated``, an installed plug-in, or ``package.module:Class``.
+"""Loader of drivers by name: ``simulated``, an installed plug-in, or ``package.module:Class``.
 
 An installed package offers drivers under the entry point group ``inspection.actuators``:
 
@@ -27,19 +27,19 @@ BUILT_IN: Mapping[str, str] = MappingProxyType({"simulated": "actuators.simulate
 
 
 def load_actuator(name: str, options: Mapping[str, Any] | None = None) -> Actuator:
-    """Build the driver that a name stands for; its hardware is opened later, by the gate.
+    """Build the driver with that name; the gate opens its hardware later.
 
     Parameters
     ----------
     name
         ``simulated``, the name of an installed plug-in, or ``package.module:Class``.
     options
-        Keyword arguments of its class.
+        Keyword arguments of the driver's class.
 
     Raises
     ------
     PluginError
-        If it cannot be found, imported or built, or lacks one of `open`, `act`, `close`; one line.
+        If the driver cannot be found, imported or built, or lacks one of `open`, `act`, `close`; the text is one line.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def load_actuator(name: str, options: Mapping[str, Any] | None = None) -> Actuat
 
 
 def actuator_names() -> list[str]:
-    """The built-in drivers and the installed plug-ins."""
+    """Return the names of the built-in drivers and of the installed plug-ins."""
     return sorted({*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
 
 
@@ -82,7 +82,7 @@ def _path(name: str) -> str:
 
 def _import(name: str, path: str) -> Any:
     module, _, attribute = path.partition(":")
-    # A console script does not look in the current directory, where a person's first driver lies.
+    # A console script does not search the current directory, but a person's first driver is often there.
     here = str(Path.cwd())
     added = here not in sys.path and not sys.flags.safe_path
     if added:

@@ -1,4 +1,4 @@
-"""From the moment of a capture to the moments that matter at the gate."""
+"""Computation of a part's times at the gate from the moment of its capture."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from schemas.clock import Clock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedPart:
-    """A part on its way from the camera to the gate.
+    """Part on its way from the camera to the gate.
 
     Parameters
     ----------
     part_key
-        Serial of the part, or the frame id where parts have none: `Decision.part_key`. Equal keys of one station are
+        Serial of the part, or the frame id if parts have no serials: `Decision.part_key`. Equal keys of one station are
         one part, whichever of its cameras saw it.
     station, camera_id
-        Where it was captured.
+        Station and camera of the capture.
     captured_at_us
-        UTC microseconds of the capture; it also tells two passes of the same part apart.
+        UTC microseconds of the capture; it also distinguishes two passes of the same part.
     act_at_s, decide_by_s
-        Monotonic seconds: when it is at the gate, and the last moment at which a decision counts
+        Monotonic seconds: the arrival at the gate, and the last moment at which a decision counts
         (never later than ``act_at_s``).
     frame_id
         Frame that shows the part, if the trigger knows it; None for a light barrier. It distinguishes a repeated
@@ -51,10 +51,10 @@ def schedule(
 ) -> ExpectedPart:
     """Place a part on the gate's own clock, once, when its trigger is received.
 
-    From here on nothing depends on the wall clock: set it an hour forward and every part still gets its answer on
-    time. The age of the trigger is the one wall-clock figure used; it is taken to lie between 0 (a capture "in
-    the future" happened just now) and ``belt_ms`` (an older one is at the gate at the latest now). A gate, which
-    lives through such jumps, passes the age that its `CaptureAge` makes of them.
+    From then on nothing depends on the wall clock: if somebody sets it an hour forward, every part still gets its
+    action on time. Only the age of the trigger depends on it. The age is limited to the range from 0 (a capture "in
+    the future" happened just now) to ``belt_ms`` (an older part is at the gate now, at the latest). A gate
+    lives through such jumps, and passes the age that its `CaptureAge` computes.
 
     Time stands for a position here, so **the belt's speed must be constant**. A belt that stops has to be reported
     (`GateRunner.belt_stopped`); a belt that slips, changes its speed or runs backwards brings parts at another time.
@@ -62,11 +62,11 @@ def schedule(
     Parameters
     ----------
     belt_ms
-        From the camera to the gate.
+        Time from the camera to the gate.
     decide_by_ms
-        From the capture to the last moment a decision counts; None or more than ``belt_ms``: the arrival.
+        Time from the capture to the last moment at which a decision counts; None or more than ``belt_ms``: the arrival.
     age_s
-        Seconds since the capture; None: what the wall clock says.
+        Seconds since the capture; None: computed from the wall clock.
     frame_id
         Frame that shows the part, if known.
 

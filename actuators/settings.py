@@ -1,4 +1,4 @@
-"""How a gate behaves."""
+"""Settings of a gate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHORTEST_HEARTBEAT_MS = 1000.0
 
 
 class OnDrift(StrEnum):
-    """What an open episode of drift means for the parts of its camera, see `actuators.drift_policy`."""
+    """Consequence of an open episode of drift for the parts of its camera, see `actuators.drift_policy`."""
 
     NOTHING = "nothing"
     REVIEW = "review"
@@ -26,25 +26,26 @@ class GateSettings:
     Parameters
     ----------
     belt_ms
-        From the camera to the gate.
+        Time from the camera to the gate.
     decide_by_ms
-        From the capture to the last moment a decision counts; None: the deadline of each frame, and ``belt_ms``
-        for those that have none.
+        Time from the capture to the last moment at which a decision counts; None: the deadline of each frame, and
+        ``belt_ms`` for frames without one.
     failsafe
-        What is done without a decision: REJECT or REVIEW.
+        Action without a decision: REJECT or REVIEW.
     fault_after
-        FAULT after that many parts in a row without a usable decision: nothing is accepted until a person resets
-        it; 0: never.
+        Parts in a row without a usable decision after which the gate goes into FAULT: it accepts nothing until a
+        person resets it; 0: never.
     heartbeat_ms
-        DEGRADED after so long without a word of the broker, or of a decision while parts pass; 0: never.
+        Silence of the broker, or time without a decision while parts pass, after which the gate is DEGRADED; 0: never.
     on_drift
-        What is done while a camera drifts: nothing, accepted parts go to REVIEW, or the line is stopped (FAULT).
+        Behaviour while a camera drifts: nothing, accepted parts go to REVIEW, or the line is stopped (FAULT).
     no_part_ids
         Texts that a device sends if it has read no part id, such as ``NOREAD``: such a part is known by its frame. An
         empty text always counts as one.
     max_lateness_ms
-        A part that passed the gate longer ago than this gets the fail-safe, whatever was decided, because the next
-        part may be in front of the gate: after the process was suspended, or a slow call of the driver. 0: no limit.
+        A part that passed the gate longer ago than this gets the fail-safe, whatever the decision says, because the
+        next part may be in front of the gate: after the process was suspended, or after a slow call of the driver.
+        0: no limit.
     simulated
         Act on decisions of a replay, and on nothing else; a part counts as captured when its trigger comes.
 

@@ -1,4 +1,4 @@
-"""A gate without hardware: a belt of a length and a speed, and a journal of what it did."""
+"""Gate without hardware: a belt with a length and a speed, and a journal of the gate's actions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schemas.records import Action
 
 @dataclass(frozen=True, slots=True)
 class Belt:
-    """The way from the camera to the gate, in millimetres and millimetres a second.
+    """Distance from the camera to the gate, in millimetres, and speed, in millimetres per second.
 
     Raises
     ------
@@ -37,17 +37,17 @@ class Belt:
 
     @property
     def delay_ms(self) -> float:
-        """Time from camera to gate."""
+        """Time from the camera to the gate."""
         return self.distance_mm / self.speed_mm_s * 1e3
 
 
 class SimulatedGate:
-    """Acts at once, and writes down what it did.
+    """Driver without hardware: it acts at once and records each action.
 
     Parameters
     ----------
     journal
-        File for one JSON line a part; none without.
+        File that gets one JSON line for each part; None: no file.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class SimulatedGate:
     def __init__(self, journal: str | Path | None = None, clock: Clock | None = None) -> None:
         self.journal = None if journal is None else Journal(Path(journal), clock or SystemClock())
         self.acted: Counter[Action] = Counter()
-        #: Why the line stands; None while it moves.
+        #: Reason why the line is stopped; None while it moves.
         self.stopped: str | None = None
 
     def open(self) -> None:
@@ -69,17 +69,17 @@ class SimulatedGate:
             self.journal.open()
 
     def act(self, instruction: Instruction) -> None:
-        """Count and write down the action."""
+        """Count and record the action."""
         self.acted[instruction.action] += 1
         if self.journal is not None:
             self.journal.write(instruction)
 
     def stop_line(self, reason: str) -> None:
-        """Remember that the line stands; parts still come, as on a belt that runs out."""
+        """Record that the line is stopped; parts still come, as on a belt that runs out."""
         self.stopped = reason
 
     def release_line(self) -> None:
-        """Let it move again."""
+        """Record that the line may move again."""
         self.stopped = None
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Where a gate takes decisions from."""
+"""Protocol for a gate's source of decisions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from schemas.records import Decision
 
 
 class DecisionSource(Protocol):
-    """What the gate asks of a consumer of decisions; `actuators.consumer.DecisionConsumer` is one."""
+    """Consumer of decisions, as the gate uses it; `actuators.consumer.DecisionConsumer` is one."""
 
     @property
     def ready(self) -> bool: ...

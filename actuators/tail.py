@@ -1,4 +1,4 @@
-"""The end of a topic, followed without a consumer group."""
+"""Reader that follows the end of a topic without a consumer group."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from schemas.topic_identity import TopicIdentities
 log = logging.getLogger(__name__)
 _OPEN_TIMEOUT_S = 10.0
 _RETRY_S = 0.05
-#: How often librdkafka tells how its connections are.
+#: Interval at which librdkafka reports the state of its connections.
 _STATISTICS_MS = 250
-#: A broker that is well answers a fetch within half a second (``fetch.wait.max.ms``), also where nothing is said.
+#: A healthy broker answers a fetch within half a second (``fetch.wait.max.ms``), also on an idle topic.
 _SILENT_S = 3.0
-#: Interval at which the cluster is asked for new partitions.
+#: Interval, in seconds, at which the cluster is asked for new partitions.
 _IDENTITY_S = 2.0
 _STALE_EVENTS = 8
 _PASSING_ERRORS = frozenset(
@@ -40,12 +40,12 @@ _PASSING_ERRORS = frozenset(
 class Tail:
     """Messages of every partition of a topic from its end on, or from given offsets.
 
-    Once open it never raises for what happens to the broker: librdkafka reconnects and resumes where it was, and
-    `connected` tells the state. Partitions that are added to the topic are read from their beginning, within a few
+    Once open, it never raises because of the broker: librdkafka reconnects and resumes at its last offset, and
+    `connected` shows the state. Partitions that are added to the topic are read from their beginning, within a few
     seconds. So is a topic that was deleted and re-created. A batch that no client can read is skipped.
 
     Messages of transactions are read at once, committed or not: our writers use no transactions here, and a
-    transaction of a stranger must not delay the rest.
+    stranger's transaction must not delay the rest.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Tail:
     fetch_bytes
         Most bytes fetched ahead into memory.
     tells_end
-        Whether `reached_end` is kept.
+        True to maintain `reached_end`.
     on_unreadable
         Called with each batch that is skipped, on the polling thread.
 
@@ -89,39 +89,39 @@ class Tail:
 
     @property
     def connected(self) -> bool:
-        """Whether the brokers that lead the partitions are connected and answer.
+        """True if the brokers that lead the partitions are connected and answer.
 
-        Kept up to date by polling: false at most half a second after a connection broke, and at most 3.5 s after a
-        broker fell silent that keeps its connections (frozen, or cut off from the network).
+        Polling keeps it up to date: it becomes False at most half a second after a connection broke, and at most 3.5 s
+        after a broker fell silent but kept its connections (frozen, or cut off from the network).
         """
         age_s = self.contact_age_s
         return self._up.is_set() and age_s is not None and age_s < _SILENT_S
 
     @property
     def contact_age_s(self) -> float | None:
-        """Seconds since a broker was heard of, the most silent one of those that lead; None before `open`."""
+        """Seconds since the last answer of the most silent broker that leads a partition; None before `open`."""
         return None if self._contact_s is None else max(0.0, time.monotonic() - self._contact_s)
 
     @property
     def reached_end(self) -> bool:
-        """Whether all that was there at `open` has been read, if the tail tells that."""
+        """True if all messages that existed at `open` have been read; always False without ``tells_end``."""
         return self._tells_end and self.is_open and not self._not_ended
 
     @property
     def is_open(self) -> bool:
-        """Whether the offsets to begin at are fixed: what is produced from now on will be read."""
+        """True if the offsets to begin at are set: every message produced from now on will be read."""
         return self._consumer is not None
 
     def open(self, resume: Mapping[int, int] | None = None, topic_id: str | None = None) -> dict[int, int]:
-        """Assign every partition and return the offsets begun at.
+        """Assign every partition and return the offsets at which reading begins.
 
         Parameters
         ----------
         resume
-            Next offset by partition, from a former run. A partition that it does not name was added since and is
-            read from its beginning; an offset beyond the end, or below 0, is void: reading begins at the end.
+            Next offset by partition, from a former run. A partition that it does not name was added since, and is
+            read from its beginning. An offset beyond the end, or below 0, is void: reading begins at the end.
         topic_id
-            Kafka's id of the topic in the former run; with another one, ``resume`` is void.
+            Kafka's id of the topic in the former run; if the topic now has another id, ``resume`` is void.
         """
         identity = TopicIdentities(self._bootstrap_servers).of([self.topic])[self.topic]
         if resume and topic_id is not None and topic_id != identity.topic_id:
@@ -136,7 +136,7 @@ class Tail:
         except KafkaException as error:
             consumer.close()
             raise BrokerUnavailable(self._bootstrap_servers, error.args[0].str()) from error
-        # Statistics from before the first connection are waiting by now; they say nothing of how things are.
+        # Statistics from before the first connection are queued by now; they tell nothing about the current state.
         for _ in range(_STALE_EVENTS):
             consumer.poll(0)
         consumer.assign([TopicPartition(self.topic, partition, offset) for partition, offset in starts.items()])
@@ -150,7 +150,7 @@ class Tail:
         return starts
 
     def poll(self, timeout_s: float) -> Message | None:
-        """The next message, None if none comes in time or before `open`. Errors are counted and logged."""
+        """Return the next message; None before `open`, or if none comes in time. Errors are counted and logged."""
         if self._consumer is None or self._skipper is None:
             return None
         self._follow_topic()
@@ -171,7 +171,7 @@ class Tail:
         return message
 
     def close(self) -> None:
-        """Leave; may be called again."""
+        """Close the consumer. Idempotent."""
         if self._watch is not None:
             self._watch.close()
         if self._skipper is not None:
@@ -187,9 +187,9 @@ class Tail:
             **BOUNDED,
             "bootstrap.servers": self._bootstrap_servers,
             "isolation.level": "read_uncommitted",
-            # The client reads no partition that its own list of them does not have.
+            # The client reads only partitions that its own list contains.
             "topic.metadata.refresh.interval.ms": int(_IDENTITY_S * 1000),
-            # librdkafka asks for one, but with assign() and without commits no group of this name comes to be.
+            # librdkafka requires a group id, but assign() without commits creates no group of this name.
             "group.id": f"unused-{uuid.uuid4()}",
             "enable.auto.commit": False,
             "auto.offset.reset": "latest",
@@ -197,13 +197,13 @@ class Tail:
             "socket.keepalive.enable": True,
             "socket.timeout.ms": 10_000,
             "reconnect.backoff.max.ms": 2000,
-            # After an error or an empty answer the default waits half a second and more: a gate has no such time.
+            # After an error or an empty answer the default waits half a second and more: that is too long for a gate.
             "fetch.error.backoff.ms": 50,
             "fetch.max.bytes": self._fetch_bytes,
             "message.max.bytes": self._fetch_bytes,
             "queued.max.messages.kbytes": self._fetch_bytes // 1024,
             "error_cb": self._on_error,
-            # The one way to hear how a connection is on a line where nothing is said.
+            # Only the statistics show the state of a connection on an idle line.
             "stats_cb": self._on_stats,
             "statistics.interval.ms": _STATISTICS_MS,
         }
@@ -230,7 +230,7 @@ class Tail:
             try:
                 low, high = consumer.get_watermark_offsets(partition, timeout=_OPEN_TIMEOUT_S)
             except KafkaException as error:
-                # A topic made a moment ago has no leader yet, and after an election the old one is asked first.
+                # A new topic has no leader yet, and after an election the client asks the old leader first.
                 if error.args[0].code() not in _PASSING_ERRORS or time.monotonic() > deadline_s:
                     raise
                 time.sleep(_RETRY_S)
@@ -279,7 +279,7 @@ class Tail:
 
 
 def _health(statistics: dict[str, Any], topic: str) -> tuple[bool, float | None]:
-    """Whether all brokers that lead partitions of a topic are connected, and for how long the quietest was silent."""
+    """Return True if all brokers that lead partitions of a topic are connected, and the longest silence in s."""
     partitions = statistics["topics"].get(topic, {}).get("partitions", {}).values()
     leaders = {partition["leader"] for partition in partitions if partition["partition"] >= 0}
     brokers = [

@@ -1,4 +1,4 @@
-"""Detection of a topic that gets partitions, or is deleted and re-created, while it is followed."""
+"""Detection of changes of a topic while it is followed: new partitions, or a topic that was deleted and re-created."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TopicWatch:
         return before, changed
 
     def close(self) -> None:
-        """End the thread. Does not wait for a request in flight."""
+        """Stop the thread. Does not wait for a request in flight."""
         self._stop.set()
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""The rules of the gate, as pure code: no Kafka, no threads, the clock injected.
+"""Rules of the gate, as pure code: no Kafka, no threads, the clock injected.
 
 Each expected part gets exactly one instruction, at its belt time:
 
@@ -6,28 +6,28 @@ Each expected part gets exactly one instruction, at its belt time:
 what came by ``decide_by_s``                           action
 =====================================================  ==========================================
 one decision, or the same one again                    as decided
-two that differ in action                              REJECT (``conflict``)
+two decisions that differ in action                    REJECT (``conflict``)
 one whose id came with another part, camera or capture REJECT (``conflict``)
 triggers or decisions of two views of the part         REJECT if one says so, else fail-safe
                                                        (``several-views``)
 nothing                                                fail-safe (``failsafe-missing``)
-nothing, but something between then and the belt time  fail-safe (``failsafe-late``)
+nothing, but a decision between then and belt time     fail-safe (``failsafe-late``)
 =====================================================  ==========================================
 
-ACCEPT becomes REVIEW (``drift-review``) while the part's camera drifts, where drift has that consequence.
+ACCEPT becomes REVIEW (``drift-review``) while the part's camera drifts, if drift has that consequence.
 
-A part that is armed and then contradicted before its belt time is rejected even if the contradiction is late:
-doubt never accepts. Once acted on, whatever else comes for the part is counted and changes nothing.
+If an armed part is contradicted before its belt time, it is rejected, even if the contradiction is late: doubt never
+accepts. After the act, everything else that comes for the part is counted and changes nothing.
 
-The cameras of a station look at the same parts: station and part name a part. Views are
-not joined to one answer yet, so a part with two views is never accepted.
+The cameras of a station look at the same parts: a station and a part name identify a part. Views are not yet joined
+to one answer, so a part with two views is never accepted.
 
 While the belt is stopped (`PartTracker.stop_belt`) nothing arrives at the gate; parts on it get the fail-safe
 (``belt-stopped``) when they arrive. A part that has passed the gate by more than ``max_lateness_s`` before the gate
 could act gets the fail-safe (``failsafe-passed``): the next part may be in front of it.
 
-After so many parts in a row without a usable decision (fail-safe or conflict) the gate is in FAULT: every further part
-gets the fail-safe (``failsafe-fault``), whatever was decided, until a person resets it.
+After a number of parts in a row without a usable decision (fail-safe or conflict) the gate is in FAULT: every further
+part gets the fail-safe (``failsafe-fault``), whatever its decision says, until a person resets the FAULT.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ log = logging.getLogger(__name__)
 
 
 class PartTracker:
-    """Holds what is between camera and gate.
+    """Parts between camera and gate, and the rules for them.
 
-    Memory is bounded by the three limits below: at most ``max_pending`` parts with one decision each (1 MiB as the
-    topic allows, about 1 kB as models write them), ``max_acted`` parts without, and ``max_early`` decisions.
+    Memory is bounded by three limits: at most ``max_pending`` parts with one decision each (1 MiB as the
+    topic permits, about 1 kB as models write them), ``max_acted`` parts without decisions, and ``max_early`` decisions.
 
     Parameters
     ----------
@@ -69,22 +69,22 @@ class PartTracker:
     failsafe
         REJECT or REVIEW.
     same_pass_s
-        A decision arms a pass of a part if their captures are no further apart. One further off is another view of
-        the part that is on the belt. A part that comes round again later is a new pass.
+        A decision arms a pass of a part if their captures are no further apart than this. A decision further off is on
+        another view of the part that is on the belt. A part that comes round again later is a new pass.
     hold_early_s
-        How long a decision that overtook its trigger is kept for it.
+        Time for which a decision that came before its trigger is kept for it.
     latch
-        When the gate goes into FAULT; None: never.
+        Latch that puts the gate into FAULT; None: the gate never goes into FAULT.
     diverts
-        Asked at the act with station and camera of a part that would be accepted: the episode of drift for which it
-        goes to REVIEW; None: to none. It must not wait for anything.
+        Called at the act with station and camera of a part that would be accepted. It returns the episode of drift for
+        which the part goes to REVIEW; None: the part is accepted. It must not block.
 
     no_part_ids
         Texts that a device sends if it has read no part id, such as ``NOREAD``: such a part is known by its frame.
     max_lateness_s
-        A part that passed the gate longer ago than this gets the fail-safe, whatever was decided.
+        A part that passed the gate longer ago than this gets the fail-safe, whatever the decision says.
     simulated
-        Take decisions of a replay and refuse those of the line, instead of the other way round.
+        Use decisions of a replay and refuse those of the line, instead of the other way round.
 
     Raises
     ------
@@ -148,7 +148,7 @@ class PartTracker:
         self._tally = TrackerCounts().as_dict()
 
     def expect(self, part: ExpectedPart) -> bool:
-        """Start to track a part; return False if this pass of it is known already.
+        """Start to track a part; return False if this pass of the part is already known.
 
         A repeated trigger is counted, and changes nothing. Another frame, or another camera of the station,
         is another view of the part, known from this trigger or from an earlier decision.
@@ -156,7 +156,7 @@ class PartTracker:
         Raises
         ------
         GateFull
-            With ``max_pending`` parts on the belt: the caller has to stop the line, or treat the part by hand.
+            If ``max_pending`` parts are on the belt: the caller has to stop the line, or handle the part manually.
         """
         self._cameras[part.station, part.camera_id] = None
         if len(self._cameras) > _MAX_CAMERAS:
@@ -179,7 +179,7 @@ class PartTracker:
         self._passes.setdefault(key, []).append(passing)
         self.arrivals.add(passing)
         for received_at_s, received_at_us, decision in self._early.take(key, now_s):
-            self._tally["refused_invalid"] -= is_groundless(decision)  # it was counted when it came
+            self._tally["refused_invalid"] -= is_groundless(decision)  # it was counted when it was received
             self._apply(passing, decision, received_at_s, received_at_us)
         return True
 
@@ -198,12 +198,12 @@ class PartTracker:
         if passing is not None:
             return self._apply(passing, decision, now_s, now_us)
         if is_groundless(decision):
-            # It shows a view of its part: that is kept, for the trigger.
+            # The decision shows a view of its part: it is kept until the trigger comes.
             self._tally["refused_invalid"] += 1
             self._early.keep(keys[0], decision, now_s, now_us)
             return Outcome.REFUSED_INVALID
         self._ids.note(decision, None)
-        # Several copies of one early decision need no more room than one.
+        # Several copies of one early decision need no more room than one copy.
         if not self._early.keep(keys[0], decision, now_s, now_us):
             self._tally["duplicates"] += 1
             return Outcome.DUPLICATE
@@ -211,7 +211,7 @@ class PartTracker:
         return Outcome.UNKNOWN
 
     def recall(self, station: str, camera_id: str, part_key: str, captured_at_us: int) -> None:
-        """Know a part that a former run acted on: triggered again it is a repetition, and its decisions are late."""
+        """Remember a part that a former run acted on: another trigger is a repetition, and its decisions are late."""
         now_s = self._clock.monotonic_s()
         part = ExpectedPart(
             part_key=part_key,
@@ -237,7 +237,7 @@ class PartTracker:
         self.arrivals.move(self._clock.monotonic_s())
 
     def due(self, now_s: float) -> list[Instruction]:
-        """Instructions for the parts that are at the gate, in the order of their arrival; each is given once."""
+        """Return the instructions for the parts at the gate, in the order of arrival; each is returned once."""
         instructions = []
         while (passing := self.arrivals.pop(now_s)) is not None:
             instruction = self._instruct(passing)
@@ -257,7 +257,7 @@ class PartTracker:
 
     @property
     def counts(self) -> TrackerCounts:
-        """What has happened so far."""
+        """Counts since the start."""
         return TrackerCounts(**{**self._tally, "consecutive_failsafe": self._latch.in_a_row})
 
     def _key(self, station: str, part_key: str, camera_id: str, frame_id: str | None, captured_at_us: int) -> Key:
@@ -284,7 +284,7 @@ class PartTracker:
     def _find(self, keys: tuple[Key, ...], decision: Decision) -> Passing | None:
         passes = [passing for key in keys for passing in self._passes.get(key, ())]
         nearest = self._nearest(passes, decision.camera_id, decision.frame_id, decision.captured_at_us)
-        # However far apart the captures are, it may show the part that is on the belt: as another view of it.
+        # Even if the captures are far apart, the decision may show the part that is on the belt, as another view of it.
         return nearest or next((passing for passing in passes if not passing.is_acted), None)
 
     def _nearest(
@@ -370,7 +370,7 @@ class PartTracker:
         self._tally[COUNTER_WHY[why]] += 1
         self._tally["failsafe"] += instruction.is_failsafe
         if why is not Why.BELT_STOPPED:
-            # A stopped belt says nothing about workers and decisions.
+            # A stopped belt shows nothing about workers and decisions.
             self._latch.note(instruction.is_decided)
         return instruction
 

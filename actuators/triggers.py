@@ -1,4 +1,4 @@
-"""Triggers for a gate in a process of its own: the frames topic stands for the light barrier.
+"""Triggers for a gate in its own process: the frames topic replaces the light barrier.
 
 **For simulations.** A frame that never reached Kafka triggers nothing here, so its part would pass the gate unseen. On
 a real line the light barrier or encoder at the camera calls `GateRunner.expect` itself, and a part
@@ -28,7 +28,7 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class TriggerCounts:
-    """Frames by what became of them: told to the gate, too old, of another station, unreadable, refused by the gate."""
+    """Frames by outcome: announced to the gate, too old, of another station, unreadable, refused by the gate."""
 
     expected: int = 0
     skipped_old: int = 0
@@ -38,17 +38,17 @@ class TriggerCounts:
 
 
 class FrameTriggers:
-    """A thread that tells a gate of every frame published from `start` on. Only the metadata is used.
+    """Thread that announces to a gate every frame published from `start` on. It uses the metadata only.
 
     Parameters
     ----------
     expect
-        What is told: `GateRunner.expect_frame`.
+        Called with each frame: `GateRunner.expect_frame`.
     max_age_s
-        Frames captured longer ago are skipped, in seconds: their part is past the gate. Use the belt time.
-        None: none is, for a replay.
+        Frames captured longer ago than this, in seconds, are skipped: their part is past the gate. Use the belt time.
+        None: no frame is skipped, for a replay.
     station
-        Only this station's; None: all.
+        Only frames of this station; None: of all stations.
     on_read
         Called with True for each message that could be read, and with False for each message or batch that could not,
         on the thread of the triggers: `GateRunner.note_trigger`.
@@ -86,13 +86,13 @@ class FrameTriggers:
         self._thread = threading.Thread(target=self._run, name="triggers", daemon=True)
 
     def start(self) -> None:
-        """Begin at the end of the topic; when it returns, every later frame is seen."""
+        """Begin at the end of the topic; afterwards every later frame is seen."""
         self._codec = self._codec or Codec.from_settings(self._kafka)
         self._tail.open()
         self._thread.start()
 
     def stop(self) -> None:
-        """End; may be called again, and without `start`."""
+        """End the thread. Idempotent; may be called without `start`."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -100,12 +100,12 @@ class FrameTriggers:
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread lives; a gate without triggers lets parts pass unseen."""
+        """True if the thread is alive; without triggers, parts pass the gate unseen."""
         return self._thread.is_alive()
 
     @property
     def counts(self) -> TriggerCounts:
-        """What has happened so far."""
+        """Counts of frames since the start."""
         return TriggerCounts(**self._tally)
 
     def _run(self) -> None:

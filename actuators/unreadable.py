@@ -8,7 +8,7 @@ from actuators.counts import ConsumerCounts
 from actuators.fault import FaultLatch, new_fault
 from schemas.clock import Clock
 
-#: A shorter row, in seconds, is not a fault: it may be a stranger's burst between two messages of the line.
+#: A row shorter than this, in seconds, is not a fault: it may be a stranger's burst between two messages of the line.
 PATIENCE_S = 2.0
 
 
@@ -57,7 +57,7 @@ class UnreadableRow:
             self._in_a_row += 1
 
     def take_fault(self) -> str | None:
-        """Return the reason for a FAULT and begin a new row; None while there is no reason."""
+        """Return the reason for a FAULT and begin a new row; None if there is no reason."""
         with self._lock:
             is_long = self._in_a_row >= self._after > 0
             if not is_long or self._clock.monotonic_s() - self._began_s < self._patience_s:
@@ -67,7 +67,7 @@ class UnreadableRow:
 
 
 class Sight:
-    """Messages that a gate depends on: its decisions, and its triggers if these are messages too.
+    """Messages that a gate depends on: its decisions, and its triggers if they are messages too.
 
     Parameters
     ----------

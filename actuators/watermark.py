@@ -1,4 +1,4 @@
-"""Where a consumer of decisions was, kept in a file."""
+"""Position of a consumer of decisions, kept in a file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ log = logging.getLogger(__name__)
 class Watermark:
     """Next offset of each partition of a topic, in ``<state_dir>/<topic>.offsets.json``.
 
-    Each `advance` replaces the file atomically, so that it is always whole, whatever kills the process. It is
-    flushed to the device only by `close`: a power cut may set it back by the last seconds, and the age check
-    of the consumer then keeps those decisions from being delivered twice. A lock keeps a second process off.
+    Each `advance` replaces the file atomically, so that it is always complete, whatever kills the process. Only `close`
+    flushes it to the device: a power cut may set it back by the last seconds. The age check
+    of the consumer then prevents a second delivery of those decisions. A lock excludes a second process.
 
     Parameters
     ----------
     state_dir
-        Directory; made if missing.
+        Directory; created if missing.
     topic
-        Whose offsets they are.
+        Topic of the offsets.
 
     Raises
     ------
@@ -80,19 +80,19 @@ class Watermark:
         return MappingProxyType(self._offsets)
 
     def begin(self, offsets: dict[int, int], topic_id: str | None = None) -> None:
-        """Set every partition and the topic's id, so that a restart before the first message skips nothing."""
+        """Set all offsets and the topic's id, so that a restart before the first message skips nothing."""
         self._offsets = dict(offsets)
         self._topic_id = topic_id
         self._write(fsync=True)
 
     def is_of(self, topic_id: str | None) -> None:
-        """Drop the offsets if the topic was re-created meanwhile: those of the new topic follow."""
+        """Drop the offsets if the topic has been re-created; those of the new topic follow."""
         if topic_id != self._topic_id:
             self._topic_id = topic_id
             self._offsets = {}
 
     def advance(self, partition: int, next_offset: int) -> bool:
-        """Move one partition on; False, and counted in ``errors``, if the file cannot be written."""
+        """Advance one partition; if the file cannot be written, count that in ``errors`` and return False."""
         self._offsets[partition] = next_offset
         try:
             self._write(fsync=False)
@@ -102,7 +102,7 @@ class Watermark:
         return True
 
     def close(self) -> None:
-        """Flush to the device and unlock; may be called again."""
+        """Flush the file to the device and unlock it. Idempotent."""
         if self._lock.closed:
             return
         try:

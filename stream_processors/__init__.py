@@ -1,4 +1,4 @@
-"""Workers: Faust apps that answer every frame. The one place that knows Faust."""
+"""Workers: Faust apps that answer every frame. Only this package imports Faust."""
 
 from stream_processors.overload import Overload, OverloadPolicy
 from stream_processors.settings import WorkerSettings

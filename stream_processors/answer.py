@@ -1,6 +1,6 @@
-"""From one message of the frames topic to what is to be published for it. No Kafka, no asyncio.
+"""Answers to messages of the frames topic: what is to be published for each message. No Kafka, no asyncio.
 
-Every message gets an answer: a decision, a dead letter, or both (the frame could be read, its image not).
+Every message gets an answer: a decision, a dead letter, or both (the frame could be read, but not its image).
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ log = logging.getLogger(__name__)
 
 WORKER_NAME = f"{file_text(socket.gethostname())}/{os.getpid()}"
 
-#: Room that Kafka's own framing and our ``traceparent`` take in a message, in bytes; generous.
+#: Bytes of a message for Kafka's own framing and our ``traceparent``; a generous limit.
 _OVERHEAD_BYTES = 1024
-#: Header of a dead letter that was published again on purpose: it is inspected, however old.
+#: Header of a dead letter that was published again on purpose: the frame is inspected, however old it is.
 RETRY_HEADER = "inspection-retry-of"
-#: A time of a frame that is further than this ahead of its reading, in microseconds, is not trusted.
+#: If a time of a frame is further than this ahead of the time of its reading, in microseconds, it is not trusted.
 AHEAD_US = 5 * 60 * 1_000_000
 #: Kinds of false claims of a message, for metrics.
 UNTRUE = ("replay-header", "retry-header", "captured-in-the-future", "started-in-the-future")
-#: A dead letter of this size is written whatever the budget has, in bytes.
+#: A dead letter of up to this size, in bytes, is written even if the budget is used up.
 _FREE_LETTER_BYTES = 1024
 #: Longest text copied from a message or an error into a dead letter, in characters.
 _TEXT_LIMIT = 1000
@@ -66,12 +66,12 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to publish for one message, encoded, and what to count.
+    """Result for one message: the encoded decision and dead letter to publish, and the items to count.
 
-    ``decision`` and ``dead_letter`` are None where there is none to publish; ``kind`` is the word for the failure,
-    ``shed`` that for the reason of shedding. ``remarks`` describe an odd image.
-    ``dead_letter_key`` is the key to publish the dead letter under; ``letter`` is the dead letter itself, in case its
-    topic takes a smaller one only; ``is_bare`` if it lacks its value.
+    ``decision`` and ``dead_letter`` may be None: then there is none to publish. ``kind`` is the word for the failure,
+    and ``shed`` the word for the reason of shedding. ``remarks`` describe an odd image.
+    ``dead_letter_key`` is the key under which the dead letter is published. ``letter`` is the dead letter itself, in
+    case its topic accepts only a smaller one; ``is_bare`` is True if the letter lacks its value.
     """
 
     decision: Decision | None = None
@@ -87,14 +87,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why an image could not be inspected: the word for dead letters and metrics, and one line for a person."""
+    """Reason why an image was not inspected: the word for dead letters and metrics, and one line for a person."""
 
     kind: str
     reason: str
 
 
 def image_of(frame: Frame, store: ImageStore | None) -> bytes | Fault:
-    """The image of a frame, from the store where it is by reference, or why there is none."""
+    """Return the image of a frame, from the store if it is by reference; a fault if the image is not available."""
     if frame.image is not None:
         return frame.image
     if frame.reference is None or store is None:
@@ -108,7 +108,7 @@ def image_of(frame: Frame, store: ImageStore | None) -> bytes | Fault:
 def look(seen: Sequence[tuple[Frame, bytes]], models: Sequence[Model]) -> list[tuple[Inspection | Fault, ...]]:
     """Inspect the images of frames with models of one network, see `models.inspect.inspect_all`.
 
-    For each frame one result for each model. Whatever the images are, it raises nothing.
+    Return one result of each model for each frame. Never raises, whatever the images are.
     """
     found: list[tuple[Inspection | Fault, ...]] = []
     inspected = inspect_all([(image, frame.sha256) for frame, image in seen], models)
@@ -120,13 +120,13 @@ def look(seen: Sequence[tuple[Frame, bytes]], models: Sequence[Model]) -> list[t
 def _fault(frame: Frame, error: Exception) -> Fault:
     if isinstance(error, ImageError):
         return Fault(error.kind, str(error))
-    # A fault of ours must stop neither the stream nor the gate.
+    # A defect of our code must stop neither the stream nor the gate.
     log.error("inspection of %s failed", frame.frame_id[:_TEXT_LIMIT], exc_info=error)
     return Fault("inspection-error", f"{type(error).__name__}: {error}")
 
 
 def _timed(message: Received, frame: Frame) -> Frame:
-    """Return the frame with a capture that is not in the future; then its deadline counts from its reading.
+    """Return the frame with a time of capture that is not in the future; its deadline then counts from its reading.
 
     The decision keeps the time of the frame, so that it can be reproduced byte for byte.
     """
@@ -137,7 +137,7 @@ def _timed(message: Received, frame: Frame) -> Frame:
 
 
 class Answerer:
-    """Answers messages with one model; safe to call from several threads at once.
+    """Callable that answers messages with one model. Thread-safe.
 
     Parameters
     ----------
@@ -146,11 +146,11 @@ class Answerer:
     codec
         Wire format of the line.
     clock
-        Stamps decisions and dead letters, and says what is too late.
+        Clock for the times of decisions and dead letters, and for the check of deadlines.
     overload
-        Which frames are shed; nothing is by default.
+        Policy that selects the frames that are shed; by default no frame is shed.
     store
-        Where images of frames by reference lie; without one they are dead letters.
+        Store of the images of frames by reference; without a store, such frames become dead letters.
     is_retry
         Function that returns True if a message with the header `RETRY_HEADER` is a retry. Default: no message is.
     on_untrue
@@ -176,13 +176,13 @@ class Answerer:
         self._store = store
         self._remarks = ImageRemarks()
         self._overload = overload or OverloadPolicy(Overload.EVERYTHING)
-        #: Decides which frames are shed; learns from the answers that are published and the frames that are read.
+        #: Selects the frames that are shed; learns from the answers that are published and the frames that are read.
         self.shedding = Shedding(self._overload, clock)
         #: Budget for bytes of dead letters.
         self.letters = LetterBudget(clock)
 
     def __call__(self, message: Received) -> Answer:
-        """Decode, inspect and decide; whatever goes wrong becomes part of the answer."""
+        """Decode, inspect and decide; every failure becomes part of the answer."""
         frame = self.read(message)
         if isinstance(frame, Answer):
             return frame
@@ -190,9 +190,9 @@ class Answerer:
         return image if isinstance(image, Answer) else self.inspect(message, frame, image)
 
     def read(self, message: Received, *, overtaken: bool = False) -> Frame | Answer:
-        """Decode the frame and say whether it is worth an inspection: quick, for it leaves the image as it is.
+        """Decode the frame and check if it is worth an inspection. Quick: the image is not decoded.
 
-        The frame is for `image` and `inspect`; an answer is final (the message was not a frame, or it is shed).
+        Return the frame for `image` and `inspect`, or a final answer (the message is not a frame, or it is shed).
         ``overtaken`` is True if a newer frame of its camera waits too.
         """
         if message.batch is not None:
@@ -230,20 +230,20 @@ class Answerer:
         return dataclasses.replace(self._decided(message, frame, aborted, self._queue_ms(message)), shed=word)
 
     def is_suspect(self, message: Received) -> bool:
-        """Return whether a message is to be worked on alone, as one that may have ended a worker."""
+        """Return True if a message must be processed alone, because it may have ended a worker."""
         return False
 
     def image(self, message: Received, frame: Frame) -> bytes | Answer:
-        """The image of a frame, from the store where it is by reference; an answer says why there is none.
+        """Return the image of a frame, from the store if it is by reference; an answer if the image is not available.
 
-        The store may take seconds: not for a thread that inspects.
+        The store may take seconds: do not call from a thread that inspects.
         """
         queue_ms = self._queue_ms(message)
         found = image_of(frame, self._store)
         return found if isinstance(found, bytes) else self.conclude(message, frame, found, queue_ms)
 
     def inspect(self, message: Received, frame: Frame, image: bytes) -> Answer:
-        """Inspect a frame and decide. Takes the time of a decode and an inference, so it runs in a thread."""
+        """Inspect a frame and decide. Takes as long as a decode and an inference: call from a thread."""
         [answer] = self.inspect_all([(message, frame, image)])
         return answer
 
@@ -257,7 +257,7 @@ class Answerer:
         ]
 
     def conclude(self, message: Received, frame: Frame, found: Inspection | Fault, queue_ms: float) -> Answer:
-        """Decide on what `look` has found. The replay, which looks once for several models, does it for each."""
+        """Decide on a result of `look`. The replay looks once for several models, and calls this for each model."""
         if isinstance(found, Fault):
             return self._rejected(message, frame, found.kind, found.reason, queue_ms)
         answer = self._decided(message, frame, found, queue_ms)
@@ -267,7 +267,7 @@ class Answerer:
         return self._too_late(message, frame, found, queue_ms) if self._missed(message, frame, answer) else answer
 
     def _missed(self, message: Received, frame: Frame, answer: Answer) -> bool:
-        """Whether an inspection that was begun in time has ended after the deadline: stopped, starved, a slow image."""
+        """Return True if an inspection began in time but ended too late: stopped, starved, or a slow image."""
         decision = answer.decision
         if decision is None or self._overload.of(decision.station) is Overload.EVERYTHING:
             return False
@@ -279,7 +279,7 @@ class Answerer:
         return is_late and not self._retried(message, frame)
 
     def _too_late(self, message: Received, frame: Frame, inspection: Inspection, queue_ms: float) -> Answer:
-        """As a frame that was shed, which it is when it is read again; what was found stays in the reason."""
+        """Return the answer of a shed frame: read again, the frame would be shed. The result stays in the reason."""
         aborted = dataclasses.replace(
             inspection,
             verdict=Verdict.NOT_DECIDABLE,
@@ -304,7 +304,7 @@ class Answerer:
         return None if why is None or self._retried(message, frame) else why
 
     def _retried(self, message: Received, frame: Frame) -> bool:
-        """Return True if a message is the retry of a dead letter. Call it only if needed: it may cost a look-up."""
+        """Return True if a message is the retry of a dead letter. Call only if necessary: it may cost a look-up."""
         if RETRY_HEADER not in message.headers:
             return False
         if self._is_retry(message):
@@ -329,7 +329,7 @@ class Answerer:
         except CodecError as error:
             kind = "oversized-metadata" if isinstance(error, MessageTooLarge) else "impossible-metadata"
             reason = f"identity, times or attributes of the frame make no decision that Kafka takes: {error}"
-        # What a hostile frame made impossible to publish is answered without the excess.
+        # If a hostile frame makes its decision impossible to publish, the answer omits the excess.
         letter = self._dead(message, kind, reason, frame.frame_id)
         bare = decide(
             dataclasses.replace(frame, attributes={}, deadline_ms=None),
@@ -346,7 +346,7 @@ class Answerer:
             return letter
 
     def _encode(self, decision: Decision) -> bytes:
-        """The decision in bytes; raises `CodecError` if the schema or the topic would not take it."""
+        """Return the encoded decision; raise `CodecError` if the schema or the topic would refuse it."""
         encoded = self._codec.encode(decision)
         size_bytes = len(encoded) + len(decision.key.encode())
         if size_bytes > min(DECISIONS.max_message_bytes - _OVERHEAD_BYTES, MAX_REST_BYTES[Decision]):
@@ -354,7 +354,7 @@ class Answerer:
         return encoded
 
     def _dead(self, message: Received, kind: str, reason: str, frame_id: str | None = None) -> Answer:
-        """Return the dead letter with the beginning of the message; over the worker's budget, only with its place."""
+        """Return the dead letter with the beginning of the message; beyond the worker's budget, only with its place."""
         source = message.source
         place = DeadLetter(
             source_topic=source.topic,
@@ -374,7 +374,7 @@ class Answerer:
             except InvalidRecord as error:
                 log.warning("dead letter of %s-%d@%d: %s", source.topic, source.partition, source.offset, error)
                 continue
-            # What has no room in the budget goes in a smaller form; small ones, and the place alone, always go.
+            # A letter that exceeds the budget is written in a smaller form; a small one, or the place alone, always is.
             is_free = len(encoded) <= _FREE_LETTER_BYTES or number == len(letters) - 1
             if not is_free and not self.letters.take(len(encoded)):
                 continue

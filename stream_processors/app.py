@@ -1,14 +1,15 @@
-"""The Faust app: frames in, decisions and dead letters out.
+"""Faust app of a worker: reads frames, publishes decisions and dead letters.
 
-The order that makes "at least once" true, for each frame:
+The order of steps that guarantees "at least once", for each frame:
 
-1. it is decoded and inspected in a thread; where its image lies in a store, that is fetched before, in another
-   thread, and frames behind it are not held up (`stream_processors.lanes`);
-2. its decision and its dead letter are sent, and the broker's acknowledgements awaited (`stream_processors.outbox`);
-3. when it and every frame before it have come so far, it is acked to Faust (`stream_processors.pipeline`);
-4. Faust commits what is acked on a timer, and once more on a graceful stop.
+1. a thread decodes and inspects the frame; if its image is in a store, another thread fetches the image before, and
+   the frames behind it do not wait (`stream_processors.lanes`);
+2. the worker sends its decision and its dead letter, and waits for the broker's acknowledgements
+   (`stream_processors.outbox`);
+3. when the frame and every frame before it have come so far, it is acked to Faust (`stream_processors.pipeline`);
+4. Faust commits the acked frames on a timer, and once more on a graceful stop.
 
-If step 2 fails the process ends on the spot, and what was not committed is read again by whoever takes over.
+If step 2 fails, the process ends at once, and the worker that takes over reads the uncommitted frames again.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from stream_processors.work_health import WorkHealth
 
 log = logging.getLogger(__name__)
 
-#: Exit status when Kafka did not take an answer (BSD's EX_IOERR).
+#: Exit status if Kafka did not accept an answer (BSD's EX_IOERR).
 EXIT_CANNOT_PUBLISH = 74
 
 
@@ -56,7 +57,7 @@ def make_app(
     health: WorkHealth | None = None,
     quarantine: Quarantine | None = None,
 ) -> faust.App:
-    """Build the app; it connects when it is started. ``health`` is told of frames and answers.
+    """Build the app; it connects when it is started. ``health`` records frames and answers.
 
     Without a quarantine no file is written.
 
@@ -95,7 +96,7 @@ def make_app(
 
     @app.on_partitions_assigned.connect(weak=False)
     async def look_for_the_dead(*_: Any, **__: Any) -> None:
-        # Another worker of the host may have died, and left its partitions. It waits for files and starts a process.
+        # Another worker of the host may have died and left its partitions. This waits for files and starts a process.
         await asyncio.to_thread(answer.look)
 
     def acked(done: _Done) -> None:
@@ -140,7 +141,7 @@ def make_app(
                 health.came()
                 lanes.submit(_received(event.message, clock.utc_us()), entry)
         finally:
-            # A graceful stop cancels this loop: what is under way is finished and acked all the same.
+            # A graceful stop cancels this loop: frames in flight are still finished and acked.
             await pipeline.drain()
             lanes.close()
             outbox.close()
@@ -150,7 +151,7 @@ def make_app(
 
 @dataclass(slots=True)
 class _Done:
-    """Frame in flight; once Kafka has acknowledged it, with its answer and the time that sending took."""
+    """Frame in flight; after Kafka's acknowledgement also its answer, and the time that sending took."""
 
     event: Any
     answer: Answer = field(default_factory=Answer)

@@ -1,4 +1,4 @@
-"""Tell people of drift: a line in the log, a count, and a POST to a webhook, without ever holding up the watch."""
+"""Notification of people about drift: a log line, a counter, and a POST to a webhook; it never delays the watch."""
 
 from __future__ import annotations
 
@@ -22,38 +22,39 @@ from schemas.errors import SettingsError
 from schemas.records import WARM_UP, DriftEvent, EpisodeState
 
 _STATES = frozenset({EpisodeState.OPENED, EpisodeState.CLOSED})
-#: Answers after which the same request may succeed: timeout, too early, too many, and the server's own errors.
+#: Status codes after which a retry may succeed: timeout, too early, too many requests; besides all server errors.
 _PASSING = frozenset({408, 425, 429})
 
 
 class Notifier:
-    """Says which episodes open and close.
+    """Reporter of episodes that open or close.
 
-    `notify` costs a line in the log and a place in a queue. One thread takes from the queue and posts; a webhook that
-    is slow or down costs the oldest of what waits, which is counted. Whether a receiver has acted on a message that was
-    answered too late cannot be known: after a retry, or a restart of the watch, the same ``event_id`` may come again.
+    `notify` only writes a log line and puts the event into a queue. One thread takes events from the queue and posts
+    them. If the webhook is slow or down, the oldest waiting events are dropped, and counted. If a receiver answers too
+    late, it is unknown if it has acted on the message: after a retry, or a restart of the watch, the same ``event_id``
+    may come again.
 
     Parameters
     ----------
     webhook
-        An http or https URL that takes a POST of JSON, see `payload`; None: log and count only. Redirects are not
-        followed. Only its host is ever logged: the path may hold a secret.
+        An http or https URL that accepts a POST of JSON, see `payload`; None: log and count only. Redirects are not
+        followed. Only its host is ever logged: the path may contain a secret.
     log
-        Where a line goes for each event that is told.
+        Logger for one line on each event that is reported.
     states
-        Which events are told. Events of replays never are.
+        States whose events are reported. Events of replays never are.
     limit
         Most events that wait.
     timeout_s, attempts, backoff_s
-        Of one POST; how often it is tried; the pause before the second try, doubled before each further one.
+        Timeout of one POST; number of attempts; pause before the second attempt, doubled before each further one.
     registry
-        Where the counters are registered: ``inspection_drift_events_told_total{state}`` and
-        ``inspection_drift_notifications_total{result}``, result being sent, failed or dropped. None: one of its own.
+        Registry of the counters ``inspection_drift_events_told_total{state}`` and
+        ``inspection_drift_notifications_total{result}``, result being sent, failed or dropped. None: its own registry.
 
     Raises
     ------
     SettingsError
-        If the webhook is no http or https URL with a host, or has a password in it.
+        If the webhook is not an http or https URL with a host, or contains a password.
 
     Examples
     --------
@@ -106,7 +107,7 @@ class Notifier:
             self._thread.start()
 
     def notify(self, event: DriftEvent) -> None:
-        """Tell of an event, if it is one to tell; returns at once and never raises."""
+        """Report an event, if it is one to report. Returns at once and never raises."""
         if event.state not in self._states or event.is_simulated:
             return
         self._log.warning("%s", headline(event))
@@ -124,7 +125,7 @@ class Notifier:
             self._change.notify()
 
     def close(self, timeout_s: float = 5.0) -> bool:
-        """Send what waits, as far as the time allows; False if something was left. May be called again."""
+        """Send the waiting events, as far as the time permits; return False if some were not sent. Idempotent."""
         with self._change:
             self._closing = True
             self._change.notify()
@@ -154,7 +155,7 @@ class Notifier:
                 self._log.error("drift notification of episode %s to %s: %s", event.episode_id, self._host, error)
 
     def _send(self, event: DriftEvent) -> str | None:
-        """Post one event; None, or why it did not succeed."""
+        """Post one event; return None, or the reason for the failure."""
         body = json.dumps(payload(event), allow_nan=False).encode()
         error = ""
         for number in range(self._attempts):
@@ -164,11 +165,11 @@ class Notifier:
             if status is not None and 200 <= status < 300:
                 return None
             if status is not None and status < 500 and status not in _PASSING:
-                return error  # the same again would be refused again
+                return error  # a retry would be refused again
         return f"given up after {self._attempts} tries: {error}"
 
     def _post(self, body: bytes) -> tuple[int | None, str]:
-        """Status of the answer, None without one, and what to say if it is no success."""
+        """Return the status of the answer (None if there is no answer), and the error text if it is not a success."""
         assert self._url is not None
         headers = {"Content-Type": "application/json", "User-Agent": "streaming-inspection"}
         request = urllib.request.Request(self._url, body, headers, method="POST")
@@ -178,21 +179,21 @@ class Notifier:
         except urllib.error.HTTPError as refused:
             with refused:
                 return refused.code, f"status {refused.code}"
-        # A server may answer anything, or nothing: refused, reset, timed out, cut short, no HTTP.
+        # A server may answer anything, or nothing: refused, reset, timed out, truncated, not HTTP.
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, "reason", None) or error
             return None, masked_text(f"{type(error).__name__}: {reason}", self._url)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A POST that is redirected would become a GET without a body, and count as sent."""
+    """Handler that follows no redirect: a redirected POST would become a GET without a body, and count as sent."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 def headline(event: DriftEvent) -> str:
-    """The event in one line for a person, such as ``data drift opened on line-1, press/top: ...``."""
+    """Return the event in one line for a person, such as ``data drift opened on line-1, press/top: ...``."""
     about = "warm-up, no consequence" if event.cause == WARM_UP else event.cause
     what = f"{event.drift_type.value.lower()} drift" + (f" ({about})" if about else "")
     where = f"{event.line}, {event.station}/{event.camera_id}"
@@ -205,9 +206,9 @@ def headline(event: DriftEvent) -> str:
 
 
 def payload(event: DriftEvent) -> dict[str, Any]:
-    """What is posted: ``text``, one line for a person, and ``event``, all fields of the record by their names.
+    """Return the JSON to post: ``text``, one line for a person, and ``event``, all fields of the record by their names.
 
-    Enumerations are their names, times UTC microseconds; a number that JSON has no word for (NaN, infinity) is null.
+    Enumerations are their names, times UTC microseconds; a number that JSON cannot express (NaN, infinity) is null.
     """
     return {"text": headline(event), "event": _plain(dataclasses.asdict(event))}
 
@@ -228,7 +229,7 @@ def _checked(webhook: str) -> str:
     except ValueError:
         is_good = False
     if not is_good or " " in webhook:
-        # What was given is not repeated: it may hold a secret.
+        # The text does not repeat the URL: it may contain a secret.
         raise SettingsError("the webhook is a URL as https://chat.plant/hooks/1, without user and password")
     return webhook
 

@@ -137,8 +137,8 @@ class Times:
     def needed_ms(self, kind: Kind, at_s: float, deadline_ms: float | None = None) -> float:
         """Return the time that inspecting and publishing are allowed to take together; 0 for an unknown time.
 
-        It is no more than half-way from their mean to the deadline: if times vary much, a frame that comes at once
-        would be shed although it is most likely in time.
+        It is no more than half-way from their mean to the deadline: otherwise, if times vary much, a frame that is
+        most likely in time would be shed as soon as it comes.
         """
         with self._lock:
             known = self._kinds.get(kind)
@@ -156,7 +156,7 @@ class Times:
             known.frame_ms = frame_ms if known.frame_ms is None else known.frame_ms + (frame_ms - known.frame_ms) / 4
 
     def frame_ms(self, kind: Kind) -> float | None:
-        """Return the mean time of one frame, or None."""
+        """Return the mean time of one frame; None if unknown."""
         with self._lock:
             known = self._kinds.get(kind)
             return None if known is None else known.frame_ms

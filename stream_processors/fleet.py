@@ -1,8 +1,8 @@
-"""Several worker processes under one command: one to stop, one health endpoint, one page of metrics.
+"""Several worker processes under one command, with one health endpoint and one page of metrics.
 
-Threads of one process take Python's lock from each other, processes do not: with a small network it is the lock that
-bounds a worker. Each process is a worker as it is alone, a member of the group with partitions of its own. They begin
-and end together: if one ends, the others are stopped, and the command ends with its status.
+Threads of one process compete for Python's lock, processes do not: with a small network this lock limits a worker.
+Each process is a complete worker, a member of the group with its own partitions. They start and end together: if one
+ends, the others are stopped, and the command ends with its status.
 """
 
 from __future__ import annotations
@@ -33,25 +33,26 @@ from stream_processors.settings import WorkerSettings
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.1
-#: A member that does not answer by then is not well.
+#: A member that does not answer within this time, in seconds, is unhealthy.
 _ANSWER_S = 1.0
 
 
 class MemberFailed(InspectionError):
-    """A worker process could not start; says why."""
+    """A worker process could not start; the text is its error."""
 
 
 def run_fleet(settings: WorkerSettings, *, shares_threads: bool = False) -> None:
     """Run ``settings.processes`` workers until SIGTERM or SIGINT, or until one of them ends.
 
-    With fewer partitions there are only as many. With ``shares_threads`` these have the threads of all.
+    If there are fewer partitions, only one process for each partition runs. With ``shares_threads`` these processes
+    share the threads of all.
 
     Raises
     ------
     BrokerUnavailable, TopicMissing, SettingsError
-        As `stream_processors.worker.run_worker`.
+        See `stream_processors.worker.run_worker`.
     MemberFailed
-        With the line that a worker ended with, where it has one.
+        If a worker ended with an error; the text is its last line.
     """
     frames = settings.kafka.frames
     partitions = require_topics(settings.kafka.bootstrap_servers, [frames])[frames]
@@ -97,7 +98,7 @@ class _Member:
     error: str | None = None
 
     def look(self) -> None:
-        """Hear what it has to say: where it listens, or why it ends."""
+        """Read the messages of the process: the address of its endpoint, or the reason why it ends."""
         try:
             while self.pipe.poll():
                 kind, text = self.pipe.recv()
@@ -109,7 +110,7 @@ class _Member:
             return
 
     def ask(self, path: str) -> bytes | None:
-        """What its endpoint answers, also where it is not well; None without an answer."""
+        """Return the answer of its endpoint, even if the process is unhealthy; None if there is no answer."""
         self.look()
         if self.url is None:
             return None
@@ -122,7 +123,7 @@ class _Member:
             return None
 
     def report(self) -> dict[str, Any]:
-        """What it says of its health."""
+        """Return its health report."""
         try:
             found: dict[str, Any] = json.loads(self.ask("/health") or b"")
         except ValueError:
@@ -131,14 +132,14 @@ class _Member:
 
 
 class Fleet:
-    """Started worker processes; a collector of all their metrics, with the label ``process``.
+    """Running worker processes; collects the metrics of all, with the label ``process``.
 
     Parameters
     ----------
     settings
-        Of each.
+        Settings of each process.
     count
-        How many.
+        Number of processes.
     """
 
     def __init__(self, settings: WorkerSettings, count: int) -> None:
@@ -155,11 +156,11 @@ class Fleet:
             self._members.append(_Member(process, ours))
 
     def all_run(self) -> bool:
-        """Whether none has ended."""
+        """Return True if no process has ended."""
         return all(member.process.is_alive() for member in self._members)
 
     def failure(self) -> BaseException:
-        """What the command ends with when a process has ended by itself."""
+        """Return the exception with which the command ends after a process has ended by itself."""
         for member in self._members:
             member.look()
             if member.error is not None:
@@ -168,7 +169,7 @@ class Fleet:
         return SystemExit(next((code for code in codes if code > 0), 1))
 
     def stop(self) -> None:
-        """Have them finish what they hold, and wait for it."""
+        """Stop the processes, and wait until they have finished their frames in flight."""
         for member in self._members:
             if member.process.is_alive():
                 member.process.terminate()
@@ -176,7 +177,7 @@ class Fleet:
             member.process.join()
 
     def health(self) -> dict[str, Any]:
-        """All reports in one: well when all are, with the partitions of all."""
+        """Return one report on all processes: healthy if all are, with the partitions of all."""
         reports = [member.report() for member in self._members]
         troubles = [
             f"process {number}: {report.get('reason') or 'it is not well'}"
@@ -195,7 +196,7 @@ class Fleet:
         }
 
     def collect(self) -> Iterator[Metric]:
-        """Metrics of all; one that does not answer has none."""
+        """Yield the metrics of all processes, except those of a process that does not answer."""
         merged: dict[str, Metric] = {}
         for number, member in enumerate(self._members):
             text = (member.ask("/metrics") or b"").decode()
@@ -207,8 +208,8 @@ class Fleet:
 
 
 def _member(settings: WorkerSettings, number: int, level: int, pipe: Connection) -> None:
-    """What a process of the fleet runs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to all; the parent has the word
+    """Run one process of the fleet."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends SIGINT to all processes; only the parent acts on it
     set_up_logging(level, f"worker {number}")
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     from stream_processors.worker import run_worker

@@ -10,11 +10,12 @@ from schemas.letters import smaller
 from schemas.records import Decision, Record
 from stream_processors.answer import Answer
 
-#: Timestamps for a broker that refuses this machine's, in seconds from now. A little ahead is for a topic that refuses
-#: old messages. The steps back are for a clock that is ahead: a broker accepts times up to an hour in its future.
+#: Timestamps for a broker that refuses this machine's time, in seconds from now. The first, slightly in the future, is
+#: for a topic that refuses old messages. The negative ones are for a clock that is ahead: a broker accepts times up to
+#: an hour in its future.
 CLIPS_S = (30.0, *(-3600.0 * 2**power for power in range(15)), *(3600.0 * 2**power for power in range(15)))
-#: A refused message of no more bytes is sent again unchanged before it is made smaller: the broker refuses a batch as a
-#: whole, and another message may be the large one.
+#: A refused message of up to this size is sent again unchanged before it is made smaller: the broker refuses a batch as
+#: a whole, and another message may be the large one.
 _SMALL_BYTES = 16 * 1024
 _SMALL_TRIES = 3
 _SHORT_TEXT = 200
@@ -32,7 +33,7 @@ class Form:
 
     @property
     def is_small(self) -> bool:
-        """True if it is too small to be the reason for which a batch is too large."""
+        """True if the message is too small to be the reason for which a batch is too large."""
         return len(self.value or b"") + len(self.key or b"") <= _SMALL_BYTES
 
 

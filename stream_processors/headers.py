@@ -1,4 +1,4 @@
-"""Headers of messages that anyone may have sent: what is made of them before they go on."""
+"""Checks of message headers that anyone may have sent, before they are passed on."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0
 
 
 def traceparent(headers: Mapping[str, bytes]) -> bytes | None:
-    """The trace that a message belongs to; None without one that is well-formed.
+    """Return the trace that a message belongs to; None if there is no well-formed one.
 
-    Only such a value goes on to the decision: any other could be too large for its topic.
+    Only a well-formed value is passed on to the decision: any other could be too large for its topic.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""/health and /metrics of a worker, on loopback unless told otherwise."""
+"""HTTP endpoint of a worker with /health and /metrics, on loopback by default."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def serve(
     health: Callable[[], dict[str, Any]],
     default_port: int = DEFAULT_PORT,
 ) -> tuple[web.AppRunner, str]:
-    """Start listening; returns the runner to clean up and the base URL.
+    """Start to listen; return the runner, for clean-up, and the base URL.
 
     ``health`` returns a JSON object whose ``ok`` decides between status 200 and 503.
 

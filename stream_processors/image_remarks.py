@@ -1,4 +1,4 @@
-"""Log of odd images that are inspected: one line a camera and kind of remark; all remarks are counted."""
+"""Log of odd images that are inspected: one line for each camera and kind of remark; all remarks are counted."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from models.remarks import Remark
 
 log = logging.getLogger(__name__)
 
-#: Most cameras that are remembered; names come from messages, and may be invented.
+#: Most cameras that are remembered; their names come from messages, and may be invented.
 _MOST_CAMERAS = 1000
 _NAME_LIMIT = 100
 
 
 class ImageRemarks:
-    """Log of each kind of remark, once a camera. Thread-safe.
+    """Log of each kind of remark, once for each camera. Thread-safe.
 
-    Beyond `_MOST_CAMERAS` pairs of camera and kind nothing more is logged; the metrics continue to count.
+    Beyond `_MOST_CAMERAS` pairs of camera and kind no more lines are logged; the metrics continue to count.
 
     Examples
     --------
@@ -33,7 +33,7 @@ class ImageRemarks:
 
     @property
     def logged(self) -> int:
-        """Number of lines so far."""
+        """Number of lines logged so far."""
         return len(self._known)
 
     def log(self, camera: str, remarks: Iterable[Remark]) -> None:

@@ -1,14 +1,14 @@
-"""Where a frame is worked on: threads that inspect, and others that fetch images from a store.
+"""Pool of threads that inspect frames and fetch their images.
 
-A thread takes some of the frames that wait together: on an idle line that is one, on a busy one the hand-overs between
-threads are shared, and the network stays in the caches. They are of one kind, so that no frame waits for a much larger
-one. When a thread takes a frame, it checks if the frame is still worth an inspection.
+A thread takes several waiting frames together. On an idle line that is one frame. On a busy line the frames share the
+hand-overs between threads, and the network stays in the caches. Frames taken together are of one kind, so that no frame
+waits for a much larger one. When a thread takes a frame, it checks if the frame is still worth an inspection.
 
 In the mode ``newest`` a frame replaces an older waiting frame of its camera (`stream_processors.waiting`).
 A thread sheds some of the replaced frames, and then takes waiting ones: it always finds the newest frame.
 
-A store is far away and may be dead; a frame that carries its image must not wait for it. So fetching has threads of its
-own, and a frame that needs one steps aside first.
+A store is remote and may be down; a frame that carries its image must not wait for it. So other threads fetch images,
+and a frame that needs its image fetched first gives up its slot.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ from stream_processors.waiting import Waiting
 
 T = TypeVar("T")
 
-#: Images fetched at once, and so the most that are held in memory before they are inspected.
+#: Images fetched at once, and so the most images that are in memory before they are inspected.
 FETCHES = 4
-#: Frames are taken together as long as that takes no longer, in seconds.
+#: Frames are inspected together only if that takes no longer than this, in seconds.
 _BATCH_S = 0.040
 _MOST = 16
 
 
 @dataclass(slots=True)
 class Work(Generic[T]):
-    """A message, the item that it is of, and, as far as it has come, its frame and its image."""
+    """Message and its item, and, once known, its frame and its image."""
 
     message: Received
     item: T
     frame: Frame | None = None
     image: bytes | None = None
-    #: When a thread took it (`time.perf_counter`).
+    #: Time at which a thread took the frame (`time.perf_counter`).
     began_s: float = 0.0
-    #: It occupies one of the slots for fetching.
+    #: True if the frame occupies one of the slots for fetching.
     is_fetched: bool = False
 
 
 class Lanes(Generic[T]):
-    """Answers messages in threads.
+    """Threads that answer messages.
 
     Parameters
     ----------
     answer
-        Says what is to be done.
+        Makes the answers.
     threads
-        Threads that inspect.
+        Number of threads that inspect.
     publish
         Called with each answer, in the thread that made it.
     step_aside
         Called with an item before its image is fetched from the store.
     fail
-        Called with what was raised, which should never happen.
+        Called with the exception if a thread fails, which should never happen.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Lanes(Generic[T]):
             thread.start()
 
     def submit(self, message: Received, item: T) -> None:
-        """Have a message answered."""
+        """Queue a message to be answered."""
         work, source = Work(message, item), message.source
         is_newest = self._answer.shedding.mode_of_key(message.key) is Overload.NEWEST
         with self._wake:
@@ -104,7 +104,7 @@ class Lanes(Generic[T]):
                 self._overtaken.append(older)
 
     def close(self) -> None:
-        """End the threads when they have answered what waits."""
+        """End the threads after they have answered the waiting messages."""
         with self._wake:
             self._closed = True
             self._wake.notify_all()
@@ -117,7 +117,7 @@ class Lanes(Generic[T]):
             try:
                 self._shed(self._take_overtaken())
                 self._answer_all(self._take())
-            except BaseException as error:  # noqa: BLE001 - said to who can end the process
+            except BaseException as error:  # noqa: BLE001 - reported to the code that can end the process
                 self._fail(error)
                 return
 
@@ -134,7 +134,7 @@ class Lanes(Generic[T]):
 
     def _take(self) -> list[Work[T]]:
         with self._wake:
-            # Half of a fair share: a frame waits for those it is taken with no longer than for those before it.
+            # Half of a fair share: a frame waits for the frames taken with it no longer than for those before it.
             count = min(_MOST, max(1, len(self._waiting) // (2 * len(self._threads))))
             return [self._waiting.take() for _ in range(min(count, len(self._waiting)))]
 
@@ -145,7 +145,7 @@ class Lanes(Generic[T]):
             self._wake.notify(len(works))
 
     def _shed(self, works: list[Work[T]]) -> None:
-        """Answer frames that lost their place; those that are not to be shed (published again) wait again."""
+        """Answer frames that lost their place; frames that must not be shed (published again) are queued again."""
         answered: list[tuple[Work[T], Answer]] = []
         for work in works:
             if answered and self._answer.is_suspect(work.message):
@@ -161,7 +161,7 @@ class Lanes(Generic[T]):
         self._publish_all(answered)
 
     def _publish_all(self, answered: list[tuple[Work[T], Answer]]) -> None:
-        # Without a pause: then the client sends them as one request, which costs the broker a fraction.
+        # Without a pause: the client then sends them as one request, which costs the broker a fraction.
         for work, answer in answered:
             self._publish(work, answer)
 
@@ -170,7 +170,7 @@ class Lanes(Generic[T]):
         answered: list[tuple[Work[T], Answer]] = []
         ready: list[tuple[Work[T], Frame, bytes]] = []
         most = 1
-        # A suspect is worked on alone: nobody waits for its trial, or dies with it.
+        # A suspect is processed alone: no other frame waits for its trial, or dies with it.
         if len(works) > 1 and self._answer.is_suspect(works[0].message):
             self._put_back(works[1:])
             works = works[:1]
@@ -201,7 +201,7 @@ class Lanes(Generic[T]):
         self._answer.shedding.times.taken(kind, 1000 * (time.perf_counter() - began_s) / len(ready))
 
     def _read(self, work: Work[T]) -> tuple[Frame, bytes] | Answer | None:
-        """Return frame and image for inspection; its answer if it has one; None while its image is being fetched."""
+        """Return frame and image for inspection; the answer if there is one; None while the image is being fetched."""
         work.began_s = time.perf_counter()
         if work.is_fetched:
             work.is_fetched = False
@@ -233,7 +233,7 @@ class Lanes(Generic[T]):
         assert work.frame is not None
         self._free_to_fetch.acquire()
         try:
-            # Asked again after each wait: what has become too late by now is not fetched, or not inspected.
+            # Checked again after each wait: a frame that is now too late is not fetched, or not inspected.
             image = self._answer.image(work.message, work.frame) if self._is_worth_it(work) else None
             if isinstance(image, bytes):
                 work.image, work.is_fetched = image, True

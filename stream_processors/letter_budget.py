@@ -6,7 +6,7 @@ import threading
 
 from schemas.clock import Clock
 
-#: Bytes a second, and most bytes at once.
+#: Bytes per second, and most bytes at once.
 RATE_BYTES_S, BURST_BYTES = 1024 * 1024, 32 * 1024 * 1024
 
 
@@ -40,7 +40,7 @@ class LetterBudget:
         self._lock = threading.Lock()
 
     def take(self, size_bytes: int) -> bool:
-        """Take bytes from the bucket; return False and take none if it has fewer."""
+        """Take bytes from the bucket; if it has fewer, take none and return False."""
         with self._lock:
             now_s = self._clock.monotonic_s()
             filled = self._left_bytes + (now_s - self._at_s) * self._rate_bytes_s

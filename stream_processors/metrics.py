@@ -1,4 +1,4 @@
-"""Histograms and counters of a worker, measured where the work is done.
+"""Histograms and counters of a worker, measured in the code that does the work.
 
 Faust's own monitor is not used: it takes its times from the end of the work and sees no batches.
 """
@@ -15,7 +15,7 @@ from stream_processors.answer import Answer
 
 M = TypeVar("M", Counter, Histogram)
 
-#: Answers counted at once, while the code that counts is in the processor's caches.
+#: Number of answers counted together, while the counting code is in the processor's caches.
 _TOGETHER = 64
 
 #: Buckets for the factors by which images are reduced.
@@ -24,7 +24,7 @@ _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.06, 0.1, 0.2, 0.5,
 
 
 class WorkerMetrics:
-    """All metrics of one worker, in a registry of their own.
+    """Metrics of one worker, in their own registry.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class WorkerMetrics:
         )
 
     def record(self, answer: Answer, publish_s: float) -> None:
-        """Count one answer that Kafka has acknowledged; with others, or when the metrics are asked for."""
+        """Record one answer that Kafka has acknowledged. It is counted with others, or at the next scrape."""
         for remark in answer.remarks:
             self._of(self.image_remarks, remark.kind).inc()
             if remark.factor:
@@ -119,7 +119,7 @@ class WorkerMetrics:
         self.untrue.labels(self._cameras.of(camera), what).inc()
 
     def collect(self) -> tuple[()]:
-        """Called by the registry before the metrics themselves: counts what is new."""
+        """Count the new answers; the registry calls this before the metrics themselves."""
         self._count()
         return ()
 
@@ -137,7 +137,7 @@ class WorkerMetrics:
         self._new.clear()
 
     def _of(self, metric: M, *labels: str) -> M:
-        """The metric of some labels, looked up once: the library's own look-up costs more than the counting."""
+        """Return the metric with these labels, looked up once: the library's look-up costs more than the counting."""
         found = self._known.get((id(metric), *labels))
         if found is None:
             found = self._known[id(metric), *labels] = metric.labels(*labels)

@@ -1,7 +1,7 @@
-"""Decisions and dead letters on their way to Kafka, through librdkafka.
+"""Publisher of decisions and dead letters, through librdkafka.
 
-Faust's own producer, aiokafka, is Python; librdkafka takes a fraction of its time for a message, and sends
-what comes in one moment as one request. A message is out when the broker has acknowledged it, not before.
+Faust's own producer, aiokafka, is written in Python. librdkafka takes a fraction of its time for a message, and sends
+simultaneous messages as one request. A message counts as published when the broker has acknowledged it, not before.
 
 A message that Kafka refuses for good is sent again in another form: smaller if it is too large, with another timestamp
 if this machine's clock differs from the broker's (the record itself has the times). If no form helps, the worker ends.
@@ -29,11 +29,11 @@ from stream_processors.forms import CLIPS_S, Form, decision_forms, letter_forms
 
 log = logging.getLogger(__name__)
 
-#: An answer that Kafka has not taken by then ends the worker.
+#: If Kafka has not accepted an answer after this time, in ms, the worker ends.
 DELIVERY_TIMEOUT_MS = 30_000
 _QUEUE_KIB = 128 * 1024
 _POLL_S = 0.1
-#: Pause after acknowledgements: several are taken at once, and nobody's answer waits for them.
+#: Pause after acknowledgements, in seconds: several are handled together, and no answer waits for them.
 _REST_S = 0.005
 _FULL_S = 0.005
 #: Most times that a message is sent again because another message of its batch was refused.
@@ -41,12 +41,12 @@ _NEIGHBOUR_TRIES = 20
 
 
 class Outbox:
-    """Publishes answers; to be called from any thread.
+    """Publisher of answers. Thread-safe.
 
     Parameters
     ----------
     kafka
-        Where Kafka is. The client is waited for, two seconds at most.
+        Address of Kafka. The constructor waits for the client, two seconds at most.
     fail
         Called with the error, in the outbox's own thread, if Kafka refuses an answer in every form.
     codec
@@ -60,7 +60,7 @@ class Outbox:
         self._fail = fail
         self._encode = (codec or Codec()).encode
         self._again: deque[_Message] = deque()
-        #: By topic, seconds that are added to the time of this machine, and further values to try.
+        #: By topic: seconds that are added to the time of this machine, and further values to try.
         self._clip_s: dict[str, float] = {}
         self._clips_left: dict[str, Iterator[float]] = {}
         self._producer: Producer = make_idempotent_producer(
@@ -79,7 +79,7 @@ class Outbox:
         self._thread.start()
 
     def publish(self, answer: Answer, trace: bytes | None, done: Callable[[], object]) -> None:
-        """Send what an answer has; ``done`` is called, in the outbox's thread, when Kafka has acknowledged all of it.
+        """Send the parts of an answer; when Kafka has acknowledged all of them, the outbox's thread calls ``done``.
 
         ``trace`` is the ``traceparent`` header of the decision.
         """
@@ -94,7 +94,7 @@ class Outbox:
                 time.sleep(_FULL_S)  # the other thread makes room
 
     def close(self) -> None:
-        """Stop the thread; to be called when all that was published is done."""
+        """Stop the thread. Call when all published answers are done."""
         self._stop.set()
         self._thread.join()
 
@@ -142,7 +142,7 @@ class Outbox:
         if refusal is Refused.NEIGHBOUR:
             message.tries += 1
             return message.tries <= _NEIGHBOUR_TRIES
-        # Brokers say so of a timestamp too, and of a message without a key on a compacted topic.
+        # Brokers use this error for a timestamp too, and for a message without a key on a compacted topic.
         if refusal is Refused.RECORD and message.form.key is not None and self._clips(message):
             return True
         if refusal is None:
@@ -161,7 +161,7 @@ class Outbox:
         if self._clip_s.get(topic) == message.clip_s:
             clip_s = next(self._clips_left.setdefault(topic, iter(CLIPS_S)), None)
             if clip_s is None:
-                self._clip_s.pop(topic, None)  # it is not the time
+                self._clip_s.pop(topic, None)  # the timestamp is not the cause
                 return False
             log.warning(
                 "%s does not take the timestamps of this machine's clock: trying %+.0f s; set the clocks right, or set "
@@ -184,7 +184,7 @@ class _Message:
 
 
 class _Sent:
-    """Counts the acknowledgements of one answer."""
+    """Counter of the missing acknowledgements of one answer."""
 
     __slots__ = ("_done", "_left")
 

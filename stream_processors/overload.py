@@ -1,7 +1,7 @@
-"""What a worker does with frames that come faster than it can inspect them: pure rules, no Kafka.
+"""Rules for frames that come faster than a worker can inspect them. Pure: no Kafka.
 
-A frame is shed when its answer could only be late; shedding happens before the image is decoded, and the frame gets
-an ``ABORTED`` decision with the reason. Nothing is dropped in silence.
+A frame is shed if its answer could only be late. Shedding happens before the image is decoded, and the frame gets
+an ``ABORTED`` decision with the reason. No frame is dropped silently.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from enum import StrEnum
 
 from schemas.records import MICROSECONDS_PER_MS, Frame
 
-#: Cameras whose newest frame is remembered; more only cost a frame inspected that had been superseded.
+#: Cameras whose newest frame is remembered; with more cameras, some overtaken frames are inspected needlessly.
 _CAMERAS = 10_000
 #: A frame counts as overtaken by a newer one that was read at least this time ago, in seconds.
 _GRACE_S = 0.1
 
 
 class Overload(StrEnum):
-    """The modes of a station.
+    """Modes of a station.
 
-    ``deadline`` sheds what can no longer be decided in time; frames without a deadline are inspected. ``newest`` sheds,
-    besides, what a newer frame of its camera has overtaken. ``everything`` sheds nothing: decisions may be late.
+    ``deadline`` sheds frames that can no longer be decided in time; frames without a deadline are inspected. ``newest``
+    also sheds frames that a newer frame of their camera has overtaken. ``everything`` sheds nothing: decisions may be
+    late.
     """
 
     DEADLINE = "deadline"
@@ -35,7 +36,7 @@ class Overload(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OverloadPolicy:
-    """The mode of each station, and that of all others.
+    """Mode of each station, and mode of all other stations.
 
     Examples
     --------
@@ -48,15 +49,15 @@ class OverloadPolicy:
     stations: Mapping[str, Overload] = field(default_factory=dict)
 
     def of(self, station: str) -> Overload:
-        """Mode of a station."""
+        """Return the mode of a station."""
         return self.stations.get(station, self.default)
 
 
 class Newest:
-    """The newest frame that has been read of each camera, by partition, key and offset.
+    """Newest frame that has been read of each camera, by partition, key and offset.
 
-    A frame counts as overtaken only by a newer one that was read `_GRACE_S` ago: on a busy line a newer frame is always
-    on its way, and if that were enough no frame would be inspected.
+    A frame counts as overtaken only by a newer frame that was read `_GRACE_S` ago. On a busy line a newer frame is
+    always on its way: if that were enough, no frame would be inspected.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ class Newest:
         self._cameras: OrderedDict[tuple[int, bytes], _Read] = OrderedDict()
 
     def read(self, partition: int, key: bytes | None, offset: int) -> None:
-        """A frame has been read from Kafka and waits for its turn."""
+        """Record that a frame has been read from Kafka and waits."""
         camera, at_s = (partition, key or b""), self._clock_s()
         with self._lock:
             known = self._cameras.get(camera)
@@ -93,7 +94,7 @@ class Newest:
                 known.older, known.newer, known.newer_at_s = known.newer, offset, at_s
 
     def overtaken(self, partition: int, key: bytes | None, offset: int) -> bool:
-        """Return True if a newer frame of the camera was read some time ago."""
+        """Return True if a newer frame of the camera was read at least `_GRACE_S` ago."""
         with self._lock:
             known = self._cameras.get((partition, key or b""))
             return known is not None and known.older > offset
@@ -114,9 +115,9 @@ def why_shed(frame: Frame, mode: Overload, *, now_us: int, needed_ms: float, ove
     Parameters
     ----------
     frame
-        Its deadline is by the clock of its camera.
+        Frame whose deadline is by the clock of its camera.
     mode
-        Of its station.
+        Mode of its station.
     now_us
         UTC microseconds by the worker's clock.
     needed_ms

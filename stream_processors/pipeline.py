@@ -1,8 +1,8 @@
-"""Several items under way at once, finished with in the order in which they came.
+"""Pipeline of items in flight that are acked in the order in which they came.
 
 Work overlaps (decode and inference in threads, decisions on their way to the broker), but an item is acked only after
-every item before it: so a committed offset never passes a frame that is not answered, whichever was quicker. One that
-takes long delays the acks of those behind it, not their work.
+every item before it. So a committed offset never passes an unanswered frame, whichever frame was quicker. An item
+that takes long delays the acks of the items behind it, not their work.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-#: Between two looks at what is done, in seconds: to be woken for each item would cost the threads that work their turn.
+#: Interval between two checks for finished items, in seconds. Waking the loop for each item would delay the threads.
 _LOOK_S = 0.010
 
 
 class Entry(Generic[T]):
-    """An item under way."""
+    """Item in flight."""
 
     __slots__ = ("is_aside", "is_done", "item")
 
@@ -29,16 +29,16 @@ class Entry(Generic[T]):
 
 
 class Pipeline(Generic[T]):
-    """Bounds how many items are under way, and calls ``ack`` on each in order. To be made within a running event loop.
+    """Limit on the items in flight; calls ``ack`` on each item in order. Create it in a running event loop.
 
     Parameters
     ----------
     ack
         Called in the event loop when an item and all before it are done.
     limit
-        Items under way at once, save those that stepped aside or only wait for an earlier one.
+        Most items in flight, except those that gave up their slot or only wait for an earlier item.
     unacked
-        Items under way in all.
+        Most items in flight in all.
 
     Examples
     --------
@@ -60,13 +60,13 @@ class Pipeline(Generic[T]):
         self._room = asyncio.Semaphore(limit)
         self._unacked = asyncio.Semaphore(max(limit, unacked))
         self._under_way: deque[Entry[T]] = deque()
-        self._changed: deque[Entry[T]] = deque()  # by other threads, since the loop has last looked
+        self._changed: deque[Entry[T]] = deque()  # filled by other threads since the loop's last check
         self._is_looking = False
         self._empty = asyncio.Event()
         self._empty.set()
 
     async def put(self, item: T) -> Entry[T]:
-        """Take an item in, as soon as there is room."""
+        """Wait for a slot, and add an item."""
         await self._unacked.acquire()
         await self._room.acquire()
         entry = Entry(item)
@@ -76,16 +76,16 @@ class Pipeline(Generic[T]):
         return entry
 
     def step_aside(self, entry: Entry[T]) -> None:
-        """What works on an item waits for something far away: another may come in its place. From any thread, once."""
+        """Give up the slot of a task that waits for remote I/O; another item may enter. Thread-safe; call once."""
         entry.is_aside = True
         self._loop.call_soon_threadsafe(self._room.release)
 
     def done(self, entry: Entry[T]) -> None:
-        """An item is done with. From any thread, once."""
+        """Mark an item as done. Thread-safe; call once."""
         self._changed.append(entry)
 
     async def drain(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no item is in flight."""
         await self._empty.wait()
 
     def _look_later(self) -> None:

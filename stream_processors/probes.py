@@ -10,7 +10,7 @@ Camera = tuple[int, bytes]
 
 #: Time without an inspected frame after which a camera gets a probe, in seconds.
 PROBE_S = 0.5
-#: Most that probes may take of the time of one thread, as a share.
+#: Largest share of the time of one thread that probes may take.
 SHARE = 0.1
 #: Most cameras that are remembered. A forgotten camera may get a probe early, within the share.
 _MOST_CAMERAS = 10_000
@@ -39,12 +39,12 @@ class Probes:
         self._taken_s = self._next_s = float("-inf")
 
     def inspected(self, camera: Camera, at_s: float) -> None:
-        """Record that a frame of a camera is taken for inspection at ``at_s`` of a monotonic clock."""
+        """Record that a frame of a camera is inspected at ``at_s`` of a monotonic clock."""
         with self._lock:
             self._note(camera, at_s)
 
     def take(self, camera: Camera, at_s: float) -> bool:
-        """Return True if a frame of a camera is to be a probe: it counts as taken for inspection."""
+        """Return True if a frame of a camera must be a probe: it then counts as inspected."""
         with self._lock:
             if at_s < self._next_s or at_s - self._inspected_s.get(camera, float("-inf")) < PROBE_S:
                 return False
@@ -53,7 +53,7 @@ class Probes:
             return True
 
     def ended(self, took_ms: float) -> None:
-        """Record that a probe has been inspected in this time."""
+        """Record that the inspection of a probe took this time."""
         with self._lock:
             self._next_s = min(self._next_s, self._taken_s + took_ms / 1000 / SHARE)
 

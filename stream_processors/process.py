@@ -1,4 +1,4 @@
-"""A Faust app as a process: started with its endpoint and watchdog, ended by a signal or by a crash, with a status."""
+"""Process that runs a Faust app with its endpoint and watchdog, until a signal or a crash ends it with a status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stream_processors.http import serve
 
 log = logging.getLogger(__name__)
 
-#: Between two calls of what settles an app that stops.
+#: Interval between two calls of ``settle`` while an app stops, in seconds.
 _SETTLE_S = 0.1
 
 
@@ -29,13 +29,13 @@ class _App(faust.App):
 
 
 def make_faust_app(group: str, kafka: KafkaSettings) -> faust.App:
-    """A Faust app as both of our programs need it, see docs/faust.md."""
+    """Return a Faust app with the settings that both of our programs need, see docs/faust.md."""
     return _App(
         group,
         broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
         store="memory://",
-        web_enabled=False,  # it would listen on every interface; health and metrics are our own
-        topic_allow_declare=False,  # topics are created by `inspection topics apply`, never in passing
+        web_enabled=False,  # it would listen on every interface; we have our own endpoint for health and metrics
+        topic_allow_declare=False,  # only `inspection topics apply` creates topics
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
         producer_max_request_size=MAX_REQUEST_BYTES,
@@ -44,7 +44,7 @@ def make_faust_app(group: str, kafka: KafkaSettings) -> faust.App:
         broker_commit_interval=0.5,
         broker_session_timeout=10.0,
         broker_heartbeat_interval=3.0,
-        # The worker's transport bounds bytes; the count only must not get in its way.
+        # The worker's transport limits bytes; this limit on the count must not interfere.
         stream_buffer_maxsize=4096,
         worker_redirect_stdouts=False,
         logging_config=None,
@@ -52,7 +52,7 @@ def make_faust_app(group: str, kafka: KafkaSettings) -> faust.App:
 
 
 def raw_topics(app: faust.App, *names: str) -> list[Any]:
-    """Topics of raw bytes: what is decoded by Faust and fails would be acked."""
+    """Return topics of raw bytes: Faust would ack a message that it fails to decode."""
     return [
         app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         for name in names
@@ -60,10 +60,10 @@ def raw_topics(app: faust.App, *names: str) -> list[Any]:
 
 
 class Watcher(Protocol):
-    """What may watch a running app, see `stream_processors.watchdog`."""
+    """Watcher of a running app, see `stream_processors.watchdog`."""
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
 
 
 async def run_process(
@@ -80,24 +80,24 @@ async def run_process(
     settle: Callable[[], Awaitable[None]] | None = None,
     trouble: Callable[[], str | None] = lambda: None,
 ) -> None:
-    """Run until SIGTERM or SIGINT; then finish what is held, commit and leave the group.
+    """Run until SIGTERM or SIGINT; then finish the messages in flight, commit and leave the group.
 
     Parameters
     ----------
     registry
-        For /metrics.
+        Metrics for /metrics.
     about
-        Put into /health.
+        Added to /health.
     http_host, http_port, default_port
         See `stream_processors.http.serve`.
     ready
-        What the log says the process does.
+        Work of the process, for the log.
     announce
-        Told where the endpoint listens.
+        Called with the URL of the endpoint.
     watchdog
-        Called when the app runs, with what tells its partitions (None while that is not decided).
+        Called when the app runs, with a function that returns its partitions (None during a rebalance).
     settle
-        Acks what the app holds, and is called again and again while it stops: Faust waits for every message that it has
+        Acks the messages in flight. Called repeatedly while the app stops: Faust waits for every message that it has
         handed out, and its timers have ended by then.
     trouble
         Called for /health; returns the fault of the work in one line, or None.
@@ -116,7 +116,7 @@ async def run_process(
     announce(url)
     app.loop = loop
     watcher = None
-    # Faust logs a crash and goes on waiting; this process must end then, with a status that says so.
+    # Faust logs a crash and continues to wait; this process must then end, with a status that shows it.
     try:
         await app.start()
         if watchdog is not None:
@@ -155,13 +155,13 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 
 def _assigned(app: faust.App) -> set[int] | None:
-    """Partitions that the process has; None while it is not decided."""
+    """Return the partitions of the process; None during a rebalance."""
     return None if app.rebalancing else {partition.partition for partition in app.consumer.assignment()}
 
 
 def _health(app: faust.App, about: dict[str, Any], stopping: bool, trouble: str | None) -> dict[str, Any]:
     assigned = sorted(f"{tp.topic}-{tp.partition}" for tp in app.consumer.assignment()) if app.started else []
-    # Only the consumer that reads frames knows.
+    # Only the consumer that reads frames has this attribute.
     connected = getattr(app.consumer, "connected", None) if app.started else None
     reason = _reason(app, stopping, connected) or trouble
     return {

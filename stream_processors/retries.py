@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 
 #: Id of a letter, as `inspection dead-letters` writes it: partition and offset.
 _ID = re.compile(rb"([0-9]{1,9})-([0-9]{1,18})")
-#: Seconds of looking in vain that may be spent at once, and how fast they come back: messages cannot keep a worker
-#: looking. A retry that is one costs nothing of it.
+#: Seconds that may be spent at once on look-ups without success, and the share of time at which they are refilled, so
+#: that messages cannot keep a worker busy with look-ups. The look-up of a true retry costs nothing of this budget.
 _BURST_S, _SHARE = 2.0, 0.1
-#: A thread waits no longer than this for another that looks.
+#: Longest time that a thread waits for another thread's look-up, in seconds.
 _PATIENCE_S = 0.1
-#: The end of a partition is asked for again after this time: letters are written meanwhile.
+#: The end of a partition is requested again after this time, in seconds: letters are written meanwhile.
 _ENDS_S = 1.0
 _KNOWN = 1_000
 
@@ -56,14 +56,14 @@ class Retries:
         self._lock = threading.Lock()
         self._consumer: Consumer | None = None
         self._known: OrderedDict[tuple[bytes, int, int], bool] = OrderedDict()
-        #: By partition: when its ends were asked for, and the first and the next offset; None where it is not there.
+        #: By partition: time of the last request for its ends, and the first and the next offset (None: no partition).
         self._ends: OrderedDict[int, tuple[float, tuple[int, int] | None]] = OrderedDict()
         self._left_s, self._at_s = _BURST_S, clock.monotonic_s()
 
     def is_retry(self, message: Received) -> bool:
-        """Return whether a dead letter exists that the header of a message names and that is about its bytes.
+        """Return True if the header of a message names an existing dead letter that is about the message's bytes.
 
-        False as well where that cannot be found out at once.
+        Return False too if the answer is not available at once.
         """
         found = _ID.fullmatch(message.headers.get(RETRY_HEADER, b""))
         if found is None:
@@ -103,13 +103,13 @@ class Retries:
         return is_true
 
     def _is_there(self, partition: int, offset: int) -> bool:
-        """Return True if the topic has that offset; the broker is not asked for every message."""
+        """Return True if the topic has that offset; the broker is not asked for each message."""
         now_s = self._clock.monotonic_s()
         asked_s, ends = self._ends.get(partition, (float("-inf"), None))
         is_old = now_s - asked_s >= _ENDS_S
         if is_old and (ends is None or not ends[0] <= offset < ends[1]):
             place = TopicPartition(self._kafka.dead_letters, partition)
-            self._ends[partition] = now_s, None  # also where asking fails
+            self._ends[partition] = now_s, None  # also if the request fails
             ends = self._client().get_watermark_offsets(place, timeout=max(0.1, self._left_s))
             self._ends[partition] = now_s, ends
             if len(self._ends) > _KNOWN:

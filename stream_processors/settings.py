@@ -13,45 +13,46 @@ from stream_processors.overload import OverloadPolicy
 
 #: Consumer group of the workers that decide; all of them share the partitions of the frames topic.
 DEFAULT_GROUP = "inspection-workers"
-#: Threads of a process, where the cores come out even: more take Python's lock from each other (docs/performance.md).
+#: Threads of a process if the cores divide evenly: more threads compete for Python's lock (docs/performance.md).
 _THREADS = 2
-#: More of one process wait for that lock more than they work.
+#: Most threads of a process: more of them wait for that lock more than they work.
 _MOST_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class WorkerSettings:
-    """How one worker process reads, inspects and answers.
+    """Settings with which one worker process reads, inspects and answers frames.
 
     Parameters
     ----------
     kafka
-        Where Kafka is.
+        Address and topic prefix.
     model
-        Directory of the model package; None takes the one that ships.
+        Directory of the model package; None: the package that ships.
     group
         Consumer group; workers of one group share the frames.
     processes
         Worker processes under one command, see `stream_processors.fleet`; each has these settings.
     threads
-        Frames decoded and inspected at once by a process, each on one thread. More than the cores gains nothing.
+        Frames that a process decodes and inspects at once, each on one thread. More threads than cores gain nothing.
     in_flight
-        Frames under way at once: queued for a thread, inspected, or awaiting Kafka's acknowledgement.
+        Most frames in flight: queued for a thread, inspected, or awaiting Kafka's acknowledgement.
     buffer_mib
-        Frames held in memory before they are inspected, in MiB, whatever their number.
+        Most memory for frames that wait for their inspection, in MiB, whatever their number.
     overload
-        What is done with frames that come faster than they can be inspected.
+        Policy for frames that come faster than they can be inspected.
     image_store
-        Where images too large for the topic lie, see `schemas.image_store`; None: such frames are dead letters.
+        Store of the images that are too large for the topic, see `schemas.image_store`; None: such frames become dead
+        letters.
     watchdog_s
-        The process ends when frames wait and none was committed for so long; 0: never.
+        Time after which the process ends if frames wait and none was committed; 0: never.
     unhealthy_after_s
         Time after which /health returns 503 if frames come but none is inspected to a verdict; 0: never.
     state_dir
         Folder for the frames in hand, see `stream_processors.quarantine`; None: ``INSPECTION_STATE_DIR``, or the
         user's folder for state.
     http_host, http_port
-        Where /health and /metrics listen; port None takes 8088, or a free one when that is taken.
+        Address of /health and /metrics; port None: 8088, or a free port if 8088 is in use.
     """
 
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
@@ -88,11 +89,10 @@ class WorkerSettings:
 def share_of_cores(
     processes: int | None = None, threads: int | None = None, cores: int | None = None
 ) -> tuple[int, int]:
-    """Return the number of processes and of threads in each, if one or both are None; ``cores`` None: the cores
-    that this process may use.
+    """Return the number of processes and the number of threads of each; a number that is not None stays.
 
-    Two threads take Python's lock from each other little, and one camera, whose frames all go to one process, can
-    still use two cores.
+    ``cores`` None: the cores that this process may use. Two threads compete little for Python's lock, and one camera,
+    whose frames all go to one process, can still use two cores.
 
     Examples
     --------

@@ -44,7 +44,7 @@ class Shedding:
     def why(
         self, frame: Frame, key: bytes | None, source: Source, *, overtaken: bool = False
     ) -> tuple[str, str] | None:
-        """Return why a frame is shed, as a word and a sentence; None if it is to be inspected now.
+        """Return the reason for shedding a frame, as a word and a sentence; None if it must be inspected now.
 
         ``overtaken`` is True if a newer frame of its camera waits too.
         """

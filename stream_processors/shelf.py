@@ -25,7 +25,7 @@ class Shelf(Generic[V]):
     limit
         Most settled values, 1 or more. Newcomers may use free places too.
     spare
-        Values for which it returns True are evicted only if there are no others.
+        Called with a value; if it returns True, the value is evicted only if there are no others.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class Shelf(Generic[V]):
         return len(self._seen)
 
     def get(self, name: str) -> V | None:
-        """Return the value of a name; None if it has no value."""
+        """Return the value of a name; None if the name is unknown."""
         found = self._settled.get(name)
         return self._new.get(name) if found is None else found
 
@@ -59,7 +59,7 @@ class Shelf(Generic[V]):
         return self._seen.get(name, 0)
 
     def items(self) -> Iterator[tuple[str, V]]:
-        """Yield names and values: the settled ones first, and of each kind the one unseen for longest first."""
+        """Yield names and values: settled ones, then newcomers; within each group the one unseen for longest first."""
         yield from [*self._settled.items(), *self._new.items()]
 
     def see(self, name: str, value: V, times: int = 1) -> list[tuple[str, V]]:

@@ -1,18 +1,19 @@
-"""Faust's Kafka transport, holding at most so many bytes of frames in memory.
+"""Kafka transport for Faust that limits the bytes of frames in memory.
 
-Its consumer is `stream_processors.faust_consumer`; Faust's producer stays and has nothing to do, see
+Its consumer is `stream_processors.faust_consumer`; Faust's producer remains, but has nothing to do, see
 `stream_processors.outbox`.
 
-Faust bounds its stream buffers by a number of messages, which says nothing of memory when a message may be
-16 MiB, and while all buffers are under pressure its fetch loop sleeps a whole second. This consumer bounds
-bytes instead: it waits in steps of some milliseconds until enough of what it handed out has been answered.
+Faust limits its stream buffers by a number of messages. That does not limit memory, as a message may have 16 MiB; and
+while all buffers are under pressure, its fetch loop sleeps a whole second. This consumer limits bytes instead: it
+waits in steps of some milliseconds until enough of the messages that it handed out have been answered.
 
 Faust hands each message to the agent's stream as four asyncio tasks, so that a rebalance can interrupt a hand-over that
-waits for room: 0.1 ms of Python. Here nothing is handed over before there is room, and so it is a plain call. What was
-read before a rebalance and not handed over is dropped, and read again by whoever has its partition.
+waits for room: 0.1 ms of Python. Here no message is handed over before there is room, so a plain call is enough.
+Messages that were read before a rebalance but not handed over are dropped, and the new owner of the partition reads
+them again.
 
-Written against faust-streaming 0.15.3 (pinned); ``_drain_messages`` of `faust.transport.consumer.Consumer` is what it
-replaces, with all that only it calls.
+Written for faust-streaming 0.15.3 (pinned). It replaces ``_drain_messages`` of `faust.transport.consumer.Consumer`, and
+everything that only this method calls.
 """
 
 from __future__ import annotations
@@ -28,16 +29,17 @@ from faust.transport.drivers.aiokafka import Transport
 from stream_processors.faust_consumer import LibrdkafkaConsumer, NoValue
 from stream_processors.reader import AHEAD_COUNT, Batch
 
-#: Pause between two looks at what is still held, in seconds.
+#: Pause between two checks of the memory in use, in seconds.
 _STEP_S = 0.02
 #: Messages handed to the stream before other tasks get their turn.
 _YIELD_EVERY = 16
 
 
 class _Held:
-    """Messages that were handed over and still exist: waiting, under way, or dropped and not freed yet.
+    """Messages that were handed over and still exist: waiting, in flight, or dropped and not freed yet.
 
-    Faust's own set of them does not have those that wait. Whichever thread frees a message, only the event loop counts.
+    Faust's own set of them does not contain the waiting ones. Any thread may free a message; only the event loop
+    counts.
     """
 
     def __init__(self) -> None:
@@ -64,15 +66,15 @@ def bounded_transport(
     on_held: Callable[[int], object] = lambda size_bytes: None,
     on_read: Callable[[Any], object] = lambda message: None,
 ) -> type[Transport]:
-    """Make the transport class whose consumer holds at most ``budget_bytes``, plus one fetch.
+    """Return the transport class whose consumer keeps at most ``budget_bytes``, plus one fetch.
 
     Parameters
     ----------
     assignor
-        librdkafka's name of the strategy that shares partitions out. With ``range`` a member gets the same partitions
-        of each topic.
+        librdkafka's name of the strategy that assigns partitions. With ``range`` a member gets the same partitions of
+        each topic.
     on_held
-        Called with the number of bytes that are held.
+        Called with the number of bytes in memory.
     on_read
         Called with each message that is read.
     """
@@ -94,7 +96,7 @@ def bounded_transport(
             while not self.should_stop:
                 held.look()
                 on_held(held.bytes)
-                # The stream's queue must have room for all that is held.
+                # The stream's queue must have room for all these messages.
                 if held.bytes < budget_bytes and held.count < self.app.conf.stream_buffer_maxsize - AHEAD_COUNT:
                     return
                 await asyncio.sleep(_STEP_S)

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Waiting(Generic[T]):
-    """Queue in which a newer item takes the place of an older one of the same camera. Not thread-safe.
+    """Queue in which a newer item replaces an older one of the same camera. Not thread-safe.
 
     The newer item takes the turn of the older one: a camera with many frames waits no longer than one with few, and a
     free thread always finds the newest item.
@@ -32,7 +32,7 @@ class Waiting(Generic[T]):
         return len(self._items)
 
     def put(self, item: T, camera: Hashable | None = None) -> T | None:
-        """Add an item; return the replaced item of its ``camera``. Without a camera it replaces no item."""
+        """Add an item; return the older item of its ``camera`` that it replaces. Without a camera it replaces none."""
         if camera is None:
             self._next += 1
             self._items[self._next] = item

@@ -1,4 +1,4 @@
-"""One process of `inspection watch`: check what it needs, run until told to stop."""
+"""Process of `inspection watch`: check the requirements, then run until told to stop."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ DEFAULT_WATCH_PORT = 8089
 
 
 def run_watch(settings: WatchSettings) -> None:
-    """Run until SIGTERM or SIGINT; then write the state down, commit and leave the group.
+    """Run until SIGTERM or SIGINT; then publish the state, commit and leave the group.
 
     Raises
     ------
     BrokerUnavailable, TopicMissing
-        Before anything is started, with the command that helps.
+        Before the app starts; the text names the command that helps.
     ModelPackageError
         If a model package cannot be read.
     SettingsError
-        If the webhook is no URL, the endpoint cannot listen, or topics that belong together differ in their partitions.
+        If the webhook is not a URL, the endpoint cannot listen, or topics that belong together have different numbers
+        of partitions.
     """
     references_of = references(settings.models or [default_model_path()])
     metrics = WatchMetrics()
@@ -52,7 +53,7 @@ def run_watch(settings: WatchSettings) -> None:
 
 
 def references(packages: Sequence[Path]) -> ReferencesOf:
-    """Training references of model packages, by the sha256 of the model and the product."""
+    """Return a function that finds the training reference of a model package by the model's sha256 and the product."""
     found: dict[str, Reference] = {}
     for package in packages:
         sha256, reference = load_reference(package)

@@ -1,13 +1,13 @@
-"""The Faust app of `inspection watch`: decisions and labels in, events of drift out.
+"""Faust app of `inspection watch`: reads decisions and labels, publishes drift events.
 
-The order that makes "no message counts twice, none is left out" true:
+The order of steps that guarantees "no message counts twice, none is left out":
 
-1. a message is taken by its camera, and the events that come of it are published and acknowledged;
-2. every few seconds a snapshot of each camera that has moved is published and acknowledged;
-3. the messages that the snapshots have seen are acked to Faust, which commits them.
+1. the camera processes a message, and the resulting events are published and acknowledged;
+2. every few seconds a snapshot of each camera that has changed is published and acknowledged;
+3. the messages that the snapshots include are acked to Faust, which commits them.
 
-After a crash, what was not committed is read again. What lies below a snapshot's offsets is skipped; the rest gives the
-same events with the same ids.
+After a crash, the uncommitted messages are read again. Messages below a snapshot's offsets are skipped; the others lead
+to the same events with the same ids.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ def make_watch_app(
     notifier: Notifier,
     clock: Clock | None = None,
 ) -> tuple[faust.App, Callable[[], Awaitable[None]]]:
-    """Build the app, which connects when it is started; and what writes the state down and acks what it has seen."""
+    """Build the app and return it with a function that publishes the state and acks the messages in it.
+
+    The app connects when it is started.
+    """
     kafka = settings.kafka
     app = make_faust_app(settings.group, kafka)
     # `range` sends the decisions and labels of a camera to the same process.
@@ -64,7 +67,7 @@ def make_watch_app(
     codec = Codec.from_settings(kafka)
     watching = _Watching(settings, references_of, metrics, notifier, clock or SystemClock(), codec, drift, state)
 
-    # The owner of a partition writes its state down before another one reads it, and reads it when it gets it.
+    # The owner of a partition publishes its state before another process reads it, and reads it when it gets it.
     async def on_rebalance(_app: Any, /, *_: Any, signal: Any, **__: Any) -> None:
         await watching.hand_over()
 
@@ -72,7 +75,7 @@ def make_watch_app(
     app.on_partitions_assigned.connect(on_rebalance, weak=False)
 
     async def follow(stream: Any, read: Callable[[bytes], Decision | Label]) -> None:
-        stream.enable_acks = False  # acked after the snapshot that has seen it
+        stream.enable_acks = False  # acked after the snapshot that includes the message
         try:
             async for event in stream.events():
                 await watching.take(event, read)
@@ -97,7 +100,7 @@ def make_watch_app(
 
 
 class _Watching:
-    """The cameras of the partitions that this process has; one message at a time."""
+    """Cameras of the partitions that this process has; it processes one message at a time."""
 
     def __init__(
         self,
@@ -117,7 +120,7 @@ class _Watching:
         self._clock = clock
         self._drift, self._state = drift, state
         self._codec = codec
-        #: Cameras by `_name`, and snapshots by partition and camera that no message has needed yet.
+        #: Cameras by `_name`; and snapshots, by partition and camera, that no message has needed yet.
         self._cameras: Shelf[WatchedCamera] = Shelf(settings.max_cameras, spare=lambda camera: camera.in_episode)
         self._waiting: dict[int, dict[str, Snapshot]] = {}
         self._topic_ids: dict[str, str] = {}
@@ -125,7 +128,7 @@ class _Watching:
         self._unsaid = 0
         self._held: list[Any] = []
         self._lock = asyncio.Lock()
-        # A camera may have moved on while its event was not published: no snapshot may say so.
+        # If an event was not published, its camera may already have changed: no snapshot may include that change.
         self._is_torn = False
 
     @property
@@ -134,7 +137,7 @@ class _Watching:
         return len(self._held)
 
     async def take(self, event: Any, read: Callable[[bytes], Decision | Label]) -> None:
-        """Step 1. What fails here ends the process: the agent's supervisor sees to that."""
+        """Process a message (step 1). An error here ends the process, through the agent's supervisor."""
         async with self._lock:
             self._is_torn = True
             await self._take(event.message, read)
@@ -156,7 +159,7 @@ class _Watching:
         camera, times = self._cameras.get(name), 1
         if camera is None:
             camera = await self._begin(message.partition, found.key, waiting.pop(found.key, None))
-            times += camera.quality.decisions  # of a camera that goes on: it is no newcomer
+            times += camera.quality.decisions  # a restored camera is not a newcomer
         await self._forget(self._cameras.see(name, camera, times))
         camera.topic_ids = self._topic_ids
         if camera.has_seen(message.topic, message.offset):
@@ -177,7 +180,7 @@ class _Watching:
         self._notifier.notify(event)
 
     async def flush(self) -> None:
-        """Steps 2 and 3."""
+        """Publish the snapshots, then ack the messages in them (steps 2 and 3)."""
         async with self._lock:
             if self._is_torn:
                 return
@@ -191,7 +194,7 @@ class _Watching:
         for _, camera in self._cameras.items():
             if not camera.is_dirty:
                 continue
-            # It takes some hundredths of a second, so it runs in a thread: no heartbeat waits. The lock is held.
+            # It takes some hundredths of a second, so it runs in a thread: no heartbeat waits. The lock stays locked.
             snapshot = await loop.run_in_executor(None, camera.snapshot)
             self._metrics.show(camera, len(snapshot))
             written = await self._write(camera.key, snapshot, camera.partition)
@@ -201,7 +204,7 @@ class _Watching:
         await asyncio.gather(*sends)
 
     async def hand_over(self) -> None:
-        """Write the state down and forget it: the next message of a partition reads it again, here or elsewhere."""
+        """Publish the state and drop it: the next message of a partition reads it again, here or in another process."""
         await self.flush()
         async with self._lock:
             for name, camera in list(self._cameras.items()):
@@ -227,11 +230,11 @@ class _Watching:
         return waiting
 
     async def _write(self, key: str, value: bytes | None, partition: int | None) -> Awaitable[Any] | None:
-        """Write to the camera's own partition of the state topic; None if there is no such partition (yet)."""
+        """Write to the camera's own partition of the state topic; return None if there is no such partition (yet)."""
         for is_known in (False, True):
             try:
                 return await self._state.send(key=key.encode(), value=value, partition=partition)  # type: ignore[no-any-return]
-            except AssertionError:  # aiokafka's word for a partition that it does not know, which may be a new one
+            except AssertionError:  # aiokafka raises this for an unknown partition, which may be a new one
                 if not is_known:
                     await self._state.app.producer._ensure_producer().client.force_metadata_update()
         log.warning("%s: no snapshot: the state topic has no partition %s", key[:_SHOWN], partition)
@@ -241,12 +244,12 @@ class _Watching:
         settings = self._settings
         camera = WatchedCamera(key, self._references_of, settings.options, self._clock, settings.max_age_h, partition)
         if snapshot is not None:
-            # It takes some hundredths of a second too.
+            # This takes some hundredths of a second too.
             await asyncio.get_running_loop().run_in_executor(None, camera.restore, snapshot)
         return camera
 
     async def _forget(self, gone: list[tuple[str, WatchedCamera]]) -> None:
-        """Evict cameras that had to make room for others, from the state topic too."""
+        """Drop evicted cameras, from the state topic too."""
         self._count_forgotten([camera.key for _, camera in gone])
         for _, camera in gone:
             camera.close()

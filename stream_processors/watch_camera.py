@@ -1,4 +1,4 @@
-"""All that is watched of one camera, data and concept, with the offsets it has come to. No Kafka, no Faust."""
+"""Watch of one camera, for data drift and concept drift, with the offsets that it has reached. No Kafka, no Faust."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SAY_S = 600.0
 
 
 class WatchedCamera:
-    """One camera of `inspection watch`.
+    """Camera of `inspection watch`.
 
     Parameters
     ----------
@@ -37,9 +37,11 @@ class WatchedCamera:
     references_of, options
         See `CameraWatch`.
     max_age_h
-        Older decisions are not watched for data drift, in hours: what a first start finds in the topic is history.
+        Decisions older than this, in hours, are not watched for data drift: those that the first start finds in the
+        topic are history.
     partition
-        Where its messages are, and so its snapshots. Its key alone may lie in several: anyone writes to any partition.
+        Partition of its messages, and so of its snapshots. Several partitions may contain the same key: anyone can
+        write to any partition.
     """
 
     def __init__(
@@ -65,31 +67,31 @@ class WatchedCamera:
         self.topic_ids: dict[str, str] = {}
         self._unwatched: Counter[str] = Counter()
         self._said: dict[str, float] = {}
-        #: Whether something has been seen since the last snapshot.
+        #: True if the camera has processed a message since the last snapshot.
         self.is_dirty = False
-        #: True if the state topic has a snapshot of it.
+        #: True if the state topic has a snapshot of the camera.
         self.is_kept = False
 
     @property
     def in_episode(self) -> bool:
-        """Whether an episode of data or concept drift is open."""
+        """True if an episode of data drift or concept drift is open."""
         return self.watch.in_episode or (self._concept is not None and self._concept.is_open)
 
     @property
     def unwatched(self) -> int:
-        """Decisions in a row, up to the newest, that were not watched, or in a warm-up or soon after a reset."""
+        """Newest decisions in a row that were not watched, or that came in a warm-up or soon after a reset."""
         return self._unwatched.total()
 
     def has_seen(self, topic: str, offset: int) -> bool:
-        """Whether a message lies below what has been seen: it is read again after a crash."""
+        """Return True if a message was processed before: it is read again after a crash."""
         return offset < self._offsets.get(topic, 0)
 
     def read_again(self) -> None:
-        """Record a message for which `has_seen` is true: few are read again after a crash, many are a fault."""
+        """Record a message for which `has_seen` is true. After a crash a few are read again; many are a fault."""
         self._skipped("seen-before")
 
     def decision(self, decision: Decision, at: At) -> list[DriftEvent]:
-        """Take a decision."""
+        """Process a decision; return the events that follow from it."""
         self._move(at)
         if _longest(decision.part_id, decision.lot, decision.line, decision.station, decision.camera_id,
                     decision.frame_id, decision.model_name, decision.model_version, decision.model_sha256,
@@ -144,7 +146,7 @@ class WatchedCamera:
         self._unwatched[why] += 1
         if self.unwatched >= UNWATCHED:
             whys = ", ".join(f"{name} {count}" for name, count in self._unwatched.most_common())
-            # At a first start the topic's past is read, and a warm-up was asked for, which is as it should be.
+            # At the first start the topic's past is read, and a warm-up was requested: neither is worth a warning.
             level = logging.INFO if set(self._unwatched) <= {"history", "warm-up"} else logging.WARNING
             self._say(level, "unwatched", f"the last {self.unwatched} decisions were not watched for drift: {whys}")
 
@@ -155,7 +157,7 @@ class WatchedCamera:
             log.log(level, "%s: %s", self.key, text)
 
     def label(self, label: Label, at: At) -> list[DriftEvent]:
-        """Take a label."""
+        """Process a label; return the events that follow from it."""
         self._move(at)
         if _longest(label.label_id, label.line, label.station, label.camera_id, label.frame_id, label.part_id,
                     label.defect) > _MAX_NAME:  # fmt: skip
@@ -177,7 +179,7 @@ class WatchedCamera:
         self.is_dirty = True
 
     def snapshot(self) -> bytes:
-        """For the state topic."""
+        """Return the state, encoded for the state topic."""
         concept = b"" if self._concept is None else json.dumps(self._concept.state()).encode()
         states = {"data": self.watch.state(), "quality": self.quality.state(), "concept": concept}
         return Snapshot(self._offsets, states, self.topic_ids).dumps()
@@ -205,13 +207,13 @@ class WatchedCamera:
             log.warning("%s: episodes of concept drift begin from scratch: %s", self.key, error)
 
     def close(self) -> None:
-        """Let go of what is kept."""
+        """Free the resources."""
         self.quality.close()
 
 
 #: Names of the counts of decisions that were not watched.
 _SKIPPED = {"duplicate", "old", "not-champion", "not-inspected", "names-too-long"}
-#: Counts of decisions that were looked at, of which nothing can be concluded: they count as not watched.
+#: Counts of decisions that were watched, but allow no conclusion: they count as not watched.
 _HALF_WATCHED = {"after-reset", "warm-up"}
 
 

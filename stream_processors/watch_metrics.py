@@ -11,7 +11,7 @@ from stream_processors.watch_camera import UNWATCHED, WatchedCamera
 
 
 class WatchMetrics:
-    """All metrics of one process, in a registry of their own.
+    """Metrics of one process, in their own registry.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class WatchMetrics:
         )
 
     def show(self, camera: WatchedCamera, snapshot_bytes: int) -> None:
-        """Take the figures of a camera, when it is snapshotted."""
+        """Update the figures of a camera; call when its snapshot is taken."""
         key = self._names.of(camera.key)
         cells = self._cells.setdefault(camera.key, set())
 
@@ -94,7 +94,7 @@ class WatchMetrics:
         put(self.products, camera.watch.products)
         put(self.unwatched, camera.unwatched)
         put(self.state_bytes, snapshot_bytes)
-        for stream in camera.quality.streams:  # the newest decider's comes last
+        for stream in camera.quality.streams:  # the stream of the newest decider comes last
             put(self.labels, stream.labels, stream.side, stream.sampled_because)
             if stream.error_rate is not None:
                 put(self.error_rate, stream.error_rate, stream.side, stream.sampled_because)

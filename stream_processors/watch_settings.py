@@ -16,30 +16,30 @@ DEFAULT_WATCH_GROUP = "inspection-watch"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class WatchSettings:
-    """How the cameras of a line are watched.
+    """Settings with which the cameras of a line are watched.
 
     Parameters
     ----------
     kafka
-        Where Kafka is.
+        Address and topic prefix.
     models
-        Model packages whose training references are used, each for its own decisions; empty: the one that ships.
+        Model packages whose training references are used, each for its own decisions; empty: the package that ships.
     options
-        Budget of false alarms and the like.
+        Budget of false alarms, and other options of the detectors.
     group
         Consumer group; its processes share the cameras.
     webhook
-        URL that is told of episodes; None: log and metrics only.
+        URL to which episodes are posted; None: log and metrics only.
     snapshot_s
-        Seconds between two snapshots of the state; what is read again after a crash is no more than that.
+        Seconds between two snapshots of the state; after a crash no more than the messages of this time are read again.
     max_age_h
-        Older decisions are not watched for data drift, in hours.
+        Decisions older than this, in hours, are not watched for data drift.
     max_cameras
         Most cameras that a process keeps, and a tenth more that were seen only a few times; the one unseen for longest
         is evicted.
-        Memory: some 0.8 MiB a camera with one product.
+        Memory: about 0.8 MiB for each camera with one product.
     http_host, http_port
-        Where /health and /metrics listen; port None takes 8089, or a free one when that is taken.
+        Address of /health and /metrics; port None: 8089, or a free port if 8089 is in use.
     """
 
     kafka: KafkaSettings = field(default_factory=KafkaSettings)

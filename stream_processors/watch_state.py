@@ -1,8 +1,8 @@
-"""The topic that keeps what `inspection watch` knows of each camera, across restarts and rebalances.
+"""State topic of `inspection watch`: it keeps the state of each camera across restarts and rebalances.
 
-A snapshot names the offset up to which it has seen the camera's decisions and labels. Messages are acked after the
-snapshot that has seen them is acknowledged by Kafka; what is read again after a crash lies below the snapshot's offsets
-and is skipped. So the detectors go on where they were, and no message counts twice.
+A snapshot contains the offset up to which the camera's decisions and labels are included. Messages are acked after
+Kafka has acknowledged the snapshot that includes them. Messages that are read again after a crash lie below the
+snapshot's offsets and are skipped. So the detectors continue where they were, and no message counts twice.
 
 ::
 
@@ -52,7 +52,7 @@ _NAMED = 10
 
 
 class SnapshotError(ValueError):
-    """Bytes that are no snapshot."""
+    """Bytes that are not a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ class Snapshot:
     Parameters
     ----------
     offsets
-        Topic to the next offset: what lies below has been seen.
+        Next offset by topic: messages below it are included.
     states
-        By the name of what is to go on from it.
+        States by the name of the part that continues from them.
     ids
-        Topic to its id in Kafka; older versions wrote no ids.
+        Kafka's id by topic; older versions wrote no ids.
 
     Examples
     --------
@@ -79,19 +79,19 @@ class Snapshot:
     ids: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def dumps(self) -> bytes:
-        """As bytes."""
+        """Return the snapshot as bytes."""
         lengths = {name: len(state) for name, state in self.states.items()}
         header = json.dumps({"offsets": dict(self.offsets), "lengths": lengths, "ids": dict(self.ids)}).encode()
         return b"".join([_MARK, len(header).to_bytes(4, "big"), header, *self.states.values()])
 
     @classmethod
     def loads(cls, given: bytes) -> Snapshot:
-        """Read what `dumps` made.
+        """Decode bytes that `dumps` returned.
 
         Raises
         ------
         SnapshotError
-            If it is something else.
+            If the bytes are not a snapshot.
         """
         if len(given) > _MAX_BYTES:
             raise SnapshotError(f"{len(given)} bytes, at most {_MAX_BYTES}")
@@ -127,7 +127,7 @@ class FoundSnapshots:
     most
         Most cameras that are kept: those with the newest snapshots.
     ids
-        Topic to its id in Kafka, if known.
+        Kafka's id by topic, if known.
     """
 
     def __init__(
@@ -139,19 +139,19 @@ class FoundSnapshots:
         self.ids = dict(ids or {})
         self._ask = ends
         self._ends = ends()
-        #: Number of vain requests for the ends that are left: a flood of snapshots must not cause a flood of requests.
+        #: Number of requests for the ends that may still be in vain: many snapshots must not cause many requests.
         self._asks = _NAMED
         self._most = most
         self._bytes = 0
         self.found: OrderedDict[str, Snapshot] = OrderedDict()
-        #: Camera to the reason for which its newest message is void, and the number of void messages.
+        #: By camera: the reason for which its newest message is void; and the number of void messages.
         self.void: dict[str, str] = {}
         self.voided = 0
         #: Cameras that were evicted.
         self.dropped: list[str] = []
 
     def add(self, key: bytes | None, value: bytes | None) -> None:
-        """Take the next message of the topic."""
+        """Process the next message of the topic."""
         name = (key or b"").decode(errors="replace")
         try:
             if len(name) > _MAX_KEY:
@@ -219,7 +219,7 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
         {
             **BOUNDED,
             "bootstrap.servers": kafka.bootstrap_servers,
-            "group.id": "inspection-watch-state",  # must be named, is never joined
+            "group.id": "inspection-watch-state",  # required, but never joined
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
@@ -237,7 +237,7 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
             try:
                 low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
             except KafkaException as error:
-                # The leader is moving, or the topic was made a moment ago.
+                # The leader is moving, or the topic has just been created.
                 if error.args[0].code() not in _LEADER_MOVES or waited_s >= _TIMEOUT_S:
                     raise
                 time.sleep(_AGAIN_S)

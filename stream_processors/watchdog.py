@@ -1,11 +1,11 @@
-"""Ends a worker that reads nothing while frames wait: better a restart than a line that stands still.
+"""Watchdog that ends a worker which reads nothing while frames wait: a restart is better than a line that stands still.
 
 A rebalance that never ends, an event loop that is blocked, an inspection that hangs: from outside they look the
-same, the group's committed offsets stand still while frames pile up. So that is what is looked at, from a thread of
-its own, with a client of its own that joins no group.
+same. The group's committed offsets stand still while frames pile up. So the watchdog checks these offsets, on its own
+thread, with its own client that joins no group.
 
-The end of the log may be the marker of a transaction, or frames of one that was aborted: nobody reads those, so before
-they count as waiting it is tried whether there is a frame to read.
+The end of the log may be the marker of a transaction, or frames of an aborted one: no worker reads those. So before
+they count as waiting, the watchdog checks if there is a frame to read.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from stream_processors.metrics import WorkerMetrics
 
 log = logging.getLogger(__name__)
 
-#: Exit status when the watchdog ends the worker (BSD's EX_TEMPFAIL).
+#: Exit status if the watchdog ends the worker (BSD's EX_TEMPFAIL).
 EXIT_STUCK = 75
-#: Looks in the time that must pass without progress.
+#: Number of checks within the time that must pass without progress.
 _LOOKS = 6
 _QUERY_S = 5.0
 
@@ -33,15 +33,15 @@ Offsets = Mapping[int, tuple[int, int]]
 
 
 class Progress:
-    """The rule: so many looks in a row with frames waiting and none committed.
+    """Rule for a stuck worker: a number of checks in a row with waiting frames, and none committed.
 
-    Looks are counted, not seconds: a process that was stopped and goes on must get its chance. Kafka that does not
-    answer is no fault of the worker's, and begins the count anew.
+    Checks are counted, not seconds: a process that was stopped and continues must get its chance. If Kafka does not
+    answer, that is not the worker's fault, and the count begins again.
 
     Parameters
     ----------
     looks
-        In a row, without progress.
+        Number of checks in a row without progress.
 
     Examples
     --------
@@ -56,7 +56,7 @@ class Progress:
         self._idle = 0
 
     def look(self, offsets: Offsets | None) -> bool:
-        """Take a look; True if the worker is stuck. None: Kafka does not answer."""
+        """Check the offsets (None: Kafka does not answer); return True if the worker is stuck."""
         if offsets is None:
             self._before, self._idle = None, 0
             return False
@@ -68,20 +68,20 @@ class Progress:
 
 
 class Watchdog:
-    """Watches the partitions of a worker and ends the process with `EXIT_STUCK`.
+    """Thread that watches the partitions of a worker; if the worker is stuck, it ends the process with `EXIT_STUCK`.
 
     Parameters
     ----------
     kafka, group
-        Whose committed offsets.
+        Address, and group whose committed offsets are checked.
     assigned
-        Partitions of the frames topic that the worker has, None while a rebalance goes on: then all are looked at.
+        Returns the partitions of the frames topic that the worker has; None during a rebalance: then all are checked.
     limit_s
-        Time without progress.
+        Time without progress, in seconds.
     metrics
-        Where the lag is shown.
+        Metrics that show the lag.
     end
-        What ends the process; gets the exit status.
+        Function that ends the process; called with the exit status.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Watchdog:
         self._metrics = metrics
         self._end = end
         self._stop = threading.Event()
-        #: By partition, what the last look found, and offsets between which there is no frame to read.
+        #: By partition: offsets of the last check, and offsets between which there is no frame to read.
         self._last: dict[int, tuple[int, int]] = {}
         self._hollow: dict[int, tuple[int, int]] = {}
         self._consumer = Consumer(
@@ -115,7 +115,7 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no longer: the worker is stopping, and takes what time it needs."""
+        """Stop watching: the worker is stopping, and may take as long as it needs."""
         self._stop.set()
 
     def _watch(self) -> None:
@@ -144,14 +144,14 @@ class Watchdog:
             found: dict[int, tuple[int, int]] = {}
             for partition in self._consumer.committed(partitions, timeout=_QUERY_S) if partitions else []:
                 low, end = self._consumer.get_watermark_offsets(partition, timeout=_QUERY_S)
-                # Nothing committed yet, or retention has passed it: reading begins at the oldest frame.
+                # If no offset is committed yet, or retention has passed it, reading begins at the oldest frame.
                 found[partition.partition] = self._waiting(partition.partition, max(partition.offset, low), end)
         except (KafkaException, KeyError):
             return None
         return found
 
     def _waiting(self, number: int, begin: int, end: int) -> tuple[int, int]:
-        """Offsets of a partition that wait; ``(end, end)`` if there is no frame to read among them."""
+        """Return the offsets of a partition that wait; ``(end, end)`` if there is no frame to read among them."""
         offsets = (begin, end)
         if (
             begin < end

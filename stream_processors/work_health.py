@@ -118,7 +118,7 @@ class BrokerContact:
         self._at_s = 0.0
 
     def saw(self, statistics: str) -> None:
-        """Take the statistics of a client (librdkafka, STATISTICS.md)."""
+        """Process the statistics of a client (librdkafka, STATISTICS.md)."""
         brokers = [each for each in json.loads(statistics)["brokers"].values() if each["nodeid"] >= 0]
         # Leaders of the partitions that are read; without such partitions one broker that answers is enough.
         leaders = [each for each in brokers if each["toppars"]]
@@ -127,7 +127,7 @@ class BrokerContact:
 
     @property
     def connected(self) -> bool | None:
-        """True if they answer; None if unknown."""
+        """True if the brokers are connected and answer; None if unknown."""
         if self._is_connected is None:
             return None
         return self._is_connected and self._clock_s() - self._at_s < _STALE_S

@@ -1,4 +1,4 @@
-"""One worker process: check what it needs, start, run until told to stop, leave cleanly."""
+"""Worker process: check the requirements, start, run until told to stop, leave the group cleanly."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 
 def run_worker(settings: WorkerSettings, announce: Callable[[str], object] = lambda url: None) -> None:
-    """Run until SIGTERM or SIGINT; then finish what is held, commit and leave the group.
+    """Run until SIGTERM or SIGINT; then finish the frames in flight, commit and leave the group.
 
-    ``announce`` is told where the health endpoint listens.
+    ``announce`` is called with the URL of the health endpoint.
 
     Raises
     ------
     BrokerUnavailable, TopicMissing
-        Before anything is started, with the command that helps.
+        Before the app starts; the text names the command that helps.
     ModelPackageError
         If the model package must not be used.
     SettingsError

@@ -1,8 +1,8 @@
-"""Drift: what the cameras show is watched, one camera at a time. Pure: no Faust, no Kafka.
+"""Drift: watch over the images of each camera, one camera at a time. Pure: no Faust, no Kafka.
 
-A decision's signals become normal scores (`models.reference`), neighbours that resemble each other are thinned
-(`thinning`), `detectors` with thresholds from a `budget` of false alarms look at each signal (`segment`), `sensor`
-names cameras that lie, and a `keeper` makes an `episode` of the alarms.
+A decision's signals become normal scores (`models.reference`); neighbours that resemble each other are thinned
+(`thinning`); `detectors` with thresholds from a `budget` of false alarms test each signal (`segment`); `sensor`
+names faults of cameras; and a `keeper` makes an `episode` of the alarms.
 """
 
 from stream_processors.drift.budget import Budget

@@ -1,7 +1,8 @@
 """Check of the state of River's ADWIN before River reads it.
 
-On bytes that it did not write, River's reader panics, which no `except Exception` catches, and a state that it reads
-may make a later update panic. So the bytes are parsed here: only a state that an ADWIN can have reached passes.
+If River's reader gets bytes that River did not write, it panics, which no `except Exception` catches; and a state that
+it reads may make a later update panic. So the bytes are parsed here: only a state that an ADWIN can have reached
+passes.
 
 ::
 
@@ -9,8 +10,8 @@ may make a later update panic. So the bytes are parsed here: only a state that a
     | per row: most buckets, buckets (uint64), length (uint64) and 6 totals, length and 6 variances (doubles)
     | settings (28 bytes)
 
-A bucket of row i holds 2**i values. All is little endian. The layout is River 0.26's; with another layout the state is
-refused, and the detector begins from scratch.
+A bucket of row i contains 2**i values. All is little endian. The layout is River 0.26's; with another layout the state
+is refused, and the detector begins from scratch.
 """
 
 from __future__ import annotations

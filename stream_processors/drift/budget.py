@@ -1,4 +1,4 @@
-"""From a budget of false alarms to the thresholds of the detectors.
+"""Thresholds of the detectors, computed from a budget of false alarms.
 
 Dozens of tests run on each camera: two sides of a Page-Hinkley test, ADWIN and a test of shape for each signal, and one
 of the reject rate. The budget of a camera is divided among them evenly. False alarms of several tests add up at most
@@ -17,20 +17,20 @@ from schemas.errors import SettingsError
 
 #: Tests of each signal: up, down, ADWIN, shape.
 TESTS_PER_SIGNAL = 4
-#: What discreteness adds to the threshold of a CUSUM of standard normal steps, Siegmund's 2 * 0.583.
+#: Addition to the threshold of a CUSUM of standard normal steps for discreteness: Siegmund's 2 * 0.583.
 _OVERSHOOT = 1.166
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """False alarms that a stationary camera may give.
+    """Budget of false alarms of a stationary camera.
 
     Parameters
     ----------
     alarms_per_day
-        Expected, per camera and day.
+        Expected number, per camera and day.
     frames_per_day
-        Of a camera; two parts a second around the clock are 172,800.
+        Frames of a camera; two parts a second around the clock are 172,800.
 
     Examples
     --------
@@ -53,12 +53,12 @@ class Budget:
         return self.frames_per_day / self.alarms_per_day
 
     def frames_per_alarm_of_a_test(self, signals: int) -> float:
-        """The same for each of the tests on so many signals."""
+        """Return the mean number of frames between two false alarms of one test, if ``signals`` signals are tested."""
         return self.frames_per_alarm * (TESTS_PER_SIGNAL * signals + 1)
 
 
 def cusum_run_length(threshold: float, slack: float) -> float:
-    """Mean steps to a false alarm of a one-sided CUSUM of standard normal steps less ``slack``.
+    """Return the mean steps to a false alarm of a one-sided CUSUM of standard normal steps less ``slack``.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def cusum_run_length(threshold: float, slack: float) -> float:
 
 
 def cusum_threshold(run_length: float, slack: float) -> float:
-    """Threshold with which the mean steps to a false alarm are ``run_length``.
+    """Return the threshold with which the mean steps to a false alarm are ``run_length``.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""One camera under watch: decisions in, events of drift episodes out. No Kafka, and no clock of its own."""
+"""Watch of one camera: takes decisions, returns events of drift episodes. No Kafka, and no clock of its own."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from stream_processors.drift.starts import Starts
 from stream_processors.drift.warm_up import WarmUp
 from stream_processors.shelf import Shelf
 
-#: Training references for a model (by sha256) and a product; None where there are none.
+#: Function that returns the training references for a model (by sha256) and a product; None if there are no references.
 ReferencesOf = Callable[[str, str | None], SignalReferences | None]
 
-#: Version 1 had one product, version 2 products that were not packed one by one.
+#: Version 1 had one product; in version 2 products were not packed one by one.
 _STATE_VERSION = 3
-#: Frames whose ids are known, so that a decision read twice counts once.
+#: Number of frames whose ids are remembered, so that a decision that is read twice counts once.
 _KNOWN_FRAMES = 500
 #: Number of decisions of other products after which an open episode of a product is closed: the line has changed over.
 _CHANGED_OVER = 50
-#: Decisions after which the former model or revision of a product is forgotten: it was replaced.
+#: Number of decisions after which the former model or revision of a product is forgotten: it was replaced.
 _REPLACED = 5000
 #: Longest name of a frame, product, model or recipe.
 _MAX_NAME = 1000
 _MAX_STATE_BYTES = 16 * 1024 * 1024
-#: Of the packed products: what was not seen for longest is left out above it.
+#: Most bytes of packed products; beyond it, the products unseen for longest are left out.
 _MAX_PACKED_BYTES = 1024 * 1024
-#: Products of a state, whatever the options were when it was written.
+#: Most products in a state, whatever the options were when it was written.
 _MAX_PRODUCTS = 200
 _MAX_COUNTS = 1000
 
 
 class StateError(ValueError):
-    """Bytes that are no state of a camera under watch."""
+    """Bytes that are not a state of a camera watch."""
 
 
 class CameraWatch:
-    """Watches the decisions of one camera.
+    """Watch of the decisions of one camera.
 
     Products that alternate part by part are watched side by side, each with its own detectors and episodes. So are two
-    models or recipe revisions of a product, as in a rolling upgrade; of a third one, the one unseen for longer goes.
-    Memory: some 0.5 MiB a product with ten signals, twice that during an upgrade.
+    models or recipe revisions of a product, as in a rolling upgrade; if a third one comes, the one unseen for longer is
+    evicted. Memory: about 0.5 MiB for each product with ten signals, twice that during an upgrade.
 
     Parameters
     ----------
@@ -73,9 +73,9 @@ class CameraWatch:
         self._references_of = references_of
         self._options = options or DriftOptions()
         self._products: Shelf[ProductWatch] = Shelf(self._options.max_products, spare=self._is_spared)
-        #: By the same names: the other model or revision of a product.
+        #: The other model or revision of a product, by the same names.
         self._twins: dict[str, ProductWatch] = {}
-        #: Products that a state had and that do not fit: their episodes are closed with the next decision.
+        #: Products of a restored state for which there is no room: the next decision closes their episodes.
         self._left_out: list[ProductWatch] = []
         self._now: ProductWatch | None = None
         self._sensor = SensorCheck()
@@ -92,21 +92,21 @@ class CameraWatch:
 
     @property
     def stride(self) -> int:
-        """One frame in so many is watched, see `stream_processors.drift.thinning`."""
+        """Interval of the watched frames: 1 if every frame is watched, see `stream_processors.drift.thinning`."""
         return 1 if self._now is None else self._now.segment.stride
 
     @property
     def in_episode(self) -> bool:
-        """Whether an episode is open."""
+        """True if an episode is open."""
         return any(map(_has_episode, self._all()))
 
     @property
     def products(self) -> int:
-        """Products that are watched side by side."""
+        """Number of products that are watched side by side."""
         return len(self._products)
 
     def decision(self, decision: Decision, *, now_us: int) -> list[DriftEvent]:
-        """Take the next decision of the camera; ``now_us`` (UTC) is put on the events."""
+        """Process the next decision of the camera and return its events; ``now_us`` (UTC) is their time of emission."""
         if is_future(decision.captured_at_us, now_us):  # no event may report a change in the future
             decision = replace(decision, captured_at_us=now_us)
         skipped, is_back = self._why_not(decision, now_us)
@@ -167,7 +167,7 @@ class CameraWatch:
             product = known
         elif product is None and before is not None:
             self._reset(changed(before.identity, identity))
-            if len(self._products) < most:  # beyond it names may be invented
+            if len(self._products) < most:  # with more products, the names may be invented
                 events += self._close_all(decision, now_us, self.last_reset)
         if product is None:
             product = ProductWatch(identity, self._segment(identity), self._options)
@@ -202,7 +202,7 @@ class CameraWatch:
         self._sensor.look(decision, segment.references)
         if is_warming and segment.is_learning:
             return []  # an unusual level must not become the reference
-        # At a shifted level, neighbours seem to resemble each other.
+        # At a shifted level, neighbouring frames seem to resemble each other.
         is_off = keeper.episode is not None or is_warming
         looked = segment.look(decision, self.counts, in_episode=is_off)
         if keeper.episode is None and not (looked and looked.alarms) and self._is_said(self._sensor.cause):
@@ -270,16 +270,16 @@ class CameraWatch:
         return event_of(episode, state, decision, product=name, now_us=now_us, closed_because=closed_because)
 
     def state(self) -> bytes:
-        """All that it knows, compressed: 20 to 80 KiB a product with ten signals, whatever the traffic.
+        """Return the whole state, compressed: 20 to 80 KiB for each product with ten signals, whatever the traffic.
 
-        Each product is packed when it has changed. Above 1 MiB the products that were unseen for longest are left out.
+        A product is packed again only if it has changed. Above 1 MiB the products unseen for longest are left out.
         """
         rows: list[list[Any]] = []
         size_bytes = 0
         for name, product in reversed(list(self._products.items())):
             twin = self._twins.get(name)
             packed = [(one.away, one.packed()) for one in (product, twin) if one is not None]
-            size_bytes += sum(len(state) * 3 // 4 for _, state in packed)  # what base64 adds is deflated
+            size_bytes += sum(len(state) * 3 // 4 for _, state in packed)  # deflating removes what base64 adds
             if rows and size_bytes > _MAX_PACKED_BYTES:
                 break
             rows.append([self._products.seen(name), *packed])
@@ -298,12 +298,12 @@ class CameraWatch:
 
     @classmethod
     def restored(cls, state: bytes, references_of: ReferencesOf, options: DriftOptions | None = None) -> CameraWatch:
-        """Go on from a `state`.
+        """Return a watch that resumes from a `state`.
 
         Raises
         ------
         StateError
-            If it is none, or of another version: the camera is then watched from the start.
+            If the bytes are not a state, or one of another version: the camera must then be watched from scratch.
         """
         watch = cls(references_of, options)
         try:
@@ -345,7 +345,7 @@ class CameraWatch:
         self.counts.update({name: whole(count) for name, count in mapping(plain["counts"], _MAX_COUNTS).items()})
 
     def _put_back(self, products: list[ProductWatch], seen: int) -> None:
-        """Take a product of a state, and its other model or revision; what does not fit by now is left out."""
+        """Add a product of a state, with its other model or revision; a product without room is left out."""
         product, *twins = products
         for twin in twins:
             if twin.name != product.name or twin.identity == product.identity:

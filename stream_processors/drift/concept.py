@@ -1,8 +1,8 @@
-"""Episodes of concept drift: how right the decisions are has changed, the pictures need not have.
+"""Episodes of concept drift: the correctness of the decisions has changed, even if the images have not.
 
-A stream of errors (see `stream_processors.quality.errors`) that rises opens an episode; a further rise updates it. It
-is closed as ``recovered`` when 100 labels or more came since its last rise and their share of errors is back within a
-quarter of the way from before to after, or with a reset when another model or recipe revision decides.
+A stream of errors (see `stream_processors.quality.errors`) that rises opens an episode; a further rise updates it. An
+episode is closed as ``recovered`` if 100 labels or more came since its last rise and their share of errors is back
+within a quarter of the way from before to after. It is closed with a reset if another model or recipe revision decides.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class _Open:
 
 
 class ConceptEpisodes:
-    """The open episodes of concept drift of one camera, one for each stream of errors.
+    """Open episodes of concept drift of one camera, one for each stream of errors.
 
     Parameters
     ----------
     line, station, camera_id
-        Whose.
+        Identity of the camera.
     """
 
     def __init__(self, line: str, station: str, camera_id: str) -> None:
@@ -60,11 +60,11 @@ class ConceptEpisodes:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is one."""
+        """True if an episode is open."""
         return bool(self._open)
 
     def alarms(self, alarms: list[ConceptAlarm], at: At) -> list[DriftEvent]:
-        """Open or update episodes."""
+        """Open or update episodes; return the events."""
         events = []
         for alarm in alarms:
             stream = f"{alarm.side}/{alarm.sampled_because}"
@@ -74,7 +74,7 @@ class ConceptEpisodes:
                 self._open[stream] = _Open(alarm, name, 0)
                 events.append(self._event(stream, EpisodeState.OPENED, at))
             else:
-                # It began when it began, and is as bad as it is now.
+                # The beginning of the episode stays, and its extent is the current one.
                 merged = replace(
                     alarm, before=known.alarm.before, started_frame_id=known.alarm.started_frame_id,
                     started_at_us=known.alarm.started_at_us, frames_before=known.alarm.frames_before,
@@ -84,7 +84,7 @@ class ConceptEpisodes:
         return events
 
     def recovered(self, streams: list[StreamSummary], at: At) -> list[DriftEvent]:
-        """Close the episodes whose errors are as rare again as they were."""
+        """Close the episodes whose errors are as rare again as before; return the events."""
         events = []
         for stream in streams:
             name = f"{stream.side}/{stream.sampled_because}"
@@ -99,7 +99,7 @@ class ConceptEpisodes:
         return events
 
     def decider(self, decision: Decision, at: At) -> list[DriftEvent]:
-        """Close the episodes of a model or recipe that does not decide any more."""
+        """Close the episodes of a model or recipe that no longer decides; return the events."""
         events = []
         for name, known in list(self._open.items()):
             model = known.alarm.model
@@ -121,7 +121,7 @@ class ConceptEpisodes:
             episode_id=known.episode_id,
             state=state,
             drift_type=DriftType.CONCEPT,
-            kind=DriftKind.UNDETERMINED,  # labels are too few to tell a step from a slope
+            kind=DriftKind.UNDETERMINED,  # there are too few labels to distinguish a step from a slope
             line=line,
             station=station,
             camera_id=camera_id,
@@ -148,7 +148,7 @@ class ConceptEpisodes:
         )
 
     def state(self) -> Any:
-        """All that it knows, as JSON."""
+        """Return the whole state as JSON."""
         return {"identity": self._identity, "open": {name: asdict(known) for name, known in self._open.items()}}
 
     @classmethod

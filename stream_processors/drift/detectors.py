@@ -1,17 +1,17 @@
-"""The detectors of one signal: River's engines behind one small interface.
+"""Detectors of one signal: River's engines behind one small interface.
 
-Each takes the normal scores of a signal (see `models.reference`), one at a time:
+Each detector takes the normal scores of a signal (see `models.reference`), one at a time:
 
 ===============  ============================================================  ======================================
 detector         looks for                                                     engine
 ===============  ============================================================  ======================================
-`PageHinkley`    a mean away from the reference, however slowly it got there   River's, with the mean held fixed
+`PageHinkley`    a mean away from the reference, however slowly it got there   River's, with a constant mean
 `Adwin`          a change of mean against the camera's own past, at any scale  River's
 `Shape`          another distribution with the same mean                       chi-squared over deciles
 ===============  ============================================================  ======================================
 
-``update`` takes a value and says whether there is an alarm; ``started``, which changes nothing, tells how many values
-ago the change began as far as the detector knows. ``state`` is plain JSON of bounded size, and ``restore`` takes it.
+``update`` takes a value and returns True on an alarm. ``started``, which changes nothing, is the number of values since
+the change began, as far as the detector knows. ``state`` is plain JSON of bounded size, and ``restore`` accepts it.
 
 E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954); A. Bifet and R. Gavalda, "Learning from time-changing
 data with adaptive windowing", SDM 2007.
@@ -39,29 +39,29 @@ _NORMAL = NormalDist()
 
 
 class Detector(Protocol):
-    """What every detector of a signal offers; the contract suite runs over all of them."""
+    """Interface of every detector of a signal; the contract suite runs over all of them."""
 
     name: str
 
     def update(self, score: float) -> bool:
-        """Take one normal score; True if there is an alarm."""
+        """Process one normal score; return True on an alarm."""
 
     @property
     def started(self) -> int:
-        """How many values ago the change began, as far as is known."""
+        """Number of values since the change began, as far as is known."""
 
     def reset(self) -> None:
         """Forget everything."""
 
     def state(self) -> Any:
-        """All that it knows, as JSON."""
+        """Return the whole state as JSON."""
 
     def restore(self, state: Any) -> None:
         """Resume from a `state`; raise ValueError for anything else."""
 
 
 class _HeldMean:
-    """Stands where River's Page-Hinkley test keeps its running mean: the reference's, 0, that nothing moves."""
+    """Replacement for the running mean in River's Page-Hinkley test: the reference's mean, 0, which nothing changes."""
 
     n = 0
 
@@ -75,17 +75,17 @@ class _HeldMean:
 class _ReferencePageHinkley(drift.PageHinkley):
     def _reset(self) -> None:
         super()._reset()
-        # A running mean would follow a slow drift and never see it.
+        # A running mean would follow a slow drift and never detect it.
         self._x_mean = _HeldMean()  # type: ignore[assignment]
 
 
 class PageHinkley:
-    """Two-sided Page-Hinkley test of a mean of 0, the reference's.
+    """Two-sided Page-Hinkley test of a mean of 0, which is the reference's mean.
 
     Parameters
     ----------
     threshold
-        Of the cumulated sums, in standard deviations.
+        Threshold of the cumulated sums, in standard deviations.
     slack
         Deviations of the mean that are tolerated, in standard deviations.
 
@@ -110,7 +110,7 @@ class PageHinkley:
         self._since_low = self._since_high = 0
 
     def update(self, score: float) -> bool:
-        """Take one normal score; True if the mean is off."""
+        """Process one normal score; return True if the mean deviates."""
         test = self._test
         test.update(score)
         self._since_low = 0 if test._sum_increase <= test._min_increase else self._since_low + 1
@@ -119,20 +119,20 @@ class PageHinkley:
 
     @property
     def started(self) -> int:
-        """Values since the sum that is over its threshold was last at its extreme."""
+        """Number of values since the larger one of the two sums was last at its extreme."""
         test = self._test
         up = test._sum_increase - test._min_increase
         down = test._max_decrease - test._sum_decrease
         return self._since_low if up >= down else self._since_high
 
     def state(self) -> list[float]:
-        """The sums, relative to their extremes, and the values since."""
+        """Return the sums, relative to their extremes, and the number of values since then."""
         test = self._test
         up, down = test._sum_increase - test._min_increase, test._max_decrease - test._sum_decrease
         return [up if math.isfinite(up) else 0.0, max(0.0, down), self._since_low, self._since_high]
 
     def restore(self, state: Any) -> None:
-        """Go on from a `state`."""
+        """Resume from a `state`."""
         up, down, since_low, since_high = items(state, 4, 4)
         up, down = number(up, 0.0, _MAX_SUM), number(down, 0.0, _MAX_SUM)
         since_low, since_high = whole(since_low), whole(since_high)
@@ -144,7 +144,7 @@ class PageHinkley:
 
 
 class Adwin:
-    """ADWIN on the rank of the score: within [0, 1], as its bound asks for.
+    """ADWIN on the rank of the score, which is within [0, 1], as ADWIN's bound requires.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ class Adwin:
     """
 
     name = "adwin"
-    #: Values between two checks.
+    #: Number of values between two checks.
     CLOCK = 32
 
     def __init__(self, delta: float) -> None:
@@ -173,31 +173,31 @@ class Adwin:
         self._adwin = drift.ADWIN(delta=self._delta, clock=self.CLOCK)
 
     def update(self, score: float) -> bool:
-        """Take one normal score; True if the window was cut."""
+        """Process one normal score; return True if the window was cut."""
         return self.update_share(_NORMAL.cdf(score))
 
     def update_share(self, share: float) -> bool:
-        """Take a number within [0, 1] as it is: 1 for a rejected part, 0 for another."""
+        """Process a number within [0, 1] directly: 1 for a rejected part, 0 for another part."""
         self._adwin.update(share)
         return bool(self._adwin.drift_detected)
 
     @property
     def mean(self) -> float:
-        """Of the shares in the window."""
+        """Mean of the shares in the window."""
         return float(self._adwin.estimation)
 
     @property
     def started(self) -> int:
-        """Length of the window that is left."""
+        """Length of the window that remains."""
         return int(self._adwin.width)
 
     def state(self) -> str:
-        """The window's buckets as River writes them."""
+        """Return the window's buckets in River's own format."""
         written: bytes = self._adwin._helper.__getstate__()
         return f"{zlib.crc32(written):08x}{base64.b64encode(written).decode()}"
 
     def restore(self, state: Any) -> None:
-        """Go on from a `state`."""
+        """Resume from a `state`."""
         self.reset()
         given = text(state)
         try:
@@ -216,13 +216,13 @@ class Shape:
     Parameters
     ----------
     p_value
-        Below which a window is an alarm.
+        A window with a smaller p-value is an alarm.
     images
-        Size of the reference: what is estimated from few images differs by chance.
+        Number of images of the reference: estimates from few images differ by chance.
     shares
         Share of the reference in each interval of rank, see `models.reference.SignalReference.rank_shares`; None: even.
     window
-        Values in a window.
+        Number of values in a window.
 
     Examples
     --------
@@ -234,11 +234,11 @@ class Shape:
     name = "shape"
     BINS = 10
     #: Difference of shape that is tolerated, as Cohen's w squared: images of one kind come in lots, and no two lots are
-    #: quite alike. A shifted mean of 0.2 standard deviations has about as much.
+    #: exactly alike. A shifted mean of 0.2 standard deviations has about as much.
     TOLERANCE = 0.04
     WINDOW = 200
 
-    #: Intervals in which fewer values are expected are joined with the next.
+    #: Intervals in which fewer values are expected are joined with the next interval.
     _MIN_EXPECTED = 10
 
     def __init__(
@@ -246,7 +246,7 @@ class Shape:
     ) -> None:
         self._window = window
         self._expected: list[float] = []
-        #: Interval of rank to the bin that counts it.
+        #: Bin that counts the values of each interval of rank.
         self._bin: list[int] = []
         open_share = 0.0
         for share in shares or [1 / self.BINS] * self.BINS:
@@ -255,14 +255,14 @@ class Shape:
             if open_share >= self._MIN_EXPECTED:
                 self._expected.append(open_share)
                 open_share = 0.0
-        if open_share and self._expected:  # what is left at the end goes with the last bin
+        if open_share and self._expected:  # the rest at the end belongs to the last bin
             self._expected[-1] += open_share
         self._bin = [min(number, len(self._expected) - 1) for number in self._bin]
         degrees = len(self._expected) - 1
         tolerated = self.TOLERANCE * window
         limit = float(ncx2.isf(p_value, degrees, tolerated)) if degrees > 0 else math.inf
         self._limit = limit * (1 + window / images)
-        #: Whether the last whole window was well within the limit.
+        #: True if the last complete window was well within the limit.
         self.is_usual = True
         self.reset()
 
@@ -272,7 +272,7 @@ class Shape:
         self._seen = 0
 
     def update(self, score: float) -> bool:
-        """Take one normal score; True at the end of a window with another shape."""
+        """Process one normal score; return True at the end of a window with another shape."""
         if self._seen == self._window:
             self.reset()
         self._counts[self._bin[min(int(_NORMAL.cdf(score) * self.BINS), self.BINS - 1)]] += 1
@@ -286,15 +286,15 @@ class Shape:
 
     @property
     def started(self) -> int:
-        """Values in the window."""
+        """Number of values in the window."""
         return self._seen
 
     def state(self) -> Any:
-        """The counts, and what the last window said."""
+        """Return the counts and the result of the last window."""
         return [self._counts, self.is_usual]
 
     def restore(self, state: Any) -> None:
-        """Go on from a `state`."""
+        """Resume from a `state`."""
         given, is_usual = items(state, 2, 2)
         counts = [whole(count, 0, self._window) for count in items(given, len(self._expected), len(self._expected))]
         if sum(counts) > self._window:

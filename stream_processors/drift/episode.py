@@ -1,17 +1,17 @@
-"""An episode of drift: opened by an alarm, kept up to date, closed once.
+"""Episode of drift: opened by an alarm, kept up to date, closed once.
 
 =============  =======================================================================================================
 closed         when
 =============  =======================================================================================================
 ``recovered``  all signals of the episode are within 0.3 standard deviations of the reference, over 200 watched frames
-``settled``    the episode is ``settle_frames`` old, and they are where they were half of it ago: the new level is
-               the reference from then on
+``settled``    the episode is ``settle_frames`` old, and its signals are at the level of half of this time ago: the new
+               level is the reference from then on
 ``reset: ...``  recipe or product changed
 =============  =======================================================================================================
 
-An episode is *recurring* if its new level is, in all its signals that changed by half a standard deviation or more,
-within half a standard deviation of a level that the camera had in one of its last ten episodes, and that level is not
-the one it comes from.
+An episode is *recurring* if its new level is close to a level that the camera had in one of its last ten episodes, and
+that level is not the one from before the change. Close means within half a standard deviation, in all signals of the
+episode that changed by half a standard deviation or more.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from stream_processors.drift.trace import MAX_SIGNALS
 RECOVERED_SD = 0.3
 CLEAR_SD = 0.5
 SETTLED_SD = 0.25
-#: Watched frames over which a level is taken.
+#: Number of watched frames over which a level is computed.
 LEVEL_FRAMES = 200
-#: Watched frames before the kind of a change is said.
+#: Number of watched frames before the kind of a change is determined.
 KIND_FRAMES = 200
-#: Watched frames between two updates at least; ever more as an episode gets older.
+#: Least number of watched frames between two updates; the interval grows as an episode gets older.
 UPDATE_FRAMES = 50
 EXAMPLES = 3
 PAST_LEVELS = 20
@@ -54,7 +54,7 @@ Level = Mapping[str, float]
 
 @dataclass(slots=True)
 class Episode:
-    """What is known of one episode; times are UTC microseconds."""
+    """Knowledge about one episode; times are UTC microseconds."""
 
     episode_id: str
     started_frame_id: str
@@ -66,41 +66,41 @@ class Episode:
     kind: DriftKind = DriftKind.UNDETERMINED
     changes: dict[str, SignalChange] = field(default_factory=dict)
     frames_after: list[str] = field(default_factory=list)
-    #: Frames, and watched frames, since the alarm.
+    #: Number of frames, and of watched frames, since the alarm.
     frames: int = 0
     watched: int = 0
-    #: Events said so far, and watched frames when the last one was.
+    #: Number of events so far, and of watched frames at the last event.
     events: int = 0
     said_at: int = 0
-    #: Where its signals were when its kind was looked at last.
+    #: Levels of its signals when its kind was last determined.
     plateau: dict[str, float] = field(default_factory=dict)
-    #: Watched frames from which its kind is looked at.
+    #: Number of watched frames from which on its kind is determined.
     kind_at: int = KIND_FRAMES
-    #: There is something to be said.
+    #: True if an update has something to report.
     news: bool = False
 
     @property
     def data_signals(self) -> list[str]:
-        """Its signals that detectors alarmed for; a sensor's fault is none."""
+        """Signals of the episode for which detectors alarmed, without faults of the sensor."""
         return [name for name, change in self.changes.items() if change.detector != "sensor"]
 
     @property
     def dominant(self) -> str | None:
-        """The signal that changed most."""
+        """Signal that changed most."""
         return max(self.data_signals, key=lambda name: abs(self.changes[name].magnitude_sd), default=None)
 
     def by_size(self) -> list[SignalChange]:
-        """Its changes, the largest first."""
+        """Return the changes, the largest first."""
         return sorted(self.changes.values(), key=lambda change: -abs(change.magnitude_sd))
 
     def levels(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Means before and after, of those of its signals that changed by half a standard deviation or more."""
+        """Return means before and after, of the signals that changed by half a standard deviation or more."""
         clear = {name: self.changes[name] for name in self.data_signals}
         clear = {name: change for name, change in clear.items() if abs(change.magnitude_sd) >= CLEAR_SD}
         return {n: change.before for n, change in clear.items()}, {n: change.after for n, change in clear.items()}
 
     def reason(self) -> str:
-        """One line for a person."""
+        """Return one line for a person."""
         ordered = self.by_size()
         said = [
             f"{c.signal} {_moved(c)} from {c.before:.3g} to {c.after:.3g} ({c.magnitude_sd:+.1f} sd)"
@@ -111,7 +111,7 @@ class Episode:
         return "; ".join([*([CAUSES[self.cause]] if self.cause else []), *said]) + more or "a signal changed"
 
     def state(self) -> Any:
-        """As JSON."""
+        """Return the episode as JSON."""
         return asdict(self)
 
     @classmethod
@@ -146,7 +146,7 @@ class Episode:
 
 
 def recurs(level: Level, before: Level, past: Sequence[Level], sds: Mapping[str, float]) -> bool:
-    """Whether a new level is one of the past ones, and not the one it comes from.
+    """Return True if a new level is one of the past levels, and not the one from before the change.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""From an episode to the record that is published of it."""
+"""Conversion of an episode to the record that is published about it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stream_processors.drift.episode import Episode
 def event_of(
     episode: Episode, state: EpisodeState, decision: Decision, *, product: str | None, now_us: int, closed_because: str
 ) -> DriftEvent:
-    """What is said of an episode at a decision; counts the event. The same event again has the same id."""
+    """Return the event about an episode at a decision, and count it. The same event again has the same id."""
     episode.events += 1
     episode.said_at, episode.news = episode.watched, False
     return DriftEvent(

@@ -1,4 +1,4 @@
-"""Opens, follows and closes the episodes of one camera: one at a time, whatever joins it."""
+"""Keeper that opens, follows and closes the episodes of one camera: one episode at a time; further alarms join it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LEVEL_BLOCKS = LEVEL_FRAMES // BLOCK_FRAMES
 
 
 class EpisodeKeeper:
-    """Keeps the open episode of a camera, and the levels of past ones.
+    """Keeper of a camera's open episode, and of the levels of past episodes.
 
     Parameters
     ----------
@@ -52,10 +52,10 @@ class EpisodeKeeper:
         *,
         is_warming: bool = False,
     ) -> tuple[EpisodeState, str] | None:
-        """Take what detectors and sensor check have found at a decision; what is to be said, and why it is closed.
+        """Process results of detectors and sensor check; return the state to publish and a closing reason, if any.
 
-        ``known`` are the ids of the newest frames, this one last. While the camera warms up, an episode that begins is
-        marked, unless a sensor's fault begins it.
+        ``known`` are the ids of the newest frames, this one last. An episode that begins while the camera warms up is
+        marked, unless a fault of the sensor begins it.
         """
         alarms, block = (looked.alarms, looked.block) if looked else ([], False)
         episode = self.episode
@@ -79,7 +79,7 @@ class EpisodeKeeper:
         return None
 
     def closed(self) -> None:
-        """The closing event has been said: keep the levels, and be ready for the next episode."""
+        """Record that the closing event has been made: keep the levels, and be ready for the next episode."""
         if self.episode is not None:
             before = {name: self.episode.changes[name].before for name in self.episode.plateau}
             self._past.extend(level for level in (before, self.episode.plateau) if level)
@@ -103,12 +103,12 @@ class EpisodeKeeper:
                 episode.cause, episode.news = "out-of-focus", True
 
     def _refresh(self, episode: Episode, segment: Segment) -> None:
-        """Bring levels, examples and kind up to date, at the end of a block."""
+        """Update levels, examples and kind at the end of a block."""
         last = min(max(episode.watched, BLOCK_FRAMES), LEVEL_FRAMES)
         for name in episode.data_signals:
             old = episode.changes[name]
             before, after, magnitude_sd = segment.change(name, last)
-            if name == REJECTS:  # what came before has left the trace after a while
+            if name == REJECTS:  # the frames from before the change leave the trace after a while
                 before, magnitude_sd = old.before, (after - old.before) / rate_sd(old.before)
             episode.changes[name] = SignalChange(name, old.detector, before, after, magnitude_sd)
         newest = list(segment.trace.recent)[-last:]
@@ -117,7 +117,7 @@ class EpisodeKeeper:
         dominant = episode.dominant
         if dominant is None or episode.watched < episode.kind_at:
             return
-        episode.kind_at = 2 * episode.watched  # looked at again when twice as much is known
+        episode.kind_at = 2 * episode.watched  # determined again when twice as many frames are known
         blocks = [block for block in segment.trace.blocks if dominant in block.means]
         kind = kind_of([b.means[dominant] for b in blocks], [b.variances[dominant] for b in blocks], BLOCK_FRAMES)
         before_level, after_level = episode.levels()
@@ -131,7 +131,7 @@ class EpisodeKeeper:
         if sensor.cause:
             return ""
         names = episode.data_signals
-        if not names:  # a sensor's fault that no detector has noticed
+        if not names:  # a fault of the sensor that no detector has noticed
             return "recovered"
         if not block or episode.watched < LEVEL_FRAMES:
             return ""
@@ -141,7 +141,7 @@ class EpisodeKeeper:
         return "settled" if settled else ""
 
     def state(self) -> Any:
-        """All that it knows, as JSON."""
+        """Return the whole state as JSON."""
         return {"episode": self.episode and self.episode.state(), "past": list(self._past)}
 
     def restore(self, state: Any, segment: Segment) -> None:
@@ -184,7 +184,7 @@ def _has_recovered(change: SignalChange, segment: Segment) -> bool:
 
 
 def _is_still(name: str, episode: Episode, segment: Segment) -> bool:
-    """Whether a level is where it was half of the episode ago: over a shorter time a slow drift looks still."""
+    """Return True if a level is still that of half of the episode ago: over a shorter time a slow drift looks still."""
     levels = [block.means[name] for block in segment.trace.blocks if name in block.means]
     ago = min(episode.watched // 2 // BLOCK_FRAMES, len(levels) - _LEVEL_BLOCKS)
     if ago < _LEVEL_BLOCKS:

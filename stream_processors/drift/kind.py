@@ -1,10 +1,10 @@
-"""How a change came: the rule, on the level of one signal by blocks of frames.
+"""Kind of a change: the rule that determines it, from the level of one signal by blocks of frames.
 
 The level is in standard deviations of the reference, 0 before the change; the *new level* is the mean of the last four
 blocks. Two courses are fitted to the levels by least squares: a step from 0 to the new level, and a ramp between them.
 
 - ``SUDDEN``: the step, or a ramp of at most 100 frames, explains the levels as well as any ramp does: no ramp lowers
-  the sum of squares by more than 15 times the variance of a block's mean (a likelihood ratio of some 2000);
+  the sum of squares by more than 15 times the variance of a block's mean (a likelihood ratio of about 2000);
 - ``GRADUAL``: a longer ramp is better, and during it old and new are mixed: within its blocks the values scatter more
   than before, by at least a twelfth of the squared new level (half of what an evenly growing share would add);
 - ``INCREMENTAL``: a longer ramp is better, and the values move as a whole;
@@ -24,16 +24,16 @@ from numpy.typing import NDArray
 from schemas.records import DriftKind
 
 SUDDEN_FRAMES = 100
-#: How many times the variance of a block's mean the squares must fall for a ramp to be believed.
+#: A ramp is accepted if it lowers the squares by more than this number of times the variance of a block's mean.
 _DECISIVE = 15
-#: Places at which a ramp may begin and end.
+#: Number of places at which a ramp may begin and end.
 _PLACES = 40
-#: Blocks whose mean is the new level.
+#: Number of blocks whose mean is the new level.
 NEWEST_BLOCKS = 4
 
 
 def kind_of(levels: Sequence[float], variances: Sequence[float], block_frames: int) -> DriftKind:
-    """Classify a change from the mean and variance of each block, oldest first, some of them from before it.
+    """Classify a change from the mean and variance of each block, oldest first; some blocks are from before it.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def kind_of(levels: Sequence[float], variances: Sequence[float], block_frames: i
 
 
 def _best_ramp(y: NDArray[np.float64], new: float) -> tuple[int, int, float]:
-    """First block of the best ramp, the first one after it, and by how much it lowers the best step's squares."""
+    """Return the best ramp's first block, the block after it, and by how much it lowers the best step's squares."""
     places = np.unique(np.linspace(0, len(y), min(len(y), _PLACES) + 1).round().astype(int))
     blocks = np.arange(len(y)) + 0.5
     best_step, best = np.inf, (np.inf, 0, 0)

@@ -1,4 +1,4 @@
-"""What can be set about the watching of a camera."""
+"""Options of the watch of a camera."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from stream_processors.drift.budget import Budget
 
 @dataclass(frozen=True, slots=True)
 class DriftOptions:
-    """How cameras are watched.
+    """Options with which cameras are watched.
 
     Parameters
     ----------
     budget
-        False alarms that a stationary camera may give.
+        False alarms that a stationary camera may cause.
     slack
         Changes of a mean that are tolerated, in standard deviations of the reference: half of the smallest change
         that matters.
     learn_frames
-        Without a training reference: frames of the camera that become its reference.
+        Without a training reference: number of frames of the camera that become its reference.
     settle_frames
-        An episode whose new level has held for so many watched frames is closed as *settled*: that level is the
-        reference from then on.
+        An episode whose new level has lasted for this number of watched frames is closed as *settled*: that level is
+        the reference from then on.
     product_attribute
         Attribute of the frame that names the product.
     max_products
@@ -34,7 +34,7 @@ class DriftOptions:
     warm_up_gap_s
         Seconds without a decision after which a camera warms up again.
     simulated
-        Watch decisions on frames that were published again, and nothing else; the events say so.
+        Watch decisions on frames that were published again, and no others; the events are marked as simulated.
     """
 
     budget: Budget = field(default_factory=Budget)

@@ -18,8 +18,8 @@ from stream_processors.drift.segment import Segment
 #: Product, model and recipe; a change makes the detectors begin from scratch.
 Identity = Mapping[str, str | None]
 _NAMES = ("product", "model", "recipe")
-#: Decisions after a reset until which the detectors know too little. A changeover alone must not count as blindness, so
-#: it is less than `stream_processors.watch_camera.UNWATCHED`.
+#: Number of decisions after a reset until which the detectors know too little. A changeover alone must not count as
+#: blindness, so it is less than `stream_processors.watch_camera.UNWATCHED`.
 SCRATCH = 99
 
 
@@ -33,7 +33,7 @@ def identity_of(decision: Decision, product_attribute: str) -> Identity:
 
 
 def changed(before: Identity, now: Identity) -> str:
-    """Return the differences, for a person.
+    """Return the differences as a text for a person.
 
     Examples
     --------
@@ -60,9 +60,9 @@ class ProductWatch:
         self.identity = identity
         self.segment = segment
         self.keeper = EpisodeKeeper(options.settle_frames)
-        #: Number of decisions of other products since its last one.
+        #: Number of decisions of other products since the last one of this product.
         self.away = 0
-        #: Decisions after a reset that are to come until the detectors know enough, at most `SCRATCH`.
+        #: Number of decisions after a reset that must still come until the detectors know enough, at most `SCRATCH`.
         self.scratch = 0
         self._packed: str | None = None
 
@@ -82,11 +82,11 @@ class ProductWatch:
         }
 
     def touch(self) -> None:
-        """Note that something other than `away` has changed or will."""
+        """Record that something other than `away` has changed or will change."""
         self._packed = None
 
     def packed(self) -> str:
-        """Return the `state`, deflated, in base64; it is made once after each `touch`."""
+        """Return the `state`, deflated, in base64; it is computed once after each `touch`."""
         if self._packed is None:
             plain = json.dumps(self.state(), separators=(",", ":")).encode()
             self._packed = base64.b64encode(zlib.compress(plain, 1)).decode()
@@ -94,7 +94,7 @@ class ProductWatch:
 
     @classmethod
     def unpacked(cls, packed: str, options: DriftOptions, most_bytes: int) -> tuple[ProductWatch, int]:
-        """Go on from what `packed` gave; also return its inflated size. Raises ValueError for anything else."""
+        """Return a watch that resumes from a `packed` state, and its inflated size; raise ValueError otherwise."""
         plain = inflate(base64.b64decode(packed, validate=True), most_bytes)
         return cls.restored(parse(plain, most_bytes), options), len(plain)
 

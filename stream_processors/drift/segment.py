@@ -1,4 +1,4 @@
-"""The detectors of one camera while recipe and product stay the same, and the reference they measure from."""
+"""Detectors of one camera, while recipe and product stay the same, and the reference from which they measure."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from stream_processors.drift.trace import MAX_SIGNALS, Seen, Trace
 
 #: A larger value does not count as a number: it would make means and variances infinite.
 MAX_VALUE = 1e30
-#: Longest name of a signal: what is longer would make the state too large to be read again.
+#: Longest name of a signal: a longer name would make the state too large to be read again.
 _MAX_NAME = 1000
-#: Counters of oddities with a name of their own.
+#: Most counters of oddities with a name of their own.
 _MAX_ODDITIES = 500
 _MAX_LESSONS = 100_000
 _MAX_QUANTILES = 1000
 #: With a larger value, ranks would be so near to 1 that no normal score is finite.
 _MAX_IMAGES = 10**9
-#: The pseudo-signal of the reject rate: 1 for a part that is not accepted, else 0.
+#: Pseudo-signal of the reject rate: 1 for a part that is not accepted, else 0.
 REJECTS = "reject_rate"
-#: Smallest change of a mean, in standard deviations, that ADWIN may alarm for: it finds any, given time.
+#: Smallest change of a mean, in standard deviations, for which ADWIN may alarm: given time, it finds any change.
 MIN_EFFECT_SD = 0.25
 _MIN_EFFECT_RATE = 0.03
-#: Signals whose correlation of neighbours is measured.
+#: Signals for which the correlation of neighbouring frames is measured.
 _CORRELATED = ("brightness", "contrast", "sharpness", "noise", "edge_density", "score")
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One detector found a change: which, of what, and how many watched frames ago it began."""
+    """Change found by one detector: its signal, its detector, and the number of watched frames since it began."""
 
     signal: str
     detector: str
@@ -48,19 +48,19 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What came of a watched frame: the alarms, and whether it completes a block of the trace."""
+    """Result of a watched frame: the alarms, and True if the frame completes a block of the trace."""
 
     alarms: list[Alarm]
     block: bool
 
 
 class Segment:
-    """Watches one camera from one reset to the next.
+    """Watch of one camera from one reset to the next.
 
     Parameters
     ----------
     references
-        Of the training images, for the product; None: the camera's first frames become the reference.
+        References from the training images, for the product; None: the camera's first frames become the reference.
     options
         Budget and slack.
     """
@@ -92,16 +92,16 @@ class Segment:
 
     @property
     def is_learning(self) -> bool:
-        """Whether there is no reference yet."""
+        """True if there is no reference yet."""
         return not self._detectors
 
     @property
     def stride(self) -> int:
-        """One frame in so many is watched, see `Thinning`."""
+        """Interval of the watched frames, see `Thinning`."""
         return self._thinning.stride
 
     def look(self, decision: Decision, oddities: Counter[str], *, in_episode: bool) -> Looked | None:
-        """Take a frame; None if it is not watched. Signals that are no number or missing go to ``oddities``."""
+        """Process a frame; return None if it is not watched. Missing signals and non-numbers go to ``oddities``."""
         values = self._values(decision, oddities)
         if self.is_learning:
             self._learn(values)
@@ -124,9 +124,10 @@ class Segment:
         return Looked(alarms, block)
 
     def change(self, signal: str, last: int) -> tuple[float, float, float]:
-        """Of a signal: mean before, mean over the last so many watched frames, difference in standard deviations.
+        """Return a signal's mean before, its mean now, and the difference in standard deviations.
 
-        Before is the reference; for the reject rate the frames that came before those.
+        The mean now is over the ``last`` watched frames. The mean before is that of the reference; for the reject rate
+        it is that of the frames before the ``last`` ones.
         """
         after = self.trace.mean_value(signal, last)
         if signal == REJECTS:
@@ -138,26 +139,26 @@ class Segment:
         return reference.mean, after if after is not None else math.nan, self.trace.mean_score(signal, last) or 0.0
 
     def has_its_shape(self, signal: str) -> bool:
-        """Whether the last window of a signal was distributed as the reference."""
+        """Return True if the last window of a signal was distributed as in the reference."""
         return all(d.is_usual for d in self._detectors.get(signal, ()) if isinstance(d, Shape))
 
     def sds(self, names: Iterable[str]) -> dict[str, float]:
-        """Standard deviations of signals in the reference, in their units; that of a rate is of one part's outcome."""
+        """Return standard deviations of signals in the reference, in their units; of a rate: of one part's outcome."""
         known = {name: self.references[name] for name in names if name != REJECTS}
         return {REJECTS: rate_sd(self._rejects.mean)} | {n: max(ref.sd, ref.resolution) for n, ref in known.items()}
 
     def relearned(self) -> Segment:
-        """A segment that has the newest frames for its reference: the level has settled, and is what is usual now."""
+        """Return a segment whose reference is the newest frames: the level has settled, and is the usual one now."""
         learned = references_of([seen.values for seen in self.trace.recent])
         learned.pop(REJECTS, None)
         return Segment(learned or None, self._options)
 
     def restarted(self) -> Segment:
-        """A segment with the same reference, that has seen nothing."""
+        """Return a segment with the same reference that has seen no frame."""
         return Segment(self.references or None, self._options)
 
     def rewound(self) -> Segment:
-        """Return the same, with the learned similarity of neighbours, which cannot be learned at a shifted level."""
+        """Return a `restarted` segment that keeps the similarity of neighbours: a shifted level cannot teach it."""
         segment = self.restarted()
         segment._thinning = self._thinning
         return segment
@@ -202,7 +203,7 @@ class Segment:
             return True
         after = self.trace.mean_score(name, detector.started) or 0.0
         before = self.trace.mean_score(name, 10_000, skip=detector.started)
-        if before is None:  # the change is longer ago than the newest frames reach
+        if before is None:  # the change is older than the newest frames
             older = [block.means[name] for block in self.trace.blocks if name in block.means]
             before = sum(older) / len(older) if older else 0.0
         return abs(after - before) >= MIN_EFFECT_SD
@@ -212,7 +213,7 @@ class Segment:
         return abs(after - before) >= _MIN_EFFECT_RATE
 
     def state(self) -> Any:
-        """All that it knows, as JSON."""
+        """Return the whole state as JSON."""
         return {
             "references": {name: reference.as_json() for name, reference in self.references.items()},
             "lessons": self._lessons,
@@ -252,7 +253,7 @@ def _reference(given: Any) -> SignalReference:
 
 
 def rate_sd(rate: float) -> float:
-    """Standard deviation of one part's outcome at a rate; not below that of 1 in 100."""
+    """Return the standard deviation of one part's outcome at a rate; not below that of 1 in 100."""
     return math.sqrt(max(rate * (1 - rate), 0.0099))
 
 

@@ -1,17 +1,17 @@
-"""Sensors that lie, by name: frozen, black, saturated. (Out of focus is seen in an episode, see `episode`.)
+"""Check for sensor faults with a name: frozen, black, saturated. (For out of focus see `episode`.)
 
 ===========  ==========================================================================================
 cause        five frames in a row that are
 ===========  ==========================================================================================
-frozen       the same bytes as the one before: no sensor is free of noise
+frozen       the same bytes as the frame before: no sensor is free of noise
 black        at least 95 % of the pixels at or below 2
 saturated    at least half of the pixels at or above 253
 ===========  ==========================================================================================
 
-A camera whose frames resemble each other without being the same is called frozen too: 50 in a row whose difference hash
-differs from the one before in at most 2 bits of 64, where its frames usually differ in 12 or more (on video, where
-neighbours are alike by nature, they do not). What the training images look like themselves (a black or white
-background) is no fault.
+A camera whose frames resemble each other without being equal is called frozen too. This needs 50 frames in a row whose
+difference hash differs from that of the frame before in at most 2 bits of 64, while its frames usually differ in 12 or
+more. (On video, where neighbours are alike by nature, they do not.) A property of the training images themselves (a
+black or white background) is not a fault.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MEMORY = 500
 
 
 class SensorCheck:
-    """Looks at one frame after the other; `cause` says what is wrong now."""
+    """Check of one frame after the other; `cause` names the current fault."""
 
     def __init__(self) -> None:
         self._runs = {"same": 0, "alike": 0, "black": 0, "saturated": 0}
@@ -42,7 +42,7 @@ class SensorCheck:
         self._shares: dict[str, float] = {}
 
     def look(self, decision: Decision, references: SignalReferences) -> None:
-        """Take the next frame of the camera."""
+        """Process the next frame of the camera."""
         signals = decision.signals
         distance = dhash_distance(signals, self._last_hash)
         same = decision.image_sha256 == self._last_sha256
@@ -71,13 +71,13 @@ class SensorCheck:
 
     @property
     def frames(self) -> int:
-        """Frames in a row that are wrong as `cause` says."""
+        """Number of frames in a row with the fault that `cause` names."""
         if self.cause == "frozen":
             return max(self._runs["same"], self._runs["alike"])
         return self._runs.get(self.cause, 0)
 
     def change(self, references: SignalReferences) -> SignalChange:
-        """What changed, for `cause`: the share of pixels, or the bits in which neighbouring frames differ."""
+        """Return the change for `cause`: the share of pixels, or the bits in which neighbouring frames differ."""
         signal = {"black": "dark_share", "saturated": "bright_share"}.get(self.cause)
         if signal is None:
             return SignalChange("dhash_distance", "sensor", round(self._usual_bits, 1), 0.0, 0.0)
@@ -86,7 +86,7 @@ class SensorCheck:
         return SignalChange(signal, "sensor", before, self._shares[self.cause], 0.0)
 
     def state(self) -> Any:
-        """All that it knows, as JSON."""
+        """Return the whole state as JSON."""
         return [self._runs, self._last_sha256, self._last_hash, self._usual_bits, self._compared]
 
     def restore(self, state: Any) -> None:

@@ -1,6 +1,6 @@
 """Order of a camera's decisions: current ones and old ones.
 
-A producer names the moment of its start, and counts its frames from there. Decisions of an earlier start, or far
+A producer sends the moment of its start, and counts its frames from there. Decisions of an earlier start, or far
 behind in the count, come from a spool that catches up: the past is not a drift of the present. But the moment is by
 the camera's clock, which may be wrong:
 
@@ -42,7 +42,7 @@ class Starts:
             started, sequence = self._newest = (0, -1)
         if is_future(decision.started_at_us, now_us):
             return "ahead"
-        # A worker answers several frames at a time, so neighbours may change places.
+        # A worker answers several frames at a time, so neighbouring frames may swap places.
         if (decision.started_at_us, decision.sequence + _NEIGHBOURS) >= (started, sequence):
             self._newest = max(self._newest, (decision.started_at_us, decision.sequence))
             self._old = self._fresh = 0

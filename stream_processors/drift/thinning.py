@@ -1,10 +1,10 @@
-"""Which frames are watched: every one, or one in so many where neighbours resemble each other.
+"""Selection of the frames that are watched: all, or one in a number of frames if neighbours resemble each other.
 
-Frames of one scene are no independent observations, and detectors that take them for such alarm every few frames on
+Frames of one scene are not independent observations. Detectors that assume independence alarm every few frames on
 video. So the correlation of neighbouring frames is measured all the time, for a few signals, and only one frame in
-``stride`` is passed on: 1.5 times the integrated correlation time (1 + r) / (1 - r) of a first-order process with that
-lag-1 correlation r, so that what is left has a correlation of about 0.05. On a line that triggers once a part, r is
-about 0 and every frame is watched.
+``stride`` is passed on. The stride is 1.5 times the integrated correlation time (1 + r) / (1 - r) of a first-order
+process with that lag-1 correlation r, so that the remaining frames have a correlation of about 0.05. On a line that
+triggers once for each part, r is about 0 and every frame is watched.
 
 A. D. Sokal, "Monte Carlo methods in statistical mechanics" (1997), section 3, for the integrated correlation time.
 """
@@ -22,20 +22,20 @@ _MAX_MOMENT = 1000.0
 #: Below this correlation neighbours count as independent.
 _INDEPENDENT = 0.2
 _MAX_STRIDE = 500
-#: Until so many frames were seen, deviations are taken from the reference and not from the camera's own mean, since a
+#: Until this number of frames, deviations are taken from the reference and not from the camera's own mean, since a
 #: scene that stands still has no deviations from its own mean.
 _OWN_MEAN_FROM = 300
-#: Frames that the running averages reach back.
+#: Number of frames that the running averages cover.
 _MEMORY = 1000
 
 
 class Thinning:
-    """Measures the lag-1 correlation of normal scores and says which frames to watch.
+    """Selection of the frames to watch, by the measured lag-1 correlation of normal scores.
 
     Parameters
     ----------
     names
-        Signals whose correlation is measured; the highest one counts.
+        Signals whose correlation is measured; the highest correlation counts.
 
     Examples
     --------
@@ -58,16 +58,16 @@ class Thinning:
 
     @property
     def stride(self) -> int:
-        """One frame in so many is watched."""
+        """Interval of the watched frames: one frame in this number is watched."""
         correlation = self.correlation
         if correlation < _INDEPENDENT or self._seen < 2:
             return 1
         return min(_MAX_STRIDE, math.ceil(1.5 * (1 + correlation) / (1 - correlation)))
 
     def watch(self, scores: Mapping[str, float], *, learn: bool = True) -> bool:
-        """Take the normal scores of the next frame; whether it is to be watched.
+        """Process the normal scores of the next frame; return True if the frame must be watched.
 
-        Without ``learn`` the correlation stays as it is: a change of level looks like one.
+        Without ``learn`` the correlation is not updated: a change of level looks like a correlation.
         """
         if learn:
             self._learn(scores)
@@ -96,7 +96,7 @@ class Thinning:
                 moments[2] -= moments[0] ** 2
 
     def state(self) -> Any:
-        """All that it knows, as JSON."""
+        """Return the whole state as JSON."""
         moments = {n: [None if v != v else v for v in values] for n, values in self._moments.items()}
         return [self._seen, self._since, moments]
 

@@ -1,4 +1,4 @@
-"""The recent past of one camera: its newest frames, and its level by blocks of frames, both of bounded length."""
+"""Recent past of one camera: its newest frames, and its level by blocks of frames, both of bounded length."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from schemas.checked import MAX_LONG, fields, items, numbers, text, whole
 
-#: Watched frames in a block.
+#: Number of watched frames in a block.
 BLOCK_FRAMES = 25
 #: Most signals of a camera; further signals of a decision are not watched.
 MAX_SIGNALS = 64
-#: Normal scores are at most 4; scores of a part's outcome at most 10; variances of blocks at most the squares.
+#: Bound for scores: normal scores are at most 4, scores of a part's outcome at most 10, variances at most the squares.
 _MAX_SCORE = 1000.0
 _RECENT = 300
 _BLOCKS = 200
@@ -24,7 +24,7 @@ Numbers = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One watched frame: its signals, and their normal scores."""
+    """Watched frame: its signals, and their normal scores."""
 
     frame_id: str
     captured_at_us: int
@@ -34,7 +34,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """So many frames: the first one, and mean and variance of the normal scores by signal."""
+    """Block of `BLOCK_FRAMES` frames: its first frame, and mean and variance of the normal scores by signal."""
 
     frame_id: str
     captured_at_us: int
@@ -43,7 +43,7 @@ class Block:
 
 
 class Trace:
-    """Keeps the newest 300 watched frames and the newest 200 blocks of 25.
+    """Newest 300 watched frames, and newest 200 blocks of 25 frames.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class Trace:
         self._open: list[Seen] = []
 
     def add(self, seen: Seen) -> bool:
-        """Take a frame; True if it completes a block."""
+        """Add a frame; return True if it completes a block."""
         self.recent.append(seen)
         self._open.append(seen)
         if len(self._open) < BLOCK_FRAMES:
@@ -75,15 +75,15 @@ class Trace:
         return True
 
     def mean_score(self, name: str, last: int, skip: int = 0) -> float | None:
-        """Mean normal score of a signal over the last so many frames, the newest ``skip`` left out."""
+        """Return the mean normal score of a signal over ``last`` frames, leaving out the newest ``skip``."""
         return _mean([seen.scores[name] for seen in self._slice(last, skip) if name in seen.scores])
 
     def mean_value(self, name: str, last: int, skip: int = 0) -> float | None:
-        """Mean of a signal, in its unit, over the same."""
+        """Return the mean of a signal, in its unit, over the same frames as `mean_score`."""
         return _mean([seen.values[name] for seen in self._slice(last, skip) if name in seen.values])
 
     def ago(self, frames: int) -> tuple[str, int]:
-        """Id and capture time of the watched frame so many frames ago (1: the newest), or the oldest that is known."""
+        """Return id and capture time of the ``frames``-th newest watched frame, or of the oldest one known."""
         if frames <= len(self.recent):
             seen = self.recent[-max(1, frames)]
             return seen.frame_id, seen.captured_at_us
@@ -96,7 +96,7 @@ class Trace:
         return list(self.recent)[max(0, end - last) : max(0, end)]
 
     def state(self) -> Any:
-        """All that it knows, as JSON."""
+        """Return the whole state as JSON."""
         return {
             "recent": [[s.frame_id, s.captured_at_us, _short(s.values), _short(s.scores)] for s in self.recent],
             "open": len(self._open),

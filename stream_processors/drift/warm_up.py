@@ -1,6 +1,6 @@
 """Warm-up of a camera: the time after its first decision, and after each gap.
 
-Each morning a cold lamp is darker than usual, and so are the pictures. In a warm-up everything is watched and shown,
+Each morning a cold lamp is darker than usual, and so are the images. In a warm-up everything is watched and shown,
 but an episode that begins in it is marked, so that gates do not act. At its end the detectors begin from scratch: a
 deviation after that is an ordinary episode.
 
@@ -37,11 +37,11 @@ class WarmUp:
         self._seen = 0
         #: True from a start or gap until the warm-up is over.
         self.is_on = False
-        #: Warm-ups that began while another one was on.
+        #: Number of warm-ups that began while another one was on.
         self.repeated = 0
 
     def look(self, decision: Decision) -> bool:
-        """Take the next decision; return True if a warm-up has ended before it."""
+        """Process the next decision; return True if a warm-up has ended before it."""
         if not self._frames and not self._length_us:
             return False
         last, self._last = self._last, (decision.captured_at_us, decision.decided_at_us)

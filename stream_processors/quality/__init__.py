@@ -1,1 +1,1 @@
-"""How right the decisions were: labels joined to decisions, error streams watched, figures with intervals. No Kafka."""
+"""Correctness of the decisions: labels joined to decisions, error streams, figures with intervals. No Kafka."""

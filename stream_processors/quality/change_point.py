@@ -1,4 +1,4 @@
-"""Where a stream of errors has most likely risen, and how sure that is."""
+"""Estimate of the point at which a stream of errors has risen, with its likelihood."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class ChangePoint:
-    """The best split of a stream in two.
+    """Best split of a stream in two.
 
-    ``index`` is the first outcome of the later part, ``before`` and ``after`` the shares of errors, and
-    ``log_likelihood_ratio`` how much better two rates explain the stream than one (0: no rise at all).
+    ``index`` is the first outcome of the later part, ``before`` and ``after`` are the shares of errors.
+    ``log_likelihood_ratio`` tells how much better two rates explain the stream than one (0: no rise at all).
     """
 
     index: int
@@ -34,9 +34,9 @@ def rise(errors: Sequence[bool], earlier: int = 0, earlier_errors: int = 0) -> C
     Parameters
     ----------
     errors
-        The newest outcomes, oldest first; the split lies in them.
+        The newest outcomes, oldest first; the split is among them.
     earlier, earlier_errors
-        Number of outcomes before them, and of errors in those.
+        Number of outcomes before them, and of errors among those.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def rise(errors: Sequence[bool], earlier: int = 0, earlier_errors: int = 0) -> C
 
 
 def _log_likelihood(errors: NDArray[np.int64], total: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of Bernoulli outcomes at their own rate; 0 log 0 is 0."""
+    """Return the log likelihood of Bernoulli outcomes at their own rate; 0 log 0 is 0."""
     result = np.zeros(len(errors))
     for count in (errors, total - errors):
         some = count > 0

@@ -1,12 +1,12 @@
-"""One stream of errors: River's DDM, HDDM_A and ADWIN suspect, a likelihood ratio decides.
+"""Stream of errors: River's DDM, HDDM_A and ADWIN raise a suspicion, a likelihood ratio decides.
 
 The rule. Each of the three detectors watches the outcomes (1 is an error), set so that it is quick and often wrong. A
-drift that one of them sees opens a suspicion for `SUSPICION_LABELS` labels. While it is open, each further error asks
-`change_point.rise` for the best split of the stream; a log likelihood ratio of `MIN_RATIO` or more is an alarm. So the
-false alarms are those of the ratio, however nervous the detectors are, and only a rise can be an alarm.
+drift that one of them detects opens a suspicion for `SUSPICION_LABELS` labels. While it is open, each further error
+asks `change_point.rise` for the best split of the stream; a log likelihood ratio of `MIN_RATIO` or more is an alarm.
+So the false alarms are those of the ratio, however nervous the detectors are, and only a rise can be an alarm.
 
-The budget is one false alarm in 100,000 labels of a stationary stream of independent outcomes; docs/labels.md has what
-was measured.
+The budget is one false alarm in 100,000 labels of a stationary stream of independent outcomes; docs/labels.md has the
+measurements.
 
 J. Gama et al., "Learning with Drift Detection", SBIA 2004 (DDM). I. Frías-Blanco et al., "Online and Non-Parametric
 Drift Detection Methods Based on Hoeffding's Bounds", IEEE TKDE 27(3), 2015 (HDDM_A). A. Bifet and R. Gavaldà, "Learning
@@ -24,13 +24,13 @@ from river.drift.binary import DDM, HDDMA
 from schemas.checked import MAX_LONG, fields, flag, items, text, whole
 from stream_processors.quality.change_point import ChangePoint, rise
 
-#: Labels for which a suspicion stays open.
+#: Number of labels for which a suspicion stays open.
 SUSPICION_LABELS = 2048
 #: Log likelihood ratio from which a suspicion is an alarm.
 MIN_RATIO = 11.5
-#: Labels that a stream needs before it can alarm.
+#: Least number of labels before a stream can alarm.
 MIN_LABELS = 50
-#: Outcomes kept one by one: at least the newest `KEPT`, at most twice as many. Older ones are only counted.
+#: Outcomes kept one by one: at least the newest `KEPT`, at most twice that number. Older ones are only counted.
 KEPT = 1024
 _DETECTORS = {"DDM", "HDDM_A", "ADWIN"}
 _MAX_EARLIER = 2**53
@@ -38,7 +38,7 @@ _MAX_EARLIER = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One outcome of the stream: which frame, captured when (UTC µs), and whether it was an error."""
+    """Outcome in the stream: its frame, time of capture (UTC µs), and True if it was an error."""
 
     frame_id: str
     captured_at_us: int
@@ -47,10 +47,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Rise:
-    """An alarm of one stream.
+    """Alarm of one stream.
 
-    ``detectors`` are those that suspected, ``points`` the newest outcomes kept, of which ``change.index`` is the first
-    after the change.
+    ``detectors`` are the detectors that raised the suspicion, ``points`` the newest outcomes kept, of which
+    ``change.index`` is the first after the change.
     """
 
     detectors: tuple[str, ...]
@@ -62,8 +62,8 @@ class ErrorStream:
     """Outcomes of one kind in the order in which they became known.
 
     After an alarm the outcomes since the change are the new normal: one rise is one alarm. The detectors' state is a
-    function of the kept outcomes, so that a restored stream goes on exactly as if nothing had happened. An outcome that
-    a newer label corrects is corrected here too while it is kept.
+    function of the kept outcomes, so a restored stream continues exactly as if it had not been interrupted. If a newer
+    label corrects an outcome that is still kept, it is corrected here too.
 
     Examples
     --------
@@ -85,17 +85,17 @@ class ErrorStream:
 
     @property
     def labels(self) -> int:
-        """Outcomes since the stream began, or since its last alarm."""
+        """Number of outcomes since the stream began, or since its last alarm."""
         return self._earlier + len(self._points)
 
     @property
     def error_rate(self) -> float | None:
-        """Share of errors in the newest 100 outcomes; None without any."""
+        """Share of errors in the newest 100 outcomes; None if there are no outcomes."""
         newest = self._points[-100:]
         return sum(point.is_error for point in newest) / len(newest) if newest else None
 
     def update(self, point: Point) -> Rise | None:
-        """Take the next outcome."""
+        """Process the next outcome; return the alarm that it raises, if any."""
         if self._stale:
             self._replay()
         self._points.append(point)
@@ -113,7 +113,7 @@ class ErrorStream:
         return alarm
 
     def correct(self, frame_id: str, is_error: bool | None) -> None:
-        """Say otherwise of an outcome that is still kept; None takes it out."""
+        """Correct an outcome that is still kept; None removes it."""
         for at in range(len(self._points) - 1, -1, -1):
             if self._points[at].frame_id == frame_id:
                 if self._points[at].is_error == is_error:
@@ -125,7 +125,7 @@ class ErrorStream:
                 return
 
     def to_state(self) -> dict[str, Any]:
-        """Everything, as JSON has it."""
+        """Return the whole state as JSON."""
         return {
             "frames": [point.frame_id for point in self._points],
             "captured": [point.captured_at_us for point in self._points],

@@ -1,8 +1,8 @@
-"""Concept drift of one camera: escapes and overkill watched apart, and apart by why a part was labelled.
+"""Concept drift of one camera: escapes and overkill are watched separately, and separately by reason for the label.
 
-Labels come mostly from rejected parts, and the share of errors among *all* labels moves with what people choose to
+Labels come mostly from rejected parts, and the share of errors among *all* labels depends on what people choose to
 label. So an error rate is watched only within one action and one reason: accepted parts that were labelled at random
-are one stream, rejected parts another. A change of the mix of labels then moves no stream.
+are one stream, rejected parts another. A change of the mix of labels then changes no stream.
 
 =========  ================================  =============================
 stream     outcomes                          an error is
@@ -11,8 +11,8 @@ escapes    labelled parts with ACCEPT        the label says defective
 overkill   labelled parts with REJECT        the label says good
 =========  ================================  =============================
 
-Each decider (model sha256, recipe and revision) has streams of its own: a new model or revision begins anew, labels of
-the older one that come later do not mix in, and a canary is watched beside the champion.
+Each decider (model sha256, recipe and revision) has its own streams: a new model or revision begins from scratch,
+later labels of the older one do not mix in, and a canary is watched beside the champion.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from stream_processors.quality.error_stream import ErrorStream, Point, Rise
 from stream_processors.quality.outcome import Change, ModelKey, Outcome, reason
 
 Side = Literal["escapes", "overkill"]
-#: Streams of a camera; of more, the one without an outcome for longest begins anew.
+#: Most streams of a camera; beyond that, the stream without an outcome for longest is dropped, and begins from scratch.
 MAX_STREAMS = 12
 _EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConceptAlarm:
-    """The share of errors of one kind has risen.
+    """Alarm: the share of errors of one kind has risen.
 
     Parameters
     ----------
     side
         ``escapes`` (accepted parts that are defective) or ``overkill`` (rejected parts that are good).
     sampled_because
-        Which labels say so, one of `outcome.REASONS`.
+        Reason of the labels on which the alarm is based, one of `outcome.REASONS`.
     detector
-        Which detectors suspected it, such as ``ADWIN+DDM``.
+        Detectors that raised the suspicion, such as ``ADWIN+DDM``.
     before, after
         Share of errors among the ``labels_before`` and the ``labels_after`` outcomes.
     log_likelihood_ratio
@@ -80,7 +80,7 @@ class ConceptAlarm:
 
     @property
     def reason(self) -> str:
-        """The alarm in one sentence."""
+        """Alarm in one sentence."""
         return (
             f"{self.side} rose from {self.before:.1%} of {self.labels_before} to {self.after:.1%} of "
             f"{self.labels_after} labels ({self.sampled_because})"
@@ -89,7 +89,7 @@ class ConceptAlarm:
 
 @dataclass(frozen=True, slots=True)
 class StreamSummary:
-    """One stream as it stands: ``error_rate`` of its newest 100 labels; ``labels`` since its begin or last alarm."""
+    """State of one stream: ``error_rate`` of its newest 100 labels; ``labels`` since its begin or last alarm."""
 
     side: Side
     sampled_because: str
@@ -102,7 +102,7 @@ _Key = tuple[ModelKey, Side, str]
 
 
 class ErrorMonitor:
-    """All error streams of one camera.
+    """Error streams of one camera.
 
     Parameters
     ----------
@@ -113,11 +113,11 @@ class ErrorMonitor:
     def __init__(self, camera: str) -> None:
         self._camera = camera
         self._streams: OrderedDict[_Key, ErrorStream] = OrderedDict()
-        #: Streams that made room for others.
+        #: Number of streams that made room for others.
         self.dropped = 0
 
     def apply(self, change: Change) -> list[ConceptAlarm]:
-        """Take what a label or decision has changed; only completed inspections with a label count."""
+        """Process a change by a label or decision; return the alarms. Only completed inspections with a label count."""
         old = None if change.before is None else _key(change.before)
         new = _key(change.after)
         if old is not None and old == new:
@@ -134,14 +134,14 @@ class ErrorMonitor:
         return [] if found is None else [self._alarm(new, found)]
 
     def summary(self) -> list[StreamSummary]:
-        """Every stream, those with the newest outcomes last."""
+        """Return all streams, those with the newest outcomes last."""
         return [
             StreamSummary(side, because, model, stream.labels, stream.error_rate)
             for (model, side, because), stream in self._streams.items()
         ]
 
     def to_state(self) -> list[Any]:
-        """Everything, as JSON has it."""
+        """Return the whole state as JSON."""
         rows: list[Any] = []
         for (model, side, because), stream in self._streams.items():
             key = [model.name, model.version, model.sha256, model.recipe_id, model.recipe_revision]
@@ -191,7 +191,7 @@ class ErrorMonitor:
 
 
 def _key(outcome: Outcome) -> _Key | None:
-    """The stream an outcome belongs to; None if it belongs to none."""
+    """Return the stream to which an outcome belongs; None if it belongs to no stream."""
     judged, truth = outcome.judged, outcome.truth
     if truth is None or not judged.is_completed or judged.action is Action.REVIEW:
         return None

@@ -1,16 +1,17 @@
-"""Rates with 95 % intervals, when only some parts have labels and those not at random.
+"""Rates with 95 % intervals if only some parts have labels, and these are not chosen at random.
 
-A label is looked for because a part was rejected, so the labelled parts are no sample of all. What was done with a part
-(accept, reject, review) is known of every part, though, and within one action a random share can be labelled. The
-estimators weight each action's labels by how many parts got that action: C. B. Begg and R. A. Greenes, "Assessment of
-diagnostic tests when disease verification is subject to selection bias", Biometrics 39, 1983, the case of inverse
-probability weighting (D. G. Horvitz and D. J. Thompson, JASA 47, 1952) in which the probability depends on the action.
+People look for a label because a part was rejected, so the labelled parts are no sample of all. But the action on a
+part (accept, reject, review) is known for every part, and within one action a random share can be labelled. The
+estimators weight each action's labels by the number of parts with that action: C. B. Begg and R. A. Greenes,
+"Assessment of diagnostic tests when disease verification is subject to selection bias", Biometrics 39, 1983, the case
+of inverse probability weighting (D. G. Horvitz and D. J. Thompson, JASA 47, 1952) in which the probability depends on
+the action.
 
 With N parts of an action, of which n are labelled and x of those defective, D = N x / n are defective, and the escape
 rate is D(accept) / (D(accept) + D(reject) + D(review)). The interval is that of 4,000 draws of each share from its
 Jeffreys posterior Beta(x + 1/2, n - x + 1/2) (L. D. Brown, T. T. Cai and A. DasGupta, "Interval estimation for a
-binomial proportion", Statistical Science 16, 2001), the seed fixed: the same labels give the same interval. An action
-whose parts all have labels is known, and not drawn.
+binomial proportion", Statistical Science 16, 2001), with a fixed seed: the same labels lead to the same interval. The
+share of an action whose parts all have labels is known, and not drawn.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Shares = Mapping[Action, NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """Parts of one action; those of them with labels that speak for all; and of these, the defective ones."""
+    """Parts of one action; those whose labels represent all of them; and the defective ones among these."""
 
     parts: int = 0
     labelled: int = 0
@@ -41,7 +42,7 @@ class Stratum:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A share in [0, 1] with its 95 % interval from ``labels`` labels; ``value`` None, and ``why_not`` says why."""
+    """Share in [0, 1] with its 95 % interval from ``labels`` labels; ``why_not`` tells why ``value`` is missing."""
 
     value: float | None
     low: float = 0.0
@@ -50,7 +51,7 @@ class Estimate:
     why_not: str = ""
 
     def word(self, limit: float) -> str:
-        """What the interval says about a limit.
+        """Return the result of comparing the interval with a limit.
 
         Examples
         --------
@@ -67,19 +68,19 @@ class Estimate:
 
 
 def share(hits: int, total: int, why_not: str = "no labels") -> Estimate:
-    """A share of labels as they are, with Wilson's interval."""
+    """Return the plain share of labels, with Wilson's interval."""
     if not total:
         return Estimate(None, why_not=f"cannot be estimated: {why_not}")
     return Estimate(hits / total, *wilson(hits, total), labels=total)
 
 
 def escape_rate(strata: Mapping[Action, Stratum]) -> Estimate:
-    """Share of the defective parts that were accepted.
+    """Estimate the share of the defective parts that were accepted.
 
     Examples
     --------
-    900 accepted, of which 100 labelled at random and 2 defective; all 100 rejected ones looked at, 80 defective. So 18
-    of 98 defective parts got through, not 2 of 82.
+    900 accepted, of which 100 are labelled at random and 2 of these defective; all 100 rejected parts labelled, 80 of
+    them defective. So 18 of 98 defective parts were accepted, not 2 of 82.
 
     >>> found = escape_rate({Action.ACCEPT: Stratum(900, 100, 2), Action.REJECT: Stratum(100, 100, 80)})
     >>> [round(number, 2) for number in (found.value, found.low, found.high)]
@@ -91,7 +92,7 @@ def escape_rate(strata: Mapping[Action, Stratum]) -> Estimate:
 
 
 def overkill_rate(strata: Mapping[Action, Stratum]) -> Estimate:
-    """Share of the good parts that were rejected.
+    """Estimate the share of the good parts that were rejected.
 
     Examples
     --------
@@ -108,7 +109,7 @@ def overkill_rate(strata: Mapping[Action, Stratum]) -> Estimate:
 
 
 def accuracy(strata: Mapping[Action, Stratum]) -> Estimate:
-    """Share of the accepted and rejected parts that were rightly so; parts sent to review are left out.
+    """Estimate the share of correct actions among accepted and rejected parts; parts sent to review are left out.
 
     Examples
     --------
@@ -145,7 +146,7 @@ def _rate(
     above, below = ratio(parts, {action: _draw(stratum, random) for action, stratum in strata.items()})
     drawn = np.divide(above, below, out=np.full(_DRAWS, value), where=below > 0)
     low, high = (float(bound) for bound in np.quantile(drawn, [0.025, 0.975]))
-    # Brown, Cai and DasGupta, section 4.1.2: with no hit, or nothing but hits, the interval reaches the end.
+    # Brown, Cai and DasGupta, section 4.1.2: with no hits, or only hits, the interval includes the end.
     return Estimate(value, 0.0 if value == 0 else min(low, value), 1.0 if value == 1 else max(high, value), labels)
 
 

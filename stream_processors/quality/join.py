@@ -1,7 +1,7 @@
-"""Join decisions and labels of one camera, in whatever order and however often they come.
+"""Join of the decisions and labels of one camera, in any order and with any repetitions.
 
-What a frame's outcome is depends only on the rows that are kept, never on the order in which they came: the first
-inspection of the frame, and the newest label that names the frame or its part.
+The outcome of a frame depends only on the rows that are kept, never on their order: it is the first inspection of the
+frame, and the newest label that names the frame or its part.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _US_PER_H = 3_600_000_000
 
 @dataclass(slots=True)
 class JoinCounts:
-    """What became of what came in.
+    """Counts of decisions and labels by what became of them.
 
     Parameters
     ----------
     duplicate_decisions, duplicate_labels
         Further copies of one id; they change nothing.
     superseded_decisions
-        Decisions on a frame of which another one counts: shed first and inspected later, or decided twice.
+        Decisions on a frame of which another decision counts: shed first and inspected later, or decided twice.
     shadow_decisions
-        Of a replay or of a challenger: no gate acted on them.
+        Decisions of a replay or of a challenger: no gate acted on them.
     not_inspected
-        ABORTED or FAILED: kept, but no outcome of the model.
+        Decisions that are ABORTED or FAILED: kept, but not an outcome of the model.
     forgotten_decisions
-        Fell out of the bounds; a label that comes now does not find them.
+        Decisions that were evicted; a label that comes later does not find them.
     corrections
-        Labels that replaced another one, or came too late to.
+        Labels that replaced another one, or came too late to replace it.
     contradictions
         Labels that another label of the same time and the same frame or part contradicts; "defective" counts. Also
         labels that have the id of a different label: the newest of them counts.
@@ -44,9 +44,9 @@ class JoinCounts:
         Labels and decisions whose time was over five minutes ahead when they were written. It does not make them the
         newest.
     undecided_labels
-        Their truth is NOT_DECIDABLE: they say nothing.
+        Labels whose truth is NOT_DECIDABLE: they are not used.
     lost_labels
-        Fell out of the bounds without having found a decision.
+        Labels that were evicted before they found a decision.
     """
 
     decisions: int = 0
@@ -65,7 +65,7 @@ class JoinCounts:
     lost_labels: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        """Names and numbers."""
+        """Return the counts by name."""
         return asdict(self)
 
 
@@ -73,15 +73,17 @@ class JoinCounts:
 class LabelJoin:
     """Decisions and labels of one camera.
 
-    A label by part is about every frame of the part that this camera took; one that names a frame, about that alone.
-    Memory, measured with 20,000 decisions that each have a part, and 2,000 labels: 5.7 MiB.
+    A label that names a part is about every frame of the part that this camera took; a label that names a frame is
+    about that frame alone. Memory, measured with 20,000 decisions that each have a part, and 2,000 labels: 5.7 MiB.
 
     Parameters
     ----------
     max_decisions, max_age_h
-        Decisions kept: the newest so many, and those captured at most so many hours before the newest one.
+        Decisions that are kept: at most this number of the newest ones, captured at most this number of hours before
+        the newest one.
     max_labels
-        Labels kept. With a label that falls out go the decisions it is about: their outcome is final then.
+        Most labels that are kept. An evicted label takes the decisions it is about with it: their outcome is final
+        then.
     path
         See `Store`.
     clock
@@ -112,7 +114,7 @@ class LabelJoin:
         self.store = Store(self.path)
 
     def decision(self, decision: Decision) -> list[Change]:
-        """Enter a decision; gives what it changes."""
+        """Enter a decision; return its effects."""
         if decision.is_simulated or decision.model_stage == "challenger":
             self.counts.shadow_decisions += 1
             return []
@@ -132,7 +134,7 @@ class LabelJoin:
         self.store.match(truths)
         after = Outcome(new, self._newest(truths))
         now_us = self.clock.utc_us()
-        if is_future(new.captured_at_us, now_us):  # otherwise one such decision would make all others too old
+        if is_future(new.captured_at_us, now_us):  # such a decision would make all others too old
             self.counts.future_decisions += 1
         else:
             self.newest_us = max(self.newest_us, new.captured_at_us)
@@ -171,7 +173,7 @@ class LabelJoin:
 
     @property
     def waiting_labels(self) -> int:
-        """Labels that wait for their decision."""
+        """Number of labels that wait for their decision."""
         return self.store.waiting
 
     @staticmethod
@@ -179,7 +181,7 @@ class LabelJoin:
         if not truths:
             return None
         newest = max(truths, key=lambda truth: truth.rank)
-        # Who was drawn blindly stays so: a complaint that comes later must not take a bad part out of the sample.
+        # A part that was drawn blindly remains so: a later complaint must not take a bad part out of the sample.
         drawn = any(truth.because == "random" for truth in truths)
         return replace(newest, because="random") if drawn else newest
 

@@ -1,4 +1,4 @@
-"""Running figures of one camera: how many escapes and how much overkill, by camera, lot, class and model."""
+"""Running figures of one camera: escapes and overkill, by camera, lot, class and model."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from stream_processors.quality.tally import Tally
 
 By = Literal["camera", "lot", "class", "model"]
 BY: tuple[By, ...] = get_args(By)
-#: Lots and models kept, each: those that decisions or labels have named last.
+#: Most lots and most models that are kept: those that decisions or labels have named last.
 MAX_SLICES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What is known of one slice.
+    """Figures of one slice.
 
     Parameters
     ----------
     by, name
-        Which slice: ``camera s/c``, ``lot L7``, ``class crack``, ``model cells 1.2``.
+        Slice: ``camera s/c``, ``lot L7``, ``class crack``, ``model cells 1.2``.
     parts, labelled, escapes, overkill
         Completed inspections; labelled ones; of those, defective and accepted, good and rejected.
     escape_rate, overkill_rate, accuracy
-        Of all parts, see `estimates`: weighted, since labels are not spread evenly.
+        Estimates for all parts, see `estimates`: weighted, since labels are not spread evenly.
     escapes_among_accepts
-        Share of defective parts among those accepted and labelled at random: what leaves the line.
+        Share of defective parts among those accepted and labelled at random: the parts that leave the line.
     overkill_among_rejects
         Share of good parts among those rejected and labelled.
     labelled_only
-        River's metrics of the labelled parts as they are: no estimate of the others.
+        River's metrics of the labelled parts, unweighted: not an estimate for the others.
     """
 
     by: By
@@ -53,7 +53,7 @@ class Figures:
 
 
 class QualityFigures:
-    """Counts what the join says, and takes back what it corrects.
+    """Counter of the join's outcomes; it takes back the outcomes that the join corrects.
 
     Parameters
     ----------
@@ -65,20 +65,20 @@ class QualityFigures:
         self._camera = camera
         self._all = Tally()
         self._slices: dict[str, OrderedDict[str, Tally]] = {"lot": OrderedDict(), "model": OrderedDict()}
-        #: Lots and models that made room for newer ones.
+        #: Number of lots and models that made room for newer ones.
         self.dropped: Counter[str] = Counter()
 
     def apply(self, change: Change) -> None:
-        """Count what is new, in place of what was before."""
+        """Count the new outcome of a change, and take back the old one."""
         if change.before is not None:
             self._add(change.before, -1)
         self._add(change.after, 1)
 
     def figures(self, by: By = "camera") -> list[Figures]:
-        """The figures of each slice, by name.
+        """Return the figures of each slice, sorted by name.
 
-        A class is a defect that labels name: its escape rate is that of the parts with this defect, and there is no
-        overkill of it.
+        A class is a defect that labels name: its escape rate is that of the parts with this defect, and it has no
+        overkill.
         """
         if by == "camera":
             return [_figures(by, self._camera, self._all)]
@@ -89,7 +89,7 @@ class QualityFigures:
         return [_figures(by, name, tally) for name, tally in slices if tally.parts.total()]
 
     def to_state(self) -> dict[str, Any]:
-        """Everything, as JSON has it."""
+        """Return the whole state as JSON."""
         slices = {by: [[name, tally.to_state()] for name, tally in of.items()] for by, of in self._slices.items()}
         return {"all": self._all.to_state(), "slices": slices, "dropped": dict(self.dropped)}
 

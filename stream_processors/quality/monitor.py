@@ -1,4 +1,4 @@
-"""The live hook: decisions and labels of one camera in, alarms of concept drift out, and a state for restarts."""
+"""Monitor of one camera: takes decisions and labels, returns alarms of concept drift, and has a state for restarts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from stream_processors.quality.outcome import Change
 from stream_processors.quality.snapshot import StateError, pack, refill, rows, unpack
 from stream_processors.quality.store import IN_MEMORY
 
-#: Decisions that a state holds at most: after a restart, labels of older ones find nothing.
+#: Most decisions in a state: after a restart, labels of older decisions find no decision.
 STATE_DECISIONS = 4_000
 MAX_STATE_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How one camera stands: figures, error streams, what became of labels, and how many wait for a decision."""
+    """Quality of one camera: figures, error streams, counts, and number of labels that wait for a decision."""
 
     figures: Figures
     streams: list[StreamSummary]
@@ -31,21 +31,21 @@ class Quality:
 
 
 class ConceptMonitor:
-    """Joins, counts and watches one camera.
+    """Join, counts and error streams of one camera.
 
-    A label is entered once, when it is read; a decision too. Repeats of either change nothing. Only a decision or label
-    that arrives can give an alarm, and a rise gives one.
+    A label is entered once, when it is read; so is a decision. Repetitions change nothing. Only a decision or label
+    that arrives can raise an alarm, and each rise raises one alarm.
 
     Parameters
     ----------
     camera
         ``station/camera``.
     max_decisions, max_labels
-        Kept in memory, the newest. At 2 parts a second 20,000 decisions are 2.8 hours.
+        Most decisions and labels in memory; the newest are kept. At 2 parts a second 20,000 decisions are 2.8 hours.
     state_decisions
         Most decisions in a state, see `state`.
     path
-        Where the decisions are kept, see `Store`.
+        Place of the decisions, see `Store`.
     clock
         Clock that tells which times are in the future; None: the machine's clock.
     """
@@ -67,16 +67,16 @@ class ConceptMonitor:
         self._state_decisions = state_decisions
 
     def decision(self, decision: Decision) -> list[ConceptAlarm]:
-        """Enter a decision; alarms where a label has waited for it."""
+        """Enter a decision; return the alarms that it raises if a label has waited for it."""
         return self._apply(self._join.decision(decision))
 
     def label(self, label: Label, written_us: int | None = None) -> list[ConceptAlarm]:
-        """Enter a label; ``written_us`` is the time at which it was written to Kafka, UTC."""
+        """Enter a label; return the alarms. ``written_us`` is the time at which it was written to Kafka, UTC."""
         return self._apply(self._join.label(label, written_us))
 
     @property
     def quality(self) -> Quality:
-        """How the camera stands."""
+        """Figures, streams and counts of the camera."""
         streams, waiting = self._errors.summary(), self._join.waiting_labels
         return Quality(self._figures.figures()[0], streams, self._join.counts, waiting)
 
@@ -92,17 +92,17 @@ class ConceptMonitor:
 
     @property
     def streams(self) -> list[StreamSummary]:
-        """How the error streams stand: cheap, unlike `quality`."""
+        """Summary of the error streams; cheap, unlike `quality`."""
         return self._errors.summary()
 
     def figures(self, by: By) -> list[Figures]:
-        """The figures by slice."""
+        """Return the figures by slice."""
         return self._figures.figures(by)
 
     def state(self) -> bytes:
-        """Everything that a restart needs, in at most `MAX_STATE_BYTES` where that is possible.
+        """Return everything that a restart needs, in at most `MAX_STATE_BYTES` if that is possible.
 
-        It holds the newest ``state_decisions`` decisions with their labels, fewer if it would be too large, and all
+        It contains the newest ``state_decisions`` decisions with their labels, fewer if it would be too large, and all
         error streams and figures. Measured: 153 KiB with 20,000 decisions entered and 2,000 labels, 311 KiB with every
         error stream full and every decision labelled.
         """
@@ -124,12 +124,12 @@ class ConceptMonitor:
             count //= 2
 
     def restore(self, data: bytes) -> None:
-        """Go on from a state, in place of what is here.
+        """Resume from a state; it replaces the current one.
 
         Raises
         ------
         StateError
-            If the bytes are no state of this version, or of another camera; nothing has changed then.
+            If the bytes are not a state of this version and this camera; nothing has changed then.
         """
         state, old = unpack(data), self._join
         try:
@@ -149,7 +149,7 @@ class ConceptMonitor:
         self._join, self._errors, self._figures = join, errors, figures
 
     def close(self) -> None:
-        """Let go of what is kept."""
+        """Close the store."""
         self._join.store.close()
 
     def _apply(self, changes: list[Change]) -> list[ConceptAlarm]:

@@ -1,4 +1,4 @@
-"""What is kept of a decision and of a label, and the two together."""
+"""Parts of a decision and of a label that are kept, and the two combined."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from schemas.clock import clamp_future, is_future
 from schemas.records import Action, Decision, Label, ResultState, Verdict
 
-#: Why a part was looked at, as the figures tell them apart; anything else counts as ``other``, nothing as ``unstated``.
+#: Reasons for labels that the figures distinguish; any other text counts as ``other``, an empty one as ``unstated``.
 REASONS = ("random", "reject", "review", "near-threshold", "disagreement", "episode", "unstated", "other")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ModelKey:
-    """What decided: the model and the recipe with its revision. Another one is another decider."""
+    """Identity of a decider: model, and recipe with its revision. If one of them differs, it is another decider."""
 
     name: str
     version: str
@@ -25,7 +25,7 @@ class ModelKey:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A decision without what the figures do not need; ``digest``, 48 bits of its id, tells repeats from others."""
+    """Parts of a decision that the figures need; ``digest``, 48 bits of its id, identifies repetitions."""
 
     frame_id: str
     digest: str
@@ -40,7 +40,7 @@ class Judged:
 
     @classmethod
     def of(cls, decision: Decision) -> Judged:
-        """What is kept of a decision."""
+        """Return the part of a decision that is kept."""
         return cls(
             decision.frame_id,
             hashlib.blake2b(decision.decision_id.encode(), digest_size=6).hexdigest(),
@@ -62,13 +62,13 @@ class Judged:
 
     @property
     def rank(self) -> tuple[bool, int, str]:
-        """The smallest of a frame's decisions counts: an inspection before none, the first before later ones."""
+        """Sort key: the smallest of a frame's decisions counts, completed before others, and early before late."""
         return not self.is_completed, self.decided_at_us, self.digest
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """A label without what the figures do not need."""
+    """Parts of a label that the figures need."""
 
     label_id: str
     frame_id: str | None
@@ -87,8 +87,8 @@ class Truth:
         now_us
             The reader's clock, UTC. None: the time of the label is kept.
         written_us
-            Time at which the label was written to Kafka, if known. A later time of the label is replaced by this one.
-            Without it a label of the future has no time, and every other label is newer.
+            Time at which the label was written to Kafka, if known. It replaces a later time of the label.
+            If it is unknown, a label of the future has no time, and every other label is newer.
         """
         return cls(
             label.label_id,
@@ -115,31 +115,31 @@ class Truth:
 
     @property
     def rank(self) -> tuple[int, bool, str]:
-        """The greatest of a frame's labels counts: the newest, and of two at one time the one that says defective."""
+        """Sort key: the greatest of a frame's labels counts, the newest; of two at one time the defective one."""
         return self.labelled_at_us, self.is_defective, self.label_id
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A decision, and what is known of the truth by now."""
+    """Decision, and the truth as far as it is known."""
 
     judged: Judged
     truth: Truth | None
 
     @property
     def is_escape(self) -> bool:
-        """A defective part was accepted."""
+        """True if a defective part was accepted."""
         return self.truth is not None and self.truth.is_defective and self.judged.action is Action.ACCEPT
 
     @property
     def is_overkill(self) -> bool:
-        """A good part was rejected."""
+        """True if a good part was rejected."""
         return self.truth is not None and not self.truth.is_defective and self.judged.action is Action.REJECT
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is known of one frame, before and after something arrived; ``before`` None: the frame is new."""
+    """Outcome of one frame before and after a decision or label arrived; ``before`` None: the frame is new."""
 
     before: Outcome | None
     after: Outcome
@@ -163,7 +163,7 @@ def labelled_at_us(label: Label, now_us: int, written_us: int | None = None) -> 
 
 
 def reason(sampled_because: str) -> str:
-    """One of `REASONS`, however it is spelt.
+    """Return one of `REASONS` for a reason in any spelling.
 
     Examples
     --------

@@ -1,18 +1,18 @@
-"""Which frames are worth a person's look, and why: a pure function of the decision.
+"""Selection of the frames that a person should label, with the reason: a pure function of the decision.
 
-Checked in this order, the first that holds is the reason:
+The reasons are checked in this order; the first that applies counts:
 
 =================  ===============================================================  ==============================
-reason             holds if                                                         share of the frames
+reason             applies if                                                       share of the frames
 =================  ===============================================================  ==============================
 ``random``         a hash of the frame id is below ``random_share``                 ``random_share``
-``near-threshold`` the score is within ``band`` of its threshold                    what lies there
-``disagreement``   the label scores are spread: entropy from 0.9 of its maximum on  what is so
+``near-threshold`` the score is within ``band`` of its threshold                    all such frames
+``disagreement``   the label scores are spread: entropy from 0.9 of its maximum on  all such frames
 ``episode``        an episode of drift is open, and the hash is below its share     `EPISODE_SHARE`
 =================  ===============================================================  ==============================
 
-``random`` comes first, so that the frames it takes are a sample of *all* of them, those near the threshold included:
-only then do their labels speak for the parts that nobody looks at. The rest is uncertainty sampling: B. Settles,
+``random`` comes first, so that its frames are a sample of *all* frames, including those near the threshold. Only then
+are their labels representative of the parts that nobody looks at. The rest is uncertainty sampling: B. Settles,
 "Active learning literature survey", University of Wisconsin-Madison TR 1648, 2009, section 3.1.
 """
 
@@ -26,7 +26,7 @@ from schemas.records import Decision, ResultState
 
 RANDOM_SHARE = 0.01
 BAND = 0.05
-#: Of the frames during an episode.
+#: Share of the frames during an episode.
 EPISODE_SHARE = 0.05
 #: Entropy of the label scores, as a share of its maximum, from which on the labels disagree.
 MIN_ENTROPY = 0.9
@@ -35,16 +35,16 @@ MIN_ENTROPY = 0.9
 def why_review(
     decision: Decision, *, in_episode: bool, random_share: float = RANDOM_SHARE, band: float = BAND
 ) -> str | None:
-    """Why a frame is worth a label; None if it is not. What was not inspected (ABORTED, FAILED) never is.
+    """Return the reason why a frame is worth a label; None if it is not. ABORTED and FAILED frames never are.
 
     Parameters
     ----------
     in_episode
-        Whether an episode of drift is open for this camera.
+        True if an episode of drift is open for this camera.
     random_share
         Share of all frames taken blindly, in [0, 1].
     band
-        Distance of score and threshold that counts as near, in units of the score.
+        Distance between score and threshold that counts as near, in units of the score.
     """
     if decision.result_state is not ResultState.COMPLETED:
         return None
@@ -62,10 +62,10 @@ def why_review(
 def review_priority(
     decision: Decision, *, in_episode: bool, random_share: float = RANDOM_SHARE, band: float = BAND
 ) -> float:
-    """How much a label would tell, in [0, 1]; 0 where `why_review` gives no reason.
+    """Return the information that a label would add, in [0, 1]; 0 if `why_review` returns no reason.
 
-    Random frames have 1: nothing else can say what the accepted parts are like. Then, from 0.9 down to 0.5, the nearer
-    the threshold the higher; disagreement is 0.3 to 0.5 by its entropy; an episode's frame 0.2.
+    Random frames have 1: nothing else can tell what the accepted parts are like. Frames near the threshold have 0.9
+    down to 0.5, the nearer the higher. A disagreement has 0.3 to 0.5, by its entropy; a frame of an episode has 0.2.
     """
     reason = why_review(decision, in_episode=in_episode, random_share=random_share, band=band)
     if reason == "random":
@@ -78,7 +78,7 @@ def review_priority(
 
 
 def hash_share(frame_id: str, purpose: str) -> float:
-    """A number in [0, 1) that is spread evenly over frames, and always the same for one.
+    """Return a number in [0, 1) that is spread evenly over frames, and always the same for one frame.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def hash_share(frame_id: str, purpose: str) -> float:
 
 
 def entropy(scores: Mapping[str, float]) -> float:
-    """Entropy of label scores scaled to a sum of 1, as a share of its maximum; 0 if they are no such thing.
+    """Return the entropy of label scores scaled to a sum of 1, as a share of its maximum; 0 if they are not scores.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def entropy(scores: Mapping[str, float]) -> float:
 
 
 def _nearness(decision: Decision, band: float) -> float:
-    """1 at the threshold, 0 at the band's edge and beyond, and without a usable score."""
+    """Return 1 at the threshold, 0 at the band's edge and beyond, and 0 without a usable score."""
     score, threshold = decision.score, decision.threshold
     if score is None or threshold is None or band <= 0.0:
         return 0.0

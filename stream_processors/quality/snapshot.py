@@ -1,4 +1,4 @@
-"""Decisions and labels as compact JSON, and the frame around a state: a version, then deflated JSON. No pickle."""
+"""Decisions and labels as compact JSON, and the format of a state: a version, then deflated JSON. No pickle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stream_processors.quality.outcome import Judged, ModelKey, Truth, reason
 from stream_processors.quality.store import Store
 
 _VERSION = b"\x01"
-#: Most that a state may inflate to; a larger one is not ours.
+#: Most bytes to which a state may inflate; we write no larger one.
 MAX_INFLATED_BYTES = 16 * 1024 * 1024
 _MAX_MODELS = 20_000
 _MAX_ROWS = 100_000
@@ -27,7 +27,7 @@ class StateError(InspectionError):
 
 
 def pack(state: dict[str, Any]) -> bytes:
-    """Bytes of a state.
+    """Return a state as bytes.
 
     Examples
     --------
@@ -38,12 +38,12 @@ def pack(state: dict[str, Any]) -> bytes:
 
 
 def unpack(data: bytes) -> dict[str, Any]:
-    """The state of bytes.
+    """Decode a state from bytes.
 
     Raises
     ------
     StateError
-        If they are of another version, or damaged.
+        If the bytes are of another version, or damaged.
     """
     if data[:1] != _VERSION:
         raise StateError("state of concept drift: unknown version")
@@ -54,7 +54,7 @@ def unpack(data: bytes) -> dict[str, Any]:
 
 
 def rows(store: Store, decisions: int) -> dict[str, Any]:
-    """The newest decisions of a store by column, their labels, and labels that wait: what packs best."""
+    """Return the newest decisions of a store, their labels, and waiting labels; by column, because that packs best."""
     kept, labels = store.newest(decisions)
     models = {model: at for at, model in enumerate(dict.fromkeys(judged.model for judged in kept))}
     captured = [judged.captured_at_us for judged in kept]

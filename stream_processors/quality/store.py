@@ -1,4 +1,4 @@
-"""Decisions and labels of one camera in SQLite: in memory, or in a file of SQLite's own that goes when it is closed."""
+"""Decisions and labels of one camera in SQLite: in memory, or in a file that SQLite deletes when it is closed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from schemas.records import Action, Verdict
 from stream_processors.quality.outcome import Judged, ModelKey, Truth
 
-#: A database that SQLite keeps on disk beyond a cache of 2 MB, and deletes when it is closed.
+#: Database that SQLite keeps on disk beyond a cache of 2 MB, and deletes when it is closed.
 TEMPORARY_FILE = ""
 IN_MEMORY = ":memory:"
 
@@ -34,7 +34,7 @@ _LABEL = "SELECT id, frame, part, defective, at, defect, because FROM labels "
 
 
 class Store:
-    """Rows in the order in which they came; whoever uses it keeps the bounds.
+    """Rows in the order in which they were added; the caller enforces the bounds.
 
     Parameters
     ----------
@@ -44,26 +44,26 @@ class Store:
 
     def __init__(self, path: str = IN_MEMORY) -> None:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        # Nothing here outlives the process: no journal, no waiting for the disk.
+        # No data survives the process: no journal, no waiting for the disk.
         self._db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
         self._models: dict[ModelKey, int] = {}
         self.decisions = 0
         self.labels = 0
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close the database."""
         self._db.close()
 
     def __del__(self) -> None:
-        # Python 3.13 warns of a connection that nobody has closed.
+        # Python 3.13 warns about a connection that was not closed.
         self._db.close()
 
     def find(self, frame_id: str) -> Judged | None:
-        """The decision on a frame."""
+        """Return the decision on a frame; None if there is no decision."""
         return next(self._decisions("WHERE d.frame = ?", frame_id), None)
 
     def about(self, truth: Truth) -> list[Judged]:
-        """The decisions that a label is about, the oldest first."""
+        """Return the decisions that a label is about, oldest first."""
         found = list(self._decisions("WHERE d.frame = ?", truth.frame_id)) if truth.frame_id is not None else []
         if truth.part_id is not None:
             of_part = self._decisions("WHERE d.part = ? ORDER BY d.seq", truth.part_id)
@@ -71,7 +71,7 @@ class Store:
         return found
 
     def put(self, judged: Judged) -> None:
-        """Keep a decision, in place of the frame's older one."""
+        """Store a decision; it replaces an older one on the same frame."""
         where = {"frame": judged.frame_id}
         replaced = self._db.execute("DELETE FROM decisions WHERE frame = :frame", where).rowcount
         self._db.execute(
@@ -85,7 +85,7 @@ class Store:
         self.decisions += 1 - replaced
 
     def truths(self, judged: Judged) -> list[Truth]:
-        """The labels about a decision's frame or part."""
+        """Return the labels about a decision's frame or part."""
         query = f"{_LABEL} WHERE frame = ? UNION {_LABEL} WHERE part = ?"
         rows = self._db.execute(query, (judged.frame_id, judged.part_id))
         return [_truth(row) for row in rows]
@@ -96,7 +96,7 @@ class Store:
         return None if row is None else _truth(row)
 
     def contradicted(self, truth: Truth) -> bool:
-        """Whether a label of the same time says otherwise of the same frame or part."""
+        """Return True if a label of the same time has another truth for the same frame or part."""
         rows = self._db.execute(
             "SELECT 1 FROM labels WHERE frame = ?1 AND at = ?3 AND defective <> ?4 UNION ALL "
             "SELECT 1 FROM labels WHERE part = ?2 AND at = ?3 AND defective <> ?4",
@@ -105,7 +105,7 @@ class Store:
         return rows.fetchone() is not None
 
     def put_label(self, truth: Truth, *, matched: bool) -> None:
-        """Keep a label that is not kept yet."""
+        """Store a label that is not stored yet."""
         self._db.execute(
             "INSERT INTO labels VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -116,31 +116,31 @@ class Store:
         self.labels += 1
 
     def match(self, truths: Iterable[Truth]) -> None:
-        """Note that labels have found a decision."""
+        """Record that labels have found a decision."""
         self._db.executemany("UPDATE labels SET matched = 1 WHERE id = ?", [(truth.label_id,) for truth in truths])
 
     @property
     def waiting(self) -> int:
-        """Labels that have found no decision."""
+        """Number of labels that have found no decision."""
         return int(self._db.execute("SELECT count(*) FROM labels WHERE matched = 0").fetchone()[0])
 
     def oldest(self) -> Judged | None:
-        """The decision kept longest."""
+        """Return the decision that was stored first; None if there is no decision."""
         return next(self._decisions("ORDER BY d.seq LIMIT 1"), None)
 
     def drop(self, judged: Judged) -> None:
-        """Forget a decision."""
+        """Delete a decision."""
         self.decisions -= self._db.execute("DELETE FROM decisions WHERE frame = ?", (judged.frame_id,)).rowcount
 
     def drop_oldest_label(self) -> tuple[Truth, bool]:
-        """Forget the label kept longest; give it, and whether it had found a decision."""
+        """Delete the label that was stored first; return it, and True if it had found a decision."""
         row = self._db.execute(_LABEL.replace(" FROM", ", matched, seq FROM") + "ORDER BY seq LIMIT 1").fetchone()
         self._db.execute("DELETE FROM labels WHERE seq = ?", (row[-1],))
         self.labels -= 1
         return _truth(row[:-2]), bool(row[-2])
 
     def newest(self, decisions: int) -> tuple[list[Judged], list[tuple[Truth, bool]]]:
-        """The newest decisions with their labels, and as many labels that wait; all in order, the oldest first."""
+        """Return the newest decisions with their labels, and at most as many waiting labels; both oldest first."""
         kept = list(self._decisions("ORDER BY d.seq DESC LIMIT ?", decisions))[::-1]
         chosen = {truth.label_id for judged in kept for truth in self.truths(judged)}
         waiting = self._db.execute("SELECT id FROM labels WHERE matched = 0 ORDER BY seq DESC LIMIT ?", (decisions,))
@@ -158,7 +158,7 @@ class Store:
 
     def _model(self, model: ModelKey) -> int:
         if (found := self._models.get(model)) is None:
-            # A new model is rare: the moment to forget those that no decision names any more.
+            # A new model is rare: now delete the models that no decision names any more.
             self._db.execute("DELETE FROM models WHERE id NOT IN (SELECT model FROM decisions)")
             values = (model.name, model.version, model.sha256, model.recipe_id, model.recipe_revision)
             self._db.execute("INSERT OR IGNORE INTO models VALUES (NULL, ?, ?, ?, ?, ?)", values)

@@ -13,15 +13,15 @@ from schemas.records import Action, Verdict
 from stream_processors.quality.estimates import Stratum
 from stream_processors.quality.outcome import Outcome, reason
 
-#: Reasons whose labels speak for all parts of an action. A rejected part is taken to be looked at because it was
-#: rejected unless the label says otherwise; of an accepted part only ``random`` says that it was chosen blindly.
+#: Reasons whose labels are representative of all parts of an action. A rejected part counts as looked at because of the
+#: rejection unless the label has another reason; for an accepted part only ``random`` means that it was chosen blindly.
 SPEAKS_FOR_ALL = {
     Action.ACCEPT: frozenset({"random"}),
     Action.REJECT: frozenset({"random", "reject", "unstated"}),
     Action.REVIEW: frozenset({"random", "review", "unstated"}),
 }
 
-#: Defects told apart in a slice; of more, the others together are ``other``.
+#: Most defects that a slice distinguishes; all further defects together are ``other``.
 MAX_DEFECTS = 50
 OTHER = "other"
 #: Most rows of a state; actions, reasons and `MAX_DEFECTS` allow no more.
@@ -33,7 +33,7 @@ _Cell = tuple[Action, Verdict, bool, str]
 
 @dataclass(slots=True)
 class Tally:
-    """Counts; bounded by the number of actions, verdicts, reasons and `MAX_DEFECTS`.
+    """Counts of one slice; bounded by the number of actions, verdicts, reasons and `MAX_DEFECTS`.
 
     ``parts`` are completed inspections by action, ``cells`` their labels by action, verdict, is-defective and reason,
     ``defects`` the defective ones by action, reason and defect.
@@ -44,7 +44,7 @@ class Tally:
     defects: Counter[tuple[Action, str, str]] = field(default_factory=Counter)
 
     def add(self, outcome: Outcome, count: int = 1) -> None:
-        """Count an outcome, or with -1 take it back; never below zero, should its begin have been forgotten."""
+        """Count an outcome, or with -1 take it back; never below zero, in case its first count has been forgotten."""
         judged, truth = outcome.judged, outcome.truth
         if not judged.is_completed:
             return
@@ -62,15 +62,15 @@ class Tally:
         return name if name in names or len(names) < MAX_DEFECTS else OTHER
 
     def defect_names(self) -> set[str]:
-        """Defects that labels name."""
+        """Return the defects that labels name."""
         return {name for _, _, name in self.defects}
 
     def of_defect(self, name: str, action: Action | None = None) -> int:
-        """Labels that name a defect."""
+        """Return the number of labels that name a defect."""
         return sum(n for (done, _, defect), n in self.defects.items() if action in (None, done) and defect == name)
 
     def labelled(self, action: Action | None = None, *, defective: bool | None = None) -> int:
-        """Labels, of one action or truth."""
+        """Return the number of labels, optionally of one action or truth."""
         return sum(
             count
             for (done, _, is_defective, _), count in self.cells.items()
@@ -78,12 +78,12 @@ class Tally:
         )
 
     def strata(self, defect: str | None = None) -> dict[Action, Stratum]:
-        """For the estimators; with a defect, only that one counts as defective."""
+        """Return the strata for the estimators; with a defect, only this defect counts as defective."""
         return {action: self._stratum(action, defect) for action in Action}
 
     def _stratum(self, action: Action, defect: str | None) -> Stratum:
         parts, labelled = self.parts[action], self.labelled(action)
-        # With a label on every part there is nothing to estimate: why they were labelled no longer matters.
+        # If every part has a label there is nothing to estimate: the reasons for the labels no longer matter.
         reasons = SPEAKS_FOR_ALL[action] if labelled < parts else {because for *_, because in self.cells}
         cells = [(key[2], n) for key, n in self.cells.items() if key[0] is action and key[3] in reasons]
         if defect is None:
@@ -94,7 +94,7 @@ class Tally:
         return Stratum(parts, sum(n for _, n in cells), bad)
 
     def river(self) -> dict[str, float]:
-        """River's metrics of the verdict, on the labelled parts as they are; "defective" is the positive class.
+        """Return River's metrics of the verdict, on the labelled parts, unweighted; "defective" is the positive class.
 
         A verdict NOT_DECIDABLE counts as "defective", as the gate treats it.
         """
@@ -114,7 +114,7 @@ class Tally:
         return {name: round(float(kind(cm=confusion).get()), 4) for name, kind in kinds.items()}
 
     def to_state(self) -> list[Any]:
-        """Everything, as JSON has it."""
+        """Return the whole state as JSON."""
         return [[[*key, n] if isinstance(key, tuple) else [key, n] for key, n in counter.items() if n]
                 for counter in (self.parts, self.cells, self.defects)]  # fmt: skip
 
