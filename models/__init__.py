@@ -1,4 +1,4 @@
-"""What an image means: model packages, preprocessing, inference and the decision rule. No Kafka, no asyncio."""
+"""Inspection of an image: model packages, preprocessing, inference and the decision rule. No Kafka, no asyncio."""
 
 from models.decisions import Source, decide, not_inspected
 from models.errors import ImageError, ModelPackageError

@@ -94,7 +94,7 @@ def _rows(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
 
 
 def _box(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
-    """Yield that boxes are read otherwise than YOLO writes them: centre, width and height in pixels."""
+    """Yield a difference if boxes are read otherwise than YOLO writes them: centre, width and height in pixels."""
     options, fused = manifest.detection, "predictions" in manifest.outputs.names
     if options is None or not (fused or _is_ultralytics(model)):
         return
@@ -188,7 +188,7 @@ def _scaling(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
 
 
 def _is_mean(offset: float, spec: InputSpec) -> bool:
-    """Return whether a constant is the manifest's mean: of pixels to 1, of pixels to 255, or divided by ``std``."""
+    """Return True if a constant is the manifest's mean: of pixels to 1, of pixels to 255, or divided by ``std``."""
     stds = spec.std or (1.0,) * len(spec.mean)
     known = [v for mean, std in zip(spec.mean, stds, strict=True) for v in (mean, mean * 255, mean / 255, mean / std)]
     return any(v and abs(abs(offset) - abs(v)) <= 0.01 * abs(v) for v in known)

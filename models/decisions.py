@@ -1,4 +1,4 @@
-"""From a frame and its inspection to the decision record; the live worker and the replay share it."""
+"""Decision record of a frame and its inspection; the live worker and the replay share this code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.records import Action, Decision, Frame, ResultState, Verdict
 
 
 class ModelIdentity(Protocol):
-    """What a decision says of the model that made it."""
+    """Fields of a decision that identify the model which made it."""
 
     @property
     def name(self) -> str: ...
@@ -27,7 +27,7 @@ class ModelIdentity(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the frame was read and when: topic, partition, offset, UTC microseconds."""
+    """Place and time at which the frame was read: topic, partition, offset, UTC microseconds."""
 
     topic: str
     partition: int
@@ -45,10 +45,10 @@ def decide(
     queue_ms: float,
     is_simulated: bool = False,
 ) -> Decision:
-    """Make the decision record of one inspected frame.
+    """Return the decision record of one inspected frame.
 
-    ``is_simulated`` is for a frame of the past that was published again: its deadline has no meaning any more, so the
-    decision is never late.
+    ``is_simulated`` is True for a frame of the past that was published again. Its deadline has no meaning any more, so
+    the decision is never late.
     """
     deadline = frame.deadline_at_us
     return Decision(
@@ -93,7 +93,7 @@ def decide(
 
 
 def not_inspected(reason: str, state: ResultState = ResultState.FAILED) -> Inspection:
-    """The inspection of an image that could not be inspected: not decidable, and rejected.
+    """Return the inspection of an image that could not be inspected: not decidable, and rejected.
 
     Examples
     --------

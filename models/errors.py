@@ -1,4 +1,4 @@
-"""What can be wrong with a model package or an image.
+"""Errors of model packages and images.
 
 ::
 
@@ -13,11 +13,11 @@ from schemas.errors import InspectionError
 
 
 class ModelPackageError(InspectionError):
-    """A model package that must not be used; the message says why and, where it can, on which line."""
+    """Model package that must not be used; the message states the cause and, if it is known, the line."""
 
 
 class ImageError(InspectionError):
-    """An image that cannot be inspected.
+    """Image that cannot be inspected.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
-"""Where in an image a model sees what it says: a heat map over the frame, for a person who asks why.
+"""Heat map over a frame: the places that led the model to its result, for a person who asks for the reason.
 
-An anomaly map is shown as the model gives it. A classification model says one number of the whole image; what each
-place has to do with it is found by hiding the place and inspecting again (M. D. Zeiler and R. Fergus, "Visualizing
-and understanding convolutional networks", ECCV 2014, section 4.2). A detection model has boxes, and needs no heat map.
+An anomaly map is shown as the model returns it. A classification model returns one number for the whole image. The
+effect of each place on this number is found by hiding the place and running the model again (M. D. Zeiler and
+R. Fergus, "Visualizing and understanding convolutional networks", ECCV 2014, section 4.2). A detection model returns
+boxes, and needs no heat map.
 """
 
 from __future__ import annotations
@@ -26,19 +27,20 @@ from models.tasks.finding import WrongShape
 
 Values = NDArray[np.float32]
 
-#: Longest side of a map, in cells: it is drawn over an image, not measured.
+#: Longest side of a map, in cells. A map is drawn over an image, not measured.
 _MAX_CELLS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeatMap:
-    """Cells spread evenly over the whole frame.
+    """Heat map whose cells are spread evenly over the whole frame.
 
     Parameters
     ----------
     kind
-        ``anomaly``: how unlike the good parts a place looks, 0 to 1. ``occlusion``: by how much the defect score falls
-        when the place is hidden; positive where it speaks for a defect, negative where it speaks against one.
+        ``anomaly``: difference between a place and the good parts, 0 to 1. ``occlusion``: amount by which the defect
+        score falls when the place is hidden; positive if the place speaks for a defect, negative if it speaks against
+        a defect.
     values
         ``(rows, columns)`` float32.
     """
@@ -48,13 +50,14 @@ class HeatMap:
 
 
 def heat_map(image: bytes, model: Model, *, steps: int = 9) -> HeatMap | None:
-    """Where the model sees what it says of one encoded image; None for a detection model.
+    """Return the heat map of one encoded image; None for a detection model.
 
     Parameters
     ----------
     steps
-        Places along each side that are hidden, one after the other: ``steps ** 2`` inferences more for a classification
-        model. Each place is two steps wide, so that neighbours overlap; it is hidden under the image's own mean.
+        Number of places along each side that are hidden, one after the other: ``steps ** 2`` more inferences for a
+        classification model. Each place is two steps wide, so that neighbours overlap. It is hidden under the mean
+        colour of the image.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def heat_map(image: bytes, model: Model, *, steps: int = 9) -> HeatMap | None:
 
 
 def _over_content(values: NDArray[Any], spec: InputSpec, content: tuple[int, int, int, int]) -> Values:
-    """The part of a map over the model's input that is the frame, without the padding."""
+    """Return the part of a map over the model's input that covers the frame, without the padding."""
     left, top, width, height = content
     whole = cv2.resize(values.astype(np.float32), (spec.width, spec.height), interpolation=cv2.INTER_LINEAR)
     part = whole[top : top + height, left : left + width]
@@ -124,7 +127,7 @@ def _occlusion(
             hidden = tensor.copy()
             part = hidden if channels_last else hidden.transpose(0, 2, 3, 1)
             part[:, rows[row] : rows[row + 2], columns[column] : columns[column + 2]] = mean
-            # What two hidden places share counts for both.
+            # A cell that two hidden places share counts for both places.
             total[row : row + 2, column : column + 2] += whole - score(hidden)
             times[row : row + 2, column : column + 2] += 1
     return total / times

@@ -1,7 +1,7 @@
 """Walks through an ONNX graph: from an output back to the operators that made its numbers, and from the input forward.
 
-Operators that only move, copy, pick or average numbers are skipped, so that ``Softmax``, ``Cast``, ``Reshape`` ends
-in ``Softmax``. The meaning of the operators is that of https://onnx.ai/onnx/operators/.
+The walks skip operators that only move, copy, pick or average numbers, so that ``Softmax``, ``Cast``, ``Reshape`` ends
+in ``Softmax``. The operators are defined in https://onnx.ai/onnx/operators/.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from models.onnx_graph import Graph, Node, OnnxModel
 
 _Makers = Mapping[str, tuple[Node, int]]
 
-#: Operator -> its inputs that carry on the numbers, all of them where it is None.
+#: Numbers of the inputs whose values an operator passes on, by operator; None for all inputs.
 _PASSED: Mapping[str, tuple[int, ...] | None] = {
     **dict.fromkeys(
         (
@@ -31,14 +31,14 @@ _PASSED: Mapping[str, tuple[int, ...] | None] = {
     "ScatterND": (0, 2),
     "ScatterElements": (0, 2),
 }  # fmt: skip
-#: Most steps of one walk: on a hostile graph it ends early, with the operators found so far.
+#: Most steps of one walk. On a hostile graph a walk ends early, with the operators found so far.
 _MAX_STEPS = 100_000
 _MAX_DEPTH = 50
 
 
 @dataclass(slots=True, eq=False)
 class _Scope:
-    """Graph at one place: the node that makes each name, and the meaning of the names of its inputs."""
+    """Graph at the place of one call: the node that makes each name, and the outer names of the graph's inputs."""
 
     graph: Graph
     makers: _Makers
@@ -49,7 +49,7 @@ class _Scope:
 
 
 class _Scopes:
-    """Makes scopes; who makes each name is worked out once for a graph, however often it is called."""
+    """Maker of scopes. It finds the node that makes each name once for a graph, however often the graph is called."""
 
     def __init__(self) -> None:
         self._makers: dict[int, _Makers] = {}
@@ -73,7 +73,7 @@ class _Scopes:
 def ends_in(model: OnnxModel, output: str) -> frozenset[str]:
     """Return the names of the operators that make the numbers of an output.
 
-    Subgraphs and functions are followed; a constant or an input of the graph adds nothing.
+    The walk follows subgraphs and functions. A constant or an input of the graph adds no operator.
 
     Examples
     --------
@@ -132,10 +132,10 @@ def _inside(model: OnnxModel, made: _Scopes, scope: _Scope, node: Node, index: i
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Constants that a graph first divides its pixels by (or 1 / factor), and that it subtracts or adds.
+    """Constants by which a graph first divides its pixels (or 1 / factor), and constants that it subtracts or adds.
 
-    ``channel_offsets`` are those of one channel that was picked before: so graphs turn one normalisation of their input
-    into another.
+    ``channel_offsets`` are the constants for a channel that was picked before: with them a graph converts one
+    normalisation of its input to another.
     """
 
     divisors: tuple[float, ...] = ()
@@ -159,7 +159,7 @@ _BEFORE = {
 
 
 def scaling_of(model: OnnxModel, image: str) -> Scaling:
-    """Return the arithmetic with constants that stands between the input and the first layer.
+    """Return the arithmetic with constants between the input and the first layer.
 
     Examples
     --------

@@ -12,17 +12,17 @@ from models.jpeg_markers import next_marker
 from schemas.records import Encoding
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
-#: JPEG markers that start a frame and so carry the size: SOF0-15 without DHT, JPG and DAC.
+#: JPEG markers that start a frame and so contain the size: SOF0-15 without DHT, JPG and DAC.
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-#: More segments or tags than any camera writes: a forged file must not keep us reading.
+#: Most segments or tags to read, more than any camera writes: reading a forged file must end.
 _MAX_ENTRIES = 512
-#: The frame's width and height are Avro ints.
+#: Largest width or height in pixels: both are Avro ints in the frame.
 _MAX_SIDE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What the first bytes say: width and height in pixels, 0 where they say nothing."""
+    """Format and size from the first bytes of an image: width and height in pixels, 0 if unknown."""
 
     encoding: Encoding
     width: int
@@ -33,7 +33,7 @@ UNREADABLE = ImageHeader(Encoding.OTHER, 0, 0)
 
 
 def read_header(data: bytes) -> ImageHeader:
-    """Read format and size; `UNREADABLE` where they cannot be read.
+    """Read format and size of an image; return `UNREADABLE` if they cannot be read.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""Decoding of images: bytes are checked as a whole first, and no more is decoded than the model needs.
+"""Decoding of images. All bytes are checked before decoding, and no more is decoded than the model needs.
 
-Grey values are scaled by the file's bit depth, never by the content: a dark frame stays dark.
+Grey values are scaled by the bit depth of the file, never by the content: a dark frame stays dark.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from schemas.records import Encoding
 
 Image = NDArray[np.uint8]
 
-#: JPEG decodes to 1/8, 1/4 or 1/2 at a fraction of the cost: the inverse DCT does the scaling.
+#: Divisors of a reduced JPEG. Decoding to 1/8, 1/4 or 1/2 costs a fraction: the inverse DCT does the scaling.
 _REDUCTIONS = (8, 4, 2)
 _ORIENTED = cv2.IMREAD_IGNORE_ORIENTATION
 _PACKED_BITS = (10, 12, 14)
@@ -35,7 +35,7 @@ _PACKED_BITS = (10, 12, 14)
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Pixels, ``(H, W)`` or ``(H, W, 3)`` BGR uint8, the header of the full image, and remarks on it.
+    """Decoded image: pixels, ``(H, W)`` or ``(H, W, 3)`` BGR uint8, the header of the full image, and remarks on it.
 
     ``waited_s`` is the time that decoding waited for memory, in seconds.
     """
@@ -47,7 +47,7 @@ class Decoded:
 
 
 def image_header(data: bytes, *, max_pixels: int | None = None) -> ImageHeader:
-    """Read encoding and size of a JPEG, PNG, BMP or TIFF image; nothing is decoded.
+    """Read encoding and size of a JPEG, PNG, BMP or TIFF image without decoding it.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def decode(
     max_pixels: int | None = None,
     bit_depth: int | None = None,
 ) -> Decoded:
-    """Decode to 8-bit grey or BGR, as `decoding` does; its share of the memory budget is released at once."""
+    """Decode to 8-bit grey or BGR, as `decoding` does, but release the share of the memory budget at once."""
     with decoding(data, colour=colour, needed_wh=needed_wh, max_pixels=max_pixels, bit_depth=bit_depth) as decoded:
         return decoded
 
@@ -93,17 +93,17 @@ def decoding(
     Parameters
     ----------
     colour
-        ``(H, W, 3)`` BGR instead of ``(H, W)`` grey.
+        Decode to ``(H, W, 3)`` BGR instead of ``(H, W)`` grey.
     needed_wh
-        Width and height that the caller resizes to. A JPEG is then decoded at 1/2, 1/4 or 1/8, the smallest
-        that divides the size and is not below it. Resized to ``needed_wh`` this differs from the full decode
-        by less than one grey level on average.
+        Width and height to which the caller resizes. A JPEG is then decoded at 1/2, 1/4 or 1/8: the smallest scale
+        that divides its size and is not below ``needed_wh``. After resizing to ``needed_wh`` the result differs from
+        the full decode by less than one grey level on average.
     max_pixels
         Images with more pixels are refused from their header. Default: the limit of the settings.
     bit_depth
         Bits that the camera measures, for 16-bit files that do not state it.
 
-    The orientation that EXIF may claim is ignored: a camera of a line does not turn, and boxes are in sensor pixels.
+    The orientation that EXIF may state is ignored: a camera of a line does not turn, and boxes are in sensor pixels.
     16-bit files keep their upper 8 bits, or the upper 8 of the depth that the file or the caller states. An alpha
     channel is dropped.
 
@@ -120,7 +120,7 @@ def decoding(
     with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels") as waited_s:
         with _memory(header, needed_bytes):
             pixels, remarks = _pixels(header, _checked(structure), divisor, colour, depth)
-        # Two readers of one header must agree, or the limits above were checked against the wrong numbers.
+        # The decoder must read the same size as our reader: otherwise the limits were checked with wrong numbers.
         if pixels.shape[:2] != (header.height // divisor, header.width // divisor) or pixels.dtype != np.uint8:
             size = f"{header.width}x{header.height}"
             raise ImageError("unreadable-image", f"the {header.encoding} header says {size}, its data does not")
@@ -128,7 +128,7 @@ def decoding(
 
 
 def decode_whole(data: bytes) -> NDArray[Any]:
-    """Decode for encoding again: all channels and bits of the file, checked as `decoding` does.
+    """Decode an image that is to be encoded again: all channels and bits of the file, checked as in `decoding`.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def _divisor(header: ImageHeader, needed_wh: tuple[int, int] | None) -> int:
         return 1
     width, height = header.width, header.height
     for by in _REDUCTIONS:
-        # Only if the size divides: half a block at the border would shift the picture by up to a pixel.
+        # Only if the size is divisible: half a block at the border would shift the picture by up to a pixel.
         if width % by == height % by == 0 and width // by >= needed_wh[0] and height // by >= needed_wh[1]:
             return by
     return 1
@@ -189,7 +189,7 @@ def _needed_bytes(header: ImageHeader, structure: Structure, divisor: int, colou
 
 
 def _alpha_bytes(header: ImageHeader, structure: Structure) -> int:
-    """Bytes of the pixels with their transparency, as OpenCV returns them: four samples each."""
+    """Return the bytes of the pixels with transparency, as OpenCV returns them: four samples for each pixel."""
     return header.width * header.height * 4 * (2 if structure.bits > 8 else 1)
 
 
@@ -216,7 +216,7 @@ def _pixels(
 
 
 def _jpeg(data: bytes, header: ImageHeader, divisor: int, colour: bool) -> Image:
-    """Pixels of a JPEG; what the library only warns of is an error. The same pixels as OpenCV's, byte for byte."""
+    """Return the pixels of a JPEG, byte for byte those of OpenCV; a warning of the library is an error here."""
     try:
         try:
             pixels = _strict_jpeg(data, header, divisor, colour)
@@ -251,9 +251,9 @@ def _opencv(header: ImageHeader, structure: Structure, flags: int) -> Any:
 
 
 def _transparency(header: ImageHeader, structure: Structure) -> tuple[tuple[Remark, ...], Image | None]:
-    """A remark where pixels are not opaque, or where it takes too much memory to look; and the pixels of the look.
+    """Return a remark if pixels are not opaque, or if the check would take too much memory; and the decoded colours.
 
-    The colours are given back for a PNG of 8 bits, where OpenCV decodes the same ones without transparency.
+    The colours are returned only for a PNG of 8 bits, for which OpenCV decodes the same colours without transparency.
     """
     if not structure.has_alpha:
         return (), None

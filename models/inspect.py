@@ -1,4 +1,4 @@
-"""One image and one model in, one inspection out: the function that the live worker and the replay share."""
+"""Inspection of one image with one model: the function that the live worker and the replay share."""
 
 from __future__ import annotations
 
@@ -30,22 +30,23 @@ T = TypeVar("T")
 def inspect_image(
     image: bytes, model: Model, *, sha256: str | None = None, size_wh: tuple[int, int] | None = None
 ) -> Inspection:
-    """Inspect one encoded image. The same bytes and the same model give the same result, from any thread.
+    """Inspect one encoded image. The same bytes and the same model have the same result. Thread-safe.
 
     Parameters
     ----------
     image
         JPEG, PNG, BMP or TIFF bytes.
     sha256
-        Digest that the bytes must have: a flipped bit in a JPEG decodes without complaint.
+        Digest that the bytes must have: a JPEG with a flipped bit decodes without an error.
     size_wh
-        Width and height that the frame claims, checked where given.
+        Width and height that the frame states; None: they are not checked.
 
     Raises
     ------
     ImageError
-        With kind ``altered-image``, ``image-too-large``, ``unreadable-image`` or ``size-mismatch``. What the model
-        does wrong (not a number, an error of the runtime) is no image's fault: a FAILED inspection that rejects.
+        With kind ``altered-image``, ``image-too-large``, ``unreadable-image`` or ``size-mismatch``. A fault of the
+        model (not a number, an error of the runtime) is not a fault of the image: its result is a FAILED inspection
+        that rejects.
     """
     prepared = prepare(image, model, sha256, size_wh)
     return judge(model, prepared, measure(prepared), run(model, prepared))
@@ -55,7 +56,7 @@ def inspect_image(
 class Prepared:
     """Image prepared for a network: its tensor, the scaled image, the mapping back to the frame, and remarks.
 
-    ``decode_ms`` is the time that it took, without ``waited_ms``, the wait for memory that other images used.
+    ``decode_ms`` is the time of the preparation, without ``waited_ms``, the wait for memory that other images used.
     """
 
     tensor: Tensor
@@ -68,7 +69,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Signals of an image, and what they took."""
+    """Signals of an image, and the time that computing them took."""
 
     signals: Mapping[str, float]
     took_ms: float
@@ -76,7 +77,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a network made of an image: outputs by role, or what is wrong with them, and what that took."""
+    """Result of a network for an image: outputs by role, the fault if there is one, and the time of the inference."""
 
     outputs: Outputs
     fault: str
@@ -86,22 +87,23 @@ class Ran:
 def inspect_all(
     images: Sequence[tuple[bytes, str | None]], models: Sequence[Model]
 ) -> list[tuple[Inspection, ...] | Exception]:
-    """Inspect images with models that share a network: it runs once an image, each model makes its own of the outputs.
+    """Inspect images with models that share a network. The network runs once for each image; each model judges.
 
-    All are decoded, then all are run, then all are judged: a network and an image decoder that take turns drive each
-    other out of the caches. The results are those of one image after the other.
+    All images are decoded, then the network runs on all, then all are judged: a network and an image decoder that take
+    turns drive each other out of the caches. The results are the same as those of one image after the other.
 
     Parameters
     ----------
     images
-        Encoded, each with the sha256 that it must have, or None. So many tensors are in memory at once.
+        Encoded images, each with the sha256 that it must have, or None. The tensors of all of them are in memory at
+        the same time.
     models
-        At least one; all with the same `Model.network`, such as one model with several thresholds.
+        At least one model; all with the same `Model.network`, such as one model with several thresholds.
 
     Returns
     -------
     list
-        For each image one inspection for each model; or what it raised, see `inspect_image`.
+        For each image one inspection for each model, or the error that the image raised, see `inspect_image`.
     """
     model = models[0]
     found: list[Any] = [_or_error(prepare, image, model, sha256) for image, sha256 in images]
@@ -118,12 +120,12 @@ def inspect_all(
 def _or_error(step: Callable[..., T], *arguments: Any) -> T | Exception:
     try:
         return step(*arguments)
-    except Exception as error:  # noqa: BLE001 - of one image, which must not stop the others
+    except Exception as error:  # noqa: BLE001 - the error of one image must not stop the others
         return error
 
 
 def prepare(image: bytes, model: Model, sha256: str | None = None, size_wh: tuple[int, int] | None = None) -> Prepared:
-    """Check and decode an image for a model; raises as `inspect_image`."""
+    """Check and decode an image for a model; it raises the errors of `inspect_image`."""
     began = time.perf_counter()
     if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
         raise ImageError("altered-image", "the bytes do not have the sha256 that the camera gave them")
@@ -146,7 +148,7 @@ def prepare(image: bytes, model: Model, sha256: str | None = None, size_wh: tupl
 
 
 def measure(prepared: Prepared) -> Measured:
-    """Signals of an image."""
+    """Compute the signals of an image."""
     began = time.perf_counter()
     return Measured(signals(prepared.small), (time.perf_counter() - began) * 1000)
 
@@ -166,7 +168,7 @@ def run(model: Model, prepared: Prepared) -> Ran:
 
 
 def judge(model: Model, prepared: Prepared, measured: Measured, ran: Ran) -> Inspection:
-    """What a model makes of the outputs of its network."""
+    """Return the inspection that a model makes of the outputs of its network."""
     began = time.perf_counter()
     manifest = model.manifest
     finding, fault, found = Finding(float("nan")), ran.fault, dict(measured.signals)

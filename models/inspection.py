@@ -1,4 +1,4 @@
-"""What an inspection gives: the fields of a decision that depend on the image and the model alone."""
+"""Result of an inspection: the fields of a decision that depend on the image and the model alone."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from schemas.records import Action, Defect, ResultState, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """Result of inspecting one image: the same bytes and the same model give the same result.
+    """Result of inspecting one image: the same bytes and the same model have the same result.
 
-    ``durations_ms`` (stages ``decode`` and ``infer``) and ``waited_ms``, the wait for memory that other images used,
-    are the fields that differ between two runs.
-    ``score`` is the defect score in [0, 1]; ``labels`` class scores; ``signals`` one number each; ``remarks``
-    describe an odd image, and are not part of a decision.
+    Only ``durations_ms`` (stages ``decode`` and ``infer``) and ``waited_ms``, the wait for memory that other images
+    used, differ between two runs. ``score`` is the defect score in [0, 1], ``labels`` are the class scores, ``signals``
+    one number for each signal. ``remarks`` describe an unusual image, and are not part of a decision.
     """
 
     verdict: Verdict

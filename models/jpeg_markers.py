@@ -1,26 +1,26 @@
-"""The next marker of a JPEG (ITU-T T.81, section B.1.1.2), found in one pass and not far away."""
+"""Search for the next marker of a JPEG (ITU-T T.81, section B.1.1.2), in one pass and over a bounded distance."""
 
 from __future__ import annotations
 
 import re
 
-#: FF and a code; FF 00 is a stuffed byte, and FF before FF a fill byte.
+#: Marker: FF and a code. FF 00 is a stuffed byte, and FF before FF is a fill byte.
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
-#: What behind FF is no code of a marker, or missing.
+#: Bytes behind FF that are not the code of a marker; empty for the end of the data.
 _NO_CODE = (b"", b"\x00", b"\xff")
-#: More zeros and fill bytes than any camera puts between two segments.
+#: Most zeros and fill bytes between two segments, more than any camera writes.
 _MAX_GAP_BYTES = 64 * 1024
-#: Stray bytes between two segments that are cut out.
+#: Most stray bytes between two segments that are cut out.
 MAX_STRAY_BYTES = 64
 
 
 def next_marker(data: bytes, position: int) -> int:
-    """Position of the code of the next marker, behind its FF and any fill bytes; -1 where there is none.
+    """Return the position of the code of the next marker, behind its FF and any fill bytes; -1 if there is no marker.
 
     Raises
     ------
     ValueError
-        More fill bytes and zeros, or other bytes, lie before it than cameras write.
+        If more fill bytes and zeros, or more other bytes, lie before the marker than cameras write.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""``manifest.yaml``: what a model package says of itself, and how a score becomes an action.
+"""Content of ``manifest.yaml``: the description of a model package, and the rule that turns a score into an action.
 
-`models.manifest_file` reads it, with errors that name the line.
+`models.manifest_file` reads the file, with errors that name the line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from schemas.records import Action
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Task = Literal["classification", "anomaly_map", "detection"]
-#: What the file and its manifest both describe, see `models.agreement` and `models.warm_up`.
+#: Subjects that both the ONNX file and its manifest describe, see `models.agreement` and `models.warm_up`.
 Subject = Literal["activation", "labels", "task", "input", "normalisation", "rows", "box", "threshold"]
 
 
@@ -24,7 +24,7 @@ class _Block(BaseModel):
 
 
 class InputSpec(_Block):
-    """The tensor the model takes: ``(pixel * scale - mean) / std``, pixels in 0..255.
+    """Tensor that the model takes: ``(pixel * scale - mean) / std``, pixels in 0..255.
 
     A ``uint8`` input takes the pixels as they are. ``letterbox`` keeps the aspect ratio and fills with ``pad``.
     ``bit_depth`` is the depth of cameras whose 16-bit files do not state it, see `models.sample_depth`.
@@ -55,7 +55,7 @@ class InputSpec(_Block):
 
     @property
     def channels(self) -> int:
-        """1 for grey, else 3."""
+        """Number of channels: 1 for grey, else 3."""
         return 1 if self.colour == "grey" else 3
 
     @property
@@ -66,11 +66,12 @@ class InputSpec(_Block):
         return (1, self.height, self.width, self.channels)
 
 
-#: Counted up when the same manifest begins to mean other pixels (`models.preprocess`), and so another recipe.
+#: Version of `models.preprocess`. It is increased when the same manifest begins to produce other pixels, because that
+#: makes another recipe.
 PREPROCESSING = 2
-#: Role of an output that any model may have besides: what it sees, as numbers, before it judges.
+#: Role of an additional output that any model may have: the features of the image, as numbers, before the judgement.
 EMBEDDING = "embedding"
-#: Roles of the outputs for each task; a tuple of alternatives.
+#: Roles of the outputs for each task, as a tuple of alternatives.
 ROLES: dict[str, tuple[frozenset[str], ...]] = {
     "classification": (frozenset({"scores"}),),
     "anomaly_map": (frozenset({"map"}),),
@@ -83,14 +84,14 @@ ROLES: dict[str, tuple[frozenset[str], ...]] = {
 
 
 class OutputSpec(_Block):
-    """Which output of the graph plays which role, and what turns its numbers into scores in [0, 1]."""
+    """Output of the graph for each role, and the activation that turns its numbers into scores in [0, 1]."""
 
     names: dict[str, str]
     activation: Literal["none", "sigmoid", "softmax"] = "none"
 
 
 class Actions(_Block):
-    """What the gate does for each verdict. A part that nobody could judge is never accepted."""
+    """Action of the gate for each verdict. A part that could not be judged is never accepted."""
 
     OK: Annotated[Action, Field(strict=False)] = Action.ACCEPT
     NOT_OK: Annotated[Action, Field(strict=False)] = Action.REJECT
@@ -105,7 +106,7 @@ class Actions(_Block):
 
 
 class DecisionRule(_Block):
-    """From score to verdict and action: NOT_OK from ``threshold`` on; within ``review_band`` a person looks."""
+    """Rule for verdict and action: a score from ``threshold`` on is NOT_OK; within ``review_band`` a person decides."""
 
     recipe_id: str = Field(min_length=1)
     revision: int = Field(ge=1)
@@ -122,7 +123,7 @@ class DecisionRule(_Block):
 
 
 class AnomalyOptions(_Block):
-    """From map to score: the ``score_percentile`` of the map, ``low`` becoming 0 and ``high`` 1."""
+    """Rule for the score of a map: its ``score_percentile``, scaled from ``low``..``high`` to 0..1."""
 
     score_percentile: float = Field(default=99.5, gt=0, le=100)
     low: float = 0.0
@@ -137,7 +138,7 @@ class AnomalyOptions(_Block):
 
 
 class DetectionOptions(_Block):
-    """Which boxes count. ``coordinates`` are pixels of the model's input, or shares of it."""
+    """Rules for boxes that count as defects. ``coordinates`` are pixels of the model's input, or shares of it."""
 
     score_threshold: Share
     iou_threshold: Share = 0.5
@@ -146,14 +147,14 @@ class DetectionOptions(_Block):
 
 
 class ReferenceFile(_Block):
-    """Signals of the training images, see `models.reference`; `inspection model reference` makes it."""
+    """File with the signals of the training images, see `models.reference`; `inspection model reference` makes it."""
 
     file: str = Field(default="reference.json", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.json$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Training(_Block):
-    """Where the weights come from, and what may be done with them."""
+    """Origin of the weights, and the licence for their use."""
 
     provenance: str
     licence: str
@@ -162,13 +163,13 @@ class Training(_Block):
 
 
 class Manifest(_Block):
-    """The whole of ``manifest.yaml``."""
+    """Whole content of ``manifest.yaml``."""
 
     manifest_version: Literal[1]
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     version: str = Field(min_length=1, max_length=100)
     task: Task
-    # A plain name: no folder, so nothing outside the package can be meant.
+    # A plain name without a folder, so that it cannot name a file outside the package.
     file: str = Field(default="model.onnx", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.onnx$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     input: InputSpec
@@ -223,7 +224,7 @@ class Manifest(_Block):
 
     @property
     def recipe_revision(self) -> str:
-        """Revision and a hash of all that turns pixels into an action, the weights apart: ``1-5f2c9a01``."""
+        """Revision, and a hash of all settings that turn pixels into an action, without the weights: ``1-5f2c9a01``."""
         described = self.model_dump(
             mode="json",
             exclude={
@@ -231,7 +232,7 @@ class Manifest(_Block):
             },
         )  # fmt: skip
         if self.input.bit_depth is None:
-            del described["input"]["bit_depth"]  # as in older versions without this line: the revision stays the same
+            del described["input"]["bit_depth"]  # older versions had no such field: the revision stays the same
         described["preprocessing"] = PREPROCESSING
         text = json.dumps(described, sort_keys=True, separators=(",", ":"))
         return f"{self.decision.revision}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""Read ``manifest.yaml``. Every error names file and line: ``cells/manifest.yaml:14: decision.threshold: ...``."""
+"""Reader of ``manifest.yaml``. Every error names file and line: ``cells/manifest.yaml:14: decision.threshold: ...``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MAX_MANIFEST_BYTES = 256 * 1024
 
 
 class ManifestFile:
-    """A manifest that was read, with the lines of its text for errors found later."""
+    """Manifest that was read, with the lines of its text for errors that are found later."""
 
     def __init__(self, path: Path, manifest: Manifest, lined: LinedYaml) -> None:
         self.path, self.manifest, self._lined = path, manifest, lined
 
     def error(self, location: Location, reason: str) -> ModelPackageError:
-        """An error that names the line of ``location``."""
+        """Return an error that names the line of ``location``."""
         return _error(self.path, self._lined.line(location), location, reason)
 
     @classmethod
@@ -33,7 +33,7 @@ class ManifestFile:
         Raises
         ------
         ModelPackageError
-            Naming the file and the line.
+            If it cannot be read or is not a valid manifest; the message names the file and the line.
         """
         try:
             with path.open("rb") as file:
@@ -50,7 +50,7 @@ class ManifestFile:
         except YamlProblem as error:
             raise _error(path, error.line, (), str(error)) from error
         try:
-            # By way of JSON: its strict mode takes lists for tuples, yet no `yes` for 1.0 and no 1.0 for "1.0".
+            # By way of JSON: its strict mode accepts lists for tuples, but not `yes` for 1.0, and not 1.0 for "1.0".
             manifest = Manifest.model_validate_json(json.dumps(lined.data))
         except ValidationError as error:
             first, *others = sorted(error.errors(), key=lambda e: lined.line(e["loc"]))

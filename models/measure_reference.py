@@ -1,4 +1,4 @@
-"""Measure the training reference of a model package and write it into the package."""
+"""Measurement of the training reference of a model package, which is written into the package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models.preprocess import content_wh, to_tensor
 from models.reference import Reference, SignalReference, references_of
 
 REFERENCE_NAME = "reference.json"
-#: Fewer images say too little of a distribution.
+#: Smallest number of images; fewer images tell too little about a distribution.
 MIN_IMAGES = 50
 
 #: Signals that depend on what the model has learned.
@@ -32,13 +32,14 @@ _BLOCK = re.compile(r"^reference:.*\n(?:[ \t].*\n|\n)*", re.MULTILINE)
 def measure_reference(
     model: Model, images: Iterable[tuple[str, bytes]], held_out: Iterable[tuple[str, bytes]] = ()
 ) -> Reference:
-    """Inspect training images, as pairs of product (may be empty) and encoded image, and take their signals.
+    """Inspect training images, as pairs of product (may be empty) and encoded image, and measure their signals.
 
     Parameters
     ----------
     held_out
-        Images of the same kind that the model was *not* trained on: with `MIN_IMAGES` or more of them the signals of
-        its output are taken from these, since a model is surer of what it was trained on than of what it will see.
+        Images of the same kind that the model was *not* trained on. With `MIN_IMAGES` or more of them, the signals of
+        the model's output are measured on these images: a model is more certain on its training images than on new
+        images.
 
     Raises
     ------
@@ -53,7 +54,8 @@ def measure_reference(
     mean = sd = None
     if embeddings:
         table = np.stack(embeddings)
-        # A unit that hardly moves on the training images is no yardstick: no less than 1 % of the typical one.
+        # A unit that hardly varies on the training images is not a good measure: its deviation is set to at least 1 %
+        # of the typical deviation.
         mean, deviations = table.mean(axis=0), table.std(axis=0)
         sd = np.maximum(deviations, 0.01 * float(np.median(deviations)) or 1e-6)
     held, held_embeddings = _measure(model, held_out)
@@ -87,7 +89,7 @@ def _joined(taken: list[dict[str, float]], held: list[dict[str, float]]) -> dict
 
 
 def write_reference(package: Path, reference: Reference) -> None:
-    """Write ``reference.json`` into a package, and its sha256 into ``manifest.yaml``; all else there stays as it is.
+    """Write ``reference.json`` into a package, and its sha256 into ``manifest.yaml``, whose other lines stay.
 
     Raises
     ------

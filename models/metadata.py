@@ -1,7 +1,7 @@
 """Metadata that an exporter wrote into an ONNX file beside the graph: labels, task, input size, as text by key.
 
-Ultralytics writes Python literals (``names``: ``{0: 'good', 1: 'bad'}``), others JSON or names with commas. Everything
-here is read as data, under limits; metadata that cannot be read is ignored.
+Ultralytics writes Python literals (``names``: ``{0: 'good', 1: 'bad'}``), others write JSON or names with commas. This
+module reads all metadata as data, under limits, and ignores metadata that cannot be read.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _labels(found: Any) -> tuple[str, ...]:
 
 
 def _in_order(found: dict[Any, Any]) -> list[Any]:
-    """Return the values in the order of their numbers, or the keys in the order of theirs."""
+    """Return the values in the order of their numeric keys, or the keys in the order of their numeric values."""
     pairs = [(key, value) for key, value in found.items() if _number(key) is not None]
     if len(pairs) != len(found):
         pairs = [(value, key) for key, value in found.items() if _number(value) is not None]

@@ -1,8 +1,8 @@
-"""Look into an ONNX file without the ``onnx`` package: is it one, and does it point at other files?
+"""Check of an ONNX file without the ``onnx`` package: it must be an ONNX model, and must not refer to other files.
 
-A tensor of an ONNX model may lie in another file, named inside the model: a way to read what the sha256 of the
-model does not cover. This walks the protobuf messages that can hold a tensor and nothing else. Field numbers are
-those of ``onnx.proto3`` (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3).
+A tensor of an ONNX model may lie in another file, named inside the model: the sha256 of the model does not cover that
+file. This module walks only the protobuf messages that can contain a tensor. Field numbers are those of ``onnx.proto3``
+(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _MAX_DEPTH = 100
 
 
 class NotOnnx(ValueError):
-    """Bytes that are no ONNX model."""
+    """Bytes that are not an ONNX model."""
 
 
 class ExternalData(ValueError):
-    """A model that keeps tensors in other files."""
+    """Model that keeps tensors in other files."""
 
 
 def check_onnx(data: bytes) -> None:
@@ -41,7 +41,7 @@ def check_onnx(data: bytes) -> None:
     Raises
     ------
     NotOnnx
-        If they do not parse as one.
+        If the bytes do not parse as an ONNX model.
     ExternalData
         If any tensor, also in subgraphs and functions, lies in another file.
 

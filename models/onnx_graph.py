@@ -23,7 +23,7 @@ _RAW_DTYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 10: "<f2", 11: "<
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operator; ``graphs`` are its subgraphs by attribute, ``value`` is the content of a ``Constant``."""
+    """Operator; ``graphs`` are its subgraphs by attribute, ``value`` is the content of a ``Constant``."""
 
     op: str
     inputs: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""OpenCV, imported with its limits set: import it from here, nowhere else.
+"""OpenCV, imported with its limits set. Import it only from this module.
 
 The limit on pixels must be in the environment *before* OpenCV is imported, or it has no effect. It follows
 `schemas.settings.ImageSettings`. Messages of OpenCV and FFmpeg on standard error are off: our

@@ -1,4 +1,4 @@
-"""A model package: a folder with ``manifest.yaml`` and the ONNX file it describes."""
+"""Model package: a folder with ``manifest.yaml`` and the ONNX file that it describes."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _RUNS_WITH = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A loaded model, safe to use from several threads at once.
+    """Loaded model. Thread-safe.
 
-    ``sha256`` is that of the ONNX file; ``recipe_revision`` changes with all else that changes decisions.
+    ``sha256`` identifies the ONNX file. ``recipe_revision`` changes with all other settings that change decisions.
     """
 
     manifest: Manifest
@@ -46,12 +46,12 @@ class Model:
 
     @property
     def name(self) -> str:
-        """Name, from the manifest."""
+        """Name of the model, from the manifest."""
         return self.manifest.name
 
     @property
     def version(self) -> str:
-        """Version, from the manifest."""
+        """Version of the model, from the manifest."""
         return self.manifest.version
 
     @property
@@ -66,19 +66,19 @@ class Model:
 
     @property
     def network(self) -> tuple[str, str, str]:
-        """What decides the outputs for an image: weights, preprocessing, which outputs are asked for."""
+        """Identity of all that determines the outputs for an image: weights, preprocessing, names of the outputs."""
         manifest = self.manifest
         return manifest.sha256, manifest.input.model_dump_json(), repr(sorted(manifest.outputs.names.items()))
 
     def run(self, tensor: Tensor) -> Outputs:
-        """Outputs by role, for a tensor of ``manifest.input.shape``."""
+        """Run the network on a tensor of ``manifest.input.shape``, and return the outputs by role."""
         roles = self.manifest.outputs.names
         values = self.session.run(list(roles.values()), {self.manifest.input.name: tensor})
         return dict(zip(roles, values, strict=True))
 
 
 def default_model_path() -> Path:
-    """The package that ships: defects of solar cells (see its manifest for the licence of the weights)."""
+    """Return the path of the shipped package, for defects of solar cells (licence of the weights: see its manifest)."""
     return Path(__file__).parent / "elpv_cells"
 
 
@@ -88,22 +88,22 @@ def load_model(path: Path, *, threads: int = 1, stage: str = "champion") -> Mode
     Parameters
     ----------
     path
-        The folder, or the ``manifest.yaml`` in it.
+        Folder of the package, or the ``manifest.yaml`` in it.
     threads
-        Threads within one inference. The worker runs several inferences side by side with one thread each.
+        Number of threads within one inference. The worker runs several inferences side by side with one thread each.
     stage
         ``champion`` or ``challenger``.
 
     Raises
     ------
     ModelPackageError
-        If anything in the package is not as its manifest says; the message names the manifest's line.
+        If anything in the package contradicts its manifest; the message names the line of the manifest.
     """
     path = Path(path)
     manifest_path = path if path.name == MANIFEST_NAME else path / MANIFEST_NAME
     source = ManifestFile.read(manifest_path)
     manifest = source.manifest
-    # The session gets the very bytes that were hashed: the file may change afterwards.
+    # The session gets the same bytes that were hashed, because the file may change afterwards.
     data = _read_verified(manifest_path.parent, source, manifest.file, manifest.sha256, ("file",), ("sha256",))
     try:
         check_onnx(data)
@@ -127,7 +127,7 @@ def load_model(path: Path, *, threads: int = 1, stage: str = "champion") -> Mode
 
 
 def _try_out(folder: Path, source: ManifestFile, tensors: Sequence[Tensor], threads: int) -> str:
-    """Load and run the model in a child process first; return the runtime's message if it could not run the model."""
+    """Load and run the model in a child process first. Return the runtime's message if it cannot run the model."""
     manifest = source.manifest
     outputs = tuple(manifest.outputs.names.values())
     job = Job(str((folder / manifest.file).resolve()), manifest.sha256, threads, manifest.input.name, outputs)
@@ -138,12 +138,14 @@ def _try_out(folder: Path, source: ManifestFile, tensors: Sequence[Tensor], thre
 
 
 def load_reference(path: Path) -> tuple[str, Reference | None]:
-    """The sha256 of a package's model and its training reference, None if it has none; the model is not loaded.
+    """Return the sha256 of a package's model, and its training reference, without loading the model.
+
+    A package without a reference returns None for it.
 
     Raises
     ------
     ModelPackageError
-        If the manifest or the reference is not as it should be.
+        If the manifest or the reference is not valid.
     """
     path = Path(path)
     manifest_path = path if path.name == MANIFEST_NAME else path / MANIFEST_NAME
@@ -168,7 +170,7 @@ def _read_verified(
 ) -> bytes:
     try:
         target = (folder / file).resolve(strict=True)
-        # A link within the package is how Kubernetes mounts files; one that leaves it is not ours to follow.
+        # Kubernetes mounts files as links within the package. A link that leaves the package is not followed.
         if not target.is_relative_to(folder.resolve()):
             raise source.error(file_at, f"{file} is a link that leaves the package: copy the file here")
         if not target.is_file():

@@ -1,4 +1,4 @@
-"""Pixels to the tensor that the manifest describes, and coordinates back to the frame."""
+"""Conversion of pixels to the tensor that the manifest describes, and of coordinates back to the frame."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where the frame lies within the model's input.
+    """Position of the frame within the model's input.
 
-    ``scale_x`` and ``scale_y`` are input pixels per frame pixel, ``left`` and ``top`` the padding in input pixels.
+    ``scale_x`` and ``scale_y`` are input pixels per frame pixel; ``left`` and ``top`` are the padding in input pixels.
     """
 
     frame_width: int
@@ -31,7 +31,7 @@ class Geometry:
     top: int = 0
 
     def to_frame(self, x1: float, y1: float, x2: float, y2: float) -> Box:
-        """Corners in input pixels to x, y, width, height in frame pixels, cut to the frame.
+        """Convert corners in input pixels to x, y, width, height in frame pixels, cut to the frame.
 
         Examples
         --------
@@ -46,7 +46,7 @@ class Geometry:
 
 
 def content_wh(frame_wh: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
-    """Width and height that the image takes within the model's input.
+    """Return the width and height of the image within the model's input.
 
     Examples
     --------
@@ -61,10 +61,10 @@ def content_wh(frame_wh: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
 
 
 def resize(image: Image, size_wh: tuple[int, int]) -> Image:
-    """Resize: by whole factors with area averaging (no moire), by what is left, under 2, linearly.
+    """Resize an image: first by whole factors with area averaging (no moire), then by the rest, under 2, linearly.
 
-    Area averaging by other than whole factors takes OpenCV seven times as long as linear interpolation, and beneath a
-    factor of 2 there is little left to average. Returns the image itself where it fits.
+    In OpenCV, area averaging by other than whole factors takes seven times as long as linear interpolation. Below a
+    factor of 2 there is little left to average. An image that already has the size is returned unchanged.
 
     Examples
     --------
@@ -85,23 +85,23 @@ def resize(image: Image, size_wh: tuple[int, int]) -> Image:
 
 
 def to_tensor(image: Image, frame_wh: tuple[int, int], spec: InputSpec) -> tuple[Tensor, Image, Geometry]:
-    """Make the model's input of a decoded image.
+    """Return the model's input made of a decoded image.
 
     Parameters
     ----------
     image
-        ``(H, W)`` grey or ``(H, W, 3)`` BGR uint8, perhaps decoded at reduced scale; it is not changed.
+        ``(H, W)`` grey or ``(H, W, 3)`` BGR uint8, possibly decoded at reduced scale; it is not changed.
     frame_wh
         Width and height of the full image.
 
     Returns
     -------
     tensor
-        Of ``spec.shape`` and ``spec.dtype``, C-contiguous.
+        Tensor of ``spec.shape`` and ``spec.dtype``, C-contiguous.
     small
-        The resized image before padding and normalisation, uint8: what signals are computed on.
+        Resized image before padding and normalisation, uint8; signals are computed on it.
     geometry
-        The way back.
+        Mapping of coordinates back to the frame.
     """
     width, height = content_wh(frame_wh, spec)
     small = resize(image, (width, height))
@@ -117,7 +117,10 @@ def to_tensor(image: Image, frame_wh: tuple[int, int], spec: InputSpec) -> tuple
 
 
 def _channels(image: Image, spec: InputSpec) -> Image:
-    """Channels in the order and the layout of the model; `cv2.split` is three times as quick as a transposed copy."""
+    """Return the channels in the order and layout of the model.
+
+    `cv2.split` is three times as fast as a transposed copy.
+    """
     if image.ndim == 2:
         return image[None] if spec.layout == "NCHW" else image[:, :, None]
     if spec.layout == "NHWC":

@@ -1,8 +1,8 @@
-"""What the signals of the training images were: the level that drift is measured from.
+"""Reference signals of the training images: the level from which drift is measured.
 
-A reference holds, for each signal, quantiles of the training images. A new value becomes a *normal score*: the
-standard normal deviate of its rank among them. Whatever a signal's distribution, skewed or bounded, its normal scores
-are standard normal as long as the camera sees what the model was trained on, so one threshold fits all signals.
+A reference contains, for each signal, quantiles of the training images. A new value becomes a *normal score*: the
+standard normal deviate of its rank among them. Even if a signal's distribution is skewed or bounded, its normal scores
+are standard normal as long as the camera sees images like those of the training. So one threshold fits all signals.
 
 Rank-based normal scores: B. L. van der Waerden (1952); G. Blom, "Statistical Estimates and Transformed
 Beta-Variables" (1958).
@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from models.signals import CODES, RESOLUTION
 
-#: Normal scores are cut here: no single frame counts for more.
+#: Limit of normal scores, so that no single frame counts for more.
 MAX_SCORE = 4.0
 _QUANTILES = 65
-#: Points between two quantiles at which a reference is looked at.
+#: Points between two quantiles at which a reference is sampled.
 _PER_QUANTILE = 16
 _NORMAL = NormalDist()
 
@@ -38,13 +38,13 @@ class SignalReference:
     Parameters
     ----------
     quantiles
-        At equally spaced probabilities from 0 to 1, ascending; 2 or more.
+        Quantiles at equally spaced probabilities from 0 to 1, ascending; 2 or more.
     mean, sd
-        Of the signal, in its unit.
+        Mean and standard deviation of the signal, in its unit.
     images
-        How many there were.
+        Number of images.
     resolution
-        Differences below it count as none, in the signal's unit.
+        Smallest difference that counts, in the signal's unit.
 
     Examples
     --------
@@ -61,12 +61,12 @@ class SignalReference:
 
     @classmethod
     def of(cls, values: Sequence[float], resolution: float = 0.0) -> SignalReference:
-        """Of the values of a signal; those that are not finite are left out.
+        """Make the reference of the values of a signal; values that are not finite are left out.
 
         Raises
         ------
         ValueError
-            If fewer than two are left.
+            If fewer than two finite values are left.
         """
         array = np.asarray(values, np.float64)
         array = array[np.isfinite(array)]
@@ -76,7 +76,7 @@ class SignalReference:
         return cls(tuple(quantiles.tolist()), float(array.mean()), float(array.std()), int(array.size), resolution)
 
     def rank(self, value: float) -> float:
-        """Share of the reference below a value, ties counted half; within (0, 1)."""
+        """Return the share of the reference below a value, with ties counted half; within (0, 1)."""
         quantiles = self.quantiles
         low = bisect_left(quantiles, value - self.resolution)
         high = bisect_right(quantiles, value + self.resolution)
@@ -92,7 +92,10 @@ class SignalReference:
         return min(max(share, edge), 1 - edge)
 
     def normal_score(self, value: float) -> float:
-        """Standard normal deviate of the rank; beyond the reference it goes on linearly, up to `MAX_SCORE`."""
+        """Return the standard normal deviate of the rank of a value.
+
+        Beyond the reference the score grows linearly, up to `MAX_SCORE`.
+        """
         score = _NORMAL.inv_cdf(self.rank(value))
         scale = max(self.sd, self.resolution) or 1.0
         if value > self.quantiles[-1] + self.resolution:
@@ -102,7 +105,9 @@ class SignalReference:
         return min(max(score, -MAX_SCORE), MAX_SCORE)
 
     def rank_shares(self, bins: int) -> list[float]:
-        """Share of the reference in each of so many equal intervals of rank: even, but for values that repeat.
+        """Return the share of the reference in each of ``bins`` equal intervals of rank.
+
+        The shares are equal unless values repeat.
 
         Examples
         --------
@@ -120,7 +125,7 @@ class SignalReference:
         return [count / len(values) for count in counts]
 
     def as_json(self) -> dict[str, Any]:
-        """A plain object, for `from_json`."""
+        """Return a plain object, for `from_json`."""
         rounded = [float(f"{q:.6g}") for q in self.quantiles]
         return {
             "quantiles": rounded, "mean": float(f"{self.mean:.6g}"), "sd": float(f"{self.sd:.6g}"),
@@ -129,12 +134,12 @@ class SignalReference:
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> SignalReference:
-        """Read what `as_json` made.
+        """Read an object that `as_json` made.
 
         Raises
         ------
         ValueError
-            If it is something else.
+            If it is not such an object.
         """
         try:
             quantiles = tuple(float(q) for q in given["quantiles"])
@@ -149,12 +154,12 @@ class SignalReference:
         return cls(quantiles, numbers[0], numbers[1], images, numbers[2])
 
 
-#: Signal to its reference.
+#: References by signal.
 SignalReferences = Mapping[str, SignalReference]
 
 
 def references_of(rows: Sequence[Mapping[str, float]]) -> dict[str, SignalReference]:
-    """References of all signals that most of the rows have; codes such as the hash have none.
+    """Return the references of all signals that at least half of the rows have, without codes such as the hash.
 
     Examples
     --------
@@ -172,16 +177,17 @@ def references_of(rows: Sequence[Mapping[str, float]]) -> dict[str, SignalRefere
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """The references of a model package: of all training images, and of the products among them.
+    """References of a model package: those of all training images, and those of each product.
 
     Parameters
     ----------
     everything
-        Of all images.
+        References of all images.
     products
-        Product to the references of its images alone.
+        References of the images of each product alone, by product.
     embedding_mean, embedding_sd
-        ``(D,)`` float32 of the embeddings of the training images, where the model has an ``embedding`` output.
+        Mean and standard deviation of the embeddings of the training images, ``(D,)`` float32; None if the model has no
+        ``embedding`` output.
     """
 
     everything: SignalReferences
@@ -190,18 +196,21 @@ class Reference:
     embedding_sd: NDArray[np.float32] | None = None
 
     def of(self, product: str | None) -> SignalReferences:
-        """References for a product; of all images where it is not known."""
+        """Return the references of a product, or those of all images if the product is not known."""
         return self.products.get(product or "", self.everything)
 
     def embedding_distance(self, embedding: NDArray[Any]) -> float | None:
-        """Root mean square of the deviations of an embedding, in standard deviations; None where there is none."""
+        """Return the root mean square of the deviations of an embedding, in standard deviations.
+
+        None if the reference has no embedding of this size.
+        """
         if self.embedding_mean is None or self.embedding_sd is None or embedding.size != self.embedding_mean.size:
             return None
         deviations = (embedding.reshape(-1).astype(np.float32) - self.embedding_mean) / self.embedding_sd
         return float(np.sqrt(np.mean(np.square(deviations))))
 
     def dumps(self) -> str:
-        """As the text of ``reference.json``."""
+        """Return the text of ``reference.json``."""
         embedding = None
         if self.embedding_mean is not None and self.embedding_sd is not None:
             embedding = {"mean": _rounded(self.embedding_mean), "sd": _rounded(self.embedding_sd)}
@@ -220,7 +229,7 @@ class Reference:
         Raises
         ------
         ValueError
-            With what is wrong.
+            If the text is not a reference; the message states the fault.
         """
         try:
             plain = json.loads(text)

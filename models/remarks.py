@@ -1,4 +1,4 @@
-"""Remarks on images that are odd but still inspected: for metrics, and one log line a camera."""
+"""Remarks on images that are unusual but still inspected: for metrics, and one log line for each camera."""
 
 from __future__ import annotations
 

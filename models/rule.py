@@ -1,4 +1,4 @@
-"""The decision rule: from a score to a verdict and an action."""
+"""Decision rule that turns a score into a verdict and an action."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.records import Action, ResultState, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Verdict, action, result state and the sentence that says why."""
+    """Verdict, action, result state, and a sentence with the reason."""
 
     verdict: Verdict
     action: Action
@@ -22,7 +22,7 @@ class Outcome:
 def apply_rule(score: float, rule: DecisionRule) -> Outcome:
     """Judge a score in [0, 1]: NOT_OK from the threshold on, REVIEW within the review band.
 
-    A score that is no number in [0, 1] is a fault of the model, never an accepted part.
+    A score that is not a number in [0, 1] is a fault of the model; its part is never accepted.
 
     Examples
     --------
@@ -46,15 +46,15 @@ def apply_rule(score: float, rule: DecisionRule) -> Outcome:
 
 
 def failed(reason: str, rule: DecisionRule) -> Outcome:
-    """The outcome of a model that gave no usable result: NOT_DECIDABLE, and what the rule does with it."""
-    # The manifest refuses ACCEPT here; should one ever get by, the gate still rejects.
+    """Return the outcome for a model without a usable result: NOT_DECIDABLE, with the rule's action for it."""
+    # The manifest refuses ACCEPT for NOT_DECIDABLE. If one gets by, the part is still rejected.
     action = rule.actions.NOT_DECIDABLE
     action = Action.REJECT if action is Action.ACCEPT else action
     return Outcome(Verdict.NOT_DECIDABLE, action, ResultState.FAILED, reason)
 
 
 def _compare(score: float, threshold: float, sign: str) -> str:
-    # 0.4996 against 0.5 must not read "0.50 < 0.50".
+    # 0.4996 compared with 0.5 must not be shown as "0.50 < 0.50".
     for digits in range(2, 7):
         left, right = f"{score:.{digits}f}", f"{threshold:.{digits}f}"
         if left != right or score == threshold:

@@ -1,8 +1,8 @@
-"""ONNX Runtime with its telemetry off: import it only from here.
+"""ONNX Runtime with its telemetry off. Import it only from this module.
 
-The wheel writes a device id and a database of events into the user's cache, and looks up a host to send them to. It
-reads the variable when it is imported; its own function to turn telemetry off comes too late. (Privacy.md of ONNX
-Runtime: https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md.)
+The wheel of ONNX Runtime writes a device id and a database of events into the user's cache, and looks up a host to send
+them to. It reads the environment variable at import; its own function to turn telemetry off comes too late.
+(Privacy.md of ONNX Runtime: https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
-#: What ONNX Runtime raises; its exceptions have no common base but Exception.
+#: Exceptions of ONNX Runtime; they have no common base except Exception.
 ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     found for name in dir(_state) if isinstance(found := getattr(_state, name), type) and issubclass(found, Exception)
 )
@@ -28,20 +28,20 @@ def make_session(data: bytes, threads: int) -> ort.InferenceSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    # A thread that spins for work takes a core from the other frames of the line.
+    # A thread that spins while it waits for work takes a core from the other frames of the line.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Its own .ort format would pass by the checks made on the ONNX bytes.
+    # A model in the runtime's own .ort format would bypass our checks of the ONNX bytes.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    # Without it, 8-bit products saturate on x86 processors without VNNI (AVX2, older AVX-512), and the same model
-    # decides otherwise there. It has no effect on other processors, nor on graphs of floats.
+    # Without this option, 8-bit products saturate on x86 processors without VNNI (AVX2, older AVX-512), and the same
+    # model decides differently there. The option has no effect on other processors, nor on graphs of floats.
     options.add_session_config_entry("session.x64quantprecision", "1")
-    # Everything it logs at load it also raises, and what it raises is shown once, in our words.
+    # The runtime raises every error that it logs at load. We show the raised error once, in our words.
     options.log_severity_level = _FATAL
     return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 def explain(error: Exception) -> str:
-    """Return the error in one line, without the runtime's source paths before it.
+    """Return the text of an error in one line, without the runtime's source paths before it.
 
     Examples
     --------

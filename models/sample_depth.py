@@ -1,4 +1,4 @@
-"""Conversion of 16-bit words to 8 bits by the depth of the camera: 10, 12 or 14 bits, upper or lower ones."""
+"""Conversion of 16-bit words to 8 bits by the depth of the camera: 10, 12 or 14 bits, in the upper or lower bits."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _WORD_BITS = 16
 def lies_low(values: NDArray[np.uint16], depth: int) -> bool:
     """Return True if samples of ``depth`` bits lie unscaled in the lower bits of their words.
 
-    PNG scales samples up to the whole range, and sBIT states the number of real bits (ISO/IEC 15948, section 11.3.2.7);
-    cameras leave samples unscaled and state the same. Scaled samples exceed the depth's range, or, if all are dark,
-    leave the bits below the depth empty.
+    PNG scales samples up to the whole range, and sBIT states the number of real bits (ISO/IEC 15948, section 11.3.2.7).
+    Cameras leave samples unscaled and state the same number. Scaled samples exceed the range of the depth, or, if
+    all of them are dark, leave the bits below the depth empty.
 
     Examples
     --------
@@ -34,7 +34,7 @@ def lies_low(values: NDArray[np.uint16], depth: int) -> bool:
 
 
 def to_8_bits(values: NDArray[np.uint16], depth: int | None) -> Image:
-    """Return the upper 8 of the bits that the camera measured; those of the whole word if ``depth`` is None.
+    """Return the upper 8 of the bits that the camera measured; without a ``depth``, the upper 8 of the whole word.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def to_8_bits(values: NDArray[np.uint16], depth: int | None) -> Image:
 
 
 def scaled_up(values: NDArray[np.uint16], depth: int) -> NDArray[np.uint16]:
-    """Return the samples scaled to the upper bits of their words, as in PNG; unchanged if they lie there already."""
+    """Return the samples scaled to the upper bits of their words, as in PNG; unchanged if they are scaled already."""
     return (values << (_WORD_BITS - depth)).astype(np.uint16) if lies_low(values, depth) else values
 
 

@@ -1,7 +1,7 @@
-"""Cheap numbers that say whether the camera still sees what it saw: one dictionary per frame.
+"""Signals: cheap numbers that show if the pictures of the camera have changed, as one dictionary for each frame.
 
 ==================  ======================================================================  ====================
-signal              what                                                                    unit
+signal              meaning                                                                 unit
 ==================  ======================================================================  ====================
 brightness          mean                                                                    grey levels, 0..255
 contrast            standard deviation                                                      grey levels
@@ -14,13 +14,14 @@ red_green           log2 of mean red over mean green; colour images only        
 blue_green          log2 of mean blue over mean green; colour images only                   octaves
 dhash_hi, dhash_lo  upper and lower 32 bits of the 64-bit difference hash                   integers
 score               defect score of the model                                               0..1
-entropy             of that score: how undecided the model is                               bits, 0..1
+entropy             entropy of that score: uncertainty of the model                         bits, 0..1
 embedding_distance  root mean square of the embedding's deviations from the training        standard deviations
-                    images, where the model package exposes an ``embedding``
+                    images, if the model package exposes an ``embedding``
 ==================  ======================================================================  ====================
 
-The first eleven are taken on the image as resized for the model: comparable between frames of one recipe, not between
-recipes. A 64-bit hash does not fit a double, hence its two halves; `dhash_distance` compares two frames.
+The first eleven signals are measured on the image as resized for the model. They are comparable between frames of one
+recipe, but not between recipes. A 64-bit hash does not fit into a double, so it has two halves; `dhash_distance`
+compares two frames.
 
 Sharpness: J. L. Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000. Noise: J. Immerkaer,
 "Fast noise variance estimation", Computer Vision and Image Understanding 64 (1996). Difference hash: N. Krawetz,
@@ -41,7 +42,7 @@ from models.opencv import cv2
 from models.preprocess import resize
 
 DARK_LEVEL, BRIGHT_LEVEL, EDGE_LEVEL = 2, 253, 64
-#: Differences smaller than this say nothing, in the signal's unit: for signals that are constant on a good line.
+#: Smallest difference that counts, in the unit of each signal; for signals that are constant on a good line.
 RESOLUTION: Mapping[str, float] = {
     "brightness": 0.25,
     "contrast": 0.1,
@@ -55,18 +56,18 @@ RESOLUTION: Mapping[str, float] = {
     "score": 0.001,
     "entropy": 0.001,
 }
-#: Signals that are codes and not quantities: nothing is averaged over them.
+#: Signals that are codes and not quantities; they must not be averaged.
 CODES = frozenset({"dhash_hi", "dhash_lo"})
 
-#: Longer side, in pixels, above which the image is shrunk first: keeps the cost under half a millisecond.
+#: Longer side, in pixels, above which the image is shrunk first. This keeps the cost under half a millisecond.
 _MAX_SIDE = 320
-#: What OpenCV's float32 may be off by in the mean of a cell, in grey levels, with a margin.
+#: Bound on the error of OpenCV's float32 in the mean of a cell, in grey levels, with a margin.
 _ROUNDING = 2e-3
 _SECOND_DIFFERENCE = np.array([1.0, -2.0, 1.0])
 
 
 def signals(image: Image) -> dict[str, float]:
-    """Signals of an ``(H, W)`` grey or ``(H, W, 3)`` BGR uint8 image.
+    """Return the signals of an ``(H, W)`` grey or ``(H, W, 3)`` BGR uint8 image.
 
     Examples
     --------
@@ -97,7 +98,7 @@ def signals(image: Image) -> dict[str, float]:
 
 
 def dhash(grey: Image) -> int:
-    """64-bit difference hash: does brightness rise from left to right, in a grid of 8 x 8.
+    """Return the 64-bit difference hash: 8 x 8 bits, 1 for each place where brightness rises from left to right.
 
     Examples
     --------
@@ -113,11 +114,12 @@ def dhash(grey: Image) -> int:
 
 
 def _rises(grey: Image) -> NDArray[np.bool_] | None:
-    """The bits of `dhash` at a third of its cost; None where they hang on how OpenCV rounds, and for small images.
+    """Return the bits of `dhash` at a third of its cost.
 
-    The mean of a cell is a difference of the integral image, exact but for float64. OpenCV's own is off by less than
-    `_ROUNDING`, since it adds less than 90 terms of at most 255 in float32, and is then a whole number. Where both
-    roundings of both neighbours say the same, so does OpenCV.
+    None if the bits depend on the rounding of OpenCV, and for small images. The mean of a cell is a difference of the
+    integral image, exact except for float64. OpenCV's own mean has an error of less than `_ROUNDING`, since it adds
+    fewer than 90 terms of at most 255 in float32, and is then rounded to a whole number. If both roundings of both
+    neighbours lead to the same bit, OpenCV returns that bit too.
     """
     height, width = grey.shape
     if height < 8 or width < 9 or max(height, width) > _MAX_SIDE:
@@ -137,7 +139,10 @@ def _rises(grey: Image) -> NDArray[np.bool_] | None:
 
 @cache
 def _edges(size: int, parts: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Where a side is cut into equal parts: the pixel, the next one, and the share of the pixel before the cut."""
+    """Return the cuts of a side into equal parts.
+
+    Each cut has its pixel, the next pixel, and the share of the pixel before the cut.
+    """
     cuts = np.arange(parts + 1) * (size / parts)
     whole = np.floor(cuts).astype(np.int64)
     whole[-1] = size
@@ -145,7 +150,9 @@ def _edges(size: int, parts: int) -> tuple[NDArray[np.int64], NDArray[np.int64],
 
 
 def dhash_distance(one: Mapping[str, float], other: Mapping[str, float]) -> int | None:
-    """Bits, 0 to 64, in which the hashes of two frames differ, from their signals; None where one has no hash.
+    """Return the number of bits, 0 to 64, in which the hashes of two frames differ, from the signals of the frames.
+
+    None if one of the frames has no hash.
 
     Examples
     --------
@@ -159,7 +166,7 @@ def dhash_distance(one: Mapping[str, float], other: Mapping[str, float]) -> int 
 
 
 def score_signals(score: float) -> dict[str, float]:
-    """Signals of the model's defect score; none where it is not a number in [0, 1].
+    """Return the signals of the model's defect score; no signals if it is not a number in [0, 1].
 
     Examples
     --------
@@ -175,7 +182,7 @@ def score_signals(score: float) -> dict[str, float]:
 
 
 def _sharpness(grey: Image) -> float:
-    # Not meanStdDev, which takes nine times as long for 16 bits. The sums are whole numbers, and so exact.
+    # Not meanStdDev, which takes nine times as long for 16 bits. The sums are whole numbers, so they are exact.
     edges = cv2.Laplacian(grey, cv2.CV_16S)
     return float(max(0.0, cv2.norm(edges, cv2.NORM_L2SQR) / grey.size - cv2.mean(edges)[0] ** 2))
 
@@ -196,5 +203,5 @@ def _edge_density(grey: Image) -> float:
 
 
 def _colour_balance(image: Image) -> dict[str, float]:
-    blue, green, red, _ = (value + 1 for value in cv2.mean(image))  # one level more: black has a colour balance too
+    blue, green, red, _ = (value + 1 for value in cv2.mean(image))  # one level more, for the logarithm of black
     return {"red_green": math.log2(red / green), "blue_green": math.log2(blue / green)}

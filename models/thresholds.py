@@ -1,4 +1,4 @@
-"""A model with another threshold, as if its manifest said so."""
+"""Model with another threshold, as if its manifest had that threshold."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from schemas.errors import SettingsError
 
 
 def with_threshold(model: Model, threshold: float) -> Model:
-    """The model, whose rule says NOT_OK from ``threshold`` on; the session is shared.
+    """Return the model with a rule that is NOT_OK from ``threshold`` on; both models share the session.
 
-    All else stays, the review band too. Its decisions are those of a package whose manifest has that threshold, with
-    that manifest's ``recipe_revision``.
+    All other settings stay, including the review band. The decisions are those of a package whose manifest has this
+    threshold, and have the ``recipe_revision`` of that manifest.
 
     Raises
     ------
     SettingsError
-        If a manifest could not say so, such as a threshold that is not in [0, 1].
+        If a manifest could not have this threshold, for example because it is not in [0, 1].
 
     Examples
     --------
@@ -34,7 +34,7 @@ def with_threshold(model: Model, threshold: float) -> Model:
     values = model.manifest.model_dump(mode="json")
     values["decision"]["threshold"] = float(threshold)
     try:
-        # By way of JSON, as the manifest's own file: a list is a tuple there.
+        # By way of JSON, as for the manifest's own file: there a list is accepted as a tuple.
         manifest = Manifest.model_validate_json(json.dumps(values))
     except (ValidationError, ValueError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)

@@ -130,13 +130,13 @@ def try_out(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
 def _run(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
     memory = limits.memory_mib * 1024**2 + _MEMORY_PER_BYTE * os.path.getsize(job.file)
     asked = {**asdict(job), "memory_bytes": memory, "seconds": limits.seconds, "tensors": len(tensors)}
-    # The child imports from where this process does: also what PYTHONPATH or `pip install --user` added.
+    # The child imports from the same paths as this process, including those of PYTHONPATH and `pip install --user`.
     asked["path"] = [each for each in sys.path if os.path.isabs(each)]
     given = io.BytesIO()
     given.write(json.dumps(asked).encode() + b"\n")
     for tensor in tensors:
         np.save(given, tensor, allow_pickle=False)
-    # -P, and no PYTHONPATH, which may be relative: nothing of the current directory is imported.
+    # -P, and no PYTHONPATH, which may be relative, so that no module of the current directory is imported.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
     try:

@@ -36,7 +36,7 @@ def main() -> None:
     job: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     limit(job["memory_bytes"], job["seconds"])
     sys.path[:] = job["path"]
-    # After the limits: what an import takes counts.
+    # After the limits, because the memory and time of imports count too.
     import numpy as np
 
     runtime = runpy.run_path(str(Path(__file__).with_name("runtime.py")))

@@ -87,9 +87,9 @@ def score_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterato
 
 
 def map_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterator[Difference]:
-    """Yield that ``low``..``high`` is another scale than that of the maps, so that every part would be accepted.
+    """Yield a difference if ``low``..``high`` is another scale than that of the maps: every part would be accepted.
 
-    Exporters also give maps that are normalised to [0, 1] already; a ``high`` of raw distances does not fit them.
+    Exporters also write maps that are already normalised to [0, 1]; a ``high`` of raw distances does not fit them.
     """
     options = manifest.anomaly
     if options is None or "map" not in manifest.outputs.names:
@@ -120,7 +120,7 @@ def _finite(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _add_up(rows: Sequence[np.ndarray]) -> bool:
-    """Return whether the scores of each row add up to 1, as those of a softmax do."""
+    """Return True if the scores of each row add up to 1, as those of a softmax do."""
     sums = _finite([each.sum(axis=-1) for each in rows])
     columns = max(each.shape[-1] for each in rows)
     return bool(np.all(np.abs(sums - 1) <= min(_TOLERANCE * columns, 0.1)))

@@ -6,7 +6,7 @@ import math
 
 
 def wilson(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """Bounds of the 95 % interval of ``hits / total``.
+    """Return the bounds of the 95 % interval of ``hits / total``.
 
     Examples
     --------

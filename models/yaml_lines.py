@@ -1,4 +1,4 @@
-"""YAML whose every value knows its line, so that an error can point at it."""
+"""Reader of YAML that records the line of each value, so that an error can name the line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NO_SUCH_VALUE = (ArithmeticError, AttributeError, LookupError, TypeError, Value
 
 
 class YamlProblem(ValueError):
-    """Text that is not the plain YAML we read; ``line`` counts from 1."""
+    """Text that is not the plain YAML that we read; ``line`` counts from 1."""
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(reason)
@@ -35,7 +35,7 @@ class LinedYaml:
     lines: Mapping[Location, int]
 
     def line(self, location: Location) -> int:
-        """Line of a value, or of the nearest thing around it that the text has.
+        """Return the line of a value, or of the nearest key or item around it in the text.
 
         Examples
         --------

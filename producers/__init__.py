@@ -1,4 +1,4 @@
-"""Cameras in: from a device, a file or a data set to frames on Kafka.
+"""Input from cameras: a device, a file or a data set becomes frames on Kafka.
 
 The data path is ``camera`` -> ``runner`` -> ``publisher`` (``encoding``, ``message``, ``handover``).
 """

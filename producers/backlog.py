@@ -1,4 +1,4 @@
-"""A camera's frames on disk, with every one of them counted; called under the lock of the sender."""
+"""Frames of a camera on disk, each of them counted. The sender calls this module under its lock."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from producers.stats import DropReason, Tally
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the disk did not take a frame, as the word that counts it and as a sentence."""
+    """Reason for which the disk did not take a frame: the word under which it is counted, and a sentence."""
 
     reason: DropReason
     why: str
 
 
 class Backlog:
-    """The spool as the sender sees it: what the disk refuses, evicts or loses is counted and said.
+    """Spool with counts: frames that the disk refuses, evicts or loses are counted and logged.
 
     Parameters
     ----------
     spool, options
-        The file and its policies.
+        Spool and its policies.
     tally
-        Where frames are counted; those of ``started_at_us`` as captured, others only as the spool's.
+        Tally of the frames. Frames of ``started_at_us`` are counted as captured, others only as frames of the spool.
     warn
         Called with a topic and a line for the log.
     """
@@ -40,27 +40,30 @@ class Backlog:
         self._tally = tally
         self._started_at_us = started_at_us
         self._warn = warn
-        #: Acknowledged by Kafka and not yet deleted.
+        #: Frames that Kafka has acknowledged and that are not deleted yet.
         self._acked: set[FrameKey] = set()
         self._show()
 
     def __len__(self) -> int:
-        """Frames whose acknowledgement has not come."""
+        """Return the number of frames without an acknowledgement."""
         return max(0, self._spool.frames - len(self._acked))
 
     def may_be_under_way(self, already_bytes: int, size_bytes: int) -> bool:
-        """Whether one more frame may be given to Kafka: half a spool at most, for on disk they do not give way."""
+        """Return True if one more frame may be in flight to Kafka.
+
+        Frames in flight may fill at most half a spool, because the spool must not evict them.
+        """
         return already_bytes == 0 or 2 * (already_bytes + size_bytes) <= self.options.max_bytes
 
     def append(self, message: Message, keep: Collection[FrameKey]) -> Refusal | None:
-        """Put a frame on disk and count it there; else say why not.
+        """Put a frame on disk and count it there; return the reason if the disk does not take it.
 
-        A frame that is refused is not dropped yet: it may be on its way to Kafka. Who gives it up says so with `lose`.
+        A refused frame is not dropped yet: it may be in flight to Kafka. A caller that drops it calls `lose`.
 
         Parameters
         ----------
         keep
-            Frames that must not give way for it.
+            Frames that must not be evicted for it.
         """
         frame = SpooledFrame.of(message)
         if self._acked and self._spool.bytes + frame.size_bytes > self.options.max_bytes:
@@ -73,7 +76,7 @@ class Backlog:
             return Refusal("spool-unwritable", str(error))
         self._tally.spool()
         if evicted:
-            # A line a frame: the log's count of lines left out is then a count of frames.
+            # One line for each frame: the log then counts the lines that it leaves out, and so the frames.
             for _ in evicted:
                 self._warn("spool-full", "the spool is full: dropped the oldest frame")
             self._tally.spool_gave_up("spool-full", len(evicted))
@@ -85,11 +88,11 @@ class Backlog:
         return None
 
     def lose(self, place: FrameKey) -> None:
-        """Count on disk a frame of this start that is given up and is not there: the audit looks for it."""
+        """Count on disk a dropped frame of this start that is not on disk, because the audit looks for it."""
         self._spool.refuse(place)
 
     def next(self, limit: int, skip: Collection[FrameKey]) -> list[Message]:
-        """The oldest frames that are not under way; fewer, or none, if the disk does not give them."""
+        """Return the oldest frames that are not in flight; fewer, or no frames, if the disk cannot read them."""
         try:
             frames = self._spool.oldest(limit, skip={*skip, *self._acked})
         except SpoolUnwritable as error:
@@ -99,24 +102,24 @@ class Backlog:
         return [frame.message() for frame in frames]
 
     def acknowledged(self, place: FrameKey) -> None:
-        """Kafka has the frame; `forget` deletes it."""
+        """Record that Kafka has acknowledged a frame; `forget` deletes it."""
         self._acked.add(place)
 
     def forget(self, at_least: int = 1) -> None:
-        """Delete what Kafka has acknowledged, many in one step, once there are so many."""
+        """Delete the acknowledged frames in one step, once there are ``at_least`` of them."""
         if len(self._acked) < at_least:
             return
         try:
             self._spool.delete(self._acked, drained=True)
         except SpoolUnwritable as error:
-            # They stay, and are sent again after a restart: twice is better than never.
+            # The frames stay, and are sent again after a restart: a duplicate is better than a loss.
             self._warn("spool-unwritable", str(error))
             return
         self._acked.clear()
         self._show()
 
     def give_up(self, place: FrameKey, reason: DropReason) -> None:
-        """Kafka will never take the frame."""
+        """Delete and count a frame that Kafka will never accept."""
         self._tally.spool_gave_up(reason, 1)
         try:
             self._spool.delete([place], drained=False)
@@ -124,7 +127,7 @@ class Backlog:
             self._warn("spool-unwritable", str(error))
 
     def close(self) -> None:
-        """Delete what is acknowledged and close the file; the rest stays for the next start."""
+        """Delete the acknowledged frames and close the file; the other frames stay for the next start."""
         self.forget()
         self._spool.close()
 

@@ -1,24 +1,25 @@
-"""Whether the broker takes frames: one rule, no threads."""
+"""Rule that decides if the broker accepts frames; it uses no threads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-#: After a failed delivery, seconds until the next attempt: a broker that refuses at once must not be hammered.
+#: Pause after a failed delivery, in seconds: a broker that refuses at once must not be flooded with retries.
 _PAUSE_S = 1.0
 
 
 class BrokerWatch:
-    """Says "away" when a frame waits too long for its acknowledgement or fails, "back" at the next one.
+    """Watch of the broker. The broker counts as unreachable ("away") when a frame fails or waits too long.
 
-    A refused, a silent and an overloaded broker look the same from here, and are treated the same.
+    It counts as reachable again at the next acknowledgement. A broker that refuses connections, a silent broker and an
+    overloaded broker look the same from here, and are treated the same.
 
     Parameters
     ----------
     away_after_s
-        The wait for an acknowledgement that is too long.
+        Longest wait for an acknowledgement, in seconds; after it the broker counts as unreachable.
     on_change
-        Called with True when the broker is away, with False when it is back.
+        Called with True when the broker becomes unreachable, and with False when it is reachable again.
 
     Examples
     --------
@@ -37,22 +38,25 @@ class BrokerWatch:
         self.away = False
 
     def look(self, oldest_since_s: float | None, now_s: float) -> None:
-        """Judge by the frame that has waited longest for its acknowledgement; None if none waits."""
+        """Check the wait of the frame that has waited longest for its acknowledgement.
+
+        For ``oldest_since_s`` pass None if no frame waits.
+        """
         if oldest_since_s is not None and now_s - oldest_since_s > self._away_after_s:
             self._set(True)
 
     def acknowledged(self) -> None:
-        """A frame has been acknowledged."""
+        """Record that a frame was acknowledged."""
         self._not_before_s = float("-inf")
         self._set(False)
 
     def failed(self, now_s: float) -> None:
-        """A frame was not taken."""
+        """Record that the delivery of a frame failed."""
         self._not_before_s = now_s + _PAUSE_S
         self._set(True)
 
     def may_try(self, now_s: float) -> bool:
-        """Whether it is time to try a frame on a broker that is away."""
+        """Return True if it is time to try a frame on an unreachable broker."""
         return now_s >= self._not_before_s
 
     def _set(self, away: bool) -> None:

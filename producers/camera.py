@@ -1,4 +1,4 @@
-"""What a camera is: something to iterate that gives captures."""
+"""Interface of cameras: a camera is an iterable of captures."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ Image = NDArray[np.uint8] | NDArray[np.uint16]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Capture:
-    """One picture as a camera gives it; exactly one of ``image`` and ``encoded`` is set.
+    """Picture that a camera returns; exactly one of ``image`` and ``encoded`` is set.
 
     Parameters
     ----------
     image
-        Pixels: uint8 or uint16, (height, width) grey or (height, width, 3) blue-green-red. The publisher
-        does not change them, and the camera may reuse them once it is asked for the next capture. A camera of 10, 12 or
-        14 bits returns uint16 and sets ``bit_depth`` to that number.
+        Pixels: uint8 or uint16, (height, width) grey or (height, width, 3) blue-green-red. The publisher does not
+        change them. The camera may reuse the array as soon as the next capture is requested. A camera of 10, 12 or 14
+        bits returns uint16 and sets ``bit_depth`` to that number.
     encoded
-        Or the encoded file as the camera delivered it. It need not be readable: what cannot be read is
-        published all the same, so that the line answers it.
+        Encoded file as the camera delivered it. It need not be readable: an unreadable file is also published, so that
+        the line answers it.
     bit_depth
         Bits that the camera measures, 9 to 16, for uint16 pixels and 16-bit files. Default: the value of the options.
     captured_at_us
-        UTC microseconds of the exposure; without it, the moment the publisher gets the capture.
+        UTC microseconds of the exposure. Default: the moment at which the publisher gets the capture.
     part_id, lot
-        Which product this is, where the camera knows.
+        Id and lot of the part, if the camera knows them.
     attributes
-        Anything else worth keeping with the frame, as strings.
+        Other data to keep with the frame, as strings.
 
     Raises
     ------
     ValueError
-        If the image is not such an array, or both or neither are given.
+        If the image is not such an array, or if both or neither of ``image`` and ``encoded`` are set.
 
     Examples
     --------
@@ -77,8 +77,8 @@ class Capture:
 class Camera(Protocol):
     """Iterable of captures, with an end (a folder) or without (a live camera).
 
-    Iterating is all it takes. A camera that holds a device may add ``open()`` and ``close()``
-    (see `Openable`), which are called around the iteration, in the same thread.
+    A camera only needs to be iterable. A camera with a device may add ``open()`` and ``close()`` (see `Openable`),
+    which are called around the iteration, in the same thread.
 
     Examples
     --------
@@ -94,20 +94,20 @@ class Camera(Protocol):
 
 @runtime_checkable
 class Openable(Protocol):
-    """A camera with a device to open before the first capture and to close after the last."""
+    """Camera with a device that is opened before the first capture and closed after the last capture."""
 
     def open(self) -> None:
-        """Take hold of the device, or raise PluginError with one line that says why not."""
+        """Open the device, or raise PluginError with one line that states the cause."""
         ...
 
     def close(self) -> None:
-        """Let go of it; called after an error too, unless `open` itself raised."""
+        """Release the device. It is also called after an error, unless `open` itself raised."""
         ...
 
 
 @contextmanager
 def opened(camera: Camera) -> Iterator[Camera]:
-    """Open a camera if it can be opened, and close it in any case.
+    """Open a camera if it is `Openable`, yield it, and close it in any case.
 
     Examples
     --------

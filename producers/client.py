@@ -1,4 +1,4 @@
-"""The Kafka client of a publisher: idempotent, low latency, bounded memory."""
+"""Kafka client of a publisher: idempotent, low latency, bounded memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ _HEAD_BYTES = 512
 def producer_config(
     bootstrap_servers: str, options: PublisherOptions, batch_bytes: int | None = None
 ) -> dict[str, Any]:
-    """Configuration of the Kafka client; ``batch_bytes`` is what the topic takes: it refuses a batch as a whole.
+    """Return the configuration of the Kafka client.
+
+    ``batch_bytes`` is the largest batch that the topic accepts; the topic refuses a larger batch as a whole.
 
     Examples
     --------
@@ -33,7 +35,7 @@ def producer_config(
         "delivery.timeout.ms": options.delivery_timeout_ms,
         "message.max.bytes": FRAMES.max_message_bytes,
         "batch.size": max(1, min(_BATCH_BYTES, (batch_bytes or 2 * _BATCH_BYTES) - _HEAD_BYTES)),
-        # Its default is 1 GiB of memory.
+        # The client's default is 1 GiB of memory.
         "queue.buffering.max.messages": options.in_flight_frames,
         "queue.buffering.max.kbytes": options.in_flight_kib,
     }

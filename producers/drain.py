@@ -1,4 +1,4 @@
-"""Send what a spool holds, without its camera."""
+"""Sending of the frames of a spool without its camera."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def drain_spool(
     timeout_s: float = float("inf"),
     on_left: Callable[[int], object] = lambda _: None,
 ) -> SpoolCounts:
-    """Send the frames of a spool in order until none is left or the time is over; return what it holds then.
+    """Send the frames of a spool in order until it is empty or the time is over; return its counts after that.
 
     Parameters
     ----------
     kafka
-        Where they go: the frames topic of the settings' prefix.
+        Settings of the destination: the frames topic under the settings' prefix.
     on_left
         Called every 50 ms with the number of frames left.
 
     Raises
     ------
     BrokerUnavailable, TopicMissing
-        Before anything is sent.
+        Before any frame is sent.
     SpoolInUse
         If the camera's publisher runs: it drains the spool itself.
     SpoolUnwritable

@@ -1,6 +1,7 @@
-"""What can happen to pictures: each effect turns an image into the one that the changed line would give.
+"""Effects on pictures: each effect turns an image into the image that a changed line would produce.
 
-An effect takes a uint8 image, ``(H, W)`` or ``(H, W, 3)``, which it leaves alone, and a random generator.
+An effect takes a uint8 image, ``(H, W)`` or ``(H, W, 3)``, and a random generator. It does not change the image that
+it takes.
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ from numpy.typing import NDArray
 from models.opencv import cv2
 
 Image = NDArray[np.uint8]
-#: Takes an image and a random generator of its own.
+#: Function that takes an image and a random generator of its own, and returns the changed image.
 Effect = Callable[[Image, np.random.Generator], Image]
 
 
 def unchanged(image: Image, rng: np.random.Generator) -> Image:
-    """As it is."""
+    """Return the image as it is."""
     return image
 
 
 def gain(factor: float) -> Effect:
-    """Exposure or lamp: every grey value times a factor."""
+    """Return the effect of exposure or lamp: every grey value is multiplied by a factor."""
 
     def effect(image: Image, rng: np.random.Generator) -> Image:
-        # The light is continuous, and only then counted: without that, rounding down would take the noise away.
+        # Light is continuous before the sensor counts it. Without the random fraction, rounding would remove the noise.
         return np.asarray(np.clip((image + rng.random(image.shape)) * factor, 0, 255), np.uint8)
 
     return effect
 
 
 def focus(sigma: float) -> Effect:
-    """Out of focus: a Gaussian blur, sigma in pixels."""
+    """Return the effect of a lens out of focus: a Gaussian blur, sigma in pixels."""
 
     def effect(image: Image, rng: np.random.Generator) -> Image:
         return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
@@ -42,7 +43,7 @@ def focus(sigma: float) -> Effect:
 
 
 def vibration(longest: int) -> Effect:
-    """Motion blur over 2 to ``longest`` pixels, along or across the belt."""
+    """Return the effect of vibration: motion blur over 2 to ``longest`` pixels, along or across the belt."""
 
     def effect(image: Image, rng: np.random.Generator) -> Image:
         length = int(rng.integers(2, longest + 1))
@@ -53,7 +54,10 @@ def vibration(longest: int) -> Effect:
 
 
 def dust(spots: int, seed: int = 7) -> Effect:
-    """Spots on the lens, always at the same places of the first 300 x 300 pixels, out of focus."""
+    """Return the effect of dust: spots on the lens, out of focus, always at the same places.
+
+    The places are within the first 300 x 300 pixels.
+    """
     places = np.random.default_rng(seed)
     centres = [(int(x), int(y), int(r)) for x, y, r in zip(
         places.integers(0, 300, spots), places.integers(0, 300, spots), places.integers(2, 6, spots), strict=True
@@ -70,7 +74,7 @@ def dust(spots: int, seed: int = 7) -> Effect:
 
 
 def noise(sigma: float) -> Effect:
-    """Sensor gain: normal noise, sigma in grey levels."""
+    """Return the effect of sensor gain: normal noise, sigma in grey levels."""
 
     def effect(image: Image, rng: np.random.Generator) -> Image:
         return np.clip(image + rng.normal(0, sigma, image.shape), 0, 255).astype(np.uint8)
@@ -79,7 +83,7 @@ def noise(sigma: float) -> Effect:
 
 
 def moved(right: int, down: int) -> Effect:
-    """A frame of the same scene, so many pixels later."""
+    """Return the effect of a moved scene: the image is shifted by a number of pixels to the right and down."""
 
     def effect(image: Image, rng: np.random.Generator) -> Image:
         return np.roll(image, (down, right), (0, 1))

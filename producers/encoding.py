@@ -1,4 +1,4 @@
-"""A capture to the bytes that travel: JPEG, PNG, or as the camera encoded it."""
+"""Encoding of a capture for its message: JPEG, PNG, or as the camera encoded it."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from schemas.records import Encoding
 
 EncodeMode = Literal["as-is", "jpeg", "png"]
 
-#: Level 1 of 9: for camera noise a higher level takes several times as long and saves a few percent.
+#: Level 1 of 9. For camera noise a higher level takes several times as long and saves only a few percent.
 _PNG_LEVEL = 1
 #: Position of a chunk that follows the header of a PNG: behind the signature and IHDR.
 _BEHIND_HEADER = 8 + 12 + 13
 
 
 class EncodingFailed(InspectionError):
-    """OpenCV cannot encode these pixels (a JPEG has at most 65,535 a side)."""
+    """Pixels that OpenCV cannot encode (a JPEG has at most 65,535 pixels on each side)."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """Bytes with what the frame says of them: width and height in pixels, 0 if unreadable."""
+    """Encoded bytes, with their fields of the frame: encoding, width and height in pixels, 0 if unreadable."""
 
     data: bytes
     encoding: Encoding
@@ -51,15 +51,15 @@ def encode_capture(
     capture
         Pixels, or bytes that the camera encoded.
     mode
-        ``as-is`` leaves encoded bytes alone and makes JPEGs of 8-bit pixels, PNGs of 16-bit ones; ``jpeg`` and ``png``
-        turn everything into that format. Bytes already in it are never encoded again, nor are bytes that cannot be
-        read, are damaged or have transparency: re-encoding would hide the fault. 16-bit images become JPEGs only if
-        ``bit_depth`` tells which of their bits count.
+        ``as-is`` keeps encoded bytes, and encodes 8-bit pixels as JPEG and 16-bit pixels as PNG. ``jpeg`` and ``png``
+        convert all captures to that format. Bytes that already have the format are never encoded again. Neither are
+        bytes that are unreadable, are damaged or have transparency: re-encoding would hide the fault. 16-bit images
+        become JPEGs only if ``bit_depth`` states which of their bits count.
     quality
-        Of JPEGs, 1 to 100.
+        Quality of JPEGs, 1 to 100.
     bit_depth
-        Bits that the camera measures, 9 to 16. 16-bit images, pixels or files, then travel as PNG with their samples
-        scaled up to the whole range and the depth in the chunk sBIT (ISO/IEC 15948, section 11.3.2.7).
+        Bits that the camera measures, 9 to 16. 16-bit images, pixels or files, are then published as PNG, with their
+        samples scaled up to the whole range and the depth in the chunk sBIT (ISO/IEC 15948, section 11.3.2.7).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Limits of the frames topic, as its broker states them; asked again after a refusal, and until they are known."""
+"""Limits of the frames topic, as its broker states them. They are requested until known, and after each refusal."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ ENVELOPE_BYTES = 64 * 1024
 #: Room for key, headers and Kafka's own framing around a record.
 _FRAMING_BYTES = 1024
 _ASK_AGAIN_S = 10.0
-#: Taken for the limit of a message where the broker has not stated it and there is another way; Kafka's default.
+#: Assumed limit of a message while the broker has not stated it, if the image can also go elsewhere; Kafka's default.
 _LIKELY_BYTES = 1_048_588
 
 
 class FrameLimit:
-    """Limits of the frames topic. Safe to call from several threads.
+    """Limits of the frames topic. Thread-safe.
 
-    The broker is asked in the caller's thread of `renew`, and in another one by `renew_soon`.
+    `renew` asks the broker in the caller's thread; `renew_soon` asks it in another thread.
 
     Parameters
     ----------
     ask
         Function that asks the broker; see `schemas.topic_limits.topic_limits`.
     clock
-        Monotonic time.
+        Clock with the monotonic time.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class FrameLimit:
             self._asked_s = self._clock.monotonic_s()
             found = self._ask()
             if found.max_message_bytes is not None or not self.is_known:
-                self._limits = found  # what was known stays true while the broker is away
+                self._limits = found  # known limits stay while the broker is unreachable
         finally:
             self._asking.release()
 
@@ -91,10 +91,10 @@ class FrameLimit:
         return size_bytes + _FRAMING_BYTES <= self.message_bytes
 
     def takes_image(self, size_bytes: int) -> bool:
-        """Return whether an image of that size fits, whatever the record has beside it.
+        """Return True if an image of that size fits, whatever the record has beside it.
 
-        While the limit is unknown a low one is assumed: the frame may lie in the spool until it is known, and then it
-        is too late to put its image elsewhere.
+        While the limit is unknown a low limit is assumed: the frame may wait in the spool until the limit is known, and
+        then it is too late to put its image elsewhere.
         """
         most = self.message_bytes if self.is_known else min(_LIKELY_BYTES, self.message_bytes)
         return size_bytes + ENVELOPE_BYTES <= most

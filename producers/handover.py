@@ -1,4 +1,4 @@
-"""Bounded queue between a camera and Kafka, with a stated answer to "it is full"."""
+"""Bounded queue between a camera and Kafka, with a stated policy for a full queue."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
 
-#: What gives way when the broker is slow: the oldest waiting frame, the new one, or the camera.
+#: Policy for a slow broker: drop the oldest waiting frame, drop the new frame, or let the camera wait.
 Policy = Literal["drop-oldest", "drop-newest", "block"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """What a `HandOverQueue.put` did: whether the item got in, and which ones went out for it."""
+    """Result of `HandOverQueue.put`: True if the item was accepted, and the items that were evicted for it."""
 
     accepted: bool
     evicted: tuple[T, ...] = ()
 
 
 class HandOverQueue(Generic[T]):
-    """First in, first out, bounded by items and by bytes.
+    """Queue, first in, first out, bounded by items and by bytes.
 
     Parameters
     ----------
     max_items, max_bytes
-        Bounds; an item larger than ``max_bytes`` gets in when it is alone.
+        Bounds; an item larger than ``max_bytes`` is accepted when the queue is empty.
     policy
-        ``drop-oldest`` makes room, ``drop-newest`` refuses, ``block`` waits for room.
+        ``drop-oldest`` evicts items to make room, ``drop-newest`` refuses the new item, ``block`` waits for room.
 
     Examples
     --------
@@ -63,12 +63,12 @@ class HandOverQueue(Generic[T]):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits, and the last item taken is done with: what comes now would be next."""
+        """True if the queue is open and empty, and the last item has been processed: a new item would be the next."""
         with self._changed:
             return not (self._items or self._in_hand or self._closed)
 
     def put(self, item: T, size_bytes: int) -> Outcome[T]:
-        """Hand an item over; it is refused after `close`."""
+        """Put an item into the queue; it is refused after `close`."""
         with self._changed:
             if self._policy == "block":
                 self._changed.wait_for(lambda: self._closed or self._fits(size_bytes))
@@ -83,7 +83,7 @@ class HandOverQueue(Generic[T]):
             return Outcome(True, tuple(evicted))
 
     def take(self, timeout_s: float = 0.0) -> T | None:
-        """Next item, or None if none comes in time; who asks is done with the one before."""
+        """Return the next item; None if no item comes in time. The caller has processed the item before."""
         with self._changed:
             self._in_hand = False
             self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
@@ -95,7 +95,7 @@ class HandOverQueue(Generic[T]):
             return item
 
     def close(self) -> tuple[T, ...]:
-        """Refuse what comes from now on, wake who waits, and return what was still inside."""
+        """Refuse items from now on, wake all waiting threads, and return the items that were still in the queue."""
         with self._changed:
             self._closed = True
             left = tuple(item for item, _ in self._items)

@@ -1,4 +1,4 @@
-"""Log lines for what happens at frame rate: one a period, with the count of those left out."""
+"""Log lines for events at frame rate: one line in each period, with the count of the lines left out."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from schemas.clock import Clock, SystemClock
 
 
 class LimitedLog:
-    """Lets one line per topic through every ``period_s`` seconds.
+    """Log that writes one line per topic every ``period_s`` seconds. Thread-safe.
 
     Parameters
     ----------
     logger
-        Where the lines go.
+        Logger that gets the lines.
     period_s
-        Least time between two lines of the same topic.
+        Shortest time between two lines of the same topic, in seconds.
     """
 
     def __init__(self, logger: logging.Logger, period_s: float = 5.0, clock: Clock | None = None) -> None:
@@ -41,7 +41,7 @@ class LimitedLog:
         self._logger.log(level, "%s%s", message, more)
 
     def flush(self) -> None:
-        """Say how many lines were left out since the last one of each topic, so that the log's count is whole."""
+        """Log the number of lines left out since the last line of each topic, so that the log's count is complete."""
         with self._lock:
             left = [(*self._newest[topic], skipped) for topic, (_, skipped) in self._state.items() if skipped]
             self._state = {topic: (last, 0) for topic, (last, _) in self._state.items()}

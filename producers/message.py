@@ -1,4 +1,4 @@
-"""From a capture to the Kafka message that carries it."""
+"""Kafka message made of a capture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class PublishedFrame:
-    """What is known of a frame once the broker has acknowledged it: everything but the image."""
+    """Frame without its image, as it is reported once the broker has acknowledged the frame."""
 
     frame_id: str
     camera: CameraIdentity
@@ -35,9 +35,9 @@ class PublishedFrame:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A frame ready to send.
+    """Frame that is ready to send.
 
-    ``started_at_us`` is the start of its camera, UTC µs; ``taken_s`` the monotonic moment of the capture, None for a
+    ``started_at_us`` is the start of its camera, UTC µs. ``taken_s`` is the monotonic moment of the capture; None for a
     frame of an earlier process.
     """
 
@@ -48,22 +48,22 @@ class Message:
 
     @property
     def place(self) -> tuple[int, int]:
-        """Start of the camera and sequence: sorts in the order of capture."""
+        """Start of the camera and sequence number; places sort in the order of capture."""
         return self.started_at_us, self.frame.sequence
 
     @property
     def key(self) -> bytes:
-        """Station and camera: what one camera publishes stays in order."""
+        """Key of the Kafka message: station and camera, so that the frames of one camera stay in order."""
         return self.frame.camera.key.encode()
 
     @property
     def headers(self) -> list[tuple[str, str | bytes | None]]:
-        """Trace context."""
+        """Headers of the Kafka message: the trace context."""
         return [("traceparent", traceparent(self.frame.frame_id))]
 
 
 def traceparent(frame: str) -> str:
-    """W3C trace context of a frame, made from its id: who has the id finds the trace.
+    """Return the W3C trace context of a frame, made from its id, so that the id is enough to find the trace.
 
     Reference: W3C Trace Context, section 3.2.
 
@@ -89,12 +89,12 @@ def make_message(
     codec: Codec,
     reference: ImageReference | None = None,
 ) -> Message:
-    """Build the frame record and encode it, with the image or, where there is one, the reference to it.
+    """Build the frame record and encode it, with the reference to the image if there is one, else with the image.
 
     Raises
     ------
     InvalidRecord
-        If a field of the capture does not fit the schema, or if names and attributes are larger than a worker reads.
+        If a field of the capture does not fit the schema, or if names and attributes are larger than a worker accepts.
     """
     attributes = {_text(name): _text(value) for name, value in capture.attributes.items()}
     frame = Frame(

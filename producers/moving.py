@@ -1,4 +1,4 @@
-"""Frames in memory on their way to Kafka, and those that go again since their batch was refused."""
+"""Frames in memory on their way to Kafka, and frames that are sent again because their batch was refused."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from dataclasses import dataclass
 
 from producers.message import Message
 
-#: A frame is sent again so often because its batch was too large.
+#: Most times that a frame is sent again because its batch was too large.
 _TRIES = 5
 
 
 @dataclass(slots=True)
 class Moving:
-    """A frame in memory: since when Kafka has it, whether it is on disk too, and whether it came from there.
+    """Frame in memory on its way to Kafka.
 
-    One that the disk has refused is offered to it again at ``store_again_s``.
+    ``since_s`` is the time at which the Kafka client got the frame; None if it does not have the frame. ``on_disk`` is
+    True if the frame is also on disk, and ``drained`` if it came from there. A frame that the disk has refused is
+    offered to the disk again at ``store_again_s``.
     """
 
     message: Message
@@ -28,12 +30,12 @@ class Moving:
 
 
 class SentAgain:
-    """Frames whose batch was too large, each to be sent alone. Safe to call from several threads.
+    """Frames whose batch was too large; each is sent again alone. Thread-safe.
 
     Parameters
     ----------
     takes_record
-        Called with the size of a record: True if the topic takes it alone.
+        Called with the size of a record; it returns True if the topic accepts the record in a batch of its own.
     """
 
     def __init__(self, takes_record: Callable[[int], bool]) -> None:
@@ -47,7 +49,7 @@ class SentAgain:
         return len(self._waiting)
 
     def put(self, moving: Moving) -> bool:
-        """Take a frame that was refused; False if it does not fit alone either, or was sent too often."""
+        """Add a refused frame; return False if it does not fit alone either, or was sent too often."""
         message = moving.message
         with self._lock:
             tries = self._tries.pop(message.place, 0)
@@ -60,15 +62,15 @@ class SentAgain:
             return True
 
     def take(self) -> tuple[Message, bool]:
-        """Take the next frame, with True if it came from disk; raises IndexError if no frame waits."""
+        """Take the next frame, with True if it came from disk; raise IndexError if no frame waits."""
         return self._waiting.popleft()
 
     def put_back(self, message: Message, drained: bool) -> None:
-        """Put back what could not be sent now."""
+        """Put back a frame that could not be sent now."""
         self._waiting.appendleft((message, drained))
 
     def close(self) -> list[Message]:
-        """Take no more; returns those that wait."""
+        """Refuse frames from now on; return the frames that wait."""
         with self._lock:
             self._is_closed = True
             left = [message for message, _ in self._waiting]

@@ -1,4 +1,4 @@
-"""Who a camera is and how its frames are published."""
+"""Identity of a camera, and options for publishing its frames."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _MIB = 1024 * _KIB
 
 @dataclass(frozen=True, slots=True)
 class CameraIdentity:
-    """The names that a camera's frames carry: line, station, camera.
+    """Names in the frames of a camera: line, station, camera.
 
     Raises
     ------
     SettingsError
-        If a name has characters other than letters, digits, ``_`` and ``-``: names are joined with ``.`` and
-        ``/`` in identities and keys, which must stay unique.
+        If a name is empty, longer than 100 characters, or has characters other than letters, digits, ``_`` and ``-``.
+        Names are joined with ``.`` and ``/`` in identities and keys, which must stay unique.
 
     Examples
     --------
@@ -50,31 +50,32 @@ class CameraIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class PublisherOptions:
-    """How frames are encoded, and what happens when Kafka is slower than the camera.
+    """Options for encoding frames, and bounds for a Kafka that is slower than the camera.
 
     Parameters
     ----------
     encode, quality, bit_depth
         See `producers.encoding.encode_capture`.
     deadline_ms
-        After the capture; a later decision is useless to the gate. None: no deadline.
+        Time from the capture to the deadline, in milliseconds; a later decision is useless to the gate. None: no
+        deadline.
     lot
-        For captures that name none.
+        Lot of captures that name no lot.
     no_part_ids
-        Texts that the camera or its barcode reader sends if it has read no part id, such as ``NOREAD``: such a frame is
-        published without a part id. An empty text always counts as one.
+        Texts that the camera or its barcode reader sends if it has read no part id, such as ``NOREAD``. A frame with
+        such a text is published without a part id. An empty text always counts as such a text.
     policy
-        What gives way when the hand-over queue is full.
+        Policy for a full hand-over queue.
     hand_over_frames, hand_over_bytes
         Bounds of the queue between the camera and the Kafka client.
     in_flight_frames, in_flight_kib
-        Bounds of the Kafka client's own queue: what is sent, or about to be, and not yet acknowledged. Together with
-        the bounds above they are the memory that a slow broker can cost.
+        Bounds of the Kafka client's own queue: frames that wait to be sent or to be acknowledged. Together with the
+        bounds above they limit the memory that a slow broker can cost.
     image_store, store_above_bytes
-        Images larger than that go to the store, and the frame refers to them; see `schemas.image_store`. None: all go
-        into the topic, up to its limit.
+        Images larger than ``store_above_bytes`` go to the store, and the frame refers to them; see
+        `schemas.image_store`. None: all images go into the topic, up to its limit.
     delivery_timeout_ms
-        A frame not acknowledged by then has failed.
+        Longest time until the acknowledgement of a frame, in milliseconds; after it the frame has failed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Frames at a steady rate: no drift, and no burst after a late one."""
+"""Pacing of captures at a steady rate, without drift, and without a burst after a late capture."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from schemas.clock import Clock, SystemClock
 
 
 class Pacer:
-    """Says how long to wait before the next capture.
+    """Pacer that computes the wait before the next capture.
 
-    Beats lie on a fixed grid of the monotonic clock, so that the time a capture takes does not add up.
-    Whoever comes late goes at once and skips the beats that were missed.
+    Beats lie on a fixed grid of the monotonic clock, so that the durations of captures do not add up. A late caller
+    does not wait, and skips the beats that it missed.
 
     Parameters
     ----------
     fps
-        Captures a second; None never waits.
+        Captures per second; None: without a wait.
     phase
-        How much later than now the grid begins, as a share of the period: cameras that are not triggered
-        together do not fire together.
+        Delay of the start of the grid, as a share of the period: cameras that are not triggered together do not fire
+        together.
 
     Raises
     ------
@@ -51,11 +51,11 @@ class Pacer:
         self._clock = clock or SystemClock()
         self._start_s: float | None = None
         self._beat = 0
-        #: Beats skipped so far: nothing was captured then.
+        #: Number of beats skipped so far, each without a capture.
         self.missed = 0
 
     def delay_s(self) -> float:
-        """Seconds to wait from now until the next capture is due; moves on by one beat."""
+        """Move on by one beat, and return the seconds to wait until this capture is due."""
         if not self._period_s:
             return 0.0
         now = self._clock.monotonic_s()
@@ -63,7 +63,7 @@ class Pacer:
             offset_s = self._phase * self._period_s
             self._start_s = now + offset_s
             return offset_s
-        # The grid is counted from the start, not from the last beat: adding up periods would add up rounding too.
+        # The grid is counted from the start, not from the last beat: adding up periods would also add up rounding.
         elapsed = (now - self._start_s) / self._period_s
         beat = max(self._beat + 1, math.floor(elapsed))
         self.missed += beat - self._beat - 1

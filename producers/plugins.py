@@ -1,4 +1,4 @@
-"""Find a camera by what a person types: a built-in, an installed plug-in, or an import path.
+"""Search for the camera that a person names: a built-in camera, an installed plug-in, or an import path.
 
 An installed package offers cameras under the entry point group ``inspection.cameras``:
 
@@ -7,8 +7,8 @@ An installed package offers cameras under the entry point group ``inspection.cam
     [project.entry-points."inspection.cameras"]
     acme = "acme_camera:AcmeCamera"
 
-The options of a camera are the keyword parameters of its class; a person's ``k=v`` is turned into the type
-that the parameter's annotation or default says (``str``, ``int``, ``float``, ``bool``).
+The options of a camera are the keyword parameters of its class. An option ``k=v`` is converted to the type of the
+parameter's annotation or default (``str``, ``int``, ``float``, ``bool``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from schemas.errors import InspectionError, PluginError
 
 ENTRY_POINT_GROUP = "inspection.cameras"
 
-#: Scheme of the spec: import path of the class, and the parameter that takes what follows the colon.
+#: Import path of the class, and the parameter that takes the text behind the colon, by scheme of the spec.
 BUILT_IN: Mapping[str, tuple[str, str | None]] = MappingProxyType(
     {
         "folder": ("producers.cameras.folder:FolderCamera", "directory"),
@@ -41,7 +41,7 @@ BUILT_IN: Mapping[str, tuple[str, str | None]] = MappingProxyType(
         "synthetic": ("producers.cameras.synthetic:SyntheticCamera", None),
     }
 )
-#: Those that OpenCV is given with their scheme.
+#: Schemes whose whole spec is passed to OpenCV, including the scheme.
 _WHOLE_SPEC = frozenset({"usb", "rtsp", "rtsps"})
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -60,7 +60,7 @@ def load_camera(spec: str, options: Mapping[str, str] | None = None) -> Camera:
     Raises
     ------
     PluginError
-        If it cannot be found, imported or built; one line.
+        If the camera cannot be found, imported or built; the message has one line.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def load_camera(spec: str, options: Mapping[str, str] | None = None) -> Camera:
 
 
 def camera_names() -> list[str]:
-    """Names that a spec can start with: the built-in ones and the installed plug-ins."""
+    """Return the names with which a spec can start: built-in cameras and installed plug-ins."""
     return sorted({*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
 
 
@@ -153,7 +153,7 @@ def _value(key: str, text: str, parameter: inspect.Parameter | None) -> Any:
     if parameter is None:
         return text
     annotation = parameter.annotation
-    # With `from __future__ import annotations` they are text; "int | None" counts as int.
+    # With `from __future__ import annotations` annotations are text; "int | None" counts as int.
     name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     kind = name.split("|")[0].strip()
     if annotation is inspect.Parameter.empty and parameter.default not in (inspect.Parameter.empty, None):

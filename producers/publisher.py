@@ -1,4 +1,4 @@
-"""Publishes one camera's frames, and accounts for each of them."""
+"""Publisher of one camera's frames, which accounts for each of them."""
 
 from __future__ import annotations
 
@@ -32,51 +32,54 @@ from schemas.wire import Codec
 
 _log = logging.getLogger(__name__)
 
-#: How long a broker may take to say that the topic is there; with a spool the camera need not wait for it.
+#: Longest wait for the broker to confirm the topic, in seconds; shorter with a spool, because the camera need not wait.
 _PATIENT_S = 5.0
 _HASTY_S = 2.0
-#: How long the image store is left alone after a failure: doubled while it is away, up to the second.
+#: Time without calls to the image store after a failure, in seconds. It doubles while the store is unreachable, up to
+#: the second value.
 _STORE_REST_S = 5.0
 _STORE_LONGEST_REST_S = 30.0
-#: Pause between two looks at a spool that is being drained.
+#: Pause between two checks of a spool that is being drained, in seconds.
 _LOOK_S = 0.05
 
 
 class FramePublisher:
-    """Publishes captures of one camera, from one thread; memory is bounded by the options.
+    """Publisher of the captures of one camera. Call `publish` from one thread only. The options bound the memory.
 
-    `publish` encodes in the caller's thread and hands over to `producers.sender`. The sequence number is taken at
-    capture: a frame dropped later is a gap that the reader sees. With a spool, frames that Kafka does not take go to
-    disk and are sent when it does, also by the next start; and there need be no broker at the start.
+    `publish` encodes in the caller's thread and hands the message over to `producers.sender`. The sequence number is
+    assigned at capture, so a frame that is dropped later is a gap that the reader sees. With a spool, frames that Kafka
+    does not accept go to disk. They are sent when Kafka accepts frames again, also by the next start. With a spool, no
+    broker is needed at the start.
 
     Parameters
     ----------
     kafka
-        Where Kafka is.
+        Address of Kafka and names of the topics.
     identity
         Names of line, station and camera.
     options
         Encoding, deadline, bounds.
     clock
-        Time of captures.
+        Clock for the times of captures.
     spool
-        Where frames wait for a broker that is away; None: they are dropped or fail.
+        Options of the spool, in which frames wait for an unreachable broker. None: no spool; such frames are dropped or
+        fail.
     metrics
-        Shared by the publishers of a process; private ones without it.
+        Metrics that the publishers of a process share. Default: metrics of its own.
     on_published
-        Called with each acknowledged frame, in the polling thread: be quick.
+        Called with each acknowledged frame, in the polling thread. It must return quickly.
 
     Raises
     ------
     BrokerUnavailable
         If no broker answers and there is no spool.
     TopicMissing
-        If the frames topic is not there.
+        If the frames topic does not exist.
     RegistryError
         If the settings name a schema registry that does not answer.
     SpoolInUse, SpoolMisplaced
-        If another publisher has the camera's spool, or its directory is none. On a disk that is full the camera goes on
-        without it, and the spool is opened as soon as there is room.
+        If another publisher uses the camera's spool, or if the spool's directory is not a usable directory. On a full
+        disk the camera goes on without the spool, and the spool is opened as soon as there is room.
 
     Examples
     --------
@@ -115,7 +118,7 @@ class FramePublisher:
         self._closing = threading.Event()
         self._store = None
         if self._options.image_store is not None:
-            # Each try may take the camera's time: the longer the outage, the fewer.
+            # Each try may cost the camera time, so the tries become fewer during a long outage.
             breaker = Breaker(_STORE_REST_S, _STORE_LONGEST_REST_S, self._clock)
             self._store = ImageStore(self._options.image_store, breaker=breaker, on_away=self._tally.store_is_away)
         self._limit = FrameLimit(partial(topic_limits, kafka.bootstrap_servers, kafka.frames, _HASTY_S), self._clock)
@@ -139,9 +142,9 @@ class FramePublisher:
         )
 
     def publish(self, capture: Capture) -> str | None:
-        """Take a capture on its way; return its frame id, or None if it was dropped at once.
+        """Publish a capture; return its frame id, or None if it was dropped at once.
 
-        With the policy ``block`` it waits for room. Every capture is counted, and so is its end.
+        With the policy ``block`` this call waits for room. Every capture is counted, and so is its outcome.
         """
         taken_s = self._clock.monotonic_s()
         captured_at_us = capture.captured_at_us if capture.captured_at_us is not None else self._clock.utc_us()
@@ -179,7 +182,10 @@ class FramePublisher:
         return message.frame.frame_id if self._sender.offer(message) else None
 
     def flush(self, timeout_s: float) -> int:
-        """Wait until every frame has come to its end, those in the spool too; return how many have not in time."""
+        """Wait until every frame has an outcome, also those in the spool.
+
+        Return the number of frames that have no outcome in time.
+        """
         deadline_s = time.monotonic() + timeout_s
         while True:
             pending = self._tally.wait_settled(max(0.0, deadline_s - time.monotonic()))
@@ -189,9 +195,10 @@ class FramePublisher:
             time.sleep(_LOOK_S)
 
     def close(self, timeout_s: float = 10.0) -> PublisherStats:
-        """Wait so long for acknowledgements, then give up or leave in the spool what is left; return the final counts.
+        """Wait for acknowledgements, at most ``timeout_s``; return the final counts. Idempotent.
 
-        While the broker is away it waits for nothing: what is on disk is safe there. Idempotent.
+        The remaining frames are dropped, or stay in the spool if there is one. While the broker is unreachable this
+        call does not wait for frames on disk, because they are safe there.
         """
         self._closing.set()
         deadline_s = time.monotonic() + timeout_s
@@ -207,11 +214,11 @@ class FramePublisher:
 
     @property
     def started_at_us(self) -> int:
-        """What its frames carry as the start of their camera, UTC µs."""
+        """Start of the camera in its frames, UTC µs."""
         return self._started_at_us
 
     def stats(self) -> PublisherStats:
-        """Counts so far."""
+        """Return the counts so far."""
         return self._tally.snapshot()
 
     def __enter__(self) -> FramePublisher:
@@ -221,7 +228,7 @@ class FramePublisher:
         self.close()
 
     def _claim_check(self, image: EncodedImage, captured_at_us: int) -> ImageReference | None:
-        """Put a large image into the store; None if it travels in the frame."""
+        """Put a large image into the store and return the reference to it; None if the image goes into the frame."""
         if self._store is None:
             return None
         if len(image.data) <= self._options.store_above_bytes and self._limit.takes_image(len(image.data)):
@@ -232,7 +239,7 @@ class FramePublisher:
         try:
             return self._store.put(station, camera_id, captured_at_us, digest, image.data, suffix)
         except ImageStoreError:
-            # The topic takes more than the store gets: what fits goes there. The store has logged that it is away.
+            # An image that fits into the topic goes there instead. The store has logged the outage.
             self._tally.store_missed()
             return None
 

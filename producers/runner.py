@@ -1,4 +1,4 @@
-"""Runs cameras: each in a thread of its own, so that none can stall another."""
+"""Runner of cameras: each camera has a thread of its own, so that no camera can stall another."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ _WATCH_S = 0.1
 
 
 class Publisher(Protocol):
-    """Where captures go; `producers.publisher.FramePublisher` is the real one."""
+    """Receiver of captures; `producers.publisher.FramePublisher` is the real one."""
 
     def publish(self, capture: Capture) -> str | None:
-        """Take a capture on its way."""
+        """Publish a capture; return its frame id, or None if it was dropped."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CameraJob:
-    """One camera to run.
+    """Camera to run.
 
     Parameters
     ----------
     name
-        For logs and reports.
+        Name for logs and reports.
     camera, publisher
-        From where, to where.
+        Source and receiver of the captures.
     fps
-        Captures a second; None as fast as the camera gives them.
+        Captures per second; None: as fast as the camera returns them.
     max_frames
-        Stop after so many captures; None at the camera's own end.
+        Number of captures after which the run stops; None: at the camera's own end.
     phase
-        Share of a period by which it begins later, see `Pacer`.
+        Share of a period by which the camera begins later, see `Pacer`.
     address
-        Address of the camera as a person typed it: its user, password and path stay out of errors and logs.
+        Address of the camera as a person typed it. Its user, password and path are left out of errors and logs.
     on_missed
         Called with the number of slots that have passed without a capture, because capturing or publishing took longer
         than the period; for a metric.
@@ -62,9 +62,10 @@ class CameraJob:
 
 @dataclass(frozen=True, slots=True)
 class CameraReport:
-    """How one camera ended: captures taken, the error in one line if it failed, whether it was left hanging.
+    """End of one camera's run: captures taken, the error in one line if it failed, True if the camera still hangs.
 
-    ``missed`` are the slots of its rate that passed without a capture, see `CameraJob`; no frames, so no losses.
+    ``missed`` is the number of slots of its rate that passed without a capture, see `CameraJob`. They are not frames,
+    so they are not losses.
     """
 
     name: str
@@ -75,7 +76,7 @@ class CameraReport:
 
     @property
     def ok(self) -> bool:
-        """Neither failed nor hanging."""
+        """True if the camera neither failed nor hangs."""
         return self.error is None and not self.hung
 
 
@@ -95,18 +96,18 @@ def run_camera(
     Parameters
     ----------
     camera, publisher, fps, max_frames
-        As in `CameraJob`.
+        See `CameraJob`.
     stop
-        Ends the run between two captures.
+        Event that ends the run between two captures.
     pacer, wait
-        For tests: the pace, and what waits so many seconds and returns True to end the run.
+        For tests: the pacer, and a function that waits for a number of seconds and returns True to end the run.
     on_captured
         Called after each capture was handed to the publisher.
 
     Raises
     ------
     Exception
-        Whatever the camera raises.
+        Any error of the camera.
 
     Examples
     --------
@@ -123,7 +124,7 @@ def run_camera(
     with opened(camera):
         captures = iter(camera)
         while max_frames is None or count < max_frames:
-            # Wait first, capture then: a capture that waits to be published is older than it says.
+            # Wait before the capture: a capture that waits to be published would be older than its time states.
             delay_s = pacer.delay_s()
             if stop.is_set() or (delay_s > 0 and wait(delay_s)):
                 break
@@ -138,10 +139,10 @@ def run_camera(
 
 
 class _Runner(threading.Thread):
-    """One camera in its thread."""
+    """Thread of one camera."""
 
     def __init__(self, job: CameraJob, stop: threading.Event) -> None:
-        # A daemon: a camera that hangs in its driver must not keep the process from ending.
+        # A daemon thread: a camera that hangs in its driver must not keep the process from ending.
         super().__init__(name=f"camera {job.name}", daemon=True)
         self._job = job
         self._stop_event = stop
@@ -162,7 +163,7 @@ class _Runner(threading.Thread):
                 pacer=self._pacer,
                 on_captured=self._count,
             )
-        except Exception as error:  # noqa: BLE001 - anyone's camera code; the others must go on
+        except Exception as error:  # noqa: BLE001 - code of a plug-in; the other cameras must go on
             self._error = masked_text(f"{type(error).__name__}: {error}".splitlines()[0], *_addresses(job.address))
             _log.error("camera %s ended after %d captures: %s", job.name, self._captured, self._error)
             if not job.address:
@@ -198,16 +199,17 @@ def run_cameras(
     Parameters
     ----------
     jobs
-        The cameras.
+        Cameras to run.
     stop
-        Ends the run.
+        Event that ends the run.
     grace_s
-        How long a camera may take to end once ``stop`` is set; then it is left behind and reported as hung.
+        Longest time for the cameras to end once ``stop`` is set, in seconds. A camera that takes longer is abandoned
+        and reported as hung.
 
     Returns
     -------
     list of CameraReport
-        One a job, in order.
+        One report for each job, in order.
     """
     stop = stop or threading.Event()
     runners = [_Runner(job, stop) for job in jobs]
@@ -215,7 +217,7 @@ def run_cameras(
         runner.start()
     while any(runner.is_alive() for runner in runners) and not stop.wait(_WATCH_S):
         pass
-    # One grace for all: they were told at the same moment.
+    # One common deadline: all cameras were asked to stop at the same moment.
     deadline_s = time.monotonic() + grace_s
     for runner in runners:
         runner.join(max(0.0, deadline_s - time.monotonic()))

@@ -1,13 +1,13 @@
-"""From the hand-over queue to Kafka, by way of the disk when Kafka does not take it.
+"""Sender of frames from the hand-over queue to Kafka, by way of the disk if Kafka does not accept a frame.
 
-A frame's ways, each step under one lock, so that memory, disk and counts always agree::
+Paths of a frame. Each step runs under one lock, so that memory, disk and counts always agree::
 
     offer ─ queue ─ produce ─ acknowledged          published
                │        └──── failed ─┐
                └─ broker away, full ──┴─ spool ─ produce ─ acknowledged ─ deleted from the spool
 
-Where nothing waits, a frame does not go through the queue: its camera's thread sends it. A frame leaves the disk only
-after its acknowledgement: what is killed in between is sent twice, under one frame id.
+If no frame waits, a new frame does not go through the queue: its camera's thread sends it. A frame leaves the disk only
+after its acknowledgement. If the process is killed in between, the frame is sent twice, with the same frame id.
 """
 
 from __future__ import annotations
@@ -36,50 +36,51 @@ from schemas.refusals import Refused, refusal_of
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
-#: How long the send thread waits for a live frame while there is a backlog to drain.
+#: Wait of the send thread for a live frame while there is a backlog to drain, in seconds.
 _BUSY_S = 0.002
-#: How long `close` waits for the answers to what it has cancelled.
+#: Longest wait of `close` for the delivery reports of cancelled frames, in seconds.
 _CANCEL_S = 5.0
-#: Frames of the spool on their way at once; live frames have the rest of the client's queue.
+#: Most frames of the spool in flight at once; live frames use the rest of the client's queue.
 _DRAIN_IN_FLIGHT = 16
-#: After so many live frames in a row one of the spool gets its turn.
+#: Number of live frames in a row after which a frame of the spool gets its turn.
 _LIVE_IN_A_ROW = 8
 
-#: How long a frame that is on its way waits before it is offered to a full disk again.
+#: Pause before a frame in flight is offered to a full disk again, in seconds.
 _STORE_AGAIN_S = 1.0
 
-#: Acknowledged frames deleted from disk in one step while live frames keep coming.
+#: Number of acknowledged frames that are deleted from disk in one step while live frames keep coming.
 _FORGET_AT_ONCE = 16
 _DEFAULTS = SpoolOptions()
 
 
 class Sender:
-    """Sends the frames of one camera, from any thread; memory is bounded by the options, whatever the outage.
+    """Sender of the frames of one camera. Thread-safe. The options bound its memory, also in a long outage.
 
     Parameters
     ----------
     bootstrap_servers, topic
-        Where the frames go.
+        Destination of the frames.
     camera
         ``station/camera``, for the log.
     started_at_us
-        Frames of this start are counted in the tally as captured; others, from the spool, as recovered.
+        Start of the camera. Frames of this start are counted in the tally as captured; others, from the spool, are
+        counted as recovered.
     options
         Bounds and policy.
     tally
-        Where each frame's end is counted.
+        Tally of the outcome of each frame.
     clock
-        Monotonic time.
+        Clock with the monotonic time.
     spool, spool_options
-        Frames on disk; without, what Kafka does not take in time has failed.
+        Spool for frames on disk. Without a spool, a frame that Kafka does not accept in time has failed.
     on_published
         Called with each acknowledged frame, in the polling thread.
     on_refused
-        Called with an error that no waiting ends; says what to do, in a few words.
+        Called with an error that waiting does not end; it returns the remedy in a few words.
     takes_record
-        Called with the size of a record: True if the topic takes it alone.
+        Called with the size of a record; it returns True if the topic accepts the record in a batch of its own.
     batch_bytes
-        Largest batch that the topic takes; None if not known.
+        Largest batch that the topic accepts; None if unknown.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Sender:
         self._backlog = None if spool is None else Backlog(spool, spool_options, tally, started_at_us, self._warn)
         away_after_s = float("inf") if spool is None else spool_options.away_after_ms / 1000
         self._watch = BrokerWatch(away_after_s, self._on_change)
-        # Reentrant: what is purged may be settled by the thread that purges.
+        # Reentrant: the thread that purges may also handle the delivery reports of the purged frames.
         self._lock = threading.RLock()
         self._moving: dict[FrameKey, Moving] = {}
         self._live_in_a_row = 0
@@ -130,18 +131,18 @@ class Sender:
 
     @property
     def away(self) -> bool:
-        """Whether the broker does not take frames just now; never without a spool."""
+        """True if the broker does not accept frames at the moment; always False without a spool."""
         return self._watch.away
 
     @property
     def backlog(self) -> int:
-        """Frames on disk whose acknowledgement has not come."""
+        """Number of frames on disk without an acknowledgement."""
         with self._lock:
             return 0 if self._backlog is None else len(self._backlog)
 
     def offer(self, message: Message) -> bool:
-        """Take a frame on its way; False if it was dropped at once, which is counted."""
-        with self._lock:  # held, so that `close` comes before or after
+        """Accept a frame for sending; return False if it was dropped at once, and counted."""
+        with self._lock:  # so that `close` runs before or after this block
             if self._backlog is not None and self._backlog.options.mode == "always" and not self._queue.closed:
                 if not self._store(message):
                     return False
@@ -158,11 +159,17 @@ class Sender:
         return self._set_aside(message, "queue-full", "Kafka is slower than the camera: dropped the new frame")
 
     def _is_next(self) -> bool:
-        """Whether a broker is there and no frame before this one, on disk either: the camera's thread may send it."""
+        """Return True if the camera's thread may send its frame itself.
+
+        It may if the broker is reachable, and no earlier frame waits in memory or on disk.
+        """
         return self._queue.idle and not self._watch.away and self.backlog == 0 and not self._again
 
     def close(self) -> None:
-        """End what is under way: on disk where there is a spool, else given up and counted. Idempotent."""
+        """End the sending. Idempotent.
+
+        Frames that are not acknowledged go to the spool; without a spool they are dropped and counted.
+        """
         for message in self._queue.close():
             self._set_aside(message, "closed", "closed before Kafka took the frame")
         self._threads[0].join()
@@ -187,7 +194,7 @@ class Sender:
             self._look()
             self._send_again()
             if self._again and not self._watch.away:
-                self._stopped.wait(_BUSY_S)  # what goes again goes alone
+                self._stopped.wait(_BUSY_S)  # a frame that is sent again is sent alone
                 continue
             message = self._queue.take(self._patience_s())
             if message is not None:
@@ -204,7 +211,7 @@ class Sender:
         return _POLL_S if self._watch.away or self.backlog == 0 else _BUSY_S
 
     def _send_again(self) -> None:
-        """Send one of the frames that were refused with their batch, when nothing else is under way."""
+        """Send one of the frames that were refused with their batch, if no other frame is in flight."""
         with self._lock:
             if not self._again or any(moving.since_s is not None for moving in self._moving.values()):
                 return
@@ -224,7 +231,8 @@ class Sender:
             elif self._backlog is not None and not self._blocks:
                 self._set_aside(message, "queue-full", "Kafka is slower than the camera")
                 return
-            # Full, or away with a camera that can wait: meanwhile the hand-over queue fills, and its policy decides.
+            # The client's queue is full, or the broker is unreachable and the camera can wait. Meanwhile the hand-over
+            # queue fills, and its policy decides.
             if self._queue.closed:
                 self._set_aside(message, "closed", "closed before Kafka took the frame")
                 return
@@ -238,12 +246,12 @@ class Sender:
         return self._watch.away or (self._backlog.options.order == "order-first" and self._waiting_on_disk() > 0)
 
     def _waiting_on_disk(self) -> int:
-        """Frames on disk that are nowhere else."""
+        """Return the number of frames that are only on disk."""
         with self._lock:
             return self.backlog - sum(moving.on_disk for moving in self._moving.values())
 
     def _produce(self, message: Message, *, drained: bool) -> bool:
-        """Give a frame to the Kafka client; False if it has no room."""
+        """Pass a frame to the Kafka client; return False if the client has no room."""
         place = message.place
         with self._lock:
             if self._backlog is not None and not self._backlog.may_be_under_way(
@@ -275,7 +283,7 @@ class Sender:
         return True
 
     def _replace_producer(self) -> None:
-        # After a fatal error (a broker that lost the idempotent producer's state) a client refuses everything.
+        # After a fatal error (a broker has lost the state of the idempotent producer) a client refuses all frames.
         self._producer.purge()
         self._producer.flush(_CANCEL_S)
         self._producer = self._make_producer()
@@ -285,7 +293,7 @@ class Sender:
             self._producer.poll(_POLL_S)
 
     def _drain(self) -> None:
-        """Send frames of the spool, as many as may be under way; a broker that is away gets one, to find out."""
+        """Send frames of the spool, as many as may be in flight; one frame, as a test, if the broker is unreachable."""
         with self._lock:
             if self._backlog is None or self._waiting_on_disk() <= 0:
                 return
@@ -304,7 +312,7 @@ class Sender:
                 return
 
     def _look(self) -> None:
-        """Notice that the broker is away; what waits for it then goes to disk as well."""
+        """Check if the broker is unreachable; if so, store the frames that wait for it on disk as well."""
         with self._lock:
             now_s = self._clock.monotonic_s()
             waiting = [moving for moving in self._moving.values() if moving.since_s is not None]
@@ -317,7 +325,7 @@ class Sender:
                         moving.on_disk = refusal is None
                         moving.store_again_s = now_s + _STORE_AGAIN_S
                 if refusal is not None:
-                    # None is dropped yet: each has its end, and is counted then.
+                    # No frame is dropped yet: each frame still gets an outcome, and is counted then.
                     self._warn("unsaved", f"{refusal.why}: frames on their way to Kafka are in memory only")
 
     def _on_delivery(self, place: FrameKey, error: KafkaError | None, _: object) -> None:
@@ -346,8 +354,8 @@ class Sender:
         if error is None and self._on_published is not None:
             try:
                 self._on_published(moving.message.frame)
-            except Exception:  # noqa: BLE001 - anyone's code
-                # It must not end the thread that every acknowledgement comes through.
+            except Exception:  # noqa: BLE001 - code of the caller
+                # It must not end the thread that handles all acknowledgements.
                 _log.exception("%s: on_published failed", self._camera)
 
     def _why(self, error: KafkaError) -> str:
@@ -366,7 +374,7 @@ class Sender:
         if message.started_at_us != self._started_at_us:
             self._tally.recover()
             return
-        # What was read back from disk has no monotonic time any more: its age is all there is.
+        # A frame that was read from disk has no monotonic time: its latency is taken from its age.
         age_s = (self._clock.utc_us() - message.frame.captured_at_us) / 1e6
         latency_s = max(0.0, age_s) if message.taken_s is None else self._clock.monotonic_s() - message.taken_s
         self._tally.publish(message.frame.size_bytes, latency_s, spooled=moving.on_disk)
@@ -383,7 +391,7 @@ class Sender:
         self._warn(reason, message)
 
     def _set_aside(self, message: Message, reason: DropReason, why: str) -> bool:
-        """A frame leaves memory: it stays on disk, goes there, or is dropped. True if it is on disk."""
+        """Remove a frame from memory: it stays on disk, goes to disk, or is dropped. Return True if it is on disk."""
         with self._lock:
             moving = self._moving.pop(message.place, None)
             if moving is not None and moving.on_disk:
@@ -395,13 +403,13 @@ class Sender:
         return False
 
     def lost(self, sequence: int) -> None:
-        """Note on disk a frame of this start that is given up and counted, and has never been offered."""
+        """Record on disk a frame of this start that was dropped and counted before it was offered."""
         with self._lock:
             if self._backlog is not None:
                 self._backlog.lose((self._started_at_us, sequence))
 
     def _store(self, message: Message) -> bool:
-        """Put a frame on disk; False if it was dropped, which is counted."""
+        """Put a frame on disk; return False if it was dropped, and counted."""
         if self._backlog is None:
             self._tally.drop("closed")
             return False

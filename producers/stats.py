@@ -1,4 +1,4 @@
-"""What became of each capture: one tally per publisher, and the same as Prometheus metrics."""
+"""Outcome of each capture: one tally for each publisher, mirrored to Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from prometheus_client import Counter as PrometheusCounter
 
 from schemas.metric_labels import LabelNames
 
-#: Why a frame was not sent: the queue was full, it is over the topic's limit, the publisher was closing, the spool was
-#: full, or the disk under it did not take the frame.
+#: Reason for which a frame was not sent: the queue was full, the frame is over the topic's limit, the publisher was
+#: closing, the spool was full, or the disk under the spool did not take the frame.
 DropReason = Literal["queue-full", "too-large", "closed", "spool-full", "spool-unwritable"]
-#: Why a frame that should have been published was not: its pixels or fields, no acknowledgement in time, or a disk
-#: that altered it.
+#: Reason for which a frame failed: its pixels or fields cannot be encoded, its acknowledgement did not come in time, or
+#: the disk altered it.
 FailReason = Literal["unencodable", "undelivered", "spool-damaged"]
 
 _LATENCIES_KEPT = 1024
@@ -27,11 +27,12 @@ _BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10,
 class PublisherStats:
     """Counts since the publisher opened; ``captured == published + dropped + failed + spooled + pending``.
 
-    ``published`` is acknowledged by the broker, ``spooled`` is on disk and will be. ``recovered`` are frames of earlier
-    runs, published from the spool, beside all these. ``no_part_id`` counts captures whose part id was a text of
-    `PublisherOptions.no_part_ids`. ``bytes`` counts the images of published frames. Latency is from
-    capture to acknowledgement in ms, over the last 1,024 published frames; None before the first.
-    ``refused_because`` is the reason for which Kafka will not accept frames of the spool until a person acts.
+    ``published`` frames are acknowledged by the broker. ``spooled`` frames are on disk and will be published.
+    ``recovered`` frames of earlier runs were published from the spool; the counts above do not include them.
+    ``no_part_id`` counts captures whose part id was a text of `PublisherOptions.no_part_ids`. ``bytes`` counts the
+    images of published frames. Latency is from capture to acknowledgement in ms, over the last 1,024 published frames;
+    None before the first published frame. ``refused_because`` is the reason for which Kafka will not accept frames of
+    the spool until a person acts.
     """
 
     captured: int = 0
@@ -48,32 +49,32 @@ class PublisherStats:
 
     @property
     def dropped(self) -> int:
-        """Frames given up on purpose, whatever the reason."""
+        """Number of frames that were dropped on purpose, for any reason."""
         return sum(self.dropped_by_reason.values())
 
     @property
     def failed(self) -> int:
-        """Frames lost to an error."""
+        """Number of frames that were lost to an error."""
         return sum(self.failed_by_reason.values())
 
     @property
     def too_large(self) -> int:
-        """Frames over the topic's limit; part of `dropped`."""
+        """Number of frames over the topic's limit; part of `dropped`."""
         return self.dropped_by_reason.get("too-large", 0)
 
     @property
     def pending(self) -> int:
-        """Frames on their way, in memory only."""
+        """Number of frames that are in memory only and have no outcome yet."""
         return self.captured - self.published - self.dropped - self.failed - self.spooled
 
 
 class PublisherMetrics:
-    """The Prometheus metrics of all publishers of a process, labelled by camera (``station/camera``).
+    """Prometheus metrics of all publishers of a process, labelled by camera (``station/camera``).
 
     Parameters
     ----------
     registry
-        Where they are registered; a private one without it.
+        Registry of the metrics. Default: a private registry.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -112,19 +113,19 @@ class PublisherMetrics:
         self.store_missed = PrometheusCounter(
             name + "image_store_missed", "Images that the store did not take", ["camera"], registry=registry
         )
-        # A camera that hangs raises nothing: its age is what an alert can see.
+        # A camera that hangs raises no error: an alert can only watch the age of its last capture.
         self.last_capture = Gauge(
             name + "last_capture_timestamp_seconds", "UTC of the last capture", ["camera"], registry=registry
         )
 
 
 class Tally:
-    """Thread-safe counts of one publisher, mirrored to the metrics."""
+    """Counts of one publisher, mirrored to the metrics. Thread-safe."""
 
     def __init__(self, camera: str, metrics: PublisherMetrics) -> None:
         self._camera = camera = metrics.cameras.of(camera)
         self._metrics = metrics
-        # What each frame counts is looked up once.
+        # The metrics that each frame uses are looked up once.
         self._counts_captured = metrics.captured.labels(camera)
         self._counts_published = metrics.published.labels(camera)
         self._counts_bytes = metrics.bytes.labels(camera)
@@ -145,7 +146,7 @@ class Tally:
             return self._captured - 1
 
     def publish(self, size_bytes: int, latency_s: float, *, spooled: bool = False) -> None:
-        """Count an acknowledged frame; ``spooled`` if it was counted as such until now."""
+        """Count an acknowledged frame; ``spooled`` is True if it was counted as spooled until now."""
         self._counts_published.inc()
         self._counts_bytes.inc(size_bytes)
         self._observes_latency.observe(latency_s)
@@ -169,7 +170,7 @@ class Tally:
             self._recovered += 1
 
     def drop(self, reason: DropReason, *, spooled: bool = False) -> None:
-        """Count a frame given up."""
+        """Count a dropped frame; ``spooled`` is True if it was counted as spooled until now."""
         self._metrics.dropped.labels(self._camera, reason).inc()
         with self._settled:
             self._dropped[reason] += 1
@@ -177,12 +178,12 @@ class Tally:
             self._settled.notify_all()
 
     def refuse(self, why: str | None) -> None:
-        """Record the reason of a permanent refusal by Kafka; None: it accepts frames again."""
+        """Record the reason of a permanent refusal by Kafka; None if Kafka accepts frames again."""
         with self._settled:
             self._refused_because = why
 
     def fail(self, reason: FailReason, *, spooled: bool = False) -> None:
-        """Count a frame lost to an error."""
+        """Count a frame that was lost to an error; ``spooled`` is True if it was counted as spooled until now."""
         self._metrics.failed.labels(self._camera, reason).inc()
         with self._settled:
             self._failed[reason] += 1
@@ -190,20 +191,20 @@ class Tally:
             self._settled.notify_all()
 
     def spool_holds(self, frames: int, size_bytes: int) -> None:
-        """Show what the spool holds, of any run."""
+        """Show on the gauges the frames of any run in the spool, and their bytes."""
         self._metrics.spool_frames.labels(self._camera).set(frames)
         self._metrics.spool_bytes.labels(self._camera).set(size_bytes)
 
     def spool_gave_up(self, reason: DropReason | FailReason, frames: int) -> None:
-        """Count frames, of any run, that the spool has given up."""
+        """Count frames of any run that the spool has dropped."""
         self._metrics.spool_dropped.labels(self._camera, reason).inc(frames)
 
     def broker_is_away(self, away: bool) -> None:
-        """Show whether the broker takes frames."""
+        """Show on the gauge if the broker is unreachable."""
         self._metrics.away.labels(self._camera).set(away)
 
     def miss(self, slots: int) -> None:
-        """Count slots that passed without a capture."""
+        """Count slots of the camera's rate that passed without a capture."""
         self._metrics.missed.labels(self._camera).inc(slots)
 
     def no_part_id(self) -> None:
@@ -217,17 +218,17 @@ class Tally:
         self._metrics.store_away.labels(self._camera).set(away)
 
     def store_missed(self) -> None:
-        """Count an image that the store did not take; what became of its frame is counted as of any other."""
+        """Count an image that the store did not take; the outcome of its frame is counted like any other."""
         self._metrics.store_missed.labels(self._camera).inc()
 
     def wait_settled(self, timeout_s: float) -> int:
-        """Wait until nothing is pending; return how many frames still are."""
+        """Wait until no frame is pending; return the number of frames that still are."""
         with self._settled:
             self._settled.wait_for(lambda: self._pending() == 0, timeout_s)
             return self._pending()
 
     def snapshot(self) -> PublisherStats:
-        """The counts at this moment."""
+        """Return the counts at this moment."""
         with self._settled:
             latencies = sorted(self._latencies_ms)
             last = len(latencies) - 1

@@ -1,4 +1,4 @@
-"""Ground floor: records, Avro, topics, settings, clock, errors. Imports nothing else of ours."""
+"""Ground floor: records, Avro, topics, settings, clock, errors. It imports no other package of ours."""
 
 from schemas.errors import CodecError, InspectionError
 from schemas.records import (

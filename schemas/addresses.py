@@ -22,13 +22,14 @@ _PIECE = 3
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?)(?::\d{1,5})?")
 #: Chained as in fsspec (``simplecache::s3``), or behind the kind of a camera (``video:rtsp``).
 _SCHEME = re.compile(r"(?:[A-Za-z0-9+.-]+::|video:)*[A-Za-z][A-Za-z0-9+.-]*")
-#: Where an address in a text has its host: behind ``scheme:/`` or ``scheme://``, or behind a ``//`` that begins a word.
+#: Mark before the host of an address in a text: ``scheme:/``, ``scheme://``, or a ``//`` that begins a word.
 _MARK = re.compile(r":/{1,2}|(?<![^\s'\"<>=(,;|\[{])//")
 _SCHEME_BEFORE = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*\Z")
 _BEHIND = re.compile(r"[^\s'\"<>]+")
-#: Longest scheme that is looked for in a text, in characters: the search stays linear in the length of the text.
+#: Longest scheme that the search in a text looks for, in characters. The limit keeps the search linear in the length
+#: of the text.
 _LONGEST_SCHEME = 64
-#: One slash too few, or no scheme: no address that a library takes, but what somebody meant to type as one.
+#: Mistyped address, with one slash too few or without a scheme. No library accepts it.
 _NEARLY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.:-]+:/|//)(?=[^/])")
 _SECRET = re.compile("[@&=]")
 
@@ -68,14 +69,14 @@ def masked_address(address: str, *, with_path: bool = False) -> str:
     if not _SCHEME.fullmatch(scheme):
         return HIDDEN
     if scheme in ("file", "local", "memory"):
-        # With a host, or a password, it is no path.
+        # A text with a host or a password is not a path.
         return address if rest.startswith("/") or not _SECRET.search(rest) else f"{scheme}://{HIDDEN}"
     pieces = re.split(r"[/?#]", rest)
     with_user = [number for number, piece in enumerate(pieces) if "@" in piece]
     if not with_user:
         host, behind = pieces[0], rest[len(pieces[0]) :]
     elif len(with_user) > 1 or (with_user[0] and _is_host(pieces[0])):
-        # A password may have any of these characters: it is not certain which part is the host.
+        # A password may contain any of these characters, so it is not certain which part is the host.
         return f"{scheme}://{HIDDEN}"
     else:
         host = pieces[with_user[0]].rpartition("@")[2]
@@ -94,10 +95,10 @@ def masked_text(text: str, *addresses: str | None, with_path: bool = False) -> s
     Parameters
     ----------
     addresses
-        Addresses with secrets. A text that still has a piece of such a secret is replaced as a whole, because libraries
-        quote, cut and decode addresses.
+        Addresses with secrets. A text that still contains a piece of such a secret is replaced as a whole, because
+        libraries quote, cut and decode addresses.
     with_path
-        As in `masked_address`: the paths of these addresses are not secret.
+        The paths of these addresses are not secret, as in `masked_address`.
 
     Examples
     --------
@@ -150,7 +151,7 @@ def _host(text: str) -> str:
 
 
 def _masked_pieces(text: str) -> Iterator[str]:
-    """Yield a text in pieces, each address in it masked; linear in the length of the text."""
+    """Yield a text in pieces, with each address in it masked. The time is linear in the length of the text."""
     done = at = 0
     while (mark := _MARK.search(text, at)) is not None:
         at, begin = mark.end(), mark.start()
@@ -168,14 +169,14 @@ def _masked_pieces(text: str) -> Iterator[str]:
 
 
 def _masked_match(found: str) -> str:
-    """Mask an address in a text if it can hold a secret; the sentence around it stays."""
+    """Mask an address in a text if the address can contain a secret; the sentence around it stays."""
     end = len(found.rstrip(".,;:!?)]}"))
     address, after = found[:end], found[end:]
     return (masked_address(address) if re.search("[@?&=]", address) else address) + after
 
 
 def _has_a_piece(text: str, address: str) -> bool:
-    """Return True if the text has ``_PIECE`` characters of a part of the address that `masked_address` hides."""
+    """Return True if the text contains ``_PIECE`` characters of a part of the address that `masked_address` hides."""
     return any(piece in text for piece in _pieces(address))
 
 

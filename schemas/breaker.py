@@ -1,4 +1,4 @@
-"""What does not answer is left alone for a while, instead of being waited for each time: a circuit breaker.
+"""Circuit breaker: stop calling a failing dependency for a while, instead of waiting for it each time.
 
 (M. Nygard, "Release It!", Circuit Breaker.)
 """
@@ -11,16 +11,20 @@ from schemas.clock import Clock, SystemClock
 
 
 class Breaker:
-    """Says whether it is worth asking; one caller at a time tries when the rest is over. Safe to use from threads.
+    """Circuit breaker of one dependency. Thread-safe.
+
+    After a failure, callers do not call the dependency during a rest. When the rest is over, one caller at a time
+    tries.
 
     Parameters
     ----------
     rest_s
-        How long nobody asks after a failure, in seconds.
+        Time without calls after a failure, in seconds.
     longest_s
-        While tries fail the rest doubles up to it; without it the rest stays as it is.
+        Longest rest, in seconds. The rest doubles with each failed try, up to this value. Without it the rest does not
+        grow.
     clock
-        Its monotonic time counts.
+        Clock whose monotonic time measures the rests.
 
     Examples
     --------
@@ -42,22 +46,25 @@ class Breaker:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._began_s: float | None = None
-        #: The last failure counts for late successes, the end of the rest for those who ask.
+        #: Late successes are compared with the last failure; new calls with the end of the rest.
         self._failed_s = self._rests_until_s = 0.0
 
     @property
     def rest_s(self) -> float:
-        """How long the rest after the last failure is."""
+        """Length of the rest after the last failure, in seconds."""
         return self._rest_s
 
     @property
     def away_s(self) -> float:
-        """How long the outage lasts; 0 when there is none."""
+        """Duration of the current outage, in seconds; 0 if there is no outage."""
         with self._lock:
             return 0.0 if self._began_s is None else self._clock.monotonic_s() - self._began_s
 
     def allows(self) -> bool:
-        """Whether to ask now. In an outage the one who is told so tries for all, and says how it went."""
+        """Return True if the caller should call the dependency now.
+
+        In an outage, the one caller that gets True tries for all callers. It must then call `failed` or `succeeded`.
+        """
         with self._lock:
             if self._began_s is None:
                 return True
@@ -68,7 +75,7 @@ class Breaker:
             return True
 
     def failed(self) -> bool:
-        """There was no answer; return whether an outage begins with it."""
+        """Record that a call failed. Return True if an outage begins with this failure."""
         with self._lock:
             now = self._clock.monotonic_s()
             begins = self._began_s is None
@@ -76,7 +83,7 @@ class Breaker:
                 self._began_s, self._rest_s = now, self._first_rest_s
             elif (
                 now - self._failed_s >= self._rest_s
-            ):  # a try, and not one more that was under way at the first failure
+            ):  # a try after the rest, not a call that was in flight at the first failure
                 self._rest_s = min(2 * self._rest_s, self._longest_s)
             else:
                 return False
@@ -84,7 +91,10 @@ class Breaker:
             return begins
 
     def succeeded(self) -> bool:
-        """There was an answer; return whether an outage ends with it. One asked for before the outage ends none."""
+        """Record that a call succeeded. Return True if the outage ends with this success.
+
+        The success of a call that started before the outage does not end the outage.
+        """
         with self._lock:
             if self._began_s is None or self._clock.monotonic_s() - self._failed_s < self._rest_s:
                 return False

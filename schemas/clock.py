@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-#: Clocks of machines that are set by NTP differ by less.
+#: Clocks of machines that NTP sets differ by less than this, in microseconds.
 MAX_AHEAD_US = 300_000_000
 
 
 def is_future(us: int, now_us: int) -> bool:
-    """Return True if a time of another machine's clock is later than now by more than five minutes.
+    """Return True if a time from another machine's clock is later than now by more than five minutes.
 
     Examples
     --------
@@ -21,10 +21,11 @@ def is_future(us: int, now_us: int) -> bool:
 
 
 def clamp_future(us: int, now_us: int) -> int:
-    """Return a time, or now if it `is_future`: a clock that is ahead must not be the newest for ever.
+    """Return a time, or now if the time `is_future`.
 
-    For a record that was written to Kafka earlier, "now" is the time of writing: otherwise the rule would have another
-    result each time that it is applied.
+    Otherwise the records of a clock that is ahead would stay the newest for ever. For a record that was written to
+    Kafka earlier, pass the time of writing as "now": otherwise the rule would return another result each time that it
+    is applied.
 
     Examples
     --------
@@ -37,31 +38,29 @@ def clamp_future(us: int, now_us: int) -> int:
 
 
 class Clock(Protocol):
-    """What code that needs the time is given, so that tests can turn the hands."""
+    """Source of time for code that needs one; tests replace it by a `ManualClock`."""
 
     def utc_us(self) -> int:
-        """UTC microseconds since 1970."""
+        """Return the UTC time in microseconds since 1970."""
         ...
 
     def monotonic_s(self) -> float:
-        """Seconds of a clock that only goes forward."""
+        """Return the seconds of a clock that only goes forward."""
         ...
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """Clocks of this machine."""
 
     def utc_us(self) -> int:
-        """UTC microseconds since 1970."""
         return time.time_ns() // 1000
 
     def monotonic_s(self) -> float:
-        """Seconds of a clock that only goes forward."""
         return time.monotonic()
 
 
 class ManualClock:
-    """A clock that moves when told, for tests of deadlines.
+    """Clock that only moves when a test advances it.
 
     Examples
     --------
@@ -76,18 +75,16 @@ class ManualClock:
         self._monotonic_s = monotonic_s
 
     def utc_us(self) -> int:
-        """UTC microseconds since 1970."""
         return self._utc_us
 
     def monotonic_s(self) -> float:
-        """Seconds of a clock that only goes forward."""
         return self._monotonic_s
 
     def advance(self, seconds: float) -> None:
-        """Let time pass on both clocks."""
+        """Move both clocks forward."""
         self._utc_us += round(seconds * 1_000_000)
         self._monotonic_s += seconds
 
     def jump_utc(self, seconds: float) -> None:
-        """Set the wall clock forward or back, as NTP or a person does; monotonic time does not notice."""
+        """Set the wall clock forward or back, as NTP or a person does; monotonic time does not change."""
         self._utc_us += round(seconds * 1_000_000)

@@ -1,4 +1,4 @@
-"""Ask a cluster, before work begins, whether it answers and has the topics."""
+"""Checks before work begins: the cluster answers, and the topics exist."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from schemas.errors import BrokerUnavailable, TopicMissing
 
 
 def list_topics(bootstrap_servers: str, timeout_s: float = 5.0) -> dict[str, int]:
-    """Names of the topics and their partition counts.
+    """Return the names of the topics and their partition counts.
 
     Raises
     ------
     BrokerUnavailable
         If no broker answers in time.
     """
-    # librdkafka's own log lines of refused connections would reach the terminal: log_level 0.
+    # log_level 0: otherwise librdkafka's own log lines of refused connections would reach the terminal.
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.timeout.ms": 4000})
     try:
         metadata = admin.list_topics(timeout=timeout_s)
@@ -28,14 +28,14 @@ def list_topics(bootstrap_servers: str, timeout_s: float = 5.0) -> dict[str, int
 
 
 def require_topics(bootstrap_servers: str, names: Iterable[str], timeout_s: float = 5.0) -> dict[str, int]:
-    """Partition counts of the named topics.
+    """Return the partition counts of the named topics.
 
     Raises
     ------
     BrokerUnavailable
         If no broker answers in time.
     TopicMissing
-        If one of them is not there; the message has the command that creates it.
+        If one of the topics does not exist; the message contains the command that creates it.
     """
     wanted = list(names)
     present = list_topics(bootstrap_servers, timeout_s)

@@ -1,13 +1,14 @@
-"""Records to bytes and back, strictly.
+"""Strict encoding of records to bytes, and decoding of bytes to records.
 
 Two wire formats (Avro 1.12 specification, "Single-object encoding"; Confluent wire format):
 
 - *single object* (the default): ``C3 01``, the schema's CRC-64-AVRO fingerprint (8 bytes, little endian), body;
 - *Confluent*: ``00``, the registry's schema id (4 bytes, big endian), body.
 
-A reader takes both, and only fingerprints and ids that it knows: those of the current and of the released
-schemas (`schemas.known`). Before anything is parsed, the size of the message and of its rest without payload
-(`MAX_REST_BYTES`) is checked. The whole message must be consumed: Avro itself notices neither a bomb nor a tail.
+A reader accepts both formats. It accepts only fingerprints and ids that it knows: those of the current and of the
+released schemas (`schemas.known`). Before parsing, it checks the size of the message and of its rest without payload
+(`MAX_REST_BYTES`). It must consume the whole message. Avro itself notices neither a message that expands into millions
+of objects nor bytes after the record.
 """
 
 from __future__ import annotations
@@ -40,15 +41,15 @@ from schemas.records import DeadLetter, Decision, Defect, DriftEvent, Frame, Ima
 SINGLE_OBJECT_MARKER = b"\xc3\x01"
 CONFLUENT_MAGIC = b"\x00"
 
-#: Largest message a reader parses, in bytes; topics allow a little more, so that a refusal can be recorded.
+#: Largest message that a reader parses, in bytes. Topics allow a little more, so that a refusal can be recorded.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 #: Most bytes of a record beside its payload (image; key, value and header values of a dead letter). Each byte may
-#: become an object, so they bound the time and the memory of decoding.
+#: become an object, so this limit bounds the time and the memory of decoding.
 MAX_REST_BYTES: Mapping[type, int] = types.MappingProxyType(
     {
         Frame: 64 * 1024,
-        # Attributes of the frame, and findings of detectors: some 100 bytes a defect.
+        # Attributes of the frame, and findings of detectors: about 100 bytes for each defect.
         Decision: 512 * 1024,
         DeadLetter: 512 * 1024,
         Label: 64 * 1024,
@@ -60,12 +61,15 @@ R = TypeVar("R", Frame, Decision, DeadLetter, Label, DriftEvent)
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 
 
-#: What fastavro raises on bytes that are not what the schema says.
+#: Errors that fastavro raises on bytes that do not follow the schema.
 _UNREADABLE = (EOFError, IndexError, MemoryError, OverflowError, ValueError, TypeError, SchemaResolutionError)
 
 
 def _getter(record: type) -> tuple[tuple[str, ...], operator.attrgetter[tuple[Any, ...]]]:
-    """Names of the fields of a record class, and what gets them all: three times as quick as one after the other."""
+    """Return the names of the fields of a record class, and a getter of all their values.
+
+    The getter is three times as fast as one access after the other.
+    """
     found = _getters.get(record)
     if found is None:
         names = tuple(f.name for f in dataclasses.fields(record))
@@ -77,7 +81,7 @@ _getters: dict[type, tuple[tuple[str, ...], operator.attrgetter[tuple[Any, ...]]
 
 
 def as_values(record: Record) -> dict[str, Any]:
-    """A record as fastavro writes it with its schema.
+    """Return the values of a record in the form that fastavro writes with the record's schema.
 
     Raises
     ------
@@ -98,12 +102,14 @@ def as_values(record: Record) -> dict[str, Any]:
 
 
 def from_values(record: type[R], values: dict[str, Any]) -> R:
-    """A record from what fastavro read with its schema, without logical types; ``values`` are used up.
+    """Return a record made of the values that fastavro read with the record's schema, without logical types.
+
+    ``values`` is changed and must not be used afterwards.
 
     Raises
     ------
     InvalidRecord
-        If the record's own rules refuse them.
+        If the record's own rules refuse the values.
     """
     _check_ints(compiled(record), values)
     try:
@@ -133,7 +139,7 @@ def _from_dict(record: type[R], values: dict[str, Any]) -> R:
 
 
 def _check_ints(shape: Compiled, values: Mapping[str, Any]) -> None:
-    # fastavro reads and writes an "int" as a "long"; readers in other languages break on more than 32 bits.
+    # fastavro reads and writes an "int" as a "long". Readers in other languages fail on more than 32 bits.
     for name in shape.ints:
         value = values[name]
         if value is not None and not _INT_MIN <= value <= _INT_MAX:
@@ -141,7 +147,7 @@ def _check_ints(shape: Compiled, values: Mapping[str, Any]) -> None:
 
 
 def encode(record: Record, *, schema_id: int | None = None) -> bytes:
-    """Encode a record: single-object format, or Confluent's where a registry gave a ``schema_id``.
+    """Encode a record in single-object format, or in Confluent's format if a registry returned a ``schema_id``.
 
     Raises
     ------
@@ -176,7 +182,7 @@ def _write(buffer: io.BytesIO, shape: Compiled, values: dict[str, Any]) -> None:
     if shape.around_image is None or not isinstance(image, bytes):
         fastavro.schemaless_writer(buffer, shape.wire_schema, values)
         return
-    # fastavro, which grows a buffer of its own, takes 16 times as long for an image of 334 kB.
+    # fastavro grows a buffer of its own, which takes 16 times as long for an image of 334 kB.
     before, after = shape.around_image
     values["image_branch"], values["image_size"] = 1, len(image)
     fastavro.schemaless_writer(buffer, before, values)
@@ -196,19 +202,19 @@ def decode(
     Parameters
     ----------
     data
-        The value of the Kafka message.
+        Value of the Kafka message.
     record
-        Class that the topic carries.
+        Class of the records in the topic.
     schema_ids
-        Registry ids known to stand for the current schema of a record class, or for the schema with a
-        fingerprint (see `schemas.registry`).
+        Registry ids, each with the record class whose current schema it names, or with the fingerprint of its schema
+        (see `schemas.registry`).
     max_bytes
-        Longer messages are refused unread.
+        Longest message to read; longer messages are refused unread.
 
     Raises
     ------
     CodecError
-        One of its subclasses, for bytes that are not such a record, or for a record with more than `MAX_REST_BYTES`
+        One of its subclasses, if the bytes are not such a record, or if the record has more than `MAX_REST_BYTES`
         beside its payload.
     """
     if not data:
@@ -250,7 +256,7 @@ def _check_rest(data: bytes, at: int, record: type, found: bytes) -> None:
 
 
 def _head(data: bytes, at: int, shape: Compiled) -> Frame | None:
-    """Return the frame, without image and attributes, if the head of the message is small enough; else None."""
+    """Return the frame without image and attributes; None if the head of the message is too large."""
     assert shape.around_image is not None
     before, _ = shape.around_image
     try:
@@ -262,7 +268,7 @@ def _head(data: bytes, at: int, shape: Compiled) -> Frame | None:
 
 
 def _read_header(buffer: io.BytesIO, record: type, schema_ids: Mapping[int, type | bytes]) -> bytes:
-    """Fingerprint of the schema that wrote the message; the buffer is left at the body."""
+    """Return the fingerprint of the schema that wrote the message, and leave the buffer at the body."""
     head = buffer.read(2)
     if head == SINGLE_OBJECT_MARKER:
         found = buffer.read(8)

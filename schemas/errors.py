@@ -1,11 +1,11 @@
-"""Every error a user can cause, as one tree.
+"""Errors that a user can cause, as one tree.
 
 ::
 
     InspectionError                 one clear line for the person, exit status 1
-    ├── SettingsError               an option, variable or file says something impossible
+    ├── SettingsError               an option, variable or file has an impossible value
     ├── BrokerUnavailable           no answer from Kafka
-    ├── TopicMissing                topics that `inspection topics apply` creates are not there
+    ├── TopicMissing                topics that `inspection topics apply` creates do not exist
     ├── RegistryError               the schema registry does not answer or refuses our schemas
     ├── PluginError                 a camera or actuator that cannot be loaded
     └── CodecError                  bytes that are not a record of ours (carries ``kind``)
@@ -17,7 +17,7 @@
         ├── TrailingBytes
         └── InvalidRecord
 
-`models.errors` adds ``ModelPackageError`` and ``ImageError``, `infra` the errors of what it starts.
+`models.errors` adds ``ModelPackageError`` and ``ImageError``; `infra` adds the errors of the programs that it starts.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from schemas.addresses import masked_address, masked_text
 
 
 class InspectionError(Exception):
-    """Base of what a user can cause; ``str(error)`` is one line that says what to do."""
+    """Base of the errors that a user can cause; ``str(error)`` is one line that states what to do."""
 
     exit_code: ClassVar[int] = 1
 
 
 class SettingsError(InspectionError):
-    """An option, variable or file says something impossible."""
+    """Impossible value of an option, a variable or a file."""
 
 
 class BrokerUnavailable(InspectionError):
-    """Kafka does not answer at the given address."""
+    """Missing answer of Kafka at the given address."""
 
     def __init__(self, bootstrap_servers: str, detail: str = "") -> None:
         why = f" ({detail})" if detail else ""
@@ -49,7 +49,7 @@ class BrokerUnavailable(InspectionError):
 
 
 class TopicMissing(InspectionError):
-    """Topics are not there; nothing of ours creates them in passing."""
+    """Topics that do not exist; only `inspection topics apply` creates them."""
 
     def __init__(self, names: list[str], bootstrap_servers: str) -> None:
         prefix = names[0].rpartition(".")[0]
@@ -61,7 +61,7 @@ class TopicMissing(InspectionError):
 
 
 class RegistryError(InspectionError):
-    """The schema registry does not answer, or refuses our schemas."""
+    """Schema registry that does not answer, or that refuses our schemas."""
 
     def __init__(self, url: str, detail: str) -> None:
         super().__init__(
@@ -71,7 +71,7 @@ class RegistryError(InspectionError):
 
 
 class PluginError(InspectionError):
-    """A camera, actuator or other plug-in cannot be found, imported or built."""
+    """Camera, actuator or other plug-in that cannot be found, imported or built."""
 
 
 class CodecError(InspectionError):
@@ -81,19 +81,19 @@ class CodecError(InspectionError):
 
 
 class EmptyMessage(CodecError):
-    """A message without a value."""
+    """Message without a value."""
 
     kind = "empty-message"
 
 
 class MessageTooLarge(CodecError):
-    """More bytes than the topic's records may have; nothing of it was parsed."""
+    """Message with more bytes than the topic's records may have; it was not parsed."""
 
     kind = "too-large"
 
 
 class MetadataTooLarge(MessageTooLarge):
-    """Too many bytes beside the image or payload of a record; ``record`` is its head, if that could be read."""
+    """Too many bytes beside the image or payload of a record; ``record`` is its head, if the head could be read."""
 
     kind = "oversized-metadata"
 
@@ -103,19 +103,19 @@ class MetadataTooLarge(MessageTooLarge):
 
 
 class UnknownSchema(CodecError):
-    """Neither a fingerprint nor a registry id that this version knows."""
+    """Message without a fingerprint or registry id that this version knows."""
 
     kind = "unknown-schema"
 
 
 class TruncatedMessage(CodecError):
-    """The bytes end before the record does."""
+    """Message whose bytes end before its record ends."""
 
     kind = "truncated"
 
 
 class TrailingBytes(CodecError):
-    """The record ends before the bytes do."""
+    """Message with bytes after the end of its record."""
 
     kind = "trailing-bytes"
 

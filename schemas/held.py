@@ -13,8 +13,8 @@ _TIMEOUT_S = 10.0
 def held_back(bootstrap_servers: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
     """Return the offset at which an open transaction begins, for each partition with an open transaction.
 
-    A reader of committed messages gets no message behind it until the transaction ends: at the latest after the
-    ``transaction.timeout.ms`` of its writer. Partitions that do not answer are left out.
+    A reader of committed messages gets no message behind this offset until the transaction ends: at the latest after
+    the ``transaction.timeout.ms`` of its writer. Partitions that do not answer are left out.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
     places = [TopicPartition(topic, number) for number in partitions]
@@ -24,7 +24,7 @@ def held_back(bootstrap_servers: str, topic: str, partitions: Iterable[int]) -> 
 
 
 def held_line(topic: str, partition: int, offset: int) -> str:
-    """Return one line for a person.
+    """Return a line that tells a person of a partition with an open transaction.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A Kafka producer that never writes a message twice, ready from its first message on."""
+"""Kafka producer that never writes a message twice, and is ready from its first message on."""
 
 from __future__ import annotations
 
@@ -8,40 +8,41 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Producer
 
-#: A broker that does not answer by then is the caller's business.
+#: Longest wait for the broker, in seconds. The caller handles a broker that has not answered by then.
 _READY_S = 2.0
 _STATISTICS_MS = 100
 
-#: How whoever lives long is connected.
+#: Connection settings of long-lived clients.
 CONNECTION: Mapping[str, Any] = {
     "socket.timeout.ms": 10_000,
     "socket.keepalive.enable": True,
     "reconnect.backoff.max.ms": 2_000,
-    # Its own lines would go straight to the terminal; errors come through error_cb.
+    # librdkafka's own log lines would go straight to the terminal; errors arrive through error_cb.
     "log_level": 0,
 }
-#: What all producers of a line have in common.
+#: Settings that all producers of a line share.
 COMMON: Mapping[str, Any] = {
     **CONNECTION,
     "enable.idempotence": True,
     "linger.ms": 0,
-    # As the Java client and Faust: one key, one partition, whoever writes.
+    # The partitioner of the Java client and of Faust: one key has one partition, whichever client writes.
     "partitioner": "murmur2_random",
 }
 
 
 def make_idempotent_producer(config: Mapping[str, Any], on_error: Callable[[KafkaError], None]) -> Producer:
-    """Start a Kafka client and wait, `_READY_S` at most, until it can send.
+    """Start a Kafka client, and wait at most `_READY_S` until it can send.
 
     Without the wait the first messages take half a second: an idempotent client asks for its identity when the
-    connection is up, and looks for that twice a second. Only its statistics say when it has one.
+    connection is up, and checks the connection only twice a second. Only the client's statistics show that it has an
+    identity.
 
     Parameters
     ----------
     config
-        Of librdkafka, `COMMON` among it.
+        Settings of librdkafka, including `COMMON`.
     on_error
-        Told what the client would have logged, in the polling thread.
+        Called in the polling thread with each error that the client would have logged.
     """
     ready = False
 

@@ -1,4 +1,4 @@
-"""Identities: the same input gives the same id, on any machine, at any time."""
+"""Ids: the same input has the same id, on any machine, at any time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 
 def frame_id(station: str, camera_id: str, started_at_us: int, sequence: int) -> str:
-    """Name one frame: station, camera, start of the camera, count since then.
+    """Return the name of a frame: station, camera, start of the camera, count since then.
 
     Examples
     --------
@@ -19,10 +19,10 @@ def frame_id(station: str, camera_id: str, started_at_us: int, sequence: int) ->
 def decision_id(
     frame: str, image_sha256: str, model_sha256: str, recipe_revision: str, result_state: str = "COMPLETED"
 ) -> str:
-    """Hash what a decision depends on; reprocessing a frame gives the same id.
+    """Return a hash of all that a decision depends on; reprocessing a frame returns the same id.
 
-    What was not inspected (``ABORTED``, ``FAILED``) depends on the moment too, so it has an id of its own: the same
-    id always means the same verdict.
+    The decision on a frame that was not inspected (``ABORTED``, ``FAILED``) also depends on the moment, so it has an
+    id of its own: the same id always means the same verdict.
 
     Examples
     --------
@@ -34,9 +34,10 @@ def decision_id(
 
 
 def drift_event_id(episode_id: str, what: int | str) -> str:
-    """Name one event of an episode of drift, by its count, or by the text of what was said.
+    """Return the id of an event of an episode of drift, made from the event's count or from its text.
 
-    Saying the same again, after a restart or a send whose outcome is unknown, gives the same id: readers drop it.
+    An event that is published again, after a restart or after a send with an unknown outcome, has the same id, so
+    readers drop it.
 
     Examples
     --------
@@ -51,7 +52,7 @@ def drift_event_id(episode_id: str, what: int | str) -> str:
 def label_id(
     station: str, camera_id: str, frame: str | None, part: str | None, truth: str, labelled_by: str, labelled_at_us: int
 ) -> str:
-    """Hash what makes a label; the same statement, entered again, is the same label.
+    """Return a hash of the fields that make a label; the same statement, entered again, is the same label.
 
     Examples
     --------
@@ -65,7 +66,7 @@ def label_id(
 
 
 def _present(text: str | None) -> str:
-    # None and an empty text are two things.
+    # None and an empty text must have different ids.
     return "" if text is None else f"={text}"
 
 

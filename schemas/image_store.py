@@ -1,9 +1,9 @@
-"""Where images lie that are too large for a topic: the claim check.
+"""Store for images that are too large for a topic: the claim check.
 
-The image is written first, under its own hash, then the frame that refers to it is published; the reader checks size
-and hash. (G. Hohpe and B. Woolf, "Enterprise Integration Patterns", Claim Check.) Any fsspec file system will do: a
-directory that all programs see, or S3 with the ``s3`` extra. A store that does not answer is left alone for some
-seconds (`schemas.breaker`): reading and writing fail at once then, with one line in the log for the outage.
+The producer first writes the image under its own hash, then publishes the frame that refers to it. The reader checks
+size and hash. (G. Hohpe and B. Woolf, "Enterprise Integration Patterns", Claim Check.) Any fsspec file system can be
+the store: a directory that all programs see, or S3 with the ``s3`` extra. After a failure the store is not called for
+some seconds (`schemas.breaker`): reading and writing fail at once then. The log has one line for the outage.
 
 ::
 
@@ -31,21 +31,21 @@ from schemas.user_folders import user_folder
 
 _log = logging.getLogger(__name__)
 
-#: Images above it go to the store, by default: a quarter of what the topic takes.
+#: Default size above which an image goes to the store: a quarter of the largest message of the topic.
 STORE_ABOVE_BYTES = 4 * 1024 * 1024
 #: Largest image that is read from a store.
 MAX_STORED_BYTES = 256 * 1024 * 1024
-#: A read that fails within this time is tried once more: a connection that was just reset is no outage.
+#: A read that fails within this time, in seconds, is retried once: a connection that was just reset is not an outage.
 _QUICK_S = 0.5
-#: What S3 answers when there is no such bucket, and when it is asked for a range of an empty object.
+#: Codes in answers of S3: for a bucket that does not exist, and for a request of a range of an empty object.
 _NO_BUCKET = "NoSuchBucket"
 _EMPTY = ("InvalidRange", "416")
-#: What `put` makes, and so all that `get` ever opens, wherever the reference says it lies.
+#: Form of the paths that `put` makes. `get` opens no other paths, wherever a reference points.
 _PLACE = re.compile(r"(?:^|/)(\d{4}-\d\d-\d\d/\d\d/[\w-]+\.[\w-]+/([0-9a-f]{64})\.[a-z]{1,5})")
 
 
 class ImageStoreError(InspectionError):
-    """An image cannot be written or read.
+    """Image that cannot be written or read.
 
     Parameters
     ----------
@@ -61,23 +61,23 @@ class ImageStoreError(InspectionError):
 
 
 def default_image_store() -> str:
-    """A directory of this user on this machine; programs on other machines need one that all see."""
+    """Return a directory of this user on this machine; programs on several machines need a store that all can reach."""
     return str(user_folder("data") / "images")
 
 
 class ImageStore:
-    """Images under their hash, by hour of capture. Safe to use from several threads.
+    """Store of images under their hash, by hour of capture. Thread-safe.
 
     Parameters
     ----------
     uri
-        A directory, or an fsspec URI such as ``s3://bucket/images``.
+        Directory, or fsspec URI such as ``s3://bucket/images``.
     breaker
-        How long it is left alone when it does not answer; by default five seconds.
+        Circuit breaker with the time without calls after a failure; five seconds by default.
     on_away
-        Called with True when an outage begins and False when it ends, for a metric: be quick.
+        Called with True when an outage begins, and with False when it ends, for a metric. It must return quickly.
     options
-        For the file system, such as ``endpoint_url``.
+        Options of the file system, such as ``endpoint_url``.
 
     Raises
     ------
@@ -113,12 +113,14 @@ class ImageStore:
     def put(
         self, station: str, camera_id: str, captured_at_us: int, sha256: str, data: bytes, suffix: str
     ) -> ImageReference:
-        """Write an image; when it returns the object is whole and, on a local disk, synced. Again is no harm.
+        """Write an image, and return the reference to it. Idempotent.
+
+        On return the object is complete; on a local disk it is also synced.
 
         Raises
         ------
         ImageStoreError
-            ``image-store-unavailable`` if it cannot be written.
+            ``image-store-unavailable`` if the image cannot be written.
         """
         path = f"{self._root}/{hour_of(captured_at_us)}/{station}.{camera_id}/{sha256}.{suffix}"
         self._ask()
@@ -130,12 +132,14 @@ class ImageStore:
         return ImageReference(self._files.unstrip_protocol(path), len(data))
 
     def get(self, reference: ImageReference, sha256: str) -> bytes:
-        """Read an image and check it. Only the place below the store counts, not where the reference says that it is.
+        """Read an image and check it.
+
+        Only the path below the store counts; the rest of the reference's URI is ignored.
 
         Raises
         ------
         ImageStoreError
-            With the kind that says why not.
+            With the kind of the failure.
         """
         match = _PLACE.search(reference.uri)
         if match is None or match.end() != len(reference.uri) or match[2] != sha256:
@@ -148,19 +152,19 @@ class ImageStore:
         return data
 
     def sweep(self, older_than_us: int, *, keep: Collection[str] = (), dry_run: bool = False) -> list[str]:
-        """Delete the folders of hours that ended before a moment (UTC µs); return their names.
+        """Delete the folders of hours that ended before a moment (UTC µs); return the names of the folders.
 
         Parameters
         ----------
         keep
-            Hours that stay, however old, named as `hour_of` names them.
+            Hours to keep whatever their age, named as `hour_of` names them.
         dry_run
             Only return the names.
 
         Raises
         ------
         ImageStoreError
-            ``image-store-unavailable`` if it cannot be listed or deleted.
+            ``image-store-unavailable`` if the folders cannot be listed or deleted.
         """
         limit = time_of(older_than_us)
         if limit is None:
@@ -201,7 +205,7 @@ class ImageStore:
                 if code in _EMPTY:
                     data = b""
                 elif isinstance(error, PermissionError):
-                    self._answered()  # of one object perhaps: no outage
+                    self._answered()  # perhaps only this object is refused, so it is not an outage
                     raise ImageStoreError(
                         "image-store-unavailable", f"{self._name(path)} is refused: {self._said(error)}"
                     ) from error

@@ -1,8 +1,8 @@
-"""Every schema that a reader of this version knows: the current one of each record, and all released ones.
+"""Schemas that a reader of this version knows: the current schema of each record, and all released schemas.
 
-``schemas/avro/<record>.avsc`` is what writers of this version use. ``schemas/avro/released/<record>.v<n>.avsc``
-is a copy made at each release and never edited again: topics outlive programs, and a message written by any
-released version must stay readable.
+Writers of this version use ``schemas/avro/<record>.avsc``. ``schemas/avro/released/<record>.v<n>.avsc`` is a copy that
+is made at each release and never edited again: topics outlive programs, and a message written by any released version
+must stay readable.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _AVSC: Mapping[type, str] = {
     DriftEvent: "drift_event",
 }
 
-#: The record classes that travel in topics.
+#: Record classes of the messages in topics.
 RECORDS: tuple[type, ...] = tuple(_AVSC)
 
 Schema = dict[str, Any]
 
 
 def schema_of(record: type) -> Schema:
-    """The shipped Avro schema of a record class, as parsed JSON.
+    """Return the shipped Avro schema of a record class, as parsed JSON.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def schema_of(record: type) -> Schema:
 
 
 def released_schemas_of(record: type) -> dict[int, Schema]:
-    """The released versions of a record's schema by number, oldest first.
+    """Return the released versions of a record's schema by number, oldest first.
 
     Examples
     --------
@@ -63,35 +63,36 @@ def released_schemas_of(record: type) -> dict[int, Schema]:
 
 
 def fingerprint_of_schema(schema: Schema) -> bytes:
-    """CRC-64-AVRO of a schema's canonical form: 8 bytes, little endian, as they travel."""
+    """Return the CRC-64-AVRO of a schema's canonical form: 8 bytes, little endian, as in messages."""
     return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
 
 
 def fingerprint_of(record: type) -> bytes:
-    """Fingerprint of the current schema of a record class."""
+    """Return the fingerprint of the current schema of a record class."""
     return compiled(record).fingerprint
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Compiled:
-    """What encoding and decoding one record class needs, worked out once.
+    """Data for encoding and decoding one record class, computed once.
 
     Parameters
     ----------
     wire_schema
-        The current schema, parsed, without logical types.
+        Current schema, parsed, without logical types.
     fingerprint
-        Its fingerprint.
+        Fingerprint of the current schema.
     older
-        Fingerprint to parsed schema of the released versions that differ from the current one.
+        Parsed schemas of the released versions that differ from the current one, by fingerprint.
     enums
-        Field to enum class.
+        Enum classes by field.
     ints
         Fields of Avro type ``int``: 32 bits.
     around_image
-        Where the record has an ``image``: schemas of what lies before and after its bytes, see `_around_image`.
+        Schemas of the fields before and after the bytes of an image, see `_around_image`; None for a record without
+        an ``image``.
     measures
-        Fingerprint to the measure of a message before it is decoded.
+        Measures of the size of a message before it is decoded, by fingerprint.
     """
 
     wire_schema: Any
@@ -103,12 +104,12 @@ class Compiled:
     measures: Mapping[bytes, Measure]
 
     def knows(self, found: bytes) -> bool:
-        """Whether a fingerprint is the current schema's or a released one's."""
+        """Return True if a fingerprint is that of the current schema or of a released schema."""
         return found == self.fingerprint or found in self.older
 
 
 def compile_schemas(record: type, current: Schema, released: Sequence[Schema]) -> Compiled:
-    """Work out what the codec needs to write ``current`` and to read it and the released versions."""
+    """Compute the data with which the codec writes ``current``, and reads it and the released versions."""
     own = fingerprint_of_schema(current)
     older = {fingerprint_of_schema(schema): schema for schema in released}
     older.pop(own, None)
@@ -128,14 +129,14 @@ _compiled_by_type: dict[type, Compiled] = {}
 
 
 def compiled(record: type) -> Compiled:
-    """What the codec needs for a record class.
+    """Return the data that the codec needs for a record class; computed at the first call.
 
     Examples
     --------
     >>> compiled(Frame).knows(fingerprint_of(Frame)), compiled(Frame).knows(fingerprint_of(Decision))
     (True, False)
     """
-    # A plain dict: mypy does not take a record class for the hashable that functools.cache asks for.
+    # A plain dict: mypy does not accept a record class as the hashable that functools.cache needs.
     found = _compiled_by_type.get(record)
     if found is None:
         found = compile_schemas(record, schema_of(record), list(released_schemas_of(record).values()))
@@ -148,10 +149,10 @@ def _avro() -> Any:
 
 
 def _around_image(schema: Schema) -> tuple[Any, Any] | None:
-    """Schemas of what lies before and after the bytes of an image; None where there is no image.
+    """Return the schemas of the fields before and after the bytes of an image; None if the record has no image.
 
-    The fields of an Avro record are encoded one after the other, and bytes in a union as two longs, the branch and how
-    many they are, before themselves: those two end the first schema, as ``image_branch`` and ``image_size``.
+    The fields of an Avro record are encoded one after the other. Bytes in a union follow two longs: the number of the
+    branch, and the number of bytes. These two longs end the first schema, as ``image_branch`` and ``image_size``.
     """
     at = next((number for number, field in enumerate(schema["fields"]) if field["name"] == "image"), None)
     if at is None or schema["fields"][at]["type"] != ["null", "bytes"]:
@@ -162,12 +163,12 @@ def _around_image(schema: Schema) -> tuple[Any, Any] | None:
 
 
 def _for_the_wire(schema: Schema) -> Any:
-    # The same bytes, without the conversion of every timestamp to a datetime and back.
+    # The bytes stay the same; fastavro no longer converts every timestamp to a datetime and back.
     return parse_schema(without_logical_types(schema))
 
 
 def without_logical_types(node: Any) -> Any:
-    """A schema that reads and writes the same bytes, with plain numbers for times.
+    """Return a schema that reads and writes the same bytes, with plain numbers for times.
 
     Examples
     --------

@@ -25,7 +25,7 @@ _SHORT_TEXT = 200
 
 
 def cut(letter: DeadLetter, keep_bytes: int = KEPT_VALUE_BYTES) -> DeadLetter:
-    """Cut the value of a letter to its first bytes, and a long key; 0 keeps none of the value.
+    """Return a letter with its value cut to the first bytes, and without a long key; 0 drops the whole value.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def cut(letter: DeadLetter, keep_bytes: int = KEPT_VALUE_BYTES) -> DeadLetter:
     >>> len(small.value), whole_size(small)
     (262144, 1000000)
     """
-    # A message may bring such headers itself: they would be false for the letter.
+    # The message itself may have such headers; they would be false for the letter.
     headers = {name: value for name, value in letter.headers.items() if name not in _OURS}
     key = letter.key if len(letter.key or b"") <= KEPT_KEY_BYTES else None
     value = letter.value
@@ -61,7 +61,7 @@ def smaller(letter: DeadLetter) -> Iterator[DeadLetter]:
     """Yield smaller forms of a letter, each for a topic that refused the form before; all forms keep the place."""
     size, digest = whole_size(letter), letter.headers.get(VALUE_SHA256_HEADER)
     bare = cut(letter, 0)
-    if size is not None and digest is not None:  # of the whole value, not of the cut one
+    if size is not None and digest is not None:  # those of the whole value, not of the cut value
         bare = dataclasses.replace(
             bare, headers={**bare.headers, VALUE_SIZE_HEADER: str(size).encode(), VALUE_SHA256_HEADER: digest}
         )

@@ -1,8 +1,8 @@
-"""Log of our programs: one line an event, to standard error, without characters that act on a terminal.
+"""Log of our programs: one line for each event, to standard error, without characters that act on a terminal.
 
 Names and reasons come from messages that anyone may have sent, also inside exceptions. The formatter escapes the whole
-line, line ends too, so that no event looks like two events; lines of a traceback are indented. Passwords in addresses
-are masked. Exceptions that end a thread or the process are printed in the same way.
+line, including line ends, so that no event looks like two events. It indents the lines of a traceback, and masks
+passwords in addresses. Exceptions that end a thread or the process are printed in the same way.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from types import TracebackType
 from schemas.addresses import masked_text
 from schemas.text import shown
 
-#: Libraries whose every step is no news; their warnings are.
+#: Libraries that log every step; only their warnings and errors are logged.
 _NOISY = ("aiokafka", "faust", "mode", "asyncio", "botocore", "aiobotocore")
 
-#: Longest line of an event or of a traceback, in characters; the rest is counted.
+#: Longest line of an event or of a traceback, in characters; the characters after it are only counted.
 LONGEST_LINE = 4_000
 
 
 class LineFormatter(logging.Formatter):
-    r"""Formatter whose lines hold only printable characters.
+    r"""Formatter whose lines contain only printable characters.
 
     Examples
     --------
@@ -44,12 +44,12 @@ class LineFormatter(logging.Formatter):
 
 
 def set_up_logging(level: int, process: str = "") -> None:
-    """Log from ``level`` on; ``process`` is put into each line where several write to one terminal."""
+    """Set up the log from ``level`` on; ``process`` is put into each line, for processes that share a terminal."""
     who = f" [{shown(process).replace('%', '%%')}]" if process else ""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(f"%(asctime)s %(levelname)s{who} %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
-    # Handlers of an embedding program stay.
+    # The hooks of an embedding program stay.
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _print_exception
     if threading.excepthook is threading.__excepthook__:

@@ -11,14 +11,14 @@ from confluent_kafka import Message
 
 #: For a name that is not UTF-8, confluent-kafka 2.16 sets an error and still returns a list, with holes whose use ends
 #: the process. A plain ``message.headers()``, once CPython has specialised it, does not see the error; this call does.
-#: It must be asked once a message: the second answer is the list without the error.
+#: Call it only once for each message: the second call returns the list without the error.
 _ASK_HEADERS = methodcaller("headers")
 
 Headers = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
 
 
 def header_map(headers: Headers | None) -> dict[str, bytes]:
-    """Headers by name: a value that is null is empty, of several with one name the last counts.
+    """Return headers by name. A null value becomes empty; of several headers with one name the last one counts.
 
     Examples
     --------
@@ -30,9 +30,9 @@ def header_map(headers: Headers | None) -> dict[str, bytes]:
 
 
 def message_headers(message: Message) -> dict[str, bytes]:
-    """Headers by name, see `header_map`.
+    """Return the headers of a message by name, see `header_map`. Call it only once for each message.
 
-    None at all where a header's name is not UTF-8: the client then gives none of them. To be asked once a message.
+    The result is empty if the name of a header is not UTF-8: the client then returns no headers at all.
     """
     try:
         headers: Any = _ASK_HEADERS(message) or []
@@ -41,7 +41,7 @@ def message_headers(message: Message) -> dict[str, bytes]:
     return header_map(headers)
 
 
-#: Most headers of a message, and most bytes of their names and values, that are passed on.
+#: Most headers of a message that are passed on, and most bytes of their names and values.
 MOST_HEADERS, MOST_HEADER_BYTES = 1_000, 64 * 1024
 
 

@@ -1,7 +1,7 @@
-"""The records that travel in topics, as frozen dataclasses.
+"""Records of the messages in topics, as frozen dataclasses.
 
-The ``.avsc`` files under ``schemas/avro`` are the source of truth for other languages; a test holds these
-classes to them, field by field. Times are UTC microseconds since 1970, durations milliseconds.
+The ``.avsc`` files under ``schemas/avro`` are the source of truth for other languages. A test compares these classes
+with the files, field by field. Times are UTC microseconds since 1970, durations are milliseconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MICROSECONDS_PER_MS = 1_000
 
 
 class Encoding(StrEnum):
-    """How the image bytes of a frame are encoded."""
+    """Encoding of the image bytes of a frame."""
 
     JPEG = "JPEG"
     PNG = "PNG"
@@ -23,7 +23,7 @@ class Encoding(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What is known of the part, in the words of OPC 40001-101."""
+    """Verdict on the part, in the words of OPC 40001-101."""
 
     OK = "OK"
     NOT_OK = "NOT_OK"
@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 
 
 class Action(StrEnum):
-    """What the gate is to do; ``REVIEW`` diverts the part to a person."""
+    """Action that the gate is to perform; ``REVIEW`` diverts the part to a person."""
 
     ACCEPT = "ACCEPT"
     REJECT = "REJECT"
@@ -39,7 +39,7 @@ class Action(StrEnum):
 
 
 class ResultState(StrEnum):
-    """How the inspection ended, after OPC 40100-1."""
+    """State in which the inspection ended, after OPC 40100-1."""
 
     COMPLETED = "COMPLETED"
     ABORTED = "ABORTED"
@@ -47,14 +47,14 @@ class ResultState(StrEnum):
 
 
 class DriftType(StrEnum):
-    """What drifts: what cameras and model say (data), or how right they are (concept)."""
+    """Kind of data that drifts: the signals of cameras and model (data), or the correctness of the model (concept)."""
 
     DATA = "DATA"
     CONCEPT = "CONCEPT"
 
 
 class DriftKind(StrEnum):
-    """How the change came, as far as it is known; `stream_processors.drift.kind` has the rule."""
+    """Course of the change, as far as it is known; `stream_processors.drift.kind` has the rule."""
 
     UNDETERMINED = "UNDETERMINED"
     SUDDEN = "SUDDEN"
@@ -64,7 +64,7 @@ class DriftKind(StrEnum):
 
 
 class EpisodeState(StrEnum):
-    """What an event says of its episode; ``ACKNOWLEDGED`` is said by a person, and closes nothing."""
+    """State of an episode after an event; ``ACKNOWLEDGED`` comes from a person, and does not close the episode."""
 
     OPENED = "OPENED"
     UPDATED = "UPDATED"
@@ -74,7 +74,7 @@ class EpisodeState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """Where an image too large for the topic lies: a URI and its size."""
+    """Reference to an image that is too large for the topic: its URI and its size."""
 
     uri: str
     size_bytes: int
@@ -82,7 +82,7 @@ class ImageReference:
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One found defect; the box is x, y, width, height in pixels of the frame."""
+    """Defect that the model found; the box is x, y, width, height in pixels of the frame."""
 
     label: str
     score: float
@@ -91,7 +91,7 @@ class Defect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One captured image with its metadata; exactly one of ``image`` and ``reference`` is set.
+    """Captured image with its metadata; exactly one of ``image`` and ``reference`` is set.
 
     Examples
     --------
@@ -126,18 +126,18 @@ class Frame:
 
     @property
     def key(self) -> str:
-        """Key of the message: what one camera publishes stays in order."""
+        """Key of the message. All frames of one camera have the same key, so they stay in order."""
         return f"{self.station}/{self.camera_id}"
 
     @property
     def deadline_at_us(self) -> int | None:
-        """Moment after which a decision is useless; None without a deadline."""
+        """Moment after which a decision is useless, UTC microseconds; None if there is no deadline."""
         return None if self.deadline_ms is None else self.captured_at_us + self.deadline_ms * MICROSECONDS_PER_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was decided on one frame, and everything needed to say why."""
+    """Decision on one frame, with everything that is needed to explain it."""
 
     decision_id: str
     frame_id: str
@@ -179,18 +179,18 @@ class Decision:
 
     @property
     def key(self) -> str:
-        """Key of the message: as the frame's."""
+        """Key of the message, the same as that of the frame."""
         return f"{self.station}/{self.camera_id}"
 
     @property
     def part_key(self) -> str:
-        """What the gate tracks: the part where one is named, else the frame."""
+        """Key under which the gate tracks the part: the part id, or the frame id if there is no part id."""
         return self.part_id if self.part_id is not None else self.frame_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A message that could not be processed, kept with the reason."""
+    """Message that could not be processed, with the reason."""
 
     source_topic: str
     source_partition: int
@@ -207,11 +207,11 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """The truth about a part, said later by a person or a downstream test.
+    """True state of a part, which a person or a downstream test states later.
 
-    ``truth`` is OK or NOT_OK; ``frame_id`` or ``part_id`` says what it is about; ``sampled_because`` why this part
-    was looked at (``reject``, ``review``, ``random``, ``episode``, ...): labels of rejected parts alone say nothing
-    of escapes.
+    ``truth`` is OK or NOT_OK. ``frame_id`` or ``part_id`` names the frame or the part. ``sampled_because`` is the
+    reason for which this part was checked (``reject``, ``review``, ``random``, ``episode``, ...): labels of rejected
+    parts alone do not show escapes.
 
     Examples
     --------
@@ -240,13 +240,16 @@ class Label:
 
     @property
     def key(self) -> str:
-        """Key of the message: as the frame's."""
+        """Key of the message, the same as that of the frame."""
         return f"{self.station}/{self.camera_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class SignalChange:
-    """How one signal changed: its mean before and after, and the difference in standard deviations of before."""
+    """Change of one signal: its mean before and after, and their difference.
+
+    The difference ``magnitude_sd`` is in standard deviations of the signal before the change.
+    """
 
     signal: str
     detector: str
@@ -255,17 +258,18 @@ class SignalChange:
     magnitude_sd: float
 
 
-#: Cause of an episode that began in a declared warm-up of the camera: it is shown, but no gate acts on it.
+#: Cause of an episode that began in a declared warm-up of the camera. Reports show the episode, but no gate acts on it.
 WARM_UP = "warm-up"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftEvent:
-    """One thing said of an episode of drift; the newest event of an ``episode_id`` holds all that is known.
+    """Event of an episode of drift; the newest event of an ``episode_id`` contains all that is known of the episode.
 
-    ``cause`` names the fault of a sensor (``frozen``, ``black``, ``saturated``, ``out-of-focus``) if known, or is
-    `WARM_UP`, else it is empty. ``started_frame_id`` is the estimated first frame of the change,
-    ``detected_frame_id`` the frame of the alarm. ``source_*`` is the decision (or label) that led to the event.
+    ``cause`` names the fault of a sensor (``frozen``, ``black``, ``saturated``, ``out-of-focus``) if it is known, or is
+    `WARM_UP`; otherwise it is empty. ``started_frame_id`` is the estimated first frame of the change, and
+    ``detected_frame_id`` the frame of the alarm. ``source_*`` is the place of the decision (or label) that led to the
+    event.
     """
 
     event_id: str
@@ -304,7 +308,7 @@ class DriftEvent:
 
     @property
     def key(self) -> str:
-        """Key of the message: as the frame's."""
+        """Key of the message, the same as that of the frame."""
         return f"{self.station}/{self.camera_id}"
 
 

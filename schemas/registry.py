@@ -1,7 +1,7 @@
-"""Our schemas in a Confluent Schema Registry, so that any Kafka tool can read the topics.
+"""Registration of our schemas in a Confluent Schema Registry, so that any Kafka tool can read the topics.
 
-Everything is asked when the object is made; encoding and decoding then only look into dictionaries, and a
-registry that goes away later stops nothing.
+All requests to the registry are made on construction. Encoding and decoding then only read dictionaries, so they go on
+if the registry becomes unreachable later.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _NOT_FOUND = 404
 
 
 class RegistryIds:
-    """The registry's ids of the schemas that this version knows, by record and by id.
+    """Registry ids of the schemas that this version knows, by record and by id.
 
-    Current and released schemas are looked up under ``<topic>-value``, and registered where they are not there
-    yet; other versions of the subject that differ only in their documentation count as known too.
+    Current and released schemas are looked up under ``<topic>-value``, and registered if the registry does not have
+    them yet. Other versions of the subject that differ only in their documentation also count as known.
 
     Parameters
     ----------
     url
         ``http(s)://[user:password@]host:port``, several separated by commas.
     topics
-        Record class to the names of the topics that carry it.
+        Names of the topics that carry each record class.
 
     Raises
     ------
     RegistryError
-        If the registry does not answer or refuses a schema, or its client (the extra ``registry``) is missing.
+        If the registry does not answer or refuses a schema, or if its client (the extra ``registry``) is missing.
 
     Examples
     --------
@@ -59,16 +59,16 @@ class RegistryIds:
 
     @property
     def schema_ids(self) -> Mapping[int, bytes]:
-        """Id to the fingerprint of a schema this version knows: what `schemas.codec.decode` takes."""
+        """Fingerprints of the schemas that this version knows, by registry id, for `schemas.codec.decode`."""
         return MappingProxyType(self._schema_ids)
 
     def id_for(self, record: type, topic: str) -> int:
-        """Id of the current schema of a record class in a topic.
+        """Return the registry id of the current schema of a record class in a topic.
 
         Raises
         ------
         RegistryError
-            If the topic was not among those asked for.
+            If the topic was not passed on construction.
         """
         try:
             return self._own[record, topic]
@@ -77,7 +77,7 @@ class RegistryIds:
 
     def _load(self, client: SchemaRegistryClient, record: type, topic: str) -> None:
         subject = f"{topic}-value"
-        # Oldest first, so that the registry's own check of compatibility sees them in the order of release.
+        # Oldest first, so that the registry checks the compatibility of the schemas in the order of release.
         versions: dict[bytes, Schema] = {fingerprint_of_schema(s): s for s in released_schemas_of(record).values()}
         current = compiled(record).fingerprint
         versions.pop(current, None)
@@ -97,12 +97,12 @@ class RegistryIds:
 
 
 def reach(url: str) -> int:
-    """Number of subjects in a registry: asked only to see whether it answers.
+    """Return the number of subjects in a registry; used only to check that the registry answers.
 
     Raises
     ------
     RegistryError
-        If it does not, or its client is missing.
+        If the registry does not answer, or its client is missing.
     """
     with _client(url) as client:
         return len(client.get_subjects())
@@ -110,7 +110,7 @@ def reach(url: str) -> int:
 
 @contextmanager
 def _client(url: str) -> Iterator[SchemaRegistryClient]:
-    """A client; what goes wrong while it is used is one line for a person."""
+    """Yield a client; errors of the registry within the block become a `RegistryError` with a one-line reason."""
     try:
         from confluent_kafka.schema_registry import SchemaRegistryClient
     except ImportError as error:
@@ -131,7 +131,7 @@ def _find_or_register(client: SchemaRegistryClient, subject: str, schema: Schema
 
     wanted = RegistrySchema(json.dumps(schema), "AVRO")
     try:
-        # Looked up first: many sites let programs read the registry, and only people write to it.
+        # The schema is looked up first: at many sites programs may read the registry, and only people may write to it.
         found = client.lookup_schema(subject, wanted).schema_id
         if found is not None:
             return found
@@ -142,7 +142,7 @@ def _find_or_register(client: SchemaRegistryClient, subject: str, schema: Schema
 
 
 def _is_of_the_registry(error: Exception) -> bool:
-    # The client lets errors of its HTTP library through, whose name depends on the version that is installed.
+    # The client lets errors of its HTTP library through. The name of that library depends on the client's version.
     origin = type(error).__module__.partition(".")[0]
     return origin in {"confluent_kafka", "httpx", "httpx2", "httpcore", "httpcore2"} or isinstance(
         error, (ValueError, TypeError, OSError)

@@ -1,4 +1,4 @@
-"""What every program of the line must know to find Kafka."""
+"""Settings that every program of the line needs: the address of Kafka, and limits on images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.topics import DEAD_LETTERS, DECISIONS, DEFAULT_PREFIX, DRIFT, DRIFT
 
 DEFAULT_BOOTSTRAP_SERVERS = "127.0.0.1:9092"
 
-#: Variables of `ImageSettings`.
+#: Environment variables of `ImageSettings`.
 MAX_IMAGE_VARIABLE = "INSPECTION_MAX_IMAGE_MEGAPIXELS"
 DECODE_MEMORY_VARIABLE = "INSPECTION_DECODE_MEMORY_MIB"
 
@@ -44,7 +44,7 @@ class ImageSettings:
         Raises
         ------
         SettingsError
-            If one is not a whole number from 1 to 1,000,000.
+            If a variable is not a whole number from 1 to 1,000,000.
         """
         return cls(
             _whole(env, MAX_IMAGE_VARIABLE, cls().max_pixels // 1_000_000) * 1_000_000,
@@ -61,7 +61,7 @@ def _whole(env: Mapping[str, str], name: str, default: int) -> int:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class KafkaSettings:
-    """Where Kafka is and what the topics are called.
+    """Address of Kafka and names of the topics.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ class KafkaSettings:
     prefix
         First part of each topic name.
     schema_registry_url
-        With one, messages carry Confluent framing; without, Avro single-object encoding.
+        Address of a schema registry. With a registry, messages have Confluent framing; without, Avro single-object
+        encoding.
 
     Examples
     --------

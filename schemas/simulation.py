@@ -1,7 +1,7 @@
-"""How a frame of the past that is published again is told from one of the line: by a header of its message.
+"""Header of a message that distinguishes a re-published frame of the past from a live frame of the line.
 
-The record stays as it was captured. A worker decides on it whatever its deadline was, and says ``is_simulated``; no
-gate, no watch and no figure of the line counts what is simulated.
+The record stays as it was captured. A worker decides on the frame whatever its deadline was, and sets ``is_simulated``
+in the decision. No gate, no watch and no figure of the line counts simulated decisions.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Mapping
 
 from schemas.errors import SettingsError
 
-#: Header of a frame that was published again; its value names the run that did.
+#: Header of a frame that was published again; its value names the run that published it.
 REPLAY_HEADER = "inspection-replay"
-#: Header with the place of the original: ``topic-partition@offset``.
+#: Header with the place of the original message: ``topic-partition@offset``.
 REPLAY_OF_HEADER = "inspection-replay-of"
 #: Header with the timestamp of the original message, UTC microseconds, decimal.
 REPLAY_TIMESTAMP_HEADER = "inspection-replay-timestamp-us"
-#: A part of a topic's name, between dots, that no topic of a live line has.
+#: Part of a topic's name, between dots, that no topic of a live line has.
 REPLAY_PART = "replay"
 
 
 def is_replay(headers: Mapping[str, bytes], topic: str) -> bool:
     """Return True if a message belongs to a replay, by its headers and its topic.
 
-    Any writer can set the header, so it counts only in topics for replays: on a live line it would hide a part from its
+    Any writer can set the header, so it counts only in topics for replays: on a live line it would hide a part from the
     gate.
 
     Examples
@@ -38,7 +38,7 @@ def is_replay(headers: Mapping[str, bytes], topic: str) -> bool:
 
 
 def is_replay_name(name: str) -> bool:
-    """Whether a topic, or a prefix of topics, is for replays.
+    """Return True if the name of a topic, or a prefix of topics, is for replays.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def is_replay_name(name: str) -> bool:
 
 
 def require_replay_prefix(prefix: str) -> None:
-    """What is simulated has topics of its own.
+    """Check that a prefix is for replays: simulated messages have topics of their own.
 
     Raises
     ------
@@ -70,9 +70,9 @@ def require_replay_prefix(prefix: str) -> None:
 
 
 def group_of(group: str, default: str, prefix: str) -> str:
-    """Consumer group of a program: that of a simulated line is never, by default, the live line's.
+    """Return the consumer group of a program; by default a simulated line never uses the group of the live line.
 
-    Members of one group with different topics would make the live ones stop and share out anew.
+    If members of one group read different topics, the live members stop, and Kafka assigns all partitions from scratch.
 
     Examples
     --------

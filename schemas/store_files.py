@@ -1,7 +1,7 @@
-"""The file systems under the image store and the archive: opened with bounds on time, and each call ends by them.
+"""File systems under the image store and the archive, with bounds on the time of each call.
 
-fsspec's own defaults suit batch jobs: an S3 client that retries for a quarter of a minute stops a line. What is a
-batch job asks for wider `Bounds`.
+fsspec's own defaults suit batch jobs: an S3 client that retries for a quarter of a minute stops a line. Batch jobs of
+ours pass wider `Bounds`.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ from schemas.addresses import masked_address, masked_text
 from schemas.errors import SettingsError
 from schemas.private_files import open_new, sync_folder
 
-#: Seconds that a listing may take, which no line waits for.
+#: Longest time of a listing, in seconds; no line waits for a listing.
 _LIST_S = 30.0
-#: How the names of files begin that a local write has not finished; what is left of them after a crash is rubbish.
+#: Prefix of the names of files that a local write has not finished. Such a file that remains after a crash is rubbish.
 PART_PREFIX = ".part-"
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How long a call over the network may take; a directory has no such bounds.
+    """Bounds on the time of a call over the network; calls to a local directory have no such bounds.
 
     Parameters
     ----------
     connect_s, silence_s
-        Seconds until S3 has taken a connection, and of silence in it.
+        Longest time until S3 accepts a connection, and longest silence on a connection, in seconds.
     attempts
-        Tries that S3's client makes; AWS_MAX_ATTEMPTS overrides it.
+        Tries of the S3 client for each call; AWS_MAX_ATTEMPTS overrides it.
     slowest_bytes_per_s
-        A read or write ends after the two above, for each try, and its bytes at this rate.
+        Slowest transfer, in bytes per second. The bound of a read or write is ``connect_s + silence_s`` for each try,
+        plus the time of its bytes at this rate.
     """
 
     connect_s: float = 1.0
@@ -47,14 +48,14 @@ class Bounds:
     slowest_bytes_per_s: int = 25_000_000
 
 
-#: For what the line waits for.
+#: Bounds of calls that the line waits for.
 LIVE = Bounds()
 
 
 def open_files(
     uri: str, options: Mapping[str, Any], *, what: str = "image store", bounds: Bounds = LIVE
 ) -> tuple[Any, str]:
-    """The file system of an fsspec URI, and the path in it; ``what`` names it in errors.
+    """Return the file system of an fsspec URI, and the path in it; ``what`` names the store in errors.
 
     Raises
     ------
@@ -76,28 +77,32 @@ def open_files(
     except ValueError as error:
         raise SettingsError(f"{what} {masked_address(uri, with_path=True)!r}: {said(error, uri)}") from error
     if is_s3:
-        files.retries = 1  # s3fs has a loop of its own around that of botocore, as an attribute of the class
+        files.retries = 1  # s3fs retries around botocore's retries; the number is an attribute of its class
     return files, str(root).rstrip("/")
 
 
 def _s3_options(options: Mapping[str, Any], bounds: Bounds) -> dict[str, Any]:
-    """The bounds' waits and tries, unless the options, fsspec's configuration or AWS_MAX_ATTEMPTS say otherwise."""
+    """Return the options with the waits and tries of the bounds.
+
+    The options, fsspec's configuration and AWS_MAX_ATTEMPTS override the bounds.
+    """
     config: dict[str, Any] = {"connect_timeout": bounds.connect_s, "read_timeout": bounds.silence_s}
     if "AWS_MAX_ATTEMPTS" not in os.environ:
         config["retries"] = {"total_max_attempts": bounds.attempts}
     config |= conf.get("s3", {}).get("config_kwargs", {})
     config |= options.get("config_kwargs", {})
-    # An instance of our own: others in the process may want other bounds. A listing is never older than the call.
+    # An instance of our own: other users in the process may want other bounds. A listing is never older than the call.
     return {"use_listings_cache": False, "skip_instance_cache": True, **options, "config_kwargs": config}
 
 
 def write(files: Any, path: str, data: bytes, bounds: Bounds = LIVE) -> None:
-    """Write a whole object; on a local disk it is synced when this returns.
+    """Write a whole object; on a local disk the object is synced on return.
 
     Raises
     ------
     Exception
-        Whatever the file system raises, `fsspec.exceptions.FSTimeoutError` when time is up; so do the others.
+        Any error of the file system, and `fsspec.exceptions.FSTimeoutError` when the time is up. The other functions
+        of this module raise the same errors.
     """
     if isinstance(files, LocalFileSystem):
         _write_synced(Path(path), data)
@@ -106,27 +111,30 @@ def write(files: Any, path: str, data: bytes, bounds: Bounds = LIVE) -> None:
 
 
 def read(files: Any, path: str, limit_bytes: int, *, start: int = 0, bounds: Bounds = LIVE) -> bytes:
-    """Bytes of an object from ``start`` on, at most so many; fewer where it ends before."""
+    """Return the bytes of an object from ``start`` on, at most ``limit_bytes``; fewer if the object ends before."""
     within_s = _bound_s(files, limit_bytes, bounds)
     return bytes(_call(files, "cat_file", path, start=start, end=start + limit_bytes, within_s=within_s))
 
 
 def read_all(files: Any, paths: Sequence[str], bounds: Bounds = LIVE) -> dict[str, bytes | Exception]:
-    """Small objects, whole, at the same time where the file system can; what cannot be read as its exception."""
+    """Return whole small objects by path; an object that cannot be read is returned as its exception.
+
+    The objects are read at the same time if the file system supports it.
+    """
     within_s = _LIST_S + len(paths) * _bound_s(files, 0, bounds)
-    # With one path `cat` gives its bytes, unless told that it is a list by giving it one: then a dict.
+    # `cat` returns a dict for a list of paths, even of one path; for a plain path it would return bytes.
     found = _call(files, "cat", list(paths), on_error="return", within_s=within_s)
     return dict(found)
 
 
 def names(files: Any, path: str) -> list[str]:
-    """Paths of what lies in a folder."""
+    """Return the paths of the files and folders in a folder."""
     return [str(name) for name in _call(files, "ls", path, detail=False, within_s=_LIST_S)]
 
 
 def tree(files: Any, path: str) -> dict[str, dict[str, Any]]:
-    """All files below a folder by path, with what the file system knows of them; empty where there is none."""
-    # A listing of a hundred thousand objects is a hundred answers.
+    """Return all files below a folder by path, with the file system's details of each; empty if there is no file."""
+    # A listing of a hundred thousand objects takes a hundred answers.
     return dict(_call(files, "find", path, detail=True, withdirs=False, within_s=20 * _LIST_S))
 
 
@@ -138,20 +146,21 @@ def remove(files: Any, path: str, bounds: Bounds = LIVE) -> None:
 def _bound_s(files: Any, size_bytes: int, bounds: Bounds) -> float:
     config = getattr(files, "config_kwargs", {})
     try_s = config.get("connect_timeout", bounds.connect_s) + config.get("read_timeout", bounds.silence_s)
-    # Who asks for longer waits or more tries gets them.
+    # The bound allows the longer waits and the additional tries that options or AWS_MAX_ATTEMPTS set.
     tries = int(os.environ.get("AWS_MAX_ATTEMPTS", bounds.attempts))
     return float(try_s * tries + size_bytes / bounds.slowest_bytes_per_s)
 
 
 def _call(files: Any, method: str, *args: Any, within_s: float, **kwargs: Any) -> Any:
-    # The client's own timeouts are for each silence: one that trickles, or never says "100 Continue", has none.
+    # The client's own timeouts bound each silence only. They do not end a call to a server that sends a trickle, or
+    # that never sends "100 Continue".
     if isinstance(files, AsyncFileSystem):
         return sync(files.loop, getattr(files, f"_{method}"), *args, timeout=within_s, **kwargs)
     return getattr(files, method)(*args, **kwargs)
 
 
 def error_code(error: BaseException) -> str:
-    """The code in an answer of S3, such as ``NoSuchBucket``; empty if there is none.
+    """Return the code in an answer of S3, such as ``NoSuchBucket``; empty if there is no code.
 
     Examples
     --------
@@ -163,7 +172,7 @@ def error_code(error: BaseException) -> str:
 
 
 def said(error: BaseException, uri: str = "") -> str:
-    """Return an error in one line, without the secrets of the store's URI; some errors have no text.
+    """Return an error in one line, without the secrets of the store's URI; the error's type if it has no text.
 
     Examples
     --------
@@ -174,7 +183,7 @@ def said(error: BaseException, uri: str = "") -> str:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    """Write to a file beside, sync, rename: the path has the whole object or none."""
+    """Write to a file beside the path, sync it, rename it: the path has the whole object or does not exist."""
     new = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, part = open_new(path.parent, PART_PREFIX)
@@ -187,6 +196,6 @@ def _write_synced(path: Path, data: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    # A folder that was made is an entry of the one above, which wants to be synced too.
+    # A new folder is an entry of its parent folder, so the parent folder must be synced too.
     for folder in [path.parent, *(made.parent for made in new)]:
         sync_folder(folder)

@@ -1,4 +1,7 @@
-"""What Kafka calls a topic besides its name: one that was deleted and made anew has another id, and begins at 0."""
+"""Kafka's identity of a topic besides its name.
+
+A topic that was deleted and re-created has another id, and its offsets begin at 0.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,14 @@ _MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_EXCEPTION}
 
 
 class TopicIdentity(NamedTuple):
-    """Kafka's id of a topic, as it prints it, and the numbers of its partitions."""
+    """Kafka's id of a topic, as Kafka prints it, and the numbers of its partitions."""
 
     topic_id: str
     partitions: tuple[int, ...]
 
 
 class TopicIdentities:
-    """Asks a cluster for the identities of its topics.
+    """Reader of the identities of a cluster's topics.
 
     Parameters
     ----------
@@ -35,14 +38,14 @@ class TopicIdentities:
         self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.timeout.ms": 4000})
 
     def of(self, topics: Collection[str]) -> dict[str, TopicIdentity]:
-        """Identity of each topic.
+        """Return the identity of each topic.
 
         Raises
         ------
         BrokerUnavailable
             If no broker answers.
         TopicMissing
-            If some are not there.
+            If some of the topics do not exist.
         """
         asked = self._admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=_TIMEOUT_S)
         found, missing = {}, []

@@ -44,7 +44,7 @@ class TopicLimits:
 
 
 def topic_limits(bootstrap_servers: str, topic: str, timeout_s: float = 5.0) -> TopicLimits:
-    """Return the limits of a topic from its broker; None for those that the broker does not tell us."""
+    """Return the limits of a topic from its broker; None for each limit that the broker does not report."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.timeout.ms": 4000})
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     try:

@@ -1,7 +1,7 @@
-"""The one table of topics. `inspection topics apply` creates what it says, nothing else does.
+"""Table of all topics. Only `inspection topics apply` creates topics, as this table describes them.
 
-Partitions bound how many workers can share a topic. Retention is by time and, for frames and dead letters, by bytes
-too, whichever comes first.
+The number of partitions bounds how many workers can share a topic. Retention is by time and, for frames and dead
+letters, also by bytes, whichever limit is reached first.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One row: what a topic carries and how it is kept.
+    """Row of the table: content and configuration of one topic.
 
     Parameters
     ----------
     suffix
         Name after the prefix.
     key, record
-        What key and value are; ``bytes`` where the value is nobody else's business.
+        Content of the key, and class of the value; ``bytes`` if only the topic's writer reads the value.
     partitions
-        Number of partitions when created.
+        Number of partitions at creation.
     retention_ms, retention_bytes
-        Kept at least that long, and at most that many bytes a partition (-1: no limit).
+        Messages are kept at least this long, and at most this many bytes for each partition (-1: no limit).
     max_message_bytes
-        Largest message the broker takes.
+        Largest message that the broker accepts.
     """
 
     suffix: str
@@ -47,7 +47,7 @@ class Topic:
     cleanup: Literal["delete", "compact"] = "delete"
 
     def name(self, prefix: str = DEFAULT_PREFIX) -> str:
-        """Full name under a prefix.
+        """Return the full name of the topic under a prefix.
 
         Examples
         --------
@@ -67,32 +67,33 @@ class Topic:
         }
 
 
-# A frame over the codec's limit must still reach a worker, to be answered there: hence a MiB of room.
+# A frame over the codec's limit must still reach a worker, which answers it: so the topic has a MiB of room.
 FRAMES = Topic("frames", "station/camera", Frame, 6, 24 * _HOUR_MS, 8 * 1024 * _MIB, MAX_MESSAGE_BYTES + _MIB)
 DECISIONS = Topic("decisions", "station/camera", Decision, 6, 365 * _DAY_MS, -1, _MIB)
-# Dead letters are made of messages of strangers, so they take 4 GiB at most. The size limit of a letter is that of
-# versions that kept the whole message (`schemas.letters` cuts it).
+# Dead letters contain messages of unknown writers, so they take at most 4 GiB. The size limit of a letter is that of
+# older versions, which kept the whole message (`schemas.letters` cuts it).
 DEAD_LETTERS = Topic(
     "dead-letters", "as received", DeadLetter, 1, 2 * 365 * _DAY_MS, 4 * 1024 * _MIB, MAX_MESSAGE_BYTES + 2 * _MIB
 )
 LABELS = Topic("labels", "station/camera", Label, 6, 3 * 365 * _DAY_MS, -1, _MIB)
 DRIFT = Topic("drift", "station/camera", DriftEvent, 1, 365 * _DAY_MS, -1, _MIB)
-# What the drift processor knows of each camera, for its restart. Partitioned as the decisions are.
+# State of the drift processor for each camera, for its restart. The topic is partitioned as the decisions are.
 DRIFT_STATE = Topic("drift-state", "station/camera", bytes, 6, -1, -1, 4 * _MIB, "compact")
 
 TOPICS: tuple[Topic, ...] = (FRAMES, DECISIONS, DEAD_LETTERS, LABELS, DRIFT, DRIFT_STATE)
 
-#: Largest request a client of ours sends or fetches, in bytes.
+#: Largest request that a client of ours sends or fetches, in bytes.
 MAX_REQUEST_BYTES = max(topic.max_message_bytes for topic in TOPICS)
 
 
 def check_prefix(prefix: str) -> str:
-    """Return the prefix if Kafka takes it in a topic name.
+    """Return the prefix if Kafka accepts it in a topic name.
 
     Raises
     ------
     SettingsError
-        If it is empty, long, or has other characters than letters, digits, ``.``, ``_`` and ``-``.
+        If it is empty, longer than 200 characters, or has other characters than letters, digits, ``.``, ``_`` and
+        ``-``.
 
     Examples
     --------

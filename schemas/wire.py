@@ -1,4 +1,4 @@
-"""One object that encodes and decodes as the settings say: with a registry's ids, or without."""
+"""Codec that encodes and decodes as the settings state: with the ids of a registry, or without."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ R = TypeVar("R", Frame, Decision, DeadLetter, Label, DriftEvent)
 
 
 class Codec:
-    """Records to bytes and back, in the wire format of a line.
+    """Encoder and decoder of records, in the wire format of a line.
 
     Parameters
     ----------
     own_ids
-        Registry id to write for each record class; a class without one is written in single-object encoding.
+        Registry id to write for each record class; a class without an id is written in single-object encoding.
     schema_ids
         Registry ids that may be read, see `schemas.codec.decode`.
 
@@ -44,7 +44,7 @@ class Codec:
 
     @classmethod
     def from_settings(cls, kafka: KafkaSettings) -> Codec:
-        """Ask the registry that the settings name, once; without one nothing is asked.
+        """Return the codec of the settings. If the settings name a registry, it is asked once, here.
 
         Raises
         ------
@@ -68,12 +68,12 @@ class Codec:
         return decode(data, record, schema_ids=self._schema_ids, max_bytes=max_bytes)
 
     def decode_head(self, data: bytes | None) -> Frame:
-        """Decode a frame; one with too large names and attributes comes without them, and without its image.
+        """Decode a frame; a frame with too large names and attributes is returned without attributes and image.
 
         Raises
         ------
         CodecError
-            If not even its identity can be read.
+            If not even the identity of the frame can be read.
         """
         try:
             return self.decode(data, Frame)

@@ -26,21 +26,21 @@ SPLIT_SHARES: tuple[tuple[Split, float], ...] = (("test", 0.25), ("validation", 
 
 
 class DatasetMissing(Exception):
-    """The package that ships the data set is not installed."""
+    """Missing package of the data set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One labelled image.
+    """Labelled image of a solar cell.
 
     Parameters
     ----------
     name
         File name, unique in the data set.
     path
-        Where the PNG (300 x 300 pixels, 8-bit grey) lies.
+        Path of the PNG (300 x 300 pixels, 8-bit grey).
     probability
-        Probability in [0, 1] that the cell is defective, as the experts said.
+        Probability in [0, 1] that the cell is defective, by the judgement of experts.
     cell_type
         ``mono`` or ``poly`` (crystalline).
     split
@@ -60,9 +60,9 @@ class Cell:
 
 
 def assign_splits(strata: Iterable[tuple[str, str]]) -> dict[str, Split]:
-    """Split names within each stratum by the sha256 of the name.
+    """Assign each name to a split, within its stratum, by the sha256 of the name.
 
-    The result depends on the names alone: not on their order, a seed or the machine.
+    The result depends on the names alone, not on their order, a seed or the machine.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def assign_splits(strata: Iterable[tuple[str, str]]) -> dict[str, Split]:
 
 
 def load_cells(split: Split | None = None) -> list[Cell]:
-    """List the cells of one split (all without one), in the data set's order.
+    """Return the cells of one split, or all cells without a split, in the data set's order.
 
     Raises
     ------

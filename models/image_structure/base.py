@@ -12,7 +12,7 @@ from models.remarks import Remark
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
-    """Facts of an image that decide what decoding it costs and what its samples mean.
+    """Facts of an image that determine the cost of decoding and the meaning of its samples.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Structure:
     work_bytes
         Memory that the decoder takes besides the pixels it returns, in bytes.
     remarks
-        What is odd about the file.
+        Remarks on unusual features of the file.
     """
 
     data: bytes

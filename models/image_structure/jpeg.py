@@ -11,9 +11,10 @@ from models.image_structure.base import Structure, unreadable
 from models.jpeg_markers import MAX_STRAY_BYTES, next_marker
 from models.remarks import Remark
 
-#: Progressive files of all common encoders have at most 14 scans; each costs a pass over the whole picture.
+#: Most scans of a file. Progressive files of all common encoders have at most 14; each scan costs a pass over the whole
+#: picture.
 MAX_SCANS = 64
-#: More segments than any camera writes.
+#: Most segments of a file, more than any camera writes.
 _MAX_SEGMENTS = 4096
 _SOI, _EOI, _SOS, _DNL, _APP0 = 0xD8, 0xD9, 0xDA, 0xDC, 0xE0
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
@@ -23,23 +24,27 @@ _OTHER_FRAMES = {
     0xC8: "extended", 0xC9: "arithmetic-coded", 0xCA: "arithmetic-coded progressive", 0xCB: "arithmetic-coded lossless",
     0xCD: "arithmetic-coded differential", 0xCE: "arithmetic-coded differential", 0xCF: "arithmetic-coded lossless",
 }  # fmt: skip
-#: Within entropy-coded data FF is followed by 0 (a stuffed byte), a restart marker or a fill byte; all else ends it.
+#: End of entropy-coded data. Within the data FF is followed by 0 (a stuffed byte), a restart marker or a fill byte; FF
+#: with any other byte ends the data.
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
-#: Zeros before a marker within or behind a scan; the first zero behind FF is a stuffed byte.
+#: Zeros before a marker within or behind a scan. The first zero behind FF is not padding but a stuffed byte.
 _PADDING = re.compile(rb"(?:\xff\x00|[^\x00\xff])(\x00{1,64})(?=\xff[\x01-\xfe])", re.DOTALL)
 _COEFFICIENTS = 64
-#: Blocks of 8x8 that all scans visit, for each pixel of the limit: a progressive file in full colour has about 0.3.
+#: Most blocks of 8x8 that all scans visit, per pixel of the limit. A progressive file in full colour has about 0.3.
 _VISITS_OF_A_PIXEL = 0.48
 #: Spectral selection and approximation of a scan that is not progressive.
 _SEQUENTIAL = bytes([0, _COEFFICIENTS - 1, 0])
 
-#: First place, place behind the last, and the bytes instead.
+#: Replacement of bytes: the first place, the place behind the last, and the new bytes.
 _Edit = tuple[int, int, bytes]
 
 
 @dataclass(slots=True)
 class _Component:
-    """Horizontal and vertical sampling, and the bit position reached by each coefficient; -1: not sent yet."""
+    """Component of a frame: horizontal and vertical sampling, and the bit position that each coefficient has reached.
+
+    A bit position of -1 means that the coefficient was not sent yet.
+    """
 
     across: int
     down: int
@@ -57,7 +62,7 @@ class _Frame:
 
 
 def examine_jpeg(data: bytes) -> Structure:
-    """Walk all segments and scans up to the end marker; bytes behind it are ignored, because cameras add some.
+    """Check all segments and scans up to the end marker; bytes behind it are ignored, because cameras add some.
 
     Raises
     ------
@@ -70,7 +75,7 @@ def examine_jpeg(data: bytes) -> Structure:
     for _ in range(_MAX_SEGMENTS):
         at = _next_marker(data, position)
         if at - 1 > position:
-            # Cameras align segments with zeros; the decoder complains of them.
+            # Cameras align segments with zeros, about which the decoder complains.
             stray += len(data[position : at - 1].strip(b"\0\xff"))
             edits.append((position, at - 1, b""))
         marker = data[at]
@@ -125,9 +130,10 @@ def examine_jpeg(data: bytes) -> Structure:
 
 
 def without_padding(data: bytes) -> bytes:
-    """A file that `examine_jpeg` passed, without zero bytes that follow the last code before RSTn or another marker.
+    """Return a checked file without the zero bytes between the last code and the next marker (RSTn or another).
 
-    Some cameras write them. At most 64 in one place are left out: a file with more lost a part of its data.
+    `examine_jpeg` must have accepted the file. Some cameras write such zeros. At most 64 in one place are left out: a
+    file with more zeros has lost a part of its data.
     """
     edits: list[_Edit] = []
     position = 2
@@ -170,7 +176,10 @@ def _frame(marker: int, body: bytes) -> _Frame:
 
 
 def _scan(frame: _Frame | None, body: bytes) -> int:
-    """Note which coefficients of which components a scan brings, and down to which bit; return the blocks it visits."""
+    """Record the coefficients that a scan adds to its components, and the bit down to which it sends them.
+
+    Return the number of blocks that the scan visits.
+    """
     count = body[0] if body else 0
     if frame is None or not 1 <= count <= 4 or len(body) != 4 + 2 * count:
         unreadable("a scan header of the JPEG is damaged")
@@ -186,7 +195,7 @@ def _scan(frame: _Frame | None, body: bytes) -> int:
         if component is None:
             unreadable("a scan of the JPEG belongs to no component of its frame header")
         before = set(component.bit[first : last + 1])
-        # A first scan begins at any bit; a later one adds one bit to a coefficient.
+        # The first scan of a coefficient begins at any bit; each later scan adds one bit.
         if before != {high if high else -1} or (high and low != high - 1):
             unreadable("scans of the JPEG do not follow on each other: one is missing or repeated")
         component.bit[first : last + 1] = [low] * (last + 1 - first)
@@ -203,7 +212,11 @@ def _complete(frame: _Frame) -> None:
 
 
 def _work_bytes(frame: _Frame, scans: int) -> int:
-    """Return the bytes for coefficients: 2 each for the whole picture if scans add up, else for some rows of blocks."""
+    """Return the memory for coefficients, in bytes, at 2 bytes for each coefficient.
+
+    If several scans add up to the picture, the decoder stores the whole picture; otherwise it stores some rows of
+    blocks.
+    """
     across = max(each.across for each in frame.components.values())
     down = max(each.down for each in frame.components.values())
     units_x = -(-frame.width // (8 * across))
@@ -213,7 +226,7 @@ def _work_bytes(frame: _Frame, scans: int) -> int:
 
 
 def _edited(data: bytes, edits: list[_Edit]) -> bytes:
-    """The file with the bytes from a first to before a last place replaced, in the order of the places."""
+    """Return the file with the edits applied; the edits are in the order of their places."""
     if not edits:
         return data
     view, start = memoryview(data), 0

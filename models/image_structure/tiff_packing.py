@@ -1,6 +1,7 @@
 """Packed strips of a TIFF, checked to hold all the bytes that their rows need.
 
-OpenCV fills up what a strip of 8-bit samples lacks, and says so on standard error alone: so it is checked before.
+OpenCV fills the missing bytes of a strip of 8-bit samples, and reports this on standard error alone. So the strips are
+checked before.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from models.opencv import cv2
 
 LZW, PACKBITS = 5, 32773
 _PIECE_BYTES = 1024 * 1024
-#: About as much as is unpacked at once to check LZW and PackBits; a single strip may take more.
+#: Approximate number of bytes that are unpacked at once to check LZW and PackBits; a single strip may take more.
 GROUP_BYTES = 8 * 1024 * 1024
 #: OpenCV's limit on each side of a picture.
 _MAX_SIDE = 2**20
-#: Samples of more than 8 bits that OpenCV reads strictly, and how many whole bytes hold how many of them.
+#: Bits of the samples of more than 8 bits that OpenCV reads strictly, with a number of whole bytes and the number of
+#: samples in these bytes.
 _SAMPLES = ((16, 2, 1), (12, 3, 2), (10, 5, 4))
 
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A strip or tile as it is in the file, and what it must hold: rows, and bytes of each row."""
+    """Strip or tile as it is in the file, and its required content: rows, and bytes of each row."""
 
     number: int
     packed: memoryview
@@ -37,12 +39,12 @@ class Strip:
 
     @property
     def wanted(self) -> int:
-        """Bytes, unpacked."""
+        """Number of unpacked bytes that the strip must contain."""
         return self.rows * self.row_bytes
 
 
 def zlib_size(packed: bytes | memoryview, wanted: int) -> int:
-    """Unpacked length of a zlib stream, up to ``wanted``; 0 if it is damaged (its check sum included).
+    """Return the unpacked length of a zlib stream, up to ``wanted``; 0 if it is damaged (its check sum included).
 
     Examples
     --------
@@ -62,10 +64,10 @@ def zlib_size(packed: bytes | memoryview, wanted: int) -> int:
 
 
 def check_strips(strips: Sequence[Strip], compression: int) -> None:
-    """Unpack strips of LZW or PackBits (TIFF 6.0, sections 13 and 9) and refuse one that is damaged or short.
+    """Unpack strips of LZW or PackBits (TIFF 6.0, sections 13 and 9), and refuse a strip that is damaged or short.
 
-    OpenCV refuses a short strip of samples of more than 8 bits. So the strips are shown to it as such samples, of as
-    many bytes. Where no number of such samples has a strip's number of bytes, its last byte is not checked.
+    OpenCV refuses a short strip of samples of more than 8 bits. So OpenCV gets the strips as such samples, with the
+    same number of bytes. If no number of such samples has a strip's number of bytes, its last byte is not checked.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def check_strips(strips: Sequence[Strip], compression: int) -> None:
 
 
 def _groups(strips: Sequence[Strip]) -> Iterator[list[Strip]]:
-    """Strips of one size that follow on each other, about `GROUP_BYTES` at once."""
+    """Yield groups of consecutive strips of one size, each of about `GROUP_BYTES`."""
     for (rows, row_bytes), each in groupby(strips, lambda strip: (strip.rows, strip.row_bytes)):
         same = list(each)
         most = max(1, min(GROUP_BYTES // (rows * row_bytes), _MAX_SIDE // max(rows, 15)))
@@ -103,10 +105,10 @@ def _unpacks(group: Sequence[Strip], compression: int) -> bool:
 
 
 def _as_samples(rows: int, row_bytes: int) -> tuple[int, int, int]:
-    """Bits a sample, samples a row and rows that take the same number of bytes; or one byte less."""
+    """Return bits of a sample, samples of a row, and rows that take the same number of bytes, or one byte less."""
     for high, wide in ((rows, row_bytes), (row_bytes, rows), (1, rows * row_bytes)):
         for bits, whole, samples in _SAMPLES:
-            # Bytes left over of a whole number of samples hold one sample fewer, from two bytes on.
+            # Two or more bytes that are left over hold one sample fewer than their number.
             over = wide % whole
             width = wide // whole * samples + max(0, over - 1)
             if over != 1 and 0 < width <= _MAX_SIDE and high <= _MAX_SIDE:

@@ -1,4 +1,4 @@
-"""Directories of a TIFF 6.0 file: tags with their numbers, each checked to lie within the file."""
+"""Directories of a TIFF 6.0 file: tags with their numbers. Each tag is checked to lie within the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES, MAX_SAMPLE, PLANAR = 273, 2
 PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 317, 320, 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT, S_MAX_SAMPLE, SUBFILE = 338, 339, 341, 254
 
-#: Bytes of a number of each field type, and its letter in `struct`; types without one are text or fractions.
+#: Letter in `struct` of each field type, and bytes of its numbers. Types without a letter are text or fractions.
 _TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 #: Tags whose numbers are needed; for other tags only the position is checked.
@@ -23,10 +23,10 @@ _READ = frozenset({
 })  # fmt: skip
 _MAX_TAGS = 512
 _MAX_PAGES = 64
-#: Strips or tiles of a picture: one for each row of a long line scan.
+#: Most strips or tiles of a picture: one for each row of a long line scan.
 _MAX_PIECES = 2**18
-#: Numbers of a tag that are read: one more than is valid, so that a count that is too high is seen. No tag of `_READ`
-#: but these has more numbers than a pixel has samples.
+#: Most numbers that are read of each of these tags: one more than is valid, so that a too high count is noticed.
+#: All other tags of `_READ` have at most as many numbers as a pixel has samples.
 _PIECES = frozenset({STRIP_OFFSETS, STRIP_SIZES, TILE_OFFSETS, TILE_SIZES})
 _MOST_NUMBERS = dict.fromkeys(_PIECES, _MAX_PIECES + 1) | {COLOUR_MAP: 3 * 2**8 + 1}
 _MOST_OTHERS = 16
@@ -37,7 +37,7 @@ Tags = Mapping[int, tuple[float, ...]]
 def first_directory(data: bytes) -> tuple[Tags, int]:
     """Return the tags of the first picture, and the number of pictures without reduced copies.
 
-    Of later directories only the kind of picture is read. One that does not lie within the file ends the list.
+    Of later directories only the kind of picture is read. A directory that does not lie within the file ends the list.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def first_directory(data: bytes) -> tuple[Tags, int]:
 
 
 def with_numbers(data: bytes, tag: int, numbers: Sequence[int]) -> bytes:
-    """The file with one tag of its first directory replaced or added, and without its other directories."""
+    """Return the file with one tag of its first directory replaced or added, and without its other directories."""
     order = _order(data)
     (at,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, at)
@@ -82,7 +82,7 @@ def with_numbers(data: bytes, tag: int, numbers: Sequence[int]) -> bytes:
 
 
 def little_endian(tags: Mapping[int, int], strips: Sequence[bytes | memoryview]) -> bytes:
-    """A TIFF file of strips and of tags with one number each."""
+    """Return a TIFF file made of strips, and of tags with one number each."""
     sizes = [len(each) for each in strips]
     total = sum(sizes)
     offsets, at = [], 8
@@ -104,7 +104,7 @@ def _order(data: bytes) -> str:
 
 
 def _is_copy(data: bytes, begin: int, end: int, order: str) -> bool:
-    """True for a directory of a reduced picture or a mask."""
+    """Return True for a directory of a reduced picture or a mask."""
     for entry in range(begin, end, 12):
         tag, kind, numbers = struct.unpack_from(order + "HHI", data, entry)
         if tag == SUBFILE and numbers == 1 and kind in (3, 4):
@@ -128,7 +128,7 @@ def _directory(data: bytes, at: int, order: str) -> tuple[Tags, int]:
         total += size
         if place + size > len(data):
             unreadable(f"the TIFF is damaged: tag {tag} has {size} bytes at byte {place} of {len(data)}")
-        if total > len(data):  # the decoder reads each tag to memory
+        if total > len(data):  # the decoder reads each tag into memory
             unreadable(f"the TIFF is damaged: its tags claim {total} bytes of {len(data)} and overlap")
         if tag in _READ:
             if kind not in _TYPES or not numbers or tag in tags:

@@ -1,4 +1,4 @@
-"""One function per task: from the graph's outputs to a score, labels and defects."""
+"""Interpreters of the graph's outputs: one function for each task returns a score, labels and defects."""
 
 from __future__ import annotations
 

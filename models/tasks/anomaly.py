@@ -1,4 +1,4 @@
-"""Anomaly map: how unlike the good parts each place looks."""
+"""Anomaly map: the difference between each place and the good parts."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from schemas.records import Defect
 
 
 def anomaly_map(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Finding:
-    """Role ``map``: ``(1, 1, h, w)`` or ``(1, h, w)``, evenly spread over the model's input.
+    """Return the finding of the output with the role ``map``.
 
-    The score is a high percentile of the map, a maximum that one noisy cell does not move, scaled from
-    ``low``..``high`` to 0..1 and cut there. Each connected region whose scaled value reaches the decision's
-    threshold is a defect.
+    The map has the shape ``(1, 1, h, w)`` or ``(1, h, w)``, and is evenly spread over the model's input. The score is a
+    high percentile of the map: a maximum that one noisy cell does not move. It is scaled from ``low``..``high`` to
+    0..1 and cut there. Each connected region whose scaled value reaches the decision's threshold is a defect.
 
     Raises
     ------
     WrongShape
-        If it is not such a map.
+        If the output is not such a map.
     """
     scaled = scaled_map(outputs, manifest)
     options = manifest.anomaly
@@ -43,12 +43,12 @@ def anomaly_map(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Fin
 
 
 def scaled_map(outputs: Outputs, manifest: Manifest) -> Scores:
-    """The map ``(h, w)`` float64 itself, scaled from ``low``..``high`` to 0..1.
+    """Return the map itself, ``(h, w)`` float64, scaled from ``low``..``high`` to 0..1.
 
     Raises
     ------
     WrongShape
-        If it is no map.
+        If the output is not a map.
     """
     raw = outputs["map"]
     if raw.ndim not in (3, 4) or raw.shape[0] != 1 or (raw.ndim == 4 and raw.shape[1] != 1) or not raw.size:

@@ -8,9 +8,10 @@ from models.tasks.finding import Finding, Outputs, WrongShape, activate
 
 
 def classification(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Finding:
-    """Role ``scores``: ``(1, K)``, K labels; or ``(1, 1)`` for two labels, the score of the one that is not good.
+    """Return the finding of the output with the role ``scores``.
 
-    The defect score is 1 - score of ``good_label``, or, without one, the highest label score.
+    Its shape is ``(1, K)`` for K labels, or ``(1, 1)`` for two labels: the score of the label that is not good. The
+    defect score is 1 - score of ``good_label``, or, without a ``good_label``, the highest label score.
 
     Raises
     ------

@@ -12,9 +12,9 @@ from models.preprocess import Geometry
 from models.tasks.finding import MAX_DEFECTS, Finding, Outputs, Scores, WrongShape, activate
 from schemas.records import Defect
 
-#: Boxes that enter non-maximum suppression, the best first: bounds its cost.
+#: Most boxes that enter non-maximum suppression, the best first. This bounds the cost.
 _MAX_CANDIDATES = 300
-#: Lengths of a finished row: x1, y1, x2, y2, score, class; and the same with an angle.
+#: Lengths of a finished row: x1, y1, x2, y2, score, class; or the same with an angle.
 _ROW_LENGTHS = (6, 7)
 #: Remedy for finished rows.
 FINISHED = (
@@ -24,7 +24,7 @@ FINISHED = (
 
 
 def detection(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Finding:
-    """Boxes of the model to defects of the frame; the score is that of the best box, 0 without any.
+    """Convert the boxes of the model to defects of the frame; the score is that of the best defect, or 0.
 
     Roles, with M boxes and K labels:
 
@@ -32,18 +32,18 @@ def detection(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Findi
     - the same with ``scores`` ``(1, M)`` and ``classes`` ``(1, M)``, indices of labels;
     - ``predictions`` ``(1, 4 + K, M)``, as YOLOv8 and later export it.
 
-    A box of ``good_label`` is listed among the labels, yet is no defect.
+    A box of ``good_label`` is listed among the labels, but it is not a defect.
 
     Raises
     ------
     WrongShape
-        If the outputs are none of these.
+        If the outputs have other shapes.
     """
     options = manifest.detection
     assert options is not None  # the manifest's own check
     boxes, scores, classes = _boxes(outputs, manifest)
     chosen = np.flatnonzero(scores >= options.score_threshold)
-    # Stable, so that equal scores keep the model's order.
+    # A stable sort, so that equal scores keep the model's order.
     chosen = chosen[np.argsort(-scores[chosen], kind="stable")][:_MAX_CANDIDATES]
     corners = _corners(boxes[chosen], options, manifest)
     kept = _suppress(corners, classes[chosen], options.iou_threshold)
@@ -59,7 +59,7 @@ def detection(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Findi
 
 
 def _boxes(outputs: Outputs, manifest: Manifest) -> tuple[Scores, Scores, NDArray[np.int64]]:
-    """Boxes ``(M, 4)``, score ``(M,)`` and class ``(M,)`` of each."""
+    """Return the boxes ``(M, 4)``, and the score ``(M,)`` and class ``(M,)`` of each box."""
     count, activation = len(manifest.labels), manifest.outputs.activation
     if "predictions" in outputs:
         raw = outputs["predictions"]
@@ -124,7 +124,7 @@ def _best(by_label: Scores) -> NDArray[np.int64]:
 
 
 def _corners(boxes: Scores, options: DetectionOptions, manifest: Manifest) -> Scores:
-    """x1, y1, x2, y2 in pixels of the model's input."""
+    """Return x1, y1, x2, y2 of each box in pixels of the model's input."""
     first, second = boxes[:, :2], boxes[:, 2:]
     if options.box == "xywh":
         second = first + second
@@ -137,7 +137,7 @@ def _corners(boxes: Scores, options: DetectionOptions, manifest: Manifest) -> Sc
 
 
 def _suppress(corners: Scores, classes: NDArray[np.int64], iou_threshold: float) -> list[int]:
-    """Greedy non-maximum suppression within each class; boxes come best first."""
+    """Return the boxes that greedy non-maximum suppression keeps within each class; the best box must come first."""
     sizes = np.clip(corners[:, 2:] - corners[:, :2], 0, None)
     areas = sizes[:, 0] * sizes[:, 1]
     alive, kept = np.ones(len(corners), bool), []

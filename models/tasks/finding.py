@@ -1,4 +1,4 @@
-"""What the tasks share: their result, and how raw numbers become scores."""
+"""Code that the tasks share: their result, and the conversion of raw numbers to scores."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def activate(values: NDArray[Any], activation: str) -> Scores:
     """
     x = np.asarray(values, np.float64)
     if activation == "sigmoid":
-        # The form that cannot overflow, for either sign.
+        # This form cannot overflow for either sign.
         e = np.exp(-np.abs(x))
         return np.where(x >= 0, 1.0, e) / (1.0 + e)
     if activation == "softmax":

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def auroc(scores: Sequence[float], defective: Sequence[bool]) -> float:
-    """Probability that a defective part scores above a good one; ties count half.
+    """Return the probability that a defective part scores above a good part; ties count half.
 
     Examples
     --------

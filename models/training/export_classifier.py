@@ -1,7 +1,7 @@
-"""``python -m models.training.export_classifier CHECKPOINT``: checkpoint to model package.
+"""Command ``python -m models.training.export_classifier CHECKPOINT``: make a model package of a checkpoint.
 
-Exports to ONNX, quantises to int8 on training images, sets the threshold on the validation split, and measures on the
-test split, through the same function that the worker calls.
+It exports to ONNX, quantises to int8 on training images, sets the threshold on the validation split, and measures on
+the test split, through the same function that the worker calls.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CALIBRATION_IMAGES = 256
 
 
 class Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds ``(H, W)`` uint8 images, one at a time."""
+    """Reader of ``(H, W)`` uint8 images, one at a time."""
 
     def __init__(self, images: list[np.ndarray]) -> None:
         self._images = iter(images)
@@ -47,7 +47,7 @@ class Calibration(CalibrationDataReader):  # type: ignore[misc]
 
 
 def export(checkpoint: Path, directory: Path) -> tuple[int, Path]:
-    """Write float32 and int8 ONNX files; returns the input size and the float32 one."""
+    """Write the float32 ONNX file; return the input size and the path of the file."""
     saved = torch.load(checkpoint, weights_only=True)
     model = DefectClassifier()
     model.load_state_dict(saved["state"])
@@ -65,7 +65,7 @@ def export(checkpoint: Path, directory: Path) -> tuple[int, Path]:
 
 
 def quantise(plain: Path, target: Path, size: int, method: CalibrationMethod) -> None:
-    """Static int8, per channel, calibrated on training images."""
+    """Quantise to static int8, per channel, calibrated on training images."""
     cells = load_cells("train")
     rng = np.random.default_rng(0)
     chosen = [cells[i] for i in rng.choice(len(cells), _CALIBRATION_IMAGES, replace=False)]
@@ -78,7 +78,7 @@ def quantise(plain: Path, target: Path, size: int, method: CalibrationMethod) ->
 
 
 def scores(path: Path, split: Split, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and truth of a split, straight from a session."""
+    """Return the scores and the truth of a split, directly from a session."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -89,12 +89,12 @@ def scores(path: Path, split: Split, size: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def accuracy(values: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> float:
-    """Share of right verdicts."""
+    """Return the share of right verdicts."""
     return float(((values >= threshold) == truth).mean())
 
 
 def measure(package: Path, as_jpeg: bool) -> dict[str, Any]:
-    """The package on the test split, as the worker runs it."""
+    """Measure the package on the test split, as the worker runs it."""
     model = load_model(package)
     rows: list[tuple[Cell, Verdict, Action]] = []
     began = time.perf_counter()
@@ -131,7 +131,7 @@ def measure(package: Path, as_jpeg: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--out", type=Path, default=Path("models/elpv_cells"))
@@ -149,7 +149,7 @@ def main() -> None:
             target = Path(scratch) / f"{method.name}.onnx"
             quantise(plain, target, size, method)
             values, _ = scores(target, "validation", size)
-            # Closeness to float32 says more than the accuracy of two hundred images.
+            # Closeness to float32 tells more than the accuracy of two hundred images.
             distance = float(np.abs(values - float_scores).mean())
             log.info("int8 %s: validation accuracy %.4f, mean change of score %.4f",
                      method.name, accuracy(values, truth), distance)  # fmt: skip

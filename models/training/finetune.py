@@ -1,6 +1,6 @@
 """Recipe 1, ``python -m models.training.finetune``: fine-tune EfficientNet-Lite0 on labelled cells.
 
-Writes a PyTorch checkpoint; ``python -m models.training.export_classifier`` makes the model package of it.
+It writes a PyTorch checkpoint, of which ``python -m models.training.export_classifier`` makes the model package.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SOFT_TARGETS = {0.0: 0.02, 1 / 3: 0.25, 2 / 3: 0.75, 1.0: 0.98}
 
 
 def soft_target(probability: float) -> float:
-    """Target of the loss for one expert probability.
+    """Return the target of the loss for one expert probability.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def soft_target(probability: float) -> float:
 
 @torch.no_grad()
 def predict(model: nn.Module, images: list[np.ndarray], batch: int = 32) -> np.ndarray:
-    """Defect scores in [0, 1], one for each ``(size, size)`` uint8 image."""
+    """Return the defect scores in [0, 1], one for each ``(size, size)`` uint8 image."""
     model.eval()
     scores = []
     for start in range(0, len(images), batch):
@@ -48,7 +48,7 @@ def predict(model: nn.Module, images: list[np.ndarray], batch: int = 32) -> np.n
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train, report the validation accuracy after each epoch, save the averaged weights."""
+    """Train, report the validation accuracy after each epoch, and save the averaged weights."""
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     rng = np.random.default_rng(args.seed)
@@ -105,7 +105,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("elpv-classifier.pt"), help="checkpoint to write")
     parser.add_argument("--init", type=Path, help="checkpoint to go on from, with a new cycle of the learning rate")

@@ -1,12 +1,12 @@
-"""Recipe 2, ``python -m models.training.good_only``: learn from good images only, no defect needed.
+"""Recipe 2, ``python -m models.training.good_only``: learn from good images only, without defects.
 
-The frozen ImageNet backbone describes each place of a good image by a vector; a small set of such vectors (a
-coreset) is the memory. The score of a place is its distance to the nearest of them. All of it, the distances
-included, is one ONNX graph. Reference: K. Roth et al., "Towards Total Recall in Industrial Anomaly Detection"
+The frozen ImageNet backbone describes each place of a good image by a vector. A small set of such vectors (a coreset)
+is the memory. The score of a place is its distance to the nearest vector of the memory. The whole model, including the
+distances, is one ONNX graph. Reference: K. Roth et al., "Towards Total Recall in Industrial Anomaly Detection"
 (PatchCore), CVPR 2022.
 
-The memory and the threshold come from good images alone: the threshold is where the stated share of good validation
-images is rejected. One number was chosen with defects in view, on the validation split: the map's percentile.
+The memory and the threshold come from good images alone: at the threshold the stated share of good validation images is
+rejected. Only one number was chosen with defects, on the validation split: the percentile of the map.
 """
 
 from __future__ import annotations
@@ -38,13 +38,16 @@ log = logging.getLogger(__name__)
 SIZE = 224
 _PATCHES_PER_IMAGE = 40
 _CALIBRATION_IMAGES = 200
-#: Of 50, 80, 90, 95, 98, 99, 99.5 and 100, the one with the best AUROC on the validation split (0.83; 99.5: 0.78).
-#: Many defects of cells are wide (dark areas), which a maximum does not tell from a speck of dust.
+#: Percentile of 50, 80, 90, 95, 98, 99, 99.5 and 100 with the best AUROC on the validation split (0.83; 99.5: 0.78).
+#: Many defects of cells are wide (dark areas); a maximum does not distinguish them from a speck of dust.
 _PERCENTILE = 95.0
 
 
 class Features(nn.Module):
-    """Locally averaged maps of 1/8 and 1/16, joined: ``(N, 1, 224, 224)`` uint8 -> ``(N, 152, 28, 28)`` float32."""
+    """Locally averaged feature maps of 1/8 and 1/16 size, joined.
+
+    ``(N, 1, 224, 224)`` uint8 -> ``(N, 152, 28, 28)`` float32.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +60,7 @@ class Features(nn.Module):
 
 
 class NearestGood(nn.Module):
-    """Distance of each place to the nearest remembered one: ``(N, 1, 224, 224)`` uint8 -> ``(N, 1, 28, 28)``."""
+    """Distance of each place to the nearest remembered place: ``(N, 1, 224, 224)`` uint8 -> ``(N, 1, 28, 28)``."""
 
     def __init__(self, features: Features, mean: torch.Tensor, std: torch.Tensor, memory: torch.Tensor) -> None:
         super().__init__()
@@ -77,9 +80,9 @@ class NearestGood(nn.Module):
 
 
 def coreset(patches: torch.Tensor, size: int, rng: np.random.Generator) -> torch.Tensor:
-    """Choose ``size`` rows of ``(n, d)`` greedily, each the farthest from those chosen before.
+    """Choose ``size`` rows of ``(n, d)`` greedily; each is the row farthest from those chosen before.
 
-    Distances are taken in 48 random directions, as the paper does: close enough, and three times as fast.
+    Distances are measured in 48 random directions, as in the paper: this is close enough, and three times as fast.
     """
     directions = torch.from_numpy(rng.normal(size=(patches.shape[1], 48)).astype(np.float32))
     small = patches @ directions
@@ -127,7 +130,7 @@ def export(model: NearestGood, calibration: list[Cell], scratch: Path) -> Path:
 
 
 def raw_scores(path: Path, cells: list[Cell]) -> np.ndarray:
-    """The percentile of each cell's map, before it is scaled to [0, 1]."""
+    """Return the percentile of each cell's map, before it is scaled to [0, 1]."""
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     images = [resize(image, SIZE) for image in read_grey(cells)]
     maps = [session.run(None, {"image": image[None, None]})[0] for image in images]
@@ -135,7 +138,7 @@ def raw_scores(path: Path, cells: list[Cell]) -> np.ndarray:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("models/elpv_good_only"))
     parser.add_argument("--memory", type=int, default=1500, help="patches to remember")
@@ -154,7 +157,7 @@ def main() -> None:
         file = export(model, good[:: max(1, len(good) // _CALIBRATION_IMAGES)], Path(scratch))
         seen = raw_scores(file, [cell for cell in load_cells("validation") if cell.probability == 0.0])
         data = file.read_bytes()
-    # The best good image scores 0, the one at the limit 0.5.
+    # The score of the best good image is 0, and that of the image at the limit is 0.5.
     low, limit = float(seen.min()), float(np.quantile(seen, 1 - args.overkill))
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "model.onnx").write_bytes(data)

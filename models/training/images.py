@@ -37,9 +37,9 @@ def resize(image: Image, size: int) -> Image:
 
 
 def augment(image: Image, size: int, rng: np.random.Generator) -> Image:
-    """Random flips, small rotation, shift and zoom, gain and offset; ``(size, size)`` uint8.
+    """Apply random flips, small rotation, shift and zoom, gain and offset; return ``(size, size)`` uint8.
 
-    A cell stays a cell under these: it may be mounted mirrored, slightly turned, brighter or darker.
+    A cell stays a cell after these changes: it may be mounted mirrored, slightly turned, brighter or darker.
     """
     height, width = image.shape
     angle, zoom = rng.uniform(-4, 4), rng.uniform(0.92, 1.08)

@@ -1,1 +1,1 @@
-"""Cameras that ship. Each is one file; `producers.plugins` finds them by name."""
+"""Built-in cameras. Each camera is one file; `producers.plugins` finds them by name."""

@@ -1,4 +1,4 @@
-"""A labelled line: solar cells of the ELPV data set pass, in an order drawn from a seed."""
+"""Camera of a labelled line: solar cells of the ELPV data set pass, in an order drawn from a seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.errors import PluginError
 
 
 class ElpvCamera:
-    """Gives electroluminescence images of one split, with their labels as attributes.
+    """Camera that returns electroluminescence images of one split, with their labels as attributes.
 
     Attributes: ``label`` (``defective`` or ``functional``), ``label_probability``, ``cell_type`` and ``name``.
 

@@ -1,6 +1,6 @@
-"""A camera that something happens to: from one capture on its pictures are not what they were.
+"""Camera with a simulated fault: from one capture on its pictures change.
 
-For trying out drift detection on a line of one's own, and for the demo.
+It serves to try out drift detection on one's own line, and for the demo.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from models.sample_depth import to_8_bits
 from producers.camera import Camera, Capture, opened
 from producers.effects import Effect, focus, gain
 
-#: Attribute of the captures that something has happened to: what.
+#: Attribute of the disturbed captures; its value names the disturbance.
 DISTURBED = "disturbed"
 
 
 class Disturbance(StrEnum):
-    """What can happen to a camera."""
+    """Disturbance of a camera."""
 
     EXPOSURE = "exposure"
     BLUR = "blur"
@@ -31,23 +31,24 @@ class Disturbance(StrEnum):
     FROZEN = "frozen"
 
 
-#: Those that change the picture, and how: 15 % less light; a lens out of focus by 1.2 pixels (sigma).
+#: Effects of the disturbances that change the picture: 15 % less light; a lens out of focus by 1.2 pixels (sigma).
 EFFECTS: dict[Disturbance, Effect] = {Disturbance.EXPOSURE: gain(0.85), Disturbance.BLUR: focus(1.2)}
 
 
 class DisturbedCamera:
-    """Gives the captures of a camera, and from number ``begin`` on what becomes of them.
+    """Camera that returns the captures of another camera, disturbed from number ``begin`` on.
 
     Parameters
     ----------
     camera
-        Whose captures these are.
+        Source of the captures.
     what
-        ``frozen`` repeats the last capture; ``product-change`` goes on with ``other``.
+        Disturbance. ``frozen`` repeats the last capture; ``product-change`` continues with ``other``.
     begin
-        First capture, counted from 0, that is disturbed. It and all later ones have the attribute `DISTURBED`.
+        Number of the first disturbed capture, counted from 0. This capture and all later ones have the attribute
+        `DISTURBED`.
     other
-        The camera after a change of product.
+        Source of the captures after a change of product.
 
     Examples
     --------

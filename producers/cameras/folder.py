@@ -1,4 +1,4 @@
-"""A folder of image files as a camera."""
+"""Camera that reads a folder of image files."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from schemas.topics import FRAMES
 
 _log = logging.getLogger(__name__)
 
-#: A file with a more recent change may still be copied: it is read when it stays the same for a while.
+#: A file with a more recent change, in seconds, may still be copied. It is read when it stays the same for a while.
 _FRESH_S = 1.0
 _SETTLED_S = 0.2
-#: Longest wait for one file.
+#: Longest wait for one file, in seconds.
 _PATIENCE_S = 5.0
 
 
 class FolderCamera:
     r"""Camera that returns the files of a folder, sorted by name, unchanged.
 
-    Files are not decoded: one that is damaged, or cannot be read at all, goes on its way like the others, so that
-    the line answers it. Files without the suffix of an image, hidden ones and those of other tools (``__MACOSX``) are
+    Files are not decoded: a file that is damaged, or cannot be read at all, is published like the others, so that the
+    line answers it. Files without the suffix of an image, hidden files and files of other tools (``__MACOSX``) are
     skipped, with a log line. The camera waits some seconds for a file that is still being copied. The attribute
     ``file`` is the name; bytes that are not UTF-8 are escaped in it, as in ``gr\xfcn.png``.
 
     Parameters
     ----------
     directory
-        The folder.
+        Path of the folder.
     loop
         Begin again at the end, for ever.
     recursive
-        Sub-folders too.
+        Also read sub-folders.
 
     Raises
     ------
     PluginError
-        When opened: if there is no such folder, or no image in it.
+        On opening, if there is no such folder, or no image in it.
     """
 
     def __init__(self, directory: str | Path, loop: bool = False, recursive: bool = False) -> None:
@@ -85,7 +85,7 @@ class FolderCamera:
 
 def _read(path: Path) -> bytes:
     try:
-        # A fifo or a device would be waited for, or never end.
+        # Reading a fifo or a device would wait, or would never end.
         if not path.is_file():
             raise OSError(None, "not a regular file")
         _wait_settled(path)
@@ -98,10 +98,11 @@ def _read(path: Path) -> bytes:
 
 
 def _wait_settled(path: Path) -> None:
-    """Wait while a file is written: until it has not changed for a moment, or is old."""
+    """Wait while a file is being written, until it has not changed for a moment, or is old."""
     began_s = settled_s = time.monotonic()
     before = path.stat()
-    # The age is by this machine's clock, the time by the file's: a time in the future gives no age.
+    # The age is measured by this machine's clock, the time of the file by another clock: a file time in the future has
+    # no age.
     while 0 <= time.time() - before.st_mtime < _FRESH_S and time.monotonic() - settled_s < _SETTLED_S:
         if time.monotonic() - began_s > _PATIENCE_S:
             _log.warning("%s is still being written after %.0f s: read as it is", path, _PATIENCE_S)

@@ -1,4 +1,4 @@
-"""Video files, USB cameras and RTSP streams, through OpenCV."""
+"""Cameras that OpenCV reads: video files, USB cameras and RTSP streams."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from schemas.errors import PluginError
 
 _log = logging.getLogger(__name__)
 
-#: Names that udev makes from vendor, model and serial number: they do not depend on the order of plugging.
+#: Folder of the names that udev makes from vendor, model and serial number; the order of plugging does not change them.
 _USB_BY_ID = Path("/dev/v4l/by-id")
 _TIMEOUT_MS = 10_000
 _STOP_S = 2.0
 
 
 class OpenCvCamera:
-    """What ``cv2.VideoCapture`` can read.
+    """Camera that ``cv2.VideoCapture`` reads.
 
-    A file is read frame by frame. A live source (USB, RTSP) is read by a thread of its own that keeps
-    the newest picture only: a capture is never older than one frame, however slowly it is asked for.
+    A file is read frame by frame. A live source (USB, RTSP) is read by a thread of its own that keeps only the newest
+    picture: a capture is never older than one frame, however slowly the caller requests captures.
 
     Parameters
     ----------
     source
         Path of a video file, ``usb:/dev/v4l/by-id/NAME``, ``usb:0`` or ``rtsp://...``.
     width, height
-        Size to ask a USB camera for, in pixels.
+        Size to request from a USB camera, in pixels.
     loop
         Begin a file again at its end.
     reopen
-        How often a live source that stopped is opened again, one second apart, before giving up.
+        Number of tries to open a live source again after it stopped, one second apart.
 
     Raises
     ------
     PluginError
-        When opened: if it cannot be; later: if a live source stops for good.
+        On opening, if the source cannot be opened; later, if a live source stops for good.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class OpenCvCamera:
         self._newest: _Newest | None = None
 
     def open(self) -> None:
-        """Open the source and, if it is live, start to read."""
+        """Open the source and, if it is live, start to read it."""
         self._video = self._open()
         if self._live:
             self._newest = _Newest(self)
 
     def close(self) -> None:
-        """Stop reading and let go of the device."""
+        """Stop reading and release the device."""
         if self._newest is not None:
             self._newest.stop()
             self._newest = None
@@ -113,7 +113,7 @@ class OpenCvCamera:
             video = cv2.VideoCapture(self._source, cv2.CAP_FFMPEG, timeouts)
         else:
             path = Path(self._source).expanduser()
-            # OpenCV also takes patterns (img_%03d.png) and addresses: a file is meant here.
+            # OpenCV also accepts patterns (img_%03d.png) and addresses, but this source must be a file.
             if not path.is_file():
                 raise PluginError(f"no video file {path}")
             video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
@@ -125,7 +125,10 @@ class OpenCvCamera:
         return video
 
     def _usb(self, device: str) -> tuple[Any, ...]:
-        """Return the number of a USB camera, or its path, which does not depend on other cameras."""
+        """Return the arguments for OpenCV: the number of a USB camera, or its path.
+
+        Other cameras do not change the path.
+        """
         if device.isdecimal() and device.isascii():
             stable = sorted(_USB_BY_ID.glob("*")) if self._video is None else []
             if stable:
@@ -146,7 +149,7 @@ class OpenCvCamera:
 
 
 class _Newest:
-    """Reads a live source in a thread; keeps the newest picture."""
+    """Reader of a live source in a thread; it keeps only the newest picture."""
 
     def __init__(self, camera: OpenCvCamera) -> None:
         self._camera = camera
@@ -158,7 +161,7 @@ class _Newest:
         self._thread.start()
 
     def next(self) -> Capture:
-        """Wait for a picture that was not given out yet."""
+        """Wait for a picture that was not returned yet, and return it."""
         with self._changed:
             self._changed.wait_for(lambda: self._capture is not None or self._error is not None)
             if self._capture is None:
@@ -167,7 +170,7 @@ class _Newest:
             return capture
 
     def stop(self) -> None:
-        """End the thread; it releases the device, which no other thread may do while it reads."""
+        """End the thread. The thread itself releases the device: no other thread may do so during a read."""
         self._stop.set()
         self._thread.join(_STOP_S)
 

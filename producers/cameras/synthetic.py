@@ -1,4 +1,4 @@
-"""Pictures of a brushed metal part, some with scratches, drawn from a seed."""
+"""Camera that draws pictures of a brushed metal part, some with scratches, from a seed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from models.opencv import cv2
 from producers.camera import Capture, Image
 
-_BORDER = 0.08  # of the picture, dark, around the part
+_BORDER = 0.08  # width of the dark border around the part, as a share of the picture
 
 
 class SyntheticCamera:
-    """Draws parts: the same seed gives the same pictures and labels, in any process.
+    """Camera that draws parts: the same seed results in the same pictures and labels, in any process.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class SyntheticCamera:
             index += 1
 
     def _draw(self, index: int) -> Capture:
-        # A generator for each picture: any of them can be drawn without the ones before.
+        # Each picture has a generator of its own, so it can be drawn without the pictures before.
         rng = np.random.default_rng([self._seed, index])
         defective = bool(rng.random() < self._defect_rate)
         image = self._part(rng)
@@ -67,7 +67,7 @@ class SyntheticCamera:
         return Capture(image=image, attributes={"label": label, "index": str(index)})
 
     def _part(self, rng: np.random.Generator) -> Image:
-        # Brushed: each row has its own brightness, each pixel a little noise.
+        # Brushed metal: each row has its own brightness, and each pixel a little noise.
         rows = rng.normal(150, 6, (self._height, 1))
         surface = np.clip(rows + rng.normal(0, 4, (self._height, self._width)), 0, 255).astype(np.uint8)
         image = np.full((self._height, self._width), 20, np.uint8)

@@ -1,6 +1,6 @@
-"""Frames on disk while the broker is away: append, read in order, delete once acknowledged.
+"""Frames on disk while the broker is unreachable: append, read in order, delete once acknowledged.
 
-One SQLite file a camera, in WAL mode, every record with a checksum of its own. See docs/spool.md.
+Each camera has one SQLite file, in WAL mode; every record has a checksum of its own. See docs/spool.md.
 """
 
 from producers.spool.errors import SpoolError, SpoolFull, SpoolInUse, SpoolMisplaced, SpoolUnwritable

@@ -1,4 +1,4 @@
-"""The SQLite file under a spool: steps that happen whole or not at all, on a disk that is full or damages files."""
+"""SQLite file under a spool: each step runs as a whole or not at all, also on a disk that is full or damages files."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Codes by which SQLite says that the file itself is damaged.
+#: Codes of SQLite for a file that is itself damaged.
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-#: Codes by which it says that the disk has no room.
+#: Codes of SQLite for a disk without room.
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
-#: SQLite empties its log into the file when it has so many pages. The reserve is twice as much: on a full disk the log
-#: can grow by as much again before an append fails.
+#: Number of pages at which SQLite empties its log into the file. The reserve is twice as large: on a full disk the log
+#: can grow by the same size again before an append fails.
 _LOG_PAGES = 32
 _PAGE_BYTES = 16384
 _RESERVE_BYTES = 2 * _LOG_PAGES * _PAGE_BYTES
-#: On a full disk, free pages of the file go back to it in so many steps of `_LOG_PAGES`.
+#: Most steps of `_LOG_PAGES` in which free pages of the file go back to a full disk.
 _VACUUM_STEPS = 32
-#: A file this much larger than what it holds is shrunk once it is empty.
+#: An empty file that is larger than this, in bytes, is shrunk.
 _SHRINK_BYTES = 16 * 1024 * 1024
 
 
 class SpoolDatabase:
-    """Connection, reserve and totals of a spool; of one process.
+    """Connection, reserve and totals of a spool, used by one process.
 
     Parameters
     ----------
     path
-        The file; the reserve lies beside it.
+        Path of the file; the reserve lies beside it.
     sync
         See `producers.spool.options.SpoolOptions`.
 
     Raises
     ------
     SpoolUnwritable
-        If the disk does not take it.
+        If the file cannot be opened or written.
     """
 
     def __init__(self, path: Path, sync: Sync) -> None:
@@ -57,9 +57,10 @@ class SpoolDatabase:
         self.lock = threading.RLock()
         self._reserve = Reserve(path.with_suffix(".reserve"))
         self._reserve_bytes = _RESERVE_BYTES
-        #: Totals of what is held, kept by the steps, and frames found damaged since `losses` was last set to 0.
+        #: Totals of the frames in the file, updated by the steps. `losses` counts the frames found damaged since it was
+        #: last set to 0.
         self.frames = self.bytes = self.losses = 0
-        #: Of each start, frames refused and the highest of their sequences, until the disk takes these counts.
+        #: Number of refused frames of each start, and their highest sequence number, until the disk takes these counts.
         self.refused: dict[int, tuple[int, int]] = {}
         try:
             self._open()
@@ -70,7 +71,7 @@ class SpoolDatabase:
         self._reserve.take(self._reserve_bytes)
 
     def close(self) -> None:
-        """Close the file; counts that the disk does not take even now are said."""
+        """Close the file; log the counts that the disk does not take even now."""
         with self.lock:
             try:
                 if self.refused:
@@ -81,14 +82,14 @@ class SpoolDatabase:
                 self.db.close()
 
     def make_room(self, size_bytes: int) -> None:
-        """Hold the reserve that a frame of the size asks for.
+        """Take the reserve that a frame of this size needs.
 
         Raises
         ------
         SpoolUnwritable
-            If the disk does not have it.
+            If the disk does not have the room.
         """
-        # The log holds a frame before the file does: the largest one must still find room there.
+        # A frame is in the log before it is in the file, so the log must have room for the largest frame.
         self._reserve_bytes = max(self._reserve_bytes, _RESERVE_BYTES + 2 * size_bytes)
         if not self._reserve.take(self._reserve_bytes):
             self._relieve(take=True)
@@ -96,9 +97,10 @@ class SpoolDatabase:
                 raise SpoolUnwritable(f"the spool {self._path} is not writable: its disk is full")
 
     def run(self, work: Callable[[], T], *, writes: bool = False, frees: bool = False) -> T:
-        """Run a step whole or not at all; once a damaged file is repaired, or a full disk relieved, try it once more.
+        """Run a step as a whole or not at all.
 
-        A step that ``frees`` may use the reserve, one that only ``writes`` may use what is left beside it.
+        The step is retried once after the repair of a damaged file, and once after making room on a full disk. A step
+        that ``frees`` room may use the reserve; a step that only ``writes`` may use the room beside the reserve.
         """
         with self.lock:
             tried: set[str] = set()
@@ -135,11 +137,11 @@ class SpoolDatabase:
                     return result
 
     def shrink(self) -> None:
-        """Give the room of an empty file back to the disk, where it is worth it."""
+        """Return the room of an empty file to the disk, if the file is large."""
         with self.lock:
             try:
                 if not self.frames and self._path.stat().st_size > _SHRINK_BYTES:
-                    # As a script: `execute` would free one page and stop.
+                    # As a script, because `execute` would free one page and stop.
                     self.db.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
             except (sqlite3.Error, OSError):
                 log.debug("the spool %s keeps its size", self._path, exc_info=True)
@@ -165,9 +167,9 @@ class SpoolDatabase:
                 raise SpoolUnwritable(f"the spool {self._path} cannot be opened: {error}") from error
 
     def _relieve(self, *, take: bool) -> None:
-        """Empty SQLite's log with the room of the reserve, and give the file's free pages back to the disk.
+        """Empty SQLite's log with the room of the reserve, and return the file's free pages to the disk.
 
-        Then take the reserve again, or leave it to the step that frees.
+        Then take the reserve again if ``take`` is True, or leave it to a step that frees room.
         """
         self._reserve.release()
         try:
@@ -195,7 +197,8 @@ class SpoolDatabase:
         self._open()
         rescued, lost = rescue(aside, self.db)
         self._load()
-        # Where its counts cannot be read, what this process knew is all that is known, or else that something is lost.
+        # If the counts cannot be read, only the number that this process knew is known. If it knew no frames, one lost
+        # frame is counted, because something is lost.
         lost = max(before - rescued, lost if lost is not None else 1 if not before else 0)
         self.losses += lost
         log.error(

@@ -1,13 +1,13 @@
-"""What can go wrong with a spool.
+"""Errors of a spool.
 
 ::
 
     InspectionError
         SpoolError
-            SpoolInUse        another process writes it
-            SpoolFull         its own bound, with ``drop-newest`` or nothing that may give way
-            SpoolUnwritable   the disk: full, read-only, failing
-                SpoolMisplaced    its directory is none, or not ours to write
+            SpoolInUse        another process writes the spool
+            SpoolFull         the spool has reached its bound, with ``drop-newest`` or without an evictable frame
+            SpoolUnwritable   the disk is full, read-only or failing
+                SpoolMisplaced    the path of its directory is not a directory, or we must not write to it
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from schemas.errors import InspectionError
 
 
 class SpoolError(InspectionError):
-    """A spool cannot do what was asked."""
+    """Base of the errors of a spool."""
 
 
 class SpoolInUse(SpoolError):
-    """Another process holds the spool."""
+    """Spool that another process uses."""
 
 
 class SpoolFull(SpoolError):
-    """The spool has reached its bound."""
+    """Spool that has reached its bound."""
 
 
 class SpoolUnwritable(SpoolError):
-    """The disk does not take the frame."""
+    """Disk that does not take a frame or a change."""
 
 
 class SpoolMisplaced(SpoolUnwritable):
-    """The spool cannot be where it is to be: a mistake of set-up, not of the disk."""
+    """Spool that cannot be made at its path: a mistake of set-up, not a fault of the disk."""

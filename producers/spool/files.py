@@ -1,4 +1,4 @@
-"""Where a camera's spool lies, and which spools there are."""
+"""Paths of spools, the search for spools in a directory, and the lock of a spool."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from producers.spool.errors import SpoolInUse, SpoolMisplaced, SpoolUnwritable
 from schemas.private_files import lock_private, make_private_folder, read_private
 
 SUFFIX = ".spool"
-#: What a disk says that may have room, or be well, later; all else is a mistake of set-up.
+#: Errors of a disk that can pass with time. All other errors are mistakes of set-up.
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE}
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolFile:
-    """One spool in a directory: its file, the prefix of its topics, its camera (``station/camera``)."""
+    """Spool in a directory: its file, the prefix of its topics, its camera (``station/camera``)."""
 
     path: Path
     prefix: str
@@ -27,7 +27,7 @@ class SpoolFile:
 
 
 def spool_path(directory: Path, prefix: str, identity: CameraIdentity) -> Path:
-    """File of a camera's spool; none of the names can hold a ``/``, and stations no ``.``.
+    """Return the path of a camera's spool. No name can contain a ``/``, and the name of a station no ``.``.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def spool_path(directory: Path, prefix: str, identity: CameraIdentity) -> Path:
 
 
 def find_spools(directory: Path) -> list[SpoolFile]:
-    """All spools below a directory; an empty list if it does not exist."""
+    """Return all spools below a directory; an empty list if the directory does not exist."""
     found = []
     for path in sorted(directory.glob(f"[!.]*/[!.]*{SUFFIX}")):
         station, dot, camera = path.name.removesuffix(SUFFIX).partition(".")
@@ -48,14 +48,14 @@ def find_spools(directory: Path) -> list[SpoolFile]:
 
 
 class SpoolLock:
-    """Held by the one process that may write a spool; the system frees it when the process ends, however it ends.
+    """Lock of the one process that may write a spool; the system releases it when the process ends, however it ends.
 
     Raises
     ------
     SpoolInUse
-        If another holds it.
+        If another process has the lock.
     SpoolUnwritable
-        If the file cannot be made; `SpoolMisplaced` where time would not help.
+        If the file cannot be made; `SpoolMisplaced` if a retry cannot succeed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,11 +70,11 @@ class SpoolLock:
             kind = SpoolUnwritable if error.errno in _PASSING else SpoolMisplaced
             raise kind(f"the spool {path} cannot be made: {lock.name}: {error.strerror}") from error
         self._file = file
-        with contextlib.suppress(OSError):  # On a full disk it is held all the same, without a name.
+        with contextlib.suppress(OSError):  # On a full disk the lock works too, only without the id of its process.
             self._file.truncate(0)
             self._file.write(str(os.getpid()).encode())
             self._file.flush()
 
     def release(self) -> None:
-        """Let another process have it."""
+        """Release the lock."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""Read a spool without changing it, also while a publisher writes it."""
+"""Reader of a spool that does not change it, also while a publisher writes it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _RETRY_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class SpoolCounts:
-    """What a spool holds, and what has become of frames since it was made; survives restarts.
+    """Frames in a spool, and counts of frames since it was made. The counts survive restarts.
 
-    ``dropped`` are all frames given up for room: ``refused`` of them never got in, the others were in and gave way.
-    ``appended + refused == frames + drained + dropped + damaged``.
+    ``dropped`` counts all frames that were dropped for lack of room: ``refused`` of them never were in the spool, the
+    others were evicted from it. ``appended + refused == frames + drained + dropped + damaged``.
     """
 
     frames: int
@@ -38,10 +38,10 @@ class SpoolCounts:
 
 @dataclass(frozen=True, slots=True)
 class SpooledStart:
-    """What a spool knows of one start of its camera.
+    """Counts of a spool for one start of its camera.
 
-    ``lost`` frames were dropped or damaged, ``held`` are the sequences on disk now, ``last_sequence`` is the highest
-    that the spool has seen.
+    ``lost`` is the number of frames that were dropped or damaged. ``held`` are the sequence numbers on disk now.
+    ``last_sequence`` is the highest sequence number that the spool has seen.
     """
 
     started_at_us: int
@@ -52,14 +52,14 @@ class SpooledStart:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Records read, and the keys (start of the camera, sequence) of those whose checksum is wrong."""
+    """Number of records read, and the keys (start of the camera, sequence) of the records with a wrong checksum."""
 
     frames: int
     damaged: tuple[FrameKey, ...]
 
 
 def read_counts(path: Path) -> SpoolCounts:
-    """What a spool holds.
+    """Read the counts of a spool.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def read_counts(path: Path) -> SpoolCounts:
 
 
 def counts_of(db: sqlite3.Connection) -> SpoolCounts:
-    """The same from an open file."""
+    """Return the counts of an open spool."""
     frames, size_bytes = db.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM frames").fetchone()
     sums = [0] * len(COUNTS)
     if _has_counts(db):
@@ -82,7 +82,7 @@ def counts_of(db: sqlite3.Connection) -> SpoolCounts:
 
 
 def read_starts(path: Path) -> tuple[SpooledStart, ...]:
-    """What a spool knows of each start of its camera, oldest first.
+    """Read the counts of a spool for each start of its camera, oldest first.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def read_starts(path: Path) -> tuple[SpooledStart, ...]:
     held: dict[int, set[int]] = defaultdict(set)
     counted: dict[int, tuple[int, int]] = {}
     with _reading(path) as db:
-        # In one transaction: a frame is in one of the two.
+        # In one transaction, so that each frame is in one of the two results.
         db.execute("BEGIN")
         for started_at_us, sequence in db.execute("SELECT started_at_us, sequence FROM frames"):
             held[started_at_us].add(sequence)
@@ -109,12 +109,12 @@ def read_starts(path: Path) -> tuple[SpooledStart, ...]:
 
 
 def _has_counts(db: sqlite3.Connection) -> bool:
-    """False for a file of an older version that no camera has opened since."""
+    """Return False for a file of an older version that no camera has opened since."""
     return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'starts'").fetchone() is not None
 
 
 def waiting_hours(path: Path) -> set[int]:
-    """Hours (since 1970, UTC) in which frames were captured that wait in a spool.
+    """Return the hours (since 1970, UTC) in which the frames of a spool were captured.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def verify_spool(path: Path, on_frame: Callable[[], object] = lambda: None) -> V
 
 
 def frame_of(row: tuple[int, int, str, bytes, bytes]) -> SpooledFrame | None:
-    """The record of a row, None if its checksum says that it is not what was written."""
+    """Return the record of a row; None if its checksum shows that the record was altered."""
     try:
         frame = SpooledFrame(*row[:4])
         return frame if frame.checksum == row[4] else None
@@ -158,7 +158,7 @@ def frame_of(row: tuple[int, int, str, bytes, bytes]) -> SpooledFrame | None:
 
 def _all(db: sqlite3.Connection) -> Iterator[tuple[FrameKey, SpooledFrame | None]]:
     last: FrameKey = (-(2**62), -1)
-    # In small steps: one long read would keep the writer's log from being emptied.
+    # In small steps, because one long read would keep SQLite from emptying the writer's log.
     while rows := db.execute(
         "SELECT started_at_us, sequence, about, value, checksum FROM frames"
         " WHERE (started_at_us, sequence) > (?, ?) ORDER BY started_at_us, sequence LIMIT 16",
@@ -179,7 +179,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # A camera that is just starting has made the file, but not yet the log that a reader needs.
+    # A camera that is starting may have made the file, but not yet the log that a reader needs.
     for _ in range(_TRIES):
         db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
         try:

@@ -1,4 +1,4 @@
-"""How frames are spooled."""
+"""Options of a spool."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Literal, get_args
 from schemas.errors import SettingsError
 from schemas.user_folders import user_folder
 
-#: ``outage``: only what the broker does not take. ``always``: every frame, before `publish` returns.
+#: Frames that are spooled. ``outage``: only frames that the broker does not accept. ``always``: every frame, before
+#: `publish` returns.
 SpoolMode = Literal["outage", "always"]
-#: What gives way when the spool is full.
+#: Policy for a full spool.
 WhenFull = Literal["drop-oldest", "drop-newest"]
-#: ``full``: fsync each append, survives a power cut. ``normal``: fsync now and then, survives a killed process.
+#: ``full``: fsync of each append; frames survive a power cut. ``normal``: occasional fsync; frames survive a killed
+#: process.
 Sync = Literal["full", "normal"]
-#: What goes first once the broker is back.
+#: Order of sending once the broker accepts frames again.
 DrainOrder = Literal["live-first", "order-first"]
 
 _MIB = 1024 * 1024
 
 
 def default_spool_dir() -> Path:
-    """Where spools lie if nothing else is said: the user's state directory, which survives a reboot."""
+    """Return the default directory of spools, in the user's state directory, which survives a reboot."""
     return user_folder("state") / "spool"
 
 
@@ -33,22 +35,23 @@ class SpoolOptions:
     Parameters
     ----------
     directory
-        Where the files lie; on a disk that survives a reboot.
+        Directory of the files, on a disk that survives a reboot.
     mode
-        ``outage`` writes what Kafka has not acknowledged after ``away_after_ms``: a ``kill -9`` or a power cut can
-        cost the frames younger than that. ``always`` writes each frame before `FramePublisher.publish` returns, and
-        costs an append and a delete a frame.
+        ``outage`` writes frames that Kafka has not acknowledged after ``away_after_ms``: a ``kill -9`` or a power cut
+        can lose the frames younger than that. ``always`` writes each frame before `FramePublisher.publish` returns,
+        which costs an append and a delete for each frame.
     max_bytes
-        Of frames held; the file is larger by pages half used and its log, 10 % and 20 MiB at most.
+        Most bytes of frames in the spool. The file is larger by half-used pages and its log, at most 10 % and 20 MiB.
     when_full
-        ``drop-oldest`` makes room, ``drop-newest`` refuses. Each drop is counted and logged.
+        ``drop-oldest`` evicts frames to make room, ``drop-newest`` refuses the new frame. Each drop is counted and
+        logged.
     sync
         ``full`` or ``normal``, as SQLite's ``synchronous`` in WAL mode.
     order
-        ``live-first`` drains beside live frames, in the gaps they leave and at least one for eight of them.
-        ``order-first`` holds live frames back on disk until all before them are sent.
+        ``live-first`` drains the spool beside live frames: in the gaps between them, and at least one frame for eight
+        live frames. ``order-first`` keeps live frames on disk until all frames before them are sent.
     away_after_ms
-        The broker counts as away when a frame has waited so long for its acknowledgement.
+        Longest wait of a frame for its acknowledgement, in milliseconds; after it the broker counts as unreachable.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A spool on a disk that may be full when the camera starts: the camera goes on, and the file is opened later."""
+"""Spool on a disk that may be full when the camera starts: the camera goes on, and the file is opened later."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ RETRY_S = 3.0
 
 
 class PatientSpool(Spool):
-    """As `Spool`; while its file cannot be opened it holds nothing, refuses each frame, and tries again.
+    """Spool whose file may be opened later. While the file is not open, it is empty and refuses each frame.
 
-    The lock is taken at once where the disk allows: a second publisher of the camera is refused meanwhile, too.
+    A thread retries to open the file. The lock is taken at once if the disk allows it, so that a second publisher of
+    the camera is also refused meanwhile.
 
     Parameters
     ----------
     path, options
-        As for `Spool`.
+        See `Spool`.
     retry_s
         Pause between two tries, in seconds.
 
     Raises
     ------
     SpoolInUse
-        If another process writes it.
+        If another process writes the spool.
     SpoolMisplaced
-        If its directory is none, or not ours to write: time mends no mistake of set-up.
+        If the path of its directory is not a directory, or we must not write to it: a retry cannot correct a mistake of
+        set-up.
     """
 
     def __init__(self, path: Path, options: SpoolOptions, retry_s: float = RETRY_S) -> None:
@@ -48,7 +50,8 @@ class PatientSpool(Spool):
         self._given_up = threading.Event()
         self._thread: threading.Thread | None = None
         self.path, self._options = path, options
-        #: Of each start, frames refused while it is not open and the highest of their sequences.
+        #: Number of frames of each start that were refused while the file was not open, and their highest sequence
+        #: number.
         self._refused: dict[int, tuple[int, int]] = {}
         try:
             self._try()
@@ -63,16 +66,16 @@ class PatientSpool(Spool):
 
     @property
     def frames(self) -> int:
-        """As `Spool.frames`; 0 while the file is not open."""
+        """Number of frames in the spool; 0 while the file is not open."""
         return super().frames if self._is_open.is_set() else 0
 
     @property
     def bytes(self) -> int:
-        """As `Spool.bytes`; 0 while the file is not open."""
+        """Bytes of the frames in the spool; 0 while the file is not open."""
         return super().bytes if self._is_open.is_set() else 0
 
     def refuse(self, key: FrameKey) -> None:
-        """As `Spool.refuse`; counted on disk once the file is open."""
+        """Count a dropped frame that is not in the spool; the count reaches the disk once the file is open."""
         if self._is_open.is_set():
             super().refuse(key)
             return
@@ -80,35 +83,33 @@ class PatientSpool(Spool):
         self._refused[key[0]] = (number + 1, max(last, key[1]))
 
     def append(self, frame: SpooledFrame, *, keep: Collection[FrameKey] = ()) -> tuple[FrameKey, ...]:
-        """As `Spool.append`; raises `SpoolUnwritable` while the file is not open."""
+        """Put a frame on disk, see `Spool.append`; raise `SpoolUnwritable` while the file is not open."""
         if not self._is_open.is_set():
             raise SpoolUnwritable(self._why)
         return super().append(frame, keep=keep)
 
     def oldest(self, limit: int, *, skip: Collection[FrameKey] = ()) -> list[SpooledFrame]:
-        """As `Spool.oldest`; none while the file is not open."""
+        """Return the first frames, see `Spool.oldest`; an empty list while the file is not open."""
         return super().oldest(limit, skip=skip) if self._is_open.is_set() else []
 
     def delete(self, keys: Iterable[FrameKey], *, drained: bool) -> None:
-        """As `Spool.delete`; what is not there needs no deletion."""
+        """Delete frames, see `Spool.delete`; while the file is not open there are no frames to delete."""
         if self._is_open.is_set():
             super().delete(keys, drained=drained)
 
     def count_of(self, started_at_us: int) -> int:
-        """As `Spool.count_of`."""
         return super().count_of(started_at_us) if self._is_open.is_set() else 0
 
     def take_losses(self) -> int:
-        """As `Spool.take_losses`."""
         return super().take_losses() if self._is_open.is_set() else 0
 
     @property
     def counts(self) -> SpoolCounts:
-        """As `Spool.counts`; zeros while the file is not open."""
+        """Counts of the spool; zeros while the file is not open."""
         return super().counts if self._is_open.is_set() else SpoolCounts(0, 0, 0, 0, 0, 0, 0)
 
     def close(self) -> None:
-        """Close the file, or give up on it."""
+        """Close the file, or stop the retries to open it."""
         self._given_up.set()
         if self._thread is not None:
             self._thread.join()
@@ -120,7 +121,7 @@ class PatientSpool(Spool):
         if self._lock_file is None:
             self._lock_file = SpoolLock(self.path)
         super().__init__(self.path, self._options, self._lock_file)
-        with self._file.lock:  # they reach the disk with the next change
+        with self._file.lock:  # the counts reach the disk with the next change
             self._file.refused.update(self._refused)
         self._is_open.set()
 

@@ -1,4 +1,4 @@
-"""One frame on disk: what is needed to send it later, and a checksum over all of it."""
+"""Frame on disk: all data that are needed to send it later, and a checksum over them."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import asdict, dataclass
 from producers.message import Message, PublishedFrame
 from producers.options import CameraIdentity
 
-#: Start of the camera and sequence since: capture order, and unique.
+#: Start of the camera, and sequence number since then. Keys are unique, and sort in the order of capture.
 FrameKey = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class SpooledFrame:
-    """A frame as the spool holds it.
+    """Frame in the form in which the spool stores it.
 
     Parameters
     ----------
     started_at_us, sequence
-        Its place in the order of capture.
+        Place of the frame in the order of capture.
     about
         JSON of the `PublishedFrame`.
     value
-        The encoded message, as it goes to the topic.
+        Encoded message, as it goes to the topic.
     """
 
     started_at_us: int
@@ -34,17 +34,17 @@ class SpooledFrame:
 
     @property
     def key(self) -> FrameKey:
-        """Unique in a spool, and sorts in the order of capture."""
+        """Key that is unique in a spool; keys sort in the order of capture."""
         return self.started_at_us, self.sequence
 
     @property
     def size_bytes(self) -> int:
-        """What it counts towards the bound."""
+        """Number of bytes that count towards the bound."""
         return len(self.value) + len(self.about)
 
     @property
     def checksum(self) -> bytes:
-        """BLAKE2b-128 over all fields (RFC 7693)."""
+        """Checksum over all fields: BLAKE2b-128 (RFC 7693)."""
         digest = hashlib.blake2b(f"{self.started_at_us} {self.sequence} {self.about}\n".encode(), digest_size=16)
         digest.update(self.value)
         return digest.digest()
@@ -56,7 +56,7 @@ class SpooledFrame:
         return cls(message.started_at_us, message.frame.sequence, about, message.value)
 
     def message(self) -> Message:
-        """The message again; when it was captured by the monotonic clock is not known any more.
+        """Return the message of the record; the time of its capture by the monotonic clock is not known any more.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""A damaged spool file: keep it aside, carry over what can still be read, and count what cannot."""
+"""Repair of a damaged spool file: keep it aside, copy the records that can still be read, and count the others."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ CREATE TABLE IF NOT EXISTS starts (
     last_sequence INTEGER NOT NULL DEFAULT -1);
 """
 
-#: Columns of the table ``starts``: what became of the frames of one start of the camera.
+#: Columns of the table ``starts``: counts of the frames of one start of the camera, by their outcome.
 COUNTS = ("appended", "drained", "evicted", "refused", "damaged")
 COLUMNS = "started_at_us, sequence, size_bytes, about, checksum, value"
-#: Ids tried after the last one that could be read, before the rest is given up.
+#: Number of ids to try after the last readable record; the records behind them are given up.
 _TRIES = 1_000
-#: A header that states more than this is itself damaged.
+#: Largest size that a header may state, in bytes; a header that states more is itself damaged.
 _LARGEST_BYTES = 1024**4
 
 
 def move_aside(path: Path) -> Path:
-    """Rename a spool and its log, so that a new one can take its place; return the new name."""
+    """Rename a spool and its log, so that a new spool can take its place; return the new path of the old spool."""
     aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000}")
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
@@ -50,10 +50,10 @@ def count(db: sqlite3.Connection, name: str, started_at_us: int, number: int, la
 
 
 def rescue(damaged: Path, target: sqlite3.Connection) -> tuple[int, int | None]:
-    """Copy every record that can be read, and the counts; return the number of records, and of those that are lost.
+    """Copy every readable record, and the counts; return the number of copied records, and that of lost records.
 
-    Checksums are looked at when they are sent. What the counts know of and is not there is counted as damaged; the
-    second number is None where they cannot be read.
+    The checksums of the records are checked later, when the records are sent. A record that the counts include and that
+    is missing is counted as damaged. If the counts cannot be read, None replaces the second number.
     """
     with _padded(damaged), closing(sqlite3.connect(damaged)) as source:
         rescued = sum(_copy(target, row) for row in _rows(source))
@@ -63,9 +63,9 @@ def rescue(damaged: Path, target: sqlite3.Connection) -> tuple[int, int | None]:
 
 @contextmanager
 def _padded(damaged: Path) -> Iterator[None]:
-    """Give a file that was cut short the size that its header states, in zeros, while it is read.
+    """Extend a file that was cut short with zeros, to the size that its header states, while it is read.
 
-    SQLite refuses every page of a file that is shorter than it says. The zeros take no room on the disk.
+    SQLite refuses every page of a file that is shorter than its header states. The zeros take no room on the disk.
     (SQLite, "Database File Format", 1.3: page size at byte 16, pages at byte 28.)
     """
     with damaged.open("rb") as file:
@@ -89,7 +89,7 @@ def _rows(source: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
     while unreadable < _TRIES:
         number += 1
         try:
-            # By primary key: the index and its order may be what is damaged.
+            # By primary key, because the index and its order may be damaged.
             row = source.execute(f"SELECT {COLUMNS} FROM frames WHERE id = ?", (number,)).fetchone()
         except sqlite3.DatabaseError:
             row = None
@@ -136,7 +136,7 @@ def _carry_counts(source: sqlite3.Connection, target: sqlite3.Connection) -> int
 
 
 def _skip_gap(source: sqlite3.Connection, number: int) -> int:
-    """The id before the next record that is there: drained ones leave long gaps."""
+    """Return the id before the next existing record: drained records leave long gaps."""
     try:
         (following,) = source.execute("SELECT min(id) FROM frames WHERE id > ?", (number,)).fetchone()
     except sqlite3.DatabaseError:

@@ -1,7 +1,7 @@
-"""Room on the disk that a spool keeps for itself, so that a disk it has filled can be emptied again.
+"""Room on the disk that a spool reserves for itself, so that it can free a disk that it has filled.
 
-A deletion needs room in SQLite's log, and the log can be emptied only when its pages find room in the file. On a full
-disk both fail, for ever, unless there is something to let go of first.
+A deletion needs room in SQLite's log. The log can be emptied only if the file has room for its pages. On a full disk
+both fail for ever, unless the spool can first release a reserve.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from schemas.private_files import open_private
 
 
 class Reserve:
-    """A file of zeros beside the spool; it outlives the process, since the next one may find the disk full.
+    """File of zeros beside the spool. It outlives the process, because the next process may find the disk full.
 
     Examples
     --------
@@ -32,14 +32,17 @@ class Reserve:
 
     @property
     def size_bytes(self) -> int:
-        """What it holds."""
+        """Size of the reserve, in bytes."""
         try:
             return self._path.stat().st_size
         except OSError:
             return 0
 
     def take(self, size_bytes: int) -> bool:
-        """Hold at least so much; False if the disk does not have it, and what was held stays held."""
+        """Reserve at least ``size_bytes``; return False if the disk does not have the room.
+
+        In this case the reserve keeps its size.
+        """
         before = self.size_bytes
         if before >= size_bytes:
             return True
@@ -58,6 +61,6 @@ class Reserve:
         return True
 
     def release(self) -> None:
-        """Give all of it back to the disk."""
+        """Return the whole reserve to the disk."""
         with contextlib.suppress(OSError):
             os.truncate(self._path, 0)

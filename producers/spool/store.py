@@ -1,7 +1,7 @@
-"""The file of one spool: SQLite in WAL mode, a checksum a record, bounded by bytes.
+"""File of one spool: SQLite in WAL mode, with a checksum for each record, bounded by bytes.
 
-What makes it safe: SQLite's log makes an append whole or absent, and ignores a torn tail; the record's
-checksum finds what the disk has altered since. (SQLite, "Write-Ahead Logging", sqlite.org/wal.html.)
+With SQLite's log an append is whole or absent, and a torn tail of the log is ignored. The checksum of a record shows if
+the disk has altered the record since. (SQLite, "Write-Ahead Logging", sqlite.org/wal.html.)
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ log = logging.getLogger(__name__)
 
 
 class Spool:
-    """Frames of one camera on disk, in the order of capture. Safe to use from several threads.
+    """Spool: frames of one camera on disk, in the order of capture. Thread-safe.
 
     Parameters
     ----------
     path
-        The file, see `producers.spool.spool_path`.
+        Path of the file, see `producers.spool.spool_path`.
     options
         Bound, policy, fsync.
     lock
-        Held by the caller; without it the spool takes one of its own.
+        Lock that the caller has taken. Default: the spool takes a lock of its own.
 
     Raises
     ------
     SpoolInUse
-        If another process writes it.
+        If another process writes the spool.
     SpoolUnwritable
-        If the disk does not take it.
+        If the file cannot be opened or written.
 
     Examples
     --------
@@ -68,28 +68,28 @@ class Spool:
 
     @property
     def frames(self) -> int:
-        """How many frames it holds."""
+        """Number of frames in the spool."""
         return self._file.frames
 
     @property
     def bytes(self) -> int:
-        """What they count towards the bound."""
+        """Bytes of the frames that count towards the bound."""
         return self._file.bytes
 
     def append(self, frame: SpooledFrame, *, keep: Collection[FrameKey] = ()) -> tuple[FrameKey, ...]:
-        """Put a frame on disk; return the keys of those that gave way. A frame that is there already stays.
+        """Put a frame on disk; return the keys of the evicted frames. A frame that is already on disk stays.
 
         Parameters
         ----------
         keep
-            Frames that must not give way: they are on their way to Kafka.
+            Frames that must not be evicted, because they are in flight to Kafka.
 
         Raises
         ------
         SpoolFull
-            If it has no room; whoever gives the frame up says so with `refuse`.
+            If the spool has no room; a caller that drops the frame calls `refuse`.
         SpoolUnwritable
-            If the disk does not take it.
+            If the disk does not take the frame.
         """
         with self._file.lock:
             if frame.size_bytes <= self._options.max_bytes:
@@ -97,7 +97,10 @@ class Spool:
             return self._file.run(lambda: self._append(frame, keep), writes=True)
 
     def refuse(self, key: FrameKey) -> None:
-        """Count a frame that is given up and is not here. A disk that does not take it gets it with the next change."""
+        """Count a dropped frame that is not in the spool.
+
+        A count that the disk does not take now is written with the next change.
+        """
         with self._file.lock:
             number, last = self._file.refused.get(key[0], (0, -1))
             self._file.refused[key[0]] = (number + 1, max(last, key[1]))
@@ -107,11 +110,11 @@ class Spool:
                 log.debug("%s keeps a count in memory", self.path, exc_info=True)
 
     def oldest(self, limit: int, *, skip: Collection[FrameKey] = ()) -> list[SpooledFrame]:
-        """The first frames in the order of capture; damaged ones are taken out, counted and logged."""
+        """Return the first frames in the order of capture; damaged frames are deleted, counted and logged."""
         return self._file.run(lambda: self._oldest(limit, skip))
 
     def delete(self, keys: Iterable[FrameKey], *, drained: bool) -> None:
-        """Take frames out: Kafka has acknowledged them (``drained``), or they are given up.
+        """Delete frames: Kafka has acknowledged them (``drained``), or they are dropped.
 
         Raises
         ------
@@ -124,23 +127,23 @@ class Spool:
             self._file.shrink()
 
     def count_of(self, started_at_us: int) -> int:
-        """How many frames of one start of the camera it holds."""
+        """Return the number of frames of one start of the camera in the spool."""
         query = "SELECT count(*) FROM frames WHERE started_at_us = ?"
         return self._file.run(lambda: int(self._file.db.execute(query, (started_at_us,)).fetchone()[0]))
 
     def take_losses(self) -> int:
-        """Frames found damaged since it was last asked."""
+        """Return the number of frames found damaged since the last call."""
         with self._file.lock:
             losses, self._file.losses = self._file.losses, 0
             return losses
 
     @property
     def counts(self) -> SpoolCounts:
-        """What it holds and has seen."""
+        """Counts of the frames that are and were in the spool."""
         return self._file.run(lambda: counts_of(self._file.db))
 
     def close(self) -> None:
-        """Close the file; what it holds stays."""
+        """Close the file; its frames stay."""
         try:
             self._file.close()
         finally:
