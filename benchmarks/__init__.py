@@ -1,1 +1,1 @@
-"""What is measured, each by ``python -m benchmarks.NAME``; nothing here decides whether a test passes."""
+"""Measurements, each one a program ``python -m benchmarks.NAME``; no test result depends on them."""

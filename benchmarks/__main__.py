@@ -1,7 +1,7 @@
-"""``python -m benchmarks``: everything that is measured, one after the other, to build/bench.
+"""``python -m benchmarks``: all measurements, one after the other.
 
-The tables go to standard error as they come, and each with its JSON and plots into build/bench. What fails is said
-again at the end, and the others run all the same. Nothing else should run on the machine meanwhile.
+Each table goes to standard error as soon as it is complete, and into build/bench with its JSON and plots. If a
+benchmark fails, the others still run, and its name is printed at the end. Run nothing else on the machine meanwhile.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.output import progress
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A module of this package, how it is called, and the option that says how often or how long it measures."""
+    """Module of this package, its arguments, and its option for the number of repeats or the duration."""
 
     module: str
     arguments: tuple[str, ...] = ()
@@ -49,12 +49,12 @@ BENCHES = (
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     modules = list(dict.fromkeys(bench.module for bench in BENCHES))
-    parser.add_argument("module", nargs="*", metavar="MODULE", help=f"of {', '.join(modules)}; default: all")
-    parser.add_argument("--rounds", type=int, help="of all that takes turns; default: as each of them has it")
-    parser.add_argument("--minutes", type=float, help="of the soak; default: as it has it")
+    parser.add_argument("module", nargs="*", metavar="MODULE", help=f"one of {', '.join(modules)}; default: all")
+    parser.add_argument("--rounds", type=int, help="rounds of each benchmark; default: its own default")
+    parser.add_argument("--minutes", type=float, help="minutes of the soak; default: its own default")
     args = parser.parse_args()
     if unknown := sorted(set(args.module) - set(modules)):
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(modules)}")

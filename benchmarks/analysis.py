@@ -1,7 +1,7 @@
-"""Analysis on known populations: how often its 95 % intervals hold the truth, and how long a million rows take.
+"""Analysis of known populations: how often its 95 % intervals contain the truth, and how long a million rows take.
 
-Scores are Beta(5, 2) of defective parts (10 %) and Beta(2, 5) of good ones; a share of all parts is labelled at random,
-and all rejected ones. The champion's rates, the best threshold and its saving are known exactly.
+Scores are Beta(5, 2) for defective parts (10 %) and Beta(2, 5) for good parts. A share of all parts is labelled at
+random, and all rejected parts are labelled. The champion's rates, the best threshold and its saving are known exactly.
 
     python -m benchmarks.analysis [--populations 200] [--json]
 """
@@ -28,14 +28,14 @@ from replay.analysis.view import see
 from replay.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table
 
 SHARE, THRESHOLD, COST_RATIO = 0.1, 0.5, 20.0
-#: Parts, and the share of them that is labelled at random.
+#: Number of parts, and share of them that is labelled at random.
 SETTINGS = ((1_000, 1.0), (2_000, 0.2), (20_000, 0.05), (20_000, 0.02))
-#: Of the two deciders that are compared: how far apart good and bad parts are, and what differs between the deciders.
+#: Scores of the two compared deciders: own noise, common noise, and the challenger's gain on defective parts.
 _NOISE, _COMMON, _BETTER = 0.08, 0.1, 0.02
 
 
 def table_of(score: Any, is_bad: Any, random: Any, share: float, challenger: Any = None) -> Table:
-    """A table of these scores, labelled as the line would."""
+    """Return a table of these scores, labelled as on a line."""
     count = len(score)
     is_random = random.random(count) < share
     labelled = is_random | (score >= THRESHOLD)
@@ -77,7 +77,7 @@ def table_of(score: Any, is_bad: Any, random: Any, share: float, challenger: Any
 
 
 def population(seed: int, count: int, share: float) -> Table:
-    """Parts as the module says."""
+    """Return a table of random parts as the module docstring describes them."""
     random = np.random.default_rng(seed)
     is_bad = random.random(count) < SHARE
     score = np.where(is_bad, random.beta(5, 2, count), random.beta(2, 5, count))
@@ -85,7 +85,7 @@ def population(seed: int, count: int, share: float) -> Table:
 
 
 def paired(seed: int, count: int, share: float) -> Table:
-    """Two deciders whose scores go together, the challenger a little better on defective parts."""
+    """Return a table of two deciders with correlated scores; the challenger is a little better on defective parts."""
     random = np.random.default_rng(seed)
     is_bad = random.random(count) < SHARE
     common = np.where(is_bad, 0.62, 0.3) + random.normal(0, _COMMON, count)
@@ -94,13 +94,13 @@ def paired(seed: int, count: int, share: float) -> Table:
 
 
 def cost(threshold: float) -> float:
-    """True cost of a threshold for 1,000 parts, in overkills."""
+    """Return the true cost of a threshold for 1,000 parts, in overkills."""
     escapes, overkill = SHARE * beta.cdf(threshold, 5, 2), (1 - SHARE) * beta.sf(threshold, 2, 5)
     return float(1000 * (COST_RATIO * escapes + overkill))
 
 
 def coverage(count: int, share: float, populations: int) -> dict[str, float]:
-    """How often intervals hold the truth, and how the expected saving stands to the true one."""
+    """Return how often the intervals contain the truth, with the mean apparent, expected and true savings."""
     best = float(minimize_scalar(cost, bounds=(0, 1), method="bounded").x)
     spread = float(np.hypot(_COMMON, _NOISE))
     change = float(norm.cdf((0.5 - 0.62 - _BETTER) / spread) - norm.cdf((0.5 - 0.62) / spread))
@@ -110,7 +110,7 @@ def coverage(count: int, share: float, populations: int) -> dict[str, float]:
         rates, found = rates_of(view), recommend(view, Labelled.of(view), COST_RATIO)
         delta = compare(paired(seed, count, share)).escape_rate
         truly = cost(THRESHOLD) - cost(found.threshold or 0.0)
-        # The interval is of these very parts: with a label on each there is nothing to be unsure of.
+        # The interval is about exactly these parts: if all of them have a label, nothing is uncertain.
         missed = float((view.score[view.column("hidden") == DEFECTIVE] < THRESHOLD).mean())
         rows.append(
             {
@@ -128,14 +128,14 @@ def coverage(count: int, share: float, populations: int) -> dict[str, float]:
 
 
 def seconds(what: Callable[[], object]) -> float:
-    """How long a call takes."""
+    """Return the seconds that a call takes."""
     began = time.perf_counter()
     what()
     return round(time.perf_counter() - began, 1)
 
 
 def main() -> None:
-    """Run everything and print it."""
+    """Run all measurements and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--populations", type=int, default=200)
     parser.add_argument("--rows", type=int, default=1_000_000)

@@ -1,15 +1,15 @@
-"""``python -m benchmarks.archive``: MB/s of archiving and of reading an archive, beside what has to be done anyway.
+"""``python -m benchmarks.archive``: MB/s of writing and reading an archive, beside the work that is needed anyway.
 
-Frames are solar cells of the demo's dataset: one (some 10 kB of JPEG), and nine in an image (some 100 kB). In one run,
-the order interleaved and repeated, on a real broker and a local directory:
+Frames are solar cells of the demo's data set: one cell (some 10 kB of JPEG), or nine cells in an image (some 100 kB).
+The contenders take turns, round after round, on a real broker and a local directory:
 
-- *consume*: a plain consumer reads the topic, and nothing else;
-- *archive*: the sink reads the topic, writes the files, synced, and commits;
-- *write*, *read*: the same bytes as plain files of 64 MiB, synced, and read whole;
-- *replay*: every record of the archive read and decoded, checksums and all, from the page cache as the plain files are;
-- *verify*: the same, with the checks.
+- *consume*: a plain consumer reads the topic, and does nothing else;
+- *archive*: the sink reads the topic, writes and syncs the files, and commits;
+- *write*, *read*: the same number of bytes is written to plain files of 64 MiB and synced, and these are read whole;
+- *replay*: every record of the archive is read and decoded, with checksums, from the page cache like the plain files;
+- *verify*: the same, with the checks of `inspection archive verify`.
 
-MB are those of the messages' values. Prints one JSON object; a Markdown table goes to standard error.
+MB count the values of messages. The program prints one JSON object; a Markdown table goes to standard error.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _CHUNK = 64 * 1024 * 1024
 
 
 def images(cells: int) -> list[bytes]:
-    """A hundred JPEGs of so many solar cells in a row and a column, each as the dataset has it (300 pixels)."""
+    """Return a hundred JPEGs of ``cells`` times ``cells`` solar cells, each of 300 pixels as in the data set."""
     from elpv_dataset.utils import load_dataset  # type: ignore[import-untyped]
 
     found = load_dataset()[0]
@@ -60,7 +60,7 @@ def images(cells: int) -> list[bytes]:
 
 
 def publish(kafka: KafkaSettings, pictures: list[bytes], total_bytes: int) -> tuple[int, int]:
-    """Frames of three cameras on all partitions; return their number and bytes."""
+    """Publish frames of three cameras to all partitions; return their number and bytes."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0, "linger.ms": 20})
     now_us = time.time_ns() // 1000
     count = size = 0
@@ -85,7 +85,7 @@ def publish(kafka: KafkaSettings, pictures: list[bytes], total_bytes: int) -> tu
 
 
 def consume(kafka: KafkaSettings, count: int) -> None:
-    """Read the topic with nothing around it."""
+    """Read the topic with a plain consumer."""
     consumer = Consumer(
         {"bootstrap.servers": kafka.bootstrap_servers, "group.id": "bench", "enable.auto.commit": False}
     )
@@ -97,7 +97,7 @@ def consume(kafka: KafkaSettings, count: int) -> None:
 
 
 def write(folder: Path, size: int, data: bytes) -> None:
-    """So many bytes as plain files, synced."""
+    """Write ``size`` bytes as plain files, and sync each of them."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for number, at in enumerate(range(0, size, _CHUNK)):
@@ -108,39 +108,51 @@ def write(folder: Path, size: int, data: bytes) -> None:
 
 
 def read(folder: Path) -> None:
-    """Plain files, whole."""
+    """Read plain files whole."""
     for path in folder.iterdir():
         path.read_bytes()
 
 
 def archive(kafka: KafkaSettings, uri: Path) -> None:
-    """The frames topic into a new archive."""
+    """Archive the frames topic into a new archive."""
     shutil.rmtree(uri, ignore_errors=True)
     ArchiveSink(kafka, Store(str(uri)), SinkOptions((FRAMES,))).run_once(threading.Event())
 
 
 def replay(kafka: KafkaSettings, uri: Path, count: int) -> None:
-    """All records of an archive."""
+    """Read all records of an archive.
+
+    Raises
+    ------
+    RuntimeError
+        If their number is not ``count``.
+    """
     source = Source(kafka, Archive.open(str(uri)), topics=False)
     if sum(found.record is not None for found in source.records(Frame)) != count:
         raise RuntimeError("the archive has not all frames")
 
 
 def check(uri: Path) -> None:
-    """Every byte of an archive."""
+    """Check every byte of an archive.
+
+    Raises
+    ------
+    RuntimeError
+        If the archive is damaged.
+    """
     if verify(Store(str(uri))).damage:
         raise RuntimeError("the archive is damaged")
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
+    """Return the seconds that a call takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def peak_mib(work: str, *arguments: str) -> float:
-    """Most memory that a process of its own has used for it."""
+    """Return the peak memory, in MiB, of a separate process that does this work."""
     program = (
         "import re, sys; from benchmarks.archive import *; "
         f"{work}; print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
@@ -150,8 +162,8 @@ def peak_mib(work: str, *arguments: str) -> float:
 
 
 def measure(kafka: KafkaSettings, scratch: Path, pictures: list[bytes], rounds: int, mb: int) -> dict[str, Any]:
-    """All contenders on frames with these pictures."""
-    # What is written is not all zeros, which some disks do not write.
+    """Measure all contenders on frames with these pictures."""
+    # The bytes are random, because some disks do not write zeros.
     data = np.random.default_rng(0).bytes(_CHUNK)
     count, size = publish(kafka, pictures, mb * 1_000_000)
     uri, plain = scratch / "archive", scratch / "plain"
@@ -182,7 +194,7 @@ def measure(kafka: KafkaSettings, scratch: Path, pictures: list[bytes], rounds: 
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of all contenders")
     parser.add_argument("--mb", type=int, default=300, help="MB of messages of each size")

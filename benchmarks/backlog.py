@@ -1,4 +1,4 @@
-"""How many frames a topic must hold, so that no contender has eaten them before it is measured."""
+"""Number of frames that a topic must contain, so that no contender processes all of them before its window."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CALIBRATION_S = 0.5
 
 
 def backlog(model: Path, pictures: Sequence[bytes], in_flight: int, seconds: float) -> int:
-    """Frames for a run of ``seconds`` with so many inspected at a time, from what one thread does right now."""
+    """Return the frames for a run of ``seconds`` with ``in_flight`` at a time, from the current rate of one thread."""
     network = Network(model, reduced=True)
     network.score(pictures[0])
     began, count = time.perf_counter(), 0

@@ -1,7 +1,8 @@
 """``python -m benchmarks.concept_errors``: false alarms and delay of one error stream; cost and state of a monitor.
 
-Errors are independent coin tosses. Prints one JSON object; a Markdown table goes to standard error. The peers are the
-three detectors of River alone, with River's defaults, on the same streams: any drift counts as an alarm.
+Errors are independent coin tosses. The peers are three detectors of River, each one alone, with River's defaults, on
+the same streams: any drift counts as an alarm. The program prints one JSON object; a Markdown table goes to standard
+error.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ from stream_processors.quality.error_stream import ErrorStream, Point
 from stream_processors.quality.monitor import ConceptMonitor
 
 RATES = (0.001, 0.01, 0.05, 0.2, 0.5)
-#: Error rate before and after, and labels before the change.
+#: Error rate before and after the change, and number of labels before the change.
 CHANGES = ((0.01, 0.05, 1000), (0.01, 0.1, 500), (0.02, 0.3, 500), (0.05, 0.15, 500), (0.05, 0.3, 300), (0.2, 0.4, 300))
-#: A rise that is not found within so many labels counts as missed.
+#: A rise that is not found within this number of labels counts as missed.
 WITHIN = 3000
 
 Alarms = Callable[[bool], bool]
 
 
 def ours() -> Alarms:
-    """An error stream."""
+    """Return the update function of our error stream."""
     stream = ErrorStream()
     return lambda error: stream.update(Point("f", 0, error)) is not None
 
 
 def alone(detector: Any) -> Alarms:
-    """One of River's detectors."""
+    """Return the update function of one of River's detectors."""
 
     def update(error: bool) -> bool:
         detector.update(int(error))
@@ -59,7 +60,7 @@ CONTENDERS: dict[str, Callable[[], Alarms]] = {
 
 
 def false_alarms(make: Callable[[], Alarms], seed: int) -> dict[str, int]:
-    """Alarms in 100,000 labels of one stream, and in the first 500 labels of 200 streams, summed over `RATES`."""
+    """Count alarms in 100,000 labels of one stream and in the first 500 labels of 200 streams, summed over `RATES`."""
     chance = random.Random(seed)
     long = fresh = 0
     for rate in RATES:
@@ -72,7 +73,7 @@ def false_alarms(make: Callable[[], Alarms], seed: int) -> dict[str, int]:
 
 
 def delay(make: Callable[[], Alarms], before: float, after: float, labels: int, seed: int) -> int | None:
-    """Labels from the change to the first alarm; None if there is none in time."""
+    """Return the labels from the change to the first alarm, or None if there is no alarm within `WITHIN` labels."""
     chance = random.Random(seed)
     alarms = make()
     for _ in range(labels):
@@ -81,7 +82,7 @@ def delay(make: Callable[[], Alarms], before: float, after: float, labels: int, 
 
 
 def monitor_cost() -> dict[str, float]:
-    """Time and state of a monitor with 20,000 decisions and 2,000 labels."""
+    """Measure time and state of a monitor with 20,000 decisions and 2,000 labels."""
     chance = random.Random(0)
     monitor = ConceptMonitor("s/c")
     decisions = [_decision(number, f"{chance.getrandbits(128):032x}") for number in range(20_000)]
@@ -126,7 +127,7 @@ def _label(of: Decision, chance: random.Random) -> Label:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=40, help="streams of each change")
     args = parser.parse_args()

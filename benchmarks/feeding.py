@@ -1,4 +1,4 @@
-"""Small frames for a worker that is to run long: always some ahead of it, never many."""
+"""Small frames for a worker that runs long: some frames always wait for the worker, but never many."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _STALLED_S = 30.0
 def feed(
     bootstrap_servers: str, prefix: str, cameras: Sequence[str], is_enough: Callable[[int, float], bool]
 ) -> list[tuple[float, int]]:
-    """Send frames of all cameras in turns until it is enough.
+    """Send frames of all cameras in turns until ``is_enough`` returns True.
 
     Parameters
     ----------
     is_enough
-        Asked ten times a second with the decisions so far and the seconds that have passed since the first.
+        Callback, ten times a second. It gets the decisions so far and the seconds since the first decision.
 
     Returns
     -------
     list of tuple
-        Time (seconds since 1970) and decisions until then.
+        Times (seconds since 1970) and the number of decisions until each of them.
 
     Raises
     ------
     RuntimeError
-        If no more decisions come.
+        If no further decision comes within 30 s.
     """
     pictures = images(SIZE_WH, True)
     digests = [hashlib.sha256(picture).hexdigest() for picture in pictures]

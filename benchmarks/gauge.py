@@ -1,4 +1,4 @@
-"""A contender at work: its processes started and ended, their CPU time and memory sampled, its decisions counted."""
+"""Processes of a contender: start, end, and samples of their CPU time and memory."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _STOP_S = 20.0
 
 @dataclass(slots=True)
 class Sampled:
-    """CPU seconds and resident bytes of some processes, at times (seconds since 1970).
+    """Samples of CPU seconds and resident bytes of processes, at times in seconds since 1970.
 
-    ``pss``, once a second, counts what processes share only once; ``rss`` counts it in each.
+    ``pss``, taken once a second, counts memory that processes share only once; ``rss`` counts it in each process.
     """
 
     times: list[float] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Sampled:
     pss: list[int] = field(default_factory=list)
 
     def cpu_between(self, begin: float, end: float) -> float:
-        """CPU seconds between two times, interpolated."""
+        """Return the CPU seconds between two times, interpolated."""
         return self._cpu_at(end) - self._cpu_at(begin)
 
     def _cpu_at(self, at: float) -> float:
@@ -42,19 +42,19 @@ class Sampled:
 
 
 class Running:
-    """Processes of one contender, the broker beside it, and the whole machine, sampled from beginning to end.
+    """Running processes of one contender; samples of them, of the broker and of the whole machine.
 
     Parameters
     ----------
     commands
-        Started in this order; what each prints goes to a file.
+        Command lines, started in this order; the output of each process goes to a file.
     broker_pid
-        Process of the broker.
+        Process id of the broker.
 
     Raises
     ------
     RuntimeError
-        From `check`, if a process has ended by itself: with the end of what it printed.
+        From `check`, if a process has ended by itself. The message has the end of its output.
     """
 
     def __init__(self, commands: Sequence[Sequence[str]], broker_pid: int) -> None:
@@ -75,19 +75,19 @@ class Running:
         self._thread.start()
 
     def check(self) -> None:
-        """That all of them still run."""
+        """Raise if a process no longer runs."""
         for process, log in zip(self._started, self._logs, strict=True):
             if process.poll() is not None:
                 raise RuntimeError(f"ended with {process.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
 
     def logged(self) -> str:
-        """What they have printed so far."""
+        """Return the output of all processes so far."""
         return "".join(log.read_text(errors="replace") for log in self._logs)
 
     def _sample(self) -> None:
         number = 0
         while not self._stop.wait(_SAMPLE_S):
-            if number % 20 == 0:  # children come at the beginning
+            if number % 20 == 0:  # child processes start at the beginning
                 self._find()
                 self.own.pss.append(sum(_pss(process) for process in self._known.values()))
             number += 1

@@ -1,11 +1,11 @@
-"""``python -m benchmarks.growth``: throughput over partitions and workers, and memory over cameras.
+"""``python -m benchmarks.growth``: throughput by partitions and workers, and memory by cameras.
 
-Throughput: the worker and the bare loop, one and two processes of each with the cores shared out among their threads,
-on topics of 1, 3, 6 and 12 partitions full of 640x480 frames for the small network. A bare loop has a consumer on each
-thread, so that partitions bound it; the worker spreads the frames of one partition over its threads.
+Throughput: the worker and the bare loop run with one and two processes, whose threads share the cores. They read topics
+of 1, 3, 6 and 12 partitions, full of 640x480 frames for the small network. A bare loop has a consumer on each thread,
+so partitions limit it; the worker spreads the frames of one partition over its threads.
 
-Memory: a worker decides so many 64x64 frames of 1, 10, 100 or 1,000 camera ids, the same number of frames each time.
-What it holds at the end is its resident memory; the difference over the ids is what a camera costs.
+Memory: a worker decides 64x64 frames of 1, 10, 100 or 1,000 camera ids, the same number of frames each time. The figure
+is its resident memory at the end; its growth with the number of ids is the cost of a camera.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from schemas.machine import usable_cores
 PARTITIONS, WORKERS, CAMERAS = (1, 3, 6, 12), (1, 2), (1, 10, 100, 1000)
 _WORKLOAD = "small-640x480"
 _CAMERAS = 12
-#: The last seconds of a run, whose highest sample counts: memory breathes with what is in flight.
+#: The highest sample of these last seconds of a run counts, because memory varies with the frames in flight.
 _LAST_S = 2.0
 
 Rates = dict[int, dict[str, list[Saturated]]]
 
 
 def throughput(broker: LocalBroker, scratch: Path, args: argparse.Namespace) -> Rates:
-    """Runs by partitions and by ``contender, workers``; all of them in turns."""
+    """Measure all contenders and numbers of workers in turns; return the runs by partitions and by case."""
     kind, pid, servers = workload(_WORKLOAD), broker.status().pid, broker.bootstrap_servers
     assert pid is not None
     model, pictures = package(kind.network, scratch), images(kind.size_wh, kind.colour)
@@ -68,7 +68,7 @@ def throughput(broker: LocalBroker, scratch: Path, args: argparse.Namespace) -> 
 
 
 def memory(broker: LocalBroker, scratch: Path, args: argparse.Namespace) -> dict[int, list[float]]:
-    """Resident MiB of a worker after so many frames, by camera ids."""
+    """Measure the resident MiB of a worker after ``args.frames`` frames, by number of camera ids."""
     servers, pid, numbers = broker.bootstrap_servers, broker.status().pid, itertools.count()
     assert pid is not None
     model = package(NETWORK, scratch)
@@ -90,7 +90,7 @@ def memory(broker: LocalBroker, scratch: Path, args: argparse.Namespace) -> dict
 
 
 def kib_per_camera(found: Mapping[int, list[float]]) -> list[float]:
-    """Of each round, from the fewest to the most cameras.
+    """Return the KiB per camera of each round, from the fewest to the most cameras.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def kib_per_camera(found: Mapping[int, list[float]]) -> list[float]:
 
 
 def table(report: Mapping[str, Any], rates: Rates, cameras: Mapping[int, list[float]]) -> str:
-    """Everything as Markdown."""
+    """Return the report as Markdown."""
     parts = [described(report["machine"])]
     if rates:
         cases = list(next(iter(rates.values())))
@@ -125,7 +125,7 @@ def table(report: Mapping[str, Any], rates: Rates, cameras: Mapping[int, list[fl
 
 
 def plots(rates: Rates, cameras: Mapping[int, list[float]]) -> dict[str, Plot]:
-    """Medians as lines."""
+    """Return the plots: medians as lines."""
     found: dict[str, Plot] = {}
     if rates:
         series = {
@@ -143,15 +143,15 @@ def plots(rates: Rates, cameras: Mapping[int, list[float]]) -> dict[str, Plot]:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["throughput", "memory"], help="one of the two; default: both")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of all")
-    parser.add_argument("--seconds", type=float, default=4, help="that each throughput is measured for")
-    parser.add_argument("--frames", type=int, default=20_000, help="before memory is read")
-    parser.add_argument("--contender", action="append", choices=list(CONTENDERS), help="of throughput, repeat it")
-    parser.add_argument("--partitions", action="append", type=int, help=f"repeat it; default: {PARTITIONS}")
-    parser.add_argument("--workers", action="append", type=int, help=f"repeat it; default: {WORKERS}")
+    parser.add_argument("--only", choices=["throughput", "memory"], help="measure only this; default: both")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of all cases")
+    parser.add_argument("--seconds", type=float, default=4, help="seconds that each throughput is measured")
+    parser.add_argument("--frames", type=int, default=20_000, help="frames before memory is read")
+    parser.add_argument("--contender", action="append", choices=list(CONTENDERS), help="for throughput, repeat it")
+    parser.add_argument("--partitions", action="append", type=int, help=f"number, repeat it; default: {PARTITIONS}")
+    parser.add_argument("--workers", action="append", type=int, help=f"number, repeat it; default: {WORKERS}")
     parser.add_argument("--cameras", action="append", type=int, help=f"camera ids, repeat it; default: {CAMERAS}")
     parser.add_argument("--json", type=Path, help="file for the report instead of standard output")
     args = parser.parse_args()

@@ -64,7 +64,7 @@ def _flip_bits(data: bytearray, rng: random.Random, others: list[bytes]) -> byte
 
 
 def _head(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
-    """Change bytes among the first 200, which hold the headers."""
+    """Change bytes among the first 200, which contain the headers."""
     for _time in range(rng.randint(1, 4)):
         data[rng.randrange(min(200, len(data)))] = rng.randrange(256)
     return bytes(data)
@@ -98,7 +98,7 @@ def _number(data: bytearray, rng: random.Random, others: list[bytes]) -> bytes:
     size, order = rng.choice((2, 4)), rng.choice("<>")
     near_ends = rng.choice((min(len(data), 300), len(data)))
     at = rng.randrange(max(1, near_ends - size))
-    if rng.random() < 0.3:  # the directory of a TIFF lies at the end
+    if rng.random() < 0.3:  # the directory of a TIFF is at the end of the file
         at = max(0, len(data) - 1 - rng.randrange(min(len(data), 300)))
     data[at : at + size] = struct.pack(order + {2: "H", 4: "I"}[size], rng.choice(_EDGES) % 2 ** (8 * size))
     return bytes(data)

@@ -39,7 +39,7 @@ _WARM_UP, _EVERY = 200, 50
 
 
 def frame_of(data: bytes, number: int) -> Frame:
-    """Return a frame of any bytes, with the facts of its header if that can be read."""
+    """Return a frame with any bytes as its image, and with the facts of the image header if it can be read."""
     header = read_header(data)
     return Frame(
         frame_id=frame_id("hostile", "cam", 1, number), line="line", station="hostile", camera_id="cam",

@@ -1,12 +1,15 @@
-"""``python -m benchmarks.latency``: from the capture of a frame to the decision read back, at loads below saturation.
+"""``python -m benchmarks.latency``: time from the capture of a frame until its decision is read, below saturation.
 
-First each contender's saturation is measured. Then frames are sent at 25 %, 50 % and 80 % of what the bare loop can do,
-at the same rates to each contender (``--own``: at those parts of its own saturation). They are sent at times fixed
-beforehand, by cameras of constant rate and random phase, the same for all contenders of a round: a late frame has
-waited since its intended time (see `benchmarks.open_loop`). Latency is from there to the moment at which another
-process has read the decision from Kafka. Contenders and loads take turns; each runs afresh on new topics, with its
-first seconds left out. Percentiles are by nearest rank; of each the median over the rounds is given, with the lowest
-and the highest. Sender, receiver and broker share the machine with the contender: 80 % leaves it little.
+First, the saturation of each contender is measured. Then frames are sent at 25 %, 50 % and 80 % of the rate that the
+bare loop can sustain, at the same rates to each contender (with ``--own``: at these shares of its own saturation).
+
+Cameras of constant rate and random phase send the frames at times fixed beforehand, the same times for all contenders
+of a round. A late frame has waited since its intended time (see `benchmarks.open_loop`). Latency counts from there to
+the moment at which another process has read the decision from Kafka.
+
+Contenders and loads take turns. Each run starts from scratch on new topics, and its first seconds are left out.
+Percentiles are by nearest rank; the table shows the median over the rounds, with the lowest and the highest value.
+Sender, receiver and broker share the machine with the contender, so a load of 80 % leaves it few resources.
 """
 
 from __future__ import annotations
@@ -39,22 +42,22 @@ from benchmarks.workloads import WORKLOADS, images, package, workload
 from infra.broker import LocalBroker
 from schemas.machine import usable_cores
 
-#: Load at which p99 is compared, and how many times that of another it may be.
+#: Load in per cent at which p99 is compared. `AIMS` is the largest allowed ratio of our p99 to another contender's.
 AIM_AT_PERCENT = 50
 AIMS = {LIMIT: 1.5, FLASK: 1.0, QUIX: 1.0}
 _LOADS = (25, 50, 80)
-#: Of a contender that sends images from memory no frame has a time at which it was captured.
+#: A contender that sends images from memory is left out: its frames have no time of capture.
 _CHOICES = [each for each, contender in CONTENDERS.items() if not contender.endless]
 _START_S = 60.0
-#: A group whose second member came a moment after the first shares its partitions at the first one's next heartbeat.
+#: If a second member joins a group just after the first one, they share the partitions at the first's next heartbeat.
 _SETTLE_S = 4.0
-#: What a contender may take after the last frame to answer those that wait.
+#: Time after the last frame in which a contender may answer the waiting frames, in seconds.
 _DRAIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One contender under one load: frames a second, percentiles in ms, what was lost, and how late the sender was."""
+    """Figures of one contender at one load: frames a second, percentiles in ms, lost frames, lateness of the sender."""
 
     rate: float
     frames: int
@@ -66,7 +69,7 @@ class Run:
 
 
 class Bench:
-    """A broker, a sender and a receiver for the runs of one workload."""
+    """Broker, sender and receiver for the runs of one workload."""
 
     def __init__(self, broker: LocalBroker, name: str, scratch: Path, args: argparse.Namespace) -> None:
         pid = broker.status().pid
@@ -81,7 +84,7 @@ class Bench:
         self._receiver = ProcessPoolExecutor(1, context, initializer=prepare, initargs=(name,))
 
     def saturations(self, contenders: Sequence[str], rounds: int) -> dict[str, list[float]]:
-        """Frames a second that each sustains."""
+        """Measure the frames a second that each contender sustains."""
         task, seconds = self._task(), self._args.saturation_seconds
         frames = backlog(self._model, self._pictures, task.in_flight, seconds)
         create(self._servers, task.stream)
@@ -95,7 +98,7 @@ class Bench:
         return found
 
     def run(self, contender: Contender, rate: float, seed: int) -> Run:
-        """Start it, wait until it answers, and send."""
+        """Start a contender, wait until it answers, and send the frames of the schedule."""
         task, args = self._task(), self._args
         topic = contender.decisions(task.stream)
         schedule = Schedule(rate, args.warm_up + args.seconds, args.cameras, seed)
@@ -121,7 +124,7 @@ class Bench:
             if intended_s >= sent.intended_s[0] + args.warm_up
         ]
         latencies_ms = [1000 * (at_s - intended_s) for intended_s, _, at_s in counted if at_s is not None]
-        # Both are Unix times in the gauge, monotonic here.
+        # The gauge has Unix times, the schedule has monotonic times.
         shift_s = time.time() - time.monotonic()
         cpu_s = running.own.cpu_between(counted[0][0] + shift_s, counted[-1][0] + shift_s)
         return Run(
@@ -135,7 +138,7 @@ class Bench:
         )
 
     def close(self) -> None:
-        """End sender and receiver."""
+        """End the processes of sender and receiver."""
         self._sender.shutdown()
         self._receiver.shutdown()
 
@@ -144,7 +147,7 @@ class Bench:
         return Task(self._servers, stream, stream.prefix, self._model, self._args.threads)
 
     def _settle(self, stream: Stream, topic: str, running: Running) -> None:
-        """Wait until it has answered frames of every partition, twice."""
+        """Wait until the contender has answered frames of every partition, twice."""
         asked = sum(ends(self._servers, topic))
         for pause_s in (_SETTLE_S, 0.0):
             fill(self._servers, stream, self._pictures, self._workload.size_wh, 2 * PARTITIONS, PARTITIONS)
@@ -159,7 +162,7 @@ class Bench:
 
 
 def measure(bench: Bench, contenders: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
-    """Saturations, then all loads and contenders in turns."""
+    """Measure the saturations, then all loads and contenders in turns."""
     saturations = bench.saturations(contenders, args.saturation_rounds)
     limits = {each: statistics.median(rates) for each, rates in saturations.items()}
     runs: dict[int, dict[str, list[Run]]] = {percent: {each: [] for each in contenders} for percent in args.load}
@@ -194,7 +197,7 @@ def measure(bench: Bench, contenders: Sequence[str], args: argparse.Namespace) -
 
 
 def aims(found: Mapping[str, Any]) -> list[str]:
-    """How our p99 at the middle load stands to the others', a line for each pair that was measured."""
+    """Return a line for each measured pair: ratio of our p99 at the middle load to the other's, beside the aim."""
     p99 = {
         contender: each["latency_ms"]["p99"] for contender, each in found["loads"].get(str(AIM_AT_PERCENT), {}).items()
     }
@@ -208,7 +211,7 @@ def aims(found: Mapping[str, Any]) -> list[str]:
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """Everything as Markdown."""
+    """Return the report as Markdown."""
     parts = [described(report["machine"])]
     for workload_name, found in report["workloads"].items():
         rows = [
@@ -233,7 +236,10 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def curve(title: str, by_contender: Mapping[str, Any]) -> Plot:
-    """Latency over percentile, the axis stretched towards 100 %: 90, 99 and 99.9 lie equally far apart."""
+    """Return a plot of latency by percentile.
+
+    The axis is stretched towards 100 %: 90, 99 and 99.9 are equally far apart.
+    """
 
     def draw(axes: Any) -> None:
         shown = [percent for percent in CURVE if percent < 100]
@@ -255,7 +261,7 @@ def curve(title: str, by_contender: Mapping[str, Any]) -> Plot:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", action="append", choices=[each.name for each in WORKLOADS], help="repeat it")
     parser.add_argument(
@@ -268,7 +274,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=float, default=2, help="seconds before them that are not counted")
     parser.add_argument("--cameras", type=int, default=12)
     parser.add_argument("--threads", type=int, default=usable_cores(), help="threads of each one; default: the cores")
-    parser.add_argument("--saturation-seconds", type=float, default=4, help="that saturation is measured for")
+    parser.add_argument("--saturation-seconds", type=float, default=4, help="seconds that saturation is measured")
     parser.add_argument("--saturation-rounds", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file for the report instead of standard output")
     args = parser.parse_args()
@@ -280,7 +286,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     args = arguments()
     if any(CONTENDERS[each].is_peer for each in args.contender):
         peers.ensure()

@@ -1,7 +1,8 @@
-"""``python -m benchmarks.line_latency``: latency of the whole line on this machine, and its throughput.
+"""``python -m benchmarks.line_latency``: latency and throughput of the whole line on this machine.
 
-Runs `inspection demo` at 30 frames/s several times, and once as fast as the line goes: broker, three cameras, worker,
-gate and accounting all share the machine. Prints one JSON object; a Markdown table goes to standard error.
+The program runs `inspection demo` several times at 30 frames/s, and once as fast as the line goes. Broker, three
+cameras, worker, gate and accounting share the machine. It prints one JSON object; a Markdown table goes to standard
+error.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ AIM_P50_MS, AIM_P99_MS = 15, 60
 
 
 def run_demo(frames: int, fps: float) -> dict[str, Any]:
-    """One demo run as a user would start it; returns its JSON."""
+    """Run the demo once as a user would start it; return its JSON object."""
     with tempfile.TemporaryDirectory() as scratch:
         result = Path(scratch) / "result.json"
         command = inspection_command("demo", "--frames", str(frames), "--fps", str(fps), "--json", str(result))
@@ -32,7 +33,7 @@ def run_demo(frames: int, fps: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3, help="runs at 30 frames/s; medians are reported")
     parser.add_argument("--frames", type=int, default=600, help="frames in each")

@@ -1,7 +1,7 @@
-"""A broker with what the contenders read: the same images as Avro frames and as bare JPEG, in the same partitions.
+"""Topics that the contenders read: the same images as Avro frames and as bare JPEG, in the same partitions.
 
-The decisions topics stamp each message when the broker appends it: one clock for all contenders, and nobody has to read
-along while they run.
+The broker stamps each decision when it appends the message. So there is one clock for all contenders, and no reader has
+to run beside them.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from schemas.ids import frame_id
 from schemas.machine import usable_cores
 from schemas.topics import MAX_REQUEST_BYTES, TOPICS
 
-#: So many that each frame in flight can be of another one, also on a machine of many cores.
+#: Number of partitions: large enough that each frame in flight can be from another partition, also with many cores.
 PARTITIONS = max(6, usable_cores())
-#: librdkafka says on standard error what it cleans up at its end; warnings and errors still show.
+#: Setting that hides librdkafka's messages about its clean-up on standard error; warnings and errors still show.
 QUIET = {"log_level": 4}
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Topics of one workload: ``prefix.frames`` for ours, ``raw`` for the others, and what they write to.
+    """Topics of one workload.
 
-    Ours writes to ``prefix.decisions``, the others to ``raw_decisions``.
+    Our worker reads ``frames`` and writes ``decisions``. The other contenders read ``raw`` and write ``raw_decisions``.
     """
 
     prefix: str
@@ -96,7 +96,7 @@ def delete(bootstrap_servers: str, stream: Stream) -> None:
     names = [name for name in admin.list_topics(timeout=30).topics if name.startswith(f"{stream.prefix}.")]
     for future in admin.delete_topics(names).values():
         future.result(30)
-    gc.collect()  # clients that are left would complain of the broker's end
+    gc.collect()  # remaining clients would log errors when the broker ends
 
 
 def make_frame(
@@ -109,7 +109,7 @@ def make_frame(
     sha256: str | None = None,
     deadline_ms: int | None = None,
 ) -> Frame:
-    """Return a frame captured now; without a deadline it is inspected after any wait."""
+    """Return a frame, captured now by default; without a deadline it is inspected after any wait."""
     now_us = time.time_ns() // 1000 if captured_at_us is None else captured_at_us
     return Frame(
         frame_id=frame_id("bench", camera, 1, sequence), line="bench", station="bench", camera_id=camera,
@@ -128,7 +128,15 @@ def fill(
     cameras: int,
     partitions: int = PARTITIONS,
 ) -> None:
-    """Put so many frames into both topics; each camera has its partition, and they are spread as evenly as it goes."""
+    """Publish ``count`` frames to both topics; the cameras are spread over the partitions as evenly as possible.
+
+    Each camera has one partition.
+
+    Raises
+    ------
+    RuntimeError
+        If a frame cannot be written.
+    """
     producer = Producer(
         {"bootstrap.servers": bootstrap_servers, "message.max.bytes": MAX_REQUEST_BYTES, "linger.ms": 20}
     )
@@ -164,7 +172,7 @@ def fill(
 
 
 def place(camera: int, cameras: int, partitions: int) -> int:
-    """The partition of a camera.
+    """Return the partition of a camera.
 
     Examples
     --------
@@ -179,7 +187,7 @@ def place(camera: int, cameras: int, partitions: int) -> int:
 def ends(
     bootstrap_servers: str, topic: str, partitions: int = PARTITIONS, admin: AdminClient | None = None
 ) -> list[int]:
-    """End offset of each partition; who asks often keeps an ``admin`` for it."""
+    """Return the end offset of each partition; pass an ``admin`` client if you call this often."""
     admin = admin or AdminClient({"bootstrap.servers": bootstrap_servers, **QUIET})
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     wanted = {TopicPartition(topic, number): latest for number in range(partitions)}
@@ -188,7 +196,7 @@ def ends(
 
 
 def appended(bootstrap_servers: str, topic: str, begin: Sequence[int]) -> Iterator[tuple[float, bytes]]:
-    """Time of appending (seconds since 1970) and value of each message from given offsets to the end."""
+    """Yield the append time (seconds since 1970) and the value of each message from given offsets to the end."""
     consumer = Consumer(
         {"bootstrap.servers": bootstrap_servers, "group.id": "bench-read", "enable.partition.eof": True, **QUIET}
     )

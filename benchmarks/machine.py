@@ -1,4 +1,4 @@
-"""What figures were taken on: the machine, and the versions of what was measured."""
+"""Description of the machine and of the versions of packages that the figures belong to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from schemas.machine import usable_cores, usable_memory_bytes
 
-#: Versions that a figure depends on; those that are not installed are left out.
+#: Packages whose versions affect the figures; packages that are not installed are left out.
 _PACKAGES = (
     "streaming-inspection", "confluent-kafka", "faust-streaming", "aiokafka", "onnxruntime", "opencv-python-headless",
     "fastavro", "numpy", "quixstreams", "flask", "gunicorn", "fastapi", "uvicorn", "requests", "httpx",
@@ -18,7 +18,7 @@ _PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory, kernel, Python, versions, and how busy the machine was just now."""
+    """Return processor, cores, memory, kernel, Python, versions, and the load averages of the machine."""
     names = [
         line.split(":", 1)[1].strip()
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -36,7 +36,7 @@ def machine() -> dict[str, Any]:
 
 
 def described(found: dict[str, Any]) -> str:
-    """The machine in one line."""
+    """Return one line about the machine."""
     return (
         f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB, Python {found['python']}, "
         f"load {found['load_before'][0]} before"

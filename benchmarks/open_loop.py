@@ -1,9 +1,9 @@
-"""Load as cameras give it: each frame at its own time, whatever becomes of those before it.
+"""Open load, like that of cameras: each frame is sent at its own time, whatever happens to earlier frames.
 
-The times are fixed before the run. A frame that is sent late, because the sender or Kafka was slow, has waited from its
-intended time on, and that wait is part of its latency: nothing slows the load down when the contender is slow, so no
-latency is left out (no coordinated omission). Sender and receiver are processes of their own, with the collector of
-Python off; a frame is made and encoded while its time has not come yet.
+The times are fixed before the run. If the sender or Kafka is slow, a frame is sent late; it has waited since its
+intended time, and that wait is part of its latency. A slow contender does not slow down the load, so no latency is left
+out (no coordinated omission). Sender and receiver are separate processes, with Python's garbage collector off. A frame
+is made and encoded before its time comes.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Place = tuple[int, int]
 
 _LEAD_S = 0.3
 _FLUSH_S = 60.0
-#: Sequences below are left to the frames that only find out whether a contender is ready.
+#: Smaller sequence numbers belong to frames that only test if a contender is ready.
 _FIRST_SEQUENCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One frame of the schedule: seconds after its start, camera, number."""
+    """Frame of the schedule: seconds after its start, camera, number."""
 
     at_s: float
     camera: int
@@ -44,7 +44,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Cameras of one constant rate, each with a phase of its own, drawn from ``seed``.
+    """Schedule of cameras with one constant rate; the phase of each camera is drawn from ``seed``.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class Schedule:
     seed: int = 0
 
     def shots(self) -> list[Shot]:
-        """All frames in the order of their times."""
+        """Return all frames in the order of their times."""
         period_s = self.cameras / self.rate
         phases = random.Random(self.seed)
         found = []
@@ -73,7 +73,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is sent where: frames as Avro or bare images of a workload, after a schedule."""
+    """Load for a topic: frames as Avro or bare images of a workload, by a schedule."""
 
     bootstrap_servers: str
     topic: str
@@ -86,7 +86,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """For each frame of the schedule: monotonic seconds of the intended time, how late it was sent, and its place."""
+    """Lists with one item for each frame: monotonic seconds of the intended time, delay of sending, and place."""
 
     intended_s: list[float]
     late_s: list[float]
@@ -95,7 +95,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """When the decision on each frame was read, monotonic seconds; decisions beyond the first on a frame; failures."""
+    """Monotonic seconds at which each frame's decision was read; number of further decisions, and of failures."""
 
     at_s: dict[Place, float]
     again: int
@@ -103,7 +103,7 @@ class Answered:
 
 
 def prepare(name: str) -> None:
-    """Make the images of a workload before they are needed, and stop collecting garbage."""
+    """Make the images of a workload before they are needed, and switch the garbage collector off."""
     kind = workload(name)
     images(kind.size_wh, kind.colour)
     gc.collect()
@@ -174,9 +174,10 @@ def send(load: Load) -> Sent:
 def receive(
     bootstrap_servers: str, topic: str, begin: list[int], expected: int, timeout_s: float, *, as_frames: bool
 ) -> Answered:
-    """Read decisions from given offsets on, until so many frames are answered or time is up.
+    """Read decisions from given offsets on, until ``expected`` frames are answered or the time is up.
 
-    ``as_frames`` if they are Avro, as ours are. Nothing but the time is taken while they come.
+    ``as_frames``: decisions are Avro, as our worker writes them. Messages are decoded later; during the run only their
+    time is taken.
     """
     consumer = Consumer(
         {
@@ -212,7 +213,7 @@ def receive(
 
 
 def _answers(value: bytes, *, as_frames: bool) -> tuple[Place, bool]:
-    """Which frame a decision is about, and whether it was inspected."""
+    """Return the place of the frame of a decision, and True if the frame was inspected."""
     if as_frames:
         decision = decode(value, Decision)
         place = decision.source_partition, decision.source_offset

@@ -1,7 +1,7 @@
-"""What a benchmark leaves behind: JSON on standard output, a Markdown table on standard error, and all of it in files.
+"""Output of a benchmark: JSON on standard output, a Markdown table on standard error, and both in files with plots.
 
-`write` puts ``<name>.json``, ``<name>.md`` and ``<name>-<plot>.png`` into ``build/bench``. A plot is a function that
-draws on the axes it is given; `bars` and `lines` make the two kinds that are needed most.
+`write` writes ``<name>.json``, ``<name>.md`` and ``<name>-<plot>.png`` to ``build/bench``. A plot is a function that
+draws on the axes that it gets; `bars` and `lines` return the two most common kinds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.rounds import Spread
 
 FOLDER = Path("build/bench")
 
-#: Draws on matplotlib axes.
+#: Function that draws on matplotlib axes.
 Plot = Callable[[Any], None]
 
 
@@ -29,20 +29,20 @@ def write(
     json_file: Path | None = None,
     folder: Path = FOLDER,
 ) -> None:
-    """Report, table and plots of a benchmark, to the terminal and into ``folder``.
+    """Write report, table and plots of a benchmark to the terminal and to ``folder``.
 
     Parameters
     ----------
     name
-        Of the benchmark; the files are called so.
+        Name of the benchmark and of its files.
     report
-        Everything that was measured, as JSON can hold it; goes to standard output.
+        All measurements, as values that JSON can represent; they go to standard output.
     table
-        Markdown; goes to standard error.
+        Markdown text; it goes to standard error.
     plots
-        What to draw, by what its file is called. Without matplotlib a line says how to get it.
+        Plots by the last part of their file names. Without matplotlib, a line tells how to install it.
     json_file
-        Written instead of standard output.
+        File for the report instead of standard output.
     """
     text = json.dumps(report, indent=2) + "\n"
     table = table.rstrip() + "\n"
@@ -59,13 +59,13 @@ def write(
 
 
 def progress(text: str) -> None:
-    """One line on standard error, at once."""
+    """Print one line to standard error and flush it."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table.
+    """Return a Markdown table.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def bars(title: str, unit: str, spreads: Mapping[str, Spread]) -> Plot:
-    """One bar for each name: the median, and a whisker from lowest to highest."""
+    """Return a plot with one bar for each name: the median, and a whisker from lowest to highest."""
 
     def draw(axes: Any) -> None:
         names = list(spreads)[::-1]
@@ -107,7 +107,7 @@ def lines(
     log_x: bool = False,
     log_y: bool = False,
 ) -> Plot:
-    """One line for each name, through its points."""
+    """Return a plot with one line for each name, through its points."""
 
     def draw(axes: Any) -> None:
         for name, points in series.items():

@@ -1,8 +1,8 @@
 """Benchmark of a worker at three times its capacity: the share of its capacity that it still inspects.
 
 Modes are compared in turns, with the same sender and the same broker beside the worker. The reference is the mode
-``everything``: the worker sheds nothing, falls behind, and inspects as much as it can. Then follow the modes that
-shed. Every frame has a deadline. The load is open: it does not wait for the worker.
+``everything``: the worker sheds nothing, falls behind, and inspects as much as it can. The modes that shed follow.
+Every frame has a deadline. The load is open: it does not wait for the worker.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REFERENCE = "everything"
 MODES = (REFERENCE, "deadline", "newest")
 #: Offered frames, in multiples of the rate that the worker sustains.
 TIMES = 3
-#: Share of the reference that is to be inspected.
+#: Share of the reference rate that a mode must still inspect.
 AIM = 0.85
 _FIRST_RATE = 300.0
 _START_S = 60.0
@@ -183,16 +183,16 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    """Return the parser of the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", choices=[each.name for each in WORKLOADS], default=WORKLOADS[0].name)
     parser.add_argument("--rounds", type=int, default=3, help="rounds of all modes")
     parser.add_argument("--seconds", type=float, default=8, help="counted seconds of each turn")
-    parser.add_argument("--warm-up", type=float, default=3, help="seconds before them that are not counted")
+    parser.add_argument("--warm-up", type=float, default=3, help="seconds before the counted ones")
     parser.add_argument("--cameras", type=int, default=6)
     parser.add_argument("--deadline-ms", type=int, default=500)
     parser.add_argument("--processes", type=int, default=1, help="processes of the worker")
-    parser.add_argument("--threads", type=int, help="threads of each process; default: those of the worker")
+    parser.add_argument("--threads", type=int, help="threads of each process; default: the worker's own default")
     parser.add_argument("--json", type=Path, help="file for the report instead of standard output")
     return parser.parse_args()
 

@@ -1,6 +1,6 @@
-"""The sum of its parts: what reading, decoding, resizing, inferring and producing cost alone, in one thread.
+"""Cost of each part of the bare loop alone: reading, decoding, resizing, inferring and producing, in one thread.
 
-CPU milliseconds a frame of this process, librdkafka's own threads counted.
+The figures are CPU milliseconds a frame of this process, with librdkafka's own threads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SECONDS = 0.5
 
 
 def parts(task: Task, images: Sequence[bytes], *, reduced: bool = False) -> dict[str, float]:
-    """CPU milliseconds of each part; the topics of the task are there, with frames."""
+    """Return the CPU milliseconds a frame of each part; the topics of the task must exist and contain frames."""
     network = Network(task.model, reduced=reduced)
     pixels = [network.decode(image) for image in images[:8]]
     tensors = [network.tensor(each) for each in pixels]

@@ -1,4 +1,4 @@
-"""Percentiles by nearest rank: each is a value that was measured, never one between two."""
+"""Percentiles by nearest rank: each one is a measured value, never a value between two of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TABLE = (50, 95, 99, 99.9, 100)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that so many per cent of them do not exceed.
+    """Return the smallest value that at least ``percent`` per cent of the values do not exceed.
 
     Examples
     --------
@@ -23,7 +23,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def percentiles(values: Sequence[float], percents: Sequence[float] = CURVE) -> dict[str, float]:
-    """Several at once, by their names as in ``p99.9`` and ``max``.
+    """Return several percentiles by their names, such as ``p99.9`` and ``max``.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def percentiles(values: Sequence[float], percents: Sequence[float] = CURVE) -> d
 
 
 def name(percent: float) -> str:
-    """How a percentile is called.
+    """Return the name of a percentile.
 
     Examples
     --------
@@ -46,5 +46,5 @@ def name(percent: float) -> str:
 
 
 def _ranked(ordered: Sequence[float], percent: float) -> float:
-    # Decimal fractions of a hundred are not exact in binary: 99.9 % of 1,000 is a little more than 999.
+    # Decimal fractions of a hundred are inexact in binary: 99.9 % of 1,000 is computed as a little more than 999.
     return ordered[max(0, math.ceil(round(len(ordered) * percent / 100, 9)) - 1)]

@@ -1,11 +1,14 @@
-"""``python -m benchmarks.publishing``: what one publisher process sustains, beside librdkafka alone.
+"""``python -m benchmarks.publishing``: frames a second of one publisher process, beside librdkafka alone.
 
-One camera publishes as fast as Kafka takes its frames, with images of 13, 50 and 330 kB: those of the workloads. First
-images that are JPEG already, then pixels that are made JPEG on the way. `librdkafka` is a loop that gives the same
-messages, encoded beforehand, to a bare confluent-kafka client with the settings of ours (idempotent, all
-acknowledgements, no linger, 64 frames under way); `librdkafka and record` also makes each frame's record: sha256, Avro.
-Ours does all that, hands over between threads, counts, and keeps its promises of order and memory. Then what the spool
-costs. All take turns, each on a new topic in one process of its own; CPU is that process's, all threads.
+One camera publishes as fast as Kafka takes its frames, with the images of the workloads: 13, 50 and 330 kB. The images
+are first JPEG files, then pixels that the publisher encodes as JPEG.
+
+`librdkafka` is a loop that passes the same messages, encoded beforehand, to a bare confluent-kafka client with our
+settings (idempotent, all acknowledgements, no linger, 64 frames in flight). `librdkafka and record` also makes the
+record of each frame: sha256, Avro. Our publisher does all of this, passes frames between threads, counts, and keeps its
+guarantees of order and memory. The last kinds show the cost of the spool.
+
+All kinds take turns, each on a new topic in one separate process; CPU is that of all threads of this process.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ from producers.spool import SpoolOptions
 from schemas import Codec, KafkaSettings
 
 AIM = 0.9
-#: The images of the workloads: 13, 50 and 330 kB or so as JPEG.
+#: Sizes of the workloads' images: some 13, 50 and 330 kB as JPEG.
 SIZES = ((300, 300), (640, 480), (1920, 1080))
 _FLUSH_S = 60
 _IDENTITY = CameraIdentity("bench", "bench", "camera")
@@ -50,9 +53,10 @@ _OPTIONS = PublisherOptions(policy="block", quality=JPEG_QUALITY)
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One way to publish.
+    """Way to publish.
 
-    ``pixels`` are made JPEG first; ``beside`` is what it is compared with. ``spool`` are options of `SpoolOptions`.
+    ``beside`` is the kind to compare with. With ``pixels``, pixels are encoded as JPEG first. ``spool`` has options of
+    `SpoolOptions`.
     """
 
     beside: str
@@ -77,7 +81,7 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one run: frames and MB (10^6 bytes of images) a second, CPU ms a frame."""
+    """Figures of one run: frames and MB (10^6 bytes of images) a second, CPU ms a frame."""
 
     frames_per_s: float
     mb_per_s: float
@@ -86,7 +90,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is published where, and for how long."""
+    """Task of one run: kind, size of the images, topics, folder of the spool, duration."""
 
     kind: str
     size_wh: tuple[int, int]
@@ -96,12 +100,12 @@ class Task:
 
 
 def run(task: Task) -> Figures:
-    """Publish for so long, wait for all acknowledgements.
+    """Publish for ``task.seconds``, then wait for all acknowledgements.
 
     Raises
     ------
     RuntimeError
-        If frames are lost or left.
+        If frames are lost or not acknowledged.
     """
     kind = KINDS[task.kind]
     encoded = images(task.size_wh, True)
@@ -190,7 +194,7 @@ def _message(capture: Capture, codec: Codec, sequence: int) -> Message:
 
 
 def measure(bootstrap_servers: str, scratch: Path, args: argparse.Namespace) -> dict[str, dict[str, list[Figures]]]:
-    """For each size the figures of each kind, in the order of the rounds."""
+    """Measure all kinds in turns; return the figures by size and by kind, in the order of the rounds."""
     found: dict[str, dict[str, list[Figures]]] = {}
     numbers = itertools.count()
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -209,13 +213,13 @@ def measure(bootstrap_servers: str, scratch: Path, args: argparse.Namespace) -> 
 
 
 def beside(by_kind: Mapping[str, Sequence[Figures]]) -> dict[str, list[float]]:
-    """Each kind's ratio in frames a second to the one it is compared with, round by round; without it none."""
+    """Return each kind's ratio in frames a second to its compared kind, round by round, if both were measured."""
     rates = {kind: [each.frames_per_s for each in found] for kind, found in by_kind.items()}
     return {kind: ratios(rates, KINDS[kind].beside)[kind] for kind in rates if KINDS[kind].beside in rates}
 
 
 def table(report: Mapping[str, Any], found: Mapping[str, Mapping[str, Sequence[Figures]]]) -> str:
-    """Everything as Markdown."""
+    """Return the report as Markdown."""
     parts = [described(report["machine"])]
     for size, by_kind in found.items():
         found_ratios = beside(by_kind)
@@ -239,10 +243,10 @@ def table(report: Mapping[str, Any], found: Mapping[str, Mapping[str, Sequence[F
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of all kinds")
-    parser.add_argument("--seconds", type=float, default=2, help="of each run")
+    parser.add_argument("--seconds", type=float, default=2, help="seconds of each run")
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="repeat it; default: all")
     named = {f"{width}x{height}": number for number, (width, height) in enumerate(SIZES)}
     parser.add_argument("--size", action="append", choices=list(named), help="repeat it; default: all")

@@ -1,10 +1,12 @@
 """``python -m benchmarks.reinspection``: re-inspection beside a bare loop that only decodes and infers, in one run.
 
-The bare loop decodes as `models.images` does, makes the tensor and runs the network: no Avro, no sha256, no signals, no
-decision, nothing compared, nothing written. Contenders take turns, round after round; the ratio is the median over the
-rounds of each round's own ratio, so that a machine which others use too slows both; processor time
-a frame, of this process alone, shows the cost where that machine is not idle. ``--memory N`` runs N small frames
-through and reports the resident memory as it goes. Prints one JSON object; a Markdown table goes to standard error.
+The bare loop decodes as `models.images` does, makes the tensor and runs the network. It has no Avro, no sha256, no
+signals and no decision, and it compares and writes nothing. Contenders take turns, round after round. The ratio is the
+median over the rounds of the ratio in each round, so that other load on the machine slows both. The processor time a
+frame, of this process only, shows the cost if the machine is not idle.
+
+``--memory N`` inspects N small frames and reports the resident memory over time. The program prints one JSON object; a
+Markdown table goes to standard error.
 """
 
 from __future__ import annotations
@@ -52,12 +54,12 @@ from stream_processors.answer import Answerer, Received
 
 Pairs = list[tuple[Stored[Frame], Decision | None]]
 AIM = 0.9
-#: Frames of a run through Kafka, for each of the others'.
+#: Frames of a run through Kafka, as a multiple of the other contenders' frames.
 _KAFKA_TIMES = 6
 
 
 def make_pairs(images: Sequence[bytes], encoding: Encoding, loaded: Sequence[Loaded], codec: Codec) -> Pairs:
-    """Frames with the decisions that a worker makes on them."""
+    """Return frames with the decisions that a worker makes on them."""
     answer = Answerer(loaded[0].model, codec, SystemClock())
     pairs: Pairs = []
     for offset, image in enumerate(images):
@@ -76,7 +78,7 @@ def make_pairs(images: Sequence[bytes], encoding: Encoding, loaded: Sequence[Loa
 
 
 def bare(pairs: Pairs, loaded: Loaded, threads: int) -> None:
-    """Decode and infer, each thread its share of the frames."""
+    """Decode and infer all frames; the threads share them."""
     model, spec = loaded.model, loaded.model.manifest.input
     colour = spec.colour != "grey"
 
@@ -94,7 +96,13 @@ def bare(pairs: Pairs, loaded: Loaded, threads: int) -> None:
 
 
 def checked(results: Iterator[Result], count: int) -> None:
-    """All of them, and each decision reproduced."""
+    """Check that there are ``count`` results and that each decision was reproduced.
+
+    Raises
+    ------
+    RuntimeError
+        If a result is missing or a decision differs.
+    """
     seen = sum(all(difference is None for _, difference in result.variants) for result in results)
     if seen != count:
         raise RuntimeError(f"{seen} of {count} decisions reproduced")
@@ -114,7 +122,7 @@ def _in_process(jobs: Sequence[Job]) -> list[Result]:
 
 
 def publish(kafka: KafkaSettings, pairs: Pairs) -> None:
-    """Put the frames and their decisions into the topics of a line."""
+    """Publish the frames and their decisions to the topics of a line."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "message.max.bytes": MAX_REQUEST_BYTES})
     places: dict[str, tuple[int, int]] = {}
 
@@ -140,7 +148,7 @@ def publish(kafka: KafkaSettings, pairs: Pairs) -> None:
 
 
 def through_kafka(kafka: KafkaSettings, loaded: Sequence[Loaded], count: int) -> None:
-    """A whole run against the topics: recorded decisions read, frames read, inspected, compared, rows written."""
+    """Do a whole run against the topics: read recorded decisions and frames, inspect, compare, write the rows."""
     source = Source(kafka)
     with tempfile.TemporaryDirectory() as scratch, Stretch(source, Selection()) as stretch:
         folder = RunFolder.create(Path(scratch) / "run", plan(stretch, source, loaded))
@@ -150,7 +158,10 @@ def through_kafka(kafka: KafkaSettings, loaded: Sequence[Loaded], count: int) ->
 
 
 def speed(pairs: Pairs, rounds: int) -> dict[str, Any]:
-    """Frames a second of all contenders; through Kafka `_KAFKA_TIMES` as many, for a run has its own begin."""
+    """Measure the frames a second of all contenders.
+
+    The run through Kafka has `_KAFKA_TIMES` as many frames, so that its own start counts less.
+    """
     loaded, codec, threads = load([Variant("champion")]), Codec(), cores()
     inspector = Inspector(loaded, codec)
     count = len(pairs)
@@ -200,7 +211,7 @@ def speed(pairs: Pairs, rounds: int) -> dict[str, Any]:
 
 
 def memory(count: int) -> dict[str, Any]:
-    """Resident memory over many small frames, as a run has them: stretched out, never all at once."""
+    """Measure the resident memory over many small frames, which come one after the other as in a run."""
     loaded = load([Variant("champion")])
     inspector = Inspector(loaded, Codec())
     cells = load_cells()[:8]
@@ -227,7 +238,7 @@ def memory(count: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9, help="rounds of all contenders")
     parser.add_argument("--frames", type=int, default=400, help="frames of each")

@@ -1,4 +1,4 @@
-"""Contenders in turns: each round runs all of them, in an order that moves on, so that a slow minute hits all alike."""
+"""Contenders in turns: each round runs all of them in a rotated order, so that a slow minute affects all alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 def in_turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
-    """Round and name; each round begins one further on.
+    """Yield round and name; each round begins with the next name.
 
     Examples
     --------
@@ -22,7 +22,7 @@ def in_turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Median, lowest and highest of some figures.
+    """Median, lowest and highest of several figures.
 
     Examples
     --------
@@ -36,7 +36,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one figure."""
+        """Return the spread of at least one figure."""
         return cls(statistics.median(values), min(values), max(values))
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Spread:
 
 
 def ratios(figures: Mapping[str, Sequence[float]], beside: str) -> dict[str, list[float]]:
-    """Each contender's figure over that of ``beside`` in the same round.
+    """Return each contender's figures divided by those of ``beside`` in the same rounds.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""One contender on a topic that is full already: frames a second, CPU, memory.
+"""Measurement of one contender on a full topic: frames a second, CPU, memory.
 
-A run is over after a time, not after a number of frames, so that a slow contender takes no longer than a fast one.
-The rate is taken from the broker's own time stamps of the decisions. Its window begins once decisions come and the
-consumer group has settled: with two consumers the first works alone until its next heartbeat, for up to 3 s.
+A run ends after a time, not after a number of frames, so that a slow contender takes no longer than a fast one. The
+rate comes from the broker's time stamps of the decisions. The window begins once decisions come and the consumer group
+has settled: of two consumers, the first one works alone until its next heartbeat, for up to 3 s.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from benchmarks.line_topics import PARTITIONS, QUIET, appended, ends
 _LOOK_S = 0.25
 _START_S = 60.0
 _STALLED_S = 30.0
-#: So long a group must have been at rest, which covers what lies between the starts of two processes.
+#: Time for which a group must be at rest, in seconds. It covers the time between the starts of two processes.
 _SETTLED_S = 1.5
-#: What a run eats before its window, in seconds at full speed: a heartbeat, the rest above, and some.
+#: Frames that a run processes before its window, in seconds at full speed: a heartbeat, `_SETTLED_S`, and a margin.
 BEFORE_S = 6.0
 _UNSETTLED = (ConsumerGroupState.PREPARING_REBALANCING, ConsumerGroupState.COMPLETING_REBALANCING)
 _numbers = itertools.count()
@@ -34,10 +34,10 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class Saturated:
-    """What one run gave: frames a second, CPU milliseconds a frame of the contender and of the broker, peak memory.
+    """Figures of one run: frames a second, CPU milliseconds a frame of the contender and of the broker, peak memory.
 
-    ``frames`` is how many were decided in the window; ``cores_elsewhere`` how many cores, on average, were busy with
-    anything but the contender and the broker, this process and what a hypervisor took away included.
+    ``frames`` is the number of frames decided in the window. ``cores_elsewhere`` is the mean number of cores that were
+    busy with anything but the contender and the broker; this process and the time that a hypervisor took are included.
     """
 
     frames_per_s: float
@@ -49,24 +49,24 @@ class Saturated:
 
     @property
     def per_cpu_s(self) -> float:
-        """Frames that one second of CPU pays for, the broker's share counted."""
+        """Frames per second of CPU time, with the broker's share included."""
         return 1000 / (self.cpu_ms + self.broker_cpu_ms)
 
     @property
     def cores(self) -> float:
-        """Cores that the contender kept busy."""
+        """Number of cores that the contender kept busy."""
         return self.frames_per_s * self.cpu_ms / 1000
 
 
 def saturate(
     contender: Contender, task: Task, broker_pid: int, frames: int, seconds: float, partitions: int = PARTITIONS
 ) -> Saturated:
-    """Let a contender work at its topic of ``frames``, as a group of its own, and measure it for so long.
+    """Run a contender on its topic of ``frames``, with a consumer group of its own, and measure it for ``seconds``.
 
     Raises
     ------
     RuntimeError
-        If it ends, does not begin, stops on the way, or eats all frames before it can be measured.
+        If the contender ends, does not begin, stops on the way, or processes all frames before it can be measured.
     """
     task = dataclasses.replace(task, group=f"{task.group}-{time.time_ns():x}-{next(_numbers)}")
     topic = contender.decisions(task.stream)
@@ -91,7 +91,7 @@ def saturate(
                 until = since + seconds
         stopped = time.time()
     times = sorted(at for at, _ in appended(task.bootstrap_servers, topic, begin))
-    if done >= frames and not contender.endless:  # the last ones are spread unevenly over its threads
+    if done >= frames and not contender.endless:  # the last frames are spread unevenly over its threads
         stopped = times[len(times) * 9 // 10]
     if not since or stopped - since < seconds / 3:
         raise RuntimeError(f"all {frames} frames were eaten before it could be measured")
@@ -109,12 +109,12 @@ def saturate(
 
 
 def window(times: Sequence[float], since: float, until: float) -> tuple[int, int]:
-    """Places of the first and the last of ``times``, which ascend, that lie between two times.
+    """Return the indices of the first and the last of the ascending ``times`` that lie between two times.
 
     Raises
     ------
     RuntimeError
-        If fewer than two do.
+        If fewer than two of ``times`` lie between them.
 
     Examples
     --------
@@ -128,17 +128,17 @@ def window(times: Sequence[float], since: float, until: float) -> tuple[int, int
 
 
 class _Settling:
-    """Whether a consumer group has been at rest for a while."""
+    """Observer of a consumer group, until it has been at rest for `_SETTLED_S`."""
 
     def __init__(self, admin: AdminClient, group: str) -> None:
         self._admin, self._group = admin, group
         self._since: float | None = None
 
     def is_over(self) -> bool:
-        """Asks the broker; to be called again and again."""
+        """Ask the broker, and return True if the group has been at rest long enough; call this repeatedly."""
         try:
             state = self._admin.describe_consumer_groups([self._group])[self._group].result(10).state
-        except KafkaException:  # no such group: nothing is read from Kafka any more
+        except KafkaException:  # there is no such group: the contender no longer reads from Kafka
             state = None
         if state in _UNSETTLED:
             self._since = None

@@ -1,4 +1,4 @@
-"""A straight line through figures that neighbour each other."""
+"""Straight line through samples whose neighbours are correlated."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _BLOCKS = 20
 
 
 def slope(at: Sequence[float], values: Sequence[float], blocks: int = _BLOCKS) -> tuple[float, float]:
-    """Slope by least squares and its standard error.
+    """Return the slope by least squares, and its standard error.
 
-    Neighbouring samples of memory are alike, and so are worth less than their number: the line goes through the means
-    of ``blocks`` stretches of them, each as good as one sample.
+    Neighbouring samples of memory are correlated, so they tell less than their number suggests. The line therefore goes
+    through the means of ``blocks`` groups of neighbouring samples, and each mean counts as one sample.
 
     Raises
     ------

@@ -1,9 +1,10 @@
-"""``python -m benchmarks.soak``: whether a worker's memory grows, over many frames in a short time.
+"""``python -m benchmarks.soak``: growth of a worker's memory over many frames in a short time.
 
-An hour at 30 frames/s is 108,000 frames. Here 64x64 images and a tiny network let a worker with everything on decide
-thousands a second, for ``--minutes``, from several cameras; resident memory is sampled all along. After a warm-up a
-straight line through it gives MiB a million frames, with its standard error: a slope within two of them is none that
-this run could see. ``--watch`` runs `inspection watch` beside it on the same decisions, with a line of its own.
+An hour at 30 frames/s is 108,000 frames. Here, 64x64 images and a tiny network let a complete worker decide thousands
+of frames a second, for ``--minutes``, from several cameras; its resident memory is sampled all the time. After a
+warm-up, a straight line through the samples gives MiB per million frames, with its standard error. If the slope is
+smaller than two standard errors, this run has seen no growth. ``--watch`` also runs `inspection watch` on the same
+decisions, with a line of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _SAMPLES = 2000
 
 
 def commands(kafka: KafkaSettings, model: Path, args: argparse.Namespace) -> dict[str, list[str]]:
-    """What runs, by its name."""
+    """Return the command lines of the processes by name."""
     where = ["--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix, "--http-port", "0"]
     worker = ["worker", "--model", str(model), "--threads", str(args.threads)]
     found = {"worker": inspection_command(*worker, *where, "--group", "soak")}
@@ -41,7 +42,7 @@ def commands(kafka: KafkaSettings, model: Path, args: argparse.Namespace) -> dic
 
 
 def samples(running: Running, seen: Sequence[tuple[float, int]]) -> list[tuple[float, float]]:
-    """Decisions so far, and resident MiB; evenly over the run, from the first decision on."""
+    """Return pairs of decisions so far and resident MiB, evenly over the run from the first decision on."""
     import numpy as np
 
     first_s = next(at for at, decided in seen if decided)
@@ -54,7 +55,7 @@ def samples(running: Running, seen: Sequence[tuple[float, int]]) -> list[tuple[f
 
 
 def line(found: Sequence[tuple[float, float]], warm_up: float) -> dict[str, float]:
-    """The straight line after a part of the frames."""
+    """Fit the straight line after the warm-up; return its slope and the memory along it."""
     after = [(number / 1e6, mib) for number, mib in found if number >= warm_up * found[-1][0]]
     growth, error = slope([number for number, _ in after], [mib for _, mib in after])
     return {
@@ -67,7 +68,7 @@ def line(found: Sequence[tuple[float, float]], warm_up: float) -> dict[str, floa
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """Everything as Markdown."""
+    """Return the report as Markdown."""
     rows = [
         [
             name,
@@ -92,7 +93,7 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def plot(by_name: Mapping[str, Sequence[tuple[float, float]]]) -> Plot:
-    """Resident memory over frames."""
+    """Return a plot of resident memory by frames."""
 
     def draw(axes: Any) -> None:
         for name, found in by_name.items():
@@ -105,10 +106,10 @@ def plot(by_name: Mapping[str, Sequence[tuple[float, float]]]) -> Plot:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--warm-up", type=float, default=0.3, help="part of the frames before the line begins")
+    parser.add_argument("--warm-up", type=float, default=0.3, help="share of the frames before the line begins")
     parser.add_argument("--cameras", type=int, default=12)
     parser.add_argument("--threads", type=int, default=usable_cores(), help="threads of the worker; default: the cores")
     parser.add_argument("--watch", action="store_true", help="run `inspection watch` as well")

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.startup``: how long the command line and a worker take to start.
+"""``python -m benchmarks.startup``: time that the command line and a worker take to start.
 
-Each command is run several times, in turns with what Python alone takes: ``python -c pass``, and the import of Typer,
-of which every command line of this kind is made. The worker is timed from its start until its health endpoint says that
-it has partitions, on an idle broker; beside it stands the import of what it cannot do without.
+Each command runs several times, in turns with the minimum for Python: ``python -c pass``, and the import of Typer,
+which every command line of this kind needs. The worker is timed on an idle broker, from its start until its health
+endpoint shows that it has partitions. Beside it, the table shows the import of the packages that the worker needs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WORKER = "inspection worker, until ready"
 
 
 def commands() -> dict[str, list[str]]:
-    """What is timed, but for the worker."""
+    """Return the commands to time, except the worker."""
     inspection = str(Path(sys.executable).with_name("inspection"))
     return {
         "python -c pass": [sys.executable, "-c", "pass"],
@@ -46,12 +46,12 @@ def commands() -> dict[str, list[str]]:
 
 
 def timed(command: Sequence[str]) -> float:
-    """Seconds from start to end.
+    """Run a command; return the seconds from start to end.
 
     Raises
     ------
     subprocess.CalledProcessError
-        If it fails.
+        If the command fails.
     """
     began = time.perf_counter()
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -59,16 +59,16 @@ def timed(command: Sequence[str]) -> float:
 
 
 def until_ready(kafka: KafkaSettings, scratch: Path) -> float:
-    """Seconds from the start of a worker until it is ready."""
+    """Start a worker; return the seconds until it is ready."""
     began = time.perf_counter()
-    group = f"startup-{time.time_ns():x}"  # so none waits until one that has left is forgotten
+    group = f"startup-{time.time_ns():x}"  # with a new group, no worker waits until the broker has removed the last one
     with WorkerProcess(kafka, model=None, group=group, log=scratch / "worker.log") as worker:
         worker.await_ready()
         return time.perf_counter() - began
 
 
 def measure(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, in turns; the first round only fills the page cache."""
+    """Measure the seconds of each contender in turns; the first round only fills the page cache."""
     found: dict[str, list[float]] = {name: [] for name in contenders}
     for number, name in in_turns(list(contenders), rounds + 1):
         took_s = contenders[name]()
@@ -79,7 +79,7 @@ def measure(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """Everything as Markdown."""
+    """Return the report as Markdown."""
     spreads = {name: Spread.of(values) for name, values in report["seconds"].items()}
     found = spreads[HELP].median
     return "\n".join(
@@ -93,9 +93,9 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of all")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of all commands")
     parser.add_argument("--json", type=Path, help="file for the report instead of standard output")
     args = parser.parse_args()
     found_machine = machine()

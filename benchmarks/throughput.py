@@ -1,12 +1,12 @@
 """``python -m benchmarks.throughput``: frames a second at saturation, of the worker, the bare loop and the peers.
 
-Each contender in turn finds a topic full of frames and works for a while; then the next one, and the whole round again.
-The bare loop is the limit: poll, `cv2.imdecode`, resize, ONNX, produce, on as many threads as the worker has. Ratios
-are to it, in the same round. Under each table stands what the parts of the bare loop cost alone.
+The contenders take turns: each one works for a while on a topic full of frames, and then the next round begins. The
+bare loop is the limit: poll, `cv2.imdecode`, resize, ONNX, produce, on as many threads as the worker has. Ratios are to
+the bare loop in the same round. Below each table is the cost of each part of the bare loop alone.
 
-A run during which the machine was busy with something else is taken again; its result has no say in that.
+If the machine was busy with something else during a run, the run is repeated, whatever its result.
 
-JSON goes to standard output, tables to standard error, both and plots into build/bench.
+JSON goes to standard output, tables go to standard error, and both go into build/bench with the plots.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TRIES = 3
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     args = _parser().parse_args()
     chosen = args.contender or list(CONTENDERS)
     described = machine()
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     cores = usable_cores()
     parser.add_argument("--rounds", type=int, default=3, help="rounds of all contenders (default: 3)")
-    parser.add_argument("--seconds", type=float, default=6, help="that each is measured for in a round (default: 6)")
+    parser.add_argument("--seconds", type=float, default=6, help="seconds of each contender in a round (default: 6)")
     names = [each.name for each in WORKLOADS]
     parser.add_argument("--workload", action="append", choices=names, help="may be repeated (default: all)")
     parser.add_argument("--contender", action="append", choices=list(CONTENDERS), help="likewise")
@@ -75,18 +75,18 @@ def _parser() -> argparse.ArgumentParser:
         "--cameras", action="append", type=int, metavar="N", help="likewise; each has one partition (default: 30)"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes of the worker and the bare loop (default: 1)")
-    parser.add_argument("--threads", type=int, help=f"of each of them (default: cores for each, here {cores} in all)")
+    parser.add_argument("--threads", type=int, help=f"threads of each of them (default: a share of {cores} cores)")
     parser.add_argument(
         "--elsewhere", type=float, default=0.3, metavar="CORES",
         help=f"a run with more cores busy with anything else is taken again, up to {_TRIES} times (default: 0.3)",
     )  # fmt: skip
-    parser.add_argument("--name", default="throughput", help="of the files in build/bench")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="instead of standard output")
+    parser.add_argument("--name", default="throughput", help="name of the files in build/bench")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the report instead of standard output")
     return parser
 
 
 def _measure(each: Workload, chosen: Sequence[str], cameras: int, args: argparse.Namespace) -> Measured:
-    """All contenders in turns on one workload, with a broker of its own."""
+    """Measure all contenders in turns on one workload, with a broker of its own."""
     threads = args.threads or max(1, usable_cores() // args.workers)
     pictures = images(each.size_wh, each.colour)
     with (
@@ -111,7 +111,7 @@ def _measure(each: Workload, chosen: Sequence[str], cameras: int, args: argparse
                 continue
             try:
                 last, again = _undisturbed(partial(run, CONTENDERS[name]), args.elsewhere)
-            except RuntimeError as error:  # the others go on; its earlier rounds count no more
+            except RuntimeError as error:  # the others go on; the earlier rounds of this contender no longer count
                 failed[name] = str(error)
                 del runs[name]
                 progress(f"  round {number + 1}: {name} failed: {error}")
@@ -123,12 +123,12 @@ def _measure(each: Workload, chosen: Sequence[str], cameras: int, args: argparse
                 f"{last.cores:.2f} cores busy with it and {last.cores_elsewhere:.2f} elsewhere"
             )
         alone = {kind: parts(task, pictures, reduced=reduced) for kind, reduced in (("full", False), ("reduced", True))}
-        gc.collect()  # clients that are left would complain of the broker's end
+        gc.collect()  # remaining clients would log errors when the broker ends
     return Measured(each.name, cameras, args.workers, threads, runs, alone, failed, retaken)
 
 
 def _undisturbed(run: Callable[[], Saturated], elsewhere: float) -> tuple[Saturated, int]:
-    """A run with the machine to itself, or the least disturbed one, and how many were taken again for it."""
+    """Return an undisturbed run, or the least disturbed of `_TRIES`, and the number of repeats."""
     tries = [run()]
     while tries[-1].cores_elsewhere > elsewhere and len(tries) < _TRIES:
         progress(f"  {tries[-1].cores_elsewhere:.2f} cores were busy elsewhere: once more")

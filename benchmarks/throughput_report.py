@@ -1,4 +1,4 @@
-"""The tables, aims and plots of `benchmarks.throughput`."""
+"""Tables, aims and plots of `benchmarks.throughput`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from benchmarks.saturation import Saturated
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One workload: what each contender gave in each round, what the parts cost alone, and who failed.
+    """Measurements of one workload: runs of each contender, cost of the parts alone, and contenders that failed.
 
-    ``parts`` are CPU milliseconds; ``retaken`` is how many runs were taken again since the machine was busy elsewhere.
+    ``parts`` are CPU milliseconds. ``retaken`` is the number of runs that were repeated because the machine was busy
+    with something else.
     """
 
     workload: str
@@ -32,7 +33,7 @@ class Measured:
 
     @property
     def title(self) -> str:
-        """Of its table and plot."""
+        """Title of the table and of the plot."""
         cameras = "1 camera" if self.cameras == 1 else f"{self.cameras} cameras"
         workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
         return f"{self.workload}, {cameras}, {workers} of {self.threads} threads"
@@ -40,7 +41,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """Ours is to have at least ``times`` the frames a second of another."""
+    """Aim: our worker reaches at least ``times`` the frames a second of another contender."""
 
     beside: str
     times: float
@@ -50,7 +51,7 @@ AIMS = (Aim(LIMIT, 0.90), Aim(LIMIT_REDUCED, 0.90), Aim(FLASK, 3.0), Aim(QUIX, 1
 
 
 def table(machine: dict[str, Any], found: Sequence[Measured]) -> str:
-    """All of it as Markdown."""
+    """Return the report as Markdown."""
     sections = ["# Throughput", described(machine)]
     for each in found:
         sections += [f"## {each.title}", _contenders(each), _parts(each)]
@@ -58,7 +59,7 @@ def table(machine: dict[str, Any], found: Sequence[Measured]) -> str:
 
 
 def plots(found: Sequence[Measured]) -> dict[str, Plot]:
-    """Frames a second as bars, one picture a workload."""
+    """Return a plot for each workload: frames a second as bars."""
     return {
         f"{each.workload}-{each.cameras}-cameras": bars(
             each.title, "frames/s at saturation", {name: _spread(runs, _rate) for name, runs in each.runs.items()}
@@ -68,7 +69,7 @@ def plots(found: Sequence[Measured]) -> dict[str, Plot]:
 
 
 def ratio(found: Measured, beside: str, figure: Callable[[Saturated], float]) -> Mapping[str, Spread]:
-    """Of each contender's figure to that of ``beside`` in the same round; empty without that one."""
+    """Return the ratio of each contender's figure to that of ``beside`` in the same round; empty without ``beside``."""
     if beside not in found.runs:
         return {}
     figures = {name: [figure(run) for run in runs] for name, runs in found.runs.items()}
@@ -144,7 +145,7 @@ def _beside(found: Measured, ours: str, aim: Aim) -> list[list[object]]:
 
 
 def _ahead(found: Measured) -> list[list[object]]:
-    """A row for each contender that both kinds of our worker are behind, other than the bare loops."""
+    """Return a row for each contender that is faster than both kinds of our worker and has no aim of its own."""
     best = max((OURS, OURS_PROCESSES), key=lambda name: _median(found, name))
     aimed = {aim.beside for aim in AIMS} | {OURS, OURS_PROCESSES}
     rows: list[list[object]] = []
@@ -157,5 +158,5 @@ def _ahead(found: Measured) -> list[list[object]]:
 
 
 def _median(found: Measured, name: str) -> float:
-    """Frames a second; 0 for what was not measured."""
+    """Return the median of frames a second; 0 if the contender was not measured."""
     return statistics.median(run.frames_per_s for run in found.runs[name]) if name in found.runs else 0.0

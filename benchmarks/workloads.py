@@ -1,8 +1,8 @@
-"""What is inspected: images of three sizes, and networks of three costs, as model packages.
+"""Workloads: images of three sizes, and networks of three costs, as model packages.
 
-The images are the solar cells of the demo: one cell, 300x300, made a JPEG from its PNG; or a wall of cells in false
-colour, 640x480 and 1920x1080. The networks ``small`` and ``medium`` have random weights: what they say means nothing,
-what they cost is 0.5 and 10 ms or so.
+The images are the solar cells of the demo: one cell of 300x300, converted from PNG to JPEG; or a wall of cells in false
+colour, of 640x480 and 1920x1080. The networks ``small`` and ``medium`` have random weights: their scores mean nothing;
+they cost about 0.5 and 10 ms.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models import default_model_path
 from models.datasets.elpv import load_cells
 from models.opencv import cv2
 
-#: Different images of a workload, sent again and again.
+#: Number of different images of a workload; they are sent again and again.
 IMAGES = 64
 JPEG_QUALITY = 90
 _SIDE = 224
@@ -30,11 +30,7 @@ _SIDE = 224
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Images of one size for one model.
-
-    ``colour`` is what the model wants; ``input_wh`` the size of its input; ``input_name`` and ``output_name`` are
-    those of the graph.
-    """
+    """Images of one size for one network."""
 
     name: str
     size_wh: tuple[int, int]
@@ -42,7 +38,7 @@ class Workload:
 
     @property
     def colour(self) -> bool:
-        """Whether the images and the model's input have colours."""
+        """True if the images and the model's input have colours."""
         return self.network != "demo"
 
 
@@ -56,13 +52,19 @@ WORKLOADS = (
 
 
 def workload(name: str) -> Workload:
-    """By its name; raises KeyError."""
+    """Return a workload by its name.
+
+    Raises
+    ------
+    KeyError
+        If there is no such workload.
+    """
     return {each.name: each for each in WORKLOADS}[name]
 
 
 @cache
 def images(size_wh: tuple[int, int], colour: bool, count: int = IMAGES) -> tuple[bytes, ...]:
-    """JPEG images, the same ones each time."""
+    """Return JPEG images, the same ones each time."""
     cells = [cell for cell in load_cells() if cell.split == "test"]
     chosen = [cells[number * len(cells) // count] for number in range(count)]
     if not colour:
@@ -73,7 +75,7 @@ def images(size_wh: tuple[int, int], colour: bool, count: int = IMAGES) -> tuple
 
 
 def package(network: str, folder: Path) -> Path:
-    """The model package of a network: the one that ships, or one that is written into ``folder``."""
+    """Return the model package of a network: the one that ships, or one that is written into ``folder``."""
     if network == "demo":
         return default_model_path()
     target = folder / network
@@ -103,7 +105,7 @@ def _jpeg(pixels: np.ndarray) -> bytes:
 
 
 def _wall(tiles: Sequence[np.ndarray], size_wh: tuple[int, int]) -> np.ndarray:
-    """Cells side by side until the picture is full."""
+    """Return a picture that is filled with cells side by side."""
     width, height = size_wh
     across, down = -(-width // 300), -(-height // 300)
     rows = [np.hstack([tiles[(row * across + column) % len(tiles)] for column in range(across)]) for row in range(down)]

@@ -1,1 +1,1 @@
-"""Starts things: command line, local broker, topics, demo. Nothing imports it."""
+"""Start of all programs: command line, local broker, topics, demo. Only `benchmarks` and the tests import it."""

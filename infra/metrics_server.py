@@ -1,4 +1,4 @@
-"""Prometheus metrics of a program over HTTP, on loopback unless another address is named."""
+"""Prometheus metrics of a program over HTTP, by default on loopback."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from schemas.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
-#: Listen here unless another address is named: only this machine reaches it.
+#: Default address: only this machine can reach it.
 LOOPBACK = "127.0.0.1"
 
 
 @contextmanager
 def serve_metrics(registry: CollectorRegistry, port: int | None, address: str = LOOPBACK) -> Iterator[int | None]:
-    """Serve ``/metrics`` until the block ends; yield the port (0 takes a free one). None: do nothing.
+    """Serve ``/metrics`` until the block ends; yield the port.
 
     Parameters
     ----------
+    port
+        TCP port. 0: any free port. None: do nothing, and yield None.
     address
-        Address of this machine to listen on, IPv4 or IPv6; ``0.0.0.0`` is all of them. There is no password
-        and no encryption, so anyone who reaches it reads the metrics: an address other than loopback is logged.
+        Address of this machine to listen on, IPv4 or IPv6; ``0.0.0.0`` means all of them. There is no password and no
+        encryption, so anyone who can reach the address can read the metrics: another address than loopback is logged.
 
     Raises
     ------

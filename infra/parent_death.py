@@ -1,4 +1,4 @@
-"""Child processes that end when we do, even when we are killed (Linux, prctl(2), PR_SET_PDEATHSIG)."""
+"""Child processes that end with their parent, even if the parent is killed (Linux, prctl(2), PR_SET_PDEATHSIG)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> Callable[[], None]:
-    """A ``preexec_fn`` for `subprocess.Popen`: the child gets SIGTERM when the thread that started it ends.
+    """Return a ``preexec_fn`` for `subprocess.Popen`: the child gets SIGTERM when the thread that started it ends.
 
-    So start it from the main thread. The library is loaded here, since little is safe between fork and exec.
+    So start the child from the main thread. The library is loaded here, because little is safe between fork and exec.
     """
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 

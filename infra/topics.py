@@ -1,7 +1,7 @@
-"""The topics of a cluster against the table `schemas.topics.TOPICS`: plan, then create what is missing.
+"""Comparison of a cluster's topics with the table `schemas.topics.TOPICS`, and creation of missing topics.
 
-Nothing is ever altered: fewer partitions are impossible, more of them break the order by key, and a shorter
-retention deletes. Differences are reported, for a person to decide.
+Existing topics are never changed: fewer partitions are impossible, more partitions break the order by key, and a
+shorter retention deletes messages. Differences are reported, for a person to decide.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing import Literal
 
 from confluent_kafka import KafkaError, KafkaException
 
-# Documented there, yet not re-exported in the way that mypy's strict mode asks for.
+# These names are documented in this module, but not re-exported in the way that mypy's strict mode requires.
 from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic  # type: ignore[attr-defined]
 
 from schemas.errors import BrokerUnavailable, InspectionError
 from schemas.topics import TOPICS, Topic, check_prefix
 
 _TIMEOUT_S = 10.0
-#: Limits on timestamps, with Kafka's defaults. They are not set when a topic is made: older brokers do not know them. A
-#: stricter limit refuses messages when a clock is wrong; ``message.timestamp.type=LogAppendTime`` accepts them all.
+#: Limits on timestamps, with Kafka's defaults. They are not set on new topics: older brokers do not know them. With a
+#: stricter limit the broker refuses messages if a clock is wrong. ``message.timestamp.type=LogAppendTime`` accepts all.
 _TIMESTAMP_LIMITS_MS = {
     "message.timestamp.after.max.ms": 3_600_000,
     "message.timestamp.before.max.ms": 9_223_372_036_854_775_807,
 }
-#: Copies of each partition on a cluster of three brokers or more: one may fail while another is being restarted.
+#: Copies of each partition on a cluster of three brokers or more: one broker may fail while another one restarts.
 _REPLICAS = 3
 
 
 class TopicsError(InspectionError):
-    """The cluster refuses to show or to create topics."""
+    """Error: the cluster refuses to show or to create topics."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One setting of a topic that is not what the table says."""
+    """Setting of a topic that differs from the table."""
 
     key: str
     present: str
@@ -45,7 +45,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """One topic as the table wants it and as the cluster has it.
+    """Topic as the table wants it and as the cluster has it.
 
     Parameters
     ----------
@@ -54,11 +54,11 @@ class TopicState:
     status
         ``missing``, ``ok`` or ``differs``.
     partitions
-        Those that the topic has; None when it is missing.
+        Number of partitions of the topic; None if the topic is missing.
     wanted
-        Its row of the table.
+        Row of the table for this topic.
     differences
-        What is not as wanted; ``partitions`` among them.
+        Settings that are not as wanted; the number of ``partitions`` can be one of them.
     """
 
     name: str
@@ -70,14 +70,14 @@ class TopicState:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What `apply` created, and the state of all topics afterwards."""
+    """Names of the topics that `apply` created, and the state of all topics afterwards."""
 
     created: tuple[str, ...]
     states: tuple[TopicState, ...]
 
 
 def compare(topic: Topic, name: str, partitions: int | None, config: dict[str, str | None] | None = None) -> TopicState:
-    """Compare a row of the table with what a cluster has.
+    """Compare a row of the table with the topic on a cluster.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def compare(topic: Topic, name: str, partitions: int | None, config: dict[str, s
 
 
 def _time_differences(present: Mapping[str, str | None]) -> tuple[Difference, ...]:
-    """Return limits on timestamps that are stricter than Kafka's own; they do not apply if the broker sets the time."""
+    """Return limits on timestamps that are stricter than Kafka's own; none if the broker itself sets the timestamps."""
     if present.get("message.timestamp.type") == "LogAppendTime":
         return ()
     return tuple(
@@ -112,14 +112,14 @@ def _time_differences(present: Mapping[str, str | None]) -> tuple[Difference, ..
 def plan(
     bootstrap_servers: str, prefix: str, topics: Iterable[Topic] = TOPICS, timeout_s: float = _TIMEOUT_S
 ) -> list[TopicState]:
-    """State of each topic of the table; changes nothing.
+    """Return the state of each topic of the table; change nothing.
 
     Raises
     ------
     BrokerUnavailable
         If no broker answers in time.
     TopicsError
-        If the cluster does not let us look.
+        If the cluster refuses to show the settings of a topic.
     """
     return _plan(_admin(bootstrap_servers), bootstrap_servers, check_prefix(prefix), list(topics), timeout_s)
 
@@ -127,7 +127,7 @@ def plan(
 def apply(
     bootstrap_servers: str, prefix: str, topics: Iterable[Topic] = TOPICS, timeout_s: float = _TIMEOUT_S
 ) -> Applied:
-    """Create the topics that are missing and wait until the cluster shows them; leave the others alone.
+    """Create the missing topics and wait until the cluster shows them; leave the other topics as they are.
 
     Raises
     ------
@@ -157,12 +157,12 @@ def apply(
             future.result()
             created.append(name)
         except KafkaException as error:
-            # Somebody else was faster: that is what was wanted.
+            # Another process has created the topic in the meantime, which is as good.
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TopicsError(f"{name} could not be created: {error.args[0].str()}") from error
     deadline = time.monotonic() + timeout_s
     while True:
-        # The controller has them; the broker that we ask learns of it a moment later.
+        # The controller has the topics already; the broker that we ask learns of them a moment later.
         states = _plan(admin, bootstrap_servers, prefix, table, timeout_s)
         if all(state.status != "missing" for state in states):
             return Applied(tuple(created), tuple(states))
@@ -177,7 +177,7 @@ def _replication_factor(brokers: int) -> int:
 
 
 def _admin(bootstrap_servers: str) -> AdminClient:
-    # log_level 0: refused connections become one line of ours, not many of librdkafka's.
+    # log_level 0: a refused connection gives one line of ours instead of many lines of librdkafka's.
     return AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.timeout.ms": 9000})
 
 

@@ -1,4 +1,4 @@
-"""Programs that do the same job: read frames, inspect them, write a decision for each. One module each, run as itself.
+"""Programs that do the same job: read frames, inspect them, write a decision for each. Each module is one program.
 
-`benchmarks.contenders.table` says how each is started.
+`benchmarks.contenders.table` has the command line of each program.
 """

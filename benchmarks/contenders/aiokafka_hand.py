@@ -1,4 +1,4 @@
-"""aiokafka by hand: a batch is inspected on a pool of threads, its answers are acknowledged, its offsets committed."""
+"""Contender with aiokafka: inspect a batch on a pool of threads, await the acknowledgements, commit the offsets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BATCH = 16
 
 
 async def run(job: Job, network: Network) -> None:
-    """Until it is told to stop."""
+    """Run until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -45,7 +45,7 @@ async def run(job: Job, network: Network) -> None:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     job = parse(__doc__)
     asyncio.run(run(job, Network(job.model)))
 

@@ -1,8 +1,8 @@
-"""A prediction server in FastAPI under uvicorn: one POST of a JPEG, one JSON.
+"""Prediction server in FastAPI under uvicorn: a POST of a JPEG returns one JSON object.
 
-``uvicorn[standard]`` brings uvloop and httptools; the access log is off. The endpoint is a coroutine that reads the
-body and infers in place: each process works on one frame at a time, and there are as many processes as frames are to
-be in flight.
+``uvicorn[standard]`` installs uvloop and httptools; the access log is off. The endpoint is a coroutine that reads the
+body and runs the network itself. So each process works on one frame at a time, and there is one process for each frame
+in flight.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ app = FastAPI(lifespan=_lifespan)
 
 @app.get("/health")
 async def health() -> str:
-    """Whether it serves."""
+    """Answer that the server is ready."""
     return "ok"
 
 
 @app.post("/predict")
 async def predict(request: Request) -> dict[str, float]:
-    """The score of the JPEG in the body."""
+    """Return the score of the JPEG in the body."""
     return {"score": app.state.network.score(await request.body())}
 
 

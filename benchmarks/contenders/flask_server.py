@@ -1,8 +1,8 @@
-"""A prediction server in Flask behind gunicorn: one POST of a JPEG, one JSON.
+"""Prediction server in Flask behind gunicorn: a POST of a JPEG returns one JSON object.
 
-As many gunicorn processes as there are to be frames in flight, of class ``gthread`` with four threads each, so that
-connections stay open and a worker reads the next request while it infers. Beside the default class, ``sync``, that
-gave 1.05 to 1.22 times the frames a second (four rounds, the demo's images, two cores).
+There is one gunicorn process for each frame in flight, of class ``gthread`` with four threads. So connections stay
+open, and a process reads the next request while it infers. This reached 1.05 to 1.22 times the frames a second of the
+default class, ``sync`` (four rounds, the demo's images, two cores).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.contenders.job import Network, parse
 
 
 def create_app(model: str) -> Flask:
-    """The application, with the model in the folder ``model``."""
+    """Return the application, with the model in the folder ``model``."""
     app = Flask(__name__)
     network = Network(Path(model))
 
@@ -34,7 +34,7 @@ def create_app(model: str) -> Flask:
 
 
 def main() -> None:
-    """Become gunicorn."""
+    """Replace this process with gunicorn."""
     job = parse(__doc__)
     command = [
         sys.executable, "-m", "gunicorn", "--bind", urlsplit(job.url).netloc, "--workers", str(job.threads),

@@ -1,9 +1,9 @@
-"""From Kafka to a prediction server and back: one consumer, threads that POST a frame each, one producer.
+"""Bridge from Kafka to a prediction server and back: one consumer, threads that POST one frame each, one producer.
 
-There are four posting threads for each server process, so that none waits for the bridge, however the connections are
-spread over them. With
-``--from-memory`` it is the classic edge design instead: a client that has the images itself and no Kafka before the
-server; the decisions are still written to Kafka, where they are counted.
+There are four posting threads for each server process. So no server process waits for the bridge, however the
+connections are spread over the processes. With ``--from-memory`` the bridge is the classic edge design instead: a
+client that has the images itself, without Kafka before the server. It still writes the decisions to Kafka, where they
+are counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ _POSTERS = 4
 
 
 def wait_for(url: str) -> None:
-    """Until the server answers; raises TimeoutError."""
+    """Wait until the server answers.
+
+    Raises
+    ------
+    TimeoutError
+        If it does not answer within `_WAIT_S`.
+    """
     until = time.monotonic() + _WAIT_S
     while time.monotonic() < until:
         try:
@@ -39,7 +45,7 @@ def wait_for(url: str) -> None:
 
 
 class Poster:
-    """Posts what it is handed, on threads with a session each, and produces the answers."""
+    """Queue of images, and threads that post them and publish the answers; each thread has a session of its own."""
 
     def __init__(self, job: Job, stop: threading.Event) -> None:
         self._url, self._decisions, self._stop = f"{job.url}/predict", job.decisions, stop
@@ -50,7 +56,7 @@ class Poster:
             thread.start()
 
     def hand(self, partition: int, offset: int, key: bytes | None, image: bytes) -> None:
-        """Wait for a free place, or for the end."""
+        """Put an image into the queue; wait for a free place, or for the stop event."""
         while not self._stop.is_set():
             try:
                 self._queue.put((partition, offset, key, image), timeout=0.2)
@@ -59,14 +65,14 @@ class Poster:
                 continue
 
     def close(self) -> None:
-        """After the stop: wait for what is under way."""
+        """Wait for requests in flight; call this after the stop event."""
         for thread in self._threads:
             thread.join()
         self._producer.flush(10)
 
     def _post(self) -> None:
         session = requests.Session()
-        session.trust_env = False  # looks for proxies and passwords before each request otherwise
+        session.trust_env = False  # else the session searches for proxies and passwords before each request
         while not self._stop.is_set():
             try:
                 partition, offset, key, image = self._queue.get(timeout=0.2)
@@ -86,7 +92,7 @@ def _read(consumer: Consumer, stop: threading.Event) -> Any:
 
 
 def main() -> None:
-    """Until it is told to stop."""
+    """Run until SIGINT or SIGTERM."""
     job = parse(__doc__)
     stop = threading.Event()
     with stop_on_signals(stop):

@@ -1,7 +1,7 @@
-"""What every contender but ours is given on its command line, and the few lines that all of them share.
+"""Command line of every contender except ours, and the code that all of them share.
 
-Preprocessing is that of a first draft: `cv2.imdecode`, `cv2.resize`, the network; the JSON says the least that a gate
-needs. The peers read the image's bytes as the whole message, so none pays for Avro.
+Preprocessing is that of a first draft: `cv2.imdecode`, `cv2.resize`, the network. The JSON object has the minimum that
+a gate needs. For the peers a message is just the bytes of the image, so they have no cost of Avro.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import yaml
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The options: where to read and write, as which group, with which model, on how many threads."""
+    """Options of a contender: broker, topics, consumer group, model, threads, server."""
 
     bootstrap_servers: str
     frames: str
@@ -38,7 +38,7 @@ class Job:
 
 
 def parse(description: str | None) -> Job:
-    """From the command line."""
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--bootstrap-servers", required=True)
     parser.add_argument("--frames", required=True, help="topic of JPEG images")
@@ -47,20 +47,20 @@ def parse(description: str | None) -> Job:
     parser.add_argument("--model", type=Path, required=True, help="folder of the model package")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--reduced", action="store_true", help="decode at the scale that the model needs")
-    parser.add_argument("--url", default="", help="of the prediction server, for a bridge to one")
+    parser.add_argument("--url", default="", help="URL of the prediction server, for a bridge to one")
     parser.add_argument("--from-memory", action="store_true", help="send the same images again, without Kafka before")
     return Job(**vars(parser.parse_args()))
 
 
 class Network:
-    """The model as a first draft has it: a session, and how its input is made.
+    """Model as in a first draft: a session, and the preprocessing of its input.
 
     Parameters
     ----------
     model
         Folder of the model package.
     reduced
-        Decode a JPEG at half, a quarter or an eighth where that is enough.
+        True: decode a JPEG at a half, a quarter or an eighth of its size if that is large enough.
     """
 
     def __init__(self, model: Path, *, reduced: bool = False) -> None:
@@ -76,23 +76,23 @@ class Network:
         self._session = ort.InferenceSession(model / "model.onnx", options, providers=["CPUExecutionProvider"])
 
     def decode(self, image: bytes) -> Any:
-        """The pixels of an image."""
+        """Return the pixels of an image."""
         return cv2.imdecode(np.frombuffer(image, np.uint8), self._flags(image))
 
     def tensor(self, pixels: Any) -> Any:
-        """What the network takes, of the size it wants."""
+        """Return the input tensor of the network, at the size that it needs."""
         small = cv2.resize(pixels, self._wh)
         if self._grey:
             return small[None, None]
         return np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1))[None]
 
     def infer(self, tensor: Any) -> float:
-        """The defect score of a tensor."""
+        """Return the defect score of a tensor."""
         [logit] = self._session.run(None, {self._name: tensor})
         return float(1 / (1 + np.exp(-logit[0, 0])))
 
     def score(self, image: bytes) -> float:
-        """The defect score of an image."""
+        """Return the defect score of an image."""
         return self.infer(self.tensor(self.decode(image)))
 
     def _flags(self, image: bytes) -> int:
@@ -112,6 +112,6 @@ class Network:
 
 
 def answer(partition: int | None, offset: int | None, score: float) -> bytes:
-    """The decision as JSON: which frame, and what is to be done."""
+    """Return the decision as JSON: position of the frame, score and action."""
     action = "REJECT" if score >= 0.5 else "ACCEPT"
     return json.dumps({"partition": partition, "offset": offset, "score": score, "action": action}).encode()

@@ -1,4 +1,7 @@
-"""The limit: a bare confluent-kafka loop on each thread, without schema, checks, signals, metrics or dead letters."""
+"""Limit for all contenders: a bare confluent-kafka loop on each thread.
+
+It has no schema, checks, signals, metrics or dead letters.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from infra.cli.signals import stop_on_signals
 
 
 def loop(job: Job, network: Network, producer: Producer, stop: threading.Event) -> None:
-    """Poll, infer, produce; offsets are committed by a timer, before or after the decision is written."""
+    """Poll, infer, produce; a timer commits offsets, before or after the decision is written."""
     consumer = Consumer(
         {"bootstrap.servers": job.bootstrap_servers, "group.id": job.group, "auto.offset.reset": "earliest"}
     )
@@ -28,7 +31,7 @@ def loop(job: Job, network: Network, producer: Producer, stop: threading.Event) 
 
 
 def main() -> None:
-    """Until it is told to stop."""
+    """Run until SIGINT or SIGTERM."""
     job = parse(__doc__)
     network = Network(job.model, reduced=job.reduced)
     producer = Producer({"bootstrap.servers": job.bootstrap_servers, "linger.ms": 0, "acks": "all"})

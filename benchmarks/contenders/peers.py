@@ -1,7 +1,7 @@
 """``python -m benchmarks.contenders.peers``: make the virtual environment of the peers, once.
 
-Quix Streams needs an older confluent-kafka than ours, so the peers of ``peers.txt`` have a separate environment. It
-is installed from ``infra/locks/peers.lock``, which has the worker's versions of NumPy, OpenCV and ONNX Runtime.
+Quix Streams needs an older confluent-kafka than our worker, so the peers of ``peers.txt`` have a separate environment.
+It is installed from ``infra/locks/peers.lock``, which has the worker's versions of NumPy, OpenCV and ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _LOCK = Path("infra/locks/peers.lock")
 
 
 def python() -> str:
-    """Interpreter of the peers' environment, whether it exists or not."""
+    """Return the path of the interpreter in the peers' environment, even if it does not exist yet."""
     return str(_HOME.absolute() / "bin" / "python")
 
 
 def ensure() -> None:
-    """Make the environment, or remake it if the lock has changed (about 20 s).
+    """Make the environment, or make it again if the lock has changed (about 20 s).
 
     Raises
     ------
     subprocess.CalledProcessError
-        If the packages cannot be installed; pip has said why.
+        If the packages cannot be installed; pip has printed the reason.
     """
     wanted = _LOCK.read_text(encoding="utf-8")
     stamp = _HOME / "installed.txt"
@@ -44,7 +44,7 @@ def ensure() -> None:
 
 
 def versions() -> dict[str, str]:
-    """What is pinned, by its name."""
+    """Return the pinned versions by package name."""
     lines = _PINS.read_text(encoding="utf-8").splitlines()
     pins = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
     return {f"{name.split('[')[0]} (peers)": version for name, version in pins}

@@ -1,6 +1,6 @@
-"""A plain Faust app as its tutorial writes one: an agent that inspects inline and awaits ``send``.
+"""Plain Faust app as in Faust's tutorial: an agent that inspects inline and awaits ``send``.
 
-One process works on one frame at a time; Faust is scaled by more workers of the same app.
+One process works on one frame at a time; more workers of the same app scale it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.contenders.job import Network, answer, parse
 
 
 def main() -> None:
-    """Until it is told to stop."""
+    """Run until SIGINT or SIGTERM."""
     job = parse(__doc__)
     network = Network(job.model)
     with tempfile.TemporaryDirectory() as scratch:

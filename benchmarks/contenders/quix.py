@@ -1,6 +1,6 @@
-"""Quix Streams as its documentation has it: an application, a topic of bytes, ``apply``, ``to_topic``.
+"""Quix Streams app as in its documentation: an application, a topic of bytes, ``apply``, ``to_topic``.
 
-One process works on one frame at a time; it is scaled by more processes in the same consumer group.
+One process works on one frame at a time; more processes in the same consumer group scale it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchmarks.contenders.job import Network, answer, parse
 
 
 def main() -> None:
-    """Until it is told to stop."""
+    """Run until SIGINT or SIGTERM."""
     job = parse(__doc__)
     network = Network(job.model)
     with tempfile.TemporaryDirectory() as scratch:
@@ -24,7 +24,7 @@ def main() -> None:
             auto_offset_reset="earliest",
             auto_create_topics=False,
             loglevel="WARNING",
-            state_dir=scratch,  # the working directory otherwise, where two of a group collide
+            state_dir=scratch,  # by default the working directory, where two processes of a group collide
         )
         frames = app.topic(job.frames, value_deserializer="bytes", key_deserializer="bytes")
         decisions = app.topic(job.decisions, value_serializer="bytes", key_serializer="bytes")

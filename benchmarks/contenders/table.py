@@ -1,4 +1,4 @@
-"""How each contender is started, and what it reads."""
+"""Table of the contenders: their command lines, and the topics that they read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stream_processors.settings import share_of_cores
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One run: where, as which group, with which model, in how many workers, on how many threads each."""
+    """Run of a contender: broker, topics, consumer group, model, threads of each worker, number of workers."""
 
     bootstrap_servers: str
     stream: Stream
@@ -27,24 +27,24 @@ class Task:
 
     @property
     def in_flight(self) -> int:
-        """Frames inspected at a time."""
+        """Number of frames that are inspected at the same time."""
         return self.threads * self.workers
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """How it is started, and what is special about it.
+    """Command lines and properties of a contender.
 
     Parameters
     ----------
     commands
-        All of its processes.
+        Function that returns the command lines of all its processes.
     reads_frames
-        Avro frames (ours), not bare JPEG.
+        True if it reads Avro frames (our worker), False if it reads bare JPEG.
     is_peer
-        It runs in the environment of the peers.
+        True if it runs in the environment of the peers.
     endless
-        It sends images from memory, and so is never through.
+        True if it sends images from memory, and so never ends.
     """
 
     commands: Callable[[Task], list[list[str]]]
@@ -53,12 +53,12 @@ class Contender:
     endless: bool = False
 
     def decisions(self, stream: Stream) -> str:
-        """The topic that it writes to."""
+        """Return the topic that the contender writes to."""
         return stream.decisions if self.reads_frames else stream.raw_decisions
 
 
 def module(name: str, task: Task, *options: str, interpreter: str = sys.executable) -> list[str]:
-    """Command of a module in this package, see `benchmarks.contenders.job`; later options win."""
+    """Return the command line of a module in this package, see `benchmarks.contenders.job`; later options win."""
     return [
         interpreter, "-m", f"benchmarks.contenders.{name}", "--bootstrap-servers", task.bootstrap_servers,
         "--frames", task.stream.raw, "--decisions", task.stream.raw_decisions, "--group", task.group,
@@ -67,7 +67,7 @@ def module(name: str, task: Task, *options: str, interpreter: str = sys.executab
 
 
 def _served(server: str, *bridge: str) -> Contender:
-    """A prediction server with as many processes as frames in flight, and the bridge to it."""
+    """Return a contender of two programs: a prediction server with a process for each frame in flight, and a bridge."""
 
     def commands(task: Task) -> list[list[str]]:
         with socket.socket() as free:
@@ -88,7 +88,7 @@ def _quix(task: Task) -> list[str]:
 
 
 def _ours(task: Task, processes: int | None = None) -> list[list[str]]:
-    """The worker, as it shares so many cores out by itself or in so many processes."""
+    """Return the commands of our worker: it shares the cores out by itself, or uses the given number of processes."""
     processes, threads = share_of_cores(processes, cores=task.threads)
     command = inspection_command(
         "worker", "--bootstrap-servers", task.bootstrap_servers, "--prefix", task.stream.prefix,
@@ -102,7 +102,7 @@ LIMIT = "bare loop"
 LIMIT_REDUCED = "bare loop, reduced decode"
 LIMIT_ONE = "bare loop, 1 thread"
 OURS = "inspection worker"
-#: The same with as many processes as it has threads otherwise, of one thread each.
+#: The same worker with processes of one thread each, as many as it otherwise has threads.
 OURS_PROCESSES = f"{OURS}, processes"
 FLASK = "flask, gunicorn"
 QUIX = "quix streams"

@@ -1,1 +1,4 @@
-"""Drift detection on streams of real images with known change points, beside other libraries: `make bench-drift`."""
+"""Benchmark of drift detection on streams of real images with known changes, beside other libraries.
+
+`make bench-drift` runs it.
+"""

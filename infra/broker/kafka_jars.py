@@ -1,6 +1,6 @@
 """Kafka's jars: from KAFKA_HOME, else by Maven coordinates, verified against ``kafka.lock`` and cached per user.
 
-The lock names every jar with its sha256. ``python -m infra.broker.kafka_jars --relock VERSION`` writes it anew.
+The lock names every jar with its sha256. ``python -m infra.broker.kafka_jars --relock VERSION`` rewrites it.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from schemas.user_folders import user_folder
 
 log = logging.getLogger(__name__)
 
-#: Called with (done, total) as jars come in.
+#: Callback that gets (done, total) after each downloaded jar.
 Progress = Callable[[int, int], None]
 
-#: Kafka itself depends on the slf4j API alone; this makes its log go to log4j2, as in the distribution.
+#: Kafka itself depends on the slf4j API only. This binding sends its log to log4j2, as in the distribution.
 _LOG_BINDING = "org.apache.logging.log4j:log4j-slf4j-impl"
 
-# Digits first: a distribution may hold kafka_2.13-4.4.0-test.jar and the like beside it, but no other version.
+# The pattern requires a digit after the hyphen. A distribution may also contain kafka_2.13-4.4.0-test.jar and similar
+# files, but no other version.
 _DISTRIBUTION_JAR = "kafka_2.13-[0-9]*.jar"
 
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """One line of the lock: Maven coordinates and the sha256 of the file."""
+    """Line of the lock: Maven coordinates and the sha256 of the file."""
 
     group: str
     artifact: str
@@ -42,7 +43,7 @@ class Jar:
 
     @property
     def coordinates(self) -> str:
-        """``group:artifact:version``."""
+        """Maven coordinates as ``group:artifact:version``."""
         return f"{self.group}:{self.artifact}:{self.version}"
 
     @property
@@ -52,7 +53,7 @@ class Jar:
 
 
 def locked_jars() -> list[Jar]:
-    """The jars of the lock, Kafka's own first."""
+    """Return the jars of the lock, Kafka's own jar first."""
     text = files("infra.broker").joinpath("kafka.lock").read_text(encoding="utf-8")
     jars = []
     for line in text.splitlines():
@@ -64,29 +65,29 @@ def locked_jars() -> list[Jar]:
 
 
 def kafka_version() -> str:
-    """Version of Kafka in the lock."""
+    """Return the version of Kafka in the lock."""
     return locked_jars()[0].version
 
 
 def version_to_run() -> str:
-    """Version of Kafka that a broker started now runs: that of KAFKA_HOME if there is one, else the lock's."""
+    """Return the version of Kafka that a new broker runs: the one in KAFKA_HOME if there is one, else the lock's."""
     home = os.environ.get("KAFKA_HOME")
     found = sorted((Path(home) / "libs").glob(_DISTRIBUTION_JAR)) if home else []
     return found[0].stem.removeprefix("kafka_2.13-") if found else kafka_version()
 
 
 def cache_dir() -> Path:
-    """Where the jars of the locked version are kept for this user."""
+    """Return the folder with this user's jars of the locked version."""
     return user_folder("cache") / f"kafka-{kafka_version()}"
 
 
 def classpath(cache: Path | None = None, progress: Progress | None = None) -> str:
-    """Class path of a broker.
+    """Return the class path of a broker; download missing jars first.
 
     Raises
     ------
     KafkaUnresolved
-        If KAFKA_HOME is no distribution, or the jars can neither be found nor downloaded.
+        If KAFKA_HOME is not a distribution, or the jars can neither be found nor downloaded.
     """
     home = os.environ.get("KAFKA_HOME")
     if home:
@@ -98,7 +99,7 @@ def classpath(cache: Path | None = None, progress: Progress | None = None) -> st
     jars = locked_jars()
     try:
         make_private_folder(cache)
-        # Two first starts at once: the second waits and finds the jars.
+        # If two processes start for the first time at once, the second one waits here and then finds the jars.
         with exclusive(cache / ".lock"):
             missing = [jar for jar in jars if not is_intact(cache / jar.filename, jar)]
             if missing:
@@ -109,7 +110,7 @@ def classpath(cache: Path | None = None, progress: Progress | None = None) -> st
 
 
 def is_intact(path: Path, jar: Jar) -> bool:
-    """Whether the file is there and has the locked sha256."""
+    """Return True if the file exists and has the locked sha256."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == jar.sha256
@@ -129,10 +130,10 @@ def _download(missing: list[Jar], cache: Path, total: int, progress: Progress | 
             component = maven.project(jar.group, jar.artifact).at_version(jar.version)
             fetched = Path(component.artifact().resolve())
             if not is_intact(fetched, jar):
-                # jgo keeps what it fetched before: let it try once more.
+                # jgo keeps a file that it fetched earlier: delete the file and let jgo fetch it once more.
                 fetched.unlink(missing_ok=True)
                 fetched = Path(component.artifact().resolve())
-        except Exception as error:  # jgo lets errors of its HTTP client through; all mean the same here
+        except Exception as error:  # jgo passes on the errors of its HTTP client; all of them mean the same here
             raise KafkaUnresolved(f"{jar.coordinates} could not be fetched: {error}") from error
         if not is_intact(fetched, jar):
             fetched.unlink(missing_ok=True)
@@ -143,7 +144,7 @@ def _download(missing: list[Jar], cache: Path, total: int, progress: Progress | 
 
 
 def relock(version: str, cache: Path) -> str:
-    """Resolve a version of Kafka anew and return the text of the lock."""
+    """Resolve a version of Kafka from scratch and return the text of the lock."""
     from jgo.maven import MavenContext
 
     maven = MavenContext(repo_cache=cache)

@@ -1,4 +1,4 @@
-"""Start, stop and ask after a real Apache Kafka on this machine."""
+"""Start, stop and status of a real Apache Kafka on this machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 9092
 
-#: Brokers outlive the objects that started them, and Python warns of a running child that is forgotten.
+#: Brokers outlive the objects that started them. Python warns if the object of a running child process is deleted.
 _left_running: list[subprocess.Popen[bytes]] = []
 
 
@@ -39,17 +39,17 @@ _left_running: list[subprocess.Popen[bytes]] = []
 def _let_run() -> None:
     for child in _left_running:
         if child.poll() is None:
-            child.returncode = 0  # on purpose: what Popen takes for "seen to the end"
+            child.returncode = 0  # on purpose: Popen then takes the child as ended and does not warn
 
 
 def default_data_dir() -> Path:
-    """Where the broker of this user keeps its data."""
+    """Return the folder with the data of this user's broker."""
     return user_folder("data") / "broker"
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerStatus:
-    """Whether the broker of a data directory runs and answers, and where."""
+    """State of the broker of a data directory: if it runs, if it answers, and its address."""
 
     running: bool
     ready: bool
@@ -61,20 +61,20 @@ class BrokerStatus:
 
 
 class LocalBroker:
-    """One broker, named by its data directory.
+    """Broker on this machine, identified by its data directory.
 
     Parameters
     ----------
     data_dir
-        Where topics, configuration and log lie; the user's default without one.
+        Folder for topics, configuration and log. None: the user's default folder.
     port
-        TCP port on 127.0.0.1; 0 takes a free one.
+        TCP port on 127.0.0.1. 0: any free port.
     heap_mib
-        Java heap.
+        Size of the Java heap in MiB.
     ends_with_us
-        Stop it when this process ends, even if that is killed. Otherwise it runs until `stop`.
+        True: stop the broker when this process ends, even if it is killed. False: the broker runs until `stop`.
     tunnel
-        A second listener for clients behind a proxy or tunnel.
+        Second listener for clients behind a proxy or tunnel.
 
     Examples
     --------
@@ -99,7 +99,7 @@ class LocalBroker:
         self._tunnel = tunnel
         self._state_path = self.data_dir / "broker.json"
         self._log = self.data_dir / "broker.log"
-        self._output = self.data_dir / "stdout.log"  # what the JVM prints before Kafka has its log
+        self._output = self.data_dir / "stdout.log"  # output of the JVM before Kafka opens its log
         self._log_from = 0
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -110,7 +110,7 @@ class LocalBroker:
         Raises
         ------
         BrokerError
-            If it does not run.
+            If the broker does not run.
         """
         state = read_state(self._state_path)
         if state is None or state.process() is None:
@@ -118,7 +118,7 @@ class LocalBroker:
         return f"127.0.0.1:{state.port}"
 
     def status(self) -> BrokerStatus:
-        """Ask the process table and the broker itself."""
+        """Return the state, from the process table and the broker's own answer."""
         state = read_state(self._state_path)
         running = state is not None and state.process() is not None
         address = f"127.0.0.1:{state.port}" if state and running else None
@@ -133,17 +133,17 @@ class LocalBroker:
         )
 
     def start(self, timeout_s: float = 60.0, progress: kafka_jars.Progress | None = None) -> BrokerStatus:
-        """Start and wait until it answers; one that runs already is left alone.
+        """Start the broker and wait until it answers; leave a running broker as it is.
 
         Raises
         ------
         BrokerError
-            Without Java or jars, with the port or the data directory in use, or if the broker ends or does not answer
-            in time.
+            If there is no Java or no jars, if the port or the data directory is in use, or if the broker ends or does
+            not answer in time.
         """
         try:
             make_private_folder(self.data_dir)
-            # Two starts at once: the second waits here and finds the broker of the first.
+            # If two processes start at once, the second one waits here and then finds the broker of the first one.
             with exclusive(self.data_dir / "start.lock"):
                 state = read_state(self._state_path)
                 if state is None or state.process() is None:
@@ -178,13 +178,13 @@ class LocalBroker:
     def _spawn(self, java: Path, classes: str, server: Path, lock: int) -> subprocess.Popen[bytes]:
         command = [
             str(java), f"-Xms{self._heap_mib}m", f"-Xmx{self._heap_mib}m",
-            # Small machine, small heap: the serial collector and the first compiler start fastest.
+            # On a small machine with a small heap, the serial collector and the first compiler start fastest.
             "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError", "-Xshare:auto",
             f"-Dlog4j2.configurationFile={self.data_dir / 'log4j2.xml'}", "-Djava.awt.headless=true",
             "-cp", classes, "kafka.Kafka", str(server),
         ]  # fmt: skip
         with os.fdopen(open_private(self._output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as out:
-            # A session of its own: the broker outlives the terminal, and Ctrl-C there does not reach it.
+            # In its own session the broker outlives the terminal, and Ctrl-C there does not reach it.
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.data_dir,
                 start_new_session=True, pass_fds=[lock], umask=0o077,
@@ -210,7 +210,7 @@ class LocalBroker:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self._child is not None:
-                self._child.poll()  # reaps it if it has ended
+                self._child.poll()  # reaps the child if it has ended
             if state.process() is None:
                 said = log_tail(self._log, self._output, self._log_from)
                 raise BrokerError(f"the broker ended while starting; the end of its log:\n{said}")
@@ -220,24 +220,24 @@ class LocalBroker:
         raise BrokerError(f"the broker does not answer at {address} after {timeout_s:.0f} s; see {state.log}")
 
     def stop(self, timeout_s: float = 30.0) -> bool:
-        """Stop cleanly (the broker flushes and closes its logs); False if none ran.
+        """Stop the broker cleanly: it flushes and closes its logs. Return False if no broker ran.
 
         Raises
         ------
         BrokerError
-            If it does not end in time; it is left running then.
+            If the broker does not end in time; it then goes on running.
         """
         state = read_state(self._state_path)
         process = state.process() if state else None
         if process is None:
             return False
-        # The state file stays: it names a process that has ended, and by now it may be that of another start.
+        # Keep the state file: it names a process that has ended, and another start may already have replaced it.
         process.terminate()
         self._wait(process, timeout_s)
         return True
 
     def kill(self) -> None:
-        """End it as a power switch would: for tests of durability."""
+        """Kill the broker without any cleanup, for tests of durability."""
         state = read_state(self._state_path)
         process = state.process() if state else None
         if process is not None:

@@ -1,4 +1,4 @@
-"""File locks of the broker: who may fetch, who may start, and which data directory a JVM is using."""
+"""File locks of the broker: for the download of jars, for the start, and for the data directory that a JVM uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.private_files import lock_private
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock for the time of a block; whoever comes second waits for the first.
+    """Lock a file while the block runs; a second caller waits for the first one.
 
     Examples
     --------
@@ -28,10 +28,10 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def try_lock(path: Path) -> IO[bytes] | None:
-    """The locked file, None if another has it. A child that inherits the file keeps the lock for as long as it lives.
+    """Return the locked file, or None if another process holds the lock.
 
-    So a JVM holds its data directory until its very end, `kill -9` included, and no stale lock is left. Kafka's own
-    ``.lock`` does not do: a KRaft node takes it after it has opened ``__cluster_metadata``, and two nodes that write
-    there damage it.
+    A child process that inherits the file keeps the lock until it ends. So a JVM locks its data directory until it
+    ends, also by `kill -9`, and never leaves a stale lock. Kafka's own ``.lock`` is too late: a KRaft node takes it
+    only after it has opened ``__cluster_metadata``, and two nodes that write there damage it.
     """
     return lock_private(path)

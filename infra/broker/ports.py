@@ -9,19 +9,19 @@ from infra.broker.errors import BrokerError
 
 
 def listens(port: int) -> bool:
-    """Whether something accepts connections there."""
+    """Return True if a program accepts connections at this port."""
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port(wanted: int) -> int:
-    """The wanted port if it is free, any free one for 0.
+    """Return the wanted port if it is free; for 0, return any free port.
 
     Raises
     ------
     BrokerError
-        If another program has it, or it is not one that this user may have.
+        If another program uses the port, if this user may not use it, or if there is no such port.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What is remembered of a started broker, so that another process can find and stop it."""
+"""State file of a started broker, by which another process can find and stop it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.private_files import read_private, replace_private
 
 @dataclass(frozen=True, slots=True)
 class BrokerState:
-    """A started broker: its process (with its start time, since process ids are reused) and address."""
+    """Started broker: its process and its address. The start time tells it from a later process with the same id."""
 
     pid: int
     created_at: float
@@ -22,7 +22,7 @@ class BrokerState:
     log: str
 
     def process(self) -> psutil.Process | None:
-        """The process, None if it has ended or the id belongs to another by now."""
+        """Return the process, or None if it has ended or its id now belongs to another process."""
         try:
             process = psutil.Process(self.pid)
             alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -32,7 +32,7 @@ class BrokerState:
 
 
 def read_state(path: Path) -> BrokerState | None:
-    """The remembered state, None without one or with a file that is not one."""
+    """Return the stored state, or None if there is no file or the file has no valid state."""
     try:
         return BrokerState(**json.loads(read_private(path)))
     except (OSError, ValueError, TypeError):
@@ -40,5 +40,5 @@ def read_state(path: Path) -> BrokerState | None:
 
 
 def write_state(path: Path, state: BrokerState) -> None:
-    """Remember, in one step."""
+    """Write the state in one step."""
     replace_private(path, json.dumps(asdict(state)).encode(), sync=False)

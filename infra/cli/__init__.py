@@ -1,1 +1,1 @@
-"""`inspection`, the command line: one module a command; what is heavy is imported inside the commands."""
+"""Command line `inspection`: one module for each command. Heavy packages are imported inside the commands."""

@@ -1,4 +1,4 @@
-"""`inspection actuate`: a gate."""
+"""`inspection actuate`: run a gate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from infra.cli.text import echo_json, echo_lines
 
 def actuate(
     driver: Annotated[
-        str, typer.Option(help="What moves the gate: simulated, an installed plug-in, or package.module:Class.")
+        str, typer.Option(help="Driver that moves the gate: simulated, an installed plug-in, or package.module:Class.")
     ] = "simulated",
     driver_option: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Keyword argument of the driver, as text; may be repeated.")
@@ -34,21 +34,22 @@ def actuate(
         float | None,
         typer.Option(help="A decision later than this after the capture is too late. Default: each frame's deadline."),
     ] = None,
-    failsafe: Annotated[str, typer.Option(help="What to do without a decision: reject or review.")] = "reject",
+    failsafe: Annotated[str, typer.Option(help="Action without a decision: reject or review.")] = "reject",
     fault_after: Annotated[
         int,
         typer.Option(
-            help="FAULT after so many parts in a row without a usable decision; `gate reset` ends it. 0: never."
+            help="Go into FAULT after this many parts in a row without a usable decision; `inspection gate reset` ends "
+            "it. 0: never."
         ),
     ] = 10,
     heartbeat_ms: Annotated[
-        float, typer.Option(help="DEGRADED after so long without a word of broker or decisions, in ms; 0: never.")
+        float, typer.Option(help="DEGRADED after this time without contact to broker or decisions, in ms; 0: never.")
     ] = 2000.0,
     no_part_id: NoPartId = None,
     max_lateness_ms: Annotated[
         float,
         typer.Option(
-            help="A part that passed the gate longer ago than this gets the fail-safe, whatever was decided: the "
+            help="A part that passed the gate longer ago than this gets the fail-safe, whatever the decision: the "
             "gate itself stood still, or its driver was slow. 0: no limit."
         ),
     ] = 500.0,
@@ -59,7 +60,7 @@ def actuate(
             "that was acknowledged has no consequence."
         ),
     ] = "nothing",
-    drift_type: Annotated[str, typer.Option(help="Which drift has one: data, concept or any.")] = "any",
+    drift_type: Annotated[str, typer.Option(help="Type of drift with a consequence: data, concept or any.")] = "any",
     simulated: Annotated[
         bool,
         typer.Option(
@@ -74,7 +75,9 @@ def actuate(
     journal: Annotated[Path | None, typer.Option(help="Append a JSON line for each part to this file.")] = None,
     state_dir: Annotated[
         Path | None,
-        typer.Option(help="Remember here what was read and acted on, and a FAULT. Default: a restart forgets them."),
+        typer.Option(
+            help="Directory for the state: read positions, parts acted on, and a FAULT. Default: lost at a restart."
+        ),
     ] = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
@@ -83,7 +86,7 @@ def actuate(
     """Act on each part when it is at the gate: as decided, or fail-safe without a decision in time.
 
     The frames topic stands for the light barrier at the camera. Ctrl-C or SIGTERM lets the gate finish
-    the parts on the belt; then it says what it did.
+    the parts on the belt; then it prints what it did.
 
         inspection actuate --belt-ms 800 --journal gate.jsonl
     """

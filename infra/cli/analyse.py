@@ -1,4 +1,4 @@
-"""`inspection analyse`: how right the decisions were, where not, and which threshold would have been better."""
+"""`inspection analyse`: find out how right the decisions were, where they were wrong, and a better threshold."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def analyse(
 ) -> None:
     """Find out how right the decisions of a stretch were: errors, thresholds, slices, latency, drift, duplicates.
 
-    Labels say what is right. What they cannot say, because too few parts or only rejected ones have some, is said.
+    Labels tell which decisions were right. If too few parts have labels, or only rejected ones, the output says so.
 
         inspection analyse --last 8h --cost-ratio 50 --html report.html
 

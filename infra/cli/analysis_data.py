@@ -1,4 +1,4 @@
-"""What `inspection analyse` and `inspection compare` work on: a table of a selection, or of a run."""
+"""Input of `inspection analyse` and `inspection compare`: a table of a selection, or of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from replay.table import Table
     from replay.truths import Truths
 
-#: An episode of drift that began so long before the first frame is still seen.
+#: Episodes of drift that began up to this time before the first frame are included.
 _EPISODES_BEFORE_US = 30 * 86_400_000_000
 
 Run = Annotated[
@@ -40,7 +40,7 @@ TruthAttribute = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A table, the labels that were read for it, the episodes of drift of its time, and what a run counted."""
+    """Table with the labels that were read for it, the episodes of drift in its time, and the counts of a run."""
 
     table: Table
     truths: Truths
@@ -50,16 +50,16 @@ class Data:
 
 
 def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, with_episodes: bool = False) -> Data:
-    """Read a selection's recorded decisions, or the decisions of a run, with labels; shows bars.
+    """Read the recorded decisions of a selection, or the decisions of a run, with labels; show progress bars.
 
     Raises
     ------
     EmptySelection
         If nothing was selected.
     SettingsError
-        If there is a run and a selection.
+        If the caller names both a run and a selection.
     BrokerUnavailable, TopicMissing, NoSuchEpisode
-        If a topic cannot be read.
+        If a topic cannot be read, or the selected episode does not exist.
     """
     from infra.cli.range_options import reading
     from replay.stretch import decided, labels
@@ -99,12 +99,12 @@ def _some(frames: Iterable[ReplayedFrame], chosen: Chosen, *, is_run: bool) -> I
 
 
 def check_attribute(table: Table, name: str | None) -> None:
-    """Refuse an attribute that no frame has: it is misspelt, and would say nothing.
+    """Refuse an attribute that no frame has: it is misspelt, and would tell nothing.
 
     Raises
     ------
     SettingsError
-        With the names that there are.
+        If no frame has the attribute; the message lists the existing names.
     """
     if name is None or f"attribute.{name}" in table.columns:
         return
@@ -114,7 +114,7 @@ def check_attribute(table: Table, name: str | None) -> None:
 
 
 def warn_unfinished(data: Data, found: Any) -> Any:
-    """An analysis or a comparison, with a warning if it is of a run that was not finished."""
+    """Return an analysis or a comparison, with a warning if its run was not finished."""
     if data.is_finished:
         return found
     why = "the run was stopped before its end: what it has not inspected is missing here; inspection replay --resume"
@@ -122,7 +122,7 @@ def warn_unfinished(data: Data, found: Any) -> Any:
 
 
 def episodes_of(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:
-    """Episodes of drift that may touch what was captured from a time on."""
+    """Return the episodes of drift that may affect frames captured from this time on."""
     from replay.episodes import fold
     from replay.topic_reader import TopicRange
     from schemas.records import DriftEvent
@@ -133,7 +133,7 @@ def episodes_of(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:
 
 
 def open_run(path: Path) -> Any:
-    """A run of `inspection replay`."""
+    """Open the folder of a run of `inspection replay`."""
     from replay.reinspect.run_folder import RunFolder
 
     return RunFolder.open(path)

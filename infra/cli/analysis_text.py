@@ -1,4 +1,4 @@
-"""An analysis in words, for a terminal."""
+"""Text of an analysis, for a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SLICES, _EPISODES = 5, 5
 
 
 def analysis_lines(found: Analysis) -> Iterator[str]:
-    """Everything that a person should know first, in some 30 lines."""
+    """Yield the most important results of an analysis, in some 30 lines."""
     yield from _extent(found)
     for warning in found.warnings:
         yield f"! {shown(warning)}"
@@ -30,7 +30,7 @@ def analysis_lines(found: Analysis) -> Iterator[str]:
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """A number of things.
+    """Return a count with its noun or verb in singular or plural.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 
 def rate_text(estimate: Estimate) -> str:
-    """A rate with its interval, or why there is none."""
+    """Return a rate with its interval as text, or the reason why there is no rate."""
     if estimate.value is None:
         return estimate.why_not
     labels = plural(estimate.labels, "label")
@@ -136,7 +136,7 @@ def _slices(found: Analysis) -> Iterator[str]:
 
 
 def slice_text(one: Slice) -> str:
-    """The worst of a slice, in a line."""
+    """Return one line with the worse error rate of a slice."""
     test: SliceTest | None = one.escape if one.worse_in == "escape" else one.overkill_test
     name = f"{shown(one.by, 60)} {shown(one.name, 80)}"
     if test is None:
@@ -195,7 +195,7 @@ def _again(found: Analysis) -> Iterator[str]:
 
 
 def _next(found: Analysis) -> Iterator[str]:
-    """What to do about it; nothing if there is nothing to do."""
+    """Yield the next steps for the user; nothing if there is nothing to do."""
     steps = []
     best = found.recommendation
     if not found.rates.escape_rate.value and found.rates.escape_rate.value != 0.0:

@@ -1,4 +1,4 @@
-"""`inspection archive`: keep what the topics forget."""
+"""`inspection archive`: keep the messages that the topics delete."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Uri = Annotated[str, typer.Argument(metavar="URI", help="A directory, or s3://bu
 
 
 class Archived(StrEnum):
-    """What is archived of a line."""
+    """Topics of a line that can be archived."""
 
     FRAMES = "frames"
     DECISIONS = "decisions"
@@ -47,13 +47,15 @@ class Archived(StrEnum):
 def archive(
     context: typer.Context,
     to: Annotated[str | None, typer.Option("--to", metavar="URI", help="A directory, or s3://bucket/path.")] = None,
-    once: Annotated[bool, typer.Option("--once", help="Archive what is there now, then end. Default: go on.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Archive what is there now, then end. Default: run on.")] = False,
     only: Annotated[
         list[Archived] | None, typer.Option("--only", help="Only these topics; may be repeated. Default: all.")
     ] = None,
-    every: Annotated[str, typer.Option(help="Write at the latest after 30s, 5m. Short: many small files.")] = "5m",
+    every: Annotated[
+        str, typer.Option(help="Write at the latest after this time, as 30s, 5m. A short time gives many small files.")
+    ] = "5m",
     file_mib: Annotated[
-        float, typer.Option(min=0.1, help="Write when so many MiB of messages wait, in all. They are kept in memory.")
+        float, typer.Option(min=0.1, help="Write when this many MiB of messages wait in memory, in all topics.")
     ] = 64.0,
     image_store: ImageStoreUri = None,
     metrics_port: Annotated[
@@ -66,7 +68,7 @@ def archive(
 ) -> None:
     """Keep what the topics forget: frames, decisions, labels, drift and dead letters, as Avro files behind any URI.
 
-    What is archived is known to the archive alone: kill it, start it again, and it goes on where it was. Ctrl-C or
+    The position is stored in the archive only: kill the program, start it again, and it goes on where it was. Ctrl-C or
     SIGTERM lets it write what it has read. Images of frames by reference are fetched and kept in their frames.
 
         inspection archive --to s3://plant7/inspection
@@ -112,7 +114,7 @@ def archive(
 def verify(
     uri: Uri,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Only whether files are there with their size. Default: every byte.")
+        bool, typer.Option("--quick", help="Check only that files exist with their size. Default: check every byte.")
     ] = False,
     remove_leftovers: Annotated[
         bool, typer.Option("--remove-leftovers", help="Delete files older than an hour that no commit names.")
@@ -151,7 +153,7 @@ def status(
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Say what an archive holds, and how far it is behind the line where its broker answers.
+    """Show what an archive contains, and how far it is behind the line if the broker answers.
 
     inspection archive status s3://plant7/inspection
     """
@@ -174,7 +176,7 @@ def _said(report: SinkReport) -> str:
     text = f"{report.messages} messages archived in {report.files} files, {report.bytes / 1e6:.1f} MB"
     for count, what in (
         (report.unreadable, "unreadable, kept as they came"),
-        (report.references, "frames without their image, which the image store did not give"),
+        (report.references, "frames without their image, which the image store did not return"),
         (report.deleted, "offsets were deleted before they were archived"),
         (report.undecodable, "offsets lie in batches that no client reads"),
     ):

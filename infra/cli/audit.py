@@ -1,4 +1,4 @@
-"""`inspection audit`: does every frame have its answer?"""
+"""`inspection audit`: check that every frame has its answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class BooksDoNotClose(InspectionError):
-    """Frames are unaccounted for, or answered in two ways."""
+    """Error: frames are unaccounted for, or have two different answers."""
 
 
 def audit(
@@ -31,14 +31,14 @@ def audit(
     edge_report: Annotated[
         list[Path] | None,
         typer.Option(
-            help="What `inspection produce --json` has printed: each start of a camera must have as many gaps as it "
-            "counts drops. Repeat it for more producers or starts."
+            help="File with the output of `inspection produce --json`: each start of a camera must have as many gaps "
+            "as it counts drops. Repeat it for more producers or starts."
         ),
     ] = None,
     spool_dir: SpoolDir = None,
     grace: Annotated[str, typer.Option(help="Younger frames without an answer are pending, not forgotten.")] = "10s",
     look_around: Annotated[
-        str, typer.Option(help="How far around the range missing sequence numbers are looked for.")
+        str, typer.Option(help="Time around the range in which missing sequence numbers are searched for.")
     ] = "15m",
     late_ok: Annotated[
         bool, typer.Option("--late-ok", help="ACCEPTs after the deadline are no fault, as with --overload everything.")
@@ -69,7 +69,7 @@ def audit(
     grace_us, look_around_us = (
         round(seconds(text, name) * 1e6) for text, name in ((grace, "--grace"), (look_around, "--look-around"))
     )
-    # Before the topic: what a spool sends meanwhile is then known of twice, not never.
+    # Read the spools before the topic: a frame that a spool sends in the meantime is then seen twice instead of never.
     edge, unreadable_spools = _edge(edge_report or [], spool_dir, prefix, camera)
     with reading() as show:
         audited = audit_topics(
@@ -98,7 +98,7 @@ def audit(
 def _edge(
     reports: list[Path], spool_dir: Path | None, prefix: str, camera: str | None
 ) -> tuple[list[EdgeStart], tuple[str, ...]]:
-    """What edge reports and spools say, and a line for each spool that cannot be read."""
+    """Return the starts of cameras in edge reports and spools, and a line for each spool that cannot be read."""
     from producers.spool import SpoolError, find_spools
     from replay.edge import NoEdgeReport, read_report, read_spool
 
@@ -109,7 +109,7 @@ def _edge(
             starts += read_report(path)
         except NoEdgeReport as error:
             raise SettingsError(f"--edge-report {error}") from error
-    # From the environment it is where spools would be; given by hand it is a claim.
+    # A directory named in the environment may not exist yet. One that the user names on the command line must exist.
     if spool_dir is not None and not spool_dir.is_dir() and os.environ.get("INSPECTION_SPOOL_DIR") != str(spool_dir):
         raise SettingsError(f"--spool-dir {spool_dir}: there is no such directory")
     for file in find_spools(spool_directory(spool_dir)):

@@ -1,4 +1,4 @@
-"""What `inspection audit` says: as text, as JSON, as metrics, and whether the books close."""
+"""Report of `inspection audit` as text, as JSON and as metrics, with the faults that were found."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from replay.audit import Audit, Place
 from replay.audit_books import CameraAudit, total
 from schemas.errors import SettingsError
 
-#: Always shown; other figures only where they are not 0.
+#: Figures that are always shown; the others are shown only if they are not 0.
 _ALWAYS = ("captured", "frames", "gaps", "decided", "dead_lettered", "duplicates", "conflicts", "unaccounted")
-#: Figures that must be 0, and how the last line names them.
+#: Figures that must be 0, with their names in the last line.
 _FAULTS = {
     "unaccounted": "unaccounted",
     "conflicts": "conflicts",
@@ -25,12 +25,12 @@ _PLACES_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """Books of all cameras, and what could not be read.
+    """Counts of all cameras, and the messages and spools that could not be read.
 
     Parameters
     ----------
     late_ok
-        Whether ACCEPTs after the deadline are no fault: stations that inspect everything have them.
+        True: ACCEPTs after the deadline are no fault. Stations that inspect everything have them.
     """
 
     audit: Audit
@@ -40,7 +40,7 @@ class AuditReport:
 
     @property
     def faults(self) -> dict[str, int]:
-        """What keeps the books from closing, by name; empty if nothing does."""
+        """Counts of faults, by name; empty if the audit found no fault."""
         sums = total(self.cameras).as_dict()
         found = {
             name: sums[figure] for figure, name in _FAULTS.items() if not (self.late_ok and name == "late accepts")
@@ -51,7 +51,7 @@ class AuditReport:
 
     @property
     def unreadable(self) -> dict[str, int]:
-        """Messages and spools that are not what they should be."""
+        """Counts of messages and spools that could not be read."""
         return {
             "unreadable_frames": self.audit.unreadable,
             "unreadable_frames_unaccounted": self.audit.unreadable_unaccounted,
@@ -61,7 +61,7 @@ class AuditReport:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """One object for ``json.dumps``."""
+        """Return one object for ``json.dumps``."""
         sums = total(self.cameras)
         return {
             "cameras": {name: books.as_dict() for name, books in self.cameras.items()},
@@ -72,7 +72,7 @@ class AuditReport:
         }
 
     def as_lines(self) -> list[str]:
-        """A line a camera, and one for each kind of thing that could not be read."""
+        """Return one line for each camera, and lines for unreadable frames, decisions, dead letters and spools."""
         rows = {**self.cameras, "total": total(self.cameras)} if len(self.cameras) > 1 else self.cameras
         lines = [f"{name}: {_figures(books)}" for name, books in rows.items()]
         for what, places in (

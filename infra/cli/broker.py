@@ -1,4 +1,4 @@
-"""`inspection broker`: the local Kafka."""
+"""`inspection broker`: start, stop and show the local Kafka."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Run a real Apache Kafka on this machine, on loopback only.")
 
-DataDir = Annotated[Path | None, typer.Option(help="Where topics and log lie. Default: the user's data directory.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder for topics and log. Default: the user's data directory.")]
 
 
 def _show(status: BrokerStatus, as_json: bool) -> None:
@@ -39,7 +39,7 @@ def start(
     heap_mib: Annotated[int, typer.Option(help="Java heap in MiB.")] = 384,
     as_json: Json = False,
 ) -> None:
-    """Start it and wait until it answers. The first time fetches Kafka's jars (45 MB)."""
+    """Start the broker and wait until it answers. The first start fetches Kafka's jars (45 MB)."""
     from infra.broker.local import LocalBroker
     from infra.cli.download_progress import download_progress
 
@@ -50,7 +50,7 @@ def start(
 
 @app.command()
 def stop(data_dir: DataDir = None) -> None:
-    """Stop it cleanly. Its topics stay for the next start."""
+    """Stop the broker cleanly. Its topics stay for the next start."""
     from infra.broker.local import LocalBroker
 
     echo("stopped" if LocalBroker(data_dir).stop() else "no broker was running")
@@ -58,7 +58,7 @@ def stop(data_dir: DataDir = None) -> None:
 
 @app.command()
 def status(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Say whether it runs and answers; exit status 1 if not."""
+    """Show if the broker runs and answers; exit status 1 if it does not."""
     from infra.broker.local import LocalBroker
 
     found = LocalBroker(data_dir).status()

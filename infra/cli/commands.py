@@ -1,7 +1,7 @@
-"""The commands of `inspection`: where each is, and its line in the list of them.
+"""Table of the commands of `inspection`: module of each command, and its line in the list of commands.
 
-A command is imported when it runs. ``inspection --help`` imports none: hence the lines here, which a test compares with
-what the commands say of themselves.
+A command is imported when it runs. ``inspection --help`` imports no command: so the lines stand here, and a test
+compares them with the help texts of the commands.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typer.main import get_group
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Module, function or `typer.Typer` in it, and the first paragraph of the help."""
+    """Row of the table: module, function or `typer.Typer` in it, and first paragraph of the help."""
 
     module: str
     attribute: str
@@ -37,7 +37,7 @@ COMMANDS = {
             "Act on each part when it is at the gate: as decided, or fail-safe without a decision in time.",
         ),
         ("audit", "", "Compare frames with decisions and dead letters, camera by camera."),
-        ("label", "", "Say what a part really was: `inspection quality` then tells how right the decisions are."),
+        ("label", "", "Publish the true class of a part: `inspection quality` then tells how right decisions are."),
         (
             "quality",
             "",
@@ -90,7 +90,7 @@ COMMANDS = {
 
 
 class LazyGroup(TyperGroup):
-    """Has all of `COMMANDS`, and imports one when it is asked for: for its own help, to run it, to complete it."""
+    """Group of all `COMMANDS`. It imports a command only when needed: for its help, to run it, to complete it."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -102,7 +102,7 @@ class LazyGroup(TyperGroup):
         self._imported: dict[str, Any] = {}
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command; while the help lists all of them, only its line."""
+        """Return a command; while the help lists all commands, return only a stand-in with its line."""
         if self._listing or cmd_name not in COMMANDS:
             return self.commands.get(cmd_name)
         if cmd_name not in self._imported:
@@ -110,7 +110,7 @@ class LazyGroup(TyperGroup):
         return self._imported[cmd_name]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """As ever, but with the lines of the commands alone."""
+        """Write the help with the lines of `COMMANDS`, without importing the commands."""
         self._listing = True
         try:
             super().format_help(ctx, formatter)

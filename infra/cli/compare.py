@@ -1,4 +1,4 @@
-"""`inspection compare`: may the challenger take the champion's place?"""
+"""`inspection compare`: decide if the challenger may replace the champion."""
 
 from __future__ import annotations
 
@@ -42,14 +42,18 @@ def compare(
     max_escape_increase: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="Of the escape rate, as a share: upper end of the interval.", rich_help_panel=_PANEL
+            min=0,
+            max=1,
+            help="Increase of the escape rate, as a share: upper end of the interval.",
+            rich_help_panel=_PANEL,
         ),
     ] = 0.0,
     max_overkill_increase: Annotated[
-        float, typer.Option(min=0, max=1, help="Of the overkill rate, likewise.", rich_help_panel=_PANEL)
+        float, typer.Option(min=0, max=1, help="Increase of the overkill rate, likewise.", rich_help_panel=_PANEL)
     ] = 0.01,
     min_labels: Annotated[
-        int, typer.Option(min=0, help="Labelled parts, good and defective each, that it takes.", rich_help_panel=_PANEL)
+        int,
+        typer.Option(min=0, help="Labelled parts that are needed, good and defective each.", rich_help_panel=_PANEL),
     ] = 30,
     max_golden_missed: Annotated[
         int,
@@ -57,12 +61,12 @@ def compare(
     ] = 0,
     max_golden_overkill: Annotated[
         int | None,
-        typer.Option(min=0, help="Good ones that it alone rejects. Default: any number.", rich_help_panel=_PANEL),
+        typer.Option(min=0, help="Good samples that it alone rejects. Default: any number.", rich_help_panel=_PANEL),
     ] = None,
     truth_attribute: TruthAttribute = None,
     html: Annotated[
         Path | None,
-        typer.Option(help="Write a report of the challenger with the parts that it treats otherwise to this file."),
+        typer.Option(help="Write a report of the challenger to this file, with the parts that it treats otherwise."),
     ] = None,
     image_store: ImageStoreUri = None,
     as_json: Json = False,

@@ -1,4 +1,4 @@
-"""The models that `inspection compare` puts side by side: on golden samples, and on frames of the past."""
+"""Models that `inspection compare` compares: on golden samples, and on frames of the past."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECORDED = "recorded"
 
 
 def on_golden(path: Path, run: Path | None, champion: str | None, challenger: str | None) -> GoldenComparison:
-    """Both models on golden samples; the champion is the one that ships where it is not named.
+    """Inspect golden samples with both models; the default champion is the model that ships.
 
     Raises
     ------
@@ -39,12 +39,12 @@ def on_golden(path: Path, run: Path | None, champion: str | None, challenger: st
 
 
 def model_of(run: Path, name: str) -> Model | None:
-    """The model of a variant of a run; None if the run has no such variant.
+    """Return the model of a variant of a run, or None if the run has no such variant.
 
     Raises
     ------
     ModelPackageError
-        If it lies no longer where it lay.
+        If the model package is no longer at its place.
     """
     from replay.reinspect.run_folder import RunFolder
     from replay.reinspect.variants import from_described, load
@@ -57,7 +57,7 @@ def model_of(run: Path, name: str) -> Model | None:
 
 
 def _model(name: str | None, run: Path | None) -> Model:
-    """A variant of a run, or a package by its folder."""
+    """Return the model of a variant of a run, else of the package in a folder."""
     from models.package import default_model_path, load_model
 
     if run is not None and name is not None and (model := model_of(run, name)) is not None:
@@ -75,14 +75,17 @@ def inspected(
     image_store: str,
     with_episodes: bool,
 ) -> Iterator[tuple[Data, Path]]:
-    """Inspect a selection with the models that are not recorded; gives the table, and the run: a folder that goes.
+    """Inspect a selection with the models that did not decide on the line; yield the table and the run folder.
 
-    The deciders of the table are ``recorded``, ``challenger`` and, where a package is named for it, ``champion``.
+    The run folder is temporary and deleted at the end of the block. The deciders of the table are ``recorded``,
+    ``challenger`` and, if its package is named, ``champion``.
 
     Raises
     ------
     EmptySelection
         If nothing was selected.
+    SettingsError
+        If no challenger is named.
     """
     from replay.reinspect.run import plan, run
     from replay.reinspect.run_folder import RunFolder

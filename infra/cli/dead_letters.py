@@ -1,4 +1,4 @@
-"""`inspection dead-letters`: what could not be processed, why, and its second chance."""
+"""`inspection dead-letters`: list, show and retry the messages that could not be processed."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ Last = Annotated[str | None, typer.Option(help="Only of the last 90s, 15m, 8h, 2
 
 
 class NotRetried(InspectionError):
-    """Dead letters that would fail again."""
+    """Error: some dead letters were not retried, for example because they would fail again."""
 
 
 @app.command(name="list")
 def list_letters(
     kind: Kind = None,
     last: Last = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="Most letters to list; the newest ones are listed.")] = 100,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """One line each: id, time, kind, what it is about, reason."""
+    """List dead letters, one line each: id, time, kind, frame or position, reason."""
     from collections import deque
 
     kept = deque((_row(letter) for letter in _letters(bootstrap_servers, prefix, kind, last)), maxlen=limit)
@@ -67,7 +67,7 @@ def show(
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Everything about one, and whether a retry would help."""
+    """Show everything about a dead letter, and if a retry would succeed."""
 
     from replay.dead_letters import find_letter, why_not, with_message
     from schemas.image_store import ImageStore
@@ -103,13 +103,13 @@ def retry(
     kind: Kind = None,
     last: Last = None,
     force: Annotated[bool, typer.Option("--force", help="Also those that would fail again.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
     image_store: ImageStoreUri = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Publish again what would pass now: once each, however often this is run.
+    """Publish messages again that would pass now: each message once, however often the command runs.
 
     Exit status 1 if a letter named by its id would fail again.
 
@@ -125,7 +125,7 @@ def retry(
     codec = Codec.from_settings(kafka)
     store = ImageStore(image_store_uri(image_store))
     retrier = None if dry_run else Retrier(kafka)
-    # After the retrier: an older one that is at work is fenced off, and what it has done is seen.
+    # Read the letters after the retrier has started: it fences off an older retrier, whose work is then visible.
     wanted = set(letter_ids or [])
     rows: list[dict[str, Any]] = []
     for letter in _letters(bootstrap_servers, prefix, kind, last):

@@ -1,4 +1,4 @@
-"""`inspection demo`: the whole line on this machine, end to end."""
+"""`inspection demo`: run a whole line on this machine, end to end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def demo(
     belt_ms: Annotated[int, typer.Option(min=1, help="From camera to gate, in ms.")] = 800,
     deadline_ms: Annotated[int, typer.Option(min=1, help="A decision later than this is useless to the gate.")] = 500,
     bootstrap_servers: Annotated[
-        str | None, typer.Option(help="Use this Kafka. Default: one of our own, in a folder that is removed after.")
+        str | None, typer.Option(help="Use this Kafka. Default: start one, in a folder that is removed afterwards.")
     ] = None,
     drift: Annotated[
         str | None,

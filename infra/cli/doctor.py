@@ -1,4 +1,4 @@
-"""`inspection doctor`: find out what is wrong with this machine."""
+"""`inspection doctor`: find the faults of this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def doctor(
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where the local broker keeps its data. Default: the user's data directory.")
+        Path | None, typer.Option(help="Data directory of the local broker. Default: the user's data directory.")
     ] = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,

@@ -1,4 +1,4 @@
-"""Progress of the first download, on standard error."""
+"""Progress bar of the first download, on standard error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from infra.broker import kafka_jars
 
 @contextmanager
 def download_progress() -> Iterator[kafka_jars.Progress]:
-    """A callback that shows a bar once there is something to fetch."""
+    """Yield a callback that shows a progress bar once there is a jar to fetch."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("fetching Apache Kafka", total=None, visible=False)

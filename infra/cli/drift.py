@@ -1,4 +1,4 @@
-"""`inspection drift`: the episodes of drift, and their acknowledgement."""
+"""`inspection drift`: list, show and acknowledge episodes of drift."""
 
 from __future__ import annotations
 
@@ -24,23 +24,25 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Episodes of drift: list them, show one, acknowledge one.")
 
-EpisodeId = Annotated[str, typer.Argument(metavar="EPISODE", help="Its id as `list` shows it, or how that begins.")]
-Simulated = Annotated[bool, typer.Option("--simulated", help="Those of replays instead of the line's.")]
+EpisodeId = Annotated[
+    str, typer.Argument(metavar="EPISODE", help="Id of the episode, as `list` shows it, or its beginning.")
+]
+Simulated = Annotated[bool, typer.Option("--simulated", help="Episodes of replays instead of the line's.")]
 
 
 @app.command(name="list")
 def list_episodes(
-    only_open: Annotated[bool, typer.Option("--open", help="Only those that go on.")] = False,
+    only_open: Annotated[bool, typer.Option("--open", help="Only open episodes.")] = False,
     camera: Annotated[str | None, typer.Option(help="Only of this camera: station/camera, or camera.")] = None,
     last: Annotated[
-        str | None, typer.Option(help="Only those that go on, or of which something was said in the last 90s, 8h, 2d.")
+        str | None, typer.Option(help="Only open episodes, and those with an event in the last 90s, 8h, 2d.")
     ] = None,
     simulated: Simulated = False,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """One line each, open ones first: id, when detected, state, camera, type, kind, reason.
+    """List episodes, one line each, open ones first: id, time of detection, state, camera, type, kind, reason.
 
     inspection drift list --open
     """
@@ -76,7 +78,7 @@ def show(
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Everything about one: signals before and after, example frames, what was said when."""
+    """Show everything about an episode: signals before and after, example frames, history."""
 
     from infra.cli.drift_text import episode_row, history_rows, lines_of
 
@@ -108,9 +110,9 @@ def ack(
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Say that a person has looked. Gates no longer divert parts or stop the line because of the episode.
+    """Acknowledge an episode. Gates no longer divert parts or stop the line because of it.
 
-    It does not end the episode, nor a FAULT that a gate is already in: that is `inspection gate reset`.
+    This ends neither the episode nor a FAULT that a gate is already in: `inspection gate reset` ends a FAULT.
 
         inspection drift ack 3fa9 --note "lamp ageing, new one ordered; threshold checked on 50 parts"
     """
@@ -129,7 +131,7 @@ def ack(
 
 
 def _read(kafka: KafkaSettings, simulated: bool) -> Episodes:
-    """The whole topic is read: an acknowledgement may be much older than the last word of an episode."""
+    """Read the whole topic: an acknowledgement may be much older than the last event of its episode."""
     import dataclasses
 
     from replay.episodes import read_episodes

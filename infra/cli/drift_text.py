@@ -13,7 +13,7 @@ from schemas.text import shown
 
 def episode_row(episode: Episode) -> dict[str, Any]:
     """Return one object for JSON: the facts under the names of the record, and the state of the episode."""
-    facts = plain(dataclasses.asdict(episode.facts))  # JSON has no NaN: a value that could not be measured is null
+    facts = plain(dataclasses.asdict(episode.facts))  # JSON has no NaN: an unmeasured value becomes null
     for name in ("event_id", "state"):
         del facts[name]
     said = episode.acknowledgement
@@ -28,7 +28,7 @@ def episode_row(episode: Episode) -> dict[str, Any]:
 
 
 def history_rows(episode: Episode) -> list[dict[str, Any]]:
-    """What was said when, oldest first."""
+    """Return the events of an episode as rows for JSON, oldest first."""
     return [
         {
             "emitted_at_us": event.emitted_at_us,
@@ -44,7 +44,7 @@ def history_rows(episode: Episode) -> list[dict[str, Any]]:
 
 
 def line_of(episode: Episode) -> str:
-    """One line of `inspection drift list`."""
+    """Return one line of `inspection drift list`."""
     facts = episode.facts
     what = f"{facts.drift_type.value.lower()} {facts.kind.value.lower()}" + (f" ({facts.cause})" if facts.cause else "")
     when, state = time_text(facts.detected_at_us), state_of(episode)
@@ -87,7 +87,7 @@ def lines_of(episode: Episode) -> list[str]:
 
 
 def state_of(episode: Episode) -> str:
-    """``open`` or ``closed``, and whether a person has taken note."""
+    """Return ``open`` or ``closed``, with ``acknowledged`` if a person has acknowledged the episode."""
     state = "open" if episode.is_open else "closed"
     return state if episode.acknowledgement is None else f"{state}, acknowledged"
 

@@ -1,4 +1,4 @@
-"""`inspection export`: the past in forms that other tools read."""
+"""`inspection export`: write the past in formats that other tools read."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Frames and decisions for other tools: COCO, folders, Parquet, CSV.")
 
-Folder = Annotated[Path, typer.Argument(help="A folder that is not there yet, or empty.", show_default=False)]
-WithLabels = Annotated[bool, typer.Option("--labels/--no-labels", help="Whether what labels say is written.")]
+Folder = Annotated[Path, typer.Argument(help="New or empty folder.", show_default=False)]
+WithLabels = Annotated[bool, typer.Option("--labels/--no-labels", help="Write the truth that labels tell.")]
 
 
 @app.command()
@@ -28,7 +28,7 @@ def coco(
     chosen: Chosen,
     folder: Folder,
     boxes: Annotated[
-        bool, typer.Option("--boxes/--no-boxes", help="Whether defects that the model found are written, to correct.")
+        bool, typer.Option("--boxes/--no-boxes", help="Write the defects that the model found, for correction.")
     ] = True,
     with_labels: WithLabels = True,
     image_store: ImageStoreUri = None,
@@ -36,7 +36,7 @@ def coco(
 ) -> None:
     """Write images and boxes as a COCO data set, which labelling tools import.
 
-    What a model found is there as boxes with a score, for a person to correct; it is not the truth. Labels are
+    Defects that a model found are boxes with a score, for a person to correct; they are not the truth. Labels are
     attributes of the images.
 
         inspection export coco to-label --last 8h --verdict REJECT
@@ -75,13 +75,13 @@ def rows(
     file: Annotated[Path, typer.Argument(help="Ends with .parquet or .csv.", show_default=False)],
     with_labels: WithLabels = True,
     truth_attribute: Annotated[
-        str | None, typer.Option(help="Attribute of frames that says the truth where no label does, as `label`.")
+        str | None, typer.Option(help="Attribute of frames that tells the truth if there is no label, as `label`.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a row for each frame with what was decided, measured and labelled: for a notebook or a spreadsheet.
+    """Write a row for each frame, with decision, measurements and label: for a notebook or a spreadsheet.
 
-    From the decisions alone: no frame is read, and none need be there any more.
+    The command reads decisions only: the frames may be deleted already.
 
         inspection export rows shift.parquet --from 2026-11-24T06:00 --to 2026-11-24T14:00
     """
@@ -114,7 +114,7 @@ class _Given:
 
 @contextmanager
 def _frames(chosen: Chosen, with_labels: bool, image_store: str | None) -> Iterator[_Given]:
-    """Frames with decisions, and labels, with a bar; an empty selection is an error before anything is written."""
+    """Yield frames with decisions, and labels, with a progress bar; refuse an empty selection before any write."""
     from infra.cli.range_options import reading
     from replay.stretch import Stretch, labels, why_empty
     from replay.truths import Truths
@@ -128,7 +128,7 @@ def _frames(chosen: Chosen, with_labels: bool, image_store: str | None) -> Itera
 
 
 def _some(read: Iterator[Any], why_empty: Callable[[], Exception]) -> Iterator[Any]:
-    """What is read, if it is anything; raises at once if not."""
+    """Return an iterator over the same items; raise at once if there is no item."""
     from itertools import chain
 
     for first in read:

@@ -1,4 +1,4 @@
-"""Progress of publishers, on standard error."""
+"""Progress bar of publishers, on standard error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REFRESH_S = 0.2
 
 @contextmanager
 def frame_progress(publishers: Sequence[FramePublisher], total: int | None) -> Iterator[None]:
-    """Show what the publishers have done so far; nothing if standard error is no terminal."""
+    """Show the progress of the publishers while the block runs; show nothing if standard error is not a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield

@@ -1,4 +1,4 @@
-"""What `inspection actuate` runs: a gate with triggers from the frames topic, until a signal."""
+"""Program of `inspection actuate`: a gate with triggers from the frames topic, until a signal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MAX_AGE_S = 10.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Report:
-    """What a gate did from start to stop; latencies in ms, capture to the decision at the gate."""
+    """Counts of a gate from start to stop; latencies in ms, from the capture to the decision at the gate."""
 
     gate: GateStats
     triggers: TriggerCounts
@@ -43,7 +43,7 @@ class Report:
     error: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return one flat object for JSON: the tracker's counts, and the other facts under names."""
+        """Return one object for JSON: the tracker's counts at its top level, and the other facts by name."""
         return {
             **self.gate.tracker.as_dict(),
             "state": self.gate.state.value,
@@ -110,7 +110,7 @@ def run_gate(
     Raises
     ------
     InspectionError
-        For what goes wrong before the gate runs.
+        If something fails before the gate runs.
     """
     book = None if journal is None else Journal(journal)
 
@@ -120,7 +120,7 @@ def run_gate(
 
     if settings.simulated:
         require_replay_prefix(kafka.prefix)
-    # On a long belt a decision may be old and yet in time.
+    # On a long belt, a decision may be old and still in time.
     max_age_s = None if settings.simulated else max(_MAX_AGE_S, settings.belt_ms / 1e3)
     consumer = DecisionConsumer(kafka, station=station, state_dir=state_dir, max_age_s=max_age_s)
     gate = GateRunner(
@@ -145,7 +145,7 @@ def run_gate(
         if book is not None:
             book.open()
         try:
-            # The decisions first: one for a part that is not yet expected waits, one not read is lost.
+            # Start the gate first: an early decision waits for its part, but a decision that is not read is lost.
             gate.start()
             triggers.start()
             log.info("gate ready: %s, %s", kafka.bootstrap_servers, kafka.decisions)
@@ -170,5 +170,5 @@ def _drift_row(drift: DriftStats | None) -> dict[str, Any] | None:
     if drift is None:
         return None
     row = dataclasses.asdict(drift)
-    del row["connected"]  # the gate has ended, and its watch with it
+    del row["connected"]  # the gate has ended, and its drift watch too
     return row

@@ -1,4 +1,4 @@
-"""`inspection images`: the store of images too large for the topic."""
+"""`inspection images`: clean up the store of images too large for the topic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ app = typer.Typer(no_args_is_help=True, help="The store of images too large for 
 
 @app.callback()
 def images() -> None:
-    """Keep `sweep` a command of its own while it is the only one."""
+    """Make `sweep` a subcommand, although it is the only one."""
 
 
 @app.command()
@@ -34,25 +34,25 @@ def sweep(
     older_than: Annotated[
         str | None,
         typer.Option(
-            help="As in 36h or 7d. Default: the retention that the frames topic has on the broker, an hour, and "
-            "--spool-days."
+            help="Age as in 36h or 7d. Default: the retention that the frames topic has on the broker, plus an hour, "
+            "plus --spool-days."
         ),
     ] = None,
     spool_days: Annotated[
         float,
         typer.Option(
-            min=0, help="How long a frame may have waited in a spool, here or elsewhere, before it was published."
+            min=0, help="Longest time that a frame waits in a spool, here or elsewhere, before it is published."
         ),
     ] = 2.0,
     spool_dir: SpoolDir = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be deleted.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete images whose frames the topic has forgotten, in whole hours of capture. For cron or a timer.
+    """Delete images whose frames the topic has deleted, in whole hours of capture. For cron or a timer.
 
-    Hours of frames that still wait in a spool of this machine stay, however old.
+    Hours with frames that still wait in a spool of this machine stay, however old they are.
 
         inspection images sweep --older-than 36h
     """
@@ -78,7 +78,7 @@ def sweep(
 
 
 def _waiting(spool_dir: Path | None) -> set[str]:
-    """Hours of frames in the spools of this machine, of any line: their images are still to be read."""
+    """Return the hours of frames in the spools of this machine, of any line: their images are still needed."""
     from producers.spool import find_spools, waiting_hours
     from schemas.image_store import hour_of
 
@@ -90,7 +90,7 @@ def _waiting(spool_dir: Path | None) -> set[str]:
 
 
 def _retention_s(bootstrap_servers: str, prefix: str) -> float:
-    """How long the frames topic keeps its frames, as the broker has it."""
+    """Return the retention of the frames topic on the broker, in seconds."""
     from infra.topics import plan
     from schemas.topics import FRAMES
 

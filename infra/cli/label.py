@@ -1,4 +1,4 @@
-"""`inspection label`: say what a part really was."""
+"""`inspection label`: publish the true class of parts."""
 
 from __future__ import annotations
 
@@ -99,13 +99,13 @@ def label(
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Say what a part really was: `inspection quality` then tells how right the decisions are.
+    """Publish the true class of a part: `inspection quality` then tells how right decisions are.
 
-    A later label of a frame or part replaces an earlier one. The decision need not be there yet.
+    A later label of a frame or part replaces an earlier one. A label may come before the decision.
 
-    Say --because random only of parts that were chosen blindly: escapes are estimated from these alone.
+    Use --because random only for parts that were chosen blindly: escapes are estimated from these parts only.
 
-    Of a file nothing is published if a row is wrong. Published twice, a file counts once.
+    If a row of a file is wrong, nothing of the file is published. A file that is published twice counts once.
 
         inspection label press.top.60a24181e4000.00000012 --truth defective --defect crack --because random
         inspection label --part P-77 --camera press/top --truth good
@@ -148,7 +148,7 @@ def label(
 
 
 def _check(csv_file: Path) -> tuple[list[str], int, int]:
-    """The first errors of a file, how many there are, and the number of rows without a truth."""
+    """Return the first errors of a file, the number of bad rows, and the number of rows without a truth."""
     from replay.label_csv import labels_from_csv
 
     errors: list[str] = []

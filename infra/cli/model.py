@@ -1,4 +1,4 @@
-"""`inspection model`: what a model package needs besides the model."""
+"""`inspection model`: add the reference signals to a model package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Model packages.")
 
 @app.callback()
 def model() -> None:
-    """Keeps `reference` a command of its own, though it is the only one."""
+    """Make `reference` a subcommand, although it is the only one."""
 
 
 @app.command()
@@ -27,22 +27,22 @@ def reference(
     held_out: Annotated[
         Path | None,
         typer.Option(
-            help="Directory of images that the model was not trained on: the signals of its output are taken from "
-            "these, as it is surer of what it was trained on."
+            help="Directory of images that the model was not trained on: the signals of its output are measured on "
+            "these, because the model is surer of images that it was trained on."
         ),
     ] = None,
     by_folder: Annotated[
         bool,
         typer.Option(
-            "--by-folder", help="Each folder in it is a product: its images get a reference of their own besides."
+            "--by-folder", help="Each folder in it is a product: its images get an additional reference of their own."
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure the signals of the training images, so that `inspection watch` sees drift away from them.
 
-    Inspects every image as the worker does, writes reference.json into the package, and its sha256 into the
-    manifest. The decisions of the model stay what they are.
+    The command inspects every image as the worker does, writes reference.json into the package, and its sha256 into
+    the manifest. The decisions of the model do not change.
 
         inspection model reference my_model/ --images training/ --by-folder
     """

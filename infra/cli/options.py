@@ -23,7 +23,7 @@ ImageStoreUri = Annotated[
     typer.Option(
         "--image-store",
         envvar="INSPECTION_IMAGE_STORE",
-        help="Where images too large for the topic lie: a directory that all programs see, or s3://bucket/path. "
+        help="Store of images too large for the topic: a directory that all programs see, or s3://bucket/path. "
         "Default: a directory of the user's.",
     ),
 ]
@@ -73,12 +73,12 @@ def as_text(value: Any) -> Any:
 
 
 def secret_lines(file: Path, option: str) -> list[str]:
-    """Return the lines of a file with secrets, without empty ones and comments (``#``).
+    """Return the lines of a file with secrets, without empty lines and comments (``#``).
 
     Raises
     ------
     SettingsError
-        If it cannot be read; its content is not shown.
+        If the file cannot be read; the message does not show its content.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -91,14 +91,14 @@ def secret_lines(file: Path, option: str) -> list[str]:
 
 
 def image_store_uri(given: str | None) -> str:
-    """The option, or the default."""
+    """Return the URI of the option, or the default store."""
     from schemas.image_store import default_image_store
 
     return given or default_image_store()
 
 
 def kafka_settings(bootstrap_servers: str, prefix: str) -> KafkaSettings:
-    """Settings from the options, the rest from the environment.
+    """Return settings from the options, and the remaining ones from the environment.
 
     Examples
     --------

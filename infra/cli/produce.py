@@ -29,10 +29,10 @@ from schemas.errors import InspectionError, SettingsError
 if TYPE_CHECKING:
     from producers import Camera, CameraReport, PublisherStats
 
-# As in producers.encoding and producers.handover, which are not imported for a --help.
+# The same values are in producers.encoding and producers.handover, which --help must not import.
 EncodeMode = Literal["as-is", "jpeg", "png"]
 Policy = Literal["drop-oldest", "drop-newest", "block"]
-# As in producers.spool.options.
+# The same values are in producers.spool.options.
 SpoolChoice = Literal["outage", "always", "off"]
 WhenFull = Literal["drop-oldest", "drop-newest"]
 DrainOrder = Literal["live-first", "order-first"]
@@ -40,7 +40,7 @@ Sync = Literal["full", "normal"]
 
 
 class ProduceFailed(InspectionError):
-    """A camera failed or frames were lost; the summary says which."""
+    """Error: a camera failed or frames were lost; the summary names them."""
 
 
 def produce(
@@ -86,7 +86,7 @@ def produce(
     fps: Annotated[float | None, typer.Option(help="Frames a second of each camera. Default: as they come.")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of each camera at most.")] = None,
     deadline_ms: Annotated[
-        int | None, typer.Option(min=1, help="After the capture; a later decision is useless to the gate.")
+        int | None, typer.Option(min=1, help="Deadline after the capture; a later decision is useless to the gate.")
     ] = None,
     lot: Annotated[
         str | None,
@@ -99,7 +99,7 @@ def produce(
     encode: Annotated[
         EncodeMode, typer.Option(help="jpeg, png, or as-is: encoded files as they are, pixels as JPEG.")
     ] = "as-is",
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEGs.")] = 95,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG quality.")] = 95,
     bit_depth: Annotated[
         int | None,
         typer.Option(min=9, max=16, help="Bits that the cameras measure, for 16-bit images with 10, 12 or 14 of them."),
@@ -107,7 +107,7 @@ def produce(
     policy: Annotated[
         Policy | None,
         typer.Option(
-            help="What gives way when Kafka is slower than the camera. Default: block (the camera waits) for files "
+            help="Frames to drop when Kafka is slower than the camera. Default: block (the camera waits) for files "
             "and data sets without --fps, else drop-oldest."
         ),
     ] = None,
@@ -122,10 +122,10 @@ def produce(
         ),
     ] = "outage",
     spool_dir: SpoolDir = None,
-    spool_mib: Annotated[int, typer.Option(min=1, help="Most that a camera's spool holds, in MiB.")] = 1024,
-    spool_when_full: Annotated[WhenFull, typer.Option(help="What gives way when the spool is full.")] = "drop-oldest",
+    spool_mib: Annotated[int, typer.Option(min=1, help="Largest size of a camera's spool, in MiB.")] = 1024,
+    spool_when_full: Annotated[WhenFull, typer.Option(help="Frames to drop when the spool is full.")] = "drop-oldest",
     spool_order: Annotated[
-        DrainOrder, typer.Option(help="What goes first once Kafka is back: new frames, or those on disk.")
+        DrainOrder, typer.Option(help="Frames to send first once Kafka is reachable: new frames, or those on disk.")
     ] = "live-first",
     spool_sync: Annotated[
         Sync, typer.Option(help="full: each append survives a power cut. normal: a killed process only.")
@@ -141,7 +141,7 @@ def produce(
     """Publish the frames of one or more cameras until they end, or Ctrl-C.
 
     Every frame is accounted for: published (acknowledged by Kafka), spooled (on disk until
-    Kafka is back), dropped or failed. While Kafka is away frames go to the spool; the next
+    Kafka is back), dropped or failed. While Kafka is unreachable frames go to the spool; the next
     start of the camera, or `inspection spool drain`, sends what is left there.
 
         inspection produce --camera folder:images/ --fps 5
@@ -207,7 +207,7 @@ def produce(
 
 
 def _can_wait(spec: str) -> bool:
-    """Whether nothing is lost when the camera is asked later: not so for a device."""
+    """Return True if a late request to the camera loses no frame; a device would lose frames."""
     return spec.partition(":")[0] in ("folder", "video", "elpv", "synthetic")
 
 
@@ -231,7 +231,7 @@ def _cameras(specs: list[str], options: list[str]) -> list[Camera]:
     for spec in specs:
         extra: dict[str, str] = {}
         if spec == "elpv" and specs.count("elpv") > 1:
-            # Several of them share the cells among each other instead of showing the same ones.
+            # Several elpv cameras share the cells instead of showing the same ones.
             extra = {"camera": str(elpv_seen), "cameras": str(specs.count("elpv"))}
             elpv_seen += 1
         cameras.append(load_camera(spec, {**extra, **given}))
@@ -259,7 +259,7 @@ def _summary(reports: list[CameraReport], stats: list[PublisherStats], starts: l
         for row in rows:
             echo(_line(row))
     bad = [report for report in reports if not report.ok]
-    # Frames that gave way to newer ones did so by the stated policy: counted and shown, but no failure.
+    # Frames that were dropped for newer ones follow the policy: they are counted and shown, but are no failure.
     lost = sum(stat.failed + stat.too_large + stat.pending for stat in stats)
     refused = [stat.refused_because for stat in stats if stat.refused_because is not None and stat.spooled]
     if bad or lost or refused:

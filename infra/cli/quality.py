@@ -1,4 +1,4 @@
-"""`inspection quality`: how right the decisions were, as far as labels can say."""
+"""`inspection quality`: compare decisions with labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class By(StrEnum):
-    """What the figures are split by."""
+    """Property by which the figures are split."""
 
     CAMERA = "camera"
     LOT = "lot"
@@ -86,7 +86,7 @@ def _print_figures(camera: str, row: Figures, max_escapes: float, max_overkill: 
 
 
 def _text(estimate: Estimate, limit: float | None = None) -> str:
-    """A rate as people read it."""
+    """Return a rate as text for people."""
     if estimate.value is None:
         return estimate.why_not
     text = f"{estimate.value:.2%} ({estimate.low:.2%} to {estimate.high:.2%}), {estimate.labels} labels"

@@ -1,4 +1,4 @@
-"""Options of commands that read a stretch of the past, and the bar they show."""
+"""Options of commands that read a stretch of the past, and their progress bar."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ OnlyCamera = Annotated[str | None, typer.Option("--camera", help="Only this one,
 
 
 def time_range(from_time: str | None, to_time: str | None, last: str | None) -> TopicRange:
-    """The range that options name.
+    """Return the time range that the options name.
 
     Raises
     ------
     SettingsError
-        If they name none.
+        If the options contradict each other, or name no valid time.
 
     Examples
     --------
@@ -51,7 +51,10 @@ def time_range(from_time: str | None, to_time: str | None, last: str | None) -> 
 
 @contextmanager
 def reading() -> Iterator[Callable[[str, int, int], object]]:
-    """A bar for each topic on standard error, gone at the end; gives what is told of the progress."""
+    """Show a progress bar for each topic on standard error; yield the callback that moves it.
+
+    The callback gets the name of the topic, the messages done, and their total. The bars vanish at the end.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -71,7 +74,7 @@ def reading() -> Iterator[Callable[[str, int, int], object]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     console = Console(stderr=True)
-    # Where nobody looks a bar that is gone at the end is nothing but an empty line.
+    # Without a terminal, a bar that vanishes at the end would only leave an empty line.
     with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
         tasks: dict[str, Any] = {}
 

@@ -1,4 +1,4 @@
-"""`inspection replay`: the past, inspected again, or published again."""
+"""`inspection replay`: inspect frames of the past again, or publish them again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def replay(
     chosen: Chosen,
     model: Annotated[
         Path | None,
-        _again("Model package that the line runs, the champion. Default: the solar-cell model that ships.", "--model"),
+        _again("Model package of the line, the champion. Default: the solar-cell model that ships.", "--model"),
     ] = None,
     challenger: Annotated[
         list[str] | None,
@@ -56,7 +56,7 @@ def replay(
     ] = None,
     resume: Annotated[Path | None, _again("Go on with the run in that folder.", "--resume")] = None,
     part_s: Annotated[
-        float, _again("Seconds after which what is done is written: the most that a kill costs.", "--part-s", min=0.1)
+        float, _again("Seconds between two writes of results: the most that a kill can lose.", "--part-s", min=0.1)
     ] = 10.0,
     threads: Annotated[int | None, _again("Frames inspected at once. Default: the cores.", "--threads", min=1)] = None,
     tolerate_differences: Annotated[
@@ -78,9 +78,9 @@ def replay(
 ) -> None:
     """Inspect frames of the past again, as the worker does, and compare with what was decided then.
 
-    With the model that the line ran, every decision must come out byte for byte, times apart: what differs is listed,
-    and the exit status is 1. A stretch without frames is status 1 too, and says what there is. Nothing of the live line
-    is touched: no group is joined, nothing is committed, nothing is written to its topics.
+    With the model that the line ran, every decision must be reproduced byte for byte, except its times: differences are
+    listed, and the exit status is 1. If the stretch has no frames, the status is 1 too, and the error tells what there
+    is. The live line is not touched: no group is joined, nothing is committed, nothing is written to its topics.
 
         inspection replay --last 8h
 
@@ -124,7 +124,7 @@ class _How:
 
 
 def _begin(chosen: Chosen, variants: list[Variant], out: Path | None, how: _How) -> Outcome:
-    """A new run; without a folder in a temporary one."""
+    """Start a new run; without a folder it uses a temporary one."""
     import shutil
     import tempfile
 
@@ -150,7 +150,7 @@ def _begin(chosen: Chosen, variants: list[Variant], out: Path | None, how: _How)
 
 
 def _resume(chosen: Chosen, path: Path, how: _How) -> Outcome:
-    """Go on with a run, with the very messages that it meant when it began."""
+    """Continue a run, with exactly the messages that it selected when it began."""
     from infra.cli.range_options import reading
     from replay.reinspect.run import Outcome, check_there, check_variants
     from replay.reinspect.run_folder import RunError, RunFolder
@@ -208,7 +208,7 @@ def _run(
 
 
 def _variants(model: Path | None, challengers: list[str], thresholds: list[str]) -> list[Variant]:
-    """The variants that the options name.
+    """Return the variants that the options name.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a run of `inspection replay` says at its end."""
+"""Report at the end of a run of `inspection replay`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def show(outcome: Outcome, folder: Path | None, *, as_json: bool) -> None:
-    """Print it: text, or one JSON object."""
+    """Print the report as text, or as one JSON object."""
     summary = outcome.summary
     rate = outcome.frames / outcome.seconds if outcome.seconds > 0 else 0.0
     if as_json:

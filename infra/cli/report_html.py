@@ -1,4 +1,4 @@
-"""`inspection analyse --html` and `compare --html`: the report of what was read for the command."""
+"""HTML report of `inspection analyse --html` and `inspection compare --html`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def check_html(path: Path) -> None:
-    """Refuse at once what could not be written at the end.
+    """Refuse, at once, a report that could not be written at the end.
 
     Raises
     ------
     SettingsError
-        If its folder is none, it is one itself, or what makes reports is not installed.
+        If the file has no existing folder, if it is itself a folder, or if a package for reports is not installed.
     """
     from replay.report.page import check_installed
 
@@ -47,12 +47,12 @@ def write_html(
     *,
     comparison: Comparison | None = None,
 ) -> None:
-    """Write the report; what a run decided is compared with what the line did, where both have inspected a part.
+    """Write the report; the decisions of a run are compared with the line's, for parts that both have inspected.
 
     Parameters
     ----------
     model
-        For the heat maps; None: none are drawn.
+        Model for the heat maps. None: the report has no heat maps.
     """
     from infra.cli.range_options import reading
     from replay.analysis import compare
@@ -87,7 +87,7 @@ def write_html(
 
 
 def _is_the_same_again(data: Data, comparison: Comparison) -> bool:
-    """Whether there is nothing to compare: no part, or a decider that only did again what the line did."""
+    """Return True if there is nothing to compare: no part, or a decider that only repeated the line's decisions."""
     import numpy as np
 
     one, other = comparison.champion, comparison.challenger
@@ -99,7 +99,7 @@ def _is_the_same_again(data: Data, comparison: Comparison) -> bool:
 
 
 def heat_model(path: Path | None, analysis: Analysis) -> Model | None:
-    """The model for heat maps: the one that is named, else the one that ships if it is that which decided."""
+    """Return the model for heat maps: the named one, else the model that ships if it made the decisions, else None."""
     from models.package import default_model_path, load_model
 
     if path is not None:
@@ -109,7 +109,7 @@ def heat_model(path: Path | None, analysis: Analysis) -> Model | None:
 
 
 def _quality(data: Data) -> DataQuality:
-    """What labels came to, and what a run counted: whether the decisions of a recorded model came out the same."""
+    """Return the counts of labels and of a run, with the decisions of a recorded model that were reproduced."""
     from replay.report import DataQuality
 
     summary = data.summary

@@ -1,4 +1,4 @@
-"""The part of `inspection replay` that publishes frames again, see `replay.republish`."""
+"""Second part of `inspection replay`: it publishes frames again, see `replay.republish`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DAY_MS = 24 * 3_600_000
 
 
 def republish(chosen: Chosen, topic: str, speed: str, *, as_json: bool) -> None:
-    """Publish what is selected to a topic of a simulated line, whose topics are made if they are missing."""
+    """Publish the selected frames to a topic of a simulated line; create its missing topics."""
     import dataclasses
     import threading
 
@@ -33,7 +33,7 @@ def republish(chosen: Chosen, topic: str, speed: str, *, as_json: bool) -> None:
     with reading() as progress, Stretch(chosen.source, chosen.selection, on_progress=progress) as stretch:
         if stretch.frames_total == 0:
             raise why_empty(chosen.source)
-        # What is simulated is kept for a day, whatever the line keeps.
+        # Simulated messages are kept for a day, whatever the retention of the line.
         table = [
             dataclasses.replace(each, retention_ms=_DAY_MS) if each.cleanup == "delete" else each for each in TOPICS
         ]

@@ -1,4 +1,4 @@
-"""`inspection review`: which frames are most worth a person's look."""
+"""`inspection review`: list the frames that are most worth a label."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def review(
     to_time: To = None,
     last: Last = None,
     camera: OnlyCamera = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most frames to list.")] = 50,
     random_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of all frames that is chosen blindly.")
     ] = 0.01,
@@ -35,8 +35,8 @@ def review(
 ) -> None:
     """List frames without a label that are most worth one: chosen blindly, near the threshold, unsure, in an episode.
 
-    The blindly chosen ones come first: escapes can be estimated from nothing else. Label all of these, or none of
-    those that you like less: who picks among them makes them no sample.
+    The blindly chosen frames come first: escapes can be estimated only from them. Label all of them: if you choose
+    among them, they are no longer a random sample.
 
         inspection review --last 8h --limit 100 --csv > look.csv
     """
@@ -92,7 +92,7 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, [*COLUMNS, *SHOWN], restval="", lineterminator="\n", **WRITER)
     writer.writeheader()
-    # Whoever opens it in a spreadsheet must not run what a camera calls itself.
+    # A spreadsheet must not execute the name of a camera as a formula.
     writer.writerows(
         {name: guarded(shown(v, None)) if isinstance(v, str) else v for name, v in row.items()} for row in rows
     )

@@ -1,4 +1,4 @@
-"""The root command: has the others (`infra.cli.commands`), and turns what a user can cause into one line."""
+"""Root command: it has all commands (`infra.cli.commands`), and prints an error that a user can cause in one line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _show_version(wanted: bool) -> None:
 def root(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more, to standard error.")] = False,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version and end.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
     """Set up logging and the environment before a command runs."""
@@ -51,15 +51,15 @@ def root(
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    # A name may have characters that the terminal's encoding lacks.
+    """Run the console script."""
+    # A name may have characters that the encoding of the terminal lacks.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone: not an error. Keep Python from flushing into it.
+        # The reader of our output (head, less) has ended, which is no error. Keep Python from flushing into it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:

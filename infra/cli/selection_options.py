@@ -1,6 +1,6 @@
-"""Options that say which frames of the past are meant, for all commands that work on a stretch of it.
+"""Options that select frames of the past, for all commands that work on a stretch of it.
 
-`takes_selection` gives a command all of them at once; the command gets one `Chosen`.
+`takes_selection` adds all of these options to a command; the command gets one `Chosen`.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ def _chosen(help_text: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=help_text, rich_help_panel=_PANEL, **more)
 
 
-From = Annotated[str | None, _chosen("Since, as 2026-11-24T06:00 (local time) or ...Z (UTC).", "--from")]
-To = Annotated[str | None, _chosen("Before.", "--to")]
-Last = Annotated[str | None, _chosen("The last 90s, 15m, 8h, 2d; or so many frames, as in 500.", "--last")]
+From = Annotated[str | None, _chosen("Frames since, as 2026-11-24T06:00 (local time) or ...Z (UTC).", "--from")]
+To = Annotated[str | None, _chosen("Frames before.", "--to")]
+Last = Annotated[str | None, _chosen("Last duration (90s, 15m, 8h, 2d) or last number of frames (500).", "--last")]
 ByTime = Annotated[
     Literal["kafka", "captured"],
-    _chosen("What --from, --to and --last 8h count by: when frames reached Kafka, or were captured.", "--time"),
+    _chosen("Clock of --from, --to and --last 8h: when frames reached Kafka, or were captured.", "--time"),
 ]
 LateBy = Annotated[
     str | None,
     _chosen(
-        "No frame is further out of order than that, as 15m: reading ends there. Default: it goes on to the end, since "
-        "frames that a spool sent may lie anywhere behind.",
+        "Frames are out of order by this time at most, as 15m: reading ends there. Default: read to the end, because "
+        "frames from a spool may lie anywhere behind.",
         "--late-by",
     ),
 ]
@@ -54,7 +54,7 @@ Parts = Annotated[list[str] | None, _chosen("Part id.", "--part")]
 Frames = Annotated[list[str] | None, _chosen("Frame id.", "--frame")]
 Judged = Annotated[
     list[str] | None,
-    _chosen("What was decided: OK, NOT_OK, NOT_DECIDABLE, ACCEPT, REJECT or REVIEW.", "--verdict"),
+    _chosen("Verdict or action of the decision: OK, NOT_OK, NOT_DECIDABLE, ACCEPT, REJECT or REVIEW.", "--verdict"),
 ]
 Episode = Annotated[str | None, _chosen("Drift episode: its camera, from its begin to its end.", "--episode")]
 SelectionFile = Annotated[
@@ -66,7 +66,7 @@ ArchiveUri = Annotated[
     typer.Option(
         "--archive",
         envvar="INSPECTION_ARCHIVE",
-        help="Where `inspection archive` writes: a directory or s3://bucket/path. Archive and topics are read as one.",
+        help="Archive of `inspection archive`: a directory or s3://bucket/path. Archive and topics are read as one.",
         rich_help_panel=_WHERE,
     ),
 ]
@@ -78,7 +78,7 @@ MaxMib = Annotated[
     typer.Option(
         "--max-mib-s",
         min=0.01,
-        help="Read at most so many MiB a second from the topics, to leave the broker to the line.",
+        help="Read at most this many MiB a second from the topics, to leave the broker to the line.",
         rich_help_panel=_WHERE,
     ),
 ]
@@ -86,7 +86,7 @@ MaxMib = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What the options say: which frames, and where to look for them."""
+    """Selected frames, and the source to read them from."""
 
     selection: Selection
     source: Source
@@ -113,7 +113,7 @@ def _options(
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
 ) -> Chosen:
-    """The selection and the source that the options name."""
+    """Return the selection and the source that the options name."""
     from replay.selection import Clock, Selection
     from replay.source import Source
 
@@ -153,9 +153,9 @@ def _options(
 
 
 def takes_selection(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a selection; it gets them as its first parameter, a `Chosen`.
+    """Add the options of a selection to a command; the command gets them as its first parameter, a `Chosen`.
 
-    Its other parameters stay as they are, and come first in the help.
+    The other parameters of the command stay as they are, and come first in the help.
     """
     own = inspect.signature(command)
     hints = typing.get_type_hints(command, include_extras=True, localns={"Chosen": Chosen})
@@ -179,7 +179,7 @@ def takes_selection(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _times(from_time: str | None, to_time: str | None, last: str | None) -> tuple[int | None, int | None, int | None]:
-    """Begin, end (UTC microseconds), number of frames.
+    """Return begin and end (UTC microseconds), and number of frames; None for each that the options do not name.
 
     Examples
     --------
@@ -206,7 +206,7 @@ def _us(text: str, option: str) -> int:
 
 
 def _offsets(texts: list[str]) -> dict[int, tuple[int, int]]:
-    """Partition to begin and end.
+    """Return begin and end offset by partition.
 
     Examples
     --------

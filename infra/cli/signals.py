@@ -1,4 +1,4 @@
-"""Signals as an event or an exit, so that a command can end in order.
+"""Conversion of signals into an event or an exit, so that a command can end in order.
 
 A handler written in Python runs in the main thread between two instructions, also while this thread holds a lock. A
 handler that takes the same lock waits for its own thread, for ever (python/cpython#126434). The handlers here take no
@@ -72,10 +72,10 @@ def _watch(reader: socket.socket, numbers: frozenset[int], stop: threading.Event
 
 
 def _end_at_once(number: int) -> None:
-    """End without any cleanup: the kernel frees locks and sockets."""
+    """End the process without any cleanup: the kernel frees locks and sockets."""
     name = signal.Signals(number).name
     try:
-        # No print and no logging: a thread that does not end may hold their locks.
+        # Do not print or log: a thread that does not end may hold the locks of print and logging.
         os.write(2, f"error: a second signal ({name}): ended at once, nothing was finished\n".encode())
     finally:
         os._exit(128 + number)
@@ -83,7 +83,7 @@ def _end_at_once(number: int) -> None:
 
 @contextmanager
 def exit_on_signals() -> Iterator[None]:
-    """Turn SIGINT, SIGTERM and SIGHUP (a closed terminal) into SystemExit, so that what was started is stopped.
+    """Turn SIGINT, SIGTERM and SIGHUP (a closed terminal) into SystemExit, so that started programs are stopped.
 
     Only the first signal raises, so no other one interrupts the cleanup. Signals within `ONE_REQUEST_S` of it count as
     the same request; a later SIGINT or SIGTERM ends the process at once. Only the main thread may set handlers.

@@ -1,4 +1,4 @@
-"""`inspection spool`: frames on disk that Kafka has not taken yet."""
+"""`inspection spool`: show, verify and drain the frames on disk that Kafka has not taken yet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SpoolDir = Annotated[
     typer.Option(
         "--spool-dir",
         envvar="INSPECTION_SPOOL_DIR",
-        help="Where spools lie. Default: the user's state directory.",
+        help="Folder of the spools. Default: the user's state directory.",
     ),
 ]
 OnlyCamera = Annotated[str | None, typer.Option("--camera", help="Only this one, as station/camera.")]
@@ -29,15 +29,15 @@ OnlyPrefix = Annotated[str | None, typer.Option("--prefix", envvar="INSPECTION_P
 
 
 class SpoolDamaged(InspectionError):
-    """Records of a spool are not what was written."""
+    """Error: a spool is damaged or cannot be read."""
 
 
 class NotDrained(InspectionError):
-    """Frames are left in a spool."""
+    """Error: frames are left in a spool."""
 
 
 def spool_directory(given: Path | None) -> Path:
-    """The directory of the option, or the default."""
+    """Return the directory of the option, or the default."""
     from producers.spool.options import default_spool_dir
 
     return given or default_spool_dir()
@@ -47,7 +47,7 @@ def spool_directory(given: Path | None) -> Path:
 def status(
     spool_dir: SpoolDir = None, camera: OnlyCamera = None, prefix: OnlyPrefix = None, as_json: Json = False
 ) -> None:
-    """Say what each spool holds and has seen; works while cameras run. Exit status 1 if one cannot be read.
+    """Show the contents and counts of each spool, also while cameras run. Exit status 1 if one cannot be read.
 
     inspection spool status
     """
@@ -105,13 +105,13 @@ def drain(
     spool_dir: SpoolDir = None,
     camera: OnlyCamera = None,
     prefix: OnlyPrefix = None,
-    timeout_s: Annotated[float | None, typer.Option(min=0, help="Stop after so many seconds. Default: never.")] = None,
+    timeout_s: Annotated[float | None, typer.Option(min=0, help="Seconds after which to stop. Default: none.")] = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Send the frames of cameras that do not run; a running one drains its spool itself.
+    """Send the frames of cameras that do not run; a running camera drains its spool itself.
 
-    Each frame is deleted once Kafka has acknowledged it; Ctrl-C leaves the others where they are.
+    Each frame is deleted once Kafka has acknowledged it; after Ctrl-C the other frames stay in the spool.
 
         inspection spool drain --bootstrap-servers kafka:9092
     """

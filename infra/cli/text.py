@@ -1,6 +1,6 @@
-"""Output of commands: no text from a record or a file acts on the terminal.
+"""Output of commands, in which no text from a record or a file can control the terminal.
 
-Text goes through `echo`, one line at a time, so that a line end in a name adds no line. JSON goes through `echo_json`.
+Print text with `echo`, one line at a time, so that a line end in a name adds no line. Print JSON with `echo_json`.
 A test forbids any other print in the commands.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["echo", "echo_json", "echo_lines", "shown"]
 
 
 def echo(line: object, *, err: bool = False) -> None:
-    """Print one line, with all characters escaped that a terminal would act on, line ends too.
+    """Print one line; escape all characters that would control a terminal, line ends too.
 
     Parameters
     ----------
@@ -35,5 +35,5 @@ def echo_lines(lines: Iterable[object], *, err: bool = False) -> None:
 
 
 def echo_json(value: Any, **options: Any) -> None:
-    """Print JSON, see `schemas.json_text.json_text`."""
+    """Print a value as JSON, see `schemas.json_text.json_text`."""
     typer.echo(json_text(value, **options))

@@ -11,12 +11,12 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def utc_us(text: str, option: str) -> int:
-    """Return UTC microseconds of an ISO 8601 time; without an offset it is this machine's local time.
+    """Return UTC microseconds of an ISO 8601 time; a time without an offset is this machine's local time.
 
     Raises
     ------
     SettingsError
-        If it is not such a time, or is a local time that the clocks show twice or never.
+        If the text is not such a time, or is a local time that the clocks show twice or never.
 
     Examples
     --------
@@ -32,12 +32,12 @@ def utc_us(text: str, option: str) -> int:
 
 
 def seconds(text: str, option: str) -> float:
-    """Seconds of a duration such as ``90s``, ``15m``, ``8h``, ``2d``.
+    """Return the seconds of a duration such as ``90s``, ``15m``, ``8h``, ``2d``.
 
     Raises
     ------
     SettingsError
-        If it is no such duration.
+        If the text is not such a duration.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def frames_or_seconds(text: str, option: str) -> tuple[int, float]:
     Raises
     ------
     SettingsError
-        If it is neither form.
+        If the text has neither form.
 
     Examples
     --------

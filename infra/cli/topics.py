@@ -25,7 +25,7 @@ def apply(
     timeout_s: _TimeoutS = 10.0,
     as_json: Json = False,
 ) -> None:
-    """Create the topics that are missing. Those that are there stay as they are; differences are reported."""
+    """Create the missing topics. Existing topics stay as they are; differences are reported."""
     from infra import topics
 
     applied = topics.apply(bootstrap_servers, prefix, timeout_s=timeout_s)
@@ -62,7 +62,7 @@ def diff(
     timeout_s: _TimeoutS = 10.0,
     as_json: Json = False,
 ) -> None:
-    """Show what is missing or differs from what is wanted; exit status 1 if anything does."""
+    """Show topics that are missing or differ from the table; exit status 1 if there are any."""
     from infra import topics
 
     states = topics.plan(bootstrap_servers, prefix, timeout_s=timeout_s)

@@ -1,4 +1,4 @@
-"""`inspection watch`: drift of the cameras, and of how right the decisions are."""
+"""`inspection watch`: watch cameras for drift of their signals and of the error rate of decisions."""
 
 from __future__ import annotations
 
@@ -57,20 +57,20 @@ def watch(
         str | None,
         typer.Option(
             envvar="INSPECTION_WEBHOOK",
-            help="URL that gets a POST when an episode opens or closes. Every user of this machine sees what stands in "
-            "a command line: better set the variable, or use --webhook-file.",
+            help="URL that gets a POST when an episode opens or closes. Every user of this machine can see a command "
+            "line: better set the variable, or use --webhook-file.",
         ),
     ] = None,
     webhook_file: Annotated[
         Path | None, typer.Option(envvar="INSPECTION_WEBHOOK_FILE", help="File with the URL in its first line.")
     ] = None,
     snapshot_s: Annotated[float, typer.Option(help="Seconds between two snapshots of the state.")] = 15.0,
-    max_age_h: Annotated[float, typer.Option(help="Decisions older than so many hours are history.")] = 24.0,
+    max_age_h: Annotated[float, typer.Option(help="Hours after which a decision is too old for data drift.")] = 24.0,
     simulated: Annotated[
         bool,
         typer.Option(
             help="Watch frames that were published again (`inspection replay --to-topic`), and those alone; needs "
-            "their --prefix. Labels are not looked at."
+            "their --prefix. Labels are ignored."
         ),
     ] = False,
     group: Annotated[
@@ -90,8 +90,8 @@ def watch(
     """Watch decisions and labels for drift, and publish episodes, until told to stop.
 
     Signals of each camera are compared with the model's training reference and with the camera's own past;
-    labels (`inspection label`) tell how right the decisions are. What is found: `inspection drift list`.
-    What follows: --webhook here, `inspection actuate --on-drift` at the gates.
+    labels (`inspection label`) tell how right the decisions are. `inspection drift list` shows the episodes.
+    Two things can follow: a POST with --webhook, and the reaction of gates with `inspection actuate --on-drift`.
 
         inspection watch --model my_model/ --webhook-file /etc/inspection/webhook
     """

@@ -1,4 +1,4 @@
-"""`inspection worker`: inspect frames and decide."""
+"""`inspection worker`: inspect frames and publish decisions."""
 
 from __future__ import annotations
 
@@ -45,17 +45,18 @@ def worker(
         int | None,
         typer.Option(help="Frames that a process inspects at once. Default: its share of the cores, at most 4."),
     ] = None,
-    buffer_mib: Annotated[int, typer.Option(help="Frames held in memory at most, in MiB.")] = 32,
+    buffer_mib: Annotated[int, typer.Option(help="Most frames in memory, in MiB.")] = 32,
     overload: Annotated[
         list[str] | None,
         typer.Option(
-            help="When frames come too fast: deadline (shed what can no longer be in time), newest (of each camera "
-            "only the newest), everything (late decisions). For one station: station=mode. Repeat it."
+            help="Reaction to frames that come too fast: deadline (shed frames that can no longer be in time), newest "
+            "(inspect only the newest of each camera), everything (late decisions). For one station: station=mode. May "
+            "be repeated."
         ),
     ] = None,
     image_store: ImageStoreUri = None,
     watchdog_s: Annotated[
-        float, typer.Option(help="End when frames wait and none is committed for so many seconds; 0: never.")
+        float, typer.Option(help="End if frames wait and none is committed for this many seconds; 0: never.")
     ] = 60.0,
     unhealthy_after_s: Annotated[
         float, typer.Option(help="/health returns 503 if frames come but none is inspected for this long; 0: never.")
@@ -64,8 +65,8 @@ def worker(
         Path | None,
         typer.Option(
             envvar="INSPECTION_STATE_DIR",
-            help="Folder where the frames in hand are noted, so that one which ends the worker is recognised at the "
-            "next start. Default: the user's folder for state.",
+            help="Folder with a list of the frames in work, so that the next start recognises a frame that ended the "
+            "worker. Default: the user's folder for state.",
         ),
     ] = None,
     http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
@@ -78,7 +79,7 @@ def worker(
     """Inspect frames and publish a decision for each, until told to stop.
 
     Start as many as the frames topic has partitions; they share the work. Ctrl-C or SIGTERM
-    lets a worker finish what it holds, commit and leave.
+    lets a worker finish its frames, commit and end.
 
         inspection worker --model my_model/
     """

@@ -1,1 +1,1 @@
-"""The whole line on one machine: broker, topics, worker, cameras, gate, and what came of it."""
+"""Demo of a whole line on one machine: broker, topics, worker, cameras, gate, and the result of the run."""

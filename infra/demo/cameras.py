@@ -1,4 +1,4 @@
-"""The cameras of a demo run: what they show, and the trigger that each capture is to the gate."""
+"""Cameras of a demo run: the images that they show, and a trigger for the gate at each capture."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from schemas.clock import Clock
 
 
 class TriggeredCamera:
-    """Stands for a camera with a light barrier: numbers the parts and tells the gate of each as it is captured.
+    """Camera with a simulated light barrier: it numbers the parts and sends the gate a trigger at each capture.
 
     Parameters
     ----------
     camera
-        Whose captures these are.
+        Camera that supplies the captures.
     name
-        First half of the part ids.
+        First part of the part ids.
     before
-        Called before each capture; waits while the line has enough under way. Returns False to end.
+        Callback before each capture. It waits while enough frames are in flight, and returns False to end the run.
     on_trigger
-        Called with part id and capture time (UTC microseconds).
+        Callback that gets the part id and the capture time (UTC microseconds).
     """
 
     def __init__(
@@ -54,14 +54,15 @@ class TriggeredCamera:
 
 
 def solar_cells(cameras: int) -> list[Camera]:
-    """The test images of the solar-cell data set, shared out; again from the start when all were shown."""
+    """Return cameras that share the test images of the solar-cell data set; after the last image they start again."""
     return [ElpvCamera(split="test", seed=1, camera=index, cameras=cameras, loop=True) for index in range(cameras)]
 
 
 def disturbed_camera(what: Disturbance, camera: Camera, captures: int) -> Camera:
-    """A camera that something happens to half way through its captures.
+    """Return a camera with a disturbance that begins half way through its captures.
 
-    A change of product is a real one: monocrystalline cells become polycrystalline ones, and nobody says so.
+    A change of product is real: polycrystalline cells follow monocrystalline ones, but the product attribute stays the
+    same.
     """
     if what is not Disturbance.PRODUCT_CHANGE:
         return DisturbedCamera(camera, what, captures // 2)
@@ -70,7 +71,7 @@ def disturbed_camera(what: Disturbance, camera: Camera, captures: int) -> Camera
 
 
 class _Product:
-    """The captures of a camera, said to be of one product."""
+    """Camera whose captures all carry the same product attribute."""
 
     def __init__(self, camera: Camera, product: str) -> None:
         self._camera = camera
@@ -82,7 +83,7 @@ class _Product:
 
 
 def folder_images(folder: Path, cameras: int, *, loop: bool) -> tuple[list[Camera], int]:
-    """The images of a folder, shared out among cameras; and how many there are.
+    """Return cameras that share the images of a folder, and the number of images.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def folder_images(folder: Path, cameras: int, *, loop: bool) -> tuple[list[Camer
 
 
 class _Share:
-    """Every n-th capture of a camera."""
+    """Camera that shows every n-th capture of another camera."""
 
     def __init__(self, camera: Camera, index: int, of: int) -> None:
         self._camera = camera
@@ -110,7 +111,7 @@ class _Share:
 
 
 def share_out(total: int, parts: int) -> Sequence[int]:
-    """Split a number as evenly as it goes.
+    """Split a number into parts that differ by at most 1.
 
     Examples
     --------

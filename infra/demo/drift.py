@@ -1,4 +1,4 @@
-"""The drift part of a demo run: what `inspection watch` said of the camera that something was done to."""
+"""Drift part of a demo run: the events that `inspection watch` published about the disturbed camera."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from replay.topic_reader import read_topic
 from schemas import CodecError, DriftEvent, EpisodeState, KafkaSettings
 from schemas.wire import Codec
 
-#: How long the watch may take to come to the last decisions, in seconds.
+#: Time that the watch may take to process the last decisions, in seconds.
 PATIENCE_S = 15.0
 
 
 def drift_events(kafka: KafkaSettings, seen_all: Callable[[], bool]) -> list[DriftEvent]:
-    """The events of the run, in order and each once; waits until the watch has seen all decisions."""
+    """Wait until the watch has seen all decisions; return the events of the run, in order and each one once."""
     deadline = time.monotonic() + PATIENCE_S
     while not seen_all() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -36,10 +36,14 @@ def drift_events(kafka: KafkaSettings, seen_all: Callable[[], bool]) -> list[Dri
 def judge(
     what: Disturbance, camera_id: str, changed: tuple[int, str] | None, events: list[DriftEvent]
 ) -> tuple[DriftDemo, tuple[dict[str, Any], ...]]:
-    """Compare the alarms with what was done. ``changed`` is sequence and id of the first disturbed frame."""
+    """Compare the alarms with the disturbance.
+
+    ``changed`` is the sequence number and the id of the first disturbed frame. Return the comparison, and the events as
+    rows for JSON.
+    """
     opened = [event for event in events if event.state is EpisodeState.OPENED]
     ours = [event for event in opened if event.camera_id == camera_id]
-    # Sequence numbers count the captures of a camera and end its frame ids.
+    # A frame id ends with the sequence number, which counts the captures of the camera.
     after = [event for event in ours if changed is not None and _sequence(event.detected_frame_id) >= changed[0]]
     alarm = after[0] if after else None
     newest = next((e for e in reversed(events) if alarm is not None and e.episode_id == alarm.episode_id), alarm)

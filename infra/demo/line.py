@@ -1,4 +1,4 @@
-"""Runs a whole line: broker, topics, worker, gate, cameras; accounts for every frame; leaves nothing running."""
+"""Run of a whole line: broker, topics, worker, gate, cameras. Every frame is accounted for; nothing stays running."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ from stream_processors.overload import Overload
 
 LINE, STATION = "demo-line", "demo"
 DEFAULT_FRAMES = 600
-#: With --drift: enough to know the camera, to notice, and to see how it goes on.
+#: Frames of a run with --drift: enough to learn the camera, to notice the drift, and to see what follows.
 DRIFT_FRAMES = 1200
-#: The camera that something is done to.
+#: Id of the disturbed camera.
 _DISTURBED = "cam1"
-#: With --fps 0: frames under way at once. Enough to keep the worker busy, few enough for answers in time.
+#: Most frames in flight with --fps 0: enough to keep the worker busy, few enough for answers in time.
 _WINDOW = 24
-#: The run is given up when nothing was answered for so long, in seconds.
+#: The run fails if no frame is answered for this time, in seconds.
 _STALLED_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What `inspection demo` was asked for; see its ``--help``."""
+    """Options of `inspection demo`; see its ``--help``."""
 
     frames: int | None = None
     cameras: int = 3
@@ -64,12 +64,12 @@ class DemoOptions:
 
 
 def run_demo(options: DemoOptions, console: Console, clock: Clock | None = None) -> DemoResult:
-    """Run it and return the figures.
+    """Run the demo and return its figures.
 
     Raises
     ------
     InspectionError
-        With one line, if the line cannot be built or stops moving.
+        If the line cannot be set up, or if frames are no longer answered. The message is one line.
     """
     model = load_model(options.model or default_model_path())
     cameras, frames = _cameras(options)
@@ -89,7 +89,7 @@ def run_demo(options: DemoOptions, console: Console, clock: Clock | None = None)
         watch = None
         if options.drift is not None:
             package = [] if options.model is None else ["--model", str(options.model)]
-            # The state is written often, since the end of the run is told by it.
+            # Snapshots are frequent, because the demo waits at its end until the watch has seen all decisions.
             often = ["--snapshot-s", "0.5", *package]
             watch = stack.enter_context(
                 ServedProcess("watch", kafka, group=f"{kafka.prefix}-watch", log=scratch / "watch.log", options=often)
@@ -114,9 +114,10 @@ def _cameras(options: DemoOptions) -> tuple[list[Camera], int]:
 
 
 def _overload(options: DemoOptions) -> Overload:
-    """A line with a rhythm sheds what is late; a user's own images, or a run flat out, have no deadline to miss.
+    """Return the overload mode: shed late frames at a fixed frame rate, else inspect everything.
 
-    What is shed has no signals: with a disturbance that would be one more thing to look for.
+    A user's own images, or a run at full speed, have no deadline to miss. A shed frame has no signals, which would
+    confuse the search for drift: with a disturbance everything is inspected too.
     """
     inspect_all = options.folder is not None or options.drift is not None or not options.fps
     return Overload.EVERYTHING if inspect_all else Overload.DEADLINE
@@ -124,9 +125,9 @@ def _overload(options: DemoOptions) -> Overload:
 
 @contextmanager
 def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[KafkaSettings]:
-    """Topics of this run alone: on a broker of our own, or on the user's, where they are deleted again."""
+    """Create topics for this run only: on the demo's own broker, or on the user's cluster, and delete them there."""
     prefix = f"demo-{uuid.uuid4().hex[:8]}"
-    registry = KafkaSettings.from_env().schema_registry_url  # as the demo's processes, which read the environment
+    registry = KafkaSettings.from_env().schema_registry_url  # the demo's processes read the environment too
     if options.bootstrap_servers is not None:
         kafka = KafkaSettings(options.bootstrap_servers, prefix, registry)
         apply(kafka.bootstrap_servers, kafka.prefix)
@@ -156,7 +157,7 @@ def _delete_topics(kafka: KafkaSettings) -> None:
 
 
 class _Run:
-    """The moving part of one demo run."""
+    """State of one demo run: gate, counts and threads."""
 
     def __init__(
         self,
@@ -184,7 +185,7 @@ class _Run:
         )
 
     def go(self, cameras: list[Camera], frames: int, model: dict[str, str]) -> DemoResult:
-        """Start the gate, then the cameras; wait for every answer and every part."""
+        """Start the gate, then the cameras; wait for every answer and every part; return the result."""
         watcher = Watcher(self._kafka, self._tally)
         watcher.start()
         self._gate.start()
@@ -265,7 +266,7 @@ class _Run:
                 publisher,
                 fps=fps,
                 max_frames=share,
-                phase=index / len(cameras),  # as a line's cameras are: not triggered together
+                phase=index / len(cameras),  # like the cameras of a real line, they are not triggered together
             )
             for index, (camera, publisher, share) in enumerate(
                 zip(cameras, publishers, share_out(frames, len(cameras)), strict=True)
@@ -289,7 +290,7 @@ class _Run:
         return on_trigger
 
     def _await_room(self) -> bool:
-        """With --fps 0 a capture waits until fewer than a window of frames are under way."""
+        """Wait, with --fps 0, until fewer than `_WINDOW` frames are in flight; return False if the run stops."""
         while not self._options.fps and self._captured - self._tally.answered >= _WINDOW:
             if self._stop.wait(0.0005):
                 return False

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def percentiles(values_ms: Sequence[float]) -> dict[str, float | None]:
-    """p50, p95, p99 and the maximum in milliseconds, None without values.
+    """Return p50, p95, p99 and the maximum in milliseconds; None for each of them if there are no values.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Worker and watch of a demo run, as the processes that a user would start."""
+"""Processes of worker and watch for a demo run, started as a user would start them."""
 
 from __future__ import annotations
 
@@ -26,26 +26,29 @@ _STOP_TIMEOUT_S = 20.0
 
 
 def inspection_command(*arguments: str) -> list[str]:
-    """Command line of `inspection` in this very Python; ``-P`` keeps a user's own ``models/`` from shadowing ours."""
+    """Return a command line that runs `inspection` in this Python.
+
+    ``-P`` keeps a user's own ``models/`` folder from shadowing our package.
+    """
     return [sys.executable, "-P", "-c", "from infra.cli.root import main; main()", *arguments]
 
 
 class ServedProcess:
-    """An `inspection` command with a health endpoint, started, awaited, stopped; its log goes to a file.
+    """Process of an `inspection` command with a health endpoint; its log goes to a file.
 
     Parameters
     ----------
     command
-        `worker` or `watch`.
+        Command of `inspection`: `worker` or `watch`.
     group
-        Its consumer group.
+        Consumer group of the process.
     options
         Further options of the command.
 
     Raises
     ------
     InspectionError
-        If it ends before it is ready, or does not get ready in time.
+        From `await_ready`, if the process ends before it is ready, or is not ready in time.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class ServedProcess:
         self._command = command
         self._log = log
         port = _free_port()
-        #: Base of its health and metrics endpoints.
+        #: Base URL of the health and metrics endpoints.
         self.url = f"http://127.0.0.1:{port}"
         arguments = [command, "--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
         arguments += ["--group", group, "--http-port", str(port), *options]
@@ -72,11 +75,11 @@ class ServedProcess:
 
     @property
     def log_path(self) -> Path:
-        """Where its log goes."""
+        """Path of the log file."""
         return self._log
 
     def await_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> None:
-        """Wait until it has partitions to read."""
+        """Wait until the process has partitions to read."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
@@ -90,7 +93,7 @@ class ServedProcess:
         raise InspectionError(f"the {self._command} is not ready after {timeout_s:.0f} s: {self.last_line()}")
 
     def health(self) -> dict[str, object] | None:
-        """What its health endpoint says, None while it does not answer."""
+        """Return the answer of the health endpoint, or None while it does not answer."""
         try:
             with open_direct(self.url + "/health", 1) as answer:
                 report: dict[str, object] = json.load(answer)
@@ -99,7 +102,7 @@ class ServedProcess:
             return None
 
     def metric(self, name: str) -> float:
-        """Sum of a metric over its labels; 0 while the endpoint does not answer."""
+        """Return the sum of a metric over its labels; 0 while the endpoint does not answer."""
         try:
             with open_direct(self.url + "/metrics", 1) as answer:
                 families = text_string_to_metric_families(answer.read().decode())
@@ -108,15 +111,15 @@ class ServedProcess:
             return 0.0
 
     def alive(self) -> bool:
-        """Whether the process runs."""
+        """Return True if the process runs."""
         return self._process.poll() is None
 
     def wait(self, timeout_s: float = _READY_TIMEOUT_S) -> int:
-        """Wait for its end; returns its exit status."""
+        """Wait until the process ends; return its exit status."""
         return self._process.wait(timeout_s)
 
     def stop(self) -> int:
-        """Ask it to finish and leave; return its exit status. One that does not is killed."""
+        """Ask the process to end, kill it if it does not end in time, and return its exit status."""
         if self.alive():
             self._process.terminate()
         try:
@@ -126,7 +129,7 @@ class ServedProcess:
             return self._process.wait()
 
     def last_line(self) -> str:
-        """The newest line of its log."""
+        """Return the last line of the log."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else "it wrote nothing"
 
@@ -140,7 +143,10 @@ class ServedProcess:
 
 
 class WorkerProcess(ServedProcess):
-    """`inspection worker`, one process unless ``options`` say more; ``model`` None is the one that ships."""
+    """Process of `inspection worker`: one process unless ``options`` name more.
+
+    ``model`` is a model package; None: the model that ships.
+    """
 
     def __init__(
         self, kafka: KafkaSettings, *, model: Path | None, group: str, log: Path, options: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""What a demo run comes to, as one JSON object and as text."""
+"""Result of a demo run, as one JSON object and as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Percentiles = dict[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What the gate did: parts acted on, of these by fail-safe, decisions too late, parts in conflict."""
+    """Counts of the gate: parts acted on, those of them by fail-safe, late decisions, parts in conflict."""
 
     actuated: int
     failsafe: int
@@ -27,10 +27,10 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True)
 class DriftDemo:
-    """What was done to a camera, and when it was noticed: first disturbed frame, frame of the first alarm after it.
+    """Disturbance of a camera and its detection: first disturbed frame, and frame of the first alarm after it.
 
-    ``delay_frames`` counts the frames of the camera from the one to the other; ``early_alarms`` came before the change,
-    ``other_alarms`` are those of the cameras that nothing was done to.
+    ``delay_frames`` counts the frames of the camera from the first disturbed frame to the alarm. ``early_alarms`` came
+    before the change. ``other_alarms`` are alarms of the undisturbed cameras.
     """
 
     scenario: str
@@ -47,12 +47,12 @@ class DriftDemo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
-    """The figures of one run; ``unaccounted`` must be 0.
+    """Figures of one run; ``unaccounted`` must be 0.
 
-    ``not_decidable`` frames include those ``shed``: too late to be worth inspecting, answered all the same.
-    ``drops_counted`` are captures that their publisher gave up, each counted; latencies are in milliseconds,
-    ``capture_to_gate`` to the moment the gate held the decision (it acts when the part arrives, later).
-    ``throughput_fps`` is decisions a second, first capture to last decision.
+    ``not_decidable`` includes the ``shed`` frames: they were too late to be worth inspecting, but have an answer too.
+    ``drops_counted`` are captures that their publisher dropped, each one counted. Latencies are in milliseconds;
+    ``capture_to_gate`` ends when the gate has received the decision (the gate acts later, when the part arrives).
+    ``throughput_fps`` is the number of decisions a second, from the first capture to the last decision.
     """
 
     frames_published: int
@@ -77,12 +77,12 @@ class DemoResult:
     drift_events: tuple[dict[str, Any], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """A plain object for ``json.dumps``."""
+        """Return a plain object for ``json.dumps``."""
         return asdict(self)
 
 
 def summary(result: DemoResult) -> RenderableType:
-    """The end of a run, for a person."""
+    """Return the summary of a run for the terminal."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     quality, gate = result.quality, result.gate
@@ -117,7 +117,7 @@ def summary(result: DemoResult) -> RenderableType:
 
 
 def drift_text(drift: DriftDemo) -> str:
-    """What became of the disturbance, in a line or two."""
+    """Return one or two lines about the disturbance and its detection."""
     if drift.alarm_frame_id is None:
         found = "not noticed"
     else:
@@ -127,7 +127,7 @@ def drift_text(drift: DriftDemo) -> str:
 
 
 def latency_text(figures: Percentiles) -> str:
-    """p50 and p99 as a person reads them.
+    """Return p50, p99 and maximum as text.
 
     Examples
     --------

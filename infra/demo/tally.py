@@ -1,4 +1,4 @@
-"""Accounting of a demo run: every published frame against what was said of it. No Kafka here."""
+"""Accounting of a demo run: every published frame is compared with its answers. This module does not use Kafka."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ GOOD_LABELS = frozenset({"functional", "good", "ok"})
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Decisions against labels.
+    """Comparison of decisions with labels.
 
-    ``accuracy`` compares the verdict, in [0, 1], None without labels. ``escapes`` are defective parts accepted,
-    ``overkill`` good parts rejected; a part sent to REVIEW is neither.
+    ``accuracy`` is the share of correct verdicts, in [0, 1]; None if there are no labels. ``escapes`` are accepted
+    defective parts, ``overkill`` are rejected good parts; a part that was sent to REVIEW is neither.
     """
 
     labelled: int = 0
@@ -29,7 +29,7 @@ class Quality:
 
 
 class Tally:
-    """Counts what was published and what came back; all methods may be called from any thread.
+    """Counts of published frames and of their answers. Thread-safe.
 
     Examples
     --------
@@ -51,7 +51,7 @@ class Tally:
         self.conflicts = 0
         self.shed = 0
         self.latencies_ms: list[float] = []
-        #: First disturbed frame of a demo of drift: sequence and id.
+        #: First disturbed frame of a demo of drift: sequence number and frame id.
         self.first_disturbed: tuple[int, str] | None = None
         self._confusion = ConfusionMatrix()
         self._escapes = 0
@@ -83,7 +83,7 @@ class Tally:
                 self._learn(decision, good=label in GOOD_LABELS)
 
     def _learn(self, decision: Decision, *, good: bool) -> None:
-        # What could not be inspected counts as "not good", as the gate treats it.
+        # A frame that could not be inspected counts as "not good": the gate treats it in the same way.
         self._confusion.update(good, decision.verdict is Verdict.OK)
         self._escapes += not good and decision.action is Action.ACCEPT
         self._overkill += good and decision.action is Action.REJECT
@@ -121,7 +121,7 @@ class Tally:
 
     @property
     def quality(self) -> Quality:
-        """What the labels say so far."""
+        """Comparison of the decisions so far with their labels."""
         with self._lock:
             labelled = int(self._confusion.total_weight)
             if not labelled:

@@ -1,4 +1,4 @@
-"""The live view of a demo run in the terminal."""
+"""Live view of a demo run in the terminal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from infra.demo.result import latency_text
 from infra.demo.tally import Tally
 from schemas import Action
 
-#: The percentiles on screen are of the newest so many decisions.
+#: Number of newest decisions whose percentiles the view shows.
 _WINDOW = 500
 
 
 class LiveView:
-    """Progress bar and figures, refreshed four times a second; plain lines where there is no terminal."""
+    """Progress bar and figures, refreshed four times a second; nothing is shown if the output is not a terminal."""
 
     def __init__(self, console: Console, total: int | None) -> None:
         self._console = console
@@ -32,7 +32,7 @@ class LiveView:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show while the block runs; leaves nothing behind, the summary follows."""
+        """Show the view while the block runs, then remove it from the screen; the summary follows."""
         if not self._console.is_terminal:
             yield
             return
@@ -40,7 +40,7 @@ class LiveView:
             yield
 
     def update(self, tally: Tally, elapsed_s: float, gate_latencies_ms: list[float], acted: int) -> None:
-        """Take the newest figures."""
+        """Show the newest figures."""
         if self._live is None:
             return
         self._progress.update(self._task, completed=tally.decisions)

@@ -1,4 +1,4 @@
-"""Reads the topics that answer the frames, for the accounting of a run."""
+"""Reader of decisions and dead letters, for the accounting of a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """A thread that reads decisions and dead letters from their beginning into a `Tally`."""
+    """Thread that reads decisions and dead letters from the beginning of their topics into a `Tally`."""
 
     def __init__(self, kafka: KafkaSettings, tally: Tally) -> None:
         self._kafka = kafka
@@ -30,11 +30,11 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; what was read so far stays counted."""
+        """Stop reading; the messages that were read so far stay counted."""
         self._stop.set()
         self._thread.join()
 
@@ -45,7 +45,7 @@ class Watcher:
                 **BOUNDED,
                 "bootstrap.servers": self._kafka.bootstrap_servers,
                 "isolation.level": "read_uncommitted",
-                "group.id": f"unused-{uuid.uuid4()}",  # required, but with assign() nothing joins it
+                "group.id": f"unused-{uuid.uuid4()}",  # required, but with assign() no consumer joins the group
                 "enable.auto.commit": False,
                 "fetch.message.max.bytes": MAX_REQUEST_BYTES,
                 "log_level": 0,

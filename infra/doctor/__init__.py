@@ -1,7 +1,7 @@
-"""What `inspection doctor` looks at: one small function a check, each gives a `Check`.
+"""Checks of `inspection doctor`: one small function for each check; it returns a `Check`.
 
-``fail`` means that a command will not work, ``warn`` that it will, in a way that may surprise. A check never
-raises for what can be wrong with a machine: an error of ours, of the system or of a package is its result.
+``fail`` means that a command will not work. ``warn`` means that commands work, but in a way that may surprise. A check
+never raises for a fault of the machine: our own errors, and errors of the system or of a package, are its result.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["Check", "Status", "examine"]
 
 
 def examine(kafka: KafkaSettings, data_dir: Path | None = None) -> list[Check]:
-    """Run all checks, in the order in which one would repair.
+    """Run all checks, in the order in which faults should be repaired.
 
     Parameters
     ----------
     kafka
-        The cluster to ask.
+        Cluster to check.
     data_dir
-        Where the local broker keeps its data; the user's default without one.
+        Data directory of the local broker. None: the user's default folder.
     """
     checks = [
         _guarded("Python", machine.python),

@@ -22,8 +22,8 @@ _REMEDY = "let chrony or another NTP client set the clocks of both machines"
 def broker_clock(kafka: KafkaSettings, clock: Clock | None = None) -> Check:
     """Check that this machine's clock and the broker's agree.
 
-    Kafka tells its time only by the timestamp of a message. So a topic is made that stamps messages on arrival, a
-    message is sent, and the topic is deleted. No other topic is written to.
+    Kafka shows its time only in the timestamp of a message. So this check creates a topic that stamps messages on
+    arrival, sends a message, and deletes the topic. It writes to no other topic.
     """
     clock = clock or SystemClock()
     try:

@@ -1,4 +1,4 @@
-"""What a check gives."""
+"""Result of a check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Status = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Result of one check; ``remedy`` is what to do, empty when all is well."""
+    """Result of one check; ``remedy`` says what to do, and is empty if nothing is wrong."""
 
     name: str
     status: Status

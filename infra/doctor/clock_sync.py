@@ -1,11 +1,11 @@
-"""Ask the Linux kernel whether something keeps its clock synchronised."""
+"""Question to the Linux kernel: does a program keep its clock synchronised?"""
 
 from __future__ import annotations
 
 import ctypes
 import ctypes.util
 
-# <sys/timex.h>: the clock is not synchronised.
+# From <sys/timex.h>: the clock is not synchronised.
 _STA_UNSYNC = 0x0040
 _TIME_ERROR = 5
 # Larger than any struct timex; the kernel writes about 208 bytes.
@@ -15,10 +15,10 @@ _STATUS_OFFSET = 40
 
 
 def kernel_says_synchronised() -> bool | None:
-    """What adjtimex(2) says; None where it cannot be asked (another system, a sandbox).
+    """Return the answer of adjtimex(2), or None if the call is not possible (another system, a sandbox).
 
-    chrony, ntpd and systemd-timesyncd all tell the kernel. With ``modes`` zero the call only reads, and needs
-    no privilege.
+    chrony, ntpd and systemd-timesyncd all report to the kernel. With ``modes`` zero the call only reads, and needs no
+    privilege.
     """
     if ctypes.sizeof(ctypes.c_void_p) != 8:
         return None

@@ -20,21 +20,21 @@ _DISK_FAIL_MIB = 200
 _DISK_WARN_MIB = 2_000
 _CLOCK_SAMPLE_S = 0.25
 _CLOCK_DRIFT_S = 0.2
-#: No machine that runs this is set to an earlier year, unless its clock battery is dead.
+#: A clock that shows an earlier year is wrong, for example because the battery of the clock is empty.
 _FIRST_YEAR, _LAST_YEAR = 2025, 2100
 
 
 def python() -> Check:
-    """Which interpreter runs this; one that is too old does not get as far as here."""
+    """Show the Python interpreter; a version that is too old cannot run this code at all."""
     return Check("Python", "ok", f"{'.'.join(map(str, sys.version_info[:3]))}, {sys.executable}")
 
 
 def packages() -> Check:
-    """What Kafka and the models need can be imported."""
+    """Check that the packages that Kafka and the models need can be imported."""
     missing = [
         name
         for name in ("confluent_kafka", "faust", "aiokafka", "fastavro", "onnxruntime", "river", "numpy")
-        # Faust replaces its own entry in sys.modules with one that find_spec stumbles over.
+        # Faust replaces its own entry in sys.modules, and find_spec fails on the new entry.
         if name not in sys.modules and importlib.util.find_spec(name) is None
     ]
     if missing:
@@ -50,7 +50,7 @@ def _providers(onnxruntime: object) -> list[str]:
 
 
 def opencv() -> Check:
-    """OpenCV loads (a wheel with windows needs libGL, which servers lack) and decodes."""
+    """Check that OpenCV can be imported and decodes a JPEG; a build with windows needs libGL, which servers lack."""
     import cv2
     import numpy as np
 
@@ -61,7 +61,7 @@ def opencv() -> Check:
 
 
 def java() -> Check:
-    """A Java for the local broker; a cluster elsewhere needs none here."""
+    """Check that there is a Java for the local broker; a cluster on other machines needs no Java here."""
     from infra.broker.errors import BrokerError
     from infra.broker.java import find_java, java_version
 
@@ -73,7 +73,7 @@ def java() -> Check:
 
 
 def kafka_jars() -> Check:
-    """Kafka itself, for the local broker: a distribution, or jars that were fetched before."""
+    """Check that there is a Kafka for the local broker: a distribution, or jars that were fetched earlier."""
     from infra.broker.kafka_jars import cache_dir, is_intact, kafka_version, locked_jars
 
     home = os.environ.get("KAFKA_HOME")
@@ -90,11 +90,11 @@ def kafka_jars() -> Check:
 
 
 def disk(data_dir: Path | None = None) -> Check:
-    """Room where the local broker and the producers' spools write."""
+    """Check the free disk space for the local broker and for the spools of producers."""
     from infra.broker.local import default_data_dir
 
     wanted = (data_dir or default_data_dir()).absolute()
-    # The directory is made at the first start: ask the nearest that is there.
+    # The first start creates the directory: until then, check the nearest existing parent.
     there = next(path for path in (wanted, *wanted.parents) if path.exists())
     free_mib = shutil.disk_usage(there).free // _MIB
     detail = f"{free_mib / 1024:.1f} GiB free at {there}"
@@ -119,7 +119,7 @@ def resources() -> Check:
 
 
 def clock() -> Check:
-    """UTC is plausible, synchronised as far as the kernel says, and runs as fast as the monotonic clock."""
+    """Check that UTC is plausible, synchronised according to the kernel, and as fast as the monotonic clock."""
     year = time.gmtime().tm_year
     if not _FIRST_YEAR <= year <= _LAST_YEAR:
         return Check("clock", "fail", f"the year is {year}", "set the clock; deadlines and retention depend on it")

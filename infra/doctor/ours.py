@@ -1,4 +1,4 @@
-"""Checks of what is ours: schemas, model, images, and the cluster with its topics."""
+"""Checks of our own parts: schemas, model, images, and the cluster with its topics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas.settings import KafkaSettings
 
 
 def schemas_known() -> Check:
-    """The Avro files parse, and every released version is known to the codec."""
+    """Check that the Avro files parse, and that the codec knows every released version."""
     from schemas.known import RECORDS, compiled, fingerprint_of_schema, released_schemas_of
 
     versions = 0
@@ -23,7 +23,7 @@ def schemas_known() -> Check:
 
 
 def model() -> Check:
-    """The model that ships is intact: the hash of its manifest, its shapes, one inference."""
+    """Check that the model that ships is intact: the hash in its manifest, its shapes, one inference."""
     from models import default_model_path, load_model
 
     started = time.monotonic()
@@ -34,7 +34,7 @@ def model() -> Check:
 
 
 def demo_images() -> Check:
-    """The labelled images of the demo."""
+    """Check that the labelled images of the demo are installed."""
     from models.datasets.elpv import DatasetMissing, load_cells
 
     try:
@@ -44,7 +44,7 @@ def demo_images() -> Check:
 
 
 def broker(kafka: KafkaSettings) -> Check:
-    """A broker answers."""
+    """Check that a broker answers."""
     from schemas.cluster import list_topics
 
     started = time.monotonic()
@@ -57,7 +57,7 @@ def broker(kafka: KafkaSettings) -> Check:
 
 
 def topics(kafka: KafkaSettings) -> Check:
-    """The topics are there and as wanted."""
+    """Check that the topics exist and have the wanted settings."""
     from infra.topics import plan
 
     states = plan(kafka.bootstrap_servers, kafka.prefix, timeout_s=3.0)
@@ -71,7 +71,7 @@ def topics(kafka: KafkaSettings) -> Check:
 
 
 def schema_registry(kafka: KafkaSettings) -> Check:
-    """The registry, where one is named, answers; it is not written to."""
+    """Check that the schema registry answers, if the settings name one; nothing is written to it."""
     from schemas.registry import reach
 
     if kafka.schema_registry_url is None:
