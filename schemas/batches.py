@@ -10,13 +10,14 @@ read. Each consumer of ours passes its errors to a `BatchSkipper`:
 3. The consumer continues behind the batch. The batch is logged and counted, and no message behind it is lost.
 
 librdkafka bounds the unpacked size of zstd only: gzip, lz4 and snappy unpack to 1,032, 255 and 21 times the topic's
-``max.message.bytes``. See docs/reliability.md.
+``max.message.bytes``. A batch that ends a worker or a watch thereby is left out at the next start, as an
+`UnreadableBatch` too: `stream_processors.batch_trials`. See docs/reliability.md.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -159,18 +160,31 @@ def end_of_batch(bootstrap_servers: str, topic: str, partition: int, first: int)
     with _probe(bootstrap_servers) as consumer:
         place = TopicPartition(topic, partition)
         _, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
-        inside, step = first, 1
-        while inside + step < high and _is_inside(consumer, topic, partition, first, inside + step):
-            inside += step
-            step *= 2
-        outside = min(inside + step, high)
-        while outside - inside > 1:
-            middle = (inside + outside) // 2
-            if _is_inside(consumer, topic, partition, first, middle):
-                inside = middle
-            else:
-                outside = middle
-        return max(outside, first + 1)
+        return search_end(lambda offset: _is_inside(consumer, topic, partition, first, offset), first, high)
+
+
+def search_end(is_inside: Callable[[int], bool], first: int, high: int, factor: int = 2) -> int:
+    """Return the offset behind a batch that begins at ``first``; ``high`` is the end of the partition.
+
+    The steps of the search grow by ``factor``, then they halve.
+
+    Examples
+    --------
+    >>> search_end(lambda offset: offset < 27, 20, 1_000)
+    27
+    """
+    inside, step = first, 1
+    while inside + step < high and is_inside(inside + step):
+        inside += step
+        step *= factor
+    outside = min(inside + step, high)
+    while outside - inside > 1:
+        middle = (inside + outside) // 2
+        if is_inside(middle):
+            inside = middle
+        else:
+            outside = middle
+    return max(outside, first + 1)
 
 
 def _is_inside(consumer: Consumer, topic: str, partition: int, first: int, offset: int) -> bool:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from operator import methodcaller
-from typing import Any
-
-from confluent_kafka import Message
+from typing import Any, Protocol
 
 #: For a name that is not UTF-8, confluent-kafka 2.16 sets an error and still returns a list, with holes whose use ends
 #: the process. A plain ``message.headers()``, once CPython has specialised it, does not see the error; this call does.
 #: Call it only once for each message: the second call returns the list without the error.
 _ASK_HEADERS = methodcaller("headers")
+
+
+class HasHeaders(Protocol):
+    """Message of confluent-kafka, or one like it."""
+
+    def headers(self) -> Any:
+        """Return names and values."""
+
 
 Headers = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
 
@@ -29,7 +35,7 @@ def header_map(headers: Headers | None) -> dict[str, bytes]:
     return {name: value or b"" for name, value in pairs}
 
 
-def message_headers(message: Message) -> dict[str, bytes]:
+def message_headers(message: HasHeaders) -> dict[str, bytes]:
     """Return the headers of a message by name, see `header_map`. Call it only once for each message.
 
     The result is empty if the name of a header is not UTF-8: the client then returns no headers at all.

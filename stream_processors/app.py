@@ -29,6 +29,7 @@ from schemas.clock import Clock, SystemClock
 from schemas.image_store import ImageStore
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Received
+from stream_processors.batch_trials import BatchTrials
 from stream_processors.faust_consumer import NoValue
 from stream_processors.guard import GuardedAnswerer, trials_of
 from stream_processors.headers import traceparent
@@ -73,21 +74,24 @@ def make_app(
     if settings.image_store is not None:
         store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
     codec = Codec.from_settings(kafka)
+    quarantine = quarantine or Quarantine(None)
     answer = GuardedAnswerer(
         model,
         codec,
         clock,
         settings.overload,
         store,
-        quarantine=quarantine or Quarantine(None),
+        quarantine=quarantine,
         trials=trials_of(settings),
         is_retry=Retries(kafka, codec, clock).is_retry,
         on_untrue=metrics.untrue_claim,
     )
     app = make_faust_app(settings.group, kafka)
+    held_bytes = settings.buffer_mib * 1024 * 1024
     transport = bounded_transport(
         kafka.bootstrap_servers,
-        settings.buffer_mib * 1024 * 1024,
+        held_bytes,
+        trials=BatchTrials(kafka.bootstrap_servers, quarantine.deaths, held_bytes, settings.watchdog_s),
         on_held=metrics.held_bytes.set,
         on_read=lambda message: answer.shedding.newest.read(message.partition, message.key, message.offset),
     )

@@ -26,6 +26,8 @@ from faust.types.tuples import ConsumerMessage
 from schemas.batches import UnreadableBatch
 from schemas.idempotent import CONNECTION
 from schemas.message_headers import message_headers
+from stream_processors.batch_child import TriedMessage
+from stream_processors.batch_trials import BatchTrials
 from stream_processors.reader import Reader
 from stream_processors.work_health import BrokerContact
 
@@ -58,6 +60,7 @@ class LibrdkafkaConsumer(Consumer):
 
     logger = logging.getLogger("faust.librdkafka")  # for what Faust says of it
     bootstrap_servers: str
+    trials: BatchTrials | None = None
     assignment_strategy = "roundrobin"  # as aiokafka in Faust
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -70,7 +73,7 @@ class LibrdkafkaConsumer(Consumer):
     async def on_start(self) -> None:
         """Make the client; it connects when something is subscribed to."""
         config = _config(self.app.conf, self.bootstrap_servers, self.assignment_strategy)
-        self._reader = Reader({**config, "stats_cb": self._contact.saw}, self)
+        self._reader = Reader({**config, "stats_cb": self._contact.saw}, self, self.trials)
 
     async def on_stop(self) -> None:
         """Commit what is acked, leave the group."""
@@ -111,7 +114,7 @@ class LibrdkafkaConsumer(Consumer):
     def assignment(self) -> set[TP]:
         return set() if self._reader is None else {TP(*place) for place in self._reader.assigned}
 
-    def _to_message(self, tp: TP | None, record: Message | UnreadableBatch) -> ConsumerMessage:
+    def _to_message(self, tp: TP | None, record: Message | TriedMessage | UnreadableBatch) -> ConsumerMessage:
         if isinstance(record, UnreadableBatch):
             # Acked as its last message would be, in order: then the committed offset lies behind the batch.
             tp = TP(record.topic, record.partition)

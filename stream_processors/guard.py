@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from models import Model, default_model_path
@@ -158,12 +159,12 @@ class GuardedAnswerer(Answerer):
         return shed or self.conclude(message, frame, fault, self._queue_ms(message))
 
 
-def quarantine_of(settings: WorkerSettings) -> Quarantine:
-    """Open the files of a worker process."""
+def quarantine_of(group: str, topic: str, state_dir: Path | None = None) -> Quarantine:
+    """Open the files of a process, see `folder_of`."""
     try:
-        folder = folder_of(settings.group, settings.kafka.frames, settings.state_dir)
+        folder = folder_of(group, topic, state_dir)
     except SettingsError as error:
-        log.warning("a frame that ends the worker will not be recognised at the next start: %s", error)
+        log.warning("a message that ends this process will not be recognised at the next start: %s", error)
         return Quarantine(None)
     return Quarantine(folder)
 

@@ -37,6 +37,7 @@ from typing import Any
 
 from schemas.private_files import lock_private, make_private_folder, open_private, replace_private
 from schemas.user_folders import user_folder
+from stream_processors.deaths import Deaths
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +128,8 @@ class Quarantine:
         self._changing = threading.Lock()
         self._map: mmap.mmap | None = None
         self._fd = -1
+        #: Deaths of processes that were found here, or by another process of the group.
+        self.deaths = Deaths(folder)
         if folder is None:
             return
         try:
@@ -134,7 +137,7 @@ class Quarantine:
         except (OSError, ValueError) as error:
             self._folder = None
             log.warning(
-                "%s cannot be used (%s): a frame that kills the worker will not be recognised at the next start; "
+                "%s cannot be used (%s): a message that ends this process will not be recognised at the next start; "
                 "name a folder with --state-dir or %s", folder, error, STATE_DIR_VARIABLE,
             )  # fmt: skip
             return
@@ -301,6 +304,7 @@ class Quarantine:
                 continue
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.deaths.found()
                 found += _in_hand(path, fd)
                 path.unlink(missing_ok=True)
             except BlockingIOError:

@@ -20,11 +20,14 @@ from typing import Any, Protocol, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.batches import BOUNDED, BatchSkipper, UnreadableBatch
+from stream_processors.batch_child import TriedMessage
+from stream_processors.batch_trials import BatchTrials, Tried
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Place = tuple[str, int]
+_Record = Message | TriedMessage | UnreadableBatch
 _Call = tuple[Callable[[], Any], Future[Any]]
 
 #: What is read ahead for the event loop: no more is asked for while so much waits.
@@ -49,7 +52,7 @@ class Batch:
     """
 
     epoch: int
-    messages: list[Message | UnreadableBatch]
+    messages: list[_Record]
 
 
 class Listener(Protocol):
@@ -74,15 +77,21 @@ class Reader:
         Of librdkafka.
     listener
         Told of rebalances.
+    trials
+        Tries partitions after a process of the group has died; None: they are read as usual.
     """
 
-    def __init__(self, config: Mapping[str, Any], listener: Listener) -> None:
+    def __init__(self, config: Mapping[str, Any], listener: Listener, trials: BatchTrials | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._consumer = Consumer({**BOUNDED, **config, "error_cb": _log_error})
         self._skipper = BatchSkipper(str(config["bootstrap.servers"]))
         self._assigned: frozenset[Place] = frozenset()
-        self._ahead: deque[Message | UnreadableBatch] = deque()
+        self._trials = trials
+        self._tried: dict[Place, Tried] = {}
+        #: Records from a trial, and what the client has read since: handed on bit by bit, in order.
+        self._first: deque[_Record] = deque()
+        self._ahead: deque[_Record] = deque()
         self._ahead_bytes = 0
         self._epoch = 0
         self._lock = threading.Lock()
@@ -184,18 +193,20 @@ class Reader:
         return self._ahead_bytes >= _AHEAD_BYTES or len(self._ahead) >= AHEAD_COUNT
 
     def _read(self) -> None:
-        first = self._consumer.poll(_POLL_S)
+        first = self._consumer.poll(0 if self._first else _POLL_S)
         messages = [] if first is None else [first]
-        if messages and not self._has_enough():
+        if messages and not self._first and not self._has_enough():
             messages += self._consumer.consume(_MORE, 0)
         good = [message for message in messages if not self._skipper.met(message) and not _is_error(message)]
-        skipped = self._skipper.skip(self._consumer)
-        if not good and not skipped:
+        records: list[_Record] = [*good, *self._skipper.skip(self._consumer)]
+        if self._first:
+            self._first.extend(records)
+            records = [] if self._has_enough() else [self._first.popleft()]
+        if not records:
             return
         with self._lock:
-            self._ahead.extend(good)
-            self._ahead.extend(skipped)
-            self._ahead_bytes += sum(map(len, good))
+            self._ahead.extend(records)
+            self._ahead_bytes += sum(len(each) for each in records if not isinstance(each, UnreadableBatch))
         if self._arrived is not None:
             self._loop.call_soon_threadsafe(self._tell)
 
@@ -205,15 +216,43 @@ class Reader:
 
     def _rewind(self) -> dict[Place, int | None]:
         self._forget()
-        committed = self._consumer.committed([TopicPartition(*place) for place in self._assigned], _TIMEOUT_S)
-        # Where nothing is committed the offset says so, and auto.offset.reset has the word.
-        self._consumer.assign(committed)
+        committed = self._committed()
+        self._begin(committed)
         return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in committed}
+
+    def _committed(self) -> list[TopicPartition]:
+        return self._consumer.committed([TopicPartition(*place) for place in self._assigned], _TIMEOUT_S)
+
+    def _begin(self, committed: list[TopicPartition]) -> None:
+        """Read on from committed offsets, or behind the batches that a trial has found."""
+        begins = []
+        for each in committed:
+            tried = self._tried.get((each.topic, each.partition))
+            records = [] if tried is None else tried.since(each.offset)
+            self._first.extend(records)
+            # Where nothing is committed the offset says so, and auto.offset.reset has the word.
+            offset = tried.following if tried is not None and records else each.offset
+            begins.append(TopicPartition(each.topic, each.partition, offset))
+        self._consumer.assign(begins)
+
+    def _try_out(self) -> None:
+        """Try what is read next, if a process of the group has died. It is called before the client fetches."""
+        self._tried = {}
+        if self._trials is None or self._closing or not self._assigned or not self._trials.are_due():
+            return
+        try:
+            committed = self._committed()
+            self._tried = self._trials.try_out(committed, lambda: self._closing)
+            if self._tried:
+                self._begin(committed)
+        except KafkaException as error:
+            log.warning("partitions are read without a trial: %s", error.args[0].str())
 
     def _forget(self) -> None:
         self._skipper.forget()
         with self._lock:
             self._epoch += 1
+            self._first.clear()
             self._ahead.clear()
             self._ahead_bytes = 0
 
@@ -221,10 +260,12 @@ class Reader:
         self._assigned = frozenset((each.topic, each.partition) for each in partitions)
         self._forget()
         self._in_loop(self._listener.assigned(set(self._assigned)))
+        self._try_out()
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._in_loop(self._listener.revoked({(each.topic, each.partition) for each in partitions}))
         self._assigned = frozenset()
+        self._tried = {}
         self._forget()
 
     def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:

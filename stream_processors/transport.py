@@ -26,6 +26,7 @@ from typing import Any
 
 from faust.transport.drivers.aiokafka import Transport
 
+from stream_processors.batch_trials import BatchTrials
 from stream_processors.faust_consumer import LibrdkafkaConsumer, NoValue
 from stream_processors.reader import AHEAD_COUNT, Batch
 
@@ -63,6 +64,7 @@ def bounded_transport(
     budget_bytes: int,
     *,
     assignor: str = "roundrobin",
+    trials: BatchTrials | None = None,
     on_held: Callable[[int], object] = lambda size_bytes: None,
     on_read: Callable[[Any], object] = lambda message: None,
 ) -> type[Transport]:
@@ -73,6 +75,8 @@ def bounded_transport(
     assignor
         librdkafka's name of the strategy that assigns partitions. With ``range`` a member gets the same partitions of
         each topic.
+    trials
+        See `stream_processors.reader.Reader`.
     on_held
         Called with the number of bytes in memory.
     on_read
@@ -119,5 +123,6 @@ def bounded_transport(
         pass
 
     BoundedConsumer.bootstrap_servers = bootstrap_servers
+    BoundedConsumer.trials = trials
     BoundedTransport.Consumer = BoundedConsumer
     return BoundedTransport

@@ -12,18 +12,15 @@ known already, the image from the store. Standard output carries one line of JSO
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import pickle
 import resource
 import select
-import signal
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
+from stream_processors.child import limit_child
+
 #: Time without a message after which the child ends, in seconds; the next suspect gets a new child.
 _IDLE_S = 60.0
 #: Processor time after which a child ends in any case, in seconds for each message.
@@ -32,7 +29,8 @@ _CPU_S = 600
 
 def main() -> None:
     """Answer trials until the input ends."""
-    _limit()
+    limit_child()
+    _limit_processor_time()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # prints of libraries go to the log, not between the answers
     kafka, model_dir, memory_bytes = pickle.loads(_block() or b"")  # noqa: S301 - from the process that started us
@@ -82,14 +80,6 @@ def _read(size: int) -> bytes:
     while len(content) < size and (more := os.read(0, min(size - len(content), 1_048_576))):
         content += more
     return bytes(content)
-
-
-def _limit() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    _limit_processor_time()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError):  # if memory is short, the kernel ends this child and not the worker
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _limit_processor_time() -> None:

@@ -14,6 +14,7 @@ from schemas.cluster import require_topics
 from schemas.errors import SettingsError
 from stream_processors.drift import ReferencesOf
 from stream_processors.drift_notify import Notifier
+from stream_processors.guard import quarantine_of
 from stream_processors.process import run_process
 from stream_processors.watch_app import make_watch_app
 from stream_processors.watch_metrics import WatchMetrics
@@ -71,14 +72,21 @@ def references(packages: Sequence[Path]) -> ReferencesOf:
 
 
 async def _run(settings: WatchSettings, references_of: ReferencesOf, metrics: WatchMetrics, notifier: Notifier) -> None:
-    app, flush = make_watch_app(settings, references_of, metrics, notifier)
-    await run_process(
-        app,
-        registry=metrics.registry,
-        about=metrics.about,
-        http_host=settings.http_host,
-        http_port=settings.http_port,
-        default_port=DEFAULT_WATCH_PORT,
-        ready=f"watching {settings.kafka.decisions}",
-        settle=flush,
-    )
+    quarantine = quarantine_of(settings.group, settings.kafka.decisions)
+    app, flush = make_watch_app(settings, references_of, metrics, notifier, quarantine=quarantine)
+    try:
+        await run_process(
+            app,
+            registry=metrics.registry,
+            about=metrics.about,
+            http_host=settings.http_host,
+            http_port=settings.http_port,
+            default_port=DEFAULT_WATCH_PORT,
+            ready=f"watching {settings.kafka.decisions}",
+            settle=flush,
+        )
+    except SystemExit:  # a crash, which may be one of memory
+        quarantine.abandon()
+        raise
+    finally:
+        quarantine.close()

@@ -25,11 +25,13 @@ from schemas import CodecError, Decision, DriftEvent, Label
 from schemas.batches import UNDECODABLE_BATCH
 from schemas.clock import Clock, SystemClock
 from schemas.wire import Codec
+from stream_processors.batch_trials import BatchTrials
 from stream_processors.drift import ReferencesOf
 from stream_processors.drift.concept import At
 from stream_processors.drift_notify import Notifier
 from stream_processors.faust_consumer import NoValue
 from stream_processors.process import make_faust_app, raw_topics
+from stream_processors.quarantine import Quarantine
 from stream_processors.shelf import Shelf
 from stream_processors.transport import bounded_transport
 from stream_processors.watch_camera import WatchedCamera, written_us
@@ -53,15 +55,18 @@ def make_watch_app(
     metrics: WatchMetrics,
     notifier: Notifier,
     clock: Clock | None = None,
+    quarantine: Quarantine | None = None,
 ) -> tuple[faust.App, Callable[[], Awaitable[None]]]:
     """Build the app and return it with a function that publishes the state and acks the messages in it.
 
-    The app connects when it is started.
+    The app connects when it is started. Without a quarantine the app does not know that a process of its group died.
     """
     kafka = settings.kafka
+    quarantine = quarantine or Quarantine(None)
     app = make_faust_app(settings.group, kafka)
     # `range` sends the decisions and labels of a camera to the same process.
-    transport = bounded_transport(kafka.bootstrap_servers, _HELD_BYTES, assignor="range")
+    trials = BatchTrials(kafka.bootstrap_servers, quarantine.deaths, _HELD_BYTES)
+    transport = bounded_transport(kafka.bootstrap_servers, _HELD_BYTES, assignor="range", trials=trials)
     app.transport = transport(app.conf.broker, app, app.loop)
     decisions, labels, drift, state = raw_topics(app, kafka.decisions, kafka.labels, kafka.drift, kafka.drift_state)
     codec = Codec.from_settings(kafka)
@@ -73,6 +78,10 @@ def make_watch_app(
 
     app.on_partitions_revoked.connect(on_rebalance, weak=False)
     app.on_partitions_assigned.connect(on_rebalance, weak=False)
+
+    @app.on_partitions_assigned.connect(weak=False)
+    async def look_for_the_dead(*_: Any, **__: Any) -> None:
+        await asyncio.to_thread(quarantine.look)
 
     async def follow(stream: Any, read: Callable[[bytes], Decision | Label]) -> None:
         stream.enable_acks = False  # acked after the snapshot that includes the message

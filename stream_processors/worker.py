@@ -47,7 +47,7 @@ def run_worker(settings: WorkerSettings, announce: Callable[[str], object] = lam
 async def _run(settings: WorkerSettings, model: Model, announce: Callable[[str], object]) -> None:
     metrics = WorkerMetrics()
     health = WorkHealth(settings.unhealthy_after_s, SystemClock())
-    quarantine = quarantine_of(settings)
+    quarantine = quarantine_of(settings.group, settings.kafka.frames, settings.state_dir)
     app = make_app(settings, model, metrics, health=health, quarantine=quarantine)
 
     def end(status: int) -> None:
@@ -72,5 +72,8 @@ async def _run(settings: WorkerSettings, model: Model, announce: Callable[[str],
             watchdog=watchdog if settings.watchdog_s else None,
             trouble=health.trouble,
         )
+    except SystemExit:  # a crash, which may be one of memory
+        quarantine.abandon()
+        raise
     finally:
         quarantine.close()

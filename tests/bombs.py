@@ -7,13 +7,22 @@ from confluent_kafka import Producer
 from schemas.batches import BOUNDED
 
 
-def send_bomb(bootstrap_servers: str, topic: str, *, count: int = 1, key: str = "", partition: int = -1) -> None:
-    """Send one batch of ``count`` messages, which unpacks to a tenth more than the limit."""
-    size = BOUNDED["receive.message.max.bytes"] * 11 // 10 // count
+def send_bomb(
+    bootstrap_servers: str,
+    topic: str,
+    *,
+    count: int = 1,
+    key: str = "",
+    partition: int = -1,
+    codec: str = "zstd",
+    size: int = BOUNDED["receive.message.max.bytes"] * 11 // 10,
+) -> None:
+    """Send one batch of ``count`` messages, which unpacks to a tenth more than the limit, or to ``size``."""
+    size //= count
     producer = Producer(
         {
             "bootstrap.servers": bootstrap_servers,
-            "compression.codec": "zstd",
+            "compression.codec": codec,
             "message.max.bytes": 1_000_000_000,
             "queue.buffering.max.kbytes": 2_000_000,
             "batch.size": 1_000_000_000,
