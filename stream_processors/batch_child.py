@@ -84,8 +84,8 @@ class TriedMessage:
 
 
 @dataclass(slots=True)
-class Said:
-    """What a child has said of one partition.
+class ChildReport:
+    """Report of a child on one partition.
 
     Parameters
     ----------
@@ -151,11 +151,11 @@ class BatchChild:
         assert self._process.stdout is not None
         self._out = self._process.stdout.fileno()
         self._deadline_s, self._is_stopped = deadline_s, is_stopped
-        self._said = bytearray()
+        self._received = bytearray()
         self._tell(servers=bootstrap_servers, alone=is_alone, memory=MEMORY_BYTES, cpu_s=cpu_s)
         self._is_ready = False
 
-    def read(self, topic: str, partition: int, offset: int, *, count: int = 1, size_bytes: int = 1) -> Said:
+    def read(self, topic: str, partition: int, offset: int, *, count: int = 1, size_bytes: int = 1) -> ChildReport:
         """Have a partition read from an offset on, up to a number of messages or of bytes.
 
         A child that has died, or broken the protocol, can read nothing more.
@@ -174,28 +174,28 @@ class BatchChild:
         begin, high = _number(begun, "begin"), _number(begun, "high")
         if not offset <= begin <= max(high, 0):
             raise Unproven("the child process breaks the protocol")
-        said = Said(begin, high, begin)
+        report = ChildReport(begin, high, begin)
         kept_bytes = 0
         try:
             while "end" not in (line := self._hear()):
-                if len(said.messages) >= 2 * count or kept_bytes >= size_bytes:
+                if len(report.messages) >= 2 * count or kept_bytes >= size_bytes:
                     raise Unproven("the child process breaks the protocol")
                 if "following" in line:
-                    first = max(said.following, _number(line, "first"))  # reading may begin within the batch
+                    first = max(report.following, _number(line, "first"))  # reading may begin within the batch
                     following, why = _number(line, "following"), str(line.get("why"))[:_LONGEST_REASON]
-                    said.messages.append(UnreadableBatch(topic, partition, first, following, why))
+                    report.messages.append(UnreadableBatch(topic, partition, first, following, why))
                 else:
                     message = self._message((topic, partition), line)
                     first, following = message.at, message.at + 1
-                    said.messages.append(message)
+                    report.messages.append(message)
                     kept_bytes += len(message)
-                if not said.following <= first < following:
+                if not report.following <= first < following:
                     raise Unproven("the child process breaks the protocol")
-                said.following = following
-            said.following = max(said.following, _number(line, "end"))
+                report.following = following
+            report.following = max(report.following, _number(line, "end"))
         except _Ended:
-            said.killed = self._why()
-        return said
+            report.killed = self._why()
+        return report
 
     def end(self) -> None:
         """End the process."""
@@ -235,26 +235,26 @@ class BatchChild:
             return None
         if type(size) is not int or not 0 <= size <= BOUNDED["receive.message.max.bytes"]:
             raise Unproven("the child process breaks the protocol")
-        while len(self._said) < size:
+        while len(self._received) < size:
             self._more()
-        content = bytes(self._said[:size])
-        del self._said[:size]
+        content = bytes(self._received[:size])
+        del self._received[:size]
         return content
 
     def _hear(self) -> dict[str, Any]:
-        while (end := self._said.find(b"\n")) < 0:
-            if len(self._said) > _LONGEST_LINE:
+        while (end := self._received.find(b"\n")) < 0:
+            if len(self._received) > _LONGEST_LINE:
                 raise Unproven("the child process breaks the protocol")
             self._more()
-        line = bytes(self._said[:end])
-        del self._said[: end + 1]
+        line = bytes(self._received[:end])
+        del self._received[: end + 1]
         try:
-            said = json.loads(line)
+            report = json.loads(line)
         except (ValueError, RecursionError):
-            said = None
-        if not isinstance(said, dict):
+            report = None
+        if not isinstance(report, dict):
             raise Unproven("the child process breaks the protocol")
-        return said
+        return report
 
     def _more(self) -> None:
         while True:
@@ -266,15 +266,15 @@ class BatchChild:
         more = os.read(self._out, _READ_BYTES)
         if not more:
             raise _Ended("the child process has ended")
-        self._said += more
+        self._received += more
 
 
 class _Ended(Unproven):
     """The output has ended."""
 
 
-def _number(said: dict[str, Any], name: str) -> int:
-    number = said.get(name)
+def _number(report: dict[str, Any], name: str) -> int:
+    number = report.get(name)
     if type(number) is not int or not 0 <= number < 2**63:
         raise Unproven("the child process breaks the protocol")
     return number

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from confluent_kafka import TopicPartition
 
 from schemas.batches import UnreadableBatch, search_end
-from stream_processors.batch_child import BatchChild, Said, TriedMessage, Unproven
+from stream_processors.batch_child import BatchChild, ChildReport, TriedMessage, Unproven
 from stream_processors.batch_trial import CPU_S
 from stream_processors.deaths import Deaths
 
@@ -64,16 +64,16 @@ class BatchTrials:
         ``host:port[,host:port]``.
     deaths
         Deaths that were found.
-    held_bytes
+    buffer_bytes
         Bytes that the process holds at most.
     watchdog_s
         Time after which a watchdog ends a process that reads nothing; 0: none does.
     """
 
-    def __init__(self, bootstrap_servers: str, deaths: Deaths, held_bytes: int, watchdog_s: float = 0.0) -> None:
+    def __init__(self, bootstrap_servers: str, deaths: Deaths, buffer_bytes: int, watchdog_s: float = 0.0) -> None:
         self._servers = bootstrap_servers
         self._deaths = deaths
-        self._bytes = held_bytes + _AHEAD_BYTES
+        self._bytes = buffer_bytes + _AHEAD_BYTES
         self._limit_s = min(_LIMIT_S, watchdog_s / 3) if watchdog_s else _LIMIT_S
 
     def are_due(self) -> bool:
@@ -127,50 +127,50 @@ class _Trial:
         count, size, tried = _MOST_COUNT, self._bytes, None
         try:
             while count > 0 and size > 0:
-                said = self._scan(topic, partition, offset, count, size)
-                records += said.messages
-                offset = said.following
-                if said.killed is not None:
-                    said, batch = self._convict(topic, partition, offset)
-                    records += said.messages
+                report = self._scan(topic, partition, offset, count, size)
+                records += report.messages
+                offset = report.following
+                if report.killed is not None:
+                    report, batch = self._convict(topic, partition, offset)
+                    records += report.messages
                     if batch is not None:
                         log.error("%s; they are left out", batch)
                         records.append(batch)
                         tried = Tried(list(records), batch.following)
-                    offset = said.following if batch is None else batch.following
-                elif offset >= said.high or not said.messages:
+                    offset = report.following if batch is None else batch.following
+                elif offset >= report.high or not report.messages:
                     break
-                count -= len(said.messages) + 1
-                size -= sum(len(each) for each in said.messages if isinstance(each, TriedMessage))
+                count -= len(report.messages) + 1
+                size -= sum(len(each) for each in report.messages if isinstance(each, TriedMessage))
         except (Unproven, OSError, ValueError) as error:
             if tried is None:
                 raise
             log.warning("%s-%d is read without a trial from %d on: %s", topic, partition, tried.following, error)
         return tried
 
-    def _scan(self, topic: str, partition: int, offset: int, count: int, size_bytes: int) -> Said:
+    def _scan(self, topic: str, partition: int, offset: int, count: int, size_bytes: int) -> ChildReport:
         if self._child is None:
             self._child = BatchChild(self._servers, self._deadline_s, self._is_stopped)
-        said = self._child.read(topic, partition, offset, count=count, size_bytes=size_bytes)
-        if said.killed is not None:
+        report = self._child.read(topic, partition, offset, count=count, size_bytes=size_bytes)
+        if report.killed is not None:
             self.close()
-        return said
+        return report
 
-    def _convict(self, topic: str, partition: int, first: int) -> tuple[Said, UnreadableBatch | None]:
+    def _convict(self, topic: str, partition: int, first: int) -> tuple[ChildReport, UnreadableBatch | None]:
         """Have a second child read the batch that one has died of; return what it reads, or the batch."""
-        said = self._alone(topic, partition, first)
-        if said.killed is None or said.messages:
-            return said, None
-        first = said.begin
+        report = self._alone(topic, partition, first)
+        if report.killed is None or report.messages:
+            return report, None
+        first = report.begin
 
         def is_inside(offset: int) -> bool:
             found = self._alone(topic, partition, offset, CPU_S / 2)  # a batch that takes that is no healthy one
             return found.killed is not None and not found.messages
 
-        end = search_end(is_inside, first, said.high, _FACTOR)
-        return said, UnreadableBatch(topic, partition, first, end, said.killed)
+        end = search_end(is_inside, first, report.high, _FACTOR)
+        return report, UnreadableBatch(topic, partition, first, end, report.killed)
 
-    def _alone(self, topic: str, partition: int, offset: int, cpu_s: float = CPU_S) -> Said:
+    def _alone(self, topic: str, partition: int, offset: int, cpu_s: float = CPU_S) -> ChildReport:
         child = BatchChild(self._servers, self._longest_s, self._is_stopped, is_alone=True, cpu_s=cpu_s)
         try:
             return child.read(topic, partition, offset)

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.batches import UnreadableBatch
 from schemas.message_headers import message_headers
-from stream_processors.batch_child import BatchChild, Said, Unproven
+from stream_processors.batch_child import BatchChild, ChildReport, Unproven
 from stream_processors.batch_trial import TOO_LARGE, UNREADABLE
 
 READY = '{"ready": true}\n'
@@ -17,7 +17,7 @@ BEGIN = '{"begin": 7, "high": 12}\n'
 MESSAGE = '{"offset": 8, "timestamp": [1, 5], "headers": {"lot": "37"}, "key": null, "value": 3}\nabc'
 
 
-def read(says: str | bytes, then: str = "", *, is_stopped: bool = False) -> Said:
+def read(says: str | bytes, then: str = "", *, is_stopped: bool = False) -> ChildReport:
     """Read with a child that says something and does something; 3 s at most."""
     says = says if isinstance(says, bytes) else says.encode()
     program = f"import os, sys, time, signal, resource\nos.write(1, {says!r})\n{then}"
@@ -29,18 +29,18 @@ def read(says: str | bytes, then: str = "", *, is_stopped: bool = False) -> Said
 
 
 def test_a_child_that_keeps_the_protocol_is_believed() -> None:
-    said = read(READY + BEGIN + MESSAGE + '{"end": 11}\n')
-    assert (said.begin, said.high, said.following, said.killed) == (7, 12, 11, None)
-    [message] = said.messages
+    report = read(READY + BEGIN + MESSAGE + '{"end": 11}\n')
+    assert (report.begin, report.high, report.following, report.killed) == (7, 12, 11, None)
+    [message] = report.messages
     assert not isinstance(message, UnreadableBatch)
     assert (message.topic(), message.partition(), message.offset(), message.timestamp()) == ("frames", 0, 8, (1, 5))
     assert (message.key(), message.value(), message_headers(message)) == (None, b"abc", {"lot": b"7"})
 
 
 def test_a_batch_that_the_child_has_skipped_stands_in_its_place() -> None:
-    said = read(READY + BEGIN + '{"first": 5, "following": 8, "why": "too large"}\n' + MESSAGE + '{"end": 9}\n')
-    assert said.messages[0] == UnreadableBatch("frames", 0, 7, 8, "too large")
-    assert (len(said.messages), said.following) == (2, 9)
+    report = read(READY + BEGIN + '{"first": 5, "following": 8, "why": "too large"}\n' + MESSAGE + '{"end": 9}\n')
+    assert report.messages[0] == UnreadableBatch("frames", 0, 7, 8, "too large")
+    assert (len(report.messages), report.following) == (2, 9)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ def test_a_batch_that_the_child_has_skipped_stands_in_its_place() -> None:
 )
 def test_a_death_says_which_batch_it_was(then: str, why: str) -> None:
     then = f"resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n{then}"
-    said = read(READY + BEGIN + MESSAGE, then)
-    assert said.killed is not None
-    assert why in said.killed
-    assert (said.following, len(said.messages)) == (9, 1)
+    report = read(READY + BEGIN + MESSAGE, then)
+    assert report.killed is not None
+    assert why in report.killed
+    assert (report.following, len(report.messages)) == (9, 1)
     assert read(READY + BEGIN + MESSAGE[:-2], then).following == 7  # it died while it sent
 
 
