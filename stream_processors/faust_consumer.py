@@ -1,13 +1,13 @@
 """Faust's consumer on librdkafka.
 
-Faust's own, aiokafka, is Python with an event loop of its own: where frames come one by one, each costs it more CPU
-than a small network. What Faust does with a consumer, its streams, acks and commits, stays Faust's.
+Faust's own client, aiokafka, is written in Python with an event loop: if frames come one by one, each frame costs it
+more CPU time than a small network. Streams, acks and commits stay Faust's.
 
-Transactions and compaction leave holes in the offsets, at which Faust's rule of what may be committed can stop for
-good, so there is a simpler one here.
+Transactions and compaction leave holes in the offsets. Faust's rule for offsets that may be committed can stop there
+for good, so this consumer has a simpler rule.
 
-Written against faust-streaming 0.15.3 (pinned); `faust.transport.consumer.Consumer`, with ``_new_offset`` and
-``_filter_committable_offsets``, is what it extends.
+It extends `faust.transport.consumer.Consumer`, with ``_new_offset`` and ``_filter_committable_offsets``, of
+faust-streaming 0.15.3 (pinned).
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from stream_processors.work_health import BrokerContact
 
 log = logging.getLogger(__name__)
 
-#: Most bytes of one fetch, and of what librdkafka has fetched ahead; a first message that is larger comes all the same.
+#: Most bytes of one fetch, and of the messages that librdkafka has fetched ahead; a larger first message is also sent.
 FETCH_BYTES = 4 * 1024 * 1024
-#: A member that does not come back from a rebalance, or is not polled, by then is taken for gone.
+#: A member that has not returned from a rebalance, or was not polled, within this time counts as dead.
 _REBALANCE_MS = 60_000
 #: Interval at which the client reports the state of its connections.
 _STATISTICS_MS = 1_000
@@ -56,9 +56,9 @@ class NoValue(bytes):
 
 
 class LibrdkafkaConsumer(Consumer):
-    """A consumer for one Faust app without tables; to be derived from, with the servers."""
+    """Consumer of one Faust app without tables. Derive from it, with the servers."""
 
-    logger = logging.getLogger("faust.librdkafka")  # for what Faust says of it
+    logger = logging.getLogger("faust.librdkafka")  # for the log lines of Faust
     bootstrap_servers: str
     trials: BatchTrials | None = None
     assignment_strategy = "roundrobin"  # as aiokafka in Faust
@@ -71,12 +71,12 @@ class LibrdkafkaConsumer(Consumer):
         self._owed: dict[TP, int] = {}
 
     async def on_start(self) -> None:
-        """Make the client; it connects when something is subscribed to."""
+        """Create the client; it connects when the app subscribes to a topic."""
         config = _config(self.app.conf, self.bootstrap_servers, self.assignment_strategy)
         self._reader = Reader({**config, "stats_cb": self._contact.saw}, self, self.trials)
 
     async def on_stop(self) -> None:
-        """Commit what is acked, leave the group."""
+        """Commit the acked offsets and leave the group."""
         await super().on_stop()
         if self._reader is not None:
             await self._reader.close()
@@ -86,27 +86,27 @@ class LibrdkafkaConsumer(Consumer):
         """True if the brokers that frames are read from answer; None if unknown."""
         return self._contact.connected
 
-    # What the reader tells of.
+    # Called by the reader.
 
     async def assigned(self, places: set[tuple[str, int]]) -> None:
-        """These partitions are read from now on."""
+        """Tell Faust that these partitions are read from now on."""
         if not self.app.rebalancing:  # the group's first
             self.app.on_rebalance_start()
         self.app.consumer_generation_id += 1
         await self.on_partitions_assigned({TP(*place) for place in places}, self.app.consumer_generation_id)
 
     async def revoked(self, places: set[tuple[str, int]]) -> None:
-        """Finish with these partitions."""
+        """Let Faust finish and commit the messages of these partitions."""
         self.app.on_rebalance_start()
         await self.on_partitions_revoked({TP(*place) for place in places})
         self._owed.clear()
 
     async def failed(self, error: BaseException) -> None:
-        """Nothing more will be read."""
+        """End the app: no more messages will be read."""
         log.critical("frames cannot be read any more: %r", error)
         await self.crash(error)
 
-    # What Faust asks for.
+    # Called by Faust.
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         await self.reader.subscribe(sorted(topics))
@@ -116,7 +116,7 @@ class LibrdkafkaConsumer(Consumer):
 
     def _to_message(self, tp: TP | None, record: Message | TriedMessage | UnreadableBatch) -> ConsumerMessage:
         if isinstance(record, UnreadableBatch):
-            # Acked as its last message would be, in order: then the committed offset lies behind the batch.
+            # Acked like its last message, in order: then the committed offset lies behind the batch.
             tp = TP(record.topic, record.partition)
             return ConsumerMessage(
                 tp.topic, tp.partition, record.following - 1, time.time(), 0, {}, None, NoValue.of(record), None, 0, 0,
@@ -132,7 +132,7 @@ class LibrdkafkaConsumer(Consumer):
         )  # fmt: skip
 
     def _new_offset(self, tp: TP) -> int | None:
-        """The offset to commit: the pipeline acks in order, so all before the newest acked frame is answered."""
+        """Return the offset to commit: the pipeline acks in order, so all frames before it are answered."""
         acked = self._acked[tp]
         if not acked:
             return None
@@ -149,7 +149,7 @@ class LibrdkafkaConsumer(Consumer):
         try:
             await self.reader.commit({(tp.topic, tp.partition): offset for tp, offset in offsets.items()})
         except KafkaException as error:
-            # The next commit, half a second later, has them again; a rebalance has others read them again.
+            # The next commit, half a second later, repeats them; after a rebalance these frames are read again.
             log.warning("offsets are not committed yet: %s", error.args[0].str())
             return False
         for tp, offset in offsets.items():
@@ -161,9 +161,9 @@ class LibrdkafkaConsumer(Consumer):
         return {TP(*place): offset for place, offset in (await self.reader.rewind()).items()}
 
     def close(self) -> None:
-        """Nothing: the group is left when the consumer stops."""
+        """Do nothing: the consumer leaves the group when it stops."""
 
-    # What Faust asks for where there are tables, transactions, topics to be made, or its own reading loop.
+    # Called by Faust for tables, transactions, new topics, or its own reading loop.
 
     def _not_here(self, *_: Any, **__: Any) -> Any:
         raise NotImplementedError("a consumer of frames has neither tables nor transactions, and makes no topics")
@@ -172,11 +172,11 @@ class LibrdkafkaConsumer(Consumer):
     topic_partitions = key_partition = create_topic = _new_topicpartition = _not_here
 
     def verify_recovery_event_path(self, now: float, tp: TP) -> None:
-        """Nothing to verify."""
+        """Verify nothing."""
 
     @property
     def reader(self) -> Reader:
-        """The client; raises ConsumerNotStarted before there is one."""
+        """Client; raises ConsumerNotStarted before `on_start`."""
         if self._reader is None:
             raise ConsumerNotStarted("the consumer is not started")
         return self._reader
@@ -191,8 +191,8 @@ def _config(conf: Any, bootstrap_servers: str, strategy: str) -> dict[str, Any]:
         "auto.offset.reset": conf.consumer_auto_offset_reset,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        # Anyone can keep a transaction open for a quarter of an hour, and a reader of committed messages waits until
-        # then. `inspection dead-letters retry`, our only transaction, allows for that.
+        # Anyone can keep a transaction open for a quarter of an hour, and a reader of committed messages would wait
+        # until then. `inspection dead-letters retry`, our only transaction, allows for that.
         "isolation.level": "read_uncommitted",
         # All partitions are revoked and assigned again, as Faust expects.
         "partition.assignment.strategy": strategy,
@@ -206,5 +206,5 @@ def _config(conf: Any, bootstrap_servers: str, strategy: str) -> dict[str, Any]:
         "fetch.message.max.bytes": FETCH_BYTES,
         "queued.max.messages.kbytes": FETCH_BYTES // 1024,
         "statistics.interval.ms": _STATISTICS_MS,
-        "fetch.queue.backoff.ms": 10,  # a second otherwise, each time that so much is there
+        "fetch.queue.backoff.ms": 10,  # otherwise a pause of a second each time that the queue is full
     }

@@ -1,9 +1,9 @@
-"""Frames out of Kafka, through librdkafka: a thread reads ahead a little, an event loop takes what is there.
+"""Member of a consumer group, on librdkafka: a thread reads ahead a little, and an event loop takes the messages.
 
-The thread that polls the client also learns of rebalances, and has to wait then until partitions are let go of. All
-else that is done with the client is done by this thread, too, between two polls: confluent-kafka lets only one call in
-at a time, and one from another thread would wait for the poll to end. Commits alone are made while it waits, as well:
-letting go of partitions ends with one.
+The thread that polls the client also learns of rebalances. It then waits until the partitions are released. All other
+calls of the client are made by this thread, too, between two polls: confluent-kafka allows one call at a time, and a
+call from another thread would wait for the end of the poll. Only commits are made during a rebalance as well, because
+the release of partitions ends with a commit.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ Place = tuple[str, int]
 _Record = Message | TriedMessage | UnreadableBatch
 _Call = tuple[Callable[[], Any], Future[Any]]
 
-#: What is read ahead for the event loop: no more is asked for while so much waits.
+#: Bytes that are read ahead for the event loop; the client is not polled for more while they wait.
 _AHEAD_BYTES = 1024 * 1024
 AHEAD_COUNT = 64
-#: Messages asked for at once, after the first.
+#: Messages that one call reads after the first.
 _MORE = 31
-#: The thread looks so often whether it is called for, in seconds.
+#: Interval at which the thread looks for calls, in seconds.
 _POLL_S = 0.05
-#: While enough waits it is asked for one more so often, so that a rebalance is noticed.
+#: Interval at which the client is polled although enough messages wait, so that a rebalance is noticed, in seconds.
 _OVERDUE_S = 1.0
-#: During a rebalance it looks so often whether something is to be committed.
+#: Interval at which the thread looks for commits during a rebalance, in seconds.
 _COMMITS_S = 0.005
 _TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Messages, in order within a partition, and the rebalance or rewind that they belong to.
+    """Messages, in order within a partition, and the rebalance or rewind to which they belong.
 
     A batch that cannot be read stands in place of its messages.
     """
@@ -56,27 +56,27 @@ class Batch:
 
 
 class Listener(Protocol):
-    """Told of rebalances in the event loop, while the thread waits; both are of all partitions, "eager"."""
+    """Receiver of rebalances, in the event loop while the thread waits; each call names all partitions ("eager")."""
 
     async def assigned(self, places: set[Place]) -> None:
-        """These, and no others, are read from now on."""
+        """Take note that these partitions, and no others, are read from now on."""
 
     async def revoked(self, places: set[Place]) -> None:
-        """What has been read of these is finished now, and committed."""
+        """Finish and commit the messages of these partitions."""
 
     async def failed(self, error: BaseException) -> None:
-        """Nothing more will be read."""
+        """Take note that no more messages will be read."""
 
 
 class Reader:
-    """A member of a consumer group. To be made within a running event loop, and used from it.
+    """Member of a consumer group. Create it in a running event loop, and call it from the event loop only.
 
     Parameters
     ----------
     config
-        Of librdkafka.
+        Settings of librdkafka.
     listener
-        Told of rebalances.
+        Receiver of rebalances.
     trials
         Tries partitions after a process of the group has died; None: they are read as usual.
     """
@@ -105,7 +105,7 @@ class Reader:
 
     @property
     def assigned(self) -> frozenset[Place]:
-        """Topic and partition of what this member has."""
+        """Topics and partitions of this member."""
         return self._assigned
 
     async def subscribe(self, topics: Sequence[str]) -> None:
@@ -117,7 +117,7 @@ class Reader:
         await self._call(subscribe)
 
     async def take(self) -> Batch:
-        """What has been read, as soon as there is something; nothing when the reader is closed."""
+        """Return the messages read so far, and wait for the first one; empty when the reader is closed."""
         if not self._ahead and not self._closing:
             self._arrived = self._loop.create_future()
             if not self._ahead:  # it may have come in between
@@ -131,11 +131,11 @@ class Reader:
         return taken
 
     def is_stale(self, batch: Batch) -> bool:
-        """Whether a batch was read before the last rebalance or rewind: all of it is read again, here or elsewhere."""
+        """Return True if a batch is from before the last rebalance or rewind: its messages are read again."""
         return batch.epoch != self._epoch
 
     async def rewind(self) -> dict[Place, int | None]:
-        """Read on from what is committed, which is returned; None for a partition of which nothing is."""
+        """Read on from the committed offsets, and return them; None for a partition without one."""
         return await self._call(self._rewind)
 
     async def commit(self, offsets: Mapping[Place, int]) -> None:
@@ -156,14 +156,14 @@ class Reader:
         await self._call(commit, self._commits)
 
     async def close(self) -> None:
-        """Leave the group; what is not committed is read by others."""
+        """Leave the group; other members read the messages that are not committed."""
         self._closing = True
         self._wake.set()
         self._tell()
         await asyncio.to_thread(self._thread.join)
 
     async def _call(self, what: Callable[[], T], calls: deque[_Call] | None = None) -> T:
-        """Have the thread do something; raises KafkaException when there is none any more."""
+        """Run a function in the thread; raise KafkaException if the thread has ended."""
         called: Future[T] = Future()
         with self._lock:  # so that a call is made, or comes after the end, and is never left
             if self._has_ended:
@@ -230,7 +230,7 @@ class Reader:
             tried = self._tried.get((each.topic, each.partition))
             records = [] if tried is None else tried.since(each.offset)
             self._first.extend(records)
-            # Where nothing is committed the offset says so, and auto.offset.reset has the word.
+            # A partition without a committed offset follows auto.offset.reset.
             offset = tried.following if tried is not None and records else each.offset
             begins.append(TopicPartition(each.topic, each.partition, offset))
         self._consumer.assign(begins)
@@ -269,7 +269,7 @@ class Reader:
         self._forget()
 
     def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have the event loop do something, and wait for it, unless it is going to end."""
+        """Run a coroutine in the event loop and wait for it, unless the reader is being closed."""
         if self._closing:
             work.close()
             return
