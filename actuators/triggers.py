@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from actuators.age import Age
 from actuators.tail import Tail
 from schemas.clock import Clock, SystemClock
-from schemas.errors import CodecError, InspectionError
+from schemas.errors import CodecError, InspectionError, MetadataTooLarge
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
@@ -123,8 +123,12 @@ class FrameTriggers:
             self._codec = self._codec or Codec.from_settings(self._kafka)
             frame = self._codec.decode(value, Frame)
         except CodecError as error:
-            log.warning("a frame that says nothing of its part: %s", error)
-            return "undecodable"
+            # The head of a frame with too many attributes names the part; a worker rejects it.
+            head = error.record if isinstance(error, MetadataTooLarge) else None
+            if not isinstance(head, Frame):
+                log.warning("a frame that says nothing of its part: %s", error)
+                return "undecodable"
+            frame = head
         if self._station is not None and frame.station != self._station:
             return "other_station"
         if self._age is not None and self._age.is_old(frame.captured_at_us):

@@ -121,19 +121,24 @@ class DecodeBudget:
         """
         check_share(needed_bytes, what, self._total_bytes)
         ticket = object()
-        began_s = time.perf_counter()
+        waited_s = 0.0
+
+        def has_room() -> bool:
+            return self._waiting[0] is ticket and self._used_bytes + needed_bytes <= self._total_bytes
+
         with self._changed:
             self._waiting.append(ticket)
             try:
-                self._changed.wait_for(
-                    lambda: self._waiting[0] is ticket and self._used_bytes + needed_bytes <= self._total_bytes
-                )
+                if not has_room():
+                    began_s = time.perf_counter()
+                    self._changed.wait_for(has_room)
+                    waited_s = time.perf_counter() - began_s
                 self._used_bytes += needed_bytes
             finally:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
         try:
-            yield time.perf_counter() - began_s
+            yield waited_s
         finally:
             with self._changed:
                 self._used_bytes -= needed_bytes

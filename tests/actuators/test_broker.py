@@ -245,12 +245,14 @@ def test_frames_stand_for_the_light_barrier(line: KafkaSettings, publish: Publis
         make_frame("p2", captured_at_us=captured),
         make_frame("old", captured_at_us=captured - 5_000_000),
         make_frame("elsewhere", station="t", captured_at_us=captured),
+        make_frame("p3", captured_at_us=captured, attributes={f"k{n}": "x" * 10_000 for n in range(9)}),
     )
     deadline = time.monotonic() + 10
-    while len(acted) < 2 and time.monotonic() < deadline:
+    while len(acted) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     triggers.stop()
     gate.stop()
-    assert sorted(acted) == [("p1", Why.DECIDED), ("p2", Why.FAILSAFE_MISSING)], (triggers.counts, gate.stats)
+    failsafe = Why.FAILSAFE_MISSING  # also for the part of a frame that a worker rejects for its attributes
+    assert sorted(acted) == [("p1", Why.DECIDED), ("p2", failsafe), ("p3", failsafe)], (triggers.counts, gate.stats)
     counts = triggers.counts
-    assert (counts.expected, counts.skipped_old, counts.other_station) == (3, 1, 1)
+    assert (counts.expected, counts.skipped_old, counts.other_station) == (4, 1, 1)
