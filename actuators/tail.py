@@ -15,6 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from actuators.topic_watch import TopicWatch
 from schemas.batches import BOUNDED, BatchSkipper, UnreadableBatch
 from schemas.errors import BrokerUnavailable
+from schemas.idempotent import CONNECTION
 from schemas.topic_identity import TopicIdentities
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,10 @@ _SILENT_S = 3.0
 #: Interval, in seconds, at which the cluster is asked for new partitions.
 _IDENTITY_S = 2.0
 _STALE_EVENTS = 8
+#: Errors of connections: the client repeats them many times a second, and one line says that no broker answers.
+_CONNECTION_ERRORS = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
+#: Other errors are logged once in this time, in seconds, for each kind.
+_LOG_INTERVAL_S = 30.0
 _PASSING_ERRORS = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -86,6 +91,7 @@ class Tail:
         self._on_unreadable = on_unreadable
         self.topic_id: str | None = None
         self.errors = 0
+        self._logged_s: dict[int, float] = {}
 
     @property
     def connected(self) -> bool:
@@ -130,7 +136,7 @@ class Tail:
                 "the end", self.topic, len(resume),
             )  # fmt: skip
             resume = None
-        consumer = Consumer(self._config(), logger=log)
+        consumer = Consumer(self._config())
         try:
             starts = {partition: self._start(consumer, partition, resume) for partition in identity.partitions}
         except KafkaException as error:
@@ -194,9 +200,7 @@ class Tail:
             "enable.auto.commit": False,
             "auto.offset.reset": "latest",
             "enable.partition.eof": self._tells_end,
-            "socket.keepalive.enable": True,
-            "socket.timeout.ms": 10_000,
-            "reconnect.backoff.max.ms": 2000,
+            **CONNECTION,
             # After an error or an empty answer the default waits half a second and more: that is too long for a gate.
             "fetch.error.backoff.ms": 50,
             "fetch.max.bytes": self._fetch_bytes,
@@ -262,9 +266,14 @@ class Tail:
 
     def _on_error(self, error: KafkaError) -> None:
         self.errors += 1
-        if error.code() == KafkaError._ALL_BROKERS_DOWN and self._up.is_set():
-            self._up.clear()
-            log.warning("%s: no broker at %s; trying again", self.topic, self._bootstrap_servers)
+        code, now_s = error.code(), time.monotonic()
+        if code == KafkaError._ALL_BROKERS_DOWN:
+            if self._up.is_set():
+                self._up.clear()
+                log.warning("%s: no broker at %s; trying again", self.topic, self._bootstrap_servers)
+        elif code not in _CONNECTION_ERRORS and now_s - self._logged_s.get(code, -_LOG_INTERVAL_S) >= _LOG_INTERVAL_S:
+            self._logged_s[code] = now_s
+            log.warning("%s: %s", self.topic, error.str())
 
     def _on_stats(self, text: str) -> None:
         is_up, idle_s = _health(json.loads(text), self.topic)

@@ -75,7 +75,9 @@ def await_(condition: Callable[[], bool], seconds: float = 20) -> float:
     return time.monotonic() - began
 
 
-def test_a_broker_that_freezes_and_one_that_dies(unique: str, tmp_path: Path, fault_row: Callable[..., None]) -> None:
+def test_a_broker_that_freezes_and_one_that_dies(
+    unique: str, tmp_path: Path, fault_row: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
     with LocalBroker(tmp_path, ends_with_us=True, port=free_port()) as broker:
         kafka = KafkaSettings(broker.bootstrap_servers, unique)
         admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
@@ -116,6 +118,10 @@ def test_a_broker_that_freezes_and_one_that_dies(unique: str, tmp_path: Path, fa
             await_(lambda: line.why("killed") is not None)
             assert line.why("killed") is Why.FAILSAFE_MISSING
             broker.kill()  # reaps it
+            # Clients try to connect many times a second: that is one line for each of them, not one a try.
+            caplog.clear()
+            time.sleep(3)
+            assert len([record for record in caplog.records if record.name == "actuators.tail"]) <= 3
             broker.start()
             back_s = await_(lambda: gate.stats.connected)
             line.await_decided("back")

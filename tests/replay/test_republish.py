@@ -151,7 +151,9 @@ def test_spaced_as_captured(line: KafkaSettings) -> None:
 
 
 @pytest.mark.broker
-def test_a_simulated_line_decides_and_only_a_simulated_gate_acts(decided: Decided, tmp_path: Path) -> None:
+def test_a_simulated_line_decides_and_only_a_simulated_gate_acts(
+    decided: Decided, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Frames of the past through a worker and a gate, by the commands that the replay itself names."""
     kafka = KafkaSettings(decided.kafka.bootstrap_servers, "decidedline.replay.gate")
     apply(kafka.bootstrap_servers, kafka.prefix)
@@ -161,6 +163,8 @@ def test_a_simulated_line_decides_and_only_a_simulated_gate_acts(decided: Decide
     gates = {name: start_gate(at, tmp_path / name, *options) for name, at, *options in (
         ("simulated", kafka, "--simulated", *by_frame), ("unaware", kafka), ("live", decided.kafka),
     )}  # fmt: skip
+    for gate in gates.values():
+        request.addfinalizer(lambda gate=gate: (gate.kill(), gate.wait()))  # type: ignore[misc]
     worker.await_ready()
     for name in gates:
         wait_for(lambda name=name: "gate ready" in (tmp_path / f"{name}.log").read_text())  # type: ignore[misc]
