@@ -204,26 +204,29 @@ def _is_inside(consumer: Consumer, topic: str, partition: int, first: int, offse
     raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}-{partition} at {offset}"))
 
 
+def probe_settings(bootstrap_servers: str) -> dict[str, Any]:
+    """Return the settings of a consumer that reads single batches and joins no group."""
+    return {
+        **BOUNDED,
+        "bootstrap.servers": bootstrap_servers,
+        "group.id": "inspection-reader",  # required, but never joined
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+        # An open transaction behind the batch must not make the search wait.
+        "isolation.level": "read_uncommitted",
+        "fetch.error.backoff.ms": 0,
+        "fetch.wait.max.ms": 10,
+        "fetch.message.max.bytes": 1,  # the broker still sends one batch
+        "queued.max.messages.kbytes": 1,
+        "fetch.queue.backoff.ms": 0,
+        "log_level": 0,
+    }
+
+
 @contextmanager
 def _probe(bootstrap_servers: str) -> Iterator[Consumer]:
-    consumer = Consumer(
-        {
-            **BOUNDED,
-            "bootstrap.servers": bootstrap_servers,
-            "group.id": "inspection-reader",  # required, but never joined
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            # An open transaction behind the batch must not make the search wait.
-            "isolation.level": "read_uncommitted",
-            "fetch.error.backoff.ms": 0,
-            "fetch.wait.max.ms": 10,
-            "fetch.message.max.bytes": 1,  # the broker still sends one batch
-            "queued.max.messages.kbytes": 1,
-            "fetch.queue.backoff.ms": 0,
-            "log_level": 0,
-        }
-    )
+    consumer = Consumer(probe_settings(bootstrap_servers))
     try:
         yield consumer
     finally:

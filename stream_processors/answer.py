@@ -68,7 +68,7 @@ class Received:
 class Answer:
     """Result for one message: the encoded decision and dead letter to publish, and the items to count.
 
-    ``decision`` and ``dead_letter`` may be None: then there is none to publish. ``kind`` is the word for the failure,
+    ``decision`` and ``dead_letter`` are None if there is nothing to publish. ``kind`` is the word for the failure,
     and ``shed`` the word for the reason of shedding. ``remarks`` describe an odd image.
     ``dead_letter_key`` is the key under which the dead letter is published. ``letter`` is the dead letter itself, in
     case its topic accepts only a smaller one; ``is_bare`` is True if the letter lacks its value.

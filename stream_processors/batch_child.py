@@ -16,6 +16,7 @@ from typing import Any
 
 from schemas.batches import BOUNDED, UnreadableBatch
 from stream_processors.batch_trial import CPU_S, TOO_LARGE, UNREADABLE
+from stream_processors.child import end_child
 
 #: Memory that the child may take: 60 MiB idle, 224 MiB with the largest batch that a reader accepts, of one message.
 MEMORY_BYTES = 288 * 1024 * 1024
@@ -199,13 +200,7 @@ class BatchChild:
 
     def end(self) -> None:
         """End the process."""
-        with suppress(OSError):
-            self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                assert pipe is not None
-                pipe.close()
+        end_child(self._process)
 
     def _why(self) -> str:
         try:

@@ -29,7 +29,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from schemas.batches import BOUNDED, BatchSkipper
+from schemas.batches import BOUNDED, BatchSkipper, probe_settings
 from schemas.message_headers import message_headers
 from stream_processors.child import limit_child, limit_memory
 
@@ -122,26 +122,15 @@ def _say(out: Any, **what: Any) -> None:
 
 
 def _limit_processor_time(cpu_s: float) -> None:
-    """Begin the count anew; the kernel ends the process when it is over."""
+    """Restart the count; the kernel ends the process when the time is over."""
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
 
 
 def _config(servers: str, *, is_alone: bool) -> dict[str, Any]:
     return {
-        **BOUNDED,
-        "bootstrap.servers": servers,
-        "group.id": "inspection-reader",  # required, but never joined
-        "enable.auto.commit": False,
-        "enable.partition.eof": True,
-        "auto.offset.reset": "earliest",
-        "isolation.level": "read_uncommitted",
-        "fetch.error.backoff.ms": 0,
-        "fetch.wait.max.ms": 10,
-        "fetch.message.max.bytes": 1,  # the broker still sends one batch
+        **probe_settings(servers),
         "queued.min.messages": 1,
-        "queued.max.messages.kbytes": 1,
         "fetch.queue.backoff.ms": _PAUSE_MS if is_alone else 0,
-        "log_level": 0,
     }
 
 

@@ -1,12 +1,14 @@
-"""Limits of a child process that reads, in place of its parent, what may end a process."""
+"""Limits and end of a child process that reads, in place of its parent, a message that may end a process."""
 
 from __future__ import annotations
 
 import ctypes
 import resource
 import signal
+import subprocess
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 
@@ -25,3 +27,14 @@ def limit_memory(size_bytes: int) -> None:
     if most != resource.RLIM_INFINITY:
         size_bytes = min(size_bytes, most)
     resource.setrlimit(resource.RLIMIT_DATA, (size_bytes, size_bytes))
+
+
+def end_child(process: subprocess.Popen[Any]) -> None:
+    """Kill a child process, wait for its end, and close its pipes."""
+    with suppress(OSError):
+        process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()

@@ -20,6 +20,7 @@ from schemas.codec import from_values
 from schemas.errors import InvalidRecord
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
+from stream_processors.child import end_child
 
 log = logging.getLogger(__name__)
 
@@ -182,13 +183,7 @@ class _Child:
         return self._why(found, deadline_s)
 
     def end(self) -> None:
-        with suppress(OSError):
-            self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                assert pipe is not None
-                pipe.close()
+        end_child(self._process)
 
     def _why(self, found: Verdict, deadline_s: float) -> Verdict:
         if time.monotonic() >= deadline_s:
