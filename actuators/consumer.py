@@ -13,15 +13,15 @@ from confluent_kafka import Message
 from actuators.age import Age
 from actuators.counts import ConsumerCounts
 from actuators.known_ids import content
-from actuators.tail import Tail
 from actuators.watermark import Watermark
-from schemas.batches import UNDECODABLE_BATCH, UnreadableBatch
 from schemas.clock import Clock, SystemClock
 from schemas.errors import CodecError, SettingsError
 from schemas.records import Decision
 from schemas.settings import KafkaSettings
 from schemas.topics import DECISIONS
 from schemas.wire import Codec
+from transport.batches import UNDECODABLE_BATCH, UnreadableBatch
+from transport.tail import Tail
 
 #: Longest time before an iteration over a consumer checks if it was stopped, in seconds.
 _ITERATION_POLL_S = 0.2

@@ -10,13 +10,13 @@ from types import MappingProxyType
 from typing import Protocol
 
 from actuators.open_episodes import Camera, OpenEpisode, OpenEpisodes
-from actuators.tail import Tail
 from schemas.clock import SystemClock
 from schemas.errors import CodecError, InspectionError
 from schemas.records import DriftEvent, DriftType
 from schemas.settings import KafkaSettings
 from schemas.topics import DRIFT
 from schemas.wire import Codec
+from transport.tail import Tail
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.1

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from actuators.age import Age
-from actuators.tail import Tail
 from schemas.clock import Clock, SystemClock
 from schemas.errors import CodecError, InspectionError, MetadataTooLarge
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
 from schemas.wire import Codec
+from transport.tail import Tail
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.1

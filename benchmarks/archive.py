@@ -34,13 +34,13 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from benchmarks import output
 from benchmarks.machine import machine
 from infra.broker import LocalBroker
-from infra.topics import apply
 from replay.archive import Archive, ArchiveSink, SinkOptions, Store
 from replay.archive.verify import verify
 from replay.source import Source
 from schemas import Encoding, Frame, KafkaSettings
 from schemas.codec import encode
 from schemas.topics import FRAMES
+from transport.topic_setup import apply
 
 CONTENDERS = ("consume", "archive", "write", "read", "replay", "verify")
 _CHUNK = 64 * 1024 * 1024

@@ -21,10 +21,10 @@ from river.drift import ADWIN
 from river.drift.binary import DDM, HDDMA
 
 from benchmarks.machine import machine
+from monitoring.quality.concept_monitor import ConceptMonitor
+from monitoring.quality.error_stream import ErrorStream, Point
 from schemas.ids import decision_id, frame_id
 from schemas.records import Action, Decision, Label, ResultState, Verdict
-from stream_processors.quality.error_stream import ErrorStream, Point
-from stream_processors.quality.monitor import ConceptMonitor
 
 RATES = (0.001, 0.01, 0.05, 0.2, 0.5)
 #: Error rate before and after the change, and number of labels before the change.

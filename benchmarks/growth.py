@@ -31,8 +31,8 @@ from benchmarks.rounds import Spread, in_turns
 from benchmarks.saturation import Saturated, saturate
 from benchmarks.workloads import images, package, workload
 from infra.broker import LocalBroker
-from infra.topics import apply
-from schemas.machine import usable_cores
+from transport.machine import usable_cores
+from transport.topic_setup import apply
 
 PARTITIONS, WORKERS, CAMERAS = (1, 3, 6, 12), (1, 2), (1, 10, 100, 1000)
 _WORKLOAD = "small-640x480"

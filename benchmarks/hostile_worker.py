@@ -26,12 +26,12 @@ from benchmarks.hostile_images import mutated, seed_images
 from benchmarks.output import progress
 from infra.broker import LocalBroker
 from infra.demo.processes import WorkerProcess
-from infra.topics import apply
 from models.image_header import read_header
 from replay import read_topic
 from schemas import Codec, DeadLetter, Decision, Frame, KafkaSettings
 from schemas.ids import frame_id
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES
+from transport.topic_setup import apply
 
 _MIB = 1024 * 1024
 #: Number of healthy frames before the first hostile one, and interval of healthy frames after it.

@@ -40,7 +40,7 @@ from benchmarks.rounds import Spread, in_turns
 from benchmarks.saturation import saturate
 from benchmarks.workloads import WORKLOADS, images, package, workload
 from infra.broker import LocalBroker
-from schemas.machine import usable_cores
+from transport.machine import usable_cores
 
 #: Load in per cent at which p99 is compared. `AIMS` is the largest allowed ratio of our p99 to another contender's.
 AIM_AT_PERCENT = 50

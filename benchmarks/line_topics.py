@@ -18,8 +18,8 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ign
 from schemas import Encoding, Frame
 from schemas.codec import encode
 from schemas.ids import frame_id
-from schemas.machine import usable_cores
 from schemas.topics import MAX_REQUEST_BYTES, TOPICS
+from transport.machine import usable_cores
 
 #: Number of partitions: large enough that each frame in flight can be from another partition, also with many cores.
 PARTITIONS = max(6, usable_cores())

@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from schemas.machine import usable_cores, usable_memory_bytes
+from transport.machine import usable_cores, usable_memory_bytes
 
 #: Packages whose versions affect the figures; packages that are not installed are left out.
 _PACKAGES = (

@@ -29,7 +29,6 @@ from confluent_kafka import Producer
 from benchmarks.machine import machine
 from benchmarks.output import write
 from infra.broker import LocalBroker
-from infra.topics import apply
 from models import Source as Read
 from models import default_model_path
 from models.datasets.elpv import load_cells
@@ -43,7 +42,6 @@ from replay.reinspect.run_folder import RunFolder
 from replay.reinspect.variants import Loaded, Variant, load
 from replay.selection import Selection
 from replay.source import Source
-from replay.stored import Place, Stored
 from replay.stretch import Stretch
 from schemas import Decision, Encoding, Frame, KafkaSettings
 from schemas.clock import SystemClock
@@ -51,6 +49,8 @@ from schemas.codec import encode
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import Answerer, Received
+from transport.stored_message import Place, Stored
+from transport.topic_setup import apply
 
 Pairs = list[tuple[Stored[Frame], Decision | None]]
 AIM = 0.9

@@ -25,9 +25,9 @@ from benchmarks.slopes import slope
 from benchmarks.workloads import package
 from infra.broker import LocalBroker
 from infra.demo.processes import inspection_command
-from infra.topics import apply
 from schemas import KafkaSettings
-from schemas.machine import usable_cores
+from transport.machine import usable_cores
+from transport.topic_setup import apply
 
 _SAY_S = 10.0
 _SAMPLES = 2000

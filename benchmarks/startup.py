@@ -22,8 +22,8 @@ from benchmarks.output import bars, markdown, progress, write
 from benchmarks.rounds import Spread, in_turns
 from infra.broker import LocalBroker
 from infra.demo.processes import WorkerProcess
-from infra.topics import apply
 from schemas import KafkaSettings
+from transport.topic_setup import apply
 
 AIM_S = 0.3
 HELP = "inspection --help"

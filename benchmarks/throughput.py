@@ -33,7 +33,7 @@ from benchmarks.saturation import Saturated, saturate
 from benchmarks.throughput_report import Measured, plots, table
 from benchmarks.workloads import WORKLOADS, Workload, images, package, workload
 from infra.broker import LocalBroker
-from schemas.machine import usable_cores
+from transport.machine import usable_cores
 
 _TRIES = 3
 

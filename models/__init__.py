@@ -2,7 +2,7 @@
 
 from models.decisions import Source, decide, not_inspected
 from models.errors import ImageError, ModelPackageError
-from models.inspect import inspect_image
+from models.inspect_images import inspect_image
 from models.inspection import Inspection
 from models.package import Model, default_model_path, load_model
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.errors import ModelPackageError
 from models.images import decode, image_header
-from models.inspect import inspect_image
+from models.inspect_images import inspect_image
 from models.manifest import EMBEDDING
 from models.manifest_file import MANIFEST_NAME
 from models.package import Model

@@ -79,7 +79,7 @@ class Model:
 
 def default_model_path() -> Path:
     """Return the path of the shipped package, for defects of solar cells (licence of the weights: see its manifest)."""
-    return Path(__file__).parent / "elpv_cells"
+    return Path(__file__).parent / "zoo" / "elpv_cells"
 
 
 def load_model(path: Path, *, threads: int = 1, stage: str = "champion") -> Model:

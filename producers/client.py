@@ -8,8 +8,8 @@ from typing import Any
 from confluent_kafka import KafkaError, Producer
 
 from producers.options import PublisherOptions
-from schemas.idempotent import COMMON, make_idempotent_producer
 from schemas.topics import FRAMES
+from transport.producer import COMMON, make_idempotent_producer
 
 #: Most bytes of one batch; the default of the client.
 _BATCH_BYTES = 1_000_000
@@ -47,5 +47,5 @@ def make_producer(
     on_error: Callable[[KafkaError], None],
     batch_bytes: int | None = None,
 ) -> Producer:
-    """Start a Kafka client that is ready to send, see `schemas.idempotent`."""
+    """Start a Kafka client that is ready to send, see `transport.producer`."""
     return make_idempotent_producer(producer_config(bootstrap_servers, options, batch_bytes), on_error)

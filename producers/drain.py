@@ -10,8 +10,8 @@ from producers.sender import Sender
 from producers.spool import Spool, SpoolCounts, SpoolFile, SpoolOptions, SpoolUnwritable, read_counts
 from producers.stats import PublisherMetrics, Tally
 from schemas.clock import SystemClock
-from schemas.cluster import require_topics
 from schemas.settings import KafkaSettings
+from transport.admin import require_topics
 
 _LOOK_S = 0.05
 

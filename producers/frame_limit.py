@@ -8,9 +8,9 @@ from collections.abc import Callable
 from confluent_kafka import KafkaError
 
 from schemas.clock import Clock
-from schemas.refusals import Refused, refusal_of
-from schemas.topic_limits import TopicLimits
 from schemas.topics import FRAMES
+from transport.refusals import Refused, refusal_of
+from transport.topic_limits import TopicLimits
 
 #: Room in a message for key, headers and the record's other fields around the image.
 ENVELOPE_BYTES = 64 * 1024
@@ -29,7 +29,7 @@ class FrameLimit:
     Parameters
     ----------
     ask
-        Function that asks the broker; see `schemas.topic_limits.topic_limits`.
+        Function that asks the broker; see `transport.topic_limits.topic_limits`.
     clock
         Clock with the monotonic time.
 

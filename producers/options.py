@@ -10,8 +10,8 @@ from producers.encoding import EncodeMode
 from producers.handover import Policy
 from schemas.addresses import masked_repr
 from schemas.errors import SettingsError
-from schemas.image_store import STORE_ABOVE_BYTES
 from schemas.topics import FRAMES
+from transport.image_store import STORE_ABOVE_BYTES
 
 _KIB = 1024
 _MIB = 1024 * _KIB
@@ -73,7 +73,7 @@ class PublisherOptions:
         bounds above they limit the memory that a slow broker can cost.
     image_store, store_above_bytes
         Images larger than ``store_above_bytes`` go to the store, and the frame refers to them; see
-        `schemas.image_store`. None: all images go into the topic, up to its limit.
+        `transport.image_store`. None: all images go into the topic, up to its limit.
     delivery_timeout_ms
         Longest time until the acknowledgement of a frame, in milliseconds; after it the frame has failed.
 

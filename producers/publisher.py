@@ -13,22 +13,22 @@ from functools import partial
 from producers.camera import Capture
 from producers.encoding import EncodedImage, encode_capture
 from producers.frame_limit import FrameLimit
-from producers.limited_log import LimitedLog
 from producers.message import PublishedFrame, make_message
 from producers.options import CameraIdentity, PublisherOptions
 from producers.sender import Sender
 from producers.spool import PatientSpool, SpoolOptions, spool_path
 from producers.stats import DropReason, FailReason, PublisherMetrics, PublisherStats, Tally
-from schemas.breaker import Breaker
 from schemas.clock import Clock, SystemClock
-from schemas.cluster import require_topics
 from schemas.errors import BrokerUnavailable, InspectionError
-from schemas.image_store import ImageStore, ImageStoreError
 from schemas.part_ids import real_part_id
 from schemas.records import Encoding, ImageReference
 from schemas.settings import KafkaSettings
-from schemas.topic_limits import topic_limits
 from schemas.wire import Codec
+from transport.admin import require_topics
+from transport.circuit_breaker import Breaker
+from transport.image_store import ImageStore, ImageStoreError
+from transport.limited_log import LimitedLog
+from transport.topic_limits import topic_limits
 
 _log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from producers.camera import Camera, Capture, opened
-from producers.limited_log import LimitedLog
 from producers.pacing import Pacer
 from schemas.addresses import masked_text
+from transport.limited_log import LimitedLog
 
 _log = logging.getLogger(__name__)
 

@@ -23,7 +23,6 @@ from producers.backlog import Backlog, Refusal
 from producers.broker_watch import BrokerWatch
 from producers.client import make_producer
 from producers.handover import HandOverQueue
-from producers.limited_log import LimitedLog
 from producers.message import Message, PublishedFrame
 from producers.moving import Moving, SentAgain
 from producers.options import PublisherOptions
@@ -31,7 +30,8 @@ from producers.spool import Spool, SpoolOptions
 from producers.spool.record import FrameKey
 from producers.stats import DropReason, Tally
 from schemas.clock import Clock
-from schemas.refusals import Refused, refusal_of
+from transport.limited_log import LimitedLog
+from transport.refusals import Refused, refusal_of
 
 _log = logging.getLogger(__name__)
 

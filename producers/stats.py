@@ -10,7 +10,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as PrometheusCounter
 
-from schemas.metric_labels import LabelNames
+from transport.metric_labels import LabelNames
 
 #: Reason for which a frame was not sent: the queue was full, the frame is over the topic's limit, the publisher was
 #: closing, the spool was full, or the disk under the spool did not take the frame.

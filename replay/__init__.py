@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from monitoring.quality.label_index import Truths
     from replay.analysis import Analysis, Comparison, analyse, compare
     from replay.archive import Archive
     from replay.audit import Audit
@@ -27,23 +28,31 @@ if TYPE_CHECKING:
     from replay.replayed import ReplayedFrame
     from replay.selection import Selection
     from replay.source import Source
-    from replay.stored import Place, Stored
     from replay.stretch import EmptySelection, Stretch, decided
     from replay.table import Table, build_table
-    from replay.topic_reader import TopicMessage, TopicRange, read_topic
-    from replay.truths import Truths
+    from transport.range_reader import TopicMessage, TopicRange, read_topic
+    from transport.stored_message import Place, Stored
 
-#: Module of each name. A module is imported on first use, so that a reader of a topic does not load plotting code.
-_PLACES = {
-    "Analysis": "analysis", "Archive": "archive", "Audit": "audit", "CameraAudit": "audit_books",
-    "Comparison": "analysis", "EmptySelection": "stretch", "LabelError": "labels", "Place": "stored",
-    "ReplayedFrame": "replayed", "Rows": "export", "RunFolder": "reinspect.run_folder", "Selection": "selection",
-    "Source": "source", "Stored": "stored", "Stretch": "stretch", "Table": "table", "TopicMessage": "topic_reader",
-    "TopicRange": "topic_reader", "Truths": "truths", "analyse": "analysis", "build_table": "table",
-    "compare": "analysis", "decided": "stretch", "export_coco": "export", "export_folder": "export",
-    "frames": "export", "labels_from_csv": "label_csv", "make_label": "labels", "publish_labels": "labels",
-    "read_topic": "topic_reader", "run_rows": "export", "write_rows": "export",
-}  # fmt: skip
+#: Names of each module. A module is imported on first use, so that a reader of a topic does not load plotting code.
+_NAMES = {
+    "replay.analysis": ("Analysis", "Comparison", "analyse", "compare"),
+    "replay.archive": ("Archive",),
+    "replay.audit": ("Audit",),
+    "replay.audit_books": ("CameraAudit",),
+    "replay.export": ("Rows", "export_coco", "export_folder", "frames", "run_rows", "write_rows"),
+    "replay.label_csv": ("labels_from_csv",),
+    "replay.labels": ("LabelError", "make_label", "publish_labels"),
+    "replay.reinspect.run_folder": ("RunFolder",),
+    "replay.replayed": ("ReplayedFrame",),
+    "replay.selection": ("Selection",),
+    "replay.source": ("Source",),
+    "replay.stretch": ("EmptySelection", "Stretch", "decided"),
+    "replay.table": ("Table", "build_table"),
+    "monitoring.quality.label_index": ("Truths",),
+    "transport.range_reader": ("TopicMessage", "TopicRange", "read_topic"),
+    "transport.stored_message": ("Place", "Stored"),
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Analysis",
@@ -83,7 +92,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     try:
-        place = _PLACES[name]
+        module = _MODULES[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    return getattr(importlib.import_module(f"{__name__}.{place}"), name)
+    return getattr(importlib.import_module(module), name)

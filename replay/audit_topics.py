@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from replay.audit import Audit
-from replay.topic_reader import TopicMessage, TopicRange, read_topic, watermarks
 from schemas.errors import CodecError
 from schemas.records import DeadLetter, Decision
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
+from transport.range_reader import TopicMessage, TopicRange, read_topic, watermarks
 
 #: Time around a range in which missing sequence numbers are searched: a spool sends its frames late.
 LOOK_AROUND_US = 15 * 60 * 1_000_000

@@ -18,7 +18,7 @@ import fastavro
 from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException, parse_schema
 
-from schemas.known import Schema, without_logical_types
+from schemas.compiled_schemas import Schema, without_logical_types
 
 #: Maximum bytes of a block, unpacked: three times the largest message.
 MAX_BLOCK_BYTES = 64 * 1024 * 1024

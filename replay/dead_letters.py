@@ -12,16 +12,16 @@ from confluent_kafka import KafkaException, Producer
 
 from models.errors import ImageError
 from models.images import decode
-from replay.topic_reader import TopicRange, read_ranges, read_topic, time_ranges
 from schemas.clock import Clock, SystemClock
 from schemas.errors import BrokerUnavailable, CodecError, InspectionError
-from schemas.image_store import ImageStore, ImageStoreError
 from schemas.letters import whole_sha256, whole_size
 from schemas.records import DeadLetter, Frame
-from schemas.refusals import refusal_of
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
+from transport.image_store import ImageStore, ImageStoreError
+from transport.range_reader import TopicRange, read_ranges, read_topic, time_ranges
+from transport.refusals import refusal_of
 
 #: Header of a message that is published again; its value is the id of the dead letter.
 RETRY_HEADER = "inspection-retry-of"

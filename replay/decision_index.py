@@ -6,11 +6,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from replay.stored import Place
 from schemas.clock import SystemClock, clamp_future, is_future
 from schemas.codec import decode, encode
 from schemas.errors import SettingsError
 from schemas.records import Decision, ResultState
+from transport.stored_message import Place
 
 #: Name that makes SQLite use a temporary file of its own, which is deleted on close.
 TEMPORARY_FILE = ""

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from replay.topic_reader import TopicRange, read_topic
 from schemas.clock import Clock, SystemClock, clamp_future
-from schemas.cluster import require_topics
 from schemas.errors import BrokerUnavailable, CodecError, InspectionError, SettingsError
 from schemas.ids import drift_event_id
 from schemas.records import DriftEvent, EpisodeState
 from schemas.settings import KafkaSettings
 from schemas.topics import DRIFT
 from schemas.wire import Codec
+from transport.admin import require_topics
+from transport.range_reader import TopicRange, read_topic
 
 _TIMEOUT_S = 15.0
 _RANK = {state: rank for rank, state in enumerate(EpisodeState)}

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from replay.labels import LabelError, make_label
-from replay.spreadsheet import unguarded
 from schemas.errors import SettingsError
 from schemas.moments import AmbiguousTime, utc_us_of
 from schemas.records import Label
+from transport.csv_guard import unguarded
 
 #: Columns of a label.
 COLUMNS = (

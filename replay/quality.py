@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from replay.topic_reader import TopicRange, read_topic
+from monitoring.quality.concept_monitor import ConceptMonitor
+from monitoring.quality.error_monitor import ConceptAlarm
+from monitoring.quality.outcome import reason as reason_of
+from monitoring.quality.outcome_store import TEMPORARY_FILE
+from monitoring.quality.sampling import BAND, RANDOM_SHARE, review_priority, why_review
 from schemas.clock import SystemClock, clamp_future
 from schemas.errors import CodecError
 from schemas.records import Action, Decision, DriftEvent, Label
 from schemas.settings import KafkaSettings
 from schemas.wire import Codec
-from stream_processors.quality.errors import ConceptAlarm
-from stream_processors.quality.monitor import ConceptMonitor
-from stream_processors.quality.outcome import reason as reason_of
-from stream_processors.quality.sampling import BAND, RANDOM_SHARE, review_priority, why_review
-from stream_processors.quality.store import TEMPORARY_FILE
+from transport.range_reader import TopicRange, read_topic
 
 #: Time before a decision in which its label may have been published, as in a test with known parts.
 LABELS_BEFORE_US = 3_600_000_000
@@ -125,7 +125,7 @@ def find_candidates(
     within, camera, on_progress
         See `read_quality`.
     random_share, band
-        See `stream_processors.quality.sampling.why_review`.
+        See `monitoring.quality.sampling.why_review`.
 
     Raises
     ------

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from replay.stored import Place
 from schemas.records import Decision
+from transport.stored_message import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

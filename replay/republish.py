@@ -2,8 +2,8 @@
 
 Key and record stay unchanged. The record has the same bytes if it was written by this version's schema, and an invalid
 record is sent as it came. So a new worker, a detector or a driver sees the same frames as the line did. Headers mark
-the message as a replay, and name the original message and its time (`schemas.simulation`). The message's own timestamp
-is the present: with the old one the broker's retention would delete it at once.
+the message as a replay, and name the original message and its time (`schemas.replay_headers`). The message's own
+timestamp is the present: with the old one the broker's retention would delete it at once.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from replay.stored import Stored
 from replay.stretch import Stretch
 from schemas.errors import BrokerUnavailable, InspectionError, SettingsError
 from schemas.moments import time_of, time_text
 from schemas.records import Frame
-from schemas.refusals import refusal_of
-from schemas.settings import KafkaSettings
-from schemas.simulation import (
+from schemas.replay_headers import (
     REPLAY_HEADER,
     REPLAY_OF_HEADER,
     REPLAY_PART,
     REPLAY_TIMESTAMP_HEADER,
     is_replay_name,
 )
+from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES, TOPICS
 from schemas.wire import Codec
+from transport.refusals import refusal_of
+from transport.stored_message import Stored
 
 #: Frames (and their approximate bytes) that are kept in memory to sort them by capture.
 ORDERED_FRAMES, ORDERED_BYTES = 2_000, 64 * 1024 * 1024

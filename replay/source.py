@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from replay.offsets import Ranges, intersect, subtract
-from replay.stored import Place, R, Stored
-from replay.topic_reader import TopicMessage, TopicRange, read_ranges, time_ranges, watermarks
 from schemas.errors import CodecError, SettingsError
 from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
 from schemas.settings import KafkaSettings
-from schemas.topic_identity import TopicIdentities
 from schemas.wire import Codec
+from transport.offset_ranges import Ranges, intersect, subtract
+from transport.range_reader import TopicMessage, TopicRange, read_ranges, time_ranges, watermarks
+from transport.stored_message import Place, R, Stored
+from transport.topic_identity import TopicIdentities
 
 OnProgress = Callable[[int, int], object]
 

@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from types import MappingProxyType
 
+from monitoring.quality.outcome import labelled_at_us
 from replay.decision_index import DecisionIndex
 from replay.episodes import find_episode, fold
-from replay.offsets import Ranges, holds, intersect, merged, subtract, total
 from replay.replayed import ReplayedFrame
 from replay.selection import Clock, Selection
 from replay.source import Source
-from replay.stored import Place, Stored
-from replay.topic_reader import TopicRange
 from schemas.clock import SystemClock
 from schemas.errors import InspectionError
 from schemas.moments import time_text
 from schemas.records import Decision, DriftEvent, Frame, Label
-from stream_processors.quality.outcome import labelled_at_us
+from transport.offset_ranges import Ranges, holds, intersect, merged, subtract, total
+from transport.range_reader import TopicRange
+from transport.stored_message import Place, Stored
 
 _log = logging.getLogger(__name__)
 

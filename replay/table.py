@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monitoring.quality.label_index import Truths
+from monitoring.quality.outcome import Truth
 from replay.replayed import ReplayedFrame
-from replay.truths import Truths
 from schemas.records import Decision, ResultState
-from stream_processors.quality.outcome import Truth
 
 #: Name of the decider that ran on the line when the frames came.
 RECORDED = "recorded"
@@ -231,7 +231,7 @@ class _Builder:
 
 
 def _rank(frame: ReplayedFrame) -> int:
-    """Return the rank of a frame among its copies; the smallest rank counts, as in `stream_processors.quality`.
+    """Return the rank of a frame among its copies; the smallest rank counts, as in `monitoring.quality`.
 
     An inspection ranks before all other results, then the decision made first.
     """

@@ -1,4 +1,4 @@
-"""Ground floor: records, Avro, topics, settings, clock, errors. It imports no other package of ours."""
+"""The contract of the line: records, Avro, topics, settings, ids, clock, errors. Imports no other package of ours."""
 
 from schemas.errors import CodecError, InspectionError
 from schemas.records import (

@@ -6,9 +6,9 @@ Two wire formats (Avro 1.12 specification, "Single-object encoding"; Confluent w
 - *Confluent*: ``00``, the registry's schema id (4 bytes, big endian), body.
 
 A reader accepts both formats. It accepts only fingerprints and ids that it knows: those of the current and of the
-released schemas (`schemas.known`). Before parsing, it checks the size of the message and of its rest without payload
-(`MAX_REST_BYTES`). It must consume the whole message. Avro itself notices neither a message that expands into millions
-of objects nor bytes after the record.
+released schemas (`schemas.compiled_schemas`). Before parsing, it checks the size of the message and of its rest without
+payload (`MAX_REST_BYTES`). It must consume the whole message. Avro itself notices neither a message that expands into
+millions of objects nor bytes after the record.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import fastavro
 from fastavro.read import SchemaResolutionError
 
 from schemas.avro_bounds import TooMuch
+from schemas.compiled_schemas import Compiled, compiled, fingerprint_of, schema_of
 from schemas.errors import (
     CodecError,
     EmptyMessage,
@@ -35,7 +36,6 @@ from schemas.errors import (
     TruncatedMessage,
     UnknownSchema,
 )
-from schemas.known import Compiled, compiled, fingerprint_of, schema_of
 from schemas.records import DeadLetter, Decision, Defect, DriftEvent, Frame, ImageReference, Label, Record, SignalChange
 
 SINGLE_OBJECT_MARKER = b"\xc3\x01"

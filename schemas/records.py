@@ -54,7 +54,7 @@ class DriftType(StrEnum):
 
 
 class DriftKind(StrEnum):
-    """Course of the change, as far as it is known; `stream_processors.drift.kind` has the rule."""
+    """Course of the change, as far as it is known; `monitoring.drift.kind` has the rule."""
 
     UNDETERMINED = "UNDETERMINED"
     SUDDEN = "SUDDEN"

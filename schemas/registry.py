@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from schemas.compiled_schemas import Schema, compiled, fingerprint_of_schema, released_schemas_of, schema_of
 from schemas.errors import RegistryError
-from schemas.known import Schema, compiled, fingerprint_of_schema, released_schemas_of, schema_of
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import SchemaRegistryClient

@@ -13,17 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models import ImageError, Inspection, Model, Source, decide, not_inspected
-from models.inspect import inspect_all
+from models.inspect_images import inspect_all
 from models.remarks import Remark
 from schemas import Action, CodecError, DeadLetter, Decision, Frame, ResultState, Verdict
-from schemas.batches import UNDECODABLE_BATCH, UnreadableBatch
 from schemas.clock import Clock
 from schemas.codec import MAX_REST_BYTES
 from schemas.errors import InvalidRecord, MessageTooLarge, MetadataTooLarge
-from schemas.image_store import ImageStore, ImageStoreError
 from schemas.letters import cut, smaller
-from schemas.message_headers import bounded
-from schemas.simulation import REPLAY_HEADER, is_replay, is_replay_name
+from schemas.replay_headers import REPLAY_HEADER, is_replay, is_replay_name
 from schemas.text import file_text
 from schemas.topics import DECISIONS
 from schemas.wire import Codec
@@ -31,6 +28,9 @@ from stream_processors.image_remarks import ImageRemarks
 from stream_processors.letter_budget import LetterBudget
 from stream_processors.overload import Overload, OverloadPolicy
 from stream_processors.shedding import Shedding
+from transport.batches import UNDECODABLE_BATCH, UnreadableBatch
+from transport.headers import bounded
+from transport.image_store import ImageStore, ImageStoreError
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def image_of(frame: Frame, store: ImageStore | None) -> bytes | Fault:
 
 
 def look(seen: Sequence[tuple[Frame, bytes]], models: Sequence[Model]) -> list[tuple[Inspection | Fault, ...]]:
-    """Inspect the images of frames with models of one network, see `models.inspect.inspect_all`.
+    """Inspect the images of frames with models of one network, see `models.inspect_images.inspect_all`.
 
     Return one result of each model for each frame. Never raises, whatever the images are.
     """
@@ -248,7 +248,7 @@ class Answerer:
         return answer
 
     def inspect_all(self, works: Sequence[tuple[Received, Frame, bytes]]) -> list[Answer]:
-        """Inspect several frames together and decide on each, see `models.inspect.inspect_all`."""
+        """Inspect several frames together and decide on each, see `models.inspect_images.inspect_all`."""
         queued_ms = [self._queue_ms(message) for message, _, _ in works]
         seen = look([(frame, image) for _, frame, image in works], (self._model,))
         return [

@@ -26,13 +26,11 @@ from mode.supervisors import CrashingSupervisor
 
 from models import Model, Source
 from schemas.clock import Clock, SystemClock
-from schemas.image_store import ImageStore
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Received
 from stream_processors.batch_trials import BatchTrials
 from stream_processors.faust_consumer import NoValue
 from stream_processors.guard import GuardedAnswerer, trials_of
-from stream_processors.headers import traceparent
 from stream_processors.lanes import Lanes, Work
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.outbox import Outbox
@@ -43,6 +41,8 @@ from stream_processors.retries import Retries
 from stream_processors.settings import WorkerSettings
 from stream_processors.transport import bounded_transport
 from stream_processors.work_health import WorkHealth
+from transport.header_values import traceparent
+from transport.image_store import ImageStore
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.batches import BOUNDED, UnreadableBatch
 from stream_processors.batch_trial import CPU_S, TOO_LARGE, UNREADABLE
 from stream_processors.child import end_child
+from transport.batches import BOUNDED, UnreadableBatch
 
 #: Memory that the child may take: 60 MiB idle, 224 MiB with the largest batch that a reader accepts, of one message.
 MEMORY_BYTES = 288 * 1024 * 1024

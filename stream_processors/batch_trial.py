@@ -29,9 +29,9 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from schemas.batches import BOUNDED, BatchSkipper, probe_settings
-from schemas.message_headers import message_headers
 from stream_processors.child import limit_child, limit_memory
+from transport.batches import BOUNDED, BatchSkipper, probe_settings
+from transport.headers import message_headers
 
 #: Exit status if a message needs too much memory, and if the batch that is read alone is not unpacked by the client.
 TOO_LARGE, UNREADABLE = 3, 4

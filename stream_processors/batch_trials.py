@@ -23,10 +23,10 @@ from dataclasses import dataclass
 
 from confluent_kafka import TopicPartition
 
-from schemas.batches import UnreadableBatch, search_end
 from stream_processors.batch_child import BatchChild, ChildReport, TriedMessage, Unproven
 from stream_processors.batch_trial import CPU_S
 from stream_processors.deaths import Deaths
+from transport.batches import UnreadableBatch, search_end
 
 log = logging.getLogger(__name__)
 

@@ -23,13 +23,13 @@ from faust.transport.consumer import Consumer
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from schemas.batches import UnreadableBatch
-from schemas.idempotent import CONNECTION
-from schemas.message_headers import message_headers
 from stream_processors.batch_child import TriedMessage
 from stream_processors.batch_trials import BatchTrials
 from stream_processors.reader import Reader
 from stream_processors.work_health import BrokerContact
+from transport.batches import UnreadableBatch
+from transport.headers import message_headers
+from transport.producer import CONNECTION
 
 log = logging.getLogger(__name__)
 

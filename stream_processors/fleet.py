@@ -23,12 +23,12 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from schemas.cluster import require_topics
 from schemas.errors import InspectionError
-from schemas.logs import set_up_logging
-from schemas.loopback import open_direct
-from stream_processors.http import DEFAULT_PORT, serve
 from stream_processors.settings import WorkerSettings
+from transport.admin import require_topics
+from transport.http_server import DEFAULT_PORT, serve
+from transport.logs import set_up_logging
+from transport.loopback import open_direct
 
 log = logging.getLogger(__name__)
 

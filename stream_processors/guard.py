@@ -22,13 +22,13 @@ from models import Model, default_model_path
 from schemas import Frame
 from schemas.clock import Clock
 from schemas.errors import SettingsError
-from schemas.image_store import ImageStore
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Fault, Received
 from stream_processors.overload import OverloadPolicy
 from stream_processors.quarantine import DEADLY, Key, Quarantine, Stage, Suspect, folder_of, key_of
 from stream_processors.settings import WorkerSettings
 from stream_processors.trials import Trials
+from transport.image_store import ImageStore
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from schemas.metric_labels import LabelNames
 from schemas.records import MICROSECONDS_PER_MS, Decision, ResultState
 from stream_processors.answer import Answer
+from transport.metric_labels import LabelNames
 
 M = TypeVar("M", Counter, Histogram)
 

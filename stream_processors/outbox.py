@@ -19,13 +19,13 @@ from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from schemas.idempotent import COMMON, make_idempotent_producer
-from schemas.refusals import Refused, refusal_of
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import Answer
 from stream_processors.forms import CLIPS_S, Form, decision_forms, letter_forms
+from transport.producer import COMMON, make_idempotent_producer
+from transport.refusals import Refused, refusal_of
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
-from stream_processors.http import serve
+from transport.http_server import serve
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ async def run_process(
     about
         Added to /health.
     http_host, http_port, default_port
-        See `stream_processors.http.serve`.
+        See `transport.http_server.serve`.
     ready
         Work of the process, for the log.
     announce

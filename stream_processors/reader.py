@@ -19,9 +19,9 @@ from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from schemas.batches import BOUNDED, BatchSkipper, UnreadableBatch
 from stream_processors.batch_child import TriedMessage
 from stream_processors.batch_trials import BatchTrials, Tried
+from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
 
 log = logging.getLogger(__name__)
 

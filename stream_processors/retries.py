@@ -16,13 +16,13 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from schemas.clock import Clock
 from schemas.errors import CodecError
-from schemas.idempotent import CONNECTION
 from schemas.letters import whole_sha256, whole_size
 from schemas.records import DeadLetter
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.answer import RETRY_HEADER, Received
+from transport.producer import CONNECTION
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from schemas.addresses import masked_repr
 from schemas.errors import SettingsError
-from schemas.machine import usable_cores
 from schemas.settings import KafkaSettings
 from stream_processors.overload import OverloadPolicy
+from transport.machine import usable_cores
 
 #: Consumer group of the workers that decide; all of them share the partitions of the frames topic.
 DEFAULT_GROUP = "inspection-workers"
@@ -42,7 +42,7 @@ class WorkerSettings:
     overload
         Policy for frames that come faster than they can be inspected.
     image_store
-        Store of the images that are too large for the topic, see `schemas.image_store`; None: such frames become dead
+        Store of the images that are too large for the topic, see `transport.image_store`; None: such frames become dead
         letters.
     watchdog_s
         Time after which the process ends if frames wait and none was committed; 0: never.

@@ -10,15 +10,15 @@ from pathlib import Path
 from models import default_model_path
 from models.package import load_reference
 from models.reference import Reference, SignalReferences
-from schemas.cluster import require_topics
+from monitoring.drift import ReferencesOf
 from schemas.errors import SettingsError
-from stream_processors.drift import ReferencesOf
 from stream_processors.drift_notify import Notifier
 from stream_processors.guard import quarantine_of
 from stream_processors.process import run_process
 from stream_processors.watch_app import make_watch_app
 from stream_processors.watch_metrics import WatchMetrics
 from stream_processors.watch_settings import WatchSettings
+from transport.admin import require_topics
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def run_watch(settings: WatchSettings) -> None:
     """
     references_of = references(settings.models or [default_model_path()])
     metrics = WatchMetrics()
-    notifier = Notifier(settings.webhook, logging.getLogger("stream_processors.drift"), registry=metrics.registry)
+    notifier = Notifier(settings.webhook, logging.getLogger("monitoring.drift"), registry=metrics.registry)
     kafka = settings.kafka
     topics = [kafka.decisions, kafka.labels, kafka.drift_state]
     partitions = require_topics(kafka.bootstrap_servers, [*topics, kafka.drift])

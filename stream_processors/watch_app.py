@@ -21,23 +21,23 @@ from typing import Any
 import faust
 from mode.supervisors import CrashingSupervisor
 
+from monitoring.drift import ReferencesOf
+from monitoring.drift.concept import At
+from monitoring.shelf import Shelf
 from schemas import CodecError, Decision, DriftEvent, Label
-from schemas.batches import UNDECODABLE_BATCH
 from schemas.clock import Clock, SystemClock
 from schemas.wire import Codec
 from stream_processors.batch_trials import BatchTrials
-from stream_processors.drift import ReferencesOf
-from stream_processors.drift.concept import At
 from stream_processors.drift_notify import Notifier
 from stream_processors.faust_consumer import NoValue
 from stream_processors.process import make_faust_app, raw_topics
 from stream_processors.quarantine import Quarantine
-from stream_processors.shelf import Shelf
 from stream_processors.transport import bounded_transport
 from stream_processors.watch_camera import WatchedCamera, written_us
 from stream_processors.watch_metrics import WatchMetrics
 from stream_processors.watch_settings import WatchSettings
 from stream_processors.watch_state import Snapshot, find_snapshots
+from transport.batches import UNDECODABLE_BATCH
 
 log = logging.getLogger(__name__)
 #: Most bytes of messages that are read but not in a snapshot yet, including those that Faust still keeps.

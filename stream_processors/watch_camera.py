@@ -6,13 +6,13 @@ import json
 import logging
 from collections import Counter
 
-from schemas.bounded_json import parse
+from monitoring.bounded_json import parse
+from monitoring.drift import CameraWatch, DriftOptions, ReferencesOf, StateError
+from monitoring.drift.concept import At, ConceptEpisodes
+from monitoring.quality.concept_monitor import ConceptMonitor
+from monitoring.quality.snapshot import StateError as QualityStateError
 from schemas.clock import Clock, clamp_future
 from schemas.records import Decision, DriftEvent, Label
-from stream_processors.drift import CameraWatch, DriftOptions, ReferencesOf, StateError
-from stream_processors.drift.concept import At, ConceptEpisodes
-from stream_processors.quality.monitor import ConceptMonitor
-from stream_processors.quality.snapshot import StateError as QualityStateError
 from stream_processors.watch_state import Snapshot
 
 log = logging.getLogger(__name__)

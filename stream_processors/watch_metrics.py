@@ -6,8 +6,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from schemas.metric_labels import OTHER, LabelNames, label_text
 from stream_processors.watch_camera import UNWATCHED, WatchedCamera
+from transport.metric_labels import OTHER, LabelNames, label_text
 
 
 class WatchMetrics:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from monitoring.drift import DriftOptions
 from schemas.addresses import masked_repr
 from schemas.errors import SettingsError
+from schemas.replay_headers import require_replay_prefix
 from schemas.settings import KafkaSettings
-from schemas.simulation import require_replay_prefix
-from stream_processors.drift import DriftOptions
 
 DEFAULT_WATCH_GROUP = "inspection-watch"
 

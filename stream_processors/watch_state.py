@@ -25,12 +25,12 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from schemas.batches import BOUNDED, BatchSkipper
-from schemas.bounded_json import parse
-from schemas.checked import fields, mapping, text, whole
+from monitoring.bounded_json import parse
+from monitoring.checked import fields, mapping, text, whole
 from schemas.errors import BrokerUnavailable
 from schemas.settings import KafkaSettings
-from schemas.topic_identity import TopicIdentities
+from transport.batches import BOUNDED, BatchSkipper
+from transport.topic_identity import TopicIdentities
 
 log = logging.getLogger(__name__)
 

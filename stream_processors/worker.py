@@ -9,15 +9,15 @@ from collections.abc import Callable
 
 from models import Model, default_model_path, load_model
 from schemas.clock import SystemClock
-from schemas.cluster import require_topics
 from stream_processors.app import make_app
 from stream_processors.guard import quarantine_of
-from stream_processors.http import DEFAULT_PORT
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.process import run_process
 from stream_processors.settings import WorkerSettings
 from stream_processors.watchdog import Watchdog
 from stream_processors.work_health import WorkHealth
+from transport.admin import require_topics
+from transport.http_server import DEFAULT_PORT
 
 log = logging.getLogger(__name__)
 

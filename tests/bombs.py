@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from confluent_kafka import Producer
 
-from schemas.batches import BOUNDED
+from transport.batches import BOUNDED
 
 
 def send_bomb(

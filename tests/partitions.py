@@ -7,7 +7,7 @@ import time
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from schemas.cluster import list_topics
+from transport.admin import list_topics
 
 
 def add_partitions(bootstrap_servers: str, topic: str, count: int) -> None:

@@ -16,7 +16,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("schemas", "models", "producers", "stream_processors", "actuators", "replay", "infra", "benchmarks")
+PACKAGES = (
+    "schemas",
+    "transport",
+    "models",
+    "monitoring",
+    "producers",
+    "stream_processors",
+    "actuators",
+    "replay",
+    "infra",
+    "benchmarks",
+)
 EXEMPTIONS = Path(__file__).with_name("language_exemptions.txt")
 
 _QUESTION = re.compile(r"(?:What|Whatever|Whether|Who|Whoever|How|Where|Which|When|Why)\b|As `")

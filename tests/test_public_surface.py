@@ -27,7 +27,7 @@ SURFACE = {
         "SimulatedGate", "TrackerCounts", "Undecodable", "Why", "load_actuator", "schedule",
     },
     "stream_processors": {"Overload", "OverloadPolicy", "WorkerSettings"},
-    "stream_processors.drift": {"Budget", "CameraWatch", "DriftOptions", "ReferencesOf", "StateError"},
+    "monitoring.drift": {"Budget", "CameraWatch", "DriftOptions", "ReferencesOf", "StateError"},
     "replay": {
         "Analysis", "Archive", "Audit", "CameraAudit", "Comparison", "EmptySelection", "LabelError", "Place",
         "ReplayedFrame", "Rows", "RunFolder", "Selection", "Source", "Stored", "Stretch", "Table", "TopicMessage",

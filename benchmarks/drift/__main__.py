@@ -22,7 +22,7 @@ from benchmarks.drift.plots import plot_scenario
 from benchmarks.drift.pools import Picture, make_pools
 from benchmarks.drift.report import table
 from benchmarks.drift.scenarios import BEFORE, CHANGES, SCENARIOS, STATIONARY, VIDEO, Pools
-from schemas.machine import usable_cores
+from transport.machine import usable_cores
 
 # River's KSWIN is left out: with 170 us for each signal and frame, the benchmark would take an hour.
 CONTENDERS = ("ours", "River ADWIN", "River PageHinkley", "Evidently")

@@ -15,8 +15,8 @@ import numpy as np
 from benchmarks.drift.contenders import _decision
 from benchmarks.drift.pools import Picture
 from benchmarks.drift.scenarios import Pools, draw
+from monitoring.quality.concept_monitor import ConceptMonitor
 from schemas.records import Action, Label, Verdict
-from stream_processors.quality.monitor import ConceptMonitor
 
 SHARE_OF_ACCEPTS = 0.1
 

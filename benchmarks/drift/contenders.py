@@ -17,8 +17,8 @@ from benchmarks.drift.pools import Picture
 from models import default_model_path
 from models.package import load_reference
 from models.signals import CODES
+from monitoring.drift import CameraWatch
 from schemas.records import Decision, DriftEvent, EpisodeState, ResultState, Verdict
-from stream_processors.drift import CameraWatch
 
 
 class Contender(Protocol):

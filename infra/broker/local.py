@@ -22,10 +22,10 @@ from infra.broker.log_tail import log_tail, size
 from infra.broker.ports import free_port, listens
 from infra.broker.state import BrokerState, read_state, write_state
 from infra.parent_death import end_with_parent
-from schemas.cluster import list_topics
 from schemas.errors import BrokerUnavailable
 from schemas.private_files import make_private_folder, open_private
 from schemas.user_folders import user_folder
+from transport.admin import list_topics
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
     from infra.cli.selection_options import Chosen
+    from monitoring.quality.label_index import Truths
     from replay.episodes import Episode
     from replay.reinspect.summary import Summary
     from replay.replayed import ReplayedFrame
     from replay.stretch import Progress
     from replay.table import Table
-    from replay.truths import Truths
 
 #: Episodes of drift that began up to this time before the first frame are included.
 _EPISODES_BEFORE_US = 30 * 86_400_000_000
@@ -62,9 +62,9 @@ def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, 
         If a topic cannot be read, or the selected episode does not exist.
     """
     from infra.cli.range_options import reading
+    from monitoring.quality.label_index import Truths
     from replay.stretch import decided, labels
     from replay.table import build_table
-    from replay.truths import Truths
 
     variants: tuple[str, ...] = ()
     summary, is_finished = None, True
@@ -124,8 +124,8 @@ def warn_unfinished(data: Data, found: Any) -> Any:
 def episodes_of(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:
     """Return the episodes of drift that may affect frames captured from this time on."""
     from replay.episodes import fold
-    from replay.topic_reader import TopicRange
     from schemas.records import DriftEvent
+    from transport.range_reader import TopicRange
 
     within = TopicRange(max(0, first_us - _EPISODES_BEFORE_US))
     events = chosen.source.records(DriftEvent, within, on_progress=lambda *at: show("drift", *at))

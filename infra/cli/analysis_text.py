@@ -9,8 +9,8 @@ from infra.cli.text import shown
 from schemas.moments import time_text
 
 if TYPE_CHECKING:
+    from monitoring.quality.estimates import Estimate
     from replay.analysis.results import Analysis, LatencyOf, Recommendation, Slice, SliceTest
-    from stream_processors.quality.estimates import Estimate
 
 _SLICES, _EPISODES = 5, 5
 

@@ -84,11 +84,11 @@ def archive(
     from infra.cli.range_options import reading
     from infra.cli.signals import stop_on_signals
     from infra.cli.times import seconds
-    from infra.metrics_server import serve_metrics
     from replay.archive import ArchiveSink, SinkOptions, Store
     from replay.archive.collector import ARCHIVED
     from replay.archive.metrics import ArchiveMetrics
-    from schemas.image_store import ImageStore
+    from transport.image_store import ImageStore
+    from transport.metrics_server import serve_metrics
 
     topics = tuple(topic for topic in ARCHIVED if not only or topic.suffix in only)
     options = SinkOptions(topics, round(file_mib * 1024 * 1024), seconds(every, "--every"))

@@ -63,7 +63,7 @@ def audit(
     from infra.cli.audit_report import AuditReport
     from infra.cli.times import seconds
     from replay.audit_topics import audit_topics
-    from replay.topic_reader import TopicRange
+    from transport.range_reader import TopicRange
 
     within = time_range(from_time, to_time, last)
     grace_us, look_around_us = (

@@ -96,11 +96,11 @@ def inspected(
 
     from infra.cli.analysis_data import Data, check_attribute, episodes_of
     from infra.cli.range_options import reading
+    from monitoring.quality.label_index import Truths
     from replay.stretch import Stretch, labels, why_empty
     from replay.table import build_table
-    from replay.truths import Truths
-    from schemas.image_store import ImageStore
     from schemas.wire import Codec
+    from transport.image_store import ImageStore
 
     variants = [Variant("challenger", Path(challenger))]
     if champion not in (None, RECORDED):

@@ -70,8 +70,8 @@ def show(
     """Show everything about a dead letter, and if a retry would succeed."""
 
     from replay.dead_letters import find_letter, why_not, with_message
-    from schemas.image_store import ImageStore
     from schemas.wire import Codec
+    from transport.image_store import ImageStore
 
     kafka = kafka_settings(bootstrap_servers, prefix)
     found = with_message(find_letter(kafka, letter_id), kafka)
@@ -117,9 +117,9 @@ def retry(
     """
 
     from replay.dead_letters import LetterRefused, Retrier, why_not, with_message
-    from schemas.image_store import ImageStore
     from schemas.letters import whole_size
     from schemas.wire import Codec
+    from transport.image_store import ImageStore
 
     kafka = kafka_settings(bootstrap_servers, prefix)
     codec = Codec.from_settings(kafka)
@@ -164,7 +164,7 @@ def _letters(bootstrap_servers: str, prefix: str, kind: str | None, last: str | 
 
     from infra.cli.times import seconds
     from replay.dead_letters import read_letters
-    from replay.topic_reader import TopicRange
+    from transport.range_reader import TopicRange
 
     begin = None if last is None else time.time_ns() // 1000 - round(seconds(last, "--last") * 1e6)
     letters = read_letters(kafka_settings(bootstrap_servers, prefix), TopicRange(begin))

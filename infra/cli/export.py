@@ -87,10 +87,10 @@ def rows(
     """
 
     from infra.cli.range_options import reading
+    from monitoring.quality.label_index import Truths
     from replay.export import Rows
     from replay.export.write import check_file
     from replay.stretch import decided, labels, why_empty
-    from replay.truths import Truths
     from schemas.records import Decision
 
     check_file(file)
@@ -116,9 +116,9 @@ class _Given:
 def _frames(chosen: Chosen, with_labels: bool, image_store: str | None) -> Iterator[_Given]:
     """Yield frames with decisions, and labels, with a progress bar; refuse an empty selection before any write."""
     from infra.cli.range_options import reading
+    from monitoring.quality.label_index import Truths
     from replay.stretch import Stretch, labels, why_empty
-    from replay.truths import Truths
-    from schemas.image_store import ImageStore
+    from transport.image_store import ImageStore
 
     store = ImageStore(image_store_uri(image_store))
     with reading() as show, Stretch(chosen.source, chosen.selection, on_progress=show) as stretch:

@@ -21,11 +21,11 @@ from actuators.plugins import load_actuator
 from actuators.settings import GateSettings
 from actuators.triggers import FrameTriggers, TriggerCounts
 from infra.cli.signals import stop_on_signals
-from infra.demo.percentiles import percentiles
-from infra.metrics_server import LOOPBACK, serve_metrics
+from monitoring.percentiles import percentiles
 from schemas.records import Decision, DriftType
+from schemas.replay_headers import require_replay_prefix
 from schemas.settings import KafkaSettings
-from schemas.simulation import require_replay_prefix
+from transport.metrics_server import LOOPBACK, serve_metrics
 
 log = logging.getLogger(__name__)
 _LOOK_S = 0.2

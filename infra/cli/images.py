@@ -59,7 +59,7 @@ def sweep(
     import time
 
     from infra.cli.times import seconds
-    from schemas.image_store import ImageStore
+    from transport.image_store import ImageStore
 
     if older_than is not None:
         age_s = seconds(older_than, "--older-than")
@@ -80,7 +80,7 @@ def sweep(
 def _waiting(spool_dir: Path | None) -> set[str]:
     """Return the hours of frames in the spools of this machine, of any line: their images are still needed."""
     from producers.spool import find_spools, waiting_hours
-    from schemas.image_store import hour_of
+    from transport.image_store import hour_of
 
     return {
         hour_of(hour * 3_600_000_000)
@@ -91,8 +91,8 @@ def _waiting(spool_dir: Path | None) -> set[str]:
 
 def _retention_s(bootstrap_servers: str, prefix: str) -> float:
     """Return the retention of the frames topic on the broker, in seconds."""
-    from infra.topics import plan
     from schemas.topics import FRAMES
+    from transport.topic_setup import plan
 
     (state,) = plan(bootstrap_servers, prefix, [FRAMES])
     found = {difference.key: difference.present for difference in state.differences}

@@ -92,7 +92,7 @@ def secret_lines(file: Path, option: str) -> list[str]:
 
 def image_store_uri(given: str | None) -> str:
     """Return the URI of the option, or the default store."""
-    from schemas.image_store import default_image_store
+    from transport.image_store import default_image_store
 
     return given or default_image_store()
 

@@ -152,9 +152,9 @@ def produce(
 
     from infra.cli.frame_progress import frame_progress
     from infra.cli.signals import stop_on_signals
-    from infra.metrics_server import serve_metrics
     from producers import CameraIdentity, CameraJob, FramePublisher, PublisherMetrics, PublisherOptions, run_cameras
     from producers.spool import SpoolOptions
+    from transport.metrics_server import serve_metrics
 
     settings = kafka_settings(bootstrap_servers, prefix)
     options = PublisherOptions(

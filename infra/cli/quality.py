@@ -12,9 +12,9 @@ from infra.cli.range_options import From, Last, OnlyCamera, To
 from infra.cli.text import echo, echo_json
 
 if TYPE_CHECKING:
+    from monitoring.quality.estimates import Estimate
+    from monitoring.quality.figures import Figures
     from replay.quality import QualityReport
-    from stream_processors.quality.estimates import Estimate
-    from stream_processors.quality.metrics import Figures
 
 
 class By(StrEnum):

@@ -189,8 +189,8 @@ def _run(
 
     from infra.cli.signals import stop_on_signals
     from replay.reinspect.run import run
-    from schemas.image_store import ImageStore
     from schemas.wire import Codec
+    from transport.image_store import ImageStore
 
     stop = threading.Event()
     with stop_on_signals(stop):

@@ -58,7 +58,7 @@ def write_html(
     from replay.analysis import compare
     from replay.report import make_report
     from replay.table import RECORDED
-    from schemas.image_store import ImageStore
+    from transport.image_store import ImageStore
 
     if comparison is None and analysis.decider != RECORDED:
         comparison = compare(data.table, RECORDED, analysis.decider)

@@ -87,7 +87,7 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
     import io
 
     from replay.label_csv import COLUMNS, SHOWN
-    from replay.spreadsheet import WRITER, guarded
+    from transport.csv_guard import WRITER, guarded
 
     text = io.StringIO()
     writer = csv.DictWriter(text, [*COLUMNS, *SHOWN], restval="", lineterminator="\n", **WRITER)

@@ -42,8 +42,8 @@ def root(
     ] = False,
 ) -> None:
     """Set up logging and the environment before a command runs."""
-    from schemas.logs import set_up_logging
-    from schemas.loopback import exempt_loopback
+    from transport.logs import set_up_logging
+    from transport.loopback import exempt_loopback
 
     exempt_loopback()
 

@@ -11,7 +11,7 @@ from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServer
 from infra.cli.text import echo, echo_json, shown
 
 if TYPE_CHECKING:
-    from infra.topics import TopicState
+    from transport.topic_setup import TopicState
 
 app = typer.Typer(no_args_is_help=True, help="The topics of a line: create what is missing, compare the rest.")
 
@@ -26,7 +26,7 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Create the missing topics. Existing topics stay as they are; differences are reported."""
-    from infra import topics
+    from transport import topic_setup as topics
 
     applied = topics.apply(bootstrap_servers, prefix, timeout_s=timeout_s)
     if as_json:
@@ -46,7 +46,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show the topics as they are on the cluster."""
-    from infra import topics
+    from transport import topic_setup as topics
 
     states = topics.plan(bootstrap_servers, prefix, timeout_s=timeout_s)
     if as_json:
@@ -63,7 +63,7 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Show topics that are missing or differ from the table; exit status 1 if there are any."""
-    from infra import topics
+    from transport import topic_setup as topics
 
     states = topics.plan(bootstrap_servers, prefix, timeout_s=timeout_s)
     wrong = [state for state in states if state.status != "ok"]

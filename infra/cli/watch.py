@@ -96,8 +96,8 @@ def watch(
         inspection watch --model my_model/ --webhook-file /etc/inspection/webhook
     """
     from infra.cli.times import frames_or_seconds, seconds
-    from schemas.simulation import group_of
-    from stream_processors.drift import Budget, DriftOptions
+    from monitoring.drift import Budget, DriftOptions
+    from schemas.replay_headers import group_of
     from stream_processors.watch import run_watch
     from stream_processors.watch_settings import DEFAULT_WATCH_GROUP, WatchSettings
 

@@ -83,7 +83,7 @@ def worker(
 
         inspection worker --model my_model/
     """
-    from schemas.simulation import group_of
+    from schemas.replay_headers import group_of
     from stream_processors.settings import DEFAULT_GROUP, WorkerSettings, share_of_cores
 
     is_open = threads is None

@@ -9,9 +9,9 @@ from typing import Any
 
 from infra.demo.result import DriftDemo
 from producers.cameras.disturbed import Disturbance
-from replay.topic_reader import read_topic
 from schemas import CodecError, DriftEvent, EpisodeState, KafkaSettings
 from schemas.wire import Codec
+from transport.range_reader import read_topic
 
 #: Time that the watch may take to process the last decisions, in seconds.
 PATIENCE_S = 15.0

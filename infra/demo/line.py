@@ -19,14 +19,13 @@ from actuators import DecisionConsumer, GateRunner, GateSettings, SimulatedGate
 from infra.broker import LocalBroker
 from infra.demo.cameras import TriggeredCamera, disturbed_camera, folder_images, share_out, solar_cells
 from infra.demo.drift import drift_events, judge
-from infra.demo.percentiles import percentiles
 from infra.demo.processes import ServedProcess, WorkerProcess
 from infra.demo.result import DemoResult, DriftDemo, GateResult
 from infra.demo.tally import Tally
 from infra.demo.view import LiveView
 from infra.demo.watcher import Watcher
-from infra.topics import apply
 from models import default_model_path, load_model
+from monitoring.percentiles import percentiles
 from producers import CameraIdentity, CameraJob, FramePublisher, PublisherOptions, run_cameras
 from producers.camera import Camera
 from producers.cameras.disturbed import Disturbance
@@ -34,6 +33,7 @@ from schemas import Action, InspectionError, KafkaSettings, Verdict
 from schemas.clock import Clock, SystemClock
 from schemas.topics import TOPICS
 from stream_processors.overload import Overload
+from transport.topic_setup import apply
 
 LINE, STATION = "demo-line", "demo"
 DEFAULT_FRAMES = 600

@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infra.parent_death import end_with_parent
 from schemas.errors import InspectionError
-from schemas.loopback import open_direct
 from schemas.settings import KafkaSettings
+from transport.loopback import open_direct
 
 _READY_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 20.0

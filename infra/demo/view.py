@@ -11,9 +11,9 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from infra.demo.percentiles import percentiles
 from infra.demo.result import latency_text
 from infra.demo.tally import Tally
+from monitoring.percentiles import percentiles
 from schemas import Action
 
 #: Number of newest decisions whose percentiles the view shows.

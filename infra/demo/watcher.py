@@ -10,11 +10,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from infra.demo.tally import Tally
 from schemas import CodecError, DeadLetter, Decision
-from schemas.batches import BOUNDED, BatchSkipper
-from schemas.cluster import require_topics
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
+from transport.admin import require_topics
+from transport.batches import BOUNDED, BatchSkipper
 
 log = logging.getLogger(__name__)
 

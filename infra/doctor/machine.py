@@ -11,7 +11,7 @@ from pathlib import Path
 
 from infra.doctor.check import Check, Status
 from infra.doctor.clock_sync import kernel_says_synchronised
-from schemas.machine import usable_cores, usable_memory_bytes
+from transport.machine import usable_cores, usable_memory_bytes
 
 _MIB = 1024 * 1024
 _GIB = 1024 * _MIB

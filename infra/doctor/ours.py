@@ -11,7 +11,7 @@ from schemas.settings import KafkaSettings
 
 def schemas_known() -> Check:
     """Check that the Avro files parse, and that the codec knows every released version."""
-    from schemas.known import RECORDS, compiled, fingerprint_of_schema, released_schemas_of
+    from schemas.compiled_schemas import RECORDS, compiled, fingerprint_of_schema, released_schemas_of
 
     versions = 0
     for record in RECORDS:
@@ -45,7 +45,7 @@ def demo_images() -> Check:
 
 def broker(kafka: KafkaSettings) -> Check:
     """Check that a broker answers."""
-    from schemas.cluster import list_topics
+    from transport.admin import list_topics
 
     started = time.monotonic()
     try:
@@ -58,7 +58,7 @@ def broker(kafka: KafkaSettings) -> Check:
 
 def topics(kafka: KafkaSettings) -> Check:
     """Check that the topics exist and have the wanted settings."""
-    from infra.topics import plan
+    from transport.topic_setup import plan
 
     states = plan(kafka.bootstrap_servers, kafka.prefix, timeout_s=3.0)
     missing = [state.name for state in states if state.status == "missing"]

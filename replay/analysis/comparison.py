@@ -21,12 +21,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
+from monitoring.quality.label_index import Truths
 from replay.analysis.comparison_results import ChangedPart, Comparison, Delta, GoldenComparison, PairedTable
 from replay.analysis.gate import Limits, judge
 from replay.analysis.view import ACCEPT, NO_ACTION, REJECT, UNHEARD, Flags, Floats, Integers, View, equal, see, speakers
 from replay.replayed import ReplayedFrame
 from replay.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table, build_table
-from replay.truths import Truths
 
 #: Maximum number of listed parts that the deciders treat differently.
 MAX_CHANGED = 1_000

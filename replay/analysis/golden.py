@@ -10,7 +10,7 @@ from pathlib import Path
 
 from models.errors import ImageError
 from models.image_folder import list_images
-from models.inspect import inspect_image
+from models.inspect_images import inspect_image
 from models.inspection import Inspection
 from models.package import Model
 from replay.analysis.comparison_results import GoldenChange, GoldenComparison

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monitoring.quality.estimates import Estimate, Stratum, accuracy, escape_rate, overkill_rate, share
 from replay.analysis.results import Confusion, ConfusionRow, Rates
 from replay.analysis.view import (
     ACCEPT,
@@ -23,7 +24,6 @@ from replay.analysis.view import (
 )
 from replay.table import DEFECTIVE, GOOD, RECORDED
 from schemas.records import Action
-from stream_processors.quality.estimates import Estimate, Stratum, accuracy, escape_rate, overkill_rate, share
 
 _CELLS = (NO_ACTION + 1) * len(ACTIONS)
 _DRAWS = 4_000
@@ -104,7 +104,7 @@ def rates_of(view: View) -> Rates:
 def rates_of_cells(cells: Cells, decider: str) -> tuple[Estimate, Estimate, Estimate]:
     """Return the escape rate, the overkill rate and the accuracy.
 
-    The rates of the recorded decider are those of `stream_processors.quality.estimates`. For any other decider the same
+    The rates of the recorded decider are those of `monitoring.quality.estimates`. For any other decider the same
     method goes by cells, because the action of the line decided which parts have labels. The share of each cell is
     drawn from its Jeffreys posterior; the share of a cell without a label is drawn from Beta(1/2, 1/2).
     """

@@ -3,7 +3,7 @@
 Counts are numbers of parts (frames, see `Extent`), rates are shares in [0, 1], times are UTC microseconds, durations
 are milliseconds. None (in an array NaN, in JSON null) stands for a figure that cannot be computed, and a sentence
 states the reason. ``rows`` are indices into the analysed table. Every estimate from labels is a
-`stream_processors.quality.estimates.Estimate`: value, low, high, labels, why_not.
+`monitoring.quality.estimates.Estimate`: value, low, high, labels, why_not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_processors.quality.estimates import Estimate
+from monitoring.quality.estimates import Estimate
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import false_discovery_control, fisher_exact
 
+from monitoring.quality.estimates import Estimate
 from replay.analysis.grouping import Grouping, groupings, truth_like
 from replay.analysis.rates import Cells, count_cells, rates_of_cells
 from replay.analysis.results import Slice, Slices, SliceTest
 from replay.analysis.view import Flags, View
 from replay.table import DEFECTIVE, GOOD
-from stream_processors.quality.estimates import Estimate
 
 #: Maximum false discovery rate of a significant slice.
 MAX_Q = 0.05

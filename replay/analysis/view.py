@@ -4,7 +4,7 @@ Labels are not a sample of all parts: rejected parts are examined, accepted part
 because of the action of the *line*. So the parts are divided into cells by this action (the recorded one) and by the
 action of the decider. A label that represents its cell (by the rules of `inspection quality`) has the weight parts /
 labels of the cell: D. G. Horvitz and D. J. Thompson, JASA 47, 1952. For the recorded decider the cells are its
-actions, and the estimate is that of `stream_processors.quality.estimates`.
+actions, and the estimate is that of `monitoring.quality.estimates`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from monitoring.quality.slice_counts import SPEAKS_FOR_ALL
 from replay.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
 from schemas.records import Action, ResultState, Verdict
-from stream_processors.quality.tally import SPEAKS_FOR_ALL
 
 ACTIONS = (Action.ACCEPT, Action.REJECT, Action.REVIEW)
 ACCEPT, REJECT, REVIEW = range(3)
@@ -27,7 +27,7 @@ OK, NOT_OK = 0, 1
 #: Action of a part for which the line has no decision.
 NO_ACTION = 3
 _BLIND = frozenset({"random"})
-#: Reasons by recorded action; the texts are those of `stream_processors.quality.estimates`.
+#: Reasons by recorded action; the texts are those of `monitoring.quality.estimates`.
 UNHEARD = (
     "no accepted part was labelled at random",
     "no rejected part was labelled",

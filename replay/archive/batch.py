@@ -11,9 +11,9 @@ from replay.archive.commits import Commit, DataFile
 from replay.archive.container import ContainerWriter, has_sayable_times
 from replay.archive.layout import camera_folder, data_name, date_of
 from replay.archive.store import Store
-from replay.stored import Stored
 from schemas.codec import encode
 from schemas.records import Decision, DriftEvent, Frame, Label
+from transport.stored_message import Stored
 
 #: Maximum number of files of one commit; further cameras (such as one with a new name in each frame) share one file.
 MAX_FILES = 64

@@ -23,17 +23,17 @@ from replay.archive.index import load_commits
 from replay.archive.metrics import ArchiveMetrics
 from replay.archive.rollup import FROM_COMMITS, roll_up
 from replay.archive.store import Store
-from replay.offsets import merged
 from replay.source import stored
-from replay.stored import Stored
-from replay.topic_reader import TopicMessage, read_ranges, watermarks
-from schemas.held import held_back, held_line
-from schemas.image_store import ImageStore, ImageStoreError
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
-from schemas.topic_identity import TopicIdentities, TopicIdentity
 from schemas.topics import DEAD_LETTERS, DECISIONS, DRIFT, FRAMES, LABELS, Topic
 from schemas.wire import Codec
+from transport.image_store import ImageStore, ImageStoreError
+from transport.offset_ranges import merged
+from transport.open_transactions import held_back, held_line
+from transport.range_reader import TopicMessage, read_ranges, watermarks
+from transport.stored_message import Stored
+from transport.topic_identity import TopicIdentities, TopicIdentity
 
 _log = logging.getLogger(__name__)
 

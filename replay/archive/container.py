@@ -20,12 +20,12 @@ from fastavro.write import Writer
 from replay import avro_file
 from replay.archive.commits import Segment
 from replay.archive.layout import FIRST_US, LAST_US
-from replay.stored import Place, R, Stored
 from schemas.codec import as_values, from_values
+from schemas.compiled_schemas import Schema, schema_of, without_logical_types
 from schemas.errors import CodecError
-from schemas.known import Schema, schema_of, without_logical_types
 from schemas.records import Frame, Record
 from schemas.wire import Codec
+from transport.stored_message import Place, R, Stored
 
 #: Approximate bytes of a block, and of a segment: both end with the record that fills them.
 _BLOCK_BYTES = 64 * 1024

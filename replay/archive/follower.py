@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from replay.topic_reader import TopicMessage, as_message, consumer_settings
-from schemas.batches import BatchSkipper, UnreadableBatch
 from schemas.errors import BrokerUnavailable
+from transport.batches import BatchSkipper, UnreadableBatch
+from transport.range_reader import TopicMessage, as_message, consumer_settings
 
 _log = logging.getLogger(__name__)
 #: Approximate bytes taken from the client at once; its own queue is bounded, but a batch of large frames is not.

@@ -16,11 +16,11 @@ from replay.archive.errors import ArchiveError
 from replay.archive.index import Index
 from replay.archive.store import Store
 from replay.avro_file import MAX_BLOCK_BYTES
-from replay.offsets import Ranges, intersect, merged, total
 from replay.source import OnProgress
-from replay.stored import R, Stored
-from replay.topic_reader import TopicRange
 from schemas.wire import Codec
+from transport.offset_ranges import Ranges, intersect, merged, total
+from transport.range_reader import TopicRange
+from transport.stored_message import R, Stored
 
 _TELL_EVERY = 100
 

@@ -16,10 +16,10 @@ from replay.archive.collector import Collector, OtherTopic, SinkOptions, SinkRep
 from replay.archive.follower import Follower, OutOfRange, Partition, Settled, Skipped, Trouble
 from replay.archive.metrics import ArchiveMetrics
 from replay.archive.store import Store
-from replay.topic_reader import TopicMessage
 from schemas.errors import BrokerUnavailable, InspectionError, TopicMissing
-from schemas.image_store import ImageStore
 from schemas.settings import KafkaSettings
+from transport.image_store import ImageStore
+from transport.range_reader import TopicMessage
 
 _log = logging.getLogger(__name__)
 

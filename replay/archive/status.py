@@ -8,10 +8,10 @@ from itertools import pairwise
 from replay.archive.commits import Commit, pieces
 from replay.archive.index import Index
 from replay.archive.store import Store
-from replay.topic_reader import watermarks
 from schemas.errors import BrokerUnavailable, TopicMissing
 from schemas.settings import KafkaSettings
-from schemas.topic_identity import TopicIdentities
+from transport.range_reader import watermarks
+from transport.topic_identity import TopicIdentities
 
 
 @dataclass(slots=True)

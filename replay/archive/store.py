@@ -14,7 +14,7 @@ from replay.archive.errors import ArchiveError
 from replay.archive.layout import ARCHIVE_FILE
 from schemas.addresses import masked_address
 from schemas.errors import InspectionError
-from schemas.store_files import Bounds, error_code, open_files, read, read_all, remove, said, tree, write
+from transport.store_files import Bounds, error_code, open_files, read, read_all, remove, said, tree, write
 
 #: The production line does not wait for an archive, and a data file may go over a slow link.
 _BOUNDS = Bounds(connect_s=5.0, silence_s=20.0, attempts=3, slowest_bytes_per_s=500_000)

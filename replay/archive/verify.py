@@ -18,9 +18,9 @@ from replay.archive.index import load_commits
 from replay.archive.layout import ARCHIVE_FILE, parse_commit_name
 from replay.archive.reader import damaged, read_checked, read_header, segment_bounds
 from replay.archive.store import Entry, Store
-from schemas.store_files import PART_PREFIX
 from schemas.topics import TOPICS
 from schemas.wire import Codec
+from transport.store_files import PART_PREFIX
 
 #: Minimum age of leftovers: a sink may still be writing younger ones.
 LEFTOVER_AGE_S = 3600.0

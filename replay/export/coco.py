@@ -18,13 +18,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
+from monitoring.quality.label_index import Truths
+from monitoring.quality.outcome import Truth
 from replay.export.pictures import Exported, Picture, Pictures, new_folder
 from replay.export.write import iso
-from replay.stored import Stored
-from replay.truths import Truths
-from schemas.image_store import ImageStore
 from schemas.records import Decision, Defect, Frame
-from stream_processors.quality.outcome import Truth
+from transport.image_store import ImageStore
+from transport.stored_message import Stored
 
 #: The only category of an export without any defect: tools refuse a file without categories.
 DEFECT = "defect"

@@ -15,15 +15,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from monitoring.quality.label_index import Truths
+from monitoring.quality.outcome import Truth
 from replay.export.pictures import Exported, Picture, Pictures, new_folder
 from replay.export.write import iso
 from replay.label_csv import COLUMNS, FILE, SHOWN
-from replay.spreadsheet import WRITER, guarded
-from replay.stored import Stored
-from replay.truths import Truths
-from schemas.image_store import ImageStore
 from schemas.records import Decision, Frame
-from stream_processors.quality.outcome import Truth
+from transport.csv_guard import WRITER, guarded
+from transport.image_store import ImageStore
+from transport.stored_message import Stored
 
 #: Folders of the images; training tools read folders with images of one class each.
 FOLDERS = ("good", "defective", "unlabelled")

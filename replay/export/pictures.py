@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from models.errors import ImageError
 from models.images import image_header
-from replay.stored import Stored
 from schemas.errors import SettingsError
-from schemas.image_store import ImageStore, ImageStoreError
 from schemas.records import Encoding, Frame
+from transport.image_store import ImageStore, ImageStoreError
+from transport.stored_message import Stored
 
 _SUFFIXES = {Encoding.JPEG: ".jpg", Encoding.PNG: ".png", Encoding.BMP: ".bmp", Encoding.TIFF: ".tiff"}
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")

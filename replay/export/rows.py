@@ -9,6 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from monitoring.quality.label_index import Truths
 from replay.export.arrow import empty_of, pyarrow, to_arrow, to_pandas
 from replay.export.write import check_suffix, new_file, write_rows
 from replay.reinspect.run_folder import RunFolder
@@ -17,7 +18,6 @@ from replay.selection import Selection
 from replay.source import Source
 from replay.stretch import decided, labels
 from replay.table import Table, build_table
-from replay.truths import Truths
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from replay.export.arrow import pyarrow, to_arrow
-from replay.spreadsheet import WRITER, guarded
 from replay.table import DEFECTIVE, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
 from schemas.moments import time_of
 from schemas.private_files import open_new
 from schemas.text import shown
+from transport.csv_guard import WRITER, guarded
 
 #: Accepted suffixes of a file.
 SUFFIXES = (".parquet", ".csv")

@@ -2,8 +2,8 @@
 
 The engine uses threads, not processes. Decoding, inference and hashing release Python's lock; both are equally fast on
 two cores (`benchmarks.reinspection`); and no process is left behind after a kill. A thread gets its frames in batches,
-because of `models.inspect.inspect_all` and of the cost of a hand-over. Separate threads fetch images from a store in
-advance, so that no core waits for the network.
+because of `models.inspect_images.inspect_all` and of the cost of a hand-over. Separate threads fetch images from a
+store in advance, so that no core waits for the network.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Protocol
 
 from models.opencv import cv2
 from replay.reinspect.inspector import Inspector, Job, Result
-from replay.stored import Stored
-from schemas.machine import usable_cores
 from schemas.records import Decision, Frame
+from transport.machine import usable_cores
+from transport.stored_message import Stored
 
 #: Frames and approximate bytes of a batch.
 BATCH_FRAMES, BATCH_BYTES = 16, 1024 * 1024

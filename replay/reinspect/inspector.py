@@ -10,13 +10,13 @@ from models import Inspection, Source
 from replay.reinspect.reproduce import Difference, compare
 from replay.reinspect.rows import row_bytes
 from replay.reinspect.variants import Loaded, groups
-from replay.stored import Place, Stored
 from schemas.clock import Clock, SystemClock
-from schemas.image_store import ImageStore
 from schemas.records import Action, Decision, Frame, ResultState, Verdict
 from schemas.wire import Codec
 from stream_processors.answer import Answer, Answerer, Fault, Received, image_of, look
 from stream_processors.overload import Overload, OverloadPolicy
+from transport.image_store import ImageStore
+from transport.stored_message import Place, Stored
 
 #: Maximum bytes of tensors in memory for each thread, and maximum number of frames.
 _TENSOR_BYTES, _AT_ONCE = 32 * 1024 * 1024, 16

@@ -13,10 +13,10 @@ from typing import Any
 from fastavro.schema import parse_schema
 
 from replay.replayed import ReplayedFrame
-from replay.stored import Place
 from schemas.codec import CONFLUENT_MAGIC, encode, from_values
-from schemas.known import Schema, schema_of, without_logical_types
+from schemas.compiled_schemas import Schema, schema_of, without_logical_types
 from schemas.records import Decision
+from transport.stored_message import Place
 
 
 def row_schema() -> Schema:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from replay.offsets import subtract, total
 from replay.reinspect.engine import inspect_all
 from replay.reinspect.inspector import Inspector, Result
 from replay.reinspect.run_folder import Plan, Progress, RunError, RunFolder
@@ -17,9 +16,10 @@ from replay.reinspect.summary import Summary
 from replay.reinspect.variants import Loaded
 from replay.source import Source
 from replay.stretch import Stretch
-from schemas.image_store import ImageStore
 from schemas.records import Frame
 from schemas.wire import Codec
+from transport.image_store import ImageStore
+from transport.offset_ranges import subtract, total
 
 #: Rows, bytes or seconds after which a part is written: the most work that a kill can cost.
 PART_ROWS, PART_BYTES, PART_S = 5_000, 8 * 1024 * 1024, 10.0

@@ -25,13 +25,13 @@ from typing import Any
 from fastavro.write import Writer
 
 from replay import avro_file
-from replay.offsets import Ranges
 from replay.reinspect.rows import frame_of, parsed_row_schema
 from replay.reinspect.summary import Summary
 from replay.replayed import ReplayedFrame
 from replay.selection import Selection
 from schemas.errors import CodecError, InspectionError, SettingsError
 from schemas.private_files import lock_private, sync_folder
+from transport.offset_ranges import Ranges
 
 FORMAT = 1
 _RUN, _FINISHED, _LOCK = "run.json", "finished.json", ".lock"

@@ -18,10 +18,10 @@ from replay.analysis.comparison_results import Comparison
 from replay.analysis.results import Analysis
 from replay.export.pictures import image_of
 from replay.replayed import ReplayedFrame
-from replay.stored import Place, Stored
 from replay.table import Table
-from schemas.image_store import ImageStore, ImageStoreError
 from schemas.records import Decision, Defect, Frame
+from transport.image_store import ImageStore, ImageStoreError
+from transport.stored_message import Place, Stored
 
 #: Longest side of a picture on the page, in pixels, and its maximum bytes.
 _MAX_SIDE, _MAX_PICTURE_BYTES = 320, 60_000

@@ -16,7 +16,7 @@ from replay.selection import Clock, Selection
 from replay.source import Source
 from replay.stretch import decided, frames_at
 from replay.table import Table
-from schemas.image_store import ImageStore
+from transport.image_store import ImageStore
 
 
 def make_report(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from monitoring.quality.label_index import TruthCounts
 from replay.analysis.results import Analysis
 from replay.report import words
 from replay.selection import Selection
 from replay.table import Table
-from replay.truths import TruthCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

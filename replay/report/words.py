@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from monitoring.quality.estimates import Estimate
 from schemas.moments import NO_TIME, time_text
-from stream_processors.quality.estimates import Estimate
 
 NONE = "-"
 

@@ -10,12 +10,12 @@ import pytest
 from actuators import GateSettings, GateState
 from actuators.age import CaptureAge
 from actuators.metrics import GateMetrics
-from actuators.tail import _health
-from infra.metrics_server import serve_metrics
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
 from tests.actuators.decisions import make_decision
 from tests.actuators.stepped import SteppedGate
+from transport.metrics_server import serve_metrics
+from transport.tail import _health
 
 
 def make_gate(**settings: float) -> SteppedGate:

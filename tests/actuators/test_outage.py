@@ -121,7 +121,7 @@ def test_a_broker_that_freezes_and_one_that_dies(
             # Clients try to connect many times a second: that is one line for each of them, not one a try.
             caplog.clear()
             time.sleep(3)
-            assert len([record for record in caplog.records if record.name == "actuators.tail"]) <= 3
+            assert len([record for record in caplog.records if record.name == "transport.tail"]) <= 3
             broker.start()
             back_s = await_(lambda: gate.stats.connected)
             line.await_decided("back")

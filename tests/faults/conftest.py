@@ -17,17 +17,17 @@ import pytest
 
 from infra.broker import LocalBroker
 from infra.demo.processes import WorkerProcess
-from infra.topics import apply
 from models.datasets.elpv import load_cells
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions, PublisherStats
 from producers.spool import SpoolOptions
 from replay.audit_books import total
 from replay.audit_topics import audit_topics
-from replay.topic_reader import read_topic
 from schemas import Action, Decision, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import decode
 from schemas.errors import InspectionError
+from transport.range_reader import read_topic
+from transport.topic_setup import apply
 
 #: `make test-faults` runs everything at length; `make test` a short form of each.
 FULL = os.environ.get("INSPECTION_FAULTS") == "full"

@@ -11,10 +11,10 @@ import pytest
 
 from infra.broker import LocalBroker
 from infra.broker.config import Tunnel
-from infra.topics import apply
 from schemas import KafkaSettings
 from tests.faults.conftest import FULL, Load, Workers, await_progress, settle
 from tests.faults.proxy import Proxy
+from transport.topic_setup import apply
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 

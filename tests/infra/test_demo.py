@@ -134,7 +134,7 @@ def test_drift_options_that_do_not_fit(options: list[str], message: str) -> None
 
 @pytest.mark.broker
 def test_on_a_broker_of_the_users_it_leaves_no_topics(broker: Any, tmp_path: Path) -> None:
-    from schemas.cluster import list_topics
+    from transport.admin import list_topics
 
     before = set(list_topics(broker.bootstrap_servers))
     done = run("demo", "--frames", "12", "--fps", "0", "--bootstrap-servers", broker.bootstrap_servers)

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 from infra.cli.doctor import doctor
 from infra.doctor import Check, _guarded, examine, machine, ours
 from infra.doctor.broker_clock import broker_clock
-from infra.topics import apply
 from schemas import KafkaSettings
 from schemas.clock import SystemClock
-from schemas.cluster import list_topics
 from schemas.errors import SettingsError
+from transport.admin import list_topics
+from transport.topic_setup import apply
 
 NOBODY = KafkaSettings("127.0.0.1:9")
 

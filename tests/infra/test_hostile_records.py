@@ -166,7 +166,7 @@ def test_errors_and_unexpected_ones_are_escaped(
     assert code == 1
     assert len(errors.splitlines()) == 2
     assert errors.startswith("error: ")
-    from schemas.logs import _print_exception
+    from transport.logs import _print_exception
 
     try:
         raise ValueError(HOSTILE)
@@ -200,7 +200,17 @@ def test_commands_print_through_one_echo(repository: Path) -> None:
 
 
 def test_programs_set_up_one_formatter(repository: Path) -> None:
-    packages = ("schemas", "models", "producers", "stream_processors", "actuators", "replay", "infra")
+    packages = (
+        "schemas",
+        "transport",
+        "models",
+        "monitoring",
+        "producers",
+        "stream_processors",
+        "actuators",
+        "replay",
+        "infra",
+    )
     others = [
         str(path.relative_to(repository))
         for package in packages

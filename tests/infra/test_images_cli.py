@@ -17,7 +17,7 @@ from producers.message import Message
 from producers.spool import Spool, SpooledFrame, SpoolOptions, SpoolUnwritable, spool_path
 from schemas import KafkaSettings
 from schemas.errors import BrokerUnavailable, SettingsError
-from schemas.image_store import ImageStore, hour_of
+from transport.image_store import ImageStore, hour_of
 
 HOUR_US = 3_600_000_000
 

@@ -12,7 +12,7 @@ import pytest
 from models.datasets.elpv import load_cells
 from models.errors import ImageError
 from models.explain import heat_map
-from models.inspect import inspect_image
+from models.inspect_images import inspect_image
 from models.manifest import DecisionRule
 from models.package import Model, default_model_path, load_model
 

@@ -15,7 +15,7 @@ from benchmarks.hostile_images import run
 from models import ImageError, default_model_path, load_model
 from models.image_limits import BUDGET, LIMITS, DecodeBudget
 from models.images import decoding
-from models.inspect import inspect_image
+from models.inspect_images import inspect_image
 from schemas.errors import SettingsError
 from schemas.settings import ImageSettings
 

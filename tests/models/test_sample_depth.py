@@ -7,7 +7,7 @@ import pytest
 
 from models import load_model
 from models.images import decode
-from models.inspect import prepare
+from models.inspect_images import prepare
 from models.remarks import shrinking
 from models.sample_depth import scaled_up, to_8_bits
 from producers.camera import Capture

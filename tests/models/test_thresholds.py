@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models import ImageError, inspect_image, load_model
-from models.inspect import inspect_all
+from models.inspect_images import inspect_all
 from models.tasks import TASKS
 from models.thresholds import with_threshold
 from schemas.errors import SettingsError

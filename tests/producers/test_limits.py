@@ -14,7 +14,6 @@ import pytest
 from typer.testing import CliRunner
 
 from infra.cli.root import app
-from infra.topics import plan
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
 from producers.frame_limit import FrameLimit
 from replay import publish_labels, read_topic
@@ -22,9 +21,10 @@ from schemas import Frame, KafkaSettings, Label, Verdict
 from schemas.clock import ManualClock
 from schemas.codec import decode
 from schemas.errors import InvalidRecord
-from schemas.image_store import ImageStore
-from schemas.topic_limits import TopicLimits, topic_limits
 from tests.stream_processors.test_outbox import set_config
+from transport.image_store import ImageStore
+from transport.topic_limits import TopicLimits, topic_limits
+from transport.topic_setup import plan
 
 pytestmark = pytest.mark.broker
 

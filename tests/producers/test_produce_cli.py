@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from infra.cli.produce import ProduceFailed, produce
 from infra.demo.processes import inspection_command
-from schemas.cluster import list_topics
 from schemas.errors import BrokerUnavailable, PluginError, SettingsError
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
+from transport.admin import list_topics
 
 app = typer.Typer()
 app.command()(produce)

@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 from infra.cli.root import app
 from infra.demo.processes import inspection_command
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
-from producers.limited_log import LimitedLog
 from producers.spool import (
     Spool,
     SpooledFrame,
@@ -31,6 +30,7 @@ from producers.spool import (
     spool_path,
 )
 from schemas.clock import ManualClock
+from transport.limited_log import LimitedLog
 
 MIB = 1024 * 1024
 IDENTITY = CameraIdentity("line-1", "press", "top")

@@ -17,11 +17,11 @@ from confluent_kafka import Consumer, TopicPartition
 
 from infra.broker import LocalBroker
 from infra.demo.processes import inspection_command
-from infra.topics import apply
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
 from producers.spool import SpoolOptions, read_counts, spool_path
 from schemas import Frame, KafkaSettings
 from schemas.codec import decode
+from transport.topic_setup import apply
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 

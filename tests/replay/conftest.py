@@ -14,10 +14,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from infra.broker import LocalBroker
 from infra.demo.processes import WorkerProcess
 from models.datasets.elpv import load_cells
-from replay.topic_reader import read_topic
 from schemas import Encoding, Frame, KafkaSettings
 from schemas.codec import encode
 from schemas.topics import TOPICS
+from transport.range_reader import read_topic
 
 CAMERAS = ("top", "left", "right")
 FRAMES = 60

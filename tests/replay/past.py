@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Producer
 
-from replay.stored import Place
 from schemas import Action, Decision, Encoding, Frame, KafkaSettings, Verdict
 from schemas.codec import encode
 from schemas.ids import frame_id
+from transport.stored_message import Place
 
 
 def an_hour_ago_us(now_s: int | None = None) -> int:

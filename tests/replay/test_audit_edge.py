@@ -13,10 +13,10 @@ from confluent_kafka.admin import AdminClient
 
 from infra.cli.audit import BooksDoNotClose
 from producers.spool import Spool, SpooledFrame, SpoolOptions
-from replay.topic_reader import watermarks
 from schemas import Frame, KafkaSettings
 from schemas.codec import encode
 from tests.replay.test_audit import decision, frame, hour_ago_ms, publish, run
+from transport.range_reader import watermarks
 
 pytestmark = pytest.mark.broker
 

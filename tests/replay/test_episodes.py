@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.episodes import NoSuchEpisode, acknowledge, find_episode, fold, read_episodes
-from replay.topic_reader import TopicRange
 from schemas import DriftEvent, EpisodeState, KafkaSettings
 from schemas.clock import ManualClock
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from schemas.ids import drift_event_id
 from tests.schemas.examples import DRIFT_EVENT
+from transport.range_reader import TopicRange
 
 OPENED, UPDATED, CLOSED, ACKNOWLEDGED = EpisodeState
 

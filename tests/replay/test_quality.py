@@ -16,14 +16,14 @@ from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
+from monitoring.quality.sampling import hash_share
 from replay import make_label, publish_labels
 from schemas import Action, Decision, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, Verdict
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError
 from schemas.ids import frame_id
-from stream_processors.quality.sampling import hash_share
+from tests.monitoring.quality.examples import make_decision
 from tests.replay.past import an_hour_ago_us
-from tests.stream_processors.quality.examples import make_decision
 
 EPOCH_US = an_hour_ago_us()
 

@@ -13,12 +13,12 @@ from replay.archive import ArchiveSink, SinkOptions, Store
 from replay.archive.reader import Archive
 from replay.audit_topics import audit_topics
 from schemas import Codec, DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label
-from schemas.batches import UnreadableBatch
 from schemas.topics import MAX_REQUEST_BYTES
 from stream_processors.watch_state import Snapshot, read_snapshots
 from tests.bombs import send_bomb
 from tests.replay.past import make_frame
 from tests.schemas import examples
+from transport.batches import UnreadableBatch
 
 pytestmark = pytest.mark.broker
 

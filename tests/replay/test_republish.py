@@ -16,18 +16,18 @@ from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
 from infra.demo.processes import WorkerProcess, inspection_command
-from infra.topics import apply
+from monitoring.drift import DriftOptions
 from replay.republish import _Pace, by_capture, prefix_of, republish, speed_of
-from replay.stored import Place, Stored
-from replay.topic_reader import TopicMessage, read_topic, watermarks
 from schemas import Decision, Frame, KafkaSettings, ResultState
 from schemas.codec import decode
 from schemas.errors import BrokerUnavailable, SettingsError
-from schemas.simulation import REPLAY_HEADER, REPLAY_OF_HEADER, REPLAY_TIMESTAMP_HEADER
+from schemas.replay_headers import REPLAY_HEADER, REPLAY_OF_HEADER, REPLAY_TIMESTAMP_HEADER
 from schemas.topics import TOPICS
-from stream_processors.drift import DriftOptions
 from stream_processors.watch_settings import WatchSettings
 from tests.replay.conftest import FRAMES, Decided, make_frame
+from transport.range_reader import TopicMessage, read_topic, watermarks
+from transport.stored_message import Place, Stored
+from transport.topic_setup import apply
 
 
 def test_told_to_stop_while_no_broker_takes_anything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 from infra.broker import LocalBroker
 from replay.decision_index import DecisionIndex
 from replay.episodes import NoSuchEpisode
-from replay.offsets import holds, intersect, merged, subtract, total
 from replay.replayed import ReplayedFrame
 from replay.selection import Clock, Selection
 from replay.source import Source
-from replay.stored import Place
 from replay.stretch import EmptySelection, Stretch, decided, frames_at, labels, why_empty
-from replay.topic_reader import watermarks
 from schemas import Action, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, ResultState
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from tests.replay.past import CAMERAS, EPOCH_US, Past, make_decision, make_frame, publish_past
+from transport.offset_ranges import holds, intersect, merged, subtract, total
+from transport.range_reader import watermarks
+from transport.stored_message import Place
 
 COUNT = 240
 
@@ -279,7 +279,7 @@ def test_empty_topics_and_no_topics(line: KafkaSettings) -> None:
 
 
 def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("replay.topic_reader._TIMEOUT_S", 1.0)
+    monkeypatch.setattr("transport.range_reader._TIMEOUT_S", 1.0)
     with pytest.raises(BrokerUnavailable):
         Stretch(Source(KafkaSettings("127.0.0.1:1")), Selection())
 

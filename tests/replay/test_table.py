@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitoring.quality.label_index import Truths
+from monitoring.quality.label_join import LabelJoin
 from replay.replayed import ReplayedFrame
-from replay.stored import Place
 from replay.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, build_table
-from replay.truths import Truths
 from schemas import Action, Decision, ResultState, Verdict
-from stream_processors.quality.join import LabelJoin
-from tests.stream_processors.quality.examples import make_decision, make_label
+from tests.monitoring.quality.examples import make_decision, make_label
+from transport.stored_message import Place
 
 SHED: dict[str, Any] = {"result_state": ResultState.ABORTED, "verdict": Verdict.NOT_DECIDABLE, "score": None}
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from schemas.addresses import NO_DETAILS, masked_address, masked_repr, masked_text
 from schemas.errors import RegistryError
-from schemas.logs import LONGEST_LINE, LineFormatter
 from schemas.settings import KafkaSettings
+from transport.logs import LONGEST_LINE, LineFormatter
 
 FORMS = [
     "rtsp://admin:{}@10.0.0.5/s",

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from schemas import DeadLetter, Decision, Defect, DriftEvent, Frame, Label, SignalChange
 from schemas.avro_bounds import Measure, TooMuch
 from schemas.codec import MAX_REST_BYTES, SINGLE_OBJECT_MARKER, decode, encode
+from schemas.compiled_schemas import compiled, fingerprint_of, released_schemas_of, schema_of
 from schemas.errors import CodecError, InvalidRecord, MetadataTooLarge, TruncatedMessage
-from schemas.known import compiled, fingerprint_of, released_schemas_of, schema_of
 from schemas.wire import Codec
 from tests.schemas import examples
 

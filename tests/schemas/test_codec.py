@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from schemas import CodecError, DeadLetter, Decision, Frame
 from schemas.codec import MAX_MESSAGE_BYTES, as_values, decode, encode
+from schemas.compiled_schemas import RECORDS, compiled, fingerprint_of, fingerprint_of_schema, schema_of
 from schemas.errors import (
     EmptyMessage,
     InvalidRecord,
@@ -22,7 +23,6 @@ from schemas.errors import (
     TruncatedMessage,
     UnknownSchema,
 )
-from schemas.known import RECORDS, compiled, fingerprint_of, fingerprint_of_schema, schema_of
 from tests.schemas import examples
 from tests.schemas.strategies import records
 

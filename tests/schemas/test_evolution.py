@@ -11,10 +11,17 @@ import fastavro
 import pytest
 
 from schemas import Decision, Frame
-from schemas import known as known_schemas
+from schemas import compiled_schemas as known_schemas
 from schemas.codec import decode, encode
+from schemas.compiled_schemas import (
+    RECORDS,
+    Schema,
+    compile_schemas,
+    fingerprint_of_schema,
+    released_schemas_of,
+    schema_of,
+)
 from schemas.errors import UnknownSchema
-from schemas.known import RECORDS, Schema, compile_schemas, fingerprint_of_schema, released_schemas_of, schema_of
 from tests.schemas import examples
 
 VERSIONS = [

@@ -13,8 +13,8 @@ import fastavro
 import pytest
 
 from schemas import Decision, Frame
+from schemas.compiled_schemas import schema_of
 from schemas.errors import RegistryError, UnknownSchema
-from schemas.known import schema_of
 from schemas.registry import RegistryIds
 from schemas.settings import KafkaSettings
 from schemas.topics import TOPICS

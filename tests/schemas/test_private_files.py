@@ -19,8 +19,8 @@ from infra.broker.config import write_config
 from infra.broker.locks import try_lock
 from producers.spool import Spool, SpooledFrame, SpoolOptions
 from schemas.errors import SettingsError
-from schemas.image_store import ImageStore
 from schemas.private_files import lock_private, make_private_folder, open_private, read_private, replace_private
+from transport.image_store import ImageStore
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 

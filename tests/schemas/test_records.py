@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import pytest
 
-from schemas.known import RECORDS, schema_of
+from schemas.compiled_schemas import RECORDS, schema_of
 from schemas.topics import TOPICS
 
 NESTED = {"ImageReference", "Defect", "SignalChange"}

@@ -17,7 +17,7 @@ from schemas import Action, DeadLetter, Decision, Encoding, Frame, ImageReferenc
 from schemas.clock import ManualClock
 from schemas.codec import decode, encode
 from schemas.letters import KEPT_VALUE_BYTES, VALUE_SHA256_HEADER, VALUE_SIZE_HEADER, whole_sha256, whole_size
-from schemas.simulation import REPLAY_HEADER
+from schemas.replay_headers import REPLAY_HEADER
 from schemas.topics import DECISIONS
 from schemas.wire import Codec
 from stream_processors.answer import RETRY_HEADER, Answer, Answerer, Received
@@ -211,7 +211,7 @@ def test_an_error_of_the_model_is_a_reject(model: Model, monkeypatch: pytest.Mon
     def breaks(*_: object, **__: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("models.inspect.signals", breaks)
+    monkeypatch.setattr("models.inspect_images.signals", breaks)
     result = answer(received(encode(make_frame(png()))), model, ManualClock(NOW_US))
     assert result.kind == "inspection-error"
     assert result.decision is not None

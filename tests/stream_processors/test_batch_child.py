@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from schemas.batches import UnreadableBatch
-from schemas.message_headers import message_headers
 from stream_processors.batch_child import BatchChild, ChildReport, Unproven
 from stream_processors.batch_trial import TOO_LARGE, UNREADABLE
+from transport.batches import UnreadableBatch
+from transport.headers import message_headers
 
 READY = '{"ready": true}\n'
 BEGIN = '{"begin": 7, "high": 12}\n'

@@ -14,13 +14,13 @@ from confluent_kafka import TopicPartition
 
 from infra.demo.processes import ServedProcess, inspection_command
 from schemas import DeadLetter, Decision, KafkaSettings
-from schemas.batches import BOUNDED, UNDECODABLE_BATCH, UnreadableBatch
 from schemas.codec import decode, encode
 from stream_processors.batch_trials import BatchTrials, Tried
 from stream_processors.deaths import Deaths
 from tests.bombs import send_bomb
 from tests.stream_processors.conftest import StartWorker
 from tests.stream_processors.test_worker import committed, make_frame, publish, read_all
+from transport.batches import BOUNDED, UNDECODABLE_BATCH, UnreadableBatch
 
 pytestmark = pytest.mark.broker
 

@@ -17,9 +17,9 @@ from infra.demo.processes import WorkerProcess
 from schemas import Decision, KafkaSettings
 from schemas.codec import decode, encode
 from schemas.errors import InspectionError
-from schemas.loopback import open_direct
 from stream_processors.settings import share_of_cores
 from tests.stream_processors.test_worker import committed, decided_by, make_frame, publish, read_all
+from transport.loopback import open_direct
 
 pytestmark = pytest.mark.broker
 

@@ -16,13 +16,13 @@ from models import Model, Source, default_model_path, load_model
 from schemas import Frame, ImageReference, ResultState
 from schemas.clock import ManualClock
 from schemas.codec import encode
-from schemas.image_store import ImageStore
 from schemas.wire import Codec
 from stream_processors.answer import RETRY_HEADER, Answer, Answerer, Received
 from stream_processors.lanes import FETCHES, Lanes, Work
 from stream_processors.overload import Overload, OverloadPolicy
 from stream_processors.pipeline import Entry, Pipeline
 from tests.stream_processors.test_overload import JPEG, SHA256, make_frame
+from transport.image_store import ImageStore
 
 BY_REFERENCE = ImageReference(f"memory://images/1970-01-01/00/press.c/{SHA256}.jpeg", len(JPEG))
 

@@ -7,10 +7,10 @@ import dataclasses
 from prometheus_client import generate_latest
 
 from schemas import Decision
-from schemas.metric_labels import MOST_NAMES
 from stream_processors.answer import Answer
 from stream_processors.metrics import WorkerMetrics
 from tests.schemas import examples
+from transport.metric_labels import MOST_NAMES
 
 DECISION = next(each for each in examples.ALL if isinstance(each, Decision))
 

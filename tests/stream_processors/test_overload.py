@@ -21,7 +21,6 @@ from typer.testing import CliRunner
 from infra.broker import LocalBroker
 from infra.cli.root import app
 from infra.demo.processes import WorkerProcess
-from infra.topics import apply
 from models import Source, default_model_path, load_model
 from models.datasets.elpv import load_cells
 from schemas import Action, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict
@@ -33,6 +32,7 @@ from schemas.topics import FRAMES
 from schemas.wire import Codec
 from stream_processors.answer import Answerer, Received
 from stream_processors.overload import Newest, Overload, OverloadPolicy, why_shed
+from transport.topic_setup import apply
 
 #: A solar cell, 300 x 300.
 JPEG = cv2.imencode(".jpg", cv2.imread(str(load_cells("test")[0].path), cv2.IMREAD_GRAYSCALE))[1].tobytes()

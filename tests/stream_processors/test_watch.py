@@ -20,16 +20,16 @@ from infra.demo.processes import ServedProcess
 from models.measure_reference import write_reference
 from models.package import default_model_path
 from models.reference import Reference
-from replay.topic_reader import read_topic
+from monitoring.drift import CameraWatch
 from schemas import Decision, DriftEvent, DriftType, KafkaSettings, Label, Verdict
 from schemas.codec import decode, encode
 from schemas.records import Action, EpisodeState
-from stream_processors.drift import CameraWatch
 from stream_processors.watch_state import Snapshot, read_snapshots
 from tests.bombs import send_bomb
+from tests.monitoring.drift.streams import REFERENCE, decision, rows
 from tests.partitions import add_partitions, delivered
-from tests.stream_processors.drift.streams import REFERENCE, decision, rows
 from tests.stream_processors.hostile_snapshots import hostile
+from transport.range_reader import read_topic
 
 pytestmark = pytest.mark.broker
 

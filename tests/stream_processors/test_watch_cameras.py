@@ -9,20 +9,20 @@ from types import SimpleNamespace
 
 from prometheus_client import generate_latest
 
+from monitoring.drift import DriftOptions
+from monitoring.drift.concept import At
+from monitoring.shelf import SETTLES_AFTER, Shelf
 from schemas.clock import ManualClock
 from schemas.codec import encode
 from schemas.records import Decision, Verdict
 from schemas.wire import Codec
-from stream_processors.drift import DriftOptions
-from stream_processors.drift.concept import At
 from stream_processors.drift_notify import Notifier
-from stream_processors.shelf import SETTLES_AFTER, Shelf
 from stream_processors.watch_app import _Watching
 from stream_processors.watch_camera import UNWATCHED, WatchedCamera
 from stream_processors.watch_metrics import WatchMetrics
 from stream_processors.watch_settings import WatchSettings
-from tests.stream_processors.drift.streams import REFERENCE, decision, rows
-from tests.stream_processors.quality.examples import make_label
+from tests.monitoring.drift.streams import REFERENCE, decision, rows
+from tests.monitoring.quality.examples import make_label
 
 NOW_US = 1_795_000_000_000_000
 ROWS = list(rows(300, 1))

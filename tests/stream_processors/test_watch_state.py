@@ -13,18 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import drift
 
-from schemas.bounded_json import parse
+from monitoring.bounded_json import parse
+from monitoring.drift import CameraWatch, DriftOptions, StateError
+from monitoring.drift.adwin_state import checked_adwin_state
+from monitoring.drift.concept import At
+from monitoring.quality.snapshot import pack, unpack
 from schemas.clock import ManualClock
 from schemas.records import Action, EpisodeState, Verdict
-from stream_processors.drift import CameraWatch, DriftOptions, StateError
-from stream_processors.drift.adwin_state import checked_adwin_state
-from stream_processors.drift.concept import At
-from stream_processors.quality.snapshot import pack, unpack
 from stream_processors.watch_camera import WatchedCamera
 from stream_processors.watch_state import FoundSnapshots, Snapshot, SnapshotError
-from tests.stream_processors.drift.streams import REFERENCE, decision, rows, unpacked
+from tests.monitoring.drift.streams import REFERENCE, decision, rows, unpacked
+from tests.monitoring.quality.examples import make_label
 from tests.stream_processors.hostile_snapshots import DEEP, ODD, changed, hostile, paths
-from tests.stream_processors.quality.examples import make_label
 
 USUAL, DARK = list(rows(300, 1)), list(rows(40, 2, {"brightness": -4.0}))
 NOW_US = 1_000_000_000

@@ -21,9 +21,9 @@ from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings
 from schemas.codec import decode, encode
 from schemas.ids import frame_id
 from schemas.letters import whole_size
-from schemas.loopback import open_direct
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES
 from stream_processors.faust_consumer import FETCH_BYTES
+from transport.loopback import open_direct
 
 pytestmark = pytest.mark.broker
 

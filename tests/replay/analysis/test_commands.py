@@ -32,8 +32,8 @@ from schemas import (
 )  # fmt: skip
 from schemas.codec import encode
 from schemas.errors import SettingsError
+from tests.monitoring.quality.examples import make_label
 from tests.replay.test_quality import EPOCH_US, decision, publish, run
-from tests.stream_processors.quality.examples import make_label
 
 
 def lay(kafka: KafkaSettings) -> None:

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitoring.quality.label_index import Truths
 from replay.analysis.comparison import compare, compare_frames, mcnemar
 from replay.analysis.comparison_results import Delta, GoldenComparison
 from replay.analysis.gate import Limits, check_delta, judge
 from replay.replayed import ReplayedFrame
-from replay.stored import Place
 from replay.table import Table
-from replay.truths import Truths
 from schemas import Action, Verdict
 from schemas.errors import SettingsError
+from tests.monitoring.quality.examples import make_decision, make_label
 from tests.replay.analysis.tables import labels, make_table, population, with_columns
-from tests.stream_processors.quality.examples import make_decision, make_label
+from transport.stored_message import Place
 
 ACTIONS = ("ACCEPT", "REJECT", "REVIEW")
 

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitoring.quality.concept_monitor import ConceptMonitor
+from monitoring.quality.label_index import Truths
 from replay.analysis.rates import confusion_of, rates_of
 from replay.analysis.view import see, unheard
 from replay.replayed import ReplayedFrame
-from replay.stored import Place
 from replay.table import build_table
-from replay.truths import Truths
 from schemas import Action, ResultState, Verdict
 from schemas.errors import SettingsError
-from stream_processors.quality.monitor import ConceptMonitor
+from tests.monitoring.quality.examples import make_decision, make_label
 from tests.replay.analysis.tables import labels, make_table, population, with_columns
-from tests.stream_processors.quality.examples import make_decision, make_label
+from transport.stored_message import Place
 
 PART = st.tuples(
     st.sampled_from(list(Action)),

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from replay.archive.batch import Batch
 from replay.archive.commits import Commit
 from replay.archive.store import Store
-from replay.stored import Place, Stored
 from schemas import Frame
 from tests.replay.past import EPOCH_US, make_frame
+from transport.stored_message import Place, Stored
 
 TOPIC = "line7.frames"
 TOPIC_ID = "kLm3"

@@ -23,19 +23,19 @@ from replay.archive.follower import Partition
 from replay.archive.index import load_commits
 from replay.archive.metrics import ArchiveMetrics
 from replay.archive.verify import verify
-from replay.offsets import total
 from replay.selection import Selection
 from replay.source import Source
-from replay.stored import Stored
 from replay.stretch import Stretch
-from replay.topic_reader import TopicRange, read_ranges
 from schemas import DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
-from schemas.image_store import ImageStore
 from tests.replay.past import EPOCH_US, make_frame, publish_past
 from tests.s3 import s3_server, s3_settings
 from tests.schemas import examples
+from transport.image_store import ImageStore
+from transport.offset_ranges import total
+from transport.range_reader import TopicRange, read_ranges
+from transport.stored_message import Stored
 
 pytestmark = pytest.mark.broker
 ALL = (Frame, Decision, Label, DriftEvent, DeadLetter)

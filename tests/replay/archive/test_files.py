@@ -21,16 +21,16 @@ from replay.archive import Archive, ArchiveError, Store, container
 from replay.archive.batch import MAX_FILES, Batch
 from replay.archive.container import envelope_schema
 from replay.archive.verify import verify
-from replay.stored import Place, Stored
-from replay.topic_reader import TopicRange
 from schemas import DeadLetter, Decision, DriftEvent, Frame, Label
 from schemas.codec import encode
-from schemas.known import RECORDS, schema_of
+from schemas.compiled_schemas import RECORDS, schema_of
 from schemas.topics import TOPICS
 from tests.replay.archive.making import TOPIC, TOPIC_ID, commit, message
 from tests.replay.past import make_frame
 from tests.schemas import examples, strategies
 from tests.schemas.test_other_readers import plain
+from transport.range_reader import TopicRange
+from transport.stored_message import Place, Stored
 
 KINDS = {
     Frame: strategies.frames, Decision: strategies.decisions, DeadLetter: strategies.dead_letters,

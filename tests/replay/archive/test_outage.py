@@ -12,12 +12,12 @@ from confluent_kafka import Producer
 
 from infra.broker import LocalBroker
 from infra.broker.ports import free_port
-from infra.topics import apply
 from replay.archive import Archive, ArchiveError, ArchiveSink, SinkOptions, Store
 from schemas import KafkaSettings
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable
 from tests.replay.past import make_frame
+from transport.topic_setup import apply
 
 pytestmark = pytest.mark.broker
 

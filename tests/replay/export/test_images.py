@@ -13,16 +13,16 @@ import cv2
 import numpy as np
 import pytest
 
+from monitoring.quality.label_index import Truths
 from replay.export import Exported, export_coco, export_folder
 from replay.export.pictures import Pictures
 from replay.label_csv import labels_from_csv
 from replay.labels import make_label
-from replay.stored import Place, Stored
-from replay.truths import Truths
 from schemas import Decision, Defect, Encoding, Frame, ImageReference, Verdict
 from schemas.errors import SettingsError
-from schemas.image_store import ImageStore
-from tests.stream_processors.quality.examples import make_decision
+from tests.monitoring.quality.examples import make_decision
+from transport.image_store import ImageStore
+from transport.stored_message import Place, Stored
 
 SUFFIX = {Encoding.JPEG: ".jpg", Encoding.PNG: ".png", Encoding.BMP: ".bmp", Encoding.TIFF: ".tiff"}
 

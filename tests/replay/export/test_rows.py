@@ -17,16 +17,16 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from monitoring.quality.label_index import Truths
 from replay.export import Rows, to_arrow, to_pandas, write_rows
 from replay.replayed import ReplayedFrame
-from replay.spreadsheet import guarded
-from replay.stored import Place
 from replay.table import Table, build_table
-from replay.truths import Truths
 from schemas import Action, Decision, Verdict
 from schemas.errors import SettingsError
 from schemas.text import shown
-from tests.stream_processors.quality.examples import make_decision, make_label
+from tests.monitoring.quality.examples import make_decision, make_label
+from transport.csv_guard import guarded
+from transport.stored_message import Place
 
 
 def replayed(decision: Decision, *others: Decision) -> ReplayedFrame:

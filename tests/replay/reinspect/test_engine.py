@@ -15,14 +15,14 @@ from models.opencv import cv2
 from replay.reinspect.engine import BATCH_FRAMES, inspect_all
 from replay.reinspect.inspector import Inspector
 from replay.reinspect.variants import Loaded, Variant, load
-from replay.stored import Place, Stored
 from schemas.errors import SettingsError
-from schemas.image_store import ImageStore
 from schemas.records import Encoding, Frame, ImageReference
 from schemas.wire import Codec
 from tests.actuators.decisions import make_frame
 from tests.models.conftest import make_package
 from tests.models.tiny import MakePackage
+from transport.image_store import ImageStore
+from transport.stored_message import Place, Stored
 
 __all__ = ["make_package"]
 PNG = bytes(cv2.imencode(".png", np.full((8, 8), 120, np.uint8))[1])

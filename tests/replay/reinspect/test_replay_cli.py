@@ -26,13 +26,13 @@ from replay.reinspect.variants import Variant, load
 from replay.selection import Selection
 from replay.source import Source
 from replay.stretch import EmptySelection, Stretch
-from replay.topic_reader import watermarks
 from schemas import Action, KafkaSettings, ResultState, Verdict
 from schemas.codec import encode
 from schemas.errors import SettingsError
 from schemas.topics import TOPICS
 from tests.replay.conftest import FRAMES, Decided
 from tests.replay.past import make_frame
+from transport.range_reader import watermarks
 
 pytestmark = pytest.mark.broker
 

@@ -18,11 +18,11 @@ from replay.reinspect.rows import long, row_bytes
 from replay.reinspect.run_folder import Plan, Progress, RunError, RunFolder
 from replay.reinspect.summary import Summary
 from replay.selection import Selection
-from replay.stored import Place
 from schemas.codec import encode
 from schemas.errors import SettingsError
 from schemas.records import Defect
 from tests.actuators.decisions import make_decision
+from transport.stored_message import Place
 
 PLAN = Plan(
     Selection(lots=("L",)), Selection(lots=("L",), from_us=1), "t", {0: ((0, 9), (20, 30)), 3: ((1, 2),)},

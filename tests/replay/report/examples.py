@@ -10,14 +10,14 @@ from typing import Any
 from models import Source, decide, default_model_path, inspect_image, load_model
 from models.datasets.elpv import load_cells
 from models.package import Model
+from monitoring.quality.label_index import Truths
 from replay.episodes import Episode, fold
 from replay.replayed import ReplayedFrame
-from replay.stored import Place, Stored
 from replay.table import Table, build_table
-from replay.truths import Truths
 from schemas import Action, DriftEvent, DriftKind, DriftType, Encoding, EpisodeState, Frame, Verdict
 from schemas.ids import frame_id
 from schemas.records import Label
+from transport.stored_message import Place, Stored
 
 BEGIN_US = 1_764_000_000_000_000
 CHALLENGER = "good-only"

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from infra.cli.root import app
 from replay.analysis import analyse
 from replay.export import frames
-from replay.offsets import total
 from replay.report import make_report
 from replay.source import Source
 from schemas import Decision, Defect, Frame, KafkaSettings
 from schemas.codec import encode
 from tests.replay.past import an_hour_ago_us
 from tests.replay.report.examples import BEGIN_US, example
+from transport.offset_ranges import total
 
 #: What is older than a topic keeps may be gone before it is read.
 NOW_US = an_hour_ago_us()

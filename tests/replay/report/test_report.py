@@ -17,18 +17,18 @@ import plotly.graph_objects as go
 import pytest
 
 from models import default_model_path, load_model
+from monitoring.quality.label_index import Truths
 from replay.analysis import analyse, compare
 from replay.replayed import ReplayedFrame
 from replay.report import DataQuality, Gallery, figures, write_report
 from replay.report.advice import advise
 from replay.selection import Selection
-from replay.stored import Place, Stored
 from replay.table import build_table
-from replay.truths import Truths
 from schemas import Action, Defect, ResultState, Verdict
 from schemas.errors import SettingsError
+from tests.monitoring.quality.examples import make_decision, make_label
 from tests.replay.report.examples import CHALLENGER, episode, example
-from tests.stream_processors.quality.examples import make_decision, make_label
+from transport.stored_message import Place, Stored
 
 
 def written(path: Path, *arguments: Any, **more: Any) -> str:
@@ -265,10 +265,10 @@ def test_what_is_not_installed_is_named(repository: Path):
         "from replay.analysis import analyse\n"
         "from replay.replayed import ReplayedFrame\n"
         "from replay.report import write_report\n"
-        "from replay.stored import Place\n"
+        "from transport.stored_message import Place\n"
         "from replay.table import build_table\n"
         "from schemas.errors import SettingsError\n"
-        "from tests.stream_processors.quality.examples import make_decision\n"
+        "from tests.monitoring.quality.examples import make_decision\n"
         "one = ReplayedFrame(place=Place('f', 0, 1), timestamp_us=1, recorded=make_decision(1))\n"
         "table = build_table([one])\n"
         "try: write_report(Path('r.html'), analyse(table), table)\n"

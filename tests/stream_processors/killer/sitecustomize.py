@@ -7,7 +7,7 @@ import time
 
 if digest := os.environ.get("TEST_DEADLY_SHA256"):
     import models.images
-    import models.inspect
+    import models.inspect_images
 
     _decoding = models.images.decoding
 
@@ -29,4 +29,4 @@ if digest := os.environ.get("TEST_DEADLY_SHA256"):
             }[os.environ["TEST_DEADLY_HOW"]]()
         return _decoding(data, **options)
 
-    models.images.decoding = models.inspect.decoding = _deadly
+    models.images.decoding = models.inspect_images.decoding = _deadly

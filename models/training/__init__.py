@@ -1,1 +1,0 @@
-"""Training recipes. They need the ``train`` extra (PyTorch); nothing at run time imports them."""

@@ -1,0 +1,12 @@
+"""Drift: watch over the images of each camera, one camera at a time. Pure: no Faust, no Kafka.
+
+A decision's signals become normal scores (`models.reference`); neighbours that resemble each other are thinned
+(`thinning`); `detectors` with thresholds from a `budget` of false alarms test each signal (`segment`); `sensor`
+names faults of cameras; and a `keeper` makes an `episode` of the alarms.
+"""
+
+from monitoring.drift.budget import Budget
+from monitoring.drift.camera import CameraWatch, ReferencesOf, StateError
+from monitoring.drift.options import DriftOptions
+
+__all__ = ["Budget", "CameraWatch", "DriftOptions", "ReferencesOf", "StateError"]

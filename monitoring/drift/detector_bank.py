@@ -1,0 +1,261 @@
+"""Detectors of one camera, while recipe and product stay the same, and the reference from which they measure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.reference import SignalReference, SignalReferences, references_of
+from models.signals import CODES, RESOLUTION
+from monitoring.checked import fields, items, mapping, number, numbers, whole
+from monitoring.drift.budget import Budget, cusum_threshold
+from monitoring.drift.detectors import Adwin, Detector, PageHinkley, Shape
+from monitoring.drift.options import DriftOptions
+from monitoring.drift.thinning import Thinning
+from monitoring.drift.trace import MAX_SIGNALS, Seen, Trace
+from schemas.records import Action, Decision
+
+#: A larger value does not count as a number: it would make means and variances infinite.
+MAX_VALUE = 1e30
+#: Longest name of a signal: a longer name would make the state too large to be read again.
+_MAX_NAME = 1000
+#: Most counters of oddities with a name of their own.
+_MAX_ODDITIES = 500
+_MAX_LESSONS = 100_000
+_MAX_QUANTILES = 1000
+#: With a larger value, ranks would be so near to 1 that no normal score is finite.
+_MAX_IMAGES = 10**9
+#: Pseudo-signal of the reject rate: 1 for a part that is not accepted, else 0.
+REJECTS = "reject_rate"
+#: Smallest change of a mean, in standard deviations, for which ADWIN may alarm: given time, it finds any change.
+MIN_EFFECT_SD = 0.25
+_MIN_EFFECT_RATE = 0.03
+#: Signals for which the correlation of neighbouring frames is measured.
+_CORRELATED = ("brightness", "contrast", "sharpness", "noise", "edge_density", "score")
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Change found by one detector: its signal, its detector, and the number of watched frames since it began."""
+
+    signal: str
+    detector: str
+    started: int
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Result of a watched frame: the alarms, and True if the frame completes a block of the trace."""
+
+    alarms: list[Alarm]
+    block: bool
+
+
+class Segment:
+    """Watch of one camera from one reset to the next.
+
+    Parameters
+    ----------
+    references
+        References from the training images, for the product; None: the camera's first frames become the reference.
+    options
+        Budget and slack.
+    """
+
+    def __init__(self, references: SignalReferences | None, options: DriftOptions) -> None:
+        self._options = options
+        self.trace = Trace()
+        self._lessons: list[Mapping[str, float]] = []
+        self._rejects = Adwin(_adwin_delta(options.budget, len(references or ()) or 10))
+        self._detectors: dict[str, list[Detector]] = {}
+        self.references: SignalReferences = {}
+        self._thinning = Thinning([])
+        if references is not None:
+            self._begin(references)
+
+    def _begin(self, references: SignalReferences) -> None:
+        self.references = references
+        run_length = self._options.budget.frames_per_alarm_of_a_test(len(references))
+        threshold = cusum_threshold(run_length, self._options.slack)
+        self._detectors = {
+            name: [
+                PageHinkley(threshold, self._options.slack),
+                Adwin(_adwin_delta(self._options.budget, len(references))),
+                Shape(Shape.WINDOW / run_length, reference.images, reference.rank_shares(Shape.BINS)),
+            ]
+            for name, reference in references.items()
+        }
+        self._thinning = Thinning([name for name in _CORRELATED if name in references])
+
+    @property
+    def is_learning(self) -> bool:
+        """True if there is no reference yet."""
+        return not self._detectors
+
+    @property
+    def stride(self) -> int:
+        """Interval of the watched frames, see `Thinning`."""
+        return self._thinning.stride
+
+    def look(self, decision: Decision, oddities: Counter[str], *, in_episode: bool) -> Looked | None:
+        """Process a frame; return None if it is not watched. Missing signals and non-numbers go to ``oddities``."""
+        values = self._values(decision, oddities)
+        if self.is_learning:
+            self._learn(values)
+            return None
+        scores = {n: ref.normal_score(values[n]) for n, ref in self.references.items() if n in values}
+        if not self._thinning.watch(scores, learn=not in_episode):
+            return None
+        values[REJECTS] = float(decision.action is not Action.ACCEPT)
+        rate = self._rejects.mean
+        scores[REJECTS] = (values[REJECTS] - rate) / rate_sd(rate)
+        block = self.trace.add(Seen(decision.frame_id, decision.captured_at_us, values, scores))
+        alarms = [
+            Alarm(name, detector.name, detector.started)
+            for name, score in scores.items()
+            for detector in self._detectors.get(name, ())
+            if detector.update(score) and self._matters(name, detector)
+        ]
+        if self._rejects.update_share(values[REJECTS]) and self._rate_matters():
+            alarms.append(Alarm(REJECTS, Adwin.name, self._rejects.started))
+        return Looked(alarms, block)
+
+    def change(self, signal: str, last: int) -> tuple[float, float, float]:
+        """Return a signal's mean before, its mean now, and the difference in standard deviations.
+
+        The mean now is over the ``last`` watched frames. The mean before is that of the reference; for the reject rate
+        it is that of the frames before the ``last`` ones.
+        """
+        after = self.trace.mean_value(signal, last)
+        if signal == REJECTS:
+            before = self.trace.mean_value(signal, 10_000, skip=last)
+            if before is None or after is None:
+                return 0.0, after or 0.0, 0.0
+            return before, after, (after - before) / rate_sd(before)
+        reference = self.references[signal]
+        return reference.mean, after if after is not None else math.nan, self.trace.mean_score(signal, last) or 0.0
+
+    def has_its_shape(self, signal: str) -> bool:
+        """Return True if the last window of a signal was distributed as in the reference."""
+        return all(d.is_usual for d in self._detectors.get(signal, ()) if isinstance(d, Shape))
+
+    def sds(self, names: Iterable[str]) -> dict[str, float]:
+        """Return standard deviations of signals in the reference, in their units; of a rate: of one part's outcome."""
+        known = {name: self.references[name] for name in names if name != REJECTS}
+        return {REJECTS: rate_sd(self._rejects.mean)} | {n: max(ref.sd, ref.resolution) for n, ref in known.items()}
+
+    def relearned(self) -> Segment:
+        """Return a segment whose reference is the newest frames: the level has settled, and is the usual one now."""
+        learned = references_of([seen.values for seen in self.trace.recent])
+        learned.pop(REJECTS, None)
+        return Segment(learned or None, self._options)
+
+    def restarted(self) -> Segment:
+        """Return a segment with the same reference that has seen no frame."""
+        return Segment(self.references or None, self._options)
+
+    def rewound(self) -> Segment:
+        """Return a `restarted` segment that keeps the similarity of neighbours: a shifted level cannot teach it."""
+        segment = self.restarted()
+        segment._thinning = self._thinning
+        return segment
+
+    def _values(self, decision: Decision, oddities: Counter[str]) -> dict[str, float]:
+        values: dict[str, float] = {}
+        signals = decision.signals.items()
+        if len(signals) > MAX_SIGNALS:  # signals with a reference come first
+            signals = dict(sorted(signals, key=lambda item: item[0] not in self.references)).items()
+        for name, value in signals:
+            if len(name) > _MAX_NAME:
+                oddities["signal-names-too-long"] += 1
+            elif abs(value) <= MAX_VALUE:
+                if name in CODES:
+                    continue
+                if len(values) < MAX_SIGNALS:
+                    values[name] = value
+                else:
+                    oddities["too-many-signals"] += 1
+            else:
+                # Names come with the decisions: unknown names share a counter.
+                known = name in self.references or name in RESOLUTION
+                oddities[f"not-a-number:{name if known else 'other'}"] += 1
+        for name in self.references:
+            if name not in decision.signals:
+                what = f"missing:{name}"
+                oddities[what if what in oddities or len(oddities) < _MAX_ODDITIES else "missing:other"] += 1
+        return values
+
+    def _learn(self, values: Mapping[str, float]) -> None:
+        if not values:
+            return
+        self._lessons.append(values)
+        if len(self._lessons) >= self._options.learn_frames:
+            learned = references_of(self._lessons)
+            if learned:
+                self._begin(learned)
+            self._lessons = []
+
+    def _matters(self, name: str, detector: Detector) -> bool:
+        if detector.name != Adwin.name:
+            return True
+        after = self.trace.mean_score(name, detector.started) or 0.0
+        before = self.trace.mean_score(name, 10_000, skip=detector.started)
+        if before is None:  # the change is older than the newest frames
+            older = [block.means[name] for block in self.trace.blocks if name in block.means]
+            before = sum(older) / len(older) if older else 0.0
+        return abs(after - before) >= MIN_EFFECT_SD
+
+    def _rate_matters(self) -> bool:
+        before, after, _ = self.change(REJECTS, min(self._rejects.started, 200))
+        return abs(after - before) >= _MIN_EFFECT_RATE
+
+    def state(self) -> Any:
+        """Return the whole state as JSON."""
+        return {
+            "references": {name: reference.as_json() for name, reference in self.references.items()},
+            "lessons": self._lessons,
+            "detectors": {name: [d.state() for d in found] for name, found in self._detectors.items()},
+            "rejects": self._rejects.state(),
+            "thinning": self._thinning.state(),
+            "trace": self.trace.state(),
+        }
+
+    @classmethod
+    def restored(cls, state: Any, options: DriftOptions) -> Segment:
+        """Return a segment that resumes from a `state`; raise ValueError for anything else."""
+        state = fields(state, ("references", "lessons", "detectors", "rejects", "thinning", "trace"))
+        references = {n: _reference(given) for n, given in mapping(state["references"], MAX_SIGNALS).items()}
+        segment = cls(references or None, options)
+        lessons = items(state["lessons"], _MAX_LESSONS)
+        segment._lessons = [numbers(row, MAX_SIGNALS, MAX_VALUE) for row in lessons]
+        states = fields(state["detectors"], references)
+        for name, detectors in segment._detectors.items():
+            for detector, given in zip(detectors, items(states[name], 3, 3), strict=True):
+                detector.restore(given)
+        segment._rejects.restore(state["rejects"])
+        segment._thinning.restore(state["thinning"])
+        segment.trace.restore(state["trace"])
+        return segment
+
+
+def _reference(given: Any) -> SignalReference:
+    given = fields(given, ("quantiles", "mean", "sd", "images", "resolution"))
+    for quantile in items(given["quantiles"], _MAX_QUANTILES, 2):
+        number(quantile, -MAX_VALUE, MAX_VALUE)
+    number(given["mean"], -MAX_VALUE, MAX_VALUE)
+    number(given["sd"], 0.0, MAX_VALUE)
+    number(given["resolution"], 0.0, MAX_VALUE)
+    whole(given["images"], 2, _MAX_IMAGES)
+    return SignalReference.from_json(given)
+
+
+def rate_sd(rate: float) -> float:
+    """Return the standard deviation of one part's outcome at a rate; not below that of 1 in 100."""
+    return math.sqrt(max(rate * (1 - rate), 0.0099))
+
+
+def _adwin_delta(budget: Budget, signals: int) -> float:
+    return Adwin.CLOCK / budget.frames_per_alarm_of_a_test(signals)

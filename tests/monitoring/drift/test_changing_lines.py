@@ -1,0 +1,333 @@
+"""Lines that change all the time: alternating products, wrong clocks, lamps that warm up."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zlib
+from typing import Any
+
+import pytest
+
+from monitoring.drift import CameraWatch, DriftOptions
+from schemas.errors import SettingsError
+from schemas.records import WARM_UP, Decision, DriftEvent, EpisodeState
+from tests.monitoring.drift.streams import REFERENCE, decision, number_of, rows, unpacked
+
+NOW_US = 1_795_000_000_000_000
+DAY_US = 86_400_000_000
+DARK = {"brightness": -4.0}
+ROW = next(rows(1, 77))
+
+
+def watch(**options: Any) -> CameraWatch:
+    return CameraWatch(lambda model, product: REFERENCE, DriftOptions(**options))
+
+
+def fed(watched: CameraWatch, decisions: list[Decision], now_us: int = NOW_US) -> list[DriftEvent]:
+    return [event for one in decisions for event in watched.decision(one, now_us=now_us)]
+
+
+def opened(events: list[DriftEvent]) -> list[DriftEvent]:
+    return [event for event in events if event.state is EpisodeState.OPENED]
+
+
+def alternating(names: str, good: int, dark: int, **changes: Any) -> list[Decision]:
+    signals = [*rows(good, 1), *rows(dark, 2, DARK)]
+    return [decision(n, row, attributes={"product": names[n % len(names)]}, **changes) for n, row in enumerate(signals)]
+
+
+def test_products_that_alternate_are_watched_side_by_side():
+    watched = watch()
+    events = fed(watched, alternating("AB", 600, 60))
+    assert watched.counts["watched"] == 660
+    assert watched.counts["resets"] == 1  # the first part of B, and no other
+    assert [event.product for event in opened(events)] == ["A", "B"]
+    assert all(600 <= number_of(event.detected_frame_id) < 640 for event in opened(events))
+    assert [event.state for event in events if event.state is EpisodeState.CLOSED] == []
+
+
+def test_recipes_that_alternate_are_watched_side_by_side():
+    watched = watch()
+    plain = [decision(n, row) for n, row in enumerate([*rows(600, 1), *rows(60, 2, DARK)])]
+    events = fed(watched, [dataclasses.replace(one, recipe_id=f"r{n % 2}") for n, one in enumerate(plain)])
+    assert (watched.counts["resets"], len(opened(events))) == (1, 2)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("name", ["model_sha256", "recipe_revision"])
+def test_two_models_or_revisions_that_alternate_are_watched_side_by_side(name, restart):
+    watched = watch()
+    signals = [*rows(400, 1), *rows(60, 2, DARK)]
+    stream = [decision(n, row, **{name: f"v{n % 2}"}) for n, row in enumerate(signals)]
+    fed(watched, stream[:300])
+    if restart:
+        watched = CameraWatch.restored(watched.state(), lambda model, product: REFERENCE)
+    events = fed(watched, stream[300:])
+    assert (watched.counts["resets"], watched.counts["after-reset"], watched.products) == (1, 99, 1)
+    assert all(400 <= number_of(event.detected_frame_id) < 440 for event in opened(events))
+    assert len(opened(events)) == 2
+
+
+def test_of_a_third_model_the_one_unseen_for_longest_goes_and_a_replaced_one_is_forgotten(monkeypatch):
+    monkeypatch.setattr("monitoring.drift.camera._REPLACED", 30)
+    watched = watch()
+    models = ["a", "b", "c", "b", "a"]
+    resets = []
+    for n, row in enumerate(rows(5, 1)):
+        fed(watched, [decision(n, row, model_sha256=models[n])])
+        resets.append(watched.counts["resets"])
+    assert resets == [0, 1, 2, 2, 3]
+    fed(watched, [decision(5 + n, row, model_sha256="a") for n, row in enumerate(rows(40, 2))])
+    fed(watched, [decision(99, ROW, model_sha256="b")])
+    assert watched.counts["resets"] == 4
+
+
+def test_a_state_of_many_products_is_packed_once_and_read_with_fewer(monkeypatch):
+    watched = watch(max_products=40)
+    some = list(rows(25, 1))
+    fed(watched, [decision(40 * n + k, row, attributes={"product": f"p{k}"})
+                  for n, row in enumerate(some) for k in range(40)])  # fmt: skip
+    packed = []
+    deflate = zlib.compress
+    monkeypatch.setattr(zlib, "compress", lambda *given: packed.append(1) or deflate(*given))
+    state = watched.state()
+    assert len(packed) == 41  # each product, and all together
+    fed(watched, [decision(1000, some[0], attributes={"product": "p7"})])
+    watched.state()
+    assert len(packed) == 43
+    again = CameraWatch.restored(state, lambda model, product: REFERENCE, DriftOptions(max_products=8))
+    assert (again.products, again.counts["forgotten-products"]) == (8, 32)
+    fed(again, [decision(1001, some[0], attributes={"product": "p39"})])
+    assert again.counts["resets"] == watched.counts["resets"]
+
+
+def test_episodes_of_products_that_no_longer_fit_are_closed():
+    watched = watch()
+    stream = alternating("ABC", 300, 120)
+    assert len(opened(fed(watched, stream))) == 3
+    again = CameraWatch.restored(watched.state(), lambda model, product: REFERENCE, DriftOptions(max_products=2))
+    events = fed(again, [decision(500, ROW, attributes={"product": "C"})])
+    assert [(event.product, event.state) for event in events] == [("A", EpisodeState.CLOSED)]
+
+
+def test_a_state_above_its_size_leaves_out_what_was_unseen_for_longest(monkeypatch):
+    watched = watch()
+    fed(watched, alternating("ABC", 90, 0))
+    monkeypatch.setattr("monitoring.drift.camera._MAX_PACKED_BYTES", len(watched.state()) * 3 // 4)
+    plain = unpacked(watched.state())
+    assert [product["identity"]["product"] for _, product in plain["products"]] == ["B", "C"]
+
+
+def test_a_signal_with_a_huge_name_leaves_the_state_readable():
+    watched = watch()
+    fed(watched, [decision(n, {**row, "x" * 20_000: 1.0}) for n, row in enumerate(rows(60, 1))])
+    learner = CameraWatch(lambda model, product: None, DriftOptions(learn_frames=50))
+    fed(learner, [decision(n, {**row, "x" * 20_000: 1.0}) for n, row in enumerate(rows(60, 1))])
+    for each in (watched, learner):
+        assert each.counts["signal-names-too-long"] == 60
+        assert CameraWatch.restored(each.state(), lambda model, product: REFERENCE).counts == each.counts
+
+
+def test_products_go_on_after_a_restart():
+    stream = alternating("ABC", 300, 60)
+    whole = fed(watch(), stream)
+    first = watch()
+    said = fed(first, stream[:310])
+    second = CameraWatch.restored(first.state(), lambda model, product: REFERENCE)
+    assert second.products == 3
+    said += fed(second, stream[310:])
+    assert [(e.event_id, e.product) for e in said] == [(e.event_id, e.product) for e in whole]
+    assert opened(whole)
+
+
+def test_an_episode_of_a_product_ends_when_the_line_has_changed_over():
+    watched = watch()
+    fed(watched, alternating("AB", 400, 0))
+    dark = [decision(400 + n, row, attributes={"product": "A"}) for n, row in enumerate(rows(30, 2, DARK))]
+    assert opened(fed(watched, dark))
+    events = fed(watched, [decision(430 + n, row, attributes={"product": "B"}) for n, row in enumerate(rows(60, 3))])
+    [closed] = [event for event in events if event.state is EpisodeState.CLOSED]
+    assert (closed.product, closed.closed_because) == ("A", "reset: product A -> B")
+    assert not watched.in_episode
+
+
+def test_invented_products_are_bounded_and_do_not_push_out_the_real_one():
+    watched = watch(max_products=3)
+    signals = [*rows(200, 1), *rows(60, 2, DARK)]
+    events = []
+    for n, row in enumerate(signals):
+        real = decision(2 * n, row, attributes={"product": "real"})
+        invented = decision(2 * n + 1, signals[n % 200], attributes={"product": f"invented {n}"})
+        events += fed(watched, [real, invented])
+    assert watched.products <= 4
+    assert watched.counts["forgotten-products"] > 100
+    assert "real" in {event.product for event in opened(events)}
+    assert len(watched.state()) < 400_000
+
+
+def test_a_state_of_one_product_is_still_read():
+    """Read a state that version 1 wrote."""
+    watched = watch()
+    fed(watched, [decision(n, row) for n, row in enumerate(rows(300, 1))])
+    plain = unpacked(watched.state())
+    [[_, product]] = plain.pop("products")
+    older = {**plain, "version": 1, "newest": plain["starts"][:2], **product}
+    for name in ("starts", "warm_up", "now", "away"):
+        older.pop(name, None)
+    again = CameraWatch.restored(zlib.compress(json.dumps(older).encode()), lambda model, product: REFERENCE)
+    dark = [decision(300 + n, row) for n, row in enumerate(rows(40, 2, DARK))]
+    assert [event.event_id for event in fed(again, dark)] == [event.event_id for event in fed(watched, dark)]
+    assert again.counts == watched.counts
+    assert again.counts["resets"] == 0
+
+
+def test_one_sensor_that_lies_is_said_once_for_all_products():
+    watched = watch()
+    fed(watched, alternating("AB", 100, 0))
+    black = {"dark_share": 1.0, "brightness": 0.0}
+    stream = [
+        decision(100 + n, {**row, **black}, attributes={"product": "AB"[n % 2]}) for n, row in enumerate(rows(6, 3))
+    ]
+    assert [event.cause for event in opened(fed(watched, stream))] == ["black"]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_start_of_the_future_is_not_the_newest(restart):
+    watched = watch()
+    ahead = [decision(n, row, started_at_us=NOW_US + 1500 * DAY_US, captured_at_us=NOW_US + 1500 * DAY_US,
+                      frame_id=f"ahead.{n}") for n, row in enumerate(rows(10, 9))]  # fmt: skip
+    fed(watched, ahead)
+    if restart:
+        watched = CameraWatch.restored(watched.state(), lambda model, product: REFERENCE)
+    signals = [*rows(600, 1), *rows(60, 2, DARK)]
+    events = fed(watched, [decision(n, row, started_at_us=NOW_US) for n, row in enumerate(signals)])
+    assert (watched.counts["ahead"], watched.counts["old"]) == (10, 0)
+    assert 600 <= number_of(opened(events)[0].detected_frame_id) < 640
+
+
+def test_a_camera_whose_clock_is_ahead_is_watched_and_its_events_are_of_now():
+    watched = watch()
+    late_us = NOW_US + DAY_US
+    signals = [*rows(400, 1), *rows(60, 2, DARK)]
+    stream = [decision(n, row, started_at_us=late_us, captured_at_us=late_us + n) for n, row in enumerate(signals)]
+    events = fed(watched, stream)
+    assert watched.counts["ahead"] == 460
+    assert opened(events)[0].started_at_us == NOW_US
+
+
+def test_a_state_that_an_older_version_blinded_sees_again():
+    watched = watch()
+    plain = json.loads(zlib.decompress(watched.state()))
+    plain["starts"] = [NOW_US + 1500 * DAY_US, 9]
+    again = CameraWatch.restored(zlib.compress(json.dumps(plain).encode()), lambda model, product: REFERENCE)
+    signals = [*rows(300, 1), *rows(60, 2, DARK)]
+    assert opened(fed(again, [decision(n, row, started_at_us=NOW_US) for n, row in enumerate(signals)]))
+    assert again.counts["old"] == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [({"started_at_us": NOW_US}, {"started_at_us": NOW_US - DAY_US}), ({"sequence": 2**60}, {})],
+    ids=["the clock was set back", "a sequence that nobody reaches"],
+)
+def test_old_decisions_that_go_on_coming_are_a_new_start(before, now):
+    watched = watch()
+    fed(watched, [decision(n, row, frame_id=f"before.{n}", **before) for n, row in enumerate(rows(10, 9))])
+    signals = [*rows(300, 1), *rows(60, 2, DARK)]
+    fresh = [decision(n, row, decided_at_us=n * 500_000 + 20_000, **now) for n, row in enumerate(signals)]
+    events = fed(watched, fresh)
+    assert (watched.counts["old"], watched.counts["clock-back"], watched.counts["resets"]) == (49, 1, 1)
+    assert watched.last_reset == "reset: the camera's clock went back"
+    assert 300 <= number_of(opened(events)[0].detected_frame_id) < 340
+
+
+def test_a_spool_that_catches_up_is_no_new_start():
+    watched = watch()
+    fed(watched, [decision(n, row, started_at_us=5) for n, row in enumerate(rows(50, 1))])
+    spooled = [decision(n, row, started_at_us=1, decided_at_us=2 * 3_600_000_000, frame_id=f"spool.{n}")
+               for n, row in enumerate(rows(400, 2, DARK))]  # fmt: skip
+    assert fed(watched, spooled) == []
+    assert (watched.counts["old"], watched.counts["clock-back"]) == (400, 0)
+
+
+def days(count: int, warm_frames: int, *, frames: int = 500, first: int = 0) -> list[Decision]:
+    """Return decisions of days that begin with a lamp that warms up: five deviations lower, rising to the usual."""
+    stream = []
+    for day in range(count):
+        for n, row in enumerate(rows(frames, day)):
+            lower = 5 * (1 - n / warm_frames) if n < warm_frames and day >= first else 0
+            at_us = NOW_US + day * DAY_US + n * 500_000
+            dimmed = {**row, "brightness": row["brightness"] - 20 * lower}
+            number = day * frames + n
+            stream.append(decision(number, dimmed, captured_at_us=at_us, decided_at_us=at_us + 5000))
+    return stream
+
+
+@pytest.mark.parametrize("options", [{"warm_up_frames": 300}, {"warm_up_s": 150.0}], ids=["frames", "time"])
+def test_a_declared_warm_up_is_shown_and_marked(options):
+    watched = watch(**options)
+    stream = days(2, 200)
+    events = [event for one in stream for event in watched.decision(one, now_us=one.decided_at_us)]
+    assert len(opened(events)) == 2
+    assert {event.cause for event in events} == {WARM_UP}
+    assert all("warms up" in event.reason for event in events)
+    assert [event.closed_because for event in events if event.state is EpisodeState.CLOSED] == [
+        "reset: the warm-up is over"
+    ] * 2
+    assert watched.counts["warm-up"] == 600
+    assert watched.counts["watched"] == 1000
+
+
+def test_without_a_declaration_a_warm_up_is_drift_as_any_other():
+    stream = days(2, 200, first=1)
+    watched = watch()
+    events = [event for one in stream for event in watched.decision(one, now_us=one.decided_at_us)]
+    assert {event.cause for event in opened(events)} == {""}
+
+
+def test_what_is_off_after_the_warm_up_has_consequences():
+    watched = watch(warm_up_frames=100)
+    stream = days(2, 10_000, first=1)
+    events = [event for one in stream[:750] for event in watched.decision(one, now_us=one.decided_at_us)]
+    assert [event.cause for event in opened(events)] == [WARM_UP, ""]
+    assert 600 <= number_of(opened(events)[1].detected_frame_id) < 700
+
+
+def test_a_sensor_that_lies_in_a_warm_up_has_consequences():
+    watched = watch(warm_up_frames=300)
+    stream = days(1, 200)[:200]
+    black = [dataclasses.replace(one, signals={**one.signals, "dark_share": 1.0}) if n >= 100 else one
+             for n, one in enumerate(stream)]  # fmt: skip
+    events = [event for one in black for event in watched.decision(one, now_us=one.decided_at_us)]
+    assert events[0].cause == WARM_UP
+    assert events[-1].cause == "black"
+
+
+def test_a_clock_that_jumps_and_a_worker_that_lags_make_no_warm_up():
+    watched = watch(warm_up_frames=100, warm_up_gap_s=3600)
+    stream = days(1, 1)
+    jumps = [dataclasses.replace(one, captured_at_us=one.captured_at_us + (n > 300) * 2 * 3_600_000_000)
+             for n, one in enumerate(stream)]  # fmt: skip
+    for n, one in enumerate(jumps):
+        watched.decision(one, now_us=stream[n].decided_at_us + 10 * DAY_US)
+    assert watched.counts["warm-up"] == 100
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_products": 0}, {"warm_up_frames": -1}, {"warm_up_s": 1e9}, {"warm_up_gap_s": 0}]
+)
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(SettingsError):
+        DriftOptions(**options)
+
+
+def test_more_signals_than_a_camera_has_are_bounded():
+    watched = CameraWatch(lambda model, product: None, DriftOptions(learn_frames=60))
+    for n in range(80):
+        signals = {f"s{k}": float((n * k) % 7) for k in range(500)} | {f"nan{n}{k}": float("nan") for k in range(50)}
+        watched.decision(decision(n, signals), now_us=NOW_US)
+    assert len(watched.counts) < 100
+    assert watched.counts["too-many-signals"] > 0
+    again = CameraWatch.restored(watched.state(), lambda model, product: None)
+    assert again.counts == watched.counts

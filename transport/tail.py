@@ -1,0 +1,301 @@
+"""Reader that follows the end of a topic without a consumer group."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from schemas.errors import BrokerUnavailable
+from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
+from transport.producer import CONNECTION
+from transport.topic_identity import TopicIdentities
+from transport.topic_watch import TopicWatch
+
+log = logging.getLogger(__name__)
+_OPEN_TIMEOUT_S = 10.0
+_RETRY_S = 0.05
+#: Interval at which librdkafka reports the state of its connections.
+_STATISTICS_MS = 250
+#: A healthy broker answers a fetch within half a second (``fetch.wait.max.ms``), also on an idle topic.
+_SILENT_S = 3.0
+#: Interval, in seconds, at which the cluster is asked for new partitions.
+_IDENTITY_S = 2.0
+_STALE_EVENTS = 8
+#: Errors of connections: the client repeats them many times a second, and one line says that no broker answers.
+_CONNECTION_ERRORS = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
+#: Other errors are logged once in this time, in seconds, for each kind.
+_LOG_INTERVAL_S = 30.0
+_PASSING_ERRORS = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
+
+
+class Tail:
+    """Messages of every partition of a topic from its end on, or from given offsets.
+
+    Once open, it never raises because of the broker: librdkafka reconnects and resumes at its last offset, and
+    `connected` shows the state. Partitions that are added to the topic are read from their beginning, within a few
+    seconds. So is a topic that was deleted and re-created. A batch that no client can read is skipped.
+
+    Messages of transactions are read at once, committed or not: our writers use no transactions here, and a
+    stranger's transaction must not delay the rest.
+
+    Parameters
+    ----------
+    topic
+        Name of the topic.
+    fetch_bytes
+        Most bytes fetched ahead into memory.
+    tells_end
+        True to maintain `reached_end`.
+    on_unreadable
+        Called with each batch that is skipped, on the polling thread.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        From `open`.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        topic: str,
+        *,
+        fetch_bytes: int = 8 * 1024 * 1024,
+        tells_end: bool = False,
+        on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
+    ) -> None:
+        self.topic = topic
+        self._bootstrap_servers = bootstrap_servers
+        self._fetch_bytes = fetch_bytes
+        self._tells_end = tells_end
+        self._not_ended: set[int] = set()
+        self._consumer: Consumer | None = None
+        self._up = threading.Event()
+        self._contact_s: float | None = None
+        self._skipper: BatchSkipper | None = None
+        self._watch: TopicWatch | None = None
+        self._on_unreadable = on_unreadable
+        self.topic_id: str | None = None
+        self.errors = 0
+        self._logged_s: dict[int, float] = {}
+
+    @property
+    def connected(self) -> bool:
+        """True if the brokers that lead the partitions are connected and answer.
+
+        Polling keeps it up to date: it becomes False at most half a second after a connection broke, and at most 3.5 s
+        after a broker fell silent but kept its connections (frozen, or cut off from the network).
+        """
+        age_s = self.contact_age_s
+        return self._up.is_set() and age_s is not None and age_s < _SILENT_S
+
+    @property
+    def contact_age_s(self) -> float | None:
+        """Seconds since the last answer of the most silent broker that leads a partition; None before `open`."""
+        return None if self._contact_s is None else max(0.0, time.monotonic() - self._contact_s)
+
+    @property
+    def reached_end(self) -> bool:
+        """True if all messages that existed at `open` have been read; always False without ``tells_end``."""
+        return self._tells_end and self.is_open and not self._not_ended
+
+    @property
+    def is_open(self) -> bool:
+        """True if the offsets to begin at are set: every message produced from now on will be read."""
+        return self._consumer is not None
+
+    def open(self, resume: Mapping[int, int] | None = None, topic_id: str | None = None) -> dict[int, int]:
+        """Assign every partition and return the offsets at which reading begins.
+
+        Parameters
+        ----------
+        resume
+            Next offset by partition, from a former run. A partition that it does not name was added since, and is
+            read from its beginning. An offset beyond the end, or below 0, is void: reading begins at the end.
+        topic_id
+            Kafka's id of the topic in the former run; if the topic now has another id, ``resume`` is void.
+        """
+        identity = TopicIdentities(self._bootstrap_servers).of([self.topic])[self.topic]
+        if resume and topic_id is not None and topic_id != identity.topic_id:
+            log.warning(
+                "%s was deleted and created again since the last run: the %d offsets of that run are void, going on at "
+                "the end", self.topic, len(resume),
+            )  # fmt: skip
+            resume = None
+        consumer = Consumer(self._config())
+        try:
+            starts = {partition: self._start(consumer, partition, resume) for partition in identity.partitions}
+        except KafkaException as error:
+            consumer.close()
+            raise BrokerUnavailable(self._bootstrap_servers, error.args[0].str()) from error
+        # Statistics from before the first connection are queued by now; they tell nothing about the current state.
+        for _ in range(_STALE_EVENTS):
+            consumer.poll(0)
+        consumer.assign([TopicPartition(self.topic, partition, offset) for partition, offset in starts.items()])
+        self._not_ended = set(starts)
+        self._consumer = consumer
+        self.topic_id = identity.topic_id
+        self._skipper = BatchSkipper(self._bootstrap_servers)
+        self._watch = TopicWatch(self._bootstrap_servers, self.topic, identity, _IDENTITY_S)
+        self._contact_s = time.monotonic()
+        self._up.set()
+        return starts
+
+    def poll(self, timeout_s: float) -> Message | None:
+        """Return the next message; None before `open`, or if none comes in time. Errors are counted and logged."""
+        if self._consumer is None or self._skipper is None:
+            return None
+        self._follow_topic()
+        message = self._consumer.poll(timeout_s)
+        for batch in self._skipper.skip(self._consumer):
+            self.errors += 1
+            self._on_unreadable(batch)
+        if message is None or self._skipper.met(message):
+            return None
+        error = message.error()
+        if error is not None and error.code() == KafkaError._PARTITION_EOF:
+            self._not_ended.discard(message.partition() or 0)
+            return None
+        if error is not None:
+            self.errors += 1
+            log.warning("%s: %s", self.topic, error.str())
+            return None
+        return message
+
+    def close(self) -> None:
+        """Close the consumer. Idempotent."""
+        if self._watch is not None:
+            self._watch.close()
+        if self._skipper is not None:
+            self._skipper.close()
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+        self._up.clear()
+        self._contact_s = None
+
+    def _config(self) -> dict[str, object]:
+        return {
+            **BOUNDED,
+            "bootstrap.servers": self._bootstrap_servers,
+            "isolation.level": "read_uncommitted",
+            # The client reads only partitions that its own list contains.
+            "topic.metadata.refresh.interval.ms": int(_IDENTITY_S * 1000),
+            # librdkafka requires a group id, but assign() without commits creates no group of this name.
+            "group.id": f"unused-{uuid.uuid4()}",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "latest",
+            "enable.partition.eof": self._tells_end,
+            **CONNECTION,
+            # After an error or an empty answer the default waits half a second and more: that is too long for a gate.
+            "fetch.error.backoff.ms": 50,
+            "fetch.max.bytes": self._fetch_bytes,
+            "message.max.bytes": self._fetch_bytes,
+            "queued.max.messages.kbytes": self._fetch_bytes // 1024,
+            "error_cb": self._on_error,
+            # Only the statistics show the state of a connection on an idle line.
+            "stats_cb": self._on_stats,
+            "statistics.interval.ms": _STATISTICS_MS,
+        }
+
+    def _start(self, consumer: Consumer, partition: int, resume: Mapping[int, int] | None) -> int:
+        low, high = self._ends(consumer, TopicPartition(self.topic, partition))
+        if resume is None:
+            return high
+        wanted = resume.get(partition, low)
+        if not 0 <= wanted <= high:
+            log.warning(
+                "%s/%d has offsets up to %d, the last run was at %d: that offset is void, going on at the end of the "
+                "partition", self.topic, partition, high, wanted,
+            )  # fmt: skip
+            return high
+        if wanted < low:
+            log.warning("%s/%d begins at %d: %d messages have expired unread", self.topic, partition, low, low - wanted)
+        return max(low, wanted)
+
+    @staticmethod
+    def _ends(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+        deadline_s = time.monotonic() + _OPEN_TIMEOUT_S
+        while True:
+            try:
+                low, high = consumer.get_watermark_offsets(partition, timeout=_OPEN_TIMEOUT_S)
+            except KafkaException as error:
+                # A new topic has no leader yet, and after an election the client asks the old leader first.
+                if error.args[0].code() not in _PASSING_ERRORS or time.monotonic() > deadline_s:
+                    raise
+                time.sleep(_RETRY_S)
+            else:
+                return int(low), int(high)
+
+    def _follow_topic(self) -> None:
+        change = None if self._watch is None else self._watch.change()
+        if change is None or self._consumer is None or self._skipper is None:
+            return
+        before, now = change
+        if now.topic_id != before.topic_id:
+            log.warning("%s was deleted and created again: it is read from its beginning", self.topic)
+            self.topic_id = now.topic_id
+            self._skipper.forget()
+            self._consumer.assign(self._beginnings(now.partitions))
+            self._not_ended = set(now.partitions)
+            return
+        new = sorted(set(now.partitions) - set(before.partitions))
+        if new:
+            log.warning(
+                "%s has new partitions, %s: they are read from their beginning", self.topic, ", ".join(map(str, new))
+            )
+            self._consumer.incremental_assign(self._beginnings(new))
+            self._not_ended |= set(new)
+
+    def _beginnings(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self.topic, number, OFFSET_BEGINNING) for number in partitions]
+
+    def _on_error(self, error: KafkaError) -> None:
+        self.errors += 1
+        code, now_s = error.code(), time.monotonic()
+        if code == KafkaError._ALL_BROKERS_DOWN:
+            if self._up.is_set():
+                self._up.clear()
+                log.warning("%s: no broker at %s; trying again", self.topic, self._bootstrap_servers)
+        elif code not in _CONNECTION_ERRORS and now_s - self._logged_s.get(code, -_LOG_INTERVAL_S) >= _LOG_INTERVAL_S:
+            self._logged_s[code] = now_s
+            log.warning("%s: %s", self.topic, error.str())
+
+    def _on_stats(self, text: str) -> None:
+        is_up, idle_s = _health(json.loads(text), self.topic)
+        if idle_s is not None:
+            self._contact_s = max(self._contact_s or 0.0, time.monotonic() - idle_s)
+        if is_up and not self._up.is_set():
+            log.info("%s: connected to %s again", self.topic, self._bootstrap_servers)
+        if is_up:
+            self._up.set()
+        else:
+            self._up.clear()
+
+
+def _health(statistics: dict[str, Any], topic: str) -> tuple[bool, float | None]:
+    """Return True if all brokers that lead partitions of a topic are connected, and the longest silence in s."""
+    partitions = statistics["topics"].get(topic, {}).get("partitions", {}).values()
+    leaders = {partition["leader"] for partition in partitions if partition["partition"] >= 0}
+    brokers = [
+        broker
+        for broker in statistics["brokers"].values()
+        if broker["nodeid"] >= 0 and (not leaders or broker["nodeid"] in leaders)
+    ]
+    is_up = bool(brokers) and all(broker["state"] == "UP" for broker in brokers)
+    idle_us = [broker["rxidle"] for broker in brokers if broker["state"] == "UP" and broker["rxidle"] >= 0]
+    return is_up, max(idle_us) / 1e6 if is_up and idle_us else None
