@@ -48,7 +48,7 @@ from schemas.clock import SystemClock
 from schemas.codec import encode
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
-from stream_processors.answer import Answerer, Received
+from stream_processors.worker.frame_processor import Answerer, Received
 from transport.stored_message import Place, Stored
 from transport.topic_setup import apply
 

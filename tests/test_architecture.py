@@ -86,6 +86,30 @@ def test_arrows_point_down(path):
     assert wrong == []
 
 
+def test_the_two_faust_programs_share_only_the_host():
+    """The host is below the worker and the watch, which do not import each other."""
+    root = ROOT / "stream_processors"
+    beside = {"faust_host": {"worker", "watch"}, "worker": {"watch"}, "watch": {"worker"}}
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for folder, others in beside.items()
+        for path in sorted((root / folder).rglob("*.py"))
+        for line, name in imports(path)
+        if name.startswith(tuple(f"stream_processors.{other}" for other in others))
+    ]
+    assert wrong == []
+
+
+def test_only_the_host_touches_the_transport_of_faust():
+    found = {
+        str(path.relative_to(ROOT))
+        for path in modules()
+        if any(name.startswith("faust.transport") for _, name in imports(path))
+    }
+    assert found
+    assert all(path.startswith("stream_processors/faust_host/") for path in found)
+
+
 @pytest.mark.parametrize(
     ("importer", "imported"),
     [

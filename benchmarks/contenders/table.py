@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.contenders import peers
 from benchmarks.line_topics import Stream
 from infra.demo.processes import inspection_command
-from stream_processors.settings import share_of_cores
+from stream_processors.worker.settings import share_of_cores
 
 
 @dataclass(frozen=True, slots=True)

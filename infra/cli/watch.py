@@ -98,8 +98,8 @@ def watch(
     from infra.cli.times import frames_or_seconds, seconds
     from monitoring.drift import Budget, DriftOptions
     from schemas.replay_headers import group_of
-    from stream_processors.watch import run_watch
-    from stream_processors.watch_settings import DEFAULT_WATCH_GROUP, WatchSettings
+    from stream_processors.watch.run import run_watch
+    from stream_processors.watch.settings import DEFAULT_WATCH_GROUP, WatchSettings
 
     frames, length_s = (0, 0.0) if warm_up is None else frames_or_seconds(warm_up, "--warm-up")
     settings = WatchSettings(

@@ -20,7 +20,7 @@ from infra.cli.options import (
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
-    from stream_processors.overload import Overload, OverloadPolicy
+    from stream_processors.worker.overload import Overload, OverloadPolicy
 
 
 def worker(
@@ -84,7 +84,7 @@ def worker(
         inspection worker --model my_model/
     """
     from schemas.replay_headers import group_of
-    from stream_processors.settings import DEFAULT_GROUP, WorkerSettings, share_of_cores
+    from stream_processors.worker.settings import DEFAULT_GROUP, WorkerSettings, share_of_cores
 
     is_open = threads is None
     processes, threads = share_of_cores(processes, threads)
@@ -104,17 +104,17 @@ def worker(
         http_port=http_port,
     )
     if settings.processes > 1:
-        from stream_processors.fleet import run_fleet
+        from stream_processors.worker.supervisor import run_fleet
 
         run_fleet(settings, shares_threads=is_open)
     else:
-        from stream_processors.worker import run_worker
+        from stream_processors.worker.run import run_worker
 
         run_worker(settings)
 
 
 def _policy(given: list[str]) -> OverloadPolicy:
-    from stream_processors.overload import Overload, OverloadPolicy
+    from stream_processors.worker.overload import Overload, OverloadPolicy
 
     default = Overload.DEADLINE
     stations: dict[str, Overload] = {}

@@ -32,7 +32,7 @@ from producers.cameras.disturbed import Disturbance
 from schemas import Action, InspectionError, KafkaSettings, Verdict
 from schemas.clock import Clock, SystemClock
 from schemas.topics import TOPICS
-from stream_processors.overload import Overload
+from stream_processors.worker.overload import Overload
 from transport.topic_setup import apply
 
 LINE, STATION = "demo-line", "demo"

@@ -19,7 +19,7 @@ from schemas.records import Decision
 Identity = Mapping[str, str | None]
 _NAMES = ("product", "model", "recipe")
 #: Number of decisions after a reset until which the detectors know too little. A changeover alone must not count as
-#: blindness, so it is less than `stream_processors.watch_camera.UNWATCHED`.
+#: blindness, so it is less than `stream_processors.watch.camera.UNWATCHED`.
 SCRATCH = 99
 
 

@@ -13,8 +13,8 @@ from replay.reinspect.variants import Loaded, groups
 from schemas.clock import Clock, SystemClock
 from schemas.records import Action, Decision, Frame, ResultState, Verdict
 from schemas.wire import Codec
-from stream_processors.answer import Answer, Answerer, Fault, Received, image_of, look
-from stream_processors.overload import Overload, OverloadPolicy
+from stream_processors.worker.frame_processor import Answer, Answerer, Fault, Received, image_of, look
+from stream_processors.worker.overload import Overload, OverloadPolicy
 from transport.image_store import ImageStore
 from transport.stored_message import Place, Stored
 

@@ -21,7 +21,7 @@ from schemas.codec import decode, encode
 from schemas.ids import frame_id
 from schemas.topics import FRAMES
 from tests.faults.conftest import OwnBroker
-from tests.stream_processors.test_overload import make_frame
+from tests.stream_processors.worker.test_overload import make_frame
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 

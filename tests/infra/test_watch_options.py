@@ -7,14 +7,14 @@ from typer.testing import CliRunner
 
 from infra.cli.root import app
 from schemas.errors import SettingsError
-from stream_processors.watch_settings import WatchSettings
+from stream_processors.watch.settings import WatchSettings
 
 
 @pytest.fixture
 def settings(monkeypatch) -> list[WatchSettings]:
     """What the watch would run with."""
     given: list[WatchSettings] = []
-    monkeypatch.setattr("stream_processors.watch.run_watch", given.append)
+    monkeypatch.setattr("stream_processors.watch.run.run_watch", given.append)
     return given
 
 

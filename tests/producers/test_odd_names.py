@@ -20,7 +20,7 @@ from replay import read_topic
 from schemas import Frame, KafkaSettings
 from schemas.codec import decode
 from schemas.errors import SettingsError
-from stream_processors.watch_settings import WatchSettings
+from stream_processors.watch.settings import WatchSettings
 
 app = typer.Typer()
 app.command()(produce)

@@ -14,7 +14,7 @@ from replay.archive.reader import Archive
 from replay.audit_topics import audit_topics
 from schemas import Codec, DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label
 from schemas.topics import MAX_REQUEST_BYTES
-from stream_processors.watch_state import Snapshot, read_snapshots
+from stream_processors.watch.state import Snapshot, read_snapshots
 from tests.bombs import send_bomb
 from tests.replay.past import make_frame
 from tests.schemas import examples

@@ -23,7 +23,7 @@ from schemas.codec import decode
 from schemas.errors import BrokerUnavailable, SettingsError
 from schemas.replay_headers import REPLAY_HEADER, REPLAY_OF_HEADER, REPLAY_TIMESTAMP_HEADER
 from schemas.topics import TOPICS
-from stream_processors.watch_settings import WatchSettings
+from stream_processors.watch.settings import WatchSettings
 from tests.replay.conftest import FRAMES, Decided, make_frame
 from transport.range_reader import TopicMessage, read_topic, watermarks
 from transport.stored_message import Place, Stored

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from stream_processors.watch_state import Snapshot
+from stream_processors.watch.state import Snapshot
 
 DEEP = b"[" * 200_000
 

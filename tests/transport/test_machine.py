@@ -82,7 +82,7 @@ def test_memory(membership: str, files: dict[str, str], limit: int, tmp_path: Pa
 def test_a_worker_that_is_bound_to_a_core_has_one_thread() -> None:
     program = (
         "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
-        "from stream_processors.settings import WorkerSettings, share_of_cores\n"
+        "from stream_processors.worker.settings import WorkerSettings, share_of_cores\n"
         "from replay.reinspect.engine import cores\n"
         "print(share_of_cores(), WorkerSettings().threads, cores())"
     )

@@ -1,0 +1,128 @@
+"""Kafka transport for Faust that limits the bytes of frames in memory.
+
+Its consumer is `stream_processors.faust_host.consumer`; Faust's producer remains, but has nothing to do, see
+`stream_processors.worker.result_publisher`.
+
+Faust limits its stream buffers by a number of messages. That does not limit memory, as a message may have 16 MiB; and
+while all buffers are under pressure, its fetch loop sleeps a whole second. This consumer limits bytes instead: it
+waits in steps of some milliseconds until enough of the messages that it handed out have been answered.
+
+Faust hands each message to the agent's stream as four asyncio tasks, so that a rebalance can interrupt a hand-over that
+waits for room: 0.1 ms of Python. Here no message is handed over before there is room, so a plain call is enough.
+Messages that were read before a rebalance but not handed over are dropped, and the new owner of the partition reads
+them again.
+
+Written for faust-streaming 0.15.3 (pinned). It replaces ``_drain_messages`` of `faust.transport.consumer.Consumer`, and
+everything that only this method calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from faust.transport.drivers.aiokafka import Transport
+
+from stream_processors.faust_host.consumer import LibrdkafkaConsumer, NoValue
+from stream_processors.faust_host.group_consumer import AHEAD_COUNT, Batch
+from transport.batch_trials import BatchTrials
+
+#: Pause between two checks of the memory in use, in seconds.
+_STEP_S = 0.02
+#: Messages handed to the stream before other tasks get their turn.
+_YIELD_EVERY = 16
+
+
+class _Held:
+    """Messages that were handed over and still exist: waiting, in flight, or dropped and not freed yet.
+
+    Faust's own set of them does not contain the waiting ones. Any thread may free a message; only the event loop
+    counts.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = self.count = 0
+        self._freed: deque[int] = deque()
+
+    def add(self, message: Any) -> None:
+        size = len(message.value or b"")
+        self.bytes += size
+        self.count += 1
+        weakref.finalize(message, self._freed.append, size).atexit = False
+
+    def look(self) -> None:
+        while self._freed:
+            self.bytes -= self._freed.popleft()
+            self.count -= 1
+
+
+def bounded_transport(
+    bootstrap_servers: str,
+    budget_bytes: int,
+    *,
+    assignor: str = "roundrobin",
+    trials: BatchTrials | None = None,
+    on_held: Callable[[int], object] = lambda size_bytes: None,
+    on_read: Callable[[Any], object] = lambda message: None,
+) -> type[Transport]:
+    """Return the transport class whose consumer keeps at most ``budget_bytes``, plus one fetch.
+
+    Parameters
+    ----------
+    assignor
+        librdkafka's name of the strategy that assigns partitions. With ``range`` a member gets the same partitions of
+        each topic.
+    trials
+        See `stream_processors.faust_host.group_consumer.Reader`.
+    on_held
+        Called with the number of bytes in memory.
+    on_read
+        Called with each message that is read.
+    """
+    held = _Held()
+
+    class BoundedConsumer(LibrdkafkaConsumer):
+        assignment_strategy = assignor
+
+        async def _drain_messages(self, fetcher: Any) -> None:
+            try:
+                while not (self.should_stop or fetcher.should_stop):
+                    await self._room()
+                    await self._hand_over(await self.reader.take())
+            except asyncio.CancelledError:
+                if not self.app.should_stop:
+                    raise
+
+        async def _room(self) -> None:
+            while not self.should_stop:
+                held.look()
+                on_held(held.bytes)
+                # The stream's queue must have room for all these messages.
+                if held.bytes < budget_bytes and held.count < self.app.conf.stream_buffer_maxsize - AHEAD_COUNT:
+                    return
+                await asyncio.sleep(_STEP_S)
+
+        async def _hand_over(self, batch: Batch) -> None:
+            for number, record in enumerate(batch.messages, 1):
+                if not self.flow_active:  # a rebalance
+                    await self.wait(self.can_resume_flow.wait())
+                if self.should_stop or self.reader.is_stale(batch):
+                    return
+                message = self._to_message(None, record)
+                held.add(message)
+                if not isinstance(message.value, NoValue):
+                    on_read(message)
+                await self.callback(message)
+                if number % _YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
+
+    class BoundedTransport(Transport):
+        pass
+
+    BoundedConsumer.bootstrap_servers = bootstrap_servers
+    BoundedConsumer.trials = trials
+    BoundedTransport.Consumer = BoundedConsumer
+    return BoundedTransport

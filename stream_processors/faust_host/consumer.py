@@ -1,0 +1,210 @@
+"""Faust's consumer on librdkafka.
+
+Faust's own client, aiokafka, is written in Python with an event loop: if frames come one by one, each frame costs it
+more CPU time than a small network. Streams, acks and commits stay Faust's.
+
+Transactions and compaction leave holes in the offsets. Faust's rule for offsets that may be committed can stop there
+for good, so this consumer has a simpler rule.
+
+It extends `faust.transport.consumer.Consumer`, with ``_new_offset`` and ``_filter_committable_offsets``, of
+faust-streaming 0.15.3 (pinned).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaException, Message
+from faust.exceptions import ConsumerNotStarted
+from faust.transport.consumer import Consumer
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from stream_processors.faust_host.group_consumer import Reader
+from transport.batch_child import TriedMessage
+from transport.batch_trials import BatchTrials
+from transport.batches import UnreadableBatch
+from transport.broker_contact import BrokerContact
+from transport.headers import message_headers
+from transport.producer import CONNECTION
+
+log = logging.getLogger(__name__)
+
+#: Most bytes of one fetch, and of the messages that librdkafka has fetched ahead; a larger first message is also sent.
+FETCH_BYTES = 4 * 1024 * 1024
+#: A member that has not returned from a rebalance, or was not polled, within this time counts as dead.
+_REBALANCE_MS = 60_000
+#: Interval at which the client reports the state of its connections.
+_STATISTICS_MS = 1_000
+_METADATA_MS = 5_000
+
+
+class NoValue(bytes):
+    """Empty value of the message that stands for an unreadable batch, at the offset of its last message."""
+
+    batch: UnreadableBatch
+
+    @classmethod
+    def of(cls, batch: UnreadableBatch) -> NoValue:
+        """Return the value for a batch."""
+        value = cls()
+        value.batch = batch
+        return value
+
+
+class LibrdkafkaConsumer(Consumer):
+    """Consumer of one Faust app without tables. Derive from it, with the servers."""
+
+    logger = logging.getLogger("faust.librdkafka")  # for the log lines of Faust
+    bootstrap_servers: str
+    trials: BatchTrials | None = None
+    assignment_strategy = "roundrobin"  # as aiokafka in Faust
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reader: Reader | None = None
+        self._contact = BrokerContact(time.monotonic)
+        self._places: dict[tuple[Any, Any], TP] = {}
+        self._owed: dict[TP, int] = {}
+
+    async def on_start(self) -> None:
+        """Create the client; it connects when the app subscribes to a topic."""
+        config = _config(self.app.conf, self.bootstrap_servers, self.assignment_strategy)
+        self._reader = Reader({**config, "stats_cb": self._contact.saw}, self, self.trials)
+
+    async def on_stop(self) -> None:
+        """Commit the acked offsets and leave the group."""
+        await super().on_stop()
+        if self._reader is not None:
+            await self._reader.close()
+
+    @property
+    def connected(self) -> bool | None:
+        """True if the brokers that frames are read from answer; None if unknown."""
+        return self._contact.connected
+
+    # Called by the reader.
+
+    async def assigned(self, places: set[tuple[str, int]]) -> None:
+        """Tell Faust that these partitions are read from now on."""
+        if not self.app.rebalancing:  # the group's first
+            self.app.on_rebalance_start()
+        self.app.consumer_generation_id += 1
+        await self.on_partitions_assigned({TP(*place) for place in places}, self.app.consumer_generation_id)
+
+    async def revoked(self, places: set[tuple[str, int]]) -> None:
+        """Let Faust finish and commit the messages of these partitions."""
+        self.app.on_rebalance_start()
+        await self.on_partitions_revoked({TP(*place) for place in places})
+        self._owed.clear()
+
+    async def failed(self, error: BaseException) -> None:
+        """End the app: no more messages will be read."""
+        log.critical("frames cannot be read any more: %r", error)
+        await self.crash(error)
+
+    # Called by Faust.
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        await self.reader.subscribe(sorted(topics))
+
+    def assignment(self) -> set[TP]:
+        return set() if self._reader is None else {TP(*place) for place in self._reader.assigned}
+
+    def _to_message(self, tp: TP | None, record: Message | TriedMessage | UnreadableBatch) -> ConsumerMessage:
+        if isinstance(record, UnreadableBatch):
+            # Acked like its last message, in order: then the committed offset lies behind the batch.
+            tp = TP(record.topic, record.partition)
+            return ConsumerMessage(
+                tp.topic, tp.partition, record.following - 1, time.time(), 0, {}, None, NoValue.of(record), None, 0, 0,
+                tp, generation_id=self.app.consumer_generation_id,
+            )  # fmt: skip
+        place: tuple[Any, Any] = record.topic(), record.partition()
+        tp = self._places.get(place) or self._places.setdefault(place, TP(*place))
+        kind, timestamp_ms = record.timestamp()
+        key, value = record.key(), record.value()
+        return ConsumerMessage(
+            tp.topic, tp.partition, record.offset() or 0, timestamp_ms / 1000, kind, message_headers(record),
+            key, value, None, len(key or b""), len(value or b""), tp, generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """Return the offset to commit: the pipeline acks in order, so all frames before it are answered."""
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        following = int(max(acked)) + 1
+        acked.clear()
+        self._acked_index[tp].clear()
+        return following
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        return {**self._owed, **super()._filter_committable_offsets(tps)}
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        self._owed.update(offsets)
+        try:
+            await self.reader.commit({(tp.topic, tp.partition): offset for tp, offset in offsets.items()})
+        except KafkaException as error:
+            # The next commit, half a second later, repeats them; after a rebalance these frames are read again.
+            log.warning("offsets are not committed yet: %s", error.args[0].str())
+            return False
+        for tp, offset in offsets.items():
+            if self._owed.get(tp) == offset:
+                del self._owed[tp]
+        return True
+
+    async def seek_to_committed(self) -> Mapping[TP, Any]:
+        return {TP(*place): offset for place, offset in (await self.reader.rewind()).items()}
+
+    def close(self) -> None:
+        """Do nothing: the consumer leaves the group when it stops."""
+
+    # Called by Faust for tables, transactions, new topics, or its own reading loop.
+
+    def _not_here(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("a consumer of frames has neither tables nor transactions, and makes no topics")
+
+    _getmany = _seek = seek_wait = position = highwater = highwaters = earliest_offsets = _not_here
+    topic_partitions = key_partition = create_topic = _new_topicpartition = _not_here
+
+    def verify_recovery_event_path(self, now: float, tp: TP) -> None:
+        """Verify nothing."""
+
+    @property
+    def reader(self) -> Reader:
+        """Client; raises ConsumerNotStarted before `on_start`."""
+        if self._reader is None:
+            raise ConsumerNotStarted("the consumer is not started")
+        return self._reader
+
+
+def _config(conf: Any, bootstrap_servers: str, strategy: str) -> dict[str, Any]:
+    return {
+        **CONNECTION,
+        "bootstrap.servers": bootstrap_servers,
+        "client.id": conf.broker_client_id,
+        "group.id": conf.id,
+        "auto.offset.reset": conf.consumer_auto_offset_reset,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # Anyone can keep a transaction open for a quarter of an hour, and a reader of committed messages would wait
+        # until then. `inspection dead-letters retry`, our only transaction, allows for that.
+        "isolation.level": "read_uncommitted",
+        # All partitions are revoked and assigned again, as Faust expects.
+        "partition.assignment.strategy": strategy,
+        # Partitions added to the topic are read within this time.
+        "topic.metadata.refresh.interval.ms": _METADATA_MS,
+        "session.timeout.ms": int(conf.broker_session_timeout * 1000),
+        "heartbeat.interval.ms": int(conf.broker_heartbeat_interval * 1000),
+        "max.poll.interval.ms": _REBALANCE_MS,
+        "check.crcs": conf.broker_check_crcs,
+        "fetch.max.bytes": FETCH_BYTES,
+        "fetch.message.max.bytes": FETCH_BYTES,
+        "queued.max.messages.kbytes": FETCH_BYTES // 1024,
+        "statistics.interval.ms": _STATISTICS_MS,
+        "fetch.queue.backoff.ms": 10,  # otherwise a pause of a second each time that the queue is full
+    }

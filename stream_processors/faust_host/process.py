@@ -1,0 +1,184 @@
+"""Process that runs a Faust app with its endpoint and watchdog, until a signal or a crash ends it with a status."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import faust
+from prometheus_client import CollectorRegistry
+
+from schemas.settings import KafkaSettings
+from schemas.topics import MAX_REQUEST_BYTES
+from transport.http_server import serve
+
+log = logging.getLogger(__name__)
+
+#: Interval between two calls of ``settle`` while an app stops, in seconds.
+_SETTLE_S = 0.1
+
+
+class _App(faust.App):
+    """Faust app without a data directory: its tables are in memory, and a root file system may be read-only."""
+
+    def _create_directories(self) -> None:
+        pass
+
+
+def make_faust_app(group: str, kafka: KafkaSettings) -> faust.App:
+    """Return a Faust app with the settings that both of our programs need, see docs/faust.md."""
+    return _App(
+        group,
+        broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
+        store="memory://",
+        web_enabled=False,  # it would listen on every interface; we have our own endpoint for health and metrics
+        topic_allow_declare=False,  # only `inspection topics apply` creates topics
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        producer_max_request_size=MAX_REQUEST_BYTES,
+        producer_acks=-1,
+        producer_request_timeout=30.0,  # Faust waits 20 minutes otherwise
+        broker_commit_interval=0.5,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=3.0,
+        # The worker's transport limits bytes; this limit on the count must not interfere.
+        stream_buffer_maxsize=4096,
+        worker_redirect_stdouts=False,
+        logging_config=None,
+    )
+
+
+def raw_topics(app: faust.App, *names: str) -> list[Any]:
+    """Return topics of raw bytes: Faust would ack a message that it fails to decode."""
+    return [
+        app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        for name in names
+    ]
+
+
+class Watcher(Protocol):
+    """Watcher of a running app, see `stream_processors.worker.watchdog`."""
+
+    def stop(self) -> None:
+        """Stop watching."""
+
+
+async def run_process(
+    app: faust.App,
+    *,
+    registry: CollectorRegistry,
+    about: dict[str, Any],
+    http_host: str,
+    http_port: int | None,
+    default_port: int,
+    ready: str,
+    announce: Callable[[str], object] = lambda url: None,
+    watchdog: Callable[[Callable[[], set[int] | None]], Watcher] | None = None,
+    settle: Callable[[], Awaitable[None]] | None = None,
+    trouble: Callable[[], str | None] = lambda: None,
+) -> None:
+    """Run until SIGTERM or SIGINT; then finish the messages in flight, commit and leave the group.
+
+    Parameters
+    ----------
+    registry
+        Metrics for /metrics.
+    about
+        Added to /health.
+    http_host, http_port, default_port
+        See `transport.http_server.serve`.
+    ready
+        Work of the process, for the log.
+    announce
+        Called with the URL of the endpoint.
+    watchdog
+        Called when the app runs, with a function that returns its partitions (None during a rebalance).
+    settle
+        Acks the messages in flight. Called repeatedly while the app stops: Faust waits for every message that it has
+        handed out, and its timers have ended by then.
+    trouble
+        Called for /health; returns the fault of the work in one line, or None.
+
+    Raises
+    ------
+    SettingsError
+        If the endpoint cannot listen.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    health = lambda: _health(app, about, stop.is_set(), trouble())  # noqa: E731
+    runner, url = await serve(http_host, http_port, registry, health, default_port)
+    announce(url)
+    app.loop = loop
+    watcher = None
+    # Faust logs a crash and continues to wait; this process must then end, with a status that shows it.
+    try:
+        await app.start()
+        if watchdog is not None:
+            watcher = watchdog(lambda: _assigned(app))
+        log.info("ready: %s, health at %s/health", ready, url)
+        while not stop.is_set() and not app.crashed:
+            await _wait(stop, 0.2)
+    finally:
+        log.info("stopping: finishing what is held")
+        if watcher is not None:
+            watcher.stop()
+        settling = None if settle is None or app.crashed else asyncio.ensure_future(_settle(settle))
+        await app.stop()
+        if settling is not None:
+            settling.cancel()
+        await runner.cleanup()
+    if app.crashed:
+        raise SystemExit(1)
+    log.info("stopped")
+
+
+async def _settle(settle: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await settle()
+        except Exception:
+            log.exception("what is held cannot be settled")
+        await asyncio.sleep(_SETTLE_S)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _assigned(app: faust.App) -> set[int] | None:
+    """Return the partitions of the process; None during a rebalance."""
+    return None if app.rebalancing else {partition.partition for partition in app.consumer.assignment()}
+
+
+def _health(app: faust.App, about: dict[str, Any], stopping: bool, trouble: str | None) -> dict[str, Any]:
+    assigned = sorted(f"{tp.topic}-{tp.partition}" for tp in app.consumer.assignment()) if app.started else []
+    # Only the consumer that reads frames has this attribute.
+    connected = getattr(app.consumer, "connected", None) if app.started else None
+    reason = _reason(app, stopping, connected) or trouble
+    return {
+        "ok": reason is None,
+        "reason": reason,
+        **about,
+        "assigned": assigned,
+        "rebalancing": bool(app.rebalancing),
+        "connected": connected,
+    }
+
+
+def _reason(app: faust.App, stopping: bool, connected: bool | None) -> str | None:
+    if app.crashed:
+        return "a part of the process has failed, and it is ending"
+    if stopping:
+        return "it was asked to stop"
+    if not app.started:
+        return "it is starting"
+    return "the broker does not answer" if connected is False else None

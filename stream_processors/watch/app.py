@@ -1,0 +1,283 @@
+"""Faust app of `inspection watch`: reads decisions and labels, publishes drift events.
+
+The order of steps that guarantees "no message counts twice, none is left out":
+
+1. the camera processes a message, and the resulting events are published and acknowledged;
+2. every few seconds a snapshot of each camera that has changed is published and acknowledged;
+3. the messages that the snapshots include are acked to Faust, which commits them.
+
+After a crash, the uncommitted messages are read again. Messages below a snapshot's offsets are skipped; the others lead
+to the same events with the same ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+from mode.supervisors import CrashingSupervisor
+
+from monitoring.drift import ReferencesOf
+from monitoring.drift.concept import At
+from monitoring.shelf import Shelf
+from schemas import CodecError, Decision, DriftEvent, Label
+from schemas.clock import Clock, SystemClock
+from schemas.wire import Codec
+from stream_processors.faust_host.bounded_transport import bounded_transport
+from stream_processors.faust_host.consumer import NoValue
+from stream_processors.faust_host.process import make_faust_app, raw_topics
+from stream_processors.watch.camera import WatchedCamera, written_us
+from stream_processors.watch.metrics import WatchMetrics
+from stream_processors.watch.notify import Notifier
+from stream_processors.watch.settings import WatchSettings
+from stream_processors.watch.state import Snapshot, find_snapshots
+from transport.batch_trials import BatchTrials
+from transport.batches import UNDECODABLE_BATCH
+from transport.quarantine import Quarantine
+
+log = logging.getLogger(__name__)
+#: Most bytes of messages that are read but not in a snapshot yet, including those that Faust still keeps.
+_HELD_BYTES = 64 * 1024 * 1024
+#: Most messages that wait for a snapshot: the transport hands over no more than 4,000 at a time.
+_HELD_COUNT = 1500
+#: Interval at which forgotten cameras are logged, in seconds, and most characters of their names.
+_SAY_S = 60.0
+_SHOWN = 100
+
+
+def make_watch_app(
+    settings: WatchSettings,
+    references_of: ReferencesOf,
+    metrics: WatchMetrics,
+    notifier: Notifier,
+    clock: Clock | None = None,
+    quarantine: Quarantine | None = None,
+) -> tuple[faust.App, Callable[[], Awaitable[None]]]:
+    """Build the app and return it with a function that publishes the state and acks the messages in it.
+
+    The app connects when it is started. Without a quarantine the app does not know that a process of its group died.
+    """
+    kafka = settings.kafka
+    quarantine = quarantine or Quarantine(None)
+    app = make_faust_app(settings.group, kafka)
+    # `range` sends the decisions and labels of a camera to the same process.
+    trials = BatchTrials(kafka.bootstrap_servers, quarantine.deaths, _HELD_BYTES)
+    transport = bounded_transport(kafka.bootstrap_servers, _HELD_BYTES, assignor="range", trials=trials)
+    app.transport = transport(app.conf.broker, app, app.loop)
+    decisions, labels, drift, state = raw_topics(app, kafka.decisions, kafka.labels, kafka.drift, kafka.drift_state)
+    codec = Codec.from_settings(kafka)
+    watching = _Watching(settings, references_of, metrics, notifier, clock or SystemClock(), codec, drift, state)
+
+    # The owner of a partition publishes its state before another process reads it, and reads it when it gets it.
+    async def on_rebalance(_app: Any, /, *_: Any, signal: Any, **__: Any) -> None:
+        await watching.hand_over()
+
+    app.on_partitions_revoked.connect(on_rebalance, weak=False)
+    app.on_partitions_assigned.connect(on_rebalance, weak=False)
+
+    @app.on_partitions_assigned.connect(weak=False)
+    async def look_for_the_dead(*_: Any, **__: Any) -> None:
+        await asyncio.to_thread(quarantine.look)
+
+    async def follow(stream: Any, read: Callable[[bytes], Decision | Label]) -> None:
+        stream.enable_acks = False  # acked after the snapshot that includes the message
+        try:
+            async for event in stream.events():
+                await watching.take(event, read)
+                if watching.held_count >= _HELD_COUNT:
+                    await watching.flush()
+        finally:
+            await watching.flush()
+
+    @app.agent(decisions, name="watch-decisions", concurrency=1, supervisor_strategy=CrashingSupervisor)
+    async def watch_decisions(stream: Any) -> None:
+        await follow(stream, lambda value: codec.decode(value, Decision))
+
+    @app.agent(labels, name="watch-labels", concurrency=1, supervisor_strategy=CrashingSupervisor)
+    async def watch_labels(stream: Any) -> None:
+        await follow(stream, lambda value: codec.decode(value, Label))
+
+    @app.timer(settings.snapshot_s)  # type: ignore[untyped-decorator]
+    async def snapshot() -> None:
+        await watching.flush()
+
+    return app, watching.flush
+
+
+class _Watching:
+    """Cameras of the partitions that this process has; it processes one message at a time."""
+
+    def __init__(
+        self,
+        settings: WatchSettings,
+        references_of: ReferencesOf,
+        metrics: WatchMetrics,
+        notifier: Notifier,
+        clock: Clock,
+        codec: Codec,
+        drift: Any,
+        state: Any,
+    ) -> None:
+        self._settings = settings
+        self._references_of = references_of
+        self._metrics = metrics
+        self._notifier = notifier
+        self._clock = clock
+        self._drift, self._state = drift, state
+        self._codec = codec
+        #: Cameras by `_name`; and snapshots, by partition and camera, that no message has needed yet.
+        self._cameras: Shelf[WatchedCamera] = Shelf(settings.max_cameras, spare=lambda camera: camera.in_episode)
+        self._waiting: dict[int, dict[str, Snapshot]] = {}
+        self._topic_ids: dict[str, str] = {}
+        self._said_s = -_SAY_S
+        self._unsaid = 0
+        self._held: list[Any] = []
+        self._lock = asyncio.Lock()
+        # If an event was not published, its camera may already have changed: no snapshot may include that change.
+        self._is_torn = False
+
+    @property
+    def held_count(self) -> int:
+        """Number of messages that wait for the next snapshot."""
+        return len(self._held)
+
+    async def take(self, event: Any, read: Callable[[bytes], Decision | Label]) -> None:
+        """Process a message (step 1). An error here ends the process, through the agent's supervisor."""
+        async with self._lock:
+            self._is_torn = True
+            await self._take(event.message, read)
+            self._is_torn = False
+            self._held.append(event)
+
+    async def _take(self, message: Any, read: Callable[[bytes], Decision | Label]) -> None:
+        if isinstance(message.value, NoValue):
+            self._metrics.unreadable.labels(UNDECODABLE_BATCH).inc()
+            return
+        waiting = await self._snapshots(message.partition)
+        try:
+            found = read(message.value)
+        except CodecError as error:
+            self._metrics.unreadable.labels(error.kind).inc()
+            log.warning("%s %d/%d: %s", message.topic, message.partition, message.offset, error)
+            return
+        name = _name(message.partition, found.key)
+        camera, times = self._cameras.get(name), 1
+        if camera is None:
+            camera = await self._begin(message.partition, found.key, waiting.pop(found.key, None))
+            times += camera.quality.decisions  # a restored camera is not a newcomer
+        await self._forget(self._cameras.see(name, camera, times))
+        camera.topic_ids = self._topic_ids
+        if camera.has_seen(message.topic, message.offset):
+            camera.read_again()
+            return
+        now_us = self._clock.utc_us()
+        written = written_us(message.timestamp, now_us)
+        at = At(message.topic, message.partition, message.offset, now_us, written)
+        began = time.perf_counter()
+        events = camera.decision(found, at) if isinstance(found, Decision) else camera.label(found, at)
+        self._metrics.took.observe(time.perf_counter() - began)
+        for event in events:
+            await self._publish(event)
+
+    async def _publish(self, event: DriftEvent) -> None:
+        await (await self._drift.send(key=event.key.encode(), value=self._codec.encode(event)))
+        self._metrics.events.labels(event.drift_type.value, event.state.value).inc()
+        self._notifier.notify(event)
+
+    async def flush(self) -> None:
+        """Publish the snapshots, then ack the messages in them (steps 2 and 3)."""
+        async with self._lock:
+            if self._is_torn:
+                return
+            await self._snapshot()
+            held, self._held = self._held, []
+            for event in held:
+                event.ack()
+
+    async def _snapshot(self) -> None:
+        loop, sends = asyncio.get_running_loop(), []
+        for _, camera in self._cameras.items():
+            if not camera.is_dirty:
+                continue
+            # It takes some hundredths of a second, so it runs in a thread: no heartbeat waits. The lock stays locked.
+            snapshot = await loop.run_in_executor(None, camera.snapshot)
+            self._metrics.show(camera, len(snapshot))
+            written = await self._write(camera.key, snapshot, camera.partition)
+            if written is not None:
+                sends.append(written)
+                camera.is_dirty, camera.is_kept = False, True
+        await asyncio.gather(*sends)
+
+    async def hand_over(self) -> None:
+        """Publish the state and drop it: the next message of a partition reads it again, here or in another process."""
+        await self.flush()
+        async with self._lock:
+            for name, camera in list(self._cameras.items()):
+                camera.close()
+                self._metrics.forget(camera)
+                self._cameras.drop(name)
+            self._waiting.clear()
+
+    async def _snapshots(self, partition: int) -> dict[str, Snapshot]:
+        """Return the snapshots of a partition that wait for their camera; each is read when its camera appears."""
+        waiting = self._waiting.get(partition)
+        if waiting is None:
+            settings, loop = self._settings, asyncio.get_running_loop()
+            found = await loop.run_in_executor(None, find_snapshots, settings.kafka, partition, settings.max_cameras)
+            self._metrics.void_snapshots.inc(found.voided)
+            self._topic_ids = found.ids
+            waiting = self._waiting[partition] = dict(found.found)
+            if waiting:
+                log.info("partition %d: going on with %d cameras", partition, len(waiting))
+            self._count_forgotten(found.dropped)
+            for key in found.dropped:
+                await self._write(key, None, partition)
+        return waiting
+
+    async def _write(self, key: str, value: bytes | None, partition: int | None) -> Awaitable[Any] | None:
+        """Write to the camera's own partition of the state topic; return None if there is no such partition (yet)."""
+        for is_known in (False, True):
+            try:
+                return await self._state.send(key=key.encode(), value=value, partition=partition)  # type: ignore[no-any-return]
+            except AssertionError:  # aiokafka raises this for an unknown partition, which may be a new one
+                if not is_known:
+                    await self._state.app.producer._ensure_producer().client.force_metadata_update()
+        log.warning("%s: no snapshot: the state topic has no partition %s", key[:_SHOWN], partition)
+        return None
+
+    async def _begin(self, partition: int, key: str, snapshot: Snapshot | None) -> WatchedCamera:
+        settings = self._settings
+        camera = WatchedCamera(key, self._references_of, settings.options, self._clock, settings.max_age_h, partition)
+        if snapshot is not None:
+            # This takes some hundredths of a second too.
+            await asyncio.get_running_loop().run_in_executor(None, camera.restore, snapshot)
+        return camera
+
+    async def _forget(self, gone: list[tuple[str, WatchedCamera]]) -> None:
+        """Drop evicted cameras, from the state topic too."""
+        self._count_forgotten([camera.key for _, camera in gone])
+        for _, camera in gone:
+            camera.close()
+            self._metrics.forget(camera)
+            if camera.is_kept:
+                await self._write(camera.key, None, camera.partition)
+
+    def _count_forgotten(self, keys: list[str]) -> None:
+        self._metrics.forgotten.inc(len(keys))
+        self._unsaid += len(keys)
+        now_s = self._clock.monotonic_s()
+        if self._unsaid and now_s - self._said_s >= _SAY_S:
+            newest = f", the newest of them {keys[-1][:_SHOWN]!a}" if keys else ""
+            log.warning(
+                "more than %d cameras: %d that were unseen for longest are forgotten%s; --max-cameras sets the number",
+                self._settings.max_cameras, self._unsaid, newest,
+            )  # fmt: skip
+            self._said_s, self._unsaid = now_s, 0
+
+
+def _name(partition: int, key: str) -> str:
+    return f"{partition} {key}"

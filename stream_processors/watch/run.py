@@ -1,0 +1,92 @@
+"""Process of `inspection watch`: check the requirements, then run until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from models import default_model_path
+from models.package import load_reference
+from models.reference import Reference, SignalReferences
+from monitoring.drift import ReferencesOf
+from schemas.errors import SettingsError
+from stream_processors.faust_host.process import run_process
+from stream_processors.watch.app import make_watch_app
+from stream_processors.watch.metrics import WatchMetrics
+from stream_processors.watch.notify import Notifier
+from stream_processors.watch.settings import WatchSettings
+from transport.admin import require_topics
+from transport.quarantine_folder import open_quarantine
+
+log = logging.getLogger(__name__)
+
+DEFAULT_WATCH_PORT = 8089
+
+
+def run_watch(settings: WatchSettings) -> None:
+    """Run until SIGTERM or SIGINT; then publish the state, commit and leave the group.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        Before the app starts; the text names the command that helps.
+    ModelPackageError
+        If a model package cannot be read.
+    SettingsError
+        If the webhook is not a URL, the endpoint cannot listen, or topics that belong together have different numbers
+        of partitions.
+    """
+    references_of = references(settings.models or [default_model_path()])
+    metrics = WatchMetrics()
+    notifier = Notifier(settings.webhook, log, registry=metrics.registry)
+    kafka = settings.kafka
+    topics = [kafka.decisions, kafka.labels, kafka.drift_state]
+    partitions = require_topics(kafka.bootstrap_servers, [*topics, kafka.drift])
+    if len({partitions[topic] for topic in topics}) > 1:
+        counts = ", ".join(f"{topic} {partitions[topic]}" for topic in topics)
+        raise SettingsError(f"topics with different numbers of partitions tear a camera apart: {counts}")
+    try:
+        asyncio.run(_run(settings, references_of, metrics, notifier))
+    finally:
+        notifier.close()
+
+
+def references(packages: Sequence[Path]) -> ReferencesOf:
+    """Return a function that finds the training reference of a model package by the model's sha256 and the product."""
+    found: dict[str, Reference] = {}
+    for package in packages:
+        sha256, reference = load_reference(package)
+        if reference is None:
+            log.warning("%s has no training reference: each camera's first frames become its reference", package)
+        else:
+            found[sha256] = reference
+            log.info("%s: reference of %d signals", package, len(reference.everything))
+
+    def references_of(model_sha256: str, product: str | None) -> SignalReferences | None:
+        reference = found.get(model_sha256)
+        return None if reference is None else reference.of(product)
+
+    return references_of
+
+
+async def _run(settings: WatchSettings, references_of: ReferencesOf, metrics: WatchMetrics, notifier: Notifier) -> None:
+    quarantine = open_quarantine(settings.group, settings.kafka.decisions)
+    app, flush = make_watch_app(settings, references_of, metrics, notifier, quarantine=quarantine)
+    try:
+        await run_process(
+            app,
+            registry=metrics.registry,
+            about=metrics.about,
+            http_host=settings.http_host,
+            http_port=settings.http_port,
+            default_port=DEFAULT_WATCH_PORT,
+            ready=f"watching {settings.kafka.decisions}",
+            settle=flush,
+        )
+    except SystemExit:  # a crash, which may be one of memory
+        quarantine.abandon()
+        raise
+    finally:
+        quarantine.close()

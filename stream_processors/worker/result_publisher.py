@@ -1,0 +1,201 @@
+"""Publisher of decisions and dead letters, through librdkafka.
+
+Faust's own producer, aiokafka, is written in Python. librdkafka takes a fraction of its time for a message, and sends
+simultaneous messages as one request. A message counts as published when the broker has acknowledged it, not before.
+
+A message that Kafka refuses for good is sent again in another form: smaller if it is too large, with another timestamp
+if this machine's clock differs from the broker's (the record itself has the times). If no form helps, the worker ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from schemas.settings import KafkaSettings
+from schemas.topics import MAX_REQUEST_BYTES
+from schemas.wire import Codec
+from stream_processors.worker.forms import CLIPS_S, Form, decision_forms, letter_forms
+from stream_processors.worker.frame_processor import Answer
+from transport.producer import COMMON, make_idempotent_producer
+from transport.refusals import Refused, refusal_of
+
+log = logging.getLogger(__name__)
+
+#: If Kafka has not accepted an answer after this time, in ms, the worker ends.
+DELIVERY_TIMEOUT_MS = 30_000
+_QUEUE_KIB = 128 * 1024
+_POLL_S = 0.1
+#: Pause after acknowledgements, in seconds: several are handled together, and no answer waits for them.
+_REST_S = 0.005
+_FULL_S = 0.005
+#: Most times that a message is sent again because another message of its batch was refused.
+_NEIGHBOUR_TRIES = 20
+
+
+class Outbox:
+    """Publisher of answers. Thread-safe.
+
+    Parameters
+    ----------
+    kafka
+        Address of Kafka. The constructor waits for the client, two seconds at most.
+    fail
+        Called with the error, in the outbox's own thread, if Kafka refuses an answer in every form.
+    codec
+        Encoder of smaller forms; None: without a registry.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, fail: Callable[[BaseException], object], codec: Codec | None = None
+    ) -> None:
+        self._decisions, self._dead_letters = kafka.decisions, kafka.dead_letters
+        self._fail = fail
+        self._encode = (codec or Codec()).encode
+        self._again: deque[_Message] = deque()
+        #: By topic: seconds that are added to the time of this machine, and further values to try.
+        self._clip_s: dict[str, float] = {}
+        self._clips_left: dict[str, Iterator[float]] = {}
+        self._producer: Producer = make_idempotent_producer(
+            {
+                **COMMON,
+                "bootstrap.servers": kafka.bootstrap_servers,
+                "acks": "all",
+                "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
+                "message.max.bytes": MAX_REQUEST_BYTES,
+                "queue.buffering.max.kbytes": _QUEUE_KIB,
+            },
+            _log_error,
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="outbox", daemon=True)
+        self._thread.start()
+
+    def publish(self, answer: Answer, trace: bytes | None, done: Callable[[], object]) -> None:
+        """Send the parts of an answer; when Kafka has acknowledged all of them, the outbox's thread calls ``done``.
+
+        ``trace`` is the ``traceparent`` header of the decision.
+        """
+        forms: list[tuple[str, Iterator[Form]]] = []
+        if answer.decision is not None:
+            forms.append((self._decisions, decision_forms(answer, trace, self._encode)))
+        if answer.dead_letter is not None:
+            forms.append((self._dead_letters, letter_forms(answer, self._encode)))
+        sent = _Sent(len(forms), done)
+        for message in [_Message(topic, each, next(each), sent) for topic, each in forms]:
+            while not self._produce(message):
+                time.sleep(_FULL_S)  # the other thread makes room
+
+    def close(self) -> None:
+        """Stop the thread. Call when all published answers are done."""
+        self._stop.set()
+        self._thread.join()
+
+    def _produce(self, message: _Message) -> bool:
+        """Pass a message to the client; return False if its queue is full."""
+        form, clip_s = message.form, self._clip_s.get(message.topic)
+        message.clip_s = clip_s
+        at_ms = 0 if clip_s is None else round((time.time() + clip_s) * 1000)  # 0: now
+        try:
+            self._producer.produce(
+                message.topic,
+                form.value,
+                form.key,
+                headers=[("traceparent", form.trace)] if form.trace else None,
+                timestamp=at_ms,
+                on_delivery=partial(self._delivered, message),
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:  # larger than this client can send
+            self._delivered(message, error.args[0], None)
+        return True
+
+    def _poll(self) -> None:
+        while not self._stop.wait(_REST_S):
+            self._producer.poll(_POLL_S)
+            for _ in range(len(self._again)):
+                message = self._again.popleft()
+                if not self._produce(message):
+                    self._again.append(message)
+
+    def _delivered(self, message: _Message, error: KafkaError | None, _: object) -> None:
+        if error is None:
+            message.sent.acknowledged()
+        elif self._changes(message, error):
+            self._again.append(message)  # not from here: the queue may be full, and this thread empties it
+        else:
+            self._fail(KafkaException(error))
+
+    def _changes(self, message: _Message, error: KafkaError) -> bool:
+        """Choose another form for a refused message; return False if there is no other form."""
+        refusal = refusal_of(error)
+        if refusal is Refused.TIMESTAMP:
+            return self._clips(message)
+        if refusal is Refused.NEIGHBOUR:
+            message.tries += 1
+            return message.tries <= _NEIGHBOUR_TRIES
+        # Brokers use this error for a timestamp too, and for a message without a key on a compacted topic.
+        if refusal is Refused.RECORD and message.form.key is not None and self._clips(message):
+            return True
+        if refusal is None:
+            return False
+        form = next(message.forms, None)
+        if form is None:
+            return False
+        if form is not message.form:
+            log.warning("%s does not take a message (%s): it goes again, smaller", message.topic, error.str())
+        message.form = form
+        return True
+
+    def _clips(self, message: _Message) -> bool:
+        """Choose the next timestamp for a topic, once for all messages that were refused with the last one."""
+        topic = message.topic
+        if self._clip_s.get(topic) == message.clip_s:
+            clip_s = next(self._clips_left.setdefault(topic, iter(CLIPS_S)), None)
+            if clip_s is None:
+                self._clip_s.pop(topic, None)  # the timestamp is not the cause
+                return False
+            log.warning(
+                "%s does not take the timestamps of this machine's clock: trying %+.0f s; set the clocks right, or set "
+                "message.timestamp.type=LogAppendTime on the topic", topic, clip_s,
+            )  # fmt: skip
+            self._clip_s[topic] = clip_s
+        return True
+
+
+@dataclass(slots=True)
+class _Message:
+    """Message in flight: the form that was sent, and the forms that are left."""
+
+    topic: str
+    forms: Iterator[Form]
+    form: Form
+    sent: _Sent
+    clip_s: float | None = None
+    tries: int = 0
+
+
+class _Sent:
+    """Counter of the missing acknowledgements of one answer."""
+
+    __slots__ = ("_done", "_left")
+
+    def __init__(self, count: int, done: Callable[[], object]) -> None:
+        self._left, self._done = count, done
+
+    def acknowledged(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self._done()
+
+
+def _log_error(error: KafkaError) -> None:
+    log.warning("the client that publishes decisions: %s", error.str())

@@ -1,0 +1,153 @@
+"""Proof that a message is the retry of a dead letter: the named letter is read, and must be about this message.
+
+Any writer can set a header, so the header alone proves nothing. The letter is written by a worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import threading
+from collections import OrderedDict
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from schemas.clock import Clock
+from schemas.errors import CodecError
+from schemas.letters import whole_sha256, whole_size
+from schemas.records import DeadLetter
+from schemas.settings import KafkaSettings
+from schemas.topics import MAX_REQUEST_BYTES
+from schemas.wire import Codec
+from stream_processors.worker.frame_processor import RETRY_HEADER, Received
+from transport.producer import CONNECTION
+
+log = logging.getLogger(__name__)
+
+#: Id of a letter, as `inspection dead-letters` writes it: partition and offset.
+_ID = re.compile(rb"([0-9]{1,9})-([0-9]{1,18})")
+#: Seconds that may be spent at once on look-ups without success, and the share of time at which they are refilled, so
+#: that messages cannot keep a worker busy with look-ups. The look-up of a true retry costs nothing of this budget.
+_BURST_S, _SHARE = 2.0, 0.1
+#: Longest time that a thread waits for another thread's look-up, in seconds.
+_PATIENCE_S = 0.1
+#: The end of a partition is requested again after this time, in seconds: letters are written meanwhile.
+_ENDS_S = 1.0
+_KNOWN = 1_000
+
+
+class Retries:
+    """Look-up of dead letters, with its own client that joins no group. Thread-safe.
+
+    Parameters
+    ----------
+    kafka, codec
+        Place and encoding of the dead letters.
+    clock
+        Monotonic time.
+    """
+
+    def __init__(self, kafka: KafkaSettings, codec: Codec, clock: Clock) -> None:
+        self._kafka = kafka
+        self._codec = codec
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._consumer: Consumer | None = None
+        self._known: OrderedDict[tuple[bytes, int, int], bool] = OrderedDict()
+        #: By partition: time of the last request for its ends, and the first and the next offset (None: no partition).
+        self._ends: OrderedDict[int, tuple[float, tuple[int, int] | None]] = OrderedDict()
+        self._left_s, self._at_s = _BURST_S, clock.monotonic_s()
+
+    def is_retry(self, message: Received) -> bool:
+        """Return True if the header of a message names an existing dead letter that is about the message's bytes.
+
+        Return False too if the answer is not available at once.
+        """
+        found = _ID.fullmatch(message.headers.get(RETRY_HEADER, b""))
+        if found is None:
+            return False
+        place = (found.group(), message.source.partition, message.source.offset)
+        known = self._known.get(place)
+        if known is not None:
+            return known
+        if not self._may_look() or not self._lock.acquire(timeout=_PATIENCE_S):
+            return False
+        try:
+            return self._look(place, int(found[1]), int(found[2]), message)
+        finally:
+            self._lock.release()
+
+    def _may_look(self) -> bool:
+        filled_s = self._left_s + (self._clock.monotonic_s() - self._at_s) * _SHARE
+        return filled_s > 0
+
+    def _look(self, place: tuple[bytes, int, int], partition: int, offset: int, message: Received) -> bool:
+        if not self._may_look():
+            return False
+        began_s = self._clock.monotonic_s()
+        self._left_s = min(_BURST_S, self._left_s + (began_s - self._at_s) * _SHARE)
+        self._at_s = began_s
+        is_true = False
+        try:
+            if self._is_there(partition, offset):
+                letter = self._read(partition, offset)
+                is_true = self._known[place] = letter is not None and _is_about(letter, message)
+                if len(self._known) > _KNOWN:
+                    self._known.popitem(last=False)
+        except (KafkaException, CodecError) as error:
+            log.warning("dead letter %d-%d cannot be read: %s", partition, offset, error)
+        if not is_true:
+            self._left_s -= self._clock.monotonic_s() - began_s
+        return is_true
+
+    def _is_there(self, partition: int, offset: int) -> bool:
+        """Return True if the topic has that offset; the broker is not asked for each message."""
+        now_s = self._clock.monotonic_s()
+        asked_s, ends = self._ends.get(partition, (float("-inf"), None))
+        is_old = now_s - asked_s >= _ENDS_S
+        if is_old and (ends is None or not ends[0] <= offset < ends[1]):
+            place = TopicPartition(self._kafka.dead_letters, partition)
+            self._ends[partition] = now_s, None  # also if the request fails
+            ends = self._client().get_watermark_offsets(place, timeout=max(0.1, self._left_s))
+            self._ends[partition] = now_s, ends
+            if len(self._ends) > _KNOWN:
+                self._ends.popitem(last=False)
+        return ends is not None and ends[0] <= offset < ends[1]
+
+    def _client(self) -> Consumer:
+        if self._consumer is None:
+            self._consumer = Consumer(_config(self._kafka))
+        return self._consumer
+
+    def _read(self, partition: int, offset: int) -> DeadLetter | None:
+        consumer = self._client()
+        consumer.assign([TopicPartition(self._kafka.dead_letters, partition, offset)])
+        try:
+            message = consumer.poll(max(0.1, self._left_s))
+        finally:
+            consumer.unassign()
+        if message is None or message.error() is not None or message.offset() != offset:
+            return None
+        return self._codec.decode(message.value(), DeadLetter, max_bytes=MAX_REQUEST_BYTES)
+
+
+def _config(kafka: KafkaSettings) -> dict[str, Any]:
+    return {
+        **CONNECTION,
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "group.id": "inspection-retries",  # required, but never joined
+        "enable.auto.commit": False,
+        "auto.offset.reset": "error",
+        "fetch.message.max.bytes": 1024 * 1024,
+    }
+
+
+def _is_about(letter: DeadLetter, message: Received) -> bool:
+    if letter.source_topic != message.source.topic or message.value is None:
+        return False
+    size = whole_size(letter)
+    if size is None:
+        return letter.value == message.value
+    return size == len(message.value) and whole_sha256(letter) == hashlib.sha256(message.value).hexdigest()

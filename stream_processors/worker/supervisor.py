@@ -1,0 +1,228 @@
+"""Several worker processes under one command, with one health endpoint and one page of metrics.
+
+Threads of one process compete for Python's lock, processes do not: with a small network this lock limits a worker.
+Each process is a complete worker, a member of the group with its own partitions. They start and end together: if one
+ends, the others are stopped, and the command ends with its status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import urllib.error
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from schemas.errors import InspectionError
+from stream_processors.worker.settings import WorkerSettings
+from transport.admin import require_topics
+from transport.http_server import DEFAULT_PORT, serve
+from transport.logs import set_up_logging
+from transport.loopback import open_direct
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 0.1
+#: A member that does not answer within this time, in seconds, is unhealthy.
+_ANSWER_S = 1.0
+
+
+class MemberFailed(InspectionError):
+    """A worker process could not start; the text is its error."""
+
+
+def run_fleet(settings: WorkerSettings, *, shares_threads: bool = False) -> None:
+    """Run ``settings.processes`` workers until SIGTERM or SIGINT, or until one of them ends.
+
+    If there are fewer partitions, only one process for each partition runs. With ``shares_threads`` these processes
+    share the threads of all.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing, SettingsError
+        See `stream_processors.worker.run.run_worker`.
+    MemberFailed
+        If a worker ended with an error; the text is its last line.
+    """
+    frames = settings.kafka.frames
+    partitions = require_topics(settings.kafka.bootstrap_servers, [frames])[frames]
+    count = min(settings.processes, partitions)
+    if count < settings.processes:
+        log.warning("%s has %d partitions: %d processes, more would have nothing to do", frames, partitions, count)
+        if shares_threads:
+            settings = replace(settings, threads=round(settings.processes * settings.threads / count))
+    asyncio.run(_run(settings, count))
+
+
+async def _run(settings: WorkerSettings, count: int) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    fleet = Fleet(replace(settings, processes=1, http_host="127.0.0.1", http_port=0), count)
+    runner = None
+    try:
+        registry = CollectorRegistry()
+        registry.register(fleet)
+        runner, url = await serve(settings.http_host, settings.http_port, registry, fleet.health, DEFAULT_PORT)
+        log.info("%d processes of %d threads, health at %s/health", count, settings.threads, url)
+        stopped = asyncio.ensure_future(stop.wait())
+        while not stopped.done() and fleet.all_run():
+            await asyncio.wait({stopped}, timeout=_LOOK_S)
+        stopped.cancel()
+        if not stop.is_set():
+            log.error("a process has ended, ending the others")
+    finally:
+        await asyncio.to_thread(fleet.stop)
+        if runner is not None:
+            await runner.cleanup()
+    if not stop.is_set():
+        raise fleet.failure()
+    log.info("stopped")
+
+
+@dataclass(slots=True)
+class _Member:
+    process: Any
+    pipe: Connection
+    url: str | None = None
+    error: str | None = None
+
+    def look(self) -> None:
+        """Read the messages of the process: the address of its endpoint, or the reason why it ends."""
+        try:
+            while self.pipe.poll():
+                kind, text = self.pipe.recv()
+                if kind == "url":
+                    self.url = text
+                else:
+                    self.error = text
+        except (EOFError, OSError):
+            return
+
+    def ask(self, path: str) -> bytes | None:
+        """Return the answer of its endpoint, even if the process is unhealthy; None if there is no answer."""
+        self.look()
+        if self.url is None:
+            return None
+        try:
+            with open_direct(self.url + path, _ANSWER_S) as answer:
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.read()
+        except OSError:
+            return None
+
+    def report(self) -> dict[str, Any]:
+        """Return its health report."""
+        try:
+            found: dict[str, Any] = json.loads(self.ask("/health") or b"")
+        except ValueError:
+            return {"ok": False, "reason": "it does not answer"}
+        return found
+
+
+class Fleet:
+    """Running worker processes; collects the metrics of all, with the label ``process``.
+
+    Parameters
+    ----------
+    settings
+        Settings of each process.
+    count
+        Number of processes.
+    """
+
+    def __init__(self, settings: WorkerSettings, count: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        level = logging.getLogger().level
+        self._members: list[_Member] = []
+        for number in range(count):
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=_member, args=(settings, number, level, theirs), name=f"worker-{number}", daemon=True
+            )
+            process.start()
+            theirs.close()
+            self._members.append(_Member(process, ours))
+
+    def all_run(self) -> bool:
+        """Return True if no process has ended."""
+        return all(member.process.is_alive() for member in self._members)
+
+    def failure(self) -> BaseException:
+        """Return the exception with which the command ends after a process has ended by itself."""
+        for member in self._members:
+            member.look()
+            if member.error is not None:
+                return MemberFailed(member.error)
+        codes = [member.process.exitcode or 0 for member in self._members]
+        return SystemExit(next((code for code in codes if code > 0), 1))
+
+    def stop(self) -> None:
+        """Stop the processes, and wait until they have finished their frames in flight."""
+        for member in self._members:
+            if member.process.is_alive():
+                member.process.terminate()
+        for member in self._members:
+            member.process.join()
+
+    def health(self) -> dict[str, Any]:
+        """Return one report on all processes: healthy if all are, with the partitions of all."""
+        reports = [member.report() for member in self._members]
+        troubles = [
+            f"process {number}: {report.get('reason') or 'it is not well'}"
+            for number, report in enumerate(reports)
+            if not report["ok"]
+        ]
+        contacts = [report.get("connected") for report in reports]
+        return {
+            "ok": not troubles,
+            "reason": "; ".join(troubles) or None,
+            "model": reports[0].get("model"),
+            "assigned": sorted(place for report in reports for place in report.get("assigned", ())),
+            "rebalancing": any(report.get("rebalancing", True) for report in reports),
+            "connected": False if False in contacts else None if None in contacts else True,
+            "processes": reports,
+        }
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of all processes, except those of a process that does not answer."""
+        merged: dict[str, Metric] = {}
+        for number, member in enumerate(self._members):
+            text = (member.ask("/metrics") or b"").decode()
+            for family in text_string_to_metric_families(text):
+                into = merged.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                for sample in family.samples:
+                    into.add_sample(sample.name, {**sample.labels, "process": str(number)}, sample.value)
+        yield from merged.values()
+
+
+def _member(settings: WorkerSettings, number: int, level: int, pipe: Connection) -> None:
+    """Run one process of the fleet."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends SIGINT to all processes; only the parent acts on it
+    set_up_logging(level, f"worker {number}")
+    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
+    from stream_processors.worker.run import run_worker
+
+    try:
+        run_worker(settings, announce=lambda url: pipe.send(("url", url)))
+    except InspectionError as error:
+        pipe.send(("error", str(error)))
+        raise SystemExit(error.exit_code) from None
+
+
+def _end_with_parent(pipe: Connection) -> None:
+    try:
+        pipe.recv()  # nothing is ever sent
+    except (EOFError, OSError):
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,58 @@
+"""The thread that reads frames where Kafka is away or the client breaks; the rest is tested with the worker."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from confluent_kafka import KafkaException
+
+from stream_processors.faust_host.group_consumer import Place, Reader
+
+#: Nobody listens there.
+CONFIG = {"bootstrap.servers": "127.0.0.1:9", "group.id": "g", "log_level": 0}
+
+
+class Told:
+    """Keeps what the reader tells of."""
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+
+    async def assigned(self, places: set[Place]) -> None:
+        raise AssertionError("nothing can be assigned")
+
+    async def revoked(self, places: set[Place]) -> None:
+        raise AssertionError("nothing can be revoked")
+
+    async def failed(self, error: BaseException) -> None:
+        self.error = error
+
+
+def test_without_a_broker_it_waits_and_can_be_closed() -> None:
+    async def read() -> None:
+        reader = Reader(CONFIG, Told())
+        await reader.subscribe(["frames"])
+        taking = asyncio.ensure_future(reader.take())
+        assert not (await asyncio.wait({taking}, timeout=0.2))[0]
+        await reader.close()
+        assert (await taking).messages == []
+        assert not reader.assigned
+
+    asyncio.run(asyncio.wait_for(read(), 20))
+
+
+def test_what_breaks_the_client_is_told_and_nobody_waits_for_it() -> None:
+    async def read() -> BaseException | None:
+        told = Told()
+        reader = Reader(CONFIG, told)
+        given_up = asyncio.ensure_future(reader.rewind())
+        given_up.cancel()  # must not break it
+        await reader._call(reader._consumer.close)
+        for call in (lambda: reader.commit({("frames", 0): 1}), reader.rewind, lambda: reader.subscribe(["frames"])):
+            with pytest.raises(KafkaException, match="the reader has ended"):
+                await call()
+        await reader.close()
+        return told.error
+
+    assert isinstance(asyncio.run(asyncio.wait_for(read(), 20)), RuntimeError)

@@ -1,0 +1,182 @@
+"""Cameras with names from any writer: their number is bounded, in memory, in metrics and in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from types import SimpleNamespace
+
+from prometheus_client import generate_latest
+
+from monitoring.drift import DriftOptions
+from monitoring.drift.concept import At
+from monitoring.shelf import SETTLES_AFTER, Shelf
+from schemas.clock import ManualClock
+from schemas.codec import encode
+from schemas.records import Decision, Verdict
+from schemas.wire import Codec
+from stream_processors.watch.app import _Watching
+from stream_processors.watch.camera import UNWATCHED, WatchedCamera
+from stream_processors.watch.metrics import WatchMetrics
+from stream_processors.watch.notify import Notifier
+from stream_processors.watch.settings import WatchSettings
+from tests.monitoring.drift.streams import REFERENCE, decision, rows
+from tests.monitoring.quality.examples import make_label
+
+NOW_US = 1_795_000_000_000_000
+ROWS = list(rows(300, 1))
+
+
+def camera(key: str = "press/top", clock: ManualClock | None = None) -> WatchedCamera:
+    return WatchedCamera(key, lambda model, product: REFERENCE, DriftOptions(), clock or ManualClock(NOW_US), 24)
+
+
+def test_a_flood_of_invented_names_leaves_the_real_ones():
+    shelf = Shelf[str](100)
+    real = [f"press/cam{number}" for number in range(3)]
+    gone = []
+    for number in range(20_000):
+        gone += shelf.see(f"invented/{number}", "invented")
+        gone += shelf.see(real[number % 3], "real")
+    assert len(shelf) <= 110
+    assert all(shelf.get(name) == "real" for name in real)
+    assert {value for _, value in gone} == {"invented"}
+
+
+def test_a_settled_name_goes_only_for_another_settled_one():
+    shelf = Shelf[int](2, spare=lambda value: value == 1)
+    for name, value in (("a", 1), ("b", 2), ("c", 3)):
+        gone = [one for _ in range(SETTLES_AFTER) for one in shelf.see(name, value)]
+    assert gone == [("b", 2)]  # the camera unseen for longest, apart from spared ones
+    assert [name for name, _ in shelf.items()] == ["a", "c"]
+    shelf.drop("a")
+    assert len(shelf) == 1
+    assert shelf.get("a") is None
+
+
+def test_a_new_camera_is_settled_after_twenty_messages_and_not_before():
+    """As Faust hands them over; the state topic has nothing."""
+    settings = WatchSettings(max_cameras=1)
+    codec = Codec.from_settings(settings.kafka)
+    metrics, notifier = WatchMetrics(), Notifier(None, logging.getLogger())
+    references_of = lambda model, product: REFERENCE  # noqa: E731
+    watching = _Watching(settings, references_of, metrics, notifier, ManualClock(NOW_US), codec, None, None)
+    watching._waiting[0] = {}
+    offsets = itertools.count()
+
+    def take(station: str, count: int) -> None:
+        for offset in itertools.islice(offsets, count):
+            one = decision(offset, ROWS[0], station=station, decided_at_us=NOW_US)
+            message = SimpleNamespace(topic="d", partition=0, offset=offset, timestamp=1.0, value=encode(one))
+            asyncio.run(watching._take(message, lambda value: codec.decode(value, Decision)))
+
+    def kept() -> list[str]:
+        return [one.key.partition("/")[0] for _, one in watching._cameras.items()]
+
+    take("real", SETTLES_AFTER)
+    take("new", SETTLES_AFTER - 1)
+    assert kept() == ["real", "new"]
+    take("newer", 1)
+    assert kept() == ["real", "newer"]
+    take("newer", SETTLES_AFTER - 1)
+    assert kept() == ["newer"]
+
+
+def test_metrics_of_invented_cameras_are_bounded_and_go_with_them():
+    metrics = WatchMetrics()
+    kept = camera("press/top")
+    kept.decision(decision(0, ROWS[0], decided_at_us=NOW_US), At("d", 0, 0, NOW_US))
+    metrics.show(kept, 10)
+    one = camera("x" * 500_000)
+    for number in range(2000):
+        one.key = f"{number}" + "x" * 200
+        metrics.show(one, 10)
+    text = generate_latest(metrics.registry)
+    assert len(text) < 300_000
+    assert b'camera="press/top"' in text
+    assert b'camera="other"' in text
+    for number in range(2000):
+        one.key = f"{number}" + "x" * 200
+        metrics.forget(one)
+    one.key = "saw/top"
+    metrics.show(one, 10)
+    text = generate_latest(metrics.registry)
+    assert b'camera="saw/top"' in text
+    assert b'camera="1xxx' not in text
+
+
+def test_a_camera_that_is_not_watched_is_said(caplog):
+    clock = ManualClock(NOW_US)
+    watched, metrics = camera(clock=clock), WatchMetrics()
+    with caplog.at_level(logging.INFO):
+        for number in range(UNWATCHED + 50):
+            one = decision(number, ROWS[number], decided_at_us=NOW_US, model_stage="challenger")
+            watched.decision(one, At("d", 0, number, NOW_US))
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line == "press/top: the last 100 decisions were not watched for drift: not-champion 100"
+    metrics.show(watched, 1)
+    assert metrics.about == {"not_watched": {"press/top": 150}}
+    watched.decision(decision(1000, ROWS[0], decided_at_us=NOW_US), At("d", 0, 1000, NOW_US))
+    metrics.show(watched, 1)
+    assert (watched.unwatched, metrics.about) == (0, {"not_watched": {}})
+
+
+def test_resets_of_each_decision_are_said_once_a_minute(caplog):
+    watched = camera()
+    with caplog.at_level(logging.INFO):
+        for number in range(200):
+            one = decision(number, ROWS[number], decided_at_us=NOW_US, model_sha256=f"m{number % 3}")
+            watched.decision(one, At("d", 0, number, NOW_US))
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert "reset: model" in said[0]
+    assert said[1] == "press/top: the last 100 decisions were not watched for drift: after-reset 100"
+    assert watched.watch.counts["resets"] == watched.unwatched == 199
+
+
+def test_a_changeover_alone_is_no_blindness():
+    watched = camera()
+    unwatched = []
+    for number in range(260):
+        one = decision(number, ROWS[number], decided_at_us=NOW_US, model_sha256=f"m{number // 100}")
+        watched.decision(one, At("d", 0, number, NOW_US))
+        unwatched.append(watched.unwatched)
+    assert max(unwatched) == unwatched[198] == UNWATCHED - 1
+    assert unwatched[99] == unwatched[199] == 0
+
+
+def test_a_warm_up_without_an_end_is_said(caplog):
+    options = DriftOptions(warm_up_s=60, warm_up_gap_s=10)
+    watched = WatchedCamera("press/top", lambda model, product: REFERENCE, options, ManualClock(NOW_US), 24)
+    metrics = WatchMetrics()
+    with caplog.at_level(logging.INFO):
+        for number in range(120):
+            at_us = NOW_US + number * 12_000_000
+            one = decision(number, ROWS[number], captured_at_us=at_us, decided_at_us=at_us)
+            watched.decision(one, At("d", 0, number, at_us))
+    metrics.show(watched, 1)
+    assert metrics.about == {"not_watched": {"press/top": 120}}
+    assert "a warm-up follows another one" in caplog.records[0].getMessage()
+    assert caplog.records[0].levelno == logging.WARNING
+    assert watched.watch.counts["warm-up-again"] == 119
+
+
+def test_names_that_are_too_long_are_counted_and_not_kept():
+    watched = camera()
+    for number, name in enumerate(("part_id", "lot", "frame_id", "recipe_id")):
+        one = decision(number, ROWS[0], decided_at_us=NOW_US, **{name: "x" * 100_000})
+        watched.decision(one, At("d", 0, number, NOW_US))
+    watched.decision(
+        decision(9, ROWS[0], decided_at_us=NOW_US, attributes={"product": "x" * 100_000}), At("d", 0, 9, NOW_US)
+    )
+    watched.label(make_label(1, Verdict.OK, defect="x" * 100_000), At("l", 0, 0, NOW_US))
+    assert watched.watch.counts["names-too-long"] == 5
+    assert watched.watch.counts["label-names-too-long"] == 1
+    assert len(watched.snapshot()) < 20_000
+
+
+def test_a_label_of_the_future_is_counted():
+    watched = camera()
+    watched.label(make_label(1, Verdict.OK, at=4_102_444_800_000_000), At("l", 0, 0, NOW_US, NOW_US - 5))
+    assert watched.watch.counts["future-labels"] == 1

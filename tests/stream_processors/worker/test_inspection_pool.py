@@ -1,0 +1,264 @@
+"""Who waits for whom: a frame by reference for its store, a frame that carries its image for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+
+from models import Model, Source, default_model_path, load_model
+from schemas import Frame, ImageReference, ResultState
+from schemas.clock import ManualClock
+from schemas.codec import encode
+from schemas.wire import Codec
+from stream_processors.worker.frame_processor import RETRY_HEADER, Answer, Answerer, Received
+from stream_processors.worker.inspection_pool import FETCHES, Lanes, Work
+from stream_processors.worker.ordered_completion import Entry, Pipeline
+from stream_processors.worker.overload import Overload, OverloadPolicy
+from tests.stream_processors.worker.test_overload import JPEG, SHA256, make_frame
+from transport.image_store import ImageStore
+
+BY_REFERENCE = ImageReference(f"memory://images/1970-01-01/00/press.c/{SHA256}.jpeg", len(JPEG))
+
+
+class HeldStore(ImageStore):
+    """Gives images only once it is released; counts who asks."""
+
+    def __init__(self) -> None:
+        super().__init__("memory://images")
+        self.released = threading.Event()
+        self.asked = self.at_once = self.most = 0
+        self._lock = threading.Lock()
+
+    def get(self, reference: ImageReference, sha256: str) -> bytes:
+        with self._lock:
+            self.asked += 1
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
+        assert self.released.wait(20)
+        with self._lock:
+            self.at_once -= 1
+        return JPEG
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model(default_model_path())
+
+
+@pytest.fixture
+def store() -> HeldStore:
+    return HeldStore()
+
+
+def referring(sequence: int) -> Frame:
+    return replace(make_frame(sequence), image=None, reference=BY_REFERENCE)
+
+
+def received(frame: Frame) -> Received:
+    return Received(encode(frame), frame.key.encode(), {}, Source("frames", 0, frame.sequence, 0))
+
+
+async def until(true: Callable[[], bool]) -> None:
+    for _ in range(4_000):
+        if true():
+            return
+        await asyncio.sleep(0.005)
+    pytest.fail("not within 20 s")
+
+
+class Answered:
+    """Lanes and a pipeline, with what came out: answers by sequence, and the order of the acks."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        model: Model,
+        clock: ManualClock,
+        *,
+        limit: int = 4,
+        mode: Overload = Overload.DEADLINE,
+    ) -> None:
+        self.answers: dict[int, Answer] = {}
+        self.together: list[int] = []
+        self.acked: list[int] = []
+        self.failed: list[BaseException] = []
+        self.pipeline: Pipeline[int] = Pipeline(self.acked.append, limit)
+        self.lanes: Lanes[Entry[int]] = Lanes(
+            Answerer(model, Codec(), clock, OverloadPolicy(mode), store, is_retry=lambda _: True), 2,
+            publish=self._publish, step_aside=self.pipeline.step_aside, fail=self.failed.append,
+        )  # fmt: skip
+
+    def _publish(self, work: Work[Entry[int]], answer: Answer) -> None:
+        self.answers[work.item.item] = answer
+        self.pipeline.done(work.item)
+
+    async def put(self, frame: Frame, headers: Mapping[str, bytes] = MappingProxyType({})) -> None:
+        entry = await asyncio.wait_for(self.pipeline.put(frame.sequence), 20)
+        self.lanes.submit(replace(received(frame), headers=headers), entry)
+
+    async def drain(self) -> None:
+        await asyncio.wait_for(self.pipeline.drain(), 20)
+        self.lanes.close()
+        assert self.failed == []
+
+
+def test_frames_behind_a_stuck_fetch_are_answered_and_acked_in_order(model: Model, store: HeldStore) -> None:
+    async def run() -> None:
+        line = Answered(store, model, ManualClock())
+        frames = [referring(n) if n < 20 else make_frame(n) for n in range(60)]
+        for frame in frames:  # of 20 by reference all would take a place, and one ahead of the rest would hold all acks
+            await line.put(frame)
+        await until(lambda: len(line.answers) == 40)
+        assert min(line.answers) == 20
+        assert line.acked == []
+        assert store.most == FETCHES
+        store.released.set()
+        await line.drain()
+        assert line.acked == list(range(60))
+        states = {answer.decision.result_state for answer in line.answers.values() if answer.decision is not None}
+        assert states == {ResultState.COMPLETED}
+
+    asyncio.run(run())
+
+
+def test_what_has_become_too_late_is_not_fetched(model: Model, store: HeldStore) -> None:
+    async def run() -> None:
+        clock = ManualClock()
+        line = Answered(store, model, clock, limit=16)
+        for number in range(10):
+            await line.put(referring(number))
+        await until(lambda: store.asked == FETCHES)
+        clock.advance(0.6)  # their deadline is 0.5 s
+        store.released.set()
+        await until(lambda: len(line.answers) == 10)
+        assert [answer.shed for answer in line.answers.values()] == ["deadline"] * 10
+        assert store.asked == FETCHES
+        await line.put(referring(11))
+        await line.drain()
+        assert (line.answers[11].shed, store.asked) == ("deadline", FETCHES)
+
+    asyncio.run(run())
+
+
+def test_many_that_wait_are_taken_together_and_all_answered(model: Model, store: HeldStore) -> None:
+    async def run() -> None:
+        line = Answered(store, model, ManualClock(), limit=64)
+        looked = []
+        real = line.lanes._answer.inspect_all
+        line.lanes._answer.inspect_all = lambda works: (looked.append(len(works)), real(works))[1]  # type: ignore[assignment, method-assign]
+        line.lanes._answer.shedding.together = lambda *_: 16  # type: ignore[method-assign]
+        for number in range(200):
+            await line.put(make_frame(number))
+        await line.drain()
+        assert line.acked == list(range(200))
+        assert sum(looked) == 200
+        assert max(looked) > 1
+
+    asyncio.run(run())
+
+
+def test_only_frames_of_one_kind_are_taken_together(model: Model, store: HeldStore) -> None:
+    """Check that a quick frame does not wait for a slow one."""
+
+    async def run() -> None:
+        line = Answered(store, model, ManualClock(), limit=64)
+        kinds = []
+        real = line.lanes._answer.inspect_all
+
+        def look(works: Sequence[tuple[Received, Frame, bytes]]) -> list[Answer]:
+            kinds.append({frame.width for _, frame, _ in works})
+            return real(works)
+
+        line.lanes._answer.inspect_all = look  # type: ignore[method-assign]
+        line.lanes._answer.shedding.together = lambda *_: 16  # type: ignore[method-assign]
+        for number in range(100):
+            await line.put(replace(make_frame(number), width=300 if number % 5 else 9_000))
+        await line.drain()
+        assert line.acked == list(range(100))
+        assert {len(each) for each in kinds} == {1}
+
+    asyncio.run(run())
+
+
+def test_a_free_thread_finds_the_newest_of_each_camera(model: Model, store: HeldStore) -> None:
+    """Check that frames which came meanwhile are shed, except those that were published again on purpose."""
+
+    async def run() -> None:
+        line = Answered(store, model, ManualClock(), limit=64, mode=Overload.NEWEST)
+        real, looked, released = line.lanes._answer.inspect_all, [], threading.Event()
+
+        def look(works: Sequence[tuple[Received, Frame, bytes]]) -> list[Answer]:
+            looked.extend(frame.sequence for _, frame, _ in works)
+            assert released.wait(20)
+            return real(works)
+
+        line.lanes._answer.inspect_all = look  # type: ignore[method-assign]
+        for number in (0, 1):  # both threads are busy
+            await line.put(make_frame(number, camera=f"busy{number}"))
+            await until(lambda wanted=number + 1: len(looked) == wanted)
+        for number in range(2, 50):
+            headers = {RETRY_HEADER: b"0-1"} if number == 20 else {}
+            await line.put(make_frame(number, camera=f"c{number % 3}"), headers)
+        released.set()
+        await line.drain()
+        assert line.acked == list(range(50))
+        assert sorted(looked) == [0, 1, 20, 47, 48, 49]
+        shed = {number for number, answer in line.answers.items() if answer.shed == "overtaken"}
+        assert shed == set(range(50)) - set(looked)
+
+    asyncio.run(run())
+
+
+def test_what_should_never_be_raised_is_said_and_nothing_is_acked(model: Model, store: HeldStore) -> None:
+    async def run() -> None:
+        line = Answered(store, model, ManualClock())
+        error = RuntimeError("a fault of ours")
+
+        def fail(_: object) -> list[Answer]:
+            raise error
+
+        line.lanes._answer.inspect_all = fail  # type: ignore[method-assign, assignment]
+        await line.put(make_frame(0))
+        await until(lambda: bool(line.failed))
+        line.lanes.close()
+        assert line.failed == [error]
+        assert line.acked == []
+
+    asyncio.run(run())
+
+
+def test_room_is_given_back_once_whether_or_not_an_item_stepped_aside() -> None:
+    async def run() -> None:
+        acked: list[int] = []
+        under_way: set[int] = set()
+        most = 0
+        pipeline: Pipeline[int] = Pipeline(acked.append, limit=3, unacked=10)
+
+        def work(entry: Entry[int]) -> None:
+            if entry.item % 3 == 0:
+                pipeline.step_aside(entry)
+            time.sleep(0.0001 * (entry.item % 5))
+            under_way.discard(entry.item)
+            pipeline.done(entry)
+
+        with ThreadPoolExecutor(8) as pool:
+            for number in range(200):
+                entry = await asyncio.wait_for(pipeline.put(number), 20)
+                if number % 3:
+                    under_way.add(number)
+                    most = max(most, len(under_way))
+                pool.submit(work, entry)
+            await asyncio.wait_for(pipeline.drain(), 20)
+        assert acked == list(range(200))
+        assert most <= 3
+        assert pipeline._room._value == 3
+        assert pipeline._unacked._value == 10
+
+    asyncio.run(run())

@@ -1,0 +1,170 @@
+"""Messages that Kafka refuses for good: sent again in another form, and a failure if no form helps. Real broker."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+
+from replay import read_topic
+from schemas import Action, DeadLetter, Decision, Defect, KafkaSettings
+from schemas.codec import decode, encode
+from schemas.letters import cut, whole_size
+from stream_processors.worker.frame_processor import Answer
+from stream_processors.worker.result_publisher import Outbox
+from tests.schemas import examples
+from tests.stream_processors.worker.test_run import read_all
+
+pytestmark = pytest.mark.broker
+
+DECISION = next(each for each in examples.ALL if isinstance(each, Decision))
+LETTER = next(each for each in examples.ALL if isinstance(each, DeadLetter))
+
+
+def set_config(line: KafkaSettings, topic: str, **config: str) -> None:
+    """Set the configuration of a topic; ``_`` stands for a dot."""
+    admin = AdminClient({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    entries = [
+        ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in config.items()
+    ]
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(20)
+    wanted = {entry.name: entry.value for entry in entries}
+    asked = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    deadline_s = time.monotonic() + 10
+    while time.monotonic() < deadline_s:
+        [future] = admin.describe_configs([asked]).values()
+        if wanted.items() <= {name: each.value for name, each in future.result(10).items()}.items():
+            break
+        time.sleep(0.1)
+    time.sleep(1)  # the broker that shows it applies it a moment later
+
+
+def answer(number: int, *, attributes: int = 0, defects: int = 0, value: int | None = None) -> Answer:
+    decision = dataclasses.replace(
+        DECISION,
+        source_offset=number,
+        attributes={"k": "x" * attributes} if attributes else {},
+        defects=(Defect("crack", 0.9, (1.0, 2.0, 3.0, 4.0)),) * defects,
+    )
+    if value is None:
+        return Answer(decision, encode(decision))
+    letter = cut(dataclasses.replace(LETTER, source_offset=number, value=bytes(value)))
+    return Answer(decision, encode(decision), encode(letter), b"k", letter=letter)
+
+
+def publish(line: KafkaSettings, answers: list[Answer], timeout_s: float = 20) -> list[BaseException]:
+    """Publish answers, wait until all are settled or one fails, and return the failures."""
+    failures: list[BaseException] = []
+    left = threading.Semaphore(0)
+    ended = threading.Event()
+
+    def fail(error: BaseException) -> None:
+        failures.append(error)
+        ended.set()
+
+    outbox = Outbox(line, fail)
+    for each in answers:
+        outbox.publish(each, None, left.release)
+    deadline_s = time.monotonic() + timeout_s
+    for _ in answers:
+        while not left.acquire(timeout=0.1) and not ended.is_set():
+            assert time.monotonic() < deadline_s, "no answer of the broker"
+    outbox.close()
+    return failures
+
+
+def decisions(line: KafkaSettings, wanted: int) -> dict[int, Decision]:
+    return {each.source_offset: each for each in (decode(v, Decision) for v in read_all(line, line.decisions, wanted))}
+
+
+def test_a_letter_goes_without_its_value_where_the_topic_takes_less(line: KafkaSettings) -> None:
+    set_config(line, line.dead_letters, max_message_bytes="20000")
+    answers = [answer(number, value=200_000 if number % 3 == 0 else 100) for number in range(12)]
+    assert publish(line, answers) == []
+    letters = {each.source_offset: each for each in map(_letter, read_all(line, line.dead_letters, 12))}
+    assert len(letters) == len(decisions(line, 12)) == 12
+    for number, letter in letters.items():
+        if number % 3 == 0:
+            assert (letter.value, whole_size(letter)) == (None, 200_000)
+        else:
+            assert (len(letter.value or b""), whole_size(letter)) == (100, None)
+
+
+def test_a_letter_goes_with_its_place_alone_where_the_topic_takes_next_to_nothing(line: KafkaSettings) -> None:
+    set_config(line, line.dead_letters, max_message_bytes="220")
+    assert publish(line, [answer(7, value=5_000)]) == []
+    [letter] = map(_letter, read_all(line, line.dead_letters, 1))
+    assert (letter.source_topic, letter.source_offset, letter.kind) == (LETTER.source_topic, 7, LETTER.kind)
+
+
+def test_a_decision_that_is_too_large_goes_without_attributes_then_without_defects(line: KafkaSettings) -> None:
+    set_config(line, line.decisions, max_message_bytes="20000")
+    answers = [answer(0, attributes=50_000, defects=3), answer(1, attributes=50_000, defects=2_000), answer(2)]
+    assert publish(line, answers) == []
+    found = decisions(line, 3)
+    assert [(len(each.attributes), len(each.defects)) for _, each in sorted(found.items())] == [(0, 3), (0, 0), (0, 0)]
+    assert {each.action for each in found.values()} == {Action.REJECT}
+    assert {each.decision_id for each in found.values()} == {DECISION.decision_id}
+
+
+@pytest.mark.parametrize("config", [
+    pytest.param({"message_timestamp_before_max_ms": "0"}, id="takes nothing old"),
+    pytest.param({"message_timestamp_after_max_ms": "1", "message_timestamp_before_max_ms": "9000000"}, id="not ahead"),
+])  # fmt: skip
+def test_a_broker_that_refuses_timestamps_gets_others(
+    line: KafkaSettings, config: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for topic in (line.decisions, line.dead_letters):
+        set_config(line, topic, **config)
+    if "message_timestamp_after_max_ms" in config:  # this machine's clock is two hours ahead
+        _shift_clock(monkeypatch, 2 * 3600)
+    assert publish(line, [answer(number, value=10) for number in range(20)]) == []
+    found = decisions(line, 20)
+    assert len(found) == 20
+    assert {each.captured_at_us for each in found.values()} == {DECISION.captured_at_us}
+    assert len(read_all(line, line.dead_letters, 20)) == 20
+
+
+def test_a_compacted_topic_gets_a_letter_with_a_key_and_the_time_of_this_machine(line: KafkaSettings) -> None:
+    set_config(line, line.dead_letters, cleanup_policy="compact")
+    before_ms = time.time() * 1000
+    assert publish(line, [dataclasses.replace(answer(0, value=10), dead_letter_key=None)]) == []
+    [message] = read_topic(line.bootstrap_servers, line.dead_letters)
+    assert message.key is not None
+    assert abs(message.timestamp_us / 1000 - before_ms) < 60_000
+
+
+def test_what_no_form_cures_is_a_failure(line: KafkaSettings) -> None:
+    set_config(line, line.decisions, max_message_bytes="100")
+    assert len(publish(line, [answer(0)])) >= 1
+
+
+def _letter(value: bytes) -> DeadLetter:
+    return decode(value, DeadLetter)
+
+
+def _shift_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Give every message without a timestamp one of a clock that is ahead."""
+    import stream_processors.worker.result_publisher as module
+
+    real: Callable[..., object] = module.make_idempotent_producer
+
+    class Shifted:
+        def __init__(self, producer: object) -> None:
+            self._producer = producer
+
+        def produce(self, *arguments: object, timestamp: int = 0, **options: object) -> None:
+            at_ms = timestamp or round(time.time() * 1000)
+            self._producer.produce(*arguments, timestamp=at_ms + round(seconds * 1000), **options)  # type: ignore[attr-defined]
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._producer, name)
+
+    monkeypatch.setattr(module, "make_idempotent_producer", lambda *arguments: Shifted(real(*arguments)))

@@ -1,0 +1,275 @@
+"""Child process of `transport.batch_trial`, as its parent sees it. What it says is not trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from transport.batch_trial import CPU_S, TOO_LARGE, UNREADABLE
+from transport.batches import BOUNDED, UnreadableBatch
+from transport.limited_child import end_child
+
+#: Memory that the child may take: 60 MiB idle, 224 MiB with the largest batch that a reader accepts, of one message.
+MEMORY_BYTES = 288 * 1024 * 1024
+_LONGEST_REASON = 1_000
+_LONGEST_LINE = 4 * 1024 * 1024
+_READ_BYTES = 1024 * 1024
+_LOOK_S = 0.2
+_MEMORY = f"reading it takes more than {MEMORY_BYTES // 1024**2} MiB"
+#: Statuses of a child that died of what it read, and why. Any other, as SIGKILL, proves nothing.
+_DEATHS = {
+    TOO_LARGE: _MEMORY,
+    UNREADABLE: "the client does not unpack it",
+    -signal.SIGABRT: _MEMORY,  # librdkafka, when it gets no memory
+    -signal.SIGPROF: f"unpacking it takes more than {CPU_S:g} s of processor time",
+    -signal.SIGSEGV: "the process that read it ended with signal 11",
+    -signal.SIGBUS: "the process that read it ended with signal 7",
+}
+
+
+class Unproven(Exception):
+    """Nothing is known: the time is over, or the child ended of something else than a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriedMessage:
+    """Message that a child has read; has the methods of confluent-kafka's that a consumer calls."""
+
+    place: tuple[str, int]
+    at: int
+    kind: int
+    timestamp_ms: int
+    named: list[tuple[str, bytes]]
+    key_bytes: bytes | None
+    value_bytes: bytes | None
+
+    def topic(self) -> str:
+        """Return the topic."""
+        return self.place[0]
+
+    def partition(self) -> int:
+        """Return the partition."""
+        return self.place[1]
+
+    def offset(self) -> int:
+        """Return the offset."""
+        return self.at
+
+    def key(self) -> bytes | None:
+        """Return the key."""
+        return self.key_bytes
+
+    def value(self) -> bytes | None:
+        """Return the value."""
+        return self.value_bytes
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """Return the headers."""
+        return self.named
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return kind and milliseconds."""
+        return self.kind, self.timestamp_ms
+
+    def __len__(self) -> int:
+        return len(self.value_bytes or b"")
+
+
+@dataclass(slots=True)
+class ChildReport:
+    """Report of a child on one partition.
+
+    Parameters
+    ----------
+    begin, high
+        First offset that it reads, and end of the partition.
+    messages
+        In order; a batch that the client does not unpack stands in place of its messages.
+    following
+        All before this offset has been read.
+    killed
+        Reason for which it died of the batch that follows; None if it did not.
+    """
+
+    begin: int
+    high: int
+    following: int
+    messages: list[TriedMessage | UnreadableBatch] = field(default_factory=list)
+    killed: str | None = None
+
+
+class BatchChild:
+    """Child that reads partitions one after the other.
+
+    Parameters
+    ----------
+    bootstrap_servers
+        ``host:port[,host:port]``.
+    deadline_s
+        End of its time, on the monotonic clock.
+    is_stopped
+        Asked again and again: True ends the trial.
+    is_alone
+        It delivers each message before it fetches the next batch.
+    cpu_s
+        Processor time for one batch.
+    command
+        Program; another one in tests.
+
+    Raises
+    ------
+    OSError
+        If it cannot be started.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        deadline_s: float,
+        is_stopped: Callable[[], bool] = lambda: False,
+        *,
+        is_alone: bool = False,
+        cpu_s: float = CPU_S,
+        command: tuple[str, ...] = ("-P", "-m", "transport.batch_trial"),
+    ) -> None:
+        path = os.pathsep.join(each or os.getcwd() for each in sys.path)
+        self._process = subprocess.Popen(
+            [sys.executable, *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C must reach only the worker
+        )
+        assert self._process.stdout is not None
+        self._out = self._process.stdout.fileno()
+        self._deadline_s, self._is_stopped = deadline_s, is_stopped
+        self._received = bytearray()
+        self._tell(servers=bootstrap_servers, alone=is_alone, memory=MEMORY_BYTES, cpu_s=cpu_s)
+        self._is_ready = False
+
+    def read(self, topic: str, partition: int, offset: int, *, count: int = 1, size_bytes: int = 1) -> ChildReport:
+        """Have a partition read from an offset on, up to a number of messages or of bytes.
+
+        A child that has died, or broken the protocol, can read nothing more.
+
+        Raises
+        ------
+        Unproven
+            If the child has not come as far as to read, or nothing is known of why it ended.
+        """
+        if not self._is_ready:
+            self._is_ready = self._hear().get("ready") is True
+        if not self._is_ready:
+            raise Unproven("the child process does not get ready")
+        self._tell(topic=topic, partition=partition, offset=offset, count=count, bytes=size_bytes)
+        begun = self._hear()
+        begin, high = _number(begun, "begin"), _number(begun, "high")
+        if not offset <= begin <= max(high, 0):
+            raise Unproven("the child process breaks the protocol")
+        report = ChildReport(begin, high, begin)
+        kept_bytes = 0
+        try:
+            while "end" not in (line := self._hear()):
+                if len(report.messages) >= 2 * count or kept_bytes >= size_bytes:
+                    raise Unproven("the child process breaks the protocol")
+                if "following" in line:
+                    first = max(report.following, _number(line, "first"))  # reading may begin within the batch
+                    following, why = _number(line, "following"), str(line.get("why"))[:_LONGEST_REASON]
+                    report.messages.append(UnreadableBatch(topic, partition, first, following, why))
+                else:
+                    message = self._message((topic, partition), line)
+                    first, following = message.at, message.at + 1
+                    report.messages.append(message)
+                    kept_bytes += len(message)
+                if not report.following <= first < following:
+                    raise Unproven("the child process breaks the protocol")
+                report.following = following
+            report.following = max(report.following, _number(line, "end"))
+        except _Ended:
+            report.killed = self._why()
+        return report
+
+    def end(self) -> None:
+        """End the process."""
+        end_child(self._process)
+
+    def _why(self) -> str:
+        try:
+            status = self._process.wait(max(0.1, min(5.0, self._deadline_s - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            raise Unproven("the child process breaks the protocol") from None
+        if status not in _DEATHS:
+            raise Unproven(f"the child process ended with status {status}")
+        return _DEATHS[status]
+
+    def _tell(self, **what: Any) -> None:
+        assert self._process.stdin is not None
+        with suppress(OSError):  # it has ended, which the next answer shows
+            os.write(self._process.stdin.fileno(), json.dumps(what).encode() + b"\n")
+
+    def _message(self, place: tuple[str, int], line: dict[str, Any]) -> TriedMessage:
+        key, value = (self._bytes(line.get(name)) for name in ("key", "value"))
+        try:
+            kind, timestamp_ms = map(int, line["timestamp"])
+            headers = [(str(name), bytes.fromhex(content)) for name, content in line["headers"].items()]
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise Unproven("the child process breaks the protocol") from error
+        return TriedMessage(place, _number(line, "offset"), kind, timestamp_ms, headers, key, value)
+
+    def _bytes(self, size: Any) -> bytes | None:
+        if size is None:
+            return None
+        if type(size) is not int or not 0 <= size <= BOUNDED["receive.message.max.bytes"]:
+            raise Unproven("the child process breaks the protocol")
+        while len(self._received) < size:
+            self._more()
+        content = bytes(self._received[:size])
+        del self._received[:size]
+        return content
+
+    def _hear(self) -> dict[str, Any]:
+        while (end := self._received.find(b"\n")) < 0:
+            if len(self._received) > _LONGEST_LINE:
+                raise Unproven("the child process breaks the protocol")
+            self._more()
+        line = bytes(self._received[:end])
+        del self._received[: end + 1]
+        try:
+            report = json.loads(line)
+        except (ValueError, RecursionError):
+            report = None
+        if not isinstance(report, dict):
+            raise Unproven("the child process breaks the protocol")
+        return report
+
+    def _more(self) -> None:
+        while True:
+            left_s = self._deadline_s - time.monotonic()
+            if left_s <= 0 or self._is_stopped():
+                raise Unproven("the time is over")
+            if select.select([self._out], [], [], min(_LOOK_S, left_s))[0]:
+                break
+        more = os.read(self._out, _READ_BYTES)
+        if not more:
+            raise _Ended("the child process has ended")
+        self._received += more
+
+
+class _Ended(Unproven):
+    """The output has ended."""
+
+
+def _number(report: dict[str, Any], name: str) -> int:
+    number = report.get(name)
+    if type(number) is not int or not 0 <= number < 2**63:
+        raise Unproven("the child process breaks the protocol")
+    return number
