@@ -36,7 +36,7 @@ from benchmarks.machine import machine
 from infra.broker import LocalBroker
 from replay.archive import Archive, ArchiveSink, SinkOptions, Store
 from replay.archive.verify import verify
-from replay.source import Source
+from replay.past.source import Source
 from schemas import Encoding, Frame, KafkaSettings
 from schemas.codec import encode
 from schemas.topics import FRAMES

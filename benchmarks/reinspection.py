@@ -35,14 +35,14 @@ from models.datasets.elpv import load_cells
 from models.images import decode, image_header
 from models.opencv import cv2
 from models.preprocess import content_wh, to_tensor
+from replay.past.resolved_selection import Stretch
+from replay.past.selection import Selection
+from replay.past.source import Source
 from replay.reinspect.engine import cores, in_order, inspect_all, with_images
 from replay.reinspect.inspector import Inspector, Job, Result
 from replay.reinspect.run import plan, run
 from replay.reinspect.run_folder import RunFolder
 from replay.reinspect.variants import Loaded, Variant, load
-from replay.selection import Selection
-from replay.source import Source
-from replay.stretch import Stretch
 from schemas import Decision, Encoding, Frame, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import encode

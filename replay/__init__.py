@@ -1,4 +1,4 @@
-"""Tools for recorded frames: select, re-inspect, archive, analyse, audit and label them.
+"""Tools for recorded frames: select, re-inspect, archive, analyse and export them. They read and explain the past.
 
 In a notebook:
 
@@ -18,18 +18,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from monitoring.quality.label_index import Truths
     from replay.analysis import Analysis, Comparison, analyse, compare
+    from replay.analysis.table import Table, build_table
     from replay.archive import Archive
-    from replay.audit import Audit
-    from replay.audit_books import CameraAudit
     from replay.export import Rows, export_coco, export_folder, frames, run_rows, write_rows
-    from replay.label_csv import labels_from_csv
-    from replay.labels import LabelError, make_label, publish_labels
+    from replay.past.replayed_frame import ReplayedFrame
+    from replay.past.resolved_selection import EmptySelection, Stretch, decided
+    from replay.past.selection import Selection
+    from replay.past.source import Source
     from replay.reinspect.run_folder import RunFolder
-    from replay.replayed import ReplayedFrame
-    from replay.selection import Selection
-    from replay.source import Source
-    from replay.stretch import EmptySelection, Stretch, decided
-    from replay.table import Table, build_table
     from transport.range_reader import TopicMessage, TopicRange, read_topic
     from transport.stored_message import Place, Stored
 
@@ -37,17 +33,13 @@ if TYPE_CHECKING:
 _NAMES = {
     "replay.analysis": ("Analysis", "Comparison", "analyse", "compare"),
     "replay.archive": ("Archive",),
-    "replay.audit": ("Audit",),
-    "replay.audit_books": ("CameraAudit",),
     "replay.export": ("Rows", "export_coco", "export_folder", "frames", "run_rows", "write_rows"),
-    "replay.label_csv": ("labels_from_csv",),
-    "replay.labels": ("LabelError", "make_label", "publish_labels"),
     "replay.reinspect.run_folder": ("RunFolder",),
-    "replay.replayed": ("ReplayedFrame",),
-    "replay.selection": ("Selection",),
-    "replay.source": ("Source",),
-    "replay.stretch": ("EmptySelection", "Stretch", "decided"),
-    "replay.table": ("Table", "build_table"),
+    "replay.past.replayed_frame": ("ReplayedFrame",),
+    "replay.past.selection": ("Selection",),
+    "replay.past.source": ("Source",),
+    "replay.past.resolved_selection": ("EmptySelection", "Stretch", "decided"),
+    "replay.analysis.table": ("Table", "build_table"),
     "monitoring.quality.label_index": ("Truths",),
     "transport.range_reader": ("TopicMessage", "TopicRange", "read_topic"),
     "transport.stored_message": ("Place", "Stored"),
@@ -57,11 +49,8 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "Analysis",
     "Archive",
-    "Audit",
-    "CameraAudit",
     "Comparison",
     "EmptySelection",
-    "LabelError",
     "Place",
     "ReplayedFrame",
     "Rows",
@@ -81,9 +70,6 @@ __all__ = [
     "export_coco",
     "export_folder",
     "frames",
-    "labels_from_csv",
-    "make_label",
-    "publish_labels",
     "read_topic",
     "run_rows",
     "write_rows",

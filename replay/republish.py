@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from replay.stretch import Stretch
+from replay.past.resolved_selection import Stretch
 from schemas.errors import BrokerUnavailable, InspectionError, SettingsError
 from schemas.moments import time_of, time_text
 from schemas.records import Frame

@@ -12,7 +12,7 @@ from infra.cli.root import app
 from schemas.topics import TOPICS
 
 TEXT = (Path(__file__).parents[1] / "docs" / "glossary.md").read_text(encoding="utf-8")
-PACKAGES = "schemas|transport|models|monitoring|producers|stream_processors|actuators|replay"
+PACKAGES = "schemas|transport|models|monitoring|producers|stream_processors|actuators|replay|operations"
 
 
 def test_classes_are_public() -> None:

@@ -25,6 +25,7 @@ PACKAGES = (
     "stream_processors",
     "actuators",
     "replay",
+    "operations",
     "infra",
     "benchmarks",
 )

@@ -29,11 +29,12 @@ SURFACE = {
     "stream_processors": {"Overload", "OverloadPolicy", "WorkerSettings"},
     "monitoring.drift": {"Budget", "CameraWatch", "DriftOptions", "ReferencesOf", "StateError"},
     "replay": {
-        "Analysis", "Archive", "Audit", "CameraAudit", "Comparison", "EmptySelection", "LabelError", "Place",
+        "Analysis", "Archive", "Comparison", "EmptySelection", "Place",
         "ReplayedFrame", "Rows", "RunFolder", "Selection", "Source", "Stored", "Stretch", "Table", "TopicMessage",
         "TopicRange", "Truths", "analyse", "build_table", "compare", "decided", "export_coco", "export_folder",
-        "frames", "labels_from_csv", "make_label", "publish_labels", "read_topic", "run_rows", "write_rows",
+        "frames", "read_topic", "run_rows", "write_rows",
     },
+    "operations": {"Audit", "CameraAudit", "LabelError", "labels_from_csv", "make_label", "publish_labels"},
     "infra.broker": {"BrokerError", "BrokerStatus", "LocalBroker"},
 }  # fmt: skip
 

@@ -53,8 +53,8 @@ def analyse(
     from infra.cli.report_html import check_html
     from replay.analysis import analyse as analyse_table
     from replay.analysis import as_json as json_form
+    from replay.analysis.table import RECORDED
     from replay.export.write import check_file, write_rows
-    from replay.table import RECORDED
 
     if rows is not None:
         check_file(rows)

@@ -15,12 +15,12 @@ from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
     from infra.cli.selection_options import Chosen
+    from monitoring.drift.episodes import Episode
     from monitoring.quality.label_index import Truths
-    from replay.episodes import Episode
+    from replay.analysis.table import Table
+    from replay.past.replayed_frame import ReplayedFrame
+    from replay.past.resolved_selection import Progress
     from replay.reinspect.summary import Summary
-    from replay.replayed import ReplayedFrame
-    from replay.stretch import Progress
-    from replay.table import Table
 
 #: Episodes of drift that began up to this time before the first frame are included.
 _EPISODES_BEFORE_US = 30 * 86_400_000_000
@@ -63,8 +63,8 @@ def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, 
     """
     from infra.cli.range_options import reading
     from monitoring.quality.label_index import Truths
-    from replay.stretch import decided, labels
-    from replay.table import build_table
+    from replay.analysis.table import build_table
+    from replay.past.resolved_selection import decided, labels
 
     variants: tuple[str, ...] = ()
     summary, is_finished = None, True
@@ -88,7 +88,7 @@ def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, 
 
 
 def _some(frames: Iterable[ReplayedFrame], chosen: Chosen, *, is_run: bool) -> Iterator[ReplayedFrame]:
-    from replay.stretch import EmptySelection, why_empty
+    from replay.past.resolved_selection import EmptySelection, why_empty
     from schemas.records import Decision
 
     rows = iter(frames)
@@ -123,7 +123,7 @@ def warn_unfinished(data: Data, found: Any) -> Any:
 
 def episodes_of(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:
     """Return the episodes of drift that may affect frames captured from this time on."""
-    from replay.episodes import fold
+    from monitoring.drift.episodes import fold
     from schemas.records import DriftEvent
     from transport.range_reader import TopicRange
 

@@ -15,8 +15,8 @@ from infra.cli.text import echo, echo_json, echo_lines
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
-    from replay.audit import Audit
-    from replay.reconcile import EdgeStart
+    from operations.audit.accounts import Audit
+    from operations.audit.reconcile import EdgeStart
 
 
 class BooksDoNotClose(InspectionError):
@@ -62,7 +62,7 @@ def audit(
 
     from infra.cli.audit_report import AuditReport
     from infra.cli.times import seconds
-    from replay.audit_topics import audit_topics
+    from operations.audit.topics import audit_topics
     from transport.range_reader import TopicRange
 
     within = time_range(from_time, to_time, last)
@@ -99,8 +99,8 @@ def _edge(
     reports: list[Path], spool_dir: Path | None, prefix: str, camera: str | None
 ) -> tuple[list[EdgeStart], tuple[str, ...]]:
     """Return the starts of cameras in edge reports and spools, and a line for each spool that cannot be read."""
+    from operations.audit.edge import NoEdgeReport, read_report, read_spool
     from producers.spool import SpoolError, find_spools
-    from replay.edge import NoEdgeReport, read_report, read_spool
 
     starts: list[EdgeStart] = []
     unreadable = []

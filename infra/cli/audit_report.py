@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from replay.audit import Audit, Place
-from replay.audit_books import CameraAudit, total
+from operations.audit.accounts import Audit, Place
+from operations.audit.counts import CameraAudit, total
 from schemas.errors import SettingsError
 
 #: Figures that are always shown; the others are shown only if they are not 0.
@@ -94,7 +94,7 @@ class AuditReport:
         """
         from prometheus_client import write_to_textfile
 
-        from replay.audit_metrics import audit_registry
+        from operations.audit.metrics import audit_registry
 
         try:
             write_to_textfile(str(path), audit_registry(self.cameras, self.unreadable))

@@ -172,7 +172,7 @@ def _lines(found: Comparison) -> list[str]:
 
 
 def _delta(found: Delta) -> str:
-    from replay.analysis.gate import points
+    from replay.analysis.promotion import points
 
     if found.champion is None or found.challenger is None:
         return found.why_not

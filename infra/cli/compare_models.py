@@ -97,8 +97,8 @@ def inspected(
     from infra.cli.analysis_data import Data, check_attribute, episodes_of
     from infra.cli.range_options import reading
     from monitoring.quality.label_index import Truths
-    from replay.stretch import Stretch, labels, why_empty
-    from replay.table import build_table
+    from replay.analysis.table import build_table
+    from replay.past.resolved_selection import Stretch, labels, why_empty
     from schemas.wire import Codec
     from transport.image_store import ImageStore
 

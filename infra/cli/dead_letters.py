@@ -22,7 +22,7 @@ from schemas.errors import InspectionError, SettingsError
 from schemas.moments import time_text
 
 if TYPE_CHECKING:
-    from replay.dead_letters import Letter
+    from operations.dead_letters import Letter
 
 app = typer.Typer(no_args_is_help=True, help="Messages that could not be processed, kept with the reason.")
 
@@ -69,7 +69,7 @@ def show(
 ) -> None:
     """Show everything about a dead letter, and if a retry would succeed."""
 
-    from replay.dead_letters import find_letter, why_not, with_message
+    from operations.dead_letters import find_letter, why_not, with_message
     from schemas.wire import Codec
     from transport.image_store import ImageStore
 
@@ -116,7 +116,7 @@ def retry(
         inspection dead-letters retry --dry-run
     """
 
-    from replay.dead_letters import LetterRefused, Retrier, why_not, with_message
+    from operations.dead_letters import LetterRefused, Retrier, why_not, with_message
     from schemas.letters import whole_size
     from schemas.wire import Codec
     from transport.image_store import ImageStore
@@ -163,7 +163,7 @@ def _letters(bootstrap_servers: str, prefix: str, kind: str | None, last: str | 
     import time
 
     from infra.cli.times import seconds
-    from replay.dead_letters import read_letters
+    from operations.dead_letters import read_letters
     from transport.range_reader import TopicRange
 
     begin = None if last is None else time.time_ns() // 1000 - round(seconds(last, "--last") * 1e6)

@@ -19,7 +19,8 @@ from infra.cli.options import (
 from infra.cli.text import echo, echo_json, echo_lines
 
 if TYPE_CHECKING:
-    from replay.episodes import Episode, Episodes
+    from monitoring.drift.episodes import Episode
+    from operations.episodes import Episodes
     from schemas.settings import KafkaSettings
 
 app = typer.Typer(no_args_is_help=True, help="Episodes of drift: list them, show one, acknowledge one.")
@@ -117,7 +118,7 @@ def ack(
         inspection drift ack 3fa9 --note "lamp ageing, new one ordered; threshold checked on 50 parts"
     """
     from infra.cli.drift_text import episode_row, one_line
-    from replay.episodes import acknowledge
+    from operations.episodes import acknowledge
 
     kafka = kafka_settings(bootstrap_servers, prefix)
     found = _find(kafka, episode_id, simulated=False)
@@ -134,7 +135,7 @@ def _read(kafka: KafkaSettings, simulated: bool) -> Episodes:
     """Read the whole topic: an acknowledgement may be much older than the last event of its episode."""
     import dataclasses
 
-    from replay.episodes import read_episodes
+    from operations.episodes import read_episodes
 
     read = read_episodes(kafka)
     if read.unreadable:
@@ -144,6 +145,6 @@ def _read(kafka: KafkaSettings, simulated: bool) -> Episodes:
 
 
 def _find(kafka: KafkaSettings, episode_id: str, simulated: bool) -> Episode:
-    from replay.episodes import find_episode
+    from monitoring.drift.episodes import find_episode
 
     return find_episode(_read(kafka, simulated).episodes, episode_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from replay.episodes import Episode
+from monitoring.drift.episodes import Episode
 from schemas.json_text import plain
 from schemas.moments import time_text
 from schemas.text import shown

@@ -90,7 +90,7 @@ def rows(
     from monitoring.quality.label_index import Truths
     from replay.export import Rows
     from replay.export.write import check_file
-    from replay.stretch import decided, labels, why_empty
+    from replay.past.resolved_selection import decided, labels, why_empty
     from schemas.records import Decision
 
     check_file(file)
@@ -117,7 +117,7 @@ def _frames(chosen: Chosen, with_labels: bool, image_store: str | None) -> Itera
     """Yield frames with decisions, and labels, with a progress bar; refuse an empty selection before any write."""
     from infra.cli.range_options import reading
     from monitoring.quality.label_index import Truths
-    from replay.stretch import Stretch, labels, why_empty
+    from replay.past.resolved_selection import Stretch, labels, why_empty
     from transport.image_store import ImageStore
 
     store = ImageStore(image_store_uri(image_store))

@@ -113,8 +113,8 @@ def label(
         inspection label --csv look.csv
     """
 
-    from replay.label_csv import labels_from_csv
-    from replay.labels import publish_labels
+    from operations.labels.csv_file import labels_from_csv
+    from operations.labels.make import publish_labels
 
     ways = [way for way, given in (("FRAME_ID", frame_ids), ("--part", part), ("--csv", csv_file)) if given]
     if len(ways) != 1:
@@ -149,7 +149,7 @@ def label(
 
 def _check(csv_file: Path) -> tuple[list[str], int, int]:
     """Return the first errors of a file, the number of bad rows, and the number of rows without a truth."""
-    from replay.label_csv import labels_from_csv
+    from operations.labels.csv_file import labels_from_csv
 
     errors: list[str] = []
     bad = blank = 0
@@ -181,7 +181,7 @@ def _named(
 ) -> Iterator[Label]:
     import time
 
-    from replay.labels import make_label
+    from operations.labels.make import make_label
 
     if truth is None:
         raise SettingsError("--truth: good or defective")

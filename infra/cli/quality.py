@@ -14,7 +14,7 @@ from infra.cli.text import echo, echo_json
 if TYPE_CHECKING:
     from monitoring.quality.estimates import Estimate
     from monitoring.quality.figures import Figures
-    from replay.quality import QualityReport
+    from operations.quality_report import QualityReport
 
 
 class By(StrEnum):
@@ -49,7 +49,7 @@ def quality(
     """
 
     from infra.cli.range_options import reading, time_range
-    from replay.quality import read_quality
+    from operations.quality_report import read_quality
 
     within = time_range(from_time, to_time, last)
     with reading() as show:

@@ -15,10 +15,10 @@ from schemas.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from replay.past.resolved_selection import Stretch
     from replay.reinspect.run import Outcome
     from replay.reinspect.run_folder import RunFolder
     from replay.reinspect.variants import Loaded, Variant
-    from replay.stretch import Stretch
 
 _AGAIN = "Inspect again"
 _PUBLISH = "Publish again"
@@ -129,10 +129,10 @@ def _begin(chosen: Chosen, variants: list[Variant], out: Path | None, how: _How)
     import tempfile
 
     from infra.cli.range_options import reading
+    from replay.past.resolved_selection import Stretch, why_empty
     from replay.reinspect.run import plan
     from replay.reinspect.run_folder import RunFolder
     from replay.reinspect.variants import load
-    from replay.stretch import Stretch, why_empty
 
     loaded = load(variants)
     with tempfile.TemporaryDirectory(prefix="inspection-replay-") as scratch, reading() as progress:
@@ -152,10 +152,10 @@ def _begin(chosen: Chosen, variants: list[Variant], out: Path | None, how: _How)
 def _resume(chosen: Chosen, path: Path, how: _How) -> Outcome:
     """Continue a run, with exactly the messages that it selected when it began."""
     from infra.cli.range_options import reading
+    from replay.past.resolved_selection import Stretch
     from replay.reinspect.run import Outcome, check_there, check_variants
     from replay.reinspect.run_folder import RunError, RunFolder
     from replay.reinspect.variants import from_described, load
-    from replay.stretch import Stretch
     from schemas.records import Frame
 
     if not chosen.selection.is_everything:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from models.package import Model
     from replay.analysis import Analysis
     from replay.analysis.comparison_results import Comparison
-    from replay.replayed import ReplayedFrame
+    from replay.past.replayed_frame import ReplayedFrame
     from replay.report import DataQuality
 
 
@@ -56,8 +56,8 @@ def write_html(
     """
     from infra.cli.range_options import reading
     from replay.analysis import compare
+    from replay.analysis.table import RECORDED
     from replay.report import make_report
-    from replay.table import RECORDED
     from transport.image_store import ImageStore
 
     if comparison is None and analysis.decider != RECORDED:

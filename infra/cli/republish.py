@@ -21,9 +21,9 @@ def republish(chosen: Chosen, topic: str, speed: str, *, as_json: bool) -> None:
 
     from infra.cli.range_options import reading
     from infra.cli.signals import stop_on_signals
+    from replay.past.resolved_selection import Stretch, why_empty
     from replay.republish import by_partition, prefix_of, speed_of
     from replay.republish import republish as publish
-    from replay.stretch import Stretch, why_empty
     from schemas.topics import TOPICS
     from transport.topic_setup import apply
 

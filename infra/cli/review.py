@@ -13,7 +13,7 @@ from schemas.errors import SettingsError
 from schemas.moments import time_text
 
 if TYPE_CHECKING:
-    from replay.quality import Candidate
+    from operations.quality_report import Candidate
 
 
 def review(
@@ -42,7 +42,7 @@ def review(
     """
 
     from infra.cli.range_options import reading, time_range
-    from replay.quality import find_candidates
+    from operations.quality_report import find_candidates
 
     if as_csv and as_json:
         raise SettingsError("--csv and --json: one of them")
@@ -86,7 +86,7 @@ def _print_csv(rows: list[dict[str, Any]]) -> None:
     import csv
     import io
 
-    from replay.label_csv import COLUMNS, SHOWN
+    from monitoring.quality.label_sheet import COLUMNS, SHOWN
     from transport.csv_guard import WRITER, guarded
 
     text = io.StringIO()

@@ -19,8 +19,8 @@ from infra.cli.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServer
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
-    from replay.selection import Selection
-    from replay.source import Source
+    from replay.past.selection import Selection
+    from replay.past.source import Source
 
 _PANEL = "Which frames"
 _WHERE = "Where they lie"
@@ -114,8 +114,8 @@ def _options(
     prefix: Prefix = PREFIX_DEFAULT,
 ) -> Chosen:
     """Return the selection and the source that the options name."""
-    from replay.selection import Clock, Selection
-    from replay.source import Source
+    from replay.past.selection import Clock, Selection
+    from replay.past.source import Source
 
     if selection_file is not None:
         given = (from_time, to_time, last, late_by, offsets, camera, lot, part, frame, verdict, episode)

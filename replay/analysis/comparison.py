@@ -23,10 +23,10 @@ from scipy.stats import binomtest
 
 from monitoring.quality.label_index import Truths
 from replay.analysis.comparison_results import ChangedPart, Comparison, Delta, GoldenComparison, PairedTable
-from replay.analysis.gate import Limits, judge
+from replay.analysis.promotion import Limits, judge
+from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table, build_table
 from replay.analysis.view import ACCEPT, NO_ACTION, REJECT, UNHEARD, Flags, Floats, Integers, View, equal, see, speakers
-from replay.replayed import ReplayedFrame
-from replay.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table, build_table
+from replay.past.replayed_frame import ReplayedFrame
 
 #: Maximum number of listed parts that the deciders treat differently.
 MAX_CHANGED = 1_000
@@ -126,7 +126,7 @@ def compare_frames(
     limits: Limits | None = None,
     golden: GoldenComparison | None = None,
 ) -> Comparison:
-    """Compare deciders on re-inspected frames; see `compare` and `replay.table.build_table`."""
+    """Compare deciders on re-inspected frames; see `compare` and `replay.analysis.table.build_table`."""
     table = build_table(frames, truths, variants=variants, truth_attribute=truth_attribute)
     return compare(table, champion, challenger, limits=limits, golden=golden)
 

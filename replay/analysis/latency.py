@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from replay.analysis.results import Latency, LatencyOf, Quantiles
+from replay.analysis.table import RECORDED, Table
 from replay.analysis.view import Floats, Integers, codes, equal
-from replay.table import RECORDED, Table
 from schemas.records import ResultState
 
 STAGES = ("queue", "decode", "infer")

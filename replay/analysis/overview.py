@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from monitoring.drift.episodes import Episode
 from replay.analysis.calibration import calibrate
 from replay.analysis.duplicates import duplicates_of
 from replay.analysis.latency import latency_of
@@ -15,10 +16,9 @@ from replay.analysis.rates import confusion_of, rates_of
 from replay.analysis.recommend import DEFAULT_COST_RATIO, recommend, threshold_in_use
 from replay.analysis.results import Analysis, Duplicates, Extent, Rates
 from replay.analysis.slices import find_slices
+from replay.analysis.table import DEFECTIVE, RECORDED, Table
 from replay.analysis.time_line import time_line_of
 from replay.analysis.view import ACCEPT, View, codes, equal, see, unheard
-from replay.episodes import Episode
-from replay.table import DEFECTIVE, RECORDED, Table
 from schemas.errors import SettingsError
 from schemas.records import ResultState
 
@@ -45,7 +45,7 @@ def analyse(
     cost_ratio
         Number of overkills that cost as much as one escape; above 0.
     truth_attribute
-        Attribute passed to `replay.table.build_table`; no slices are made of it.
+        Attribute passed to `replay.analysis.table.build_table`; no slices are made of it.
     episodes
         Drift episodes for the time line.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from replay.analysis.results import ThresholdCurve
+from replay.analysis.table import DEFECTIVE
 from replay.analysis.view import NOT_OK, Flags, Floats, View, unheard
-from replay.table import DEFECTIVE
 
 #: Number of points of a displayed curve.
 MAX_POINTS = 1_001

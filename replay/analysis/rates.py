@@ -9,6 +9,7 @@ import numpy as np
 
 from monitoring.quality.estimates import Estimate, Stratum, accuracy, escape_rate, overkill_rate, share
 from replay.analysis.results import Confusion, ConfusionRow, Rates
+from replay.analysis.table import DEFECTIVE, GOOD, RECORDED
 from replay.analysis.view import (
     ACCEPT,
     ACTIONS,
@@ -22,7 +23,6 @@ from replay.analysis.view import (
     View,
     unheard,
 )
-from replay.table import DEFECTIVE, GOOD, RECORDED
 from schemas.records import Action
 
 _CELLS = (NO_ACTION + 1) * len(ACTIONS)

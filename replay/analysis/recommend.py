@@ -14,8 +14,8 @@ import numpy as np
 
 from replay.analysis.points import Labelled, Points
 from replay.analysis.results import Moved, Recommendation
+from replay.analysis.table import DEFECTIVE, GOOD
 from replay.analysis.view import ACTIONS, NOT_OK, REVIEW, Flags, Floats, Integers, View
-from replay.table import DEFECTIVE, GOOD
 
 #: Number of labels of either truth below which a recommendation carries a warning.
 FEW_LABELS = 20

@@ -18,8 +18,8 @@ from monitoring.quality.estimates import Estimate
 from replay.analysis.grouping import Grouping, groupings, truth_like
 from replay.analysis.rates import Cells, count_cells, rates_of_cells
 from replay.analysis.results import Slice, Slices, SliceTest
+from replay.analysis.table import DEFECTIVE, GOOD
 from replay.analysis.view import Flags, View
-from replay.table import DEFECTIVE, GOOD
 
 #: Maximum false discovery rate of a significant slice.
 MAX_Q = 0.05

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from monitoring.drift.episodes import Episode
 from replay.analysis.results import EpisodeMark, TimeLine
+from replay.analysis.table import RECORDED
 from replay.analysis.view import REJECT, REVIEW, Flags, Integers, View, equal
-from replay.episodes import Episode
-from replay.table import RECORDED
 from schemas.moments import FIRST_US, LAST_US
 from schemas.records import ResultState
 

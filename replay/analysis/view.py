@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.quality.slice_counts import SPEAKS_FOR_ALL
-from replay.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Column, Table
+from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
 from schemas.records import Action, ResultState, Verdict
 
@@ -54,7 +54,7 @@ class View:
     score, threshold
         Score and threshold; NaN if there is no value.
     truth
-        `UNKNOWN`, `GOOD`, `DEFECTIVE` of `replay.table`.
+        `UNKNOWN`, `GOOD`, `DEFECTIVE` of `replay.analysis.table`.
     may_speak
         True if the label was drawn in a way that allows it to represent all parts of its recorded action.
     speaks

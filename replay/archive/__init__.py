@@ -3,7 +3,7 @@
 ::
 
     sink      topics -> batches -> data files -> commit
-    reader    commits -> files -> messages, for `replay.source.Source`
+    reader    commits -> files -> messages, for `replay.past.source.Source`
     verify    compares commits with files: reports missing, damaged and leftover files
 """
 

@@ -23,7 +23,7 @@ from replay.archive.index import load_commits
 from replay.archive.metrics import ArchiveMetrics
 from replay.archive.rollup import FROM_COMMITS, roll_up
 from replay.archive.store import Store
-from replay.source import stored
+from replay.past.source import stored
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import DEAD_LETTERS, DECISIONS, DRIFT, FRAMES, LABELS, Topic

@@ -16,7 +16,7 @@ from replay.archive.errors import ArchiveError
 from replay.archive.index import Index
 from replay.archive.store import Store
 from replay.avro_file import MAX_BLOCK_BYTES
-from replay.source import OnProgress
+from replay.past.source import OnProgress
 from schemas.wire import Codec
 from transport.offset_ranges import Ranges, intersect, merged, total
 from transport.range_reader import TopicRange
@@ -38,7 +38,7 @@ class _Wanted:
 
 
 class Archive:
-    """Archive written by a sink, with the interface that `replay.source.Source` needs.
+    """Archive written by a sink, with the interface that `replay.past.source.Source` needs.
 
     The commits of a topic are read on first use, and kept: the object does not see what is archived later.
 

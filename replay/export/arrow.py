@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from replay.table import DEFECTIVE, UNKNOWN, Column, Table
+from replay.analysis.table import DEFECTIVE, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
 
 #: Text columns in which nearly each row has its own text: a dictionary would only add size.
@@ -51,7 +51,7 @@ def to_arrow(table: Table) -> Any:
 
     Examples
     --------
-    >>> from replay.table import build_table
+    >>> from replay.analysis.table import build_table
     >>> to_arrow(build_table([])).schema.field("captured_at_us").type
     TimestampType(timestamp[us, tz=UTC])
     """

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from monitoring.quality.label_index import Truths
+from monitoring.quality.label_sheet import COLUMNS, FILE, SHOWN
 from monitoring.quality.outcome import Truth
 from replay.export.pictures import Exported, Picture, Pictures, new_folder
 from replay.export.write import iso
-from replay.label_csv import COLUMNS, FILE, SHOWN
 from schemas.records import Decision, Frame
 from transport.csv_guard import WRITER, guarded
 from transport.image_store import ImageStore

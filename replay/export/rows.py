@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from monitoring.quality.label_index import Truths
+from replay.analysis.table import Table, build_table
 from replay.export.arrow import empty_of, pyarrow, to_arrow, to_pandas
 from replay.export.write import check_suffix, new_file, write_rows
+from replay.past.replayed_frame import ReplayedFrame
+from replay.past.resolved_selection import decided, labels
+from replay.past.selection import Selection
+from replay.past.source import Source
 from replay.reinspect.run_folder import RunFolder
-from replay.replayed import ReplayedFrame
-from replay.selection import Selection
-from replay.source import Source
-from replay.stretch import decided, labels
-from replay.table import Table, build_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Rows:
     variants
         Names of the variants whose decisions ``read`` returns, in their order.
     truth_attribute
-        See `replay.table.build_table`.
+        See `replay.analysis.table.build_table`.
 
     Examples
     --------

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from replay.analysis.table import DEFECTIVE, UNKNOWN, Column, Table
 from replay.export.arrow import pyarrow, to_arrow
-from replay.table import DEFECTIVE, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
 from schemas.moments import time_of
 from schemas.private_files import open_new

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastavro.schema import parse_schema
 
-from replay.replayed import ReplayedFrame
+from replay.past.replayed_frame import ReplayedFrame
 from schemas.codec import CONFLUENT_MAGIC, encode, from_values
 from schemas.compiled_schemas import Schema, schema_of, without_logical_types
 from schemas.records import Decision

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from replay.past.resolved_selection import Stretch
+from replay.past.source import Source
 from replay.reinspect.engine import inspect_all
 from replay.reinspect.inspector import Inspector, Result
 from replay.reinspect.run_folder import Plan, Progress, RunError, RunFolder
 from replay.reinspect.summary import Summary
 from replay.reinspect.variants import Loaded
-from replay.source import Source
-from replay.stretch import Stretch
 from schemas.records import Frame
 from schemas.wire import Codec
 from transport.image_store import ImageStore

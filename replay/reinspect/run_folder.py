@@ -25,10 +25,10 @@ from typing import Any
 from fastavro.write import Writer
 
 from replay import avro_file
+from replay.past.replayed_frame import ReplayedFrame
+from replay.past.selection import Selection
 from replay.reinspect.rows import frame_of, parsed_row_schema
 from replay.reinspect.summary import Summary
-from replay.replayed import ReplayedFrame
-from replay.selection import Selection
 from schemas.errors import CodecError, InspectionError, SettingsError
 from schemas.private_files import lock_private, sync_folder
 from transport.offset_ranges import Ranges

@@ -8,14 +8,14 @@ from pathlib import Path
 from models.package import Model
 from replay.analysis.comparison_results import Comparison
 from replay.analysis.results import Analysis
-from replay.replayed import ReplayedFrame
+from replay.analysis.table import Table
+from replay.past.replayed_frame import ReplayedFrame
+from replay.past.resolved_selection import decided, frames_at
+from replay.past.selection import Clock, Selection
+from replay.past.source import Source
 from replay.report.gallery import Gallery
 from replay.report.page import write_report
 from replay.report.sentences import DataQuality
-from replay.selection import Clock, Selection
-from replay.source import Source
-from replay.stretch import decided, frames_at
-from replay.table import Table
 from transport.image_store import ImageStore
 
 

@@ -14,14 +14,14 @@ from typing import Any
 
 from replay.analysis.comparison_results import Comparison
 from replay.analysis.results import Analysis
-from replay.report import figures as draw
+from replay.analysis.table import Table
+from replay.past.selection import Selection
+from replay.report import plots as draw
 from replay.report import sentences, words
 from replay.report.advice import advise, moved
 from replay.report.gallery import Gallery
 from replay.report.parts import describe
 from replay.report.sentences import DataQuality
-from replay.selection import Selection
-from replay.table import Table
 from schemas.errors import SettingsError
 from schemas.private_files import open_new
 

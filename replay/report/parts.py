@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from replay.analysis.table import DEFECTIVE, GOOD, Table
 from replay.report.words import NONE, number, time
-from replay.table import DEFECTIVE, GOOD, Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 from monitoring.quality.label_index import TruthCounts
 from replay.analysis.results import Analysis
+from replay.analysis.table import Table
+from replay.past.selection import Selection
 from replay.report import words
-from replay.selection import Selection
-from replay.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

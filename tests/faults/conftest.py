@@ -18,10 +18,10 @@ import pytest
 from infra.broker import LocalBroker
 from infra.demo.processes import WorkerProcess
 from models.datasets.elpv import load_cells
+from operations.audit.counts import total
+from operations.audit.topics import audit_topics
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions, PublisherStats
 from producers.spool import SpoolOptions
-from replay.audit_books import total
-from replay.audit_topics import audit_topics
 from schemas import Action, Decision, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import decode

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from infra.cli.drift_text import episode_row, lines_of
 from infra.cli.root import app
 from infra.cli.text import echo_lines
-from replay.episodes import NoSuchEpisode, fold
+from monitoring.drift.episodes import NoSuchEpisode, fold
 from schemas import DriftEvent, EpisodeState, InspectionError, KafkaSettings, SignalChange
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError

@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
-from replay import LabelError, read_topic
-from replay.label_csv import LabelFileError, labels_from_csv
+from operations import LabelError
+from operations.labels.csv_file import LabelFileError, labels_from_csv
+from replay import read_topic
 from schemas import Codec, KafkaSettings, Label, Verdict
 from schemas.errors import BrokerUnavailable, SettingsError
 from schemas.ids import frame_id

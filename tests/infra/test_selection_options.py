@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from infra.cli.selection_options import Chosen, takes_selection
-from replay.selection import Clock, Selection
+from replay.past.selection import Clock, Selection
 from schemas.errors import SettingsError
 
 SEEN: list[tuple[Chosen, str | None]] = []

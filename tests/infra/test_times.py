@@ -11,7 +11,7 @@ import pytest
 
 from infra.cli.range_options import time_range
 from infra.cli.times import utc_us
-from replay.label_csv import LabelFileError, labels_from_csv
+from operations.labels.csv_file import LabelFileError, labels_from_csv
 from schemas.errors import SettingsError
 from schemas.moments import time_text
 

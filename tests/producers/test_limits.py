@@ -14,9 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from infra.cli.root import app
+from operations import publish_labels
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
 from producers.frame_limit import FrameLimit
-from replay import publish_labels, read_topic
+from replay import read_topic
 from schemas import Frame, KafkaSettings, Label, Verdict
 from schemas.clock import ManualClock
 from schemas.codec import decode

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from operations.audit.topics import audit_topics
 from replay import read_topic
 from replay.archive import ArchiveSink, SinkOptions, Store
 from replay.archive.reader import Archive
-from replay.audit_topics import audit_topics
 from schemas import Codec, DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label
 from schemas.topics import MAX_REQUEST_BYTES
 from stream_processors.watch.state import Snapshot, read_snapshots
 from tests.bombs import send_bomb
-from tests.replay.past import make_frame
 from tests.schemas import examples
+from tests.support.past import make_frame
 from transport.batches import UnreadableBatch
 
 pytestmark = pytest.mark.broker

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.label_csv import labels_from_csv
+from operations.labels.csv_file import labels_from_csv
 from transport.csv_guard import WRITER, guarded, unguarded
 
 RISKY = "=+-@\uff1d\uff0b\uff0d\uff20\u2212"

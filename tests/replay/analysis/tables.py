@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from replay.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table
+from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table
 
 BEGIN_US = 1_795_500_000_000_000
 MS = 1_000

@@ -16,9 +16,9 @@ from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
 from models.package import default_model_path
-from replay import publish_labels
+from operations import publish_labels
 from replay.analysis import load_golden
-from replay.stretch import EmptySelection
+from replay.past.resolved_selection import EmptySelection
 from schemas import (
     Action,
     DriftEvent,
@@ -33,7 +33,7 @@ from schemas import (
 from schemas.codec import encode
 from schemas.errors import SettingsError
 from tests.monitoring.quality.examples import make_label
-from tests.replay.test_quality import EPOCH_US, decision, publish, run
+from tests.operations.test_quality_report import EPOCH_US, decision, publish, run
 
 
 def lay(kafka: KafkaSettings) -> None:

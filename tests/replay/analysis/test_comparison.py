@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from monitoring.quality.label_index import Truths
 from replay.analysis.comparison import compare, compare_frames, mcnemar
 from replay.analysis.comparison_results import Delta, GoldenComparison
-from replay.analysis.gate import Limits, check_delta, judge
-from replay.replayed import ReplayedFrame
-from replay.table import Table
+from replay.analysis.promotion import Limits, check_delta, judge
+from replay.analysis.table import Table
+from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, Verdict
 from schemas.errors import SettingsError
 from tests.monitoring.quality.examples import make_decision, make_label

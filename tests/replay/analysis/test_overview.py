@@ -12,14 +12,14 @@ import pytest
 
 from infra.cli.analysis_text import analysis_lines
 from models.package import default_model_path, load_model
+from monitoring.drift.episodes import fold
 from replay.analysis import GoldenSample, analyse, as_json, compare_golden, load_golden
 from replay.analysis.duplicates import duplicates_of
 from replay.analysis.latency import latency_of
 from replay.analysis.rankings import rankings_of
+from replay.analysis.table import Table, build_table
 from replay.analysis.time_line import MAX_BINS, bin_us, time_line_of
 from replay.analysis.view import see
-from replay.episodes import fold
-from replay.table import Table, build_table
 from schemas import DriftEvent, DriftKind, DriftType, EpisodeState
 from schemas.errors import SettingsError
 from tests.replay.analysis.tables import BEGIN_US, labels, make_table, population, with_columns

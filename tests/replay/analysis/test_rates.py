@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from monitoring.quality.concept_monitor import ConceptMonitor
 from monitoring.quality.label_index import Truths
 from replay.analysis.rates import confusion_of, rates_of
+from replay.analysis.table import build_table
 from replay.analysis.view import see, unheard
-from replay.replayed import ReplayedFrame
-from replay.table import build_table
+from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, ResultState, Verdict
 from schemas.errors import SettingsError
 from tests.monitoring.quality.examples import make_decision, make_label

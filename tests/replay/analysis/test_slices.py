@@ -11,8 +11,8 @@ from scipy.stats import fisher_exact
 from monitoring.quality.estimates import Stratum, escape_rate
 from replay.analysis.results import Slice
 from replay.analysis.slices import MAX_Q, find_slices
+from replay.analysis.table import Table
 from replay.analysis.view import see
-from replay.table import Table
 from tests.replay.analysis.tables import labels, make_table, population, with_columns
 
 

@@ -13,8 +13,8 @@ from replay.analysis.calibration import calibrate
 from replay.analysis.points import MAX_POINTS, Labelled, Points, average_precision, curve_of, roc_auc
 from replay.analysis.rates import rates_of
 from replay.analysis.recommend import recommend
+from replay.analysis.table import Table
 from replay.analysis.view import see
-from replay.table import Table
 from tests.replay.analysis.tables import labels, make_table, population, with_columns
 
 LABELS = st.lists(

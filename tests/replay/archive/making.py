@@ -9,7 +9,7 @@ from replay.archive.batch import Batch
 from replay.archive.commits import Commit
 from replay.archive.store import Store
 from schemas import Frame
-from tests.replay.past import EPOCH_US, make_frame
+from tests.support.past import EPOCH_US, make_frame
 from transport.stored_message import Place, Stored
 
 TOPIC = "line7.frames"

@@ -23,15 +23,15 @@ from replay.archive.follower import Partition
 from replay.archive.index import load_commits
 from replay.archive.metrics import ArchiveMetrics
 from replay.archive.verify import verify
-from replay.selection import Selection
-from replay.source import Source
-from replay.stretch import Stretch
+from replay.past.resolved_selection import Stretch
+from replay.past.selection import Selection
+from replay.past.source import Source
 from schemas import DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
-from tests.replay.past import EPOCH_US, make_frame, publish_past
 from tests.s3 import s3_server, s3_settings
 from tests.schemas import examples
+from tests.support.past import EPOCH_US, make_frame, publish_past
 from transport.image_store import ImageStore
 from transport.offset_ranges import total
 from transport.range_reader import TopicRange, read_ranges

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from replay import Archive, Selection, Source, Stretch, decided
-from replay.selection import Clock
+from replay.past.selection import Clock
 from schemas import Action, KafkaSettings
 from tests.replay.archive.test_archive import archive, delete_before
-from tests.replay.past import CAMERAS, EPOCH_US, Past, publish_past
+from tests.support.past import CAMERAS, EPOCH_US, Past, publish_past
 
 pytestmark = pytest.mark.broker
 

@@ -26,9 +26,9 @@ from schemas.codec import encode
 from schemas.compiled_schemas import RECORDS, schema_of
 from schemas.topics import TOPICS
 from tests.replay.archive.making import TOPIC, TOPIC_ID, commit, message
-from tests.replay.past import make_frame
 from tests.schemas import examples, strategies
 from tests.schemas.test_other_readers import plain
+from tests.support.past import make_frame
 from transport.range_reader import TopicRange
 from transport.stored_message import Place, Stored
 

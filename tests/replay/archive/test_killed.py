@@ -18,10 +18,10 @@ from confluent_kafka import Producer
 from replay.archive import Archive, Store
 from replay.archive.layout import parse_commit_name
 from replay.archive.verify import verify
-from replay.source import Source
+from replay.past.source import Source
 from schemas import Frame, KafkaSettings
 from schemas.codec import encode
-from tests.replay.past import make_frame
+from tests.support.past import make_frame
 
 pytestmark = pytest.mark.broker
 COMMAND = [sys.executable, "-c", "from infra.cli.root import main; main()", "archive"]

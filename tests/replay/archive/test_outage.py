@@ -16,7 +16,7 @@ from replay.archive import Archive, ArchiveError, ArchiveSink, SinkOptions, Stor
 from schemas import KafkaSettings
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable
-from tests.replay.past import make_frame
+from tests.support.past import make_frame
 from transport.topic_setup import apply
 
 pytestmark = pytest.mark.broker

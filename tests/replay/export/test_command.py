@@ -13,14 +13,14 @@ from typer.testing import CliRunner, Result
 
 from infra.cli.review import _print_csv
 from infra.cli.root import app
-from replay.labels import make_label
-from replay.stretch import EmptySelection
+from operations.labels.make import make_label
+from replay.past.resolved_selection import EmptySelection
 from schemas import Defect, KafkaSettings, Verdict
 from schemas.codec import encode
 from schemas.errors import SettingsError
 from tests.monitoring.quality.examples import make_decision
 from tests.replay.export.test_images import check_coco, frame
-from tests.replay.past import an_hour_ago_us
+from tests.support.past import an_hour_ago_us
 
 EPOCH_US = an_hour_ago_us()
 

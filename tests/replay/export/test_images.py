@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from monitoring.quality.label_index import Truths
+from operations.labels.csv_file import labels_from_csv
+from operations.labels.make import make_label
 from replay.export import Exported, export_coco, export_folder
 from replay.export.pictures import Pictures
-from replay.label_csv import labels_from_csv
-from replay.labels import make_label
 from schemas import Decision, Defect, Encoding, Frame, ImageReference, Verdict
 from schemas.errors import SettingsError
 from tests.monitoring.quality.examples import make_decision

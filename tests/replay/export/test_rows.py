@@ -18,9 +18,9 @@ import pytest
 from pyarrow import parquet
 
 from monitoring.quality.label_index import Truths
+from replay.analysis.table import Table, build_table
 from replay.export import Rows, to_arrow, to_pandas, write_rows
-from replay.replayed import ReplayedFrame
-from replay.table import Table, build_table
+from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, Decision, Verdict
 from schemas.errors import SettingsError
 from schemas.text import shown
@@ -131,7 +131,7 @@ def test_csv_needs_no_pyarrow(tmp_path: Path, repository: Path):
         "import sys; sys.modules['pyarrow'] = sys.modules['pandas'] = None\n"
         "from pathlib import Path\n"
         "from replay.export import Rows, write_rows\n"
-        "from replay.table import build_table\n"
+        "from replay.analysis.table import build_table\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "Rows(lambda: iter([])).write(folder / 'a.csv')\n"
         "from schemas.errors import SettingsError\n"

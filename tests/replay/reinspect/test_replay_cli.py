@@ -19,19 +19,19 @@ from infra.cli.root import app
 from infra.demo.processes import inspection_command
 from models import default_model_path
 from models.manifest_file import ManifestFile
+from replay.past.resolved_selection import EmptySelection, Stretch
+from replay.past.selection import Selection
+from replay.past.source import Source
 from replay.reinspect.run import check_there, plan
 from replay.reinspect.run_folder import Progress, RunError, RunFolder
 from replay.reinspect.summary import Summary
 from replay.reinspect.variants import Variant, load
-from replay.selection import Selection
-from replay.source import Source
-from replay.stretch import EmptySelection, Stretch
 from schemas import Action, KafkaSettings, ResultState, Verdict
 from schemas.codec import encode
 from schemas.errors import SettingsError
 from schemas.topics import TOPICS
 from tests.replay.conftest import FRAMES, Decided
-from tests.replay.past import make_frame
+from tests.support.past import make_frame
 from transport.range_reader import watermarks
 
 pytestmark = pytest.mark.broker

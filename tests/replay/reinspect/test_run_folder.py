@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay import avro_file
+from replay.past.selection import Selection
 from replay.reinspect.rows import long, row_bytes
 from replay.reinspect.run_folder import Plan, Progress, RunError, RunFolder
 from replay.reinspect.summary import Summary
-from replay.selection import Selection
 from schemas.codec import encode
 from schemas.errors import SettingsError
 from schemas.records import Defect

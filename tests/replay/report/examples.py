@@ -10,10 +10,10 @@ from typing import Any
 from models import Source, decide, default_model_path, inspect_image, load_model
 from models.datasets.elpv import load_cells
 from models.package import Model
+from monitoring.drift.episodes import Episode, fold
 from monitoring.quality.label_index import Truths
-from replay.episodes import Episode, fold
-from replay.replayed import ReplayedFrame
-from replay.table import Table, build_table
+from replay.analysis.table import Table, build_table
+from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, DriftEvent, DriftKind, DriftType, Encoding, EpisodeState, Frame, Verdict
 from schemas.ids import frame_id
 from schemas.records import Label

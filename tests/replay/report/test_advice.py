@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from replay.analysis import analyse
-from replay.report import figures
+from replay.analysis.table import Table
+from replay.report import plots as figures
 from replay.report.advice import Advice, advise
 from replay.report.words import visible
-from replay.table import Table
 from tests.replay.analysis.tables import labels, make_table, population
 
 

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 from infra.cli.root import app
 from replay.analysis import analyse
 from replay.export import frames
+from replay.past.source import Source
 from replay.report import make_report
-from replay.source import Source
 from schemas import Decision, Defect, Frame, KafkaSettings
 from schemas.codec import encode
-from tests.replay.past import an_hour_ago_us
 from tests.replay.report.examples import BEGIN_US, example
+from tests.support.past import an_hour_ago_us
 from transport.offset_ranges import total
 
 #: What is older than a topic keeps may be gone before it is read.

@@ -19,11 +19,12 @@ import pytest
 from models import default_model_path, load_model
 from monitoring.quality.label_index import Truths
 from replay.analysis import analyse, compare
-from replay.replayed import ReplayedFrame
-from replay.report import DataQuality, Gallery, figures, write_report
+from replay.analysis.table import build_table
+from replay.past.replayed_frame import ReplayedFrame
+from replay.past.selection import Selection
+from replay.report import DataQuality, Gallery, write_report
+from replay.report import plots as figures
 from replay.report.advice import advise
-from replay.selection import Selection
-from replay.table import build_table
 from schemas import Action, Defect, ResultState, Verdict
 from schemas.errors import SettingsError
 from tests.monitoring.quality.examples import make_decision, make_label
@@ -263,10 +264,10 @@ def test_what_is_not_installed_is_named(repository: Path):
         "import sys; sys.modules['jinja2'] = sys.modules['plotly'] = None\n"
         "from pathlib import Path\n"
         "from replay.analysis import analyse\n"
-        "from replay.replayed import ReplayedFrame\n"
+        "from replay.past.replayed_frame import ReplayedFrame\n"
         "from replay.report import write_report\n"
         "from transport.stored_message import Place\n"
-        "from replay.table import build_table\n"
+        "from replay.analysis.table import build_table\n"
         "from schemas.errors import SettingsError\n"
         "from tests.monitoring.quality.examples import make_decision\n"
         "one = ReplayedFrame(place=Place('f', 0, 1), timestamp_us=1, recorded=make_decision(1))\n"

@@ -12,7 +12,8 @@ from confluent_kafka.admin import AdminClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.episodes import NoSuchEpisode, acknowledge, find_episode, fold, read_episodes
+from monitoring.drift.episodes import NoSuchEpisode, find_episode, fold
+from operations.episodes import acknowledge, read_episodes
 from schemas import DriftEvent, EpisodeState, KafkaSettings
 from schemas.clock import ManualClock
 from schemas.codec import encode

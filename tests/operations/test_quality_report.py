@@ -17,13 +17,13 @@ from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
 from monitoring.quality.sampling import hash_share
-from replay import make_label, publish_labels
+from operations import make_label, publish_labels
 from schemas import Action, Decision, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, Verdict
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError
 from schemas.ids import frame_id
 from tests.monitoring.quality.examples import make_decision
-from tests.replay.past import an_hour_ago_us
+from tests.support.past import an_hour_ago_us
 
 EPOCH_US = an_hour_ago_us()
 
@@ -191,7 +191,7 @@ def test_mistakes_are_errors_of_one_line(
 
 @pytest.mark.broker
 def test_cameras_that_somebody_invents_take_no_memory(line: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("replay.quality.MAX_CAMERAS", 3)
+    monkeypatch.setattr("operations.quality_report.MAX_CAMERAS", 3)
     publish(line, line.decisions, [decision(number, camera_id=f"c{number}") for number in range(10)])
     report = json.loads(run(line, "quality", "--json").stdout)
     assert (len(report["cameras"]), report["left_out"]) == (3, 7)

@@ -15,7 +15,7 @@ from infra.cli.audit import BooksDoNotClose
 from producers.spool import Spool, SpooledFrame, SpoolOptions
 from schemas import Frame, KafkaSettings
 from schemas.codec import encode
-from tests.replay.test_audit import decision, frame, hour_ago_ms, publish, run
+from tests.operations.audit.test_audit import decision, frame, hour_ago_ms, publish, run
 from transport.range_reader import watermarks
 
 pytestmark = pytest.mark.broker

@@ -14,9 +14,9 @@ import numpy as np
 
 from replay.analysis.comparison_results import Comparison
 from replay.analysis.results import Analysis, EpisodeMark, ThresholdCurve, TimeLine
+from replay.analysis.table import DEFECTIVE, GOOD, UNKNOWN, Table
 from replay.export.write import iso
 from replay.report.words import visible
-from replay.table import DEFECTIVE, GOOD, UNKNOWN, Table
 
 BLUE, RED, GREY, AMBER, GREEN, PURPLE = "#0072B2", "#D55E00", "#8c8c8c", "#E69F00", "#009E73", "#CC79A7"
 _TRUTHS = ((GOOD, "good", BLUE), (DEFECTIVE, "defective", RED), (UNKNOWN, "without a label", GREY))

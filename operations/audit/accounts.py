@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from replay.audit_books import CameraAudit
-from replay.reconcile import EdgeStart, StartBooks, merge, reconcile
+from operations.audit.counts import CameraAudit
+from operations.audit.reconcile import EdgeStart, StartBooks, merge, reconcile
 from schemas.records import Action, DeadLetter, Decision, Frame, ResultState
 
 #: Place of a message: topic, partition, offset.

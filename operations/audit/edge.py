@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from operations.audit.reconcile import EdgeStart
 from producers.spool import SpoolFile, read_starts
-from replay.reconcile import EdgeStart
 from schemas.errors import InspectionError
 
 

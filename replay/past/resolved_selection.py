@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from types import MappingProxyType
 
+from monitoring.drift.episodes import find_episode, fold
 from monitoring.quality.outcome import labelled_at_us
-from replay.decision_index import DecisionIndex
-from replay.episodes import find_episode, fold
-from replay.replayed import ReplayedFrame
-from replay.selection import Clock, Selection
-from replay.source import Source
+from replay.past.decision_index import DecisionIndex
+from replay.past.replayed_frame import ReplayedFrame
+from replay.past.selection import Clock, Selection
+from replay.past.source import Source
 from schemas.clock import SystemClock
 from schemas.errors import InspectionError
 from schemas.moments import time_text

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from replay.audit import Audit
+from operations.audit.accounts import Audit
 from schemas.errors import CodecError
 from schemas.records import DeadLetter, Decision
 from schemas.settings import KafkaSettings

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operations.audit.edge import NoEdgeReport, read_report, read_spool
+from operations.audit.reconcile import EdgeStart, StartBooks, merge, reconcile
 from producers.spool import Spool, SpooledFrame, SpoolFile, SpoolOptions
-from replay.edge import NoEdgeReport, read_report, read_spool
-from replay.reconcile import EdgeStart, StartBooks, merge, reconcile
 
 
 def report(captured: int, **figures: int) -> EdgeStart:

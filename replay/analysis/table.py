@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from monitoring.quality.label_index import Truths
 from monitoring.quality.outcome import Truth
-from replay.replayed import ReplayedFrame
+from replay.past.replayed_frame import ReplayedFrame
 from schemas.records import Decision, ResultState
 
 #: Name of the decider that ran on the line when the frames came.

@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
 from models import Source
+from operations.dead_letters import KILLED, RETRIED, RETRY_HEADER, Retrier, find_letter, read_letters, retried_ids
 from replay import read_topic
-from replay.dead_letters import KILLED, RETRIED, RETRY_HEADER, Retrier, find_letter, read_letters, retried_ids
 from schemas import Codec, DeadLetter, Encoding, Frame, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import decode, encode

@@ -6,21 +6,12 @@ import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from replay.labels import LabelError, make_label
+from monitoring.quality.label_sheet import COLUMNS, FILE, SHOWN
+from operations.labels.make import LabelError, make_label
 from schemas.errors import SettingsError
 from schemas.moments import AmbiguousTime, utc_us_of
 from schemas.records import Label
 from transport.csv_guard import unguarded
-
-#: Columns of a label.
-COLUMNS = (
-    "frame_id", "part_id", "station", "camera_id", "truth", "defect", "labelled_at", "labelled_by", "sampled_because",
-    "note",
-)  # fmt: skip
-#: Columns that `inspection review --csv` adds for the person who looks; they are not read.
-SHOWN = ("priority", "action", "score", "threshold", "lot", "captured_at")
-#: Column that an export of images adds: the path of the image; it is not read.
-FILE = "file"
 
 
 class LabelFileError(LabelError):

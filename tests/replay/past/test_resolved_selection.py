@@ -15,16 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.broker import LocalBroker
-from replay.decision_index import DecisionIndex
-from replay.episodes import NoSuchEpisode
-from replay.replayed import ReplayedFrame
-from replay.selection import Clock, Selection
-from replay.source import Source
-from replay.stretch import EmptySelection, Stretch, decided, frames_at, labels, why_empty
+from monitoring.drift.episodes import NoSuchEpisode
+from replay.past.decision_index import DecisionIndex
+from replay.past.replayed_frame import ReplayedFrame
+from replay.past.resolved_selection import EmptySelection, Stretch, decided, frames_at, labels, why_empty
+from replay.past.selection import Clock, Selection
+from replay.past.source import Source
 from schemas import Action, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, ResultState
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
-from tests.replay.past import CAMERAS, EPOCH_US, Past, make_decision, make_frame, publish_past
+from tests.support.past import CAMERAS, EPOCH_US, Past, make_decision, make_frame, publish_past
 from transport.offset_ranges import holds, intersect, merged, subtract, total
 from transport.range_reader import watermarks
 from transport.stored_message import Place

@@ -46,7 +46,7 @@ class EdgeStart:
 
 @dataclass(frozen=True, slots=True)
 class StartBooks:
-    """Captured and missing frames of a start, and how the edge explains them; see `replay.audit_books.CameraAudit`."""
+    """Captured and missing frames of a start, and how the edge explains them, as in `CameraAudit`."""
 
     captured: int
     gaps: int

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay import LabelError, labels_from_csv, make_label, publish_labels, read_topic
-from replay.label_csv import LabelFileError
-from replay.labels import camera_of
+from operations import LabelError, labels_from_csv, make_label, publish_labels
+from operations.labels.csv_file import LabelFileError
+from operations.labels.make import camera_of
+from replay import read_topic
 from schemas import Codec, KafkaSettings, Label, Verdict
 from schemas.errors import BrokerUnavailable, InspectionError, SettingsError, TopicMissing
 from schemas.ids import frame_id

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from monitoring.quality.label_index import Truths
 from monitoring.quality.label_join import LabelJoin
-from replay.replayed import ReplayedFrame
-from replay.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, build_table
+from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, build_table
+from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, Decision, ResultState, Verdict
 from tests.monitoring.quality.examples import make_decision, make_label
 from transport.stored_message import Place
@@ -110,7 +110,7 @@ def test_an_attribute_says_the_truth_where_no_label_does() -> None:
 
 
 def test_texts_that_many_rows_share_are_kept_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("replay.table._MAX_SHARED", 12)
+    monkeypatch.setattr("replay.analysis.table._MAX_SHARED", 12)
     decisions = [replace(make_decision(n), lot="".join(["L", "7"])) for n in range(50)]
     lots = build_table(map(replayed, decisions))["lot"]
     assert len({id(lot) for lot in lots}) == 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from replay.audit_books import CameraAudit
+from operations.audit.counts import CameraAudit
 
 
 def audit_registry(cameras: Mapping[str, CameraAudit], unreadable: Mapping[str, int]) -> CollectorRegistry:

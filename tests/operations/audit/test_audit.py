@@ -14,9 +14,10 @@ from typer.testing import CliRunner, Result
 
 from infra.cli.audit import BooksDoNotClose
 from infra.cli.root import app
-from replay import Audit, TopicRange, read_topic
-from replay.audit_books import total
-from replay.reconcile import EdgeStart
+from operations import Audit
+from operations.audit.counts import total
+from operations.audit.reconcile import EdgeStart
+from replay import TopicRange, read_topic
 from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing

@@ -1,0 +1,1 @@
+"""Accounts of every frame: compared with its answers, and with the counts of the edge."""

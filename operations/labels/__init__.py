@@ -1,0 +1,1 @@
+"""Labels: made, read from CSV files, and published."""
