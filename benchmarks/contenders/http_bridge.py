@@ -18,7 +18,7 @@ import requests
 from confluent_kafka import Consumer, Producer
 
 from benchmarks.contenders.job import Job, answer, parse
-from infra.cli.signals import stop_on_signals
+from infra.cli.shared.shutdown import stop_on_signals
 
 _IMAGES = 64
 _WAIT_S = 60.0

@@ -10,7 +10,7 @@ import threading
 from confluent_kafka import Consumer, Producer
 
 from benchmarks.contenders.job import Job, Network, answer, parse
-from infra.cli.signals import stop_on_signals
+from infra.cli.shared.shutdown import stop_on_signals
 
 
 def loop(job: Job, network: Network, producer: Producer, stop: threading.Event) -> None:

@@ -17,74 +17,97 @@ from typer.main import get_group
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Row of the table: module, function or `typer.Typer` in it, and first paragraph of the help."""
+    """Row of the table: module, function or `typer.Typer` in it, heading, and first paragraph of the help."""
 
     module: str
     attribute: str
+    panel: str
     line: str
 
 
+#: Folder of `infra.cli` and heading of its commands in the help.
+PANELS = {
+    "setup": "Set up",
+    "line": "Run the line",
+    "operations": "Operate",
+    "labels": "Labels and quality",
+    "past": "The past",
+}
+
 COMMANDS = {
-    name: Row(f"infra.cli.{name.replace('-', '_')}", attribute or name, line)
-    for name, attribute, line in (
-        ("demo", "", "Run a whole line on this machine: Kafka, cameras, a worker, a gate."),
-        ("produce", "", "Publish the frames of one or more cameras until they end, or Ctrl-C."),
-        ("worker", "", "Inspect frames and publish a decision for each, until told to stop."),
-        ("watch", "", "Watch decisions and labels for drift, and publish episodes, until told to stop."),
+    name: Row(f"infra.cli.{folder}.{name.replace('-', '_')}", attribute or name, PANELS[folder], line)
+    for folder, name, attribute, line in (
+        ("setup", "demo", "", "Run a whole line on this machine: Kafka, cameras, a worker, a gate."),
         (
+            "setup",
+            "doctor",
+            "",
+            "Check Python, Java, Kafka, schemas, model, clock, broker and topics; exit status 1 if a check fails.",
+        ),
+        ("setup", "broker", "app", "Run a real Apache Kafka on this machine, on loopback only."),
+        ("setup", "topics", "app", "The topics of a line: create what is missing, compare the rest."),
+        ("setup", "model", "app", "Model packages."),
+        ("line", "produce", "", "Publish the frames of one or more cameras until they end, or Ctrl-C."),
+        ("line", "worker", "", "Inspect frames and publish a decision for each, until told to stop."),
+        ("line", "watch", "", "Watch decisions and labels for drift, and publish episodes, until told to stop."),
+        (
+            "line",
             "actuate",
             "",
             "Act on each part when it is at the gate: as decided, or fail-safe without a decision in time.",
         ),
-        ("audit", "", "Compare frames with decisions and dead letters, camera by camera."),
-        ("label", "", "Publish the true class of a part: `inspection quality` then tells how right decisions are."),
         (
+            "line",
+            "archive",
+            "app",
+            "Keep what the topics forget: frames, decisions, labels, drift and dead letters, as Avro files "
+            "behind any URI.",
+        ),
+        ("operations", "gate", "app", "A gate in FAULT: show it, reset it."),
+        ("operations", "drift", "app", "Episodes of drift: list them, show one, acknowledge one."),
+        ("operations", "audit", "", "Compare frames with decisions and dead letters, camera by camera."),
+        ("operations", "dead-letters", "app", "Messages that could not be processed, kept with the reason."),
+        ("operations", "spool", "app", "Frames on disk that Kafka has not taken yet: one spool a camera."),
+        ("operations", "images", "app", "The store of images too large for the topic."),
+        (
+            "labels",
+            "label",
+            "",
+            "Publish the true class of a part: `inspection quality` then tells how right decisions are.",
+        ),
+        (
+            "labels",
             "quality",
             "",
             "Compare decisions with labels: escapes, overkill, accuracy, with 95 % intervals, and rises of the errors.",
         ),
         (
+            "labels",
             "review",
             "",
-            "List frames without a label that are most worth one: chosen blindly, near the threshold, unsure, in an "
-            "episode.",
+            "List frames without a label that are most worth one: chosen blindly, near the threshold, "
+            "unsure, in an episode.",
         ),
         (
-            "analyse",
-            "",
-            "Find out how right the decisions of a stretch were: errors, thresholds, slices, latency, drift, "
-            "duplicates.",
-        ),
-        (
-            "compare",
-            "",
-            "Compare a challenger with the champion on the same parts, and say whether it may be promoted.",
-        ),
-        (
+            "past",
             "replay",
             "",
             "Inspect frames of the past again, as the worker does, and compare with what was decided then.",
         ),
         (
-            "doctor",
+            "past",
+            "analyse",
             "",
-            "Check Python, Java, Kafka, schemas, model, clock, broker and topics; exit status 1 if a check fails.",
+            "Find out how right the decisions of a stretch were: errors, thresholds, slices, latency, drift,"
+            " duplicates.",
         ),
         (
-            "archive",
-            "app",
-            "Keep what the topics forget: frames, decisions, labels, drift and dead letters, as Avro files behind any "
-            "URI.",
+            "past",
+            "compare",
+            "",
+            "Compare a challenger with the champion on the same parts, and say whether it may be promoted.",
         ),
-        ("broker", "app", "Run a real Apache Kafka on this machine, on loopback only."),
-        ("topics", "app", "The topics of a line: create what is missing, compare the rest."),
-        ("export", "app", "Frames and decisions for other tools: COCO, folders, Parquet, CSV."),
-        ("gate", "app", "A gate in FAULT: show it, reset it."),
-        ("drift", "app", "Episodes of drift: list them, show one, acknowledge one."),
-        ("images", "app", "The store of images too large for the topic."),
-        ("model", "app", "Model packages."),
-        ("spool", "app", "Frames on disk that Kafka has not taken yet: one spool a camera."),
-        ("dead-letters", "app", "Messages that could not be processed, kept with the reason."),
+        ("past", "export", "app", "Frames and decisions for other tools: COCO, folders, Parquet, CSV."),
     )
 }
 
@@ -96,7 +119,7 @@ class LazyGroup(TyperGroup):
         super().__init__(**attributes)
         self._listing = False
         self.commands = {
-            name: TyperCommand(name, help=row.line, rich_markup_mode=self.rich_markup_mode)
+            name: TyperCommand(name, help=row.line, rich_markup_mode=self.rich_markup_mode, rich_help_panel=row.panel)
             for name, row in COMMANDS.items()
         }
         self._imported: dict[str, Any] = {}

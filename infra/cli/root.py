@@ -28,7 +28,7 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        from infra.cli.text import echo
+        from infra.cli.shared.terminal_text import echo
 
         echo(f"streaming-inspection {version('streaming-inspection')}")
         raise typer.Exit
@@ -63,7 +63,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        from infra.cli.text import echo, echo_lines, shown
+        from infra.cli.shared.terminal_text import echo, echo_lines, shown
         from schemas.errors import InspectionError
 
         if not isinstance(error, InspectionError):

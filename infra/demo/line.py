@@ -136,7 +136,7 @@ def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[K
         finally:
             _delete_topics(kafka)
         return
-    from infra.cli.download_progress import download_progress
+    from infra.broker.download_progress import download_progress
 
     console.print("starting Apache Kafka", style="dim")
     broker = LocalBroker(scratch / "broker", port=0, ends_with_us=True)

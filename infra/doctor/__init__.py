@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from infra.doctor import machine, ours
+from infra.doctor import machine_checks as machine
+from infra.doctor import project_checks as ours
 from infra.doctor.broker_clock import broker_clock
 from infra.doctor.check import Check, Status
 from schemas.errors import InspectionError

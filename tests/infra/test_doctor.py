@@ -8,8 +8,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from infra.cli.doctor import doctor
-from infra.doctor import Check, _guarded, examine, machine, ours
+from infra.cli.setup.doctor import doctor
+from infra.doctor import Check, _guarded, examine
+from infra.doctor import machine_checks as machine
+from infra.doctor import project_checks as ours
 from infra.doctor.broker_clock import broker_clock
 from schemas import KafkaSettings
 from schemas.clock import SystemClock

@@ -11,9 +11,9 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
-from infra.cli.drift_text import episode_row, lines_of
+from infra.cli.operations.drift_text import episode_row, lines_of
 from infra.cli.root import app
-from infra.cli.text import echo_lines
+from infra.cli.shared.terminal_text import echo_lines
 from monitoring.drift.episodes import NoSuchEpisode, fold
 from schemas import DriftEvent, EpisodeState, InspectionError, KafkaSettings, SignalChange
 from schemas.codec import encode

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from actuators.belt_file import BeltFile
-from infra.cli.options import user_name
 from infra.cli.root import app
+from infra.cli.shared.options import user_name
 from schemas.errors import SettingsError
 
 

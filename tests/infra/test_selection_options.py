@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from infra.cli.selection_options import Chosen, takes_selection
+from infra.cli.shared.selection_options import Chosen, takes_selection
 from replay.past.selection import Clock, Selection
 from schemas.errors import SettingsError
 

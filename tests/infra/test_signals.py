@@ -17,7 +17,7 @@ from schemas.settings import KafkaSettings
 
 HEAD = """
 import os, signal, sys, threading, time
-from infra.cli.signals import exit_on_signals, stop_on_signals
+from infra.cli.shared.shutdown import exit_on_signals, stop_on_signals
 stop = threading.Event()
 """
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.cli.range_options import time_range
-from infra.cli.times import utc_us
+from infra.cli.shared.time_options import time_range
+from infra.cli.shared.times import utc_us
 from operations.labels.csv_file import LabelFileError, labels_from_csv
 from schemas.errors import SettingsError
 from schemas.moments import time_text

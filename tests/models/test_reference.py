@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import helper
 from typer.testing import CliRunner
 
-from infra.cli.model import app
+from infra.cli.setup.model import app
 from models import ModelPackageError, inspect_image, load_model
 from models.measure_reference import MIN_IMAGES, measure_reference, write_reference
 from models.package import default_model_path, load_reference

@@ -10,9 +10,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from infra.cli.options import secret_lines
-from infra.cli.produce import produce
-from infra.cli.watch import _webhook
+from infra.cli.line.produce import produce
+from infra.cli.line.watch import _webhook
+from infra.cli.shared.options import secret_lines
 from infra.demo.processes import inspection_command
 from producers import CameraJob
 from producers.runner import run_cameras

@@ -15,7 +15,7 @@ import typer
 from confluent_kafka import Consumer, TopicPartition
 from typer.testing import CliRunner
 
-from infra.cli.produce import ProduceFailed, produce
+from infra.cli.line.produce import ProduceFailed, produce
 from infra.demo.processes import inspection_command
 from schemas.errors import BrokerUnavailable, PluginError, SettingsError
 from schemas.settings import KafkaSettings
@@ -103,7 +103,7 @@ def test_metrics_are_served_while_it_runs(tmp_path: Path) -> None:
 @pytest.mark.broker
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_order(line: KafkaSettings, number: signal.Signals) -> None:
-    code = "import typer; from infra.cli.produce import produce; typer.run(produce)"
+    code = "import typer; from infra.cli.line.produce import produce; typer.run(produce)"
     command = [sys.executable, "-c", code, "--camera", "synthetic", "--fps", "50", "--json", *at(line)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -10,9 +10,9 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from infra.cli.actuate import actuate
-from infra.cli.archive import archive
-from infra.cli.produce import produce
+from infra.cli.line.actuate import actuate
+from infra.cli.line.archive import archive
+from infra.cli.line.produce import produce
 from schemas.errors import SettingsError
 from transport.metrics_server import serve_metrics
 

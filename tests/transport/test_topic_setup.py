@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from typer.testing import CliRunner
 
-from infra.cli.topics import app
+from infra.cli.setup.topics import app
 from schemas.errors import BrokerUnavailable, SettingsError
 from schemas.topics import DECISIONS, FRAMES, TOPICS
 from transport.topic_setup import _replication_factor, apply, compare, plan

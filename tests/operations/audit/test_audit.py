@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
-from infra.cli.audit import BooksDoNotClose
+from infra.cli.operations.audit import BooksDoNotClose
 from infra.cli.root import app
 from operations import Audit
 from operations.audit.counts import total

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from infra.cli.audit import BooksDoNotClose
+from infra.cli.operations.audit import BooksDoNotClose
 from producers.spool import Spool, SpooledFrame, SpoolOptions
 from schemas import Frame, KafkaSettings
 from schemas.codec import encode

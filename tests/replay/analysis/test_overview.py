@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from infra.cli.analysis_text import analysis_lines
+from infra.cli.past.analysis_text import analysis_lines
 from models.package import default_model_path, load_model
 from monitoring.drift.episodes import fold
 from replay.analysis import GoldenSample, analyse, as_json, compare_golden, load_golden

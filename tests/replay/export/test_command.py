@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
-from infra.cli.review import _print_csv
+from infra.cli.labels.review import _print_csv
 from infra.cli.root import app
 from operations.labels.make import make_label
 from replay.past.resolved_selection import EmptySelection

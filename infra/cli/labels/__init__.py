@@ -1,0 +1,1 @@
+"""Commands for labels and quality."""

@@ -1,0 +1,174 @@
+"""Program of `inspection actuate`: a gate with triggers from the frames topic, until a signal."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from actuators.actuator import Instruction
+from actuators.consumer import DecisionConsumer
+from actuators.counts import GateStats
+from actuators.drift_watch import DriftStats, DriftWatch
+from actuators.errors import GateError
+from actuators.gate import GateRunner
+from actuators.journal import Journal
+from actuators.metrics import GateMetrics
+from actuators.plugins import load_actuator
+from actuators.settings import GateSettings
+from actuators.triggers import FrameTriggers, TriggerCounts
+from infra.cli.shared.shutdown import stop_on_signals
+from monitoring.percentiles import percentiles
+from schemas.records import Decision, DriftType
+from schemas.replay_headers import require_replay_prefix
+from schemas.settings import KafkaSettings
+from transport.metrics_server import LOOPBACK, serve_metrics
+
+log = logging.getLogger(__name__)
+_LOOK_S = 0.2
+_MAX_AGE_S = 10.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Report:
+    """Counts of a gate from start to stop; latencies in ms, from the capture to the decision at the gate."""
+
+    gate: GateStats
+    triggers: TriggerCounts
+    latency_ms: dict[str, float | None]
+    journal_errors: int
+    error: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return one object for JSON: the tracker's counts at its top level, and the other facts by name."""
+        return {
+            **self.gate.tracker.as_dict(),
+            "state": self.gate.state.value,
+            "fault": None if self.gate.fault is None else dataclasses.asdict(self.gate.fault),
+            "faults": self.gate.faults,
+            "degradations": self.gate.degradations,
+            "gaps": self.gate.gaps,
+            "drift": _drift_row(self.gate.drift),
+            "act_errors": self.gate.act_errors,
+            "act_lateness_worst_ms": round(self.gate.lateness.worst_ms, 3),
+            "consumer": dataclasses.asdict(self.gate.consumer),
+            "triggers": dataclasses.asdict(self.triggers),
+            "capture_to_gate_ms": self.latency_ms,
+            "journal_errors": self.journal_errors,
+            "error": self.error,
+        }
+
+    def as_lines(self) -> list[str]:
+        """Return a few lines for a person."""
+        parts = self.gate.tracker
+        lines = [
+            f"{parts.actuated} parts: {parts.accepted} accepted, {parts.rejected} rejected, {parts.review} to review;"
+            f" {parts.failsafe} of them by fail-safe",
+            f"decisions: {parts.late} late, {parts.conflicts} conflicting, {parts.duplicates} duplicate,"
+            f" {parts.unknown} without a part, {self.gate.consumer.undecodable} unreadable",
+        ]
+        if self.latency_ms["p50"] is not None:
+            lines.append(f"capture to gate: p50 {self.latency_ms['p50']} ms, p99 {self.latency_ms['p99']} ms")
+        if self.gate.faults or self.gate.degradations:
+            lines.append(f"FAULT {self.gate.faults} times, DEGRADED {self.gate.degradations} times")
+        if parts.several_views or parts.late_views:
+            lines.append(
+                f"seen more than once: {parts.several_views} parts, and {parts.late_views} views after the act;"
+                f" {parts.late_contradictions} accepted parts were contradicted later"
+            )
+        if parts.standstills or self.gate.gaps:
+            lines.append(
+                f"the belt stood {parts.standstills} times ({parts.belt_stopped} parts on it), the gate itself"
+                f" {self.gate.gaps} times ({parts.failsafe_passed} parts passed)"
+            )
+        if self.gate.drift is not None:
+            open_episodes = self.gate.drift.open_episodes
+            lines.append(f"drift: {parts.drift_review} parts to review because of it, {open_episodes} episodes open")
+        if self.gate.fault is not None:
+            lines.append(f"in FAULT: {self.gate.fault.reason}")
+        return lines
+
+
+def run_gate(
+    kafka: KafkaSettings,
+    settings: GateSettings,
+    *,
+    driver: str,
+    driver_options: Mapping[str, str],
+    station: str | None,
+    journal: Path | None,
+    state_dir: Path | None,
+    metrics_port: int | None = None,
+    metrics_address: str = LOOPBACK,
+    drift_type: DriftType | None = None,
+) -> Report:
+    """Run a gate until SIGINT or SIGTERM, or until its thread dies.
+
+    Raises
+    ------
+    InspectionError
+        If something fails before the gate runs.
+    """
+    book = None if journal is None else Journal(journal)
+
+    def on_action(instruction: Instruction, _: Decision | None) -> None:
+        if book is not None:
+            book.write(instruction)
+
+    if settings.simulated:
+        require_replay_prefix(kafka.prefix)
+    # On a long belt, a decision may be old and still in time.
+    max_age_s = None if settings.simulated else max(_MAX_AGE_S, settings.belt_ms / 1e3)
+    consumer = DecisionConsumer(kafka, station=station, state_dir=state_dir, max_age_s=max_age_s)
+    gate = GateRunner(
+        consumer,
+        load_actuator(driver, driver_options),
+        settings,
+        on_action=on_action,
+        state_dir=state_dir,
+        drift=DriftWatch(kafka, station=station, drift_type=drift_type, simulated=settings.simulated),
+    )
+    triggers = FrameTriggers(
+        kafka,
+        gate.expect_frame,
+        max_age_s=None if settings.simulated else settings.belt_ms / 1e3,
+        station=station,
+        on_read=gate.note_trigger,
+    )
+    error = None
+    stop = threading.Event()
+    registry = GateMetrics(lambda: gate.stats).registry
+    with stop_on_signals(stop), serve_metrics(registry, metrics_port, metrics_address):
+        if book is not None:
+            book.open()
+        try:
+            # Start the gate first: an early decision waits for its part, but a decision that is not read is lost.
+            gate.start()
+            triggers.start()
+            log.info("gate ready: %s, %s", kafka.bootstrap_servers, kafka.decisions)
+            while gate.is_running and triggers.is_running and not stop.wait(_LOOK_S):
+                pass
+            if not triggers.is_running:
+                error = "the triggers stopped: parts would pass the gate unseen"
+        finally:
+            triggers.stop()
+            try:
+                gate.stop()
+            except GateError as died:
+                error = str(died)
+            if book is not None:
+                book.close()
+    return Report(
+        gate.stats, triggers.counts, percentiles(gate.latencies_ms), 0 if book is None else book.errors, error
+    )
+
+
+def _drift_row(drift: DriftStats | None) -> dict[str, Any] | None:
+    if drift is None:
+        return None
+    row = dataclasses.asdict(drift)
+    del row["connected"]  # the gate has ended, and its drift watch too
+    return row

@@ -1,0 +1,67 @@
+"""Second part of `inspection replay`: it publishes frames again, see `replay.republish`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from infra.cli.shared.terminal_text import echo, echo_json, shown
+
+if TYPE_CHECKING:
+    from infra.cli.shared.selection_options import Chosen
+
+_DAY_MS = 24 * 3_600_000
+
+
+def republish(chosen: Chosen, topic: str, speed: str, *, as_json: bool) -> None:
+    """Publish the selected frames to a topic of a simulated line; create its missing topics."""
+    import dataclasses
+    import threading
+
+    from infra.cli.shared.shutdown import stop_on_signals
+    from infra.cli.shared.time_options import reading
+    from replay.past.resolved_selection import Stretch, why_empty
+    from replay.republish import by_partition, prefix_of, speed_of
+    from replay.republish import republish as publish
+    from schemas.topics import TOPICS
+    from transport.topic_setup import apply
+
+    kafka = chosen.source.kafka
+    prefix, factor = prefix_of(topic, kafka), speed_of(speed)
+    stop = threading.Event()
+    with reading() as progress, Stretch(chosen.source, chosen.selection, on_progress=progress) as stretch:
+        if stretch.frames_total == 0:
+            raise why_empty(chosen.source)
+        # Simulated messages are kept for a day, whatever the retention of the line.
+        table = [
+            dataclasses.replace(each, retention_ms=_DAY_MS) if each.cleanup == "delete" else each for each in TOPICS
+        ]
+        created = apply(kafka.bootstrap_servers, prefix, table).created
+        with stop_on_signals(stop):
+            done = publish(
+                by_partition(stretch, stop),
+                kafka,
+                topic,
+                speed=factor,
+                stop=stop,
+                on_published=lambda count: progress("published", count, stretch.frames_total),
+            )
+    if done.is_finished and not done.published:
+        raise why_empty(chosen.source)
+    options = f"--bootstrap-servers {kafka.bootstrap_servers} --prefix {prefix}"
+    commands = [f"inspection {what} {options}" for what in ("worker", "watch --simulated", "actuate --simulated")]
+    if as_json:
+        values: dict[str, Any] = {**dataclasses.asdict(done), "topic": topic, "created": created, "commands": commands}
+        echo_json(values)
+    else:
+        echo(f"{done.published} frames published again to {topic}, marked as replay {done.run_id}")
+        for camera, count in sorted(done.cameras.items()):
+            echo(f"  {shown(camera) or 'no frames'}: {count}")
+        if done.late_ms > 100 or done.unordered:
+            echo(f"  up to {done.late_ms:.0f} ms behind their time; {done.unordered} out of order")
+        echo("the simulated line (start it before to see the timing; decisions are marked, no live gate takes them):")
+        for command in commands:
+            echo(f"  {command}")
+    if not done.is_finished:
+        raise typer.Exit(130)

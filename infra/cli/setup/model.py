@@ -1,0 +1,89 @@
+"""`inspection model`: add the reference signals to a model package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.cli.shared.options import Json
+from infra.cli.shared.terminal_text import echo, echo_json
+from schemas.errors import SettingsError
+
+app = typer.Typer(no_args_is_help=True, help="Model packages.")
+
+
+@app.callback()
+def model() -> None:
+    """Make `reference` a subcommand, although it is the only one."""
+
+
+@app.command()
+def reference(
+    package: Annotated[Path, typer.Argument(help="Directory of the model package.")],
+    images: Annotated[Path, typer.Option(help="Directory of the training images, all levels of it.")],
+    held_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of images that the model was not trained on: the signals of its output are measured on "
+            "these, because the model is surer of images that it was trained on."
+        ),
+    ] = None,
+    by_folder: Annotated[
+        bool,
+        typer.Option(
+            "--by-folder", help="Each folder in it is a product: its images get an additional reference of their own."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure the signals of the training images, so that `inspection watch` sees drift away from them.
+
+    The command inspects every image as the worker does, writes reference.json into the package, and its sha256 into
+    the manifest. The decisions of the model do not change.
+
+        inspection model reference my_model/ --images training/ --by-folder
+    """
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from models.errors import ImageError
+    from models.image_folder import list_images
+    from models.measure_reference import REFERENCE_NAME, measure_reference, write_reference
+    from models.package import load_model
+
+    for option, folder in (("--images", images), ("--held-out", held_out)):
+        if folder is not None and not folder.is_dir():
+            raise SettingsError(f"{option} {folder}: no such directory")
+    loaded = load_model(package)
+    reading, count = images, 0
+
+    def pairs(root: Path | None) -> Iterator[tuple[str, bytes]]:
+        nonlocal reading, count
+        if root is None:
+            return
+        found = list_images(root)
+        if found.skipped:
+            echo(f"{root}: {found.note}", err=True)
+        paths = found.images
+        for reading in track(paths, "inspecting", console=Console(stderr=True), transient=True):
+            folders = reading.relative_to(root or images).parts[:-1]
+            yield folders[0] if by_folder and folders else "", reading.read_bytes()
+            count += 1
+
+    try:
+        made = measure_reference(loaded, pairs(images), pairs(held_out))
+    except (ImageError, OSError) as error:
+        raise SettingsError(f"{reading}: {error}; take it out and run this again") from error
+    except ValueError as error:
+        raise SettingsError(f"--images {images}: {error}") from error
+    write_reference(loaded.path, made)
+    found = {"images": count, "signals": sorted(made.everything), "products": sorted(made.products)}
+    if as_json:
+        echo_json(found)
+        return
+    products = f", products {', '.join(sorted(made.products))}" if made.products else ""
+    echo(f"{loaded.path / REFERENCE_NAME}: {count} images, {len(made.everything)} signals{products}")
