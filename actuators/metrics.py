@@ -43,6 +43,9 @@ class GateMetrics(Collector):
     ----------
     stats
         Function that returns the current stats: ``lambda: gate.stats``.
+    triggers_connected
+        Function that returns True while the topic of the triggers is read: ``lambda: triggers.connected``. None: the
+        triggers come from a light barrier.
 
     Examples
     --------
@@ -53,8 +56,9 @@ class GateMetrics(Collector):
     3
     """
 
-    def __init__(self, stats: Callable[[], GateStats]) -> None:
+    def __init__(self, stats: Callable[[], GateStats], triggers_connected: Callable[[], bool] | None = None) -> None:
         self._stats = stats
+        self._triggers_connected = triggers_connected
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -84,6 +88,9 @@ class GateMetrics(Collector):
         yield _gauge("fault", "1 in FAULT: nothing is accepted until a person resets it", stats.fault is not None)
         yield _gauge("degraded", "1 without a word of broker or decisions", stats.degraded is not None)
         yield _gauge("connected", "1 while the broker answers", stats.connected)
+        if self._triggers_connected is not None:
+            is_connected = self._triggers_connected()
+            yield _gauge("triggers_connected", "1 while the topic of the triggers is read", is_connected)
         yield _gauge("running", "1 while neither in FAULT nor degraded", stats.state is GateState.RUNNING)
         yield _gauge("undecided_in_a_row", "Parts in a row without a usable decision", parts.consecutive_failsafe)
         yield _gauge("pending_parts", "Parts between camera and gate", stats.pending)

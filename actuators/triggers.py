@@ -104,6 +104,11 @@ class FrameTriggers:
         return self._thread.is_alive()
 
     @property
+    def connected(self) -> bool:
+        """True while the thread reads the topic and its brokers answer, see `Tail.connected`."""
+        return self._thread.is_alive() and self._tail.connected
+
+    @property
     def counts(self) -> TriggerCounts:
         """Counts of frames since the start."""
         return TriggerCounts(**self._tally)

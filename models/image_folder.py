@@ -34,7 +34,7 @@ class ImageFolder:
     others
         Files without the suffix of an image.
     skipped
-        Hidden files, files of other tools and unfinished ones.
+        Hidden files, files of other tools, unfinished ones, and what is no regular file: pipes, devices, sockets.
     """
 
     images: tuple[Path, ...]
@@ -48,7 +48,7 @@ class ImageFolder:
             return ""
         count = len(self.skipped)
         files = "1 file that is" if count == 1 else f"{count} files that are"
-        return f"skipped {files} hidden, unfinished or of another tool, such as {self.skipped[0].name}"
+        return f"skipped {files} hidden, unfinished, of another tool or not regular, such as {self.skipped[0].name}"
 
 
 def list_images(folder: Path, *, recursive: bool = True) -> ImageFolder:
@@ -71,8 +71,10 @@ def list_images(folder: Path, *, recursive: bool = True) -> ImageFolder:
     >>> for name in ("b.png", "a.PNG", "._a.png", "notes.txt"):
     ...     (folder / name).touch()
     >>> found = list_images(folder)
-    >>> [path.name for path in found.images], [path.name for path in found.others], found.note
-    (['a.PNG', 'b.png'], ['notes.txt'], 'skipped 1 file that is hidden, unfinished or of another tool, such as ._a.png')
+    >>> [path.name for path in found.images], [path.name for path in found.others]
+    (['a.PNG', 'b.png'], ['notes.txt'])
+    >>> found.note
+    'skipped 1 file that is hidden, unfinished, of another tool or not regular, such as ._a.png'
     """
     images: list[Path] = []
     others: list[Path] = []
@@ -81,7 +83,9 @@ def list_images(folder: Path, *, recursive: bool = True) -> ImageFolder:
     for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
         if path.is_dir():
             continue
-        if not is_data(path.relative_to(folder)):
+        # Reading a pipe or a device never ends.
+        is_special = path.exists() and not path.is_file()
+        if is_special or not is_data(path.relative_to(folder)):
             skipped.append(path)
         elif path.suffix.lower() in SUFFIXES:
             images.append(path)

@@ -8,10 +8,11 @@ from models.image_structure.base import Structure, unreadable
 
 _OS2_HEADER = 12
 _HEADERS = (_OS2_HEADER, 40, 52, 56, 64, 108, 124)
-_RGB, _RLE8, _RLE4, _BITFIELDS = range(4)
-_NAMES = {4: "JPEG", 5: "PNG", 6: "alpha bit fields"}
+_RGB, _BITFIELDS = 0, 3
+#: Compressions that are not decoded. Run lengths may leave out pixels, which the decoder fills in without a word.
+_NAMES = {1: "run lengths (RLE8)", 2: "run lengths (RLE4)", 4: "JPEG", 5: "PNG", 6: "alpha bit fields"}
 #: Bits for each pixel with each compression.
-_BITS = {_RGB: (1, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,), _BITFIELDS: (16, 32)}
+_BITS = {_RGB: (1, 4, 8, 16, 24, 32), _BITFIELDS: (16, 32)}
 
 
 def examine_bmp(data: bytes) -> Structure:
@@ -46,12 +47,7 @@ def examine_bmp(data: bytes) -> Structure:
     if not 14 + size + palette <= offset <= len(data):
         unreadable(f"the BMP is damaged: its pixels begin at byte {offset} of {len(data)}")
     rows = abs(height)
-    if compression in (_RGB, _BITFIELDS):
-        wanted = -(-width * bits // 32) * 4 * rows
-        if len(data) - offset < wanted:
-            unreadable(f"the BMP is cut off: {len(data) - offset} bytes of pixels are there of {wanted}")
-    elif offset >= len(data) or height < 0:
-        unreadable("the BMP is cut off: it has no pixels")
-    elif not data[offset:].rstrip(b"\0").endswith(b"\1") and b"\0\1" not in data[offset:][-64:]:
-        unreadable("the BMP is cut off: its run lengths have no end")
+    wanted = -(-width * bits // 32) * 4 * rows
+    if len(data) - offset < wanted:
+        unreadable(f"the BMP is cut off: {len(data) - offset} bytes of pixels are there of {wanted}")
     return Structure(data=data, channels=4 if bits == 32 else 3 if bits > 8 or bits < 8 else 1, work_bytes=8 * width)

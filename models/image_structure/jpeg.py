@@ -16,7 +16,7 @@ from models.remarks import Remark
 MAX_SCANS = 64
 #: Most segments of a file, more than any camera writes.
 _MAX_SEGMENTS = 4096
-_SOI, _EOI, _SOS, _DNL, _APP0 = 0xD8, 0xD9, 0xDA, 0xDC, 0xE0
+_SOI, _EOI, _SOS, _DHT, _DNL, _APP0 = 0xD8, 0xD9, 0xDA, 0xC4, 0xDC, 0xE0
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
 #: Start-of-frame markers that are not decoded, and their names.
 _OTHER_FRAMES = {
@@ -29,6 +29,10 @@ _OTHER_FRAMES = {
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 #: Zeros before a marker within or behind a scan. The first zero behind FF is not padding but a stuffed byte.
 _PADDING = re.compile(rb"(?:\xff\x00|[^\x00\xff])(\x00{1,64})(?=\xff[\x01-\xfe])", re.DOTALL)
+#: Zeros within a scan: over a whole block of 8x8 in which each coefficient has the value of the shortest code.
+_LOST = bytes(40)
+_MAX_PADDING_BYTES = 64
+_NOT_ZERO = re.compile(rb"[^\x00]")
 _COEFFICIENTS = 64
 #: Most blocks of 8x8 that all scans visit, per pixel of the limit. A progressive file in full colour has about 0.3.
 _VISITS_OF_A_PIXEL = 0.48
@@ -71,6 +75,7 @@ def examine_jpeg(data: bytes) -> Structure:
     """
     position, scans, frame = 2, 0, None
     edits: list[_Edit] = []
+    zero_codes: dict[int, int] = {}
     stray = visits = 0
     for _ in range(_MAX_SEGMENTS):
         at = _next_marker(data, position)
@@ -94,6 +99,8 @@ def examine_jpeg(data: bytes) -> Structure:
             if frame is not None:
                 unreadable("the JPEG has two frame headers")
             frame = _frame(marker, body)
+        elif marker == _DHT:
+            zero_codes |= _zero_codes(body)
         elif marker == _APP0 and body[:5] == b"JFIF\0" and body[5:6] != b"\1":
             edits.append((at + 8, at + 9, b"\1"))  # the decoder warns of versions other than 1
         elif marker == _SOS:
@@ -108,6 +115,8 @@ def examine_jpeg(data: bytes) -> Structure:
             found = _END_OF_SCAN.search(data, end)
             if found is None:
                 unreadable("the JPEG is cut off: it has no end marker")
+            if not _may_be_zeros(frame, body, zero_codes):
+                _check_zeros(data, end, found.start())
             position = found.start()
         elif marker == _DNL:
             unreadable("a JPEG that gives its height behind the picture (DNL) is not supported")
@@ -202,6 +211,36 @@ def _scan(frame: _Frame | None, body: bytes) -> int:
         samples += component.across * component.down
     most = max(each.across for each in frame.components.values()) * max(each.down for each in frame.components.values())
     return frame.width * frame.height * samples // (most * _COEFFICIENTS)
+
+
+def _zero_codes(body: bytes) -> dict[int, int]:
+    """Return the symbol of the code of zeros alone, the first one, of each Huffman table of a segment."""
+    found, at = {}, 0
+    while at + 17 < len(body):
+        found[body[at]] = body[at + 17]
+        at += 17 + sum(body[at + 1 : at + 17])
+    return found
+
+
+def _may_be_zeros(frame: _Frame | None, body: bytes, zero_codes: dict[int, int]) -> bool:
+    """Return True if zeros alone can be the code of a plain surface: the ends of blocks, or bits of a later scan."""
+    count = body[0]
+    first, high = body[1 + 2 * count], body[3 + 2 * count] >> 4
+    if frame is not None and frame.marker == _PROGRESSIVE and (first == 0 or high):
+        return True
+    codes = [zero_codes.get(0x10 | tables & 15) for tables in body[2 : 2 + 2 * count : 2]]
+    # A symbol without bits of a value ends a block, or a run of blocks; 0xF0 is a run of zeros.
+    return all(code is None or code & 15 == 0 for code in codes)
+
+
+def _check_zeros(data: bytes, begin: int, end: int) -> None:
+    """Refuse zeros in the place of lost data, which decode without a warning if the number of blocks happens to fit."""
+    while (at := data.find(_LOST, begin, end)) >= 0:
+        after = _NOT_ZERO.search(data, at, end + 1)
+        begin = after.start() if after is not None else end
+        is_padding = data[begin : begin + 1] == b"\xff" and data[begin + 1 : begin + 2] != b"\0"
+        if not is_padding or begin - at > _MAX_PADDING_BYTES:
+            unreadable(f"the JPEG is damaged: {begin - at} zeros within its picture, at byte {at}, stand for lost data")
 
 
 def _complete(frame: _Frame) -> None:

@@ -20,6 +20,8 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 #: Chunks that change pixels. The others are left out: some are compressed, and decoders unpack them without a bound.
 _KEPT = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 _MAX_CHUNKS = 100_000
+#: libpng's limit on each side: it refuses more with a line on standard error.
+_MAX_SIDE = 1_000_000
 #: Up to this size the unpacked rows are handed to the decoder, which need not unpack them a second time.
 _HANDED_OVER_BYTES = 48 * 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
@@ -146,6 +148,8 @@ def _header(kind: bytes, body: bytes) -> _Header:
     width, height, depth, colour, compression, filtering, interlaced = struct.unpack(">IIBBBBB", body)
     if depth not in _DEPTHS.get(colour, ()) or compression or filtering or interlaced > 1:
         unreadable(f"the PNG's header is damaged: colour type {colour} of {depth} bits")
+    if max(width, height) > _MAX_SIDE:
+        unreadable(f"a PNG of {width}x{height} pixels is not supported; a side has at most {_MAX_SIDE} pixels")
     return _Header(width, height, depth, colour, bool(interlaced))
 
 

@@ -73,15 +73,17 @@ def examine_tiff(data: bytes) -> Structure:
 
 
 def _one(tags: Tags, name: int, default: int) -> int:
-    return int(tags.get(name, (default,))[0])
+    return tags.get(name, (default,))[0]
 
 
 def _picture(tags: Tags) -> _Picture:
     """Return the kind of the samples; a kind that is not decoded is refused by its name."""
     width, height, samples = _one(tags, tag.WIDTH, 0), _one(tags, tag.HEIGHT, 0), _one(tags, tag.SAMPLES, 1)
-    all_bits = {int(each) for each in tags.get(tag.BITS, (1,))}
+    if width < 1 or height < 1:
+        unreadable(f"the TIFF is damaged: a picture of {width}x{height} pixels")
+    all_bits = set(tags.get(tag.BITS, (1,)))
     bits = max(all_bits)
-    forms = {int(each) for each in tags.get(tag.SAMPLE_FORMAT, (1,))}
+    forms = set(tags.get(tag.SAMPLE_FORMAT, (1,)))
     for form in sorted(forms & _FORMATS.keys()):
         unreadable(f"TIFF: {bits}-bit {_FORMATS[form]} samples are not supported, {_CURE}")
     if len(all_bits) > 1:
@@ -158,11 +160,11 @@ def _checked(data: bytes, strips: list[Strip], compression: int) -> bytes:
 
 
 def _plain(
-    data: bytes, is_tiled: bool, offsets: tuple[float, ...], sizes: tuple[float, ...], wanted: list[int]
+    data: bytes, is_tiled: bool, offsets: tuple[int, ...], sizes: tuple[int, ...], wanted: list[int]
 ) -> Callable[[], bytes] | None:
     """Check uncompressed pieces: their sizes follow from the picture. Sizes in the file that are wrong are mended."""
     for number, (offset, needed) in enumerate(zip(offsets, wanted, strict=True)):
-        begin, end = int(offset), int(offset) + needed
+        begin, end = offset, offset + needed
         if not 0 < begin < end <= len(data):
             unreadable(f"the TIFF is cut off: strip or tile {number} lies at bytes {begin} to {end} of {len(data)}")
     if len(sizes) == len(wanted) and all(
@@ -173,14 +175,14 @@ def _plain(
 
 
 def _packed(
-    data: bytes, offsets: tuple[float, ...], sizes: tuple[float, ...], rows: list[int], row_bytes: int
+    data: bytes, offsets: tuple[int, ...], sizes: tuple[int, ...], rows: list[int], row_bytes: int
 ) -> list[Strip]:
     view = memoryview(data)
     if sum(sizes) > len(data):
-        unreadable(f"the TIFF is damaged: its strips or tiles claim {int(sum(sizes))} bytes of {len(data)} and overlap")
+        unreadable(f"the TIFF is damaged: its strips or tiles claim {sum(sizes)} bytes of {len(data)} and overlap")
     strips = []
     for number, (offset, size, high) in enumerate(zip(offsets, sizes, rows, strict=True)):
-        begin, end = int(offset), int(offset) + int(size)
+        begin, end = offset, offset + size
         if not 0 < begin < end <= len(data):
             unreadable(f"the TIFF is cut off: strip or tile {number} lies at bytes {begin} to {end} of {len(data)}")
         strips.append(Strip(number, view[begin:end], high, row_bytes))
@@ -197,6 +199,6 @@ def _check_cost(wide: int, high: int, work_bytes: int, picture: _Picture) -> Non
 
 def _significant(tags: Tags, bits: int) -> int | None:
     """Return the depth that MaxSampleValue states: 4095 is 12 bits. Other values are statistics and are not used."""
-    most = max((int(each) for name in (tag.MAX_SAMPLE, tag.S_MAX_SAMPLE) for each in tags.get(name, ())), default=0)
+    most = max((each for name in (tag.MAX_SAMPLE, tag.S_MAX_SAMPLE) for each in tags.get(name, ())), default=0)
     depth = most.bit_length()
     return depth if bits == 16 and 8 <= depth < 16 and most == 2**depth - 1 else None

@@ -12,8 +12,11 @@ STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES, MAX_SAMPLE, PLANAR = 273, 2
 PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 317, 320, 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT, S_MAX_SAMPLE, SUBFILE = 338, 339, 341, 254
 
-#: Letter in `struct` of each field type, and bytes of its numbers. Types without a letter are text or fractions.
-_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I"}
+#: Letter in `struct` of each field type of whole numbers. Other types are text, fractions or floating point.
+_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
+#: Tags of the value of samples: in a file of float samples they are float, and are of no use here.
+_OF_SAMPLES = frozenset({MAX_SAMPLE, S_MAX_SAMPLE})
+_FLOATS = (11, 12)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 #: Tags whose numbers are needed; for other tags only the position is checked.
 _READ = frozenset({
@@ -31,7 +34,7 @@ _PIECES = frozenset({STRIP_OFFSETS, STRIP_SIZES, TILE_OFFSETS, TILE_SIZES})
 _MOST_NUMBERS = dict.fromkeys(_PIECES, _MAX_PIECES + 1) | {COLOUR_MAP: 3 * 2**8 + 1}
 _MOST_OTHERS = 16
 
-Tags = Mapping[int, tuple[float, ...]]
+Tags = Mapping[int, tuple[int, ...]]
 
 
 def first_directory(data: bytes) -> tuple[Tags, int]:
@@ -119,7 +122,7 @@ def _directory(data: bytes, at: int, order: str) -> tuple[Tags, int]:
     end = at + 2 + 12 * count
     if not 1 <= count <= _MAX_TAGS or end + 4 > len(data):
         unreadable(f"the TIFF is damaged: a directory of {count} tags at byte {at} of {len(data)}")
-    tags: dict[int, tuple[float, ...]] = {}
+    tags: dict[int, tuple[int, ...]] = {}
     total = 0
     for entry in range(at + 2, end, 12):
         tag, kind, numbers = struct.unpack_from(order + "HHI", data, entry)
@@ -130,7 +133,7 @@ def _directory(data: bytes, at: int, order: str) -> tuple[Tags, int]:
             unreadable(f"the TIFF is damaged: tag {tag} has {size} bytes at byte {place} of {len(data)}")
         if total > len(data):  # the decoder reads each tag into memory
             unreadable(f"the TIFF is damaged: its tags claim {total} bytes of {len(data)} and overlap")
-        if tag in _READ:
+        if tag in _READ and not (tag in _OF_SAMPLES and kind in _FLOATS):
             if kind not in _TYPES or not numbers or tag in tags:
                 unreadable(f"the TIFF is damaged: tag {tag} has {numbers} values of type {kind}")
             most = _MOST_NUMBERS.get(tag, _MOST_OTHERS)

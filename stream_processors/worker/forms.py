@@ -18,6 +18,8 @@ CLIPS_S = (30.0, *(-3600.0 * 2**power for power in range(15)), *(3600.0 * 2**pow
 #: a whole, and another message may be the large one.
 _SMALL_BYTES = 16 * 1024
 _SMALL_TRIES = 3
+#: A larger message is sent again once, in a batch of its own: the rest of its batch may have been too much.
+_LARGE_TRIES = 2
 _SHORT_TEXT = 200
 
 Encode = Callable[[Record], bytes]
@@ -64,5 +66,5 @@ def _smaller(decision: Decision) -> Iterator[Decision]:
 
 
 def _patient(form: Form) -> Iterator[Form]:
-    for _ in range(_SMALL_TRIES if form.is_small else 1):
+    for _ in range(_SMALL_TRIES if form.is_small else _LARGE_TRIES):
         yield form

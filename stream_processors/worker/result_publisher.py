@@ -36,6 +36,8 @@ _POLL_S = 0.1
 #: Pause after acknowledgements, in seconds: several are handled together, and no answer waits for them.
 _REST_S = 0.005
 _FULL_S = 0.005
+#: Most time to send a large message alone, in seconds.
+_ALONE_S = 1.0
 #: Most times that a message is sent again because another message of its batch was refused.
 _NEIGHBOUR_TRIES = 20
 
@@ -123,8 +125,12 @@ class Outbox:
             self._producer.poll(_POLL_S)
             for _ in range(len(self._again)):
                 message = self._again.popleft()
+                if not message.form.is_small:
+                    self._producer.flush(_ALONE_S)
                 if not self._produce(message):
                     self._again.append(message)
+                elif not message.form.is_small:
+                    self._producer.flush(_ALONE_S)  # the next message begins another batch
 
     def _delivered(self, message: _Message, error: KafkaError | None, _: object) -> None:
         if error is None:

@@ -16,6 +16,8 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from actuators import DecisionConsumer, GateRunner, GateSettings, GateState, Why
+from actuators.metrics import GateMetrics
+from actuators.triggers import FrameTriggers
 from infra.broker import LocalBroker
 from schemas import Action, KafkaSettings
 from schemas.clock import SystemClock
@@ -81,13 +83,21 @@ def test_a_broker_that_freezes_and_one_that_dies(
     with LocalBroker(tmp_path, ends_with_us=True, port=free_port()) as broker:
         kafka = KafkaSettings(broker.bootstrap_servers, unique)
         admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
-        for created in admin.create_topics([NewTopic(kafka.decisions, 2, 1)]).values():
+        for created in admin.create_topics(
+            [NewTopic(topic, 2, 1) for topic in (kafka.decisions, kafka.frames)]
+        ).values():
             created.result(20)
         line = Line(kafka, GateSettings(belt_ms=1000, decide_by_ms=900, fault_after=0, heartbeat_ms=2000))
         gate, recorder = line.gate, line.recorder
+        triggers = FrameTriggers(kafka, gate.expect_frame, max_age_s=1.0)
+        metrics = GateMetrics(lambda: gate.stats, lambda: triggers.connected).registry
+        assert metrics.get_sample_value("inspection_gate_triggers_connected") == 0
         pid = broker.status().pid
         assert pid is not None
         try:
+            triggers.start()
+            await_(lambda: triggers.connected)
+            assert metrics.get_sample_value("inspection_gate_triggers_connected") == 1
             assert gate.stats.state is GateState.RUNNING
             late_before = gate.stats.tracker.late
 
@@ -96,7 +106,7 @@ def test_a_broker_that_freezes_and_one_that_dies(
             captured = line.expect("frozen")
             line.decide("frozen", captured)
             degraded_s = await_(lambda: gate.stats.degraded is not None)
-            await_(lambda: not gate.stats.connected)
+            await_(lambda: not gate.stats.connected and not triggers.connected)
             frozen_noticed_s = time.monotonic() - began
             assert degraded_s < 2.0 + 0.5 + SLACK_S
             assert frozen_noticed_s < FROZEN_NOTICED_S + SLACK_S
@@ -105,7 +115,7 @@ def test_a_broker_that_freezes_and_one_that_dies(
             assert recorder.instructions[number].why is Why.FAILSAFE_MISSING
             assert 0.999 < recorder.acted_at_s[number] - began < 1.25
             os.kill(pid, signal.SIGCONT)
-            thawed_s = await_(lambda: gate.stats.connected and gate.stats.degraded is None)
+            thawed_s = await_(lambda: gate.stats.connected and triggers.connected and gate.stats.degraded is None)
             # What was decided meanwhile arrives, and is late: counted, and nothing moves.
             await_(lambda: gate.stats.tracker.late > late_before)
             line.await_decided("thawed")
@@ -113,7 +123,7 @@ def test_a_broker_that_freezes_and_one_that_dies(
             assert [i.part_key for i in recorder.instructions].count("frozen") == 1
 
             os.kill(pid, signal.SIGKILL)
-            killed_noticed_s = await_(lambda: not gate.stats.connected)
+            killed_noticed_s = await_(lambda: not gate.stats.connected and not triggers.connected)
             line.expect("killed")
             await_(lambda: line.why("killed") is not None)
             assert line.why("killed") is Why.FAILSAFE_MISSING
@@ -129,6 +139,7 @@ def test_a_broker_that_freezes_and_one_that_dies(
         finally:
             if psutil.pid_exists(pid):
                 os.kill(pid, signal.SIGCONT)
+            triggers.stop()
             gate.stop()
     degradations = gate.stats.degradations
     assert degradations >= 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import struct
 import threading
 import time
@@ -114,3 +115,20 @@ def test_a_name_that_is_no_utf8_is_escaped(tmp_path: Path) -> None:
     (tmp_path / "golden" / "good" / name).write_bytes(png(90))
     [sample] = load_golden(tmp_path / "golden")
     assert sample.path.read_bytes() == png(90)
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    (tmp_path / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "link.png").symlink_to("a.png")
+    with socket.socket(socket.AF_UNIX) as own:
+        place = os.open(tmp_path, os.O_RDONLY)
+        own.bind(f"/proc/self/fd/{place}/socket.png")
+        os.close(place)
+    found = list_images(tmp_path)
+    # A link to nowhere is an image that is missing: who reads it gets an error.
+    assert [path.name for path in found.images] == ["a.png", "gone.png", "link.png"]
+    assert [path.name for path in found.skipped] == ["device.png", "pipe.png", "socket.png"]

@@ -75,3 +75,31 @@ def test_scans_are_bounded_by_the_blocks_that_they_visit() -> None:
     at = data.index(b"\xff\xc2") + 5
     with pytest.raises(ImageError, match="too many scans"):
         decode(data[:at] + struct.pack(">HH", 8800, 8800) + data[at + 4 :])
+
+
+def _textured(side: int) -> np.ndarray:
+    noise = np.random.default_rng(3).normal(0, 6, (side, side))
+    rows, columns = np.mgrid[:side, :side]
+    return np.clip(128 + 60 * np.sin(columns / 9) + 30 * np.cos(rows / 13) + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [80, 1400])
+@pytest.mark.parametrize("optimised", [0, 1])
+def test_zeros_in_the_place_of_a_packet_are_refused_wherever_they_are(optimised: int, size: int) -> None:
+    """The number of blocks fits by chance in one place of six: then the decoder gives no warning."""
+    grey = _textured(320)
+    colour = cv2.merge([grey, grey.T.copy(), 255 - grey])
+    for image in (grey, colour):
+        data = encoded(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_JPEG_OPTIMIZE, optimised)
+        for at in range(data.index(b"\xff\xda") + 14, len(data) - size - 2, len(data) // 40):
+            with pytest.raises(ImageError, match="damaged"):
+                decode(data[:at] + bytes(size) + data[at + size :])
+
+
+@pytest.mark.parametrize("optimised", [0, 1])
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_a_plain_surface_has_long_zeros_and_passes(optimised: int, progressive: int) -> None:
+    for image in (np.full((1024, 1024), 128, np.uint8), np.full((1024, 1024, 3), 128, np.uint8)):
+        options = (cv2.IMWRITE_JPEG_OPTIMIZE, optimised, cv2.IMWRITE_JPEG_PROGRESSIVE, progressive)
+        data = encoded(image, ".jpg", *options)
+        assert decode(data).pixels.min() == 128

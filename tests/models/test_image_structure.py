@@ -92,6 +92,11 @@ REFUSED = {
     "bmp: pixels outside": (altered(BMP, 10, struct.pack("<I", 2**31)), "pixels begin"),
     "bmp: palette of 4 GB": (altered(BMP, 46, struct.pack("<I", 2**32 - 1)), "palette"),
     "bmp: JPEG inside": (altered(BMP, 30, struct.pack("<I", 4)), "JPEG within a BMP"),
+    "bmp: run lengths of some rows": (
+        struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 0, 0, 0, 1078, 40, 64, 48, 1, 8, 1, 0, 0, 0, 0, 0)
+        + bytes(1024) + b"\x40\x05\0\0" * 10 + b"\0\1", r"run lengths \(RLE8\) within a BMP is not supported"),
+    "png: a side over libpng's limit": (
+        png(np.zeros((1, 1_000_001), np.uint8)), "a side has at most 1000000 pixels"),
     "gif": (b"GIF89a" + bytes(40), "GIF is not supported; save as"),
     "webp": (b"RIFF\0\0\0\0WEBPVP8 ", "WebP is not supported"),
     "jpeg 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000 is not supported"),

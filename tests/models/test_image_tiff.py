@@ -106,3 +106,33 @@ def test_a_later_directory_outside_the_file_ends_the_list() -> None:
     assert re.search(rb"\0\0\0\0$", data)
     for link in (3, len(data) - 5, len(data) + 7, 2**32 - 1):
         np.testing.assert_array_equal(decode(data[:-4] + struct.pack("<I", link)).pixels, GREY)
+
+
+@pytest.mark.parametrize("number", [256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 338, 339])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 64.0], ids=str)
+def test_numbers_of_the_layout_are_whole(number: int, value: float) -> None:
+    data = bytearray(grey_tiff(GREY, t266=1, t284=1, t317=1, t338=0, t339=1))
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, directory)
+    entries = range(directory + 2, directory + 2 + 12 * count, 12)
+    entry = next(at for at in entries if struct.unpack_from("<H", data, at)[0] == number)
+    struct.pack_into("<HI", data, entry + 2, 11, 1)
+    struct.pack_into("<f", data, entry + 8, value)
+    refused(bytes(data), f"tag {number} has 1 values of type 11|over the limit")
+
+
+@pytest.mark.parametrize("kind", [0, 0x3F00])
+def test_a_side_that_the_header_reads_and_the_tag_does_not(kind: int) -> None:
+    """A BYTE of 0 within four bytes that are not 0."""
+    data = bytearray(grey_tiff(GREY))
+    (directory,) = struct.unpack_from("<I", data, 4)
+    struct.pack_into("<HIBBH", data, directory + 4, 1, 1, 0, 0, 1)
+    struct.pack_into("<HIBBH", data, directory + 16, 1, 1, kind >> 8, 0, 0 if kind else 1)
+    refused(bytes(data), "pixels")
+
+
+def test_float_statistics_of_samples_are_ignored() -> None:
+    data = bytearray(grey_tiff(GREY, t341=255))
+    at = data.index(struct.pack("<HHI", 341, 4, 1))
+    struct.pack_into("<HHIf", data, at, 341, 11, 1, np.nan)
+    np.testing.assert_array_equal(decode(bytes(data)).pixels, GREY)

@@ -140,7 +140,7 @@ def run_gate(
     )
     error = None
     stop = threading.Event()
-    registry = GateMetrics(lambda: gate.stats).registry
+    registry = GateMetrics(lambda: gate.stats, lambda: triggers.connected).registry
     with stop_on_signals(stop), serve_metrics(registry, metrics_port, metrics_address):
         if book is not None:
             book.open()

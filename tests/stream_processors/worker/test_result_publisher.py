@@ -97,6 +97,14 @@ def test_a_letter_goes_without_its_value_where_the_topic_takes_less(line: KafkaS
             assert (len(letter.value or b""), whole_size(letter)) == (100, None)
 
 
+def test_a_letter_that_fits_alone_keeps_its_value(line: KafkaSettings) -> None:
+    """The broker refuses batches of several letters, of which each one is small enough."""
+    set_config(line, line.dead_letters, max_message_bytes="400000")
+    assert publish(line, [answer(number, value=250_000) for number in range(12)]) == []
+    letters = list(map(_letter, read_all(line, line.dead_letters, 12)))
+    assert [len(each.value or b"") for each in letters] == [250_000] * 12
+
+
 def test_a_letter_goes_with_its_place_alone_where_the_topic_takes_next_to_nothing(line: KafkaSettings) -> None:
     set_config(line, line.dead_letters, max_message_bytes="220")
     assert publish(line, [answer(7, value=5_000)]) == []
