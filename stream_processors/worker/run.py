@@ -10,6 +10,7 @@ from collections.abc import Callable
 from models import Model, default_model_path, load_model
 from schemas.clock import SystemClock
 from stream_processors.faust_host.process import run_process
+from stream_processors.worker.allocator import return_large_blocks
 from stream_processors.worker.app import make_app
 from stream_processors.worker.metrics import WorkerMetrics
 from stream_processors.worker.settings import WorkerSettings
@@ -36,6 +37,7 @@ def run_worker(settings: WorkerSettings, announce: Callable[[str], object] = lam
     SettingsError
         If the health endpoint cannot listen.
     """
+    return_large_blocks()
     kafka = settings.kafka
     partitions = require_topics(kafka.bootstrap_servers, [kafka.frames, kafka.decisions, kafka.dead_letters])
     model = load_model(settings.model or default_model_path())
