@@ -37,8 +37,14 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## Run the whole line on this machine; options in ARGS, as in make demo ARGS="--frames 200"
 	@$(BIN)/inspection demo $(ARGS)
 
+# Most tests wait. Each process has a broker of its own (about 1 GiB of memory with the rest).
+PROCESSES ?= 4
+# Tests start the programs some hundred times: compiled modules are kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 test: check ## Everything that is checked: lint, types, all tests (with a real Kafka)
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal -m "not alone" $(ARGS)
+	$(BIN)/python -m pytest -q -m alone $(ARGS) || test $$? = 5  # 5: ARGS selects none of them
 
 test-faults: $(STAMP) ## Kill, freeze and fill everything, at length; the table goes to build/faults.md
 	INSPECTION_FAULTS=full FAULTS_REPORT=build/faults.json $(BIN)/python -m pytest -q -m faults $(ARGS)

@@ -33,8 +33,10 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
         yield running
 
 
-#: The table of faults: figures by the test that gave them.
-_FAULTS: dict[str, dict[str, Any]] = {}
+#: Name of the user property of a test report that carries a row of the table of faults.
+_ROW = "fault_row"
+#: Rows of the table of faults, in the order in which the tests ended.
+_ROWS: list[dict[str, Any]] = []
 
 
 @pytest.fixture
@@ -42,26 +44,35 @@ def fault_row(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Put a scenario's figures into the table of faults, see `pytest_terminal_summary`."""
 
     def add(scenario: str, **figures: float) -> None:
-        _FAULTS[request.node.nodeid] = {"scenario": scenario, **{k: round(v, 1) for k, v in figures.items()}}
+        row = {"scenario": scenario, **{k: round(v, 1) for k, v in figures.items()}}
+        request.node.user_properties.append((_ROW, row))
 
     return add
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Every test marked ``faults`` has a row, with what it took and whether it held."""
+    """Give every test marked ``faults`` a row, with its duration and result."""
     report = yield
     if call.when == "call" and item.get_closest_marker("faults") is not None:
-        row = _FAULTS.setdefault(item.nodeid, {"scenario": item.name.removeprefix("test_").replace("_", " ")})
+        row = {"scenario": item.name.removeprefix("test_").replace("_", " ")}
+        row.update(dict(report.user_properties).get(_ROW, {}))
         row.update(test_s=round(report.duration, 1), result=report.outcome)
+        report.user_properties = [(_ROW, row)]
     return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Collect the rows: the reports come from all processes of pytest-xdist."""
+    if report.when == "call":
+        _ROWS.extend(row for name, row in report.user_properties if name == _ROW)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print what the fault scenarios came to, and write it to ``$FAULTS_REPORT`` (.json, and .md beside it)."""
-    if not _FAULTS:
+    rows = _ROWS
+    if not rows:
         return
-    rows = list(_FAULTS.values())
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     lines += [f"| {' | '.join(str(row.get(name, '')) for name in names)} |" for row in rows]

@@ -49,7 +49,7 @@ NOT_IN = {
 
 
 def modules() -> list[Path]:
-    return [path for package in FLOORS for path in sorted((ROOT / package).rglob("*.py"))]
+    return [path for package in sorted(FLOORS) for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:

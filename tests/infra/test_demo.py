@@ -50,6 +50,7 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> Callable[[], set[int]]:
     return find
 
 
+@pytest.mark.alone
 @pytest.mark.broker
 def test_the_demo_accounts_for_every_frame_and_leaves_nothing_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: Callable[[], set[int]]

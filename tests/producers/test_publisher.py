@@ -129,6 +129,7 @@ def test_frame_over_the_limit_is_a_counted_drop(mock_kafka: Callable, caplog: py
     assert "is too large" in caplog.text
 
 
+@pytest.mark.alone
 def test_a_silent_image_store_costs_the_camera_one_short_wait(
     mock_kafka: Callable, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,6 +27,9 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 URI = "s3://images/line"
 REFERENCE = ImageReference(f"{URI}/1970-01-01/00/press.top/{SHA256}.jpeg", len(DATA))
 
+# The server runs in a thread of the test process, and the store gives up after a short time.
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
