@@ -28,7 +28,7 @@ from faust.transport.drivers.aiokafka import Transport
 
 from stream_processors.faust_host.consumer import LibrdkafkaConsumer, NoValue
 from stream_processors.faust_host.group_consumer import AHEAD_COUNT, Batch
-from transport.batch_trials import BatchTrials
+from transport.batch_trials.after_death import BatchTrials
 
 #: Pause between two checks of the memory in use, in seconds.
 _STEP_S = 0.02

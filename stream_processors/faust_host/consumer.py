@@ -24,8 +24,8 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from stream_processors.faust_host.group_consumer import Reader
-from transport.batch_child import TriedMessage
-from transport.batch_trials import BatchTrials
+from transport.batch_trials.after_death import BatchTrials
+from transport.batch_trials.child import TriedMessage
 from transport.batches import UnreadableBatch
 from transport.broker_contact import BrokerContact
 from transport.headers import message_headers

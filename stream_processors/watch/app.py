@@ -35,7 +35,7 @@ from stream_processors.watch.metrics import WatchMetrics
 from stream_processors.watch.notify import Notifier
 from stream_processors.watch.settings import WatchSettings
 from stream_processors.watch.state import Snapshot, find_snapshots
-from transport.batch_trials import BatchTrials
+from transport.batch_trials.after_death import BatchTrials
 from transport.batches import UNDECODABLE_BATCH
 from transport.quarantine import Quarantine
 

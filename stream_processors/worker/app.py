@@ -40,7 +40,7 @@ from stream_processors.worker.result_publisher import Outbox
 from stream_processors.worker.retries import Retries
 from stream_processors.worker.settings import WorkerSettings
 from stream_processors.worker.work_health import WorkHealth
-from transport.batch_trials import BatchTrials
+from transport.batch_trials.after_death import BatchTrials
 from transport.header_values import traceparent
 from transport.image_store import ImageStore
 from transport.quarantine import Quarantine

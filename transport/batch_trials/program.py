@@ -1,6 +1,6 @@
 """Child process that reads batches of a partition, and dies of them in place of the worker.
 
-Started by `transport.batch_child` as ``python -m transport.batch_trial``. Standard input carries lines
+Started by `transport.batch_trials.child` as ``python -m transport.batch_trials.program``. Standard input carries lines
 of JSON: first the settings, then the places that are read::
 
     {"servers": "...", "alone": false, "memory": 301989888, "cpu_s": 2.0}

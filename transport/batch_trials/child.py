@@ -1,4 +1,4 @@
-"""Child process of `transport.batch_trial`, as its parent sees it. What it says is not trusted."""
+"""Child process of `transport.batch_trials.program`, as its parent sees it. What it says is not trusted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from transport.batch_trial import CPU_S, TOO_LARGE, UNREADABLE
+from transport.batch_trials.program import CPU_S, TOO_LARGE, UNREADABLE
 from transport.batches import BOUNDED, UnreadableBatch
 from transport.limited_child import end_child
 
@@ -139,7 +139,7 @@ class BatchChild:
         *,
         is_alone: bool = False,
         cpu_s: float = CPU_S,
-        command: tuple[str, ...] = ("-P", "-m", "transport.batch_trial"),
+        command: tuple[str, ...] = ("-P", "-m", "transport.batch_trials.program"),
     ) -> None:
         path = os.pathsep.join(each or os.getcwd() for each in sys.path)
         self._process = subprocess.Popen(

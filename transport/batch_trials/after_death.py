@@ -4,7 +4,7 @@ librdkafka bounds the unpacked size of zstd batches only. In a limit of memory a
 would fetch it again at each start. The rule, when partitions are assigned after such a death:
 
 1. a child with limits of memory and processor time reads each partition from the committed offset on, as far as a
-   process may have read ahead (`transport.batch_trial`). If it survives, the partition is read as usual;
+   process may have read ahead (`transport.batch_trials.program`). If it survives, the partition is read as usual;
 2. if it dies, a second child reads the next batch alone. If that dies too, the batch is unreadable, and further
    children find its end;
 3. the messages before the batch come from the child: no fetch of the worker's own client could leave the batch out. The
@@ -23,8 +23,8 @@ from dataclasses import dataclass
 
 from confluent_kafka import TopicPartition
 
-from transport.batch_child import BatchChild, ChildReport, TriedMessage, Unproven
-from transport.batch_trial import CPU_S
+from transport.batch_trials.child import BatchChild, ChildReport, TriedMessage, Unproven
+from transport.batch_trials.program import CPU_S
 from transport.batches import UnreadableBatch, search_end
 from transport.deaths import Deaths
 
