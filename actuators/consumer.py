@@ -20,6 +20,7 @@ from schemas.records import Decision
 from schemas.settings import KafkaSettings
 from schemas.topics import DECISIONS
 from schemas.wire import Codec
+from transport.batch_trials.child import TriedMessage
 from transport.batches import UNDECODABLE_BATCH, UnreadableBatch
 from transport.tail import Tail
 
@@ -186,7 +187,7 @@ class DecisionConsumer:
             if decision is not None:
                 yield decision
 
-    def _read(self, message: Message) -> Decision | None:
+    def _read(self, message: Message | TriedMessage) -> Decision | None:
         try:
             self._codec = self._codec or Codec.from_settings(self._kafka)
             decision = self._codec.decode(message.value(), Decision, max_bytes=DECISIONS.max_message_bytes)
@@ -208,6 +209,9 @@ class DecisionConsumer:
     def _left_out(self, batch: UnreadableBatch) -> None:
         place = (batch.topic, batch.partition, batch.first)
         self._undecodable(Undecodable(*place, UNDECODABLE_BATCH, str(batch)))
+        if self._watermark is not None:
+            self._watermark.is_of(self._tail.topic_id)
+            self._watermark.advance(batch.partition, batch.following)
 
     def _reason_to_skip(self, decision: Decision) -> str | None:
         if self._station is not None and decision.station != self._station:

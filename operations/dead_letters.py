@@ -20,8 +20,9 @@ from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from transport.image_store import ImageStore, ImageStoreError
-from transport.range_reader import TopicRange, read_ranges, read_topic, time_ranges
+from transport.range_reader import read_ranges, read_topic
 from transport.refusals import refusal_of
+from transport.topic_ranges import TopicRange, time_ranges
 
 #: Header of a message that is published again; its value is the id of the dead letter.
 RETRY_HEADER = "inspection-retry-of"

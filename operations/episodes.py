@@ -18,7 +18,8 @@ from schemas.settings import KafkaSettings
 from schemas.topics import DRIFT
 from schemas.wire import Codec
 from transport.admin import require_topics
-from transport.range_reader import TopicRange, read_topic
+from transport.range_reader import read_topic
+from transport.topic_ranges import TopicRange
 
 _TIMEOUT_S = 15.0
 

@@ -18,7 +18,8 @@ from schemas.errors import CodecError
 from schemas.records import Action, Decision, DriftEvent, Label
 from schemas.settings import KafkaSettings
 from schemas.wire import Codec
-from transport.range_reader import TopicRange, read_topic
+from transport.range_reader import read_topic
+from transport.topic_ranges import TopicRange
 
 #: Time before a decision in which its label may have been published, as in a test with known parts.
 LABELS_BEFORE_US = 3_600_000_000

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from replay.past.selection import Selection
     from replay.past.source import Source
     from replay.reinspect.run_folder import RunFolder
-    from transport.range_reader import TopicMessage, TopicRange, read_topic
+    from transport.range_reader import read_topic
     from transport.stored_message import Place, Stored
+    from transport.topic_ranges import TopicMessage, TopicRange
 
 #: Names of each module. A module is imported on first use, so that a reader of a topic does not load plotting code.
 _NAMES = {
@@ -41,8 +42,9 @@ _NAMES = {
     "replay.past.resolved_selection": ("EmptySelection", "Stretch", "decided"),
     "replay.analysis.table": ("Table", "build_table"),
     "monitoring.quality.label_index": ("Truths",),
-    "transport.range_reader": ("TopicMessage", "TopicRange", "read_topic"),
+    "transport.range_reader": ("read_topic",),
     "transport.stored_message": ("Place", "Stored"),
+    "transport.topic_ranges": ("TopicMessage", "TopicRange"),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 

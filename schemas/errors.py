@@ -46,6 +46,7 @@ class BrokerUnavailable(InspectionError):
             f"no Kafka broker answers at {bootstrap_servers}{why}; "
             "start one with `inspection broker start` or name yours with --bootstrap-servers"
         )
+        self.detail = detail
 
 
 class TopicMissing(InspectionError):

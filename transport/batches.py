@@ -11,7 +11,7 @@ read. Each consumer of ours passes its errors to a `BatchSkipper`:
 
 librdkafka bounds the unpacked size of zstd only: gzip, lz4 and snappy unpack to 1,032, 255 and 21 times the topic's
 ``max.message.bytes``. A batch that ends a worker or a watch thereby is left out at the next start, as an
-`UnreadableBatch` too: `transport.batch_trials.after_death`. See docs/reliability.md.
+`UnreadableBatch` too: `transport.batch_trials.trial`. See docs/reliability.md.
 """
 
 from __future__ import annotations

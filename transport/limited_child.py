@@ -1,16 +1,36 @@
-"""Limits and end of a child process that reads, in place of its parent, a message that may end a process."""
+"""Start, limits and end of a child process that reads, in place of its parent, what may end a process."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+
+
+def start_child(*command: str) -> subprocess.Popen[bytes]:
+    """Start a Python program with this process's paths, and with pipes as its input and output.
+
+    Raises
+    ------
+    OSError
+        If it cannot be started.
+    """
+    path = os.pathsep.join(each or os.getcwd() for each in sys.path)
+    return subprocess.Popen(
+        [sys.executable, *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,  # Ctrl-C must reach only the parent
+    )
 
 
 def limit_child() -> None:

@@ -1,65 +1,42 @@
-"""Reader of a stretch of a topic from begin to end. It joins no consumer group and commits nothing."""
+"""Reader of a stretch of a topic from begin to end.
+
+librdkafka bounds the unpacked size of zstd batches only, so a batch may take all memory of the process that reads it.
+Therefore a child process with a limit of memory reads (`transport.range_program`). If it dies, a trial reads the next
+messages of each partition with other children, and leaves out the batch that ends them
+(`transport.batch_trials.trial`). Then a new child reads on.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-
-from schemas.errors import BrokerUnavailable, TopicMissing
-from schemas.topics import MAX_REQUEST_BYTES
-from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
+from schemas.errors import BrokerUnavailable, InspectionError, TopicMissing
+from transport.batch_trials.pipe import ChildPipe, Unproven, broken, number
+from transport.batch_trials.trial import Trial
+from transport.batches import UnreadableBatch
 from transport.headers import message_headers
+from transport.limited_child import start_child
 from transport.offset_ranges import Ranges, merged
-from transport.open_transactions import held_back, held_line
+from transport.range_loop import Cursor
+from transport.topic_ranges import TopicMessage, TopicRange, time_ranges
 
-_log = logging.getLogger(__name__)
-_TIMEOUT_S = 10.0
-_AGAIN_S = 0.1
-_LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
-_BATCH = 200
-#: Time that the client waits for a batch to fill, even if no more messages come.
-_POLL_S = 0.05
-#: Longest sleep of a limited read, after which it reports its progress.
-_PAUSE_S = 0.2
-#: Time without a message before the end, after which the broker counts as unreachable.
-_STALLED_S = 30.0
-#: Time without a message after which the wait is logged.
-_SAY_S = 5.0
+#: Memory that the child may take; its queue and a fetch take 100 MiB.
+_MEMORY_BYTES = 512 * 1024 * 1024
+#: Longest silence of the child, which reports twenty times a second.
+_SILENT_S = 60.0
+#: Offsets and bytes of each partition that a trial reads after a death: more than a child can have read ahead.
+_TRIAL_COUNT, _TRIAL_BYTES = 4_096, 48 * 1024 * 1024
+_TRIAL_S = 60.0
+#: Trials in a row that may read nothing.
+_ATTEMPTS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class TopicMessage:
-    """Message as stored in its topic; ``timestamp_us`` is the broker's or the producer's, UTC.
-
-    ``headers`` is empty if a header's name is not UTF-8: the client then returns no headers.
-    """
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_us: int
-    key: bytes | None
-    value: bytes | None
-    headers: dict[str, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class TopicRange:
-    """Messages at or after ``from_us`` and before ``to_us`` (UTC µs); None for the begin, and for the end."""
-
-    from_us: int | None = None
-    to_us: int | None = None
-
-    def has(self, timestamp_us: int) -> bool:
-        """Return True if a time is in the range."""
-        return (self.from_us is None or timestamp_us >= self.from_us) and (
-            self.to_us is None or timestamp_us < self.to_us
-        )
+class ReadingFailed(InspectionError):
+    """The processes that read a topic end, and not of a batch."""
 
 
 def read_topic(
@@ -92,6 +69,8 @@ def read_topic(
         If no broker answers, or it stops answering.
     TopicMissing
         If the topic does not exist.
+    ReadingFailed
+        If the child processes that read end of something else than what they read.
     """
     ranges = time_ranges(bootstrap_servers, topic, within or TopicRange())
     yield from read_ranges(bootstrap_servers, topic, ranges, on_progress=on_progress, on_unreadable=on_unreadable)
@@ -105,6 +84,7 @@ def read_ranges(
     on_progress: Callable[[int, int], object] = lambda done, total: None,
     on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
     max_bytes_s: float | None = None,
+    is_strict: bool = False,
 ) -> Generator[TopicMessage, None, None]:
     """Yield the messages of stretches of offsets, each partition in order.
 
@@ -119,267 +99,152 @@ def read_ranges(
     max_bytes_s
         Maximum bytes read in a second, so that a live line keeps the broker; None for no limit.
 
+    is_strict
+        A partition whose next offset was deleted is left, without an error; by default reading goes on behind it.
+
     Raises
     ------
-    BrokerUnavailable, TopicMissing
+    BrokerUnavailable, TopicMissing, ReadingFailed
         See `read_topic`.
     """
-    cursors = {number: _Cursor(intervals) for number, spans in ranges.items() if (intervals := merged(spans))}
-    if not cursors:
-        return
+    cursors = {number: Cursor(intervals) for number, spans in ranges.items() if (intervals := merged(spans))}
     total = sum(cursor.total for cursor in cursors.values())
-    consumer = _consumer(bootstrap_servers, slow=max_bytes_s is not None)
-    pace = _Pace(max_bytes_s)
-    skipper = BatchSkipper(bootstrap_servers)
-    try:
-        _watermarks(consumer, bootstrap_servers, topic)  # raises if the topic is missing: the client would wait
-        consumer.assign([TopicPartition(topic, number, cursor.begin) for number, cursor in cursors.items()])
-        left = set(cursors)
-        quiet_s = 0.0
-
-        def tell() -> None:
-            on_progress(sum(cursor.passed for cursor in cursors.values()), total)
-
-        while left:
-            messages = consumer.consume(_BATCH, _POLL_S)
-            for batch in skipper.skip(consumer):
-                cursors[batch.partition].leave_out(batch.following)
-                on_unreadable(batch)
-            quiet_s = 0.0 if messages else quiet_s + _POLL_S
-            if quiet_s >= _SAY_S > quiet_s - _POLL_S:
-                _log.warning("no messages of %s; the broker has %.0f s to answer", topic, _STALLED_S - _SAY_S)
-            if quiet_s >= _STALLED_S:
-                raise BrokerUnavailable(bootstrap_servers, f"no message of {topic} for {_STALLED_S:.0f} s")
-            for message in messages:
-                number, offset = message.partition() or 0, message.offset() or 0
-                if skipper.met(message):
-                    continue
-                error = message.error()
-                if error is not None:
-                    if error.code() == KafkaError._PARTITION_EOF:
-                        # After the last message there may be offsets without a message: a transaction's marker.
-                        cursors[number].finish()
-                    elif error.fatal() or not error.retriable():
-                        raise BrokerUnavailable(bootstrap_servers, error.str())
-                    continue
-                if cursors[number].take(offset):
-                    pace.wait(len(message.value() or b""), tell)
-                    yield as_message(message)
-            for number in sorted(left):
-                upcoming = cursors[number].next
-                if upcoming is None:
-                    left.discard(number)
-                elif cursors[number].is_far():
-                    consumer.seek(TopicPartition(topic, number, upcoming))
-            tell()
-    except KafkaException as error:
-        raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
-    finally:
-        skipper.close()
-        consumer.close()
-
-
-class _Cursor:
-    """Position in the intervals of one partition that are read.
-
-    Examples
-    --------
-    >>> cursor = _Cursor(((3, 5), (900, 901)))
-    >>> [cursor.take(offset) for offset in (2, 3, 4, 5)], cursor.next, cursor.is_far()
-    ([False, True, True, False], 900, True)
-    >>> cursor.take(900), cursor.next, cursor.passed
-    (True, None, 3)
-    >>> cursor = _Cursor(((3, 5), (8, 20)))
-    >>> cursor.leave_out(10)
-    >>> cursor.next, cursor.passed
-    (10, 4)
-    """
-
-    def __init__(self, intervals: tuple[tuple[int, int], ...]) -> None:
-        self._left = list(reversed(intervals))
-        self.begin = self._at = intervals[0][0]
-        self.total = sum(end - begin for begin, end in intervals)
-        self.passed = 0
-        #: Next wanted offset; None at the end.
-        self.next: int | None = intervals[0][0]
-
-    def take(self, offset: int) -> bool:
-        """Return True if a message is wanted; the messages of a partition come in order."""
-        self._at = offset + 1
-        while self._left and self._left[-1][1] <= offset:
-            self._drop()
-        wanted = bool(self._left) and self._left[-1][0] <= offset
-        if wanted:
-            begin, end = self._left[-1]
-            self.passed += offset + 1 - begin
-            self._left[-1] = (offset + 1, end)
-            if offset + 1 >= end:
-                self._left.pop()
-        self.next = self._left[-1][0] if self._left else None
-        return wanted
-
-    def leave_out(self, offset: int) -> None:
-        """Record that no message before an offset will come any more."""
-        self._at = offset
-        while self._left and self._left[-1][1] <= offset:
-            self._drop()
-        if self._left and self._left[-1][0] < offset:
-            begin, end = self._left[-1]
-            self.passed += offset - begin
-            self._left[-1] = (offset, end)
-        self.next = self._left[-1][0] if self._left else None
-
-    def finish(self) -> None:
-        """Finish all intervals: the partition ends here."""
-        while self._left:
-            self._drop()
-        self.next = None
-
-    def is_far(self) -> bool:
-        """Return True if a seek to the next interval is better than reading up to it; True at most once for each."""
-        far = self.next is not None and self.next - self._at > _BATCH
-        self._at = self.next or 0
-        return far
-
-    def _drop(self) -> None:
-        begin, end = self._left.pop()
-        self.passed += end - begin
-
-
-class _Pace:
-    """Pace of a limited read: waits, message by message, until the bytes read are within the rate."""
-
-    def __init__(self, max_bytes_s: float | None) -> None:
-        self._max_bytes_s = max_bytes_s
-        self._began_s = time.monotonic()
-        self._bytes = 0
-
-    def wait(self, size_bytes: int, meanwhile: Callable[[], object]) -> None:
-        """Count the bytes of a message, and sleep until it may be yielded."""
-        self._bytes += size_bytes
-        if self._max_bytes_s is None:
-            return
-        while (left_s := self._began_s + self._bytes / self._max_bytes_s - time.monotonic()) > 0:
-            time.sleep(min(left_s, _PAUSE_S))
-            meanwhile()
-
-
-def time_ranges(bootstrap_servers: str, topic: str, within: TopicRange) -> dict[int, tuple[tuple[int, int], ...]]:
-    """Return the offsets of a time range by the broker's index, one interval a partition, without empty ones.
-
-    Raises
-    ------
-    BrokerUnavailable, TopicMissing
-        See `read_topic`.
-    """
-    consumer = _consumer(bootstrap_servers)
-    try:
-        found = _offsets(consumer, bootstrap_servers, topic, within)
-        say_held(bootstrap_servers, topic, found)
-    except KafkaException as error:
-        raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
-    finally:
-        consumer.close()
-    return {number: ((begin, end),) for number, (begin, end) in found.items() if begin < end}
-
-
-def say_held(bootstrap_servers: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-    """Log the partitions that an open transaction holds back; return the first held offset by partition."""
-    held = held_back(bootstrap_servers, topic, partitions)
-    for number, offset in held.items():
-        _log.warning("%s", held_line(topic, number, offset))
-    return held
-
-
-def consumer_settings(bootstrap_servers: str, *, slow: bool = False) -> dict[str, Any]:
-    """Return the settings of a consumer that is assigned partitions and offsets, and commits nothing."""
-    ahead = {
-        "fetch.message.max.bytes": MAX_REQUEST_BYTES,
-        "queued.max.messages.kbytes": 2 * MAX_REQUEST_BYTES // 1024,
-    }
-    if slow:  # the broker still sends a message that is larger
-        ahead = {"fetch.message.max.bytes": 256 * 1024, "queued.max.messages.kbytes": 512}
-    return {
-        **BOUNDED,
-        "bootstrap.servers": bootstrap_servers,
-        "group.id": "inspection-reader",  # a required setting; the group is never joined
-        "enable.auto.commit": False,
-        "enable.partition.eof": True,
-        "auto.offset.reset": "earliest",
-        "isolation.level": "read_committed",  # the client's default, which the books rely on
-        "log_level": 0,
-        # By default the client pauses for a second when its queue is full, which limits it to 40 MB/s.
-        "fetch.queue.backoff.ms": 5,
-        **ahead,
-    }
-
-
-def _consumer(bootstrap_servers: str, *, slow: bool = False) -> Consumer:
-    return Consumer(consumer_settings(bootstrap_servers, slow=slow))
-
-
-def watermarks(bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
-    """Return the first and the next offset of each partition; retention makes the first one larger than 0.
-
-    Raises
-    ------
-    BrokerUnavailable
-        If no broker answers.
-    TopicMissing
-        If the topic does not exist.
-    """
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "inspection-reader", "log_level": 0})
-    try:
-        return _watermarks(consumer, bootstrap_servers, topic)
-    except KafkaException as error:
-        raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
-    finally:
-        consumer.close()
-
-
-def _watermarks(consumer: Consumer, bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
-    found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics.get(topic)
-    if found is None or not found.partitions:
-        raise TopicMissing([topic], bootstrap_servers)
-    return {number: _low_high(consumer, TopicPartition(topic, number)) for number in sorted(found.partitions)}
-
-
-def _low_high(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-    deadline_s = time.monotonic() + _TIMEOUT_S
-    while True:
+    progress = lambda: on_progress(sum(cursor.passed for cursor in cursors.values()), total)  # noqa: E731
+    failed = 0
+    while any(cursor.next is not None for cursor in cursors.values()):
+        before = sum(cursor.passed for cursor in cursors.values())
+        reader = _Reader(bootstrap_servers, topic, cursors, progress, on_unreadable)
         try:
-            low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
-        except KafkaException as error:
-            # A topic just created, or a broker just started, has no leader for a moment.
-            if error.args[0].code() not in _LEADER_MOVES or time.monotonic() > deadline_s:
-                raise
-            time.sleep(_AGAIN_S)
-        else:
-            return int(low), int(high)
+            yield from reader.fast(max_bytes_s, is_strict=is_strict)
+            return
+        except (Unproven, OSError) as error:
+            reason: Exception = error
+        except _Stuck as error:
+            reason = BrokerUnavailable(bootstrap_servers, str(error))
+        try:
+            yield from reader.careful()
+        except (Unproven, OSError) as error:
+            if isinstance(reason, BrokerUnavailable):
+                raise reason from error
+            reason = error
+        failed = failed + 1 if before == sum(cursor.passed for cursor in cursors.values()) else 0
+        if failed >= _ATTEMPTS:
+            if isinstance(reason, BrokerUnavailable):
+                raise reason
+            raise ReadingFailed(
+                f"{topic} cannot be read: {reason}; give the process more memory, or see why the system ends it"
+            )
 
 
-def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: TopicRange) -> dict[int, tuple[int, int]]:
-    ranges = _watermarks(consumer, bootstrap_servers, topic)
-    for bound, index in ((within.from_us, 0), (within.to_us, 1)):
-        if bound is None:
-            continue
-        # Kafka's index is in milliseconds; it returns -1 if all messages are older. Times below 0 have other meanings.
-        asked = [TopicPartition(topic, number, max(0, -(-bound // 1000))) for number in ranges]
-        for answer in consumer.offsets_for_times(asked, timeout=_TIMEOUT_S):
-            low, high = ranges[answer.partition]
-            offset = high if answer.offset < 0 else max(low, answer.offset)
-            ranges[answer.partition] = (offset, high) if index == 0 else (low, offset)
-    return ranges
+class _Stuck(Exception):
+    """No message has come for a long time: the broker is away, or unpacking takes long."""
 
 
-def as_message(message: Message) -> TopicMessage:
-    """Convert a message of the client; call it once for each message."""
-    return TopicMessage(
-        str(message.topic()),
-        int(message.partition() or 0),
-        int(message.offset() or 0),
-        message.timestamp()[1] * 1000,
-        message.key(),
-        message.value(),
-        message_headers(message),
-    )
+class _Reader:
+    """Reader of what is left of some partitions; it moves their cursors."""
+
+    def __init__(
+        self,
+        servers: str,
+        topic: str,
+        cursors: dict[int, Cursor],
+        progress: Callable[[], object],
+        on_unreadable: Callable[[UnreadableBatch], object],
+    ) -> None:
+        self._servers, self._topic, self._cursors = servers, topic, cursors
+        self._progress, self._on_unreadable = progress, on_unreadable
+
+    def fast(self, max_bytes_s: float | None, *, is_strict: bool) -> Iterator[TopicMessage]:
+        """Have a child read all that is left."""
+        pipe = ChildPipe(start_child("-P", "-m", "transport.range_program"), 0.0)
+        try:
+            pipe.tell(
+                servers=self._servers,
+                topic=self._topic,
+                ranges={number: cursor.left for number, cursor in self._cursors.items() if cursor.left},
+                max_bytes_s=max_bytes_s,
+                strict=is_strict,
+                memory=_MEMORY_BYTES,
+            )
+            while True:
+                pipe.deadline_s = time.monotonic() + _SILENT_S
+                line = pipe.hear()
+                if "messages" in line:
+                    yield from self._messages(pipe, line["messages"])
+                elif not self._note(line):
+                    return
+        finally:
+            pipe.end()
+
+    def careful(self) -> Iterator[TopicMessage]:
+        """Have a trial read the next messages of each partition."""
+        trial = Trial(self._servers, _TRIAL_S, is_committed=True)
+        try:
+            for partition, cursor in self._cursors.items():
+                if cursor.next is None:
+                    continue
+                count = min(_TRIAL_COUNT, cursor.left[0][1] - cursor.next)
+                found = trial.partition(
+                    self._topic, partition, cursor.next, count=count, size_bytes=_TRIAL_BYTES, is_ahead=False
+                ).all
+                for record in found.records:
+                    if isinstance(record, UnreadableBatch):
+                        cursor.leave_out(record.following)
+                        self._on_unreadable(record)
+                    elif cursor.take(record.at):
+                        time_us = record.timestamp_ms * 1000
+                        headers = message_headers(record)
+                        yield TopicMessage(
+                            self._topic, partition, record.at, time_us, record.key(), record.value(), headers
+                        )
+                cursor.leave_out(found.following)
+                self._progress()
+        finally:
+            trial.close()
+
+    def _messages(self, pipe: ChildPipe, messages: Any) -> Iterator[TopicMessage]:
+        try:
+            for partition, offset, time_us, *sizes in messages:
+                head, key, value = map(pipe.content, sizes)
+                pairs = {} if head is None else json.loads(head)
+                headers = {name: bytes.fromhex(content) for name, content in pairs.items()}
+                message = TopicMessage(self._topic, partition, offset, int(time_us), key, value, headers)
+                is_wanted = self._cursors[partition].take(offset)
+                if is_wanted:
+                    yield message
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise broken() from error
+
+    def _note(self, line: dict[str, Any]) -> bool:
+        """Note what a child says; return False if it has read all."""
+        if line.get("missing"):
+            raise TopicMissing([self._topic], self._servers)
+        if "away" in line:
+            if line.get("stalled"):
+                raise _Stuck(str(line["away"]))
+            raise BrokerUnavailable(self._servers, str(line["away"]))
+        batch = None
+        try:
+            if "log" in line:
+                level, name, text = line["log"]
+                logging.getLogger(str(name)).log(int(level), "%s", text)
+            elif "next" in line:
+                for partition, upcoming in line["next"].items():
+                    self._move(self._cursors[int(partition)], upcoming)
+            elif "following" in line:
+                partition, first, following = (number(line, name) for name in ("partition", "first", "following"))
+                batch = UnreadableBatch(self._topic, partition, first, following, str(line.get("why")))
+                self._cursors[partition].leave_out(following)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise broken() from error
+        if batch is not None:
+            self._on_unreadable(batch)
+        self._progress()
+        return not line.get("end")
+
+    @staticmethod
+    def _move(cursor: Cursor, upcoming: int | None) -> None:
+        if upcoming is None:
+            cursor.finish()
+        elif cursor.next is not None and upcoming > cursor.next:
+            cursor.leave_out(upcoming)

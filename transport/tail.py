@@ -7,12 +7,16 @@ import logging
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import BrokerUnavailable
+from transport.batch_trials.child import TriedMessage
+from transport.batch_trials.pipe import Unproven
+from transport.batch_trials.trial import Record, Trial
 from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
 from transport.producer import CONNECTION
 from transport.topic_identity import TopicIdentities
@@ -28,6 +32,8 @@ _SILENT_S = 3.0
 #: Interval, in seconds, at which the cluster is asked for new partitions.
 _IDENTITY_S = 2.0
 _STALE_EVENTS = 8
+#: Time, offsets and bytes of each partition for the trial of what waits at the start.
+_TRIAL_S, _TRIAL_COUNT, _TRIAL_BYTES = 20.0, 50_000, 32 * 1024 * 1024
 #: Errors of connections: the client repeats them many times a second, and one line says that no broker answers.
 _CONNECTION_ERRORS = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
 #: Other errors are logged once in this time, in seconds, for each kind.
@@ -48,6 +54,9 @@ class Tail:
     Once open, it never raises because of the broker: librdkafka reconnects and resumes at its last offset, and
     `connected` shows the state. Partitions that are added to the topic are read from their beginning, within a few
     seconds. So is a topic that was deleted and re-created. A batch that no client can read is skipped.
+
+    What waits at the given offsets is first read by a child process with a limit of memory
+    (`transport.batch_trials.trial`): a batch that ended the last run is skipped, too.
 
     Messages of transactions are read at once, committed or not: our writers use no transactions here, and a
     stranger's transaction must not delay the rest.
@@ -92,6 +101,7 @@ class Tail:
         self.topic_id: str | None = None
         self.errors = 0
         self._logged_s: dict[int, float] = {}
+        self._tried: deque[Record] = deque()
 
     @property
     def connected(self) -> bool:
@@ -111,7 +121,7 @@ class Tail:
     @property
     def reached_end(self) -> bool:
         """True if all messages that existed at `open` have been read; always False without ``tells_end``."""
-        return self._tells_end and self.is_open and not self._not_ended
+        return self._tells_end and self.is_open and not self._not_ended and not self._tried
 
     @property
     def is_open(self) -> bool:
@@ -145,7 +155,8 @@ class Tail:
         # Statistics from before the first connection are queued by now; they tell nothing about the current state.
         for _ in range(_STALE_EVENTS):
             consumer.poll(0)
-        consumer.assign([TopicPartition(self.topic, partition, offset) for partition, offset in starts.items()])
+        begins = starts if resume is None else starts | self._backlog(consumer, starts)
+        consumer.assign([TopicPartition(self.topic, partition, offset) for partition, offset in begins.items()])
         self._not_ended = set(starts)
         self._consumer = consumer
         self.topic_id = identity.topic_id
@@ -155,11 +166,17 @@ class Tail:
         self._up.set()
         return starts
 
-    def poll(self, timeout_s: float) -> Message | None:
+    def poll(self, timeout_s: float) -> Message | TriedMessage | None:
         """Return the next message; None before `open`, or if none comes in time. Errors are counted and logged."""
         if self._consumer is None or self._skipper is None:
             return None
         self._follow_topic()
+        while self._tried:
+            record = self._tried.popleft()
+            if not isinstance(record, UnreadableBatch):
+                return record
+            self.errors += 1
+            self._on_unreadable(record)
         message = self._consumer.poll(timeout_s)
         for batch in self._skipper.skip(self._consumer):
             self.errors += 1
@@ -175,6 +192,24 @@ class Tail:
             log.warning("%s: %s", self.topic, error.str())
             return None
         return message
+
+    def _backlog(self, consumer: Consumer, starts: Mapping[int, int]) -> dict[int, int]:
+        """Have a child process try what waits; keep what stands up to a batch that would end this process."""
+        follow: dict[int, int] = {}
+        trial = Trial(self._bootstrap_servers, _TRIAL_S)
+        try:
+            for partition, offset in starts.items():
+                if offset >= self._ends(consumer, TopicPartition(self.topic, partition))[1]:
+                    continue
+                found = trial.partition(self.topic, partition, offset, count=_TRIAL_COUNT, size_bytes=_TRIAL_BYTES)
+                if found.needed is not None:
+                    self._tried += found.needed.records
+                    follow[partition] = found.needed.following
+        except (Unproven, OSError, KafkaException) as error:
+            log.warning("%s: what waits is read without a trial: %s", self.topic, error)
+        finally:
+            trial.close()
+        return follow
 
     def close(self) -> None:
         """Close the consumer. Idempotent."""
@@ -250,6 +285,7 @@ class Tail:
             log.warning("%s was deleted and created again: it is read from its beginning", self.topic)
             self.topic_id = now.topic_id
             self._skipper.forget()
+            self._tried.clear()
             self._consumer.assign(self._beginnings(now.partitions))
             self._not_ended = set(now.partitions)
             return

@@ -12,7 +12,8 @@ from schemas.records import DeadLetter, Decision
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
-from transport.range_reader import TopicMessage, TopicRange, read_topic, watermarks
+from transport.range_reader import read_topic
+from transport.topic_ranges import TopicMessage, TopicRange, watermarks
 
 #: Time around a range in which missing sequence numbers are searched: a spool sends its frames late.
 LOOK_AROUND_US = 15 * 60 * 1_000_000

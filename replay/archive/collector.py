@@ -31,9 +31,10 @@ from schemas.wire import Codec
 from transport.image_store import ImageStore, ImageStoreError
 from transport.offset_ranges import merged
 from transport.open_transactions import held_back, held_line
-from transport.range_reader import TopicMessage, read_ranges, watermarks
+from transport.range_reader import read_ranges
 from transport.stored_message import Stored
 from transport.topic_identity import TopicIdentities, TopicIdentity
+from transport.topic_ranges import TopicMessage, watermarks
 
 _log = logging.getLogger(__name__)
 

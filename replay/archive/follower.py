@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import BrokerUnavailable
 from transport.batches import BatchSkipper, UnreadableBatch
-from transport.range_reader import TopicMessage, as_message, consumer_settings
+from transport.topic_ranges import TopicMessage, as_message, consumer_settings
 
 _log = logging.getLogger(__name__)
 #: Approximate bytes taken from the client at once; its own queue is bounded, but a batch of large frames is not.
@@ -75,8 +75,6 @@ class Follower:
                 "fetch.message.max.bytes": 2 * 1024 * 1024,
                 "fetch.max.bytes": 8 * 1024 * 1024,
                 "queued.max.messages.kbytes": 16 * 1024,
-                # No poll happens while an archive is unreachable.
-                "max.poll.interval.ms": 86_400_000,
                 # Added partitions are read as soon as the client knows them.
                 "topic.metadata.refresh.interval.ms": 5_000,
                 "error_cb": self._on_error,

@@ -19,8 +19,8 @@ from replay.avro_file import MAX_BLOCK_BYTES
 from replay.past.source import OnProgress
 from schemas.wire import Codec
 from transport.offset_ranges import Ranges, intersect, merged, total
-from transport.range_reader import TopicRange
 from transport.stored_message import R, Stored
+from transport.topic_ranges import TopicRange
 
 _TELL_EVERY = 100
 

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import partial
 
 from replay.archive.collector import Collector, OtherTopic, SinkOptions, SinkReport
@@ -18,8 +19,10 @@ from replay.archive.metrics import ArchiveMetrics
 from replay.archive.store import Store
 from schemas.errors import BrokerUnavailable, InspectionError, TopicMissing
 from schemas.settings import KafkaSettings
+from transport.batches import UnreadableBatch
 from transport.image_store import ImageStore
-from transport.range_reader import TopicMessage
+from transport.range_reader import read_ranges
+from transport.topic_ranges import TopicMessage
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +85,12 @@ class ArchiveSink:
         batches = self._collector.batches
         total = sum(end - batches[partition].begin for partition, end in targets.items())
         began = {partition: batch.begin for partition, batch in batches.items()}
+        self._catch_up(
+            targets,
+            stop,
+            self._collector.write_all,
+            lambda: on_progress(sum(min(batches[n].end, end) - began[n] for n, end in targets.items()), total),
+        )
         heard_s = time.monotonic()
         follower = Follower(self._kafka.bootstrap_servers)
         try:
@@ -117,7 +126,8 @@ class ArchiveSink:
         BrokerUnavailable, TopicMissing
             If a topic cannot be read at the start, or is missing later.
         """
-        self._collector.begin()
+        targets = self._collector.begin()
+        self._catch_up(targets, stop, lambda: self._insist(stop, self._collector.write_all))
         follower = Follower(self._kafka.bootstrap_servers)
         written_s = checked_s = time.monotonic()
         try:
@@ -142,6 +152,46 @@ class ArchiveSink:
             follower.close()
         return self.report
 
+    def _catch_up(
+        self,
+        targets: Mapping[Partition, int],
+        stop: threading.Event,
+        write: Callable[[], object],
+        on_progress: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Archive what the topics had at the start: child processes read it, so no batch of the past ends this one.
+
+        The follower goes on from there, and handles what was deleted.
+        """
+        batches = self._collector.batches
+        for topic in {partition.topic for partition in targets}:
+            spans = {
+                number: ((batches[Partition(topic, number)].end, end),)
+                for (name, number), end in targets.items()
+                if name == topic
+            }
+            messages = read_ranges(
+                self._kafka.bootstrap_servers,
+                topic,
+                spans,
+                on_progress=lambda done, of: on_progress(),
+                on_unreadable=lambda batch: self._leave_out(Partition(batch.topic, batch.partition), batch),
+                is_strict=True,
+            )
+            with closing(messages):
+                for message in messages:
+                    self._collector.add(message)
+                    if self._collector.waiting_bytes() >= self._options.memory_bytes:
+                        write()
+                    if stop.is_set():
+                        return
+            self._metrics.waiting(self._collector.waiting_bytes())
+
+    def _leave_out(self, partition: Partition, batch: UnreadableBatch) -> None:
+        """Settle the offsets of a batch that no client reads: it has no message for the archive, and is counted."""
+        self._collector.batches[partition].settle(batch.following)
+        self._collector.report.undecodable += batch.following - batch.first
+
     def _take(self, follower: Follower, targets: Mapping[Partition, int] | None = None) -> tuple[bool, list[Partition]]:
         """Take the messages that have arrived; with targets, only up to these offsets.
 
@@ -163,9 +213,7 @@ class ArchiveSink:
                 batches[event.partition].settle(end)
                 anything = True
             elif isinstance(event, Skipped):
-                # A skipped batch has no message for the archive: its offsets are settled, and the report counts them.
-                batches[event.partition].settle(event.batch.following)
-                self._collector.report.undecodable += event.batch.following - event.batch.first
+                self._leave_out(event.partition, event.batch)
                 anything = True
             elif isinstance(event, OutOfRange):
                 gone.append(event.partition)

@@ -10,8 +10,8 @@ from replay.archive.index import Index
 from replay.archive.store import Store
 from schemas.errors import BrokerUnavailable, TopicMissing
 from schemas.settings import KafkaSettings
-from transport.range_reader import watermarks
 from transport.topic_identity import TopicIdentities
+from transport.topic_ranges import watermarks
 
 
 @dataclass(slots=True)

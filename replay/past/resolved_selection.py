@@ -21,8 +21,8 @@ from schemas.errors import InspectionError
 from schemas.moments import time_text
 from schemas.records import Decision, DriftEvent, Frame, Label
 from transport.offset_ranges import Ranges, holds, intersect, merged, subtract, total
-from transport.range_reader import TopicRange
 from transport.stored_message import Place, Stored
+from transport.topic_ranges import TopicRange
 
 _log = logging.getLogger(__name__)
 

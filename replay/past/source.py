@@ -11,9 +11,10 @@ from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
 from schemas.settings import KafkaSettings
 from schemas.wire import Codec
 from transport.offset_ranges import Ranges, intersect, subtract
-from transport.range_reader import TopicMessage, TopicRange, read_ranges, time_ranges, watermarks
+from transport.range_reader import read_ranges
 from transport.stored_message import Place, R, Stored
 from transport.topic_identity import TopicIdentities
+from transport.topic_ranges import TopicMessage, TopicRange, time_ranges, watermarks
 
 OnProgress = Callable[[int, int], object]
 

@@ -19,8 +19,9 @@ from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from transport.batch_trials.after_death import BatchTrials, Tried
+from transport.batch_trials.after_death import BatchTrials
 from transport.batch_trials.child import TriedMessage
+from transport.batch_trials.trial import Tried
 from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
 
 log = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import faust
@@ -37,6 +38,7 @@ from stream_processors.watch.settings import WatchSettings
 from stream_processors.watch.state import Snapshot, find_snapshots
 from transport.batch_trials.after_death import BatchTrials
 from transport.batches import UNDECODABLE_BATCH
+from transport.deaths import Deaths
 from transport.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
@@ -70,7 +72,9 @@ def make_watch_app(
     app.transport = transport(app.conf.broker, app, app.loop)
     decisions, labels, drift, state = raw_topics(app, kafka.decisions, kafka.labels, kafka.drift, kafka.drift_state)
     codec = Codec.from_settings(kafka)
-    watching = _Watching(settings, references_of, metrics, notifier, clock or SystemClock(), codec, drift, state)
+    watching = _Watching(
+        settings, references_of, metrics, notifier, clock or SystemClock(), codec, drift, state, quarantine.deaths
+    )
 
     # The owner of a partition publishes its state before another process reads it, and reads it when it gets it.
     async def on_rebalance(_app: Any, /, *_: Any, signal: Any, **__: Any) -> None:
@@ -121,13 +125,14 @@ class _Watching:
         codec: Codec,
         drift: Any,
         state: Any,
+        deaths: Deaths,
     ) -> None:
         self._settings = settings
         self._references_of = references_of
         self._metrics = metrics
         self._notifier = notifier
         self._clock = clock
-        self._drift, self._state = drift, state
+        self._drift, self._state, self._deaths = drift, state, deaths
         self._codec = codec
         #: Cameras by `_name`; and snapshots, by partition and camera, that no message has needed yet.
         self._cameras: Shelf[WatchedCamera] = Shelf(settings.max_cameras, spare=lambda camera: camera.in_episode)
@@ -227,7 +232,10 @@ class _Watching:
         waiting = self._waiting.get(partition)
         if waiting is None:
             settings, loop = self._settings, asyncio.get_running_loop()
-            found = await loop.run_in_executor(None, find_snapshots, settings.kafka, partition, settings.max_cameras)
+            read = partial(
+                find_snapshots, settings.kafka, partition, settings.max_cameras, is_tried=self._deaths.are_due()
+            )
+            found = await loop.run_in_executor(None, read)
             self._metrics.void_snapshots.inc(found.voided)
             self._topic_ids = found.ids
             waiting = self._waiting[partition] = dict(found.found)

@@ -29,13 +29,17 @@ from monitoring.bounded_json import parse
 from monitoring.checked import fields, mapping, text, whole
 from schemas.errors import BrokerUnavailable
 from schemas.settings import KafkaSettings
-from transport.batches import BOUNDED, BatchSkipper
+from transport.batch_trials.pipe import Unproven
+from transport.batch_trials.trial import Trial
+from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
 from transport.topic_identity import TopicIdentities
 
 log = logging.getLogger(__name__)
 
 _MARK = b"ID1"
 _TIMEOUT_S = 10.0
+#: Time, messages and bytes for the trial of a partition.
+_TRIAL_S, _TRIAL_COUNT, _TRIAL_BYTES = 20.0, 50_000, 64 * 1024 * 1024
 _QUIET_S = 30.0
 _AGAIN_S = 0.2
 _LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
@@ -205,8 +209,15 @@ def read_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
     return dict(find_snapshots(kafka, partition, most).found)
 
 
-def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS) -> FoundSnapshots:
+def find_snapshots(
+    kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS, *, is_tried: bool = False
+) -> FoundSnapshots:
     """Read the snapshots of a partition. Joins no group; blocks until it has read to the end.
+
+    Parameters
+    ----------
+    is_tried
+        A child process reads them first, and what ends it is left out: a process of the group has died.
 
     Raises
     ------
@@ -258,6 +269,8 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
             )  # fmt: skip
             return found
         low, high = range_of(state)
+        if low < high and is_tried:
+            low = _try(kafka.bootstrap_servers, TopicPartition(state, partition, low), found)
         if low < high:
             _read(consumer, TopicPartition(state, partition, low), found, skipper, kafka.bootstrap_servers)
     except KafkaException as error:
@@ -270,6 +283,26 @@ def find_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
     if found.voided > len(found.void):
         log.warning("%s/%d: %d snapshots in all are void", state, partition, found.voided)
     return found
+
+
+def _try(servers: str, begin: TopicPartition, found: FoundSnapshots) -> int:
+    """Add the snapshots before a batch that ends a child process; return the offset from which to read on."""
+    trial = Trial(servers, _TRIAL_S)
+    try:
+        result = trial.partition(
+            begin.topic, begin.partition, begin.offset, count=_TRIAL_COUNT, size_bytes=_TRIAL_BYTES
+        )
+    except (Unproven, OSError) as error:
+        log.warning("%s/%d is read without a trial: %s", begin.topic, begin.partition, error)
+        return begin.offset
+    finally:
+        trial.close()
+    if result.needed is None:
+        return begin.offset
+    for record in result.needed.records:
+        if not isinstance(record, UnreadableBatch):
+            found.add(record.key(), record.value())
+    return result.needed.following
 
 
 def _read(

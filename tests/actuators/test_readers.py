@@ -59,6 +59,39 @@ def test_a_batch_that_no_client_reads_is_counted_and_what_follows_comes(line: Ka
     ]
 
 
+def test_a_batch_that_would_take_all_memory_is_left_out_at_the_next_start(line: KafkaSettings, tmp_path: Path) -> None:
+    told: list[Undecodable] = []
+    options = {"max_age_s": None, "state_dir": tmp_path, "on_undecodable": told.append}
+    with DecisionConsumer(line, **options) as consumer:  # type: ignore[arg-type]
+        send(line, "read")
+        await_parts(consumer, "read")
+    send(line, "before")
+    send_bomb(line.bootstrap_servers, line.decisions, count=3, partition=0, codec="gzip", size=700_000_000)  # 2 to 4
+    send(line, "behind")
+    with DecisionConsumer(line, **options) as consumer:  # type: ignore[arg-type]
+        await_parts(consumer, "before", "behind")
+        assert consumer.poll(0.1) is None
+        assert consumer.counts.undecodable == 1
+        send(line, "later")
+        await_parts(consumer, "later")
+    assert [(one.kind, one.partition, one.offset) for one in told] == [("undecodable-batch", 0, 2)]
+    stored = json.loads((tmp_path / f"{line.decisions}.offsets.json").read_text())
+    assert stored["next_offsets"]["0"] == 7
+
+
+def test_a_batch_of_the_past_that_would_take_all_memory_is_no_drift(line: KafkaSettings) -> None:
+    send_bomb(line.bootstrap_servers, line.drift, partition=0, codec="gzip", size=700_000_000)
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "log_level": 0})
+    producer.produce(line.drift, Codec.from_settings(line).encode(event("open", OPENED)), partition=0)
+    assert producer.flush(20) == 0
+    watch = DriftWatch(line, patience_s=30)
+    watch.open()
+    try:
+        assert (watch.stats.open_episodes, watch.stats.undecodable) == (1, 1)
+    finally:
+        watch.close()
+
+
 def test_an_open_transaction_of_a_stranger_holds_nothing_back(line: KafkaSettings) -> None:
     stranger = Producer({"bootstrap.servers": line.bootstrap_servers, "transactional.id": line.prefix, "log_level": 0})
     stranger.init_transactions(20)

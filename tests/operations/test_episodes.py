@@ -20,7 +20,7 @@ from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from schemas.ids import drift_event_id
 from tests.schemas.examples import DRIFT_EVENT
-from transport.range_reader import TopicRange
+from transport.topic_ranges import TopicRange
 
 OPENED, UPDATED, CLOSED, ACKNOWLEDGED = EpisodeState
 

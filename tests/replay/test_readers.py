@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from replay.archive import ArchiveSink, SinkOptions, Store
 from replay.archive.reader import Archive
 from schemas import Codec, DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label
 from schemas.topics import MAX_REQUEST_BYTES
-from stream_processors.watch.state import Snapshot, read_snapshots
+from stream_processors.watch.state import Snapshot, find_snapshots, read_snapshots
 from tests.bombs import send_bomb
 from tests.schemas import examples
 from tests.support.past import make_frame
 from transport.batches import UnreadableBatch
+from transport.limited_child import start_child
+from transport.range_reader import ReadingFailed
 
 pytestmark = pytest.mark.broker
 
@@ -49,6 +52,56 @@ def test_a_batch_that_no_client_reads_is_left_out_by_replay_audit_and_archive(
     report = ArchiveSink(line, Store(str(tmp_path)), SinkOptions()).run_once(threading.Event())
     assert (report.messages, report.undecodable) == (4, 3)
     assert Archive.open(str(tmp_path)).covered(line.frames)[0] == ((0, 7),)
+
+
+@pytest.mark.parametrize(("codec", "size"), [("gzip", 700_000_000), ("lz4", 350_000_000)])
+def test_a_batch_that_would_take_all_memory_is_left_out(
+    line: KafkaSettings, tmp_path: Path, codec: str, size: int
+) -> None:
+    frames = [make_frame(number) for number in range(4)]
+    send(line, *frames[:2])
+    send_bomb(line.bootstrap_servers, line.frames, count=3, partition=0, codec=codec, size=size)  # 2 to 4
+    send(line, *frames[2:])
+    batches: list[UnreadableBatch] = []
+    read = list(read_topic(line.bootstrap_servers, line.frames, on_unreadable=batches.append))
+    assert [message.offset for message in read] == [0, 1, 5, 6]
+    assert [(batch.first, batch.following) for batch in batches] == [(2, 5)]
+    if codec != "gzip":
+        return
+    audit = audit_topics(line)
+    assert audit.unreadable_places == [(line.frames, 0, 2)]
+    report = ArchiveSink(line, Store(str(tmp_path)), SinkOptions()).run_once(threading.Event())
+    assert (report.messages, report.undecodable) == (4, 3)
+    assert Archive.open(str(tmp_path)).covered(line.frames)[0] == ((0, 7),)
+
+
+def test_a_reader_whose_child_is_ended_from_outside_reads_on(
+    line: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(line, *[make_frame(number) for number in range(50)])
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start(*command: str) -> subprocess.Popen[bytes]:
+        children.append(start_child(*command))
+        return children[-1]
+
+    monkeypatch.setattr("transport.range_reader.start_child", start)
+    offsets = []
+    for message in read_topic(line.bootstrap_servers, line.frames):
+        offsets.append(message.offset)
+        if len(offsets) == 1:
+            children[0].kill()
+    assert offsets == list(range(50))
+    assert all(child.poll() is not None for child in children)
+
+
+def test_a_reader_whose_children_do_not_live_fails_with_a_line(
+    line: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(line, make_frame(0))
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(ReadingFailed, match="cannot be read"):
+        list(read_topic(line.bootstrap_servers, line.frames))
 
 
 def test_a_reader_of_committed_messages_says_what_holds_it_back(
@@ -84,6 +137,18 @@ def test_the_state_of_the_watch_is_read_behind_such_a_batch_and_without_its_part
     assert read_snapshots(line, 0) == {"cam": snapshot}
     assert read_snapshots(line, 6) == {}
     assert "none of number 6" in caplog.text
+
+
+def test_a_state_that_would_take_all_memory_is_left_out_after_a_death(line: KafkaSettings) -> None:
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "log_level": 0})
+    snapshots = {f"cam{number}": Snapshot({"d": number}, {"data": b"x"}) for number in range(2)}
+    for number, (camera, snapshot) in enumerate(snapshots.items()):
+        if number == 1:
+            send_bomb(line.bootstrap_servers, line.drift_state, partition=0, codec="gzip", size=700_000_000)
+        producer.produce(line.drift_state, snapshot.dumps(), camera, partition=0)
+        assert producer.flush(20) == 0
+    found = find_snapshots(line, 0, is_tried=True)
+    assert (found.found, found.voided) == (snapshots, 0)
 
 
 @pytest.mark.parametrize("record", [Frame, Decision, DeadLetter, Label, DriftEvent])

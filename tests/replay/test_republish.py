@@ -25,8 +25,9 @@ from schemas.replay_headers import REPLAY_HEADER, REPLAY_OF_HEADER, REPLAY_TIMES
 from schemas.topics import TOPICS
 from stream_processors.watch.settings import WatchSettings
 from tests.replay.conftest import FRAMES, Decided, make_frame
-from transport.range_reader import TopicMessage, read_topic, watermarks
+from transport.range_reader import read_topic
 from transport.stored_message import Place, Stored
+from transport.topic_ranges import TopicMessage, watermarks
 from transport.topic_setup import apply
 
 

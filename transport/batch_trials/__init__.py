@@ -1,1 +1,1 @@
-"""Trials of what a process reads next, in child processes with a limit of memory."""
+"""Trial reading of batches in a child process with limits, which dies of a batch in place of its parent."""

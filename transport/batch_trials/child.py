@@ -1,29 +1,20 @@
-"""Child process of `transport.batch_trials.program`, as its parent sees it. What it says is not trusted."""
+"""Child process of `transport.batch_trials.program`, as its parent sees it."""
 
 from __future__ import annotations
 
-import json
-import os
-import select
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from transport.batch_trials.pipe import ChildPipe, Ended, Unproven, broken, number
 from transport.batch_trials.program import CPU_S, TOO_LARGE, UNREADABLE
-from transport.batches import BOUNDED, UnreadableBatch
-from transport.limited_child import end_child
+from transport.batches import UnreadableBatch
+from transport.limited_child import start_child
 
 #: Memory that the child may take: 60 MiB idle, 224 MiB with the largest batch that a reader accepts, of one message.
 MEMORY_BYTES = 288 * 1024 * 1024
 _LONGEST_REASON = 1_000
-_LONGEST_LINE = 4 * 1024 * 1024
-_READ_BYTES = 1024 * 1024
-_LOOK_S = 0.2
 _MEMORY = f"reading it takes more than {MEMORY_BYTES // 1024**2} MiB"
 #: Statuses of a child that died of what it read, and why. Any other, as SIGKILL, proves nothing.
 _DEATHS = {
@@ -34,10 +25,6 @@ _DEATHS = {
     -signal.SIGSEGV: "the process that read it ended with signal 11",
     -signal.SIGBUS: "the process that read it ended with signal 7",
 }
-
-
-class Unproven(Exception):
-    """Nothing is known: the time is over, or the child ended of something else than a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +107,10 @@ class BatchChild:
         Asked again and again: True ends the trial.
     is_alone
         It delivers each message before it fetches the next batch.
+    is_ahead
+        It fetches several batches at once: faster, and what it dies of need not be the next batch.
+    is_committed
+        It reads committed messages only.
     cpu_s
         Processor time for one batch.
     command
@@ -138,22 +129,20 @@ class BatchChild:
         is_stopped: Callable[[], bool] = lambda: False,
         *,
         is_alone: bool = False,
+        is_ahead: bool = False,
+        is_committed: bool = False,
         cpu_s: float = CPU_S,
         command: tuple[str, ...] = ("-P", "-m", "transport.batch_trials.program"),
     ) -> None:
-        path = os.pathsep.join(each or os.getcwd() for each in sys.path)
-        self._process = subprocess.Popen(
-            [sys.executable, *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # Ctrl-C must reach only the worker
+        self._pipe = ChildPipe(start_child(*command), deadline_s, is_stopped)
+        self._pipe.tell(
+            servers=bootstrap_servers,
+            alone=is_alone,
+            ahead=is_ahead,
+            committed=is_committed,
+            memory=MEMORY_BYTES,
+            cpu_s=cpu_s,
         )
-        assert self._process.stdout is not None
-        self._out = self._process.stdout.fileno()
-        self._deadline_s, self._is_stopped = deadline_s, is_stopped
-        self._received = bytearray()
-        self._tell(servers=bootstrap_servers, alone=is_alone, memory=MEMORY_BYTES, cpu_s=cpu_s)
         self._is_ready = False
 
     def read(self, topic: str, partition: int, offset: int, *, count: int = 1, size_bytes: int = 1) -> ChildReport:
@@ -167,23 +156,23 @@ class BatchChild:
             If the child has not come as far as to read, or nothing is known of why it ended.
         """
         if not self._is_ready:
-            self._is_ready = self._hear().get("ready") is True
+            self._is_ready = self._pipe.hear().get("ready") is True
         if not self._is_ready:
             raise Unproven("the child process does not get ready")
-        self._tell(topic=topic, partition=partition, offset=offset, count=count, bytes=size_bytes)
-        begun = self._hear()
-        begin, high = _number(begun, "begin"), _number(begun, "high")
+        self._pipe.tell(topic=topic, partition=partition, offset=offset, count=count, bytes=size_bytes)
+        begun = self._pipe.hear()
+        begin, high = number(begun, "begin"), number(begun, "high")
         if not offset <= begin <= max(high, 0):
-            raise Unproven("the child process breaks the protocol")
+            raise broken()
         report = ChildReport(begin, high, begin)
         kept_bytes = 0
         try:
-            while "end" not in (line := self._hear()):
+            while "end" not in (line := self._pipe.hear()):
                 if len(report.messages) >= 2 * count or kept_bytes >= size_bytes:
-                    raise Unproven("the child process breaks the protocol")
+                    raise broken()
                 if "following" in line:
-                    first = max(report.following, _number(line, "first"))  # reading may begin within the batch
-                    following, why = _number(line, "following"), str(line.get("why"))[:_LONGEST_REASON]
+                    first = max(report.following, number(line, "first"))  # reading may begin within the batch
+                    following, why = number(line, "following"), str(line.get("why"))[:_LONGEST_REASON]
                     report.messages.append(UnreadableBatch(topic, partition, first, following, why))
                 else:
                     message = self._message((topic, partition), line)
@@ -191,85 +180,28 @@ class BatchChild:
                     report.messages.append(message)
                     kept_bytes += len(message)
                 if not report.following <= first < following:
-                    raise Unproven("the child process breaks the protocol")
+                    raise broken()
                 report.following = following
-            report.following = max(report.following, _number(line, "end"))
-        except _Ended:
+            report.following = max(report.following, number(line, "end"))
+        except Ended:
             report.killed = self._why()
         return report
 
     def end(self) -> None:
         """End the process."""
-        end_child(self._process)
+        self._pipe.end()
 
     def _why(self) -> str:
-        try:
-            status = self._process.wait(max(0.1, min(5.0, self._deadline_s - time.monotonic())))
-        except subprocess.TimeoutExpired:
-            raise Unproven("the child process breaks the protocol") from None
+        status = self._pipe.status()
         if status not in _DEATHS:
             raise Unproven(f"the child process ended with status {status}")
         return _DEATHS[status]
 
-    def _tell(self, **what: Any) -> None:
-        assert self._process.stdin is not None
-        with suppress(OSError):  # it has ended, which the next answer shows
-            os.write(self._process.stdin.fileno(), json.dumps(what).encode() + b"\n")
-
     def _message(self, place: tuple[str, int], line: dict[str, Any]) -> TriedMessage:
-        key, value = (self._bytes(line.get(name)) for name in ("key", "value"))
+        key, value = (self._pipe.content(line.get(name)) for name in ("key", "value"))
         try:
             kind, timestamp_ms = map(int, line["timestamp"])
             headers = [(str(name), bytes.fromhex(content)) for name, content in line["headers"].items()]
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            raise Unproven("the child process breaks the protocol") from error
-        return TriedMessage(place, _number(line, "offset"), kind, timestamp_ms, headers, key, value)
-
-    def _bytes(self, size: Any) -> bytes | None:
-        if size is None:
-            return None
-        if type(size) is not int or not 0 <= size <= BOUNDED["receive.message.max.bytes"]:
-            raise Unproven("the child process breaks the protocol")
-        while len(self._received) < size:
-            self._more()
-        content = bytes(self._received[:size])
-        del self._received[:size]
-        return content
-
-    def _hear(self) -> dict[str, Any]:
-        while (end := self._received.find(b"\n")) < 0:
-            if len(self._received) > _LONGEST_LINE:
-                raise Unproven("the child process breaks the protocol")
-            self._more()
-        line = bytes(self._received[:end])
-        del self._received[: end + 1]
-        try:
-            report = json.loads(line)
-        except (ValueError, RecursionError):
-            report = None
-        if not isinstance(report, dict):
-            raise Unproven("the child process breaks the protocol")
-        return report
-
-    def _more(self) -> None:
-        while True:
-            left_s = self._deadline_s - time.monotonic()
-            if left_s <= 0 or self._is_stopped():
-                raise Unproven("the time is over")
-            if select.select([self._out], [], [], min(_LOOK_S, left_s))[0]:
-                break
-        more = os.read(self._out, _READ_BYTES)
-        if not more:
-            raise _Ended("the child process has ended")
-        self._received += more
-
-
-class _Ended(Unproven):
-    """The output has ended."""
-
-
-def _number(report: dict[str, Any], name: str) -> int:
-    number = report.get(name)
-    if type(number) is not int or not 0 <= number < 2**63:
-        raise Unproven("the child process breaks the protocol")
-    return number
+            raise broken() from error
+        return TriedMessage(place, number(line, "offset"), kind, timestamp_ms, headers, key, value)

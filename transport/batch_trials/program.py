@@ -3,7 +3,7 @@
 Started by `transport.batch_trials.child` as ``python -m transport.batch_trials.program``. Standard input carries lines
 of JSON: first the settings, then the places that are read::
 
-    {"servers": "...", "alone": false, "memory": 301989888, "cpu_s": 2.0}
+    {"servers": "...", "alone": false, "ahead": false, "committed": false, "memory": 301989888, "cpu_s": 2.0}
     {"topic": "...", "partition": 0, "offset": 7, "count": 4096, "bytes": 50331648}
 
 Standard output carries lines of JSON, too; the key and the value of a message follow its line::
@@ -15,7 +15,7 @@ Standard output carries lines of JSON, too; the key and the value of a message f
     {"end": 12}                             all before this offset has been read
 
 Each fetch asks for one batch, so a batch that ends the process takes no earlier message along. With ``alone`` the next
-batch is not fetched before the message is on standard output.
+batch is not fetched before the message is on standard output. With ``ahead`` a fetch takes several batches.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import sys
 import time
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from transport.batches import BOUNDED, BatchSkipper, probe_settings
 from transport.headers import message_headers
@@ -42,6 +42,8 @@ _POLL_S = 0.1
 #: With ``alone`` the client waits so long after each batch; it is asked much more often whether a message is there.
 _PAUSE_MS = 1_000
 _ASK_S = 0.02
+#: Size of a fetch with ``ahead``.
+_AHEAD_BYTES = 1024 * 1024
 
 
 def main() -> None:
@@ -51,7 +53,7 @@ def main() -> None:
     os.dup2(2, 1)  # prints of libraries go to the log, not between the answers
     settings = json.loads(sys.stdin.readline())
     servers, is_alone, cpu_s = settings["servers"], settings["alone"], settings["cpu_s"]
-    consumer = Consumer(_config(servers, is_alone=is_alone))
+    consumer = Consumer(_config(settings))
     limit_memory(settings["memory"])
     try:
         _say(out, ready=True)
@@ -59,6 +61,8 @@ def main() -> None:
             _read(consumer, servers, json.loads(line), out, cpu_s, is_alone=is_alone)
     except (MemoryError, SystemError):  # the client says it so
         os._exit(TOO_LARGE)
+    except KafkaException:  # no broker answers
+        os._exit(1)
     os._exit(0)  # the client need not be closed, which takes time
 
 
@@ -126,11 +130,16 @@ def _limit_processor_time(cpu_s: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
 
 
-def _config(servers: str, *, is_alone: bool) -> dict[str, Any]:
+def _config(settings: dict[str, Any]) -> dict[str, Any]:
+    config = probe_settings(settings["servers"])
+    if settings["committed"]:
+        config["isolation.level"] = "read_committed"
+    if settings["ahead"]:
+        return {**config, "fetch.message.max.bytes": _AHEAD_BYTES, "queued.max.messages.kbytes": _AHEAD_BYTES // 256}
     return {
-        **probe_settings(servers),
+        **config,
         "queued.min.messages": 1,
-        "fetch.queue.backoff.ms": _PAUSE_MS if is_alone else 0,
+        "fetch.queue.backoff.ms": _PAUSE_MS if settings["alone"] else 0,
     }
 
 

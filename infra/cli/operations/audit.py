@@ -63,7 +63,7 @@ def audit(
     from infra.cli.operations.audit_text import AuditReport
     from infra.cli.shared.times import seconds
     from operations.audit.topics import audit_topics
-    from transport.range_reader import TopicRange
+    from transport.topic_ranges import TopicRange
 
     within = time_range(from_time, to_time, last)
     grace_us, look_around_us = (

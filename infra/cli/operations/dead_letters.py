@@ -164,7 +164,7 @@ def _letters(bootstrap_servers: str, prefix: str, kind: str | None, last: str | 
 
     from infra.cli.shared.times import seconds
     from operations.dead_letters import read_letters
-    from transport.range_reader import TopicRange
+    from transport.topic_ranges import TopicRange
 
     begin = None if last is None else time.time_ns() // 1000 - round(seconds(last, "--last") * 1e6)
     letters = read_letters(kafka_settings(bootstrap_servers, prefix), TopicRange(begin))

@@ -125,7 +125,7 @@ def episodes_of(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:
     """Return the episodes of drift that may affect frames captured from this time on."""
     from monitoring.drift.episodes import fold
     from schemas.records import DriftEvent
-    from transport.range_reader import TopicRange
+    from transport.topic_ranges import TopicRange
 
     within = TopicRange(max(0, first_us - _EPISODES_BEFORE_US))
     events = chosen.source.records(DriftEvent, within, on_progress=lambda *at: show("drift", *at))

@@ -12,7 +12,7 @@ from infra.cli.shared.terminal_text import shown
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
-    from transport.range_reader import TopicRange
+    from transport.topic_ranges import TopicRange
 
 From = Annotated[str | None, typer.Option("--from", help="Decisions since, as 2026-11-24T06:00.")]
 To = Annotated[str | None, typer.Option("--to", help="Decisions before.")]
@@ -36,7 +36,7 @@ def time_range(from_time: str | None, to_time: str | None, last: str | None) -> 
     import time
 
     from infra.cli.shared.times import seconds, utc_us
-    from transport.range_reader import TopicRange
+    from transport.topic_ranges import TopicRange
 
     if last is not None and (from_time or to_time):
         raise SettingsError("--last stands alone: give it, or --from and --to")

@@ -16,7 +16,7 @@ from producers.spool import Spool, SpooledFrame, SpoolOptions
 from schemas import Frame, KafkaSettings
 from schemas.codec import encode
 from tests.operations.audit.test_audit import decision, frame, hour_ago_ms, publish, run
-from transport.range_reader import watermarks
+from transport.topic_ranges import watermarks
 
 pytestmark = pytest.mark.broker
 

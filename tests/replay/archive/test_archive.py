@@ -34,8 +34,9 @@ from tests.schemas import examples
 from tests.support.past import EPOCH_US, make_frame, publish_past
 from transport.image_store import ImageStore
 from transport.offset_ranges import total
-from transport.range_reader import TopicRange, read_ranges
+from transport.range_reader import read_ranges
 from transport.stored_message import Stored
+from transport.topic_ranges import TopicRange
 
 pytestmark = pytest.mark.broker
 ALL = (Frame, Decision, Label, DriftEvent, DeadLetter)

@@ -29,8 +29,8 @@ from tests.replay.archive.making import TOPIC, TOPIC_ID, commit, message
 from tests.schemas import examples, strategies
 from tests.schemas.test_other_readers import plain
 from tests.support.past import make_frame
-from transport.range_reader import TopicRange
 from transport.stored_message import Place, Stored
+from transport.topic_ranges import TopicRange
 
 KINDS = {
     Frame: strategies.frames, Decision: strategies.decisions, DeadLetter: strategies.dead_letters,

@@ -26,8 +26,8 @@ from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from tests.support.past import CAMERAS, EPOCH_US, Past, make_decision, make_frame, publish_past
 from transport.offset_ranges import holds, intersect, merged, subtract, total
-from transport.range_reader import watermarks
 from transport.stored_message import Place
+from transport.topic_ranges import watermarks
 
 COUNT = 240
 
@@ -279,7 +279,7 @@ def test_empty_topics_and_no_topics(line: KafkaSettings) -> None:
 
 
 def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transport.range_reader._TIMEOUT_S", 1.0)
+    monkeypatch.setattr("transport.topic_ranges._TIMEOUT_S", 1.0)
     with pytest.raises(BrokerUnavailable):
         Stretch(Source(KafkaSettings("127.0.0.1:1")), Selection())
 

@@ -32,7 +32,7 @@ from schemas.errors import SettingsError
 from schemas.topics import TOPICS
 from tests.replay.conftest import FRAMES, Decided
 from tests.support.past import make_frame
-from transport.range_reader import watermarks
+from transport.topic_ranges import watermarks
 
 pytestmark = pytest.mark.broker
 

@@ -18,7 +18,8 @@ from schemas.codec import decode, encode
 from tests.bombs import send_bomb
 from tests.stream_processors.conftest import StartWorker
 from tests.stream_processors.worker.test_run import committed, make_frame, publish, read_all
-from transport.batch_trials.after_death import BatchTrials, Tried
+from transport.batch_trials.after_death import BatchTrials
+from transport.batch_trials.trial import Tried
 from transport.batches import BOUNDED, UNDECODABLE_BATCH, UnreadableBatch
 from transport.deaths import Deaths
 

@@ -23,6 +23,7 @@ from stream_processors.watch.notify import Notifier
 from stream_processors.watch.settings import WatchSettings
 from tests.monitoring.drift.streams import REFERENCE, decision, rows
 from tests.monitoring.quality.examples import make_label
+from transport.deaths import Deaths
 
 NOW_US = 1_795_000_000_000_000
 ROWS = list(rows(300, 1))
@@ -61,7 +62,9 @@ def test_a_new_camera_is_settled_after_twenty_messages_and_not_before():
     codec = Codec.from_settings(settings.kafka)
     metrics, notifier = WatchMetrics(), Notifier(None, logging.getLogger())
     references_of = lambda model, product: REFERENCE  # noqa: E731
-    watching = _Watching(settings, references_of, metrics, notifier, ManualClock(NOW_US), codec, None, None)
+    watching = _Watching(
+        settings, references_of, metrics, notifier, ManualClock(NOW_US), codec, None, None, Deaths(None)
+    )
     watching._waiting[0] = {}
     offsets = itertools.count()
 

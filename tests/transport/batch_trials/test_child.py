@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from transport.batch_trials.child import BatchChild, ChildReport, Unproven
+from transport.batch_trials.child import BatchChild, ChildReport
+from transport.batch_trials.pipe import Unproven
 from transport.batch_trials.program import TOO_LARGE, UNREADABLE
 from transport.batches import UnreadableBatch
 from transport.headers import message_headers

@@ -1,0 +1,175 @@
+"""Messages, ranges and consumers of the readers of the past. They join no consumer group and commit nothing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from schemas.errors import BrokerUnavailable, TopicMissing
+from schemas.topics import MAX_REQUEST_BYTES
+from transport.batches import BOUNDED
+from transport.headers import message_headers
+from transport.open_transactions import held_back, held_line
+
+_log = logging.getLogger(__name__)
+_TIMEOUT_S = 10.0
+_AGAIN_S = 0.1
+_LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
+
+
+@dataclass(frozen=True, slots=True)
+class TopicMessage:
+    """Message as stored in its topic; ``timestamp_us`` is the broker's or the producer's, UTC.
+
+    ``headers`` is empty if a header's name is not UTF-8: the client then returns no headers.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_us: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicRange:
+    """Messages at or after ``from_us`` and before ``to_us`` (UTC µs); None for the begin, and for the end."""
+
+    from_us: int | None = None
+    to_us: int | None = None
+
+    def has(self, timestamp_us: int) -> bool:
+        """Return True if a time is in the range."""
+        return (self.from_us is None or timestamp_us >= self.from_us) and (
+            self.to_us is None or timestamp_us < self.to_us
+        )
+
+
+def time_ranges(bootstrap_servers: str, topic: str, within: TopicRange) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Return the offsets of a time range by the broker's index, one interval a partition, without empty ones.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        See `read_topic`.
+    """
+    consumer = _consumer(bootstrap_servers)
+    try:
+        found = _offsets(consumer, bootstrap_servers, topic, within)
+        say_held(bootstrap_servers, topic, found)
+    except KafkaException as error:
+        raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
+    finally:
+        consumer.close()
+    return {number: ((begin, end),) for number, (begin, end) in found.items() if begin < end}
+
+
+def say_held(bootstrap_servers: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+    """Log the partitions that an open transaction holds back; return the first held offset by partition."""
+    held = held_back(bootstrap_servers, topic, partitions)
+    for number, offset in held.items():
+        _log.warning("%s", held_line(topic, number, offset))
+    return held
+
+
+def consumer_settings(bootstrap_servers: str, *, slow: bool = False) -> dict[str, Any]:
+    """Return the settings of a consumer that is assigned partitions and offsets, and commits nothing."""
+    ahead = {
+        "fetch.message.max.bytes": MAX_REQUEST_BYTES,
+        "queued.max.messages.kbytes": 2 * MAX_REQUEST_BYTES // 1024,
+    }
+    if slow:  # the broker still sends a message that is larger
+        ahead = {"fetch.message.max.bytes": 256 * 1024, "queued.max.messages.kbytes": 512}
+    return {
+        **BOUNDED,
+        "bootstrap.servers": bootstrap_servers,
+        "group.id": "inspection-reader",  # a required setting; the group is never joined
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",  # the client's default, which the books rely on
+        "log_level": 0,
+        # No poll happens while the receiver of the messages is busy.
+        "max.poll.interval.ms": 86_400_000,
+        # By default the client pauses for a second when its queue is full, which limits it to 40 MB/s.
+        "fetch.queue.backoff.ms": 5,
+        **ahead,
+    }
+
+
+def _consumer(bootstrap_servers: str, *, slow: bool = False) -> Consumer:
+    return Consumer(consumer_settings(bootstrap_servers, slow=slow))
+
+
+def watermarks(bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
+    """Return the first and the next offset of each partition; retention makes the first one larger than 0.
+
+    Raises
+    ------
+    BrokerUnavailable
+        If no broker answers.
+    TopicMissing
+        If the topic does not exist.
+    """
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "inspection-reader", "log_level": 0})
+    try:
+        return _watermarks(consumer, bootstrap_servers, topic)
+    except KafkaException as error:
+        raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
+    finally:
+        consumer.close()
+
+
+def _watermarks(consumer: Consumer, bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
+    found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics.get(topic)
+    if found is None or not found.partitions:
+        raise TopicMissing([topic], bootstrap_servers)
+    return {number: _low_high(consumer, TopicPartition(topic, number)) for number in sorted(found.partitions)}
+
+
+def _low_high(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+        except KafkaException as error:
+            # A topic just created, or a broker just started, has no leader for a moment.
+            if error.args[0].code() not in _LEADER_MOVES or time.monotonic() > deadline_s:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return int(low), int(high)
+
+
+def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: TopicRange) -> dict[int, tuple[int, int]]:
+    ranges = _watermarks(consumer, bootstrap_servers, topic)
+    for bound, index in ((within.from_us, 0), (within.to_us, 1)):
+        if bound is None:
+            continue
+        # Kafka's index is in milliseconds; it returns -1 if all messages are older. Times below 0 have other meanings.
+        asked = [TopicPartition(topic, number, max(0, -(-bound // 1000))) for number in ranges]
+        for answer in consumer.offsets_for_times(asked, timeout=_TIMEOUT_S):
+            low, high = ranges[answer.partition]
+            offset = high if answer.offset < 0 else max(low, answer.offset)
+            ranges[answer.partition] = (offset, high) if index == 0 else (low, offset)
+    return ranges
+
+
+def as_message(message: Message) -> TopicMessage:
+    """Convert a message of the client; call it once for each message."""
+    return TopicMessage(
+        str(message.topic()),
+        int(message.partition() or 0),
+        int(message.offset() or 0),
+        message.timestamp()[1] * 1000,
+        message.key(),
+        message.value(),
+        message_headers(message),
+    )
