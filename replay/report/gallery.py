@@ -133,12 +133,22 @@ class Gallery:
     ) -> Gallery:
         """Return the gallery with pictures from frames, boxes from decisions, and heat maps from a model.
 
-        Parameters ---------- frames Frames of `places`, as `replay.past.resolved_selection.frames_at` yields them; a
-        card without a frame says that it is missing. replayed Frames with the decisions whose boxes are drawn; frames
-        that are not shown are skipped. decider Decider whose boxes are drawn: 0 for the recorded decision, 1 for the
-        first variant, and so on. model Model for heat maps, see `models.explain`; it should be the one that the report
-        is about. None for no heat maps. steps See `models.explain.heat_map`: ``steps ** 2 + 1`` inferences for each
-        card. on_progress Called with the number of cards made, and of cards in all.
+        Parameters
+        ----------
+        frames
+            Frames of `places`, as `replay.past.resolved_selection.frames_at` yields them; a card without a frame says
+            that it is missing.
+        replayed
+            Frames with the decisions whose boxes are drawn; frames that are not shown are skipped.
+        decider
+            Decider whose boxes are drawn: 0 for the recorded decision, 1 for the first variant, and so on.
+        model
+            Model for heat maps, see `models.explain`; it should be the one that the report is about. None for no heat
+            maps.
+        steps
+            See `models.explain.heat_map`: ``steps ** 2 + 1`` inferences for each card.
+        on_progress
+            Called with the number of cards made, and of cards in all.
         """
         wanted = self.frame_ids
         defects = {
