@@ -1,6 +1,6 @@
 """Gates: read decisions from Kafka, act on each part at its belt time, and fail safe without a decision."""
 
-from actuators.actuator import Actuator, Instruction, LineStop, Why
+from actuators.actuator import Actuator, Instruction, InstructionReason, LineStop
 from actuators.consumer import DecisionConsumer, Undecodable
 from actuators.counts import ConsumerCounts, GateState, GateStats, TrackerCounts
 from actuators.drift_watch import DriftStats, DriftWatch
@@ -11,7 +11,7 @@ from actuators.plugins import load_actuator
 from actuators.schedule import ExpectedPart, schedule
 from actuators.settings import GateSettings, OnDrift
 from actuators.simulated import Belt, SimulatedGate
-from actuators.tracker import Outcome, PartTracker
+from actuators.tracker import OfferResult, PartTracker
 from actuators.triggers import FrameTriggers
 
 __all__ = [
@@ -31,14 +31,14 @@ __all__ = [
     "GateState",
     "GateStats",
     "Instruction",
+    "InstructionReason",
     "LineStop",
+    "OfferResult",
     "OnDrift",
-    "Outcome",
     "PartTracker",
     "SimulatedGate",
     "TrackerCounts",
     "Undecodable",
-    "Why",
     "load_actuator",
     "schedule",
 ]

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from schemas.records import Action, Decision
 
 
-class Why(StrEnum):
+class InstructionReason(StrEnum):
     """Reason for the action of an instruction."""
 
     DECIDED = "decided"
@@ -29,7 +29,13 @@ class Why(StrEnum):
 
 
 _FAILSAFE = frozenset(
-    {Why.FAILSAFE_MISSING, Why.FAILSAFE_LATE, Why.FAILSAFE_FAULT, Why.FAILSAFE_PASSED, Why.BELT_STOPPED}
+    {
+        InstructionReason.FAILSAFE_MISSING,
+        InstructionReason.FAILSAFE_LATE,
+        InstructionReason.FAILSAFE_FAULT,
+        InstructionReason.FAILSAFE_PASSED,
+        InstructionReason.BELT_STOPPED,
+    }
 )
 
 
@@ -59,7 +65,7 @@ class Instruction:
     station: str
     camera_id: str
     action: Action
-    why: Why
+    why: InstructionReason
     captured_at_us: int
     act_at_us: int
     act_at_s: float
@@ -80,7 +86,7 @@ class Instruction:
     @property
     def is_decided(self) -> bool:
         """True if the gate received a usable decision, with drift or without; parts without one lead to FAULT."""
-        return self.why in (Why.DECIDED, Why.DRIFT_REVIEW)
+        return self.why in (InstructionReason.DECIDED, InstructionReason.DRIFT_REVIEW)
 
 
 @runtime_checkable

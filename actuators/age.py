@@ -8,7 +8,7 @@ from schemas.clock import Clock
 _SET_US = 5_000
 
 
-class Age:
+class StalenessFilter:
     """Filter that separates history from the present, also while somebody sets the wall clock.
 
     The age of a capture needs the wall clock. There are two readings of it: the wall clock now, and the wall clock at
@@ -25,7 +25,7 @@ class Age:
     --------
     >>> from schemas.clock import ManualClock
     >>> clock = ManualClock(utc_us=1_000_000_000)
-    >>> age = Age(10, clock)
+    >>> age = StalenessFilter(10, clock)
     >>> clock.jump_utc(3600)
     >>> age.is_old(999_000_000), age.is_old(900_000_000)
     (False, True)
@@ -42,7 +42,7 @@ class Age:
         return now_us - captured_at_us > self._max_age_us
 
 
-class CaptureAge:
+class CaptureAgeEstimator:
     """Age of a part's capture, also if the wall clock was set between its capture and its trigger.
 
     It remembers each offset between wall clock and monotonic clock for as long as a part that was captured with it may
@@ -59,7 +59,7 @@ class CaptureAge:
     --------
     >>> from schemas.clock import ManualClock
     >>> clock = ManualClock(utc_us=10_000_000)
-    >>> age = CaptureAge(0.8, clock)
+    >>> age = CaptureAgeEstimator(0.8, clock)
     >>> clock.advance(0.02)
     >>> clock.jump_utc(3600)
     >>> round(age.of(10_000_000), 3)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import heapq
 
-from actuators.passing import Passing
+from actuators.passing import TrackedPart
 
 
 class Arrivals:
     """Schedule that can be suspended.
 
     While the belt is stopped nothing arrives. Parts that are on it, or come onto it meanwhile, are marked
-    (`Passing.is_stopped`), because their position is no longer certain. When the belt moves again, each arrival is
+    (`TrackedPart.is_stopped`), because their position is no longer certain. When the belt moves again, each arrival is
     later by the time that its part stood still.
 
     Examples
@@ -22,7 +22,7 @@ class Arrivals:
     """
 
     def __init__(self) -> None:
-        self._queue: list[tuple[float, int, Passing]] = []
+        self._queue: list[tuple[float, int, TrackedPart]] = []
         self._stopped_s: float | None = None
 
     def __len__(self) -> int:
@@ -37,12 +37,12 @@ class Arrivals:
         """Monotonic time of the next arrival; None if the belt is empty or stopped."""
         return self._queue[0][0] if self._queue and self._stopped_s is None else None
 
-    def add(self, passing: Passing) -> None:
+    def add(self, passing: TrackedPart) -> None:
         """Put a part onto the belt."""
         passing.is_stopped = self.is_stopped
         heapq.heappush(self._queue, (passing.part.act_at_s, passing.serial, passing))
 
-    def pop(self, now_s: float) -> Passing | None:
+    def pop(self, now_s: float) -> TrackedPart | None:
         """Remove the part that arrived first from the belt and return it; None if no part has arrived."""
         if self.next_s is None or self.next_s > now_s:
             return None

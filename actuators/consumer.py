@@ -10,7 +10,7 @@ from pathlib import Path
 
 from confluent_kafka import Message
 
-from actuators.age import Age
+from actuators.age import StalenessFilter
 from actuators.counts import ConsumerCounts
 from actuators.known_ids import content
 from actuators.watermark import Watermark
@@ -104,7 +104,7 @@ class DecisionConsumer:
         self._codec: Codec | None = None
         self._tail = Tail(kafka.bootstrap_servers, kafka.decisions, on_unreadable=self._left_out)
         self._station = station
-        self._age = None if max_age_s is None else Age(max_age_s, self._clock)
+        self._age = None if max_age_s is None else StalenessFilter(max_age_s, self._clock)
         self._state_dir = None if state_dir is None else Path(state_dir)
         self._watermark: Watermark | None = None
         self._on_undecodable = on_undecodable

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from actuators.actuator import Why
+from actuators.actuator import InstructionReason
 from actuators.drift_watch import DriftStats
 from actuators.fault import Fault
 from actuators.lateness import Lateness
@@ -15,15 +15,15 @@ from schemas.records import Action
 #: Names of the counts below, by the action that a part got and by its reason.
 COUNTER = {Action.ACCEPT: "accepted", Action.REJECT: "rejected", Action.REVIEW: "review"}
 COUNTER_WHY = {
-    Why.DECIDED: "decided",
-    Why.DRIFT_REVIEW: "drift_review",
-    Why.CONFLICT: "conflict_parts",
-    Why.FAILSAFE_MISSING: "failsafe_missing",
-    Why.FAILSAFE_LATE: "failsafe_late",
-    Why.FAILSAFE_FAULT: "failsafe_fault",
-    Why.FAILSAFE_PASSED: "failsafe_passed",
-    Why.SEVERAL_VIEWS: "several_views",
-    Why.BELT_STOPPED: "belt_stopped",
+    InstructionReason.DECIDED: "decided",
+    InstructionReason.DRIFT_REVIEW: "drift_review",
+    InstructionReason.CONFLICT: "conflict_parts",
+    InstructionReason.FAILSAFE_MISSING: "failsafe_missing",
+    InstructionReason.FAILSAFE_LATE: "failsafe_late",
+    InstructionReason.FAILSAFE_FAULT: "failsafe_fault",
+    InstructionReason.FAILSAFE_PASSED: "failsafe_passed",
+    InstructionReason.SEVERAL_VIEWS: "several_views",
+    InstructionReason.BELT_STOPPED: "belt_stopped",
 }
 
 

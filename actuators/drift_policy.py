@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from actuators.drift_watch import DriftSource, DriftStats
 from actuators.fault import Fault, FaultLatch
-from actuators.open_episodes import ANY_CAMERA, Camera, OpenEpisode
+from actuators.open_episodes import ANY_CAMERA, CameraKey, OpenEpisode
 from actuators.settings import OnDrift
 from schemas.clock import Clock
 from schemas.errors import SettingsError
@@ -40,7 +40,7 @@ class DriftPolicy:
         self._source = None if on_drift is OnDrift.NOTHING else source
         self._stopped_for: set[str] = set()
         #: Episodes of the last check, and a flag: True if one of them has yet to stop the line.
-        self._looked_at: Mapping[Camera, tuple[OpenEpisode, ...]] | None = None
+        self._looked_at: Mapping[CameraKey, tuple[OpenEpisode, ...]] | None = None
         self._waiting = False
 
     def open(self) -> None:

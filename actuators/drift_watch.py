@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from actuators.open_episodes import Camera, OpenEpisode, OpenEpisodes
+from actuators.open_episodes import CameraKey, OpenEpisode, OpenEpisodes
 from schemas.clock import SystemClock
 from schemas.errors import CodecError, InspectionError
 from schemas.records import DriftEvent, DriftType
@@ -45,7 +45,7 @@ class DriftSource(Protocol):
     """Source of open drift episodes for a gate; `DriftWatch` is one. Only `open` and `close` may block."""
 
     @property
-    def episodes(self) -> Mapping[Camera, tuple[OpenEpisode, ...]]: ...
+    def episodes(self) -> Mapping[CameraKey, tuple[OpenEpisode, ...]]: ...
     @property
     def stats(self) -> DriftStats: ...
     def open(self) -> None: ...
@@ -91,7 +91,7 @@ class DriftWatch:
         self._patience_s = patience_s
         self._retry_s = retry_s
         self._codec: Codec | None = None
-        self._episodes: Mapping[Camera, tuple[OpenEpisode, ...]] = MappingProxyType({})
+        self._episodes: Mapping[CameraKey, tuple[OpenEpisode, ...]] = MappingProxyType({})
         self._undecodable = 0
         self._is_behind = True
         self._is_failing = False
@@ -112,7 +112,7 @@ class DriftWatch:
             self._thread.join(_JOIN_S)
 
     @property
-    def episodes(self) -> Mapping[Camera, tuple[OpenEpisode, ...]]:
+    def episodes(self) -> Mapping[CameraKey, tuple[OpenEpisode, ...]]:
         """Open episodes by station and camera, as far as they are known; a frozen snapshot."""
         return self._episodes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from actuators.known_ids import content
-from actuators.passing import Key
+from actuators.passing import PartKey
 from schemas.records import Decision
 
 
@@ -31,7 +31,7 @@ class EarlyDecisions:
         self._limit = limit
         self._max_lost = max_lost
         # One level, so that eviction takes constant time; small enough to search for the decisions of a part.
-        self._held: OrderedDict[tuple[Key, bytes], tuple[float, int, Decision]] = OrderedDict()
+        self._held: OrderedDict[tuple[PartKey, bytes], tuple[float, int, Decision]] = OrderedDict()
         #: Hash of the part, and the time (monotonic s) at which its dropped decision would have expired.
         self._lost: OrderedDict[int, float] = OrderedDict()
         self._all_lost_until_s = float("-inf")
@@ -39,7 +39,7 @@ class EarlyDecisions:
     def __len__(self) -> int:
         return len(self._held)
 
-    def keep(self, key: Key, decision: Decision, now_s: float, now_us: int) -> bool:
+    def keep(self, key: PartKey, decision: Decision, now_s: float, now_us: int) -> bool:
         """Keep a decision with the time it was received; return False if it is already kept."""
         self._expire(now_s)
         entry = (key, content(decision))
@@ -51,13 +51,13 @@ class EarlyDecisions:
             self._lose(hash(dropped), received_s + self._hold_s)
         return True
 
-    def take(self, key: Key, now_s: float) -> list[tuple[float, int, Decision]]:
+    def take(self, key: PartKey, now_s: float) -> list[tuple[float, int, Decision]]:
         """Remove and return the decisions of a part, oldest first: time received (monotonic s, UTC µs), decision."""
         self._expire(now_s)
         found = [entry for entry in self._held if entry[0] == key]
         return [self._held.pop(entry) for entry in found]
 
-    def has_lost(self, key: Key, now_s: float) -> bool:
+    def has_lost(self, key: PartKey, now_s: float) -> bool:
         """Return True if a decision for the part was dropped before it expired."""
         self._expire(now_s)
         return now_s <= self._all_lost_until_s or hash(key) in self._lost

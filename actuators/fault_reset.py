@@ -10,7 +10,7 @@ from typing import Any
 
 from actuators.errors import GateError
 from actuators.fault import Fault
-from actuators.fault_store import FaultStore, Reset, StateInUse, Stored
+from actuators.fault_store import FaultStore, PersistedFault, Reset, StateInUse
 from schemas.clock import Clock, SystemClock
 from schemas.errors import SettingsError
 
@@ -20,7 +20,7 @@ _REPAIR_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class FaultStatus:
     """State of a gate, read from its state directory."""
 
     fault: Fault | None
@@ -32,7 +32,7 @@ class Standing:
         return {"state": "RUNNING" if self.fault is None else "FAULT", **dataclasses.asdict(self)}
 
 
-def standing(state_dir: Path, clock: Clock | None = None) -> Standing:
+def standing(state_dir: Path, clock: Clock | None = None) -> FaultStatus:
     """Read the state of the gate that uses a state directory.
 
     Raises
@@ -46,12 +46,12 @@ def standing(state_dir: Path, clock: Clock | None = None) -> Standing:
     is_gate_running = not _take(store)
     store.close()
     stored = store.load((clock or SystemClock()).utc_us())
-    return Standing(stored.fault, stored.last_reset, is_gate_running)
+    return FaultStatus(stored.fault, stored.last_reset, is_gate_running)
 
 
 def reset_fault(
     state_dir: Path, who: str, note: str, *, timeout_s: float = 5.0, clock: Clock | None = None
-) -> Standing:
+) -> FaultStatus:
     """End the fault of a gate, running or not, and return its state afterwards.
 
     Raises
@@ -99,7 +99,7 @@ def _reset_on_file(store: FaultStore, who: str, note: str, asked: Fault | None, 
         return  # the gate took the reset and ended
     if asked is not None and stored.fault != asked:
         return  # the gate took the reset, and went into another fault, which nobody has looked at
-    store.save(Stored(None, Reset(stored.fault.fault_id, who, note, clock.utc_us())))
+    store.save(PersistedFault(None, Reset(stored.fault.fault_id, who, note, clock.utc_us())))
 
 
 def _take(store: FaultStore) -> bool:

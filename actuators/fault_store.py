@@ -44,7 +44,7 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class PersistedFault:
     """Content of the fault file: the fault (None if RUNNING), the last reset, and True if the file could be read."""
 
     fault: Fault | None
@@ -67,7 +67,7 @@ class FaultStore:
     >>> store.open()
     >>> store.load(now_us=0).fault is None
     True
-    >>> store.save(Stored(Fault("f1", 0, "3 parts in a row without a usable decision", 3)))
+    >>> store.save(PersistedFault(Fault("f1", 0, "3 parts in a row without a usable decision", 3)))
     >>> store.load(now_us=0).fault.fault_id
     'f1'
     >>> store.close()
@@ -101,20 +101,22 @@ class FaultStore:
             self._lock.close()
             self._lock = None
 
-    def load(self, now_us: int) -> Stored:
+    def load(self, now_us: int) -> PersistedFault:
         """Return the content of the file; a FAULT if it cannot be read, because it may have contained one."""
         try:
             data = read_private(self.path)
         except FileNotFoundError:
-            return Stored(None)
+            return PersistedFault(None)
         except OSError as error:
-            return Stored(new_fault(f"{self.path} cannot be read ({error})", now_us), is_readable=False)
+            return PersistedFault(new_fault(f"{self.path} cannot be read ({error})", now_us), is_readable=False)
         try:
             return _parse(json.loads(data))
         except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError, SettingsError):
-            return Stored(new_fault(f"{self.path} does not say whether there was a fault", now_us), is_readable=False)
+            return PersistedFault(
+                new_fault(f"{self.path} does not say whether there was a fault", now_us), is_readable=False
+            )
 
-    def save(self, stored: Stored) -> None:
+    def save(self, stored: PersistedFault) -> None:
         """Replace the content of the file."""
         content = {
             "state": "RUNNING" if stored.fault is None else "FAULT",
@@ -148,16 +150,16 @@ class FaultStore:
             raise SettingsError(f"{self._reset_path} is not a valid reset; it was deleted") from error
 
 
-def _parse(content: dict[str, Any]) -> Stored:
+def _parse(content: dict[str, Any]) -> PersistedFault:
     last = content["last_reset"]
     last_reset = None if last is None else _reset(last)
     found = content["fault"]
     if content["state"] == "RUNNING" and found is None:
-        return Stored(None, last_reset)
+        return PersistedFault(None, last_reset)
     if content["state"] != "FAULT":
         raise ValueError(f"state {content['state']!r}")
     fault = Fault(str(found["fault_id"]), int(found["since_us"]), str(found["reason"]), int(found["in_a_row"]))
-    return Stored(fault, last_reset)
+    return PersistedFault(fault, last_reset)
 
 
 def _reset(content: dict[str, Any]) -> Reset:

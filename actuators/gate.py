@@ -12,7 +12,7 @@ from pathlib import Path
 
 from actuators.acted import ActedLog
 from actuators.actuator import Actuator, Instruction
-from actuators.age import CaptureAge
+from actuators.age import CaptureAgeEstimator
 from actuators.belt import BeltWatch
 from actuators.counts import GateStats
 from actuators.drift_policy import DriftPolicy
@@ -26,7 +26,7 @@ from actuators.line_stop import LineStopper
 from actuators.schedule import schedule
 from actuators.settings import GateSettings
 from actuators.source import DecisionSource
-from actuators.tracker import Outcome, PartTracker
+from actuators.tracker import OfferResult, PartTracker
 from actuators.unreadable import Sight
 from schemas.clock import Clock, SystemClock
 from schemas.records import Decision, Frame
@@ -112,7 +112,7 @@ class GateRunner:
         self._acted = None if state_dir is None else ActedLog(Path(state_dir))
         decide_by_ms = self.settings.belt_ms if self.settings.decide_by_ms is None else self.settings.decide_by_ms
         self._heartbeat = Heartbeat(self.settings.heartbeat_ms, decide_by_ms, self._clock)
-        self._age = CaptureAge(self.settings.belt_ms / 1e3, self._clock)
+        self._age = CaptureAgeEstimator(self.settings.belt_ms / 1e3, self._clock)
         self._lateness = LatenessTally()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -355,7 +355,7 @@ class GateRunner:
                 # A decision on a frame of another camera says nothing about the parts that pass.
                 if self._tracker.heard > heard:
                     self._heartbeat.decision_came()
-            if outcome is not Outcome.ARMED:
+            if outcome is not OfferResult.ARMED:
                 log.debug("decision %s of part %s: %s", decision.decision_id, decision.part_key, outcome)
         return True
 

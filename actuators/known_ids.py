@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 
-from actuators.passing import Passing
+from actuators.passing import TrackedPart
 from schemas.records import Decision
 
 
@@ -52,13 +52,13 @@ class KnownIds:
 
     def __init__(self, limit: int = 10_000) -> None:
         self._limit = limit
-        self._known: OrderedDict[str, tuple[bytes, Passing | None]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[bytes, TrackedPart | None]] = OrderedDict()
         self._contradicted: OrderedDict[str, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def note(self, decision: Decision, passing: Passing | None) -> bool:
+    def note(self, decision: Decision, passing: TrackedPart | None) -> bool:
         """Record a decision and its part; return True if its id is known with another subject.
 
         A part on the belt that got an earlier decision with that id is contradicted too.

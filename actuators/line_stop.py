@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from actuators.actuator import Actuator, LineStop
 from actuators.fault import Fault, FaultLatch
-from actuators.fault_store import FaultStore, Reset, Stored
+from actuators.fault_store import FaultStore, PersistedFault, Reset
 from schemas.clock import Clock
 from schemas.errors import InspectionError, SettingsError
 
@@ -48,7 +48,7 @@ class LineStopper:
         self._store = store
         self._clock = clock
         self._on_fault = on_fault
-        self._on_file: Stored | None = None
+        self._on_file: PersistedFault | None = None
         self._said: Fault | None = None
         self._stopped = False
         self._next_look_s = 0.0
@@ -118,8 +118,8 @@ class LineStopper:
                 return
             # 1. The reset goes on file, 2. the gate continues: a reset that was confirmed to a person is not lost.
             if self._store is not None:
-                self._store.save(Stored(None, reset))
-                self._on_file = Stored(None, reset)
+                self._store.save(PersistedFault(None, reset))
+                self._on_file = PersistedFault(None, reset)
             self._latch.clear()
         log.warning("FAULT %s (%s) reset by %s: %s", fault.fault_id, fault.reason, reset.who, reset.note)
 
@@ -141,7 +141,7 @@ class LineStopper:
             return
         with self._lock:
             fault, on_file = self._latch.fault, self._on_file
-        wanted = Stored(fault, None if on_file is None else on_file.last_reset)
+        wanted = PersistedFault(fault, None if on_file is None else on_file.last_reset)
         # If somebody else has changed or removed the file, it is written again: the running gate knows the state.
         if wanted == on_file and self._store.load(0) == wanted:
             return

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from actuators.actuator import Why
+from actuators.actuator import InstructionReason
 from actuators.counts import GateState, GateStats
 from actuators.drift_watch import DriftStats
 from actuators.lateness import BOUNDS_MS, Lateness
@@ -24,15 +24,15 @@ _DECISIONS = {
     "not_completed": "refused_invalid",
 }
 _WHY_FIELDS = {
-    Why.DECIDED: "decided",
-    Why.DRIFT_REVIEW: "drift_review",
-    Why.CONFLICT: "conflict_parts",
-    Why.FAILSAFE_MISSING: "failsafe_missing",
-    Why.FAILSAFE_LATE: "failsafe_late",
-    Why.FAILSAFE_FAULT: "failsafe_fault",
-    Why.FAILSAFE_PASSED: "failsafe_passed",
-    Why.SEVERAL_VIEWS: "several_views",
-    Why.BELT_STOPPED: "belt_stopped",
+    InstructionReason.DECIDED: "decided",
+    InstructionReason.DRIFT_REVIEW: "drift_review",
+    InstructionReason.CONFLICT: "conflict_parts",
+    InstructionReason.FAILSAFE_MISSING: "failsafe_missing",
+    InstructionReason.FAILSAFE_LATE: "failsafe_late",
+    InstructionReason.FAILSAFE_FAULT: "failsafe_fault",
+    InstructionReason.FAILSAFE_PASSED: "failsafe_passed",
+    InstructionReason.SEVERAL_VIEWS: "several_views",
+    InstructionReason.BELT_STOPPED: "belt_stopped",
 }
 
 
@@ -103,7 +103,7 @@ def _count(name: str, what: str, value: float) -> Metric:
     return CounterMetricFamily(f"inspection_gate_{name}", what, value=value)
 
 
-def _counts(name: str, what: str, label: str, values: dict[str, int] | dict[Why, int]) -> Metric:
+def _counts(name: str, what: str, label: str, values: dict[str, int] | dict[InstructionReason, int]) -> Metric:
     family = CounterMetricFamily(f"inspection_gate_{name}", what, labels=[label])
     for value, number in values.items():
         family.add_metric([str(value)], number)

@@ -10,12 +10,12 @@ from types import MappingProxyType
 from schemas.records import WARM_UP, DriftEvent, DriftType, EpisodeState
 
 #: Station and camera.
-Camera = tuple[str, str]
+CameraKey = tuple[str, str]
 #: Identity of an episode: id, station, camera, type, start. The id alone proves nothing: any writer can send it.
 _Identity = tuple[str, str, str, DriftType, int]
 
 #: Stands for every camera, if more cameras are reported as drifting than can be remembered.
-ANY_CAMERA: Camera = ("*", "*")
+ANY_CAMERA: CameraKey = ("*", "*")
 #: Events whose time is ahead of this machine's clock by more than this (µs) are refused.
 _AHEAD_US = 300_000_000
 #: Longest name of a line, in characters; events with longer names are refused. Reasons are cut to this length too.
@@ -79,9 +79,9 @@ class OpenEpisodes:
         self._per_camera = per_camera
         self._simulated = simulated
         self._now_us = now_us
-        self._open: dict[Camera, dict[_Identity, OpenEpisode]] = {}
+        self._open: dict[CameraKey, dict[_Identity, OpenEpisode]] = {}
         self._over: OrderedDict[_Identity, None] = OrderedDict()
-        self._snapshot: Mapping[Camera, tuple[OpenEpisode, ...]] | None = None
+        self._snapshot: Mapping[CameraKey, tuple[OpenEpisode, ...]] | None = None
         #: Events by outcome: taken, simulated, other, warm-up, implausible, unfit; and forgotten episodes.
         self.tally: Counter[str] = Counter()
 
@@ -94,7 +94,7 @@ class OpenEpisodes:
         return has_changed
 
     @property
-    def by_camera(self) -> Mapping[Camera, tuple[OpenEpisode, ...]]:
+    def by_camera(self) -> Mapping[CameraKey, tuple[OpenEpisode, ...]]:
         """Episodes that are open now, oldest first, by camera; the mapping does not change afterwards."""
         if self._snapshot is None:
             found = {camera: tuple(episodes.values()) for camera, episodes in self._open.items()}
@@ -124,7 +124,7 @@ class OpenEpisodes:
             return "taken", False
         return "taken", self._begin(camera, name, event)
 
-    def _begin(self, camera: Camera, name: _Identity, event: DriftEvent) -> bool:
+    def _begin(self, camera: CameraKey, name: _Identity, event: DriftEvent) -> bool:
         reason = event.reason[:_LONGEST]
         if camera not in self._open and len(self._open) >= self._limit:
             self.tally["forgotten"] += 1
@@ -138,14 +138,14 @@ class OpenEpisodes:
         of_camera[name] = OpenEpisode(event.episode_id, *camera, reason)
         return True
 
-    def _mark(self, camera: Camera, episode_id: str, reason: str) -> bool:
+    def _mark(self, camera: CameraKey, episode_id: str, reason: str) -> bool:
         name = (episode_id, *camera, DriftType.DATA, -1)
         episodes = self._open.setdefault(camera, {})
         is_new = name not in episodes
         episodes[name] = OpenEpisode(episode_id, *camera, reason)
         return is_new
 
-    def _end(self, camera: Camera, name: _Identity) -> bool:
+    def _end(self, camera: CameraKey, name: _Identity) -> bool:
         self._over[name] = None
         self._over.move_to_end(name)
         if len(self._over) > 4 * self._limit:

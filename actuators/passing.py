@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from actuators.actuator import Why
+from actuators.actuator import InstructionReason
 from actuators.schedule import ExpectedPart
 from schemas.records import Action, Decision
 
 #: Station and part: all cameras of a station see the same parts.
-Key = tuple[str, str]
+PartKey = tuple[str, str]
 
 #: Most answers of one part that are remembered; a part with more is in conflict already, or gets many equal answers.
 _MAX_SEEN = 8
@@ -19,7 +19,7 @@ _MAX_VIEWS = 8
 _BOUNCE_US = 5_000
 
 
-class Outcome(StrEnum):
+class OfferResult(StrEnum):
     """Effect of an offered decision."""
 
     ARMED = "armed"
@@ -33,7 +33,7 @@ class Outcome(StrEnum):
     REFUSED_INVALID = "refused-invalid"
 
 
-class View:
+class PartView:
     """One view of a part: its camera, its frame if known, its capture, and the action decided on it."""
 
     __slots__ = ("action", "camera_id", "captured_at_us", "frame_id")
@@ -45,7 +45,7 @@ class View:
         self.action: Action | None = None
 
 
-class Passing:
+class TrackedPart:
     """Part from its capture until it is forgotten."""
 
     __slots__ = (
@@ -68,14 +68,14 @@ class Passing:
         "was_late",
     )
 
-    def __init__(self, part: ExpectedPart, key: Key, serial: int, expected_s: float = 0.0) -> None:
+    def __init__(self, part: ExpectedPart, key: PartKey, serial: int, expected_s: float = 0.0) -> None:
         self.part = part
         self.key = key
         self.serial = serial
         #: Moment of its trigger (monotonic s), and delay of its arrival because the belt was stopped (s).
         self.expected_s = expected_s
         self.late_by_s = 0.0
-        self.views = [View(part.camera_id, part.frame_id, part.captured_at_us)]
+        self.views = [PartView(part.camera_id, part.frame_id, part.captured_at_us)]
         self.decision: Decision | None = None
         self.armed_at_us: int | None = None
         self.has_several_views = False
@@ -94,7 +94,7 @@ class Passing:
 
     def see(
         self, camera_id: str, frame_id: str | None, captured_at_us: int, *, is_another: bool = False
-    ) -> tuple[View, bool]:
+    ) -> tuple[PartView, bool]:
         """Return the view that a trigger or a decision is about, and True if the view is new.
 
         With ``is_another`` it is always a new view: its capture is too far from those of the known views.
@@ -104,7 +104,7 @@ class Passing:
             # The trigger of a light barrier has no frame id: it matches the first frame of its camera.
             found.frame_id = found.frame_id or frame_id
             return found, False
-        view = View(camera_id, frame_id, captured_at_us)
+        view = PartView(camera_id, frame_id, captured_at_us)
         if len(self.views) < _MAX_VIEWS:
             self.views.append(view)
         if not self.is_acted:
@@ -128,7 +128,7 @@ class Passing:
 
     def judge(
         self, decision: Decision, received_at_s: float, received_at_us: int, *, is_another: bool = False
-    ) -> Outcome:
+    ) -> OfferResult:
         """Apply a decision that was received at that moment (monotonic s, UTC µs); return its effect on the part."""
         view, is_new_view = self.see(
             decision.camera_id, decision.frame_id, decision.captured_at_us, is_another=is_another
@@ -136,17 +136,17 @@ class Passing:
         # One id with two actions is not a repetition but a contradiction.
         answer = (decision.decision_id, decision.action)
         if answer in self._seen and not is_new_view:
-            return Outcome.DUPLICATE
+            return OfferResult.DUPLICATE
         if len(self._seen) < _MAX_SEEN:
             self._seen.add(answer)
         if self.is_acted:
-            return Outcome.LATE
+            return OfferResult.LATE
         self.says_reject = self.says_reject or decision.action is Action.REJECT
         if view.action is not None:
             if view.action is decision.action:
-                return Outcome.DUPLICATE  # another decision with the same action
+                return OfferResult.DUPLICATE  # another decision with the same action
             self.is_contradicted = True
-            return Outcome.CONFLICT
+            return OfferResult.CONFLICT
         if any(
             other.action not in (None, decision.action)
             and (other.camera_id, other.captured_at_us) == (view.camera_id, view.captured_at_us)
@@ -155,27 +155,27 @@ class Passing:
             # One exposure under two frame ids: this is not another view of the part, but two answers to the same view.
             view.action = decision.action
             self.is_contradicted = True
-            return Outcome.CONFLICT
+            return OfferResult.CONFLICT
         if received_at_s > min(self.part.decide_by_s, self.part.act_at_s):
             self.was_late = True
-            return Outcome.LATE
+            return OfferResult.LATE
         view.action = decision.action
         if self.has_several_views:
-            return Outcome.ANOTHER_VIEW
+            return OfferResult.ANOTHER_VIEW
         self.decision, self.armed_at_us = decision, received_at_us
-        return Outcome.ARMED
+        return OfferResult.ARMED
 
-    def result(self, failsafe: Action) -> tuple[Action, Why]:
+    def result(self, failsafe: Action) -> tuple[Action, InstructionReason]:
         """Return the action that follows from the known views, and its reason; FAULT and drift are applied later."""
         if self.is_stopped:
-            return failsafe, Why.BELT_STOPPED
+            return failsafe, InstructionReason.BELT_STOPPED
         if self.is_contradicted:
-            return Action.REJECT, Why.CONFLICT
+            return Action.REJECT, InstructionReason.CONFLICT
         if self.has_several_views:
-            return Action.REJECT if self.says_reject else failsafe, Why.SEVERAL_VIEWS
+            return Action.REJECT if self.says_reject else failsafe, InstructionReason.SEVERAL_VIEWS
         if self.decision is not None and not self.has_lost_decision:
-            return self.decision.action, Why.DECIDED
-        return failsafe, Why.FAILSAFE_LATE if self.was_late else Why.FAILSAFE_MISSING
+            return self.decision.action, InstructionReason.DECIDED
+        return failsafe, InstructionReason.FAILSAFE_LATE if self.was_late else InstructionReason.FAILSAFE_MISSING
 
     def close(self, instructed: Action | None) -> None:
         """Mark the part as acted on; only ids are kept from now on."""
@@ -183,7 +183,7 @@ class Passing:
         self.instructed = instructed
         self.decision = None
 
-    def _find(self, camera_id: str, frame_id: str | None, captured_at_us: int) -> View | None:
+    def _find(self, camera_id: str, frame_id: str | None, captured_at_us: int) -> PartView | None:
         own = [view for view in self.views if view.camera_id == camera_id]
         if frame_id is None:
             near = (view for view in own if abs(view.captured_at_us - captured_at_us) <= _BOUNCE_US)

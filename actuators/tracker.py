@@ -38,7 +38,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 
-from actuators.actuator import Instruction, Why
+from actuators.actuator import Instruction, InstructionReason
 from actuators.arrivals import Arrivals
 from actuators.counts import COUNTER, COUNTER_WHY, TrackerCounts
 from actuators.early import EarlyDecisions
@@ -46,7 +46,7 @@ from actuators.errors import GateFull
 from actuators.fault import FaultLatch
 from actuators.grounds import SHADOW, is_groundless
 from actuators.known_ids import KnownIds
-from actuators.passing import Key, Outcome, Passing
+from actuators.passing import OfferResult, PartKey, TrackedPart
 from actuators.schedule import ExpectedPart
 from schemas.clock import Clock
 from schemas.errors import SettingsError
@@ -136,10 +136,10 @@ class PartTracker:
         self._max_lateness_s = max_lateness_s
         self._ids = KnownIds()
         self._early = EarlyDecisions(hold_early_s, max_early)
-        self._passes: dict[Key, list[Passing]] = {}
+        self._passes: dict[PartKey, list[TrackedPart]] = {}
         #: Parts on the belt.
         self.arrivals = Arrivals()
-        self._acted: OrderedDict[int, Passing] = OrderedDict()
+        self._acted: OrderedDict[int, TrackedPart] = OrderedDict()
         self._serial = 0
         self._has_said_views = False
         #: Cameras that triggered a part, and the number of decisions so far on their frames.
@@ -174,7 +174,7 @@ class PartTracker:
             raise GateFull(f"{self._max_pending} parts between camera and gate: no room for part {part.part_key!r}")
         self._serial += 1
         now_s = self._clock.monotonic_s()
-        passing = Passing(dataclasses.replace(part, part_key=key[1]), key, self._serial, now_s)
+        passing = TrackedPart(dataclasses.replace(part, part_key=key[1]), key, self._serial, now_s)
         passing.has_lost_decision = self._early.has_lost(key, now_s)
         self._passes.setdefault(key, []).append(passing)
         self.arrivals.add(passing)
@@ -183,14 +183,14 @@ class PartTracker:
             self._apply(passing, decision, received_at_s, received_at_us)
         return True
 
-    def offer(self, decision: Decision) -> Outcome:
+    def offer(self, decision: Decision) -> OfferResult:
         """Apply a decision that was received just now; return its effect."""
         if decision.is_simulated is not self._simulated:
             self._tally["refused_simulated"] += 1
-            return Outcome.REFUSED_SIMULATED
+            return OfferResult.REFUSED_SIMULATED
         if decision.model_stage == SHADOW:
             self._tally["refused_invalid"] += 1
-            return Outcome.REFUSED_INVALID
+            return OfferResult.REFUSED_INVALID
         self.heard += not is_groundless(decision) and (decision.station, decision.camera_id) in self._cameras
         now_s, now_us = self._clock.monotonic_s(), self._clock.utc_us()
         keys = self._keys_of(decision)
@@ -201,14 +201,14 @@ class PartTracker:
             # The decision shows a view of its part: it is kept until the trigger comes.
             self._tally["refused_invalid"] += 1
             self._early.keep(keys[0], decision, now_s, now_us)
-            return Outcome.REFUSED_INVALID
+            return OfferResult.REFUSED_INVALID
         self._ids.note(decision, None)
         # Several copies of one early decision need no more room than one copy.
         if not self._early.keep(keys[0], decision, now_s, now_us):
             self._tally["duplicates"] += 1
-            return Outcome.DUPLICATE
+            return OfferResult.DUPLICATE
         self._tally["unknown"] += 1
-        return Outcome.UNKNOWN
+        return OfferResult.UNKNOWN
 
     def recall(self, station: str, camera_id: str, part_key: str, captured_at_us: int) -> None:
         """Remember a part that a former run acted on: another trigger is a repetition, and its decisions are late."""
@@ -223,7 +223,7 @@ class PartTracker:
         )
         key = (station, part_key)
         self._serial += 1
-        passing = Passing(part, key, self._serial)
+        passing = TrackedPart(part, key, self._serial)
         self._passes.setdefault(key, []).append(passing)
         self._close(passing, None)
 
@@ -260,36 +260,36 @@ class PartTracker:
         """Counts since the start."""
         return TrackerCounts(**{**self._tally, "consecutive_failsafe": self._latch.in_a_row})
 
-    def _key(self, station: str, part_key: str, camera_id: str, frame_id: str | None, captured_at_us: int) -> Key:
+    def _key(self, station: str, part_key: str, camera_id: str, frame_id: str | None, captured_at_us: int) -> PartKey:
         if real_part_id(part_key, self._no_part_ids) is not None:
             return station, part_key
         # Without an id a part is known by its frame, and without a frame by camera and capture.
         return station, frame_id or _nameless(camera_id, captured_at_us)
 
-    def _keys_of(self, decision: Decision) -> tuple[Key, ...]:
+    def _keys_of(self, decision: Decision) -> tuple[PartKey, ...]:
         if decision.part_id is not None and real_part_id(decision.part_id, self._no_part_ids) is not None:
             return ((decision.station, decision.part_id),)
         nameless = _nameless(decision.camera_id, decision.captured_at_us)
         return (decision.station, decision.frame_id), (decision.station, nameless)
 
-    def _is_near(self, passing: Passing, captured_at_us: int) -> bool:
+    def _is_near(self, passing: TrackedPart, captured_at_us: int) -> bool:
         return passing.distance_us(captured_at_us) <= self._same_pass_us
 
-    def _pass_of(self, key: Key, part: ExpectedPart) -> Passing | None:
+    def _pass_of(self, key: PartKey, part: ExpectedPart) -> TrackedPart | None:
         passes = self._passes.get(key, ())
         # Between camera and gate there is only one part of a name, however far apart its captures are.
         on_belt = next((passing for passing in passes if not passing.is_acted), None)
         return on_belt or self._nearest(passes, part.camera_id, part.frame_id, part.captured_at_us)
 
-    def _find(self, keys: tuple[Key, ...], decision: Decision) -> Passing | None:
+    def _find(self, keys: tuple[PartKey, ...], decision: Decision) -> TrackedPart | None:
         passes = [passing for key in keys for passing in self._passes.get(key, ())]
         nearest = self._nearest(passes, decision.camera_id, decision.frame_id, decision.captured_at_us)
         # Even if the captures are far apart, the decision may show the part that is on the belt, as another view of it.
         return nearest or next((passing for passing in passes if not passing.is_acted), None)
 
     def _nearest(
-        self, passes: Collection[Passing], camera_id: str, frame_id: str | None, captured_at_us: int
-    ) -> Passing | None:
+        self, passes: Collection[TrackedPart], camera_id: str, frame_id: str | None, captured_at_us: int
+    ) -> TrackedPart | None:
         near = [
             (not passing.shows(camera_id, frame_id), passing.distance_us(captured_at_us), passing.serial, passing)
             for passing in passes
@@ -297,7 +297,9 @@ class PartTracker:
         ]
         return min(near)[3] if near else None
 
-    def _apply(self, passing: Passing, decision: Decision, received_at_s: float, received_at_us: int) -> Outcome:
+    def _apply(
+        self, passing: TrackedPart, decision: Decision, received_at_s: float, received_at_us: int
+    ) -> OfferResult:
         views = len(passing.views)
         is_far = not self._is_near(passing, decision.captured_at_us)
         if is_groundless(decision):
@@ -305,26 +307,30 @@ class PartTracker:
             passing.see(decision.camera_id, decision.frame_id, decision.captured_at_us, is_another=is_far)
             if len(passing.views) > views:
                 self._note_view(passing)
-            return Outcome.REFUSED_INVALID
+            return OfferResult.REFUSED_INVALID
         is_contradiction = self._ids.note(decision, passing)
         outcome = passing.judge(decision, received_at_s, received_at_us, is_another=is_far)
         if is_contradiction and not passing.is_acted and not passing.is_contradicted:
             passing.is_contradicted = True
-            outcome = Outcome.CONFLICT
+            outcome = OfferResult.CONFLICT
         if len(passing.views) > views:
             self._note_view(passing)
-        if passing.instructed is Action.ACCEPT and outcome is Outcome.LATE and decision.action is not Action.ACCEPT:
+        if passing.instructed is Action.ACCEPT and outcome is OfferResult.LATE and decision.action is not Action.ACCEPT:
             self._tally["late_contradictions"] += 1
             log.error(
                 "part %r of station %r was accepted, and now a decision says %s (camera %r, decision %r)",
                 passing.part.part_key, passing.part.station, decision.action, decision.camera_id, decision.decision_id,
             )  # fmt: skip
-        counter = {Outcome.DUPLICATE: "duplicates", Outcome.CONFLICT: "conflicts", Outcome.LATE: "late"}.get(outcome)
+        counter = {
+            OfferResult.DUPLICATE: "duplicates",
+            OfferResult.CONFLICT: "conflicts",
+            OfferResult.LATE: "late",
+        }.get(outcome)
         if counter is not None:
             self._tally[counter] += 1
         return outcome
 
-    def _note_view(self, passing: Passing) -> None:
+    def _note_view(self, passing: TrackedPart) -> None:
         part = passing.part
         self._tally["late_views" if passing.is_acted else "further_views"] += 1
         if not passing.is_acted and not self._has_said_views:
@@ -336,21 +342,21 @@ class PartTracker:
                 part.part_key, part.station, part.part_key,
             )  # fmt: skip
 
-    def _instruct(self, passing: Passing) -> Instruction:
+    def _instruct(self, passing: TrackedPart) -> Instruction:
         part = passing.part
         decision, armed_at_us = passing.decision, passing.armed_at_us
         episode_id = None
         act_at_s = passing.arrives_s
         action, why = passing.result(self._failsafe)
         if self._latch.is_latched:
-            action, why = self._failsafe, Why.FAILSAFE_FAULT
-        elif why is Why.DECIDED and self._clock.monotonic_s() - act_at_s > self._max_lateness_s:
-            action, why = self._failsafe, Why.FAILSAFE_PASSED
-        elif why is Why.DECIDED and action is Action.ACCEPT:
+            action, why = self._failsafe, InstructionReason.FAILSAFE_FAULT
+        elif why is InstructionReason.DECIDED and self._clock.monotonic_s() - act_at_s > self._max_lateness_s:
+            action, why = self._failsafe, InstructionReason.FAILSAFE_PASSED
+        elif why is InstructionReason.DECIDED and action is Action.ACCEPT:
             episode_id = self._diverts(part.station, part.camera_id)
             if episode_id is not None:
-                action, why = Action.REVIEW, Why.DRIFT_REVIEW
-        if why not in (Why.DECIDED, Why.DRIFT_REVIEW, Why.CONFLICT):
+                action, why = Action.REVIEW, InstructionReason.DRIFT_REVIEW
+        if why not in (InstructionReason.DECIDED, InstructionReason.DRIFT_REVIEW, InstructionReason.CONFLICT):
             decision = armed_at_us = None
         instruction = Instruction(
             part_key=part.part_key,
@@ -369,18 +375,18 @@ class PartTracker:
         self._tally[COUNTER[action]] += 1
         self._tally[COUNTER_WHY[why]] += 1
         self._tally["failsafe"] += instruction.is_failsafe
-        if why is not Why.BELT_STOPPED:
+        if why is not InstructionReason.BELT_STOPPED:
             # A stopped belt shows nothing about workers and decisions.
             self._latch.note(instruction.is_decided)
         return instruction
 
-    def _close(self, passing: Passing, instructed: Action | None) -> None:
+    def _close(self, passing: TrackedPart, instructed: Action | None) -> None:
         passing.close(instructed)
         self._acted[passing.serial] = passing
         if len(self._acted) > self._max_acted:
             self._forget(self._acted.popitem(last=False)[1])
 
-    def _forget(self, passing: Passing) -> None:
+    def _forget(self, passing: TrackedPart) -> None:
         passes = self._passes[passing.key]
         passes.remove(passing)
         if not passes:
@@ -395,4 +401,4 @@ def _nameless(camera_id: str, captured_at_us: int) -> str:
     return f"{camera_id}@{captured_at_us}"
 
 
-__all__ = ["Outcome", "PartTracker"]
+__all__ = ["OfferResult", "PartTracker"]

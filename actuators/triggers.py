@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from actuators.age import Age
+from actuators.age import StalenessFilter
 from schemas.clock import Clock, SystemClock
 from schemas.errors import CodecError, InspectionError, MetadataTooLarge
 from schemas.records import Frame
@@ -80,7 +80,7 @@ class FrameTriggers:
         self._expect = expect
         self._station = station
         self._on_read = on_read
-        self._age = None if max_age_s is None else Age(max_age_s, clock or SystemClock())
+        self._age = None if max_age_s is None else StalenessFilter(max_age_s, clock or SystemClock())
         self._tally: Counter[str] = Counter()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="triggers", daemon=True)

@@ -34,7 +34,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from benchmarks import output
 from benchmarks.machine import machine
 from infra.broker import LocalBroker
-from replay.archive import Archive, ArchiveSink, SinkOptions, Store
+from replay.archive import Archive, ArchiveSink, ArchiveStore, SinkOptions
 from replay.archive.verify import verify
 from replay.past.source import Source
 from schemas import Encoding, Frame, KafkaSettings
@@ -116,7 +116,7 @@ def read(folder: Path) -> None:
 def archive(kafka: KafkaSettings, uri: Path) -> None:
     """Archive the frames topic into a new archive."""
     shutil.rmtree(uri, ignore_errors=True)
-    ArchiveSink(kafka, Store(str(uri)), SinkOptions((FRAMES,))).run_once(threading.Event())
+    ArchiveSink(kafka, ArchiveStore(str(uri)), SinkOptions((FRAMES,))).run_once(threading.Event())
 
 
 def replay(kafka: KafkaSettings, uri: Path, count: int) -> None:
@@ -140,7 +140,7 @@ def check(uri: Path) -> None:
     RuntimeError
         If the archive is damaged.
     """
-    if verify(Store(str(uri))).damage:
+    if verify(ArchiveStore(str(uri))).damage:
         raise RuntimeError("the archive is damaged")
 
 

@@ -29,38 +29,38 @@ from confluent_kafka import Producer
 from benchmarks.machine import machine
 from benchmarks.output import write
 from infra.broker import LocalBroker
-from models import Source as Read
+from models import FramePosition as Read
 from models import default_model_path
 from models.datasets.elpv import load_cells
 from models.images import decode, image_header
 from models.opencv import cv2
 from models.preprocess import content_wh, to_tensor
-from replay.past.resolved_selection import Stretch
+from replay.past.resolved_selection import ResolvedSelection
 from replay.past.selection import Selection
 from replay.past.source import Source
 from replay.reinspect.engine import cores, in_order, inspect_all, with_images
-from replay.reinspect.inspector import Inspector, Job, Result
+from replay.reinspect.inspector import InspectionJob, Inspector, Result
 from replay.reinspect.run import plan, run
 from replay.reinspect.run_folder import RunFolder
-from replay.reinspect.variants import Loaded, Variant, load
+from replay.reinspect.variants import LoadedVariant, Variant, load
 from schemas import Decision, Encoding, Frame, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import encode
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
-from stream_processors.worker.frame_processor import Answerer, Received
-from transport.stored_message import Place, Stored
+from stream_processors.worker.frame_processor import FrameMessage, FrameProcessor
+from transport.stored_message import MessagePosition, StoredMessage
 from transport.topic_setup import apply
 
-Pairs = list[tuple[Stored[Frame], Decision | None]]
+Pairs = list[tuple[StoredMessage[Frame], Decision | None]]
 AIM = 0.9
 #: Frames of a run through Kafka, as a multiple of the other contenders' frames.
 _KAFKA_TIMES = 6
 
 
-def make_pairs(images: Sequence[bytes], encoding: Encoding, loaded: Sequence[Loaded], codec: Codec) -> Pairs:
+def make_pairs(images: Sequence[bytes], encoding: Encoding, loaded: Sequence[LoadedVariant], codec: Codec) -> Pairs:
     """Return frames with the decisions that a worker makes on them."""
-    answer = Answerer(loaded[0].model, codec, SystemClock())
+    answer = FrameProcessor(loaded[0].model, codec, SystemClock())
     pairs: Pairs = []
     for offset, image in enumerate(images):
         header = image_header(image)
@@ -71,13 +71,13 @@ def make_pairs(images: Sequence[bytes], encoding: Encoding, loaded: Sequence[Loa
             width=header.width, height=header.height, sha256=hashlib.sha256(image).hexdigest(), image=image,
             attributes={"label": "good"},
         )  # fmt: skip
-        message = Received(None, b"press/top", {}, Read("bench", 0, offset, at_us))
-        found: Stored[Frame] = Stored(Place("bench", 0, offset), at_us, b"press/top", {}, frame)
+        message = FrameMessage(None, b"press/top", {}, Read("bench", 0, offset, at_us))
+        found: StoredMessage[Frame] = StoredMessage(MessagePosition("bench", 0, offset), at_us, b"press/top", {}, frame)
         pairs.append((found, answer.inspect(message, frame, image).decision))
     return pairs
 
 
-def bare(pairs: Pairs, loaded: Loaded, threads: int) -> None:
+def bare(pairs: Pairs, loaded: LoadedVariant, threads: int) -> None:
     """Decode and infer all frames; the threads share them."""
     model, spec = loaded.model, loaded.model.manifest.input
     colour = spec.colour != "grey"
@@ -116,7 +116,7 @@ def _begin_process() -> None:
     _inspector = Inspector(load([Variant("champion")]), Codec())
 
 
-def _in_process(jobs: Sequence[Job]) -> list[Result]:
+def _in_process(jobs: Sequence[InspectionJob]) -> list[Result]:
     assert _inspector is not None
     return _inspector.batch(jobs)
 
@@ -147,10 +147,10 @@ def publish(kafka: KafkaSettings, pairs: Pairs) -> None:
     producer.flush(60)
 
 
-def through_kafka(kafka: KafkaSettings, loaded: Sequence[Loaded], count: int) -> None:
+def through_kafka(kafka: KafkaSettings, loaded: Sequence[LoadedVariant], count: int) -> None:
     """Do a whole run against the topics: read recorded decisions and frames, inspect, compare, write the rows."""
     source = Source(kafka)
-    with tempfile.TemporaryDirectory() as scratch, Stretch(source, Selection()) as stretch:
+    with tempfile.TemporaryDirectory() as scratch, ResolvedSelection(source, Selection()) as stretch:
         folder = RunFolder.create(Path(scratch) / "run", plan(stretch, source, loaded))
         found = run(stretch, loaded, folder, Codec()).summary
         if (found.selected, found.compared, found.different) != (count, count, 0):
@@ -220,10 +220,10 @@ def memory(count: int) -> dict[str, Any]:
     pairs = make_pairs(encoded, Encoding.JPEG, loaded, Codec())
     process, rss_mib = psutil.Process(), []
 
-    def frames() -> Iterator[tuple[Stored[Frame], Decision | None]]:
+    def frames() -> Iterator[tuple[StoredMessage[Frame], Decision | None]]:
         for number in range(count):
             found, decision = pairs[number % len(pairs)]
-            yield Stored(found.place, found.timestamp_us, found.key, {}, found.record), decision
+            yield StoredMessage(found.place, found.timestamp_us, found.key, {}, found.record), decision
 
     for number, result in enumerate(inspect_all(frames(), inspector)):
         assert result.row is not None

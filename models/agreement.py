@@ -38,7 +38,7 @@ WITHOUT_NMS = "export without it (end2end=False, nms=False), as (1, 4 + labels, 
 _SHOWN = 200
 
 
-class Difference(NamedTuple):
+class PackageDifference(NamedTuple):
     """Difference between file and manifest: its subject, the place in the manifest, and the remedy."""
 
     subject: Subject
@@ -46,7 +46,7 @@ class Difference(NamedTuple):
     reason: str
 
 
-def differences(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+def differences(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     """Yield the differences between file and manifest; those that explain others come first.
 
     Examples
@@ -68,45 +68,49 @@ def differences(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
     yield from _scores(model, manifest)
 
 
-def _task(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+def _task(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     said = task_in(model.metadata)
     if said in _NOT_READ:
-        yield Difference(
+        yield PackageDifference(
             "task",
             ("task",),
             f"the file's metadata says task {said}: {_NOT_READ[said]} are not read; export task detect or classify",
         )
     elif said in _TASKS and _TASKS[said] != manifest.task:
-        yield Difference(
+        yield PackageDifference(
             "task", ("task",), f"the file's metadata says task {said}, the manifest {manifest.task}: say {_TASKS[said]}"
         )
 
 
-def _rows(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+def _rows(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     name = manifest.outputs.names.get("predictions")
     if name is None:
         return
     where = ("outputs", "names", "predictions")
     if is_finished(model.metadata):
-        yield Difference("rows", where, f"the file's metadata says that it suppresses overlapping boxes: {WITHOUT_NMS}")
+        yield PackageDifference(
+            "rows", where, f"the file's metadata says that it suppresses overlapping boxes: {WITHOUT_NMS}"
+        )
     elif any(node.op == "NonMaxSuppression" for node in model.graph.nodes):
-        yield Difference("rows", where, f"the graph suppresses overlapping boxes (NonMaxSuppression): {WITHOUT_NMS}")
+        yield PackageDifference(
+            "rows", where, f"the graph suppresses overlapping boxes (NonMaxSuppression): {WITHOUT_NMS}"
+        )
 
 
-def _box(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+def _box(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     """Yield a difference if boxes are read otherwise than YOLO writes them: centre, width and height in pixels."""
     options, fused = manifest.detection, "predictions" in manifest.outputs.names
     if options is None or not (fused or _is_ultralytics(model)):
         return
     by = "models of Ultralytics give" if _is_ultralytics(model) else "an output in the role predictions has"
     if options.box != "cxcywh":
-        yield Difference(
+        yield PackageDifference(
             "box",
             ("detection", "box") if "box" in options.model_fields_set else ("detection",),
             f"{by} the centre, width and height of each box, the manifest says {options.box}: say `box: cxcywh`",
         )
     if fused and options.coordinates != "pixels":
-        yield Difference(
+        yield PackageDifference(
             "box",
             ("detection", "coordinates"),
             f"{by} boxes in pixels of the input, the manifest says {options.coordinates}: say `coordinates: pixels`",
@@ -117,19 +121,19 @@ def _is_ultralytics(model: OnnxModel) -> bool:
     return "ultralytics" in model.metadata.get("author", "").lower()
 
 
-def _labels(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+def _labels(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     if manifest.task == "anomaly_map":
         return
     found, count = labels_in(model.metadata), count_in(model.metadata)
     if found is not None and found[1] != manifest.labels:
         theirs, ours = ", ".join(found[1])[:_SHOWN], ", ".join(manifest.labels)[:_SHOWN]
-        yield Difference(
+        yield PackageDifference(
             "labels",
             ("labels",),
             f"the file's metadata `{found[0]}` has {theirs}, the manifest has {ours}: use the file's, in its order",
         )
     elif found is None and count is not None and count[1] not in (len(manifest.labels), 1):
-        yield Difference(
+        yield PackageDifference(
             "labels",
             ("labels",),
             f"the file's metadata `{count[0]}` says {count[1]} classes, the manifest has {len(manifest.labels)} "
@@ -137,10 +141,10 @@ def _labels(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
         )
 
 
-def _input(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+def _input(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     spec, size, colour = manifest.input, size_in(model.metadata), colour_in(model.metadata)
     if size is not None and size != (spec.height, spec.width):
-        yield Difference(
+        yield PackageDifference(
             "input",
             ("input",),
             f"the file was exported for {size[1]}x{size[0]} pixels (`imgsz`), the manifest says "
@@ -149,23 +153,27 @@ def _input(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
     stride = stride_in(model.metadata)
     for side, pixels in (("width", spec.width), ("height", spec.height)):
         if pixels % stride:
-            yield Difference("input", ("input", side), f"{pixels} is no multiple of the file's `stride` {stride}")
+            yield PackageDifference(
+                "input", ("input", side), f"{pixels} is no multiple of the file's `stride` {stride}"
+            )
     if colour is not None and colour[1] != spec.colour:
-        yield Difference(
+        yield PackageDifference(
             "input",
             ("input", "colour"),
             f"the file's metadata `{colour[0]}` says {colour[1]}, the manifest {spec.colour}: say {colour[1]}",
         )
     if _is_ultralytics(model) and spec.colour == "bgr":
-        yield Difference("input", ("input", "colour"), "models of Ultralytics take rgb, the manifest says bgr: say rgb")
+        yield PackageDifference(
+            "input", ("input", "colour"), "models of Ultralytics take rgb, the manifest says bgr: say rgb"
+        )
 
 
-def _scaling(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+def _scaling(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     spec, found = manifest.input, scaling_of(model, manifest.input.name)
     divisor = next((each for each in found.divisors if 64 <= abs(each) <= 1024), None)
     shrinks = spec.scale / (spec.std[0] if spec.std else 1.0)
     if divisor is not None and shrinks < 0.5:
-        yield Difference(
+        yield PackageDifference(
             "normalisation",
             ("input", "scale"),
             f"the graph divides its pixels by {divisor:g} itself: leave scale (or std) out, or they are scaled twice",
@@ -173,13 +181,13 @@ def _scaling(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
     elif any(spec.mean) and (
         found.offsets or any(_is_mean(each, spec) or spec.channels == 1 for each in found.channel_offsets)
     ):
-        yield Difference(
+        yield PackageDifference(
             "normalisation",
             ("input", "mean"),
             "the graph subtracts a mean from its pixels itself: leave mean and std out, or it is done twice",
         )
     elif divisor is None and spec.dtype == "float32" and _is_ultralytics(model) and not 0.5 / 255 < shrinks < 20 / 255:
-        yield Difference(
+        yield PackageDifference(
             "normalisation",
             ("input", "scale"),
             f"models of Ultralytics take pixels from 0 to 1, the manifest scales by {spec.scale:g}: say "
@@ -194,7 +202,7 @@ def _is_mean(offset: float, spec: InputSpec) -> bool:
     return any(v and abs(abs(offset) - abs(v)) <= 0.01 * abs(v) for v in known)
 
 
-def _scores(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
+def _scores(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     applied = manifest.outputs.activation
     for role in ("scores", "predictions", "map"):
         name = manifest.outputs.names.get(role)
@@ -203,21 +211,21 @@ def _scores(model: OnnxModel, manifest: Manifest) -> Iterator[Difference]:
         ends, where = ends_in(model, name), ("outputs", "names", role)
         made = next((_ACTIVATIONS[op] for op in sorted(ends) if op in _ACTIVATIONS), None)
         if made is not None and applied != "none":
-            yield Difference(
+            yield PackageDifference(
                 "activation",
                 ("outputs", "activation"),
                 f"the graph ends in {made} before output {name!r}, and the manifest applies {applied} again: "
                 "say `activation: none`",
             )
         if "LogSoftmax" in ends and made is None and role != "map" and applied != "softmax":
-            yield Difference(
+            yield PackageDifference(
                 "activation",
                 ("outputs", "activation"),
                 f"the graph ends in LogSoftmax before output {name!r}: say `activation: softmax`",
             )
         hard = ends & _DECISIONS
         if hard and not ends - _DECISIONS:
-            yield Difference(
+            yield PackageDifference(
                 "threshold",
                 where,
                 f"output {name!r} is a decision of the graph ({', '.join(sorted(hard))}), not a score: name the output "

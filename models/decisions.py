@@ -26,7 +26,7 @@ class ModelIdentity(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FramePosition:
     """Place and time at which the frame was read: topic, partition, offset, UTC microseconds."""
 
     topic: str
@@ -35,11 +35,11 @@ class Source:
     received_at_us: int
 
 
-def decide(
+def build_decision(
     frame: Frame,
     inspection: Inspection,
     model: ModelIdentity,
-    source: Source,
+    source: FramePosition,
     *,
     decided_at_us: int,
     queue_ms: float,
@@ -92,12 +92,12 @@ def decide(
     )
 
 
-def not_inspected(reason: str, state: ResultState = ResultState.FAILED) -> Inspection:
+def failed_inspection(reason: str, state: ResultState = ResultState.FAILED) -> Inspection:
     """Return the inspection of an image that could not be inspected: not decidable, and rejected.
 
     Examples
     --------
-    >>> not_inspected("unreadable image").action.value
+    >>> failed_inspection("unreadable image").action.value
     'REJECT'
     """
     return Inspection(

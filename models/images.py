@@ -22,10 +22,8 @@ from models.image_structure.jpeg import without_padding
 from models.image_structure.names import why_unreadable
 from models.opencv import cv2
 from models.remarks import Remark
-from models.sample_depth import darkness, to_8_bits
+from models.sample_depth import Image, darkness, to_8_bits
 from schemas.records import Encoding
-
-Image = NDArray[np.uint8]
 
 #: Divisors of a reduced JPEG. Decoding to 1/8, 1/4 or 1/2 costs a fraction: the inverse DCT does the scaling.
 _REDUCTIONS = (8, 4, 2)

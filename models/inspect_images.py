@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from models.errors import ImageError
-from models.images import Image, decoding, image_header
+from models.images import decoding, image_header
 from models.inspection import Inspection
 from models.manifest import EMBEDDING
 from models.package import Model
@@ -20,6 +20,7 @@ from models.preprocess import Geometry, Tensor, content_wh, to_tensor
 from models.remarks import Remark, shrinking
 from models.rule import apply_rule, failed
 from models.runtime import ORT_ERRORS, explain
+from models.sample_depth import Image
 from models.signals import score_signals, signals
 from models.tasks import TASKS, Finding, Outputs
 from models.tasks.finding import WrongShape
@@ -53,7 +54,7 @@ def inspect_image(
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedImage:
     """Image prepared for a network: its tensor, the scaled image, the mapping back to the frame, and remarks.
 
     ``decode_ms`` is the time of the preparation, without ``waited_ms``, the wait for memory that other images used.
@@ -68,7 +69,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ImageSignals:
     """Signals of an image, and the time that computing them took."""
 
     signals: Mapping[str, float]
@@ -76,7 +77,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class NetworkOutput:
     """Result of a network for an image: outputs by role, the fault if there is one, and the time of the inference."""
 
     outputs: Outputs
@@ -84,7 +85,7 @@ class Ran:
     infer_ms: float
 
 
-def inspect_all(
+def inspect_images(
     images: Sequence[tuple[bytes, str | None]], models: Sequence[Model]
 ) -> list[tuple[Inspection, ...] | Exception]:
     """Inspect images with models that share a network. The network runs once for each image; each model judges.
@@ -107,8 +108,8 @@ def inspect_all(
     """
     model = models[0]
     found: list[Any] = [_or_error(prepare, image, model, sha256) for image, sha256 in images]
-    at = [number for number, each in enumerate(found) if isinstance(each, Prepared)]
-    prepared: list[Prepared] = [found[number] for number in at]
+    at = [number for number, each in enumerate(found) if isinstance(each, PreparedImage)]
+    prepared: list[PreparedImage] = [found[number] for number in at]
     measured = [_or_error(measure, each) for each in prepared]
     ran = [_or_error(run, model, each) for each in prepared]
     for number, *steps in zip(at, prepared, measured, ran, strict=True):
@@ -124,7 +125,9 @@ def _or_error(step: Callable[..., T], *arguments: Any) -> T | Exception:
         return error
 
 
-def prepare(image: bytes, model: Model, sha256: str | None = None, size_wh: tuple[int, int] | None = None) -> Prepared:
+def prepare(
+    image: bytes, model: Model, sha256: str | None = None, size_wh: tuple[int, int] | None = None
+) -> PreparedImage:
     """Check and decode an image for a model; it raises the errors of `inspect_image`."""
     began = time.perf_counter()
     if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
@@ -144,16 +147,16 @@ def prepare(image: bytes, model: Model, sha256: str | None = None, size_wh: tupl
     remarks = decoded.remarks + shrinking(frame_wh, needed_wh)
     waited_ms = decoded.waited_s * 1000
     decode_ms = (time.perf_counter() - began) * 1000 - waited_ms
-    return Prepared(tensor, small, geometry, decode_ms, waited_ms, remarks)
+    return PreparedImage(tensor, small, geometry, decode_ms, waited_ms, remarks)
 
 
-def measure(prepared: Prepared) -> Measured:
+def measure(prepared: PreparedImage) -> ImageSignals:
     """Compute the signals of an image."""
     began = time.perf_counter()
-    return Measured(signals(prepared.small), (time.perf_counter() - began) * 1000)
+    return ImageSignals(signals(prepared.small), (time.perf_counter() - began) * 1000)
 
 
-def run(model: Model, prepared: Prepared) -> Ran:
+def run(model: Model, prepared: PreparedImage) -> NetworkOutput:
     """Run the network of a model."""
     began = time.perf_counter()
     outputs: Outputs = {}
@@ -164,10 +167,10 @@ def run(model: Model, prepared: Prepared) -> Ran:
         fault = f"the model does not run on this image: {explain(error)}"
     if not all(np.isfinite(values).all() for values in outputs.values()):
         fault = "the model's output is not a number"
-    return Ran(outputs, fault, (time.perf_counter() - began) * 1000)
+    return NetworkOutput(outputs, fault, (time.perf_counter() - began) * 1000)
 
 
-def judge(model: Model, prepared: Prepared, measured: Measured, ran: Ran) -> Inspection:
+def judge(model: Model, prepared: PreparedImage, measured: ImageSignals, ran: NetworkOutput) -> Inspection:
     """Return the inspection that a model makes of the outputs of its network."""
     began = time.perf_counter()
     manifest = model.manifest
@@ -198,7 +201,9 @@ def judge(model: Model, prepared: Prepared, measured: Measured, ran: Ran) -> Ins
     )
 
 
-def _judge_each(models: Sequence[Model], prepared: Prepared, measured: Measured, ran: Ran) -> tuple[Inspection, ...]:
+def _judge_each(
+    models: Sequence[Model], prepared: PreparedImage, measured: ImageSignals, ran: NetworkOutput
+) -> tuple[Inspection, ...]:
     return tuple(judge(model, prepared, measured, ran) for model in models)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.protobuf import Budget, Malformed, fields
+from models.protobuf import Malformed, ParseBudget, fields
 
 #: Message -> field number -> message in that field, for all fields that lead to a tensor.
 _CHILDREN: Mapping[str, Mapping[int, str]] = {
@@ -52,14 +52,14 @@ def check_onnx(data: bytes) -> None:
     models.onnx_bytes.NotOnnx: not an ONNX model: wire type 4
     """
     try:
-        seen = _walk(memoryview(data), "Model", 0, Budget())
+        seen = _walk(memoryview(data), "Model", 0, ParseBudget())
     except Malformed as error:
         raise NotOnnx(f"not an ONNX model: {error}") from error
     if not {_MODEL_IR_VERSION, _MODEL_GRAPH} <= seen:
         raise NotOnnx("not an ONNX model")
 
 
-def _walk(data: memoryview, message: str, depth: int, budget: Budget) -> set[int]:
+def _walk(data: memoryview, message: str, depth: int, budget: ParseBudget) -> set[int]:
     """Check the message and all messages inside it; return the numbers of its fields."""
     if depth > _MAX_DEPTH:
         raise NotOnnx("not an ONNX model: nested too deep")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.protobuf import Budget, Malformed, fields, float_of
+from models.protobuf import Malformed, ParseBudget, fields, float_of
 
 #: Most elements of a constant whose values are read: one for each channel, and some more.
 _MAX_VALUES = 64
@@ -64,7 +64,7 @@ def read_model(data: bytes) -> OnnxModel:
     >>> read_model(bytes([0x08, 7, 0x3A, 6, 0x0A, 4, 0x22, 2, 0x41, 0x42])).graph.nodes[0].op
     'AB'
     """
-    budget, graphs, functions, metadata = Budget(), [], {}, {}
+    budget, graphs, functions, metadata = ParseBudget(), [], {}, {}
     for each in fields(memoryview(data), budget):
         if each.data is None:
             continue
@@ -79,7 +79,7 @@ def read_model(data: bytes) -> OnnxModel:
     return OnnxModel(_graph(graphs, budget), functions, metadata)
 
 
-def _pair(data: memoryview, budget: Budget) -> tuple[str, str]:
+def _pair(data: memoryview, budget: ParseBudget) -> tuple[str, str]:
     found = {1: "", 2: ""}
     for each in fields(data, budget):
         if each.data is not None and each.number in found and len(each.data) <= _MAX_TEXT_BYTES:
@@ -87,7 +87,7 @@ def _pair(data: memoryview, budget: Budget) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def _graph(parts: list[memoryview], budget: Budget) -> Graph:
+def _graph(parts: list[memoryview], budget: ParseBudget) -> Graph:
     """Read a graph; several parts of a message are merged."""
     nodes: list[Node] = []
     names: dict[int, list[str]] = {11: [], 12: []}
@@ -107,7 +107,7 @@ def _graph(parts: list[memoryview], budget: Budget) -> Graph:
     return Graph(tuple(nodes), tuple(names[11]), tuple(names[12]), constants)
 
 
-def _function(data: memoryview, budget: Budget) -> tuple[str, Graph]:
+def _function(data: memoryview, budget: ParseBudget) -> tuple[str, Graph]:
     texts: dict[int, list[str]] = {1: [], 4: [], 5: [], 10: []}
     nodes = []
     for each in fields(data, budget):
@@ -121,7 +121,7 @@ def _function(data: memoryview, budget: Budget) -> tuple[str, Graph]:
     return name, Graph(tuple(nodes), tuple(texts[4]), tuple(texts[5]))
 
 
-def _node(data: memoryview, budget: Budget) -> Node:
+def _node(data: memoryview, budget: ParseBudget) -> Node:
     inputs, outputs, op, domain, value = [], [], "", "", None
     graphs: dict[str, Graph] = {}
     for each in fields(data, budget):
@@ -149,7 +149,7 @@ def _full_name(domain: str, name: str) -> str:
     return name if domain in ("", "ai.onnx") else f"{domain}::{name}"
 
 
-def _attribute(data: memoryview, budget: Budget) -> tuple[str, tuple[float, ...] | None, Graph | None]:
+def _attribute(data: memoryview, budget: ParseBudget) -> tuple[str, tuple[float, ...] | None, Graph | None]:
     name, values, graphs = "", None, []
     numbers: list[float] = []
     for each in fields(data, budget):
@@ -171,7 +171,7 @@ def _attribute(data: memoryview, budget: Budget) -> tuple[str, tuple[float, ...]
     return name, found, _graph(graphs, budget) if graphs else None
 
 
-def _tensor(data: memoryview, budget: Budget) -> tuple[str, tuple[float, ...] | None]:
+def _tensor(data: memoryview, budget: ParseBudget) -> tuple[str, tuple[float, ...] | None]:
     """Read the name of a tensor, and its values if they are few."""
     name, kind, raw = "", 0, None
     typed: list[float] = []
@@ -203,7 +203,7 @@ def _numbers(data: memoryview, dtype: str) -> tuple[float, ...]:
     return tuple(float(value) for value in np.frombuffer(data, dtype))
 
 
-def _named(data: memoryview, budget: Budget) -> str:
+def _named(data: memoryview, budget: ParseBudget) -> str:
     return "".join(
         [_text(each.data) for each in fields(data, budget) if each.number == 1 and each.data is not None][-1:]
     )

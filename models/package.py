@@ -20,7 +20,7 @@ from models.reference import Reference
 from models.runtime import ORT_ERRORS, explain, make_session, ort
 from models.tasks import TASKS, Outputs
 from models.tasks.finding import WrongShape
-from models.trial import Job, Limits, TrialFailed, try_out
+from models.trial import TrialFailed, TrialJob, TrialLimits, try_out
 from models.warm_up import map_differences, pictures, row_differences, score_differences
 
 #: Protobuf's own limit.
@@ -130,9 +130,9 @@ def _try_out(folder: Path, source: ManifestFile, tensors: Sequence[Tensor], thre
     """Load and run the model in a child process first. Return the runtime's message if it cannot run the model."""
     manifest = source.manifest
     outputs = tuple(manifest.outputs.names.values())
-    job = Job(str((folder / manifest.file).resolve()), manifest.sha256, threads, manifest.input.name, outputs)
+    job = TrialJob(str((folder / manifest.file).resolve()), manifest.sha256, threads, manifest.input.name, outputs)
     try:
-        return try_out(job, tensors, Limits.from_env())
+        return try_out(job, tensors, TrialLimits.from_env())
     except TrialFailed as error:
         raise source.error(("file",), f"{manifest.file} {error}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from models.agreement import Difference
+from models.agreement import PackageDifference
 from models.manifest_file import ManifestFile
 from models.runtime import ort
 
@@ -13,7 +13,7 @@ _ORT_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 _NUMERIC = {f"tensor({kind})" for kind in ("float", "float16", "double", "int64", "int32", "uint8", "int8")}
 
 
-def refuse(found: Iterable[Difference], source: ManifestFile) -> None:
+def refuse(found: Iterable[PackageDifference], source: ManifestFile) -> None:
     """Refuse a package for the first difference that its manifest does not overrule.
 
     Raises

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.images import Image
 from models.manifest import InputSpec
 from models.opencv import cv2
+from models.sample_depth import Image
 
 Tensor = NDArray[Any]
 Box = tuple[float, float, float, float]

@@ -25,7 +25,7 @@ class Field(NamedTuple):
     data: memoryview | None
 
 
-class Budget:
+class ParseBudget:
     """Counter of the fields that were read; it ends the reading of a hostile file early."""
 
     def __init__(self, fields: int = MAX_FIELDS) -> None:
@@ -44,7 +44,7 @@ class Budget:
             raise Malformed("it has too many fields")
 
 
-def fields(data: memoryview, budget: Budget) -> Iterator[Field]:
+def fields(data: memoryview, budget: ParseBudget) -> Iterator[Field]:
     """Yield the fields of one message in order.
 
     Raises
@@ -54,7 +54,8 @@ def fields(data: memoryview, budget: Budget) -> Iterator[Field]:
 
     Examples
     --------
-    >>> [(f.number, f.value, f.data and bytes(f.data)) for f in fields(memoryview(b"\\x08\\x07\\x12\\x01a"), Budget())]
+    >>> data = memoryview(b"\\x08\\x07\\x12\\x01a")
+    >>> [(f.number, f.value, f.data and bytes(f.data)) for f in fields(data, ParseBudget())]
     [(1, 7, None), (2, 0, b'a')]
     """
     position, size = 0, len(data)

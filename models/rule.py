@@ -10,7 +10,7 @@ from schemas.records import Action, ResultState, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RuleResult:
     """Verdict, action, result state, and a sentence with the reason."""
 
     verdict: Verdict
@@ -19,7 +19,7 @@ class Outcome:
     reason: str
 
 
-def apply_rule(score: float, rule: DecisionRule) -> Outcome:
+def apply_rule(score: float, rule: DecisionRule) -> RuleResult:
     """Judge a score in [0, 1]: NOT_OK from the threshold on, REVIEW within the review band.
 
     A score that is not a number in [0, 1] is a fault of the model; its part is never accepted.
@@ -42,15 +42,15 @@ def apply_rule(score: float, rule: DecisionRule) -> Outcome:
     if rule.review_band is not None and rule.review_band[0] <= score <= rule.review_band[1]:
         action = Action.REVIEW
         reason += f", for review from {rule.review_band[0]:g} to {rule.review_band[1]:g}"
-    return Outcome(verdict, action, ResultState.COMPLETED, reason)
+    return RuleResult(verdict, action, ResultState.COMPLETED, reason)
 
 
-def failed(reason: str, rule: DecisionRule) -> Outcome:
+def failed(reason: str, rule: DecisionRule) -> RuleResult:
     """Return the outcome for a model without a usable result: NOT_DECIDABLE, with the rule's action for it."""
     # The manifest refuses ACCEPT for NOT_DECIDABLE. If one gets by, the part is still rejected.
     action = rule.actions.NOT_DECIDABLE
     action = Action.REJECT if action is Action.ACCEPT else action
-    return Outcome(Verdict.NOT_DECIDABLE, action, ResultState.FAILED, reason)
+    return RuleResult(Verdict.NOT_DECIDABLE, action, ResultState.FAILED, reason)
 
 
 def _compare(score: float, threshold: float, sign: str) -> str:

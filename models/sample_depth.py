@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from models.remarks import Remark
 
+#: Image of 8 bits: (height, width) or (height, width, channels).
 Image = NDArray[np.uint8]
 #: Depths that can be stated for a camera, in bits.
 DEPTHS = range(9, 17)

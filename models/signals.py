@@ -37,9 +37,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from models.images import Image
 from models.opencv import cv2
 from models.preprocess import resize
+from models.sample_depth import Image
 
 DARK_LEVEL, BRIGHT_LEVEL, EDGE_LEVEL = 2, 253, 64
 #: Smallest difference that counts, in the unit of each signal; for signals that are constant on a good line.

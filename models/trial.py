@@ -47,7 +47,7 @@ class TrialFailed(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TrialLimits:
     """Limits on loading a model and running it a few times.
 
     Parameters
@@ -62,7 +62,7 @@ class Limits:
     seconds: float = 30.0
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ) -> Limits:
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> TrialLimits:
         """Read ``INSPECTION_MODEL_MEMORY_MIB`` and ``INSPECTION_MODEL_LOAD_SECONDS``.
 
         Raises
@@ -72,7 +72,7 @@ class Limits:
 
         Examples
         --------
-        >>> Limits.from_env({"INSPECTION_MODEL_MEMORY_MIB": "4096"})
+        >>> TrialLimits.from_env({"INSPECTION_MODEL_MEMORY_MIB": "4096"})
         Limits(memory_mib=4096, seconds=30.0)
         """
         return cls(
@@ -92,7 +92,7 @@ def _positive(env: Mapping[str, str], name: str, default: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrialJob:
     """Model to try: its file and sha256, number of threads, name of the input, and names of the outputs."""
 
     file: str
@@ -102,7 +102,7 @@ class Job:
     outputs: tuple[str, ...]
 
 
-def try_out(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
+def try_out(job: TrialJob, tensors: Sequence[Tensor], limits: TrialLimits) -> str:
     """Load a model and run it on tensors, in a child process; return at once if that passed before.
 
     Returns
@@ -127,7 +127,7 @@ def try_out(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
     return error
 
 
-def _run(job: Job, tensors: Sequence[Tensor], limits: Limits) -> str:
+def _run(job: TrialJob, tensors: Sequence[Tensor], limits: TrialLimits) -> str:
     memory = limits.memory_mib * 1024**2 + _MEMORY_PER_BYTE * os.path.getsize(job.file)
     asked = {**asdict(job), "memory_bytes": memory, "seconds": limits.seconds, "tensors": len(tensors)}
     # The child imports from the same paths as this process, including those of PYTHONPATH and `pip install --user`.
@@ -182,7 +182,7 @@ def _last_line(stderr: bytes) -> str:
     return "".join(each if each.isprintable() else " " for each in last)[:200]
 
 
-def _mark(job: Job, tensors: Sequence[Tensor], limits: Limits) -> Path | None:
+def _mark(job: TrialJob, tensors: Sequence[Tensor], limits: TrialLimits) -> Path | None:
     """Return the file that exists if this same trial passed before; None for a user without a home folder."""
     try:
         folder = user_folder("cache") / "tried-models"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from models.agreement import Difference
+from models.agreement import PackageDifference
 from models.manifest import InputSpec, Manifest
 from models.preprocess import Tensor, to_tensor
 from models.tasks import Outputs
@@ -42,16 +42,16 @@ def pictures(spec: InputSpec) -> Iterator[Tensor]:
         yield to_tensor(picture, (spec.width, spec.height), spec)[0]
 
 
-def row_differences(outputs: Sequence[Outputs]) -> Iterator[Difference]:
+def row_differences(outputs: Sequence[Outputs]) -> Iterator[PackageDifference]:
     """Yield a difference if predictions are finished rows on every picture but fit the shape of columns."""
     shapes = {each["predictions"].shape for each in outputs if "predictions" in each}
     if shapes and all(looks_like_rows(shape) for shape in shapes):
-        yield Difference(
+        yield PackageDifference(
             "rows", ("outputs", "names", "predictions"), f"the output has shape {min(shapes)}, as rows have: {FINISHED}"
         )
 
 
-def score_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterator[Difference]:
+def score_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterator[PackageDifference]:
     """Yield contradictions between the numbers of all pictures and the manifest's activation.
 
     Finished scores all lie in [0, 1], and those of a softmax add up to 1; raw numbers do not, over several pictures.
@@ -83,10 +83,10 @@ def score_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterato
         )
     else:
         return
-    yield Difference("activation", ("outputs", "activation"), reason)
+    yield PackageDifference("activation", ("outputs", "activation"), reason)
 
 
-def map_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterator[Difference]:
+def map_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterator[PackageDifference]:
     """Yield a difference if ``low``..``high`` is another scale than that of the maps: every part would be accepted.
 
     Exporters also write maps that are already normalised to [0, 1]; a ``high`` of raw distances does not fit them.
@@ -100,13 +100,13 @@ def map_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterator[
     low, high = float(values.min()), float(values.max())
     seen = f"the maps of made-up pictures are from {low:.4g} to {high:.4g}, the manifest has {options.low:g} to "
     if low >= -_TOLERANCE and high <= 1 + _TOLERANCE and options.high > _NORMALISED_HIGH:
-        yield Difference(
+        yield PackageDifference(
             "threshold",
             ("anomaly", "high"),
             f"{seen}{options.high:g}: a map that is normalised already takes `low: 0` and `high: 1`",
         )
     elif high - options.low < _REACHED * (options.high - options.low):
-        yield Difference(
+        yield PackageDifference(
             "threshold",
             ("anomaly", "high"),
             f"{seen}{options.high:g}, and every score is near 0: take `low` and `high` from this model's maps of good "

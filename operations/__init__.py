@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from operations.audit.accounts import Audit
-    from operations.audit.counts import CameraAudit
+    from operations.audit.counts import CameraCounts
     from operations.labels.csv_file import labels_from_csv
     from operations.labels.make import LabelError, make_label, publish_labels
 
 #: Names of each module. A module is imported on first use.
 _NAMES = {
     "operations.audit.accounts": ("Audit",),
-    "operations.audit.counts": ("CameraAudit",),
+    "operations.audit.counts": ("CameraCounts",),
     "operations.labels.csv_file": ("labels_from_csv",),
     "operations.labels.make": ("LabelError", "make_label", "publish_labels"),
 }
@@ -25,7 +25,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Audit",
-    "CameraAudit",
+    "CameraCounts",
     "LabelError",
     "labels_from_csv",
     "make_label",

@@ -22,7 +22,7 @@ from schemas.wire import Codec
 from transport.image_store import ImageStore, ImageStoreError
 from transport.range_reader import read_ranges, read_topic
 from transport.refusals import refusal_of
-from transport.topic_ranges import TopicRange, time_ranges
+from transport.topic_ranges import TimeRange, time_ranges
 
 #: Header of a message that is published again; its value is the id of the dead letter.
 RETRY_HEADER = "inspection-retry-of"
@@ -62,7 +62,7 @@ class Letter:
         return None if header is None else header.decode(errors="replace")
 
 
-def read_letters(kafka: KafkaSettings, within: TopicRange | None = None) -> Iterator[Letter]:
+def read_letters(kafka: KafkaSettings, within: TimeRange | None = None) -> Iterator[Letter]:
     """Yield all dead letters, oldest first in each partition; unreadable ones are left out.
 
     The topic is read twice, because the mark of a retried letter comes after the letter. Values are not kept.
@@ -119,7 +119,7 @@ def with_message(found: Letter, kafka: KafkaSettings) -> Letter:
     if size is None or letter.source_topic != kafka.frames or found.retried:
         return found
     offset = letter.source_offset
-    there = time_ranges(kafka.bootstrap_servers, letter.source_topic, TopicRange())
+    there = time_ranges(kafka.bootstrap_servers, letter.source_topic, TimeRange())
     if not any(begin <= offset < end for begin, end in there.get(letter.source_partition, ())):
         return found
     place = {letter.source_partition: ((offset, offset + 1),)}
@@ -131,7 +131,7 @@ def with_message(found: Letter, kafka: KafkaSettings) -> Letter:
     return found
 
 
-def why_not(letter: Letter, kafka: KafkaSettings, codec: Codec, store: ImageStore) -> str | None:
+def retry_blocker(letter: Letter, kafka: KafkaSettings, codec: Codec, store: ImageStore) -> str | None:
     """Return the reason why a retry would fail; None if the message would pass the checks of this version.
 
     ``store`` is the store of images of frames by reference.
@@ -241,7 +241,7 @@ class Retrier:
             raise LetterRefused(why) from error
 
 
-def _read(kafka: KafkaSettings, codec: Codec, within: TopicRange | None) -> Iterator[tuple[str, DeadLetter]]:
+def _read(kafka: KafkaSettings, codec: Codec, within: TimeRange | None) -> Iterator[tuple[str, DeadLetter]]:
     with closing(read_topic(kafka.bootstrap_servers, kafka.dead_letters, within)) as messages:
         for message in messages:
             try:

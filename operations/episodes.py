@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from monitoring.drift.episodes import Episode, fold
+from monitoring.drift.episodes import Episode, build_episodes
 from schemas.clock import Clock, SystemClock, clamp_future
 from schemas.errors import BrokerUnavailable, CodecError, SettingsError
 from schemas.ids import drift_event_id
@@ -19,20 +19,21 @@ from schemas.topics import DRIFT
 from schemas.wire import Codec
 from transport.admin import require_topics
 from transport.range_reader import read_topic
-from transport.topic_ranges import TopicRange
+from transport.topic_ranges import TimeRange
 
 _TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Episodes:
-    """Episodes in the order of `fold`, and the number of messages of the topic that were not a valid event."""
+    """Episodes in the order of `build_episodes`, and the number of messages of the topic that were not a valid
+    event."""
 
     episodes: tuple[Episode, ...]
     unreadable: int
 
 
-def read_episodes(kafka: KafkaSettings, within: TopicRange | None = None) -> Episodes:
+def read_episodes(kafka: KafkaSettings, within: TimeRange | None = None) -> Episodes:
     """Read the episodes of a stretch of the drift topic; None for the whole topic. Invalid messages are counted.
 
     Raises
@@ -55,7 +56,7 @@ def read_episodes(kafka: KafkaSettings, within: TopicRange | None = None) -> Epi
                 except CodecError:
                     unreadable += 1
 
-    episodes = tuple(fold(events()))
+    episodes = tuple(build_episodes(events()))
     return Episodes(episodes, unreadable)
 
 

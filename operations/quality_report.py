@@ -12,14 +12,14 @@ from monitoring.quality.concept_monitor import ConceptMonitor
 from monitoring.quality.error_monitor import ConceptAlarm
 from monitoring.quality.outcome import reason as reason_of
 from monitoring.quality.outcome_store import TEMPORARY_FILE
-from monitoring.quality.sampling import BAND, RANDOM_SHARE, review_priority, why_review
+from monitoring.quality.sampling import BAND, RANDOM_SHARE, review_priority, review_reason
 from schemas.clock import SystemClock, clamp_future
 from schemas.errors import CodecError
 from schemas.records import Action, Decision, DriftEvent, Label
 from schemas.settings import KafkaSettings
 from schemas.wire import Codec
 from transport.range_reader import read_topic
-from transport.topic_ranges import TopicRange
+from transport.topic_ranges import TimeRange
 
 #: Time before a decision in which its label may have been published, as in a test with known parts.
 LABELS_BEFORE_US = 3_600_000_000
@@ -30,7 +30,7 @@ MAX_CAMERAS = 500
 _EPISODES_BEFORE_US = 30 * 24 * LABELS_BEFORE_US
 _MAX_EPISODES = 10_000
 
-Progress = Callable[[str, int, int], object]
+OnRead = Callable[[str, int, int], object]
 R = TypeVar("R", Decision, Label, DriftEvent)
 
 
@@ -58,10 +58,10 @@ class Candidate:
 
 def read_quality(
     kafka: KafkaSettings,
-    within: TopicRange | None = None,
+    within: TimeRange | None = None,
     *,
     camera: str | None = None,
-    on_progress: Progress = lambda topic, done, total: None,
+    on_progress: OnRead = lambda topic, done, total: None,
 ) -> QualityReport:
     """Join the decisions of a range with their labels, which may be published at any later time.
 
@@ -83,7 +83,7 @@ def read_quality(
     BrokerUnavailable, TopicMissing
         If a topic cannot be read.
     """
-    within = within or TopicRange()
+    within = within or TimeRange()
     report = QualityReport()
     reader = _Reader(kafka, camera, on_progress)
 
@@ -109,13 +109,13 @@ def read_quality(
 
 def find_candidates(
     kafka: KafkaSettings,
-    within: TopicRange | None = None,
+    within: TimeRange | None = None,
     *,
     camera: str | None = None,
     limit: int = 50,
     random_share: float = RANDOM_SHARE,
     band: float = BAND,
-    on_progress: Progress = lambda topic, done, total: None,
+    on_progress: OnRead = lambda topic, done, total: None,
 ) -> list[Candidate]:
     """Return the unlabelled frames of a range that are most worth a label, by priority, then the newest first.
 
@@ -126,14 +126,14 @@ def find_candidates(
     within, camera, on_progress
         See `read_quality`.
     random_share, band
-        See `monitoring.quality.sampling.why_review`.
+        See `monitoring.quality.sampling.review_reason`.
 
     Raises
     ------
     BrokerUnavailable, TopicMissing
         If a topic cannot be read.
     """
-    within = within or TopicRange()
+    within = within or TimeRange()
     reader = _Reader(kafka, camera, on_progress)
     now_us = SystemClock().utc_us()
     labelled = _Labelled()
@@ -153,7 +153,7 @@ def find_candidates(
         if decision.is_simulated or decision.frame_id in kept:
             continue
         in_episode = any(_is_open(event, decision) for event in of_camera.get(decision.key, ()))
-        reason = why_review(decision, in_episode=in_episode, random_share=random_share, band=band)
+        reason = review_reason(decision, in_episode=in_episode, random_share=random_share, band=band)
         if reason is None or labelled.has(decision, reason):
             continue
         priority = review_priority(decision, in_episode=in_episode, random_share=random_share, band=band)
@@ -167,18 +167,18 @@ def find_candidates(
 class _Reader:
     """Reader of records of a topic, of one camera or all; it counts unreadable records."""
 
-    def __init__(self, kafka: KafkaSettings, camera: str | None, on_progress: Progress) -> None:
+    def __init__(self, kafka: KafkaSettings, camera: str | None, on_progress: OnRead) -> None:
         self._servers = kafka.bootstrap_servers
         self._codec = Codec.from_settings(kafka)
         self._camera = camera
         self._on_progress = on_progress
         self.unreadable = 0
 
-    def read(self, topic: str, record: type[R], within: TopicRange) -> Iterator[R]:
+    def read(self, topic: str, record: type[R], within: TimeRange) -> Iterator[R]:
         for found, _ in self.written(topic, record, within):
             yield found
 
-    def written(self, topic: str, record: type[R], within: TopicRange) -> Iterator[tuple[R, int]]:
+    def written(self, topic: str, record: type[R], within: TimeRange) -> Iterator[tuple[R, int]]:
         """Yield records with the time of writing (UTC µs) of each."""
         name = topic.rpartition(".")[2]
         for message in read_topic(self._servers, topic, within, on_progress=lambda *at: self._on_progress(name, *at)):
@@ -191,8 +191,8 @@ class _Reader:
                 yield found, message.timestamp_us
 
 
-def _since(within: TopicRange, before_us: int) -> TopicRange:
-    return TopicRange(None if within.from_us is None else max(0, within.from_us - before_us))
+def _since(within: TimeRange, before_us: int) -> TimeRange:
+    return TimeRange(None if within.from_us is None else max(0, within.from_us - before_us))
 
 
 def _is_open(event: DriftEvent, decision: Decision) -> bool:

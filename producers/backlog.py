@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from producers.message import Message
 from producers.spool import Spool, SpooledFrame, SpoolFull, SpoolOptions, SpoolUnwritable
 from producers.spool.record import FrameKey
-from producers.stats import DropReason, Tally
+from producers.stats import DropReason, PublisherCounters
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Refusal:
     why: str
 
 
-class Backlog:
+class SpoolBacklog:
     """Spool with counts: frames that the disk refuses, evicts or loses are counted and logged.
 
     Parameters
@@ -33,7 +33,12 @@ class Backlog:
     """
 
     def __init__(
-        self, spool: Spool, options: SpoolOptions, tally: Tally, started_at_us: int, warn: Callable[[str, str], None]
+        self,
+        spool: Spool,
+        options: SpoolOptions,
+        tally: PublisherCounters,
+        started_at_us: int,
+        warn: Callable[[str, str], None],
     ) -> None:
         self.options = options
         self._spool = spool

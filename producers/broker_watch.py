@@ -8,7 +8,7 @@ from collections.abc import Callable
 _PAUSE_S = 1.0
 
 
-class BrokerWatch:
+class BrokerHealth:
     """Watch of the broker. The broker counts as unreachable ("away") when a frame fails or waits too long.
 
     It counts as reachable again at the next acknowledgement. A broker that refuses connections, a silent broker and an
@@ -23,7 +23,7 @@ class BrokerWatch:
 
     Examples
     --------
-    >>> watch = BrokerWatch(1.0, print)
+    >>> watch = BrokerHealth(1.0, print)
     >>> watch.look(oldest_since_s=5.0, now_s=5.9)
     >>> watch.look(oldest_since_s=5.0, now_s=6.1)
     True

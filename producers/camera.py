@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8] | NDArray[np.uint16]
+CapturedImage = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,7 +50,7 @@ class Capture:
     ValueError: an image is uint8 or uint16 with shape (H, W) or (H, W, 3), not float64 (480, 640)
     """
 
-    image: Image | None = None
+    image: CapturedImage | None = None
     encoded: bytes | None = None
     bit_depth: int | None = None
     captured_at_us: int | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from producers.options import PublisherOptions
 from producers.sender import Sender
 from producers.spool import Spool, SpoolCounts, SpoolFile, SpoolOptions, SpoolUnwritable, read_counts
-from producers.stats import PublisherMetrics, Tally
+from producers.stats import PublisherCounters, PublisherMetrics
 from schemas.clock import SystemClock
 from schemas.settings import KafkaSettings
 from transport.admin import require_topics
@@ -50,7 +50,7 @@ def drain_spool(
         file.camera,
         started_at_us=-1,  # no frame is of this start
         options=PublisherOptions(),
-        tally=Tally(file.camera, PublisherMetrics()),
+        tally=PublisherCounters(file.camera, PublisherMetrics()),
         clock=SystemClock(),
         spool=spool,
         spool_options=options,

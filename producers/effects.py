@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.opencv import cv2
+from models.sample_depth import Image
 
-Image = NDArray[np.uint8]
 #: Function that takes an image and a random generator of its own, and returns the changed image.
 Effect = Callable[[Image, np.random.Generator], Image]
 

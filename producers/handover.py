@@ -14,14 +14,14 @@ Policy = Literal["drop-oldest", "drop-newest", "block"]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
-    """Result of `HandOverQueue.put`: True if the item was accepted, and the items that were evicted for it."""
+class PutResult(Generic[T]):
+    """Result of `BoundedQueue.put`: True if the item was accepted, and the items that were evicted for it."""
 
     accepted: bool
     evicted: tuple[T, ...] = ()
 
 
-class HandOverQueue(Generic[T]):
+class BoundedQueue(Generic[T]):
     """Queue, first in, first out, bounded by items and by bytes.
 
     Parameters
@@ -33,7 +33,7 @@ class HandOverQueue(Generic[T]):
 
     Examples
     --------
-    >>> queue = HandOverQueue[str](2, 100, "drop-oldest")
+    >>> queue = BoundedQueue[str](2, 100, "drop-oldest")
     >>> [queue.put(item, 10).evicted for item in "abc"]
     [(), (), ('a',)]
     >>> queue.take(), queue.take()
@@ -67,20 +67,20 @@ class HandOverQueue(Generic[T]):
         with self._changed:
             return not (self._items or self._in_hand or self._closed)
 
-    def put(self, item: T, size_bytes: int) -> Outcome[T]:
+    def put(self, item: T, size_bytes: int) -> PutResult[T]:
         """Put an item into the queue; it is refused after `close`."""
         with self._changed:
             if self._policy == "block":
                 self._changed.wait_for(lambda: self._closed or self._fits(size_bytes))
             if self._closed or (self._policy == "drop-newest" and not self._fits(size_bytes)):
-                return Outcome(accepted=False)
+                return PutResult(accepted=False)
             evicted = []
             while not self._fits(size_bytes):
                 evicted.append(self._pop())
             self._items.append((item, size_bytes))
             self._bytes += size_bytes
             self._changed.notify_all()
-            return Outcome(True, tuple(evicted))
+            return PutResult(True, tuple(evicted))
 
     def take(self, timeout_s: float = 0.0) -> T | None:
         """Return the next item; None if no item comes in time. The caller has processed the item before."""

@@ -16,8 +16,8 @@ from producers.frame_limit import FrameLimit
 from producers.message import PublishedFrame, make_message
 from producers.options import CameraIdentity, PublisherOptions
 from producers.sender import Sender
-from producers.spool import PatientSpool, SpoolOptions, spool_path
-from producers.stats import DropReason, FailReason, PublisherMetrics, PublisherStats, Tally
+from producers.spool import LazySpool, SpoolOptions, spool_path
+from producers.stats import DropReason, FailReason, PublisherCounters, PublisherMetrics, PublisherStats
 from schemas.clock import Clock, SystemClock
 from schemas.errors import BrokerUnavailable, InspectionError
 from schemas.part_ids import real_part_id
@@ -25,7 +25,7 @@ from schemas.records import Encoding, ImageReference
 from schemas.settings import KafkaSettings
 from schemas.wire import Codec
 from transport.admin import require_topics
-from transport.circuit_breaker import Breaker
+from transport.circuit_breaker import CircuitBreaker
 from transport.image_store import ImageStore, ImageStoreError
 from transport.limited_log import LimitedLog
 from transport.topic_limits import topic_limits
@@ -114,17 +114,17 @@ class FramePublisher:
         self._clock = clock or SystemClock()
         self._codec = Codec.from_settings(kafka)
         self._started_at_us = self._clock.utc_us()
-        self._tally = Tally(identity.key, metrics or PublisherMetrics())
+        self._tally = PublisherCounters(identity.key, metrics or PublisherMetrics())
         self._closing = threading.Event()
         self._store = None
         if self._options.image_store is not None:
             # Each try may cost the camera time, so the tries become fewer during a long outage.
-            breaker = Breaker(_STORE_REST_S, _STORE_LONGEST_REST_S, self._clock)
+            breaker = CircuitBreaker(_STORE_REST_S, _STORE_LONGEST_REST_S, self._clock)
             self._store = ImageStore(self._options.image_store, breaker=breaker, on_away=self._tally.store_is_away)
         self._limit = FrameLimit(partial(topic_limits, kafka.bootstrap_servers, kafka.frames, _HASTY_S), self._clock)
         if is_there:
             self._limit.renew()
-        opened = None if spool is None else PatientSpool(spool_path(spool.directory, kafka.prefix, identity), spool)
+        opened = None if spool is None else LazySpool(spool_path(spool.directory, kafka.prefix, identity), spool)
         self._sender = Sender(
             kafka.bootstrap_servers,
             kafka.frames,

@@ -19,16 +19,16 @@ from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
 
-from producers.backlog import Backlog, Refusal
-from producers.broker_watch import BrokerWatch
+from producers.backlog import Refusal, SpoolBacklog
+from producers.broker_watch import BrokerHealth
 from producers.client import make_producer
-from producers.handover import HandOverQueue
+from producers.handover import BoundedQueue
 from producers.message import Message, PublishedFrame
 from producers.moving import Moving, SentAgain
 from producers.options import PublisherOptions
 from producers.spool import Spool, SpoolOptions
 from producers.spool.record import FrameKey
-from producers.stats import DropReason, Tally
+from producers.stats import DropReason, PublisherCounters
 from schemas.clock import Clock
 from transport.limited_log import LimitedLog
 from transport.refusals import Refused, refusal_of
@@ -91,7 +91,7 @@ class Sender:
         *,
         started_at_us: int,
         options: PublisherOptions,
-        tally: Tally,
+        tally: PublisherCounters,
         clock: Clock,
         spool: Spool | None = None,
         spool_options: SpoolOptions = _DEFAULTS,
@@ -110,10 +110,10 @@ class Sender:
         self._clock = clock
         self._on_published = on_published
         self._limited = LimitedLog(_log)
-        self._queue = HandOverQueue[Message](options.hand_over_frames, options.hand_over_bytes, options.policy)
-        self._backlog = None if spool is None else Backlog(spool, spool_options, tally, started_at_us, self._warn)
+        self._queue = BoundedQueue[Message](options.hand_over_frames, options.hand_over_bytes, options.policy)
+        self._backlog = None if spool is None else SpoolBacklog(spool, spool_options, tally, started_at_us, self._warn)
         away_after_s = float("inf") if spool is None else spool_options.away_after_ms / 1000
-        self._watch = BrokerWatch(away_after_s, self._on_change)
+        self._watch = BrokerHealth(away_after_s, self._on_change)
         # Reentrant: the thread that purges may also handle the delivery reports of the purged frames.
         self._lock = threading.RLock()
         self._moving: dict[FrameKey, Moving] = {}

@@ -119,7 +119,7 @@ class PublisherMetrics:
         )
 
 
-class Tally:
+class PublisherCounters:
     """Counts of one publisher, mirrored to the metrics. Thread-safe."""
 
     def __init__(self, camera: str, metrics: PublisherMetrics) -> None:

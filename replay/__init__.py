@@ -16,19 +16,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from monitoring.quality.label_index import Truths
+    from monitoring.quality.label_index import LabelIndex
     from replay.analysis import Analysis, Comparison, analyse, compare
     from replay.analysis.table import Table, build_table
     from replay.archive import Archive
     from replay.export import Rows, export_coco, export_folder, frames, run_rows, write_rows
     from replay.past.replayed_frame import ReplayedFrame
-    from replay.past.resolved_selection import EmptySelection, Stretch, decided
+    from replay.past.resolved_selection import EmptySelection, ResolvedSelection, recorded_frames
     from replay.past.selection import Selection
     from replay.past.source import Source
     from replay.reinspect.run_folder import RunFolder
     from transport.range_reader import read_topic
-    from transport.stored_message import Place, Stored
-    from transport.topic_ranges import TopicMessage, TopicRange
+    from transport.stored_message import MessagePosition, StoredMessage
+    from transport.topic_ranges import TimeRange, TopicMessage
 
 #: Names of each module. A module is imported on first use, so that a reader of a topic does not load plotting code.
 _NAMES = {
@@ -39,12 +39,12 @@ _NAMES = {
     "replay.past.replayed_frame": ("ReplayedFrame",),
     "replay.past.selection": ("Selection",),
     "replay.past.source": ("Source",),
-    "replay.past.resolved_selection": ("EmptySelection", "Stretch", "decided"),
+    "replay.past.resolved_selection": ("EmptySelection", "ResolvedSelection", "recorded_frames"),
     "replay.analysis.table": ("Table", "build_table"),
-    "monitoring.quality.label_index": ("Truths",),
+    "monitoring.quality.label_index": ("LabelIndex",),
     "transport.range_reader": ("read_topic",),
-    "transport.stored_message": ("Place", "Stored"),
-    "transport.topic_ranges": ("TopicMessage", "TopicRange"),
+    "transport.stored_message": ("MessagePosition", "StoredMessage"),
+    "transport.topic_ranges": ("TopicMessage", "TimeRange"),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
@@ -53,26 +53,26 @@ __all__ = [
     "Archive",
     "Comparison",
     "EmptySelection",
-    "Place",
+    "LabelIndex",
+    "MessagePosition",
     "ReplayedFrame",
+    "ResolvedSelection",
     "Rows",
     "RunFolder",
     "Selection",
     "Source",
-    "Stored",
-    "Stretch",
+    "StoredMessage",
     "Table",
+    "TimeRange",
     "TopicMessage",
-    "TopicRange",
-    "Truths",
     "analyse",
     "build_table",
     "compare",
-    "decided",
     "export_coco",
     "export_folder",
     "frames",
     "read_topic",
+    "recorded_frames",
     "run_rows",
     "write_rows",
 ]

@@ -48,7 +48,7 @@ class FileHeader(NamedTuple):
     size_bytes: int
 
 
-class Block(NamedTuple):
+class AvroBlock(NamedTuple):
     """Block: its number of records, and their unpacked bytes."""
 
     records: int
@@ -83,7 +83,7 @@ def read_file_header(data: bytes) -> FileHeader:
     return FileHeader(metadata, sync, file.tell())
 
 
-def blocks(header: FileHeader, data: bytes) -> Iterator[Block]:
+def blocks(header: FileHeader, data: bytes) -> Iterator[AvroBlock]:
     """Yield the blocks of a file, unpacked one after the other; ``data`` begins behind the header.
 
     Raises
@@ -104,7 +104,7 @@ def blocks(header: FileHeader, data: bytes) -> Iterator[Block]:
         if size > MAX_BLOCK_BYTES:
             raise ValueError(f"a block of {size} bytes; the most is {MAX_BLOCK_BYTES}")
         packed = data[position:end]
-        yield Block(records, packed if codec == b"null" else _inflate(packed))
+        yield AvroBlock(records, packed if codec == b"null" else _inflate(packed))
         position = end + _SYNC_BYTES
 
 
@@ -137,7 +137,7 @@ def _long(data: bytes, position: int) -> tuple[int, int]:
     raise ValueError("a block ends early")
 
 
-def records(block: Block, writer: Any, reader: Any) -> Iterator[Any]:
+def records(block: AvroBlock, writer: Any, reader: Any) -> Iterator[Any]:
     """Yield the records of a block, as plain values.
 
     Parameters

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from replay.past.resolved_selection import Stretch
+from replay.past.resolved_selection import ResolvedSelection
 from schemas.errors import BrokerUnavailable, InspectionError, SettingsError
 from schemas.moments import time_of, time_text
 from schemas.records import Frame
@@ -35,7 +35,7 @@ from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES, TOPICS
 from schemas.wire import Codec
 from transport.refusals import refusal_of
-from transport.stored_message import Stored
+from transport.stored_message import StoredMessage
 
 #: Frames (and their approximate bytes) that are kept in memory to sort them by capture.
 ORDERED_FRAMES, ORDERED_BYTES = 2_000, 64 * 1024 * 1024
@@ -76,7 +76,9 @@ class Republished:
     is_finished: bool = True
 
 
-def by_partition(stretch: Stretch, stop: threading.Event | None = None) -> list[Iterator[Stored[Frame]]]:
+def by_partition(
+    stretch: ResolvedSelection, stop: threading.Event | None = None
+) -> list[Iterator[StoredMessage[Frame]]]:
     """Return the frames of each partition of a stretch; each partition has its own consumer."""
     begun = dict.fromkeys(stretch.ranges, 2**63 - 1)
     after = [{other: end for other, end in begun.items() if other != number} for number in stretch.ranges]
@@ -136,8 +138,8 @@ def speed_of(text: str) -> float:
 
 
 def by_capture(
-    streams: Sequence[Iterable[Stored[Frame]]], *, count: int = ORDERED_FRAMES, size_bytes: int = ORDERED_BYTES
-) -> Iterator[tuple[int, Stored[Frame]]]:
+    streams: Sequence[Iterable[StoredMessage[Frame]]], *, count: int = ORDERED_FRAMES, size_bytes: int = ORDERED_BYTES
+) -> Iterator[tuple[int, StoredMessage[Frame]]]:
     """Yield the frames of all partitions by time of capture, with this time; an invalid frame goes by its timestamp.
 
     Parameters
@@ -154,8 +156,10 @@ def by_capture(
     return heapq.merge(*ordered, key=lambda each: each[0])
 
 
-def _ordered(frames: Iterable[Stored[Frame]], count: int, size_bytes: int) -> Iterator[tuple[int, Stored[Frame]]]:
-    heap: list[tuple[int, int, Stored[Frame]]] = []
+def _ordered(
+    frames: Iterable[StoredMessage[Frame]], count: int, size_bytes: int
+) -> Iterator[tuple[int, StoredMessage[Frame]]]:
+    heap: list[tuple[int, int, StoredMessage[Frame]]] = []
     held = 0
     for found in frames:
         at_us = found.timestamp_us if found.record is None else found.record.captured_at_us
@@ -171,7 +175,7 @@ def _ordered(frames: Iterable[Stored[Frame]], count: int, size_bytes: int) -> It
 
 
 def republish(
-    streams: Sequence[Iterable[Stored[Frame]]],
+    streams: Sequence[Iterable[StoredMessage[Frame]]],
     kafka: KafkaSettings,
     topic: str,
     *,
@@ -185,7 +189,7 @@ def republish(
     Parameters
     ----------
     streams
-        One stream for each partition, as `Stretch.frames` yields it; see `by_partition`.
+        One stream for each partition, as `ResolvedSelection.frames` yields it; see `by_partition`.
     topic
         An existing topic, see `prefix_of`.
     speed
@@ -275,7 +279,7 @@ class _Sender:
         self._problem: KafkaError | None = None
         self.cameras: Counter[str] = Counter()
 
-    def send(self, found: Stored[Frame]) -> None:
+    def send(self, found: StoredMessage[Frame]) -> None:
         # A frame is decoded and encoded again: the bytes are the same, since its schema is this version's.
         value = found.value if found.record is None else self._codec.encode(found.record)
         headers: list[tuple[str, str | bytes | None]] = [
@@ -325,7 +329,7 @@ class _Sender:
             raise BrokerUnavailable(self._kafka.bootstrap_servers, self._problem.str())
 
 
-def _size(found: Stored[Frame]) -> int:
+def _size(found: StoredMessage[Frame]) -> int:
     if found.record is None:
         return len(found.value or b"")
     return len(found.record.image or b"")

@@ -10,7 +10,7 @@ import threading
 from schemas.clock import Clock, SystemClock
 
 
-class Breaker:
+class CircuitBreaker:
     """Circuit breaker of one dependency. Thread-safe.
 
     After a failure, callers do not call the dependency during a rest. When the rest is over, one caller at a time
@@ -30,7 +30,7 @@ class Breaker:
     --------
     >>> from schemas.clock import ManualClock
     >>> clock = ManualClock()
-    >>> breaker = Breaker(5, clock=clock)
+    >>> breaker = CircuitBreaker(5, clock=clock)
     >>> breaker.allows(), breaker.failed(), breaker.allows()
     (True, True, False)
     >>> clock.advance(5)

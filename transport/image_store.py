@@ -26,7 +26,7 @@ from schemas.errors import InspectionError
 from schemas.moments import time_of
 from schemas.records import ImageReference
 from schemas.user_folders import user_folder
-from transport.circuit_breaker import Breaker
+from transport.circuit_breaker import CircuitBreaker
 from transport.store_files import error_code, names, open_files, read, said, write
 
 _log = logging.getLogger(__name__)
@@ -99,12 +99,12 @@ class ImageStore:
         self,
         uri: str,
         *,
-        breaker: Breaker | None = None,
+        breaker: CircuitBreaker | None = None,
         on_away: Callable[[bool], object] | None = None,
         **options: Any,
     ) -> None:
         self._files, self._root = open_files(uri, options)
-        self._breaker = breaker or Breaker()
+        self._breaker = breaker or CircuitBreaker()
         self._on_away = on_away or (lambda _: None)
         self._address = uri
         #: URI for messages, without user and password.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 #: Half-open intervals of offsets by partition; `merged` makes them ascending and disjoint.
-Ranges = Mapping[int, tuple[tuple[int, int], ...]]
+OffsetRanges = Mapping[int, tuple[tuple[int, int], ...]]
 
 
 def merged(intervals: Iterable[tuple[int, int]], *, gap: int = 0) -> tuple[tuple[int, int], ...]:
@@ -27,7 +27,7 @@ def merged(intervals: Iterable[tuple[int, int]], *, gap: int = 0) -> tuple[tuple
     return tuple(found)
 
 
-def intersect(one: Ranges, other: Ranges) -> Ranges:
+def intersect(one: OffsetRanges, other: OffsetRanges) -> OffsetRanges:
     """Return the offsets that are in both.
 
     Examples
@@ -44,7 +44,7 @@ def intersect(one: Ranges, other: Ranges) -> Ranges:
     return {number: intervals for number, intervals in both.items() if intervals}
 
 
-def subtract(one: Ranges, other: Ranges) -> Ranges:
+def subtract(one: OffsetRanges, other: OffsetRanges) -> OffsetRanges:
     """Return the offsets of the first that are not in the second.
 
     Examples
@@ -71,7 +71,7 @@ def subtract(one: Ranges, other: Ranges) -> Ranges:
     return left
 
 
-def total(ranges: Ranges) -> int:
+def total(ranges: OffsetRanges) -> int:
     """Return the number of offsets.
 
     Examples
@@ -82,7 +82,7 @@ def total(ranges: Ranges) -> int:
     return sum(end - begin for intervals in ranges.values() for begin, end in intervals)
 
 
-def holds(ranges: Ranges, partition: int, offset: int) -> bool:
+def holds(ranges: OffsetRanges, partition: int, offset: int) -> bool:
     """Return True if the ranges contain an offset.
 
     Examples

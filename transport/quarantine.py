@@ -83,10 +83,10 @@ class Suspect:
 
 
 #: Identity of a message: partition, offset, checksum of its first bytes, length.
-Key = tuple[int, int, int, int]
+MessageKey = tuple[int, int, int, int]
 
 
-def key_of(partition: int, offset: int, value: bytes | None) -> Key:
+def key_of(partition: int, offset: int, value: bytes | None) -> MessageKey:
     """Return the identity of a message.
 
     Examples
@@ -121,8 +121,8 @@ class Quarantine:
         self._folder = folder
         self._free: deque[int] = deque(range(_SLOTS))
         self._since: dict[int, tuple[float, bool]] = {}
-        self._suspects: dict[Key, Suspect] = {}
-        self._answered: deque[tuple[float, Key]] = deque()
+        self._suspects: dict[MessageKey, Suspect] = {}
+        self._answered: deque[tuple[float, MessageKey]] = deque()
         self._changing = threading.Lock()
         self._map: mmap.mmap | None = None
         self._fd = -1
@@ -146,7 +146,7 @@ class Quarantine:
         """True if any message is known that was in hand when a process died."""
         return bool(self._suspects)
 
-    def enter(self, key: Key, stage: Stage, *, is_alone: bool = True) -> int | None:
+    def enter(self, key: MessageKey, stage: Stage, *, is_alone: bool = True) -> int | None:
         """Put a message into a slot; ``is_alone`` if its thread has no other message in hand at the same time."""
         if self._map is None:
             return None
@@ -182,21 +182,21 @@ class Quarantine:
                 stage, _, key = found
                 self._write(slot, _packed(stage, True, key))
 
-    def suspect(self, key: Key) -> Suspect | None:
+    def suspect(self, key: MessageKey) -> Suspect | None:
         """Return the suspect of a message, if it is one."""
         return self._suspects.get(key) if self._suspects else None
 
-    def convict(self, key: Key) -> None:
+    def convict(self, key: MessageKey) -> None:
         """Record that a message failed its trial: from now on every process of the group answers it unread."""
         if (known := self._suspects.get(key)) is not None:
             self._change(key, replace(known, deaths=max(known.deaths, DEADLY)))
 
-    def clear(self, key: Key) -> None:
+    def clear(self, key: MessageKey) -> None:
         """Forget a suspect: its message has been answered."""
         if key in self._suspects:
             self._change(key, None)
 
-    def answered(self, key: Key) -> None:
+    def answered(self, key: MessageKey) -> None:
         """Note that a suspect has its answer: it is forgotten when that is committed."""
         if key in self._suspects:
             self._answered.append((time.monotonic(), key))
@@ -257,8 +257,8 @@ class Quarantine:
         if mapped is not None:
             mapped[_at(slot) : _at(slot) + _SLOT_BYTES] = content
 
-    def _change(self, key: Key, suspect: Suspect | None) -> None:
-        def put(suspects: dict[Key, Suspect]) -> None:
+    def _change(self, key: MessageKey, suspect: Suspect | None) -> None:
+        def put(suspects: dict[MessageKey, Suspect]) -> None:
             suspects.pop(key, None)
             if suspect is not None:
                 suspects[key] = suspect
@@ -276,7 +276,7 @@ class Quarantine:
                 log.warning("%s: suspects cannot be written: %s", self._folder, error)
 
     @contextlib.contextmanager
-    def _locked(self, folder: Path) -> Iterator[dict[Key, Suspect]]:
+    def _locked(self, folder: Path) -> Iterator[dict[MessageKey, Suspect]]:
         """Yield the suspects of the group under the lock; write them afterwards if the block has changed them."""
         lock = lock_private(folder / "suspects.lock", wait=True)
         assert lock is not None
@@ -289,7 +289,7 @@ class Quarantine:
                 rows = json.dumps([asdict(each) for _, each in newest])
                 replace_private(folder / "suspects.json", rows.encode(), sync=False)
 
-    def _left_by_the_dead(self, folder: Path) -> list[tuple[Key, int, int]]:
+    def _left_by_the_dead(self, folder: Path) -> list[tuple[MessageKey, int, int]]:
         """Return the messages in hand of dead processes, each with stage and number of deaths; remove their files."""
         found = []
         for path in sorted(folder.glob("*.hand"))[:_MOST_FILES]:
@@ -316,13 +316,13 @@ def _at(slot: int) -> int:
     return len(_MAGIC) + slot * _SLOT_BYTES
 
 
-def _packed(stage: int, is_hung: bool, key: Key) -> bytes:
+def _packed(stage: int, is_hung: bool, key: MessageKey) -> bytes:
     partition, offset, checksum, size = key
     body = _BODY.pack(stage, is_hung, partition, offset, checksum, size & 0xFFFFFFFF)
     return (body + zlib.crc32(body).to_bytes(4, "little")).ljust(_SLOT_BYTES, b"\0")
 
 
-def _unpacked(slot: bytes) -> tuple[int, bool, Key] | None:
+def _unpacked(slot: bytes) -> tuple[int, bool, MessageKey] | None:
     body, check = slot[: _BODY.size], slot[_BODY.size : _BODY.size + 4]
     if not any(slot) or zlib.crc32(body).to_bytes(4, "little") != check:
         return None
@@ -332,7 +332,7 @@ def _unpacked(slot: bytes) -> tuple[int, bool, Key] | None:
     return stage, bool(is_hung), (partition, offset, checksum, size)
 
 
-def _in_hand(path: Path, fd: int) -> list[tuple[Key, int, int]]:
+def _in_hand(path: Path, fd: int) -> list[tuple[MessageKey, int, int]]:
     about = os.fstat(fd)
     content = os.pread(fd, _FILE_BYTES, 0) if stat.S_ISREG(about.st_mode) else b""
     if not content.startswith(_MAGIC):
@@ -352,7 +352,7 @@ def _in_hand(path: Path, fd: int) -> list[tuple[Key, int, int]]:
     return found
 
 
-def _suspects(path: Path) -> dict[Key, Suspect]:
+def _suspects(path: Path) -> dict[MessageKey, Suspect]:
     """Return the content of the file of suspects; a file that cannot be read counts as empty, with a log line."""
     try:
         fd = open_private(path, os.O_RDONLY)

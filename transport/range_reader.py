@@ -20,9 +20,9 @@ from transport.batch_trials.trial import Trial
 from transport.batches import UnreadableBatch
 from transport.headers import message_headers
 from transport.limited_child import start_child
-from transport.offset_ranges import Ranges, merged
+from transport.offset_ranges import OffsetRanges, merged
 from transport.range_loop import Cursor
-from transport.topic_ranges import TopicMessage, TopicRange, time_ranges
+from transport.topic_ranges import TimeRange, TopicMessage, time_ranges
 
 #: Memory that the child may take; its queue and a fetch take 100 MiB.
 _MEMORY_BYTES = 512 * 1024 * 1024
@@ -42,7 +42,7 @@ class ReadingFailed(InspectionError):
 def read_topic(
     bootstrap_servers: str,
     topic: str,
-    within: TopicRange | None = None,
+    within: TimeRange | None = None,
     *,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
     on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
@@ -72,14 +72,14 @@ def read_topic(
     ReadingFailed
         If the child processes that read end of something else than what they read.
     """
-    ranges = time_ranges(bootstrap_servers, topic, within or TopicRange())
+    ranges = time_ranges(bootstrap_servers, topic, within or TimeRange())
     yield from read_ranges(bootstrap_servers, topic, ranges, on_progress=on_progress, on_unreadable=on_unreadable)
 
 
 def read_ranges(
     bootstrap_servers: str,
     topic: str,
-    ranges: Ranges,
+    ranges: OffsetRanges,
     *,
     on_progress: Callable[[int, int], object] = lambda done, total: None,
     on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,

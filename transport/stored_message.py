@@ -10,12 +10,12 @@ from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
 R = TypeVar("R", Frame, Decision, DeadLetter, Label, DriftEvent)
 
 
-class Place(NamedTuple):
+class MessagePosition(NamedTuple):
     """Place of a message, which may have been deleted since: topic, partition, offset.
 
     Examples
     --------
-    >>> str(Place("inspection.frames", 2, 17))
+    >>> str(MessagePosition("inspection.frames", 2, 17))
     'inspection.frames-2@17'
     """
 
@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored(Generic[R]):
+class StoredMessage(Generic[R]):
     """Message with its record.
 
     Parameters
@@ -39,7 +39,7 @@ class Stored(Generic[R]):
         None for an invalid value; ``problem`` then states the reason, and ``value`` has the original bytes.
     """
 
-    place: Place
+    place: MessagePosition
     timestamp_us: int
     key: bytes | None
     headers: dict[str, bytes] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from schemas.errors import BrokerUnavailable
 from transport.batch_trials.child import TriedMessage
 from transport.batch_trials.pipe import Unproven
-from transport.batch_trials.trial import Record, Trial
+from transport.batch_trials.trial import Trial, TrialRecord
 from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
 from transport.producer import CONNECTION
 from transport.topic_identity import TopicIdentities
@@ -101,7 +101,7 @@ class Tail:
         self.topic_id: str | None = None
         self.errors = 0
         self._logged_s: dict[int, float] = {}
-        self._tried: deque[Record] = deque()
+        self._tried: deque[TrialRecord] = deque()
 
     @property
     def connected(self) -> bool:

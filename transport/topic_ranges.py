@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,12 @@ _log = logging.getLogger(__name__)
 _TIMEOUT_S = 10.0
 _AGAIN_S = 0.1
 _LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
+
+
+#: Receiver of progress: what is done, and what there is in all.
+OnProgress = Callable[[int, int], object]
+#: Receiver of the progress of a stage, which is named first.
+OnStageProgress = Callable[[str, int, int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class TopicMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class TopicRange:
+class TimeRange:
     """Messages at or after ``from_us`` and before ``to_us`` (UTC µs); None for the begin, and for the end."""
 
     from_us: int | None = None
@@ -52,7 +58,7 @@ class TopicRange:
         )
 
 
-def time_ranges(bootstrap_servers: str, topic: str, within: TopicRange) -> dict[int, tuple[tuple[int, int], ...]]:
+def time_ranges(bootstrap_servers: str, topic: str, within: TimeRange) -> dict[int, tuple[tuple[int, int], ...]]:
     """Return the offsets of a time range by the broker's index, one interval a partition, without empty ones.
 
     Raises
@@ -148,7 +154,7 @@ def _low_high(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
             return int(low), int(high)
 
 
-def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: TopicRange) -> dict[int, tuple[int, int]]:
+def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: TimeRange) -> dict[int, tuple[int, int]]:
     ranges = _watermarks(consumer, bootstrap_servers, topic)
     for bound, index in ((within.from_us, 0), (within.to_us, 1)):
         if bound is None:

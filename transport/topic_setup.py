@@ -35,7 +35,7 @@ class TopicsError(InspectionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class TopicDifference:
     """Setting of a topic that differs from the table."""
 
     key: str
@@ -65,7 +65,7 @@ class TopicState:
     status: Literal["missing", "ok", "differs"]
     partitions: int | None
     wanted: Topic
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[TopicDifference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +92,20 @@ def compare(topic: Topic, name: str, partitions: int | None, config: dict[str, s
     present = {"partitions": str(partitions), **(config or {})}
     wanted = {"partitions": str(topic.partitions), **topic.config}
     differences = tuple(
-        Difference(key, present.get(key) or "", value) for key, value in wanted.items() if present.get(key) != value
+        TopicDifference(key, present.get(key) or "", value)
+        for key, value in wanted.items()
+        if present.get(key) != value
     )
     differences += _time_differences(present)
     return TopicState(name, "differs" if differences else "ok", partitions, topic, differences)
 
 
-def _time_differences(present: Mapping[str, str | None]) -> tuple[Difference, ...]:
+def _time_differences(present: Mapping[str, str | None]) -> tuple[TopicDifference, ...]:
     """Return limits on timestamps that are stricter than Kafka's own; none if the broker itself sets the timestamps."""
     if present.get("message.timestamp.type") == "LogAppendTime":
         return ()
     return tuple(
-        Difference(key, value, str(wanted_ms))
+        TopicDifference(key, value, str(wanted_ms))
         for key, wanted_ms in _TIMESTAMP_LIMITS_MS.items()
         if (value := present.get(key)) is not None and value.isdigit() and int(value) < wanted_ms
     )

@@ -13,6 +13,7 @@ import numpy as np
 from models import default_model_path, inspect_image, load_model
 from models.datasets.elpv import Cell, load_cells
 from models.opencv import cv2
+from models.sample_depth import Image
 from producers import effects
 from schemas.records import Action
 
@@ -77,5 +78,5 @@ def _make(name: str) -> list[Picture]:
     return pictures
 
 
-def _read(cell: Cell) -> effects.Image:
+def _read(cell: Cell) -> Image:
     return np.asarray(cv2.imread(str(cell.path), cv2.IMREAD_GRAYSCALE), np.uint8)

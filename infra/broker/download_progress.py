@@ -12,7 +12,7 @@ from infra.broker import kafka_jars
 
 
 @contextmanager
-def download_progress() -> Iterator[kafka_jars.Progress]:
+def download_progress() -> Iterator[kafka_jars.OnDownload]:
     """Yield a callback that shows a progress bar once there is a jar to fetch."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

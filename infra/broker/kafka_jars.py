@@ -22,7 +22,7 @@ from schemas.user_folders import user_folder
 log = logging.getLogger(__name__)
 
 #: Callback that gets (done, total) after each downloaded jar.
-Progress = Callable[[int, int], None]
+OnDownload = Callable[[int, int], None]
 
 #: Kafka itself depends on the slf4j API only. This binding sends its log to log4j2, as in the distribution.
 _LOG_BINDING = "org.apache.logging.log4j:log4j-slf4j-impl"
@@ -81,7 +81,7 @@ def cache_dir() -> Path:
     return user_folder("cache") / f"kafka-{kafka_version()}"
 
 
-def classpath(cache: Path | None = None, progress: Progress | None = None) -> str:
+def classpath(cache: Path | None = None, progress: OnDownload | None = None) -> str:
     """Return the class path of a broker; download missing jars first.
 
     Raises
@@ -118,7 +118,7 @@ def is_intact(path: Path, jar: Jar) -> bool:
         return False
 
 
-def _download(missing: list[Jar], cache: Path, total: int, progress: Progress | None) -> None:
+def _download(missing: list[Jar], cache: Path, total: int, progress: OnDownload | None) -> None:
     try:
         from jgo.maven import MavenContext
     except ImportError as error:

@@ -132,7 +132,7 @@ class LocalBroker:
             log=str(self._log),
         )
 
-    def start(self, timeout_s: float = 60.0, progress: kafka_jars.Progress | None = None) -> BrokerStatus:
+    def start(self, timeout_s: float = 60.0, progress: kafka_jars.OnDownload | None = None) -> BrokerStatus:
         """Start the broker and wait until it answers; leave a running broker as it is.
 
         Raises
@@ -155,7 +155,7 @@ class LocalBroker:
         self._await_ready(state, timeout_s)
         return self.status()
 
-    def _launch(self, progress: kafka_jars.Progress | None) -> BrokerState:
+    def _launch(self, progress: kafka_jars.OnDownload | None) -> BrokerState:
         java = find_java()
         classes = kafka_jars.classpath(progress=progress)
         in_use = try_lock(self.data_dir / "broker.lock")

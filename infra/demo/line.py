@@ -21,9 +21,9 @@ from infra.demo.cameras import TriggeredCamera, disturbed_camera, folder_images,
 from infra.demo.drift import drift_events, judge
 from infra.demo.processes import ServedProcess, WorkerProcess
 from infra.demo.result import DemoResult, DriftDemo, GateResult
-from infra.demo.tally import Tally
+from infra.demo.tally import DemoCounts
 from infra.demo.view import LiveView
-from infra.demo.watcher import Watcher
+from infra.demo.watcher import AnswerReader
 from models import default_model_path, load_model
 from monitoring.percentiles import percentiles
 from producers import CameraIdentity, CameraJob, FramePublisher, PublisherOptions, run_cameras
@@ -174,7 +174,7 @@ class _Run:
         self._watch = watch
         self._console = console
         self._clock = clock
-        self._tally = Tally()
+        self._tally = DemoCounts()
         self._stop = threading.Event()
         self._captured = 0
         self._lock = threading.Lock()
@@ -186,7 +186,7 @@ class _Run:
 
     def go(self, cameras: list[Camera], frames: int, model: dict[str, str]) -> DemoResult:
         """Start the gate, then the cameras; wait for every answer and every part; return the result."""
-        watcher = Watcher(self._kafka, self._tally)
+        watcher = AnswerReader(self._kafka, self._tally)
         watcher.start()
         self._gate.start()
         try:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from infra.demo.tally import Quality
+from infra.demo.tally import DemoQuality
 from schemas.text import shown
 
 Percentiles = dict[str, float | None]
@@ -67,7 +67,7 @@ class DemoResult:
     duplicates: int
     unaccounted: int
     gate: GateResult
-    quality: Quality
+    quality: DemoQuality
     latency_ms: dict[str, Percentiles]
     throughput_fps: float
     model: dict[str, str]

@@ -15,7 +15,7 @@ GOOD_LABELS = frozenset({"functional", "good", "ok"})
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class DemoQuality:
     """Comparison of decisions with labels.
 
     ``accuracy`` is the share of correct verdicts, in [0, 1]; None if there are no labels. ``escapes`` are accepted
@@ -28,12 +28,12 @@ class Quality:
     overkill: int = 0
 
 
-class Tally:
+class DemoCounts:
     """Counts of published frames and of their answers. Thread-safe.
 
     Examples
     --------
-    >>> tally = Tally()
+    >>> tally = DemoCounts()
     >>> tally.published("f1")
     >>> tally.unaccounted
     1
@@ -120,11 +120,11 @@ class Tally:
             return len(self._published - self._decided.keys() - self._dead)
 
     @property
-    def quality(self) -> Quality:
+    def quality(self) -> DemoQuality:
         """Comparison of the decisions so far with their labels."""
         with self._lock:
             labelled = int(self._confusion.total_weight)
             if not labelled:
-                return Quality()
+                return DemoQuality()
             accuracy = float(self._confusion.total_true_positives) / labelled
-            return Quality(labelled, accuracy, self._escapes, self._overkill)
+            return DemoQuality(labelled, accuracy, self._escapes, self._overkill)

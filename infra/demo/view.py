@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from infra.demo.result import latency_text
-from infra.demo.tally import Tally
+from infra.demo.tally import DemoCounts
 from monitoring.percentiles import percentiles
 from schemas import Action
 
@@ -39,14 +39,16 @@ class LiveView:
         with Live(self._progress, console=self._console, refresh_per_second=4, transient=True) as self._live:
             yield
 
-    def update(self, tally: Tally, elapsed_s: float, gate_latencies_ms: list[float], acted: int) -> None:
+    def update(self, tally: DemoCounts, elapsed_s: float, gate_latencies_ms: list[float], acted: int) -> None:
         """Show the newest figures."""
         if self._live is None:
             return
         self._progress.update(self._task, completed=tally.decisions)
         self._live.update(Group(self._progress, self._figures(tally, elapsed_s, gate_latencies_ms, acted)))
 
-    def _figures(self, tally: Tally, elapsed_s: float, gate_latencies_ms: list[float], acted: int) -> RenderableType:
+    def _figures(
+        self, tally: DemoCounts, elapsed_s: float, gate_latencies_ms: list[float], acted: int
+    ) -> RenderableType:
         actions, quality = tally.actions, tally.quality
         table = Table.grid(padding=(0, 3))
         table.add_row(

@@ -8,7 +8,7 @@ import uuid
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from infra.demo.tally import Tally
+from infra.demo.tally import DemoCounts
 from schemas import CodecError, DeadLetter, Decision
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
@@ -19,10 +19,10 @@ from transport.batches import BOUNDED, BatchSkipper
 log = logging.getLogger(__name__)
 
 
-class Watcher:
-    """Thread that reads decisions and dead letters from the beginning of their topics into a `Tally`."""
+class AnswerReader:
+    """Thread that reads decisions and dead letters from the beginning of their topics into a `DemoCounts`."""
 
-    def __init__(self, kafka: KafkaSettings, tally: Tally) -> None:
+    def __init__(self, kafka: KafkaSettings, tally: DemoCounts) -> None:
         self._kafka = kafka
         self._tally = tally
         self._codec = Codec.from_settings(kafka)

@@ -6,7 +6,8 @@ names faults of cameras; and a `keeper` makes an `episode` of the alarms.
 """
 
 from monitoring.drift.budget import Budget
-from monitoring.drift.camera import CameraWatch, ReferencesOf, StateError
+from monitoring.drift.camera import CameraWatch, ReferencesOf
 from monitoring.drift.options import DriftOptions
+from monitoring.errors import StateError
 
 __all__ = ["Budget", "CameraWatch", "DriftOptions", "ReferencesOf", "StateError"]

@@ -12,13 +12,14 @@ from typing import Any
 from models.reference import SignalReferences
 from monitoring.bounded_json import inflate, parse
 from monitoring.checked import fields, items, mapping, text, whole
-from monitoring.drift.detector_bank import Segment
-from monitoring.drift.event import event_of
+from monitoring.drift.detector_bank import DetectorBank
+from monitoring.drift.event import episode_event
 from monitoring.drift.options import DriftOptions
 from monitoring.drift.product import SCRATCH, Identity, ProductWatch, changed, identity_of, name_of
 from monitoring.drift.sensor import SensorCheck
 from monitoring.drift.starts import Starts
 from monitoring.drift.warm_up import WarmUp
+from monitoring.errors import StateError
 from monitoring.shelf import Shelf
 from schemas.clock import is_future
 from schemas.records import WARM_UP, Decision, DriftEvent, EpisodeState
@@ -42,10 +43,6 @@ _MAX_PACKED_BYTES = 1024 * 1024
 #: Most products in a state, whatever the options were when it was written.
 _MAX_PRODUCTS = 200
 _MAX_COUNTS = 1000
-
-
-class StateError(ValueError):
-    """Bytes that are not a state of a camera watch."""
 
 
 class CameraWatch:
@@ -259,15 +256,15 @@ class CameraWatch:
         product.keeper.episode = None
         return [event]
 
-    def _segment(self, identity: Identity) -> Segment:
-        return Segment(self._references_of(identity["model"] or "", identity["product"]), self._options)
+    def _segment(self, identity: Identity) -> DetectorBank:
+        return DetectorBank(self._references_of(identity["model"] or "", identity["product"]), self._options)
 
     def _event(
         self, product: ProductWatch, state: EpisodeState, decision: Decision, now_us: int, closed_because: str
     ) -> DriftEvent:
         episode, name = product.keeper.episode, product.identity["product"]
         assert episode is not None
-        return event_of(episode, state, decision, product=name, now_us=now_us, closed_because=closed_because)
+        return episode_event(episode, state, decision, product=name, now_us=now_us, closed_because=closed_because)
 
     def state(self) -> bytes:
         """Return the whole state, compressed: 20 to 80 KiB for each product with ten signals, whatever the traffic.

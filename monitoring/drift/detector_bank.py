@@ -15,7 +15,7 @@ from monitoring.drift.budget import Budget, cusum_threshold
 from monitoring.drift.detectors import Adwin, Detector, PageHinkley, Shape
 from monitoring.drift.options import DriftOptions
 from monitoring.drift.thinning import Thinning
-from monitoring.drift.trace import MAX_SIGNALS, Seen, Trace
+from monitoring.drift.trace import MAX_SIGNALS, Trace, WatchedFrame
 from schemas.records import Action, Decision
 
 #: A larger value does not count as a number: it would make means and variances infinite.
@@ -47,14 +47,14 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class DetectorUpdate:
     """Result of a watched frame: the alarms, and True if the frame completes a block of the trace."""
 
     alarms: list[Alarm]
     block: bool
 
 
-class Segment:
+class DetectorBank:
     """Watch of one camera from one reset to the next.
 
     Parameters
@@ -100,7 +100,7 @@ class Segment:
         """Interval of the watched frames, see `Thinning`."""
         return self._thinning.stride
 
-    def look(self, decision: Decision, oddities: Counter[str], *, in_episode: bool) -> Looked | None:
+    def look(self, decision: Decision, oddities: Counter[str], *, in_episode: bool) -> DetectorUpdate | None:
         """Process a frame; return None if it is not watched. Missing signals and non-numbers go to ``oddities``."""
         values = self._values(decision, oddities)
         if self.is_learning:
@@ -112,7 +112,7 @@ class Segment:
         values[REJECTS] = float(decision.action is not Action.ACCEPT)
         rate = self._rejects.mean
         scores[REJECTS] = (values[REJECTS] - rate) / rate_sd(rate)
-        block = self.trace.add(Seen(decision.frame_id, decision.captured_at_us, values, scores))
+        block = self.trace.add(WatchedFrame(decision.frame_id, decision.captured_at_us, values, scores))
         alarms = [
             Alarm(name, detector.name, detector.started)
             for name, score in scores.items()
@@ -121,7 +121,7 @@ class Segment:
         ]
         if self._rejects.update_share(values[REJECTS]) and self._rate_matters():
             alarms.append(Alarm(REJECTS, Adwin.name, self._rejects.started))
-        return Looked(alarms, block)
+        return DetectorUpdate(alarms, block)
 
     def change(self, signal: str, last: int) -> tuple[float, float, float]:
         """Return a signal's mean before, its mean now, and the difference in standard deviations.
@@ -147,17 +147,17 @@ class Segment:
         known = {name: self.references[name] for name in names if name != REJECTS}
         return {REJECTS: rate_sd(self._rejects.mean)} | {n: max(ref.sd, ref.resolution) for n, ref in known.items()}
 
-    def relearned(self) -> Segment:
+    def relearned(self) -> DetectorBank:
         """Return a segment whose reference is the newest frames: the level has settled, and is the usual one now."""
         learned = references_of([seen.values for seen in self.trace.recent])
         learned.pop(REJECTS, None)
-        return Segment(learned or None, self._options)
+        return DetectorBank(learned or None, self._options)
 
-    def restarted(self) -> Segment:
+    def restarted(self) -> DetectorBank:
         """Return a segment with the same reference that has seen no frame."""
-        return Segment(self.references or None, self._options)
+        return DetectorBank(self.references or None, self._options)
 
-    def rewound(self) -> Segment:
+    def rewound(self) -> DetectorBank:
         """Return a `restarted` segment that keeps the similarity of neighbours: a shifted level cannot teach it."""
         segment = self.restarted()
         segment._thinning = self._thinning
@@ -224,7 +224,7 @@ class Segment:
         }
 
     @classmethod
-    def restored(cls, state: Any, options: DriftOptions) -> Segment:
+    def restored(cls, state: Any, options: DriftOptions) -> DetectorBank:
         """Return a segment that resumes from a `state`; raise ValueError for anything else."""
         state = fields(state, ("references", "lessons", "detectors", "rejects", "thinning", "trace"))
         references = {n: _reference(given) for n, given in mapping(state["references"], MAX_SIGNALS).items()}

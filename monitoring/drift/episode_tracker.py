@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from monitoring.checked import fields, items, numbers
-from monitoring.drift.detector_bank import REJECTS, Alarm, Looked, Segment, rate_sd
+from monitoring.drift.detector_bank import REJECTS, Alarm, DetectorBank, DetectorUpdate, rate_sd
 from monitoring.drift.detectors import Shape
 from monitoring.drift.kind import kind_of
 from monitoring.drift.sensor import SensorCheck
@@ -19,7 +19,7 @@ from monitoring.drift.tracked_episode import (
     RECOVERED_SD,
     SETTLED_SD,
     UPDATE_FRAMES,
-    Episode,
+    TrackedEpisode,
     recurs,
 )
 from schemas.ids import drift_event_id
@@ -28,7 +28,7 @@ from schemas.records import WARM_UP, Decision, DriftKind, EpisodeState, SignalCh
 _LEVEL_BLOCKS = LEVEL_FRAMES // BLOCK_FRAMES
 
 
-class EpisodeKeeper:
+class EpisodeTracker:
     """Keeper of a camera's open episode, and of the levels of past episodes.
 
     Parameters
@@ -39,14 +39,14 @@ class EpisodeKeeper:
 
     def __init__(self, settle_frames: int) -> None:
         self._settle_frames = settle_frames
-        self.episode: Episode | None = None
+        self.episode: TrackedEpisode | None = None
         self._past: deque[dict[str, float]] = deque(maxlen=PAST_LEVELS)
 
     def look(
         self,
         decision: Decision,
-        looked: Looked | None,
-        segment: Segment,
+        looked: DetectorUpdate | None,
+        segment: DetectorBank,
         sensor: SensorCheck,
         known: Sequence[str],
         *,
@@ -85,7 +85,7 @@ class EpisodeKeeper:
             self._past.extend(level for level in (before, self.episode.plateau) if level)
         self.episode = None
 
-    def _join(self, episode: Episode, alarms: list[Alarm], segment: Segment, sensor: SensorCheck) -> None:
+    def _join(self, episode: TrackedEpisode, alarms: list[Alarm], segment: DetectorBank, sensor: SensorCheck) -> None:
         if sensor.cause and episode.cause in ("", WARM_UP):
             episode.cause, episode.news = sensor.cause, True
             change = sensor.change(segment.references)
@@ -102,7 +102,7 @@ class EpisodeKeeper:
             if sharpness is not None and sharpness <= -1 and abs(brightness or 0.0) < 0.5:
                 episode.cause, episode.news = "out-of-focus", True
 
-    def _refresh(self, episode: Episode, segment: Segment) -> None:
+    def _refresh(self, episode: TrackedEpisode, segment: DetectorBank) -> None:
         """Update levels, examples and kind at the end of a block."""
         last = min(max(episode.watched, BLOCK_FRAMES), LEVEL_FRAMES)
         for name in episode.data_signals:
@@ -127,7 +127,7 @@ class EpisodeKeeper:
         if kind is not episode.kind:
             episode.kind, episode.news = kind, True
 
-    def _closes(self, episode: Episode, block: bool, segment: Segment, sensor: SensorCheck) -> str:
+    def _closes(self, episode: TrackedEpisode, block: bool, segment: DetectorBank, sensor: SensorCheck) -> str:
         if sensor.cause:
             return ""
         names = episode.data_signals
@@ -144,10 +144,10 @@ class EpisodeKeeper:
         """Return the whole state as JSON."""
         return {"episode": self.episode and self.episode.state(), "past": list(self._past)}
 
-    def restore(self, state: Any, segment: Segment) -> None:
+    def restore(self, state: Any, segment: DetectorBank) -> None:
         """Resume from a `state` together with its segment; raise ValueError for anything else."""
         state = fields(state, ("episode", "past"))
-        episode = None if state["episode"] is None else Episode.restored(state["episode"])
+        episode = None if state["episode"] is None else TrackedEpisode.restored(state["episode"])
         if episode is not None and not {*episode.data_signals, *episode.plateau} <= {*segment.references, REJECTS}:
             raise ValueError("an episode of a signal that has no reference")
         self.episode = episode
@@ -155,8 +155,8 @@ class EpisodeKeeper:
 
 
 def _opened(
-    decision: Decision, alarms: list[Alarm], segment: Segment, sensor: SensorCheck, known: Sequence[str]
-) -> Episode:
+    decision: Decision, alarms: list[Alarm], segment: DetectorBank, sensor: SensorCheck, known: Sequence[str]
+) -> TrackedEpisode:
     if alarms:
         began = max(alarm.started for alarm in alarms)
         started_id, started_at_us = segment.trace.ago(began)
@@ -167,7 +167,7 @@ def _opened(
         first = len(ids) - min(sensor.frames, len(ids))
         started_id, started_at_us = ids[first], decision.captured_at_us
         before = ids[max(0, first - EXAMPLES) : first]
-    return Episode(
+    return TrackedEpisode(
         drift_event_id(decision.key, decision.frame_id),
         started_id,
         started_at_us,
@@ -177,13 +177,13 @@ def _opened(
     )
 
 
-def _has_recovered(change: SignalChange, segment: Segment) -> bool:
+def _has_recovered(change: SignalChange, segment: DetectorBank) -> bool:
     if abs(change.magnitude_sd) >= RECOVERED_SD:
         return False
     return change.detector != Shape.name or segment.has_its_shape(change.signal)
 
 
-def _is_still(name: str, episode: Episode, segment: Segment) -> bool:
+def _is_still(name: str, episode: TrackedEpisode, segment: DetectorBank) -> bool:
     """Return True if a level is still that of half of the episode ago: over a shorter time a slow drift looks still."""
     levels = [block.means[name] for block in segment.trace.blocks if name in block.means]
     ago = min(episode.watched // 2 // BLOCK_FRAMES, len(levels) - _LEVEL_BLOCKS)

@@ -49,7 +49,7 @@ class Episode:
         return max(event.emitted_at_us for event in self.history)
 
 
-def fold(events: Iterable[DriftEvent]) -> list[Episode]:
+def build_episodes(events: Iterable[DriftEvent]) -> list[Episode]:
     """Put events together into episodes: open episodes first, and of those the latest detection first.
 
     The order of the events makes no difference. Neither does a repeated event (by ``event_id``; the one emitted first
@@ -57,7 +57,7 @@ def fold(events: Iterable[DriftEvent]) -> list[Episode]:
 
     Examples
     --------
-    >>> fold([])
+    >>> build_episodes([])
     []
     """
     by_episode: dict[tuple[bool, str], dict[str, DriftEvent]] = {}

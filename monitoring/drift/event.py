@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 
-from monitoring.drift.tracked_episode import Episode
+from monitoring.drift.tracked_episode import TrackedEpisode
 from schemas.ids import drift_event_id
 from schemas.records import Decision, DriftEvent, DriftType, EpisodeState
 
 
-def event_of(
-    episode: Episode, state: EpisodeState, decision: Decision, *, product: str | None, now_us: int, closed_because: str
+def episode_event(
+    episode: TrackedEpisode,
+    state: EpisodeState,
+    decision: Decision,
+    *,
+    product: str | None,
+    now_us: int,
+    closed_because: str,
 ) -> DriftEvent:
     """Return the event about an episode at a decision, and count it. The same event again has the same id."""
     episode.events += 1

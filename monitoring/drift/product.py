@@ -10,8 +10,8 @@ from typing import Any
 
 from monitoring.bounded_json import inflate, parse
 from monitoring.checked import fields, optional_text, text, whole
-from monitoring.drift.detector_bank import Segment
-from monitoring.drift.episode_tracker import EpisodeKeeper
+from monitoring.drift.detector_bank import DetectorBank
+from monitoring.drift.episode_tracker import EpisodeTracker
 from monitoring.drift.options import DriftOptions
 from schemas.records import Decision
 
@@ -56,10 +56,10 @@ class ProductWatch:
         See `DriftOptions`.
     """
 
-    def __init__(self, identity: Identity, segment: Segment, options: DriftOptions) -> None:
+    def __init__(self, identity: Identity, segment: DetectorBank, options: DriftOptions) -> None:
         self.identity = identity
         self.segment = segment
-        self.keeper = EpisodeKeeper(options.settle_frames)
+        self.keeper = EpisodeTracker(options.settle_frames)
         #: Number of decisions of other products since the last one of this product.
         self.away = 0
         #: Number of decisions after a reset that must still come until the detectors know enough, at most `SCRATCH`.
@@ -104,7 +104,7 @@ class ProductWatch:
         state = fields(state, ("identity", "segment", "keeper"))
         given = fields(state["identity"], _NAMES)
         identity = {"product": optional_text(given["product"])} | {n: text(given[n]) for n in ("model", "recipe")}
-        found = cls(identity, Segment.restored(state["segment"], options), options)
+        found = cls(identity, DetectorBank.restored(state["segment"], options), options)
         found.keeper.restore(state["keeper"], found.segment)
         found.away = whole(state.get("away", 0))
         found.scratch = whole(state.get("scratch", 0), 0, SCRATCH)

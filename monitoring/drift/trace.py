@@ -23,7 +23,7 @@ Numbers = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class WatchedFrame:
     """Watched frame: its signals, and their normal scores."""
 
     frame_id: str
@@ -49,17 +49,17 @@ class Trace:
     --------
     >>> trace = Trace()
     >>> for number in range(60):
-    ...     _ = trace.add(Seen(f"f{number}", number, {"brightness": 100.0}, {"brightness": 0.5}))
+    ...     _ = trace.add(WatchedFrame(f"f{number}", number, {"brightness": 100.0}, {"brightness": 0.5}))
     >>> len(trace.blocks), trace.mean_score("brightness", 10), trace.ago(2)
     (2, 0.5, ('f58', 58))
     """
 
     def __init__(self) -> None:
-        self.recent: deque[Seen] = deque(maxlen=_RECENT)
+        self.recent: deque[WatchedFrame] = deque(maxlen=_RECENT)
         self.blocks: deque[Block] = deque(maxlen=_BLOCKS)
-        self._open: list[Seen] = []
+        self._open: list[WatchedFrame] = []
 
-    def add(self, seen: Seen) -> bool:
+    def add(self, seen: WatchedFrame) -> bool:
         """Add a frame; return True if it completes a block."""
         self.recent.append(seen)
         self._open.append(seen)
@@ -91,7 +91,7 @@ class Trace:
         block = self.blocks[-min(back, len(self.blocks))] if self.blocks else self.recent[0]
         return block.frame_id, block.captured_at_us
 
-    def _slice(self, last: int, skip: int) -> list[Seen]:
+    def _slice(self, last: int, skip: int) -> list[WatchedFrame]:
         end = len(self.recent) - skip
         return list(self.recent)[max(0, end - last) : max(0, end)]
 
@@ -122,9 +122,9 @@ def _short(numbers: Numbers) -> dict[str, float]:
     return {name: float(f"{value:.6g}") for name, value in numbers.items() if math.isfinite(value)}
 
 
-def _seen(row: Any) -> Seen:
+def _seen(row: Any) -> WatchedFrame:
     frame_id, captured_at_us, values, scores = items(row, 4, 4)
-    return Seen(text(frame_id), _time(captured_at_us), numbers(values, MAX_SIGNALS + 1), _scores(scores))
+    return WatchedFrame(text(frame_id), _time(captured_at_us), numbers(values, MAX_SIGNALS + 1), _scores(scores))
 
 
 def _block(row: Any) -> Block:

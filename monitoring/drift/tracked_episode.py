@@ -53,7 +53,7 @@ Level = Mapping[str, float]
 
 
 @dataclass(slots=True)
-class Episode:
+class TrackedEpisode:
     """Knowledge about one episode; times are UTC microseconds."""
 
     episode_id: str
@@ -115,7 +115,7 @@ class Episode:
         return asdict(self)
 
     @classmethod
-    def restored(cls, state: Any) -> Episode:
+    def restored(cls, state: Any) -> TrackedEpisode:
         """Read a `state`; raise ValueError for anything else."""
         names = [field.name for field in dataclasses.fields(cls)]
         state = fields(state, names)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from monitoring.checked import fields, mapping, text, whole
+from monitoring.errors import StateError
 from monitoring.quality.error_monitor import ConceptAlarm, ErrorMonitor, StreamSummary
-from monitoring.quality.figures import By, Figures, QualityFigures
+from monitoring.quality.figures import Figures, GroupBy, QualityFigures
 from monitoring.quality.label_join import MAX_DECISIONS, MAX_LABELS, JoinCounts, LabelJoin
 from monitoring.quality.outcome import Change
 from monitoring.quality.outcome_store import IN_MEMORY
-from monitoring.quality.snapshot import StateError, pack, refill, rows, unpack
+from monitoring.quality.snapshot import pack, refill, rows, unpack
 from schemas.clock import Clock, SystemClock
 from schemas.records import Decision, Label
 
@@ -21,7 +22,7 @@ MAX_STATE_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class QualitySummary:
     """Quality of one camera: figures, error streams, counts, and number of labels that wait for a decision."""
 
     figures: Figures
@@ -75,10 +76,10 @@ class ConceptMonitor:
         return self._apply(self._join.label(label, written_us))
 
     @property
-    def quality(self) -> Quality:
+    def quality(self) -> QualitySummary:
         """Figures, streams and counts of the camera."""
         streams, waiting = self._errors.summary(), self._join.waiting_labels
-        return Quality(self._figures.figures()[0], streams, self._join.counts, waiting)
+        return QualitySummary(self._figures.figures()[0], streams, self._join.counts, waiting)
 
     @property
     def future_labels(self) -> int:
@@ -95,7 +96,7 @@ class ConceptMonitor:
         """Summary of the error streams; cheap, unlike `quality`."""
         return self._errors.summary()
 
-    def figures(self, by: By) -> list[Figures]:
+    def figures(self, by: GroupBy) -> list[Figures]:
         """Return the figures by slice."""
         return self._figures.figures(by)
 

@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 from monitoring.checked import fields, items, mapping, text, whole
 from monitoring.quality.estimates import Estimate, accuracy, escape_rate, overkill_rate, share
 from monitoring.quality.outcome import Change, Outcome
-from monitoring.quality.slice_counts import Tally
+from monitoring.quality.slice_counts import SliceCounts
 from schemas.records import Action
 
-By = Literal["camera", "lot", "class", "model"]
-BY: tuple[By, ...] = get_args(By)
+GroupBy = Literal["camera", "lot", "class", "model"]
+BY: tuple[GroupBy, ...] = get_args(GroupBy)
 #: Most lots and most models that are kept: those that decisions or labels have named last.
 MAX_SLICES = 200
 
@@ -38,7 +38,7 @@ class Figures:
         River's metrics of the labelled parts, unweighted: not an estimate for the others.
     """
 
-    by: By
+    by: GroupBy
     name: str
     parts: int
     labelled: int
@@ -63,8 +63,8 @@ class QualityFigures:
 
     def __init__(self, camera: str) -> None:
         self._camera = camera
-        self._all = Tally()
-        self._slices: dict[str, OrderedDict[str, Tally]] = {"lot": OrderedDict(), "model": OrderedDict()}
+        self._all = SliceCounts()
+        self._slices: dict[str, OrderedDict[str, SliceCounts]] = {"lot": OrderedDict(), "model": OrderedDict()}
         #: Number of lots and models that made room for newer ones.
         self.dropped: Counter[str] = Counter()
 
@@ -74,7 +74,7 @@ class QualityFigures:
             self._add(change.before, -1)
         self._add(change.after, 1)
 
-    def figures(self, by: By = "camera") -> list[Figures]:
+    def figures(self, by: GroupBy = "camera") -> list[Figures]:
         """Return the figures of each slice, sorted by name.
 
         A class is a defect that labels name: its escape rate is that of the parts with this defect, and it has no
@@ -96,11 +96,11 @@ class QualityFigures:
     def restore(self, state: dict[str, Any]) -> None:
         """Resume from a state; raise ValueError for anything else."""
         state = fields(state, ("all", "slices", "dropped"))
-        self._all = Tally.from_state(state["all"])
+        self._all = SliceCounts.from_state(state["all"])
         slices = fields(state["slices"], self._slices)
         for by in self._slices:
             rows = [items(row, 2, 2) for row in items(slices[by], MAX_SLICES)]
-            self._slices[by] = OrderedDict((text(name), Tally.from_state(tally)) for name, tally in rows)
+            self._slices[by] = OrderedDict((text(name), SliceCounts.from_state(tally)) for name, tally in rows)
         self.dropped = Counter({name: whole(count) for name, count in mapping(state["dropped"], 10).items()})
 
     def _add(self, outcome: Outcome, count: int) -> None:
@@ -113,14 +113,14 @@ class QualityFigures:
             slices = self._slices[by]
             if name is None or (count < 0 and name not in slices):
                 continue
-            slices.setdefault(name, Tally()).add(outcome, count)
+            slices.setdefault(name, SliceCounts()).add(outcome, count)
             slices.move_to_end(name)
             if len(slices) > MAX_SLICES:
                 slices.popitem(last=False)
                 self.dropped[by] += 1
 
 
-def _figures(by: By, name: str, tally: Tally) -> Figures:
+def _figures(by: GroupBy, name: str, tally: SliceCounts) -> Figures:
     strata = tally.strata()
     accepts, rejects = strata[Action.ACCEPT], strata[Action.REJECT]
     return Figures(
@@ -139,7 +139,7 @@ def _figures(by: By, name: str, tally: Tally) -> Figures:
     )
 
 
-def _of_defect(name: str, tally: Tally) -> Figures:
+def _of_defect(name: str, tally: SliceCounts) -> Figures:
     strata = tally.strata(name)
     accepts = strata[Action.ACCEPT]
     none = Estimate(None, why_not="cannot be estimated: overkill has no defect")

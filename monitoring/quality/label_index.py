@@ -12,7 +12,7 @@ from schemas.records import Decision, Label, Verdict
 
 
 @dataclass(slots=True)
-class TruthCounts:
+class LabelCounts:
     """Counts of labels by outcome.
 
     Parameters
@@ -37,7 +37,7 @@ class TruthCounts:
     future: int = 0
 
 
-class Truths:
+class LabelIndex:
     """Labels by frame and by part. Memory: about 400 bytes a label.
 
     A label with a frame id is about this frame only. A label with only a part id is about every frame of the part that
@@ -47,7 +47,7 @@ class Truths:
 
     Examples
     --------
-    >>> truths = Truths()
+    >>> truths = LabelIndex()
     >>> truths.add(Label(label_id="1", station="s", camera_id="c", part_id="P", truth=Verdict.OK, labelled_at_us=5,
     ...                  labelled_by="ada", sampled_because="random"))
     >>> truths.add(Label(label_id="2", station="s", camera_id="c", frame_id="f", truth=Verdict.NOT_OK, labelled_at_us=6,
@@ -60,7 +60,7 @@ class Truths:
     """
 
     def __init__(self, labels: Iterable[Label] = (), *, clock: Clock | None = None) -> None:
-        self.counts = TruthCounts()
+        self.counts = LabelCounts()
         self._clock = clock or SystemClock()
         #: Label id to a hash of its content.
         self._ids: dict[str, int] = {}

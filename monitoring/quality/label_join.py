@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 
-from monitoring.quality.outcome import Change, Judged, Outcome, Truth
-from monitoring.quality.outcome_store import IN_MEMORY, Store
+from monitoring.quality.outcome import Change, DecisionSummary, Outcome, Truth
+from monitoring.quality.outcome_store import IN_MEMORY, OutcomeStore
 from schemas.clock import Clock, SystemClock, is_future
 from schemas.records import Decision, Label, Verdict
 
@@ -85,7 +85,7 @@ class LabelJoin:
         Most labels that are kept. An evicted label takes the decisions it is about with it: their outcome is final
         then.
     path
-        See `Store`.
+        See `OutcomeStore`.
     clock
         Clock that tells which times are in the future.
 
@@ -106,19 +106,19 @@ class LabelJoin:
     max_labels: int = MAX_LABELS
     path: str = IN_MEMORY
     counts: JoinCounts = field(default_factory=JoinCounts)
-    store: Store = field(init=False)
+    store: OutcomeStore = field(init=False)
     newest_us: int = 0
     clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
-        self.store = Store(self.path)
+        self.store = OutcomeStore(self.path)
 
     def decision(self, decision: Decision) -> list[Change]:
         """Enter a decision; return its effects."""
         if decision.is_simulated or decision.model_stage == "challenger":
             self.counts.shadow_decisions += 1
             return []
-        new = Judged.of(decision)
+        new = DecisionSummary.of(decision)
         old = self.store.find(new.frame_id)
         if old is not None and old.digest == new.digest:
             self.counts.duplicate_decisions += 1

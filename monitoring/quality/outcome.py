@@ -24,7 +24,7 @@ class ModelKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class DecisionSummary:
     """Parts of a decision that the figures need; ``digest``, 48 bits of its id, identifies repetitions."""
 
     frame_id: str
@@ -39,7 +39,7 @@ class Judged:
     model: ModelKey
 
     @classmethod
-    def of(cls, decision: Decision) -> Judged:
+    def of(cls, decision: Decision) -> DecisionSummary:
         """Return the part of a decision that is kept."""
         return cls(
             decision.frame_id,
@@ -123,7 +123,7 @@ class Truth:
 class Outcome:
     """Decision, and the truth as far as it is known."""
 
-    judged: Judged
+    judged: DecisionSummary
     truth: Truth | None
 
     @property

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from monitoring.quality.outcome import Judged, ModelKey, Truth
+from monitoring.quality.outcome import DecisionSummary, ModelKey, Truth
 from schemas.records import Action, Verdict
 
 #: Database that SQLite keeps on disk beyond a cache of 2 MB, and deletes when it is closed.
@@ -33,7 +33,7 @@ _DECISION = (
 _LABEL = "SELECT id, frame, part, defective, at, defect, because FROM labels "
 
 
-class Store:
+class OutcomeStore:
     """Rows in the order in which they were added; the caller enforces the bounds.
 
     Parameters
@@ -58,11 +58,11 @@ class Store:
         # Python 3.13 warns about a connection that was not closed.
         self._db.close()
 
-    def find(self, frame_id: str) -> Judged | None:
+    def find(self, frame_id: str) -> DecisionSummary | None:
         """Return the decision on a frame; None if there is no decision."""
         return next(self._decisions("WHERE d.frame = ?", frame_id), None)
 
-    def about(self, truth: Truth) -> list[Judged]:
+    def about(self, truth: Truth) -> list[DecisionSummary]:
         """Return the decisions that a label is about, oldest first."""
         found = list(self._decisions("WHERE d.frame = ?", truth.frame_id)) if truth.frame_id is not None else []
         if truth.part_id is not None:
@@ -70,7 +70,7 @@ class Store:
             found += [judged for judged in of_part if judged.frame_id != truth.frame_id]
         return found
 
-    def put(self, judged: Judged) -> None:
+    def put(self, judged: DecisionSummary) -> None:
         """Store a decision; it replaces an older one on the same frame."""
         where = {"frame": judged.frame_id}
         replaced = self._db.execute("DELETE FROM decisions WHERE frame = :frame", where).rowcount
@@ -84,7 +84,7 @@ class Store:
         )  # fmt: skip
         self.decisions += 1 - replaced
 
-    def truths(self, judged: Judged) -> list[Truth]:
+    def truths(self, judged: DecisionSummary) -> list[Truth]:
         """Return the labels about a decision's frame or part."""
         query = f"{_LABEL} WHERE frame = ? UNION {_LABEL} WHERE part = ?"
         rows = self._db.execute(query, (judged.frame_id, judged.part_id))
@@ -124,11 +124,11 @@ class Store:
         """Number of labels that have found no decision."""
         return int(self._db.execute("SELECT count(*) FROM labels WHERE matched = 0").fetchone()[0])
 
-    def oldest(self) -> Judged | None:
+    def oldest(self) -> DecisionSummary | None:
         """Return the decision that was stored first; None if there is no decision."""
         return next(self._decisions("ORDER BY d.seq LIMIT 1"), None)
 
-    def drop(self, judged: Judged) -> None:
+    def drop(self, judged: DecisionSummary) -> None:
         """Delete a decision."""
         self.decisions -= self._db.execute("DELETE FROM decisions WHERE frame = ?", (judged.frame_id,)).rowcount
 
@@ -139,7 +139,7 @@ class Store:
         self.labels -= 1
         return _truth(row[:-2]), bool(row[-2])
 
-    def newest(self, decisions: int) -> tuple[list[Judged], list[tuple[Truth, bool]]]:
+    def newest(self, decisions: int) -> tuple[list[DecisionSummary], list[tuple[Truth, bool]]]:
         """Return the newest decisions with their labels, and at most as many waiting labels; both oldest first."""
         kept = list(self._decisions("ORDER BY d.seq DESC LIMIT ?", decisions))[::-1]
         chosen = {truth.label_id for judged in kept for truth in self.truths(judged)}
@@ -148,10 +148,10 @@ class Store:
         rows = self._db.execute(_LABEL.replace(" FROM", ", matched FROM") + "ORDER BY seq")
         return kept, [(_truth(row[:-1]), bool(row[-1])) for row in rows if row[0] in chosen]
 
-    def _decisions(self, where: str, *values: Any) -> Iterator[Judged]:
+    def _decisions(self, where: str, *values: Any) -> Iterator[DecisionSummary]:
         for row in self._db.execute(_DECISION + where, values).fetchall():
             frame, name, part, lot, action, verdict, completed, captured, decided, *model = row
-            yield Judged(
+            yield DecisionSummary(
                 frame, name, part, lot, Action(action), Verdict(verdict), bool(completed), captured, decided,
                 ModelKey(*model),
             )  # fmt: skip

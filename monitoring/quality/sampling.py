@@ -32,7 +32,7 @@ EPISODE_SHARE = 0.05
 MIN_ENTROPY = 0.9
 
 
-def why_review(
+def review_reason(
     decision: Decision, *, in_episode: bool, random_share: float = RANDOM_SHARE, band: float = BAND
 ) -> str | None:
     """Return the reason why a frame is worth a label; None if it is not. ABORTED and FAILED frames never are.
@@ -62,12 +62,12 @@ def why_review(
 def review_priority(
     decision: Decision, *, in_episode: bool, random_share: float = RANDOM_SHARE, band: float = BAND
 ) -> float:
-    """Return the information that a label would add, in [0, 1]; 0 if `why_review` returns no reason.
+    """Return the information that a label would add, in [0, 1]; 0 if `review_reason` returns no reason.
 
     Random frames have 1: nothing else can tell what the accepted parts are like. Frames near the threshold have 0.9
     down to 0.5, the nearer the higher. A disagreement has 0.3 to 0.5, by its entropy; a frame of an episode has 0.2.
     """
-    reason = why_review(decision, in_episode=in_episode, random_share=random_share, band=band)
+    reason = review_reason(decision, in_episode=in_episode, random_share=random_share, band=band)
     if reason == "random":
         return 1.0
     if reason == "near-threshold":

@@ -32,7 +32,7 @@ _Cell = tuple[Action, Verdict, bool, str]
 
 
 @dataclass(slots=True)
-class Tally:
+class SliceCounts:
     """Counts of one slice; bounded by the number of actions, verdicts, reasons and `MAX_DEFECTS`.
 
     ``parts`` are completed inspections by action, ``cells`` their labels by action, verdict, is-defective and reason,
@@ -119,7 +119,7 @@ class Tally:
                 for counter in (self.parts, self.cells, self.defects)]  # fmt: skip
 
     @classmethod
-    def from_state(cls, state: list[Any]) -> Tally:
+    def from_state(cls, state: list[Any]) -> SliceCounts:
         """Return the tally of a state; raise ValueError for anything else."""
         parts, cells, defects = (items(rows, _MAX_ROWS) for rows in items(state, 3, 3))
         return cls(

@@ -9,9 +9,9 @@ from typing import Any
 
 from monitoring.bounded_json import inflate, parse
 from monitoring.checked import MAX_LONG, fields, flag, items, mapping, optional_text, text, whole
-from monitoring.quality.outcome import Judged, ModelKey, Truth, reason
-from monitoring.quality.outcome_store import Store
-from schemas.errors import InspectionError
+from monitoring.errors import StateError
+from monitoring.quality.outcome import DecisionSummary, ModelKey, Truth, reason
+from monitoring.quality.outcome_store import OutcomeStore
 from schemas.records import Action, Verdict
 
 _VERSION = b"\x01"
@@ -20,10 +20,6 @@ MAX_INFLATED_BYTES = 16 * 1024 * 1024
 _MAX_MODELS = 20_000
 _MAX_ROWS = 100_000
 _ACTIONS, _VERDICTS = tuple(Action), tuple(Verdict)
-
-
-class StateError(InspectionError):
-    """A state that this version cannot read."""
 
 
 def pack(state: dict[str, Any]) -> bytes:
@@ -53,7 +49,7 @@ def unpack(data: bytes) -> dict[str, Any]:
         raise StateError(f"state of concept drift: {error}") from error
 
 
-def rows(store: Store, decisions: int) -> dict[str, Any]:
+def rows(store: OutcomeStore, decisions: int) -> dict[str, Any]:
     """Return the newest decisions of a store, their labels, and waiting labels; by column, because that packs best."""
     kept, labels = store.newest(decisions)
     models = {model: at for at, model in enumerate(dict.fromkeys(judged.model for judged in kept))}
@@ -75,7 +71,7 @@ def rows(store: Store, decisions: int) -> dict[str, Any]:
     }
 
 
-def refill(store: Store, state: dict[str, Any]) -> None:
+def refill(store: OutcomeStore, state: dict[str, Any]) -> None:
     """Put the result of `rows` into an empty store.
 
     Raises
@@ -91,7 +87,7 @@ def refill(store: Store, state: dict[str, Any]) -> None:
         kind, completed = divmod(whole(what, 0, 6 * len(_ACTIONS) - 1), 2)
         captured = whole(captured, -MAX_LONG - 1)
         store.put(
-            Judged(
+            DecisionSummary(
                 text(frame), text(digest), optional_text(part), optional_text(lot), _ACTIONS[kind // 3],
                 _VERDICTS[kind % 3], bool(completed), captured,
                 whole(captured + whole(after, -2 * MAX_LONG, 2 * MAX_LONG), -MAX_LONG - 1),

@@ -11,12 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from operations.audit.counts import CameraAudit
-from operations.audit.reconcile import EdgeStart, StartBooks, merge, reconcile
+from operations.audit.counts import CameraCounts
+from operations.audit.reconcile import EdgeStart, StartCounts, merge, reconcile
 from schemas.records import Action, DeadLetter, Decision, Frame, ResultState
 
 #: Place of a message: topic, partition, offset.
-Place = tuple[str, int, int]
+AnswerPlace = tuple[str, int, int]
 
 
 @dataclass(slots=True)
@@ -66,12 +66,12 @@ class Audit:
         self._frames: dict[str, dict[str, _Books]] = defaultdict(dict)
         self._sequences: dict[tuple[str, int], set[int]] = defaultdict(set)
         self._elsewhere: dict[tuple[str, int], set[int]] = defaultdict(set)
-        self._unreadable: set[Place] = set()
-        self._dead_places: set[Place] = set()
+        self._unreadable: set[AnswerPlace] = set()
+        self._dead_places: set[AnswerPlace] = set()
         #: Cameras of all frames that were read, entered or not.
         self.seen_cameras: set[str] = set()
-        self.unreadable_decisions: list[Place] = []
-        self.unreadable_dead_letters: list[Place] = []
+        self.unreadable_decisions: list[AnswerPlace] = []
+        self.unreadable_dead_letters: list[AnswerPlace] = []
 
     def frame(self, frame: Frame, arrived_at_us: int | None = None) -> None:
         """Enter a frame of the topic, and the time when it reached Kafka (default: the time of its capture)."""
@@ -98,7 +98,7 @@ class Audit:
         """Number of sequence numbers missing so far, whatever the edge reports about them."""
         return sum(self._reconcile(start, None).gaps for start in self._sequences)
 
-    def unreadable_frame(self, place: Place) -> None:
+    def unreadable_frame(self, place: AnswerPlace) -> None:
         """Enter a message of the frames topic that is not a valid frame: it needs a dead letter."""
         self._unreadable.add(place)
 
@@ -139,7 +139,7 @@ class Audit:
         return len(self._unreadable)
 
     @property
-    def unreadable_places(self) -> list[Place]:
+    def unreadable_places(self) -> list[AnswerPlace]:
         """Places of these unreadable messages."""
         return sorted(self._unreadable)
 
@@ -150,7 +150,7 @@ class Audit:
 
     def cameras(
         self, *, now_us: int | None = None, grace_us: int = 10_000_000, edge: Iterable[EdgeStart] = ()
-    ) -> dict[str, CameraAudit]:
+    ) -> dict[str, CameraCounts]:
         """Return the books of each camera, by ``station/camera``.
 
         Parameters
@@ -167,7 +167,7 @@ class Audit:
         self._assign(known)
         for key in sorted({*self._sequences, *known}, key=lambda one: (one[0], one[1] is None, one[1] or 0)):
             camera, started_at_us = key
-            result = books.setdefault(camera, CameraAudit())
+            result = books.setdefault(camera, CameraCounts())
             if started_at_us is None and self._starts(camera):
                 # The report does not name one of several starts: its losses explain gaps, but are not compared.
                 lost = known[key].lost + known[key].spooled + known[key].unsure
@@ -179,7 +179,7 @@ class Audit:
                 setattr(result, figure, getattr(result, figure) + getattr(one, figure))
         return {camera: books[camera] for camera in sorted(books) if any(books[camera].as_dict().values())}
 
-    def _reconcile(self, start: tuple[str, int | None], edge: EdgeStart | None) -> StartBooks:
+    def _reconcile(self, start: tuple[str, int | None], edge: EdgeStart | None) -> StartCounts:
         camera, started_at_us = start
         since_us = self.complete_since_us
         place = (camera, -1 if started_at_us is None else started_at_us)
@@ -208,8 +208,8 @@ class Audit:
                     )  # fmt: skip
                     known.update(merge([about] if spool is None else [about, spool]))
 
-    def _answers(self, camera: str, now_us: int | None, grace_us: int) -> CameraAudit:
-        result = CameraAudit()
+    def _answers(self, camera: str, now_us: int | None, grace_us: int) -> CameraCounts:
+        result = CameraCounts()
         for books in self._frames[camera].values():
             states = {state for state, *_ in books.decisions.values()}
             inspected = ResultState.COMPLETED in states

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 
 
 @dataclass(slots=True)
-class CameraAudit:
+class CameraCounts:
     """Books of one camera: numbers of frames.
 
     Parameters
@@ -75,13 +75,13 @@ class CameraAudit:
         return asdict(self)
 
 
-def total(cameras: Mapping[str, CameraAudit]) -> CameraAudit:
+def total(cameras: Mapping[str, CameraCounts]) -> CameraCounts:
     """Return the sum over all cameras.
 
     Examples
     --------
-    >>> total({"s/a": CameraAudit(frames=2), "s/b": CameraAudit(frames=3)}).frames
+    >>> total({"s/a": CameraCounts(frames=2), "s/b": CameraCounts(frames=3)}).frames
     5
     """
-    names = [one.name for one in fields(CameraAudit)]
-    return CameraAudit(**{name: sum(getattr(books, name) for books in cameras.values()) for name in names})
+    names = [one.name for one in fields(CameraCounts)]
+    return CameraCounts(**{name: sum(getattr(books, name) for books in cameras.values()) for name in names})

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from operations.audit.counts import CameraAudit
+from operations.audit.counts import CameraCounts
 
 
-def audit_registry(cameras: Mapping[str, CameraAudit], unreadable: Mapping[str, int]) -> CollectorRegistry:
+def audit_registry(cameras: Mapping[str, CameraCounts], unreadable: Mapping[str, int]) -> CollectorRegistry:
     """Return a registry with a gauge by camera and figure, and a gauge of unreadable messages, which have no camera.
 
     Examples
     --------
-    >>> registry = audit_registry({"s/c": CameraAudit(unaccounted=2)}, {"unreadable_decisions": 1})
+    >>> registry = audit_registry({"s/c": CameraCounts(unaccounted=2)}, {"unreadable_decisions": 1})
     >>> registry.get_sample_value("inspection_audit_frames", {"camera": "s/c", "figure": "unaccounted"})
     2.0
     >>> registry.get_sample_value("inspection_audit_unreadable", {"figure": "unreadable_decisions"})

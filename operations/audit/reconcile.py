@@ -45,7 +45,7 @@ class EdgeStart:
 
 
 @dataclass(frozen=True, slots=True)
-class StartBooks:
+class StartCounts:
     """Captured and missing frames of a start, and how the edge explains them, as in `CameraAudit`."""
 
     captured: int
@@ -92,7 +92,7 @@ def merge(starts: Iterable[EdgeStart]) -> dict[tuple[str, int | None], EdgeStart
 
 def reconcile(
     seen: Set[int], edge: EdgeStart | None, *, whole: bool, open_end: bool = True, elsewhere: Set[int] = frozenset()
-) -> StartBooks:
+) -> StartCounts:
     """Balance the books of a start.
 
     Parameters
@@ -120,9 +120,9 @@ def reconcile(
     if not seen and not known.reported:
         # Only a spool knows of this start: it may have sent its frames to another cluster, or to a topic since deleted.
         gone = known.lost + len(held) if whole else 0
-        return StartBooks(gone, gone, known.lost if whole else 0, len(held) if whole else 0, 0, 0)
+        return StartCounts(gone, gone, known.lost if whole else 0, len(held) if whole else 0, 0, 0)
     if not seen and not whole:
-        return StartBooks(0, 0, 0, 0, 0, 0)
+        return StartCounts(0, 0, 0, 0, 0, 0)
     first = 0 if whole else min(seen)
     last = max(seen, default=-1)
     if open_end:
@@ -131,7 +131,7 @@ def reconcile(
     waiting = sum(first <= number <= last for number in held)
     judged = whole and open_end
     drops = known.lost if judged else min(known.lost, gaps)
-    return StartBooks(
+    return StartCounts(
         captured=last - first + 1,
         gaps=gaps,
         drops=drops,

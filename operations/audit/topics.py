@@ -13,7 +13,7 @@ from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from transport.range_reader import read_topic
-from transport.topic_ranges import TopicMessage, TopicRange, watermarks
+from transport.topic_ranges import OnStageProgress, TimeRange, TopicMessage, watermarks
 
 #: Time around a range in which missing sequence numbers are searched: a spool sends its frames late.
 LOOK_AROUND_US = 15 * 60 * 1_000_000
@@ -21,16 +21,15 @@ LOOK_AROUND_US = 15 * 60 * 1_000_000
 _NEVER_US = 2**62
 
 MessagePlace = tuple[str, int, int]
-OnProgress = Callable[[str, int, int], object]
 
 
 def audit_topics(
     kafka: KafkaSettings,
-    within: TopicRange | None = None,
+    within: TimeRange | None = None,
     *,
     camera: str | None = None,
     look_around_us: int = LOOK_AROUND_US,
-    on_progress: OnProgress = lambda topic, done, total: None,
+    on_progress: OnStageProgress = lambda topic, done, total: None,
 ) -> Audit:
     """Read the frames of a range, and all their answers up to now.
 
@@ -52,13 +51,13 @@ def audit_topics(
     BrokerUnavailable, TopicMissing
         If a topic cannot be read.
     """
-    within = within or TopicRange()
+    within = within or TimeRange()
     audit = Audit(complete_since_us=within.from_us, open_end=within.to_us is None)
     reader = _Reader(kafka, camera, on_progress)
     reader.frames(audit, within)
-    if audit.missing and within != TopicRange():
+    if audit.missing and within != TimeRange():
         reader.look_around(audit, within, look_around_us)
-    after = TopicRange(within.from_us)
+    after = TimeRange(within.from_us)
     for message in reader.read("decisions", kafka.decisions, after, audit.unreadable_decisions.append):
         try:
             audit.decision(reader.codec.decode(message.value, Decision))
@@ -78,14 +77,14 @@ class _Reader:
 
     kafka: KafkaSettings
     camera: str | None
-    on_progress: OnProgress
+    on_progress: OnStageProgress
     codec: Codec = field(init=False)
 
     def __post_init__(self) -> None:
         self.codec = Codec.from_settings(self.kafka)
 
     def read(
-        self, what: str, topic: str, within: TopicRange, unreadable: Callable[[MessagePlace], object]
+        self, what: str, topic: str, within: TimeRange, unreadable: Callable[[MessagePlace], object]
     ) -> Iterator[TopicMessage]:
         """Yield the messages of a topic, with progress; ``unreadable`` gets the place of each unreadable batch."""
         return read_topic(
@@ -96,7 +95,7 @@ class _Reader:
             on_unreadable=lambda batch: unreadable((batch.topic, batch.partition, batch.first)),
         )
 
-    def frames(self, audit: Audit, within: TopicRange) -> None:
+    def frames(self, audit: Audit, within: TimeRange) -> None:
         """Enter the frames of a range, and the time since which the topic is complete."""
         # Ask before reading: frames deleted meanwhile are older than any start that counts as whole.
         offsets = watermarks(self.kafka.bootstrap_servers, self.kafka.frames)
@@ -119,13 +118,13 @@ class _Reader:
             since_us = _NEVER_US
         audit.complete_since_us = since_us
 
-    def look_around(self, audit: Audit, within: TopicRange, look_around_us: int) -> None:
+    def look_around(self, audit: Audit, within: TimeRange, look_around_us: int) -> None:
         """Search for the missing sequence numbers before the range, and for those still missing after the range."""
         sides = []
         if within.from_us is not None:
-            sides.append(TopicRange(max(0, within.from_us - look_around_us), within.from_us))
+            sides.append(TimeRange(max(0, within.from_us - look_around_us), within.from_us))
         if within.to_us is not None:
-            sides.append(TopicRange(within.to_us, within.to_us + look_around_us))
+            sides.append(TimeRange(within.to_us, within.to_us + look_around_us))
         for side in sides:
             if not audit.missing:
                 return

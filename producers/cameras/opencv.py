@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from models.opencv import cv2
-from producers.camera import Capture, Image
+from producers.camera import Capture, CapturedImage
 from schemas.addresses import masked_address
 from schemas.clock import Clock, SystemClock
 from schemas.errors import PluginError
@@ -92,7 +92,7 @@ class OpenCvCamera:
             done, image = self._video.read()
             if done:
                 since_start += 1
-                yield Capture(image=cast(Image, image))
+                yield Capture(image=cast(CapturedImage, image))
             elif self._loop and since_start:
                 since_start = 0
                 self._video.release()
@@ -184,7 +184,7 @@ class _Newest:
                     video.release()
                     video = self._open_again()
                     continue
-                capture = Capture(image=cast(Image, image), captured_at_us=camera._clock.utc_us())
+                capture = Capture(image=cast(CapturedImage, image), captured_at_us=camera._clock.utc_us())
                 with self._changed:
                     self._capture = capture
                     self._changed.notify_all()

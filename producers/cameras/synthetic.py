@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from models.opencv import cv2
-from producers.camera import Capture, Image
+from producers.camera import Capture, CapturedImage
 
 _BORDER = 0.08  # width of the dark border around the part, as a share of the picture
 
@@ -66,7 +66,7 @@ class SyntheticCamera:
         label = "defective" if defective else "functional"
         return Capture(image=image, attributes={"label": label, "index": str(index)})
 
-    def _part(self, rng: np.random.Generator) -> Image:
+    def _part(self, rng: np.random.Generator) -> CapturedImage:
         # Brushed metal: each row has its own brightness, and each pixel a little noise.
         rows = rng.normal(150, 6, (self._height, 1))
         surface = np.clip(rows + rng.normal(0, 4, (self._height, self._width)), 0, 255).astype(np.uint8)
@@ -75,7 +75,7 @@ class SyntheticCamera:
         image[y : self._height - y, x : self._width - x] = surface[y : self._height - y, x : self._width - x]
         return image
 
-    def _scratch(self, image: Image, rng: np.random.Generator) -> None:
+    def _scratch(self, image: CapturedImage, rng: np.random.Generator) -> None:
         low, high = _BORDER * 1.5, 1 - _BORDER * 1.5
         x, y = rng.uniform(low, high, 2)
         angle, length = rng.uniform(0, np.pi), rng.uniform(0.15, 0.4)

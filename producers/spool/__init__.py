@@ -15,12 +15,12 @@ from producers.spool.look import (
     waiting_hours,
 )
 from producers.spool.options import SpoolOptions
-from producers.spool.patient import PatientSpool
+from producers.spool.patient import LazySpool
 from producers.spool.record import SpooledFrame
 from producers.spool.store import Spool
 
 __all__ = [
-    "PatientSpool",
+    "LazySpool",
     "Spool",
     "SpoolCounts",
     "SpoolError",

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 RETRY_S = 3.0
 
 
-class PatientSpool(Spool):
+class LazySpool(Spool):
     """Spool whose file may be opened later. While the file is not open, it is empty and refuses each frame.
 
     A thread retries to open the file. The lock is taken at once if the disk allows it, so that a second publisher of

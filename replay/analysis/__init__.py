@@ -9,14 +9,14 @@ from replay.analysis.comparison_results import Comparison
 from replay.analysis.golden import GoldenSample, compare_golden, load_golden
 from replay.analysis.json_form import as_json
 from replay.analysis.overview import analyse
-from replay.analysis.promotion import Limits
+from replay.analysis.promotion import PromotionLimits
 from replay.analysis.results import Analysis
 
 __all__ = [
     "Analysis",
     "Comparison",
     "GoldenSample",
-    "Limits",
+    "PromotionLimits",
     "analyse",
     "as_json",
     "compare",

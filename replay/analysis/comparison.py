@@ -21,11 +21,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from monitoring.quality.label_index import Truths
+from monitoring.quality.label_index import LabelIndex
 from replay.analysis.comparison_results import ChangedPart, Comparison, Delta, GoldenComparison, PairedTable
-from replay.analysis.promotion import Limits, judge
+from replay.analysis.promotion import PromotionLimits, judge
+from replay.analysis.results import Floats, Integers
 from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table, build_table
-from replay.analysis.view import ACCEPT, NO_ACTION, REJECT, UNHEARD, Flags, Floats, Integers, View, equal, see, speakers
+from replay.analysis.view import ACCEPT, NO_ACTION, REJECT, UNHEARD, Flags, View, equal, see, speakers
 from replay.past.replayed_frame import ReplayedFrame
 
 #: Maximum number of listed parts that the deciders treat differently.
@@ -71,7 +72,7 @@ def compare(
     champion: str = RECORDED,
     challenger: str | None = None,
     *,
-    limits: Limits | None = None,
+    limits: PromotionLimits | None = None,
     golden: GoldenComparison | None = None,
 ) -> Comparison:
     """Compare two deciders of a table, and judge whether the challenger may be promoted.
@@ -87,7 +88,7 @@ def compare(
         If the table has no such decider.
     """
     challenger = challenger or table.deciders[-1]
-    limits = limits or Limits()
+    limits = limits or PromotionLimits()
     pairs = Pairs.of(table, champion, challenger)
     one, two = pairs.champion, pairs.challenger
     actions = one.action[pairs.at_champion], two.action[pairs.at_challenger]
@@ -118,12 +119,12 @@ def compare(
 def compare_frames(
     frames: Iterable[ReplayedFrame],
     variants: Sequence[str],
-    truths: Truths | None = None,
+    truths: LabelIndex | None = None,
     *,
     champion: str = RECORDED,
     challenger: str | None = None,
     truth_attribute: str | None = None,
-    limits: Limits | None = None,
+    limits: PromotionLimits | None = None,
     golden: GoldenComparison | None = None,
 ) -> Comparison:
     """Compare deciders on re-inspected frames; see `compare` and `replay.analysis.table.build_table`."""
@@ -132,7 +133,7 @@ def compare_frames(
 
 
 def compare_nothing(
-    champion: str, challenger: str, golden: GoldenComparison, limits: Limits | None = None
+    champion: str, challenger: str, golden: GoldenComparison, limits: PromotionLimits | None = None
 ) -> Comparison:
     """Return a comparison that rests on golden samples alone."""
     none = PairedTable(
@@ -157,7 +158,7 @@ def compare_nothing(
         overkill_rate=unknown,
         changed=(),
         changed_total=0,
-        gate=judge(None, None, 0, limits or Limits(), golden),
+        gate=judge(None, None, 0, limits or PromotionLimits(), golden),
         golden=golden,
     )
 

@@ -98,7 +98,7 @@ class GoldenComparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class PromotionCheck:
     """Condition of the promotion gate; ``outcome`` is pass, fail or undecided, ``sentence`` states the reason."""
 
     name: str
@@ -111,11 +111,11 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class PromotionDecision:
     """Decision on the promotion of the challenger: ``promote``, ``do not promote`` or ``undecided``."""
 
     decision: str
-    checks: tuple[Check, ...]
+    checks: tuple[PromotionCheck, ...]
 
     @property
     def exit_code(self) -> int:
@@ -155,6 +155,6 @@ class Comparison:
     overkill_rate: Delta
     changed: tuple[ChangedPart, ...]
     changed_total: int
-    gate: Gate
+    gate: PromotionDecision
     golden: GoldenComparison | None = None
     warnings: tuple[str, ...] = field(default=())

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from replay.analysis.results import Duplicates, Group
-from replay.analysis.view import NOT_OK, OK, Integers, View, codes
+from replay.analysis.results import Duplicates, Group, Integers
+from replay.analysis.view import NOT_OK, OK, View, codes
 
 #: Maximum number of listed groups of each kind.
 MAX_LISTED = 100

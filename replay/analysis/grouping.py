@@ -10,8 +10,9 @@ from itertools import pairwise
 import numpy as np
 
 from models.signals import CODES, score_signals
+from replay.analysis.results import Floats, Integers
 from replay.analysis.table import DEFECTIVE, UNKNOWN
-from replay.analysis.view import Floats, Integers, View, codes
+from replay.analysis.view import View, codes
 
 #: Maximum number of slices of one kind; those with the most labels are kept.
 MAX_OF_A_KIND = 200

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.analysis.results import Latency, LatencyOf, Quantiles
+from replay.analysis.results import Floats, Integers, Latency, LatencyOf, Quantiles
 from replay.analysis.table import RECORDED, Table
-from replay.analysis.view import Floats, Integers, codes, equal
+from replay.analysis.view import codes, equal
 from schemas.records import ResultState
 
 STAGES = ("queue", "decode", "infer")

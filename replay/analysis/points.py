@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replay.analysis.results import ThresholdCurve
+from replay.analysis.results import Floats, ThresholdCurve
 from replay.analysis.table import DEFECTIVE
-from replay.analysis.view import NOT_OK, Flags, Floats, View, unheard
+from replay.analysis.view import NOT_OK, Flags, View, unheard
 
 #: Number of points of a displayed curve.
 MAX_POINTS = 1_001

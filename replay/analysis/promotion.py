@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from replay.analysis.comparison_results import Check, Delta, Gate, GoldenComparison
+from replay.analysis.comparison_results import Delta, GoldenComparison, PromotionCheck, PromotionDecision
 from schemas.errors import SettingsError
 
 PASS, FAIL, UNDECIDED = "pass", "fail", "undecided"
@@ -20,7 +20,7 @@ _EPSILON = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class PromotionLimits:
     """Limits of the gate: by how much a challenger may be worse.
 
     Parameters
@@ -54,8 +54,12 @@ class Limits:
 
 
 def judge(
-    escapes: Delta | None, overkill: Delta | None, failed: int, limits: Limits, golden: GoldenComparison | None = None
-) -> Gate:
+    escapes: Delta | None,
+    overkill: Delta | None,
+    failed: int,
+    limits: PromotionLimits,
+    golden: GoldenComparison | None = None,
+) -> PromotionDecision:
     """Check every known result against its limit.
 
     Parameters
@@ -83,10 +87,10 @@ def judge(
         )
     outcomes = {check.outcome for check in checks}
     decision = DO_NOT if FAIL in outcomes else UNDECIDED if UNDECIDED in outcomes or not checks else PROMOTE
-    return Gate(decision=decision, checks=tuple(checks))
+    return PromotionDecision(decision=decision, checks=tuple(checks))
 
 
-def check_delta(name: str, delta: Delta, limit: float, min_labels: int, what: str) -> Check:
+def check_delta(name: str, delta: Delta, limit: float, min_labels: int, what: str) -> PromotionCheck:
     """Check a delta against its limit.
 
     With too few labels the check is undecided, since their interval means nothing. With enough labels the check passes
@@ -100,8 +104,8 @@ def check_delta(name: str, delta: Delta, limit: float, min_labels: int, what: st
     'undecided'
     """
 
-    def check(outcome: str, sentence: str) -> Check:
-        return Check(
+    def check(outcome: str, sentence: str) -> PromotionCheck:
+        return PromotionCheck(
             name=name, outcome=outcome, sentence=sentence, limit=limit,
             value=delta.delta, low=delta.low, high=delta.high,
         )  # fmt: skip
@@ -131,14 +135,14 @@ def points(share: float) -> str:
     return f"{100 * share:+.2f} points" if abs(share) >= 0.00005 else "0 points"
 
 
-def _count(name: str, count: int, limit: int, what: str) -> Check:
+def _count(name: str, count: int, limit: int, what: str) -> PromotionCheck:
     outcome = PASS if count <= limit else FAIL
-    return Check(
+    return PromotionCheck(
         name=name, outcome=outcome, sentence=f"{count} {what}; {limit} allowed", limit=limit, value=float(count)
     )
 
 
-def _without(check: Check, what: str) -> Check:
+def _without(check: PromotionCheck, what: str) -> PromotionCheck:
     """Return the check as undecided: a set without such samples shows nothing."""
     error = "misses" if what == "defective" else "rejects"
     sentence = f"no golden sample is {what}, so nothing is known of what the challenger {error}: add some"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.analysis.results import Rankings
-from replay.analysis.view import Flags, Floats, Integers, View, see
+from replay.analysis.results import Floats, Integers, Rankings
+from replay.analysis.view import Flags, View, see
 
 MAX_RANKED = 100
 

@@ -8,21 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitoring.quality.estimates import Estimate, Stratum, accuracy, escape_rate, overkill_rate, share
-from replay.analysis.results import Confusion, ConfusionRow, Rates
+from replay.analysis.results import Confusion, ConfusionRow, Floats, Integers, Rates
 from replay.analysis.table import DEFECTIVE, GOOD, RECORDED
-from replay.analysis.view import (
-    ACCEPT,
-    ACTIONS,
-    NO_ACTION,
-    REJECT,
-    REVIEW,
-    UNHEARD,
-    Flags,
-    Floats,
-    Integers,
-    View,
-    unheard,
-)
+from replay.analysis.view import ACCEPT, ACTIONS, NO_ACTION, REJECT, REVIEW, UNHEARD, Flags, View, unheard
 from schemas.records import Action
 
 _CELLS = (NO_ACTION + 1) * len(ACTIONS)

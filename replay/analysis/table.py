@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.quality.label_index import Truths
+from monitoring.quality.label_index import LabelIndex
 from monitoring.quality.outcome import Truth
 from replay.past.replayed_frame import ReplayedFrame
 from schemas.records import Decision, ResultState
@@ -88,7 +88,7 @@ class Table:
 
 def build_table(
     frames: Iterable[ReplayedFrame],
-    truths: Truths | None = None,
+    truths: LabelIndex | None = None,
     *,
     variants: Sequence[str] = (),
     truth_attribute: str | None = None,
@@ -110,7 +110,7 @@ def build_table(
     good_words
         Values of the attribute, in lower case, that mean a good part.
     """
-    builder = _Builder(truths or Truths(), tuple(variants), truth_attribute, good_words)
+    builder = _Builder(truths or LabelIndex(), tuple(variants), truth_attribute, good_words)
     for frame in frames:
         builder.add(frame)
     return builder.table()
@@ -118,7 +118,7 @@ def build_table(
 
 class _Builder:
     def __init__(
-        self, truths: Truths, variants: tuple[str, ...], truth_attribute: str | None, good_words: frozenset[str]
+        self, truths: LabelIndex, variants: tuple[str, ...], truth_attribute: str | None, good_words: frozenset[str]
     ) -> None:
         self._truths = truths
         self._deciders = (RECORDED, *variants)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.quality.slice_counts import SPEAKS_FOR_ALL
+from replay.analysis.results import Floats, Integers
 from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
 from schemas.records import Action, ResultState, Verdict
@@ -37,8 +38,6 @@ UNHEARD = (
 
 Flags = NDArray[np.bool_]
 Small = NDArray[np.int8]
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,6 @@ from replay.archive.collector import SinkOptions, SinkReport
 from replay.archive.errors import ArchiveError
 from replay.archive.reader import Archive
 from replay.archive.sink import ArchiveSink
-from replay.archive.store import Store
+from replay.archive.store import ArchiveStore
 
-__all__ = ["Archive", "ArchiveError", "ArchiveSink", "SinkOptions", "SinkReport", "Store"]
+__all__ = ["Archive", "ArchiveError", "ArchiveSink", "ArchiveStore", "SinkOptions", "SinkReport"]

@@ -10,10 +10,10 @@ from typing import Any
 from replay.archive.commits import Commit, DataFile
 from replay.archive.container import ContainerWriter, has_sayable_times
 from replay.archive.layout import camera_folder, data_name, date_of
-from replay.archive.store import Store
+from replay.archive.store import ArchiveStore
 from schemas.codec import encode
 from schemas.records import Decision, DriftEvent, Frame, Label
-from transport.stored_message import Stored
+from transport.stored_message import StoredMessage
 
 #: Maximum number of files of one commit; further cameras (such as one with a new name in each frame) share one file.
 MAX_FILES = 64
@@ -23,7 +23,7 @@ _MAX_LOTS = 16
 _OVERHEAD_BYTES = 512
 
 
-class Batch:
+class ArchiveBatch:
     """Messages of a partition from an offset on; the batch encodes each at once, and keeps only the encoded form.
 
     Parameters
@@ -56,7 +56,7 @@ class Batch:
         """True if no offset has been settled."""
         return self.end == self.begin
 
-    def add(self, stored: Stored[Any], size_bytes: int) -> None:
+    def add(self, stored: StoredMessage[Any], size_bytes: int) -> None:
         """Add a message of ``size_bytes`` bytes; offsets before it without a message are settled."""
         record = stored.record
         if record is not None and not has_sayable_times(record):
@@ -76,7 +76,7 @@ class Batch:
         """Settle all offsets before this one: no further message will come there."""
         self.end = max(self.end, offset)
 
-    def write(self, store: Store) -> Commit:
+    def write(self, store: ArchiveStore) -> Commit:
         """Write the data files and return the commit, which the caller has still to write. Idempotent.
 
         Raises
@@ -100,7 +100,7 @@ class Batch:
             committed_at_us=time.time_ns() // 1000,
         )
 
-    def _place(self, stored: Stored[Any]) -> tuple[str, str | None, str | None]:
+    def _place(self, stored: StoredMessage[Any]) -> tuple[str, str | None, str | None]:
         """Return the folder, the line and the camera."""
         record = stored.record
         if record is None:
@@ -113,7 +113,7 @@ class Batch:
 class _OpenFile:
     """Data file under construction."""
 
-    def __init__(self, batch: Batch, folder: str, line: str | None, camera: str | None, *, first: int) -> None:
+    def __init__(self, batch: ArchiveBatch, folder: str, line: str | None, camera: str | None, *, first: int) -> None:
         # No reference to the batch: a cycle would keep both, and their bytes, until the garbage collector runs.
         self._partition, self._folder, self._line, self._camera, self._first = (
             batch.partition, folder, line, camera, first,
@@ -126,7 +126,7 @@ class _OpenFile:
         self._captured: list[int] = []
         self._lots: set[str] = set()
 
-    def add(self, stored: Stored[Any]) -> None:
+    def add(self, stored: StoredMessage[Any]) -> None:
         self._container.add(stored)
         record = stored.record
         self._last = stored.place.offset

@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from replay.archive.batch import Batch
+from replay.archive.batch import ArchiveBatch
 from replay.archive.errors import ArchiveError
 from replay.archive.follower import Partition
 from replay.archive.index import load_commits
 from replay.archive.metrics import ArchiveMetrics
 from replay.archive.rollup import FROM_COMMITS, roll_up
-from replay.archive.store import Store
+from replay.archive.store import ArchiveStore
 from replay.past.source import stored
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
@@ -32,7 +32,7 @@ from transport.image_store import ImageStore, ImageStoreError
 from transport.offset_ranges import merged
 from transport.open_transactions import held_back, held_line
 from transport.range_reader import read_ranges
-from transport.stored_message import Stored
+from transport.stored_message import StoredMessage
 from transport.topic_identity import TopicIdentities, TopicIdentity
 from transport.topic_ranges import TopicMessage, watermarks
 
@@ -91,7 +91,7 @@ class Collector:
     def __init__(
         self,
         kafka: KafkaSettings,
-        store: Store,
+        store: ArchiveStore,
         options: SinkOptions,
         image_store: ImageStore | None,
         metrics: ArchiveMetrics,
@@ -108,7 +108,7 @@ class Collector:
         self._rounds = 0
         self._held: dict[Partition, int] = {}
         #: Messages read since the last commit, by partition.
-        self.batches: dict[Partition, Batch] = {}
+        self.batches: dict[Partition, ArchiveBatch] = {}
         self.report = SinkReport()
 
     def begin(self) -> dict[Partition, int]:
@@ -223,7 +223,7 @@ class Collector:
         except ArchiveError as error:
             _log.warning("small commits stay as they are for now: %s", error)
 
-    def _batch_from(self, partition: Partition, end: int | None, low: int) -> Batch:
+    def _batch_from(self, partition: Partition, end: int | None, low: int) -> ArchiveBatch:
         """Return a batch from the archive's end on, or from the topic's start if offsets between were deleted."""
         begin = low if end is None else max(end, low)
         deleted_from = end if end is not None and end < low else None
@@ -232,7 +232,7 @@ class Collector:
             _log.warning("%s-%d: offsets %d to %d were deleted before they were archived", *partition, end, low - 1)
         identity = self._known[partition.topic]
         record = self._records[partition.topic]
-        return Batch(partition.topic, identity.topic_id, partition.number, record, begin, deleted_from)
+        return ArchiveBatch(partition.topic, identity.topic_id, partition.number, record, begin, deleted_from)
 
     def _fill(self, partition: Partition, covered: tuple[tuple[int, int], ...], low: int) -> None:
         """Archive offsets that no commit covers any more, if the topic still has them."""
@@ -251,8 +251,8 @@ class Collector:
             self.check()
             self._write(batch)
 
-    def _add(self, batch: Batch, message: TopicMessage) -> None:
-        found: Stored[Any] = stored(message, batch.record, self._codec)
+    def _add(self, batch: ArchiveBatch, message: TopicMessage) -> None:
+        found: StoredMessage[Any] = stored(message, batch.record, self._codec)
         size = len(message.value or b"") + len(message.key or b"") + sum(map(len, message.headers.values()))
         record = found.record
         if record is None:
@@ -262,7 +262,7 @@ class Collector:
             size += record.reference.size_bytes if found.record.image is not None else 0  # type: ignore[union-attr]
         batch.add(found, size)
 
-    def _with_image(self, found: Stored[Any], frame: Frame) -> Frame:
+    def _with_image(self, found: StoredMessage[Any], frame: Frame) -> Frame:
         """Return the frame with its image, which outlives the store's sweep then; or unchanged if the fetch fails."""
         assert frame.reference is not None
         try:
@@ -276,7 +276,7 @@ class Collector:
             self._metrics.reference_kept()
             return frame
 
-    def _write(self, batch: Batch) -> Batch:
+    def _write(self, batch: ArchiveBatch) -> ArchiveBatch:
         """Archive a batch, and return the next one. The caller has checked the topics."""
         commit = batch.write(self._store)
         self._store.write(commit.path, commit.to_bytes())
@@ -285,7 +285,7 @@ class Collector:
         self.report.files += len(commit.files)
         self.report.bytes += sum(file.size_bytes for file in commit.files)
         self._metrics.committed(commit)
-        return Batch(batch.topic, batch.topic_id, batch.partition, batch.record, batch.end)
+        return ArchiveBatch(batch.topic, batch.topic_id, batch.partition, batch.record, batch.end)
 
     def _other_topic(self, topic: str, archived: str, present: str) -> OtherTopic:
         return OtherTopic(

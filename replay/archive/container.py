@@ -25,7 +25,7 @@ from schemas.compiled_schemas import Schema, schema_of, without_logical_types
 from schemas.errors import CodecError
 from schemas.records import Frame, Record
 from schemas.wire import Codec
-from transport.stored_message import Place, R, Stored
+from transport.stored_message import MessagePosition, R, StoredMessage
 
 #: Approximate bytes of a block, and of a segment: both end with the record that fills them.
 _BLOCK_BYTES = 64 * 1024
@@ -127,7 +127,7 @@ class ContainerWriter:
         self._first: int | None = None
         self._position = self._header_bytes
 
-    def add(self, stored: Stored[Any]) -> None:
+    def add(self, stored: StoredMessage[Any]) -> None:
         """Append a message."""
         if self._first is None:
             self._first = stored.place.offset
@@ -163,7 +163,7 @@ class ContainerWriter:
         self._position, self._first = end, None
 
 
-def messages(header: bytes, blocks: bytes, record: type[R], codec: Codec) -> Iterator[Stored[R]]:
+def messages(header: bytes, blocks: bytes, record: type[R], codec: Codec) -> Iterator[StoredMessage[R]]:
     """Yield the messages of some blocks of a file, whose header is ``header``.
 
     Parameters
@@ -195,8 +195,8 @@ def _schemas(written: Any, record: type) -> tuple[Any, Any]:
     return written, None if avro_file.without_hints(written) == avro_file.without_hints(shape.wire) else shape.wire
 
 
-def _stored(values: Any, record: type[R], codec: Codec) -> Stored[R]:
-    place = Place(values["topic"], values["partition"], values["offset"])
+def _stored(values: Any, record: type[R], codec: Codec) -> StoredMessage[R]:
+    place = MessagePosition(values["topic"], values["partition"], values["offset"])
     found, value, problem = None, values["value"], values["problem"]
     try:
         if values["record"] is not None:
@@ -206,4 +206,4 @@ def _stored(values: Any, record: type[R], codec: Codec) -> Stored[R]:
     except CodecError as error:
         if values["record"] is not None:
             raise ValueError(str(error)) from error
-    return Stored(place, values["timestamp_us"], values["key"], values["headers"], found, value, problem)
+    return StoredMessage(place, values["timestamp_us"], values["key"], values["headers"], found, value, problem)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from replay.archive.commits import Commit, Piece, pieces
 from replay.archive.errors import ArchiveError
 from replay.archive.layout import COMMITS, commit_folder, parse_commit_name
-from replay.archive.store import Store
+from replay.archive.store import ArchiveStore
 
 #: Number of listings if listed commits disappear meanwhile: a sink has then merged them into larger ones.
 _LISTINGS = 5
@@ -22,7 +22,7 @@ class Index:
         If there is no archive, if it is of a later format, or if it cannot be read.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ArchiveStore) -> None:
         self._store = store
         if not store.is_archive():
             raise ArchiveError(f"no archive at {store.uri}: archive.json is missing; `inspection archive` makes it")
@@ -74,7 +74,7 @@ class Index:
 
 
 def load_commits(
-    store: Store, topic: str, on_damage: Callable[[str, ArchiveError], object] | None = None
+    store: ArchiveStore, topic: str, on_damage: Callable[[str, ArchiveError], object] | None = None
 ) -> list[Commit]:
     """Return all commits of a topic, in order of partition and begin.
 

@@ -14,13 +14,12 @@ from replay.archive.commits import DataFile, Piece
 from replay.archive.container import SEGMENT_BYTES, messages
 from replay.archive.errors import ArchiveError
 from replay.archive.index import Index
-from replay.archive.store import Store
+from replay.archive.store import ArchiveStore
 from replay.avro_file import MAX_BLOCK_BYTES
-from replay.past.source import OnProgress
 from schemas.wire import Codec
-from transport.offset_ranges import Ranges, intersect, merged, total
-from transport.stored_message import R, Stored
-from transport.topic_ranges import TopicRange
+from transport.offset_ranges import OffsetRanges, intersect, merged, total
+from transport.stored_message import R, StoredMessage
+from transport.topic_ranges import OnProgress, TimeRange
 
 _TELL_EVERY = 100
 
@@ -63,7 +62,7 @@ class Archive:
 `inspection archive` makes it
     """
 
-    def __init__(self, store: Store, *, codec: Codec | None = None) -> None:
+    def __init__(self, store: ArchiveStore, *, codec: Codec | None = None) -> None:
         self._store = store
         self._index = Index(store)
         self._codec = codec or Codec()
@@ -82,7 +81,7 @@ class Archive:
         SettingsError
             If there is no such file system, or its package is not installed.
         """
-        return cls(Store(uri, **options), codec=codec)
+        return cls(ArchiveStore(uri, **options), codec=codec)
 
     def topics(self) -> list[str]:
         """Return the names of the topics of which messages are archived."""
@@ -92,7 +91,7 @@ class Archive:
         """Return Kafka's id of the archived topic; None if nothing of it is archived."""
         return self._index.topic_id(topic)
 
-    def covered(self, topic: str) -> Ranges:
+    def covered(self, topic: str) -> OffsetRanges:
         """Return the offsets of a topic that are settled here, by partition; offsets without a message are included.
 
         Raises
@@ -103,9 +102,9 @@ class Archive:
         found = self._index.pieces(topic)
         return {number: merged((piece.begin, piece.end) for piece in some) for number, some in found.items()}
 
-    def candidates(self, topic: str, within: TopicRange | None = None) -> Ranges:
+    def candidates(self, topic: str, within: TimeRange | None = None) -> OffsetRanges:
         """Return spans of covered offsets that include all messages of a time range. The method opens no file."""
-        within = within or TopicRange()
+        within = within or TimeRange()
         spans: dict[int, list[tuple[int, int]]] = {}
         for number, some in self._index.pieces(topic).items():
             for piece in some:
@@ -121,12 +120,12 @@ class Archive:
         self,
         record: type[R],
         topic: str,
-        ranges: Ranges,
+        ranges: OffsetRanges,
         *,
         on_progress: OnProgress = lambda done, total: None,
         cameras: Collection[str] = (),
         lots: Collection[str] = (),
-    ) -> Iterator[Stored[R]]:
+    ) -> Iterator[StoredMessage[R]]:
         """Yield the messages of these offsets, each partition in order, partitions interleaved by their timestamps.
 
         Parameters
@@ -160,10 +159,10 @@ class Archive:
                 on_progress(done.offsets, done.total)
         on_progress(done.total, done.total)
 
-    def _merge(self, wanted: list[_Wanted], record: type[R]) -> Iterator[Stored[R]]:
+    def _merge(self, wanted: list[_Wanted], record: type[R]) -> Iterator[StoredMessage[R]]:
         """Merge the files of one partition by offset; each file is opened when its first offset is due."""
         waiting = deque(sorted(wanted, key=lambda one: one.begin))
-        opened: list[tuple[int, int, Stored[R], Iterator[Stored[R]]]] = []
+        opened: list[tuple[int, int, StoredMessage[R], Iterator[StoredMessage[R]]]] = []
         number = 0
         while waiting or opened:
             while waiting and (not opened or waiting[0].begin <= opened[0][0]):
@@ -182,7 +181,7 @@ class Archive:
             else:
                 heapq.heappop(opened)
 
-    def _file(self, wanted: _Wanted, record: type[R]) -> Iterator[Stored[R]]:
+    def _file(self, wanted: _Wanted, record: type[R]) -> Iterator[StoredMessage[R]]:
         """Yield the wanted messages of a file; read only the segments that may contain some."""
         file = wanted.file
         firsts = [segment.first_offset for segment in file.segments]
@@ -209,7 +208,7 @@ def segment_bounds(file: DataFile, number: int) -> tuple[int, int]:
     return file.segments[number].position, file.segments[number + 1].position if following else file.size_bytes
 
 
-def read_header(store: Store, file: DataFile) -> bytes:
+def read_header(store: ArchiveStore, file: DataFile) -> bytes:
     """Read the bytes before the first segment.
 
     Raises
@@ -221,8 +220,8 @@ def read_header(store: Store, file: DataFile) -> bytes:
 
 
 def read_segment(
-    store: Store, file: DataFile, header: bytes, number: int, record: type[R], codec: Codec
-) -> Iterator[Stored[R]]:
+    store: ArchiveStore, file: DataFile, header: bytes, number: int, record: type[R], codec: Codec
+) -> Iterator[StoredMessage[R]]:
     """Yield the messages of a segment.
 
     Raises
@@ -237,7 +236,7 @@ def read_segment(
         raise damaged(store, file, f"its records cannot be read: {error}") from error
 
 
-def read_checked(store: Store, file: DataFile, begin: int, end: int, crc32: int) -> bytes:
+def read_checked(store: ArchiveStore, file: DataFile, begin: int, end: int, crc32: int) -> bytes:
     """Read bytes of a file, and check them against a checksum.
 
     Raises
@@ -258,7 +257,7 @@ def read_checked(store: Store, file: DataFile, begin: int, end: int, crc32: int)
     return data
 
 
-def damaged(store: Store, file: DataFile, why: str) -> ArchiveError:
+def damaged(store: ArchiveStore, file: DataFile, why: str) -> ArchiveError:
     """Return an error that names the damaged file."""
     return ArchiveError(
         f"archive {store.uri}: {file.path} is damaged: {why}; put it back from a copy; "
@@ -282,7 +281,7 @@ def _may_hold(file: DataFile, cameras: Collection[str], lots: Collection[str]) -
 class _Passed:
     """Count of the offsets that have been passed."""
 
-    def __init__(self, ranges: Ranges) -> None:
+    def __init__(self, ranges: OffsetRanges) -> None:
         self._left = {number: deque(spans) for number, spans in ranges.items()}
         self.total = total(ranges)
         self.offsets = 0

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from replay.archive.commits import Commit, Piece, pieces
-from replay.archive.store import Store
+from replay.archive.store import ArchiveStore
 
 #: Minimum number of commits in a row for a roll-up, and maximum number of files of a rolled-up commit.
 FROM_COMMITS = 64
 MAX_FILES = 1024
 
 
-def roll_up(store: Store, commits: Iterable[Commit]) -> int:
+def roll_up(store: ArchiveStore, commits: Iterable[Commit]) -> int:
     """Replace small commits of a topic by larger ones; return the number of deleted commits.
 
     Raises

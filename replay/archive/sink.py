@@ -16,7 +16,7 @@ from functools import partial
 from replay.archive.collector import Collector, OtherTopic, SinkOptions, SinkReport
 from replay.archive.follower import Follower, OutOfRange, Partition, Settled, Skipped, Trouble
 from replay.archive.metrics import ArchiveMetrics
-from replay.archive.store import Store
+from replay.archive.store import ArchiveStore
 from schemas.errors import BrokerUnavailable, InspectionError, TopicMissing
 from schemas.settings import KafkaSettings
 from transport.batches import UnreadableBatch
@@ -52,7 +52,7 @@ class ArchiveSink:
     def __init__(
         self,
         kafka: KafkaSettings,
-        store: Store,
+        store: ArchiveStore,
         options: SinkOptions | None = None,
         *,
         image_store: ImageStore | None = None,

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from replay.archive.commits import Commit, pieces
 from replay.archive.index import Index
-from replay.archive.store import Store
+from replay.archive.store import ArchiveStore
 from schemas.errors import BrokerUnavailable, TopicMissing
 from schemas.settings import KafkaSettings
 from transport.topic_identity import TopicIdentities
@@ -54,7 +54,7 @@ class TopicStatus:
     problem: str = ""
 
 
-def status(store: Store, kafka: KafkaSettings | None = None) -> list[TopicStatus]:
+def status(store: ArchiveStore, kafka: KafkaSettings | None = None) -> list[TopicStatus]:
     """Return one row for each topic; with the settings of a line, ask its broker for the lag.
 
     Raises

@@ -24,14 +24,14 @@ _BEHIND_THE_END = ("InvalidRange", "416")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ArchiveEntry:
     """File in a listing; ``modified_us`` can be None, if the file system does not report it."""
 
     size_bytes: int
     modified_us: int | None
 
 
-class Store:
+class ArchiveStore:
     """Files below a URI, by their relative path.
 
     Parameters
@@ -48,7 +48,7 @@ class Store:
 
     Examples
     --------
-    >>> store = Store("memory://doctest-archive")
+    >>> store = ArchiveStore("memory://doctest-archive")
     >>> store.is_archive()
     False
     >>> store.write("a/b", b"data")
@@ -127,7 +127,7 @@ class Store:
                     else:
                         raise data
 
-    def find(self, folder: str) -> dict[str, Entry]:
+    def find(self, folder: str) -> dict[str, ArchiveEntry]:
         """Return all files below a folder; an empty dict if there is no such folder."""
         with self._line(f"{folder or 'it'} cannot be listed"):
             try:
@@ -137,7 +137,7 @@ class Store:
                     raise
                 found = {}
         return {
-            path[len(self._root) + 1 :]: Entry(int(info.get("size") or 0), _modified_us(info))
+            path[len(self._root) + 1 :]: ArchiveEntry(int(info.get("size") or 0), _modified_us(info))
             for path, info in sorted(found.items())
         }
 

@@ -17,7 +17,7 @@ from replay.archive.errors import ArchiveError
 from replay.archive.index import load_commits
 from replay.archive.layout import ARCHIVE_FILE, parse_commit_name
 from replay.archive.reader import damaged, read_checked, read_header, segment_bounds
-from replay.archive.store import Entry, Store
+from replay.archive.store import ArchiveEntry, ArchiveStore
 from schemas.topics import TOPICS
 from schemas.wire import Codec
 from transport.store_files import PART_PREFIX
@@ -58,7 +58,7 @@ class Verification:
 
 
 def verify(
-    store: Store,
+    store: ArchiveStore,
     *,
     quick: bool = False,
     remove_leftovers: bool = False,
@@ -156,7 +156,13 @@ def _check_chain(topic: str, commits: list[Commit], report: Verification) -> Non
 
 
 def _check_file(
-    store: Store, listing: Mapping[str, Entry], commit: Commit, file: DataFile, report: Verification, *, quick: bool
+    store: ArchiveStore,
+    listing: Mapping[str, ArchiveEntry],
+    commit: Commit,
+    file: DataFile,
+    report: Verification,
+    *,
+    quick: bool,
 ) -> array[int]:
     """Return the offsets of a file's records; if the file is damaged, report it and return no offsets."""
     entry = listing.get(file.path)
@@ -173,7 +179,7 @@ def _check_file(
         return array("q")
 
 
-def _read_file(store: Store, commit: Commit, file: DataFile) -> array[int]:
+def _read_file(store: ArchiveStore, commit: Commit, file: DataFile) -> array[int]:
     record = next((topic.record for topic in TOPICS if commit.topic.endswith(f".{topic.suffix}")), None)
     if record is None:
         raise ArchiveError(f"{commit.path}: no topic of a line is called {commit.topic}")

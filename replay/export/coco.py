@@ -18,13 +18,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from monitoring.quality.label_index import Truths
+from monitoring.quality.label_index import LabelIndex
 from monitoring.quality.outcome import Truth
 from replay.export.pictures import Exported, Picture, Pictures, new_folder
 from replay.export.write import iso
 from schemas.records import Decision, Defect, Frame
 from transport.image_store import ImageStore
-from transport.stored_message import Stored
+from transport.stored_message import StoredMessage
 
 #: The only category of an export without any defect: tools refuse a file without categories.
 DEFECT = "defect"
@@ -32,8 +32,8 @@ DEFECT = "defect"
 
 def export_coco(
     path: Path,
-    frames: Iterable[tuple[Stored[Frame], Decision | None]],
-    truths: Truths | None = None,
+    frames: Iterable[tuple[StoredMessage[Frame], Decision | None]],
+    truths: LabelIndex | None = None,
     *,
     store: ImageStore | None = None,
     boxes: bool = True,
@@ -104,7 +104,7 @@ def _write(file: IO[str], number: int, row: dict[str, Any]) -> None:
 
 
 def _image(
-    number: int, found: Stored[Frame], picture: Picture, decision: Decision | None, truth: Truth | None
+    number: int, found: StoredMessage[Frame], picture: Picture, decision: Decision | None, truth: Truth | None
 ) -> dict[str, Any]:
     frame = picture.frame
     attributes: dict[str, Any] = {

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from monitoring.quality.label_index import Truths
+from monitoring.quality.label_index import LabelIndex
 from monitoring.quality.label_sheet import COLUMNS, FILE, SHOWN
 from monitoring.quality.outcome import Truth
 from replay.export.pictures import Exported, Picture, Pictures, new_folder
@@ -23,7 +23,7 @@ from replay.export.write import iso
 from schemas.records import Decision, Frame
 from transport.csv_guard import WRITER, guarded
 from transport.image_store import ImageStore
-from transport.stored_message import Stored
+from transport.stored_message import StoredMessage
 
 #: Folders of the images; training tools read folders with images of one class each.
 FOLDERS = ("good", "defective", "unlabelled")
@@ -31,8 +31,8 @@ FOLDERS = ("good", "defective", "unlabelled")
 
 def export_folder(
     path: Path,
-    frames: Iterable[tuple[Stored[Frame], Decision | None]],
-    truths: Truths | None = None,
+    frames: Iterable[tuple[StoredMessage[Frame], Decision | None]],
+    truths: LabelIndex | None = None,
     *,
     store: ImageStore | None = None,
 ) -> Exported:

@@ -19,7 +19,7 @@ from models.images import image_header
 from schemas.errors import SettingsError
 from schemas.records import Encoding, Frame
 from transport.image_store import ImageStore, ImageStoreError
-from transport.stored_message import Stored
+from transport.stored_message import StoredMessage
 
 _SUFFIXES = {Encoding.JPEG: ".jpg", Encoding.PNG: ".png", Encoding.BMP: ".bmp", Encoding.TIFF: ".tiff"}
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -83,7 +83,7 @@ class Pictures:
         self._frames: set[str] = set()
         self._names: set[str] = set()
 
-    def of(self, found: Stored[Frame]) -> Picture | None:
+    def of(self, found: StoredMessage[Frame]) -> Picture | None:
         """Return the image of a message; count it and return None if it has no usable image."""
         frame = found.record
         if frame is None:

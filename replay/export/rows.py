@@ -9,12 +9,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from monitoring.quality.label_index import Truths
+from monitoring.quality.label_index import LabelIndex
 from replay.analysis.table import Table, build_table
 from replay.export.arrow import empty_of, pyarrow, to_arrow, to_pandas
 from replay.export.write import check_suffix, new_file, write_rows
 from replay.past.replayed_frame import ReplayedFrame
-from replay.past.resolved_selection import decided, labels
+from replay.past.resolved_selection import labels, recorded_frames
 from replay.past.selection import Selection
 from replay.past.source import Source
 from replay.reinspect.run_folder import RunFolder
@@ -42,7 +42,7 @@ class Rows:
     """
 
     read: Callable[[], Iterator[ReplayedFrame]]
-    truths: Callable[[], Truths] | None = None
+    truths: Callable[[], LabelIndex] | None = None
     variants: tuple[str, ...] = ()
     truth_attribute: str | None = None
 
@@ -115,10 +115,10 @@ class Rows:
                     count += batch.num_rows
         return count
 
-    def _truths(self) -> Truths | None:
+    def _truths(self) -> LabelIndex | None:
         return None if self.truths is None else self.truths()
 
-    def _build(self, frames: Iterable[ReplayedFrame], truths: Truths | None) -> Table:
+    def _build(self, frames: Iterable[ReplayedFrame], truths: LabelIndex | None) -> Table:
         return build_table(frames, truths, variants=self.variants, truth_attribute=self.truth_attribute)
 
     def _pieces(self, rows: int) -> Iterator[Table]:
@@ -153,8 +153,8 @@ def frames(
     ()
     """
     chosen = selection or Selection()
-    truths = (lambda: Truths(labels(source, chosen.from_us))) if with_labels else None
-    return Rows(lambda: decided(source, chosen), truths, truth_attribute=truth_attribute)
+    truths = (lambda: LabelIndex(labels(source, chosen.from_us))) if with_labels else None
+    return Rows(lambda: recorded_frames(source, chosen), truths, truth_attribute=truth_attribute)
 
 
 def run_rows(path: Path, source: Source | None = None, *, truth_attribute: str | None = None) -> Rows:
@@ -175,7 +175,7 @@ def run_rows(path: Path, source: Source | None = None, *, truth_attribute: str |
         If the folder is not that of a run.
     """
     run = RunFolder.open(path)
-    truths = None if source is None else (lambda: Truths(labels(source, run.selection.from_us)))
+    truths = None if source is None else (lambda: LabelIndex(labels(source, run.selection.from_us)))
     return Rows(run.frames, truths, run.variants, truth_attribute)
 
 

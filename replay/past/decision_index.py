@@ -10,7 +10,7 @@ from schemas.clock import SystemClock, clamp_future, is_future
 from schemas.codec import decode, encode
 from schemas.errors import SettingsError
 from schemas.records import Decision, ResultState
-from transport.stored_message import Place
+from transport.stored_message import MessagePosition
 
 #: Name that makes SQLite use a temporary file of its own, which is deleted on close.
 TEMPORARY_FILE = ""
@@ -84,11 +84,11 @@ class DecisionIndex:
     def __len__(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM decisions").fetchone()[0])
 
-    def __iter__(self) -> Iterator[tuple[Place, Decision]]:
+    def __iter__(self) -> Iterator[tuple[MessagePosition, Decision]]:
         """Yield all decisions, each partition in order."""
         yield from self._select("SELECT part, at, record FROM decisions ORDER BY part, at")
 
-    def newest(self) -> Iterator[tuple[Place, Decision]]:
+    def newest(self) -> Iterator[tuple[MessagePosition, Decision]]:
         """Yield all decisions, newest capture first."""
         yield from self._select("SELECT part, at, record FROM decisions ORDER BY captured DESC, part DESC, at DESC")
 
@@ -96,9 +96,9 @@ class DecisionIndex:
         """Close and delete the temporary file."""
         self._db.close()
 
-    def _select(self, query: str) -> Iterator[tuple[Place, Decision]]:
+    def _select(self, query: str) -> Iterator[tuple[MessagePosition, Decision]]:
         for partition, offset, record in self._db.execute(query):
-            yield Place(self._topic, partition, offset), decode(record, Decision)
+            yield MessagePosition(self._topic, partition, offset), decode(record, Decision)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from schemas.records import Decision
-from transport.stored_message import Place
+from transport.stored_message import MessagePosition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class ReplayedFrame:
         One decision for each variant of the run, in its order; empty if nothing was inspected again.
     """
 
-    place: Place
+    place: MessagePosition
     timestamp_us: int
     recorded: Decision | None = None
     replayed: tuple[Decision, ...] = ()

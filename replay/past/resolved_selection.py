@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from types import MappingProxyType
 
-from monitoring.drift.episodes import find_episode, fold
+from monitoring.drift.episodes import build_episodes, find_episode
 from monitoring.quality.outcome import labelled_at_us
 from replay.past.decision_index import DecisionIndex
 from replay.past.replayed_frame import ReplayedFrame
-from replay.past.selection import Clock, Selection
+from replay.past.selection import Selection, TimeBasis
 from replay.past.source import Source
 from schemas.clock import SystemClock
 from schemas.errors import InspectionError
 from schemas.moments import time_text
 from schemas.records import Decision, DriftEvent, Frame, Label
-from transport.offset_ranges import Ranges, holds, intersect, merged, subtract, total
-from transport.stored_message import Place, Stored
-from transport.topic_ranges import TopicRange
+from transport.offset_ranges import OffsetRanges, holds, intersect, merged, subtract, total
+from transport.stored_message import MessagePosition, StoredMessage
+from transport.topic_ranges import OnStageProgress, TimeRange
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +35,7 @@ _FIRST = 3
 #: Minimum number of messages of a partition in which the newest are searched: they may be slightly out of order.
 _WINDOW = 1000
 
-Progress = Callable[[str, int, int], object]
-FrameAndDecision = tuple[Stored[Frame], Decision | None]
+FrameAndDecision = tuple[StoredMessage[Frame], Decision | None]
 
 
 class EmptySelection(InspectionError):
@@ -51,7 +50,7 @@ def _silent(what: str, done: int, count: int) -> None:
     """Report no progress."""
 
 
-class Stretch:
+class ResolvedSelection:
     """Selected messages of a source, with their decisions. Resolved on construction; later frames are not included.
 
     Memory: a few MiB for any range, and 100 bytes for each of ``Selection.last``. Recorded decisions are kept in a
@@ -81,8 +80,8 @@ class Stretch:
         source: Source,
         selection: Selection,
         *,
-        resolved: Ranges | None = None,
-        on_progress: Progress = _silent,
+        resolved: OffsetRanges | None = None,
+        on_progress: OnStageProgress = _silent,
     ) -> None:
         self._source = source
         self._on_progress = on_progress
@@ -103,7 +102,7 @@ class Stretch:
             ranges = intersect(ranges, {number: merged(spans, gap=_GAP) for number, spans in chosen.items()})
         self._places: frozenset[tuple[int, int]] | None = None
         #: Selected offsets, for the parameter ``resolved`` of another stretch.
-        self.resolved: Ranges = ranges
+        self.resolved: OffsetRanges = ranges
         if self._meant.last is not None:
             if resolved is None:
                 self._places = self._newest(ranges, self._meant.last)
@@ -117,7 +116,7 @@ class Stretch:
             self.resolved = {number: merged(spans) for number, spans in sorted(chosen.items())}
             ranges = {number: merged(spans, gap=_GAP) for number, spans in sorted(chosen.items())}
         #: Offsets of the frames topic that are read; they include the selected ones.
-        self.ranges: Ranges = ranges
+        self.ranges: OffsetRanges = ranges
 
     @property
     def meant(self) -> Selection:
@@ -185,26 +184,26 @@ class Stretch:
         """Close and delete the temporary file."""
         self._index.close()
 
-    def __enter__(self) -> Stretch:
+    def __enter__(self) -> ResolvedSelection:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _frames_ranges(self) -> Ranges:
+    def _frames_ranges(self) -> OffsetRanges:
         meant = self._meant
-        if meant.clock is Clock.CAPTURED:
+        if meant.clock is TimeBasis.CAPTURED:
             ranges = self._source.ranges(Frame, *_after_capture(meant))
         else:
-            within = TopicRange(meant.from_us, meant.to_us)
+            within = TimeRange(meant.from_us, meant.to_us)
             ranges = self._source.ranges(Frame, within, late_by_us=meant.late_by_us)
         if meant.offsets:
             ranges = intersect(ranges, {number: (bounds,) for number, bounds in meant.offsets.items()})
         return ranges
 
-    def _first_timestamp(self, ranges: Ranges) -> int | None:
+    def _first_timestamp(self, ranges: OffsetRanges) -> int | None:
         """Return the oldest timestamp among the first messages of the partitions; None if one of these is not known."""
-        if self._meant.from_us is not None and self._meant.clock is Clock.KAFKA:
+        if self._meant.from_us is not None and self._meant.clock is TimeBasis.KAFKA:
             return self._meant.from_us
         heads = {number: _head(spans) for number, spans in ranges.items()}
         first_us: dict[int, int] = {}
@@ -215,20 +214,20 @@ class Stretch:
 
     def _decisions(self, since_us: int | None) -> Iterator[Decision]:
         read = self._source.records(
-            Decision, TopicRange(since_us), on_progress=lambda *at: self._on_progress("decisions", *at)
+            Decision, TimeRange(since_us), on_progress=lambda *at: self._on_progress("decisions", *at)
         )
         for found in read:
             if found.record is not None:
                 yield found.record
 
-    def _is_meant(self, found: Stored[Frame]) -> bool:
+    def _is_meant(self, found: StoredMessage[Frame]) -> bool:
         meant, frame = self._meant, found.record
         if frame is None:
             wants_fields = meant.cameras or meant.lots or meant.parts or meant.frames
             return not wants_fields and meant.has_time(found.timestamp_us, found.timestamp_us)
         return meant.has_time(found.timestamp_us, frame.captured_at_us) and meant.has_frame(frame)
 
-    def _newest(self, ranges: Ranges, count: int) -> frozenset[tuple[int, int]]:
+    def _newest(self, ranges: OffsetRanges, count: int) -> frozenset[tuple[int, int]]:
         """Return the newest selected messages, by their timestamps; search from the ends of the partitions."""
         window = max(_WINDOW, 2 * count)
         while True:
@@ -252,7 +251,9 @@ class Stretch:
             window *= 4
 
 
-def decided(source: Source, selection: Selection, *, on_progress: Progress = _silent) -> Iterator[ReplayedFrame]:
+def recorded_frames(
+    source: Source, selection: Selection, *, on_progress: OnStageProgress = _silent
+) -> Iterator[ReplayedFrame]:
     """Yield the frames of a selection from their recorded decisions alone; the frames themselves may be deleted.
 
     The times of the selection are those of the capture, whatever its clock; ``last`` counts the frames captured last.
@@ -260,7 +261,7 @@ def decided(source: Source, selection: Selection, *, on_progress: Progress = _si
     Raises
     ------
     BrokerUnavailable, TopicMissing, NoSuchEpisode
-        See `Stretch`.
+        See `ResolvedSelection`.
     """
     meant = with_episode(source, selection, on_progress)
     index = DecisionIndex(source.topic(Frame))
@@ -277,7 +278,7 @@ def decided(source: Source, selection: Selection, *, on_progress: Progress = _si
         index.close()
 
 
-def why_empty(source: Source, *, record: type[Frame] | type[Decision] = Frame) -> EmptySelection:
+def empty_selection_error(source: Source, *, record: type[Frame] | type[Decision] = Frame) -> EmptySelection:
     """Return the error for an empty selection: it states the existing data, from first to last time."""
     is_frame = record is Frame
     what = "frames" if is_frame else "decisions"
@@ -290,7 +291,7 @@ def why_empty(source: Source, *, record: type[Frame] | type[Decision] = Frame) -
     return EmptySelection(f"nothing selected: {source.topic(record)} has {what} from {begin} to {end}, none matches")
 
 
-def frames_at(source: Source, places: Iterable[Place]) -> Iterator[Stored[Frame]]:
+def read_frames(source: Source, places: Iterable[MessagePosition]) -> Iterator[StoredMessage[Frame]]:
     """Yield the frames at some places, such as those of a gallery; deleted frames are left out.
 
     Raises
@@ -305,7 +306,7 @@ def frames_at(source: Source, places: Iterable[Place]) -> Iterator[Stored[Frame]
     yield from source.read(Frame, intersect(ranges, source.extent(Frame)))
 
 
-def labels(source: Source, since_us: int | None = None, *, on_progress: Progress = _silent) -> Iterator[Label]:
+def labels(source: Source, since_us: int | None = None, *, on_progress: OnStageProgress = _silent) -> Iterator[Label]:
     """Yield labels from an hour before a time on: a label may be published long after its frame, or a little before.
 
     A label whose time is more than five minutes later than its message gets the time of the message: a clock that was
@@ -316,7 +317,7 @@ def labels(source: Source, since_us: int | None = None, *, on_progress: Progress
     BrokerUnavailable, TopicMissing
         If the topic cannot be read.
     """
-    within = TopicRange(None if since_us is None else max(0, since_us - SLACK_US))
+    within = TimeRange(None if since_us is None else max(0, since_us - SLACK_US))
     now_us, future = SystemClock().utc_us(), 0
     for found in source.records(Label, within, on_progress=lambda *at: on_progress("labels", *at)):
         if (label := found.record) is not None:
@@ -327,7 +328,7 @@ def labels(source: Source, since_us: int | None = None, *, on_progress: Progress
         _log.warning("%d labels have a time in the future: the time of their messages is used instead", future)
 
 
-def with_episode(source: Source, selection: Selection, on_progress: Progress = _silent) -> Selection:
+def with_episode(source: Source, selection: Selection, on_progress: OnStageProgress = _silent) -> Selection:
     """Return the selection with the episode replaced by its camera and times.
 
     Raises
@@ -340,7 +341,7 @@ def with_episode(source: Source, selection: Selection, on_progress: Progress = _
     if selection.episode is None:
         return selection
     read = source.records(DriftEvent, on_progress=lambda *at: on_progress("drift", *at))
-    found = find_episode(fold(event.record for event in read if event.record is not None), selection.episode)
+    found = find_episode(build_episodes(event.record for event in read if event.record is not None), selection.episode)
     camera, begin_us = found.facts.key, found.facts.started_at_us
     if selection.cameras and camera not in selection.cameras:
         raise EmptySelection(f"episode {found.episode_id} is of camera {camera}, which is not among those selected")
@@ -352,18 +353,18 @@ def with_episode(source: Source, selection: Selection, on_progress: Progress = _
     if end_us is not None and begin_us >= end_us:
         raise EmptySelection(f"episode {found.episode_id} is not of the selected time")
     return dataclasses.replace(
-        selection, episode=None, cameras=(camera,), from_us=begin_us, to_us=end_us, clock=Clock.CAPTURED
+        selection, episode=None, cameras=(camera,), from_us=begin_us, to_us=end_us, clock=TimeBasis.CAPTURED
     )
 
 
-def _after_capture(meant: Selection) -> tuple[TopicRange, int]:
+def _after_capture(meant: Selection) -> tuple[TimeRange, int]:
     """Return the time range of messages about the selected captures, and the extra delay to read.
 
     The range has no end unless the selection limits the delay.
     """
     begin_us = None if meant.from_us is None else max(0, meant.from_us - SLACK_US)
     end_us = None if meant.to_us is None or meant.late_by_us is None else meant.to_us + meant.late_by_us
-    return TopicRange(begin_us, end_us), 0
+    return TimeRange(begin_us, end_us), 0
 
 
 def _says(meant: Selection, decision: Decision) -> bool:

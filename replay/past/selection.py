@@ -16,7 +16,7 @@ from schemas.records import Action, Decision, Frame, Verdict
 _VERSION = 1
 
 
-class Clock(StrEnum):
+class TimeBasis(StrEnum):
     """Time of a frame that a selection uses: its arrival in Kafka (the message's timestamp), or its capture."""
 
     KAFKA = "kafka"
@@ -61,7 +61,7 @@ class Selection:
 
     from_us: int | None = None
     to_us: int | None = None
-    clock: Clock = Clock.KAFKA
+    clock: TimeBasis = TimeBasis.KAFKA
     late_by_us: int | None = None
     offsets: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     last: int | None = None
@@ -92,7 +92,7 @@ class Selection:
 
     def has_time(self, timestamp_us: int, captured_at_us: int) -> bool:
         """Return True if a frame is in the selected time range."""
-        at_us = timestamp_us if self.clock is Clock.KAFKA else captured_at_us
+        at_us = timestamp_us if self.clock is TimeBasis.KAFKA else captured_at_us
         return (self.from_us is None or at_us >= self.from_us) and (self.to_us is None or at_us < self.to_us)
 
     def has_frame(self, frame: Frame) -> bool:
@@ -140,7 +140,7 @@ class Selection:
             unknown = set(given) - {f.name for f in dataclasses.fields(cls)}
             if unknown:
                 raise SettingsError(f"a selection knows no {', '.join(sorted(unknown))}")
-            given["clock"] = Clock(given.get("clock", Clock.KAFKA))
+            given["clock"] = TimeBasis(given.get("clock", TimeBasis.KAFKA))
             given["offsets"] = {int(n): (int(b), int(e)) for n, (b, e) in given.get("offsets", {}).items()}
             for name in ("cameras", "frames", "parts", "lots", "judged"):
                 texts = given.get(name, ())

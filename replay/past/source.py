@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,22 +10,20 @@ from schemas.errors import CodecError, SettingsError
 from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
 from schemas.settings import KafkaSettings
 from schemas.wire import Codec
-from transport.offset_ranges import Ranges, intersect, subtract
+from transport.offset_ranges import OffsetRanges, intersect, subtract
 from transport.range_reader import read_ranges
-from transport.stored_message import Place, R, Stored
+from transport.stored_message import MessagePosition, R, StoredMessage
 from transport.topic_identity import TopicIdentities
-from transport.topic_ranges import TopicMessage, TopicRange, time_ranges, watermarks
-
-OnProgress = Callable[[int, int], object]
+from transport.topic_ranges import OnProgress, TimeRange, TopicMessage, time_ranges, watermarks
 
 
 class ArchiveReader(Protocol):
     """Interface of an archive that a source needs; `replay.archive` implements it."""
 
-    def covered(self, topic: str) -> Ranges:
+    def covered(self, topic: str) -> OffsetRanges:
         """Return the covered offsets of a topic, by partition; offsets without a message are included."""
 
-    def candidates(self, topic: str, within: TopicRange | None = None) -> Ranges:
+    def candidates(self, topic: str, within: TimeRange | None = None) -> OffsetRanges:
         """Return the covered offsets that may be in a time range, from the index, without opening a file."""
 
     def topic_id(self, topic: str) -> str | None:
@@ -35,12 +33,12 @@ class ArchiveReader(Protocol):
         self,
         record: type[R],
         topic: str,
-        ranges: Ranges,
+        ranges: OffsetRanges,
         *,
         on_progress: OnProgress,
         cameras: Collection[str] = (),
         lots: Collection[str] = (),
-    ) -> Iterator[Stored[R]]:
+    ) -> Iterator[StoredMessage[R]]:
         """Yield the messages of these offsets, each partition in order; progress counts offsets, done and in all.
 
         Only files with some of these messages are opened. With cameras or lots, files of others need not be opened.
@@ -74,7 +72,7 @@ class Source:
         }  # fmt: skip
         return names[record]
 
-    def extent(self, record: type) -> Ranges:
+    def extent(self, record: type) -> OffsetRanges:
         """Return all existing offsets of a record: those of the archive, and those of the topic at this moment.
 
         Raises
@@ -94,7 +92,7 @@ class Source:
                 found[number] = (*found.get(number, ()), bounds)
         return subtract(found, {})
 
-    def ranges(self, record: type, within: TopicRange, late_by_us: int | None = None) -> Ranges:
+    def ranges(self, record: type, within: TimeRange, late_by_us: int | None = None) -> OffsetRanges:
         """Return offsets that include all messages of a time range, and possibly others.
 
         The broker's index finds the first message of a time. After the last one there may be more, if timestamps are
@@ -109,15 +107,15 @@ class Source:
         """
         topic = self.topic(record)
         self._check_same(topic)
-        archived: Ranges = {}
-        covered: Ranges = {}
+        archived: OffsetRanges = {}
+        covered: OffsetRanges = {}
         if self.archive is not None:
             covered, archived = self.archive.covered(topic), self.archive.candidates(topic, within)
         if not self.topics:
             return archived
         end_us = None if within.to_us is None or late_by_us is None else within.to_us + late_by_us
         begin_us = None if within.from_us is None else max(0, within.from_us)
-        live = time_ranges(self.kafka.bootstrap_servers, topic, TopicRange(begin_us, end_us))
+        live = time_ranges(self.kafka.bootstrap_servers, topic, TimeRange(begin_us, end_us))
         beyond = subtract(live, covered)
         numbers = sorted({*archived, *beyond})
         return subtract({number: (*archived.get(number, ()), *beyond.get(number, ())) for number in numbers}, {})
@@ -139,12 +137,12 @@ class Source:
     def read(
         self,
         record: type[R],
-        ranges: Ranges,
+        ranges: OffsetRanges,
         *,
         on_progress: OnProgress = lambda done, total: None,
         cameras: Collection[str] = (),
         lots: Collection[str] = (),
-    ) -> Iterator[Stored[R]]:
+    ) -> Iterator[StoredMessage[R]]:
         """Yield the messages of these offsets: first those in the archive, then the rest; each partition in order.
 
         Parameters
@@ -184,10 +182,10 @@ class Source:
     def records(
         self,
         record: type[R],
-        within: TopicRange | None = None,
+        within: TimeRange | None = None,
         *,
         on_progress: OnProgress = lambda done, total: None,
-    ) -> Iterator[Stored[R]]:
+    ) -> Iterator[StoredMessage[R]]:
         """Yield the messages with a timestamp in a range, from archive and topic.
 
         Raises
@@ -195,19 +193,19 @@ class Source:
         BrokerUnavailable, TopicMissing
             If the topic cannot be read.
         """
-        within = within or TopicRange()
+        within = within or TimeRange()
         for found in self.read(record, self.ranges(record, within), on_progress=on_progress):
             if within.has(found.timestamp_us):
                 yield found
 
 
-def stored(message: TopicMessage, record: type[R], codec: Codec) -> Stored[R]:
+def stored(message: TopicMessage, record: type[R], codec: Codec) -> StoredMessage[R]:
     """Return a message of a topic with its record."""
-    place = Place(message.topic, message.partition, message.offset)
+    place = MessagePosition(message.topic, message.partition, message.offset)
     try:
         found = codec.decode(message.value, record)
     except CodecError as error:
-        return Stored(
+        return StoredMessage(
             place, message.timestamp_us, message.key, message.headers, None, message.value, f"{error.kind}: {error}"
         )
-    return Stored(place, message.timestamp_us, message.key, message.headers, found)
+    return StoredMessage(place, message.timestamp_us, message.key, message.headers, found)

@@ -2,7 +2,7 @@
 
 The engine uses threads, not processes. Decoding, inference and hashing release Python's lock; both are equally fast on
 two cores (`benchmarks.reinspection`); and no process is left behind after a kill. A thread gets its frames in batches,
-because of `models.inspect_images.inspect_all` and of the cost of a hand-over. Separate threads fetch images from a
+because of `models.inspect_images.inspect_images` and of the cost of a hand-over. Separate threads fetch images from a
 store in advance, so that no core waits for the network.
 """
 
@@ -15,10 +15,10 @@ from dataclasses import replace
 from typing import Protocol
 
 from models.opencv import cv2
-from replay.reinspect.inspector import Inspector, Job, Result
+from replay.reinspect.inspector import InspectionJob, Inspector, Result
 from schemas.records import Decision, Frame
 from transport.machine import usable_cores
-from transport.stored_message import Stored
+from transport.stored_message import StoredMessage
 
 #: Frames and approximate bytes of a batch.
 BATCH_FRAMES, BATCH_BYTES = 16, 1024 * 1024
@@ -29,7 +29,7 @@ FETCHES = 8
 
 
 class _Batches(Protocol):
-    def __call__(self, jobs: Sequence[Job]) -> list[Result]: ...
+    def __call__(self, jobs: Sequence[InspectionJob]) -> list[Result]: ...
 
 
 def cores() -> int:
@@ -38,7 +38,7 @@ def cores() -> int:
 
 
 def inspect_all(
-    frames: Iterable[tuple[Stored[Frame], Decision | None]], inspector: Inspector, *, threads: int | None = None
+    frames: Iterable[tuple[StoredMessage[Frame], Decision | None]], inspector: Inspector, *, threads: int | None = None
 ) -> Iterator[Result]:
     """Inspect frames as they come; yield the results in their order.
 
@@ -57,7 +57,7 @@ def inspect_all(
         yield from in_order(with_images(frames, inspector), inspector.batch, pool, threads)
 
 
-def in_order(jobs: Iterable[Job], work: _Batches, pool: Executor, at_once: int) -> Iterator[Result]:
+def in_order(jobs: Iterable[InspectionJob], work: _Batches, pool: Executor, at_once: int) -> Iterator[Result]:
     """Submit jobs to a pool in batches, and yield their results in order.
 
     If the consumer of the results stops, batches that have not begun are cancelled.
@@ -75,9 +75,9 @@ def in_order(jobs: Iterable[Job], work: _Batches, pool: Executor, at_once: int) 
             future.cancel()
 
 
-def batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+def batches(jobs: Iterable[InspectionJob]) -> Iterator[list[InspectionJob]]:
     """Yield jobs in batches, up to the limits of a batch; a job with more bytes is a batch of its own."""
-    batch: list[Job] = []
+    batch: list[InspectionJob] = []
     size = 0
     for job in jobs:
         own = _bytes(job)
@@ -91,15 +91,15 @@ def batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
 
 
 def with_images(
-    frames: Iterable[tuple[Stored[Frame], Decision | None]], inspector: Inspector, fetches: int = FETCHES
-) -> Iterator[Job]:
+    frames: Iterable[tuple[StoredMessage[Frame], Decision | None]], inspector: Inspector, fetches: int = FETCHES
+) -> Iterator[InspectionJob]:
     """Yield frames as jobs, in order; fetch images from a store in advance, up to ``fetches`` at once."""
-    waiting: deque[tuple[Job, Future[object] | None]] = deque()
+    waiting: deque[tuple[InspectionJob, Future[object] | None]] = deque()
     fetching = 0
     with ThreadPoolExecutor(fetches, thread_name_prefix="fetch") as pool:  # its threads start when they are needed
         try:
             for found, recorded in frames:
-                job = Job(found, recorded)
+                job = InspectionJob(found, recorded)
                 is_elsewhere = found.record is not None and found.record.image is None
                 if not is_elsewhere and not waiting:
                     yield job
@@ -118,11 +118,11 @@ def with_images(
                     future.cancel()
 
 
-def _fetched(job: Job, future: Future[object] | None) -> Job:
+def _fetched(job: InspectionJob, future: Future[object] | None) -> InspectionJob:
     return job if future is None else replace(job, image=future.result())  # type: ignore[arg-type]
 
 
-def _bytes(job: Job) -> int:
+def _bytes(job: InspectionJob) -> int:
     if isinstance(job.image, bytes):
         return len(job.image)
     frame = job.found.record

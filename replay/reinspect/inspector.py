@@ -6,17 +6,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models import Inspection, Source
-from replay.reinspect.reproduce import Difference, compare
+from models import FramePosition, Inspection
+from replay.reinspect.reproduce import DecisionDifference, compare
 from replay.reinspect.rows import row_bytes
-from replay.reinspect.variants import Loaded, groups
+from replay.reinspect.variants import LoadedVariant, groups
 from schemas.clock import Clock, SystemClock
 from schemas.records import Action, Decision, Frame, ResultState, Verdict
 from schemas.wire import Codec
-from stream_processors.worker.frame_processor import Answer, Answerer, Fault, Received, image_of, look
+from stream_processors.worker.frame_processor import (
+    FrameMessage,
+    FrameProcessor,
+    InspectionFailure,
+    ProcessingResult,
+    image_of,
+    look,
+)
 from stream_processors.worker.overload import Overload, OverloadPolicy
 from transport.image_store import ImageStore
-from transport.stored_message import Place, Stored
+from transport.stored_message import MessagePosition, StoredMessage
 
 #: Maximum bytes of tensors in memory for each thread, and maximum number of frames.
 _TENSOR_BYTES, _AT_ONCE = 32 * 1024 * 1024, 16
@@ -24,7 +31,7 @@ _NOTHING_IS_SHED = OverloadPolicy(Overload.EVERYTHING)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class VariantResult:
     """Fields of a decision that a summary counts."""
 
     verdict: Verdict
@@ -32,13 +39,13 @@ class Judged:
     result_state: ResultState
 
     @classmethod
-    def of(cls, decision: Decision) -> Judged:
+    def of(cls, decision: Decision) -> VariantResult:
         """Return the counted fields of a decision."""
         return cls(decision.verdict, decision.action, decision.result_state)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class InspectionJob:
     """Frame to inspect.
 
     Parameters
@@ -47,9 +54,9 @@ class Job:
         Its image, fetched from a store, or the fault of the fetch; None if the image is in the message.
     """
 
-    found: Stored[Frame]
+    found: StoredMessage[Frame]
     recorded: Decision | None
-    image: bytes | Fault | None = None
+    image: bytes | InspectionFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +76,10 @@ class Result:
         is not a valid frame.
     """
 
-    place: Place
+    place: MessagePosition
     row: bytes | None
-    recorded: Judged | None
-    variants: tuple[tuple[Judged, Difference | None], ...]
+    recorded: VariantResult | None
+    variants: tuple[tuple[VariantResult, DecisionDifference | None], ...]
 
 
 class Inspector:
@@ -89,34 +96,34 @@ class Inspector:
     """
 
     def __init__(
-        self, loaded: Sequence[Loaded], codec: Codec, store: ImageStore | None = None, clock: Clock | None = None
+        self, loaded: Sequence[LoadedVariant], codec: Codec, store: ImageStore | None = None, clock: Clock | None = None
     ) -> None:
         self._clock = clock or SystemClock()
         self._store = store
-        self._answerers = [Answerer(each.model, codec, self._clock, _NOTHING_IS_SHED, store) for each in loaded]
+        self._answerers = [FrameProcessor(each.model, codec, self._clock, _NOTHING_IS_SHED, store) for each in loaded]
         largest = max(math.prod(each.model.manifest.input.shape) * 4 for each in loaded)
         self._at_once = max(1, min(_AT_ONCE, _TENSOR_BYTES // largest))
         self._groups = [(indices, tuple(loaded[index].model for index in indices)) for indices in groups(loaded)]
 
-    def image(self, found: Stored[Frame]) -> bytes | Fault | None:
+    def image(self, found: StoredMessage[Frame]) -> bytes | InspectionFailure | None:
         """Fetch the image of a frame from a store, which may take seconds. None if the image is in the message."""
         frame = found.record
         return None if frame is None or frame.image is not None else image_of(frame, self._store)
 
-    def __call__(self, job: Job) -> Result:
+    def __call__(self, job: InspectionJob) -> Result:
         """Inspect a frame."""
         return self.batch([job])[0]
 
-    def batch(self, jobs: Sequence[Job]) -> list[Result]:
+    def batch(self, jobs: Sequence[InspectionJob]) -> list[Result]:
         """Inspect some frames, with no more tensors in memory at a time than the limit allows."""
         results: list[Result] = []
         for begin in range(0, len(jobs), self._at_once):
             results.extend(self._batch(jobs[begin : begin + self._at_once]))
         return results
 
-    def _batch(self, jobs: Sequence[Job]) -> list[Result]:
+    def _batch(self, jobs: Sequence[InspectionJob]) -> list[Result]:
         #: Findings of each variant for each frame; None if there is no frame.
-        seen: list[list[Inspection | Fault | None]] = [[None] * len(self._answerers) for _ in jobs]
+        seen: list[list[Inspection | InspectionFailure | None]] = [[None] * len(self._answerers) for _ in jobs]
         at: list[int] = []
         pairs: list[tuple[Frame, bytes]] = []
         for number, job in enumerate(jobs):
@@ -124,7 +131,7 @@ class Inspector:
             if frame is None:
                 continue
             image = job.image if job.image is not None else image_of(frame, self._store)
-            if isinstance(image, Fault):
+            if isinstance(image, InspectionFailure):
                 seen[number] = [image] * len(self._answerers)
             else:
                 at.append(number)
@@ -135,12 +142,12 @@ class Inspector:
                     seen[number][index] = each
         return [self._result(job, found) for job, found in zip(jobs, seen, strict=True)]
 
-    def _result(self, job: Job, seen: Sequence[Inspection | Fault | None]) -> Result:
+    def _result(self, job: InspectionJob, seen: Sequence[Inspection | InspectionFailure | None]) -> Result:
         found, recorded = job.found, job.recorded
-        judged = None if recorded is None else Judged.of(recorded)
+        judged = None if recorded is None else VariantResult.of(recorded)
         place, frame = found.place, found.record
-        source = Source(place.topic, place.partition, place.offset, self._clock.utc_us())
-        message = Received(found.value, found.key, found.headers, source)
+        source = FramePosition(place.topic, place.partition, place.offset, self._clock.utc_us())
+        message = FrameMessage(found.value, found.key, found.headers, source)
         variants = []
         encoded = []
         for answerer, each in zip(self._answerers, seen, strict=True):
@@ -149,12 +156,12 @@ class Inspector:
             else:
                 # A message that is not a valid frame only because its attributes are too large has a decision.
                 read = answerer.read(message)
-                answer = read if isinstance(read, Answer) else Answer()
+                answer = read if isinstance(read, ProcessingResult) else ProcessingResult()
             if answer.decision is None or answer.decision_bytes is None:
                 # No frame, or a frame whose identity allows no decision: a dead letter, then as now.
                 row = None if recorded is None else row_bytes(place, found.timestamp_us, recorded, ())
                 return Result(place, row, judged, ())
             encoded.append(answer.decision_bytes)
             difference = compare(recorded, answer.decision, answer.decision_bytes)
-            variants.append((Judged.of(answer.decision), difference))
+            variants.append((VariantResult.of(answer.decision), difference))
         return Result(place, row_bytes(place, found.timestamp_us, recorded, encoded), judged, tuple(variants))

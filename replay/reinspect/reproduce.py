@@ -46,7 +46,7 @@ class Likeness(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class DecisionDifference:
     """Reason why a decision was not reproduced.
 
     Parameters
@@ -61,7 +61,7 @@ class Difference:
     fields: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
-def compare(recorded: Decision | None, replayed: Decision, encoded: bytes | None = None) -> Difference | None:
+def compare(recorded: Decision | None, replayed: Decision, encoded: bytes | None = None) -> DecisionDifference | None:
     """Compare a repeated decision with the recorded one of the same message; None where they are the same.
 
     Parameters
@@ -85,11 +85,11 @@ def compare(recorded: Decision | None, replayed: Decision, encoded: bytes | None
     'other-model'
     """
     if recorded is None:
-        return Difference(Likeness.NO_DECISION)
+        return DecisionDifference(Likeness.NO_DECISION)
     if (recorded.model_sha256, recorded.recipe_id, recorded.recipe_revision) != (
         replayed.model_sha256, replayed.recipe_id, replayed.recipe_revision,
     ):  # fmt: skip
-        return Difference(Likeness.OTHER_MODEL)
+        return DecisionDifference(Likeness.OTHER_MODEL)
     then = replace(
         recorded,
         received_at_us=replayed.received_at_us,
@@ -101,10 +101,10 @@ def compare(recorded: Decision | None, replayed: Decision, encoded: bytes | None
     if body(encode(then)) == body(encode(replayed) if encoded is None else encoded):
         return None
     if recorded.result_state is ResultState.ABORTED or _had_no_image(recorded):
-        return Difference(Likeness.NOT_INSPECTED_THEN)
+        return DecisionDifference(Likeness.NOT_INSPECTED_THEN)
     if _had_no_image(replayed):
-        return Difference(Likeness.NOT_INSPECTED_NOW)
-    return Difference(Likeness.DIFFERENT, _differing(recorded, replayed))
+        return DecisionDifference(Likeness.NOT_INSPECTED_NOW)
+    return DecisionDifference(Likeness.DIFFERENT, _differing(recorded, replayed))
 
 
 def _had_no_image(decision: Decision) -> bool:

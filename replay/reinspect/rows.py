@@ -16,7 +16,7 @@ from replay.past.replayed_frame import ReplayedFrame
 from schemas.codec import CONFLUENT_MAGIC, encode, from_values
 from schemas.compiled_schemas import Schema, schema_of, without_logical_types
 from schemas.records import Decision
-from transport.stored_message import Place
+from transport.stored_message import MessagePosition
 
 
 def row_schema() -> Schema:
@@ -50,7 +50,7 @@ def parsed_row_schema() -> Any:
     return parse_schema(row_schema())
 
 
-def row_bytes(place: Place, timestamp_us: int, recorded: Decision | None, replayed: Sequence[bytes]) -> bytes:
+def row_bytes(place: MessagePosition, timestamp_us: int, recorded: Decision | None, replayed: Sequence[bytes]) -> bytes:
     """Return the bytes of one row.
 
     Parameters
@@ -100,7 +100,7 @@ def frame_of(values: dict[str, Any]) -> ReplayedFrame:
     """
     recorded = values["recorded"]
     return ReplayedFrame(
-        place=Place(values["topic"], values["partition"], values["offset"]),
+        place=MessagePosition(values["topic"], values["partition"], values["offset"]),
         timestamp_us=values["timestamp_us"],
         recorded=None if recorded is None else from_values(Decision, recorded),
         replayed=tuple(from_values(Decision, each) for each in values["replayed"]),

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from replay.past.resolved_selection import Stretch
+from replay.past.resolved_selection import ResolvedSelection
 from replay.past.source import Source
 from replay.reinspect.engine import inspect_all
 from replay.reinspect.inspector import Inspector, Result
-from replay.reinspect.run_folder import Plan, Progress, RunError, RunFolder
+from replay.reinspect.run_folder import Plan, RunError, RunFolder, RunProgress
 from replay.reinspect.summary import Summary
-from replay.reinspect.variants import Loaded
+from replay.reinspect.variants import LoadedVariant
 from schemas.records import Frame
 from schemas.wire import Codec
 from transport.image_store import ImageStore
@@ -26,7 +26,7 @@ PART_ROWS, PART_BYTES, PART_S = 5_000, 8 * 1024 * 1024, 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunResult:
     """Outcome of a run.
 
     Parameters
@@ -45,7 +45,7 @@ class Outcome:
     is_finished: bool
 
 
-def plan(stretch: Stretch, source: Source, loaded: Sequence[Loaded]) -> Plan:
+def plan(stretch: ResolvedSelection, source: Source, loaded: Sequence[LoadedVariant]) -> Plan:
     """Return the plan of a run, for `RunFolder.create`."""
     return Plan(
         selection=stretch.selection,
@@ -63,7 +63,7 @@ def plan(stretch: Stretch, source: Source, loaded: Sequence[Loaded]) -> Plan:
     )
 
 
-def check_variants(folder: RunFolder, loaded: Sequence[Loaded]) -> None:
+def check_variants(folder: RunFolder, loaded: Sequence[LoadedVariant]) -> None:
     """Check that a run can be resumed with these variants.
 
     Raises
@@ -100,8 +100,8 @@ def check_there(folder: RunFolder, source: Source) -> None:
 
 
 def run(
-    stretch: Stretch,
-    loaded: Sequence[Loaded],
+    stretch: ResolvedSelection,
+    loaded: Sequence[LoadedVariant],
     folder: RunFolder,
     codec: Codec,
     store: ImageStore | None = None,
@@ -110,7 +110,7 @@ def run(
     part_s: float = PART_S,
     stop: threading.Event | None = None,
     on_progress: Callable[[int, int], object] = lambda done, count: None,
-) -> Outcome:
+) -> RunResult:
     """Inspect the frames of a stretch that are not in the folder yet.
 
     Parameters
@@ -142,7 +142,7 @@ def run(
         writer.flush()
     if not stop.is_set():
         folder.finish(writer.summary)
-    return Outcome(
+    return RunResult(
         writer.summary, writer.summary.selected - before, time.monotonic() - began_s, is_finished=not stop.is_set()
     )
 
@@ -150,7 +150,7 @@ def run(
 class _Writer:
     """Writer that collects results into parts."""
 
-    def __init__(self, folder: RunFolder, progress: Progress, part_s: float) -> None:
+    def __init__(self, folder: RunFolder, progress: RunProgress, part_s: float) -> None:
         self._folder = folder
         self._part_s = part_s
         self._after = dict(progress.after)
@@ -172,6 +172,6 @@ class _Writer:
 
     def flush(self) -> None:
         if self._unwritten:
-            self._folder.add(self._rows, Progress(self._after, self.summary))
+            self._folder.add(self._rows, RunProgress(self._after, self.summary))
         self._rows, self._bytes, self._unwritten = [], 0, 0
         self._due_s = time.monotonic() + self._part_s

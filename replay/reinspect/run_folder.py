@@ -31,7 +31,7 @@ from replay.reinspect.rows import frame_of, parsed_row_schema
 from replay.reinspect.summary import Summary
 from schemas.errors import CodecError, InspectionError, SettingsError
 from schemas.private_files import lock_private, sync_folder
-from transport.offset_ranges import Ranges
+from transport.offset_ranges import OffsetRanges
 
 FORMAT = 1
 _RUN, _FINISHED, _LOCK = "run.json", "finished.json", ".lock"
@@ -72,13 +72,13 @@ class Plan:
     selection: Selection
     meant: Selection
     topic: str
-    ranges: Ranges
+    ranges: OffsetRanges
     variants: tuple[dict[str, Any], ...]
     versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RunProgress:
     """Progress of a run: the first offset of each partition still to be read, and the results so far."""
 
     after: Mapping[int, int]
@@ -155,17 +155,17 @@ class RunFolder:
         """True if the run is finished."""
         return (self.path / _FINISHED).exists()
 
-    def progress(self) -> Progress:
+    def progress(self) -> RunProgress:
         """Return the progress of the run; fast for a run of any size."""
         if not self._parts:
-            return Progress({}, Summary(self.variants))
+            return RunProgress({}, Summary(self.variants))
         path = self._parts[-1]
         try:
             values = json.loads(_header(path).metadata[_PROGRESS])
             summary = Summary.from_json(values["summary"])
             if summary.names != self.variants:
                 raise ValueError("other variants than the run's")
-            return Progress({int(number): int(begin) for number, begin in values["after"].items()}, summary)
+            return RunProgress({int(number): int(begin) for number, begin in values["after"].items()}, summary)
         except _UNREADABLE as error:
             raise _damaged(path, error) from error
 
@@ -185,7 +185,7 @@ class RunFolder:
             except _UNREADABLE as error:
                 raise _damaged(path, error) from error
 
-    def add(self, rows: list[bytes], progress: Progress) -> None:
+    def add(self, rows: list[bytes], progress: RunProgress) -> None:
         """Append a part: rows, and the progress of the run after them.
 
         Raises

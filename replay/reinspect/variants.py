@@ -51,7 +51,7 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedVariant:
     """Variant with its model."""
 
     variant: Variant
@@ -71,7 +71,7 @@ class Loaded:
         }
 
 
-def load(variants: Sequence[Variant]) -> tuple[Loaded, ...]:
+def load(variants: Sequence[Variant]) -> tuple[LoadedVariant, ...]:
     """Load the models, each package once.
 
     Raises
@@ -92,7 +92,9 @@ def load(variants: Sequence[Variant]) -> tuple[Loaded, ...]:
         if path not in packages:
             packages[path] = load_model(path)
         model = packages[path]
-        loaded.append(Loaded(variant, model if variant.threshold is None else with_threshold(model, variant.threshold)))
+        loaded.append(
+            LoadedVariant(variant, model if variant.threshold is None else with_threshold(model, variant.threshold))
+        )
     return tuple(loaded)
 
 
@@ -110,7 +112,7 @@ def from_described(described: Sequence[dict[str, Any]]) -> tuple[Variant, ...]:
         raise SettingsError(f"no variants: {error}") from error
 
 
-def groups(loaded: Sequence[Loaded]) -> tuple[tuple[int, ...], ...]:
+def groups(loaded: Sequence[LoadedVariant]) -> tuple[tuple[int, ...], ...]:
     """Return the indices of the variants that share a network, which then runs once for all of them."""
     by_network: dict[tuple[str, str, str], list[int]] = {}
     for index, each in enumerate(loaded):
@@ -118,4 +120,4 @@ def groups(loaded: Sequence[Loaded]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(indices) for indices in by_network.values())
 
 
-__all__ = ["CHAMPION", "Loaded", "Variant", "from_described", "groups", "load"]
+__all__ = ["CHAMPION", "LoadedVariant", "Variant", "from_described", "groups", "load"]

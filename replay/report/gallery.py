@@ -10,10 +10,11 @@ import numpy as np
 
 from models.errors import ImageError
 from models.explain import HeatMap, heat_map
-from models.images import Image, decode
+from models.images import decode
 from models.opencv import cv2
 from models.package import Model
 from models.preprocess import resize
+from models.sample_depth import Image
 from replay.analysis.comparison_results import Comparison
 from replay.analysis.results import Analysis
 from replay.analysis.table import Table
@@ -21,7 +22,7 @@ from replay.export.pictures import image_of
 from replay.past.replayed_frame import ReplayedFrame
 from schemas.records import Decision, Defect, Frame
 from transport.image_store import ImageStore, ImageStoreError
-from transport.stored_message import Place, Stored
+from transport.stored_message import MessagePosition, StoredMessage
 
 #: Longest side of a picture on the page, in pixels, and its maximum bytes.
 _MAX_SIDE, _MAX_PICTURE_BYTES = 320, 60_000
@@ -107,11 +108,11 @@ class Gallery:
         return tuple(row for section in self.sections for row in section.rows)
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[MessagePosition, ...]:
         """Places of their frames."""
         names = ("topic", "partition", "offset")
         return tuple(
-            Place(str(topic), int(partition), int(offset))
+            MessagePosition(str(topic), int(partition), int(offset))
             for topic, partition, offset in zip(*(self.table[n][list(self.rows)] for n in names), strict=True)
         )
 
@@ -122,7 +123,7 @@ class Gallery:
 
     def with_pictures(
         self,
-        frames: Iterable[Stored[Frame]],
+        frames: Iterable[StoredMessage[Frame]],
         replayed: Iterable[ReplayedFrame] = (),
         *,
         decider: int = 0,
@@ -136,7 +137,7 @@ class Gallery:
         Parameters
         ----------
         frames
-            Frames of `places`, as `replay.past.resolved_selection.frames_at` yields them; a card without a frame says
+            Frames of `places`, as `replay.past.resolved_selection.read_frames` yields them; a card without a frame says
             that it is missing.
         replayed
             Frames with the decisions whose boxes are drawn; frames that are not shown are skipped.
@@ -179,7 +180,7 @@ def _decision(one: ReplayedFrame, decider: int) -> Decision | None:
 
 def _card(
     row: int,
-    found: Stored[Frame],
+    found: StoredMessage[Frame],
     defects: Sequence[Defect],
     model: Model | None,
     store: ImageStore | None,

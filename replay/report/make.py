@@ -10,8 +10,8 @@ from replay.analysis.comparison_results import Comparison
 from replay.analysis.results import Analysis
 from replay.analysis.table import Table
 from replay.past.replayed_frame import ReplayedFrame
-from replay.past.resolved_selection import decided, frames_at
-from replay.past.selection import Clock, Selection
+from replay.past.resolved_selection import read_frames, recorded_frames
+from replay.past.selection import Selection, TimeBasis
 from replay.past.source import Source
 from replay.report.gallery import Gallery
 from replay.report.page import write_report
@@ -65,7 +65,7 @@ def make_report(
     gallery = Gallery.choose(analysis, table, comparison, each=each)
     if gallery.rows:
         gallery = gallery.with_pictures(
-            frames_at(source, gallery.places),
+            read_frames(source, gallery.places),
             _decisions(source, gallery) if replayed is None else replayed,
             decider=table.deciders.index(analysis.decider),
             model=model,
@@ -81,10 +81,10 @@ def make_report(
 
 def _decisions(source: Source, gallery: Gallery) -> Iterator[ReplayedFrame]:
     captured = gallery.table["captured_at_us"][list(gallery.rows)]
-    return decided(
+    return recorded_frames(
         source,
         Selection(
-            from_us=int(captured.min()), to_us=int(captured.max()) + 1, clock=Clock.CAPTURED,
+            from_us=int(captured.min()), to_us=int(captured.max()) + 1, clock=TimeBasis.CAPTURED,
             frames=tuple(sorted(gallery.frame_ids)),
         ),
     )  # fmt: skip

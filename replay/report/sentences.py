@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monitoring.quality.label_index import TruthCounts
+from monitoring.quality.label_index import LabelCounts
 from replay.analysis.results import Analysis
 from replay.analysis.table import Table
 from replay.past.selection import Selection
@@ -29,7 +29,7 @@ class DataQuality:
         Numbers of frames whose decision was the same again, and whose decision was not; ``differences`` are sentences.
     """
 
-    labels: TruthCounts | None = None
+    labels: LabelCounts | None = None
     labels_waiting: int | None = None
     unreadable: int | None = None
     reproduced: int | None = None

@@ -27,7 +27,7 @@ from typing import Any
 from faust.transport.drivers.aiokafka import Transport
 
 from stream_processors.faust_host.consumer import LibrdkafkaConsumer, NoValue
-from stream_processors.faust_host.group_consumer import AHEAD_COUNT, Batch
+from stream_processors.faust_host.group_consumer import AHEAD_COUNT, FetchedBatch
 from transport.batch_trials.after_death import BatchTrials
 
 #: Pause between two checks of the memory in use, in seconds.
@@ -36,7 +36,7 @@ _STEP_S = 0.02
 _YIELD_EVERY = 16
 
 
-class _Held:
+class _InFlightBytes:
     """Messages that were handed over and still exist: waiting, in flight, or dropped and not freed yet.
 
     Faust's own set of them does not contain the waiting ones. Any thread may free a message; only the event loop
@@ -76,13 +76,13 @@ def bounded_transport(
         librdkafka's name of the strategy that assigns partitions. With ``range`` a member gets the same partitions of
         each topic.
     trials
-        See `stream_processors.faust_host.group_consumer.Reader`.
+        See `stream_processors.faust_host.group_consumer.GroupConsumer`.
     on_held
         Called with the number of bytes in memory.
     on_read
         Called with each message that is read.
     """
-    held = _Held()
+    held = _InFlightBytes()
 
     class BoundedConsumer(LibrdkafkaConsumer):
         assignment_strategy = assignor
@@ -105,7 +105,7 @@ def bounded_transport(
                     return
                 await asyncio.sleep(_STEP_S)
 
-        async def _hand_over(self, batch: Batch) -> None:
+        async def _hand_over(self, batch: FetchedBatch) -> None:
             for number, record in enumerate(batch.messages, 1):
                 if not self.flow_active:  # a rebalance
                     await self.wait(self.can_resume_flow.wait())

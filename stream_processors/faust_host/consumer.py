@@ -23,7 +23,7 @@ from faust.transport.consumer import Consumer
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from stream_processors.faust_host.group_consumer import Reader
+from stream_processors.faust_host.group_consumer import GroupConsumer
 from transport.batch_trials.after_death import BatchTrials
 from transport.batch_trials.child import TriedMessage
 from transport.batches import UnreadableBatch
@@ -65,7 +65,7 @@ class LibrdkafkaConsumer(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._reader: Reader | None = None
+        self._reader: GroupConsumer | None = None
         self._contact = BrokerContact(time.monotonic)
         self._places: dict[tuple[Any, Any], TP] = {}
         self._owed: dict[TP, int] = {}
@@ -73,7 +73,7 @@ class LibrdkafkaConsumer(Consumer):
     async def on_start(self) -> None:
         """Create the client; it connects when the app subscribes to a topic."""
         config = _config(self.app.conf, self.bootstrap_servers, self.assignment_strategy)
-        self._reader = Reader({**config, "stats_cb": self._contact.saw}, self, self.trials)
+        self._reader = GroupConsumer({**config, "stats_cb": self._contact.saw}, self, self.trials)
 
     async def on_stop(self) -> None:
         """Commit the acked offsets and leave the group."""
@@ -175,7 +175,7 @@ class LibrdkafkaConsumer(Consumer):
         """Verify nothing."""
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> GroupConsumer:
         """Client; raises ConsumerNotStarted before `on_start`."""
         if self._reader is None:
             raise ConsumerNotStarted("the consumer is not started")

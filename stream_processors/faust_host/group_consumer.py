@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from transport.batch_trials.after_death import BatchTrials
+from transport.batch_trials.after_death import BatchTrials, PartitionKey
 from transport.batch_trials.child import TriedMessage
 from transport.batch_trials.trial import Tried
 from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
@@ -27,7 +27,6 @@ from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Place = tuple[str, int]
 _Record = Message | TriedMessage | UnreadableBatch
 _Call = tuple[Callable[[], Any], Future[Any]]
 
@@ -46,7 +45,7 @@ _TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class FetchedBatch:
     """Messages, in order within a partition, and the rebalance or rewind to which they belong.
 
     A batch that cannot be read stands in place of its messages.
@@ -59,17 +58,17 @@ class Batch:
 class Listener(Protocol):
     """Receiver of rebalances, in the event loop while the thread waits; each call names all partitions ("eager")."""
 
-    async def assigned(self, places: set[Place]) -> None:
+    async def assigned(self, places: set[PartitionKey]) -> None:
         """Take note that these partitions, and no others, are read from now on."""
 
-    async def revoked(self, places: set[Place]) -> None:
+    async def revoked(self, places: set[PartitionKey]) -> None:
         """Finish and commit the messages of these partitions."""
 
     async def failed(self, error: BaseException) -> None:
         """Take note that no more messages will be read."""
 
 
-class Reader:
+class GroupConsumer:
     """Member of a consumer group. Create it in a running event loop, and call it from the event loop only.
 
     Parameters
@@ -87,9 +86,9 @@ class Reader:
         self._listener = listener
         self._consumer = Consumer({**BOUNDED, **config, "error_cb": _log_error})
         self._skipper = BatchSkipper(str(config["bootstrap.servers"]))
-        self._assigned: frozenset[Place] = frozenset()
+        self._assigned: frozenset[PartitionKey] = frozenset()
         self._trials = trials
-        self._tried: dict[Place, Tried] = {}
+        self._tried: dict[PartitionKey, Tried] = {}
         #: Records from a trial, and what the client has read since: handed on bit by bit, in order.
         self._first: deque[_Record] = deque()
         self._ahead: deque[_Record] = deque()
@@ -105,7 +104,7 @@ class Reader:
         self._thread.start()
 
     @property
-    def assigned(self) -> frozenset[Place]:
+    def assigned(self) -> frozenset[PartitionKey]:
         """Topics and partitions of this member."""
         return self._assigned
 
@@ -117,7 +116,7 @@ class Reader:
 
         await self._call(subscribe)
 
-    async def take(self) -> Batch:
+    async def take(self) -> FetchedBatch:
         """Return the messages read so far, and wait for the first one; empty when the reader is closed."""
         if not self._ahead and not self._closing:
             self._arrived = self._loop.create_future()
@@ -125,21 +124,21 @@ class Reader:
                 await self._arrived
             self._arrived = None
         with self._lock:
-            taken = Batch(self._epoch, list(self._ahead))
+            taken = FetchedBatch(self._epoch, list(self._ahead))
             self._ahead.clear()
             self._ahead_bytes = 0
         self._wake.set()
         return taken
 
-    def is_stale(self, batch: Batch) -> bool:
+    def is_stale(self, batch: FetchedBatch) -> bool:
         """Return True if a batch is from before the last rebalance or rewind: its messages are read again."""
         return batch.epoch != self._epoch
 
-    async def rewind(self) -> dict[Place, int | None]:
+    async def rewind(self) -> dict[PartitionKey, int | None]:
         """Read on from the committed offsets, and return them; None for a partition without one."""
         return await self._call(self._rewind)
 
-    async def commit(self, offsets: Mapping[Place, int]) -> None:
+    async def commit(self, offsets: Mapping[PartitionKey, int]) -> None:
         """Commit offsets, and wait until the broker has them.
 
         Raises
@@ -215,7 +214,7 @@ class Reader:
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
 
-    def _rewind(self) -> dict[Place, int | None]:
+    def _rewind(self) -> dict[PartitionKey, int | None]:
         self._forget()
         committed = self._committed()
         self._begin(committed)

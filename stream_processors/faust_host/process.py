@@ -59,7 +59,7 @@ def raw_topics(app: faust.App, *names: str) -> list[Any]:
     ]
 
 
-class Watcher(Protocol):
+class Stoppable(Protocol):
     """Watcher of a running app, see `stream_processors.worker.watchdog`."""
 
     def stop(self) -> None:
@@ -76,7 +76,7 @@ async def run_process(
     default_port: int,
     ready: str,
     announce: Callable[[str], object] = lambda url: None,
-    watchdog: Callable[[Callable[[], set[int] | None]], Watcher] | None = None,
+    watchdog: Callable[[Callable[[], set[int] | None]], Stoppable] | None = None,
     settle: Callable[[], Awaitable[None]] | None = None,
     trouble: Callable[[], str | None] = lambda: None,
 ) -> None:

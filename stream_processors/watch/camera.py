@@ -10,7 +10,6 @@ from monitoring.bounded_json import parse
 from monitoring.drift import CameraWatch, DriftOptions, ReferencesOf, StateError
 from monitoring.drift.concept import At, ConceptEpisodes
 from monitoring.quality.concept_monitor import ConceptMonitor
-from monitoring.quality.snapshot import StateError as QualityStateError
 from schemas.clock import Clock, clamp_future
 from schemas.records import Decision, DriftEvent, Label
 from stream_processors.watch.state import Snapshot
@@ -195,7 +194,7 @@ class WatchedCamera:
         try:
             if snapshot.states.get("quality"):
                 self.quality.restore(snapshot.states["quality"])
-        except QualityStateError as error:
+        except StateError as error:
             log.warning("%s: the figures of labels begin from scratch: %s", self.key, error)
         try:
             if snapshot.states.get("concept"):

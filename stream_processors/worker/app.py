@@ -25,18 +25,18 @@ from typing import Any
 import faust
 from mode.supervisors import CrashingSupervisor
 
-from models import Model, Source
+from models import FramePosition, Model
 from schemas.clock import Clock, SystemClock
 from schemas.wire import Codec
 from stream_processors.faust_host.bounded_transport import bounded_transport
 from stream_processors.faust_host.consumer import NoValue
 from stream_processors.faust_host.process import make_faust_app, raw_topics
-from stream_processors.worker.frame_processor import Answer, Received
-from stream_processors.worker.guard import GuardedAnswerer, trials_of
-from stream_processors.worker.inspection_pool import Lanes, Work
+from stream_processors.worker.frame_processor import FrameMessage, ProcessingResult
+from stream_processors.worker.guard import GuardedFrameProcessor, trials_of
+from stream_processors.worker.inspection_pool import InspectionPool, Work
 from stream_processors.worker.metrics import WorkerMetrics
-from stream_processors.worker.ordered_completion import Entry, Pipeline
-from stream_processors.worker.result_publisher import Outbox
+from stream_processors.worker.ordered_completion import Entry, OrderedCompletion
+from stream_processors.worker.result_publisher import ResultPublisher
 from stream_processors.worker.retries import Retries
 from stream_processors.worker.settings import WorkerSettings
 from stream_processors.worker.work_health import WorkHealth
@@ -76,7 +76,7 @@ def make_app(
         store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
     codec = Codec.from_settings(kafka)
     quarantine = quarantine or Quarantine(None)
-    answer = GuardedAnswerer(
+    answer = GuardedFrameProcessor(
         model,
         codec,
         clock,
@@ -110,7 +110,7 @@ def make_app(
             answer.acked(_received(done.event.message, 0))
         metrics.record(done.answer, done.publish_s)
 
-    def learn(work: Work[Entry[_Done]], made: Answer, inspection_ms: float, publishing_ms: float) -> None:
+    def learn(work: Work[Entry[_Done]], made: ProcessingResult, inspection_ms: float, publishing_ms: float) -> None:
         decision = made.decision
         if decision is None:
             return
@@ -123,10 +123,10 @@ def make_app(
     @app.agent(frames, name="inspect", concurrency=1, supervisor_strategy=CrashingSupervisor)
     async def inspect(stream: Any) -> None:
         stream.enable_acks = False  # the pipeline acks, in order
-        outbox = await asyncio.to_thread(Outbox, kafka, _end, codec)
-        pipeline: Pipeline[_Done] = Pipeline(acked, settings.in_flight)
+        outbox = await asyncio.to_thread(ResultPublisher, kafka, _end, codec)
+        pipeline: OrderedCompletion[_Done] = OrderedCompletion(acked, settings.in_flight)
 
-        def publish(work: Work[Entry[_Done]], made: Answer) -> None:
+        def publish(work: Work[Entry[_Done]], made: ProcessingResult) -> None:
             sent_s = time.perf_counter()
 
             def done() -> None:
@@ -139,7 +139,7 @@ def make_app(
 
             outbox.publish(made, traceparent(work.message.headers), done)
 
-        lanes = Lanes(answer, settings.threads, publish=publish, step_aside=pipeline.step_aside, fail=_end)
+        lanes = InspectionPool(answer, settings.threads, publish=publish, step_aside=pipeline.step_aside, fail=_end)
         try:
             async for event in stream.events():
                 entry = await pipeline.put(_Done(event))
@@ -159,7 +159,7 @@ class _Done:
     """Frame in flight; after Kafka's acknowledgement also its answer, and the time that sending took."""
 
     event: Any
-    answer: Answer = field(default_factory=Answer)
+    answer: ProcessingResult = field(default_factory=ProcessingResult)
     publish_s: float = 0.0
 
 
@@ -169,9 +169,11 @@ def _end(error: BaseException) -> None:
     os._exit(EXIT_CANNOT_PUBLISH)
 
 
-def _received(message: Any, received_at_us: int) -> Received:
+def _received(message: Any, received_at_us: int) -> FrameMessage:
     if isinstance(message.value, NoValue):
         batch = message.value.batch
-        return Received(None, None, {}, Source(batch.topic, batch.partition, batch.first, received_at_us), batch)
-    source = Source(message.topic, message.partition, message.offset, received_at_us)
-    return Received(message.value, message.key, message.headers, source)
+        return FrameMessage(
+            None, None, {}, FramePosition(batch.topic, batch.partition, batch.first, received_at_us), batch
+        )
+    source = FramePosition(message.topic, message.partition, message.offset, received_at_us)
+    return FrameMessage(message.value, message.key, message.headers, source)

@@ -22,7 +22,7 @@ _KEPT_S = _HALF_LIFE_S = 1.0
 _MOST_KINDS = 256
 
 
-class Estimate:
+class DurationEstimate:
     """Smoothed mean plus four smoothed deviations, in milliseconds; decays while no sample comes.
 
     This is the rule of TCP for its retransmission timer, with the same gains (RFC 6298, section 2): one slow sample
@@ -30,7 +30,7 @@ class Estimate:
 
     Examples
     --------
-    >>> estimate = Estimate()
+    >>> estimate = DurationEstimate()
     >>> estimate.ms(at_s=0.0)
     0.0
     >>> estimate.update(10.0, at_s=0.0)
@@ -70,7 +70,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FrameKind:
     """Kind of frames with about the same time: encoding, and pixels, bytes and deadline to the next power of two."""
 
     encoding: Encoding
@@ -79,7 +79,7 @@ class Kind:
     deadline_log2: int
 
 
-def kind_of(frame: Frame) -> Kind:
+def kind_of(frame: Frame) -> FrameKind:
     """Return the kind of a frame, from its own fields.
 
     Examples
@@ -91,7 +91,7 @@ def kind_of(frame: Frame) -> Kind:
     Kind(encoding=<Encoding.JPEG: 'JPEG'>, pixels_log2=17, bytes_log2=14, deadline_log2=9)
     """
     size_bytes = len(frame.image) if frame.image is not None else frame.reference.size_bytes if frame.reference else 0
-    return Kind(
+    return FrameKind(
         frame.encoding,
         (max(frame.width, 0) * max(frame.height, 0)).bit_length(),
         max(size_bytes, 0).bit_length(),
@@ -103,7 +103,7 @@ def kind_of(frame: Frame) -> Kind:
 class _OfKind:
     """Knowledge of one kind: its estimate, and the mean time of one frame if several are inspected together."""
 
-    inspection: Estimate = field(default_factory=Estimate)
+    inspection: DurationEstimate = field(default_factory=DurationEstimate)
     frame_ms: float | None = None
 
 
@@ -113,7 +113,7 @@ class Times:
     Examples
     --------
     >>> times = Times()
-    >>> big, small = Kind(Encoding.PNG, 27, 20, 0), Kind(Encoding.JPEG, 17, 14, 9)
+    >>> big, small = FrameKind(Encoding.PNG, 27, 20, 0), FrameKind(Encoding.JPEG, 17, 14, 9)
     >>> times.inspected(big, 900.0, at_s=0.0)
     >>> times.needed_ms(small, at_s=0.0), times.needed_ms(big, at_s=0.0)
     (0.0, 2700.0)
@@ -121,10 +121,10 @@ class Times:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kinds: OrderedDict[Kind, _OfKind] = OrderedDict()
-        self._publishing = Estimate()
+        self._kinds: OrderedDict[FrameKind, _OfKind] = OrderedDict()
+        self._publishing = DurationEstimate()
 
-    def inspected(self, kind: Kind, took_ms: float, at_s: float, *, replaces: bool = False) -> None:
+    def inspected(self, kind: FrameKind, took_ms: float, at_s: float, *, replaces: bool = False) -> None:
         """Learn the time from the beginning of an inspection to its answer."""
         with self._lock:
             self._of(kind).inspection.update(took_ms, at_s, replaces=replaces)
@@ -134,7 +134,7 @@ class Times:
         with self._lock:
             self._publishing.update(took_ms, at_s, replaces=replaces)
 
-    def needed_ms(self, kind: Kind, at_s: float, deadline_ms: float | None = None) -> float:
+    def needed_ms(self, kind: FrameKind, at_s: float, deadline_ms: float | None = None) -> float:
         """Return the time that inspecting and publishing are allowed to take together; 0 for an unknown time.
 
         It is no more than half-way from their mean to the deadline: otherwise, if times vary much, a frame that is
@@ -149,19 +149,19 @@ class Times:
             mean_ms = sum(part.mean_ms(at_s) for part in parts)
             return min(allowed_ms, max(mean_ms, (mean_ms + deadline_ms) / 2))
 
-    def taken(self, kind: Kind, frame_ms: float) -> None:
+    def taken(self, kind: FrameKind, frame_ms: float) -> None:
         """Learn the time of each of some frames that were inspected together."""
         with self._lock:
             known = self._of(kind)
             known.frame_ms = frame_ms if known.frame_ms is None else known.frame_ms + (frame_ms - known.frame_ms) / 4
 
-    def frame_ms(self, kind: Kind) -> float | None:
+    def frame_ms(self, kind: FrameKind) -> float | None:
         """Return the mean time of one frame; None if unknown."""
         with self._lock:
             known = self._kinds.get(kind)
             return None if known is None else known.frame_ms
 
-    def _of(self, kind: Kind) -> _OfKind:
+    def _of(self, kind: FrameKind) -> _OfKind:
         known = self._kinds.get(kind)
         if known is None:
             known = self._kinds[kind] = _OfKind()

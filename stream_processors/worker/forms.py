@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from schemas.letters import smaller
 from schemas.records import Decision, Record
-from stream_processors.worker.frame_processor import Answer
+from stream_processors.worker.frame_processor import ProcessingResult
 
 #: Timestamps for a broker that refuses this machine's time, in seconds from now. The first, slightly in the future, is
 #: for a topic that refuses old messages. The negative ones are for a clock that is ahead: a broker accepts times up to
@@ -39,7 +39,7 @@ class Form:
         return len(self.value or b"") + len(self.key or b"") <= _SMALL_BYTES
 
 
-def decision_forms(answer: Answer, trace: bytes | None, encode: Encode) -> Iterator[Form]:
+def decision_forms(answer: ProcessingResult, trace: bytes | None, encode: Encode) -> Iterator[Form]:
     """Yield the decision of an answer; then without attributes, then only with what a gate and an audit need."""
     decision = answer.decision
     assert decision is not None
@@ -49,7 +49,7 @@ def decision_forms(answer: Answer, trace: bytes | None, encode: Encode) -> Itera
         yield from _patient(Form(key, encode(each)))
 
 
-def letter_forms(answer: Answer, encode: Encode) -> Iterator[Form]:
+def letter_forms(answer: ProcessingResult, encode: Encode) -> Iterator[Form]:
     """Yield the dead letter of an answer; then without its value, then only with its place."""
     yield from _patient(Form(answer.dead_letter_key, answer.dead_letter))
     if answer.letter is not None:

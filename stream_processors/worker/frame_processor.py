@@ -12,8 +12,8 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from models import ImageError, Inspection, Model, Source, decide, not_inspected
-from models.inspect_images import inspect_all
+from models import FramePosition, ImageError, Inspection, Model, build_decision, failed_inspection
+from models.inspect_images import inspect_images
 from models.remarks import Remark
 from schemas import Action, CodecError, DeadLetter, Decision, Frame, ResultState, Verdict
 from schemas.clock import Clock
@@ -51,7 +51,7 @@ _TEXT_LIMIT = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class FrameMessage:
     """Received message: value, key, headers, and the place and time of its reading.
 
     ``batch`` is the unreadable batch that it stands for, if any; then ``source`` is the first message of the batch.
@@ -60,12 +60,12 @@ class Received:
     value: bytes | None
     key: bytes | None
     headers: Mapping[str, bytes]
-    source: Source
+    source: FramePosition
     batch: UnreadableBatch | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProcessingResult:
     """Result for one message: the encoded decision and dead letter to publish, and the items to count.
 
     ``decision`` and ``dead_letter`` are None if there is nothing to publish. ``kind`` is the word for the failure,
@@ -86,46 +86,48 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class InspectionFailure:
     """Reason why an image was not inspected: the word for dead letters and metrics, and one line for a person."""
 
     kind: str
     reason: str
 
 
-def image_of(frame: Frame, store: ImageStore | None) -> bytes | Fault:
+def image_of(frame: Frame, store: ImageStore | None) -> bytes | InspectionFailure:
     """Return the image of a frame, from the store if it is by reference; a fault if the image is not available."""
     if frame.image is not None:
         return frame.image
     if frame.reference is None or store is None:
-        return Fault("image-by-reference", "the image lies in a store, and this worker reads none")
+        return InspectionFailure("image-by-reference", "the image lies in a store, and this worker reads none")
     try:
         return store.get(frame.reference, frame.sha256)
     except ImageStoreError as error:
-        return Fault(error.kind, str(error))
+        return InspectionFailure(error.kind, str(error))
 
 
-def look(seen: Sequence[tuple[Frame, bytes]], models: Sequence[Model]) -> list[tuple[Inspection | Fault, ...]]:
-    """Inspect the images of frames with models of one network, see `models.inspect_images.inspect_all`.
+def look(
+    seen: Sequence[tuple[Frame, bytes]], models: Sequence[Model]
+) -> list[tuple[Inspection | InspectionFailure, ...]]:
+    """Inspect the images of frames with models of one network, see `models.inspect_images.inspect_images`.
 
     Return one result of each model for each frame. Never raises, whatever the images are.
     """
-    found: list[tuple[Inspection | Fault, ...]] = []
-    inspected = inspect_all([(image, frame.sha256) for frame, image in seen], models)
+    found: list[tuple[Inspection | InspectionFailure, ...]] = []
+    inspected = inspect_images([(image, frame.sha256) for frame, image in seen], models)
     for (frame, _), each in zip(seen, inspected, strict=True):
         found.append((_fault(frame, each),) * len(models) if isinstance(each, Exception) else each)
     return found
 
 
-def _fault(frame: Frame, error: Exception) -> Fault:
+def _fault(frame: Frame, error: Exception) -> InspectionFailure:
     if isinstance(error, ImageError):
-        return Fault(error.kind, str(error))
+        return InspectionFailure(error.kind, str(error))
     # A defect of our code must stop neither the stream nor the gate.
     log.error("inspection of %s failed", frame.frame_id[:_TEXT_LIMIT], exc_info=error)
-    return Fault("inspection-error", f"{type(error).__name__}: {error}")
+    return InspectionFailure("inspection-error", f"{type(error).__name__}: {error}")
 
 
-def _timed(message: Received, frame: Frame) -> Frame:
+def _timed(message: FrameMessage, frame: Frame) -> Frame:
     """Return the frame with a time of capture that is not in the future; its deadline then counts from its reading.
 
     The decision keeps the time of the frame, so that it can be reproduced byte for byte.
@@ -136,7 +138,7 @@ def _timed(message: Received, frame: Frame) -> Frame:
     return dataclasses.replace(frame, captured_at_us=received_at_us)
 
 
-class Answerer:
+class FrameProcessor:
     """Callable that answers messages with one model. Thread-safe.
 
     Parameters
@@ -165,7 +167,7 @@ class Answerer:
         overload: OverloadPolicy | None = None,
         store: ImageStore | None = None,
         *,
-        is_retry: Callable[[Received], bool] = lambda message: False,
+        is_retry: Callable[[FrameMessage], bool] = lambda message: False,
         on_untrue: Callable[[str, str], object] = lambda camera, what: None,
     ) -> None:
         self._is_retry = is_retry
@@ -181,15 +183,15 @@ class Answerer:
         #: Budget for bytes of dead letters.
         self.letters = LetterBudget(clock)
 
-    def __call__(self, message: Received) -> Answer:
+    def __call__(self, message: FrameMessage) -> ProcessingResult:
         """Decode, inspect and decide; every failure becomes part of the answer."""
         frame = self.read(message)
-        if isinstance(frame, Answer):
+        if isinstance(frame, ProcessingResult):
             return frame
         image = self.image(message, frame)
-        return image if isinstance(image, Answer) else self.inspect(message, frame, image)
+        return image if isinstance(image, ProcessingResult) else self.inspect(message, frame, image)
 
-    def read(self, message: Received, *, overtaken: bool = False) -> Frame | Answer:
+    def read(self, message: FrameMessage, *, overtaken: bool = False) -> Frame | ProcessingResult:
         """Decode the frame and check if it is worth an inspection. Quick: the image is not decoded.
 
         Return the frame for `image` and `inspect`, or a final answer (the message is not a frame, or it is shed).
@@ -208,7 +210,7 @@ class Answerer:
         self._note(message, frame)
         return self.shed(message, frame, overtaken=overtaken) or frame
 
-    def _note(self, message: Received, frame: Frame) -> None:
+    def _note(self, message: FrameMessage, frame: Frame) -> None:
         """Count a false claim of a message."""
         if REPLAY_HEADER in message.headers and not is_replay_name(message.source.topic):
             self._on_untrue(frame.key, "replay-header")
@@ -217,7 +219,7 @@ class Answerer:
         if frame.started_at_us > message.source.received_at_us + AHEAD_US:
             self._on_untrue(frame.key, "started-in-the-future")
 
-    def shed(self, message: Received, frame: Frame, *, overtaken: bool = False) -> Answer | None:
+    def shed(self, message: FrameMessage, frame: Frame, *, overtaken: bool = False) -> ProcessingResult | None:
         """Return the answer to a frame that is no longer worth an inspection, or None. Call it after each wait.
 
         ``overtaken`` is True if a newer frame of its camera waits too.
@@ -226,14 +228,14 @@ class Answerer:
         if why is None:
             return None
         word, sentence = why
-        aborted = not_inspected(f"shed ({word}): {sentence}", ResultState.ABORTED)
+        aborted = failed_inspection(f"shed ({word}): {sentence}", ResultState.ABORTED)
         return dataclasses.replace(self._decided(message, frame, aborted, self._queue_ms(message)), shed=word)
 
-    def is_suspect(self, message: Received) -> bool:
+    def is_suspect(self, message: FrameMessage) -> bool:
         """Return True if a message must be processed alone, because it may have ended a worker."""
         return False
 
-    def image(self, message: Received, frame: Frame) -> bytes | Answer:
+    def image(self, message: FrameMessage, frame: Frame) -> bytes | ProcessingResult:
         """Return the image of a frame, from the store if it is by reference; an answer if the image is not available.
 
         The store may take seconds: do not call from a thread that inspects.
@@ -242,13 +244,13 @@ class Answerer:
         found = image_of(frame, self._store)
         return found if isinstance(found, bytes) else self.conclude(message, frame, found, queue_ms)
 
-    def inspect(self, message: Received, frame: Frame, image: bytes) -> Answer:
+    def inspect(self, message: FrameMessage, frame: Frame, image: bytes) -> ProcessingResult:
         """Inspect a frame and decide. Takes as long as a decode and an inference: call from a thread."""
         [answer] = self.inspect_all([(message, frame, image)])
         return answer
 
-    def inspect_all(self, works: Sequence[tuple[Received, Frame, bytes]]) -> list[Answer]:
-        """Inspect several frames together and decide on each, see `models.inspect_images.inspect_all`."""
+    def inspect_all(self, works: Sequence[tuple[FrameMessage, Frame, bytes]]) -> list[ProcessingResult]:
+        """Inspect several frames together and decide on each, see `models.inspect_images.inspect_images`."""
         queued_ms = [self._queue_ms(message) for message, _, _ in works]
         seen = look([(frame, image) for _, frame, image in works], (self._model,))
         return [
@@ -256,9 +258,11 @@ class Answerer:
             for (message, frame, _), [found], queue_ms in zip(works, seen, queued_ms, strict=True)
         ]
 
-    def conclude(self, message: Received, frame: Frame, found: Inspection | Fault, queue_ms: float) -> Answer:
+    def conclude(
+        self, message: FrameMessage, frame: Frame, found: Inspection | InspectionFailure, queue_ms: float
+    ) -> ProcessingResult:
         """Decide on a result of `look`. The replay looks once for several models, and calls this for each model."""
-        if isinstance(found, Fault):
+        if isinstance(found, InspectionFailure):
             return self._rejected(message, frame, found.kind, found.reason, queue_ms)
         answer = self._decided(message, frame, found, queue_ms)
         if found.remarks:
@@ -266,7 +270,7 @@ class Answerer:
             answer = dataclasses.replace(answer, remarks=found.remarks)
         return self._too_late(message, frame, found, queue_ms) if self._missed(message, frame, answer) else answer
 
-    def _missed(self, message: Received, frame: Frame, answer: Answer) -> bool:
+    def _missed(self, message: FrameMessage, frame: Frame, answer: ProcessingResult) -> bool:
         """Return True if an inspection began in time but ended too late: stopped, starved, or a slow image."""
         decision = answer.decision
         if decision is None or self._overload.of(decision.station) is Overload.EVERYTHING:
@@ -278,7 +282,9 @@ class Answerer:
         )
         return is_late and not self._retried(message, frame)
 
-    def _too_late(self, message: Received, frame: Frame, inspection: Inspection, queue_ms: float) -> Answer:
+    def _too_late(
+        self, message: FrameMessage, frame: Frame, inspection: Inspection, queue_ms: float
+    ) -> ProcessingResult:
         """Return the answer of a shed frame: read again, the frame would be shed. The result stays in the reason."""
         aborted = dataclasses.replace(
             inspection,
@@ -289,21 +295,23 @@ class Answerer:
         )
         return dataclasses.replace(self._decided(message, frame, aborted, queue_ms), shed="late")
 
-    def _rejected(self, message: Received, frame: Frame, kind: str, reason: str, queue_ms: float) -> Answer:
-        rejected = self._decided(message, frame, not_inspected(f"{kind}: {reason}"[:_TEXT_LIMIT]), queue_ms)
+    def _rejected(
+        self, message: FrameMessage, frame: Frame, kind: str, reason: str, queue_ms: float
+    ) -> ProcessingResult:
+        rejected = self._decided(message, frame, failed_inspection(f"{kind}: {reason}"[:_TEXT_LIMIT]), queue_ms)
         letter = self._dead(message, kind, reason, frame.frame_id)
         return dataclasses.replace(letter, decision=rejected.decision, decision_bytes=rejected.decision_bytes)
 
-    def _queue_ms(self, message: Received) -> float:
+    def _queue_ms(self, message: FrameMessage) -> float:
         return max(0.0, (self._clock.utc_us() - message.source.received_at_us) / 1000)
 
-    def _why_shed(self, message: Received, frame: Frame, overtaken: bool) -> tuple[str, str] | None:
+    def _why_shed(self, message: FrameMessage, frame: Frame, overtaken: bool) -> tuple[str, str] | None:
         if is_replay(message.headers, message.source.topic):
             return None
         why = self.shedding.why(_timed(message, frame), message.key, message.source, overtaken=overtaken)
         return None if why is None or self._retried(message, frame) else why
 
-    def _retried(self, message: Received, frame: Frame) -> bool:
+    def _retried(self, message: FrameMessage, frame: Frame) -> bool:
         """Return True if a message is the retry of a dead letter. Call only if necessary: it may cost a look-up."""
         if RETRY_HEADER not in message.headers:
             return False
@@ -312,10 +320,12 @@ class Answerer:
         self._on_untrue(frame.key, "retry-header")
         return False
 
-    def _decided(self, message: Received, frame: Frame, inspection: Inspection, queue_ms: float) -> Answer:
+    def _decided(
+        self, message: FrameMessage, frame: Frame, inspection: Inspection, queue_ms: float
+    ) -> ProcessingResult:
         decided_at_us = self._clock.utc_us()
         is_simulated = is_replay(message.headers, message.source.topic)
-        decision = decide(
+        decision = build_decision(
             frame,
             inspection,
             self._model,
@@ -325,15 +335,15 @@ class Answerer:
             is_simulated=is_simulated,
         )
         try:
-            return Answer(decision, self._encode(decision))
+            return ProcessingResult(decision, self._encode(decision))
         except CodecError as error:
             kind = "oversized-metadata" if isinstance(error, MessageTooLarge) else "impossible-metadata"
             reason = f"identity, times or attributes of the frame make no decision that Kafka takes: {error}"
         # If a hostile frame makes its decision impossible to publish, the answer omits the excess.
         letter = self._dead(message, kind, reason, frame.frame_id)
-        bare = decide(
+        bare = build_decision(
             dataclasses.replace(frame, attributes={}, deadline_ms=None),
-            not_inspected(f"{kind}: {reason}"[:_TEXT_LIMIT]),
+            failed_inspection(f"{kind}: {reason}"[:_TEXT_LIMIT]),
             self._model,
             message.source,
             decided_at_us=decided_at_us,
@@ -353,7 +363,7 @@ class Answerer:
             raise MessageTooLarge(f"it would have {size_bytes} bytes")
         return encoded
 
-    def _dead(self, message: Received, kind: str, reason: str, frame_id: str | None = None) -> Answer:
+    def _dead(self, message: FrameMessage, kind: str, reason: str, frame_id: str | None = None) -> ProcessingResult:
         """Return the dead letter with the beginning of the message; beyond the worker's budget, only with its place."""
         source = message.source
         place = DeadLetter(
@@ -379,5 +389,7 @@ class Answerer:
             if not is_free and not self.letters.take(len(encoded)):
                 continue
             is_bare = message.value is not None and letter.value is None
-            return Answer(dead_letter=encoded, dead_letter_key=letter.key, kind=kind, letter=letter, is_bare=is_bare)
-        return Answer(dead_letter=self._codec.encode(place), kind=kind, letter=place)
+            return ProcessingResult(
+                dead_letter=encoded, dead_letter_key=letter.key, kind=kind, letter=letter, is_bare=is_bare
+            )
+        return ProcessingResult(dead_letter=self._codec.encode(place), kind=kind, letter=place)

@@ -21,12 +21,12 @@ from models import Model, default_model_path
 from schemas import Frame
 from schemas.clock import Clock
 from schemas.wire import Codec
-from stream_processors.worker.frame_processor import Answer, Answerer, Fault, Received
+from stream_processors.worker.frame_processor import FrameMessage, FrameProcessor, InspectionFailure, ProcessingResult
 from stream_processors.worker.overload import OverloadPolicy
 from stream_processors.worker.settings import WorkerSettings
 from stream_processors.worker.trials import Trials
 from transport.image_store import ImageStore
-from transport.quarantine import DEADLY, Key, Quarantine, Stage, Suspect, key_of
+from transport.quarantine import DEADLY, MessageKey, Quarantine, Stage, Suspect, key_of
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +36,16 @@ KILLED = "killed-the-worker"
 #: Time that one message may take in a trial, in seconds.
 _LIMIT_S = 10.0
 
-Work = tuple[Received, Frame, bytes]
+FrameWork = tuple[FrameMessage, Frame, bytes]
 
 
-class GuardedAnswerer(Answerer):
+class GuardedFrameProcessor(FrameProcessor):
     """Answerer that does not read messages which have killed a worker.
 
     Parameters
     ----------
     model, codec, clock, overload, store, options
-        See `Answerer`.
+        See `FrameProcessor`.
     quarantine
         Files of this process and of its group.
     trials
@@ -67,10 +67,10 @@ class GuardedAnswerer(Answerer):
         super().__init__(model, codec, clock, overload, store, **options)
         self._quarantine = quarantine
         self._trials = trials
-        self._passed: set[Key] = set()
+        self._passed: set[MessageKey] = set()
 
-    def read(self, message: Received, *, overtaken: bool = False) -> Frame | Answer:
-        """Decode the frame as `Answerer.read`; a suspect whose reading was not survived is tried before."""
+    def read(self, message: FrameMessage, *, overtaken: bool = False) -> Frame | ProcessingResult:
+        """Decode the frame as `FrameProcessor.read`; a suspect whose reading was not survived is tried before."""
         self._quarantine.forget_answered()
         key = _key(message)
         suspect = self._quarantine.suspect(key)
@@ -82,7 +82,7 @@ class GuardedAnswerer(Answerer):
         frame = super().read(message, overtaken=overtaken)
         # Not in a finally: an exception ends the process, and makes the message a suspect at the next start.
         self._quarantine.leave(slot)
-        if isinstance(frame, Answer):
+        if isinstance(frame, ProcessingResult):
             self._acquit(key)
         return frame
 
@@ -91,16 +91,16 @@ class GuardedAnswerer(Answerer):
         """True if any message is known that was in hand when a worker died."""
         return self._quarantine.has_suspects
 
-    def is_suspect(self, message: Received) -> bool:
+    def is_suspect(self, message: FrameMessage) -> bool:
         """Return whether a message was in hand when a worker died: it is worked on alone."""
         return self._quarantine.has_suspects and self._quarantine.suspect(_key(message)) is not None
 
-    def acked(self, message: Received) -> None:
+    def acked(self, message: FrameMessage) -> None:
         """Take note that a message has its answer; what was held against it is forgotten once that is committed."""
         self._quarantine.answered(_key(message))
 
-    def inspect_all(self, works: Sequence[Work]) -> list[Answer]:
-        """Inspect as `Answerer.inspect_all`; a suspect gets a trial first."""
+    def inspect_all(self, works: Sequence[FrameWork]) -> list[ProcessingResult]:
+        """Inspect as `FrameProcessor.inspect_all`; a suspect gets a trial first."""
         keys = [_key(message) for message, _, _ in works]
         unread = [self._unread(work, key) for work, key in zip(works, keys, strict=True)]
         rest = [(work, key) for work, key, answer in zip(works, keys, unread, strict=True) if answer is None]
@@ -118,20 +118,22 @@ class GuardedAnswerer(Answerer):
         if self._quarantine.has_suspects:
             self._trials.prepare()
 
-    def _acquit(self, key: Key) -> None:
+    def _acquit(self, key: MessageKey) -> None:
         self._quarantine.clear(key)
         self._passed.discard(key)
 
-    def _unread(self, work: Work, key: Key) -> Answer | None:
+    def _unread(self, work: FrameWork, key: MessageKey) -> ProcessingResult | None:
         message, frame, image = work
         suspect = self._quarantine.suspect(key)
         return None if suspect is None else self._judge(message, key, suspect, frame, image)
 
-    def _judge(self, message: Received, key: Key, suspect: Suspect, frame: Frame | None, image: bytes) -> Answer | None:
+    def _judge(
+        self, message: FrameMessage, key: MessageKey, suspect: Suspect, frame: Frame | None, image: bytes
+    ) -> ProcessingResult | None:
         """Return the answer to a suspect that is not read; None if it may be read."""
         if suspect.deaths >= DEADLY:
             why = f"a worker ended {suspect.deaths} times while it worked on this message, or was ended since it hung"
-            return self._answer_unread(message, frame, Fault(KILLED, why))
+            return self._answer_unread(message, frame, InspectionFailure(KILLED, why))
         if key in self._passed:
             return None
         source = message.source
@@ -139,15 +141,15 @@ class GuardedAnswerer(Answerer):
         if found.killed is not None:
             self._quarantine.convict(key)
             why = f"a worker ended while it worked on this message; in a trial {found.killed}"
-            return self._answer_unread(message, frame or found.frame, Fault(KILLED, why))
+            return self._answer_unread(message, frame or found.frame, InspectionFailure(KILLED, why))
         if found.refused is not None and (frame or found.frame) is not None:
-            return self._answer_unread(message, frame or found.frame, Fault(*found.refused))
+            return self._answer_unread(message, frame or found.frame, InspectionFailure(*found.refused))
         self._passed.add(key)
         if found.has_run:
             log.info("%s-%d@%d passed its trial", source.topic, source.partition, source.offset)
         return None
 
-    def _answer_unread(self, message: Received, frame: Frame | None, fault: Fault) -> Answer:
+    def _answer_unread(self, message: FrameMessage, frame: Frame | None, fault: InspectionFailure) -> ProcessingResult:
         source = message.source
         log.error("%s-%d@%d is answered unread: %s", source.topic, source.partition, source.offset, fault.reason)
         # It stays a suspect: until its offset is committed it may be read again, see `acked`.
@@ -164,5 +166,5 @@ def trials_of(settings: WorkerSettings) -> Trials:
     return Trials(settings.kafka, settings.model or default_model_path(), limit_s)
 
 
-def _key(message: Received) -> Key:
+def _key(message: FrameMessage) -> MessageKey:
     return key_of(message.source.partition, message.source.offset, message.value)

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from schemas.records import Frame
-from stream_processors.worker.estimate import Kind, kind_of
-from stream_processors.worker.frame_processor import Answer, Answerer, Received
+from stream_processors.worker.estimate import FrameKind, kind_of
+from stream_processors.worker.frame_processor import FrameMessage, FrameProcessor, ProcessingResult
 from stream_processors.worker.overload import Overload
 from stream_processors.worker.waiting import Waiting
 
@@ -40,7 +40,7 @@ _MOST = 16
 class Work(Generic[T]):
     """Message and its item, and, once known, its frame and its image."""
 
-    message: Received
+    message: FrameMessage
     item: T
     frame: Frame | None = None
     image: bytes | None = None
@@ -50,7 +50,7 @@ class Work(Generic[T]):
     is_fetched: bool = False
 
 
-class Lanes(Generic[T]):
+class InspectionPool(Generic[T]):
     """Threads that answer messages.
 
     Parameters
@@ -69,10 +69,10 @@ class Lanes(Generic[T]):
 
     def __init__(
         self,
-        answer: Answerer,
+        answer: FrameProcessor,
         threads: int,
         *,
-        publish: Callable[[Work[T], Answer], object],
+        publish: Callable[[Work[T], ProcessingResult], object],
         step_aside: Callable[[T], object],
         fail: Callable[[BaseException], object],
     ) -> None:
@@ -92,7 +92,7 @@ class Lanes(Generic[T]):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, message: Received, item: T) -> None:
+    def submit(self, message: FrameMessage, item: T) -> None:
         """Queue a message to be answered."""
         work, source = Work(message, item), message.source
         is_newest = self._answer.shedding.mode_of_key(message.key) is Overload.NEWEST
@@ -146,28 +146,28 @@ class Lanes(Generic[T]):
 
     def _shed(self, works: list[Work[T]]) -> None:
         """Answer frames that lost their place; frames that must not be shed (published again) are queued again."""
-        answered: list[tuple[Work[T], Answer]] = []
+        answered: list[tuple[Work[T], ProcessingResult]] = []
         for work in works:
             if answered and self._answer.is_suspect(work.message):
                 self._publish_all(answered)  # its trial takes seconds
                 answered = []
             work.began_s = time.perf_counter()
             found = self._answer.read(work.message, overtaken=True)
-            if isinstance(found, Answer):
+            if isinstance(found, ProcessingResult):
                 answered.append((work, found))
             else:
                 work.frame = found
                 self._put_back([work])
         self._publish_all(answered)
 
-    def _publish_all(self, answered: list[tuple[Work[T], Answer]]) -> None:
+    def _publish_all(self, answered: list[tuple[Work[T], ProcessingResult]]) -> None:
         # Without a pause: the client then sends them as one request, which costs the broker a fraction.
         for work, answer in answered:
             self._publish(work, answer)
 
     def _answer_all(self, works: list[Work[T]]) -> None:
-        kind: Kind | None = None
-        answered: list[tuple[Work[T], Answer]] = []
+        kind: FrameKind | None = None
+        answered: list[tuple[Work[T], ProcessingResult]] = []
         ready: list[tuple[Work[T], Frame, bytes]] = []
         most = 1
         # A suspect is processed alone: no other frame waits for its trial, or dies with it.
@@ -179,7 +179,7 @@ class Lanes(Generic[T]):
                 self._put_back(works[number:])
                 break
             seen = self._read(work)
-            if isinstance(seen, Answer):
+            if isinstance(seen, ProcessingResult):
                 answered.append((work, seen))
                 continue
             if seen is None:
@@ -200,7 +200,7 @@ class Lanes(Generic[T]):
             self._publish(work, answer)
         self._answer.shedding.times.taken(kind, 1000 * (time.perf_counter() - began_s) / len(ready))
 
-    def _read(self, work: Work[T]) -> tuple[Frame, bytes] | Answer | None:
+    def _read(self, work: Work[T]) -> tuple[Frame, bytes] | ProcessingResult | None:
         """Return frame and image for inspection; the answer if there is one; None while the image is being fetched."""
         work.began_s = time.perf_counter()
         if work.is_fetched:
@@ -212,7 +212,7 @@ class Lanes(Generic[T]):
                 return shed
         else:
             found = self._answer.read(work.message)
-            if isinstance(found, Answer):
+            if isinstance(found, ProcessingResult):
                 return found
             work.frame = found
         image = work.frame.image if work.image is None else work.image

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from schemas.records import MICROSECONDS_PER_MS, Decision, ResultState
-from stream_processors.worker.frame_processor import Answer
+from stream_processors.worker.frame_processor import ProcessingResult
 from transport.metric_labels import LabelNames
 
 M = TypeVar("M", Counter, Histogram)
@@ -104,7 +104,7 @@ class WorkerMetrics:
             "inspection_held_bytes", "Bytes of frames read and not yet answered", registry=self.registry
         )
 
-    def record(self, answer: Answer, publish_s: float) -> None:
+    def record(self, answer: ProcessingResult, publish_s: float) -> None:
         """Record one answer that Kafka has acknowledged. It is counted with others, or at the next scrape."""
         for remark in answer.remarks:
             self._of(self.image_remarks, remark.kind).inc()

@@ -28,7 +28,7 @@ class Entry(Generic[T]):
         self.is_done = self.is_aside = False
 
 
-class Pipeline(Generic[T]):
+class OrderedCompletion(Generic[T]):
     """Limit on the items in flight; calls ``ack`` on each item in order. Create it in a running event loop.
 
     Parameters
@@ -44,7 +44,7 @@ class Pipeline(Generic[T]):
     --------
     >>> async def example() -> list[int]:
     ...     acked: list[int] = []
-    ...     pipeline = Pipeline(acked.append, limit=4)
+    ...     pipeline = OrderedCompletion(acked.append, limit=4)
     ...     one, two, three = [await pipeline.put(number) for number in (1, 2, 3)]
     ...     for entry in (three, one, two):
     ...         pipeline.done(entry)

@@ -53,7 +53,7 @@ class OverloadPolicy:
         return self.stations.get(station, self.default)
 
 
-class Newest:
+class LatestOffsets:
     """Newest frame that has been read of each camera, by partition, key and offset.
 
     A frame counts as overtaken only by a newer frame that was read `_GRACE_S` ago. On a busy line a newer frame is
@@ -67,7 +67,7 @@ class Newest:
     Examples
     --------
     >>> times = iter([0.0, 0.2, 0.4])
-    >>> newest = Newest(lambda: next(times))
+    >>> newest = LatestOffsets(lambda: next(times))
     >>> for offset in (7, 8, 9):
     ...     newest.read(0, b"press/top", offset)
     >>> [newest.overtaken(0, b"press/top", offset) for offset in (6, 7, 8, 9)]
@@ -109,7 +109,9 @@ class _Read:
     older: int = -1
 
 
-def why_shed(frame: Frame, mode: Overload, *, now_us: int, needed_ms: float, overtaken: bool) -> tuple[str, str] | None:
+def shed_reason(
+    frame: Frame, mode: Overload, *, now_us: int, needed_ms: float, overtaken: bool
+) -> tuple[str, str] | None:
     """Return the reason for shedding a frame, as a word and a sentence; None if it is worth inspecting.
 
     Parameters
@@ -123,7 +125,7 @@ def why_shed(frame: Frame, mode: Overload, *, now_us: int, needed_ms: float, ove
     needed_ms
         Time that an inspection is allowed to take, see `stream_processors.worker.estimate`.
     overtaken
-        True if a newer frame of the camera waits, see `Newest` and `stream_processors.worker.waiting`.
+        True if a newer frame of the camera waits, see `LatestOffsets` and `stream_processors.worker.waiting`.
 
     Examples
     --------
@@ -131,9 +133,9 @@ def why_shed(frame: Frame, mode: Overload, *, now_us: int, needed_ms: float, ove
     >>> frame = Frame(frame_id="s.c.1.0", line="l", station="s", camera_id="c", started_at_us=1, sequence=0,
     ...               captured_at_us=0, deadline_ms=500, encoding=Encoding.JPEG, width=2, height=2, sha256="",
     ...               image=b"")
-    >>> why_shed(frame, Overload.DEADLINE, now_us=480_000, needed_ms=30, overtaken=False)
+    >>> shed_reason(frame, Overload.DEADLINE, now_us=480_000, needed_ms=30, overtaken=False)
     ('deadline', 'an inspection takes up to 30 ms and the deadline is in 20 ms')
-    >>> why_shed(frame, Overload.DEADLINE, now_us=400_000, needed_ms=30, overtaken=True) is None
+    >>> shed_reason(frame, Overload.DEADLINE, now_us=400_000, needed_ms=30, overtaken=True) is None
     True
     """
     if mode is Overload.EVERYTHING:

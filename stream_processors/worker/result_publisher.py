@@ -23,7 +23,7 @@ from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
 from stream_processors.worker.forms import CLIPS_S, Form, decision_forms, letter_forms
-from stream_processors.worker.frame_processor import Answer
+from stream_processors.worker.frame_processor import ProcessingResult
 from transport.producer import COMMON, make_idempotent_producer
 from transport.refusals import Refused, refusal_of
 
@@ -42,7 +42,7 @@ _ALONE_S = 1.0
 _NEIGHBOUR_TRIES = 20
 
 
-class Outbox:
+class ResultPublisher:
     """Publisher of answers. Thread-safe.
 
     Parameters
@@ -80,7 +80,7 @@ class Outbox:
         self._thread = threading.Thread(target=self._poll, name="outbox", daemon=True)
         self._thread.start()
 
-    def publish(self, answer: Answer, trace: bytes | None, done: Callable[[], object]) -> None:
+    def publish(self, answer: ProcessingResult, trace: bytes | None, done: Callable[[], object]) -> None:
         """Send the parts of an answer; when Kafka has acknowledged all of them, the outbox's thread calls ``done``.
 
         ``trace`` is the ``traceparent`` header of the decision.

@@ -21,7 +21,7 @@ from schemas.records import DeadLetter
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from schemas.wire import Codec
-from stream_processors.worker.frame_processor import RETRY_HEADER, Received
+from stream_processors.worker.frame_processor import RETRY_HEADER, FrameMessage
 from transport.producer import CONNECTION
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Retries:
         self._ends: OrderedDict[int, tuple[float, tuple[int, int] | None]] = OrderedDict()
         self._left_s, self._at_s = _BURST_S, clock.monotonic_s()
 
-    def is_retry(self, message: Received) -> bool:
+    def is_retry(self, message: FrameMessage) -> bool:
         """Return True if the header of a message names an existing dead letter that is about the message's bytes.
 
         Return False too if the answer is not available at once.
@@ -83,7 +83,7 @@ class Retries:
         filled_s = self._left_s + (self._clock.monotonic_s() - self._at_s) * _SHARE
         return filled_s > 0
 
-    def _look(self, place: tuple[bytes, int, int], partition: int, offset: int, message: Received) -> bool:
+    def _look(self, place: tuple[bytes, int, int], partition: int, offset: int, message: FrameMessage) -> bool:
         if not self._may_look():
             return False
         began_s = self._clock.monotonic_s()
@@ -144,7 +144,7 @@ def _config(kafka: KafkaSettings) -> dict[str, Any]:
     }
 
 
-def _is_about(letter: DeadLetter, message: Received) -> bool:
+def _is_about(letter: DeadLetter, message: FrameMessage) -> bool:
     if letter.source_topic != message.source.topic or message.value is None:
         return False
     size = whole_size(letter)

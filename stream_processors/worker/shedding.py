@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from models import Source
+from models import FramePosition
 from schemas.clock import Clock
 from schemas.records import MICROSECONDS_PER_MS, Decision, Frame
-from stream_processors.worker.estimate import Kind, Times, capped_ms, kind_of
-from stream_processors.worker.overload import Newest, Overload, OverloadPolicy, why_shed
-from stream_processors.worker.probes import Camera, Probes
+from stream_processors.worker.estimate import FrameKind, Times, capped_ms, kind_of
+from stream_processors.worker.overload import LatestOffsets, Overload, OverloadPolicy, shed_reason
+from stream_processors.worker.probes import ProbeKey, Probes
 
 #: Most probes in flight. A probe with a broken image never ends, so their number is bounded.
 _MOST_PROBES = 1_000
@@ -35,14 +35,14 @@ class Shedding:
         self._under_way: OrderedDict[tuple[int, int], None] = OrderedDict()
         self.times = Times()
         #: Newest frames that have been read; the reader reports them.
-        self.newest = Newest(clock.monotonic_s)
+        self.newest = LatestOffsets(clock.monotonic_s)
 
     def mode_of_key(self, key: bytes | None) -> Overload:
         """Return the mode of the station in the key of a message; the station in the frame takes precedence."""
         return self._policy.of((key or b"").partition(b"/")[0].decode(errors="replace"))
 
     def why(
-        self, frame: Frame, key: bytes | None, source: Source, *, overtaken: bool = False
+        self, frame: Frame, key: bytes | None, source: FramePosition, *, overtaken: bool = False
     ) -> tuple[str, str] | None:
         """Return the reason for shedding a frame, as a word and a sentence; None if it must be inspected now.
 
@@ -50,7 +50,7 @@ class Shedding:
         """
         camera, at_s = (source.partition, key or b""), self._clock.monotonic_s()
         now_us = self._clock.utc_us()
-        found = why_shed(
+        found = shed_reason(
             frame,
             self._policy.of(frame.station),
             now_us=now_us,
@@ -65,7 +65,7 @@ class Shedding:
             return None
         return found
 
-    def _is_probe(self, camera: Camera, offset: int, at_s: float) -> bool:
+    def _is_probe(self, camera: ProbeKey, offset: int, at_s: float) -> bool:
         place = (camera[0], offset)
         with self._lock:
             if place in self._under_way:  # checked again, after a wait
@@ -77,7 +77,7 @@ class Shedding:
                 self._under_way.popitem(last=False)
             return True
 
-    def learn(self, frame: Frame, source: Source, inspection_ms: float, publishing_ms: float) -> float:
+    def learn(self, frame: Frame, source: FramePosition, inspection_ms: float, publishing_ms: float) -> float:
         """Learn from an inspected frame with an acknowledged answer; return the time that such a frame needs, in ms."""
         at_s, kind = self._clock.monotonic_s(), kind_of(frame)
         with self._lock:
@@ -94,7 +94,7 @@ class Shedding:
         deadline_ms = None if end_us is None else (end_us - decision.captured_at_us) / MICROSECONDS_PER_MS
         self.times.published(capped_ms(publishing_ms, deadline_ms), self._clock.monotonic_s())
 
-    def together(self, kind: Kind, seconds: float, most: int) -> int:
+    def together(self, kind: FrameKind, seconds: float, most: int) -> int:
         """Return the number of frames of a kind that one thread inspects in about ``seconds``; 1 if unknown."""
         frame_ms = self.times.frame_ms(kind)
         return 1 if frame_ms is None else max(1, min(most, int(seconds * 1000 / max(frame_ms, 0.001))))

@@ -41,7 +41,7 @@ class MemberFailed(InspectionError):
     """A worker process could not start; the text is its error."""
 
 
-def run_fleet(settings: WorkerSettings, *, shares_threads: bool = False) -> None:
+def run_workers(settings: WorkerSettings, *, shares_threads: bool = False) -> None:
     """Run ``settings.processes`` workers until SIGTERM or SIGINT, or until one of them ends.
 
     If there are fewer partitions, only one process for each partition runs. With ``shares_threads`` these processes
@@ -68,7 +68,7 @@ async def _run(settings: WorkerSettings, count: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    fleet = Fleet(replace(settings, processes=1, http_host="127.0.0.1", http_port=0), count)
+    fleet = WorkerSupervisor(replace(settings, processes=1, http_host="127.0.0.1", http_port=0), count)
     runner = None
     try:
         registry = CollectorRegistry()
@@ -91,7 +91,7 @@ async def _run(settings: WorkerSettings, count: int) -> None:
 
 
 @dataclass(slots=True)
-class _Member:
+class _Child:
     process: Any
     pipe: Connection
     url: str | None = None
@@ -131,7 +131,7 @@ class _Member:
         return found
 
 
-class Fleet:
+class WorkerSupervisor:
     """Running worker processes; collects the metrics of all, with the label ``process``.
 
     Parameters
@@ -145,7 +145,7 @@ class Fleet:
     def __init__(self, settings: WorkerSettings, count: int) -> None:
         context = multiprocessing.get_context("spawn")
         level = logging.getLogger().level
-        self._members: list[_Member] = []
+        self._members: list[_Child] = []
         for number in range(count):
             ours, theirs = context.Pipe()
             process = context.Process(
@@ -153,7 +153,7 @@ class Fleet:
             )
             process.start()
             theirs.close()
-            self._members.append(_Member(process, ours))
+            self._members.append(_Child(process, ours))
 
     def all_run(self) -> bool:
         """Return True if no process has ended."""

@@ -40,7 +40,7 @@ def main() -> None:
     from schemas.errors import CodecError
     from schemas.records import Frame
     from schemas.wire import Codec
-    from stream_processors.worker.frame_processor import Fault, look
+    from stream_processors.worker.frame_processor import InspectionFailure, look
 
     model, codec = load_model(model_dir), Codec.from_settings(kafka)
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
@@ -61,7 +61,7 @@ def main() -> None:
         say(frame={**as_values(frame), "image": None})
         image = fetched or frame.image
         [[found]] = look([(frame, image)], (model,)) if image else [[None]]
-        if isinstance(found, Fault):
+        if isinstance(found, InspectionFailure):
             say(done=True, kind=found.kind, reason=found.reason)
         else:
             say(done=True)

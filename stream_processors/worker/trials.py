@@ -37,7 +37,7 @@ _MOST_CHILDREN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TrialVerdict:
     """Result of a trial.
 
     Parameters
@@ -93,7 +93,7 @@ class Trials:
         finally:
             self._lock.release()
 
-    def try_out(self, value: bytes | None, image: bytes | None = None) -> Verdict:
+    def try_out(self, value: bytes | None, image: bytes | None = None) -> TrialVerdict:
         """Have the child read and inspect a message; ``image`` where it lies in a store.
 
         A child that dies is no proof: memory may have been short. The message is convicted if a fresh one dies too,
@@ -115,7 +115,7 @@ class Trials:
                 deaths += verdict.has_run
                 if verdict.has_run and (verdict.is_slow or deaths >= _DEATHS):
                     return replace(verdict, frame=frame)
-            return Verdict(has_run=False, frame=frame)
+            return TrialVerdict(has_run=False, frame=frame)
 
     def close(self) -> None:
         """End the child."""
@@ -169,11 +169,11 @@ class _Child:
         """Return True if the child has ended; it ends after a long time without a message."""
         return self._process.poll() is not None
 
-    def try_out(self, value: bytes, image: bytes, limit_s: float) -> Verdict:
+    def try_out(self, value: bytes, image: bytes, limit_s: float) -> TrialVerdict:
         deadline_s = time.monotonic() + limit_s
-        found = Verdict(killed=f"it ran for more than {limit_s:g} s", is_slow=True)
+        found = TrialVerdict(killed=f"it ran for more than {limit_s:g} s", is_slow=True)
         if not (self._send(value, deadline_s) and self._send(image, deadline_s)):
-            return Verdict(has_run=False)  # it has not seen the message
+            return TrialVerdict(has_run=False)  # it has not seen the message
         while (said := self._hear(deadline_s)) is not None:
             if "frame" in said:
                 found = replace(found, frame=_frame(said["frame"]))
@@ -185,7 +185,7 @@ class _Child:
     def end(self) -> None:
         end_child(self._process)
 
-    def _why(self, found: Verdict, deadline_s: float) -> Verdict:
+    def _why(self, found: TrialVerdict, deadline_s: float) -> TrialVerdict:
         if time.monotonic() >= deadline_s:
             return found
         found = replace(found, is_slow=False)

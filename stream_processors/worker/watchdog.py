@@ -29,10 +29,10 @@ _LOOKS = 6
 _QUERY_S = 5.0
 
 #: Next offset to read and end of the log, by partition.
-Offsets = Mapping[int, tuple[int, int]]
+GroupOffsets = Mapping[int, tuple[int, int]]
 
 
-class Progress:
+class CommitProgress:
     """Rule for a stuck worker: a number of checks in a row with waiting frames, and none committed.
 
     Checks are counted, not seconds: a process that was stopped and continues must get its chance. If Kafka does not
@@ -45,7 +45,7 @@ class Progress:
 
     Examples
     --------
-    >>> progress = Progress(2)
+    >>> progress = CommitProgress(2)
     >>> progress.look({0: (5, 9)}), progress.look({0: (5, 10)}), progress.look({0: (5, 11)})
     (False, False, True)
     """
@@ -55,7 +55,7 @@ class Progress:
         self._before: dict[int, int] | None = None
         self._idle = 0
 
-    def look(self, offsets: Offsets | None) -> bool:
+    def look(self, offsets: GroupOffsets | None) -> bool:
         """Check the offsets (None: Kafka does not answer); return True if the worker is stuck."""
         if offsets is None:
             self._before, self._idle = None, 0
@@ -119,7 +119,7 @@ class Watchdog:
         self._stop.set()
 
     def _watch(self) -> None:
-        progress = Progress(_LOOKS)
+        progress = CommitProgress(_LOOKS)
         while not self._stop.wait(self._limit_s / _LOOKS):
             offsets = self._offsets()
             for partition, (committed, end) in (offsets or {}).items():

@@ -7,7 +7,7 @@ from collections import Counter
 
 from schemas.clock import Clock
 from schemas.records import ResultState
-from stream_processors.worker.frame_processor import Answer
+from stream_processors.worker.frame_processor import ProcessingResult
 
 #: Number of reasons that are named, the most frequent first.
 _NAMED = 3
@@ -57,7 +57,7 @@ class WorkHealth:
             self._came_s = at_s
             self._waiting += 1
 
-    def answered(self, answer: Answer) -> None:
+    def answered(self, answer: ProcessingResult) -> None:
         """Record that Kafka has acknowledged an answer."""
         completed = answer.decision is not None and answer.decision.result_state is ResultState.COMPLETED
         with self._lock:

@@ -9,10 +9,10 @@ from pathlib import Path
 from actuators import (
     DriftStats,
     GateSettings,
+    InstructionReason,
     OnDrift,
-    Why,
 )
-from actuators.open_episodes import Camera, OpenEpisode, OpenEpisodes
+from actuators.open_episodes import CameraKey, OpenEpisode, OpenEpisodes
 from schemas import Action, DriftEvent, EpisodeState
 from schemas.clock import ManualClock
 from tests.actuators.decisions import make_decision
@@ -43,7 +43,7 @@ class Told:
             self._known.take(said)
 
     @property
-    def episodes(self) -> Mapping[Camera, tuple[OpenEpisode, ...]]:
+    def episodes(self) -> Mapping[CameraKey, tuple[OpenEpisode, ...]]:
         return self._known.by_camera
 
     def open(self) -> None:
@@ -58,7 +58,9 @@ def make_gate(on_drift: OnDrift, drift: Told, directory: Path | None = None, **m
     return SteppedGate(clock, GateSettings(belt_ms=100, on_drift=on_drift, **more), directory, drift)  # type: ignore[arg-type]
 
 
-def pass_part(gate: SteppedGate, name: str, *actions: Action, **decision: object) -> tuple[Action, Why, str | None]:
+def pass_part(
+    gate: SteppedGate, name: str, *actions: Action, **decision: object
+) -> tuple[Action, InstructionReason, str | None]:
     captured = gate.clock.utc_us()
     gate.expect(name, captured)
     for number, action in enumerate(actions):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actuators import Actuator, Belt, Instruction, SimulatedGate, Why, load_actuator
+from actuators import Actuator, Belt, Instruction, InstructionReason, SimulatedGate, load_actuator
 from actuators.journal import Journal
 from schemas import Action
 from schemas.clock import ManualClock
@@ -23,7 +23,7 @@ def instruction(**changes: object) -> Instruction:
         station="s",
         camera_id="cam",
         action=Action.ACCEPT,
-        why=Why.DECIDED,
+        why=InstructionReason.DECIDED,
         captured_at_us=1_000,
         act_at_us=801_000,
         act_at_s=0.8,
@@ -48,7 +48,9 @@ def test_contract(name: str, tmp_path: Path) -> None:
     actuator.open()
     for action in Action:
         actuator.act(instruction(action=action))
-    actuator.act(instruction(action=Action.REJECT, why=Why.FAILSAFE_MISSING, decision=None, armed_at_us=None))
+    actuator.act(
+        instruction(action=Action.REJECT, why=InstructionReason.FAILSAFE_MISSING, decision=None, armed_at_us=None)
+    )
     actuator.close()
     actuator.close()
     actuator.open()
@@ -62,7 +64,7 @@ def test_journal_has_a_line_a_part(tmp_path: Path) -> None:
     gate.open()
     gate.act(instruction(decision=make_decision(score=float("nan"))))
     assert len(path.read_text().splitlines()) == 1  # before it is closed
-    gate.act(instruction(part_key="p2", why=Why.FAILSAFE_LATE, decision=None, armed_at_us=None))
+    gate.act(instruction(part_key="p2", why=InstructionReason.FAILSAFE_LATE, decision=None, armed_at_us=None))
     gate.close()
     decided, failsafe = map(json.loads, path.read_text().splitlines())
     assert decided == {

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from actuators import GateSettings, PartTracker, Why
+from actuators import GateSettings, InstructionReason, PartTracker
 from actuators.acted import ActedLog
 from actuators.belt import BeltWatch, suspended_s
 from actuators.belt_file import BeltFile
@@ -107,8 +107,8 @@ def test_five_parts_on_a_belt_that_stands_for_ten_seconds() -> None:
     gate.advance(2)
     given = [(i.part_key, i.action, i.why) for _, i in gate.driver.acts]
     stopped = [*(f"p{number}" for number in range(5)), "while it stands"]
-    assert given[:6] == [(name, REJECT, Why.BELT_STOPPED) for name in stopped]
-    assert given[6:] == [("afterwards", ACCEPT, Why.DECIDED)]
+    assert given[:6] == [(name, REJECT, InstructionReason.BELT_STOPPED) for name in stopped]
+    assert given[6:] == [("afterwards", ACCEPT, InstructionReason.DECIDED)]
     # Each part arrives after 0.8 s of movement since its capture.
     moments = [at - 1.0 for at, _ in gate.driver.acts]
     assert moments == pytest.approx([10.8, 10.9, 11.0, 11.1, 11.2, 11.3, 11.3], abs=1e-3)
@@ -159,7 +159,7 @@ def test_a_gate_that_ends_on_a_belt_that_stands_gives_each_part_the_failsafe(tmp
     gate.runner._closing = True
     while gate.runner._turn():
         pass
-    assert [(i.part_key, i.why) for _, i in gate.driver.acts] == [("p", Why.BELT_STOPPED)]
+    assert [(i.part_key, i.why) for _, i in gate.driver.acts] == [("p", InstructionReason.BELT_STOPPED)]
     gate.kill()
 
 
@@ -202,9 +202,9 @@ def test_parts_that_passed_while_the_gate_stood_still_are_not_accepted(caplog: p
     send(gate, "next")
     gate.advance(2)
     assert [(i.part_key, i.action, i.why) for _, i in gate.driver.acts] == [
-        ("in time", ACCEPT, Why.DECIDED),
-        ("passed", REJECT, Why.FAILSAFE_PASSED),
-        ("next", ACCEPT, Why.DECIDED),
+        ("in time", ACCEPT, InstructionReason.DECIDED),
+        ("passed", REJECT, InstructionReason.FAILSAFE_PASSED),
+        ("next", ACCEPT, InstructionReason.DECIDED),
     ]
     assert gate.runner.stats.gaps >= 1
     assert gate.runner.stats.tracker.failsafe_passed == 1
@@ -216,7 +216,7 @@ def test_without_a_limit_a_late_act_is_what_was_decided() -> None:
     send(gate, "p")
     gate.clock.advance(5)
     gate.turn()
-    assert [i.why for _, i in gate.driver.acts] == [Why.DECIDED]
+    assert [i.why for _, i in gate.driver.acts] == [InstructionReason.DECIDED]
 
 
 def test_a_machine_that_was_suspended_knows_no_position(caplog: pytest.LogCaptureFixture) -> None:
@@ -230,13 +230,13 @@ def test_a_machine_that_was_suspended_knows_no_position(caplog: pytest.LogCaptur
     slept[0] += 3_600
     with caplog.at_level(logging.ERROR):
         watch.look()
-    assert [i.why for i in tracker.due(1)] == [Why.BELT_STOPPED]
+    assert [i.why for i in tracker.due(1)] == [InstructionReason.BELT_STOPPED]
     assert watch.gaps == 1
     assert "suspended for 3600.0 s: 1 parts" in caplog.text
     tracker.expect(make_part("p2", act_at_s=2, decide_by_s=2))
     tracker.offer(make_decision("p2"))
     watch.look()
-    assert [i.why for i in tracker.due(2)] == [Why.DECIDED]
+    assert [i.why for i in tracker.due(2)] == [InstructionReason.DECIDED]
 
 
 def test_time_asleep_is_that_of_the_machine() -> None:

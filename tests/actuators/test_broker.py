@@ -11,7 +11,15 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from actuators import DecisionConsumer, FrameTriggers, GateRunner, GateSettings, SimulatedGate, Undecodable, Why
+from actuators import (
+    DecisionConsumer,
+    FrameTriggers,
+    GateRunner,
+    GateSettings,
+    InstructionReason,
+    SimulatedGate,
+    Undecodable,
+)
 from infra.broker import LocalBroker
 from schemas import Action, Decision, Frame, KafkaSettings
 from schemas.codec import encode
@@ -214,11 +222,11 @@ def test_a_broker_that_goes_and_comes_back(unique: str, tmp_path: Path) -> None:
             producer.produce(kafka.decisions, encode(make_decision(f"p{n}", captured_at_us=captured)))
             producer.flush(5)
             await_(lambda n=n: len(recorder.instructions) == n + 2)
-            if recorder.instructions[-1].why is Why.DECIDED:
+            if recorder.instructions[-1].why is InstructionReason.DECIDED:
                 break
         gate.stop()
-    assert recorder.instructions[0].why is Why.FAILSAFE_MISSING
-    assert recorder.instructions[-1].why is Why.DECIDED
+    assert recorder.instructions[0].why is InstructionReason.FAILSAFE_MISSING
+    assert recorder.instructions[-1].why is InstructionReason.DECIDED
 
 
 def await_(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -231,7 +239,7 @@ def await_(condition: Callable[[], bool], seconds: float = 20) -> None:
 def test_frames_stand_for_the_light_barrier(line: KafkaSettings, publish: Publish) -> None:
     publish(make_frame("history", captured_at_us=now_us()))
     gate = GateRunner(DecisionConsumer(line), SimulatedGate(), GateSettings(belt_ms=2000))
-    acted: list[tuple[str, Why]] = []
+    acted: list[tuple[str, InstructionReason]] = []
     gate._on_action = lambda instruction, _: acted.append((instruction.part_key, instruction.why))
     triggers = FrameTriggers(line, gate.expect_frame, max_age_s=2.0, station="s")
     # Two seconds of belt: the first messages of a topic made just now take a while to find its leader.
@@ -252,7 +260,12 @@ def test_frames_stand_for_the_light_barrier(line: KafkaSettings, publish: Publis
         time.sleep(0.01)
     triggers.stop()
     gate.stop()
-    failsafe = Why.FAILSAFE_MISSING  # also for the part of a frame that a worker rejects for its attributes
-    assert sorted(acted) == [("p1", Why.DECIDED), ("p2", failsafe), ("p3", failsafe)], (triggers.counts, gate.stats)
+    failsafe = (
+        InstructionReason.FAILSAFE_MISSING
+    )  # also for the part of a frame that a worker rejects for its attributes
+    assert sorted(acted) == [("p1", InstructionReason.DECIDED), ("p2", failsafe), ("p3", failsafe)], (
+        triggers.counts,
+        gate.stats,
+    )
     counts = triggers.counts
     assert (counts.expected, counts.skipped_old, counts.other_station) == (4, 1, 1)

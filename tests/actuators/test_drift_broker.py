@@ -16,8 +16,8 @@ from actuators import (
     DriftWatch,
     GateRunner,
     GateSettings,
+    InstructionReason,
     OnDrift,
-    Why,
 )
 from actuators.metrics import GateMetrics
 from actuators.open_episodes import OpenEpisodes
@@ -110,7 +110,7 @@ def test_review_from_the_topic_to_the_part_and_over_a_restart(topic: Topic) -> N
         gate.start()
         return gate, recorder
 
-    def pass_real(gate: GateRunner, recorder: Recorder, action: Action) -> tuple[Action, Why]:
+    def pass_real(gate: GateRunner, recorder: Recorder, action: Action) -> tuple[Action, InstructionReason]:
         """Parts come until a decision is in time: the first fetch of a topic may take a moment."""
         for _ in range(30):
             captured = now_us()
@@ -125,14 +125,14 @@ def test_review_from_the_topic_to_the_part_and_over_a_restart(topic: Topic) -> N
 
     topic.say(event("past"), b"garbage")
     gate, recorder = make()
-    assert pass_real(gate, recorder, ACCEPT) == (REVIEW, Why.DRIFT_REVIEW)
-    assert pass_real(gate, recorder, REJECT) == (REJECT, Why.DECIDED)
+    assert pass_real(gate, recorder, ACCEPT) == (REVIEW, InstructionReason.DRIFT_REVIEW)
+    assert pass_real(gate, recorder, REJECT) == (REJECT, InstructionReason.DECIDED)
     gate.stop()
     gate, recorder = make()
-    assert pass_real(gate, recorder, ACCEPT) == (REVIEW, Why.DRIFT_REVIEW)
+    assert pass_real(gate, recorder, ACCEPT) == (REVIEW, InstructionReason.DRIFT_REVIEW)
     topic.say(event("past", ACKNOWLEDGED))
     await_(lambda: gate.stats.drift is not None and gate.stats.drift.open_episodes == 0)
-    assert pass_real(gate, recorder, ACCEPT) == (ACCEPT, Why.DECIDED)
+    assert pass_real(gate, recorder, ACCEPT) == (ACCEPT, InstructionReason.DECIDED)
     metrics = GateMetrics(lambda: gate.stats).registry
     assert metrics.get_sample_value("inspection_gate_drift_connected") == 1
     assert metrics.get_sample_value("inspection_gate_unused_drift_events_total", {"why": "unreadable"}) == 1
@@ -179,7 +179,7 @@ def test_without_a_broker_the_gate_starts_and_acts(caplog: pytest.LogCaptureFixt
     await_(lambda: len(recorder.instructions) == 1)
     assert gate.stats.drift == DriftStats(connected=False)
     gate.stop()
-    assert recorder.instructions[0].why is Why.DECIDED
+    assert recorder.instructions[0].why is InstructionReason.DECIDED
     assert "its past is not read after 0.3 s" in caplog.text
 
 
@@ -204,5 +204,8 @@ def test_a_watch_that_dies_harms_nothing(
         source.waiting.append(make_decision(f"p-{camera}", camera_id=camera, captured_at_us=captured))
     gate.stop()
     # What was known goes on to count, as nobody says that it is over.
-    assert {i.camera_id: i.why for i in recorder.instructions} == {"cam": Why.DRIFT_REVIEW, "other": Why.DECIDED}
+    assert {i.camera_id: i.why for i in recorder.instructions} == {
+        "cam": InstructionReason.DRIFT_REVIEW,
+        "other": InstructionReason.DECIDED,
+    }
     assert "the drift watch stops; the gate goes on" in caplog.text

@@ -13,9 +13,9 @@ from actuators import (
     GateRunner,
     GateSettings,
     GateState,
+    InstructionReason,
     OnDrift,
     PartTracker,
-    Why,
 )
 from actuators.fault_reset import standing
 from actuators.metrics import GateMetrics
@@ -63,22 +63,22 @@ def test_an_open_episode_diverts_what_would_be_accepted(name: str) -> None:
     events, is_diverted = SAID[name]
     gate = make_gate(OnDrift.REVIEW, Told(*events))
     if is_diverted:
-        assert pass_part(gate, "a", ACCEPT)[:2] == (REVIEW, Why.DRIFT_REVIEW)
+        assert pass_part(gate, "a", ACCEPT)[:2] == (REVIEW, InstructionReason.DRIFT_REVIEW)
     else:
-        assert pass_part(gate, "a", ACCEPT) == (ACCEPT, Why.DECIDED, None)
+        assert pass_part(gate, "a", ACCEPT) == (ACCEPT, InstructionReason.DECIDED, None)
     assert gate.runner.stats.tracker.drift_review == is_diverted
 
 
 @pytest.mark.parametrize(
     ("actions", "expected"),
     [
-        ([REJECT], (REJECT, Why.DECIDED)),
-        ([REVIEW], (REVIEW, Why.DECIDED)),
-        ([ACCEPT, REJECT], (REJECT, Why.CONFLICT)),
-        ([], (REJECT, Why.FAILSAFE_MISSING)),
+        ([REJECT], (REJECT, InstructionReason.DECIDED)),
+        ([REVIEW], (REVIEW, InstructionReason.DECIDED)),
+        ([ACCEPT, REJECT], (REJECT, InstructionReason.CONFLICT)),
+        ([], (REJECT, InstructionReason.FAILSAFE_MISSING)),
     ],
 )
-def test_nothing_is_weakened(actions: list[Action], expected: tuple[Action, Why]) -> None:
+def test_nothing_is_weakened(actions: list[Action], expected: tuple[Action, InstructionReason]) -> None:
     gate = make_gate(OnDrift.REVIEW, Told(event()))
     assert pass_part(gate, "a", *actions) == (*expected, None)
     assert gate.runner.stats.tracker.drift_review == 0
@@ -93,12 +93,12 @@ def test_what_is_open_at_the_act_counts_and_diverted_parts_lead_to_no_fault() ->
     drift.tell(event())  # after the decision, before the part is at the gate
     gate.advance(0.101)
     instruction = gate.driver.acts[-1][1]
-    assert (instruction.why, instruction.episode_id) == (Why.DRIFT_REVIEW, "e")
+    assert (instruction.why, instruction.episode_id) == (InstructionReason.DRIFT_REVIEW, "e")
     assert instruction.decision is not None  # the journal says what was decided
     for name in "bcd":
-        assert pass_part(gate, name, ACCEPT) == (REVIEW, Why.DRIFT_REVIEW, "e")
+        assert pass_part(gate, name, ACCEPT) == (REVIEW, InstructionReason.DRIFT_REVIEW, "e")
     drift.tell(event(state=ACKNOWLEDGED))
-    assert pass_part(gate, "e", ACCEPT) == (ACCEPT, Why.DECIDED, None)
+    assert pass_part(gate, "e", ACCEPT) == (ACCEPT, InstructionReason.DECIDED, None)
     stats = gate.runner.stats
     assert (stats.tracker.drift_review, stats.tracker.decided, stats.tracker.review, stats.faults) == (4, 1, 4, 0)
     parts = {"why": "drift-review"}
@@ -109,7 +109,7 @@ def test_what_is_open_at_the_act_counts_and_diverted_parts_lead_to_no_fault() ->
 def test_nothing_is_what_happens_by_default() -> None:
     drift = Told(event())
     gate = make_gate(OnDrift.NOTHING, drift)
-    assert pass_part(gate, "a", ACCEPT) == (ACCEPT, Why.DECIDED, None)
+    assert pass_part(gate, "a", ACCEPT) == (ACCEPT, InstructionReason.DECIDED, None)
     assert (drift.opened, gate.runner.stats.drift, gate.driver.told) == (0, None, [])
     metrics = GateMetrics(lambda: gate.runner.stats).registry
     assert metrics.get_sample_value("inspection_gate_drift_connected") is None
@@ -130,12 +130,12 @@ def test_an_episode_stops_the_line_until_a_person_resets_it() -> None:
     fault = gate.runner.stats.fault
     assert fault is not None
     assert (fault.reason, fault.in_a_row) == ("drift on s/cam: it got darker (episode e)", 0)
-    assert pass_part(gate, "b", ACCEPT) == (REJECT, Why.FAILSAFE_FAULT, None)
+    assert pass_part(gate, "b", ACCEPT) == (REJECT, InstructionReason.FAILSAFE_FAULT, None)
     # Neither its end nor an acknowledgement starts the line: FAULT latches.
     drift.tell(event(state=CLOSED), event(state=ACKNOWLEDGED))
-    assert pass_part(gate, "c", ACCEPT)[1] is Why.FAILSAFE_FAULT
+    assert pass_part(gate, "c", ACCEPT)[1] is InstructionReason.FAILSAFE_FAULT
     assert gate.runner.reset("eva", "lamp replaced")
-    assert pass_part(gate, "d", ACCEPT) == (ACCEPT, Why.DECIDED, None)
+    assert pass_part(gate, "d", ACCEPT) == (ACCEPT, InstructionReason.DECIDED, None)
     assert gate.driver.told == ["stop", "release"]
     assert gate.runner.stats.faults == 1
 
@@ -254,10 +254,10 @@ def test_whatever_is_said_only_accept_changes_while_it_drifts(steps: list[tuple]
                     usable = [a for a in actions if a is not ACCEPT or state is ResultState.COMPLETED]
                     plain = usable[0] if usable and len(set(usable)) == 1 else REJECT
                     drifting = {n for n in known if n not in over}
-                    if why is Why.FAILSAFE_FAULT:
+                    if why is InstructionReason.FAILSAFE_FAULT:
                         assert (on_drift, action) == (OnDrift.STOP, REJECT)
                     elif on_drift is OnDrift.REVIEW and plain is ACCEPT and "cam" in {known[n] for n in drifting}:
-                        assert (action, why, known[str(episode)]) == (REVIEW, Why.DRIFT_REVIEW, "cam")
+                        assert (action, why, known[str(episode)]) == (REVIEW, InstructionReason.DRIFT_REVIEW, "cam")
                         assert episode in drifting
                     else:
                         assert (action, episode) == (plain, None)
@@ -285,7 +285,7 @@ def test_memory_is_bounded() -> None:
     assert "more than 10 cameras" in everywhere.reason
     gate = make_gate(OnDrift.REVIEW, Told())
     gate.runner._drift._source._known = episodes  # type: ignore[union-attr]
-    assert pass_part(gate, "a", ACCEPT) == (REVIEW, Why.DRIFT_REVIEW, "too-many-cameras")
+    assert pass_part(gate, "a", ACCEPT) == (REVIEW, InstructionReason.DRIFT_REVIEW, "too-many-cameras")
 
 
 #: name: events after OPENED; result.

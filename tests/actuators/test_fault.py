@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from actuators import GateError, GateRunner, GateSettings, GateState, Why
+from actuators import GateError, GateRunner, GateSettings, GateState, InstructionReason
 from actuators.acted import ActedLog
 from actuators.fault import Fault
 from actuators.fault_reset import reset_fault, standing
-from actuators.fault_store import FaultStore, Reset, Stored
+from actuators.fault_store import FaultStore, PersistedFault, Reset
 from schemas import Action
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
@@ -29,7 +29,7 @@ def make_gate(directory: Path | None = None, after: int = 2, **settings: object)
     return SteppedGate(clock, GateSettings(belt_ms=100, fault_after=after, **settings), directory)  # type: ignore[arg-type]
 
 
-def pass_part(gate: SteppedGate, name: str, *actions: Action) -> tuple[Action, Why]:
+def pass_part(gate: SteppedGate, name: str, *actions: Action) -> tuple[Action, InstructionReason]:
     captured = gate.clock.utc_us()
     gate.expect(name, captured)
     for number, action in enumerate(actions):
@@ -42,19 +42,19 @@ def pass_part(gate: SteppedGate, name: str, *actions: Action) -> tuple[Action, W
 
 def test_in_fault_nothing_is_accepted_until_a_person_resets_it(tmp_path: Path) -> None:
     gate = make_gate(tmp_path)
-    assert pass_part(gate, "a") == (Action.REJECT, Why.FAILSAFE_MISSING)
+    assert pass_part(gate, "a") == (Action.REJECT, InstructionReason.FAILSAFE_MISSING)
     assert gate.driver.told == []
-    assert pass_part(gate, "b", Action.ACCEPT, Action.REJECT) == (Action.REJECT, Why.CONFLICT)
+    assert pass_part(gate, "b", Action.ACCEPT, Action.REJECT) == (Action.REJECT, InstructionReason.CONFLICT)
     assert gate.driver.told == ["stop"]
     for name in "cd":
-        assert pass_part(gate, name, Action.ACCEPT) == (Action.REJECT, Why.FAILSAFE_FAULT)
+        assert pass_part(gate, name, Action.ACCEPT) == (Action.REJECT, InstructionReason.FAILSAFE_FAULT)
     assert gate.driver.told == ["stop"]
     stats = gate.runner.stats
     assert (stats.state, stats.faults, stats.tracker.failsafe_fault) == (GateState.FAULT, 1, 2)
     assert gate.runner.reset("eva", "the worker was off")
     gate.turn()
     assert gate.driver.told == ["stop", "release"]
-    assert pass_part(gate, "e", Action.ACCEPT) == (Action.ACCEPT, Why.DECIDED)
+    assert pass_part(gate, "e", Action.ACCEPT) == (Action.ACCEPT, InstructionReason.DECIDED)
     assert gate.runner.stats.state is GateState.RUNNING
     assert not gate.runner.reset("eva", "again")
     gate.kill()
@@ -63,7 +63,7 @@ def test_in_fault_nothing_is_accepted_until_a_person_resets_it(tmp_path: Path) -
 def test_in_fault_the_failsafe_is_the_one_of_the_settings() -> None:
     gate = make_gate(after=1, failsafe=Action.REVIEW)
     pass_part(gate, "a")
-    assert pass_part(gate, "b", Action.REJECT) == (Action.REVIEW, Why.FAILSAFE_FAULT)
+    assert pass_part(gate, "b", Action.REJECT) == (Action.REVIEW, InstructionReason.FAILSAFE_FAULT)
 
 
 @pytest.mark.parametrize(("who", "note"), [("", "looked"), ("eva", " ")])
@@ -82,12 +82,12 @@ def test_it_survives_a_kill_and_a_reset_does_too(tmp_path: Path) -> None:
     gate.kill()
     gate = make_gate(tmp_path)
     assert gate.driver.told == ["stop"]
-    assert pass_part(gate, "c", Action.ACCEPT) == (Action.REJECT, Why.FAILSAFE_FAULT)
+    assert pass_part(gate, "c", Action.ACCEPT) == (Action.REJECT, InstructionReason.FAILSAFE_FAULT)
     gate.runner.reset("eva", "looked")
     gate.kill()
     gate = make_gate(tmp_path)
     assert gate.driver.told == []
-    assert pass_part(gate, "d", Action.ACCEPT) == (Action.ACCEPT, Why.DECIDED)
+    assert pass_part(gate, "d", Action.ACCEPT) == (Action.ACCEPT, InstructionReason.DECIDED)
     gate.kill()
 
 
@@ -106,7 +106,7 @@ def test_what_cannot_be_read_is_a_fault(tmp_path: Path, garbage: bytes, caplog: 
     (said,) = (record.getMessage() for record in caplog.records)
     assert "starts in FAULT" in said
     assert "\n" not in said
-    assert pass_part(gate, "a", Action.ACCEPT) == (Action.REJECT, Why.FAILSAFE_FAULT)
+    assert pass_part(gate, "a", Action.ACCEPT) == (Action.REJECT, InstructionReason.FAILSAFE_FAULT)
     # And from now on the file can be read.
     stored = FaultStore(tmp_path).load(0)
     assert stored.is_readable
@@ -147,7 +147,7 @@ def test_a_full_disk_stops_neither_the_fault_nor_the_gate(tmp_path: Path, monkey
     is_full = True
     save = FaultStore.save
 
-    def full(store: FaultStore, stored: Stored) -> None:
+    def full(store: FaultStore, stored: PersistedFault) -> None:
         if is_full:
             raise SettingsError("cannot write: No space left on device")
         save(store, stored)
@@ -155,7 +155,7 @@ def test_a_full_disk_stops_neither_the_fault_nor_the_gate(tmp_path: Path, monkey
     monkeypatch.setattr(FaultStore, "save", full)
     pass_part(gate, "a")
     assert gate.driver.told == ["stop"]
-    assert pass_part(gate, "b", Action.ACCEPT) == (Action.REJECT, Why.FAILSAFE_FAULT)
+    assert pass_part(gate, "b", Action.ACCEPT) == (Action.REJECT, InstructionReason.FAILSAFE_FAULT)
     with pytest.raises(SettingsError, match="No space"):
         gate.runner.reset("eva", "looked")
     assert gate.runner.stats.fault is not None
@@ -200,7 +200,7 @@ def test_standing_and_reset_of_a_gate_that_does_not_run(tmp_path: Path) -> None:
         standing(tmp_path / "nowhere")
     store = FaultStore(tmp_path)
     store.open()
-    store.save(Stored(FAULT))
+    store.save(PersistedFault(FAULT))
     store.close()
     assert standing(tmp_path).fault == FAULT
     assert not standing(tmp_path).is_gate_running
@@ -242,7 +242,7 @@ def test_reset_of_a_gate_that_runs(tmp_path: Path, spoilt: bool) -> None:
 def test_a_gate_that_hangs_does_not_take_the_reset(tmp_path: Path) -> None:
     store = FaultStore(tmp_path)
     store.open()
-    store.save(Stored(FAULT))
+    store.save(PersistedFault(FAULT))
     with pytest.raises(GateError, match="did not take the reset"):
         reset_fault(tmp_path, "eva", "looked", timeout_s=0.2)
     store.close()
@@ -301,7 +301,7 @@ def test_a_log_of_acts_that_cannot_be_written_stops_nothing(tmp_path: Path) -> N
     assert gate.runner._acted is not None
     file = gate.runner._acted._file
     gate.runner._acted._file = os.open("/dev/full", os.O_WRONLY)
-    assert pass_part(gate, "a", Action.ACCEPT) == (Action.ACCEPT, Why.DECIDED)
+    assert pass_part(gate, "a", Action.ACCEPT) == (Action.ACCEPT, InstructionReason.DECIDED)
     assert gate.runner.stats.state_errors == 1
     assert file is not None
     os.close(file)

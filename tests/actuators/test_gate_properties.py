@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actuators import GateSettings, Why
+from actuators import GateSettings, InstructionReason
 from schemas import Action, ResultState
 from schemas.clock import ManualClock
 from tests.actuators.decisions import make_decision
@@ -221,13 +221,13 @@ class World:
             if not part.jumped:
                 assert acted_s <= max(part.captured_s + BELT_S, part.triggered_s) + part.stood_s + EPSILON_S, "late"
             if part.has_stood:
-                assert instruction.why in (Why.BELT_STOPPED, Why.FAILSAFE_FAULT)
-            in_fault = in_fault or instruction.why is Why.FAILSAFE_FAULT
+                assert instruction.why in (InstructionReason.BELT_STOPPED, InstructionReason.FAILSAFE_FAULT)
+            in_fault = in_fault or instruction.why is InstructionReason.FAILSAFE_FAULT
             if in_fault:
-                assert instruction.why is Why.FAILSAFE_FAULT
+                assert instruction.why is InstructionReason.FAILSAFE_FAULT
             if instruction.action is ACCEPT:
                 deadline_s = instruction.act_at_s - (BELT_S - DECIDE_S)
-                assert instruction.why is Why.DECIDED
+                assert instruction.why is InstructionReason.DECIDED
                 assert any(s <= deadline_s + EPSILON_S and a is ACCEPT for s, a in part.heard), "not earned"
                 assert all(a is ACCEPT for s, a in part.heard if s < instruction.act_at_s), "contradicted"
                 assert not any(s < instruction.act_at_s for s in part.views), "half the evidence"
@@ -244,11 +244,11 @@ class World:
         assert (parts.failsafe, parts.failsafe_passed) == (known, 0)
         assert sum(stats.lateness.counts) == len(acts)
         whys = Counter(instruction.why for _, instruction in acts)
-        assert whys[Why.DECIDED] == parts.decided
-        assert whys[Why.CONFLICT] == parts.conflict_parts
-        assert whys[Why.FAILSAFE_FAULT] == parts.failsafe_fault
-        assert whys[Why.SEVERAL_VIEWS] == parts.several_views
-        assert whys[Why.BELT_STOPPED] == parts.belt_stopped
+        assert whys[InstructionReason.DECIDED] == parts.decided
+        assert whys[InstructionReason.CONFLICT] == parts.conflict_parts
+        assert whys[InstructionReason.FAILSAFE_FAULT] == parts.failsafe_fault
+        assert whys[InstructionReason.SEVERAL_VIEWS] == parts.several_views
+        assert whys[InstructionReason.BELT_STOPPED] == parts.belt_stopped
         told = self.gate.driver.told
         assert told == ["stop", "release"] * (len(told) // 2) + ["stop"] * (len(told) % 2)
         assert (len(told) % 2 == 1) == (stats.fault is not None)
@@ -294,7 +294,7 @@ def test_fault_comes_after_n_in_a_row_and_stays(parts: list[str], after: int) ->
         gate.advance(0.1 + EPSILON_S)
         instruction = gate.driver.acts[-1][1]
         if in_fault:
-            assert (instruction.action, instruction.why) == (Action.REJECT, Why.FAILSAFE_FAULT)
+            assert (instruction.action, instruction.why) == (Action.REJECT, InstructionReason.FAILSAFE_FAULT)
         else:
             assert instruction.action is (ACCEPT if what == "ok" else Action.REJECT)
         in_a_row = 0 if what == "ok" and not in_fault else in_a_row + 1

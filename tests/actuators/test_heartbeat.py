@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from actuators import GateSettings, GateState
-from actuators.age import CaptureAge
+from actuators.age import CaptureAgeEstimator
 from actuators.metrics import GateMetrics
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
@@ -94,7 +94,7 @@ S = 1_000_000
 def test_age_across_a_jump(what: Callable[[ManualClock], object], age_s: float) -> None:
     """Captured before the jump, triggered after it: never taken for older than it is."""
     clock = ManualClock(utc_us=10**15, monotonic_s=7.0)
-    age = CaptureAge(0.8, clock)
+    age = CaptureAgeEstimator(0.8, clock)
     what(clock)
     assert age.of(10**15) == pytest.approx(age_s, abs=1e-6)
 
@@ -102,7 +102,7 @@ def test_age_across_a_jump(what: Callable[[ManualClock], object], age_s: float) 
 @pytest.mark.parametrize("jump_s", [3600, -3600, 0.3, -0.3])
 def test_age_long_after_a_jump_is_that_of_the_wall_clock(jump_s: float) -> None:
     clock = ManualClock(utc_us=10**15, monotonic_s=7.0)
-    age = CaptureAge(0.8, clock)
+    age = CaptureAgeEstimator(0.8, clock)
     clock.jump_utc(jump_s)
     age.look()
     clock.advance(1.0)

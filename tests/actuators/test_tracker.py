@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actuators import GateFull, Outcome, PartTracker, schedule
+from actuators import GateFull, OfferResult, PartTracker, schedule
 from schemas import Action, Decision, ResultState, Verdict
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
@@ -104,8 +104,8 @@ def test_after_the_act_nothing_happens_any_more() -> None:
     tracker.offer(A)
     clock.advance(0.8)
     assert len(tracker.due(0.8)) == 1
-    assert tracker.offer(A) is Outcome.DUPLICATE
-    assert tracker.offer(make_decision(action=REJECT, model="m2")) is Outcome.LATE
+    assert tracker.offer(A) is OfferResult.DUPLICATE
+    assert tracker.offer(make_decision(action=REJECT, model="m2")) is OfferResult.LATE
     assert tracker.due(1e9) == []
     assert (tracker.counts.late, tracker.counts.duplicates, tracker.counts.conflicts) == (1, 1, 0)
 
@@ -113,8 +113,8 @@ def test_after_the_act_nothing_happens_any_more() -> None:
 def test_a_decision_may_overtake_its_trigger() -> None:
     clock = ManualClock(utc_us=1_000)
     tracker = PartTracker(clock)
-    assert tracker.offer(A) is Outcome.UNKNOWN
-    assert tracker.offer(A) is Outcome.DUPLICATE
+    assert tracker.offer(A) is OfferResult.UNKNOWN
+    assert tracker.offer(A) is OfferResult.DUPLICATE
     clock.advance(0.3)
     tracker.expect(make_part())
     (instruction,) = tracker.due(0.8)
@@ -145,7 +145,7 @@ def test_a_part_that_comes_round_again_is_not_armed_by_its_old_answer() -> None:
     clock.advance(60)
     tracker.due(60)
     assert tracker.expect(make_part(act_at_s=60.8, decide_by_s=60.5, captured_at_us=60_000_000))
-    assert tracker.offer(A) is Outcome.LATE
+    assert tracker.offer(A) is OfferResult.LATE
     assert [(i.action, i.why.value) for i in tracker.due(61)] == [(REJECT, "failsafe-missing")]
 
 
@@ -224,7 +224,7 @@ def test_setting_the_wall_clock_changes_nothing(jump_s: float) -> None:
     tracker.expect(part)
     clock.advance(0.1)
     clock.jump_utc(jump_s)
-    assert tracker.offer(make_decision(captured_at_us=10**15 - 20_000)) is Outcome.ARMED
+    assert tracker.offer(make_decision(captured_at_us=10**15 - 20_000)) is OfferResult.ARMED
     clock.advance(0.679)
     assert tracker.due(clock.monotonic_s()) == []
     clock.advance(0.002)

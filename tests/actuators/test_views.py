@@ -9,13 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actuators import DecisionConsumer, ExpectedPart, GateSettings, Instruction, Outcome, PartTracker, Why
+from actuators import (
+    DecisionConsumer,
+    ExpectedPart,
+    GateSettings,
+    Instruction,
+    InstructionReason,
+    OfferResult,
+    PartTracker,
+)
 from actuators.metrics import GateMetrics
 from schemas import Action, Decision, KafkaSettings, ResultState, Verdict
 from schemas.clock import ManualClock
 from tests.actuators.decisions import make_decision, make_frame, make_part
 from tests.actuators.stepped import SteppedGate
 
+SEVERAL_VIEWS, DECIDED = InstructionReason.SEVERAL_VIEWS, InstructionReason.DECIDED
 ACCEPT, REJECT, REVIEW = Action.ACCEPT, Action.REJECT, Action.REVIEW
 MS = 1_000
 
@@ -34,46 +43,46 @@ def decide(
 
 
 #: name: triggers and decisions in their order; action and why of the one instruction.
-VIEWS: dict[str, tuple[list[ExpectedPart | Decision], Action, Why]] = {
-    "one": ([trigger("a"), decide("a")], ACCEPT, Why.DECIDED),
-    "one, triggered twice": ([trigger("a"), trigger("a"), decide("a")], ACCEPT, Why.DECIDED),
-    "one, by barrier and frame": ([trigger(None), trigger("a", 3), decide("a", at_ms=3)], ACCEPT, Why.DECIDED),
-    "a barrier that bounces": ([trigger(None), trigger(None, 2), decide("a")], ACCEPT, Why.DECIDED),
-    "two shots, the second undecided": ([trigger("a"), trigger("b", 100), decide("a")], REJECT, Why.SEVERAL_VIEWS),
-    "two shots, 1 ms apart": ([trigger("a"), trigger("b", 1), decide("a")], REJECT, Why.SEVERAL_VIEWS),
-    "two shots of one moment": ([trigger("a"), trigger("b"), decide("a")], REJECT, Why.SEVERAL_VIEWS),
-    "the second after the decision": ([trigger("a"), decide("a"), trigger("b", 100)], REJECT, Why.SEVERAL_VIEWS),
-    "two barriers' captures": ([trigger(None), trigger(None, 100), decide("a")], REJECT, Why.SEVERAL_VIEWS),
+VIEWS: dict[str, tuple[list[ExpectedPart | Decision], Action, InstructionReason]] = {
+    "one": ([trigger("a"), decide("a")], ACCEPT, DECIDED),
+    "one, triggered twice": ([trigger("a"), trigger("a"), decide("a")], ACCEPT, DECIDED),
+    "one, by barrier and frame": ([trigger(None), trigger("a", 3), decide("a", at_ms=3)], ACCEPT, DECIDED),
+    "a barrier that bounces": ([trigger(None), trigger(None, 2), decide("a")], ACCEPT, DECIDED),
+    "two shots, the second undecided": ([trigger("a"), trigger("b", 100), decide("a")], REJECT, SEVERAL_VIEWS),
+    "two shots, 1 ms apart": ([trigger("a"), trigger("b", 1), decide("a")], REJECT, SEVERAL_VIEWS),
+    "two shots of one moment": ([trigger("a"), trigger("b"), decide("a")], REJECT, SEVERAL_VIEWS),
+    "the second after the decision": ([trigger("a"), decide("a"), trigger("b", 100)], REJECT, SEVERAL_VIEWS),
+    "two barriers' captures": ([trigger(None), trigger(None, 100), decide("a")], REJECT, SEVERAL_VIEWS),
     "two shots, both accepted": (
-        [trigger("a"), trigger("b", 100), decide("a"), decide("b", at_ms=100)], REJECT, Why.SEVERAL_VIEWS,
+        [trigger("a"), trigger("b", 100), decide("a"), decide("b", at_ms=100)], REJECT, SEVERAL_VIEWS,
     ),
     "two cameras": (
-        [trigger("a"), trigger("b", camera="low"), decide("a"), decide("b", camera="low")], REJECT, Why.SEVERAL_VIEWS,
+        [trigger("a"), trigger("b", camera="low"), decide("a"), decide("b", camera="low")], REJECT, SEVERAL_VIEWS,
     ),
-    "an untriggered view": ([trigger("a"), decide("a"), decide("b", at_ms=100)], REJECT, Why.SEVERAL_VIEWS),
-    "views before any trigger": ([decide("a"), decide("b", at_ms=100), trigger("a")], REJECT, Why.SEVERAL_VIEWS),
+    "an untriggered view": ([trigger("a"), decide("a"), decide("b", at_ms=100)], REJECT, SEVERAL_VIEWS),
+    "views before any trigger": ([decide("a"), decide("b", at_ms=100), trigger("a")], REJECT, SEVERAL_VIEWS),
     "a refused view": (
-        [trigger("a"), decide("a"), decide("b", camera="low", is_partial=True)], REJECT, Why.SEVERAL_VIEWS,
+        [trigger("a"), decide("a"), decide("b", camera="low", is_partial=True)], REJECT, SEVERAL_VIEWS,
     ),
     "a refused view first": (
         [trigger("a"), decide("b", camera="low", result_state=ResultState.ABORTED), decide("a")],
-        REJECT, Why.SEVERAL_VIEWS,
+        REJECT, SEVERAL_VIEWS,
     ),
     "a refused view before any trigger": (
         [decide("b", camera="low", verdict=Verdict.NOT_DECIDABLE), trigger("a"), decide("a")],
-        REJECT, Why.SEVERAL_VIEWS,
+        REJECT, SEVERAL_VIEWS,
     ),
     "a decision on a far capture": (
-        [trigger("a"), decide("a"), decide("b", at_ms=2_500, camera="low")], REJECT, Why.SEVERAL_VIEWS,
+        [trigger("a"), decide("a"), decide("b", at_ms=2_500, camera="low")], REJECT, SEVERAL_VIEWS,
     ),
     "a far capture of the same camera, of a barrier": (
-        [trigger(None), decide("b", at_ms=2_500)], REJECT, Why.SEVERAL_VIEWS,
+        [trigger(None), decide("b", at_ms=2_500)], REJECT, SEVERAL_VIEWS,
     ),
-    "a far capture of the same frame": ([trigger("a"), decide("a", at_ms=2_500)], REJECT, Why.SEVERAL_VIEWS),
+    "a far capture of the same frame": ([trigger("a"), decide("a", at_ms=2_500)], REJECT, SEVERAL_VIEWS),
     "a far capture before any trigger": (
-        [decide("b", at_ms=2_500, camera="low"), trigger("a"), decide("a")], REJECT, Why.SEVERAL_VIEWS,
+        [decide("b", at_ms=2_500, camera="low"), trigger("a"), decide("a")], REJECT, SEVERAL_VIEWS,
     ),
-    "a shot 3 s later on a long belt": ([trigger("a"), decide("a"), trigger("b", 3_000)], REJECT, Why.SEVERAL_VIEWS),
+    "a shot 3 s later on a long belt": ([trigger("a"), decide("a"), trigger("b", 3_000)], REJECT, SEVERAL_VIEWS),
 }  # fmt: skip
 
 
@@ -88,19 +97,22 @@ def test_a_part_is_not_accepted_on_half_the_evidence(name: str, failsafe: Action
         else:
             tracker.expect(step)
     [instruction] = tracker.due(10)
-    assert (instruction.action, instruction.why) == (failsafe if why is Why.SEVERAL_VIEWS else action, why)
+    assert (instruction.action, instruction.why) == (
+        failsafe if why is SEVERAL_VIEWS else action,
+        why,
+    )
     assert tracker.due(1e9) == []
-    assert tracker.counts.several_views == (why is Why.SEVERAL_VIEWS) == tracker.counts.further_views
+    assert tracker.counts.several_views == (why is SEVERAL_VIEWS) == tracker.counts.further_views
 
 
 @pytest.mark.parametrize("camera", ["cam", "low"])
 def test_a_far_view_that_says_reject_rejects(camera: str) -> None:
     tracker = PartTracker(ManualClock(), failsafe=REVIEW)
     tracker.expect(trigger("a"))
-    assert tracker.offer(decide("a")) is Outcome.ARMED
+    assert tracker.offer(decide("a")) is OfferResult.ARMED
     for _ in range(3):
         tracker.offer(decide("b", REJECT, 2_500, camera))
-    assert [(i.action, i.why) for i in tracker.due(10)] == [(REJECT, Why.SEVERAL_VIEWS)]
+    assert [(i.action, i.why) for i in tracker.due(10)] == [(REJECT, SEVERAL_VIEWS)]
     assert tracker.counts.further_views == 1
 
 
@@ -113,7 +125,7 @@ def test_two_cameras_that_contradict_reject_once_whatever_the_failsafe(first: st
         tracker.expect(trigger(camera, camera=camera))
     for camera in (first, second):
         tracker.offer(decide(camera, says[camera], camera=camera))
-    assert [(i.action, i.why) for i in tracker.due(1)] == [(REJECT, Why.SEVERAL_VIEWS)]
+    assert [(i.action, i.why) for i in tracker.due(1)] == [(REJECT, SEVERAL_VIEWS)]
 
 
 def test_what_comes_after_the_act_is_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -122,7 +134,7 @@ def test_what_comes_after_the_act_is_counted_and_said(caplog: pytest.LogCaptureF
     tracker.offer(decide("a"))
     assert [i.action for i in tracker.due(1)] == [ACCEPT]
     assert not tracker.expect(trigger("b", 100))
-    assert tracker.offer(decide("b", REJECT, 100)) is Outcome.LATE
+    assert tracker.offer(decide("b", REJECT, 100)) is OfferResult.LATE
     assert tracker.due(1e9) == []
     counts = tracker.counts
     assert (counts.late_views, counts.late_contradictions, counts.several_views) == (1, 1, 0)
@@ -138,7 +150,7 @@ def test_a_part_that_comes_back_for_rework_is_a_new_passage() -> None:
     clock.advance(60)
     assert tracker.expect(trigger("b", 60_000))
     tracker.offer(decide("b", at_ms=60_000))
-    assert [(i.action, i.why) for i in tracker.due(61)] == [(ACCEPT, Why.DECIDED)]
+    assert [(i.action, i.why) for i in tracker.due(61)] == [(ACCEPT, DECIDED)]
 
 
 def test_it_is_said_once_and_shown(caplog: pytest.LogCaptureFixture) -> None:
@@ -153,7 +165,7 @@ def test_it_is_said_once_and_shown(caplog: pytest.LogCaptureFixture) -> None:
     metrics = GateMetrics(lambda: gate.runner.stats).registry
     assert metrics.get_sample_value("inspection_gate_parts_total", {"why": "several-views"}) == 3
     assert metrics.get_sample_value("inspection_gate_further_views_total", {"when": "on-belt"}) == 3
-    assert [i.why for _, i in gate.driver.acts] == [Why.SEVERAL_VIEWS] * 3
+    assert [i.why for _, i in gate.driver.acts] == [SEVERAL_VIEWS] * 3
 
 
 @pytest.mark.parametrize("text", ["NOREAD", "noread\r\n", "", "  ", "0000", "ERROR"])
@@ -171,7 +183,7 @@ def test_a_text_that_is_no_part_id_goes_by_its_frame(text: str, has_frames: bool
         given += tracker.due(clock.monotonic_s())
     given += tracker.due(10)
     assert [i.action for i in given] == [ACCEPT] * 4 + [REJECT] + [ACCEPT] * 5
-    assert {i.why for i in given} == {Why.DECIDED}
+    assert {i.why for i in given} == {DECIDED}
     assert len({i.part_key for i in given}) == 10
     assert tracker.counts.repeated_triggers == tracker.counts.further_views == 0
 
@@ -185,7 +197,7 @@ def test_a_text_that_nobody_named_is_several_views_and_says_what_to_do(caplog: p
         tracker.offer(decide(f"f{number}", ACCEPT, number * 200, part="NOREAD"))
         clock.advance(0.2)
         given += tracker.due(clock.monotonic_s())
-    assert {i.why for i in given} == {Why.SEVERAL_VIEWS}
+    assert {i.why for i in given} == {SEVERAL_VIEWS}
     counts = tracker.counts
     assert (counts.repeated_triggers, counts.accepted) == (0, 0)
     assert counts.further_views + counts.late_views == 10 - len(given)
@@ -199,7 +211,10 @@ def test_frames_carry_their_id_to_the_gate() -> None:
         assert gate.runner.expect_frame(make_frame("NOREAD", frame_id=f"f{number}", captured_at_us=captured))
         gate.offer(decide(f"f{number}", captured_at_us=captured, part="NOREAD"))
     gate.advance(0.2)
-    assert [(i.part_key, i.why) for _, i in gate.driver.acts] == [("f0", Why.DECIDED), ("f1", Why.DECIDED)]
+    assert [(i.part_key, i.why) for _, i in gate.driver.acts] == [
+        ("f0", DECIDED),
+        ("f1", DECIDED),
+    ]
 
 
 #: Changes of a stranger in a copy of a decision.
@@ -237,7 +252,7 @@ def test_the_id_of_the_true_reject_used_for_nobody() -> None:
     for decision in (nobody, make_decision("P-77", ACCEPT, model="y"), true, true):
         if consumer._reason_to_skip(decision) is None:
             tracker.offer(decision)
-    assert [(i.action, i.why) for i in tracker.due(1)] == [(REJECT, Why.CONFLICT)]
+    assert [(i.action, i.why) for i in tracker.due(1)] == [(REJECT, InstructionReason.CONFLICT)]
     assert tracker.counts.conflicts == 1
 
 
@@ -247,8 +262,8 @@ def test_an_id_that_is_used_for_two_parts_accepts_neither() -> None:
         tracker.expect(make_part(part))
     one = make_decision("p1")
     tracker.offer(one)
-    assert tracker.offer(dataclasses.replace(one, part_id="p2")) is Outcome.CONFLICT
-    assert [(i.action, i.why) for i in tracker.due(1)] == [(REJECT, Why.CONFLICT)] * 2
+    assert tracker.offer(dataclasses.replace(one, part_id="p2")) is OfferResult.CONFLICT
+    assert [(i.action, i.why) for i in tracker.due(1)] == [(REJECT, InstructionReason.CONFLICT)] * 2
 
 
 def test_a_flood_of_early_decisions_hides_no_reject() -> None:

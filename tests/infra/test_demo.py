@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from infra.demo.processes import inspection_command
-from infra.demo.tally import Tally
+from infra.demo.tally import DemoCounts
 from schemas import Action, Decision, KafkaSettings, ResultState, Verdict
 
 
@@ -184,7 +184,7 @@ def decision(action: Action, verdict: Verdict, label: str, frame: str = "f") -> 
 
 
 def test_the_tally_counts_escapes_and_overkill() -> None:
-    tally = Tally()
+    tally = DemoCounts()
     for index, (action, verdict, label) in enumerate(
         [
             (Action.ACCEPT, Verdict.OK, "functional"),
@@ -201,7 +201,7 @@ def test_the_tally_counts_escapes_and_overkill() -> None:
 
 
 def test_the_tally_tells_duplicates_from_conflicts() -> None:
-    tally = Tally()
+    tally = DemoCounts()
     tally.published("f")
     tally.published("g")
     tally.decision(decision(Action.ACCEPT, Verdict.OK, "good"))

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from infra.cli.operations.drift_text import episode_row, lines_of
 from infra.cli.root import app
 from infra.cli.shared.terminal_text import echo_lines
-from monitoring.drift.episodes import NoSuchEpisode, fold
+from monitoring.drift.episodes import NoSuchEpisode, build_episodes
 from schemas import DriftEvent, EpisodeState, InspectionError, KafkaSettings, SignalChange
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError
@@ -129,7 +129,7 @@ def test_no_broker_is_one_line() -> None:
 
 def test_what_others_write_moves_no_cursor_and_breaks_no_json(capsys: pytest.CaptureFixture[str]) -> None:
     change = SignalChange("noise", "adwin", math.nan, math.inf, -math.inf)
-    [episode] = fold([event("e", reason="a\nb\x1b[2J", signals=(change,), cause="frozen", line="\x1b[1m")])
+    [episode] = build_episodes([event("e", reason="a\nb\x1b[2J", signals=(change,), cause="frozen", line="\x1b[1m")])
     echo_lines(lines_of(episode))
     text = capsys.readouterr().out
     assert "reason: a b\\x1b[2J\n" in text

@@ -10,14 +10,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from infra.cli.shared.selection_options import Chosen, takes_selection
-from replay.past.selection import Clock, Selection
+from infra.cli.shared.selection_options import SelectionArgs, takes_selection
+from replay.past.selection import Selection, TimeBasis
 from schemas.errors import SettingsError
 
-SEEN: list[tuple[Chosen, str | None]] = []
+SEEN: list[tuple[SelectionArgs, str | None]] = []
 
 
-def look(chosen: Chosen, what: Annotated[str | None, typer.Argument(help="Anything.")] = None) -> None:
+def look(chosen: SelectionArgs, what: Annotated[str | None, typer.Argument(help="Anything.")] = None) -> None:
     """Look at frames."""
     SEEN.append((chosen, what))
 
@@ -26,7 +26,7 @@ app = typer.Typer()
 app.command()(takes_selection(look))
 
 
-def chosen(*arguments: str) -> Chosen:
+def chosen(*arguments: str) -> SelectionArgs:
     result = CliRunner().invoke(app, list(arguments))
     if result.exception is not None:
         raise result.exception
@@ -57,7 +57,7 @@ def test_a_command_keeps_its_own_parameters() -> None:
         (["--verdict", "reject", "--verdict", "not-decidable"], {"judged": ("REJECT", "NOT_DECIDABLE")}),
         (["--offsets", "0:5-9", "--offsets", "3:0-0"], {"offsets": {0: (5, 9), 3: (0, 0)}}),
         (["--part", "P", "--frame", "F", "--episode", "e"], {"parts": ("P",), "frames": ("F",), "episode": "e"}),
-        (["--time", "captured", "--late-by", "15m"], {"clock": Clock.CAPTURED, "late_by_us": 900_000_000}),
+        (["--time", "captured", "--late-by", "15m"], {"clock": TimeBasis.CAPTURED, "late_by_us": 900_000_000}),
     ],
 )  # fmt: skip
 def test_each_option_says_what_is_meant(arguments: list[str], selection: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models import ImageError, inspect_image, load_model
-from models.inspect_images import inspect_all
+from models.inspect_images import inspect_images
 from models.tasks import TASKS
 from models.thresholds import with_threshold
 from schemas.errors import SettingsError
@@ -39,7 +39,7 @@ def test_it_equals_the_package_whose_manifest_says_so(task: str, make_package: M
     seen = set()
     given_images = images()
     for image, together in zip(
-        given_images, inspect_all([(i, None) for i in given_images], (given, *told)), strict=True
+        given_images, inspect_images([(i, None) for i in given_images], (given, *told)), strict=True
     ):
         assert not isinstance(together, Exception)
         alone = (inspect_image(image, given), *(inspect_image(image, model) for model in packages))
@@ -83,9 +83,9 @@ def test_a_detector_that_hides_boxes_from_it(make_package: MakePackage) -> None:
 def test_one_image_that_cannot_be_read_is_an_error_of_its_own(make_package: MakePackage) -> None:
     model = load_model(make_package())
     good = encoded(np.zeros((8, 8), np.uint8))
-    first, broken, altered, last = inspect_all([(good, None), (b"x", None), (good, "00"), (good, None)], (model,))
+    first, broken, altered, last = inspect_images([(good, None), (b"x", None), (good, "00"), (good, None)], (model,))
     assert isinstance(broken, ImageError)
     assert isinstance(altered, ImageError)
     assert (broken.kind, altered.kind) == ("unreadable-image", "altered-image")
     assert first == last == (inspect_image(good, model),)
-    assert inspect_all([], (model,)) == []
+    assert inspect_images([], (model,)) == []

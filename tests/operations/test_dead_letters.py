@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
-from models import Source
+from models import FramePosition
 from operations.dead_letters import KILLED, RETRIED, RETRY_HEADER, Retrier, find_letter, read_letters, retried_ids
 from replay import read_topic
 from schemas import Codec, DeadLetter, Encoding, Frame, KafkaSettings
@@ -23,7 +23,7 @@ from schemas.clock import SystemClock
 from schemas.codec import decode, encode
 from schemas.errors import InspectionError
 from schemas.letters import KEPT_VALUE_BYTES, cut
-from stream_processors.worker.frame_processor import Received
+from stream_processors.worker.frame_processor import FrameMessage
 from stream_processors.worker.retries import Retries
 from tests.schemas.examples import DEAD_LETTER
 from tests.stream_processors.worker.test_result_publisher import set_config
@@ -141,21 +141,21 @@ def test_a_cut_letter_is_retried_from_where_it_came(line: KafkaSettings) -> None
     retries = Retries(line, Codec(), SystemClock())
 
     def is_retry(value: bytes, name: bytes) -> bool:
-        return retries.is_retry(Received(value, b"s/c", {RETRY_HEADER: name}, Source(line.frames, 0, 9, 0)))
+        return retries.is_retry(FrameMessage(value, b"s/c", {RETRY_HEADER: name}, FramePosition(line.frames, 0, 9, 0)))
 
     assert is_retry(value, b"0-0")
     for number, (bytes_, name) in enumerate([(value, b"0-2"), (frame(9), b"0-0"), (value, b"0-999"), (value, b"x")]):
-        other = Received(bytes_, b"s/c", {RETRY_HEADER: name}, Source(line.frames, 0, 10 + number, 0))
+        other = FrameMessage(bytes_, b"s/c", {RETRY_HEADER: name}, FramePosition(line.frames, 0, 10 + number, 0))
         assert not retries.is_retry(other)
     # Headers that name nothing do not keep a worker looking, and a thread does not wait for another that looks.
     began_s = time.monotonic()
     for number in range(300):
         name = b"%d-%d" % (number % 50, 10**6 + number)
-        other = Received(value, b"s/c", {RETRY_HEADER: name}, Source(line.frames, 0, 100 + number, 0))
+        other = FrameMessage(value, b"s/c", {RETRY_HEADER: name}, FramePosition(line.frames, 0, 100 + number, 0))
         assert not retries.is_retry(other)
     assert time.monotonic() - began_s < 15
     fresh = Retries(line, Codec(), SystemClock())
-    same = Received(value, b"s/c", {RETRY_HEADER: b"0-0"}, Source(line.frames, 0, 9, 0))
+    same = FrameMessage(value, b"s/c", {RETRY_HEADER: b"0-0"}, FramePosition(line.frames, 0, 9, 0))
     with fresh._lock:
         assert not fresh.is_retry(same)
     assert fresh.is_retry(same)

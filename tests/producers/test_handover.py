@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from producers.handover import HandOverQueue, Policy
+from producers.handover import BoundedQueue, Policy
 
 
-def filled(policy: Policy) -> HandOverQueue[int]:
-    queue = HandOverQueue[int](2, 1000, policy)
+def filled(policy: Policy) -> BoundedQueue[int]:
+    queue = BoundedQueue[int](2, 1000, policy)
     assert all(queue.put(number, 1).accepted for number in (1, 2))
     return queue
 
@@ -50,7 +50,7 @@ def test_close_wakes_who_waits() -> None:
 
 
 def test_bytes_bound_too() -> None:
-    queue = HandOverQueue[str](100, 10, "drop-oldest")
+    queue = BoundedQueue[str](100, 10, "drop-oldest")
     queue.put("a", 4)
     queue.put("b", 4)
     assert queue.put("c", 8).evicted == ("a", "b")
@@ -60,7 +60,7 @@ def test_bytes_bound_too() -> None:
 
 @pytest.mark.parametrize("policy", ["drop-oldest", "drop-newest"])
 def test_nothing_is_lost_uncounted(policy: Policy) -> None:
-    queue = HandOverQueue[int](3, 10, policy)
+    queue = BoundedQueue[int](3, 10, policy)
     dropped = 0
     for number in range(50):
         outcome = queue.put(number, 1 + number % 5)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from infra.demo.processes import inspection_command
-from producers.spool import PatientSpool, Spool, SpooledFrame, SpoolInUse, SpoolMisplaced, SpoolOptions
+from producers.spool import LazySpool, Spool, SpooledFrame, SpoolInUse, SpoolMisplaced, SpoolOptions
 from schemas import KafkaSettings
 
 _NAMESPACE = ["unshare", "--map-root-user", "--mount"]
@@ -129,16 +129,16 @@ def test_produce_on_a_full_disk_publishes(line: KafkaSettings, tmp_path: Path, r
 
 def test_it_is_a_spool_where_the_disk_has_room(tmp_path: Path) -> None:
     path = tmp_path / "inspection" / "press.top.spool"
-    with closing(PatientSpool(path, SpoolOptions(sync="normal"))) as spool:
+    with closing(LazySpool(path, SpoolOptions(sync="normal"))) as spool:
         spool.append(SpooledFrame(1, 0, "{}", b"frame"))
         assert spool.count_of(1) == spool.counts.frames == 1
         with pytest.raises(SpoolInUse):
-            PatientSpool(path, SpoolOptions())
+            LazySpool(path, SpoolOptions())
     with closing(Spool(path, SpoolOptions(sync="normal"))) as spool, pytest.raises(SpoolInUse):
-        PatientSpool(path, SpoolOptions())
+        LazySpool(path, SpoolOptions())
 
 
 def test_a_directory_that_is_none_is_a_mistake_of_set_up(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolMisplaced, match="cannot be made"):
-        PatientSpool(tmp_path / "file" / "a.b.spool", SpoolOptions())
+        LazySpool(tmp_path / "file" / "a.b.spool", SpoolOptions())

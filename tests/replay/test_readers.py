@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 
 from operations.audit.topics import audit_topics
 from replay import read_topic
-from replay.archive import ArchiveSink, SinkOptions, Store
+from replay.archive import ArchiveSink, ArchiveStore, SinkOptions
 from replay.archive.reader import Archive
 from schemas import Codec, DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label
 from schemas.topics import MAX_REQUEST_BYTES
@@ -49,7 +49,7 @@ def test_a_batch_that_no_client_reads_is_left_out_by_replay_audit_and_archive(
     assert audit.unreadable_places == [(line.frames, 0, 2)]
     assert audit.unreadable_unaccounted == 1  # no worker has left a dead letter
 
-    report = ArchiveSink(line, Store(str(tmp_path)), SinkOptions()).run_once(threading.Event())
+    report = ArchiveSink(line, ArchiveStore(str(tmp_path)), SinkOptions()).run_once(threading.Event())
     assert (report.messages, report.undecodable) == (4, 3)
     assert Archive.open(str(tmp_path)).covered(line.frames)[0] == ((0, 7),)
 
@@ -70,7 +70,7 @@ def test_a_batch_that_would_take_all_memory_is_left_out(
         return
     audit = audit_topics(line)
     assert audit.unreadable_places == [(line.frames, 0, 2)]
-    report = ArchiveSink(line, Store(str(tmp_path)), SinkOptions()).run_once(threading.Event())
+    report = ArchiveSink(line, ArchiveStore(str(tmp_path)), SinkOptions()).run_once(threading.Event())
     assert (report.messages, report.undecodable) == (4, 3)
     assert Archive.open(str(tmp_path)).covered(line.frames)[0] == ((0, 7),)
 
@@ -118,7 +118,7 @@ def test_a_reader_of_committed_messages_says_what_holds_it_back(
     said = f"partition 0 of {line.frames} is held back by an open transaction since offset 1"
     assert said in caplog.text
     caplog.clear()
-    assert ArchiveSink(line, Store(str(tmp_path)), SinkOptions()).run_once(threading.Event()).messages == 1
+    assert ArchiveSink(line, ArchiveStore(str(tmp_path)), SinkOptions()).run_once(threading.Event()).messages == 1
     assert caplog.text.count(said) == 1
     stranger.abort_transaction(20)
     caplog.clear()

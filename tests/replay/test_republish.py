@@ -26,7 +26,7 @@ from schemas.topics import TOPICS
 from stream_processors.watch.settings import WatchSettings
 from tests.replay.conftest import FRAMES, Decided, make_frame
 from transport.range_reader import read_topic
-from transport.stored_message import Place, Stored
+from transport.stored_message import MessagePosition, StoredMessage
 from transport.topic_ranges import TopicMessage, watermarks
 from transport.topic_setup import apply
 
@@ -34,7 +34,7 @@ from transport.topic_setup import apply
 def test_told_to_stop_while_no_broker_takes_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("replay.republish._STOPPED_FLUSH_S", 0.2)
     frames = [make_frame(number, bytes(1_000_000), captured_at_us=1) for number in range(4)]
-    endless = (Stored(Place("t", 0, n), 1, b"k", {}, frames[n % 4]) for n in itertools.count())
+    endless = (StoredMessage(MessagePosition("t", 0, n), 1, b"k", {}, frames[n % 4]) for n in itertools.count())
     stop = threading.Event()
     timer = threading.Timer(1.0, stop.set)
     timer.start()
@@ -59,9 +59,9 @@ def replay(kafka: KafkaSettings, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["replay", *options, *arguments])
 
 
-def stored(offset: int, captured_at_us: int, partition: int = 0, key: bytes = b"press/top") -> Stored[Frame]:
+def stored(offset: int, captured_at_us: int, partition: int = 0, key: bytes = b"press/top") -> StoredMessage[Frame]:
     frame = make_frame(offset, b"x", captured_at_us=captured_at_us)
-    return Stored(Place("t", partition, offset), captured_at_us, key, {"traceparent": b"t"}, frame)
+    return StoredMessage(MessagePosition("t", partition, offset), captured_at_us, key, {"traceparent": b"t"}, frame)
 
 
 @pytest.mark.parametrize("topic", [
@@ -89,11 +89,11 @@ def test_no_speed(speed: str) -> None:
 def test_partitions_are_merged_by_capture_and_little_is_held() -> None:
     held: list[int] = []
 
-    def stream(partition: int) -> list[Stored[Frame]]:
+    def stream(partition: int) -> list[StoredMessage[Frame]]:
         return [stored(number, number * 1000 + partition * 100 + (-1500 if number % 5 == 0 else 0), partition)
                 for number in range(1, 200)]  # fmt: skip
 
-    def counted(frames: list[Stored[Frame]]):  # type: ignore[no-untyped-def]
+    def counted(frames: list[StoredMessage[Frame]]):  # type: ignore[no-untyped-def]
         for found in frames:
             held.append(1)
             yield found

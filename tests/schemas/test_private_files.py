@@ -13,7 +13,7 @@ import pytest
 
 from actuators.acted import ActedLog
 from actuators.fault import Fault
-from actuators.fault_store import FaultStore, Reset, Stored
+from actuators.fault_store import FaultStore, PersistedFault, Reset
 from actuators.watermark import Watermark
 from infra.broker.config import write_config
 from infra.broker.locks import try_lock
@@ -41,7 +41,7 @@ def keep_state_of_everything(folder: Path) -> None:
     """Write what each program writes into its directories."""
     store = FaultStore(folder / "gate")
     store.open()
-    store.save(Stored(Fault("f", 0, "reason", 3)))
+    store.save(PersistedFault(Fault("f", 0, "reason", 3)))
     store.request(Reset("f", "eva", "looked", 1))
     acted = ActedLog(folder / "gate")
     acted.open()
@@ -179,7 +179,7 @@ def test_root_leaves_files_to_the_owner_of_the_folder(tmp_path: Path) -> None:
     os.chown(folder, 65534, 65534)
     store = FaultStore(folder)
     store.open()
-    store.save(Stored(None))
+    store.save(PersistedFault(None))
     store.close()
     assert {path.stat().st_uid for path in folder.iterdir()} == {65534}
 

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from schemas import Action, Decision, Encoding, Frame, KafkaSettings, Verdict
 from schemas.codec import encode
 from schemas.ids import frame_id
-from transport.stored_message import Place
+from transport.stored_message import MessagePosition
 
 
 def an_hour_ago_us(now_s: int | None = None) -> int:
@@ -40,7 +40,7 @@ def make_frame(number: int, camera: str = CAMERAS[0], **changes: object) -> Fram
     return dataclasses.replace(frame, **changes)
 
 
-def make_decision(frame: Frame, place: Place, action: Action = Action.ACCEPT, **changes: object) -> Decision:
+def make_decision(frame: Frame, place: MessagePosition, action: Action = Action.ACCEPT, **changes: object) -> Decision:
     """What was decided on a frame, 50 ms after its capture."""
     verdict = Verdict.OK if action is Action.ACCEPT else Verdict.NOT_OK
     decision = Decision(
@@ -60,9 +60,9 @@ class Past:
     """What was published: timestamp, frame and decision by place."""
 
     kafka: KafkaSettings
-    rows: dict[Place, tuple[int, Frame, Decision]] = field(default_factory=dict)
+    rows: dict[MessagePosition, tuple[int, Frame, Decision]] = field(default_factory=dict)
 
-    def places(self, wanted: object) -> set[Place]:
+    def places(self, wanted: object) -> set[MessagePosition]:
         """Places of the rows for which a function of timestamp, frame and decision holds."""
         return {place for place, row in self.rows.items() if wanted(*row)}  # type: ignore[operator]
 
@@ -77,7 +77,7 @@ def publish_past(kafka: KafkaSettings, count: int, *, seed: int = 0, disorder: i
     def delivered(frame: Frame, timestamp_us: int) -> object:
         def on_delivery(error: object, message: object) -> None:
             assert error is None
-            sent[Place(message.topic(), message.partition(), message.offset())] = timestamp_us, frame  # type: ignore[attr-defined]
+            sent[MessagePosition(message.topic(), message.partition(), message.offset())] = timestamp_us, frame  # type: ignore[attr-defined]
 
         return on_delivery
 

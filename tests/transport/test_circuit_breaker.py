@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.clock import ManualClock
-from transport.circuit_breaker import Breaker
+from transport.circuit_breaker import CircuitBreaker
 
 
 def test_one_tries_after_the_rest_and_the_next_if_it_never_comes_back() -> None:
     clock = ManualClock()
-    breaker = Breaker(5, clock=clock)
+    breaker = CircuitBreaker(5, clock=clock)
     assert breaker.failed()
     assert not breaker.failed()  # one more that was under way: the same outage
     for _ in range(3):
@@ -26,7 +26,7 @@ def test_one_tries_after_the_rest_and_the_next_if_it_never_comes_back() -> None:
 
 def test_a_late_success_ends_no_outage() -> None:
     clock = ManualClock()
-    breaker = Breaker(5, clock=clock)
+    breaker = CircuitBreaker(5, clock=clock)
     breaker.failed()
     clock.advance(1)
     assert not breaker.succeeded()
@@ -35,7 +35,7 @@ def test_a_late_success_ends_no_outage() -> None:
 
 def test_the_rest_doubles_up_to_its_bound_and_begins_anew_with_the_next_outage() -> None:
     clock = ManualClock()
-    breaker = Breaker(5, 30, clock=clock)
+    breaker = CircuitBreaker(5, 30, clock=clock)
     rests = []
     for number in range(5):
         assert breaker.failed() == (number == 0)
@@ -51,7 +51,7 @@ def test_the_rest_doubles_up_to_its_bound_and_begins_anew_with_the_next_outage()
 @given(st.lists(st.tuples(st.floats(0, 4), st.booleans()), max_size=60))
 def test_a_dead_thing_is_asked_once_a_rest_at_most(steps: list[tuple[float, bool]]) -> None:
     clock = ManualClock()
-    breaker = Breaker(5, clock=clock)
+    breaker = CircuitBreaker(5, clock=clock)
     breaker.failed()
     last_s = 0.0
     for pause_s, answers in steps:

@@ -7,14 +7,14 @@ import time
 import pytest
 from confluent_kafka import Producer
 
-from replay import TopicRange, read_topic
+from replay import TimeRange, read_topic
 from schemas import KafkaSettings
 from tests.raw_headers import send_raw
 
 pytestmark = pytest.mark.broker
 
 
-def read(line: KafkaSettings, within: TopicRange | None = None) -> tuple[list[bytes | None], list[tuple[int, int]]]:
+def read(line: KafkaSettings, within: TimeRange | None = None) -> tuple[list[bytes | None], list[tuple[int, int]]]:
     """Values, and what was said of the progress; within seconds, for nothing may stall."""
     progress: list[tuple[int, int]] = []
     began = time.monotonic()
@@ -73,8 +73,8 @@ def test_only_what_is_committed_is_read_and_markers_stall_nothing(line: KafkaSet
     middle_us = time.time_ns() // 1000
     time.sleep(0.05)
     plain(line, b"later")
-    assert read(line, TopicRange(None, middle_us))[0] == values
-    assert read(line, TopicRange(middle_us))[0] == [b"later"]
+    assert read(line, TimeRange(None, middle_us))[0] == values
+    assert read(line, TimeRange(middle_us))[0] == [b"later"]
 
 
 def test_an_open_transaction_ends_what_is_read(line: KafkaSettings) -> None:

@@ -21,7 +21,7 @@ from transport.deaths import Deaths
 
 log = logging.getLogger(__name__)
 
-Place = tuple[str, int]
+PartitionKey = tuple[str, int]
 
 #: Time for all partitions, and twice that with the search for the end of a batch; the group waits a minute for a
 #: member.
@@ -57,7 +57,7 @@ class BatchTrials:
         """Return True if a process of the group has died since the last trial."""
         return self._deaths.are_due()
 
-    def try_out(self, committed: Sequence[TopicPartition], is_stopped: Callable[[], bool]) -> dict[Place, Tried]:
+    def try_out(self, committed: Sequence[TopicPartition], is_stopped: Callable[[], bool]) -> dict[PartitionKey, Tried]:
         """Return what stands before unreadable batches, and in place of them, for the partitions that have any.
 
         Parameters
@@ -69,7 +69,7 @@ class BatchTrials:
         """
         began_s = time.monotonic()
         trial = Trial(self._servers, self._limit_s, is_stopped)
-        found: dict[Place, Tried] = {}
+        found: dict[PartitionKey, Tried] = {}
         left = len(committed)
         try:
             # In any order: one that is not tried in time has its turn at another start.

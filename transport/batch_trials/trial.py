@@ -27,17 +27,17 @@ log = logging.getLogger(__name__)
 #: Growth of the steps of that search: an offset within the batch costs seconds, one behind it a fraction.
 _FACTOR = 4
 
-Record = TriedMessage | UnreadableBatch
+TrialRecord = TriedMessage | UnreadableBatch
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
     """Records of a partition before the offset from which a client may read on."""
 
-    records: list[Record]
+    records: list[TrialRecord]
     following: int
 
-    def since(self, offset: int) -> list[Record]:
+    def since(self, offset: int) -> list[TrialRecord]:
         """Return the records that a reader needs which begins at an offset; negative: at the beginning."""
         return [each for each in self.records if _following(each) > offset]
 
@@ -110,7 +110,7 @@ class Trial:
         Unproven, OSError
             If nothing is known. If that happens behind something that was read, the result ends there.
         """
-        records: list[Record] = []
+        records: list[TrialRecord] = []
         needed: Tried | None = None
         begin, left = offset, count
         try:
@@ -186,5 +186,5 @@ class Trial:
         )
 
 
-def _following(record: Record) -> int:
+def _following(record: TrialRecord) -> int:
     return record.following if isinstance(record, UnreadableBatch) else record.at + 1

@@ -9,7 +9,7 @@ import typer
 
 from infra.cli.shared.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
 from infra.cli.shared.terminal_text import echo, echo_json
-from infra.cli.shared.time_options import From, Last, OnlyCamera, To
+from infra.cli.shared.time_options import CameraOption, FromOption, LastOption, ToOption
 
 if TYPE_CHECKING:
     from monitoring.quality.estimates import Estimate
@@ -27,10 +27,10 @@ class By(StrEnum):
 
 
 def quality(
-    from_time: From = None,
-    to_time: To = None,
-    last: Last = None,
-    camera: OnlyCamera = None,
+    from_time: FromOption = None,
+    to_time: ToOption = None,
+    last: LastOption = None,
+    camera: CameraOption = None,
     by: Annotated[
         By, typer.Option(help="One line each camera, lot, defect class or model, of each camera.")
     ] = By.CAMERA,

@@ -8,7 +8,7 @@ import typer
 
 from infra.cli.shared.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines, shown
-from infra.cli.shared.time_options import From, Last, OnlyCamera, To
+from infra.cli.shared.time_options import CameraOption, FromOption, LastOption, ToOption
 from schemas.errors import SettingsError
 from schemas.moments import time_text
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def review(
-    from_time: From = None,
-    to_time: To = None,
-    last: Last = None,
-    camera: OnlyCamera = None,
+    from_time: FromOption = None,
+    to_time: ToOption = None,
+    last: LastOption = None,
+    camera: CameraOption = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most frames to list.")] = 50,
     random_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of all frames that is chosen blindly.")

@@ -84,7 +84,7 @@ def archive(
     from infra.cli.shared.shutdown import stop_on_signals
     from infra.cli.shared.time_options import reading
     from infra.cli.shared.times import seconds
-    from replay.archive import ArchiveSink, SinkOptions, Store
+    from replay.archive import ArchiveSink, ArchiveStore, SinkOptions
     from replay.archive.collector import ARCHIVED
     from replay.archive.metrics import ArchiveMetrics
     from transport.image_store import ImageStore
@@ -95,7 +95,7 @@ def archive(
     metrics = ArchiveMetrics()
     images = ImageStore(image_store_uri(image_store))
     sink = ArchiveSink(
-        kafka_settings(bootstrap_servers, prefix), Store(to), options, image_store=images, metrics=metrics
+        kafka_settings(bootstrap_servers, prefix), ArchiveStore(to), options, image_store=images, metrics=metrics
     )
     stop = threading.Event()
     with stop_on_signals(stop), serve_metrics(metrics.registry, metrics_port, metrics_address):
@@ -128,12 +128,12 @@ def verify(
     from dataclasses import asdict
 
     from infra.cli.shared.time_options import reading
-    from replay.archive import Store
+    from replay.archive import ArchiveStore
     from replay.archive.verify import verify as check
 
     with reading() as show:
         report = check(
-            Store(uri),
+            ArchiveStore(uri),
             quick=quick,
             remove_leftovers=remove_leftovers,
             on_progress=lambda done, total: show("verify", done, total),
@@ -159,12 +159,12 @@ def status(
     """
     from dataclasses import asdict
 
-    from replay.archive import Store
+    from replay.archive import ArchiveStore
     from replay.archive.status import status as ask
 
-    rows = ask(Store(uri), kafka_settings(bootstrap_servers, prefix))
+    rows = ask(ArchiveStore(uri), kafka_settings(bootstrap_servers, prefix))
     if as_json:
-        echo_json({"archive": Store(uri).uri, "topics": [asdict(row) for row in rows]})
+        echo_json({"archive": ArchiveStore(uri).uri, "topics": [asdict(row) for row in rows]})
         return
     for row in rows:
         _print_status(row)

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from producers import Camera, CameraReport, PublisherStats
 
 # The same values are in producers.encoding and producers.handover, which --help must not import.
-EncodeMode = Literal["as-is", "jpeg", "png"]
-Policy = Literal["drop-oldest", "drop-newest", "block"]
+EncodeModeChoice = Literal["as-is", "jpeg", "png"]
+PolicyChoice = Literal["drop-oldest", "drop-newest", "block"]
 # The same values are in producers.spool.options.
 SpoolChoice = Literal["outage", "always", "off"]
-WhenFull = Literal["drop-oldest", "drop-newest"]
-DrainOrder = Literal["live-first", "order-first"]
-Sync = Literal["full", "normal"]
+WhenFullChoice = Literal["drop-oldest", "drop-newest"]
+DrainOrderChoice = Literal["live-first", "order-first"]
+SyncChoice = Literal["full", "normal"]
 
 
 class ProduceFailed(InspectionError):
@@ -97,7 +97,7 @@ def produce(
     ] = None,
     no_part_id: NoPartId = None,
     encode: Annotated[
-        EncodeMode, typer.Option(help="jpeg, png, or as-is: encoded files as they are, pixels as JPEG.")
+        EncodeModeChoice, typer.Option(help="jpeg, png, or as-is: encoded files as they are, pixels as JPEG.")
     ] = "as-is",
     quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG quality.")] = 95,
     bit_depth: Annotated[
@@ -105,7 +105,7 @@ def produce(
         typer.Option(min=9, max=16, help="Bits that the cameras measure, for 16-bit images with 10, 12 or 14 of them."),
     ] = None,
     policy: Annotated[
-        Policy | None,
+        PolicyChoice | None,
         typer.Option(
             help="Frames to drop when Kafka is slower than the camera. Default: block (the camera waits) for files "
             "and data sets without --fps, else drop-oldest."
@@ -123,12 +123,15 @@ def produce(
     ] = "outage",
     spool_dir: SpoolDir = None,
     spool_mib: Annotated[int, typer.Option(min=1, help="Largest size of a camera's spool, in MiB.")] = 1024,
-    spool_when_full: Annotated[WhenFull, typer.Option(help="Frames to drop when the spool is full.")] = "drop-oldest",
+    spool_when_full: Annotated[
+        WhenFullChoice, typer.Option(help="Frames to drop when the spool is full.")
+    ] = "drop-oldest",
     spool_order: Annotated[
-        DrainOrder, typer.Option(help="Frames to send first once Kafka is reachable: new frames, or those on disk.")
+        DrainOrderChoice,
+        typer.Option(help="Frames to send first once Kafka is reachable: new frames, or those on disk."),
     ] = "live-first",
     spool_sync: Annotated[
-        Sync, typer.Option(help="full: each append survives a power cut. normal: a killed process only.")
+        SyncChoice, typer.Option(help="full: each append survives a power cut. normal: a killed process only.")
     ] = "full",
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics at that port; 0: a free one.")

@@ -104,9 +104,9 @@ def worker(
         http_port=http_port,
     )
     if settings.processes > 1:
-        from stream_processors.worker.supervisor import run_fleet
+        from stream_processors.worker.supervisor import run_workers
 
-        run_fleet(settings, shares_threads=is_open)
+        run_workers(settings, shares_threads=is_open)
     else:
         from stream_processors.worker.run import run_worker
 

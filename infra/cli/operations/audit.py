@@ -63,7 +63,7 @@ def audit(
     from infra.cli.operations.audit_text import AuditReport
     from infra.cli.shared.times import seconds
     from operations.audit.topics import audit_topics
-    from transport.topic_ranges import TopicRange
+    from transport.topic_ranges import TimeRange
 
     within = time_range(from_time, to_time, last)
     grace_us, look_around_us = (
@@ -84,13 +84,13 @@ def audit(
     if metrics is not None:
         report.write_metrics(metrics)
     if camera is not None and camera not in cameras:
-        _no_such_camera(camera, audited, ranged=within != TopicRange())
+        _no_such_camera(camera, audited, ranged=within != TimeRange())
     if as_json:
         echo_json(report.as_dict())
     else:
         echo_lines(report.as_lines())
         if not cameras:
-            echo("no frames there" + ("" if within == TopicRange() else " in that time"))
+            echo("no frames there" + ("" if within == TimeRange() else " in that time"))
     if faults := report.faults:
         raise BooksDoNotClose(", ".join(f"{count} {what}" for what, count in faults.items()))
 

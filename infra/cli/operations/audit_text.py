@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from operations.audit.accounts import Audit, Place
-from operations.audit.counts import CameraAudit, total
+from operations.audit.accounts import AnswerPlace, Audit
+from operations.audit.counts import CameraCounts, total
 from schemas.errors import SettingsError
 
 #: Figures that are always shown; the others are shown only if they are not 0.
@@ -34,7 +34,7 @@ class AuditReport:
     """
 
     audit: Audit
-    cameras: dict[str, CameraAudit]
+    cameras: dict[str, CameraCounts]
     unreadable_spools: tuple[str, ...] = ()
     late_ok: bool = False
 
@@ -102,11 +102,11 @@ class AuditReport:
             raise SettingsError(f"--metrics {path}: {error.strerror}") from error
 
 
-def _figures(books: CameraAudit) -> str:
+def _figures(books: CameraCounts) -> str:
     figures = books.as_dict().items()
     return ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in figures if value or name in _ALWAYS)
 
 
-def _named(places: list[Place]) -> str:
+def _named(places: list[AnswerPlace]) -> str:
     named = [f"{topic}/{partition}/{offset}" for topic, partition, offset in places[:_PLACES_SHOWN]]
     return ", ".join([*named, *(["..."] if len(places) > _PLACES_SHOWN else [])])

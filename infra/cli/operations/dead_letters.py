@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Messages that could not be processed, kept with the reason.")
 
 Kind = Annotated[str | None, typer.Option(help="Only of this kind, such as unreadable-image.")]
-Last = Annotated[str | None, typer.Option(help="Only of the last 90s, 15m, 8h, 2d.")]
+NewestOption = Annotated[str | None, typer.Option(help="Only of the last 90s, 15m, 8h, 2d.")]
 
 
 class NotRetried(InspectionError):
@@ -37,7 +37,7 @@ class NotRetried(InspectionError):
 @app.command(name="list")
 def list_letters(
     kind: Kind = None,
-    last: Last = None,
+    last: NewestOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Most letters to list; the newest ones are listed.")] = 100,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
@@ -69,7 +69,7 @@ def show(
 ) -> None:
     """Show everything about a dead letter, and if a retry would succeed."""
 
-    from operations.dead_letters import find_letter, why_not, with_message
+    from operations.dead_letters import find_letter, retry_blocker, with_message
     from schemas.wire import Codec
     from transport.image_store import ImageStore
 
@@ -83,7 +83,7 @@ def show(
         "headers": {name: text.decode(errors="backslashreplace") for name, text in found.letter.headers.items()},
         "size_bytes": len(value),
         "begins_with": value[:32].hex(" "),
-        "would_fail": why_not(found, kafka, Codec.from_settings(kafka), ImageStore(image_store_uri(image_store))),
+        "would_fail": retry_blocker(found, kafka, Codec.from_settings(kafka), ImageStore(image_store_uri(image_store))),
     }
     if save is not None:
         try:
@@ -101,7 +101,7 @@ def show(
 def retry(
     letter_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these. Default: all.")] = None,
     kind: Kind = None,
-    last: Last = None,
+    last: NewestOption = None,
     force: Annotated[bool, typer.Option("--force", help="Also those that would fail again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
     image_store: ImageStoreUri = None,
@@ -116,7 +116,7 @@ def retry(
         inspection dead-letters retry --dry-run
     """
 
-    from operations.dead_letters import LetterRefused, Retrier, why_not, with_message
+    from operations.dead_letters import LetterRefused, Retrier, retry_blocker, with_message
     from schemas.letters import whole_size
     from schemas.wire import Codec
     from transport.image_store import ImageStore
@@ -132,7 +132,7 @@ def retry(
         if wanted and letter.id not in wanted:
             continue
         letter = with_message(letter, kafka)
-        reason = why_not(letter, kafka, codec, store)
+        reason = retry_blocker(letter, kafka, codec, store)
         is_cut = letter.letter.value is None or whole_size(letter.letter) is not None
         never = letter.retried or letter.letter.source_topic != kafka.frames or is_cut
         done = reason is None or (force and not never)
@@ -164,10 +164,10 @@ def _letters(bootstrap_servers: str, prefix: str, kind: str | None, last: str | 
 
     from infra.cli.shared.times import seconds
     from operations.dead_letters import read_letters
-    from transport.topic_ranges import TopicRange
+    from transport.topic_ranges import TimeRange
 
     begin = None if last is None else time.time_ns() // 1000 - round(seconds(last, "--last") * 1e6)
-    letters = read_letters(kafka_settings(bootstrap_servers, prefix), TopicRange(begin))
+    letters = read_letters(kafka_settings(bootstrap_servers, prefix), TimeRange(begin))
     return (letter for letter in letters if kind in (None, letter.letter.kind))
 
 

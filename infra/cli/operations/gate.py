@@ -13,7 +13,7 @@ from schemas.moments import time_text
 
 if TYPE_CHECKING:
     from actuators.belt_file import BeltStop
-    from actuators.fault_reset import Standing
+    from actuators.fault_reset import FaultStatus
 
 app = typer.Typer(no_args_is_help=True, help="A gate in FAULT: show it, reset it.\n\nA stopped belt: suspend, resume.")
 
@@ -96,7 +96,7 @@ def resume(state_dir: _StateDir) -> None:
     echo("the belt moves" if was_standing else "the belt was not said to stand")
 
 
-def _show(found: Standing, as_json: bool, belt: BeltStop | None = None) -> None:
+def _show(found: FaultStatus, as_json: bool, belt: BeltStop | None = None) -> None:
     from dataclasses import asdict
 
     if as_json:

@@ -24,7 +24,7 @@ SpoolDir = Annotated[
         help="Folder of the spools. Default: the user's state directory.",
     ),
 ]
-OnlyCamera = Annotated[str | None, typer.Option("--camera", help="Only this one, as station/camera.")]
+SpoolCameraOption = Annotated[str | None, typer.Option("--camera", help="Only this one, as station/camera.")]
 OnlyPrefix = Annotated[str | None, typer.Option("--prefix", envvar="INSPECTION_PREFIX", help="Only of these topics.")]
 
 
@@ -45,7 +45,7 @@ def spool_directory(given: Path | None) -> Path:
 
 @app.command()
 def status(
-    spool_dir: SpoolDir = None, camera: OnlyCamera = None, prefix: OnlyPrefix = None, as_json: Json = False
+    spool_dir: SpoolDir = None, camera: SpoolCameraOption = None, prefix: OnlyPrefix = None, as_json: Json = False
 ) -> None:
     """Show the contents and counts of each spool, also while cameras run. Exit status 1 if one cannot be read.
 
@@ -73,7 +73,7 @@ def status(
 
 @app.command()
 def verify(
-    spool_dir: SpoolDir = None, camera: OnlyCamera = None, prefix: OnlyPrefix = None, as_json: Json = False
+    spool_dir: SpoolDir = None, camera: SpoolCameraOption = None, prefix: OnlyPrefix = None, as_json: Json = False
 ) -> None:
     """Read every frame and compare its checksum; exit status 1 if one is damaged. Changes nothing."""
     from producers.spool import verify_spool
@@ -103,7 +103,7 @@ def verify(
 @app.command()
 def drain(
     spool_dir: SpoolDir = None,
-    camera: OnlyCamera = None,
+    camera: SpoolCameraOption = None,
     prefix: OnlyPrefix = None,
     timeout_s: Annotated[float | None, typer.Option(min=0, help="Seconds after which to stop. Default: none.")] = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,

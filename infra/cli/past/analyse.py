@@ -9,13 +9,13 @@ import typer
 
 from infra.cli.past.analysis_data import Run, TruthAttribute
 from infra.cli.shared.options import ImageStoreUri, Json
-from infra.cli.shared.selection_options import Chosen, takes_selection
+from infra.cli.shared.selection_options import SelectionArgs, takes_selection
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines
 
 
 @takes_selection
 def analyse(
-    chosen: Chosen,
+    chosen: SelectionArgs,
     run: Run = None,
     decider: Annotated[
         str | None,

@@ -14,13 +14,13 @@ from infra.cli.shared.terminal_text import shown
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
-    from infra.cli.shared.selection_options import Chosen
+    from infra.cli.shared.selection_options import SelectionArgs
     from monitoring.drift.episodes import Episode
-    from monitoring.quality.label_index import Truths
+    from monitoring.quality.label_index import LabelIndex
     from replay.analysis.table import Table
     from replay.past.replayed_frame import ReplayedFrame
-    from replay.past.resolved_selection import Progress
     from replay.reinspect.summary import Summary
+    from transport.topic_ranges import OnStageProgress
 
 #: Episodes of drift that began up to this time before the first frame are included.
 _EPISODES_BEFORE_US = 30 * 86_400_000_000
@@ -43,13 +43,15 @@ class Data:
     """Table with the labels that were read for it, the episodes of drift in its time, and the counts of a run."""
 
     table: Table
-    truths: Truths
+    truths: LabelIndex
     episodes: list[Episode]
     summary: Summary | None = None
     is_finished: bool = True
 
 
-def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, with_episodes: bool = False) -> Data:
+def read_data(
+    chosen: SelectionArgs, run: Path | None, truth_attribute: str | None, *, with_episodes: bool = False
+) -> Data:
     """Read the recorded decisions of a selection, or the decisions of a run, with labels; show progress bars.
 
     Raises
@@ -62,16 +64,16 @@ def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, 
         If a topic cannot be read, or the selected episode does not exist.
     """
     from infra.cli.shared.time_options import reading
-    from monitoring.quality.label_index import Truths
+    from monitoring.quality.label_index import LabelIndex
     from replay.analysis.table import build_table
-    from replay.past.resolved_selection import decided, labels
+    from replay.past.resolved_selection import labels, recorded_frames
 
     variants: tuple[str, ...] = ()
     summary, is_finished = None, True
     with reading() as show:
         if run is None:
             since_us = chosen.selection.from_us
-            frames: Iterable[ReplayedFrame] = decided(chosen.source, chosen.selection, on_progress=show)
+            frames: Iterable[ReplayedFrame] = recorded_frames(chosen.source, chosen.selection, on_progress=show)
         else:
             if not chosen.selection.is_everything:
                 raise SettingsError("a run has its own selection: name the run, or select frames")
@@ -79,7 +81,7 @@ def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, 
             variants, frames = folder.variants, folder.frames()
             since_us = folder.selection.from_us
             summary, is_finished = folder.progress().summary, folder.is_finished
-        truths = Truths(labels(chosen.source, since_us, on_progress=show))
+        truths = LabelIndex(labels(chosen.source, since_us, on_progress=show))
         some = _some(frames, chosen, is_run=run is not None)
         table = build_table(some, truths, variants=variants, truth_attribute=truth_attribute)
         check_attribute(table, truth_attribute)
@@ -87,14 +89,16 @@ def read_data(chosen: Chosen, run: Path | None, truth_attribute: str | None, *, 
     return Data(table, truths, episodes, summary, is_finished)
 
 
-def _some(frames: Iterable[ReplayedFrame], chosen: Chosen, *, is_run: bool) -> Iterator[ReplayedFrame]:
-    from replay.past.resolved_selection import EmptySelection, why_empty
+def _some(frames: Iterable[ReplayedFrame], chosen: SelectionArgs, *, is_run: bool) -> Iterator[ReplayedFrame]:
+    from replay.past.resolved_selection import EmptySelection, empty_selection_error
     from schemas.records import Decision
 
     rows = iter(frames)
     first = next(rows, None)
     if first is None:
-        raise EmptySelection("the run has no frame") if is_run else why_empty(chosen.source, record=Decision)
+        raise (
+            EmptySelection("the run has no frame") if is_run else empty_selection_error(chosen.source, record=Decision)
+        )
     return chain([first], rows)
 
 
@@ -121,15 +125,15 @@ def warn_unfinished(data: Data, found: Any) -> Any:
     return replace(found, warnings=(*found.warnings, why))
 
 
-def episodes_of(chosen: Chosen, first_us: int, show: Progress) -> list[Episode]:
+def episodes_of(chosen: SelectionArgs, first_us: int, show: OnStageProgress) -> list[Episode]:
     """Return the episodes of drift that may affect frames captured from this time on."""
-    from monitoring.drift.episodes import fold
+    from monitoring.drift.episodes import build_episodes
     from schemas.records import DriftEvent
-    from transport.topic_ranges import TopicRange
+    from transport.topic_ranges import TimeRange
 
-    within = TopicRange(max(0, first_us - _EPISODES_BEFORE_US))
+    within = TimeRange(max(0, first_us - _EPISODES_BEFORE_US))
     events = chosen.source.records(DriftEvent, within, on_progress=lambda *at: show("drift", *at))
-    return fold(event.record for event in events if event.record is not None)
+    return build_episodes(event.record for event in events if event.record is not None)
 
 
 def open_run(path: Path) -> Any:

@@ -9,7 +9,7 @@ import typer
 
 from infra.cli.past.analysis_data import Run, TruthAttribute
 from infra.cli.shared.options import ImageStoreUri, Json, image_store_uri
-from infra.cli.shared.selection_options import Chosen, takes_selection
+from infra.cli.shared.selection_options import SelectionArgs, takes_selection
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines, shown
 from schemas.errors import SettingsError
 
@@ -22,7 +22,7 @@ _PANEL = "What is allowed"
 
 @takes_selection
 def compare(
-    chosen: Chosen,
+    chosen: SelectionArgs,
     run: Run = None,
     challenger: Annotated[
         str | None, typer.Option(help="A model package, or a variant of the run. Default: the run's last one.")
@@ -85,12 +85,12 @@ def compare(
     from infra.cli.past.analysis_data import read_data, warn_unfinished
     from infra.cli.past.compare_models import RECORDED, inspected, model_of, on_golden
     from infra.cli.past.report_html import check_html, write_html
-    from replay.analysis import Limits, analyse
+    from replay.analysis import PromotionLimits, analyse
     from replay.analysis import as_json as json_form
     from replay.analysis import compare as compare_table
     from replay.analysis.comparison import compare_nothing
 
-    limits = Limits(
+    limits = PromotionLimits(
         max_escape_increase=max_escape_increase,
         max_overkill_increase=max_overkill_increase,
         min_labels=min_labels,

@@ -12,7 +12,7 @@ from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
     from infra.cli.past.analysis_data import Data
-    from infra.cli.shared.selection_options import Chosen
+    from infra.cli.shared.selection_options import SelectionArgs
     from models.package import Model
     from replay.analysis.comparison_results import GoldenComparison
 
@@ -67,7 +67,7 @@ def _model(name: str | None, run: Path | None) -> Model:
 
 @contextmanager
 def inspected(
-    chosen: Chosen,
+    chosen: SelectionArgs,
     champion: str | None,
     challenger: str | None,
     *,
@@ -96,9 +96,9 @@ def inspected(
 
     from infra.cli.past.analysis_data import Data, check_attribute, episodes_of
     from infra.cli.shared.time_options import reading
-    from monitoring.quality.label_index import Truths
+    from monitoring.quality.label_index import LabelIndex
     from replay.analysis.table import build_table
-    from replay.past.resolved_selection import Stretch, labels, why_empty
+    from replay.past.resolved_selection import ResolvedSelection, empty_selection_error, labels
     from schemas.wire import Codec
     from transport.image_store import ImageStore
 
@@ -107,15 +107,15 @@ def inspected(
         variants.append(Variant("champion", Path(champion or "")))
     loaded, source = load(variants), chosen.source
     with tempfile.TemporaryDirectory(prefix="inspection-compare-") as scratch:
-        with reading() as show, Stretch(source, chosen.selection, on_progress=show) as stretch:
-            truths = Truths(labels(source, chosen.selection.from_us, on_progress=show))
+        with reading() as show, ResolvedSelection(source, chosen.selection, on_progress=show) as stretch:
+            truths = LabelIndex(labels(source, chosen.selection.from_us, on_progress=show))
             folder = RunFolder.create(Path(scratch) / "run", plan(stretch, source, loaded))
             run(
                 stretch, loaded, folder, Codec.from_settings(source.kafka), ImageStore(image_store),
                 on_progress=lambda *at: show("frames", *at),
             )  # fmt: skip
             if not folder.progress().summary.selected:
-                raise why_empty(source)
+                raise empty_selection_error(source)
             table = build_table(folder.frames(), truths, variants=folder.variants, truth_attribute=truth_attribute)
             check_attribute(table, truth_attribute)
             first_us = int(table["captured_at_us"].min()) if len(table) else 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.cli.shared.options import ImageStoreUri, Json, image_store_uri
-from infra.cli.shared.selection_options import Chosen, takes_selection
+from infra.cli.shared.selection_options import SelectionArgs, takes_selection
 from infra.cli.shared.terminal_text import echo, echo_json
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ WithLabels = Annotated[bool, typer.Option("--labels/--no-labels", help="Write th
 @app.command()
 @takes_selection
 def coco(
-    chosen: Chosen,
+    chosen: SelectionArgs,
     folder: Folder,
     boxes: Annotated[
         bool, typer.Option("--boxes/--no-boxes", help="Write the defects that the model found, for correction.")
@@ -50,7 +50,7 @@ def coco(
 @app.command("folder")
 @takes_selection
 def folder_(
-    chosen: Chosen,
+    chosen: SelectionArgs,
     folder: Folder,
     with_labels: WithLabels = True,
     image_store: ImageStoreUri = None,
@@ -71,7 +71,7 @@ def folder_(
 @app.command()
 @takes_selection
 def rows(
-    chosen: Chosen,
+    chosen: SelectionArgs,
     file: Annotated[Path, typer.Argument(help="Ends with .parquet or .csv.", show_default=False)],
     with_labels: WithLabels = True,
     truth_attribute: Annotated[
@@ -87,20 +87,20 @@ def rows(
     """
 
     from infra.cli.shared.time_options import reading
-    from monitoring.quality.label_index import Truths
+    from monitoring.quality.label_index import LabelIndex
     from replay.export import Rows
     from replay.export.write import check_file
-    from replay.past.resolved_selection import decided, labels, why_empty
+    from replay.past.resolved_selection import empty_selection_error, labels, recorded_frames
     from schemas.records import Decision
 
     check_file(file)
     with reading() as show:
-        truths = Truths(labels(chosen.source, chosen.selection.from_us, on_progress=show)) if with_labels else None
+        truths = LabelIndex(labels(chosen.source, chosen.selection.from_us, on_progress=show)) if with_labels else None
         found = _some(
-            decided(chosen.source, chosen.selection, on_progress=show),
-            lambda: why_empty(chosen.source, record=Decision),
+            recorded_frames(chosen.source, chosen.selection, on_progress=show),
+            lambda: empty_selection_error(chosen.source, record=Decision),
         )
-        count = Rows(lambda: found, lambda: truths or Truths(), truth_attribute=truth_attribute).write(file)
+        count = Rows(lambda: found, lambda: truths or LabelIndex(), truth_attribute=truth_attribute).write(file)
     if as_json:
         echo_json({"path": str(file), "rows": count})
     else:
@@ -113,27 +113,27 @@ class _Given:
 
 
 @contextmanager
-def _frames(chosen: Chosen, with_labels: bool, image_store: str | None) -> Iterator[_Given]:
+def _frames(chosen: SelectionArgs, with_labels: bool, image_store: str | None) -> Iterator[_Given]:
     """Yield frames with decisions, and labels, with a progress bar; refuse an empty selection before any write."""
     from infra.cli.shared.time_options import reading
-    from monitoring.quality.label_index import Truths
-    from replay.past.resolved_selection import Stretch, labels, why_empty
+    from monitoring.quality.label_index import LabelIndex
+    from replay.past.resolved_selection import ResolvedSelection, empty_selection_error, labels
     from transport.image_store import ImageStore
 
     store = ImageStore(image_store_uri(image_store))
-    with reading() as show, Stretch(chosen.source, chosen.selection, on_progress=show) as stretch:
-        truths = Truths(labels(chosen.source, chosen.selection.from_us, on_progress=show)) if with_labels else None
+    with reading() as show, ResolvedSelection(chosen.source, chosen.selection, on_progress=show) as stretch:
+        truths = LabelIndex(labels(chosen.source, chosen.selection.from_us, on_progress=show)) if with_labels else None
         frames = stretch.frames(on_progress=lambda done, count: show("frames", done, count))
-        yield _Given(_some(frames, lambda: why_empty(chosen.source)), truths, store)
+        yield _Given(_some(frames, lambda: empty_selection_error(chosen.source)), truths, store)
 
 
-def _some(read: Iterator[Any], why_empty: Callable[[], Exception]) -> Iterator[Any]:
+def _some(read: Iterator[Any], empty_selection_error: Callable[[], Exception]) -> Iterator[Any]:
     """Return an iterator over the same items; raise at once if there is no item."""
     from itertools import chain
 
     for first in read:
         return chain([first], read)
-    raise why_empty()
+    raise empty_selection_error()
 
 
 def _say(found: Exported, as_json: bool) -> None:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.cli.shared.options import ImageStoreUri, Json, image_store_uri
-from infra.cli.shared.selection_options import Chosen, takes_selection
+from infra.cli.shared.selection_options import SelectionArgs, takes_selection
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from replay.past.resolved_selection import Stretch
-    from replay.reinspect.run import Outcome
+    from replay.past.resolved_selection import ResolvedSelection
+    from replay.reinspect.run import RunResult
     from replay.reinspect.run_folder import RunFolder
-    from replay.reinspect.variants import Loaded, Variant
+    from replay.reinspect.variants import LoadedVariant, Variant
 
 _AGAIN = "Inspect again"
 _PUBLISH = "Publish again"
@@ -34,7 +34,7 @@ def _publish(help_text: str, *names: str, **more: Any) -> Any:
 
 @takes_selection
 def replay(
-    chosen: Chosen,
+    chosen: SelectionArgs,
     model: Annotated[
         Path | None,
         _again("Model package of the line, the champion. Default: the solar-cell model that ships.", "--model"),
@@ -123,37 +123,37 @@ class _How:
     image_store: str
 
 
-def _begin(chosen: Chosen, variants: list[Variant], out: Path | None, how: _How) -> Outcome:
+def _begin(chosen: SelectionArgs, variants: list[Variant], out: Path | None, how: _How) -> RunResult:
     """Start a new run; without a folder it uses a temporary one."""
     import shutil
     import tempfile
 
     from infra.cli.shared.time_options import reading
-    from replay.past.resolved_selection import Stretch, why_empty
+    from replay.past.resolved_selection import ResolvedSelection, empty_selection_error
     from replay.reinspect.run import plan
     from replay.reinspect.run_folder import RunFolder
     from replay.reinspect.variants import load
 
     loaded = load(variants)
     with tempfile.TemporaryDirectory(prefix="inspection-replay-") as scratch, reading() as progress:
-        with Stretch(chosen.source, chosen.selection, on_progress=progress) as stretch:
+        with ResolvedSelection(chosen.source, chosen.selection, on_progress=progress) as stretch:
             if stretch.frames_total == 0:
-                raise why_empty(chosen.source)
+                raise empty_selection_error(chosen.source)
             folder = RunFolder.create(Path(scratch) if out is None else out, plan(stretch, chosen.source, loaded))
             with folder.lock():
                 outcome = _run(chosen, stretch, loaded, folder, how, progress)
         if outcome.is_finished and outcome.summary.selected == 0:
             if out is not None:
                 shutil.rmtree(out)
-            raise why_empty(chosen.source)
+            raise empty_selection_error(chosen.source)
     return outcome
 
 
-def _resume(chosen: Chosen, path: Path, how: _How) -> Outcome:
+def _resume(chosen: SelectionArgs, path: Path, how: _How) -> RunResult:
     """Continue a run, with exactly the messages that it selected when it began."""
     from infra.cli.shared.time_options import reading
-    from replay.past.resolved_selection import Stretch
-    from replay.reinspect.run import Outcome, check_there, check_variants
+    from replay.past.resolved_selection import ResolvedSelection
+    from replay.reinspect.run import RunResult, check_there, check_variants
     from replay.reinspect.run_folder import RunError, RunFolder
     from replay.reinspect.variants import from_described, load
     from schemas.records import Frame
@@ -165,26 +165,28 @@ def _resume(chosen: Chosen, path: Path, how: _How) -> Outcome:
     if folder.plan.topic != topic:
         raise RunError(f"{path} is a run over {folder.plan.topic}, not {topic}: give the --prefix that it began with")
     if folder.is_finished:
-        return Outcome(folder.progress().summary, 0, 0.0, is_finished=True)
+        return RunResult(folder.progress().summary, 0, 0.0, is_finished=True)
     loaded = load(from_described(folder.plan.variants))
     check_variants(folder, loaded)
     with (
         folder.lock(),
         reading() as progress,
-        Stretch(chosen.source, folder.plan.meant, resolved=folder.plan.ranges, on_progress=progress) as stretch,
+        ResolvedSelection(
+            chosen.source, folder.plan.meant, resolved=folder.plan.ranges, on_progress=progress
+        ) as stretch,
     ):
         check_there(folder, chosen.source)
         return _run(chosen, stretch, loaded, folder, how, progress)
 
 
 def _run(
-    chosen: Chosen,
-    stretch: Stretch,
-    loaded: Sequence[Loaded],
+    chosen: SelectionArgs,
+    stretch: ResolvedSelection,
+    loaded: Sequence[LoadedVariant],
     folder: RunFolder,
     how: _How,
     progress: Callable[[str, int, int], object],
-) -> Outcome:
+) -> RunResult:
     import threading
 
     from infra.cli.shared.shutdown import stop_on_signals

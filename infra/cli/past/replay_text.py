@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines, shown
 
 if TYPE_CHECKING:
-    from replay.reinspect.run import Outcome
+    from replay.reinspect.run import RunResult
     from replay.reinspect.summary import Summary
 
 
-def show(outcome: Outcome, folder: Path | None, *, as_json: bool) -> None:
+def show(outcome: RunResult, folder: Path | None, *, as_json: bool) -> None:
     """Print the report as text, or as one JSON object."""
     summary = outcome.summary
     rate = outcome.frames / outcome.seconds if outcome.seconds > 0 else 0.0

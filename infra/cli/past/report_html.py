@@ -11,7 +11,7 @@ from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
     from infra.cli.past.analysis_data import Data
-    from infra.cli.shared.selection_options import Chosen
+    from infra.cli.shared.selection_options import SelectionArgs
     from models.package import Model
     from replay.analysis import Analysis
     from replay.analysis.comparison_results import Comparison
@@ -40,7 +40,7 @@ def write_html(
     path: Path,
     data: Data,
     analysis: Analysis,
-    chosen: Chosen,
+    chosen: SelectionArgs,
     run: Path | None,
     model: Model | None,
     store: str | None,

@@ -9,19 +9,19 @@ import typer
 from infra.cli.shared.terminal_text import echo, echo_json, shown
 
 if TYPE_CHECKING:
-    from infra.cli.shared.selection_options import Chosen
+    from infra.cli.shared.selection_options import SelectionArgs
 
 _DAY_MS = 24 * 3_600_000
 
 
-def republish(chosen: Chosen, topic: str, speed: str, *, as_json: bool) -> None:
+def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -> None:
     """Publish the selected frames to a topic of a simulated line; create its missing topics."""
     import dataclasses
     import threading
 
     from infra.cli.shared.shutdown import stop_on_signals
     from infra.cli.shared.time_options import reading
-    from replay.past.resolved_selection import Stretch, why_empty
+    from replay.past.resolved_selection import ResolvedSelection, empty_selection_error
     from replay.republish import by_partition, prefix_of, speed_of
     from replay.republish import republish as publish
     from schemas.topics import TOPICS
@@ -30,9 +30,9 @@ def republish(chosen: Chosen, topic: str, speed: str, *, as_json: bool) -> None:
     kafka = chosen.source.kafka
     prefix, factor = prefix_of(topic, kafka), speed_of(speed)
     stop = threading.Event()
-    with reading() as progress, Stretch(chosen.source, chosen.selection, on_progress=progress) as stretch:
+    with reading() as progress, ResolvedSelection(chosen.source, chosen.selection, on_progress=progress) as stretch:
         if stretch.frames_total == 0:
-            raise why_empty(chosen.source)
+            raise empty_selection_error(chosen.source)
         # Simulated messages are kept for a day, whatever the retention of the line.
         table = [
             dataclasses.replace(each, retention_ms=_DAY_MS) if each.cleanup == "delete" else each for each in TOPICS
@@ -48,7 +48,7 @@ def republish(chosen: Chosen, topic: str, speed: str, *, as_json: bool) -> None:
                 on_published=lambda count: progress("published", count, stretch.frames_total),
             )
     if done.is_finished and not done.published:
-        raise why_empty(chosen.source)
+        raise empty_selection_error(chosen.source)
     options = f"--bootstrap-servers {kafka.bootstrap_servers} --prefix {prefix}"
     commands = [f"inspection {what} {options}" for what in ("worker", "watch --simulated", "actuate --simulated")]
     if as_json:

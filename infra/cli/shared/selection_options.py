@@ -1,6 +1,6 @@
 """Options that select frames of the past, for all commands that work on a stretch of it.
 
-`takes_selection` adds all of these options to a command; the command gets one `Chosen`.
+`takes_selection` adds all of these options to a command; the command gets one `SelectionArgs`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,13 @@ def _chosen(help_text: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=help_text, rich_help_panel=_PANEL, **more)
 
 
-From = Annotated[str | None, _chosen("Frames since, as 2026-11-24T06:00 (local time) or ...Z (UTC).", "--from")]
-To = Annotated[str | None, _chosen("Frames before.", "--to")]
-Last = Annotated[str | None, _chosen("Last duration (90s, 15m, 8h, 2d) or last number of frames (500).", "--last")]
+SelectionFromOption = Annotated[
+    str | None, _chosen("Frames since, as 2026-11-24T06:00 (local time) or ...Z (UTC).", "--from")
+]
+SelectionToOption = Annotated[str | None, _chosen("Frames before.", "--to")]
+SelectionLastOption = Annotated[
+    str | None, _chosen("Last duration (90s, 15m, 8h, 2d) or last number of frames (500).", "--last")
+]
 ByTime = Annotated[
     Literal["kafka", "captured"],
     _chosen("Clock of --from, --to and --last 8h: when frames reached Kafka, or were captured.", "--time"),
@@ -45,18 +49,18 @@ LateBy = Annotated[
         "--late-by",
     ),
 ]
-Offsets = Annotated[
+OffsetsOption = Annotated[
     list[str] | None, _chosen("PARTITION:BEGIN-END of the frames topic, END not included.", "--offsets")
 ]
 Cameras = Annotated[list[str] | None, _chosen("station/camera. Repeat it for more, as the next ones.", "--camera")]
 Lots = Annotated[list[str] | None, _chosen("Lot.", "--lot")]
 Parts = Annotated[list[str] | None, _chosen("Part id.", "--part")]
 Frames = Annotated[list[str] | None, _chosen("Frame id.", "--frame")]
-Judged = Annotated[
+DecidedAsOption = Annotated[
     list[str] | None,
     _chosen("Verdict or action of the decision: OK, NOT_OK, NOT_DECIDABLE, ACCEPT, REJECT or REVIEW.", "--verdict"),
 ]
-Episode = Annotated[str | None, _chosen("Drift episode: its camera, from its begin to its end.", "--episode")]
+EpisodeOption = Annotated[str | None, _chosen("Drift episode: its camera, from its begin to its end.", "--episode")]
 SelectionFile = Annotated[
     Path | None, _chosen("A selection from --save-selection, instead of all these.", "--selection")
 ]
@@ -85,7 +89,7 @@ MaxMib = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SelectionArgs:
     """Selected frames, and the source to read them from."""
 
     selection: Selection
@@ -93,18 +97,18 @@ class Chosen:
 
 
 def _options(
-    from_time: From = None,
-    to_time: To = None,
-    last: Last = None,
+    from_time: SelectionFromOption = None,
+    to_time: SelectionToOption = None,
+    last: SelectionLastOption = None,
     time: ByTime = "kafka",
     late_by: LateBy = None,
-    offsets: Offsets = None,
+    offsets: OffsetsOption = None,
     camera: Cameras = None,
     lot: Lots = None,
     part: Parts = None,
     frame: Frames = None,
-    verdict: Judged = None,
-    episode: Episode = None,
+    verdict: DecidedAsOption = None,
+    episode: EpisodeOption = None,
     selection_file: SelectionFile = None,
     save_selection: SaveSelection = None,
     archive: ArchiveUri = None,
@@ -112,9 +116,9 @@ def _options(
     max_mib_s: MaxMib = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
-) -> Chosen:
+) -> SelectionArgs:
     """Return the selection and the source that the options name."""
-    from replay.past.selection import Clock, Selection
+    from replay.past.selection import Selection, TimeBasis
     from replay.past.source import Source
 
     if selection_file is not None:
@@ -127,7 +131,7 @@ def _options(
         selection = Selection(
             from_us=begin_us,
             to_us=end_us,
-            clock=Clock(time),
+            clock=TimeBasis(time),
             late_by_us=None if late_by is None else _us(late_by, "--late-by"),
             offsets=_offsets(offsets or []),
             last=count,
@@ -149,19 +153,19 @@ def _options(
         topics=not archive_only,
         max_bytes_s=None if max_mib_s is None else max_mib_s * 1024 * 1024,
     )
-    return Chosen(selection, source)
+    return SelectionArgs(selection, source)
 
 
 def takes_selection(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a selection to a command; the command gets them as its first parameter, a `Chosen`.
+    """Add the options of a selection to a command; the command gets them as its first parameter, a `SelectionArgs`.
 
     The other parameters of the command stay as they are, and come first in the help.
     """
     own = inspect.signature(command)
-    hints = typing.get_type_hints(command, include_extras=True, localns={"Chosen": Chosen})
+    hints = typing.get_type_hints(command, include_extras=True, localns={"Chosen": SelectionArgs})
     first, *rest = (parameter.replace(annotation=hints[name]) for name, parameter in own.parameters.items())
     shared = inspect.signature(_options)
-    shared_hints = typing.get_type_hints(_options, include_extras=True, localns={"Chosen": Chosen})
+    shared_hints = typing.get_type_hints(_options, include_extras=True, localns={"Chosen": SelectionArgs})
     added = [parameter.replace(annotation=shared_hints[name]) for name, parameter in shared.parameters.items()]
     names = {parameter.name for parameter in added}
 

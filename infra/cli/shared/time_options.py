@@ -12,15 +12,15 @@ from infra.cli.shared.terminal_text import shown
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
-    from transport.topic_ranges import TopicRange
+    from transport.topic_ranges import TimeRange
 
-From = Annotated[str | None, typer.Option("--from", help="Decisions since, as 2026-11-24T06:00.")]
-To = Annotated[str | None, typer.Option("--to", help="Decisions before.")]
-Last = Annotated[str | None, typer.Option(help="Decisions of the last 90s, 15m, 8h, 2d.")]
-OnlyCamera = Annotated[str | None, typer.Option("--camera", help="Only this one, as station/camera.")]
+FromOption = Annotated[str | None, typer.Option("--from", help="Decisions since, as 2026-11-24T06:00.")]
+ToOption = Annotated[str | None, typer.Option("--to", help="Decisions before.")]
+LastOption = Annotated[str | None, typer.Option(help="Decisions of the last 90s, 15m, 8h, 2d.")]
+CameraOption = Annotated[str | None, typer.Option("--camera", help="Only this one, as station/camera.")]
 
 
-def time_range(from_time: str | None, to_time: str | None, last: str | None) -> TopicRange:
+def time_range(from_time: str | None, to_time: str | None, last: str | None) -> TimeRange:
     """Return the time range that the options name.
 
     Raises
@@ -36,7 +36,7 @@ def time_range(from_time: str | None, to_time: str | None, last: str | None) -> 
     import time
 
     from infra.cli.shared.times import seconds, utc_us
-    from transport.topic_ranges import TopicRange
+    from transport.topic_ranges import TimeRange
 
     if last is not None and (from_time or to_time):
         raise SettingsError("--last stands alone: give it, or --from and --to")
@@ -46,7 +46,7 @@ def time_range(from_time: str | None, to_time: str | None, last: str | None) -> 
     end = utc_us(to_time, "--to") if to_time else None
     if begin is not None and end is not None and begin >= end:
         raise SettingsError("--from is not before --to")
-    return TopicRange(begin, end)
+    return TimeRange(begin, end)
 
 
 @contextmanager

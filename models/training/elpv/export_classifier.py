@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 _CALIBRATION_IMAGES = 256
 
 
-class Calibration(CalibrationDataReader):  # type: ignore[misc]
+class CalibrationImages(CalibrationDataReader):  # type: ignore[misc]
     """Reader of ``(H, W)`` uint8 images, one at a time."""
 
     def __init__(self, images: list[np.ndarray]) -> None:
@@ -72,7 +72,7 @@ def quantise(plain: Path, target: Path, size: int, method: CalibrationMethod) ->
     images = [resize(image, size) for image in read_grey(chosen)]
     options = {"CalibPercentile": 99.99} if method is CalibrationMethod.Percentile else {}
     quantize_static(
-        str(plain), str(target), Calibration(images), quant_format=QuantFormat.QDQ, per_channel=True,
+        str(plain), str(target), CalibrationImages(images), quant_format=QuantFormat.QDQ, per_channel=True,
         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=method, extra_options=options,
     )  # fmt: skip
 

@@ -30,7 +30,7 @@ from models import inspect_image, load_model
 from models.datasets.elpv import Cell, load_cells
 from models.training.elpv.auroc import auroc
 from models.training.elpv.backbone import GreyBackbone
-from models.training.elpv.export_classifier import Calibration, measure, write_manifest
+from models.training.elpv.export_classifier import CalibrationImages, measure, write_manifest
 from models.training.elpv.images import read_grey, resize
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def export(model: NearestGood, calibration: list[Cell], scratch: Path) -> Path:
     quant_pre_process(str(raw), str(plain), skip_symbolic_shape=True)
     images = [resize(image, SIZE) for image in read_grey(calibration)]
     quantize_static(
-        str(plain), str(target), Calibration(images), quant_format=QuantFormat.QDQ, per_channel=True,
+        str(plain), str(target), CalibrationImages(images), quant_format=QuantFormat.QDQ, per_channel=True,
         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax,
         op_types_to_quantize=["Conv"],
     )  # fmt: skip

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from models import preprocess
 from models.datasets.elpv import Cell
-
-Image = NDArray[np.uint8]
+from models.sample_depth import Image
 
 
 def read_grey(cells: Sequence[Cell]) -> list[Image]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monitoring.quality.label_index import Truths
+from monitoring.quality.label_index import LabelIndex
 from schemas.clock import ManualClock
 from schemas.records import Label, Verdict
 
@@ -18,8 +18,8 @@ def label(name: str, truth: Verdict, at_us: int, **changes: str) -> Label:
     return Label(label_id=name, truth=truth, labelled_at_us=at_us, **values)
 
 
-def truths(*labels: Label) -> Truths:
-    return Truths(labels, clock=ManualClock(NOW_US))
+def truths(*labels: Label) -> LabelIndex:
+    return LabelIndex(labels, clock=ManualClock(NOW_US))
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -31,7 +31,7 @@ def test_a_label_of_the_future_does_not_win_for_ever(order):
 
 
 def test_a_label_of_the_future_counts_from_when_it_was_written():
-    found = Truths(clock=ManualClock(NOW_US))
+    found = LabelIndex(clock=ManualClock(NOW_US))
     found.add(label("1", Verdict.OK, NOW_US - 30 * MINUTE_US), NOW_US - 30 * MINUTE_US)
     found.add(label("2", Verdict.NOT_OK, IN_2100_US), NOW_US - 20 * MINUTE_US)
     assert found.of_frame("s/c", "f", None).is_defective
@@ -42,7 +42,7 @@ def test_a_label_of_the_future_counts_from_when_it_was_written():
 
 def test_a_time_of_the_future_loses_also_when_it_is_past_by_now():
     """Check a label of yesterday with a time of this morning, corrected yesterday: today the correction counts."""
-    found = Truths(clock=ManualClock(NOW_US))
+    found = LabelIndex(clock=ManualClock(NOW_US))
     found.add(label("1", Verdict.OK, NOW_US - MINUTE_US), NOW_US - 1440 * MINUTE_US)
     found.add(label("2", Verdict.NOT_OK, NOW_US - 1400 * MINUTE_US), NOW_US - 1400 * MINUTE_US)
     assert found.of_frame("s/c", "f", None).is_defective

@@ -7,7 +7,7 @@ import pytest
 
 from monitoring.quality.estimates import Estimate, Stratum, accuracy, escape_rate, overkill_rate, share
 from monitoring.quality.figures import MAX_SLICES, QualityFigures
-from monitoring.quality.outcome import Change, Judged, Outcome, Truth, reason
+from monitoring.quality.outcome import Change, DecisionSummary, Outcome, Truth, reason
 from monitoring.quality.slice_counts import MAX_DEFECTS
 from schemas import Action, Verdict
 from tests.monitoring.quality.examples import make_decision, make_label
@@ -16,7 +16,7 @@ OK, NOT_OK = Verdict.OK, Verdict.NOT_OK
 
 
 def outcome(number: int, action: Action, truth: Verdict | None, because: str = "", **changes: str) -> Outcome:
-    judged = Judged.of(make_decision(number, action, **{k: v for k, v in changes.items() if k != "defect"}))
+    judged = DecisionSummary.of(make_decision(number, action, **{k: v for k, v in changes.items() if k != "defect"}))
     label = None
     if truth is not None:
         label = Truth.of(make_label(number, truth, sampled_because=because, defect=changes.get("defect")))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitoring.errors import StateError
 from monitoring.quality.concept_monitor import MAX_STATE_BYTES, ConceptMonitor
 from monitoring.quality.figures import BY
-from monitoring.quality.snapshot import StateError
 from schemas import Action, Decision, Label, Verdict
 from tests.monitoring.quality.examples import make_decision, make_label
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.quality.sampling import EPISODE_SHARE, review_priority, why_review
+from monitoring.quality.sampling import EPISODE_SHARE, review_priority, review_reason
 from schemas import ResultState
 from tests.monitoring.quality.examples import make_decision
 from tests.schemas.strategies import decisions
@@ -41,22 +41,22 @@ SPREAD = {"good": 0.34, "crack": 0.33, "stain": 0.33}
 def test_reasons(name: str, changes: dict[str, Any], options: dict[str, Any], reason: str | None) -> None:
     decision = make_decision(1, **changes)
     given_options = {"random_share": 0.0, "band": 0.05, "in_episode": False, **options}
-    assert why_review(decision, **given_options) == reason
+    assert review_reason(decision, **given_options) == reason
     assert (review_priority(decision, **given_options) > 0) == (reason is not None)
 
 
 def test_shares_are_as_stated() -> None:
     made = [make_decision(number) for number in range(20_000)]
-    random = sum(why_review(one, in_episode=False, random_share=0.02) == "random" for one in made)
+    random = sum(review_reason(one, in_episode=False, random_share=0.02) == "random" for one in made)
     assert 0.017 < random / len(made) < 0.023
-    assert all(why_review(one, in_episode=False, random_share=0.0) is None for one in made)
-    episode = sum(why_review(one, in_episode=True, random_share=0.0) == "episode" for one in made)
+    assert all(review_reason(one, in_episode=False, random_share=0.0) is None for one in made)
+    episode = sum(review_reason(one, in_episode=True, random_share=0.0) == "episode" for one in made)
     assert 0.8 * EPISODE_SHARE < episode / len(made) < 1.2 * EPISODE_SHARE
 
 
 def test_the_order_of_priorities() -> None:
     options: dict[str, Any] = {"in_episode": True, "random_share": 0.0, "band": 0.1}
-    in_episode = next(one for one in map(make_decision, range(1000)) if why_review(one, **options) == "episode")
+    in_episode = next(one for one in map(make_decision, range(1000)) if review_reason(one, **options) == "episode")
     ranked = [
         review_priority(make_decision(1), in_episode=False, random_share=1.0),
         review_priority(make_decision(1, score=0.51), **options),

@@ -17,7 +17,7 @@ from infra.cli.root import app
 from operations import Audit
 from operations.audit.counts import total
 from operations.audit.reconcile import EdgeStart
-from replay import TopicRange, read_topic
+from replay import TimeRange, read_topic
 from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
@@ -228,13 +228,13 @@ def test_ranges_are_exact_at_both_ends(line: KafkaSettings) -> None:
     times = [hour_ago_ms() + 1000 * number for number in range(20)]
     publish(line, [(line.frames, f"s/{n % 5}".encode(), str(n).encode(), at_ms) for n, at_ms in enumerate(times)])
 
-    def read(within: TopicRange | None) -> list[int]:
+    def read(within: TimeRange | None) -> list[int]:
         return sorted(int(m.value or b"") for m in read_topic(line.bootstrap_servers, line.frames, within))
 
     assert read(None) == list(range(20))
-    assert read(TopicRange(times[5] * 1000, times[12] * 1000)) == list(range(5, 12))
-    assert read(TopicRange(times[5] * 1000 + 1, None)) == list(range(6, 20))
-    assert read(TopicRange(times[19] * 1000 + 1000, None)) == []
+    assert read(TimeRange(times[5] * 1000, times[12] * 1000)) == list(range(5, 12))
+    assert read(TimeRange(times[5] * 1000 + 1, None)) == list(range(6, 20))
+    assert read(TimeRange(times[19] * 1000 + 1000, None)) == []
     with pytest.raises(TopicMissing):
         list(read_topic(line.bootstrap_servers, f"{line.prefix}.nothing"))
 

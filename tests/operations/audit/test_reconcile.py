@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operations.audit.edge import NoEdgeReport, read_report, read_spool
-from operations.audit.reconcile import EdgeStart, StartBooks, merge, reconcile
+from operations.audit.reconcile import EdgeStart, StartCounts, merge, reconcile
 from producers.spool import Spool, SpooledFrame, SpoolFile, SpoolOptions
 
 
@@ -57,10 +57,10 @@ def test_a_start_read_from_its_begin(
 def test_report_and_spool_do_not_count_a_drop_twice() -> None:
     for pair in ([report(10, lost=4), spool(10, lost=4)], [spool(10, lost=4), report(10, lost=4)]):
         (one,) = merge(pair).values()
-        assert reconcile(set(range(6)), one, whole=True) == StartBooks(10, 4, 4, 0, 0, 0)
+        assert reconcile(set(range(6)), one, whole=True) == StartCounts(10, 4, 4, 0, 0, 0)
     # Two were left in the spool; a later run has dropped one of them and holds the other.
     (one,) = merge([report(10, lost=4, spooled=2), spool(10, lost=5, held={9})]).values()
-    assert reconcile(set(range(4)), one, whole=True) == StartBooks(10, 6, 5, 1, 0, 0)
+    assert reconcile(set(range(4)), one, whole=True) == StartCounts(10, 6, 5, 1, 0, 0)
     # The same report twice, or an older one of the same start.
     (one,) = merge([report(10, lost=4), report(10, lost=4), report(5)]).values()
     assert (one.captured, one.lost) == (10, 4)
@@ -68,12 +68,12 @@ def test_report_and_spool_do_not_count_a_drop_twice() -> None:
 
 def test_a_part_of_a_start_is_judged_by_what_is_in_it() -> None:
     edge = report(100, lost=50)
-    assert reconcile({40, 41}, edge, whole=False, open_end=False) == StartBooks(2, 0, 0, 0, 0, 0)
-    assert reconcile({40, 43}, edge, whole=False, open_end=False) == StartBooks(4, 2, 2, 0, 0, 0)
+    assert reconcile({40, 41}, edge, whole=False, open_end=False) == StartCounts(2, 0, 0, 0, 0, 0)
+    assert reconcile({40, 43}, edge, whole=False, open_end=False) == StartCounts(4, 2, 2, 0, 0, 0)
     assert reconcile({40, 43}, None, whole=False, elsewhere={41}).unexplained_gaps == 1
     # Cut at the begin, read to the end: what is missing there is missing.
     assert reconcile({40, 41}, report(100), whole=False).unexplained_gaps == 58
-    assert reconcile(set(), edge, whole=False) == StartBooks(0, 0, 0, 0, 0, 0)
+    assert reconcile(set(), edge, whole=False) == StartCounts(0, 0, 0, 0, 0, 0)
 
 
 @given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)), st.integers(0, 70))

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.quality.label_index import Truths
+from monitoring.quality.label_index import LabelIndex
 from replay.analysis.comparison import compare, compare_frames, mcnemar
 from replay.analysis.comparison_results import Delta, GoldenComparison
-from replay.analysis.promotion import Limits, check_delta, judge
+from replay.analysis.promotion import PromotionLimits, check_delta, judge
 from replay.analysis.table import Table
 from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, Verdict
 from schemas.errors import SettingsError
 from tests.monitoring.quality.examples import make_decision, make_label
 from tests.replay.analysis.tables import labels, make_table, population, with_columns
-from transport.stored_message import Place
+from transport.stored_message import MessagePosition
 
 ACTIONS = ("ACCEPT", "REJECT", "REVIEW")
 
@@ -173,9 +173,9 @@ def test_the_gate() -> None:
         (None, None, 0, golden(good=0), "promote", 0),
         (None, None, 0, None, "undecided", 3),
     ):
-        gate = judge(escapes, overkill, failed, Limits(), samples)
+        gate = judge(escapes, overkill, failed, PromotionLimits(), samples)
         assert (gate.decision, gate.exit_code) == (decision, code)
-    lenient = Limits(max_golden_missed=1, max_golden_overkill=2)
+    lenient = PromotionLimits(max_golden_missed=1, max_golden_overkill=2)
     assert judge(None, None, 0, lenient, golden(newly_missed=1, newly_overkilled=2)).decision == "promote"
     assert judge(None, None, 0, lenient, golden(newly_overkilled=3)).decision == "do not promote"
     assert judge(None, None, 0, lenient, golden(good=0)).decision == "undecided"
@@ -186,7 +186,7 @@ def test_the_gate() -> None:
 )
 def test_impossible_limits(limits: Any) -> None:
     with pytest.raises(SettingsError):
-        Limits(**limits)
+        PromotionLimits(**limits)
 
 
 def test_a_challenger_that_decides_alike_is_promoted_and_one_that_fails_is_not() -> None:
@@ -202,12 +202,14 @@ def test_a_challenger_that_decides_alike_is_promoted_and_one_that_fails_is_not()
 def test_frames_are_compared_with_their_labels() -> None:
     frames = [
         ReplayedFrame(
-            place=Place("t", 0, number), timestamp_us=1, recorded=make_decision(number, Action.ACCEPT),
+            place=MessagePosition("t", 0, number), timestamp_us=1, recorded=make_decision(number, Action.ACCEPT),
             replayed=(make_decision(number, Action.REJECT if number < 3 else Action.ACCEPT, score=0.7),),
         )
         for number in range(6)
     ]  # fmt: skip
-    truths = Truths(make_label(n, Verdict.NOT_OK if n < 2 else Verdict.OK, sampled_because="random") for n in range(6))
+    truths = LabelIndex(
+        make_label(n, Verdict.NOT_OK if n < 2 else Verdict.OK, sampled_because="random") for n in range(6)
+    )
     found = compare_frames(frames, ["new"], truths)
     assert (found.champion, found.challenger) == ("recorded", "new")
     assert (found.escape_rate.champion, found.escape_rate.challenger) == (1.0, 0.0)

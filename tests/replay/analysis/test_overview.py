@@ -12,7 +12,7 @@ import pytest
 
 from infra.cli.past.analysis_text import analysis_lines
 from models.package import default_model_path, load_model
-from monitoring.drift.episodes import fold
+from monitoring.drift.episodes import build_episodes
 from replay.analysis import GoldenSample, analyse, as_json, compare_golden, load_golden
 from replay.analysis.duplicates import duplicates_of
 from replay.analysis.latency import latency_of
@@ -70,7 +70,7 @@ def test_time_line_by_hand() -> None:
         *episode("e1", "s/c", BEGIN_US + MIN_US, BEGIN_US + 2 * MIN_US), *episode("e2", "s/other", BEGIN_US, None),
         *episode("e3", "s/c", BEGIN_US - 9, BEGIN_US - 1), *episode("e4", "s/c", BEGIN_US + 3 * MIN_US, None),
     ]  # fmt: skip
-    line = time_line_of(see(table), fold(events))
+    line = time_line_of(see(table), build_episodes(events))
     assert line is not None
     assert line.bin_us == 5 * MIN_US
     assert line.begin_us[0] == BEGIN_US

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitoring.quality.concept_monitor import ConceptMonitor
-from monitoring.quality.label_index import Truths
+from monitoring.quality.label_index import LabelIndex
 from replay.analysis.rates import confusion_of, rates_of
 from replay.analysis.table import build_table
 from replay.analysis.view import see, unheard
@@ -20,7 +20,7 @@ from schemas import Action, ResultState, Verdict
 from schemas.errors import SettingsError
 from tests.monitoring.quality.examples import make_decision, make_label
 from tests.replay.analysis.tables import labels, make_table, population, with_columns
-from transport.stored_message import Place
+from transport.stored_message import MessagePosition
 
 PART = st.tuples(
     st.sampled_from(list(Action)),
@@ -43,8 +43,8 @@ def test_figures_are_those_of_inspection_quality(parts: list[Any]) -> None:
     for label in given_labels:
         monitor.label(label)
     figures = monitor.figures("camera")[0]
-    frames = [ReplayedFrame(place=Place("t", 0, d.sequence), timestamp_us=1, recorded=d) for d in decisions]
-    view = see(build_table(frames, Truths(given_labels)))
+    frames = [ReplayedFrame(place=MessagePosition("t", 0, d.sequence), timestamp_us=1, recorded=d) for d in decisions]
+    view = see(build_table(frames, LabelIndex(given_labels)))
     found, confusion = rates_of(view), confusion_of(view)
     assert found.escape_rate == figures.escape_rate
     assert found.overkill_rate == figures.overkill_rate

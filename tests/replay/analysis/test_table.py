@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.quality.label_index import Truths
+from monitoring.quality.label_index import LabelIndex
 from monitoring.quality.label_join import LabelJoin
 from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, build_table
 from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, Decision, ResultState, Verdict
 from tests.monitoring.quality.examples import make_decision, make_label
-from transport.stored_message import Place
+from transport.stored_message import MessagePosition
 
 SHED: dict[str, Any] = {"result_state": ResultState.ABORTED, "verdict": Verdict.NOT_DECIDABLE, "score": None}
 
 
 def replayed(recorded: Decision | None, *variants: Decision, offset: int | None = None) -> ReplayedFrame:
     sure = recorded or variants[0]
-    place = Place("t.frames", 0, sure.sequence if offset is None else offset)
+    place = MessagePosition("t.frames", 0, sure.sequence if offset is None else offset)
     return ReplayedFrame(place=place, timestamp_us=7, recorded=recorded, replayed=variants)
 
 
@@ -32,7 +32,7 @@ def test_a_frame_is_a_row() -> None:
         3, Action.REJECT, score=0.75, signals={"brightness": 80.0}, attributes={"product": "x1"}, reason="score",
         durations_ms={"queue": 1.0, "decode": 2.0}, deadline_at_us=3_000_001, is_late=True, model_sha256="0123456789ab",
     )  # fmt: skip
-    table = build_table([replayed(decision)], Truths([make_label(3, Verdict.NOT_OK, defect="crack")]))
+    table = build_table([replayed(decision)], LabelIndex([make_label(3, Verdict.NOT_OK, defect="crack")]))
     row = {name: column[0] for name, column in table.columns.items()}
     assert np.isnan(row.pop("recorded.infer_ms"))
     assert row == {
@@ -101,7 +101,7 @@ def test_variants_have_columns_beside_the_recorded_ones() -> None:
 def test_an_attribute_says_the_truth_where_no_label_does() -> None:
     texts = ("Functional ", "defective", "  ", "crack", None)
     decisions = [make_decision(n, attributes={} if text is None else {"label": text}) for n, text in enumerate(texts)]
-    truths = Truths([make_label(1, Verdict.OK)])
+    truths = LabelIndex([make_label(1, Verdict.OK)])
     table = build_table(map(replayed, decisions), truths, truth_attribute="label")
     assert table["truth"].tolist() == [GOOD, GOOD, UNKNOWN, DEFECTIVE, UNKNOWN]
     assert table["defect"].tolist() == [None, None, None, "crack", None]
@@ -117,7 +117,7 @@ def test_texts_that_many_rows_share_are_kept_once(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_label_by_part_is_about_every_frame_of_the_camera() -> None:
-    truths = Truths([make_label(0, Verdict.NOT_OK, frame_id=None, part_id="P7", defect="stain")])
+    truths = LabelIndex([make_label(0, Verdict.NOT_OK, frame_id=None, part_id="P7", defect="stain")])
     decisions = [
         make_decision(0, part_id="P7"), make_decision(1, part_id="P7"), make_decision(2),
         make_decision(3, part_id=None), make_decision(4, part_id="P7", camera_id="other"),
@@ -127,7 +127,7 @@ def test_a_label_by_part_is_about_every_frame_of_the_camera() -> None:
 
 
 def test_labels_that_name_nothing_wait() -> None:
-    truths = Truths([make_label(5), make_label(0, frame_id=None, part_id="nowhere")])
+    truths = LabelIndex([make_label(5), make_label(0, frame_id=None, part_id="nowhere")])
     assert truths.of(make_decision(4)) is None
     assert truths.waiting == 2
     assert truths.of(make_decision(5)) is not None
@@ -136,7 +136,7 @@ def test_labels_that_name_nothing_wait() -> None:
 
 def test_a_label_of_the_frame_and_one_of_the_part_the_newest_counts() -> None:
     by_part = make_label(0, Verdict.NOT_OK, at=200, frame_id=None, part_id="P0")
-    truths = Truths([by_part, make_label(0, Verdict.OK, at=100)])
+    truths = LabelIndex([by_part, make_label(0, Verdict.OK, at=100)])
     found = truths.of(make_decision(0))
     assert found is not None
     assert found.is_defective
@@ -148,7 +148,7 @@ def test_a_label_of_the_frame_and_one_of_the_part_the_newest_counts() -> None:
 
 def test_what_became_of_labels_is_counted() -> None:
     good, bad = make_label(0, Verdict.OK, at=5), make_label(0, Verdict.NOT_OK, at=5)
-    truths = Truths([good, good, make_label(0, Verdict.NOT_DECIDABLE, at=9), bad, make_label(0, Verdict.OK, at=7)])
+    truths = LabelIndex([good, good, make_label(0, Verdict.NOT_DECIDABLE, at=9), bad, make_label(0, Verdict.OK, at=7)])
     counts = truths.counts
     assert (counts.labels, counts.duplicates, counts.undecided) == (4, 1, 1)
     assert (counts.corrections, counts.contradictions) == (2, 1)
@@ -175,7 +175,7 @@ def test_truths_are_those_of_the_live_join_in_any_order(labels: list[Any], rando
     for change in [c for one in labels for c in join.label(one)] + [c for d in decisions for c in join.decision(d)]:
         now[change.after.judged.frame_id] = change.after.truth
     random.shuffle(labels)
-    truths = Truths(labels)
+    truths = LabelIndex(labels)
     for decision in decisions:
         found, live = truths.of(decision), now[decision.frame_id]
         assert (found is None) == (live is None)

@@ -5,33 +5,39 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from replay.archive.batch import Batch
+from replay.archive.batch import ArchiveBatch
 from replay.archive.commits import Commit
-from replay.archive.store import Store
+from replay.archive.store import ArchiveStore
 from schemas import Frame
 from tests.support.past import EPOCH_US, make_frame
-from transport.stored_message import Place, Stored
+from transport.stored_message import MessagePosition, StoredMessage
 
 TOPIC = "line7.frames"
 TOPIC_ID = "kLm3"
 
 
-def message(offset: int, frame: Frame | None = None, **changes: object) -> Stored[Frame]:
+def message(offset: int, frame: Frame | None = None, **changes: object) -> StoredMessage[Frame]:
     """A frame as it lies in its topic, ten seconds apart."""
-    found = Stored(
-        Place(TOPIC, 0, offset), EPOCH_US // 1000 * 1000 + offset * 10_000_000, b"press/top", {"a": b"\x00"},
+    found = StoredMessage(
+        MessagePosition(TOPIC, 0, offset), EPOCH_US // 1000 * 1000 + offset * 10_000_000, b"press/top", {"a": b"\x00"},
         frame or make_frame(offset, f"press/c{offset % 3}", image=b"x" * 20_000),
     )  # fmt: skip
     return dataclasses.replace(found, **changes)
 
 
 def commit(
-    store: Store, messages: Iterable[Stored[Frame]], begin: int, end: int, *, partition: int = 0, **changes: object
+    store: ArchiveStore,
+    messages: Iterable[StoredMessage[Frame]],
+    begin: int,
+    end: int,
+    *,
+    partition: int = 0,
+    **changes: object,
 ) -> Commit:
     """Write a commit of these messages and its files."""
     if not store.is_archive():
         store.make_archive()
-    batch = Batch(TOPIC, TOPIC_ID, partition, Frame, begin)
+    batch = ArchiveBatch(TOPIC, TOPIC_ID, partition, Frame, begin)
     for one in messages:
         batch.add(one, 0)
     batch.settle(end)

@@ -17,13 +17,13 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
-from replay.archive import Archive, ArchiveError, ArchiveSink, SinkOptions, SinkReport, Store
+from replay.archive import Archive, ArchiveError, ArchiveSink, ArchiveStore, SinkOptions, SinkReport
 from replay.archive.collector import Collector
 from replay.archive.follower import Partition
 from replay.archive.index import load_commits
 from replay.archive.metrics import ArchiveMetrics
 from replay.archive.verify import verify
-from replay.past.resolved_selection import Stretch
+from replay.past.resolved_selection import ResolvedSelection
 from replay.past.selection import Selection
 from replay.past.source import Source
 from schemas import DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label
@@ -35,8 +35,8 @@ from tests.support.past import EPOCH_US, make_frame, publish_past
 from transport.image_store import ImageStore
 from transport.offset_ranges import total
 from transport.range_reader import read_ranges
-from transport.stored_message import Stored
-from transport.topic_ranges import TopicRange
+from transport.stored_message import StoredMessage
+from transport.topic_ranges import TimeRange
 
 pytestmark = pytest.mark.broker
 ALL = (Frame, Decision, Label, DriftEvent, DeadLetter)
@@ -44,11 +44,11 @@ ALL = (Frame, Decision, Label, DriftEvent, DeadLetter)
 
 def archive(kafka: KafkaSettings, uri: object, **options: Any) -> SinkReport:
     images = options.pop("image_store", None)
-    sink = ArchiveSink(kafka, Store(str(uri)), SinkOptions(**options), image_store=images)
+    sink = ArchiveSink(kafka, ArchiveStore(str(uri)), SinkOptions(**options), image_store=images)
     return sink.run_once(threading.Event())
 
 
-def everything(source: Source, kind: type = Frame) -> list[Stored[Any]]:
+def everything(source: Source, kind: type = Frame) -> list[StoredMessage[Any]]:
     return sorted(source.records(kind), key=lambda one: one.place)
 
 
@@ -97,16 +97,16 @@ def test_all_comes_back_as_the_topics_have_it(line: KafkaSettings, tmp_path: Pat
         assert [encode(a.record) for a in wanted if a.record] == [
             encode(b.record) for b in everything(archived, kind) if b.record
         ]
-    middle = TopicRange(EPOCH_US + 60_000_000, EPOCH_US + 200_000_000)
+    middle = TimeRange(EPOCH_US + 60_000_000, EPOCH_US + 200_000_000)
     by_place = lambda one: one.place  # noqa: E731
     assert sorted(live.records(Frame, middle), key=by_place) == sorted(archived.records(Frame, middle), key=by_place)
-    checked = verify(Store(str(tmp_path)))
+    checked = verify(ArchiveStore(str(tmp_path)))
     assert (checked.damage, checked.gaps, checked.leftovers, checked.twice) == ([], [], {}, 0)
     assert checked.messages == report.messages
     # Nothing new: nothing is written.
-    before = Store(str(tmp_path)).find("")
+    before = ArchiveStore(str(tmp_path)).find("")
     assert archive(line, tmp_path) == SinkReport()
-    assert Store(str(tmp_path)).find("") == before
+    assert ArchiveStore(str(tmp_path)).find("") == before
 
 
 def test_partly_archived_and_partly_live_is_each_once(line: KafkaSettings, tmp_path: Path) -> None:
@@ -119,10 +119,10 @@ def test_partly_archived_and_partly_live_is_each_once(line: KafkaSettings, tmp_p
     assert len(everything(Source(line))) == 65
     source = Source(line, Archive.open(str(tmp_path)))
     assert everything(source) == wanted
-    within = TopicRange(EPOCH_US + 20_000_000, EPOCH_US + 80_000_000)
+    within = TimeRange(EPOCH_US + 20_000_000, EPOCH_US + 80_000_000)
     assert [one.record.sequence for one in source.records(Frame, within)] == list(range(20, 80))
     assert total(source.extent(Frame)) == 100
-    chosen = Stretch(source, Selection(last=70))
+    chosen = ResolvedSelection(source, Selection(last=70))
     assert [found.record.sequence for found, _ in chosen.frames()] == list(range(30, 100))
     # The next run goes on at offset 60, whatever the topic has deleted before.
     assert archive(line, tmp_path).messages == 40
@@ -133,7 +133,7 @@ def test_a_selection_of_a_camera_opens_its_files_alone(line: KafkaSettings, tmp_
     publish_past(line, 90)
     archive(line, tmp_path)
     opened = Archive.open(str(tmp_path))
-    stretch = Stretch(Source(line, opened, topics=False), Selection(cameras=("press/top",)))
+    stretch = ResolvedSelection(Source(line, opened, topics=False), Selection(cameras=("press/top",)))
     before = opened.files_opened
     assert len(list(stretch.frames())) == 30
     assert opened.files_opened - before == 1
@@ -149,7 +149,7 @@ def test_what_retention_deletes_before_it_is_archived_is_said(
     delete_before(line, line.frames, 0, 25)
     assert archive(line, tmp_path).deleted == 15
     assert "offsets 10 to 24 were deleted before they were archived" in caplog.text
-    checked = verify(Store(str(tmp_path)))
+    checked = verify(ArchiveStore(str(tmp_path)))
     assert checked.gaps == [f"{line.frames}-0: offsets 10 to 24 were deleted before they were archived"]
     assert checked.damage == []
     assert Archive.open(str(tmp_path)).covered(line.frames)[0] == ((3, 10), (25, 30))
@@ -163,7 +163,7 @@ def test_commits_that_are_lost_are_made_anew(line: KafkaSettings, tmp_path: Path
         produce(line, line.frames, frames(10, begin))
         archive(line, tmp_path)
     wanted = everything(Source(line))
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     store.remove(load_commits(store, line.frames)[1].path)
     assert "a commit is missing" in verify(store).damage[0]
     assert len(everything(Source(line, Archive.open(str(tmp_path)), topics=False))) == 20
@@ -195,7 +195,7 @@ def test_transactions(line: KafkaSettings, tmp_path: Path) -> None:
     read = everything(Source(line, Archive.open(str(tmp_path)), topics=False))
     assert [one.record.sequence for one in read] == [1, 3]
     assert read == everything(Source(line))
-    assert verify(Store(str(tmp_path))).damage == []
+    assert verify(ArchiveStore(str(tmp_path))).damage == []
 
 
 def remake(kafka: KafkaSettings, topic: str) -> None:
@@ -216,7 +216,7 @@ def test_a_topic_made_anew_is_refused(line: KafkaSettings, tmp_path: Path) -> No
     produce(line, line.frames, frames(10))
     archive(line, tmp_path)
     wanted = everything(Source(line))
-    sink = ArchiveSink(line, Store(str(tmp_path)), SinkOptions(every_s=1.0))
+    sink = ArchiveSink(line, ArchiveStore(str(tmp_path)), SinkOptions(every_s=1.0))
     raised: list[BaseException] = []
 
     def follow() -> None:
@@ -240,7 +240,7 @@ def test_a_topic_made_anew_is_refused(line: KafkaSettings, tmp_path: Path) -> No
     with pytest.raises(SettingsError, match="another topic"):
         everything(Source(line, opened))
     assert everything(Source(line, opened, topics=False)) == wanted
-    assert verify(Store(str(tmp_path))).damage == []
+    assert verify(ArchiveStore(str(tmp_path))).damage == []
     assert "deleted and re-created" in run(line, "status", str(tmp_path)).stdout
 
 
@@ -275,7 +275,7 @@ def test_on_s3_by_the_commands(line: KafkaSettings) -> None:
         assert set(found["cameras"]) == {"press/top", "press/side", "oven/top"}
         opened = Archive.open(uri)
         assert everything(Source(line, opened, topics=False)) == everything(Source(line))
-        store = Store(uri)
+        store = ArchiveStore(uri)
         cut, empty, gone = list(store.find(line.frames))
         store.write(cut, store.read(cut, 0, 3000))
         store.write(empty, b"")
@@ -292,7 +292,7 @@ def test_on_s3_by_the_commands(line: KafkaSettings) -> None:
 
 def test_following_goes_on_until_told_to_stop(line: KafkaSettings, tmp_path: Path) -> None:
     stop = threading.Event()
-    sink = ArchiveSink(line, Store(str(tmp_path)), SinkOptions(every_s=0.5))
+    sink = ArchiveSink(line, ArchiveStore(str(tmp_path)), SinkOptions(every_s=0.5))
     thread = threading.Thread(target=sink.follow, args=(stop,))
     thread.start()
     produce(line, line.frames, frames(20))
@@ -313,7 +313,7 @@ def test_following_goes_on_until_told_to_stop(line: KafkaSettings, tmp_path: Pat
     thread.join(20)
     assert not thread.is_alive()
     assert everything(Source(line, Archive.open(str(tmp_path)), topics=False)) == everything(Source(line))
-    assert verify(Store(str(tmp_path))).damage == []
+    assert verify(ArchiveStore(str(tmp_path))).damage == []
 
 
 def test_an_archive_that_does_not_answer_is_tried_again(
@@ -322,7 +322,7 @@ def test_an_archive_that_does_not_answer_is_tried_again(
     monkeypatch.setattr("replay.archive.sink._FIRST_WAIT_S", 0.1)
     uri = tmp_path / "mounted"
     stop = threading.Event()
-    sink = ArchiveSink(line, Store(str(uri)), SinkOptions(every_s=0.3))
+    sink = ArchiveSink(line, ArchiveStore(str(uri)), SinkOptions(every_s=0.3))
     thread = threading.Thread(target=sink.follow, args=(stop,))
     thread.start()
     deadline = time.monotonic() + 20
@@ -375,7 +375,7 @@ def test_mistakes_are_errors_of_one_line(line: KafkaSettings, tmp_path: Path) ->
 def test_retention_that_overtakes_a_sink_at_work_is_one_gap(line: KafkaSettings, tmp_path: Path) -> None:
     produce(line, line.frames, frames(10))
     archive(line, tmp_path)
-    collector = Collector(line, Store(str(tmp_path)), SinkOptions(), None, ArchiveMetrics())
+    collector = Collector(line, ArchiveStore(str(tmp_path)), SinkOptions(), None, ArchiveMetrics())
     collector.begin()
     produce(line, line.frames, frames(40, 10))
     partition = Partition(line.frames, 0)
@@ -387,8 +387,8 @@ def test_retention_that_overtakes_a_sink_at_work_is_one_gap(line: KafkaSettings,
         collector.add(message)
         collector.add(message)  # the client may give one again
     collector.write_all()
-    assert verify(Store(str(tmp_path))).gaps == [
+    assert verify(ArchiveStore(str(tmp_path))).gaps == [
         f"{line.frames}-0: offsets 10 to 29 were deleted before they were archived"
     ]
-    assert verify(Store(str(tmp_path))).damage == []
+    assert verify(ArchiveStore(str(tmp_path))).damage == []
     assert len(everything(Source(line, Archive.open(str(tmp_path)), topics=False))) == 30

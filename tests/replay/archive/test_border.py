@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from replay import Archive, Selection, Source, Stretch, decided
-from replay.past.selection import Clock
+from replay import Archive, ResolvedSelection, Selection, Source, recorded_frames
+from replay.past.selection import TimeBasis
 from schemas import Action, KafkaSettings
 from tests.replay.archive.test_archive import archive, delete_before
 from tests.support.past import CAMERAS, EPOCH_US, Past, publish_past
@@ -37,16 +37,19 @@ def test_every_selection_gives_each_frame_once(line: KafkaSettings, tmp_path: Pa
         ({}, past.places(lambda *_: True)),
         (times(30, 60), past.places(lambda at, _, __: within(at, 30, 60))),
         # What was captured before an end may lie in files that begin after it.
-        ({**times(30, 60), "clock": Clock.CAPTURED}, past.places(lambda _, f, __: within(f.captured_at_us, 30, 60))),
+        (
+            {**times(30, 60), "clock": TimeBasis.CAPTURED},
+            past.places(lambda _, f, __: within(f.captured_at_us, 30, 60)),
+        ),
         ({"cameras": CAMERAS[1:2], "lots": ("L1",)}, of_camera),
         ({"judged": ("REJECT",)}, past.places(lambda _, __, d: d.action is Action.REJECT)),
         ({"parts": ("P9",)}, past.places(lambda _, f, __: f.part_id == "P9")),
         ({"offsets": {4: (25, 45)}}, of_offsets),
     ]:
         assert wanted, what
-        with Stretch(source, Selection(**what)) as stretch:
+        with ResolvedSelection(source, Selection(**what)) as stretch:
             found = list(stretch.frames())
         assert sorted(frame.place for frame, _ in found) == sorted(wanted), what
         assert all((frame.record, decision) == past.rows[frame.place][1:] for frame, decision in found), what
         if what.get("clock") or "from_us" not in what:
-            assert sorted(row.place for row in decided(source, Selection(**what))) == sorted(wanted), what
+            assert sorted(row.place for row in recorded_frames(source, Selection(**what))) == sorted(wanted), what

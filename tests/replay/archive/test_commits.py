@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.archive import Archive, ArchiveError, Store
+from replay.archive import Archive, ArchiveError, ArchiveStore
 from replay.archive.commits import Commit, pieces
 from replay.archive.index import load_commits
 from replay.archive.layout import camera_folder, encoded, parse_commit_name
@@ -41,7 +41,7 @@ def test_each_offset_that_a_commit_has_is_taken_from_one(given_spans: list[tuple
 @given(spans)
 def test_overlapping_writers_leave_no_message_twice(given_spans: list[tuple[int, int]]) -> None:
     """Two sinks, killed and started again anywhere: what is read is each offset once, in order."""
-    store = Store("memory://overlaps")
+    store = ArchiveStore("memory://overlaps")
     for path in store.find(""):
         store.remove(path)
     wanted = set()
@@ -63,7 +63,7 @@ def test_overlapping_writers_leave_no_message_twice(given_spans: list[tuple[int,
     replace(made(0, 5), topic="other.frames").to_bytes(),
 ])  # fmt: skip
 def test_a_damaged_commit_is_one_line_that_names_it(tmp_path: Path, data: bytes) -> None:
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     commit(store, [message(0)], 0, 1)
     path = made(0, 5).path
     store.write(path, data)
@@ -77,7 +77,7 @@ def test_a_damaged_commit_is_one_line_that_names_it(tmp_path: Path, data: bytes)
 
 
 def test_a_commit_that_names_a_file_elsewhere_is_refused(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     good = commit(store, [message(0)], 0, 1)
     for path in ("../secret", f"{TOPIC}/../../secret", "/etc/passwd", "other/file.avro"):
         bad = replace(good, files=(replace(good.files[0], path=path),))
@@ -86,7 +86,7 @@ def test_a_commit_that_names_a_file_elsewhere_is_refused(tmp_path: Path) -> None
 
 
 def test_what_a_later_version_wrote_is_refused(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     commit(store, [message(0)], 0, 1)
     store.write(made(1, 2).path, json.dumps({"format": 2}).encode())
     with pytest.raises(ArchiveError, match="newer streaming-inspection"):
@@ -120,7 +120,7 @@ def test_other_files_are_no_commits(path: str) -> None:
 
 
 def test_many_small_commits_become_one(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     count = FROM_COMMITS + 3
     for offset in range(count):
         commit(store, [message(offset)], offset, offset + 1)
@@ -137,7 +137,7 @@ def test_many_small_commits_become_one(tmp_path: Path) -> None:
 
 
 def test_a_roll_up_that_was_killed_is_finished_by_the_next(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     small = [commit(store, [message(offset)], offset, offset + 1) for offset in range(FROM_COMMITS)]
     roll_up(store, load_commits(store, TOPIC))
     for one in small[10:]:  # as if it had been killed while it deleted

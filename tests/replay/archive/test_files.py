@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.archive import Archive, ArchiveError, Store, container
-from replay.archive.batch import MAX_FILES, Batch
+from replay.archive import Archive, ArchiveError, ArchiveStore, container
+from replay.archive.batch import MAX_FILES, ArchiveBatch
 from replay.archive.container import envelope_schema
 from replay.archive.verify import verify
 from schemas import DeadLetter, Decision, DriftEvent, Frame, Label
@@ -29,8 +29,8 @@ from tests.replay.archive.making import TOPIC, TOPIC_ID, commit, message
 from tests.schemas import examples, strategies
 from tests.schemas.test_other_readers import plain
 from tests.support.past import make_frame
-from transport.stored_message import Place, Stored
-from transport.topic_ranges import TopicRange
+from transport.stored_message import MessagePosition, StoredMessage
+from transport.topic_ranges import TimeRange
 
 KINDS = {
     Frame: strategies.frames, Decision: strategies.decisions, DeadLetter: strategies.dead_letters,
@@ -43,17 +43,17 @@ KINDS = {
 @given(data=st.data())
 def test_any_record_comes_back_as_it_was(kind: type, data: st.DataObject) -> None:
     records = data.draw(st.lists(KINDS[kind] | st.binary(max_size=30) | st.none(), min_size=1, max_size=8))
-    store = Store("memory://records")
+    store = ArchiveStore("memory://records")
     for path in store.find(""):
         store.remove(path)
     store.make_archive()
-    batch = Batch(TOPIC, TOPIC_ID, 3, kind, 10)
+    batch = ArchiveBatch(TOPIC, TOPIC_ID, 3, kind, 10)
     sent = []
     for offset, record in enumerate(records, 10):
         is_record = isinstance(record, kind)
         key, headers = data.draw(st.none() | st.binary(max_size=9)), {"traceparent": data.draw(st.binary(max_size=9))}
         sent.append(
-            Stored(Place(TOPIC, 3, offset), data.draw(strategies.moments), key, headers,
+            StoredMessage(MessagePosition(TOPIC, 3, offset), data.draw(strategies.moments), key, headers,
                    record if is_record else None, None if is_record else record, "" if is_record else "why: not")
         )  # fmt: skip
         batch.add(sent[-1], 0)
@@ -66,9 +66,9 @@ def test_any_record_comes_back_as_it_was(kind: type, data: st.DataObject) -> Non
 
 @pytest.mark.parametrize("record", examples.ALL, ids=lambda record: type(record).__name__)
 def test_plain_fastavro_reads_the_files(tmp_path: Path, record: object) -> None:
-    store = Store(str(tmp_path))
-    batch = Batch("a.b", TOPIC_ID, 0, type(record), 5)
-    batch.add(Stored(Place("a.b", 0, 5), 1_760_000_000_000_000, b"k", {"h": b"v"}, record), 0)
+    store = ArchiveStore(str(tmp_path))
+    batch = ArchiveBatch("a.b", TOPIC_ID, 0, type(record), 5)
+    batch.add(StoredMessage(MessagePosition("a.b", 0, 5), 1_760_000_000_000_000, b"k", {"h": b"v"}, record), 0)
     [file] = batch.write(store).files
     with (tmp_path / file.path).open("rb") as raw:
         reader = fastavro.reader(raw)
@@ -99,7 +99,7 @@ def test_schemas_are_valid_and_their_times_are_seen(kind: type) -> None:
 
 
 def test_a_time_that_no_calendar_has_spoils_no_file_for_others(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     odd = message(1, make_frame(1, captured_at_us=2**62))
     made = commit(store, [message(0), odd, message(2)], 0, 3)
     for file in made.files:
@@ -109,7 +109,7 @@ def test_a_time_that_no_calendar_has_spoils_no_file_for_others(tmp_path: Path) -
 
 
 def test_the_same_messages_make_the_same_file(tmp_path: Path) -> None:
-    one, other = Store(str(tmp_path / "a")), Store(str(tmp_path / "b"))
+    one, other = ArchiveStore(str(tmp_path / "a")), ArchiveStore(str(tmp_path / "b"))
     sent = [message(offset) for offset in range(300)]
     made = commit(one, sent, 0, 300)
     assert dataclasses.replace(commit(other, sent, 0, 300), committed_at_us=made.committed_at_us) == made
@@ -117,7 +117,7 @@ def test_the_same_messages_make_the_same_file(tmp_path: Path) -> None:
 
 
 def test_a_camera_that_is_another_with_each_frame_makes_no_thousand_files(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     sent = [message(number, make_frame(number, f"s/{number}\n..*")) for number in range(3 * MAX_FILES)]
     made = commit(store, sent, 0, len(sent))
     assert len(made.files) == MAX_FILES + 1
@@ -128,7 +128,7 @@ def test_a_camera_that_is_another_with_each_frame_makes_no_thousand_files(tmp_pa
 
 
 def test_only_the_files_that_are_needed_are_opened(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     for begin in range(0, 90, 30):
         lot = f"L{begin}"
         sent = [message(n, make_frame(n, f"press/c{n % 3}", lot=lot)) for n in range(begin, begin + 30)]
@@ -148,26 +148,26 @@ def test_only_the_files_that_are_needed_are_opened(tmp_path: Path) -> None:
     assert opened(cameras=["press/other"]) == (0, 0)
     archive = Archive(store)
     t0 = message(0).timestamp_us
-    within = TopicRange(t0 + 300_000_000, t0 + 500_000_000)
+    within = TimeRange(t0 + 300_000_000, t0 + 500_000_000)
     assert archive.candidates(TOPIC, within) == {0: ((30, 60),)}
     assert archive.candidates(TOPIC) == archive.covered(TOPIC) == {0: ((0, 90),)}
-    assert archive.candidates(TOPIC, TopicRange(None, t0)) == archive.candidates("other.topic") == {}
+    assert archive.candidates(TOPIC, TimeRange(None, t0)) == archive.candidates("other.topic") == {}
     assert archive.files_opened == 0
 
 
 def test_one_message_of_a_large_file_costs_one_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     sent = [message(n, make_frame(n, image=os.urandom(100_000))) for n in range(200)]
     commit(store, sent, 0, 200)
     read: list[int] = []
-    real = Store.read
+    real = ArchiveStore.read
 
-    def counted(self: Store, path: str, start: int, size_bytes: int) -> bytes:
+    def counted(self: ArchiveStore, path: str, start: int, size_bytes: int) -> bytes:
         data = real(self, path, start, size_bytes)
         read.append(len(data))
         return data
 
-    monkeypatch.setattr(Store, "read", counted)
+    monkeypatch.setattr(ArchiveStore, "read", counted)
     archive = Archive(store)
     assert list(archive.read(Frame, TOPIC, {0: ((150, 151), (152, 153))})) == [sent[150], sent[152]]
     assert sum(read) < 2_500_000
@@ -176,7 +176,7 @@ def test_one_message_of_a_large_file_costs_one_segment(tmp_path: Path, monkeypat
 
 
 def test_progress_ends_at_its_total(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     commit(store, [message(n) for n in range(250) if n % 2], 0, 260)
     seen: list[tuple[int, int]] = []
     archive = Archive(store)
@@ -186,14 +186,14 @@ def test_progress_ends_at_its_total(tmp_path: Path) -> None:
     assert len(seen) > 2
 
 
-def damaged_file(tmp_path: Path) -> tuple[Store, Path, list[Stored[Frame]]]:
-    store = Store(str(tmp_path))
+def damaged_file(tmp_path: Path) -> tuple[ArchiveStore, Path, list[StoredMessage[Frame]]]:
+    store = ArchiveStore(str(tmp_path))
     sent = [message(n, make_frame(n, image=os.urandom(30_000))) for n in range(150)]
     made = commit(store, sent, 0, 150)
     return store, tmp_path / made.files[0].path, sent
 
 
-def must_be_seen(store: Store, path: Path) -> None:
+def must_be_seen(store: ArchiveStore, path: Path) -> None:
     """By who reads everything, and by verify; one line each that names the file."""
     with pytest.raises(ArchiveError, match=path.name) as caught:
         list(Archive(store).read(Frame, TOPIC, {0: ((0, 150),)}))
@@ -239,7 +239,7 @@ def test_a_file_that_goes_on_or_is_another_one_is_seen_by_verify(tmp_path: Path)
 
 
 def test_records_that_a_commit_does_not_name_are_seen(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     made = commit(store, [message(n) for n in range(6)], 0, 6)
     for change in ({"records": 5}, {"last_offset": 7}, {"from_us": 0}, {"sha256": "0" * 64}):
         wrong = dataclasses.replace(made, files=(dataclasses.replace(made.files[0], **change), *made.files[1:]))
@@ -251,7 +251,7 @@ def test_records_that_a_commit_does_not_name_are_seen(tmp_path: Path) -> None:
 
 
 def test_holes_and_leftovers(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     commit(store, [message(0)], 0, 1)
     lost = commit(store, [message(1)], 1, 2)
     commit(store, [message(2)], 2, 3)
@@ -276,9 +276,9 @@ def test_holes_and_leftovers(tmp_path: Path) -> None:
 
 def test_a_batch_is_gone_when_nobody_needs_it(tmp_path: Path) -> None:
     """Without waiting for the collector: the sink's memory is what waits for a commit, and no old commits."""
-    batch = Batch(TOPIC, TOPIC_ID, 0, Frame, 0)
+    batch = ArchiveBatch(TOPIC, TOPIC_ID, 0, Frame, 0)
     batch.add(message(0), 20_000)
-    batch.write(Store(str(tmp_path)))
+    batch.write(ArchiveStore(str(tmp_path)))
     gc.disable()
     try:
         gone = weakref.ref(batch)
@@ -295,7 +295,7 @@ def test_what_another_version_wrote_is_read(tmp_path: Path, monkeypatch: pytest.
         schema["fields"].append({"name": "colour", "type": "string", "default": "red"})
     else:
         schema["fields"] = [field for field in schema["fields"] if field["name"] != "attributes"]
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     with monkeypatch.context() as other:
         other.setattr(container, "schema_of", lambda _: schema)
         other.setattr(container, "_shapes", {})
@@ -308,18 +308,20 @@ def test_what_another_version_wrote_is_read(tmp_path: Path, monkeypatch: pytest.
 
 def test_an_archive_of_the_first_version_is_read() -> None:
     """Written once, by format 1, and never again: archives outlive programs. See ``golden/`` beside this file."""
-    store = Store(str(Path(__file__).parent / "golden"))
+    store = ArchiveStore(str(Path(__file__).parent / "golden"))
     for record in examples.ALL:
         topic = next(row.name("golden") for row in TOPICS if row.record is type(record))
-        garbage = Stored(Place(topic, 0, 8), 1_760_000_001_000_000, None, {}, None, b"\x00\x01", "truncated: early")
-        first = Stored(Place(topic, 0, 7), 1_760_000_000_000_000, b"press/top", {"h": b"v"}, record)
+        garbage = StoredMessage(
+            MessagePosition(topic, 0, 8), 1_760_000_001_000_000, None, {}, None, b"\x00\x01", "truncated: early"
+        )
+        first = StoredMessage(MessagePosition(topic, 0, 7), 1_760_000_000_000_000, b"press/top", {"h": b"v"}, record)
         assert list(Archive(store).read(type(record), topic, {0: ((0, 99),)})) == [first, garbage]
     assert verify(store).damage == []
 
 
 def test_a_block_without_records_is_damage(tmp_path: Path) -> None:
     """The commit fits the file byte for byte, and the file has a block of 0 records."""
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     made = commit(store, [message(0)], 0, 1)
     [file] = made.files
     path = tmp_path / file.path

@@ -16,7 +16,7 @@ import fastavro
 import pytest
 
 from replay import avro_file
-from replay.archive import Archive, ArchiveError, Store
+from replay.archive import Archive, ArchiveError, ArchiveStore
 from replay.archive.commits import Commit, _check
 from replay.archive.container import envelope_schema
 from replay.archive.verify import verify
@@ -32,9 +32,9 @@ def avro(schema: object, value: object) -> bytes:
     return buffer.getvalue()
 
 
-def hostile(tmp_path: Path, schema: object, codec: str, block: bytes, count: int = 1) -> tuple[Store, Commit]:
+def hostile(tmp_path: Path, schema: object, codec: str, block: bytes, count: int = 1) -> tuple[ArchiveStore, Commit]:
     """Return an archive with a sound commit and a commit with another data file and its checksums."""
-    store = Store(str(tmp_path))
+    store = ArchiveStore(str(tmp_path))
     made = commit(store, [message(0)], 0, 1)
     commit(store, [message(1)], 1, 2)
     text = schema if isinstance(schema, bytes) else json.dumps(schema).encode()

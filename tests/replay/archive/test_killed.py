@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from replay.archive import Archive, Store
+from replay.archive import Archive, ArchiveStore
 from replay.archive.layout import parse_commit_name
 from replay.archive.verify import verify
 from replay.past.source import Source
@@ -59,13 +59,13 @@ def test_killed_again_and_again_it_archives_everything_once(line: KafkaSettings,
         _, said = process.communicate()
         assert process.returncode == -signal.SIGKILL, said.decode()
         seen = commits_of(uri)
-        found = verify(Store(str(uri)))
+        found = verify(ArchiveStore(str(uri)))
         assert (found.damage, found.gaps, found.twice) == ([], [], 0)
         unfinished += 0 < found.messages < count
     assert unfinished >= KILLS // 2
     done = subprocess.run(command(line, uri, "--once", "--json"), check=True, capture_output=True, timeout=60)
     assert json.loads(done.stdout)["unreadable"] == 0
-    report = verify(Store(str(uri)))
+    report = verify(ArchiveStore(str(uri)))
     assert (report.damage, report.gaps, report.twice, report.messages) == ([], [], 0, count)
     archived, live = Source(line, Archive.open(str(uri)), topics=False), Source(line)
     assert sorted(archived.records(Frame), key=lambda one: one.place) == sorted(
@@ -88,7 +88,7 @@ def test_two_sinks_at_once_leave_each_message_once(line: KafkaSettings, tmp_path
         assert process.returncode == 0, said.decode()
     archived = list(Source(line, Archive.open(str(tmp_path / "a")), topics=False).records(Frame))
     assert sorted(one.record.sequence for one in archived) == list(range(900))
-    assert verify(Store(str(tmp_path / "a"))).damage == []
+    assert verify(ArchiveStore(str(tmp_path / "a"))).damage == []
 
 
 def test_sigterm_lets_it_write_what_it_has_read(line: KafkaSettings, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 
 from infra.broker import LocalBroker
 from infra.broker.ports import free_port
-from replay.archive import Archive, ArchiveError, ArchiveSink, SinkOptions, Store
+from replay.archive import Archive, ArchiveError, ArchiveSink, ArchiveStore, SinkOptions
 from schemas import KafkaSettings
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable
@@ -45,7 +45,7 @@ def test_a_broker_that_goes_away_is_waited_for(tmp_path: Path, caplog: pytest.Lo
     try:
         apply(kafka.bootstrap_servers, kafka.prefix)
         publish(kafka, 0, 10)
-        sink = ArchiveSink(kafka, Store(str(tmp_path / "a")), SinkOptions(every_s=0.5))
+        sink = ArchiveSink(kafka, ArchiveStore(str(tmp_path / "a")), SinkOptions(every_s=0.5))
         thread = threading.Thread(target=follow, args=(sink,))
         thread.start()
         deadline = time.monotonic() + 60

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from monitoring.quality.label_index import Truths
+from monitoring.quality.label_index import LabelIndex
 from operations.labels.csv_file import labels_from_csv
 from operations.labels.make import make_label
 from replay.export import Exported, export_coco, export_folder
@@ -22,7 +22,7 @@ from schemas import Decision, Defect, Encoding, Frame, ImageReference, Verdict
 from schemas.errors import SettingsError
 from tests.monitoring.quality.examples import make_decision
 from transport.image_store import ImageStore
-from transport.stored_message import Place, Stored
+from transport.stored_message import MessagePosition, StoredMessage
 
 SUFFIX = {Encoding.JPEG: ".jpg", Encoding.PNG: ".png", Encoding.BMP: ".bmp", Encoding.TIFF: ".tiff"}
 
@@ -44,15 +44,15 @@ def frame(number: int, **changes: Any) -> Frame:
     return Frame(**values)
 
 
-def pairs(*frames: Frame, defects: tuple[Defect, ...] = ()) -> Iterator[tuple[Stored[Frame], Decision | None]]:
+def pairs(*frames: Frame, defects: tuple[Defect, ...] = ()) -> Iterator[tuple[StoredMessage[Frame], Decision | None]]:
     for offset, found in enumerate(frames):
-        place = Place("frames", 2, offset)
-        yield Stored(place, found.captured_at_us, None, record=found), make_decision(offset, defects=defects)
+        place = MessagePosition("frames", 2, offset)
+        yield StoredMessage(place, found.captured_at_us, None, record=found), make_decision(offset, defects=defects)
 
 
-def truths() -> Truths:
+def truths() -> LabelIndex:
     known = {"labelled_by": "ada", "labelled_at_us": 5}
-    return Truths([
+    return LabelIndex([
         make_label("good", frame_id="press.top.1.00000001", sampled_because="random", **known),
         make_label("bad", part_id="P2", station="press", camera_id="top", defect="crack", **known),
     ])  # fmt: skip
@@ -165,7 +165,9 @@ def test_what_has_no_image_is_counted(tmp_path: Path, export: Any):
         frame(5, image=b"garbage"), frame(6, sha256="0" * 64),
         frame(7, encoding=Encoding.PNG, image=image(7, Encoding.JPEG)),
     ]  # fmt: skip
-    broken: Stored[Frame] = Stored(Place("frames", 0, 99), 0, None, value=b"?", problem="truncated")
+    broken: StoredMessage[Frame] = StoredMessage(
+        MessagePosition("frames", 0, 99), 0, None, value=b"?", problem="truncated"
+    )
     read = [*pairs(*frames), (broken, None)]
     found = export(tmp_path / "set", iter(read), store=store)
     assert (found.images, found.repeated) == (3, 1)
@@ -182,7 +184,7 @@ def test_what_has_no_image_is_counted(tmp_path: Path, export: Any):
 
 @pytest.mark.parametrize("export", [export_coco, export_folder])
 def test_all_or_nothing(tmp_path: Path, export: Any):
-    def cut_off() -> Iterator[tuple[Stored[Frame], Decision | None]]:
+    def cut_off() -> Iterator[tuple[StoredMessage[Frame], Decision | None]]:
         yield from pairs(frame(1))
         raise KeyboardInterrupt
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from monitoring.quality.label_index import Truths
+from monitoring.quality.label_index import LabelIndex
 from replay.analysis.table import Table, build_table
 from replay.export import Rows, to_arrow, to_pandas, write_rows
 from replay.past.replayed_frame import ReplayedFrame
@@ -26,11 +26,11 @@ from schemas.errors import SettingsError
 from schemas.text import shown
 from tests.monitoring.quality.examples import make_decision, make_label
 from transport.csv_guard import guarded
-from transport.stored_message import Place
+from transport.stored_message import MessagePosition
 
 
 def replayed(decision: Decision, *others: Decision) -> ReplayedFrame:
-    place = Place("frames", decision.source_partition, decision.source_offset)
+    place = MessagePosition("frames", decision.source_partition, decision.source_offset)
     return ReplayedFrame(place=place, timestamp_us=decision.captured_at_us + 5, recorded=decision, replayed=others)
 
 
@@ -38,7 +38,7 @@ def example() -> Table:
     first = make_decision(1, signals={"brightness": 80.5}, attributes={"nest": "4"}, deadline_at_us=9, is_late=True)
     second = make_decision(2, Action.REJECT, score=None, part_id=None, deadline_at_us=10**15)
     frames = [replayed(one, replace(one, score=0.75)) for one in (first, second, make_decision(3))]
-    truths = Truths([make_label(1, Verdict.NOT_OK, defect="crack"), make_label(2)])
+    truths = LabelIndex([make_label(1, Verdict.NOT_OK, defect="crack"), make_label(2)])
     return build_table(frames, truths, variants=["new"])
 
 
@@ -153,7 +153,7 @@ def many(count: int) -> Iterator[ReplayedFrame]:
 
 
 def test_batches_have_one_schema_and_every_row():
-    rows = Rows(lambda: many(25), lambda: Truths([make_label(24, Verdict.NOT_OK)]))
+    rows = Rows(lambda: many(25), lambda: LabelIndex([make_label(24, Verdict.NOT_OK)]))
     batches = list(rows.batches(rows=10))
     assert [batch.num_rows for batch in batches] == [10, 10, 5]
     assert len({str(batch.schema) for batch in batches}) == 1

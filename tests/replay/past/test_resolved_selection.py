@@ -18,15 +18,22 @@ from infra.broker import LocalBroker
 from monitoring.drift.episodes import NoSuchEpisode
 from replay.past.decision_index import DecisionIndex
 from replay.past.replayed_frame import ReplayedFrame
-from replay.past.resolved_selection import EmptySelection, Stretch, decided, frames_at, labels, why_empty
-from replay.past.selection import Clock, Selection
+from replay.past.resolved_selection import (
+    EmptySelection,
+    ResolvedSelection,
+    empty_selection_error,
+    labels,
+    read_frames,
+    recorded_frames,
+)
+from replay.past.selection import Selection, TimeBasis
 from replay.past.source import Source
 from schemas import Action, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, ResultState
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from tests.support.past import CAMERAS, EPOCH_US, Past, make_decision, make_frame, publish_past
 from transport.offset_ranges import holds, intersect, merged, subtract, total
-from transport.stored_message import Place
+from transport.stored_message import MessagePosition
 from transport.topic_ranges import watermarks
 
 COUNT = 240
@@ -65,9 +72,9 @@ def past(broker: LocalBroker) -> Past:
     return publish_past(KafkaSettings(broker.bootstrap_servers, prefix), COUNT)
 
 
-def select(past: Past, **what: object) -> set[Place]:
+def select(past: Past, **what: object) -> set[MessagePosition]:
     """Places that a selection gives, each once, with the right decision."""
-    with Stretch(Source(past.kafka), Selection(**what)) as stretch:
+    with ResolvedSelection(Source(past.kafka), Selection(**what)) as stretch:
         found = list(stretch.frames())
         assert all(holds(stretch.ranges, frame.place.partition, frame.place.offset) for frame, _ in found)
     for frame, decision in found:
@@ -83,13 +90,13 @@ class TestOnTheBroker:
     def test_everything(self, past):
         assert select(past) == set(past.rows)
 
-    @pytest.mark.parametrize("clock", Clock)
+    @pytest.mark.parametrize("clock", TimeBasis)
     @pytest.mark.parametrize(("begin_s", "end_s"), [(0, 240), (60, 61), (100, 180), (None, 100), (100, None), (7, 8)])
     def test_a_time_is_exact_at_both_ends(self, past, clock, begin_s, end_s):
         begin_us, end_us = (None if at is None else EPOCH_US + at * 1_000_000 for at in (begin_s, end_s))
 
         def meant(timestamp_us, frame, _):
-            at_us = timestamp_us if clock is Clock.KAFKA else frame.captured_at_us
+            at_us = timestamp_us if clock is TimeBasis.KAFKA else frame.captured_at_us
             return (begin_us is None or at_us >= begin_us) and (end_us is None or at_us < end_us)
 
         wanted = past.places(meant)
@@ -107,7 +114,7 @@ class TestOnTheBroker:
         end_us = EPOCH_US + 60_000_000
         totals = []
         for late_by_us in (None, 45_000_000):
-            with Stretch(Source(past.kafka), Selection(to_us=end_us, late_by_us=late_by_us)) as stretch:
+            with ResolvedSelection(Source(past.kafka), Selection(to_us=end_us, late_by_us=late_by_us)) as stretch:
                 totals.append(stretch.frames_total)
         assert totals[1] < totals[0] * 0.7
 
@@ -137,7 +144,7 @@ class TestOnTheBroker:
         assert select(past, last=count, **what) == set(newest)
 
     def test_going_on_where_another_run_ended(self, past):
-        with Stretch(Source(past.kafka), Selection(cameras=CAMERAS[:2])) as stretch:
+        with ResolvedSelection(Source(past.kafka), Selection(cameras=CAMERAS[:2])) as stretch:
             whole = [frame.place for frame, _ in stretch.frames()]
             after: dict[int, int] = {}
             for place in whole[:50]:
@@ -149,14 +156,14 @@ class TestOnTheBroker:
 
     def test_frames_by_their_places(self, past):
         wanted = sorted(past.rows)[::17]
-        gone = Place(past.kafka.frames, 0, 10**9)
-        assert sorted(frame.place for frame in frames_at(Source(past.kafka), [*wanted, gone])) == wanted
+        gone = MessagePosition(past.kafka.frames, 0, 10**9)
+        assert sorted(frame.place for frame in read_frames(Source(past.kafka), [*wanted, gone])) == wanted
 
     def test_from_decisions_alone(self, past):
         source = Source(past.kafka)
 
-        def places(**what: object) -> set[Place]:
-            found = list(decided(source, Selection(**what)))
+        def places(**what: object) -> set[MessagePosition]:
+            found = list(recorded_frames(source, Selection(**what)))
             assert all(frame.recorded == past.rows[frame.place][2] for frame in found)
             return {frame.place for frame in found}
 
@@ -175,7 +182,7 @@ class TestOnTheBroker:
 
     def test_an_empty_selection_says_what_there_is(self, past):
         assert select(past, cameras=("no/such",)) == set()
-        said = str(why_empty(Source(past.kafka)))
+        said = str(empty_selection_error(Source(past.kafka)))
         assert said.startswith(f"nothing selected: {past.kafka.frames} has frames from 20")
         assert said.endswith(", none matches")
 
@@ -184,7 +191,7 @@ class TestOnTheBroker:
 
         size = sum(len(encode(frame)) for _, frame, _ in past.rows.values())
         began = time.monotonic()
-        with Stretch(Source(past.kafka, max_bytes_s=size / 1.5), Selection()) as stretch:
+        with ResolvedSelection(Source(past.kafka, max_bytes_s=size / 1.5), Selection()) as stretch:
             assert sum(1 for _ in stretch.frames()) == COUNT
         assert time.monotonic() - began > 1.4
 
@@ -204,13 +211,13 @@ def test_which_of_several_decisions_is_the_recorded_one(line: KafkaSettings) -> 
     later = dataclasses.replace(first, decided_at_us=first.decided_at_us + 5, decision_id="0", action=Action.REJECT)
     replayed = dataclasses.replace(first, is_simulated=True, decided_at_us=0)
     shadow = dataclasses.replace(first, model_stage="challenger", decided_at_us=0)
-    elsewhere = make_decision(frame, Place("other.frames", place.partition, place.offset), decided_at_us=0)
+    elsewhere = make_decision(frame, MessagePosition("other.frames", place.partition, place.offset), decided_at_us=0)
     publish(line, line.decisions, *map(encode, (shed, later, replayed, shadow, elsewhere, first)), b"garbage")
-    with Stretch(Source(line), Selection(frames=(frame.frame_id,))) as stretch:
+    with ResolvedSelection(Source(line), Selection(frames=(frame.frame_id,))) as stretch:
         assert [decision for _, decision in stretch.frames()] == [first]
-    assert [row.recorded for row in decided(Source(line), Selection(frames=(frame.frame_id,)))] == [first]
+    assert [row.recorded for row in recorded_frames(Source(line), Selection(frames=(frame.frame_id,)))] == [first]
     # A frame that was shed first and inspected later is no REJECT.
-    with Stretch(Source(line), Selection(frames=(frame.frame_id,), judged=("REJECT",))) as stretch:
+    with ResolvedSelection(Source(line), Selection(frames=(frame.frame_id,), judged=("REJECT",))) as stretch:
         expected = [] if first.action is not Action.REJECT else [first]
         assert [decision for _, decision in stretch.frames()] == expected
 
@@ -219,11 +226,11 @@ def test_which_of_several_decisions_is_the_recorded_one(line: KafkaSettings) -> 
 def test_what_is_no_frame_comes_only_where_no_field_is_asked_for(line: KafkaSettings) -> None:
     publish_past(line, 6, disorder=0)
     publish(line, line.frames, b"garbage")
-    with Stretch(Source(line), Selection()) as stretch:
+    with ResolvedSelection(Source(line), Selection()) as stretch:
         [(found, decision)] = [row for row in stretch.frames() if row[0].record is None]
         assert (found.value, found.problem.partition(":")[0], decision) == (b"garbage", "unknown-schema", None)
     for what in ({"cameras": CAMERAS}, {"judged": ("OK", "NOT_OK")}, {"lots": ("L0", "L1", "L2")}):
-        with Stretch(Source(line), Selection(**what)) as stretch:
+        with ResolvedSelection(Source(line), Selection(**what)) as stretch:
             assert len([frame for frame, _ in stretch.frames() if frame.record is not None]) == 6
             assert all(frame.record is not None for frame, _ in stretch.frames())
 
@@ -243,13 +250,13 @@ def test_an_episode_is_its_camera_and_its_time(line: KafkaSettings) -> None:
     wanted = past.places(lambda _, f, __: f.key == "press/side" and begin_us <= f.captured_at_us <= end_us)
     assert len(wanted) == 5
     assert select(past, episode="feed") == wanted
-    assert {row.place for row in decided(Source(line), Selection(episode="feed"))} == wanted
+    assert {row.place for row in recorded_frames(Source(line), Selection(episode="feed"))} == wanted
     with pytest.raises(NoSuchEpisode, match="no episode 'dead'"):
-        Stretch(Source(line), Selection(episode="dead"))
+        ResolvedSelection(Source(line), Selection(episode="dead"))
     with pytest.raises(EmptySelection, match="is of camera press/side"):
-        Stretch(Source(line), Selection(episode="feed", cameras=("oven/top",)))
+        ResolvedSelection(Source(line), Selection(episode="feed", cameras=("oven/top",)))
     with pytest.raises(EmptySelection, match="is not of the selected time"):
-        Stretch(Source(line), Selection(episode="feed", from_us=end_us + 1_000_000))
+        ResolvedSelection(Source(line), Selection(episode="feed", from_us=end_us + 1_000_000))
 
 
 @pytest.mark.broker
@@ -258,7 +265,7 @@ def test_nothing_is_joined_and_nothing_committed(line: KafkaSettings) -> None:
     group = f"{line.prefix}-workers"
     consumer = Consumer({"bootstrap.servers": line.bootstrap_servers, "group.id": group, "log_level": 0})
     consumer.commit(offsets=[TopicPartition(line.frames, 0, 4)], asynchronous=False)
-    with Stretch(Source(line), Selection()) as stretch:
+    with ResolvedSelection(Source(line), Selection()) as stretch:
         assert len(list(stretch.frames())) == 30
     [committed] = consumer.committed([TopicPartition(line.frames, 0)], timeout=10)
     reader = Consumer({"bootstrap.servers": line.bootstrap_servers, "group.id": "inspection-reader", "log_level": 0})
@@ -270,18 +277,18 @@ def test_nothing_is_joined_and_nothing_committed(line: KafkaSettings) -> None:
 
 @pytest.mark.broker
 def test_empty_topics_and_no_topics(line: KafkaSettings) -> None:
-    with Stretch(Source(line), Selection(last=5)) as stretch:
+    with ResolvedSelection(Source(line), Selection(last=5)) as stretch:
         assert list(stretch.frames()) == []
-    assert list(decided(Source(line), Selection())) == list(labels(Source(line))) == []
-    assert str(why_empty(Source(line))) == f"nothing selected: there are no frames at all in {line.frames}"
+    assert list(recorded_frames(Source(line), Selection())) == list(labels(Source(line))) == []
+    assert str(empty_selection_error(Source(line))) == f"nothing selected: there are no frames at all in {line.frames}"
     with pytest.raises(TopicMissing):
-        Stretch(Source(KafkaSettings(line.bootstrap_servers, "nothing-here")), Selection())
+        ResolvedSelection(Source(KafkaSettings(line.bootstrap_servers, "nothing-here")), Selection())
 
 
 def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transport.topic_ranges._TIMEOUT_S", 1.0)
     with pytest.raises(BrokerUnavailable):
-        Stretch(Source(KafkaSettings("127.0.0.1:1")), Selection())
+        ResolvedSelection(Source(KafkaSettings("127.0.0.1:1")), Selection())
 
 
 @pytest.mark.parametrize(
@@ -313,7 +320,7 @@ def test_a_file_that_is_no_selection(tmp_path: Path, text: str, said: str) -> No
 
 def test_a_selection_is_kept_in_a_file(tmp_path: Path) -> None:
     chosen = Selection(
-        from_us=1, to_us=5, clock=Clock.CAPTURED, offsets={4: (1, 2)}, last=3, judged=("OK",), episode="e"
+        from_us=1, to_us=5, clock=TimeBasis.CAPTURED, offsets={4: (1, 2)}, last=3, judged=("OK",), episode="e"
     )
     chosen.save(tmp_path / "selection.json")
     assert Selection.load(tmp_path / "selection.json") == chosen
@@ -327,7 +334,7 @@ def test_a_selection_is_kept_in_a_file(tmp_path: Path) -> None:
 
 def test_a_frame_without_any_decision_says_nothing() -> None:
     with pytest.raises(ValueError, match="says nothing"):
-        ReplayedFrame(place=Place("t", 0, 0), timestamp_us=0)
+        ReplayedFrame(place=MessagePosition("t", 0, 0), timestamp_us=0)
 
 
 @pytest.mark.broker
@@ -338,7 +345,7 @@ def test_told_to_stop_while_nothing_that_is_meant_comes(line: KafkaSettings) -> 
         producer.produce(line.frames, encode(make_frame(number, image=bytes(5_000))), "press/top", partition=0)
     assert producer.flush(20) == 0
     stop = threading.Event()
-    with Stretch(Source(line, max_bytes_s=5_000.0), Selection(parts=("nowhere",))) as stretch:
+    with ResolvedSelection(Source(line, max_bytes_s=5_000.0), Selection(parts=("nowhere",))) as stretch:
         timer = threading.Timer(0.5, stop.set)
         timer.start()
         began_s = time.monotonic()
@@ -366,18 +373,18 @@ def test_a_partition_that_begins_with_an_aborted_transaction_has_its_decisions(l
     producer = Producer(settings)
     for partition, offset, frame, hours in ((0, 6, old, 3), (2, 0, new, 0)):
         at_ms = EPOCH_US // 1000 - hours * 3_600_000
-        decision = make_decision(frame, Place(line.frames, partition, offset))
+        decision = make_decision(frame, MessagePosition(line.frames, partition, offset))
         producer.produce(line.frames, encode(frame), frame.key, partition=partition, timestamp=at_ms)
         producer.produce(line.decisions, encode(decision), frame.key, partition=0, timestamp=at_ms)
     assert producer.flush(20) == 0
-    with Stretch(Source(line), Selection()) as stretch:
+    with ResolvedSelection(Source(line), Selection()) as stretch:
         found = {each.place.offset: decision is not None for each, decision in stretch.frames()}
     assert found == {6: True, 0: True}
 
 
 @pytest.mark.broker
 def test_a_time_before_all_times(line: KafkaSettings) -> None:
-    with Stretch(Source(line), Selection(to_us=-1_000_000, late_by_us=0)) as stretch:
+    with ResolvedSelection(Source(line), Selection(to_us=-1_000_000, late_by_us=0)) as stretch:
         assert list(stretch.frames()) == []
 
 
@@ -388,7 +395,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
 
     def fill() -> None:
         for offset in range(1000):
-            index.add(make_decision(make_frame(offset), Place("t", 0, offset)))
+            index.add(make_decision(make_frame(offset), MessagePosition("t", 0, offset)))
 
     with pytest.raises(SettingsError, match="database or disk is full; TMPDIR"):
         fill()

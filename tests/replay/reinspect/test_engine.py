@@ -14,7 +14,7 @@ from models import load_model
 from models.opencv import cv2
 from replay.reinspect.engine import BATCH_FRAMES, inspect_all
 from replay.reinspect.inspector import Inspector
-from replay.reinspect.variants import Loaded, Variant, load
+from replay.reinspect.variants import LoadedVariant, Variant, load
 from schemas.errors import SettingsError
 from schemas.records import Encoding, Frame, ImageReference
 from schemas.wire import Codec
@@ -22,27 +22,27 @@ from tests.actuators.decisions import make_frame
 from tests.models.conftest import make_package
 from tests.models.tiny import MakePackage
 from transport.image_store import ImageStore
-from transport.stored_message import Place, Stored
+from transport.stored_message import MessagePosition, StoredMessage
 
 __all__ = ["make_package"]
 PNG = bytes(cv2.imencode(".png", np.full((8, 8), 120, np.uint8))[1])
 
 
-def stored(offset: int, image: bytes | None = PNG, **changes: object) -> Stored[Frame]:
+def stored(offset: int, image: bytes | None = PNG, **changes: object) -> StoredMessage[Frame]:
     given = {"image": image, "sha256": hashlib.sha256(image or b"").hexdigest(), "encoding": Encoding.PNG}
     values = given | changes
-    return Stored(Place("t", 0, offset), 1, b"s/cam", {}, make_frame(f"p{offset}", **values))
+    return StoredMessage(MessagePosition("t", 0, offset), 1, b"s/cam", {}, make_frame(f"p{offset}", **values))
 
 
 @pytest.fixture
-def tiny(make_package: MakePackage) -> Loaded:
-    return Loaded(Variant("tiny"), load_model(make_package()))
+def tiny(make_package: MakePackage) -> LoadedVariant:
+    return LoadedVariant(Variant("tiny"), load_model(make_package()))
 
 
-def test_in_order_and_never_more_ahead_than_its_bound(tiny: Loaded) -> None:
+def test_in_order_and_never_more_ahead_than_its_bound(tiny: LoadedVariant) -> None:
     inspector, read = Inspector([tiny], Codec()), []
 
-    def frames() -> Iterator[tuple[Stored[Frame], None]]:
+    def frames() -> Iterator[tuple[StoredMessage[Frame], None]]:
         for offset in range(2000):
             read.append(offset)
             yield stored(offset), None
@@ -53,15 +53,15 @@ def test_in_order_and_never_more_ahead_than_its_bound(tiny: Loaded) -> None:
     assert done == 1999
 
 
-def test_who_reads_no_further_leaves_nothing_running(tiny: Loaded) -> None:
+def test_who_reads_no_further_leaves_nothing_running(tiny: LoadedVariant) -> None:
     results = inspect_all(((stored(n), None) for n in range(10**9)), Inspector([tiny], Codec()), threads=2)
     assert next(results).place.offset == 0
     results.close()  # type: ignore[attr-defined]
     assert not [t for t in threading.enumerate() if t.name.startswith(("reinspect", "fetch"))]
 
 
-def test_an_error_of_the_source_comes_out(tiny: Loaded) -> None:
-    def frames() -> Iterator[tuple[Stored[Frame], None]]:
+def test_an_error_of_the_source_comes_out(tiny: LoadedVariant) -> None:
+    def frames() -> Iterator[tuple[StoredMessage[Frame], None]]:
         yield stored(0), None
         raise SettingsError("gone")
 
@@ -70,13 +70,13 @@ def test_an_error_of_the_source_comes_out(tiny: Loaded) -> None:
 
 
 def test_images_in_a_store_come_in_their_place_and_a_store_without_them_stops_nothing(
-    tiny: Loaded, tmp_path: Path
+    tiny: LoadedVariant, tmp_path: Path
 ) -> None:
     store = ImageStore(str(tmp_path / "images"))
     digest = hashlib.sha256(PNG).hexdigest()
     reference = store.put("s", "cam", 0, digest, PNG, "png")
     gone = ImageReference(reference.uri.replace(digest, "0" * 64), 5)
-    frames: list[Stored[Frame]] = []
+    frames: list[StoredMessage[Frame]] = []
     for offset in range(60):
         kind = offset % 4
         if kind == 0:
@@ -86,7 +86,7 @@ def test_images_in_a_store_come_in_their_place_and_a_store_without_them_stops_no
         elif kind == 2:
             frames.append(stored(offset, None, reference=gone, sha256="0" * 64))
         else:
-            frames.append(Stored(Place("t", 0, offset), 1, None, {}, None, b"x", "unknown-schema: x"))
+            frames.append(StoredMessage(MessagePosition("t", 0, offset), 1, None, {}, None, b"x", "unknown-schema: x"))
     for inspector, expected in (
         (Inspector([tiny], Codec(), store), ["COMPLETED", "COMPLETED", "FAILED", None]),
         (Inspector([tiny], Codec()), ["COMPLETED", "FAILED", "FAILED", None]),

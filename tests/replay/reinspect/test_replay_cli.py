@@ -19,11 +19,11 @@ from infra.cli.root import app
 from infra.demo.processes import inspection_command
 from models import default_model_path
 from models.manifest_file import ManifestFile
-from replay.past.resolved_selection import EmptySelection, Stretch
+from replay.past.resolved_selection import EmptySelection, ResolvedSelection
 from replay.past.selection import Selection
 from replay.past.source import Source
 from replay.reinspect.run import check_there, plan
-from replay.reinspect.run_folder import Progress, RunError, RunFolder
+from replay.reinspect.run_folder import RunError, RunFolder, RunProgress
 from replay.reinspect.summary import Summary
 from replay.reinspect.variants import Variant, load
 from schemas import Action, KafkaSettings, ResultState, Verdict
@@ -204,9 +204,9 @@ def test_a_model_that_has_changed_is_refused(decided: Decided, tmp_path: Path) -
 def test_what_was_meant_when_a_run_began_is_meant_when_it_goes_on(decided: Decided) -> None:
     source = Source(decided.kafka)
     for selection in (Selection(last=20), Selection(judged=("NOT_DECIDABLE",)), Selection(cameras=("press/top",))):
-        with Stretch(source, selection) as first:
+        with ResolvedSelection(source, selection) as first:
             places = [found.place for found, _ in first.frames()]
-            with Stretch(source, first.meant, resolved=first.resolved) as again:
+            with ResolvedSelection(source, first.meant, resolved=first.resolved) as again:
                 pairs = list(again.frames())
                 # Each partition comes in order; the order of partitions is that of the broker's answers.
                 assert sorted(found.place for found, _ in pairs) == sorted(places) != []
@@ -216,7 +216,7 @@ def test_what_was_meant_when_a_run_began_is_meant_when_it_goes_on(decided: Decid
                 ]
             # Newer messages than those that were meant are none of it.
             fewer = {number: spans for number, spans in first.resolved.items() if number == places[0].partition}
-            with Stretch(source, first.meant, resolved=fewer) as part:
+            with ResolvedSelection(source, first.meant, resolved=fewer) as part:
                 assert {found.place for found, _ in part.frames()} == {p for p in places if p.partition in fewer}
 
 
@@ -229,10 +229,10 @@ def test_what_is_not_there_any_more_is_no_end_of_a_run(line: KafkaSettings, tmp_
     assert producer.flush(20) == 0
     source = Source(line)
     loaded = load([Variant("champion", None)])
-    with Stretch(source, Selection()) as stretch:
+    with ResolvedSelection(source, Selection()) as stretch:
         folder = RunFolder.create(out, plan(stretch, source, loaded))
         summary_of_one = Summary(folder.variants)
-        folder.add([], Progress({0: 2, 1: 0}, summary_of_one))
+        folder.add([], RunProgress({0: 2, 1: 0}, summary_of_one))
     admin = AdminClient({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
 
     def delete(partition: int, before: int) -> None:

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from replay import avro_file
 from replay.past.selection import Selection
 from replay.reinspect.rows import long, row_bytes
-from replay.reinspect.run_folder import Plan, Progress, RunError, RunFolder
+from replay.reinspect.run_folder import Plan, RunError, RunFolder, RunProgress
 from replay.reinspect.summary import Summary
 from schemas.codec import encode
 from schemas.errors import SettingsError
 from schemas.records import Defect
 from tests.actuators.decisions import make_decision
-from transport.stored_message import Place
+from transport.stored_message import MessagePosition
 
 PLAN = Plan(
     Selection(lots=("L",)), Selection(lots=("L",), from_us=1), "t", {0: ((0, 9), (20, 30)), 3: ((1, 2),)},
@@ -38,10 +38,10 @@ def filled(path: Path, parts: int = 2) -> RunFolder:
     for part in range(parts):
         summary.selected += 3
         rows = [
-            row_bytes(Place("t", part, offset), -5, DECISION if offset else None, [encode(DECISION)] * 2)
+            row_bytes(MessagePosition("t", part, offset), -5, DECISION if offset else None, [encode(DECISION)] * 2)
             for offset in range(3)
         ]
-        folder.add(rows, Progress({0: 3 * part + 3, 3: 2}, summary))
+        folder.add(rows, RunProgress({0: 3 * part + 3, 3: 2}, summary))
     return folder
 
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from models import Source, decide, default_model_path, inspect_image, load_model
+from models import FramePosition, build_decision, default_model_path, inspect_image, load_model
 from models.datasets.elpv import load_cells
 from models.package import Model
-from monitoring.drift.episodes import Episode, fold
-from monitoring.quality.label_index import Truths
+from monitoring.drift.episodes import Episode, build_episodes
+from monitoring.quality.label_index import LabelIndex
 from replay.analysis.table import Table, build_table
 from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, DriftEvent, DriftKind, DriftType, Encoding, EpisodeState, Frame, Verdict
 from schemas.ids import frame_id
 from schemas.records import Label
-from transport.stored_message import Place, Stored
+from transport.stored_message import MessagePosition, StoredMessage
 
 BEGIN_US = 1_764_000_000_000_000
 CHALLENGER = "good-only"
@@ -27,9 +27,9 @@ CHALLENGER = "good-only"
 class Example:
     """Frames with their decisions and labels, and the table of them."""
 
-    frames: tuple[Stored[Frame], ...]
+    frames: tuple[StoredMessage[Frame], ...]
     replayed: tuple[ReplayedFrame, ...]
-    truths: Truths
+    truths: LabelIndex
     table: Table
     episodes: tuple[Episode, ...]
     model: Model
@@ -55,15 +55,15 @@ def example(count: int = 80) -> Example:
     frames, replayed, labels = [], [], []
     for number, cell in enumerate(cells[: step * count : step]):
         frame = make_frame(number, cell.path.read_bytes(), attributes={"type": cell.cell_type})
-        place = Place("inspection.frames", number % 2, number // 2)
+        place = MessagePosition("inspection.frames", number % 2, number // 2)
         at_us = frame.captured_at_us + 20_000 + number * 700
-        source = Source(place.topic, place.partition, place.offset, at_us)
+        source = FramePosition(place.topic, place.partition, place.offset, at_us)
         assert frame.image is not None
         made = [
-            decide(frame, inspect_image(frame.image, model), model, source, decided_at_us=at_us, queue_ms=0.5)
+            build_decision(frame, inspect_image(frame.image, model), model, source, decided_at_us=at_us, queue_ms=0.5)
             for model in (champion, other)
         ]
-        frames.append(Stored(place, frame.captured_at_us // 1000 * 1000, None, record=frame))
+        frames.append(StoredMessage(place, frame.captured_at_us // 1000 * 1000, None, record=frame))
         replayed.append(ReplayedFrame(place=place, timestamp_us=at_us, recorded=made[0], replayed=(made[1],)))
         truth = Verdict.NOT_OK if cell.defective else Verdict.OK
         labels.append(Label(
@@ -71,7 +71,7 @@ def example(count: int = 80) -> Example:
             truth=truth, labelled_at_us=BEGIN_US, labelled_by="ada", defect="crack" if cell.defective else None,
             sampled_because="random",
         ))  # fmt: skip
-    truths = Truths(labels)
+    truths = LabelIndex(labels)
     table = build_table(replayed, truths, variants=[CHALLENGER])
     return Example(tuple(frames), tuple(replayed), truths, table, (episode(),), champion)
 
@@ -86,14 +86,14 @@ def episode(**changes: Any) -> Episode:
         model_sha256="00", recipe_id="r", recipe_revision="1", source_topic="t", source_partition=0, source_offset=1,
         closed_at_us=BEGIN_US + 1_500_000_000,
     )  # fmt: skip
-    return fold([DriftEvent(**(values | changes))])[0]
+    return build_episodes([DriftEvent(**(values | changes))])[0]
 
 
 #: What a camera, a lot or a model may call itself.
 HOSTILE = "</script><script>document.title='run'</script><img src=http://192.0.2.1/x onerror=alert(1)>{{7*7}}%{x}\"'&"
 
 
-def hostile() -> tuple[Table, tuple[Stored[Frame], ...], tuple[ReplayedFrame, ...]]:
+def hostile() -> tuple[Table, tuple[StoredMessage[Frame], ...], tuple[ReplayedFrame, ...]]:
     """Three frames whose every text is out to run in the page."""
     one = example(16)
     frames, replayed = [], []
@@ -111,7 +111,7 @@ def hostile() -> tuple[Table, tuple[Stored[Frame], ...], tuple[ReplayedFrame, ..
             judged.recorded, **identity, attributes=attributes, reason=HOSTILE, model_name=HOSTILE, action=action
         )
         replayed.append(replace(judged, recorded=decision, replayed=(replace(decision, action=Action.REJECT),)))
-    truths = Truths([
+    truths = LabelIndex([
         Label(label_id=str(n), station=HOSTILE, camera_id=HOSTILE, frame_id=f"{n}{HOSTILE}",
               truth=Verdict.OK if n else Verdict.NOT_OK, labelled_at_us=1, labelled_by="x", defect=HOSTILE,
               sampled_because="random")

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 import pytest
 
 from models import default_model_path, load_model
-from monitoring.quality.label_index import Truths
+from monitoring.quality.label_index import LabelIndex
 from replay.analysis import analyse, compare
 from replay.analysis.table import build_table
 from replay.past.replayed_frame import ReplayedFrame
@@ -29,7 +29,7 @@ from schemas import Action, Defect, ResultState, Verdict
 from schemas.errors import SettingsError
 from tests.monitoring.quality.examples import make_decision, make_label
 from tests.replay.report.examples import CHALLENGER, episode, example
-from transport.stored_message import Place, Stored
+from transport.stored_message import MessagePosition, StoredMessage
 
 
 def written(path: Path, *arguments: Any, **more: Any) -> str:
@@ -91,9 +91,11 @@ def test_a_long_stretch_makes_no_long_page(tmp_path: Path):
     for number in range(6_000):
         one = make_decision(number, Action.REJECT if number % 7 == 0 else Action.ACCEPT, score=number % 97 / 97)
         other = replace(one, action=Action.REJECT, verdict=Verdict.NOT_OK)
-        frames.append(ReplayedFrame(place=Place("f", 0, number), timestamp_us=1, recorded=one, replayed=(other,)))
-    table = build_table(frames, Truths(make_label(n, Verdict.NOT_OK if n % 9 else Verdict.OK) for n in range(6_000)),
-                        variants=["new"])  # fmt: skip
+        frames.append(
+            ReplayedFrame(place=MessagePosition("f", 0, number), timestamp_us=1, recorded=one, replayed=(other,))
+        )
+    labels = LabelIndex(make_label(n, Verdict.NOT_OK if n % 9 else Verdict.OK) for n in range(6_000))
+    table = build_table(frames, labels, variants=["new"])
     analysis = analyse(table, episodes=[episode(episode_id=f"{n}", station="s", camera_id="c") for n in range(500)])
     plain = written(tmp_path / "r.html", analyse(example(16).table), example(16).table)
     page = written(tmp_path / "r.html", analysis, table, comparison=compare(table))
@@ -109,7 +111,7 @@ def no_labels() -> Any:
 
 def nothing_inspected() -> Any:
     aborted = make_decision(1, result_state=ResultState.ABORTED, score=None, threshold=None)
-    return build_table([ReplayedFrame(place=Place("f", 0, 1), timestamp_us=1, recorded=aborted)])
+    return build_table([ReplayedFrame(place=MessagePosition("f", 0, 1), timestamp_us=1, recorded=aborted)])
 
 
 def only_replayed() -> Any:
@@ -119,7 +121,7 @@ def only_replayed() -> Any:
 
 def odd_times() -> Any:
     late = make_decision(1, captured_at_us=2**60, decided_at_us=2**60 - 5)
-    return build_table([ReplayedFrame(place=Place("f", 0, 1), timestamp_us=2**60, recorded=late)])
+    return build_table([ReplayedFrame(place=MessagePosition("f", 0, 1), timestamp_us=2**60, recorded=late)])
 
 
 @pytest.mark.parametrize("make", [no_labels, nothing_inspected, only_replayed, odd_times])
@@ -150,9 +152,9 @@ def test_the_worst_slice_is_named():
         missed = is_bad and number >= 300
         action = Action.ACCEPT if missed or not is_bad else Action.REJECT
         decision = make_decision(number, action, lot="L9" if number >= 300 else f"L{number // 100}", score=0.4)
-        frames.append(ReplayedFrame(place=Place("f", 0, number), timestamp_us=1, recorded=decision))
+        frames.append(ReplayedFrame(place=MessagePosition("f", 0, number), timestamp_us=1, recorded=decision))
         labels.append(make_label(number, Verdict.NOT_OK if is_bad else Verdict.OK, sampled_because="random"))
-    analysis = analyse(build_table(frames, Truths(labels)))
+    analysis = analyse(build_table(frames, LabelIndex(labels)))
     worst = next(one for one in advise(analysis) if one.title.startswith("Look into"))
     assert worst.title == "Look into lot L9"
     assert worst.text.startswith("25 of 25 defective parts accepted, of the others 0 of 75")
@@ -180,7 +182,7 @@ def test_pictures_that_are_not_there_are_said_to_be_gone(tmp_path: Path):
     changed = replace(first, image=b"\x89PNG" + (first.image or b"")[4:-900])
     broken = [
         replace(found[0], record=changed),
-        Stored(found[1].place, 0, None, problem="truncated: the bytes end"),
+        StoredMessage(found[1].place, 0, None, problem="truncated: the bytes end"),
         *found[3:],
     ]
     made = gallery.with_pictures(broken)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from confluent_kafka import KafkaException
 
-from stream_processors.faust_host.group_consumer import Place, Reader
+from stream_processors.faust_host.group_consumer import GroupConsumer, PartitionKey
 
 #: Nobody listens there.
 CONFIG = {"bootstrap.servers": "127.0.0.1:9", "group.id": "g", "log_level": 0}
@@ -19,10 +19,10 @@ class Told:
     def __init__(self) -> None:
         self.error: BaseException | None = None
 
-    async def assigned(self, places: set[Place]) -> None:
+    async def assigned(self, places: set[PartitionKey]) -> None:
         raise AssertionError("nothing can be assigned")
 
-    async def revoked(self, places: set[Place]) -> None:
+    async def revoked(self, places: set[PartitionKey]) -> None:
         raise AssertionError("nothing can be revoked")
 
     async def failed(self, error: BaseException) -> None:
@@ -31,7 +31,7 @@ class Told:
 
 def test_without_a_broker_it_waits_and_can_be_closed() -> None:
     async def read() -> None:
-        reader = Reader(CONFIG, Told())
+        reader = GroupConsumer(CONFIG, Told())
         await reader.subscribe(["frames"])
         taking = asyncio.ensure_future(reader.take())
         assert not (await asyncio.wait({taking}, timeout=0.2))[0]
@@ -45,7 +45,7 @@ def test_without_a_broker_it_waits_and_can_be_closed() -> None:
 def test_what_breaks_the_client_is_told_and_nobody_waits_for_it() -> None:
     async def read() -> BaseException | None:
         told = Told()
-        reader = Reader(CONFIG, told)
+        reader = GroupConsumer(CONFIG, told)
         given_up = asyncio.ensure_future(reader.rewind())
         given_up.cancel()  # must not break it
         await reader._call(reader._consumer.close)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stream_processors.worker.frame_processor
-from models import Model, Source, default_model_path, load_model
+from models import FramePosition, Model, default_model_path, load_model
 from schemas import Action, DeadLetter, Decision, Encoding, Frame, ImageReference, ResultState, Verdict
 from schemas.clock import ManualClock
 from schemas.codec import decode, encode
@@ -20,7 +20,7 @@ from schemas.letters import KEPT_VALUE_BYTES, VALUE_SHA256_HEADER, VALUE_SIZE_HE
 from schemas.replay_headers import REPLAY_HEADER
 from schemas.topics import DECISIONS
 from schemas.wire import Codec
-from stream_processors.worker.frame_processor import RETRY_HEADER, Answer, Answerer, Received
+from stream_processors.worker.frame_processor import RETRY_HEADER, FrameMessage, FrameProcessor, ProcessingResult
 from stream_processors.worker.letter_budget import BURST_BYTES
 from stream_processors.worker.metrics import WorkerMetrics
 from stream_processors.worker.overload import Overload, OverloadPolicy
@@ -47,12 +47,12 @@ def make_frame(image: bytes, **changes: object) -> Frame:
     return replace(frame, **changes)
 
 
-def received(value: bytes | None) -> Received:
-    return Received(value, b"s/c", {"traceparent": b"00-1-2-01"}, Source("frames", 2, 41, NOW_US + 3_000))
+def received(value: bytes | None) -> FrameMessage:
+    return FrameMessage(value, b"s/c", {"traceparent": b"00-1-2-01"}, FramePosition("frames", 2, 41, NOW_US + 3_000))
 
 
-def answer(message: Received, model: Model, clock: ManualClock) -> Answer:
-    return Answerer(model, Codec(), clock)(message)
+def answer(message: FrameMessage, model: Model, clock: ManualClock) -> ProcessingResult:
+    return FrameProcessor(model, Codec(), clock)(message)
 
 
 def test_a_good_frame_is_decided(model: Model) -> None:
@@ -160,7 +160,7 @@ SIZES = {
 @pytest.mark.parametrize(("value", "key", "header", "kept"), SIZES.values(), ids=SIZES)
 def test_a_dead_letter_is_bounded(value: int, key: int, header: int, kept: tuple[int, bool, bool]) -> None:
     content = bytes(value)
-    message = Received(content, bytes(key), {"h": bytes(header)}, Source("frames", 2, 41, NOW_US))
+    message = FrameMessage(content, bytes(key), {"h": bytes(header)}, FramePosition("frames", 2, 41, NOW_US))
     result = answer(message, None, ManualClock(NOW_US))  # type: ignore[arg-type]  # never gets to the model
     letter = decode(result.dead_letter, DeadLetter)
     assert len(result.dead_letter or b"") + len(result.dead_letter_key or b"") < 400_000
@@ -174,15 +174,19 @@ def test_a_dead_letter_is_bounded(value: int, key: int, header: int, kept: tuple
 
 def test_a_message_cannot_say_that_its_letter_was_cut() -> None:
     headers = {VALUE_SIZE_HEADER: b"7", VALUE_SHA256_HEADER: b"0"}
-    result = answer(Received(b"x", None, headers, Source("frames", 2, 41, NOW_US)), None, ManualClock(NOW_US))  # type: ignore[arg-type]
+    result = answer(
+        FrameMessage(b"x", None, headers, FramePosition("frames", 2, 41, NOW_US)), None, ManualClock(NOW_US)
+    )  # type: ignore[arg-type]
     assert decode(result.dead_letter, DeadLetter).headers == {}
 
 
 def test_a_flood_of_dead_letters_leaves_a_bounded_number_of_bytes() -> None:
     clock = ManualClock(NOW_US)
-    answerer = Answerer(None, Codec(), clock)  # type: ignore[arg-type]  # never gets to the model
+    answerer = FrameProcessor(None, Codec(), clock)  # type: ignore[arg-type]  # never gets to the model
     noise = bytes(16_000_000)
-    made = [answerer(Received(noise, b"k", {}, Source("frames", 0, offset, NOW_US))) for offset in range(200)]
+    made = [
+        answerer(FrameMessage(noise, b"k", {}, FramePosition("frames", 0, offset, NOW_US))) for offset in range(200)
+    ]
     assert sum(len(each.dead_letter or b"") for each in made) < BURST_BYTES + 200 * 1_000
     bare = [each for each in made if each.is_bare]
     assert len(bare) == 200 - BURST_BYTES // (KEPT_VALUE_BYTES + 400)
@@ -190,19 +194,22 @@ def test_a_flood_of_dead_letters_leaves_a_bounded_number_of_bytes() -> None:
     assert (letter.source_offset, letter.value, whole_size(letter)) == (199, None, 16_000_000)
     assert len(whole_sha256(letter)) == 64
     clock.advance(60)
-    assert not answerer(Received(noise, b"k", {}, Source("frames", 0, 200, NOW_US))).is_bare
+    assert not answerer(FrameMessage(noise, b"k", {}, FramePosition("frames", 0, 200, NOW_US))).is_bare
 
 
 def test_a_flood_of_headers_leaves_a_bounded_number_of_bytes() -> None:
-    answerer = Answerer(None, Codec(), ManualClock(NOW_US))  # type: ignore[arg-type]  # never gets to the model
+    answerer = FrameProcessor(None, Codec(), ManualClock(NOW_US))  # type: ignore[arg-type]  # never gets to the model
     headers = {f"h{number}": bytes(3_000) for number in range(20)}
-    made = [answerer(Received(b"no frame", b"k", headers, Source("frames", 0, at, NOW_US))) for at in range(3_000)]
+    made = [
+        answerer(FrameMessage(b"no frame", b"k", headers, FramePosition("frames", 0, at, NOW_US)))
+        for at in range(3_000)
+    ]
     assert sum(len(each.dead_letter or b"") for each in made) < BURST_BYTES + 3_000 * 1_024
     assert decode(made[-1].dead_letter, DeadLetter).source_offset == 2_999
 
 
 def test_a_letter_that_cannot_be_encoded_says_at_least_where(model: Model) -> None:
-    message = Received(b"garbage", b"s/c", {"\udcff": b""}, Source("frames", 2, 41, NOW_US))
+    message = FrameMessage(b"garbage", b"s/c", {"\udcff": b""}, FramePosition("frames", 2, 41, NOW_US))
     letter = decode(answer(message, model, ManualClock(NOW_US)).dead_letter, DeadLetter)
     assert (letter.source_offset, letter.value, whole_size(letter)) == (41, None, 7)
 
@@ -237,7 +244,7 @@ def test_an_inspection_that_ends_after_the_deadline_accepts_nothing(model, monke
         return [tuple(replace(each, action=Action.ACCEPT, verdict=Verdict.OK) for each in one) for one in found]
 
     monkeypatch.setattr(stream_processors.worker.frame_processor, "inspect_all", slow)
-    answerer = Answerer(model, Codec(), clock, OverloadPolicy(mode))
+    answerer = FrameProcessor(model, Codec(), clock, OverloadPolicy(mode))
     first = answerer(received(encode(make_frame(png()))))
     again = answerer(received(encode(make_frame(png()))))  # read again, it is shed: the same id says the same
     assert first.decision.is_late
@@ -257,7 +264,7 @@ def test_a_frame_that_is_published_again_is_inspected_and_never_late(model: Mode
     clock = ManualClock(NOW_US + 10**12)
     plain = received(encode(make_frame(png())))
     replayed = replace(plain, headers={REPLAY_HEADER: b"run"}, source=replace(plain.source, topic="i.replay.frames"))
-    answerer = Answerer(model, Codec(), clock, OverloadPolicy(Overload.DEADLINE))
+    answerer = FrameProcessor(model, Codec(), clock, OverloadPolicy(Overload.DEADLINE))
     answerer.shedding.times.published(10_000.0, at_s=0.0)
     result = answerer(replayed)
     assert result.shed is None
@@ -275,7 +282,7 @@ def test_a_frame_that_is_published_again_is_inspected_and_never_late(model: Mode
 def test_on_a_live_topic_the_headers_of_a_message_give_no_right(model: Model) -> None:
     claims: list[tuple[str, str]] = []
     clock = ManualClock(NOW_US + 3_600_000_000)
-    answerer = Answerer(
+    answerer = FrameProcessor(
         model, Codec(), clock, OverloadPolicy(), on_untrue=lambda camera, what: claims.append((camera, what))
     )
     plain = received(encode(make_frame(png())))
@@ -285,7 +292,7 @@ def test_on_a_live_topic_the_headers_of_a_message_give_no_right(model: Model) ->
         assert (result.decision.result_state, result.decision.action) == (ResultState.ABORTED, Action.REJECT)
         assert not result.decision.is_simulated
     assert claims == [("s/c", "replay-header"), ("s/c", "retry-header"), ("s/c", "retry-header")]
-    retried = Answerer(model, Codec(), clock, OverloadPolicy(), is_retry=lambda message: True)
+    retried = FrameProcessor(model, Codec(), clock, OverloadPolicy(), is_retry=lambda message: True)
     again = retried(replace(plain, headers={RETRY_HEADER: b"0-0"}))
     assert again.decision is not None
     assert again.decision.result_state is ResultState.COMPLETED
@@ -295,7 +302,7 @@ def test_a_capture_in_the_future_gives_no_more_time(model: Model) -> None:
     claims: list[str] = []
     ahead = make_frame(png(), captured_at_us=NOW_US + 10**15, started_at_us=NOW_US + 10**15)
     clock = ManualClock(NOW_US + 5_000)
-    answerer = Answerer(model, Codec(), clock, OverloadPolicy(), on_untrue=lambda _, what: claims.append(what))
+    answerer = FrameProcessor(model, Codec(), clock, OverloadPolicy(), on_untrue=lambda _, what: claims.append(what))
     inspected = answerer(received(encode(ahead))).decision
     assert inspected is not None
     assert inspected.result_state is ResultState.COMPLETED
@@ -310,7 +317,7 @@ def test_a_capture_in_the_future_gives_no_more_time(model: Model) -> None:
 
 @pytest.mark.parametrize("deadline_ms", [-(2**31), -1, 2**31 - 1])
 def test_an_invented_deadline_has_an_answer(model: Model, deadline_ms: int) -> None:
-    answerer = Answerer(model, Codec(), ManualClock(NOW_US + 5_000), OverloadPolicy())
+    answerer = FrameProcessor(model, Codec(), ManualClock(NOW_US + 5_000), OverloadPolicy())
     result = answerer(received(encode(make_frame(png(), deadline_ms=deadline_ms))))
     assert result.decision is not None
     assert (result.decision.result_state is ResultState.COMPLETED) == (deadline_ms > 0)
@@ -320,7 +327,7 @@ def test_what_is_odd_of_an_image_is_counted_and_logged_once_a_camera(
     model: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
     dark = cv2.imencode(".png", np.full((8, 4000), 4095, np.uint16))[1].tobytes()
-    answerer, metrics = Answerer(model, Codec(), ManualClock(NOW_US)), WorkerMetrics()
+    answerer, metrics = FrameProcessor(model, Codec(), ManualClock(NOW_US)), WorkerMetrics()
     with caplog.at_level("WARNING"):
         for camera in ("one", "two", "one", "one"):
             answer = answerer(received(encode(make_frame(dark, camera_id=camera))))
@@ -340,7 +347,7 @@ def test_what_is_odd_of_an_image_is_counted_and_logged_once_a_camera(
 def test_a_damaged_image_is_a_dead_letter_and_a_reject(model: Model, name: str) -> None:
     jpeg = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))[1].tobytes()
     data = png()[:33] + b"\xff\xff\xff\xf0IDAT" + bytes(8) if name != "half" else jpeg[: len(jpeg) // 2] + b"\xff\xd9"
-    answer = Answerer(model, Codec(), ManualClock(NOW_US))(received(encode(make_frame(data))))
+    answer = FrameProcessor(model, Codec(), ManualClock(NOW_US))(received(encode(make_frame(data))))
     assert answer.kind == "unreadable-image"
     assert answer.decision is not None
     assert answer.decision.action is Action.REJECT

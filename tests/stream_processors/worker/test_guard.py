@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 
-from models import Source, default_model_path, load_model
+from models import FramePosition, default_model_path, load_model
 from schemas import Action, Codec, Decision, Encoding, Frame, KafkaSettings, ResultState
 from schemas.clock import SystemClock
 from schemas.codec import decode, encode
 from schemas.ids import frame_id
 from schemas.records import DeadLetter
-from stream_processors.worker.frame_processor import Answer, Received
-from stream_processors.worker.guard import KILLED, GuardedAnswerer
-from stream_processors.worker.inspection_pool import Lanes, Work
+from stream_processors.worker.frame_processor import FrameMessage, ProcessingResult
+from stream_processors.worker.guard import KILLED, GuardedFrameProcessor
+from stream_processors.worker.inspection_pool import InspectionPool, Work
 from stream_processors.worker.trials import Trials
 from stream_processors.worker.watchdog import EXIT_STUCK
 from tests.stream_processors.conftest import StartWorker
@@ -49,8 +49,8 @@ def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_DEADLY_SHA256", DEADLY_FRAME.sha256)
 
 
-def received(value: bytes | None, offset: int = 0) -> Received:
-    return Received(value, b"s/c", {}, Source("t", 0, offset, time.time_ns() // 1000))
+def received(value: bytes | None, offset: int = 0) -> FrameMessage:
+    return FrameMessage(value, b"s/c", {}, FramePosition("t", 0, offset, time.time_ns() // 1000))
 
 
 class Line:
@@ -61,14 +61,14 @@ class Line:
         self._model = load_model(default_model_path())
         self.trials = Trials(KafkaSettings(), default_model_path(), limit_s=3.0)
 
-    def start(self) -> GuardedAnswerer:
-        answer = GuardedAnswerer(
+    def start(self) -> GuardedFrameProcessor:
+        answer = GuardedFrameProcessor(
             self._model, Codec(), SystemClock(), quarantine=Quarantine(self.folder), trials=self.trials
         )
         answer.look()
         return answer
 
-    def die(self, *messages: Received, stage: Stage = Stage.IMAGE) -> None:
+    def die(self, *messages: FrameMessage, stage: Stage = Stage.IMAGE) -> None:
         dead = Quarantine(self.folder)
         for message in messages:
             dead.enter(key_of(message.source.partition, message.source.offset, message.value), stage)
@@ -83,8 +83,8 @@ def guarded_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     line.trials.close()
 
 
-def answered(answer: GuardedAnswerer, message: Received) -> tuple[Decision | None, DeadLetter | None]:
-    made: Answer = answer(message)
+def answered(answer: GuardedFrameProcessor, message: FrameMessage) -> tuple[Decision | None, DeadLetter | None]:
+    made: ProcessingResult = answer(message)
     letter = None if made.dead_letter is None else decode(made.dead_letter, DeadLetter)
     return made.decision, letter
 
@@ -177,7 +177,7 @@ def test_a_suspect_is_worked_on_alone(guarded_line: Line) -> None:
         order.append(f"trial {len(order)}")
         return real_try(value, image)
 
-    def publish(work: Work[int], made: Answer) -> None:
+    def publish(work: Work[int], made: ProcessingResult) -> None:
         order.append(str(work.item))
         answered_all.release()
 
@@ -186,7 +186,7 @@ def test_a_suspect_is_worked_on_alone(guarded_line: Line) -> None:
 
     answer.inspect_all, guarded_line.trials.try_out = look, try_out  # type: ignore[method-assign]
     answer.shedding.together = lambda *_: 16  # type: ignore[method-assign]
-    lanes: Lanes[int] = Lanes(answer, 1, publish=publish, step_aside=lambda _: None, fail=fail)
+    lanes: InspectionPool[int] = InspectionPool(answer, 1, publish=publish, step_aside=lambda _: None, fail=fail)
     with lanes._wake:  # all wait before the thread takes the first
         for message in messages:
             lanes._waiting.put(Work(message, message.source.offset))

@@ -12,14 +12,14 @@ from types import MappingProxyType
 
 import pytest
 
-from models import Model, Source, default_model_path, load_model
+from models import FramePosition, Model, default_model_path, load_model
 from schemas import Frame, ImageReference, ResultState
 from schemas.clock import ManualClock
 from schemas.codec import encode
 from schemas.wire import Codec
-from stream_processors.worker.frame_processor import RETRY_HEADER, Answer, Answerer, Received
-from stream_processors.worker.inspection_pool import FETCHES, Lanes, Work
-from stream_processors.worker.ordered_completion import Entry, Pipeline
+from stream_processors.worker.frame_processor import RETRY_HEADER, FrameMessage, FrameProcessor, ProcessingResult
+from stream_processors.worker.inspection_pool import FETCHES, InspectionPool, Work
+from stream_processors.worker.ordered_completion import Entry, OrderedCompletion
 from stream_processors.worker.overload import Overload, OverloadPolicy
 from tests.stream_processors.worker.test_overload import JPEG, SHA256, make_frame
 from transport.image_store import ImageStore
@@ -61,8 +61,8 @@ def referring(sequence: int) -> Frame:
     return replace(make_frame(sequence), image=None, reference=BY_REFERENCE)
 
 
-def received(frame: Frame) -> Received:
-    return Received(encode(frame), frame.key.encode(), {}, Source("frames", 0, frame.sequence, 0))
+def received(frame: Frame) -> FrameMessage:
+    return FrameMessage(encode(frame), frame.key.encode(), {}, FramePosition("frames", 0, frame.sequence, 0))
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -85,17 +85,17 @@ class Answered:
         limit: int = 4,
         mode: Overload = Overload.DEADLINE,
     ) -> None:
-        self.answers: dict[int, Answer] = {}
+        self.answers: dict[int, ProcessingResult] = {}
         self.together: list[int] = []
         self.acked: list[int] = []
         self.failed: list[BaseException] = []
-        self.pipeline: Pipeline[int] = Pipeline(self.acked.append, limit)
-        self.lanes: Lanes[Entry[int]] = Lanes(
-            Answerer(model, Codec(), clock, OverloadPolicy(mode), store, is_retry=lambda _: True), 2,
+        self.pipeline: OrderedCompletion[int] = OrderedCompletion(self.acked.append, limit)
+        self.lanes: InspectionPool[Entry[int]] = InspectionPool(
+            FrameProcessor(model, Codec(), clock, OverloadPolicy(mode), store, is_retry=lambda _: True), 2,
             publish=self._publish, step_aside=self.pipeline.step_aside, fail=self.failed.append,
         )  # fmt: skip
 
-    def _publish(self, work: Work[Entry[int]], answer: Answer) -> None:
+    def _publish(self, work: Work[Entry[int]], answer: ProcessingResult) -> None:
         self.answers[work.item.item] = answer
         self.pipeline.done(work.item)
 
@@ -172,7 +172,7 @@ def test_only_frames_of_one_kind_are_taken_together(model: Model, store: HeldSto
         kinds = []
         real = line.lanes._answer.inspect_all
 
-        def look(works: Sequence[tuple[Received, Frame, bytes]]) -> list[Answer]:
+        def look(works: Sequence[tuple[FrameMessage, Frame, bytes]]) -> list[ProcessingResult]:
             kinds.append({frame.width for _, frame, _ in works})
             return real(works)
 
@@ -194,7 +194,7 @@ def test_a_free_thread_finds_the_newest_of_each_camera(model: Model, store: Held
         line = Answered(store, model, ManualClock(), limit=64, mode=Overload.NEWEST)
         real, looked, released = line.lanes._answer.inspect_all, [], threading.Event()
 
-        def look(works: Sequence[tuple[Received, Frame, bytes]]) -> list[Answer]:
+        def look(works: Sequence[tuple[FrameMessage, Frame, bytes]]) -> list[ProcessingResult]:
             looked.extend(frame.sequence for _, frame, _ in works)
             assert released.wait(20)
             return real(works)
@@ -221,7 +221,7 @@ def test_what_should_never_be_raised_is_said_and_nothing_is_acked(model: Model, 
         line = Answered(store, model, ManualClock())
         error = RuntimeError("a fault of ours")
 
-        def fail(_: object) -> list[Answer]:
+        def fail(_: object) -> list[ProcessingResult]:
             raise error
 
         line.lanes._answer.inspect_all = fail  # type: ignore[method-assign, assignment]
@@ -239,7 +239,7 @@ def test_room_is_given_back_once_whether_or_not_an_item_stepped_aside() -> None:
         acked: list[int] = []
         under_way: set[int] = set()
         most = 0
-        pipeline: Pipeline[int] = Pipeline(acked.append, limit=3, unacked=10)
+        pipeline: OrderedCompletion[int] = OrderedCompletion(acked.append, limit=3, unacked=10)
 
         def work(entry: Entry[int]) -> None:
             if entry.item % 3 == 0:

@@ -7,7 +7,7 @@ import dataclasses
 from prometheus_client import generate_latest
 
 from schemas import Decision
-from stream_processors.worker.frame_processor import Answer
+from stream_processors.worker.frame_processor import ProcessingResult
 from stream_processors.worker.metrics import WorkerMetrics
 from tests.schemas import examples
 from transport.metric_labels import MOST_NAMES
@@ -16,7 +16,7 @@ DECISION = next(each for each in examples.ALL if isinstance(each, Decision))
 
 
 def record(metrics: WorkerMetrics, station: str) -> None:
-    metrics.record(Answer(dataclasses.replace(DECISION, station=station), b"", shed="deadline"), 0.001)
+    metrics.record(ProcessingResult(dataclasses.replace(DECISION, station=station), b"", shed="deadline"), 0.001)
 
 
 def test_invented_stations_do_not_grow_the_metrics() -> None:

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from infra.broker import LocalBroker
 from infra.cli.root import app
 from infra.demo.processes import WorkerProcess
-from models import Source, default_model_path, load_model
+from models import FramePosition, default_model_path, load_model
 from models.datasets.elpv import load_cells
 from schemas import Action, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict
 from schemas.clock import ManualClock
@@ -30,8 +30,8 @@ from schemas.errors import SettingsError
 from schemas.ids import frame_id
 from schemas.topics import FRAMES
 from schemas.wire import Codec
-from stream_processors.worker.frame_processor import Answerer, Received
-from stream_processors.worker.overload import Newest, Overload, OverloadPolicy, why_shed
+from stream_processors.worker.frame_processor import FrameMessage, FrameProcessor
+from stream_processors.worker.overload import LatestOffsets, Overload, OverloadPolicy, shed_reason
 from transport.topic_setup import apply
 
 #: A solar cell, 300 x 300.
@@ -59,7 +59,7 @@ def make_frame(
 def test_what_is_shed(deadline_ms: int | None, age_us: int, needed_ms: float, overtaken: bool, mode: Overload) -> None:
     frame = make_frame(captured_at_us=10**15, deadline_ms=deadline_ms)
     now_us = 10**15 + age_us
-    shed = why_shed(frame, mode, now_us=now_us, needed_ms=needed_ms, overtaken=overtaken)
+    shed = shed_reason(frame, mode, now_us=now_us, needed_ms=needed_ms, overtaken=overtaken)
     in_time = deadline_ms is None or now_us + needed_ms * 1000 <= 10**15 + deadline_ms * 1000
     if mode is Overload.EVERYTHING:
         assert shed is None
@@ -70,12 +70,12 @@ def test_what_is_shed(deadline_ms: int | None, age_us: int, needed_ms: float, ov
         assert (shed is None) == in_time
         # A clock never turns back: what is shed once is shed whenever it is read again.
         if shed is not None:
-            assert why_shed(frame, mode, now_us=now_us + 1, needed_ms=needed_ms, overtaken=overtaken) is not None
+            assert shed_reason(frame, mode, now_us=now_us + 1, needed_ms=needed_ms, overtaken=overtaken) is not None
 
 
 def test_memory_of_the_newest_is_bounded() -> None:
     now_s = [0.0]
-    newest = Newest(lambda: now_s[0])
+    newest = LatestOffsets(lambda: now_s[0])
     for offset in (5, 6, 7):
         for number in range(20_000):
             newest.read(0, str(number).encode(), offset)
@@ -90,8 +90,10 @@ def test_memory_of_the_newest_is_bounded() -> None:
 
 
 def answer_to(frame: Frame, overload: OverloadPolicy, now_us: int, headers: dict[str, bytes] | None = None) -> Decision:
-    answerer = Answerer(load_model(default_model_path()), Codec(), ManualClock(utc_us=now_us), overload)
-    answer = answerer(Received(encode(frame), frame.key.encode(), headers or {}, Source("frames", 0, 0, now_us)))
+    answerer = FrameProcessor(load_model(default_model_path()), Codec(), ManualClock(utc_us=now_us), overload)
+    answer = answerer(
+        FrameMessage(encode(frame), frame.key.encode(), headers or {}, FramePosition("frames", 0, 0, now_us))
+    )
     assert answer.decision is not None
     return answer.decision
 

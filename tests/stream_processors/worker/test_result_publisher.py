@@ -14,8 +14,8 @@ from replay import read_topic
 from schemas import Action, DeadLetter, Decision, Defect, KafkaSettings
 from schemas.codec import decode, encode
 from schemas.letters import cut, whole_size
-from stream_processors.worker.frame_processor import Answer
-from stream_processors.worker.result_publisher import Outbox
+from stream_processors.worker.frame_processor import ProcessingResult
+from stream_processors.worker.result_publisher import ResultPublisher
 from tests.schemas import examples
 from tests.stream_processors.worker.test_run import read_all
 
@@ -46,7 +46,7 @@ def set_config(line: KafkaSettings, topic: str, **config: str) -> None:
     time.sleep(1)  # the broker that shows it applies it a moment later
 
 
-def answer(number: int, *, attributes: int = 0, defects: int = 0, value: int | None = None) -> Answer:
+def answer(number: int, *, attributes: int = 0, defects: int = 0, value: int | None = None) -> ProcessingResult:
     decision = dataclasses.replace(
         DECISION,
         source_offset=number,
@@ -54,12 +54,12 @@ def answer(number: int, *, attributes: int = 0, defects: int = 0, value: int | N
         defects=(Defect("crack", 0.9, (1.0, 2.0, 3.0, 4.0)),) * defects,
     )
     if value is None:
-        return Answer(decision, encode(decision))
+        return ProcessingResult(decision, encode(decision))
     letter = cut(dataclasses.replace(LETTER, source_offset=number, value=bytes(value)))
-    return Answer(decision, encode(decision), encode(letter), b"k", letter=letter)
+    return ProcessingResult(decision, encode(decision), encode(letter), b"k", letter=letter)
 
 
-def publish(line: KafkaSettings, answers: list[Answer], timeout_s: float = 20) -> list[BaseException]:
+def publish(line: KafkaSettings, answers: list[ProcessingResult], timeout_s: float = 20) -> list[BaseException]:
     """Publish answers, wait until all are settled or one fails, and return the failures."""
     failures: list[BaseException] = []
     left = threading.Semaphore(0)
@@ -69,7 +69,7 @@ def publish(line: KafkaSettings, answers: list[Answer], timeout_s: float = 20) -
         failures.append(error)
         ended.set()
 
-    outbox = Outbox(line, fail)
+    outbox = ResultPublisher(line, fail)
     for each in answers:
         outbox.publish(each, None, left.release)
     deadline_s = time.monotonic() + timeout_s

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import Source
+from models import FramePosition
 from schemas import Encoding
 from schemas.clock import ManualClock
 from schemas.records import MICROSECONDS_PER_MS
-from stream_processors.worker.estimate import Estimate, Times, capped_ms, kind_of
+from stream_processors.worker.estimate import DurationEstimate, Times, capped_ms, kind_of
 from stream_processors.worker.overload import Overload, OverloadPolicy
 from stream_processors.worker.probes import PROBE_S, SHARE, Probes
 from stream_processors.worker.shedding import Shedding
@@ -44,7 +44,7 @@ class Line:
         self._offset += 1
         captured_at_us = self.clock.utc_us() - round(age_ms * MICROSECONDS_PER_MS)
         frame = replace(make_frame(self._offset, captured_at_us=captured_at_us, camera=camera), **given)
-        source = Source("frames", 0, self._offset, self.clock.utc_us())
+        source = FramePosition("frames", 0, self._offset, self.clock.utc_us())
         shed = self.shedding.why(frame, frame.key.encode(), source)
         if shed is None:
             self.shedding.learn(frame, source, inspection_ms, publishing_ms)
@@ -230,7 +230,7 @@ def test_what_strangers_claim_does_not_grow_memory() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 10)), min_size=1))
 def test_the_estimate_is_bounded_by_what_was_seen(samples: list[tuple[float, float]]) -> None:
-    estimate, at_s = Estimate(), 0.0
+    estimate, at_s = DurationEstimate(), 0.0
     for took_ms, gap_s in samples:
         at_s += gap_s
         estimate.update(took_ms, at_s)
@@ -240,7 +240,7 @@ def test_the_estimate_is_bounded_by_what_was_seen(samples: list[tuple[float, flo
 
 @given(st.lists(st.floats(0, 1e5), min_size=1))
 def test_without_pauses_the_estimate_is_not_below_the_quickest(took: list[float]) -> None:
-    estimate = Estimate()
+    estimate = DurationEstimate()
     for number, one in enumerate(took):
         estimate.update(one, number / 20)
     assert estimate.ms(len(took) / 20) >= min(took) - 1e-6

@@ -20,7 +20,7 @@ from schemas import Encoding, Frame, KafkaSettings
 from schemas.codec import encode
 from schemas.ids import frame_id
 from stream_processors.worker.metrics import WorkerMetrics
-from stream_processors.worker.watchdog import EXIT_STUCK, Offsets, Progress, Watchdog
+from stream_processors.worker.watchdog import EXIT_STUCK, CommitProgress, GroupOffsets, Watchdog
 
 STUCK = {0: (5, 9), 1: (7, 7)}
 
@@ -39,14 +39,14 @@ STUCK = {0: (5, 9), 1: (7, 7)}
         ("idle before", [{0: (5, 5)}] * 5 + [{0: (5, 6)}] * 2, False),
     ],
 )
-def test_when_it_fires(name: str, looks: list[Offsets | None], fires: bool) -> None:
-    progress = Progress(3)
+def test_when_it_fires(name: str, looks: list[GroupOffsets | None], fires: bool) -> None:
+    progress = CommitProgress(3)
     assert any([progress.look(offsets) for offsets in looks]) is fires
 
 
 @given(st.lists(st.none() | st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))
 def test_never_right_after_progress(looks: list[tuple[int, int] | None]) -> None:
-    progress = Progress(3)
+    progress = CommitProgress(3)
     quiet, before = 0, None
     for look in looks:
         offsets = None if look is None else {0: (look[0], look[0] + look[1])}

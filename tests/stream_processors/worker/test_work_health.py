@@ -23,9 +23,9 @@ from stream_processors.watch.app import make_watch_app
 from stream_processors.watch.metrics import WatchMetrics
 from stream_processors.watch.notify import Notifier
 from stream_processors.watch.settings import WatchSettings
-from stream_processors.worker.frame_processor import Answer
+from stream_processors.worker.frame_processor import ProcessingResult
 from stream_processors.worker.settings import WorkerSettings
-from stream_processors.worker.supervisor import Fleet
+from stream_processors.worker.supervisor import WorkerSupervisor
 from stream_processors.worker.work_health import WorkHealth
 from tests.schemas.examples import DECISION
 from tests.stream_processors.worker.test_overload import make_frame
@@ -46,7 +46,7 @@ class Work:
         for _ in range(round(seconds / every_s)):
             self.health.came()
             if state is not None:
-                self.health.answered(Answer(decision(state), shed=shed))
+                self.health.answered(ProcessingResult(decision(state), shed=shed))
             self.clock.advance(every_s)
 
 
@@ -166,7 +166,7 @@ def test_a_fleet_names_the_process_that_is_not_well() -> None:
         def report(self) -> dict[str, Any]:
             return self._report
 
-    fleet = Fleet.__new__(Fleet)
+    fleet = WorkerSupervisor.__new__(WorkerSupervisor)
     well = Member(ok=True, reason=None, connected=True, assigned=["f-0"], rebalancing=False)
     fleet._members = [well, Member(ok=False, reason="the broker does not answer", connected=False), Member(ok=False)]  # type: ignore[list-item]
     report = fleet.health()
