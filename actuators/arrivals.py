@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 
-from actuators.passing import TrackedPart
+from actuators.tracked_part import TrackedPart
 
 
 class Arrivals:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from confluent_kafka import Message
 
-from actuators.age import StalenessFilter
 from actuators.counts import ConsumerCounts
 from actuators.known_ids import content
+from actuators.staleness import StalenessFilter
 from actuators.watermark import Watermark
 from schemas.clock import Clock, SystemClock
 from schemas.errors import CodecError, SettingsError

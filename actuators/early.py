@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from actuators.known_ids import content
-from actuators.passing import PartKey
+from actuators.tracked_part import PartKey
 from schemas.records import Decision
 
 

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from actuators.acted import ActedLog
+from actuators.acted_log import ActedLog
 from actuators.actuator import Actuator, Instruction
-from actuators.age import CaptureAgeEstimator
 from actuators.belt import BeltWatch
 from actuators.counts import GateStats
+from actuators.decision_source import DecisionSource
 from actuators.drift_policy import DriftPolicy
 from actuators.drift_watch import DriftSource
 from actuators.errors import GateError
@@ -25,7 +25,7 @@ from actuators.lateness import LatenessTally
 from actuators.line_stop import LineStopper
 from actuators.schedule import schedule
 from actuators.settings import GateSettings
-from actuators.source import DecisionSource
+from actuators.staleness import CaptureAgeEstimator
 from actuators.tracker import OfferResult, PartTracker
 from actuators.unreadable import Sight
 from schemas.clock import Clock, SystemClock

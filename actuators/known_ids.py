@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 
-from actuators.passing import TrackedPart
+from actuators.tracked_part import TrackedPart
 from schemas.records import Decision
 
 

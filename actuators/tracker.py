@@ -46,8 +46,8 @@ from actuators.errors import GateFull
 from actuators.fault import FaultLatch
 from actuators.grounds import SHADOW, is_groundless
 from actuators.known_ids import KnownIds
-from actuators.passing import OfferResult, PartKey, TrackedPart
 from actuators.schedule import ExpectedPart
+from actuators.tracked_part import OfferResult, PartKey, TrackedPart
 from schemas.clock import Clock
 from schemas.errors import SettingsError
 from schemas.part_ids import real_part_id

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from actuators.age import StalenessFilter
+from actuators.staleness import StalenessFilter
 from schemas.clock import Clock, SystemClock
 from schemas.errors import CodecError, InspectionError, MetadataTooLarge
 from schemas.records import Frame

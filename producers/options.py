@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from models.sample_depth import DEPTHS
+from producers.bounded_queue import Policy
 from producers.encoding import EncodeMode
-from producers.handover import Policy
 from schemas.addresses import masked_repr
 from schemas.errors import SettingsError
 from schemas.topics import FRAMES

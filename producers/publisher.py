@@ -13,9 +13,9 @@ from functools import partial
 from producers.camera import Capture
 from producers.encoding import EncodedImage, encode_capture
 from producers.frame_limit import FrameLimit
+from producers.kafka_sender import Sender
 from producers.message import PublishedFrame, make_message
 from producers.options import CameraIdentity, PublisherOptions
-from producers.sender import Sender
 from producers.spool import LazySpool, SpoolOptions, spool_path
 from producers.stats import DropReason, FailReason, PublisherCounters, PublisherMetrics, PublisherStats
 from schemas.clock import Clock, SystemClock
@@ -46,10 +46,10 @@ _LOOK_S = 0.05
 class FramePublisher:
     """Publisher of the captures of one camera. Call `publish` from one thread only. The options bound the memory.
 
-    `publish` encodes in the caller's thread and hands the message over to `producers.sender`. The sequence number is
-    assigned at capture, so a frame that is dropped later is a gap that the reader sees. With a spool, frames that Kafka
-    does not accept go to disk. They are sent when Kafka accepts frames again, also by the next start. With a spool, no
-    broker is needed at the start.
+    `publish` encodes in the caller's thread and hands the message over to `producers.kafka_sender`. The sequence number
+    is assigned at capture, so a frame that is dropped later is a gap that the reader sees. With a spool, frames that
+    Kafka does not accept go to disk. They are sent when Kafka accepts frames again, also by the next start. With a
+    spool, no broker is needed at the start.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ Each camera has one SQLite file, in WAL mode; every record has a checksum of its
 
 from producers.spool.errors import SpoolError, SpoolFull, SpoolInUse, SpoolMisplaced, SpoolUnwritable
 from producers.spool.files import SpoolFile, find_spools, spool_path
-from producers.spool.look import (
+from producers.spool.inspect_file import (
     SpoolCounts,
     SpooledStart,
     Verified,
@@ -14,8 +14,8 @@ from producers.spool.look import (
     verify_spool,
     waiting_hours,
 )
+from producers.spool.lazy import LazySpool
 from producers.spool.options import SpoolOptions
-from producers.spool.patient import LazySpool
 from producers.spool.record import SpooledFrame
 from producers.spool.store import Spool
 

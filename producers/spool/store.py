@@ -14,7 +14,7 @@ from pathlib import Path
 from producers.spool.database import SpoolDatabase
 from producers.spool.errors import SpoolFull, SpoolUnwritable
 from producers.spool.files import SpoolLock
-from producers.spool.look import SpoolCounts, counts_of, frame_of
+from producers.spool.inspect_file import SpoolCounts, counts_of, frame_of
 from producers.spool.options import SpoolOptions
 from producers.spool.record import FrameKey, SpooledFrame
 from producers.spool.repair import COLUMNS, count

@@ -13,7 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from actuators import GateSettings, InstructionReason, PartTracker
-from actuators.acted import ActedLog
+from actuators.acted_log import ActedLog
 from actuators.belt import BeltWatch, suspended_s
 from actuators.belt_file import BeltFile
 from actuators.metrics import GateMetrics

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from actuators import GateError, GateRunner, GateSettings, GateState, InstructionReason
-from actuators.acted import ActedLog
+from actuators.acted_log import ActedLog
 from actuators.fault import Fault
 from actuators.fault_reset import reset_fault, standing
 from actuators.fault_store import FaultStore, PersistedFault, Reset

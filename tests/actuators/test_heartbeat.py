@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from actuators import GateSettings, GateState
-from actuators.age import CaptureAgeEstimator
 from actuators.metrics import GateMetrics
+from actuators.staleness import CaptureAgeEstimator
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
 from tests.actuators.decisions import make_decision

@@ -12,9 +12,9 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from prometheus_client import CollectorRegistry
 
-from producers import sender as sender_module
+from producers import kafka_sender as sender_module
+from producers.bounded_queue import Policy
 from producers.camera import Capture
-from producers.handover import Policy
 from producers.message import PublishedFrame
 from producers.options import CameraIdentity, PublisherOptions
 from producers.publisher import FramePublisher

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from actuators.acted import ActedLog
+from actuators.acted_log import ActedLog
 from actuators.fault import Fault
 from actuators.fault_store import FaultStore, PersistedFault, Reset
 from actuators.watermark import Watermark

@@ -29,7 +29,7 @@ from schemas.errors import InspectionError, SettingsError
 if TYPE_CHECKING:
     from producers import Camera, CameraReport, PublisherStats
 
-# The same values are in producers.encoding and producers.handover, which --help must not import.
+# The same values are in producers.encoding and producers.bounded_queue, which --help must not import.
 EncodeModeChoice = Literal["as-is", "jpeg", "png"]
 PolicyChoice = Literal["drop-oldest", "drop-newest", "block"]
 # The same values are in producers.spool.options.

@@ -122,7 +122,7 @@ def drain(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from infra.cli.shared.options import kafka_settings
-    from producers.drain import drain_spool
+    from producers.offline_drain import drain_spool
     from producers.spool import SpoolError, read_counts
 
     rows: list[dict[str, Any]] = []

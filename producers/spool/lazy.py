@@ -9,7 +9,7 @@ from pathlib import Path
 
 from producers.spool.errors import SpoolError, SpoolInUse, SpoolMisplaced, SpoolUnwritable
 from producers.spool.files import SpoolLock
-from producers.spool.look import SpoolCounts
+from producers.spool.inspect_file import SpoolCounts
 from producers.spool.options import SpoolOptions
 from producers.spool.record import FrameKey, SpooledFrame
 from producers.spool.store import Spool

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from producers.handover import BoundedQueue, Policy
+from producers.bounded_queue import BoundedQueue, Policy
 
 
 def filled(policy: Policy) -> BoundedQueue[int]:

@@ -19,15 +19,15 @@ from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
 
-from producers.backlog import Refusal, SpoolBacklog
-from producers.broker_watch import BrokerHealth
+from producers.bounded_queue import BoundedQueue
+from producers.broker_health import BrokerHealth
 from producers.client import make_producer
-from producers.handover import BoundedQueue
 from producers.message import Message, PublishedFrame
 from producers.moving import Moving, SentAgain
 from producers.options import PublisherOptions
 from producers.spool import Spool, SpoolOptions
 from producers.spool.record import FrameKey
+from producers.spool_backlog import Refusal, SpoolBacklog
 from producers.stats import DropReason, PublisherCounters
 from schemas.clock import Clock
 from transport.limited_log import LimitedLog

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from producers.kafka_sender import Sender
 from producers.options import PublisherOptions
-from producers.sender import Sender
 from producers.spool import Spool, SpoolCounts, SpoolFile, SpoolOptions, SpoolUnwritable, read_counts
 from producers.stats import PublisherCounters, PublisherMetrics
 from schemas.clock import SystemClock
