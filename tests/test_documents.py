@@ -1,0 +1,34 @@
+"""Documents name only files that exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+#: The changelog names files of earlier versions.
+DOCUMENTS = [name for name in FILES if name.endswith(".md") and name != "CHANGELOG.md"]
+#: Files that a reader writes.
+EXAMPLES = {"my_camera.py"}
+
+
+def _exists(named: str) -> bool:
+    return any(f"/{name}".endswith(f"/{named}") for name in FILES)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_modules_that_a_document_names_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = {name for name in re.findall(r"[\w/.-]+\.py\b", text) if "*" not in name}
+    assert {name for name in named - EXAMPLES if not _exists(name.lstrip("./"))} == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_of_a_document_lead_somewhere(document: str) -> None:
+    path = ROOT / document
+    targets = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (path.parent / target).exists()] == []
