@@ -32,3 +32,19 @@ def test_links_of_a_document_lead_somewhere(document: str) -> None:
     path = ROOT / document
     targets = re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8"))
     assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_the_path_of_a_frame_names_functions_that_exist() -> None:
+    rows = re.findall(
+        r"^\| \d+ \| `([\w/]+\.py)` `([\w.]+)`", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE
+    )
+    assert len(rows) == 15
+    missing = [
+        (path, name)
+        for path, name in rows
+        if not all(
+            re.search(rf"^\s*(?:class|(?:async )?def) {part}\b", (ROOT / path).read_text(), re.MULTILINE)
+            for part in name.split(".")
+        )
+    ]
+    assert missing == []
