@@ -15,11 +15,11 @@ from actuators.known_ids import content
 from actuators.staleness import StalenessFilter
 from actuators.watermark import Watermark
 from schemas.clock import Clock, SystemClock
+from schemas.codec import Codec
 from schemas.errors import CodecError, SettingsError
 from schemas.records import Decision
 from schemas.settings import KafkaSettings
 from schemas.topics import DECISIONS
-from schemas.wire import Codec
 from transport.batch_trials.child import TriedMessage
 from transport.batches import UNDECODABLE_BATCH, UnreadableBatch
 from transport.tail import Tail

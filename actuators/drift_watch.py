@@ -11,11 +11,11 @@ from typing import Protocol
 
 from actuators.open_episodes import CameraKey, OpenEpisode, OpenEpisodes
 from schemas.clock import SystemClock
+from schemas.codec import Codec
 from schemas.errors import CodecError, InspectionError
 from schemas.records import DriftEvent, DriftType
 from schemas.settings import KafkaSettings
 from schemas.topics import DRIFT
-from schemas.wire import Codec
 from transport.tail import Tail
 
 log = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from actuators.staleness import StalenessFilter
 from schemas.clock import Clock, SystemClock
+from schemas.codec import Codec
 from schemas.errors import CodecError, InspectionError, MetadataTooLarge
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
-from schemas.wire import Codec
 from transport.tail import Tail
 
 log = logging.getLogger(__name__)

@@ -45,9 +45,8 @@ from replay.reinspect.run_folder import RunFolder
 from replay.reinspect.variants import LoadedVariant, Variant, load
 from schemas import Decision, Encoding, Frame, KafkaSettings
 from schemas.clock import SystemClock
-from schemas.codec import encode
+from schemas.codec import Codec, encode
 from schemas.topics import MAX_REQUEST_BYTES
-from schemas.wire import Codec
 from stream_processors.worker.frame_processor import FrameMessage, FrameProcessor
 from transport.stored_message import MessagePosition, StoredMessage
 from transport.topic_setup import apply

@@ -13,12 +13,12 @@ from confluent_kafka import KafkaException, Producer
 from models.errors import ImageError
 from models.images import decode
 from schemas.clock import Clock, SystemClock
+from schemas.codec import Codec
 from schemas.errors import BrokerUnavailable, CodecError, InspectionError
 from schemas.letters import whole_sha256, whole_size
 from schemas.records import DeadLetter, Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
-from schemas.wire import Codec
 from transport.image_store import ImageStore, ImageStoreError
 from transport.range_reader import read_ranges, read_topic
 from transport.refusals import refusal_of

@@ -11,12 +11,12 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from monitoring.drift.episodes import Episode, build_episodes
 from schemas.clock import Clock, SystemClock, clamp_future
+from schemas.codec import Codec
 from schemas.errors import BrokerUnavailable, CodecError, SettingsError
 from schemas.ids import drift_event_id
 from schemas.records import DriftEvent, EpisodeState
 from schemas.settings import KafkaSettings
 from schemas.topics import DRIFT
-from schemas.wire import Codec
 from transport.admin import require_topics
 from transport.range_reader import read_topic
 from transport.topic_ranges import TimeRange

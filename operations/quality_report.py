@@ -14,10 +14,10 @@ from monitoring.quality.outcome import reason as reason_of
 from monitoring.quality.outcome_store import TEMPORARY_FILE
 from monitoring.quality.sampling import BAND, RANDOM_SHARE, review_priority, review_reason
 from schemas.clock import SystemClock, clamp_future
+from schemas.codec import Codec
 from schemas.errors import CodecError
 from schemas.records import Action, Decision, DriftEvent, Label
 from schemas.settings import KafkaSettings
-from schemas.wire import Codec
 from transport.range_reader import read_topic
 from transport.topic_ranges import TimeRange
 

@@ -9,12 +9,11 @@ from typing import TypeVar
 from producers.camera import Capture
 from producers.encoding import EncodedImage
 from producers.options import CameraIdentity, PublisherOptions
-from schemas.codec import MAX_REST_BYTES
+from schemas.codec import MAX_REST_BYTES, Codec
 from schemas.errors import InvalidRecord
 from schemas.ids import frame_id
 from schemas.records import Frame, ImageReference
 from schemas.text import file_text
-from schemas.wire import Codec
 
 _T = TypeVar("_T")
 

@@ -19,11 +19,11 @@ from producers.options import CameraIdentity, PublisherOptions
 from producers.spool import LazySpool, SpoolOptions, spool_path
 from producers.stats import DropReason, FailReason, PublisherCounters, PublisherMetrics, PublisherStats
 from schemas.clock import Clock, SystemClock
+from schemas.codec import Codec
 from schemas.errors import BrokerUnavailable, InspectionError
 from schemas.part_ids import real_part_id
 from schemas.records import Encoding, ImageReference
 from schemas.settings import KafkaSettings
-from schemas.wire import Codec
 from transport.admin import require_topics
 from transport.circuit_breaker import CircuitBreaker
 from transport.image_store import ImageStore, ImageStoreError

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from replay.past.resolved_selection import ResolvedSelection
+from schemas.codec import Codec
 from schemas.errors import BrokerUnavailable, InspectionError, SettingsError
 from schemas.moments import time_of, time_text
 from schemas.records import Frame
@@ -33,7 +34,6 @@ from schemas.replay_headers import (
 )
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES, TOPICS
-from schemas.wire import Codec
 from transport.refusals import refusal_of
 from transport.stored_message import StoredMessage
 

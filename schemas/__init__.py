@@ -1,5 +1,6 @@
 """The contract of the line: records, Avro, topics, settings, ids, clock, errors. Imports no other package of ours."""
 
+from schemas.codec import Codec
 from schemas.errors import CodecError, InspectionError
 from schemas.records import (
     Action,
@@ -19,7 +20,6 @@ from schemas.records import (
     Verdict,
 )
 from schemas.settings import KafkaSettings
-from schemas.wire import Codec
 
 __all__ = [
     "Action",

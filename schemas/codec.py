@@ -13,9 +13,7 @@ millions of objects nor bytes after the record.
 
 from __future__ import annotations
 
-import dataclasses
 import io
-import operator
 import types
 import typing
 from collections.abc import Mapping
@@ -25,9 +23,9 @@ import fastavro
 from fastavro.read import SchemaResolutionError
 
 from schemas.avro_bounds import TooMuch
-from schemas.compiled_schemas import Compiled, compiled, fingerprint_of, schema_of
+from schemas.avro_values import as_values, from_values
+from schemas.compiled_schemas import Compiled, compiled, fingerprint_of
 from schemas.errors import (
-    CodecError,
     EmptyMessage,
     InvalidRecord,
     MessageTooLarge,
@@ -36,13 +34,12 @@ from schemas.errors import (
     TruncatedMessage,
     UnknownSchema,
 )
-from schemas.records import DeadLetter, Decision, Defect, DriftEvent, Frame, ImageReference, Label, Record, SignalChange
+from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label, Record
+from schemas.settings import KafkaSettings
+from schemas.topics import MAX_MESSAGE_BYTES, TOPICS
 
 SINGLE_OBJECT_MARKER = b"\xc3\x01"
 CONFLUENT_MAGIC = b"\x00"
-
-#: Largest message that a reader parses, in bytes. Topics allow a little more, so that a refusal can be recorded.
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 #: Most bytes of a record beside its payload (image; key, value and header values of a dead letter). Each byte may
 #: become an object, so this limit bounds the time and the memory of decoding.
@@ -58,92 +55,10 @@ MAX_REST_BYTES: Mapping[type, int] = types.MappingProxyType(
 )
 
 R = TypeVar("R", Frame, Decision, DeadLetter, Label, DriftEvent)
-_INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 
 
 #: Errors that fastavro raises on bytes that do not follow the schema.
 _UNREADABLE = (EOFError, IndexError, MemoryError, OverflowError, ValueError, TypeError, SchemaResolutionError)
-
-
-def _getter(record: type) -> tuple[tuple[str, ...], operator.attrgetter[tuple[Any, ...]]]:
-    """Return the names of the fields of a record class, and a getter of all their values.
-
-    The getter is three times as fast as one access after the other.
-    """
-    found = _getters.get(record)
-    if found is None:
-        names = tuple(f.name for f in dataclasses.fields(record))
-        found = _getters[record] = names, operator.attrgetter(*names)
-    return found
-
-
-_getters: dict[type, tuple[tuple[str, ...], operator.attrgetter[tuple[Any, ...]]]] = {}
-
-
-def as_values(record: Record) -> dict[str, Any]:
-    """Return the values of a record in the form that fastavro writes with the record's schema.
-
-    Raises
-    ------
-    InvalidRecord
-        If a whole number is too large for the schema.
-    """
-    # Not dataclasses.asdict, which deep-copies the image.
-    names, get = _getter(type(record))
-    values = dict(zip(names, get(record), strict=True))
-    if isinstance(record, Frame) and record.reference is not None:
-        values["reference"] = dataclasses.asdict(record.reference)
-    if isinstance(record, Decision) and record.defects:
-        values["defects"] = [dataclasses.asdict(defect) for defect in record.defects]
-    if isinstance(record, DriftEvent):
-        values["signals"] = [dataclasses.asdict(change) for change in record.signals]
-    _check_ints(compiled(type(record)), values)
-    return values
-
-
-def from_values(record: type[R], values: dict[str, Any]) -> R:
-    """Return a record made of the values that fastavro read with the record's schema, without logical types.
-
-    ``values`` is changed and must not be used afterwards.
-
-    Raises
-    ------
-    InvalidRecord
-        If the record's own rules refuse the values.
-    """
-    _check_ints(compiled(record), values)
-    try:
-        return _from_dict(record, values)
-    except (ValueError, TypeError) as error:
-        raise InvalidRecord(f"not a {record.__name__}: {error}") from error
-
-
-def _from_dict(record: type[R], values: dict[str, Any]) -> R:
-    for name, enum in compiled(record).enums.items():
-        values[name] = enum(values[name])
-    if record is Frame and values["reference"] is not None:
-        values["reference"] = ImageReference(**values["reference"])
-    if record is Decision:
-        defects = []
-        for defect in values["defects"]:
-            box = tuple(defect["box_xywh"])
-            if len(box) != 4:
-                raise ValueError(f"a box has 4 numbers, not {len(box)}")
-            defects.append(Defect(defect["label"], defect["score"], box))
-        values["defects"] = tuple(defects)
-    if record is DriftEvent:
-        values["signals"] = tuple(SignalChange(**change) for change in values["signals"])
-        for name in ("frames_before", "frames_after"):
-            values[name] = tuple(values[name])
-    return record(**values)
-
-
-def _check_ints(shape: Compiled, values: Mapping[str, Any]) -> None:
-    # fastavro reads and writes an "int" as a "long". Readers in other languages fail on more than 32 bits.
-    for name in shape.ints:
-        value = values[name]
-        if value is not None and not _INT_MIN <= value <= _INT_MAX:
-            raise InvalidRecord(f"{name} is {value}, more than the 32 bits of an Avro int")
 
 
 def encode(record: Record, *, schema_id: int | None = None) -> bytes:
@@ -290,14 +205,69 @@ def _read_header(buffer: io.BytesIO, record: type, schema_ids: Mapping[int, type
     return fingerprint_of(record)
 
 
-__all__ = [
-    "MAX_MESSAGE_BYTES",
-    "MAX_REST_BYTES",
-    "CodecError",
-    "as_values",
-    "decode",
-    "encode",
-    "fingerprint_of",
-    "from_values",
-    "schema_of",
-]
+class Codec:
+    """Encoder and decoder of records, in the wire format of a line.
+
+    Parameters
+    ----------
+    own_ids
+        Registry id to write for each record class; a class without an id is written in single-object encoding.
+    schema_ids
+        Registry ids that may be read, see `decode`.
+
+    Examples
+    --------
+    >>> letter = DeadLetter(source_topic="t", source_partition=0, source_offset=7, kind="truncated",
+    ...                     reason="ends early", failed_at_us=0, worker="w")
+    >>> codec = Codec.from_settings(KafkaSettings())
+    >>> codec.decode(codec.encode(letter), DeadLetter) == letter
+    True
+    """
+
+    def __init__(
+        self,
+        own_ids: Mapping[type, int] = types.MappingProxyType({}),
+        schema_ids: Mapping[int, type | bytes] = types.MappingProxyType({}),
+    ) -> None:
+        self._own_ids = dict(own_ids)
+        self._schema_ids = dict(schema_ids)
+
+    @classmethod
+    def from_settings(cls, kafka: KafkaSettings) -> Codec:
+        """Return the codec of the settings. If the settings name a registry, it is asked once, here.
+
+        Raises
+        ------
+        RegistryError
+            If the settings name a registry that does not answer, or that refuses our schemas.
+        """
+        if kafka.schema_registry_url is None:
+            return cls()
+        from schemas.registry import RegistryIds
+
+        names = {topic.record: topic.name(kafka.prefix) for topic in TOPICS if topic.record is not bytes}
+        ids = RegistryIds(kafka.schema_registry_url, {record: [name] for record, name in names.items()})
+        return cls({record: ids.id_for(record, name) for record, name in names.items()}, ids.schema_ids)
+
+    def encode(self, record: Record) -> bytes:
+        """Encode a record, see `encode`."""
+        return encode(record, schema_id=self._own_ids.get(type(record)))
+
+    def decode(self, data: bytes | None, record: type[R], *, max_bytes: int = MAX_MESSAGE_BYTES) -> R:
+        """Decode a message, see `decode`."""
+        return decode(data, record, schema_ids=self._schema_ids, max_bytes=max_bytes)
+
+    def decode_head(self, data: bytes | None) -> Frame:
+        """Decode a frame; a frame with too large names and attributes is returned without attributes and image.
+
+        Raises
+        ------
+        CodecError
+            If not even the identity of the frame can be read.
+        """
+        try:
+            return self.decode(data, Frame)
+        except MetadataTooLarge as error:
+            if isinstance(error.record, Frame):
+                return error.record
+            raise

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from schemas.codec import MAX_MESSAGE_BYTES
 from schemas.errors import SettingsError
 from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
 
 DEFAULT_PREFIX = "inspection"
+#: Largest message that a reader parses, in bytes. Topics allow a little more, so that a refusal can be recorded.
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _MIB = 1024 * 1024

@@ -10,7 +10,7 @@ from typing import Any
 from infra.demo.result import DriftDemo
 from producers.cameras.disturbed import Disturbance
 from schemas import CodecError, DriftEvent, EpisodeState, KafkaSettings
-from schemas.wire import Codec
+from schemas.codec import Codec
 from transport.range_reader import read_topic
 
 #: Time that the watch may take to process the last decisions, in seconds.

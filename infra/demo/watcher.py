@@ -10,9 +10,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from infra.demo.tally import DemoCounts
 from schemas import CodecError, DeadLetter, Decision
+from schemas.codec import Codec
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
-from schemas.wire import Codec
 from transport.admin import require_topics
 from transport.batches import BOUNDED, BatchSkipper
 

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from operations.audit.accounts import Audit
+from schemas.codec import Codec
 from schemas.errors import CodecError
 from schemas.records import DeadLetter, Decision
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
-from schemas.wire import Codec
 from transport.range_reader import read_topic
 from transport.topic_ranges import OnStageProgress, TimeRange, TopicMessage, watermarks
 

@@ -7,12 +7,11 @@ from collections.abc import Iterable
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from schemas.codec import MAX_REST_BYTES
+from schemas.codec import MAX_REST_BYTES, Codec
 from schemas.errors import BrokerUnavailable, InspectionError, InvalidRecord
 from schemas.ids import label_id
 from schemas.records import Label, Verdict
 from schemas.settings import KafkaSettings
-from schemas.wire import Codec
 from transport.admin import require_topics
 
 #: Maximum length of the texts of a label, in characters: of ids and names, and of the note.

@@ -24,10 +24,10 @@ from replay.archive.metrics import ArchiveMetrics
 from replay.archive.rollup import FROM_COMMITS, roll_up
 from replay.archive.store import ArchiveStore
 from replay.past.source import stored
+from schemas.codec import Codec
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import DEAD_LETTERS, DECISIONS, DRIFT, FRAMES, LABELS, Topic
-from schemas.wire import Codec
 from transport.image_store import ImageStore, ImageStoreError
 from transport.offset_ranges import merged
 from transport.open_transactions import held_back, held_line

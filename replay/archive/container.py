@@ -20,11 +20,11 @@ from fastavro.write import Writer
 from replay import avro_file
 from replay.archive.commits import Segment
 from replay.archive.layout import FIRST_US, LAST_US
-from schemas.codec import as_values, from_values
+from schemas.avro_values import as_values, from_values
+from schemas.codec import Codec
 from schemas.compiled_schemas import Schema, schema_of, without_logical_types
 from schemas.errors import CodecError
 from schemas.records import Frame, Record
-from schemas.wire import Codec
 from transport.stored_message import MessagePosition, R, StoredMessage
 
 #: Approximate bytes of a block, and of a segment: both end with the record that fills them.

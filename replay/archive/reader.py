@@ -16,7 +16,7 @@ from replay.archive.errors import ArchiveError
 from replay.archive.index import Index
 from replay.archive.store import ArchiveStore
 from replay.avro_file import MAX_BLOCK_BYTES
-from schemas.wire import Codec
+from schemas.codec import Codec
 from transport.offset_ranges import OffsetRanges, intersect, merged, total
 from transport.stored_message import R, StoredMessage
 from transport.topic_ranges import OnProgress, TimeRange

@@ -18,8 +18,8 @@ from replay.archive.index import load_commits
 from replay.archive.layout import ARCHIVE_FILE, parse_commit_name
 from replay.archive.reader import damaged, read_checked, read_header, segment_bounds
 from replay.archive.store import ArchiveEntry, ArchiveStore
+from schemas.codec import Codec
 from schemas.topics import TOPICS
-from schemas.wire import Codec
 from transport.store_files import PART_PREFIX
 
 #: Minimum age of leftovers: a sink may still be writing younger ones.

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from schemas.codec import Codec
 from schemas.errors import CodecError, SettingsError
 from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
 from schemas.settings import KafkaSettings
-from schemas.wire import Codec
 from transport.offset_ranges import OffsetRanges, intersect, subtract
 from transport.range_reader import read_ranges
 from transport.stored_message import MessagePosition, R, StoredMessage

@@ -11,8 +11,8 @@ from replay.reinspect.reproduce import DecisionDifference, compare
 from replay.reinspect.rows import row_bytes
 from replay.reinspect.variants import LoadedVariant, groups
 from schemas.clock import Clock, SystemClock
+from schemas.codec import Codec
 from schemas.records import Action, Decision, Frame, ResultState, Verdict
-from schemas.wire import Codec
 from stream_processors.worker.frame_processor import (
     FrameMessage,
     FrameProcessor,

@@ -13,7 +13,8 @@ from typing import Any
 from fastavro.schema import parse_schema
 
 from replay.past.replayed_frame import ReplayedFrame
-from schemas.codec import CONFLUENT_MAGIC, encode, from_values
+from schemas.avro_values import from_values
+from schemas.codec import CONFLUENT_MAGIC, encode
 from schemas.compiled_schemas import Schema, schema_of, without_logical_types
 from schemas.records import Decision
 from transport.stored_message import MessagePosition

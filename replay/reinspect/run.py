@@ -16,8 +16,8 @@ from replay.reinspect.inspector import Inspector, Result
 from replay.reinspect.run_folder import Plan, RunError, RunFolder, RunProgress
 from replay.reinspect.summary import Summary
 from replay.reinspect.variants import LoadedVariant
+from schemas.codec import Codec
 from schemas.records import Frame
-from schemas.wire import Codec
 from transport.image_store import ImageStore
 from transport.offset_ranges import subtract, total
 

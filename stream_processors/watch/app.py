@@ -27,7 +27,7 @@ from monitoring.drift.concept import At
 from monitoring.shelf import Shelf
 from schemas import CodecError, Decision, DriftEvent, Label
 from schemas.clock import Clock, SystemClock
-from schemas.wire import Codec
+from schemas.codec import Codec
 from stream_processors.faust_host.bounded_transport import bounded_transport
 from stream_processors.faust_host.consumer import NoValue
 from stream_processors.faust_host.process import make_faust_app, raw_topics

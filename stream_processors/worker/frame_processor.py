@@ -17,13 +17,12 @@ from models.inspect_images import inspect_images
 from models.remarks import Remark
 from schemas import Action, CodecError, DeadLetter, Decision, Frame, ResultState, Verdict
 from schemas.clock import Clock
-from schemas.codec import MAX_REST_BYTES
+from schemas.codec import MAX_REST_BYTES, Codec
 from schemas.errors import InvalidRecord, MessageTooLarge, MetadataTooLarge
 from schemas.letters import cut, smaller
 from schemas.replay_headers import REPLAY_HEADER, is_replay, is_replay_name
 from schemas.text import file_text
 from schemas.topics import DECISIONS
-from schemas.wire import Codec
 from stream_processors.worker.image_remarks import ImageRemarks
 from stream_processors.worker.letter_budget import LetterBudget
 from stream_processors.worker.overload import Overload, OverloadPolicy

@@ -20,7 +20,7 @@ from typing import Any
 from models import Model, default_model_path
 from schemas import Frame
 from schemas.clock import Clock
-from schemas.wire import Codec
+from schemas.codec import Codec
 from stream_processors.worker.frame_processor import FrameMessage, FrameProcessor, InspectionFailure, ProcessingResult
 from stream_processors.worker.overload import OverloadPolicy
 from stream_processors.worker.settings import WorkerSettings

@@ -19,9 +19,9 @@ from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from schemas.codec import Codec
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
-from schemas.wire import Codec
 from stream_processors.worker.forms import CLIPS_S, Form, decision_forms, letter_forms
 from stream_processors.worker.frame_processor import ProcessingResult
 from transport.producer import COMMON, make_idempotent_producer

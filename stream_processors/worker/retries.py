@@ -15,12 +15,12 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from schemas.clock import Clock
+from schemas.codec import Codec
 from schemas.errors import CodecError
 from schemas.letters import whole_sha256, whole_size
 from schemas.records import DeadLetter
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
-from schemas.wire import Codec
 from stream_processors.worker.frame_processor import RETRY_HEADER, FrameMessage
 from transport.producer import CONNECTION
 

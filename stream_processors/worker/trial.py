@@ -36,10 +36,10 @@ def main() -> None:
     kafka, model_dir, memory_bytes = pickle.loads(_block() or b"")  # noqa: S301 - from the process that started us
 
     from models import load_model
-    from schemas.codec import as_values
+    from schemas.avro_values import as_values
+    from schemas.codec import Codec
     from schemas.errors import CodecError
     from schemas.records import Frame
-    from schemas.wire import Codec
     from stream_processors.worker.frame_processor import InspectionFailure, look
 
     model, codec = load_model(model_dir), Codec.from_settings(kafka)

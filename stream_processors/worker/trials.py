@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from schemas.codec import from_values
+from schemas.avro_values import from_values
 from schemas.errors import InvalidRecord
 from schemas.records import Frame
 from schemas.settings import KafkaSettings

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from schemas import DeadLetter, Decision, Defect, DriftEvent, Frame, Label, SignalChange
 from schemas.avro_bounds import Measure, TooMuch
-from schemas.codec import MAX_REST_BYTES, SINGLE_OBJECT_MARKER, decode, encode
+from schemas.codec import MAX_REST_BYTES, SINGLE_OBJECT_MARKER, Codec, decode, encode
 from schemas.compiled_schemas import compiled, fingerprint_of, released_schemas_of, schema_of
 from schemas.errors import CodecError, InvalidRecord, MetadataTooLarge, TruncatedMessage
-from schemas.wire import Codec
 from tests.schemas import examples
 
 NAMES = ["".join(each) for each in itertools.islice(itertools.product(string.ascii_letters, repeat=4), 120_000)]

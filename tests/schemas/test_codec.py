@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import CodecError, DeadLetter, Decision, Frame
-from schemas.codec import MAX_MESSAGE_BYTES, as_values, decode, encode
+from schemas.avro_values import as_values
+from schemas.codec import decode, encode
 from schemas.compiled_schemas import RECORDS, compiled, fingerprint_of, fingerprint_of_schema, schema_of
 from schemas.errors import (
     EmptyMessage,
@@ -23,6 +24,7 @@ from schemas.errors import (
     TruncatedMessage,
     UnknownSchema,
 )
+from schemas.topics import MAX_MESSAGE_BYTES
 from tests.schemas import examples
 from tests.schemas.strategies import records
 

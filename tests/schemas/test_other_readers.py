@@ -13,12 +13,12 @@ import fastavro
 import pytest
 
 from schemas import Decision, Frame
+from schemas.codec import Codec
 from schemas.compiled_schemas import schema_of
 from schemas.errors import RegistryError, UnknownSchema
 from schemas.registry import RegistryIds
 from schemas.settings import KafkaSettings
 from schemas.topics import TOPICS
-from schemas.wire import Codec
 from tests.schemas import examples
 
 KAFKA = KafkaSettings(schema_registry_url="mock://shared")

@@ -70,7 +70,7 @@ def show(
     """Show everything about a dead letter, and if a retry would succeed."""
 
     from operations.dead_letters import find_letter, retry_blocker, with_message
-    from schemas.wire import Codec
+    from schemas.codec import Codec
     from transport.image_store import ImageStore
 
     kafka = kafka_settings(bootstrap_servers, prefix)
@@ -117,8 +117,8 @@ def retry(
     """
 
     from operations.dead_letters import LetterRefused, Retrier, retry_blocker, with_message
+    from schemas.codec import Codec
     from schemas.letters import whole_size
-    from schemas.wire import Codec
     from transport.image_store import ImageStore
 
     kafka = kafka_settings(bootstrap_servers, prefix)

@@ -99,7 +99,7 @@ def inspected(
     from monitoring.quality.label_index import LabelIndex
     from replay.analysis.table import build_table
     from replay.past.resolved_selection import ResolvedSelection, empty_selection_error, labels
-    from schemas.wire import Codec
+    from schemas.codec import Codec
     from transport.image_store import ImageStore
 
     variants = [Variant("challenger", Path(challenger))]

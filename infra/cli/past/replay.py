@@ -191,7 +191,7 @@ def _run(
 
     from infra.cli.shared.shutdown import stop_on_signals
     from replay.reinspect.run import run
-    from schemas.wire import Codec
+    from schemas.codec import Codec
     from transport.image_store import ImageStore
 
     stop = threading.Event()

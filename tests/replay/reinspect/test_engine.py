@@ -15,9 +15,9 @@ from models.opencv import cv2
 from replay.reinspect.engine import BATCH_FRAMES, inspect_all
 from replay.reinspect.inspector import Inspector
 from replay.reinspect.variants import LoadedVariant, Variant, load
+from schemas.codec import Codec
 from schemas.errors import SettingsError
 from schemas.records import Encoding, Frame, ImageReference
-from schemas.wire import Codec
 from tests.actuators.decisions import make_frame
 from tests.models.conftest import make_package
 from tests.models.tiny import MakePackage

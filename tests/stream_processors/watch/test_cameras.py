@@ -13,9 +13,8 @@ from monitoring.drift import DriftOptions
 from monitoring.drift.concept import At
 from monitoring.shelf import SETTLES_AFTER, Shelf
 from schemas.clock import ManualClock
-from schemas.codec import encode
+from schemas.codec import Codec, encode
 from schemas.records import Decision, Verdict
-from schemas.wire import Codec
 from stream_processors.watch.app import _Watching
 from stream_processors.watch.camera import UNWATCHED, WatchedCamera
 from stream_processors.watch.metrics import WatchMetrics

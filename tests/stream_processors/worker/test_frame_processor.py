@@ -15,11 +15,10 @@ import stream_processors.worker.frame_processor
 from models import FramePosition, Model, default_model_path, load_model
 from schemas import Action, DeadLetter, Decision, Encoding, Frame, ImageReference, ResultState, Verdict
 from schemas.clock import ManualClock
-from schemas.codec import decode, encode
+from schemas.codec import Codec, decode, encode
 from schemas.letters import KEPT_VALUE_BYTES, VALUE_SHA256_HEADER, VALUE_SIZE_HEADER, whole_sha256, whole_size
 from schemas.replay_headers import REPLAY_HEADER
 from schemas.topics import DECISIONS
-from schemas.wire import Codec
 from stream_processors.worker.frame_processor import RETRY_HEADER, FrameMessage, FrameProcessor, ProcessingResult
 from stream_processors.worker.letter_budget import BURST_BYTES
 from stream_processors.worker.metrics import WorkerMetrics

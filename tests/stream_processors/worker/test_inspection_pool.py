@@ -15,8 +15,7 @@ import pytest
 from models import FramePosition, Model, default_model_path, load_model
 from schemas import Frame, ImageReference, ResultState
 from schemas.clock import ManualClock
-from schemas.codec import encode
-from schemas.wire import Codec
+from schemas.codec import Codec, encode
 from stream_processors.worker.frame_processor import RETRY_HEADER, FrameMessage, FrameProcessor, ProcessingResult
 from stream_processors.worker.inspection_pool import FETCHES, InspectionPool, Work
 from stream_processors.worker.ordered_completion import Entry, OrderedCompletion

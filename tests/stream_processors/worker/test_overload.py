@@ -25,11 +25,10 @@ from models import FramePosition, default_model_path, load_model
 from models.datasets.elpv import load_cells
 from schemas import Action, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict
 from schemas.clock import ManualClock
-from schemas.codec import decode, encode
+from schemas.codec import Codec, decode, encode
 from schemas.errors import SettingsError
 from schemas.ids import frame_id
 from schemas.topics import FRAMES
-from schemas.wire import Codec
 from stream_processors.worker.frame_processor import FrameMessage, FrameProcessor
 from stream_processors.worker.overload import LatestOffsets, Overload, OverloadPolicy, shed_reason
 from transport.topic_setup import apply
