@@ -35,7 +35,9 @@ def main() -> None:
     limit_child()
     answers = _Answers(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # prints of libraries go to the log, not between the answers
-    logging.basicConfig(handlers=[_Forward(answers)], level=logging.INFO)
+    root = logging.getLogger()
+    root.addHandler(_Forward(answers))
+    root.setLevel(logging.INFO)
     settings = json.loads(sys.stdin.readline())
     limit_memory(settings["memory"])
     try:

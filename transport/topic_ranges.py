@@ -69,7 +69,7 @@ def time_ranges(bootstrap_servers: str, topic: str, within: TimeRange) -> dict[i
     consumer = _consumer(bootstrap_servers)
     try:
         found = _offsets(consumer, bootstrap_servers, topic, within)
-        say_held(bootstrap_servers, topic, found)
+        log_open_transactions(bootstrap_servers, topic, found)
     except KafkaException as error:
         raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
     finally:
@@ -77,7 +77,7 @@ def time_ranges(bootstrap_servers: str, topic: str, within: TimeRange) -> dict[i
     return {number: ((begin, end),) for number, (begin, end) in found.items() if begin < end}
 
 
-def say_held(bootstrap_servers: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+def log_open_transactions(bootstrap_servers: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
     """Log the partitions that an open transaction holds back; return the first held offset by partition."""
     held = held_back(bootstrap_servers, topic, partitions)
     for number, offset in held.items():

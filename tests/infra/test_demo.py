@@ -213,7 +213,7 @@ def test_the_tally_tells_duplicates_from_conflicts() -> None:
 def test_a_file_that_is_not_onnx_is_named_with_its_line(tmp_path: Path, repository: Path) -> None:
     garbage = b"this is not a model"
     (tmp_path / "model.onnx").write_bytes(garbage)
-    manifest = (repository / "models" / "elpv_cells" / "manifest.yaml").read_text(encoding="utf-8")
+    manifest = (repository / "models" / "zoo" / "elpv_cells" / "manifest.yaml").read_text(encoding="utf-8")
     digest = hashlib.sha256(garbage).hexdigest()
     (tmp_path / "manifest.yaml").write_text(re.sub(r"sha256: '?[0-9a-f]{64}'?", f"sha256: '{digest}'", manifest))
     done = run("demo", "--model", str(tmp_path))

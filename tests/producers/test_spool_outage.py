@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 from infra.broker import LocalBroker
 from infra.demo.processes import inspection_command
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
-from producers.spool import SpoolOptions, read_counts, spool_path
+from producers.spool import SpoolCounts, SpoolOptions, SpoolUnwritable, read_counts, spool_path
 from schemas import Frame, KafkaSettings
 from schemas.codec import decode
 from transport.topic_setup import apply
@@ -189,7 +189,7 @@ def test_a_producer_killed_while_it_spools_and_while_it_drains(
 ) -> None:
     directory = tmp_path / "spool"
 
-    def produce(seconds: float, camera: str = "synthetic") -> None:
+    def produce(is_enough: Callable[[], bool], camera: str = "synthetic") -> None:
         arguments = ["produce", "--camera", camera, "--fps", "100", "--station", "press", "--camera-id", "top"]
         arguments += [
             "--spool",
@@ -200,15 +200,24 @@ def test_a_producer_killed_while_it_spools_and_while_it_drains(
             outage.kafka.bootstrap_servers,
         ]
         with subprocess.Popen(inspection_command(*arguments), stderr=subprocess.DEVNULL) as process:
-            time.sleep(seconds)
+            until = time.monotonic() + 60
+            while not is_enough() and time.monotonic() < until:
+                time.sleep(0.05)
             process.kill()
 
     path = spool_path(directory, "inspection", IDENTITY)
-    produce(7)  # while it spools
+
+    def counts() -> SpoolCounts:
+        try:
+            return read_counts(path)
+        except SpoolUnwritable:  # not made yet
+            return SpoolCounts(*[0] * 7)
+
+    produce(lambda: counts().frames > 100)  # while it spools
     spooled = read_counts(path)
     assert spooled.frames > 20
     outage.start()
-    produce(3)  # while it drains, and publishes live
+    produce(lambda: counts().drained > 20)  # while it drains, and publishes live
     done = subprocess.run(
         inspection_command("spool", "drain", "--json", "--spool-dir", str(directory), "--bootstrap-servers",
                            outage.kafka.bootstrap_servers),

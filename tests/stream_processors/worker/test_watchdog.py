@@ -59,12 +59,12 @@ def test_never_right_after_progress(looks: list[tuple[int, int] | None]) -> None
 
 
 def run_stuck(line: KafkaSettings, method: str, tmp_path: Path, repository: Path, watchdog_s: float) -> tuple[int, str]:
-    """A real worker on a real broker whose method of `Answerer` never returns; its exit status and log."""
+    """A real worker on a real broker whose method of `FrameProcessor` never returns; its exit status and log."""
     program = f"""
 import logging, time
 logging.basicConfig(level=logging.INFO)
-from stream_processors import answer
-answer.Answerer.{method} = lambda *_, **__: time.sleep(1000)
+from stream_processors.worker.frame_processor import FrameProcessor
+FrameProcessor.{method} = lambda *_, **__: time.sleep(1000)
 from schemas import KafkaSettings
 from stream_processors.worker.settings import WorkerSettings
 from stream_processors.worker.run import run_worker
