@@ -73,7 +73,7 @@ class TrialLimits:
         Examples
         --------
         >>> TrialLimits.from_env({"INSPECTION_MODEL_MEMORY_MIB": "4096"})
-        Limits(memory_mib=4096, seconds=30.0)
+        TrialLimits(memory_mib=4096, seconds=30.0)
         """
         return cls(
             round(_positive(env, MEMORY_VARIABLE, cls().memory_mib)), _positive(env, SECONDS_VARIABLE, cls().seconds)

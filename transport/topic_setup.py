@@ -83,7 +83,7 @@ def compare(topic: Topic, name: str, partitions: int | None, config: dict[str, s
     --------
     >>> from schemas.topics import DECISIONS
     >>> compare(DECISIONS, "inspection.decisions", 3, DECISIONS.config).differences
-    (Difference(key='partitions', present='3', wanted='6'),)
+    (TopicDifference(key='partitions', present='3', wanted='6'),)
     >>> compare(DECISIONS, "inspection.decisions", None).status
     'missing'
     """

@@ -80,7 +80,7 @@ def compare(recorded: Decision | None, replayed: Decision, encoded: bytes | None
     >>> print(compare(then, replace(then, decided_at_us=99, is_late=True)))
     None
     >>> compare(then, replace(then, score=0.2))
-    Difference(kind=<Likeness.DIFFERENT: 'different'>, fields={'score': (0.1, 0.2)})
+    DecisionDifference(kind=<Likeness.DIFFERENT: 'different'>, fields={'score': (0.1, 0.2)})
     >>> compare(then, replace(then, recipe_revision="1-cd")).kind.value
     'other-model'
     """

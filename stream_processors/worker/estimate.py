@@ -88,7 +88,7 @@ def kind_of(frame: Frame) -> FrameKind:
     ...               captured_at_us=0, deadline_ms=500, encoding=Encoding.JPEG, width=300, height=300, sha256="",
     ...               image=bytes(14_000))
     >>> kind_of(frame)
-    Kind(encoding=<Encoding.JPEG: 'JPEG'>, pixels_log2=17, bytes_log2=14, deadline_log2=9)
+    FrameKind(encoding=<Encoding.JPEG: 'JPEG'>, pixels_log2=17, bytes_log2=14, deadline_log2=9)
     """
     size_bytes = len(frame.image) if frame.image is not None else frame.reference.size_bytes if frame.reference else 0
     return FrameKind(

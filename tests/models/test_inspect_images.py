@@ -28,8 +28,8 @@ SHIPPED = load_model(default_model_path())
 
 def test_public_surface() -> None:
     assert sorted(models.__all__) == [
-        "ImageError", "Inspection", "Model", "ModelPackageError", "Source",
-        "decide", "default_model_path", "inspect_image", "load_model", "not_inspected",
+        "FramePosition", "ImageError", "Inspection", "Model", "ModelPackageError",
+        "build_decision", "default_model_path", "failed_inspection", "inspect_image", "load_model",
     ]  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def test_an_earlier_spool_on_a_full_disk_is_kept(tmp_path: Path, repository: Pat
                 pass
         except OSError:
             pass
-    spool = PatientSpool(path, options, retry_s=0.1)
+    spool = LazySpool(path, options, retry_s=0.1)
     print(spool.frames)
     (directory / "fill").unlink()
     time.sleep(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,10 @@ def test_a_reader_of_committed_messages_says_what_holds_it_back(
     assert caplog.text.count(said) == 1
     stranger.abort_transaction(20)
     caplog.clear()
-    assert len(list(read_topic(line.bootstrap_servers, line.frames))) == 2
+    until = time.monotonic() + 20  # the broker writes the marker of the end after it has answered
+    while (count := len(list(read_topic(line.bootstrap_servers, line.frames)))) < 2 and time.monotonic() < until:
+        time.sleep(0.2)
+    assert count == 2
     assert "held back" not in caplog.text
 
 

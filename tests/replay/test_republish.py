@@ -151,6 +151,7 @@ def test_spaced_as_captured(line: KafkaSettings) -> None:
     assert all(150_000 < gap < 400_000 for gap in gaps), gaps
 
 
+@pytest.mark.alone
 @pytest.mark.broker
 def test_a_simulated_line_decides_and_only_a_simulated_gate_acts(
     decided: Decided, tmp_path: Path, request: pytest.FixtureRequest

@@ -235,14 +235,14 @@ def test_bytes_of_any_kind_are_answered(value: bytes | None) -> None:
 def test_an_inspection_that_ends_after_the_deadline_accepts_nothing(model, monkeypatch, mode):
     """A worker that is stopped in the middle of an inspection must not accept a part that has passed."""
     clock = ManualClock(NOW_US + 5_000)
-    inspect = stream_processors.worker.frame_processor.inspect_all
+    inspect = stream_processors.worker.frame_processor.inspect_images
 
     def slow(*args, **options):
         found = inspect(*args, **options)
         clock.advance(0.6)
         return [tuple(replace(each, action=Action.ACCEPT, verdict=Verdict.OK) for each in one) for one in found]
 
-    monkeypatch.setattr(stream_processors.worker.frame_processor, "inspect_all", slow)
+    monkeypatch.setattr(stream_processors.worker.frame_processor, "inspect_images", slow)
     answerer = FrameProcessor(model, Codec(), clock, OverloadPolicy(mode))
     first = answerer(received(encode(make_frame(png()))))
     again = answerer(received(encode(make_frame(png()))))  # read again, it is shed: the same id says the same
