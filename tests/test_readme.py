@@ -63,7 +63,7 @@ def test_the_consumer(repository: Path, line: KafkaSettings, tmp_path: Path) -> 
         program = subprocess.Popen(
             [sys.executable, "-c", code(repository, "DecisionConsumer")], env=environment(line), stdout=out
         )
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     deadline = time.monotonic() + 20
     try:
         # It starts at the newest decision: say it again until it listens; each has an id of its own.

@@ -214,7 +214,7 @@ def test_a_broker_that_goes_and_comes_back(unique: str, tmp_path: Path) -> None:
         await_(lambda: len(recorder.instructions) == 1)
         broker.start()
         await_(lambda: gate.stats.connected)
-        producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+        producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "enable.idempotence": True})
         # The first fetch after the pause may take a moment: parts come until one is decided.
         for n in range(30):
             captured = now_us()

@@ -79,7 +79,7 @@ def test_a_topic_of_messages_that_nobody_can_read(line: KafkaSettings, what: str
     triggers = FrameTriggers(line, gate.expect_frame, max_age_s=5, on_read=gate.note_trigger)
     gate.start()
     triggers.start()
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True})
     for number in range(12):
         producer.produce(getattr(line, what), b"\x00\x00\x00\x00\x07 of another registry %d" % number)
     assert producer.flush(20) == 0

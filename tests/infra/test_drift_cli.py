@@ -47,7 +47,7 @@ def episodes(line: KafkaSettings) -> KafkaSettings:
         encode(event("sim", is_simulated=True)),
         b"garbage",
     ]
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for value in values:
         producer.produce(line.drift, value)
     assert producer.flush(20) == 0

@@ -91,7 +91,7 @@ def run(patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *argument
 def test_no_record_stops_a_command_or_acts_on_the_terminal(
     line: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for topic, value, key in records(line):
         producer.produce(topic, value, key, partition=0)
     assert producer.flush(20) == 0

@@ -62,7 +62,7 @@ def letters(line: KafkaSettings) -> KafkaSettings:
         letter(line.frames, "unknown-schema", frame(5), headers={RETRY_HEADER: b"0-0"}),
         b"garbage",
     ]
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for value in values:
         producer.produce(line.dead_letters, value)
     assert producer.flush(20) == 0
@@ -87,7 +87,7 @@ def test_listed_and_shown(letters: KafkaSettings, tmp_path: Path) -> None:
 
 
 def test_names_do_nothing_to_the_terminal(line: KafkaSettings) -> None:
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     producer.produce(
         line.dead_letters, letter(line.frames, "truncated", b"x", frame_id="s.c\x1b[2J\r\nOK" + "x" * 5_000)
     )
@@ -120,7 +120,7 @@ def test_what_is_fixed_is_retried_once(letters: KafkaSettings) -> None:
 def test_a_cut_letter_is_retried_from_where_it_came(line: KafkaSettings) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (700, 700), np.uint8)
     value = frame(0, cv2.imencode(".png", noise)[1].tobytes())
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     producer.produce(line.frames, value, b"s/c", partition=0, headers={"traceparent": b"t"})
     for offset in (0, 900):  # the second one does not exist any more
         whole = decode(letter(line.frames, "unknown-schema", value), DeadLetter)
@@ -173,7 +173,7 @@ def test_of_two_retriers_the_older_is_fenced_off(letters: KafkaSettings) -> None
 def test_a_letter_that_the_topic_does_not_take_any_more_leaves_the_others(line: KafkaSettings) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (450, 450), np.uint8)
     values = [frame(0, cv2.imencode(".png", noise)[1].tobytes()), frame(1)]
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for value in values:
         producer.produce(line.dead_letters, letter(line.frames, "unknown-schema", value))
     assert producer.flush(20) == 0
@@ -188,7 +188,7 @@ def test_a_letter_that_the_topic_does_not_take_any_more_leaves_the_others(line: 
 def test_a_mark_that_names_no_letter_is_not_kept(line: KafkaSettings) -> None:
     reasons = ("0-0", "x" * 400_000, "0-" + "1" * 400_000, "0-0\n", "\u0660-0")
     marks = [dataclasses.replace(DEAD_LETTER, kind=RETRIED, reason=reason) for reason in reasons]
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for letter in (DEAD_LETTER, *marks):
         producer.produce(line.dead_letters, encode(letter), b"x", partition=0)
     assert producer.flush(20) == 0

@@ -139,7 +139,7 @@ def test_no_broker_is_one_clear_error() -> None:
 
 
 def publish(line: KafkaSettings, *values: DriftEvent | bytes | None, at_ms: int = 0) -> None:
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for value in values:
         data = encode(value) if isinstance(value, DriftEvent) else value
         producer.produce(line.drift, data, timestamp=at_ms)

@@ -34,7 +34,7 @@ def run(kafka: KafkaSettings, command: str, *arguments: str) -> Result:
 
 
 def publish(kafka: KafkaSettings, topic: str, records: list[Any]) -> None:
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for record in records:
         value = record if isinstance(record, bytes) else encode(record)
         at_us = record.captured_at_us if isinstance(record, Decision) else EPOCH_US

@@ -72,7 +72,7 @@ def publish_past(kafka: KafkaSettings, count: int, *, seed: int = 0, disorder: i
     chance = random.Random(seed)
     order = sorted(range(count), key=lambda number: number + chance.uniform(0, disorder))
     past, sent = Past(kafka), {}
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
 
     def delivered(frame: Frame, timestamp_us: int) -> object:
         def on_delivery(error: object, message: object) -> None:

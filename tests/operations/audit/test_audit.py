@@ -207,7 +207,7 @@ def test_messages_that_are_no_frames_need_a_dead_letter() -> None:
 
 def publish(kafka: KafkaSettings, messages: list[tuple[str, bytes, bytes | None, int]]) -> None:
     """Topic, key, value, timestamp in ms."""
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for topic, key, value, timestamp in messages:
         producer.produce(topic, value, key, timestamp=timestamp)
     assert producer.flush(20) == 0

@@ -59,7 +59,7 @@ def lay(kafka: KafkaSettings) -> None:
         model_name="", model_version="", model_sha256="", recipe_id="", recipe_revision="", source_topic="",
         source_partition=0, source_offset=0,
     )  # fmt: skip
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     producer.produce(kafka.drift, encode(opened), b"s/c", timestamp=EPOCH_US // 1000)
     assert producer.flush(20) == 0
 
@@ -203,7 +203,7 @@ def test_a_wrong_usage_is_2() -> None:
 def lay_frames(kafka: KafkaSettings, count: int = 24) -> None:
     """Frames of small images, undecided; the first three in four are labelled at random, every third as defective."""
     random = np.random.default_rng(1)
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for number in range(count):
         image = cv2.imencode(".png", random.integers(0, 1 + 10 * number, (48, 48), np.uint8))[1].tobytes()
         frame = Frame(

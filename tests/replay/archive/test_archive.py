@@ -53,7 +53,7 @@ def everything(source: Source, kind: type = Frame) -> list[StoredMessage[Any]]:
 
 
 def produce(kafka: KafkaSettings, topic: str, messages: list[tuple[bytes | None, int]], partition: int = 0) -> None:
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for value, timestamp_us in messages:
         producer.produce(topic, value, b"k", partition=partition, timestamp=timestamp_us // 1000)
     assert producer.flush(20) == 0

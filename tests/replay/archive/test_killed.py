@@ -39,7 +39,7 @@ def commits_of(uri: Path) -> int:
 
 def test_killed_again_and_again_it_archives_everything_once(line: KafkaSettings, tmp_path: Path) -> None:
     chance = random.Random()
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     count = 6000
     for number in range(count):
         frame = make_frame(number, f"press/c{number % 4}", image=os.urandom(15_000))
@@ -74,7 +74,7 @@ def test_killed_again_and_again_it_archives_everything_once(line: KafkaSettings,
 
 
 def test_two_sinks_at_once_leave_each_message_once(line: KafkaSettings, tmp_path: Path) -> None:
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for number in range(900):
         frame = make_frame(number, f"press/c{number % 4}", image=os.urandom(10_000))
         producer.produce(line.frames, encode(frame), partition=number % 3, timestamp=frame.captured_at_us // 1000)
@@ -101,7 +101,7 @@ def test_sigterm_lets_it_write_what_it_has_read(line: KafkaSettings, tmp_path: P
     while "metrics at " not in said:
         said = process.stderr.readline()
     url = said.split("metrics at ")[1].strip()
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     values = []
     for number in range(50):
         # Large compared with what an archive adds to a message: the number of bytes tells if all of them were read.

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.broker
 
 
 def publish(kafka: KafkaSettings, begin: int, end: int) -> None:
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for number in range(begin, end):
         producer.produce(kafka.frames, encode(make_frame(number)), partition=0, timestamp=time.time_ns() // 1_000_000)
     assert producer.flush(20) == 0

@@ -33,7 +33,7 @@ def run(kafka: KafkaSettings, *arguments: str) -> Result:
 @pytest.fixture
 def published(line: KafkaSettings) -> KafkaSettings:
     """Twelve frames, each with a decision; every fourth is rejected with a box, and the first two are labelled."""
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     frames = [frame(n, captured_at_us=EPOCH_US + n * 1_000_000) for n in range(12)]
     for number, one in enumerate(frames):
         at_ms = one.captured_at_us // 1000

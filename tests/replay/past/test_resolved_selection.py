@@ -197,7 +197,7 @@ class TestOnTheBroker:
 
 
 def publish(kafka: KafkaSettings, topic: str, *values: bytes) -> None:
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for value in values:
         producer.produce(topic, value, b"k", partition=0)
     assert producer.flush(20) == 0
@@ -340,7 +340,7 @@ def test_a_frame_without_any_decision_says_nothing() -> None:
 @pytest.mark.broker
 def test_told_to_stop_while_nothing_that_is_meant_comes(line: KafkaSettings) -> None:
     """Ctrl-C ends a search for a part that is nowhere, and a read that is limited to a trickle."""
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for number in range(20):
         producer.produce(line.frames, encode(make_frame(number, image=bytes(5_000))), "press/top", partition=0)
     assert producer.flush(20) == 0

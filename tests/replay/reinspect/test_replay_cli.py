@@ -223,7 +223,7 @@ def test_what_was_meant_when_a_run_began_is_meant_when_it_goes_on(decided: Decid
 def test_what_is_not_there_any_more_is_no_end_of_a_run(line: KafkaSettings, tmp_path: Path) -> None:
     """Retention took frames that the run had not read: it would end with less than in one go."""
     out = tmp_path / "run"
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for number in range(6):
         producer.produce(line.frames, encode(make_frame(number)), "press/top", partition=number % 2)
     assert producer.flush(20) == 0

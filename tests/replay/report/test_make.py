@@ -29,7 +29,7 @@ NOW_US = an_hour_ago_us()
 @pytest.fixture
 def published(line: KafkaSettings) -> KafkaSettings:
     """Real cells with their recorded decisions, an hour ago; one of them with a box."""
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     one = example(16)
     for number, (stored, judged) in enumerate(zip(one.frames, one.replayed, strict=True)):
         frame, decision = stored.record, judged.recorded

@@ -199,7 +199,7 @@ def test_two_share_the_cameras_and_hand_them_over(line, start, package):
 
 def test_garbage_is_counted_and_stops_nothing(line, start, package):
     [camera] = [stream("cam", 1, model_sha256(package))]
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True})
     good = encode(camera[0])
     for topic in (line.decisions, line.labels):
         for value in (b"", b"junk", None, good[:-3], good + b"x", b"\xc3\x01" + b"\0" * 8, os.urandom(5000)):
@@ -221,7 +221,7 @@ def test_garbage_is_counted_and_stops_nothing(line, start, package):
 def test_no_snapshot_ends_or_blinds_it_and_invented_cameras_are_forgotten(line, start, package, tmp_path):
     """Write hostile state, and a flood of cameras, beside one camera whose light fails."""
     [camera] = [stream("cam", 1, model_sha256(package))]
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True})
     for partition in range(6):
         for number in range(60):  # sound snapshots of cameras that do not exist
             snapshot = Snapshot({line.decisions: 0}, {}).dumps()
@@ -272,7 +272,7 @@ def test_neither_batch_nor_transaction_nor_new_partitions_stop_it(line, start, p
     await_watched(process, 200)
     for topic in (line.decisions, line.labels, line.drift_state):
         add_partitions(line.bootstrap_servers, topic, 8)
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True})
     for one in stream("other", 2, model_sha256(package))[:20]:
         producer.produce(line.decisions, encode(one), one.key, partition=7, on_delivery=delivered)
     assert producer.flush(20) == 0
@@ -360,7 +360,7 @@ def test_a_webhook_is_told(line, start, package):
 
 
 def test_the_state_is_the_newest_one(line):
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True})
     older, newer = Snapshot({"d": 5}, {"data": b"old"}), Snapshot({"d": 9, "l": 1}, {"data": b"new"})
     # A process that had lost its partition writes late.
     for value in (newer.dumps(), older.dumps(), b"junk"):
@@ -375,7 +375,7 @@ def test_a_camera_in_another_partition_has_its_own_snapshot(line, start, package
     process = start()
     process.await_ready()
     publish(line, camera[:50])
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True})
     for partition in range(6):
         for one in camera[100:103]:
             producer.produce(line.decisions, encode(one), one.key, partition=partition)

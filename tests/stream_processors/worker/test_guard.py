@@ -266,7 +266,7 @@ def test_a_message_that_is_no_frame_keeps_its_kind(guarded_line: Line) -> None:
 
 
 def produce(line: KafkaSettings, frames: list[Frame]) -> None:
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for frame in frames:
         producer.produce(line.frames, encode(frame), frame.key)
     assert producer.flush(20) == 0

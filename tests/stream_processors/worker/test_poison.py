@@ -183,7 +183,7 @@ def test_partitions_that_are_added_are_read_by_a_running_worker(line: KafkaSetti
     start_worker()
     add_partitions(line.bootstrap_servers, line.frames, 8)
     frame = make_frame(1)
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     producer.produce(line.frames, encode(frame), frame.key, partition=7, on_delivery=delivered)
     assert producer.flush(20) == 0
     [decision], _ = answers(line, 1, 0)

@@ -44,7 +44,9 @@ def test_frames_that_carry_their_image_do_not_wait_for_a_dead_store(
         worker = WorkerProcess(line, model=None, group=line.prefix, log=log, options=options)
         try:
             worker.await_ready()
-            producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+            producer = Producer(
+                {"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0}
+            )
             began = time.monotonic()
             for sequence in range(240):  # 30 a second for 8 s: longer than one rest, so that there is a probe
                 time.sleep(max(0.0, began + sequence / 30 - time.monotonic()))

@@ -103,7 +103,7 @@ def make_frame(sequence: int) -> bytes:
 def test_a_stuck_worker_ends_with_a_reason(
     line: KafkaSettings, method: str, tmp_path: Path, repository: Path, fault_row: Callable[..., None]
 ) -> None:
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     for number in range(40):
         producer.produce(line.frames, make_frame(number), f"s/c{number % 6}")
     assert producer.flush(20) == 0

@@ -182,7 +182,7 @@ def test_a_fleet_names_the_process_that_is_not_well() -> None:
 def test_a_worker_that_inspects_nothing_says_so(line: KafkaSettings, start_worker: Any, processes: int) -> None:
     """Use a camera whose clock is a day behind: every frame is shed, and the process is healthy."""
     worker: WorkerProcess = start_worker("--unhealthy-after-s", "2", "--processes", str(processes))
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     report: dict[str, Any] = {}
 
     def publish_until(status: int, age_us: int, reason: str = "") -> dict[str, Any]:
