@@ -98,7 +98,6 @@ def read_ranges(
         See `read_topic`.
     max_bytes_s
         Maximum bytes read in a second, so that a live line keeps the broker; None for no limit.
-
     is_strict
         A partition whose next offset was deleted is left, without an error; by default reading goes on behind it.
 
