@@ -22,13 +22,26 @@ _PIECE = 3
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?)(?::\d{1,5})?")
 #: Chained as in fsspec (``simplecache::s3``), or behind the kind of a camera (``video:rtsp``).
 _SCHEME = re.compile(r"(?:[A-Za-z0-9+.-]+::|video:)*[A-Za-z][A-Za-z0-9+.-]*")
-#: Mark before the host of an address in a text: ``scheme:/``, ``scheme://``, or a ``//`` that begins a word.
-_MARK = re.compile(r":/{1,2}|(?<![^\s'\"<>=(,;|\[{])//")
+#: Mark before the host of an address in a text: ``scheme:/``, ``scheme://``, a ``//`` that begins a word, or the same
+#: with backslashes, as typed on Windows.
+_MARK = re.compile(r":[/\\]{1,2}|(?<![^\s'\"<>=(,;|\[{])//")
 _SCHEME_BEFORE = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*\Z")
 _BEHIND = re.compile(r"[^\s'\"<>]+")
 #: Longest scheme that the search in a text looks for, in characters. The limit keeps the search linear in the length
 #: of the text.
 _LONGEST_SCHEME = 64
+#: User and the beginning of a password, which no port can be: ``user:pass``.
+_USER = re.compile(r"[^\s'\"<>@/:,\[\]]+:(?!\d{1,5}(?:[\s'\"<>/?#,;:.)\]}]|\Z))[^\s/?#@]")
+#: Longest rest of a password behind a blank or a quote, in characters.
+_LONGEST_PASSWORD = 100
+#: Address without a scheme: ``user:password@host``.
+_USER_ONLY = re.compile(r"(^|[\s'\"<>=(,;|\[{])([^\s'\"<>=(,;|\[{:@/\\]{1,64}:[^\s'\"<>@/\\]{1,256}@[^\s'\"<>@]+)")
+#: Segment of a path that looks like a token of a webhook: letters and digits, 20 or more.
+_TOKEN = re.compile(r"/(?=[A-Za-z_-]*\d)(?=[\d_-]*[A-Za-z])[A-Za-z0-9_-]{20,}")
+#: Characters of the sentence around an address.
+_AFTER = ".,;:!?)]}"
+#: Characters that only a part with a secret brings: a user, a query, a fragment.
+_SECRET_IN_TEXT = re.compile("[@?&=#]")
 #: Mistyped address, with one slash too few or without a scheme. No library accepts it.
 _NEARLY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.:-]+:/|//)(?=[^/])")
 _SECRET = re.compile("[@&=]")
@@ -156,23 +169,48 @@ def _masked_pieces(text: str) -> Iterator[str]:
     while (mark := _MARK.search(text, at)) is not None:
         at, begin = mark.end(), mark.start()
         scheme = _SCHEME_BEFORE.search(text[max(done, begin - _LONGEST_SCHEME) : begin])
-        if scheme is None and mark[0] == ":/":
+        if scheme is None and mark[0][0] == ":":
             continue
-        behind = _BEHIND.match(text, at)
-        if behind is None:
+        end = _end_of_address(text, at)
+        if end == at:
             continue
         begin -= 0 if scheme is None or mark[0] == "//" else len(scheme[0])
-        yield text[done:begin]
-        yield _masked_match(text[begin : behind.end()])
-        done = at = behind.end()
-    yield text[done:]
+        yield _USER_ONLY.sub(_masked_user, text[done:begin])
+        yield _masked_match(text[begin:end])
+        done = at = end
+    yield _USER_ONLY.sub(_masked_user, text[done:])
+
+
+def _end_of_address(text: str, at: int) -> int:
+    """Return the end of the address whose host or user begins at ``at``.
+
+    An address ends at a blank or a quote. A password may contain these, so what looks like a user and a password
+    extends to the next ``@``.
+    """
+    behind = _BEHIND.match(text, at)
+    end = at if behind is None else behind.end()
+    if "@" in text[at:end] or not _USER.match(text, at):
+        return end
+    found = text.find("@", end, end + _LONGEST_PASSWORD)
+    if found < 0:
+        return end
+    behind = _BEHIND.match(text, found)
+    return found if behind is None else behind.end()
+
+
+def _masked_user(found: re.Match[str]) -> str:
+    address = found[2].rstrip(_AFTER)
+    return f"{found[1]}{masked_address(address)}{found[2][len(address) :]}"
 
 
 def _masked_match(found: str) -> str:
     """Mask an address in a text if the address can contain a secret; the sentence around it stays."""
-    end = len(found.rstrip(".,;:!?)]}"))
+    end = len(found.rstrip(_AFTER))
     address, after = found[:end], found[end:]
-    return (masked_address(address) if re.search("[@?&=]", address) else address) + after
+    if "\\" in address:
+        address = address.replace("\\", "/")
+    hides = _SECRET_IN_TEXT.search(address) or (address.startswith("http") and _TOKEN.search(address))
+    return (masked_address(address) if hides else found[:end]) + after
 
 
 def _has_a_piece(text: str, address: str) -> bool:

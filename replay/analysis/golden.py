@@ -152,7 +152,12 @@ def _from_csv(path: Path) -> list[GoldenSample]:
             raise SettingsError(f"golden samples {path}, row {number}: file {file!r} is no name of a file")
         if truth.lower() not in _GOOD | _BAD:
             raise SettingsError(f"golden samples {path}, row {number}: truth {truth!r}: good or defective")
-        found.append(_sample(path.parent / file, truth, defect))
+        image = path.parent / file
+        # Reading a pipe or a device never ends.
+        if not image.is_file():
+            reason = "not a regular file" if image.exists() else "no such file"
+            raise SettingsError(f"golden samples {path}, row {number}: {image}: {reason}")
+        found.append(_sample(image, truth, defect))
     return found
 
 

@@ -94,12 +94,38 @@ def test_errors_and_settings_show_no_password() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (r"open rtsp:\\u:SECRET@h now", "open rtsp://h now"),
+        (r"open C:\images\a.png or rtsp:\\10.0.0.5\live", r"open C:\images\a.png or rtsp:\\10.0.0.5\live"),
+        ("cannot open u:SECRET@h:80: refused", "cannot open h:80: refused"),
+        ("('u:SECRET@h')", "('h')"),
+        ("no answer from rtsp://u:my SECRET word@h/s: refused", "no answer from rtsp://h/***: refused"),
+        ("no answer from rtsp://u:my\nSECRET@h/s", "no answer from rtsp://h/***"),
+        ("rtsp://u:'SECRET'@h is refused", "rtsp://h is refused"),
+        ("POST https://h/x#SECRET failed", "POST https://h/*** failed"),
+        ("POST https://hooks.plant/services/T0/SECRET0123456789abcdef: 404", "POST https://hooks.plant/***: 404"),
+        ("no answer from http://a:81/x, ask me@b", "no answer from http://a:81/x, ask me@b"),
+        ("no answer from http://a:81 by me@b", "no answer from http://a:81 by me@b"),
+        ("inspection.frames-0@17 of s3://images/ab/0123456789abcdef0123", None),
+    ],
+)  # fmt: skip
+def test_a_text_hides_the_secrets_of_addresses_that_nobody_named(text: str, shown: str | None) -> None:
+    """The logs mask whatever they are given: they do not know the addresses."""
+    assert masked_text(text) == (text if shown is None else shown)
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "%s", (text,), None)
+    assert "SECRET" not in LineFormatter("%(message)s").format(record)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "x" * 500_000, "a:" * 250_000, "a" * 500_000 + "://u:secret@h", " //" * 160_000, "a:/" * 160_000,
-        "rtsp://h " * 50_000,
+        "rtsp://h " * 50_000, "rtsp://u:p " * 50_000, " u:p" * 125_000, "http://h" + "/a1" * 160_000,
     ],
-    ids=["letters", "colons", "a long scheme", "slashes", "schemes", "addresses"],
+    ids=[
+        "letters", "colons", "a long scheme", "slashes", "schemes", "addresses", "passwords", "users", "segments",
+    ],
 )  # fmt: skip
 def test_a_long_line_is_masked_in_linear_time(text: str) -> None:
     """A search that is quadratic in a word takes many minutes here."""

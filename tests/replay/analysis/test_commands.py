@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,21 @@ def test_a_damaged_list_of_golden_samples_is_said(tmp_path: Path, text: str, com
     with pytest.raises(SettingsError, match="golden samples") as found:
         load_golden(path)
     assert complaint in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "complaint"),
+    [("/dev/zero", "not a regular file"), ("pipe.png", "not a regular file"), ("folder", "not a regular file"),
+     ("../none.png", "no such file")],
+)  # fmt: skip
+def test_a_golden_sample_is_a_regular_file(tmp_path: Path, file: str, complaint: str) -> None:
+    """Reading a pipe or a device would never end."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "golden.csv"
+    path.write_text(f"file,truth\n{file},good\n")
+    with pytest.raises(SettingsError, match=f"row 2: .*{complaint}"):
+        load_golden(path)
 
 
 def test_a_wrong_usage_is_2() -> None:
