@@ -47,7 +47,8 @@ from schemas import Decision, Encoding, Frame, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import Codec, encode
 from schemas.topics import MAX_REQUEST_BYTES
-from stream_processors.worker.frame_processor import FrameMessage, FrameProcessor
+from stream_processors.worker.frame_processor import FrameProcessor
+from stream_processors.worker.frame_task import FrameMessage
 from transport.stored_message import MessagePosition, StoredMessage
 from transport.topic_setup import apply
 

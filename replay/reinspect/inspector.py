@@ -13,14 +13,8 @@ from replay.reinspect.variants import LoadedVariant, groups
 from schemas.clock import Clock, SystemClock
 from schemas.codec import Codec
 from schemas.records import Action, Decision, Frame, ResultState, Verdict
-from stream_processors.worker.frame_processor import (
-    FrameMessage,
-    FrameProcessor,
-    InspectionFailure,
-    ProcessingResult,
-    image_of,
-    look,
-)
+from stream_processors.worker.frame_processor import FrameProcessor, InspectionFailure, image_of, inspect_frames
+from stream_processors.worker.frame_task import FrameMessage, ProcessingResult
 from stream_processors.worker.overload import Overload, OverloadPolicy
 from transport.image_store import ImageStore
 from transport.stored_message import MessagePosition, StoredMessage
@@ -137,7 +131,7 @@ class Inspector:
                 at.append(number)
                 pairs.append((frame, image))
         for indices, models in self._groups:
-            for number, found in zip(at, look(pairs, models), strict=True):
+            for number, found in zip(at, inspect_frames(pairs, models), strict=True):
                 for index, each in zip(indices, found, strict=True):
                     seen[number][index] = each
         return [self._result(job, found) for job, found in zip(jobs, seen, strict=True)]

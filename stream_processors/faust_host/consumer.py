@@ -132,7 +132,7 @@ class LibrdkafkaConsumer(Consumer):
         )  # fmt: skip
 
     def _new_offset(self, tp: TP) -> int | None:
-        """Return the offset to commit: the pipeline acks in order, so all frames before it are answered."""
+        """Return the offset to commit: the worker acks in order, so all frames before it are answered."""
         acked = self._acked[tp]
         if not acked:
             return None

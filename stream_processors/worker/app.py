@@ -1,25 +1,10 @@
-"""Faust app of a worker: reads frames, publishes decisions and dead letters.
-
-The order of steps that guarantees "at least once", for each frame:
-
-1. a thread decodes and inspects the frame; if its image is in a store, another thread fetches the image before, and
-   the frames behind it do not wait (`stream_processors.worker.inspection_pool`);
-2. the worker sends its decision and its dead letter, and waits for the broker's acknowledgements
-   (`stream_processors.worker.result_publisher`);
-3. when the frame and every frame before it have come so far, it is acked to Faust
-   (`stream_processors.worker.ordered_completion`);
-4. Faust commits the acked frames on a timer, and once more on a graceful stop.
-
-If step 2 fails, the process ends at once, and the worker that takes over reads the uncommitted frames again.
-"""
+"""Worker as a Faust app: its parts, and the stream function that connects them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import time
-from dataclasses import dataclass, field
 from typing import Any
 
 import faust
@@ -31,139 +16,140 @@ from schemas.codec import Codec
 from stream_processors.faust_host.bounded_transport import bounded_transport
 from stream_processors.faust_host.consumer import NoValue
 from stream_processors.faust_host.process import make_faust_app, raw_topics
-from stream_processors.worker.frame_processor import FrameMessage, ProcessingResult
+from stream_processors.worker.feedback import Feedback
+from stream_processors.worker.frame_task import FrameMessage, FrameTask
 from stream_processors.worker.guard import GuardedFrameProcessor, trials_of
-from stream_processors.worker.inspection_pool import InspectionPool, Work
+from stream_processors.worker.inspection_pool import InspectionPool
 from stream_processors.worker.metrics import WorkerMetrics
-from stream_processors.worker.ordered_completion import Entry, OrderedCompletion
+from stream_processors.worker.ordered_completion import OrderedCompletion
 from stream_processors.worker.result_publisher import ResultPublisher
 from stream_processors.worker.retries import Retries
 from stream_processors.worker.settings import WorkerSettings
 from stream_processors.worker.work_health import WorkHealth
 from transport.batch_trials.after_death import BatchTrials
-from transport.header_values import traceparent
 from transport.image_store import ImageStore
 from transport.quarantine import Quarantine
 
 log = logging.getLogger(__name__)
 
-#: Exit status if Kafka did not accept an answer (BSD's EX_IOERR).
+#: Exit status if Kafka did not accept a result (BSD's EX_IOERR).
 EXIT_CANNOT_PUBLISH = 74
 
 
-def make_app(
-    settings: WorkerSettings,
-    model: Model,
-    metrics: WorkerMetrics,
-    clock: Clock | None = None,
-    health: WorkHealth | None = None,
-    quarantine: Quarantine | None = None,
-) -> faust.App:
-    """Build the app; it connects when it is started. ``health`` records frames and answers.
+class FrameWorker:
+    """Parts of a worker, and the function that takes frames from the frames topic to their decisions.
 
-    Without a quarantine no file is written.
+    Parameters
+    ----------
+    settings
+        Settings of the worker.
+    model
+        Model that inspects.
+    metrics
+        Metrics of the process.
+    clock
+        Clock for the times of records; default: the system's.
+    health
+        Records frames and results.
+    quarantine
+        Files about messages that ended a worker; without a quarantine no file is written.
 
     Raises
     ------
     RegistryError
         If the settings name a schema registry that does not answer.
     """
-    clock = clock or SystemClock()
-    health = health or WorkHealth(settings.unhealthy_after_s, clock)
-    kafka = settings.kafka
-    store = None
-    if settings.image_store is not None:
-        store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
-    codec = Codec.from_settings(kafka)
-    quarantine = quarantine or Quarantine(None)
-    answer = GuardedFrameProcessor(
-        model,
-        codec,
-        clock,
-        settings.overload,
-        store,
-        quarantine=quarantine,
-        trials=trials_of(settings),
-        is_retry=Retries(kafka, codec, clock).is_retry,
-        on_untrue=metrics.untrue_claim,
-    )
-    app = make_faust_app(settings.group, kafka)
-    held_bytes = settings.buffer_mib * 1024 * 1024
-    transport = bounded_transport(
-        kafka.bootstrap_servers,
-        held_bytes,
-        trials=BatchTrials(kafka.bootstrap_servers, quarantine.deaths, held_bytes, settings.watchdog_s),
-        on_held=metrics.held_bytes.set,
-        on_read=lambda message: answer.shedding.newest.read(message.partition, message.key, message.offset),
-    )
-    app.transport = transport(app.conf.broker, app, app.loop)
-    [frames] = raw_topics(app, kafka.frames)
 
-    @app.on_partitions_assigned.connect(weak=False)
-    async def look_for_the_dead(*_: Any, **__: Any) -> None:
-        # Another worker of the host may have died and left its partitions. This waits for files and starts a process.
-        await asyncio.to_thread(answer.look)
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        model: Model,
+        metrics: WorkerMetrics,
+        clock: Clock | None = None,
+        health: WorkHealth | None = None,
+        quarantine: Quarantine | None = None,
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock or SystemClock()
+        self._codec = Codec.from_settings(settings.kafka)
+        self._quarantine = quarantine or Quarantine(None)
+        store = None
+        if settings.image_store is not None:
+            store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
+        self._processor = GuardedFrameProcessor(
+            model,
+            self._codec,
+            self._clock,
+            settings.overload,
+            store,
+            quarantine=self._quarantine,
+            trials=trials_of(settings),
+            is_retry=Retries(settings.kafka, self._codec, self._clock).is_retry,
+            on_untrue=metrics.untrue_claim,
+        )
+        health = health or WorkHealth(settings.unhealthy_after_s, self._clock)
+        self._feedback = Feedback(self._processor, health, metrics)
 
-    def acked(done: _Done) -> None:
-        done.event.ack()
-        if answer.has_suspects:
-            answer.acked(_received(done.event.message, 0))
-        metrics.record(done.answer, done.publish_s)
+    async def process(self, stream: Any) -> None:
+        """Take each frame of a stream from its message to the committed decision ("at least once").
 
-    def learn(work: Work[Entry[_Done]], made: ProcessingResult, inspection_ms: float, publishing_ms: float) -> None:
-        decision = made.decision
-        if decision is None:
-            return
-        if work.frame is not None and "infer" in decision.durations_ms:
-            needed_ms = answer.shedding.learn(work.frame, work.message.source, inspection_ms, publishing_ms)
-            metrics.estimate.set(needed_ms / 1000)
-        elif made.shed is not None:
-            answer.shedding.learn_publishing(publishing_ms, decision)
+        1. Admit: wait for a slot, and give the frame its place in the order (`OrderedCompletion.admit`).
+        2. Read: a thread decodes the record, and sheds a frame that is not worth an inspection
+           (`InspectionPool.submit`, `FrameProcessor.read`). An image in a store is fetched by another thread, and the
+           frames behind it do not wait (`FrameProcessor.image`).
+        3. Inspect: the thread inspects the image and decides (`FrameProcessor.inspect_all`).
+        4. Publish: decision and dead letter are sent to Kafka (`ResultPublisher.publish`). If Kafka does not accept
+           them, the process ends at once, and the worker that takes over reads the uncommitted frames again.
+        5. Complete: Kafka has acknowledged decision and dead letter (`OrderedCompletion.complete`).
+        6. Acknowledge: when the frame and every frame before it are complete, it is acked to Faust, which commits on a
+           timer, and once more on a graceful stop.
 
-    @app.agent(frames, name="inspect", concurrency=1, supervisor_strategy=CrashingSupervisor)
-    async def inspect(stream: Any) -> None:
-        stream.enable_acks = False  # the pipeline acks, in order
-        outbox = await asyncio.to_thread(ResultPublisher, kafka, _end, codec)
-        pipeline: OrderedCompletion[_Done] = OrderedCompletion(acked, settings.in_flight)
-
-        def publish(work: Work[Entry[_Done]], made: ProcessingResult) -> None:
-            sent_s = time.perf_counter()
-
-            def done() -> None:
-                now_s = time.perf_counter()
-                entry = work.item
-                entry.item.answer, entry.item.publish_s = made, now_s - sent_s
-                health.answered(made)
-                learn(work, made, (sent_s - work.began_s) * 1000, (now_s - sent_s) * 1000)
-                pipeline.done(entry)
-
-            outbox.publish(made, traceparent(work.message.headers), done)
-
-        lanes = InspectionPool(answer, settings.threads, publish=publish, step_aside=pipeline.step_aside, fail=_end)
+        `FrameTask` carries the frame through these stages.
+        """
+        settings = self._settings
+        stream.enable_acks = False  # `OrderedCompletion` acks, in order
+        completion = OrderedCompletion(self._feedback, settings.in_flight)
+        publisher = await asyncio.to_thread(ResultPublisher, settings.kafka, completion, _end_process, self._codec)
+        pool = InspectionPool(self._processor, publisher, completion, settings.threads, fail=_end_process)
         try:
             async for event in stream.events():
-                entry = await pipeline.put(_Done(event))
-                health.came()
-                lanes.submit(_received(event.message, clock.utc_us()), entry)
+                await completion.free_slot()
+                task = FrameTask(_received(event.message, self._clock.utc_us()), event)
+                pool.submit(completion.admit(task))
         finally:
-            # A graceful stop cancels this loop: frames in flight are still finished and acked.
-            await pipeline.drain()
-            lanes.close()
-            outbox.close()
+            # A graceful stop cancels this loop: frames in flight are still completed and acknowledged.
+            await completion.drain()
+            pool.close()
+            publisher.close()
 
-    return app
+    def make_app(self) -> faust.App:
+        """Build the Faust app; it connects when it is started."""
+        settings, kafka = self._settings, self._settings.kafka
+        buffer_bytes = settings.buffer_mib * 1024 * 1024
+        app = make_faust_app(settings.group, kafka)
+        transport = bounded_transport(
+            kafka.bootstrap_servers,
+            buffer_bytes,
+            trials=BatchTrials(kafka.bootstrap_servers, self._quarantine.deaths, buffer_bytes, settings.watchdog_s),
+            on_held=self._metrics.held_bytes.set,
+            on_read=self._note_newest,
+        )
+        app.transport = transport(app.conf.broker, app, app.loop)
+        app.on_partitions_assigned.connect(self._read_quarantine, weak=False)
+        [frames] = raw_topics(app, kafka.frames)
+        app.agent(frames, name="inspect", concurrency=1, supervisor_strategy=CrashingSupervisor)(self.process)
+        return app
+
+    def _note_newest(self, message: Any) -> None:
+        self._processor.shedding.newest.read(message.partition, message.key, message.offset)
+
+    async def _read_quarantine(self, *_: Any, **__: Any) -> None:
+        # Another worker of the host may have died and left its partitions. This waits for files and starts a process.
+        await asyncio.to_thread(self._processor.read_quarantine)
 
 
-@dataclass(slots=True)
-class _Done:
-    """Frame in flight; after Kafka's acknowledgement also its answer, and the time that sending took."""
-
-    event: Any
-    answer: ProcessingResult = field(default_factory=ProcessingResult)
-    publish_s: float = 0.0
-
-
-def _end(error: BaseException) -> None:
+def _end_process(error: BaseException) -> None:
     log.critical("Kafka did not take an answer, ending so that nothing more is committed: %r", error)
     logging.shutdown()
     os._exit(EXIT_CANNOT_PUBLISH)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from schemas.letters import smaller
 from schemas.records import Decision, Record
-from stream_processors.worker.frame_processor import ProcessingResult
+from stream_processors.worker.frame_task import ProcessingResult
 
 #: Timestamps for a broker that refuses this machine's time, in seconds from now. The first, slightly in the future, is
 #: for a topic that refuses old messages. The negative ones are for a clock that is ahead: a broker accepts times up to

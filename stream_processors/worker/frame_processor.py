@@ -9,12 +9,11 @@ import dataclasses
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from models import FramePosition, ImageError, Inspection, Model, build_decision, failed_inspection
+from models import ImageError, Inspection, Model, build_decision, failed_inspection
 from models.inspect_images import inspect_images
-from models.remarks import Remark
 from schemas import Action, CodecError, DeadLetter, Decision, Frame, ResultState, Verdict
 from schemas.clock import Clock
 from schemas.codec import MAX_REST_BYTES, Codec
@@ -23,11 +22,12 @@ from schemas.letters import cut, smaller
 from schemas.replay_headers import REPLAY_HEADER, is_replay, is_replay_name
 from schemas.text import file_text
 from schemas.topics import DECISIONS
+from stream_processors.worker.frame_task import FrameMessage, ProcessingResult
 from stream_processors.worker.image_remarks import ImageRemarks
 from stream_processors.worker.letter_budget import LetterBudget
 from stream_processors.worker.overload import Overload, OverloadPolicy
 from stream_processors.worker.shedding import Shedding
-from transport.batches import UNDECODABLE_BATCH, UnreadableBatch
+from transport.batches import UNDECODABLE_BATCH
 from transport.headers import bounded
 from transport.image_store import ImageStore, ImageStoreError
 
@@ -49,39 +49,8 @@ _FREE_LETTER_BYTES = 1024
 _TEXT_LIMIT = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class FrameMessage:
-    """Received message: value, key, headers, and the place and time of its reading.
-
-    ``batch`` is the unreadable batch that it stands for, if any; then ``source`` is the first message of the batch.
-    """
-
-    value: bytes | None
-    key: bytes | None
-    headers: Mapping[str, bytes]
-    source: FramePosition
-    batch: UnreadableBatch | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessingResult:
-    """Result for one message: the encoded decision and dead letter to publish, and the items to count.
-
-    ``decision`` and ``dead_letter`` are None if there is nothing to publish. ``kind`` is the word for the failure,
-    and ``shed`` the word for the reason of shedding. ``remarks`` describe an odd image.
-    ``dead_letter_key`` is the key under which the dead letter is published. ``letter`` is the dead letter itself, in
-    case its topic accepts only a smaller one; ``is_bare`` is True if the letter lacks its value.
-    """
-
-    decision: Decision | None = None
-    decision_bytes: bytes | None = None
-    dead_letter: bytes | None = None
-    dead_letter_key: bytes | None = None
-    kind: str | None = None
-    shed: str | None = None
-    letter: DeadLetter | None = None
-    is_bare: bool = False
-    remarks: tuple[Remark, ...] = ()
+#: Message, frame and image: what an inspection needs.
+FrameWork = tuple[FrameMessage, Frame, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +73,7 @@ def image_of(frame: Frame, store: ImageStore | None) -> bytes | InspectionFailur
         return InspectionFailure(error.kind, str(error))
 
 
-def look(
+def inspect_frames(
     seen: Sequence[tuple[Frame, bytes]], models: Sequence[Model]
 ) -> list[tuple[Inspection | InspectionFailure, ...]]:
     """Inspect the images of frames with models of one network, see `models.inspect_images.inspect_images`.
@@ -248,10 +217,10 @@ class FrameProcessor:
         [answer] = self.inspect_all([(message, frame, image)])
         return answer
 
-    def inspect_all(self, works: Sequence[tuple[FrameMessage, Frame, bytes]]) -> list[ProcessingResult]:
+    def inspect_all(self, works: Sequence[FrameWork]) -> list[ProcessingResult]:
         """Inspect several frames together and decide on each, see `models.inspect_images.inspect_images`."""
         queued_ms = [self._queue_ms(message) for message, _, _ in works]
-        seen = look([(frame, image) for _, frame, image in works], (self._model,))
+        seen = inspect_frames([(frame, image) for _, frame, image in works], (self._model,))
         return [
             self.conclude(message, frame, found, queue_ms)
             for (message, frame, _), [found], queue_ms in zip(works, seen, queued_ms, strict=True)
@@ -260,7 +229,7 @@ class FrameProcessor:
     def conclude(
         self, message: FrameMessage, frame: Frame, found: Inspection | InspectionFailure, queue_ms: float
     ) -> ProcessingResult:
-        """Decide on a result of `look`. The replay looks once for several models, and calls this for each model."""
+        """Decide on a result of `inspect_frames`. The replay inspects once for several models and decides for each."""
         if isinstance(found, InspectionFailure):
             return self._rejected(message, frame, found.kind, found.reason, queue_ms)
         answer = self._decided(message, frame, found, queue_ms)

@@ -1,4 +1,4 @@
-"""Answerer that survives deadly messages: messages in hand are on file; those in hand at a crash get a trial first.
+"""Frame processor that survives deadly messages: messages in hand are on file; those of a crash get a trial first.
 
 The rule for a message that was in hand when a worker of the group died (`transport.quarantine`):
 
@@ -21,7 +21,8 @@ from models import Model, default_model_path
 from schemas import Frame
 from schemas.clock import Clock
 from schemas.codec import Codec
-from stream_processors.worker.frame_processor import FrameMessage, FrameProcessor, InspectionFailure, ProcessingResult
+from stream_processors.worker.frame_processor import FrameProcessor, FrameWork, InspectionFailure
+from stream_processors.worker.frame_task import FrameMessage, ProcessingResult
 from stream_processors.worker.overload import OverloadPolicy
 from stream_processors.worker.settings import WorkerSettings
 from stream_processors.worker.trials import Trials
@@ -36,11 +37,9 @@ KILLED = "killed-the-worker"
 #: Time that one message may take in a trial, in seconds.
 _LIMIT_S = 10.0
 
-FrameWork = tuple[FrameMessage, Frame, bytes]
-
 
 class GuardedFrameProcessor(FrameProcessor):
-    """Answerer that does not read messages which have killed a worker.
+    """Frame processor that does not read messages which have killed a worker.
 
     Parameters
     ----------
@@ -75,7 +74,7 @@ class GuardedFrameProcessor(FrameProcessor):
         key = _key(message)
         suspect = self._quarantine.suspect(key)
         if suspect is not None and suspect.stage == Stage.RECORD:
-            answer = self._judge(message, key, suspect, None, b"")
+            answer = self._result_of_suspect(message, key, suspect, None, b"")
             if answer is not None:
                 return answer
         slot = self._quarantine.enter(key, Stage.RECORD)
@@ -96,7 +95,7 @@ class GuardedFrameProcessor(FrameProcessor):
         return self._quarantine.has_suspects and self._quarantine.suspect(_key(message)) is not None
 
     def acked(self, message: FrameMessage) -> None:
-        """Take note that a message has its answer; what was held against it is forgotten once that is committed."""
+        """Record that a message has its answer; the quarantine forgets it once its offset is committed."""
         self._quarantine.answered(_key(message))
 
     def inspect_all(self, works: Sequence[FrameWork]) -> list[ProcessingResult]:
@@ -112,7 +111,7 @@ class GuardedFrameProcessor(FrameProcessor):
             self._acquit(key)
         return [next(answers) if answer is None else answer for answer in unread]
 
-    def look(self) -> None:
+    def read_quarantine(self) -> None:
         """Read the messages that dead workers of the group had in hand. Call it when partitions are assigned."""
         self._quarantine.look()
         if self._quarantine.has_suspects:
@@ -125,9 +124,9 @@ class GuardedFrameProcessor(FrameProcessor):
     def _unread(self, work: FrameWork, key: MessageKey) -> ProcessingResult | None:
         message, frame, image = work
         suspect = self._quarantine.suspect(key)
-        return None if suspect is None else self._judge(message, key, suspect, frame, image)
+        return None if suspect is None else self._result_of_suspect(message, key, suspect, frame, image)
 
-    def _judge(
+    def _result_of_suspect(
         self, message: FrameMessage, key: MessageKey, suspect: Suspect, frame: Frame | None, image: bytes
     ) -> ProcessingResult | None:
         """Return the answer to a suspect that is not read; None if it may be read."""

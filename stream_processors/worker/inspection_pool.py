@@ -16,18 +16,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Protocol
 
 from schemas.records import Frame
 from stream_processors.worker.estimate import FrameKind, kind_of
-from stream_processors.worker.frame_processor import FrameMessage, FrameProcessor, ProcessingResult
+from stream_processors.worker.frame_processor import FrameProcessor, FrameWork
+from stream_processors.worker.frame_task import FrameTask, ProcessingResult
 from stream_processors.worker.overload import Overload
 from stream_processors.worker.waiting import Waiting
-
-T = TypeVar("T")
 
 #: Images fetched at once, and so the most images that are in memory before they are inspected.
 FETCHES = 4
@@ -36,75 +34,75 @@ _BATCH_S = 0.040
 _MOST = 16
 
 
-@dataclass(slots=True)
-class Work(Generic[T]):
-    """Message and its item, and, once known, its frame and its image."""
+class ResultSink(Protocol):
+    """Publisher of results, see `stream_processors.worker.result_publisher.ResultPublisher`."""
 
-    message: FrameMessage
-    item: T
-    frame: Frame | None = None
-    image: bytes | None = None
-    #: Time at which a thread took the frame (`time.perf_counter`).
-    began_s: float = 0.0
-    #: True if the frame occupies one of the slots for fetching.
-    is_fetched: bool = False
+    def publish(self, task: FrameTask) -> None:
+        """Send the result of a task. Thread-safe."""
 
 
-class InspectionPool(Generic[T]):
-    """Threads that answer messages.
+class Slots(Protocol):
+    """Slots of the frames in flight, see `stream_processors.worker.ordered_completion.OrderedCompletion`."""
+
+    def release_slot(self, task: FrameTask) -> None:
+        """Give up the slot of a frame that waits for remote I/O. Thread-safe."""
+
+
+class InspectionPool:
+    """Threads that take frames from their message to their result.
 
     Parameters
     ----------
-    answer
-        Makes the answers.
+    processor
+        Reads, sheds and inspects.
+    publisher
+        Publishes each result; called in the thread that made it.
+    slots
+        Told of a frame that waits for its image from the store.
     threads
         Number of threads that inspect.
-    publish
-        Called with each answer, in the thread that made it.
-    step_aside
-        Called with an item before its image is fetched from the store.
     fail
         Called with the exception if a thread fails, which should never happen.
     """
 
     def __init__(
         self,
-        answer: FrameProcessor,
+        processor: FrameProcessor,
+        publisher: ResultSink,
+        slots: Slots,
         threads: int,
         *,
-        publish: Callable[[Work[T], ProcessingResult], object],
-        step_aside: Callable[[T], object],
         fail: Callable[[BaseException], object],
     ) -> None:
-        self._answer = answer
-        self._publish = publish
-        self._step_aside = step_aside
+        self._processor = processor
+        self._publisher = publisher
+        self._slots = slots
         self._fail = fail
-        self._waiting: Waiting[Work[T]] = Waiting()
-        self._overtaken: deque[Work[T]] = deque()
+        self._waiting: Waiting[FrameTask] = Waiting()
+        self._overtaken: deque[FrameTask] = deque()
         self._wake = threading.Condition()
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._inspect, name=f"inspect-{number}", daemon=True) for number in range(threads)
+            threading.Thread(target=self._run, name=f"inspect-{number}", daemon=True) for number in range(threads)
         ]
         self._fetching = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
-        self._free_to_fetch = threading.Semaphore(FETCHES)
+        self._fetch_slots = threading.Semaphore(FETCHES)
         for thread in self._threads:
             thread.start()
 
-    def submit(self, message: FrameMessage, item: T) -> None:
-        """Queue a message to be answered."""
-        work, source = Work(message, item), message.source
-        is_newest = self._answer.shedding.mode_of_key(message.key) is Overload.NEWEST
+    def submit(self, task: FrameTask) -> None:
+        """Queue a frame."""
+        message = task.message
+        is_newest = self._processor.shedding.mode_of_key(message.key) is Overload.NEWEST
         with self._wake:
-            older = self._waiting.put(work, (source.partition, message.key) if is_newest else None)
+            older = self._waiting.put(task, (message.source.partition, message.key) if is_newest else None)
             if older is None:
                 self._wake.notify()
             else:  # the notification of the older frame is enough for both
                 self._overtaken.append(older)
 
     def close(self) -> None:
-        """End the threads after they have answered the waiting messages."""
+        """End the threads after they have processed the waiting frames."""
         with self._wake:
             self._closed = True
             self._wake.notify_all()
@@ -112,11 +110,11 @@ class InspectionPool(Generic[T]):
             thread.join()
         self._fetching.shutdown()
 
-    def _inspect(self) -> None:
+    def _run(self) -> None:
         while self._await():
             try:
                 self._shed(self._take_overtaken())
-                self._answer_all(self._take())
+                self._process(self._take())
             except BaseException as error:  # noqa: BLE001 - reported to the code that can end the process
                 self._fail(error)
                 return
@@ -128,119 +126,120 @@ class InspectionPool(Generic[T]):
                 self._wake.wait()
             return bool(self._waiting or self._overtaken)
 
-    def _take_overtaken(self) -> list[Work[T]]:
+    def _take_overtaken(self) -> list[FrameTask]:
         with self._wake:
             return [self._overtaken.popleft() for _ in range(min(_MOST, len(self._overtaken)))]
 
-    def _take(self) -> list[Work[T]]:
+    def _take(self) -> list[FrameTask]:
         with self._wake:
             # Half of a fair share: a frame waits for the frames taken with it no longer than for those before it.
             count = min(_MOST, max(1, len(self._waiting) // (2 * len(self._threads))))
             return [self._waiting.take() for _ in range(min(count, len(self._waiting)))]
 
-    def _put_back(self, works: list[Work[T]]) -> None:
+    def _put_back(self, tasks: list[FrameTask]) -> None:
         with self._wake:
-            for work in reversed(works):
-                self._waiting.put_back(work)
-            self._wake.notify(len(works))
+            for task in reversed(tasks):
+                self._waiting.put_back(task)
+            self._wake.notify(len(tasks))
 
-    def _shed(self, works: list[Work[T]]) -> None:
+    def _shed(self, tasks: list[FrameTask]) -> None:
         """Answer frames that lost their place; frames that must not be shed (published again) are queued again."""
-        answered: list[tuple[Work[T], ProcessingResult]] = []
-        for work in works:
-            if answered and self._answer.is_suspect(work.message):
-                self._publish_all(answered)  # its trial takes seconds
+        answered: list[FrameTask] = []
+        for task in tasks:
+            if answered and self._processor.is_suspect(task.message):
+                self._publish(answered)  # the trial of the suspect takes seconds
                 answered = []
-            work.began_s = time.perf_counter()
-            found = self._answer.read(work.message, overtaken=True)
+            task.take()
+            found = self._processor.read(task.message, overtaken=True)
             if isinstance(found, ProcessingResult):
-                answered.append((work, found))
+                task.result = found
+                answered.append(task)
             else:
-                work.frame = found
-                self._put_back([work])
-        self._publish_all(answered)
+                task.frame = found
+                self._put_back([task])
+        self._publish(answered)
 
-    def _publish_all(self, answered: list[tuple[Work[T], ProcessingResult]]) -> None:
+    def _publish(self, tasks: Iterable[FrameTask]) -> None:
         # Without a pause: the client then sends them as one request, which costs the broker a fraction.
-        for work, answer in answered:
-            self._publish(work, answer)
+        for task in tasks:
+            task.published_s = time.perf_counter()
+            self._publisher.publish(task)
 
-    def _answer_all(self, works: list[Work[T]]) -> None:
+    def _process(self, tasks: list[FrameTask]) -> None:
+        """Read the frames, and inspect those together that are of the kind of the first; the others wait again."""
         kind: FrameKind | None = None
-        answered: list[tuple[Work[T], ProcessingResult]] = []
-        ready: list[tuple[Work[T], Frame, bytes]] = []
+        answered: list[FrameTask] = []
+        ready: list[FrameWork] = []
+        chosen: list[FrameTask] = []
         most = 1
         # A suspect is processed alone: no other frame waits for its trial, or dies with it.
-        if len(works) > 1 and self._answer.is_suspect(works[0].message):
-            self._put_back(works[1:])
-            works = works[:1]
-        for number, work in enumerate(works):
-            if number and self._answer.is_suspect(work.message):
-                self._put_back(works[number:])
+        if len(tasks) > 1 and self._processor.is_suspect(tasks[0].message):
+            self._put_back(tasks[1:])
+            tasks = tasks[:1]
+        for number, task in enumerate(tasks):
+            if number and self._processor.is_suspect(task.message):
+                self._put_back(tasks[number:])
                 break
-            seen = self._read(work)
-            if isinstance(seen, ProcessingResult):
-                answered.append((work, seen))
+            found = self._read(task)
+            if isinstance(found, ProcessingResult):
+                task.result = found
+                answered.append(task)
                 continue
-            if seen is None:
+            if found is None:
                 continue
             if kind is None:
-                kind = kind_of(seen[0])
-                most = self._answer.shedding.together(kind, _BATCH_S, _MOST)
-            if len(ready) >= most or kind_of(seen[0]) != kind:
-                self._put_back(works[number:])
+                kind = kind_of(found[1])
+                most = self._processor.shedding.together(kind, _BATCH_S, _MOST)
+            if len(ready) >= most or kind_of(found[1]) != kind:
+                self._put_back(tasks[number:])
                 break
-            ready.append((work, *seen))
-        self._publish_all(answered)
-        if kind is None:
-            return
-        began_s = time.perf_counter()
-        answers = self._answer.inspect_all([(work.message, frame, image) for work, frame, image in ready])
-        for (work, _, _), answer in zip(ready, answers, strict=True):
-            self._publish(work, answer)
-        self._answer.shedding.times.taken(kind, 1000 * (time.perf_counter() - began_s) / len(ready))
+            ready.append(found)
+            chosen.append(task)
+        self._publish(answered)
+        if kind is not None:
+            self._inspect(kind, chosen, ready)
 
-    def _read(self, work: Work[T]) -> tuple[Frame, bytes] | ProcessingResult | None:
-        """Return frame and image for inspection; the answer if there is one; None while the image is being fetched."""
-        work.began_s = time.perf_counter()
-        if work.is_fetched:
-            work.is_fetched = False
-            self._free_to_fetch.release()
-        if work.frame is not None:  # checked again after a wait
-            shed = self._answer.shed(work.message, work.frame)
+    def _inspect(self, kind: FrameKind, tasks: list[FrameTask], ready: list[FrameWork]) -> None:
+        began_s = time.perf_counter()
+        for task, result in zip(tasks, self._processor.inspect_all(ready), strict=True):
+            task.result = result
+        self._publish(tasks)
+        self._processor.shedding.times.taken(kind, 1000 * (time.perf_counter() - began_s) / len(tasks))
+
+    def _read(self, task: FrameTask) -> FrameWork | ProcessingResult | None:
+        """Return what an inspection needs; the result if there is one; None while the image is being fetched."""
+        task.take()
+        if task.holds_fetch_slot:
+            task.holds_fetch_slot = False
+            self._fetch_slots.release()
+        if task.frame is not None:  # checked again after a wait
+            shed = self._processor.shed(task.message, task.frame)
             if shed is not None:
                 return shed
         else:
-            found = self._answer.read(work.message)
+            found = self._processor.read(task.message)
             if isinstance(found, ProcessingResult):
                 return found
-            work.frame = found
-        image = work.frame.image if work.image is None else work.image
+            task.frame = found
+        image = task.frame.image if task.image is None else task.image
         if image is not None:
-            return work.frame, image
-        self._step_aside(work.item)
-        self._fetching.submit(self._fetch, work)
+            return task.message, task.frame, image
+        self._slots.release_slot(task)
+        self._fetching.submit(self._fetch, task, task.frame)
         return None
 
-    def _is_worth_it(self, work: Work[T]) -> bool:
-        assert work.frame is not None
-        shed = self._answer.shed(work.message, work.frame)
-        if shed is not None:
-            self._publish(work, shed)
-        return shed is None
-
-    def _fetch(self, work: Work[T]) -> None:
-        assert work.frame is not None
-        self._free_to_fetch.acquire()
+    def _fetch(self, task: FrameTask, frame: Frame) -> None:
+        """Fetch the image of a frame from the store, and queue the frame again, before all others."""
+        self._fetch_slots.acquire()
         try:
             # Checked again after each wait: a frame that is now too late is not fetched, or not inspected.
-            image = self._answer.image(work.message, work.frame) if self._is_worth_it(work) else None
-            if isinstance(image, bytes):
-                work.image, work.is_fetched = image, True
-                self._put_back([work])
+            found = self._processor.shed(task.message, frame) or self._processor.image(task.message, frame)
+            if isinstance(found, bytes):
+                task.image, task.holds_fetch_slot = found, True
+                self._put_back([task])
                 return
-            self._free_to_fetch.release()
-            if image is not None:
-                self._publish(work, image)
+            self._fetch_slots.release()
+            task.result = found
+            self._publish([task])
         except BaseException as error:  # noqa: BLE001 - as above
             self._fail(error)

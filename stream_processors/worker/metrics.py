@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from schemas.records import MICROSECONDS_PER_MS, Decision, ResultState
-from stream_processors.worker.frame_processor import ProcessingResult
+from stream_processors.worker.frame_task import ProcessingResult
 from transport.metric_labels import LabelNames
 
 M = TypeVar("M", Counter, Histogram)

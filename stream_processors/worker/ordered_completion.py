@@ -1,109 +1,104 @@
-"""Pipeline of items in flight that are acked in the order in which they came.
+"""Completion of the frames in flight, in the order in which they came.
 
-Work overlaps (decode and inference in threads, decisions on their way to the broker), but an item is acked only after
-every item before it. So a committed offset never passes an unanswered frame, whichever frame was quicker. An item
-that takes long delays the acks of the items behind it, not their work.
+Work overlaps (decode and inference in threads, results on their way to the broker), but a frame is acknowledged to
+Faust only after every frame before it. So a committed offset never passes an unanswered frame, whichever frame was
+quicker. A frame that takes long delays the acknowledgement of the frames behind it, not their work.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Protocol
 
-T = TypeVar("T")
+from stream_processors.worker.frame_task import FrameTask
 
-#: Interval between two checks for finished items, in seconds. Waking the loop for each item would delay the threads.
-_LOOK_S = 0.010
-
-
-class Entry(Generic[T]):
-    """Item in flight."""
-
-    __slots__ = ("is_aside", "is_done", "item")
-
-    def __init__(self, item: T) -> None:
-        self.item = item
-        self.is_done = self.is_aside = False
+#: Interval between two checks for completed frames, in seconds. Waking the loop for each frame would delay the threads.
+_CHECK_S = 0.010
 
 
-class OrderedCompletion(Generic[T]):
-    """Limit on the items in flight; calls ``ack`` on each item in order. Create it in a running event loop.
+class TaskObserver(Protocol):
+    """Receiver of the progress of frames, see `stream_processors.worker.feedback.Feedback`."""
+
+    def admitted(self, task: FrameTask) -> None:
+        """Record a frame that has a place in the order."""
+
+    def completed(self, task: FrameTask) -> None:
+        """Record a frame whose result Kafka has acknowledged. Thread-safe."""
+
+    def acknowledged(self, task: FrameTask) -> None:
+        """Record a frame that was acknowledged to Faust."""
+
+
+class OrderedCompletion:
+    """Order of the frames in flight, with a limit on their number. Create it in a running event loop.
 
     Parameters
     ----------
-    ack
-        Called in the event loop when an item and all before it are done.
+    observer
+        Receives each frame when it is admitted, completed and acknowledged.
     limit
-        Most items in flight, except those that gave up their slot or only wait for an earlier item.
-    unacked
-        Most items in flight in all.
-
-    Examples
-    --------
-    >>> async def example() -> list[int]:
-    ...     acked: list[int] = []
-    ...     pipeline = OrderedCompletion(acked.append, limit=4)
-    ...     one, two, three = [await pipeline.put(number) for number in (1, 2, 3)]
-    ...     for entry in (three, one, two):
-    ...         pipeline.done(entry)
-    ...     await pipeline.drain()
-    ...     return acked
-    >>> asyncio.run(example())
-    [1, 2, 3]
+        Most frames in flight, except those that gave up their slot or only wait for an earlier frame.
+    unacknowledged
+        Most frames in flight in all.
     """
 
-    def __init__(self, ack: Callable[[T], object], limit: int, unacked: int = 256) -> None:
-        self._ack = ack
+    def __init__(self, observer: TaskObserver, limit: int, unacknowledged: int = 256) -> None:
+        self._observer = observer
         self._loop = asyncio.get_running_loop()
-        self._room = asyncio.Semaphore(limit)
-        self._unacked = asyncio.Semaphore(max(limit, unacked))
-        self._under_way: deque[Entry[T]] = deque()
-        self._changed: deque[Entry[T]] = deque()  # filled by other threads since the loop's last check
-        self._is_looking = False
+        self._slots = asyncio.Semaphore(limit)
+        self._places = asyncio.Semaphore(max(limit, unacknowledged))
+        self._in_flight: deque[FrameTask] = deque()
+        self._completed: deque[FrameTask] = deque()  # filled by other threads since the loop's last check
+        self._is_check_due = False
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def put(self, item: T) -> Entry[T]:
-        """Wait for a slot, and add an item."""
-        await self._unacked.acquire()
-        await self._room.acquire()
-        entry = Entry(item)
-        self._under_way.append(entry)
+    async def free_slot(self) -> None:
+        """Wait for a slot for one more frame, and occupy it."""
+        await self._places.acquire()
+        await self._slots.acquire()
+
+    def admit(self, task: FrameTask) -> FrameTask:
+        """Add a frame behind all others, and return it. Call after `free_slot`."""
+        self._in_flight.append(task)
         self._empty.clear()
-        self._look_later()
-        return entry
+        self._check_later()
+        self._observer.admitted(task)
+        return task
 
-    def step_aside(self, entry: Entry[T]) -> None:
-        """Give up the slot of a task that waits for remote I/O; another item may enter. Thread-safe; call once."""
-        entry.is_aside = True
-        self._loop.call_soon_threadsafe(self._room.release)
+    def release_slot(self, task: FrameTask) -> None:
+        """Give up the slot of a frame that waits for remote I/O; another frame may enter. Thread-safe; call once."""
+        task.has_released_slot = True
+        self._loop.call_soon_threadsafe(self._slots.release)
 
-    def done(self, entry: Entry[T]) -> None:
-        """Mark an item as done. Thread-safe; call once."""
-        self._changed.append(entry)
+    def complete(self, task: FrameTask) -> None:
+        """Mark a frame whose result Kafka has acknowledged. Thread-safe; call once."""
+        self._observer.completed(task)
+        self._completed.append(task)
 
     async def drain(self) -> None:
-        """Wait until no item is in flight."""
+        """Wait until no frame is in flight."""
         await self._empty.wait()
 
-    def _look_later(self) -> None:
-        if not self._is_looking:
-            self._is_looking = True
-            self._loop.call_later(_LOOK_S, self._settle)
+    def _check_later(self) -> None:
+        if not self._is_check_due:
+            self._is_check_due = True
+            self._loop.call_later(_CHECK_S, self._check)
 
-    def _settle(self) -> None:
-        self._is_looking = False
-        while self._changed:
-            entry = self._changed.popleft()
-            entry.is_done = True
-            if not entry.is_aside:
-                self._room.release()
-        while self._under_way and self._under_way[0].is_done:
-            self._ack(self._under_way.popleft().item)
-            self._unacked.release()
-        if self._under_way:
-            self._look_later()
+    def _check(self) -> None:
+        self._is_check_due = False
+        while self._completed:
+            task = self._completed.popleft()
+            task.is_complete = True
+            if not task.has_released_slot:
+                self._slots.release()
+        while self._in_flight and self._in_flight[0].is_complete:
+            task = self._in_flight.popleft()
+            task.event.ack()
+            self._observer.acknowledged(task)
+            self._places.release()
+        if self._in_flight:
+            self._check_later()
         else:
             self._empty.set()

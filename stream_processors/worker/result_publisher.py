@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -23,17 +24,18 @@ from schemas.codec import Codec
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from stream_processors.worker.forms import CLIPS_S, Form, decision_forms, letter_forms
-from stream_processors.worker.frame_processor import ProcessingResult
+from stream_processors.worker.frame_task import FrameTask
+from transport.header_values import traceparent
 from transport.producer import COMMON, make_idempotent_producer
 from transport.refusals import Refused, refusal_of
 
 log = logging.getLogger(__name__)
 
-#: If Kafka has not accepted an answer after this time, in ms, the worker ends.
+#: If Kafka has not accepted a result after this time, in ms, the worker ends.
 DELIVERY_TIMEOUT_MS = 30_000
 _QUEUE_KIB = 128 * 1024
 _POLL_S = 0.1
-#: Pause after acknowledgements, in seconds: several are handled together, and no answer waits for them.
+#: Pause after acknowledgements, in seconds: several are handled together, and no result waits for them.
 _REST_S = 0.005
 _FULL_S = 0.005
 #: Most time to send a large message alone, in seconds.
@@ -42,22 +44,36 @@ _ALONE_S = 1.0
 _NEIGHBOUR_TRIES = 20
 
 
+class Completion(Protocol):
+    """Receiver of published frames, see `stream_processors.worker.ordered_completion.OrderedCompletion`."""
+
+    def complete(self, task: FrameTask) -> None:
+        """Mark a frame whose result Kafka has acknowledged. Thread-safe."""
+
+
 class ResultPublisher:
-    """Publisher of answers. Thread-safe.
+    """Publisher of results. Thread-safe.
 
     Parameters
     ----------
     kafka
         Address of Kafka. The constructor waits for the client, two seconds at most.
+    completion
+        Called, in the thread of the publisher, when Kafka has acknowledged all parts of a result.
     fail
-        Called with the error, in the outbox's own thread, if Kafka refuses an answer in every form.
+        Called with the error, in the thread of the publisher, if Kafka refuses a result in every form.
     codec
         Encoder of smaller forms; None: without a registry.
     """
 
     def __init__(
-        self, kafka: KafkaSettings, fail: Callable[[BaseException], object], codec: Codec | None = None
+        self,
+        kafka: KafkaSettings,
+        completion: Completion,
+        fail: Callable[[BaseException], object],
+        codec: Codec | None = None,
     ) -> None:
+        self._completion = completion
         self._decisions, self._dead_letters = kafka.decisions, kafka.dead_letters
         self._fail = fail
         self._encode = (codec or Codec()).encode
@@ -77,26 +93,24 @@ class ResultPublisher:
             _log_error,
         )
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="outbox", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name="publish", daemon=True)
         self._thread.start()
 
-    def publish(self, answer: ProcessingResult, trace: bytes | None, done: Callable[[], object]) -> None:
-        """Send the parts of an answer; when Kafka has acknowledged all of them, the outbox's thread calls ``done``.
-
-        ``trace`` is the ``traceparent`` header of the decision.
-        """
+    def publish(self, task: FrameTask) -> None:
+        """Send the parts of a result: the decision, with the ``traceparent`` of the frame, and the dead letter."""
+        result = task.result
         forms: list[tuple[str, Iterator[Form]]] = []
-        if answer.decision is not None:
-            forms.append((self._decisions, decision_forms(answer, trace, self._encode)))
-        if answer.dead_letter is not None:
-            forms.append((self._dead_letters, letter_forms(answer, self._encode)))
-        sent = _Sent(len(forms), done)
+        if result.decision is not None:
+            forms.append((self._decisions, decision_forms(result, traceparent(task.message.headers), self._encode)))
+        if result.dead_letter is not None:
+            forms.append((self._dead_letters, letter_forms(result, self._encode)))
+        sent = _Sent(task, len(forms))
         for message in [_Message(topic, each, next(each), sent) for topic, each in forms]:
             while not self._produce(message):
                 time.sleep(_FULL_S)  # the other thread makes room
 
     def close(self) -> None:
-        """Stop the thread. Call when all published answers are done."""
+        """Stop the thread. Call when all published results are acknowledged."""
         self._stop.set()
         self._thread.join()
 
@@ -134,11 +148,17 @@ class ResultPublisher:
 
     def _delivered(self, message: _Message, error: KafkaError | None, _: object) -> None:
         if error is None:
-            message.sent.acknowledged()
+            self._acknowledged(message.sent)
         elif self._changes(message, error):
             self._again.append(message)  # not from here: the queue may be full, and this thread empties it
         else:
             self._fail(KafkaException(error))
+
+    def _acknowledged(self, sent: _Sent) -> None:
+        sent.missing -= 1
+        if not sent.missing:
+            sent.task.acknowledged_s = time.perf_counter()
+            self._completion.complete(sent.task)
 
     def _changes(self, message: _Message, error: KafkaError) -> bool:
         """Choose another form for a refused message; return False if there is no other form."""
@@ -189,18 +209,12 @@ class _Message:
     tries: int = 0
 
 
+@dataclass(slots=True)
 class _Sent:
-    """Counter of the missing acknowledgements of one answer."""
+    """Result in flight: its task, and the number of its messages that are not acknowledged yet."""
 
-    __slots__ = ("_done", "_left")
-
-    def __init__(self, count: int, done: Callable[[], object]) -> None:
-        self._left, self._done = count, done
-
-    def acknowledged(self) -> None:
-        self._left -= 1
-        if not self._left:
-            self._done()
+    task: FrameTask
+    missing: int
 
 
 def _log_error(error: KafkaError) -> None:

@@ -21,7 +21,8 @@ from schemas.letters import whole_sha256, whole_size
 from schemas.records import DeadLetter
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
-from stream_processors.worker.frame_processor import RETRY_HEADER, FrameMessage
+from stream_processors.worker.frame_processor import RETRY_HEADER
+from stream_processors.worker.frame_task import FrameMessage
 from transport.producer import CONNECTION
 
 log = logging.getLogger(__name__)

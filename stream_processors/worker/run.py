@@ -11,7 +11,7 @@ from models import Model, default_model_path, load_model
 from schemas.clock import SystemClock
 from stream_processors.faust_host.process import run_process
 from stream_processors.worker.allocator import return_large_blocks
-from stream_processors.worker.app import make_app
+from stream_processors.worker.app import FrameWorker
 from stream_processors.worker.metrics import WorkerMetrics
 from stream_processors.worker.settings import WorkerSettings
 from stream_processors.worker.watchdog import Watchdog
@@ -50,7 +50,7 @@ async def _run(settings: WorkerSettings, model: Model, announce: Callable[[str],
     metrics = WorkerMetrics()
     health = WorkHealth(settings.unhealthy_after_s, SystemClock())
     quarantine = open_quarantine(settings.group, settings.kafka.frames, settings.state_dir)
-    app = make_app(settings, model, metrics, health=health, quarantine=quarantine)
+    app = FrameWorker(settings, model, metrics, health=health, quarantine=quarantine).make_app()
 
     def end(status: int) -> None:
         try:

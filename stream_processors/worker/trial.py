@@ -40,7 +40,7 @@ def main() -> None:
     from schemas.codec import Codec
     from schemas.errors import CodecError
     from schemas.records import Frame
-    from stream_processors.worker.frame_processor import InspectionFailure, look
+    from stream_processors.worker.frame_processor import InspectionFailure, inspect_frames
 
     model, codec = load_model(model_dir), Codec.from_settings(kafka)
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
@@ -60,7 +60,7 @@ def main() -> None:
             continue
         say(frame={**as_values(frame), "image": None})
         image = fetched or frame.image
-        [[found]] = look([(frame, image)], (model,)) if image else [[None]]
+        [[found]] = inspect_frames([(frame, image)], (model,)) if image else [[None]]
         if isinstance(found, InspectionFailure):
             say(done=True, kind=found.kind, reason=found.reason)
         else:

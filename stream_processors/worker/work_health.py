@@ -7,7 +7,7 @@ from collections import Counter
 
 from schemas.clock import Clock
 from schemas.records import ResultState
-from stream_processors.worker.frame_processor import ProcessingResult
+from stream_processors.worker.frame_task import ProcessingResult
 
 #: Number of reasons that are named, the most frequent first.
 _NAMED = 3

@@ -23,7 +23,7 @@ from schemas.clock import SystemClock
 from schemas.codec import decode, encode
 from schemas.errors import InspectionError
 from schemas.letters import KEPT_VALUE_BYTES, cut
-from stream_processors.worker.frame_processor import FrameMessage
+from stream_processors.worker.frame_task import FrameMessage
 from stream_processors.worker.retries import Retries
 from tests.schemas.examples import DEAD_LETTER
 from tests.stream_processors.worker.test_result_publisher import set_config

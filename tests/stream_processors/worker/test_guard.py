@@ -19,9 +19,9 @@ from schemas.clock import SystemClock
 from schemas.codec import decode, encode
 from schemas.ids import frame_id
 from schemas.records import DeadLetter
-from stream_processors.worker.frame_processor import FrameMessage, ProcessingResult
+from stream_processors.worker.frame_task import FrameMessage, FrameTask, ProcessingResult
 from stream_processors.worker.guard import KILLED, GuardedFrameProcessor
-from stream_processors.worker.inspection_pool import InspectionPool, Work
+from stream_processors.worker.inspection_pool import InspectionPool
 from stream_processors.worker.trials import Trials
 from stream_processors.worker.watchdog import EXIT_STUCK
 from tests.stream_processors.conftest import StartWorker
@@ -65,7 +65,7 @@ class Line:
         answer = GuardedFrameProcessor(
             self._model, Codec(), SystemClock(), quarantine=Quarantine(self.folder), trials=self.trials
         )
-        answer.look()
+        answer.read_quarantine()
         return answer
 
     def die(self, *messages: FrameMessage, stage: Stage = Stage.IMAGE) -> None:
@@ -177,23 +177,27 @@ def test_a_suspect_is_worked_on_alone(guarded_line: Line) -> None:
         order.append(f"trial {len(order)}")
         return real_try(value, image)
 
-    def publish(work: Work[int], made: ProcessingResult) -> None:
-        order.append(str(work.item))
-        answered_all.release()
+    class Publisher:
+        def publish(self, task: FrameTask) -> None:
+            order.append(str(task.message.source.offset))
+            answered_all.release()
+
+        def release_slot(self, task: FrameTask) -> None:
+            raise AssertionError("no image is in a store")
 
     def fail(error: BaseException) -> None:
         raise error
 
     answer.inspect_all, guarded_line.trials.try_out = look, try_out  # type: ignore[method-assign]
     answer.shedding.together = lambda *_: 16  # type: ignore[method-assign]
-    lanes: InspectionPool[int] = InspectionPool(answer, 1, publish=publish, step_aside=lambda _: None, fail=fail)
-    with lanes._wake:  # all wait before the thread takes the first
+    pool = InspectionPool(answer, Publisher(), Publisher(), 1, fail=fail)
+    with pool._wake:  # all wait before the thread takes the first
         for message in messages:
-            lanes._waiting.put(Work(message, message.source.offset))
-        lanes._wake.notify()
+            pool._waiting.put(FrameTask(message, None))
+        pool._wake.notify()
     for _ in messages:
         assert answered_all.acquire(timeout=40)
-    lanes.close()
+    pool.close()
     assert sorted(offset for batch in taken for offset in batch) == list(range(12))
     for suspect in (3, 4, 8):
         assert [suspect] in taken

@@ -1,4 +1,4 @@
-"""Who waits for whom: a frame by reference for its store, a frame that carries its image for nobody."""
+"""Frames by reference wait for their store; frames that carry their image do not wait for them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from models import FramePosition, Model, default_model_path, load_model
 from schemas import Frame, ImageReference, ResultState
 from schemas.clock import ManualClock
 from schemas.codec import Codec, encode
-from stream_processors.worker.frame_processor import RETRY_HEADER, FrameMessage, FrameProcessor, ProcessingResult
-from stream_processors.worker.inspection_pool import FETCHES, InspectionPool, Work
-from stream_processors.worker.ordered_completion import Entry, OrderedCompletion
+from stream_processors.worker.frame_processor import RETRY_HEADER, FrameProcessor
+from stream_processors.worker.frame_task import FrameMessage, FrameTask, ProcessingResult
+from stream_processors.worker.inspection_pool import FETCHES, InspectionPool
+from stream_processors.worker.ordered_completion import OrderedCompletion
 from stream_processors.worker.overload import Overload, OverloadPolicy
 from tests.stream_processors.worker.test_overload import JPEG, SHA256, make_frame
 from transport.image_store import ImageStore
@@ -72,8 +73,18 @@ async def until(true: Callable[[], bool]) -> None:
     pytest.fail("not within 20 s")
 
 
-class Answered:
-    """Lanes and a pipeline, with what came out: answers by sequence, and the order of the acks."""
+class Event:
+    """Stands for Faust's event: records the ack."""
+
+    def __init__(self, number: int, acked: list[int]) -> None:
+        self.number, self._acked = number, acked
+
+    def ack(self) -> None:
+        self._acked.append(self.number)
+
+
+class Line:
+    """Pool and order of completion, with the results: by sequence, and the order of the acks."""
 
     def __init__(
         self,
@@ -85,32 +96,40 @@ class Answered:
         mode: Overload = Overload.DEADLINE,
     ) -> None:
         self.answers: dict[int, ProcessingResult] = {}
-        self.together: list[int] = []
         self.acked: list[int] = []
         self.failed: list[BaseException] = []
-        self.pipeline: OrderedCompletion[int] = OrderedCompletion(self.acked.append, limit)
-        self.lanes: InspectionPool[Entry[int]] = InspectionPool(
-            FrameProcessor(model, Codec(), clock, OverloadPolicy(mode), store, is_retry=lambda _: True), 2,
-            publish=self._publish, step_aside=self.pipeline.step_aside, fail=self.failed.append,
-        )  # fmt: skip
+        self.progress: list[str] = []
+        self.completion = OrderedCompletion(self, limit)
+        self.processor = FrameProcessor(model, Codec(), clock, OverloadPolicy(mode), store, is_retry=lambda _: True)
+        self.pool = InspectionPool(self.processor, self, self.completion, 2, fail=self.failed.append)
 
-    def _publish(self, work: Work[Entry[int]], answer: ProcessingResult) -> None:
-        self.answers[work.item.item] = answer
-        self.pipeline.done(work.item)
+    def publish(self, task: FrameTask) -> None:
+        self.answers[task.event.number] = task.result
+        self.completion.complete(task)
+
+    def admitted(self, task: FrameTask) -> None:
+        self.progress.append("admitted")
+
+    def completed(self, task: FrameTask) -> None:
+        self.progress.append("completed")
+
+    def acknowledged(self, task: FrameTask) -> None:
+        self.progress.append("acknowledged")
 
     async def put(self, frame: Frame, headers: Mapping[str, bytes] = MappingProxyType({})) -> None:
-        entry = await asyncio.wait_for(self.pipeline.put(frame.sequence), 20)
-        self.lanes.submit(replace(received(frame), headers=headers), entry)
+        await asyncio.wait_for(self.completion.free_slot(), 20)
+        message = replace(received(frame), headers=headers)
+        self.pool.submit(self.completion.admit(FrameTask(message, Event(frame.sequence, self.acked))))
 
     async def drain(self) -> None:
-        await asyncio.wait_for(self.pipeline.drain(), 20)
-        self.lanes.close()
+        await asyncio.wait_for(self.completion.drain(), 20)
+        self.pool.close()
         assert self.failed == []
 
 
 def test_frames_behind_a_stuck_fetch_are_answered_and_acked_in_order(model: Model, store: HeldStore) -> None:
     async def run() -> None:
-        line = Answered(store, model, ManualClock())
+        line = Line(store, model, ManualClock())
         frames = [referring(n) if n < 20 else make_frame(n) for n in range(60)]
         for frame in frames:  # of 20 by reference all would take a place, and one ahead of the rest would hold all acks
             await line.put(frame)
@@ -130,7 +149,7 @@ def test_frames_behind_a_stuck_fetch_are_answered_and_acked_in_order(model: Mode
 def test_what_has_become_too_late_is_not_fetched(model: Model, store: HeldStore) -> None:
     async def run() -> None:
         clock = ManualClock()
-        line = Answered(store, model, clock, limit=16)
+        line = Line(store, model, clock, limit=16)
         for number in range(10):
             await line.put(referring(number))
         await until(lambda: store.asked == FETCHES)
@@ -148,11 +167,11 @@ def test_what_has_become_too_late_is_not_fetched(model: Model, store: HeldStore)
 
 def test_many_that_wait_are_taken_together_and_all_answered(model: Model, store: HeldStore) -> None:
     async def run() -> None:
-        line = Answered(store, model, ManualClock(), limit=64)
+        line = Line(store, model, ManualClock(), limit=64)
         looked = []
-        real = line.lanes._answer.inspect_all
-        line.lanes._answer.inspect_all = lambda works: (looked.append(len(works)), real(works))[1]  # type: ignore[assignment, method-assign]
-        line.lanes._answer.shedding.together = lambda *_: 16  # type: ignore[method-assign]
+        real = line.processor.inspect_all
+        line.processor.inspect_all = lambda works: (looked.append(len(works)), real(works))[1]  # type: ignore[assignment, method-assign]
+        line.processor.shedding.together = lambda *_: 16  # type: ignore[method-assign]
         for number in range(200):
             await line.put(make_frame(number))
         await line.drain()
@@ -167,16 +186,16 @@ def test_only_frames_of_one_kind_are_taken_together(model: Model, store: HeldSto
     """Check that a quick frame does not wait for a slow one."""
 
     async def run() -> None:
-        line = Answered(store, model, ManualClock(), limit=64)
+        line = Line(store, model, ManualClock(), limit=64)
         kinds = []
-        real = line.lanes._answer.inspect_all
+        real = line.processor.inspect_all
 
         def look(works: Sequence[tuple[FrameMessage, Frame, bytes]]) -> list[ProcessingResult]:
             kinds.append({frame.width for _, frame, _ in works})
             return real(works)
 
-        line.lanes._answer.inspect_all = look  # type: ignore[method-assign]
-        line.lanes._answer.shedding.together = lambda *_: 16  # type: ignore[method-assign]
+        line.processor.inspect_all = look  # type: ignore[method-assign]
+        line.processor.shedding.together = lambda *_: 16  # type: ignore[method-assign]
         for number in range(100):
             await line.put(replace(make_frame(number), width=300 if number % 5 else 9_000))
         await line.drain()
@@ -190,15 +209,15 @@ def test_a_free_thread_finds_the_newest_of_each_camera(model: Model, store: Held
     """Check that frames which came meanwhile are shed, except those that were published again on purpose."""
 
     async def run() -> None:
-        line = Answered(store, model, ManualClock(), limit=64, mode=Overload.NEWEST)
-        real, looked, released = line.lanes._answer.inspect_all, [], threading.Event()
+        line = Line(store, model, ManualClock(), limit=64, mode=Overload.NEWEST)
+        real, looked, released = line.processor.inspect_all, [], threading.Event()
 
         def look(works: Sequence[tuple[FrameMessage, Frame, bytes]]) -> list[ProcessingResult]:
             looked.extend(frame.sequence for _, frame, _ in works)
             assert released.wait(20)
             return real(works)
 
-        line.lanes._answer.inspect_all = look  # type: ignore[method-assign]
+        line.processor.inspect_all = look  # type: ignore[method-assign]
         for number in (0, 1):  # both threads are busy
             await line.put(make_frame(number, camera=f"busy{number}"))
             await until(lambda wanted=number + 1: len(looked) == wanted)
@@ -217,47 +236,50 @@ def test_a_free_thread_finds_the_newest_of_each_camera(model: Model, store: Held
 
 def test_what_should_never_be_raised_is_said_and_nothing_is_acked(model: Model, store: HeldStore) -> None:
     async def run() -> None:
-        line = Answered(store, model, ManualClock())
+        line = Line(store, model, ManualClock())
         error = RuntimeError("a fault of ours")
 
         def fail(_: object) -> list[ProcessingResult]:
             raise error
 
-        line.lanes._answer.inspect_all = fail  # type: ignore[method-assign, assignment]
+        line.processor.inspect_all = fail  # type: ignore[method-assign, assignment]
         await line.put(make_frame(0))
         await until(lambda: bool(line.failed))
-        line.lanes.close()
+        line.pool.close()
         assert line.failed == [error]
         assert line.acked == []
 
     asyncio.run(run())
 
 
-def test_room_is_given_back_once_whether_or_not_an_item_stepped_aside() -> None:
+def test_a_slot_is_released_once_whether_or_not_a_task_gave_it_up(model: Model, store: HeldStore) -> None:
     async def run() -> None:
-        acked: list[int] = []
-        under_way: set[int] = set()
+        line = Line(store, model, ManualClock())
+        completion = OrderedCompletion(line, limit=3, unacknowledged=10)
+        in_flight: set[int] = set()
         most = 0
-        pipeline: OrderedCompletion[int] = OrderedCompletion(acked.append, limit=3, unacked=10)
 
-        def work(entry: Entry[int]) -> None:
-            if entry.item % 3 == 0:
-                pipeline.step_aside(entry)
-            time.sleep(0.0001 * (entry.item % 5))
-            under_way.discard(entry.item)
-            pipeline.done(entry)
+        def work(task: FrameTask) -> None:
+            number = task.event.number
+            if number % 3 == 0:
+                completion.release_slot(task)
+            time.sleep(0.0001 * (number % 5))
+            in_flight.discard(number)
+            completion.complete(task)
 
         with ThreadPoolExecutor(8) as pool:
             for number in range(200):
-                entry = await asyncio.wait_for(pipeline.put(number), 20)
+                await asyncio.wait_for(completion.free_slot(), 20)
+                task = completion.admit(FrameTask(received(make_frame(number)), Event(number, line.acked)))
                 if number % 3:
-                    under_way.add(number)
-                    most = max(most, len(under_way))
-                pool.submit(work, entry)
-            await asyncio.wait_for(pipeline.drain(), 20)
-        assert acked == list(range(200))
+                    in_flight.add(number)
+                    most = max(most, len(in_flight))
+                pool.submit(work, task)
+            await asyncio.wait_for(completion.drain(), 20)
+        assert line.acked == list(range(200))
         assert most <= 3
-        assert pipeline._room._value == 3
-        assert pipeline._unacked._value == 10
+        assert completion._slots._value == 3
+        assert completion._places._value == 10
+        assert sorted(line.progress) == sorted(["admitted", "completed", "acknowledged"] * 200)
 
     asyncio.run(run())

@@ -7,7 +7,7 @@ import dataclasses
 from prometheus_client import generate_latest
 
 from schemas import Decision
-from stream_processors.worker.frame_processor import ProcessingResult
+from stream_processors.worker.frame_task import ProcessingResult
 from stream_processors.worker.metrics import WorkerMetrics
 from tests.schemas import examples
 from transport.metric_labels import MOST_NAMES

@@ -29,7 +29,8 @@ from schemas.codec import Codec, decode, encode
 from schemas.errors import SettingsError
 from schemas.ids import frame_id
 from schemas.topics import FRAMES
-from stream_processors.worker.frame_processor import FrameMessage, FrameProcessor
+from stream_processors.worker.frame_processor import FrameProcessor
+from stream_processors.worker.frame_task import FrameMessage
 from stream_processors.worker.overload import LatestOffsets, Overload, OverloadPolicy, shed_reason
 from transport.topic_setup import apply
 

@@ -10,11 +10,12 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
+from models import FramePosition
 from replay import read_topic
 from schemas import Action, DeadLetter, Decision, Defect, KafkaSettings
 from schemas.codec import decode, encode
 from schemas.letters import cut, whole_size
-from stream_processors.worker.frame_processor import ProcessingResult
+from stream_processors.worker.frame_task import FrameMessage, FrameTask, ProcessingResult
 from stream_processors.worker.result_publisher import ResultPublisher
 from tests.schemas import examples
 from tests.stream_processors.worker.test_run import read_all
@@ -62,22 +63,34 @@ def answer(number: int, *, attributes: int = 0, defects: int = 0, value: int | N
 def publish(line: KafkaSettings, answers: list[ProcessingResult], timeout_s: float = 20) -> list[BaseException]:
     """Publish answers, wait until all are settled or one fails, and return the failures."""
     failures: list[BaseException] = []
-    left = threading.Semaphore(0)
+    completion = Completion()
     ended = threading.Event()
 
     def fail(error: BaseException) -> None:
         failures.append(error)
         ended.set()
 
-    outbox = ResultPublisher(line, fail)
+    publisher = ResultPublisher(line, completion, fail)
+    message = FrameMessage(b"", b"k", {}, FramePosition("frames", 0, 0, 0))
     for each in answers:
-        outbox.publish(each, None, left.release)
+        publisher.publish(FrameTask(message, None, result=each))
     deadline_s = time.monotonic() + timeout_s
     for _ in answers:
-        while not left.acquire(timeout=0.1) and not ended.is_set():
+        while not completion.left.acquire(timeout=0.1) and not ended.is_set():
             assert time.monotonic() < deadline_s, "no answer of the broker"
-    outbox.close()
+    publisher.close()
     return failures
+
+
+class Completion:
+    """Counts the completed tasks."""
+
+    def __init__(self) -> None:
+        self.left = threading.Semaphore(0)
+
+    def complete(self, task: FrameTask) -> None:
+        assert task.acknowledged_s > 0
+        self.left.release()
 
 
 def decisions(line: KafkaSettings, wanted: int) -> dict[int, Decision]:

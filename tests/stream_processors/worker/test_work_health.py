@@ -23,7 +23,7 @@ from stream_processors.watch.app import make_watch_app
 from stream_processors.watch.metrics import WatchMetrics
 from stream_processors.watch.notify import Notifier
 from stream_processors.watch.settings import WatchSettings
-from stream_processors.worker.frame_processor import ProcessingResult
+from stream_processors.worker.frame_task import ProcessingResult
 from stream_processors.worker.settings import WorkerSettings
 from stream_processors.worker.supervisor import WorkerSupervisor
 from stream_processors.worker.work_health import WorkHealth
