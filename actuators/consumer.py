@@ -102,7 +102,7 @@ class DecisionConsumer:
         self._clock = clock or SystemClock()
         self._kafka = kafka
         self._codec: Codec | None = None
-        self._tail = Tail(kafka.bootstrap_servers, kafka.decisions, on_unreadable=self._left_out)
+        self._tail = Tail(kafka, kafka.decisions, on_unreadable=self._left_out)
         self._station = station
         self._age = None if max_age_s is None else StalenessFilter(max_age_s, self._clock)
         self._state_dir = None if state_dir is None else Path(state_dir)

@@ -85,7 +85,7 @@ class DriftWatch:
         retry_s: float = _RETRY_S,
     ) -> None:
         self._kafka = kafka
-        self._tail = Tail(kafka.bootstrap_servers, kafka.drift, tells_end=True, on_unreadable=self._left_out)
+        self._tail = Tail(kafka, kafka.drift, tells_end=True, on_unreadable=self._left_out)
         now_us = SystemClock().utc_us
         self._known = OpenEpisodes(station=station, drift_type=drift_type, simulated=simulated, now_us=now_us)
         self._patience_s = patience_s

@@ -72,7 +72,7 @@ class FrameTriggers:
         self._kafka = kafka
         self._codec: Codec | None = None
         self._tail = Tail(
-            kafka.bootstrap_servers,
+            kafka,
             kafka.frames,
             fetch_bytes=FRAMES.max_message_bytes,
             on_unreadable=lambda batch: self._note("undecodable"),

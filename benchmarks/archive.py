@@ -204,7 +204,7 @@ def main() -> None:
     for cells in (1, 3):
         with tempfile.TemporaryDirectory() as scratch, LocalBroker(Path(scratch) / "broker", port=0) as broker:
             kafka = KafkaSettings(broker.bootstrap_servers)
-            apply(kafka.bootstrap_servers, kafka.prefix)
+            apply(kafka)
             found = measure(kafka, Path(scratch), images(cells), args.rounds, args.mb)
         report["sizes"].append(found)
         columns = [

@@ -31,6 +31,7 @@ from benchmarks.rounds import Spread, in_turns
 from benchmarks.saturation import Saturated, saturate
 from benchmarks.workloads import images, package, workload
 from infra.broker import LocalBroker
+from schemas.settings import KafkaSettings
 from transport.machine import usable_cores
 from transport.topic_setup import apply
 
@@ -75,7 +76,7 @@ def memory(broker: LocalBroker, scratch: Path, args: argparse.Namespace) -> dict
     found: dict[int, list[float]] = {cameras: [] for cameras in args.cameras}
     for _, text in in_turns([str(cameras) for cameras in args.cameras], args.rounds):
         cameras, stream = int(text), Stream(f"memory-{next(numbers)}")
-        apply(servers, stream.prefix)
+        apply(KafkaSettings(servers, stream.prefix))
         task = Task(servers, stream, stream.prefix, model, usable_cores())
         with Running(CONTENDERS[OURS].commands(task), pid) as running:
             names = [f"camera-{number}" for number in range(cameras)]

@@ -103,7 +103,7 @@ def run(count: int, seed: int, limit_mib: int, files: list[Path]) -> dict[str, o
     images = chain([path.read_bytes() for path in files] * 2, mutated(count, seed))
     with tempfile.TemporaryDirectory() as folder, LocalBroker(Path(folder) / "broker", port=0) as broker:
         kafka = KafkaSettings(broker.bootstrap_servers)
-        apply(kafka.bootstrap_servers, kafka.prefix)
+        apply(kafka)
         log = Path(folder) / "worker.log"
         sender = _Sender(kafka)
         options = ["--overload", "everything", "--watchdog-s", "60", "--state-dir", folder]
@@ -119,13 +119,8 @@ def run(count: int, seed: int, limit_mib: int, files: list[Path]) -> dict[str, o
             )
             lives = _await(worker, sender.sent)
             over_mib = (status_kib(worker.pid, "VmHWM") - idle_kib) / 1024 if lives else None
-        decisions = [
-            Codec().decode(message.value, Decision) for message in read_topic(kafka.bootstrap_servers, kafka.decisions)
-        ]
-        letters = [
-            Codec().decode(message.value, DeadLetter)
-            for message in read_topic(kafka.bootstrap_servers, kafka.dead_letters)
-        ]
+        decisions = [Codec().decode(message.value, Decision) for message in read_topic(kafka, kafka.decisions)]
+        letters = [Codec().decode(message.value, DeadLetter) for message in read_topic(kafka, kafka.dead_letters)]
     took_ms = [sum(ms for name, ms in one.durations_ms.items() if name != "queue") for one in decisions]
     return {
         "frames": sender.sent,

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Producer
 
 from benchmarks.line_topics import Stream, create, delete
 from benchmarks.machine import described, machine
@@ -42,6 +41,7 @@ from producers.encoding import encode_capture
 from producers.message import Message, make_message
 from producers.spool import SpoolOptions
 from schemas import Codec, KafkaSettings
+from transport.producer import make_producer
 
 AIM = 0.9
 #: Sizes of the workloads' images: some 13, 50 and 330 kB as JPEG.
@@ -150,7 +150,7 @@ def _ours(
 def _bare(
     task: Task, kind: Kind, captures: Sequence[Capture], _: ExitStack
 ) -> tuple[Callable[[Capture], object], Callable[[], None]]:
-    producer = Producer(producer_config(task.kafka.bootstrap_servers, _OPTIONS))
+    producer = make_producer(task.kafka, producer_config(_OPTIONS))
     codec, numbers, errors = Codec(), itertools.count(), []
     ready = [] if kind.pixels or kind.record else [_message(capture, codec, 0) for capture in captures]
     ready_in_turn: Iterator[Message] = itertools.cycle(ready)

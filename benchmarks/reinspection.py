@@ -172,7 +172,7 @@ def speed(pairs: Pairs, rounds: int) -> dict[str, Any]:
         ProcessPoolExecutor(threads, context, initializer=_begin_process) as processes,
     ):
         kafka = KafkaSettings(broker.bootstrap_servers)
-        apply(kafka.bootstrap_servers, kafka.prefix)
+        apply(kafka)
         for _ in range(_KAFKA_TIMES):
             publish(kafka, pairs)
         checked(in_order(with_images(pairs[:64], inspector), _in_process, processes, threads), min(64, count))

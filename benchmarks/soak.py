@@ -123,7 +123,7 @@ def main() -> None:
     ):
         kafka, pid = KafkaSettings(broker.bootstrap_servers), broker.status().pid
         assert pid is not None
-        apply(kafka.bootstrap_servers, kafka.prefix)
+        apply(kafka)
         wanted = commands(kafka, package(NETWORK, Path(scratch)), args)
         running = {name: stack.enter_context(Running([command], pid)) for name, command in wanted.items()}
 

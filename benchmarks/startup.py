@@ -104,7 +104,7 @@ def main() -> None:
         LocalBroker(Path(scratch) / "broker", port=0, ends_with_us=True) as broker,
     ):
         kafka = KafkaSettings(broker.bootstrap_servers)
-        apply(kafka.bootstrap_servers, kafka.prefix)
+        apply(kafka)
         contenders: dict[str, Callable[[], float]] = {
             name: partial(timed, command) for name, command in commands().items()
         }

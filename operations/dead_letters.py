@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException
 
 from models.errors import ImageError
 from models.images import decode
@@ -20,6 +20,7 @@ from schemas.records import DeadLetter, Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from transport.image_store import ImageStore, ImageStoreError
+from transport.producer import Producer, make_producer
 from transport.range_reader import read_ranges, read_topic
 from transport.refusals import refusal_of
 from transport.topic_ranges import TimeRange, time_ranges
@@ -119,11 +120,11 @@ def with_message(found: Letter, kafka: KafkaSettings) -> Letter:
     if size is None or letter.source_topic != kafka.frames or found.retried:
         return found
     offset = letter.source_offset
-    there = time_ranges(kafka.bootstrap_servers, letter.source_topic, TimeRange())
+    there = time_ranges(kafka, letter.source_topic, TimeRange())
     if not any(begin <= offset < end for begin, end in there.get(letter.source_partition, ())):
         return found
     place = {letter.source_partition: ((offset, offset + 1),)}
-    with closing(read_ranges(kafka.bootstrap_servers, letter.source_topic, place)) as messages:
+    with closing(read_ranges(kafka, letter.source_topic, place)) as messages:
         for message in messages:
             value = message.value or b""
             if len(value) == size and hashlib.sha256(value).hexdigest() == whole_sha256(letter):
@@ -184,14 +185,12 @@ class Retrier:
         self._producer = self._connect()
 
     def _connect(self) -> Producer:
-        producer = Producer(
+        producer = make_producer(
+            self._kafka,
             {
-                "bootstrap.servers": self._kafka.bootstrap_servers,
                 "transactional.id": f"{self._kafka.prefix}-dead-letters-retry",
                 "message.max.bytes": MAX_REQUEST_BYTES,
-                "partitioner": "murmur2_random",
-                "log_level": 0,
-            }
+            },
         )
         try:
             producer.init_transactions(_TIMEOUT_S)
@@ -242,7 +241,7 @@ class Retrier:
 
 
 def _read(kafka: KafkaSettings, codec: Codec, within: TimeRange | None) -> Iterator[tuple[str, DeadLetter]]:
-    with closing(read_topic(kafka.bootstrap_servers, kafka.dead_letters, within)) as messages:
+    with closing(read_topic(kafka, kafka.dead_letters, within)) as messages:
         for message in messages:
             try:
                 letter = codec.decode(message.value, DeadLetter, max_bytes=MAX_REQUEST_BYTES)

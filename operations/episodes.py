@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from monitoring.drift.episodes import Episode, build_episodes
 from schemas.clock import Clock, SystemClock, clamp_future
@@ -18,6 +18,7 @@ from schemas.records import DriftEvent, EpisodeState
 from schemas.settings import KafkaSettings
 from schemas.topics import DRIFT
 from transport.admin import require_topics
+from transport.producer import make_producer
 from transport.range_reader import read_topic
 from transport.topic_ranges import TimeRange
 
@@ -46,7 +47,7 @@ def read_episodes(kafka: KafkaSettings, within: TimeRange | None = None) -> Epis
 
     def events() -> Iterator[DriftEvent]:
         nonlocal unreadable
-        with closing(read_topic(kafka.bootstrap_servers, kafka.drift, within)) as messages:
+        with closing(read_topic(kafka, kafka.drift, within)) as messages:
             for message in messages:
                 try:
                     event = codec.decode(message.value, DriftEvent, max_bytes=DRIFT.max_message_bytes)
@@ -89,7 +90,7 @@ def acknowledge(
         emitted_at_us=(clock or SystemClock()).utc_us(),
     )
     value = Codec.from_settings(kafka).encode(event)
-    require_topics(kafka.bootstrap_servers, [kafka.drift])
+    require_topics(kafka, [kafka.drift])
     _publish(kafka, event.key, value)
     return event
 
@@ -100,15 +101,12 @@ def _publish(kafka: KafkaSettings, key: str, value: bytes) -> None:
     def delivered(error: KafkaError | None, _: Message) -> None:
         outcome.append(error)
 
-    producer = Producer(
+    producer = make_producer(
+        kafka,
         {
-            "bootstrap.servers": kafka.bootstrap_servers,
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",
             "message.max.bytes": DRIFT.max_message_bytes,
             "delivery.timeout.ms": round(_TIMEOUT_S * 1e3),
-            "log_level": 0,
-        }
+        },
     )
     try:
         producer.produce(kafka.drift, value, key, on_delivery=delivered)

@@ -168,7 +168,7 @@ class _Reader:
     """Reader of records of a topic, of one camera or all; it counts unreadable records."""
 
     def __init__(self, kafka: KafkaSettings, camera: str | None, on_progress: OnRead) -> None:
-        self._servers = kafka.bootstrap_servers
+        self._kafka = kafka
         self._codec = Codec.from_settings(kafka)
         self._camera = camera
         self._on_progress = on_progress
@@ -181,7 +181,7 @@ class _Reader:
     def written(self, topic: str, record: type[R], within: TimeRange) -> Iterator[tuple[R, int]]:
         """Yield records with the time of writing (UTC µs) of each."""
         name = topic.rpartition(".")[2]
-        for message in read_topic(self._servers, topic, within, on_progress=lambda *at: self._on_progress(name, *at)):
+        for message in read_topic(self._kafka, topic, within, on_progress=lambda *at: self._on_progress(name, *at)):
             try:
                 found = self._codec.decode(message.value, record)
             except CodecError:

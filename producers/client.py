@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError
 
 from producers.options import PublisherOptions
+from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
-from transport.producer import COMMON, make_idempotent_producer
+from transport.producer import Producer, make_idempotent_producer
 
 #: Most bytes of one batch; the default of the client.
 _BATCH_BYTES = 1_000_000
@@ -17,21 +18,17 @@ _BATCH_BYTES = 1_000_000
 _HEAD_BYTES = 512
 
 
-def producer_config(
-    bootstrap_servers: str, options: PublisherOptions, batch_bytes: int | None = None
-) -> dict[str, Any]:
+def producer_config(options: PublisherOptions, batch_bytes: int | None = None) -> dict[str, Any]:
     """Return the configuration of the Kafka client.
 
     ``batch_bytes`` is the largest batch that the topic accepts; the topic refuses a larger batch as a whole.
 
     Examples
     --------
-    >>> producer_config("k:9092", PublisherOptions())["enable.idempotence"]
+    >>> producer_config(PublisherOptions())["queue.buffering.max.kbytes"] > 0
     True
     """
     return {
-        **COMMON,
-        "bootstrap.servers": bootstrap_servers,
         "delivery.timeout.ms": options.delivery_timeout_ms,
         "message.max.bytes": FRAMES.max_message_bytes,
         "batch.size": max(1, min(_BATCH_BYTES, (batch_bytes or 2 * _BATCH_BYTES) - _HEAD_BYTES)),
@@ -42,10 +39,10 @@ def producer_config(
 
 
 def make_producer(
-    bootstrap_servers: str,
+    kafka: KafkaSettings,
     options: PublisherOptions,
     on_error: Callable[[KafkaError], None],
     batch_bytes: int | None = None,
 ) -> Producer:
     """Start a Kafka client that is ready to send, see `transport.producer`."""
-    return make_idempotent_producer(producer_config(bootstrap_servers, options, batch_bytes), on_error)
+    return make_idempotent_producer(kafka, producer_config(options, batch_bytes), on_error)

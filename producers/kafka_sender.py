@@ -30,6 +30,7 @@ from producers.spool.record import FrameKey
 from producers.spool_backlog import Refusal, SpoolBacklog
 from producers.stats import DropReason, PublisherCounters
 from schemas.clock import Clock
+from schemas.settings import KafkaSettings
 from transport.limited_log import LimitedLog
 from transport.refusals import Refused, refusal_of
 
@@ -58,7 +59,7 @@ class Sender:
 
     Parameters
     ----------
-    bootstrap_servers, topic
+    kafka, topic
         Destination of the frames.
     camera
         ``station/camera``, for the log.
@@ -85,7 +86,7 @@ class Sender:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        kafka: KafkaSettings,
         topic: str,
         camera: str,
         *,
@@ -120,7 +121,7 @@ class Sender:
         self._live_in_a_row = 0
         self._room = threading.Event()
         self._stopped = threading.Event()
-        self._make_producer = partial(make_producer, bootstrap_servers, options, self._on_error, batch_bytes)
+        self._make_producer = partial(make_producer, kafka, options, self._on_error, batch_bytes)
         self._producer = self._make_producer()
         self._threads = [
             threading.Thread(target=work, name=f"{what} {camera}", daemon=True)

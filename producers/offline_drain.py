@@ -41,11 +41,11 @@ def drain_spool(
     SpoolUnwritable
         If the disk does not take the deletions.
     """
-    require_topics(kafka.bootstrap_servers, [kafka.frames])
+    require_topics(kafka, [kafka.frames])
     options = SpoolOptions(directory=file.path.parent.parent)
     spool = Spool(file.path, options)
     sender = Sender(
-        kafka.bootstrap_servers,
+        kafka,
         kafka.frames,
         file.camera,
         started_at_us=-1,  # no frame is of this start

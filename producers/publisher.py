@@ -103,7 +103,7 @@ class FramePublisher:
         self._limited = LimitedLog(_log)
         is_there = True
         try:
-            require_topics(kafka.bootstrap_servers, [kafka.frames], _PATIENT_S if spool is None else _HASTY_S)
+            require_topics(kafka, [kafka.frames], _PATIENT_S if spool is None else _HASTY_S)
         except BrokerUnavailable as error:
             if spool is None:
                 raise
@@ -121,12 +121,12 @@ class FramePublisher:
             # Each try may cost the camera time, so the tries become fewer during a long outage.
             breaker = CircuitBreaker(_STORE_REST_S, _STORE_LONGEST_REST_S, self._clock)
             self._store = ImageStore(self._options.image_store, breaker=breaker, on_away=self._tally.store_is_away)
-        self._limit = FrameLimit(partial(topic_limits, kafka.bootstrap_servers, kafka.frames, _HASTY_S), self._clock)
+        self._limit = FrameLimit(partial(topic_limits, kafka, kafka.frames, _HASTY_S), self._clock)
         if is_there:
             self._limit.renew()
         opened = None if spool is None else LazySpool(spool_path(spool.directory, kafka.prefix, identity), spool)
         self._sender = Sender(
-            kafka.bootstrap_servers,
+            kafka,
             kafka.frames,
             identity.key,
             started_at_us=self._started_at_us,

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from replay.past.resolved_selection import ResolvedSelection
 from schemas.codec import Codec
@@ -33,7 +33,8 @@ from schemas.replay_headers import (
     is_replay_name,
 )
 from schemas.settings import KafkaSettings
-from schemas.topics import FRAMES, MAX_REQUEST_BYTES, TOPICS
+from schemas.topics import FRAMES, MAX_REQUEST_BYTES, TOPICS, check_prefix
+from transport.producer import make_producer
 from transport.refusals import refusal_of
 from transport.stored_message import StoredMessage
 
@@ -110,7 +111,7 @@ def prefix_of(topic: str, live: KafkaSettings) -> str:
             f"--to-topic {topic}: a name that no live line has, ending in .{FRAMES.suffix} and with {REPLAY_PART!r} "
             f"between dots, such as {live.prefix}.{REPLAY_PART}.{FRAMES.suffix}"
         )
-    return KafkaSettings(live.bootstrap_servers, prefix).prefix
+    return check_prefix(prefix)
 
 
 def speed_of(text: str) -> float:
@@ -264,16 +265,13 @@ class _Sender:
         self._run_id = run_id
         self._stop = stop
         self._codec = Codec.from_settings(kafka)
-        self._producer = Producer(
+        self._producer = make_producer(
+            kafka,
             {
-                "bootstrap.servers": kafka.bootstrap_servers,
-                "enable.idempotence": True,
                 "message.max.bytes": MAX_REQUEST_BYTES,
                 "message.timeout.ms": round(_FLUSH_S * 1000),
                 "queue.buffering.max.kbytes": 64 * 1024,
-                "partitioner": "murmur2_random",  # as the cameras' publishers do
-                "log_level": 0,
-            }
+            },
         )
         self.sent = self.acknowledged = self.failed = 0
         self._problem: KafkaError | None = None

@@ -7,6 +7,7 @@ import time
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient, NewPartitions
 
+from schemas.settings import KafkaSettings
 from transport.admin import list_topics
 
 
@@ -15,7 +16,7 @@ def add_partitions(bootstrap_servers: str, topic: str, count: int) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
     admin.create_partitions([NewPartitions(topic, count)])[topic].result(20)
     deadline = time.monotonic() + 20
-    while list_topics(bootstrap_servers)[topic] < count:
+    while list_topics(KafkaSettings(bootstrap_servers))[topic] < count:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 

@@ -151,6 +151,29 @@ def test_the_rule_itself_allows(importer, imported):
 RUNTIME = {"models/runtime.py", "models/training/elpv/good_only.py", "models/training/elpv/export_classifier.py"}
 
 
+#: Packages that build Kafka clients. ``benchmarks`` has clients of its own, which it compares with ours.
+CLIENTS_IN = ("transport", "stream_processors/faust_host")
+
+
+def test_kafka_clients_are_built_in_one_way() -> None:
+    """Only then does a setting of the connection, such as TLS, reach every client."""
+    wrong = []
+    for path in modules():
+        name = path.relative_to(ROOT).as_posix()
+        if name.startswith("benchmarks/"):
+            continue
+        text = path.read_text(encoding="utf-8")
+        if '"bootstrap.servers"' in text and name != "transport/clients.py":
+            wrong.append(f"{name}: bootstrap.servers")
+        if name.startswith(CLIENTS_IN):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("confluent_kafka"):
+                found = {alias.name for alias in node.names} & {"Producer", "Consumer", "AdminClient"}
+                wrong += [f"{name}: {each}" for each in sorted(found)]
+    assert not wrong, "use transport.clients and transport.producer"
+
+
 def test_onnx_runtime_is_imported_with_its_telemetry_off():
     found = {
         str(path.relative_to(ROOT))

@@ -25,7 +25,9 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
+from transport.clients import make_consumer
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +74,12 @@ class BatchSkipper:
 
     Parameters
     ----------
-    bootstrap_servers
+    kafka
         ``host:port[,host:port]``.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
         self._met: dict[tuple[str, int], _Met] = {}
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="batch-skipper")
 
@@ -96,7 +98,7 @@ class BatchSkipper:
         if known is None or known.first != first:
             self._met[place] = _Met(first)
         elif known.end is None:
-            asked = (self._bootstrap_servers, *place, first)
+            asked = (self._kafka, *place, first)
             known.reason = error.str()
             known.end = self._threads.submit(end_of_batch, *asked)
         return True
@@ -141,7 +143,7 @@ def _place(message: Message) -> tuple[str, int]:
     return str(message.topic()), int(message.partition() or 0)
 
 
-def end_of_batch(bootstrap_servers: str, topic: str, partition: int, first: int) -> int:
+def end_of_batch(kafka: KafkaSettings, topic: str, partition: int, first: int) -> int:
     """Return the offset behind an unreadable batch.
 
     A read that begins within the batch fails with the offset of its first message; a read that begins behind it does
@@ -157,7 +159,7 @@ def end_of_batch(bootstrap_servers: str, topic: str, partition: int, first: int)
     KafkaException
         If no broker answers.
     """
-    with _probe(bootstrap_servers) as consumer:
+    with _probe(kafka) as consumer:
         place = TopicPartition(topic, partition)
         _, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
         return search_end(lambda offset: _is_inside(consumer, topic, partition, first, offset), first, high)
@@ -204,11 +206,10 @@ def _is_inside(consumer: Consumer, topic: str, partition: int, first: int, offse
     raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}-{partition} at {offset}"))
 
 
-def probe_settings(bootstrap_servers: str) -> dict[str, Any]:
+def probe_settings() -> dict[str, Any]:
     """Return the settings of a consumer that reads single batches and joins no group."""
     return {
         **BOUNDED,
-        "bootstrap.servers": bootstrap_servers,
         "group.id": "inspection-reader",  # required, but never joined
         "enable.auto.commit": False,
         "enable.partition.eof": True,
@@ -220,13 +221,12 @@ def probe_settings(bootstrap_servers: str) -> dict[str, Any]:
         "fetch.message.max.bytes": 1,  # the broker still sends one batch
         "queued.max.messages.kbytes": 1,
         "fetch.queue.backoff.ms": 0,
-        "log_level": 0,
     }
 
 
 @contextmanager
-def _probe(bootstrap_servers: str) -> Iterator[Consumer]:
-    consumer = Consumer(probe_settings(bootstrap_servers))
+def _probe(kafka: KafkaSettings) -> Iterator[Consumer]:
+    consumer = make_consumer(kafka, probe_settings())
     try:
         yield consumer
     finally:

@@ -7,16 +7,19 @@ from collections.abc import Iterable
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from schemas.settings import KafkaSettings
+from transport.clients import make_admin
+
 _TIMEOUT_S = 10.0
 
 
-def held_back(bootstrap_servers: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+def held_back(kafka: KafkaSettings, topic: str, partitions: Iterable[int]) -> dict[int, int]:
     """Return the offset at which an open transaction begins, for each partition with an open transaction.
 
     A reader of committed messages gets no message behind this offset until the transaction ends: at the latest after
     the ``transaction.timeout.ms`` of its writer. Partitions that do not answer are left out.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+    admin = make_admin(kafka)
     places = [TopicPartition(topic, number) for number in partitions]
     stable = _ends(admin, places, IsolationLevel.READ_COMMITTED)
     ends = _ends(admin, places, IsolationLevel.READ_UNCOMMITTED)

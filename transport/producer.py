@@ -1,4 +1,4 @@
-"""Kafka producer that never writes a message twice, and is ready from its first message on."""
+"""Kafka producers that never write a message twice; one of them is ready from its first message on."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError
+from confluent_kafka import Producer as Producer
+
+from schemas.settings import KafkaSettings
+from transport.clients import LONG_LIVED, client_config
 
 #: Longest wait for the broker, in seconds. The caller handles a broker that has not answered by then.
 _READY_S = 2.0
 _STATISTICS_MS = 100
 
-#: Connection settings of long-lived clients.
-CONNECTION: Mapping[str, Any] = {
-    "socket.timeout.ms": 10_000,
-    "socket.keepalive.enable": True,
-    "reconnect.backoff.max.ms": 2_000,
-    # librdkafka's own log lines would go straight to the terminal; errors arrive through error_cb.
-    "log_level": 0,
-}
 #: Settings that all producers of a line share.
-COMMON: Mapping[str, Any] = {
-    **CONNECTION,
+_COMMON: Mapping[str, Any] = {
     "enable.idempotence": True,
     "linger.ms": 0,
     # The partitioner of the Java client and of Faust: one key has one partition, whichever client writes.
@@ -30,8 +25,21 @@ COMMON: Mapping[str, Any] = {
 }
 
 
-def make_idempotent_producer(config: Mapping[str, Any], on_error: Callable[[KafkaError], None]) -> Producer:
-    """Start a Kafka client, and wait at most `_READY_S` until it can send.
+def make_producer(kafka: KafkaSettings, config: Mapping[str, Any]) -> Producer:
+    """Make a producer that never writes a message twice. It connects in the background.
+
+    Parameters
+    ----------
+    config
+        Further settings of librdkafka.
+    """
+    return Producer({**client_config(kafka), **_COMMON, **config})
+
+
+def make_idempotent_producer(
+    kafka: KafkaSettings, config: Mapping[str, Any], on_error: Callable[[KafkaError], None]
+) -> Producer:
+    """Make a long-lived producer, and wait at most `_READY_S` until it can send.
 
     Without the wait the first messages take half a second: an idempotent client asks for its identity when the
     connection is up, and checks the connection only twice a second. Only the client's statistics show that it has an
@@ -40,7 +48,7 @@ def make_idempotent_producer(config: Mapping[str, Any], on_error: Callable[[Kafk
     Parameters
     ----------
     config
-        Settings of librdkafka, including `COMMON`.
+        Further settings of librdkafka.
     on_error
         Called in the polling thread with each error that the client would have logged.
     """
@@ -51,7 +59,7 @@ def make_idempotent_producer(config: Mapping[str, Any], on_error: Callable[[Kafk
         ready = ready or '"idemp_state":"Assigned"' in statistics.replace(" ", "")
 
     watched = {"error_cb": on_error, "stats_cb": on_statistics, "statistics.interval.ms": _STATISTICS_MS}
-    producer = Producer({**config, **watched})
+    producer = make_producer(kafka, {**LONG_LIVED, **config, **watched})
     deadline_s = time.monotonic() + _READY_S
     while not ready and time.monotonic() < deadline_s:
         producer.poll(0.01)

@@ -6,10 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Generator, Mapping
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import BrokerUnavailable
+from schemas.settings import KafkaSettings
 from transport.batches import BatchSkipper, UnreadableBatch
+from transport.clients import make_consumer
 from transport.topic_ranges import TopicMessage, as_message, consumer_settings, watermarks
 
 _log = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ class Stalled(BrokerUnavailable):
 
 
 def read_here(
-    bootstrap_servers: str,
+    kafka: KafkaSettings,
     topic: str,
     cursors: Mapping[int, Cursor],
     *,
@@ -47,14 +49,14 @@ def read_here(
     on_progress, on_unreadable, max_bytes_s, is_strict
         See `transport.range_reader.read_ranges`.
     """
-    consumer = Consumer(
-        consumer_settings(bootstrap_servers, slow=max_bytes_s is not None)
-        | ({"auto.offset.reset": "error"} if is_strict else {})
+    consumer = make_consumer(
+        kafka,
+        consumer_settings(slow=max_bytes_s is not None) | ({"auto.offset.reset": "error"} if is_strict else {}),
     )
     pace = _Pace(max_bytes_s)
-    skipper = BatchSkipper(bootstrap_servers)
+    skipper = BatchSkipper(kafka)
     try:
-        watermarks(bootstrap_servers, topic)  # raises if the topic is missing: the client would wait
+        watermarks(kafka, topic)  # raises if the topic is missing: the client would wait
         consumer.assign([TopicPartition(topic, number, cursor.begin) for number, cursor in cursors.items()])
         left = set(cursors)
         quiet_s = 0.0
@@ -68,7 +70,7 @@ def read_here(
             if quiet_s >= _SAY_S > quiet_s - _POLL_S:
                 _log.warning("no messages of %s; the broker has %.0f s to answer", topic, _STALLED_S - _SAY_S)
             if quiet_s >= _STALLED_S:
-                raise Stalled(bootstrap_servers, f"no message of {topic} for {_STALLED_S:.0f} s")
+                raise Stalled(kafka.bootstrap_servers, f"no message of {topic} for {_STALLED_S:.0f} s")
             for message in messages:
                 number, offset = message.partition() or 0, message.offset() or 0
                 if skipper.met(message):
@@ -81,7 +83,7 @@ def read_here(
                     elif error.code() == KafkaError._AUTO_OFFSET_RESET and is_strict:
                         left.discard(number)
                     elif error.fatal() or not error.retriable():
-                        raise BrokerUnavailable(bootstrap_servers, error.str())
+                        raise BrokerUnavailable(kafka.bootstrap_servers, error.str())
                     continue
                 if cursors[number].take(offset):
                     yield as_message(message)
@@ -94,7 +96,7 @@ def read_here(
                     consumer.seek(TopicPartition(topic, number, upcoming))
             on_progress()
     except KafkaException as error:
-        raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
+        raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
     finally:
         skipper.close()
         consumer.close()

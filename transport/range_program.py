@@ -22,6 +22,7 @@ import sys
 from typing import Any
 
 from schemas.errors import BrokerUnavailable, TopicMissing
+from schemas.settings import KafkaSettings
 from transport.batches import UnreadableBatch
 from transport.limited_child import limit_child, limit_memory
 from transport.range_loop import Cursor, Stalled, read_here
@@ -53,7 +54,7 @@ def _read(settings: dict[str, Any], answers: _Answers) -> None:
     }
     try:
         for message in read_here(
-            settings["servers"],
+            KafkaSettings(**settings["kafka"]),
             settings["topic"],
             cursors,
             on_progress=lambda: answers.say(next={number: cursor.next for number, cursor in cursors.items()}),

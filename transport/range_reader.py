@@ -8,6 +8,7 @@ messages of each partition with other children, and leaves out the batch that en
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import time
@@ -15,6 +16,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from schemas.errors import BrokerUnavailable, InspectionError, TopicMissing
+from schemas.settings import KafkaSettings
 from transport.batch_trials.pipe import ChildPipe, Unproven, broken, number
 from transport.batch_trials.trial import Trial
 from transport.batches import UnreadableBatch
@@ -40,7 +42,7 @@ class ReadingFailed(InspectionError):
 
 
 def read_topic(
-    bootstrap_servers: str,
+    kafka: KafkaSettings,
     topic: str,
     within: TimeRange | None = None,
     *,
@@ -72,12 +74,12 @@ def read_topic(
     ReadingFailed
         If the child processes that read end of something else than what they read.
     """
-    ranges = time_ranges(bootstrap_servers, topic, within or TimeRange())
-    yield from read_ranges(bootstrap_servers, topic, ranges, on_progress=on_progress, on_unreadable=on_unreadable)
+    ranges = time_ranges(kafka, topic, within or TimeRange())
+    yield from read_ranges(kafka, topic, ranges, on_progress=on_progress, on_unreadable=on_unreadable)
 
 
 def read_ranges(
-    bootstrap_servers: str,
+    kafka: KafkaSettings,
     topic: str,
     ranges: OffsetRanges,
     *,
@@ -112,14 +114,14 @@ def read_ranges(
     failed = 0
     while any(cursor.next is not None for cursor in cursors.values()):
         before = sum(cursor.passed for cursor in cursors.values())
-        reader = _Reader(bootstrap_servers, topic, cursors, progress, on_unreadable)
+        reader = _Reader(kafka, topic, cursors, progress, on_unreadable)
         try:
             yield from reader.fast(max_bytes_s, is_strict=is_strict)
             return
         except (Unproven, OSError) as error:
             reason: Exception = error
         except _Stuck as error:
-            reason = BrokerUnavailable(bootstrap_servers, str(error))
+            reason = BrokerUnavailable(kafka.bootstrap_servers, str(error))
         try:
             yield from reader.careful()
         except (Unproven, OSError) as error:
@@ -144,13 +146,13 @@ class _Reader:
 
     def __init__(
         self,
-        servers: str,
+        kafka: KafkaSettings,
         topic: str,
         cursors: dict[int, Cursor],
         progress: Callable[[], object],
         on_unreadable: Callable[[UnreadableBatch], object],
     ) -> None:
-        self._servers, self._topic, self._cursors = servers, topic, cursors
+        self._kafka, self._topic, self._cursors = kafka, topic, cursors
         self._progress, self._on_unreadable = progress, on_unreadable
 
     def fast(self, max_bytes_s: float | None, *, is_strict: bool) -> Iterator[TopicMessage]:
@@ -158,7 +160,7 @@ class _Reader:
         pipe = ChildPipe(start_child("-P", "-m", "transport.range_program"), 0.0)
         try:
             pipe.tell(
-                servers=self._servers,
+                kafka=dataclasses.asdict(self._kafka),
                 topic=self._topic,
                 ranges={number: cursor.left for number, cursor in self._cursors.items() if cursor.left},
                 max_bytes_s=max_bytes_s,
@@ -177,7 +179,7 @@ class _Reader:
 
     def careful(self) -> Iterator[TopicMessage]:
         """Have a trial read the next messages of each partition."""
-        trial = Trial(self._servers, _TRIAL_S, is_committed=True)
+        trial = Trial(self._kafka, _TRIAL_S, is_committed=True)
         try:
             for partition, cursor in self._cursors.items():
                 if cursor.next is None:
@@ -217,11 +219,11 @@ class _Reader:
     def _note(self, line: dict[str, Any]) -> bool:
         """Note what a child says; return False if it has read all."""
         if line.get("missing"):
-            raise TopicMissing([self._topic], self._servers)
+            raise TopicMissing([self._topic], self._kafka.bootstrap_servers)
         if "away" in line:
             if line.get("stalled"):
                 raise _Stuck(str(line["away"]))
-            raise BrokerUnavailable(self._servers, str(line["away"]))
+            raise BrokerUnavailable(self._kafka.bootstrap_servers, str(line["away"]))
         batch = None
         try:
             if "log" in line:

@@ -14,11 +14,12 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import BrokerUnavailable
+from schemas.settings import KafkaSettings
 from transport.batch_trials.child import TriedMessage
 from transport.batch_trials.pipe import Unproven
 from transport.batch_trials.trial import Trial, TrialRecord
 from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
-from transport.producer import CONNECTION
+from transport.clients import LONG_LIVED, make_consumer
 from transport.topic_identity import TopicIdentities
 from transport.topic_watch import TopicWatch
 
@@ -80,7 +81,7 @@ class Tail:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        kafka: KafkaSettings,
         topic: str,
         *,
         fetch_bytes: int = 8 * 1024 * 1024,
@@ -88,7 +89,7 @@ class Tail:
         on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
     ) -> None:
         self.topic = topic
-        self._bootstrap_servers = bootstrap_servers
+        self._kafka = kafka
         self._fetch_bytes = fetch_bytes
         self._tells_end = tells_end
         self._not_ended: set[int] = set()
@@ -139,19 +140,19 @@ class Tail:
         topic_id
             Kafka's id of the topic in the former run; if the topic now has another id, ``resume`` is void.
         """
-        identity = TopicIdentities(self._bootstrap_servers).of([self.topic])[self.topic]
+        identity = TopicIdentities(self._kafka).of([self.topic])[self.topic]
         if resume and topic_id is not None and topic_id != identity.topic_id:
             log.warning(
                 "%s was deleted and created again since the last run: the %d offsets of that run are void, going on at "
                 "the end", self.topic, len(resume),
             )  # fmt: skip
             resume = None
-        consumer = Consumer(self._config())
+        consumer = make_consumer(self._kafka, self._config())
         try:
             starts = {partition: self._start(consumer, partition, resume) for partition in identity.partitions}
         except KafkaException as error:
             consumer.close()
-            raise BrokerUnavailable(self._bootstrap_servers, error.args[0].str()) from error
+            raise BrokerUnavailable(self._kafka.bootstrap_servers, error.args[0].str()) from error
         # Statistics from before the first connection are queued by now; they tell nothing about the current state.
         for _ in range(_STALE_EVENTS):
             consumer.poll(0)
@@ -160,8 +161,8 @@ class Tail:
         self._not_ended = set(starts)
         self._consumer = consumer
         self.topic_id = identity.topic_id
-        self._skipper = BatchSkipper(self._bootstrap_servers)
-        self._watch = TopicWatch(self._bootstrap_servers, self.topic, identity, _IDENTITY_S)
+        self._skipper = BatchSkipper(self._kafka)
+        self._watch = TopicWatch(self._kafka, self.topic, identity, _IDENTITY_S)
         self._contact_s = time.monotonic()
         self._up.set()
         return starts
@@ -196,7 +197,7 @@ class Tail:
     def _backlog(self, consumer: Consumer, starts: Mapping[int, int]) -> dict[int, int]:
         """Have a child process try what waits; keep what stands up to a batch that would end this process."""
         follow: dict[int, int] = {}
-        trial = Trial(self._bootstrap_servers, _TRIAL_S)
+        trial = Trial(self._kafka, _TRIAL_S)
         try:
             for partition, offset in starts.items():
                 if offset >= self._ends(consumer, TopicPartition(self.topic, partition))[1]:
@@ -226,7 +227,6 @@ class Tail:
     def _config(self) -> dict[str, object]:
         return {
             **BOUNDED,
-            "bootstrap.servers": self._bootstrap_servers,
             "isolation.level": "read_uncommitted",
             # The client reads only partitions that its own list contains.
             "topic.metadata.refresh.interval.ms": int(_IDENTITY_S * 1000),
@@ -235,7 +235,7 @@ class Tail:
             "enable.auto.commit": False,
             "auto.offset.reset": "latest",
             "enable.partition.eof": self._tells_end,
-            **CONNECTION,
+            **LONG_LIVED,
             # After an error or an empty answer the default waits half a second and more: that is too long for a gate.
             "fetch.error.backoff.ms": 50,
             "fetch.max.bytes": self._fetch_bytes,
@@ -306,7 +306,7 @@ class Tail:
         if code == KafkaError._ALL_BROKERS_DOWN:
             if self._up.is_set():
                 self._up.clear()
-                log.warning("%s: no broker at %s; trying again", self.topic, self._bootstrap_servers)
+                log.warning("%s: no broker at %s; trying again", self.topic, self._kafka)
         elif code not in _CONNECTION_ERRORS and now_s - self._logged_s.get(code, -_LOG_INTERVAL_S) >= _LOG_INTERVAL_S:
             self._logged_s[code] = now_s
             log.warning("%s: %s", self.topic, error.str())
@@ -316,7 +316,7 @@ class Tail:
         if idle_s is not None:
             self._contact_s = max(self._contact_s or 0.0, time.monotonic() - idle_s)
         if is_up and not self._up.is_set():
-            log.info("%s: connected to %s again", self.topic, self._bootstrap_servers)
+            log.info("%s: connected to %s again", self.topic, self._kafka)
         if is_up:
             self._up.set()
         else:

@@ -9,9 +9,10 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerUnavailable, TopicMissing
+from schemas.settings import KafkaSettings
+from transport.clients import make_admin
 
 _TIMEOUT_S = 5.0
 _MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_EXCEPTION}
@@ -29,13 +30,13 @@ class TopicIdentities:
 
     Parameters
     ----------
-    bootstrap_servers
+    kafka
         ``host:port[,host:port]``.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.timeout.ms": 4000})
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        self._admin = make_admin(kafka)
 
     def of(self, topics: Collection[str]) -> dict[str, TopicIdentity]:
         """Return the identity of each topic.
@@ -53,14 +54,14 @@ class TopicIdentities:
             try:
                 answer = future.result(_TIMEOUT_S + 1)
             except TimeoutError as error:
-                raise BrokerUnavailable(self._bootstrap_servers, "no answer in time") from error
+                raise BrokerUnavailable(self._kafka.bootstrap_servers, "no answer in time") from error
             except KafkaException as error:
                 if error.args[0].code() in _MISSING:
                     missing.append(name)
                     continue
-                raise BrokerUnavailable(self._bootstrap_servers, error.args[0].str()) from error
+                raise BrokerUnavailable(self._kafka.bootstrap_servers, error.args[0].str()) from error
             numbers = tuple(sorted(partition.id for partition in answer.partitions))
             found[name] = TopicIdentity(str(answer.topic_id), numbers)
         if missing:
-            raise TopicMissing(missing, self._bootstrap_servers)
+            raise TopicMissing(missing, self._kafka.bootstrap_servers)
         return found

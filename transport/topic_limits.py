@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
+from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
+
+from schemas.settings import KafkaSettings
+from transport.clients import make_admin
 
 #: Limits on timestamps from this size on, in milliseconds, count as no limit.
 _NO_LIMIT_MS = 365 * 24 * 3600 * 1000
@@ -43,9 +46,9 @@ class TopicLimits:
         return f"this machine's clock is {' or '.join(why) or 'too far from the clock of the broker'}"
 
 
-def topic_limits(bootstrap_servers: str, topic: str, timeout_s: float = 5.0) -> TopicLimits:
+def topic_limits(kafka: KafkaSettings, topic: str, timeout_s: float = 5.0) -> TopicLimits:
     """Return the limits of a topic from its broker; None for each limit that the broker does not report."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.timeout.ms": 4000})
+    admin = make_admin(kafka)
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     try:
         [future] = admin.describe_configs([resource], request_timeout=timeout_s).values()

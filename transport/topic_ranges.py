@@ -11,8 +11,10 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import BrokerUnavailable, TopicMissing
+from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from transport.batches import BOUNDED
+from transport.clients import make_consumer
 from transport.headers import message_headers
 from transport.open_transactions import held_back, held_line
 
@@ -58,7 +60,7 @@ class TimeRange:
         )
 
 
-def time_ranges(bootstrap_servers: str, topic: str, within: TimeRange) -> dict[int, tuple[tuple[int, int], ...]]:
+def time_ranges(kafka: KafkaSettings, topic: str, within: TimeRange) -> dict[int, tuple[tuple[int, int], ...]]:
     """Return the offsets of a time range by the broker's index, one interval a partition, without empty ones.
 
     Raises
@@ -66,26 +68,26 @@ def time_ranges(bootstrap_servers: str, topic: str, within: TimeRange) -> dict[i
     BrokerUnavailable, TopicMissing
         See `read_topic`.
     """
-    consumer = _consumer(bootstrap_servers)
+    consumer = _consumer(kafka)
     try:
-        found = _offsets(consumer, bootstrap_servers, topic, within)
-        log_open_transactions(bootstrap_servers, topic, found)
+        found = _offsets(consumer, kafka, topic, within)
+        log_open_transactions(kafka, topic, found)
     except KafkaException as error:
-        raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
+        raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
     finally:
         consumer.close()
     return {number: ((begin, end),) for number, (begin, end) in found.items() if begin < end}
 
 
-def log_open_transactions(bootstrap_servers: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+def log_open_transactions(kafka: KafkaSettings, topic: str, partitions: Iterable[int]) -> dict[int, int]:
     """Log the partitions that an open transaction holds back; return the first held offset by partition."""
-    held = held_back(bootstrap_servers, topic, partitions)
+    held = held_back(kafka, topic, partitions)
     for number, offset in held.items():
         _log.warning("%s", held_line(topic, number, offset))
     return held
 
 
-def consumer_settings(bootstrap_servers: str, *, slow: bool = False) -> dict[str, Any]:
+def consumer_settings(*, slow: bool = False) -> dict[str, Any]:
     """Return the settings of a consumer that is assigned partitions and offsets, and commits nothing."""
     ahead = {
         "fetch.message.max.bytes": MAX_REQUEST_BYTES,
@@ -95,13 +97,11 @@ def consumer_settings(bootstrap_servers: str, *, slow: bool = False) -> dict[str
         ahead = {"fetch.message.max.bytes": 256 * 1024, "queued.max.messages.kbytes": 512}
     return {
         **BOUNDED,
-        "bootstrap.servers": bootstrap_servers,
         "group.id": "inspection-reader",  # a required setting; the group is never joined
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",  # the client's default, which the books rely on
-        "log_level": 0,
         # No poll happens while the receiver of the messages is busy.
         "max.poll.interval.ms": 86_400_000,
         # By default the client pauses for a second when its queue is full, which limits it to 40 MB/s.
@@ -110,11 +110,11 @@ def consumer_settings(bootstrap_servers: str, *, slow: bool = False) -> dict[str
     }
 
 
-def _consumer(bootstrap_servers: str, *, slow: bool = False) -> Consumer:
-    return Consumer(consumer_settings(bootstrap_servers, slow=slow))
+def _consumer(kafka: KafkaSettings, *, slow: bool = False) -> Consumer:
+    return make_consumer(kafka, consumer_settings(slow=slow))
 
 
-def watermarks(bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
+def watermarks(kafka: KafkaSettings, topic: str) -> dict[int, tuple[int, int]]:
     """Return the first and the next offset of each partition; retention makes the first one larger than 0.
 
     Raises
@@ -124,19 +124,19 @@ def watermarks(bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]
     TopicMissing
         If the topic does not exist.
     """
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "inspection-reader", "log_level": 0})
+    consumer = make_consumer(kafka, {"group.id": "inspection-reader"})
     try:
-        return _watermarks(consumer, bootstrap_servers, topic)
+        return _watermarks(consumer, kafka, topic)
     except KafkaException as error:
-        raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
+        raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
     finally:
         consumer.close()
 
 
-def _watermarks(consumer: Consumer, bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
+def _watermarks(consumer: Consumer, kafka: KafkaSettings, topic: str) -> dict[int, tuple[int, int]]:
     found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics.get(topic)
     if found is None or not found.partitions:
-        raise TopicMissing([topic], bootstrap_servers)
+        raise TopicMissing([topic], kafka.bootstrap_servers)
     return {number: _low_high(consumer, TopicPartition(topic, number)) for number in sorted(found.partitions)}
 
 
@@ -154,8 +154,8 @@ def _low_high(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
             return int(low), int(high)
 
 
-def _offsets(consumer: Consumer, bootstrap_servers: str, topic: str, within: TimeRange) -> dict[int, tuple[int, int]]:
-    ranges = _watermarks(consumer, bootstrap_servers, topic)
+def _offsets(consumer: Consumer, kafka: KafkaSettings, topic: str, within: TimeRange) -> dict[int, tuple[int, int]]:
+    ranges = _watermarks(consumer, kafka, topic)
     for bound, index in ((within.from_us, 0), (within.to_us, 1)):
         if bound is None:
             continue

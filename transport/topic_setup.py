@@ -17,7 +17,9 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic  # type: ignore[attr-defined]
 
 from schemas.errors import BrokerUnavailable, InspectionError
-from schemas.topics import TOPICS, Topic, check_prefix
+from schemas.settings import KafkaSettings
+from schemas.topics import TOPICS, Topic
+from transport.clients import make_admin
 
 _TIMEOUT_S = 10.0
 #: Limits on timestamps, with Kafka's defaults. They are not set on new topics: older brokers do not know them. With a
@@ -111,9 +113,7 @@ def _time_differences(present: Mapping[str, str | None]) -> tuple[TopicDifferenc
     )
 
 
-def plan(
-    bootstrap_servers: str, prefix: str, topics: Iterable[Topic] = TOPICS, timeout_s: float = _TIMEOUT_S
-) -> list[TopicState]:
+def plan(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: float = _TIMEOUT_S) -> list[TopicState]:
     """Return the state of each topic of the table; change nothing.
 
     Raises
@@ -123,12 +123,10 @@ def plan(
     TopicsError
         If the cluster refuses to show the settings of a topic.
     """
-    return _plan(_admin(bootstrap_servers), bootstrap_servers, check_prefix(prefix), list(topics), timeout_s)
+    return _plan(_admin(kafka), kafka, list(topics), timeout_s)
 
 
-def apply(
-    bootstrap_servers: str, prefix: str, topics: Iterable[Topic] = TOPICS, timeout_s: float = _TIMEOUT_S
-) -> Applied:
+def apply(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: float = _TIMEOUT_S) -> Applied:
     """Create the missing topics and wait until the cluster shows them; leave the other topics as they are.
 
     Raises
@@ -138,12 +136,12 @@ def apply(
     TopicsError
         If the cluster refuses to create a topic, or does not show it in time.
     """
-    admin, table = _admin(bootstrap_servers), list(topics)
-    states = _plan(admin, bootstrap_servers, check_prefix(prefix), table, timeout_s)
+    admin, table = _admin(kafka), list(topics)
+    states = _plan(admin, kafka, table, timeout_s)
     missing = [state for state in states if state.status == "missing"]
     if not missing:
         return Applied((), tuple(states))
-    replicas = _replication_factor(len(_metadata(admin, bootstrap_servers, timeout_s).brokers))
+    replicas = _replication_factor(len(_metadata(admin, kafka, timeout_s).brokers))
     new = [
         NewTopic(
             state.name,
@@ -165,12 +163,12 @@ def apply(
     deadline = time.monotonic() + timeout_s
     while True:
         # The controller has the topics already; the broker that we ask learns of them a moment later.
-        states = _plan(admin, bootstrap_servers, prefix, table, timeout_s)
+        states = _plan(admin, kafka, table, timeout_s)
         if all(state.status != "missing" for state in states):
             return Applied(tuple(created), tuple(states))
         if time.monotonic() > deadline:
             late = ", ".join(state.name for state in states if state.status == "missing")
-            raise TopicsError(f"created, but not shown by {bootstrap_servers} after {timeout_s:.0f} s: {late}")
+            raise TopicsError(f"created, but not shown by {kafka.bootstrap_servers} after {timeout_s:.0f} s: {late}")
         time.sleep(0.05)
 
 
@@ -178,23 +176,21 @@ def _replication_factor(brokers: int) -> int:
     return min(_REPLICAS, max(1, brokers))
 
 
-def _admin(bootstrap_servers: str) -> AdminClient:
+def _admin(kafka: KafkaSettings) -> AdminClient:
     # log_level 0: a refused connection gives one line of ours instead of many lines of librdkafka's.
-    return AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.timeout.ms": 9000})
+    return make_admin(kafka, 9_000)
 
 
-def _metadata(admin: AdminClient, bootstrap_servers: str, timeout_s: float) -> ClusterMetadata:
+def _metadata(admin: AdminClient, kafka: KafkaSettings, timeout_s: float) -> ClusterMetadata:
     try:
         return admin.list_topics(timeout=timeout_s)
     except KafkaException as error:
-        raise BrokerUnavailable(bootstrap_servers, error.args[0].str()) from error
+        raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
 
 
-def _plan(
-    admin: AdminClient, bootstrap_servers: str, prefix: str, topics: list[Topic], timeout_s: float
-) -> list[TopicState]:
-    present = _metadata(admin, bootstrap_servers, timeout_s).topics
-    names = {topic.name(prefix): topic for topic in topics}
+def _plan(admin: AdminClient, kafka: KafkaSettings, topics: list[Topic], timeout_s: float) -> list[TopicState]:
+    present = _metadata(admin, kafka, timeout_s).topics
+    names = {topic.name(kafka.prefix): topic for topic in topics}
     configs = _configs(admin, [name for name in names if name in present], timeout_s)
     return [
         compare(topic, name, len(present[name].partitions) if name in present else None, configs.get(name))

@@ -6,6 +6,7 @@ import logging
 import threading
 
 from schemas.errors import InspectionError
+from schemas.settings import KafkaSettings
 from transport.topic_identity import TopicIdentities, TopicIdentity
 
 log = logging.getLogger(__name__)
@@ -22,10 +23,10 @@ class TopicWatch:
         Seconds between two requests.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str, known: TopicIdentity, every_s: float) -> None:
+    def __init__(self, kafka: KafkaSettings, topic: str, known: TopicIdentity, every_s: float) -> None:
         self._topic = topic
         self._every_s = every_s
-        self._identities = TopicIdentities(bootstrap_servers)
+        self._identities = TopicIdentities(kafka)
         self._known = known
         self._changed: TopicIdentity | None = None
         self._stop = threading.Event()

@@ -24,6 +24,7 @@ from infra.broker.state import BrokerState, read_state, write_state
 from infra.parent_death import end_with_parent
 from schemas.errors import BrokerUnavailable
 from schemas.private_files import make_private_folder, open_private
+from schemas.settings import KafkaSettings
 from schemas.user_folders import user_folder
 from transport.admin import list_topics
 
@@ -265,7 +266,7 @@ class LocalBroker:
 
 def _answers(address: str, timeout_s: float) -> bool:
     try:
-        list_topics(address, timeout_s)
+        list_topics(KafkaSettings(address), timeout_s)
     except BrokerUnavailable:
         return False
     return True

@@ -24,7 +24,7 @@ def drift_events(kafka: KafkaSettings, seen_all: Callable[[], bool]) -> list[Dri
         time.sleep(0.1)
     codec = Codec.from_settings(kafka)
     found: dict[str, DriftEvent] = {}
-    for message in read_topic(kafka.bootstrap_servers, kafka.drift):
+    for message in read_topic(kafka, kafka.drift):
         try:
             event = codec.decode(message.value, DriftEvent)
         except CodecError:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
 from actuators import DecisionConsumer, GateRunner, GateSettings, SimulatedGate
@@ -33,6 +32,7 @@ from schemas import Action, InspectionError, KafkaSettings, Verdict
 from schemas.clock import Clock, SystemClock
 from schemas.topics import TOPICS
 from stream_processors.worker.overload import Overload
+from transport.clients import make_admin
 from transport.topic_setup import apply
 
 LINE, STATION = "demo-line", "demo"
@@ -130,7 +130,7 @@ def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[K
     registry = KafkaSettings.from_env().schema_registry_url  # the demo's processes read the environment too
     if options.bootstrap_servers is not None:
         kafka = KafkaSettings(options.bootstrap_servers, prefix, registry)
-        apply(kafka.bootstrap_servers, kafka.prefix)
+        apply(kafka)
         try:
             yield kafka
         finally:
@@ -144,14 +144,14 @@ def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[K
         with download_progress() as progress:
             broker.start(progress=progress)
         kafka = KafkaSettings(broker.bootstrap_servers, prefix, registry)
-        apply(kafka.bootstrap_servers, kafka.prefix)
+        apply(kafka)
         yield kafka
     finally:
         broker.stop()
 
 
 def _delete_topics(kafka: KafkaSettings) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    admin = make_admin(kafka)
     for deleted in admin.delete_topics([topic.name(kafka.prefix) for topic in TOPICS]).values():
         deleted.result(20)
 

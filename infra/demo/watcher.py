@@ -6,7 +6,7 @@ import logging
 import threading
 import uuid
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from infra.demo.tally import DemoCounts
 from schemas import CodecError, DeadLetter, Decision
@@ -15,6 +15,7 @@ from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from transport.admin import require_topics
 from transport.batches import BOUNDED, BatchSkipper
+from transport.clients import make_consumer
 
 log = logging.getLogger(__name__)
 
@@ -40,19 +41,18 @@ class AnswerReader:
 
     def _run(self) -> None:
         topics = [self._kafka.decisions, self._kafka.dead_letters]
-        consumer = Consumer(
+        consumer = make_consumer(
+            self._kafka,
             {
                 **BOUNDED,
-                "bootstrap.servers": self._kafka.bootstrap_servers,
                 "isolation.level": "read_uncommitted",
                 "group.id": f"unused-{uuid.uuid4()}",  # required, but with assign() no consumer joins the group
                 "enable.auto.commit": False,
                 "fetch.message.max.bytes": MAX_REQUEST_BYTES,
-                "log_level": 0,
-            }
+            },
         )
-        partitions = require_topics(self._kafka.bootstrap_servers, topics)
-        skipper = BatchSkipper(self._kafka.bootstrap_servers)
+        partitions = require_topics(self._kafka, topics)
+        skipper = BatchSkipper(self._kafka)
         consumer.assign([TopicPartition(t, p, OFFSET_BEGINNING) for t in topics for p in range(partitions[t])])
         try:
             while not self._stop.is_set():

@@ -6,12 +6,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from infra.doctor.check import Check
 from schemas.clock import Clock, SystemClock
 from schemas.settings import KafkaSettings
+from transport.clients import make_admin
+from transport.producer import make_producer
 
 _TIMEOUT_S = 10.0
 #: Deadlines are a few hundred milliseconds; gates and watch skip messages that are some seconds old.
@@ -28,7 +30,7 @@ def broker_clock(kafka: KafkaSettings, clock: Clock | None = None) -> Check:
     clock = clock or SystemClock()
     try:
         with _stamping_topic(kafka) as topic:
-            ahead_s, doubt_s = _ahead(kafka.bootstrap_servers, topic, clock)
+            ahead_s, doubt_s = _ahead(kafka, topic, clock)
     except KafkaException as error:
         detail = f"not compared: {error.args[0].str()}"
         return Check("broker's clock", "warn", detail, "compare `date --utc` here and on the broker's machine")
@@ -54,7 +56,7 @@ def span(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def _ahead(bootstrap_servers: str, topic: str, clock: Clock) -> tuple[float, float]:
+def _ahead(kafka: KafkaSettings, topic: str, clock: Clock) -> tuple[float, float]:
     """Return the seconds that this clock is ahead, and the uncertainty."""
     stamps: list[tuple[int, int]] = []
     errors: list[KafkaException] = []
@@ -65,7 +67,7 @@ def _ahead(bootstrap_servers: str, topic: str, clock: Clock) -> tuple[float, flo
         else:
             stamps.append(message.timestamp())
 
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "log_level": 0, "linger.ms": 0})
+    producer = make_producer(kafka, {})
     # Only the second message is measured: the first one also waits for the connection.
     for _ in range(2):
         sent_us = clock.utc_us()
@@ -82,7 +84,7 @@ def _ahead(bootstrap_servers: str, topic: str, clock: Clock) -> tuple[float, flo
 
 @contextmanager
 def _stamping_topic(kafka: KafkaSettings) -> Iterator[str]:
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    admin = make_admin(kafka)
     name = f"{kafka.prefix}.doctor-{uuid.uuid4().hex[:12]}"
     config = {"message.timestamp.type": "LogAppendTime", "retention.ms": "60000"}
     admin.create_topics([NewTopic(name, 1, config=config)])[name].result(_TIMEOUT_S)

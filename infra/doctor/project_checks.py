@@ -49,7 +49,7 @@ def broker(kafka: KafkaSettings) -> Check:
 
     started = time.monotonic()
     try:
-        list_topics(kafka.bootstrap_servers, 3.0)
+        list_topics(kafka, 3.0)
     except BrokerUnavailable as error:
         remedy = "`inspection broker start`, or name yours with --bootstrap-servers"
         return Check("broker", "fail", str(error).partition("; ")[0], remedy)
@@ -60,7 +60,7 @@ def topics(kafka: KafkaSettings) -> Check:
     """Check that the topics exist and have the wanted settings."""
     from transport.topic_setup import plan
 
-    states = plan(kafka.bootstrap_servers, kafka.prefix, timeout_s=3.0)
+    states = plan(kafka, timeout_s=3.0)
     missing = [state.name for state in states if state.status == "missing"]
     if missing:
         return Check("topics", "fail", f"missing: {', '.join(missing)}", "`inspection topics apply`")

@@ -88,7 +88,7 @@ class _Reader:
     ) -> Iterator[TopicMessage]:
         """Yield the messages of a topic, with progress; ``unreadable`` gets the place of each unreadable batch."""
         return read_topic(
-            self.kafka.bootstrap_servers,
+            self.kafka,
             topic,
             within,
             on_progress=lambda *at: self.on_progress(what, *at),
@@ -98,7 +98,7 @@ class _Reader:
     def frames(self, audit: Audit, within: TimeRange) -> None:
         """Enter the frames of a range, and the time since which the topic is complete."""
         # Ask before reading: frames deleted meanwhile are older than any start that counts as whole.
-        offsets = watermarks(self.kafka.bootstrap_servers, self.kafka.frames)
+        offsets = watermarks(self.kafka, self.kafka.frames)
         cut = {number: low for number, (low, _) in offsets.items() if low}
         since_us = within.from_us
         for message in self.read("frames", self.kafka.frames, within, audit.unreadable_frame):

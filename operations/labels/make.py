@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from schemas.codec import MAX_REST_BYTES, Codec
 from schemas.errors import BrokerUnavailable, InspectionError, InvalidRecord
@@ -13,6 +13,7 @@ from schemas.ids import label_id
 from schemas.records import Label, Verdict
 from schemas.settings import KafkaSettings
 from transport.admin import require_topics
+from transport.producer import make_producer
 
 #: Maximum length of the texts of a label, in characters: of ids and names, and of the note.
 MAX_NAME = 500
@@ -158,7 +159,7 @@ def publish_labels(kafka: KafkaSettings, labels: Iterable[Label]) -> int:
     InspectionError
         If the broker accepts only some of them; the message has their number. If a label is larger than readers accept.
     """
-    require_topics(kafka.bootstrap_servers, [kafka.labels])
+    require_topics(kafka, [kafka.labels])
     codec = Codec.from_settings(kafka)
     failures: list[KafkaError] = []
     taken = 0
@@ -170,16 +171,12 @@ def publish_labels(kafka: KafkaSettings, labels: Iterable[Label]) -> int:
         elif not failures:
             failures.append(error)
 
-    producer = Producer(
+    producer = make_producer(
+        kafka,
         {
-            "bootstrap.servers": kafka.bootstrap_servers,
-            "enable.idempotence": True,
             "delivery.timeout.ms": round(_TIMEOUT_S * 1000),
             "queue.buffering.max.messages": _IN_FLIGHT,
-            # The partitioner of the Java client and Faust: the same key goes to the same partition from any writer.
-            "partitioner": "murmur2_random",
-            "log_level": 0,
-        }
+        },
     )
     sent = 0
     try:

@@ -102,7 +102,7 @@ class Collector:
         self._images = image_store
         self._metrics = metrics
         self._records = {topic.name(kafka.prefix): topic.record for topic in options.topics}
-        self._identities = TopicIdentities(kafka.bootstrap_servers)
+        self._identities = TopicIdentities(kafka)
         self._known: dict[str, TopicIdentity] = {}
         self._codec = Codec.from_settings(kafka)
         self._rounds = 0
@@ -123,7 +123,7 @@ class Collector:
                 raise self._other_topic(topic, other, identity.topic_id)
             roll_up(self._store, commits)
             self._say_held(topic, identity)
-            for number, (low, high) in watermarks(self._kafka.bootstrap_servers, topic).items():
+            for number, (low, high) in watermarks(self._kafka, topic).items():
                 covered = merged((one.begin, one.end) for one in commits if one.partition == number)
                 partition = Partition(topic, number)
                 self._fill(partition, covered, low)
@@ -174,7 +174,7 @@ class Collector:
     def move_on(self, partition: Partition) -> int:
         """Write the waiting messages after the next offset was deleted; return the offset at which to read on."""
         self.check()
-        low, high = watermarks(self._kafka.bootstrap_servers, partition.topic)[partition.number]
+        low, high = watermarks(self._kafka, partition.topic)[partition.number]
         batch = self.batches[partition]
         if batch.end > high:
             raise ArchiveError(f"{partition.topic}-{partition.number} ends at {high}, before what was read of it")
@@ -203,7 +203,7 @@ class Collector:
 
     def _say_held(self, topic: str, identity: TopicIdentity) -> None:
         """Log each open transaction once."""
-        for number, offset in held_back(self._kafka.bootstrap_servers, topic, identity.partitions).items():
+        for number, offset in held_back(self._kafka, topic, identity.partitions).items():
             if self._held.get(Partition(topic, number)) != offset:
                 _log.warning("%s", held_line(topic, number, offset))
             self._held[Partition(topic, number)] = offset
@@ -242,7 +242,7 @@ class Collector:
             _log.warning("%s-%d: offsets %d to %d are archived again", *partition, max(end, low), begin - 1)
             batch = self._batch_from(partition, max(end, low), 0)
             span = {partition.number: ((batch.begin, begin),)}
-            for message in read_ranges(self._kafka.bootstrap_servers, partition.topic, span):
+            for message in read_ranges(self._kafka, partition.topic, span):
                 self._add(batch, message)
                 if batch.size_bytes >= self._options.memory_bytes:
                     self.check()

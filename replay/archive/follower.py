@@ -6,10 +6,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import BrokerUnavailable
+from schemas.settings import KafkaSettings
 from transport.batches import BatchSkipper, UnreadableBatch
+from transport.clients import make_consumer
 from transport.topic_ranges import TopicMessage, as_message, consumer_settings
 
 _log = logging.getLogger(__name__)
@@ -57,18 +59,19 @@ class Follower:
 
     Parameters
     ----------
-    bootstrap_servers
+    kafka
         ``host:port[,host:port]``.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
         self._is_away = False
         self._batch = 16
-        self._skipper = BatchSkipper(bootstrap_servers)
-        self._consumer = Consumer(
+        self._skipper = BatchSkipper(kafka)
+        self._consumer = make_consumer(
+            kafka,
             {
-                **consumer_settings(bootstrap_servers),
+                **consumer_settings(),
                 # A missing offset must be an error: reading on elsewhere would leave a silent gap.
                 "auto.offset.reset": "error",
                 # Less read-ahead than a reader: messages already wait for a commit. Larger messages still come.
@@ -78,7 +81,7 @@ class Follower:
                 # Added partitions are read as soon as the client knows them.
                 "topic.metadata.refresh.interval.ms": 5_000,
                 "error_cb": self._on_error,
-            }
+            },
         )
 
     def read_from(self, positions: Mapping[Partition, int]) -> None:
@@ -95,7 +98,7 @@ class Follower:
             self._consumer.incremental_unassign([TopicPartition(*one) for one in self._assigned(positions)])
             self._consumer.incremental_assign(places)
         except KafkaException as error:
-            raise BrokerUnavailable(self._bootstrap_servers, error.args[0].str()) from error
+            raise BrokerUnavailable(self._kafka.bootstrap_servers, error.args[0].str()) from error
 
     def poll(self, timeout_s: float) -> Iterator[TopicMessage | Settled | OutOfRange | Skipped | Trouble]:
         """Yield the messages and reports that arrive within a time."""
@@ -139,7 +142,7 @@ class Follower:
         """Note that a broker has answered, here or elsewhere."""
         if self._is_away:
             self._is_away = False
-            _log.warning("a broker answers again at %s", self._bootstrap_servers)
+            _log.warning("a broker answers again at %s", self._kafka)
 
     def close(self) -> None:
         """Close the consumer."""
@@ -154,4 +157,4 @@ class Follower:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._is_away:
             self._is_away = True
-            _log.error("no broker answers at %s; it is asked until one does", self._bootstrap_servers)
+            _log.error("no broker answers at %s; it is asked until one does", self._kafka)

@@ -92,7 +92,7 @@ class ArchiveSink:
             lambda: on_progress(sum(min(batches[n].end, end) - began[n] for n, end in targets.items()), total),
         )
         heard_s = time.monotonic()
-        follower = Follower(self._kafka.bootstrap_servers)
+        follower = Follower(self._kafka)
         try:
             follower.read_from({n: batch.end for n, batch in batches.items() if batch.end < targets[n]})
             while not stop.is_set():
@@ -128,7 +128,7 @@ class ArchiveSink:
         """
         targets = self._collector.begin()
         self._catch_up(targets, stop, lambda: self._insist(stop, self._collector.write_all))
-        follower = Follower(self._kafka.bootstrap_servers)
+        follower = Follower(self._kafka)
         written_s = checked_s = time.monotonic()
         try:
             follower.read_from({partition: batch.end for partition, batch in self._collector.batches.items()})
@@ -171,7 +171,7 @@ class ArchiveSink:
                 if name == topic
             }
             messages = read_ranges(
-                self._kafka.bootstrap_servers,
+                self._kafka,
                 topic,
                 spans,
                 on_progress=lambda done, of: on_progress(),

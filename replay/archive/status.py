@@ -96,11 +96,11 @@ def _row(topic: str, commits: list[Commit]) -> TopicStatus:
 
 def _ask(row: TopicStatus, kafka: KafkaSettings, archived_id: str) -> None:
     try:
-        present = TopicIdentities(kafka.bootstrap_servers).of([row.topic])[row.topic]
+        present = TopicIdentities(kafka).of([row.topic])[row.topic]
         if present.topic_id != archived_id:
             row.problem = "it was deleted and re-created: archive to another URI"
             return
-        bounds = watermarks(kafka.bootstrap_servers, row.topic)
+        bounds = watermarks(kafka, row.topic)
     except (BrokerUnavailable, TopicMissing) as error:
         row.problem = str(error)
         return

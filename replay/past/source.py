@@ -88,7 +88,7 @@ class Source:
         if self.archive is not None:
             found |= self.archive.covered(topic)
         if self.topics:
-            for number, bounds in watermarks(self.kafka.bootstrap_servers, topic).items():
+            for number, bounds in watermarks(self.kafka, topic).items():
                 found[number] = (*found.get(number, ()), bounds)
         return subtract(found, {})
 
@@ -115,7 +115,7 @@ class Source:
             return archived
         end_us = None if within.to_us is None or late_by_us is None else within.to_us + late_by_us
         begin_us = None if within.from_us is None else max(0, within.from_us)
-        live = time_ranges(self.kafka.bootstrap_servers, topic, TimeRange(begin_us, end_us))
+        live = time_ranges(self.kafka, topic, TimeRange(begin_us, end_us))
         beyond = subtract(live, covered)
         numbers = sorted({*archived, *beyond})
         return subtract({number: (*archived.get(number, ()), *beyond.get(number, ())) for number in numbers}, {})
@@ -127,7 +127,7 @@ class Source:
         archived = self.archive.topic_id(topic)
         if archived is None:
             return
-        present = TopicIdentities(self.kafka.bootstrap_servers).of([topic])[topic].topic_id
+        present = TopicIdentities(self.kafka).of([topic])[topic].topic_id
         if present != archived:
             raise SettingsError(
                 f"the archive is of another topic {topic} ({archived}) than the one that is there now ({present}): it "
@@ -171,7 +171,7 @@ class Source:
         if live:
             codec = Codec.from_settings(self.kafka)
             for message in read_ranges(
-                self.kafka.bootstrap_servers,
+                self.kafka,
                 topic,
                 live,
                 on_progress=lambda done, _: on_progress(sizes[0] + done, sum(sizes)),

@@ -26,6 +26,7 @@ from typing import Any
 
 from faust.transport.drivers.aiokafka import Transport
 
+from schemas.settings import KafkaSettings
 from stream_processors.faust_host.consumer import LibrdkafkaConsumer, NoValue
 from stream_processors.faust_host.group_consumer import AHEAD_COUNT, FetchedBatch
 from transport.batch_trials.after_death import BatchTrials
@@ -60,7 +61,7 @@ class _InFlightBytes:
 
 
 def bounded_transport(
-    bootstrap_servers: str,
+    kafka: KafkaSettings,
     budget_bytes: int,
     *,
     assignor: str = "roundrobin",
@@ -122,7 +123,7 @@ def bounded_transport(
     class BoundedTransport(Transport):
         pass
 
-    BoundedConsumer.bootstrap_servers = bootstrap_servers
+    BoundedConsumer.kafka = kafka
     BoundedConsumer.trials = trials
     BoundedTransport.Consumer = BoundedConsumer
     return BoundedTransport

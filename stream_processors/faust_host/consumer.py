@@ -23,13 +23,13 @@ from faust.transport.consumer import Consumer
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from schemas.settings import KafkaSettings
 from stream_processors.faust_host.group_consumer import GroupConsumer
 from transport.batch_trials.after_death import BatchTrials
 from transport.batch_trials.child import TriedMessage
 from transport.batches import UnreadableBatch
 from transport.broker_contact import BrokerContact
 from transport.headers import message_headers
-from transport.producer import CONNECTION
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class LibrdkafkaConsumer(Consumer):
     """Consumer of one Faust app without tables. Derive from it, with the servers."""
 
     logger = logging.getLogger("faust.librdkafka")  # for the log lines of Faust
-    bootstrap_servers: str
+    kafka: KafkaSettings
     trials: BatchTrials | None = None
     assignment_strategy = "roundrobin"  # as aiokafka in Faust
 
@@ -72,8 +72,8 @@ class LibrdkafkaConsumer(Consumer):
 
     async def on_start(self) -> None:
         """Create the client; it connects when the app subscribes to a topic."""
-        config = _config(self.app.conf, self.bootstrap_servers, self.assignment_strategy)
-        self._reader = GroupConsumer({**config, "stats_cb": self._contact.saw}, self, self.trials)
+        config = _config(self.app.conf, self.assignment_strategy)
+        self._reader = GroupConsumer(self.kafka, {**config, "stats_cb": self._contact.saw}, self, self.trials)
 
     async def on_stop(self) -> None:
         """Commit the acked offsets and leave the group."""
@@ -182,10 +182,8 @@ class LibrdkafkaConsumer(Consumer):
         return self._reader
 
 
-def _config(conf: Any, bootstrap_servers: str, strategy: str) -> dict[str, Any]:
+def _config(conf: Any, strategy: str) -> dict[str, Any]:
     return {
-        **CONNECTION,
-        "bootstrap.servers": bootstrap_servers,
         "client.id": conf.broker_client_id,
         "group.id": conf.id,
         "auto.offset.reset": conf.consumer_auto_offset_reset,

@@ -19,10 +19,12 @@ from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from schemas.settings import KafkaSettings
 from transport.batch_trials.after_death import BatchTrials, PartitionKey
 from transport.batch_trials.child import TriedMessage
 from transport.batch_trials.trial import Tried
 from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
+from transport.clients import LONG_LIVED, make_consumer
 
 log = logging.getLogger(__name__)
 
@@ -73,19 +75,23 @@ class GroupConsumer:
 
     Parameters
     ----------
+    kafka
+        Address of Kafka.
     config
-        Settings of librdkafka.
+        Further settings of librdkafka.
     listener
         Receiver of rebalances.
     trials
         Tries partitions after a process of the group has died; None: they are read as usual.
     """
 
-    def __init__(self, config: Mapping[str, Any], listener: Listener, trials: BatchTrials | None = None) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, config: Mapping[str, Any], listener: Listener, trials: BatchTrials | None = None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self._consumer = Consumer({**BOUNDED, **config, "error_cb": _log_error})
-        self._skipper = BatchSkipper(str(config["bootstrap.servers"]))
+        self._consumer = make_consumer(kafka, {**BOUNDED, **LONG_LIVED, **config, "error_cb": _log_error})
+        self._skipper = BatchSkipper(kafka)
         self._assigned: frozenset[PartitionKey] = frozenset()
         self._trials = trials
         self._tried: dict[PartitionKey, Tried] = {}

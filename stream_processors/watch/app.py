@@ -67,8 +67,8 @@ def make_watch_app(
     quarantine = quarantine or Quarantine(None)
     app = make_faust_app(settings.group, kafka)
     # `range` sends the decisions and labels of a camera to the same process.
-    trials = BatchTrials(kafka.bootstrap_servers, quarantine.deaths, _HELD_BYTES)
-    transport = bounded_transport(kafka.bootstrap_servers, _HELD_BYTES, assignor="range", trials=trials)
+    trials = BatchTrials(kafka, quarantine.deaths, _HELD_BYTES)
+    transport = bounded_transport(kafka, _HELD_BYTES, assignor="range", trials=trials)
     app.transport = transport(app.conf.broker, app, app.loop)
     decisions, labels, drift, state = raw_topics(app, kafka.decisions, kafka.labels, kafka.drift, kafka.drift_state)
     codec = Codec.from_settings(kafka)

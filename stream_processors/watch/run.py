@@ -43,7 +43,7 @@ def run_watch(settings: WatchSettings) -> None:
     notifier = Notifier(settings.webhook, log, registry=metrics.registry)
     kafka = settings.kafka
     topics = [kafka.decisions, kafka.labels, kafka.drift_state]
-    partitions = require_topics(kafka.bootstrap_servers, [*topics, kafka.drift])
+    partitions = require_topics(kafka, [*topics, kafka.drift])
     if len({partitions[topic] for topic in topics}) > 1:
         counts = ", ".join(f"{topic} {partitions[topic]}" for topic in topics)
         raise SettingsError(f"topics with different numbers of partitions tear a camera apart: {counts}")

@@ -23,7 +23,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from monitoring.bounded_json import parse
 from monitoring.checked import fields, mapping, text, whole
@@ -32,6 +32,7 @@ from schemas.settings import KafkaSettings
 from transport.batch_trials.pipe import Unproven
 from transport.batch_trials.trial import Trial
 from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
+from transport.clients import Consumer, make_consumer
 from transport.topic_identity import TopicIdentities
 
 log = logging.getLogger(__name__)
@@ -225,19 +226,18 @@ def find_snapshots(
         If the broker is unreachable, or a topic does not exist.
     """
     topics, state = (kafka.decisions, kafka.labels), kafka.drift_state
-    known = TopicIdentities(kafka.bootstrap_servers).of([*topics, state])
-    consumer = Consumer(
+    known = TopicIdentities(kafka).of([*topics, state])
+    consumer = make_consumer(
+        kafka,
         {
             **BOUNDED,
-            "bootstrap.servers": kafka.bootstrap_servers,
             "group.id": "inspection-watch-state",  # required, but never joined
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
             # An open transaction must not delay the watch: the end of a topic includes open transactions.
             "isolation.level": "read_uncommitted",
-            "log_level": 0,
-        }
+        },
     )
 
     def range_of(topic: str) -> tuple[int, int]:
@@ -256,7 +256,7 @@ def find_snapshots(
             else:
                 return low, high
 
-    skipper = BatchSkipper(kafka.bootstrap_servers)
+    skipper = BatchSkipper(kafka)
     try:
         ids = {topic: known[topic].topic_id for topic in topics}
         found = FoundSnapshots(lambda: {topic: range_of(topic)[1] for topic in topics}, most, ids)
@@ -270,9 +270,9 @@ def find_snapshots(
             return found
         low, high = range_of(state)
         if low < high and is_tried:
-            low = _try(kafka.bootstrap_servers, TopicPartition(state, partition, low), found)
+            low = _try(kafka, TopicPartition(state, partition, low), found)
         if low < high:
-            _read(consumer, TopicPartition(state, partition, low), found, skipper, kafka.bootstrap_servers)
+            _read(consumer, TopicPartition(state, partition, low), found, skipper, kafka)
     except KafkaException as error:
         raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
     finally:
@@ -285,9 +285,9 @@ def find_snapshots(
     return found
 
 
-def _try(servers: str, begin: TopicPartition, found: FoundSnapshots) -> int:
+def _try(kafka: KafkaSettings, begin: TopicPartition, found: FoundSnapshots) -> int:
     """Add the snapshots before a batch that ends a child process; return the offset from which to read on."""
-    trial = Trial(servers, _TRIAL_S)
+    trial = Trial(kafka, _TRIAL_S)
     try:
         result = trial.partition(
             begin.topic, begin.partition, begin.offset, count=_TRIAL_COUNT, size_bytes=_TRIAL_BYTES
@@ -306,7 +306,7 @@ def _try(servers: str, begin: TopicPartition, found: FoundSnapshots) -> int:
 
 
 def _read(
-    consumer: Consumer, begin: TopicPartition, found: FoundSnapshots, skipper: BatchSkipper, servers: str
+    consumer: Consumer, begin: TopicPartition, found: FoundSnapshots, skipper: BatchSkipper, kafka: KafkaSettings
 ) -> None:
     consumer.assign([begin])
     quiet_s = 0.0
@@ -323,8 +323,8 @@ def _read(
             elif error.code() == KafkaError._PARTITION_EOF:
                 return
             elif error.fatal() or not error.retriable():
-                raise BrokerUnavailable(servers, error.str())
-    raise BrokerUnavailable(servers, f"no end of {begin.topic} in {_QUIET_S:.0f} s")
+                raise BrokerUnavailable(kafka.bootstrap_servers, error.str())
+    raise BrokerUnavailable(kafka.bootstrap_servers, f"no end of {begin.topic} in {_QUIET_S:.0f} s")
 
 
 def _size(snapshot: Snapshot) -> int:

@@ -129,9 +129,9 @@ class FrameWorker:
         buffer_bytes = settings.buffer_mib * 1024 * 1024
         app = make_faust_app(settings.group, kafka)
         transport = bounded_transport(
-            kafka.bootstrap_servers,
+            kafka,
             buffer_bytes,
-            trials=BatchTrials(kafka.bootstrap_servers, self._quarantine.deaths, buffer_bytes, settings.watchdog_s),
+            trials=BatchTrials(kafka, self._quarantine.deaths, buffer_bytes, settings.watchdog_s),
             on_held=self._metrics.held_bytes.set,
             on_read=self._note_newest,
         )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
 from schemas.codec import Codec
 from schemas.settings import KafkaSettings
@@ -26,7 +26,7 @@ from schemas.topics import MAX_REQUEST_BYTES
 from stream_processors.worker.forms import CLIPS_S, Form, decision_forms, letter_forms
 from stream_processors.worker.frame_task import FrameTask
 from transport.header_values import traceparent
-from transport.producer import COMMON, make_idempotent_producer
+from transport.producer import Producer, make_idempotent_producer
 from transport.refusals import Refused, refusal_of
 
 log = logging.getLogger(__name__)
@@ -82,9 +82,8 @@ class ResultPublisher:
         self._clip_s: dict[str, float] = {}
         self._clips_left: dict[str, Iterator[float]] = {}
         self._producer: Producer = make_idempotent_producer(
+            kafka,
             {
-                **COMMON,
-                "bootstrap.servers": kafka.bootstrap_servers,
                 "acks": "all",
                 "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
                 "message.max.bytes": MAX_REQUEST_BYTES,

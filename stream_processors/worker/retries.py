@@ -10,9 +10,10 @@ import logging
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from schemas.clock import Clock
 from schemas.codec import Codec
@@ -23,7 +24,7 @@ from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from stream_processors.worker.frame_processor import RETRY_HEADER
 from stream_processors.worker.frame_task import FrameMessage
-from transport.producer import CONNECTION
+from transport.clients import LONG_LIVED, Consumer, make_consumer
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class Retries:
 
     def _client(self) -> Consumer:
         if self._consumer is None:
-            self._consumer = Consumer(_config(self._kafka))
+            self._consumer = make_consumer(self._kafka, _CONFIG)
         return self._consumer
 
     def _read(self, partition: int, offset: int) -> DeadLetter | None:
@@ -134,15 +135,13 @@ class Retries:
         return self._codec.decode(message.value(), DeadLetter, max_bytes=MAX_REQUEST_BYTES)
 
 
-def _config(kafka: KafkaSettings) -> dict[str, Any]:
-    return {
-        **CONNECTION,
-        "bootstrap.servers": kafka.bootstrap_servers,
-        "group.id": "inspection-retries",  # required, but never joined
-        "enable.auto.commit": False,
-        "auto.offset.reset": "error",
-        "fetch.message.max.bytes": 1024 * 1024,
-    }
+_CONFIG: Mapping[str, Any] = {
+    **LONG_LIVED,
+    "group.id": "inspection-retries",  # required, but never joined
+    "enable.auto.commit": False,
+    "auto.offset.reset": "error",
+    "fetch.message.max.bytes": 1024 * 1024,
+}
 
 
 def _is_about(letter: DeadLetter, message: FrameMessage) -> bool:

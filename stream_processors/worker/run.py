@@ -39,7 +39,7 @@ def run_worker(settings: WorkerSettings, announce: Callable[[str], object] = lam
     """
     return_large_blocks()
     kafka = settings.kafka
-    partitions = require_topics(kafka.bootstrap_servers, [kafka.frames, kafka.decisions, kafka.dead_letters])
+    partitions = require_topics(kafka, [kafka.frames, kafka.decisions, kafka.dead_letters])
     model = load_model(settings.model or default_model_path())
     log.info("model %s %s, recipe %s revision %s", model.name, model.version, model.recipe_id, model.recipe_revision)
     log.info("%d partitions of %s: at most as many workers share them", partitions[kafka.frames], kafka.frames)

@@ -55,7 +55,7 @@ def run_workers(settings: WorkerSettings, *, shares_threads: bool = False) -> No
         If a worker ended with an error; the text is its last line.
     """
     frames = settings.kafka.frames
-    partitions = require_topics(settings.kafka.bootstrap_servers, [frames])[frames]
+    partitions = require_topics(settings.kafka, [frames])[frames]
     count = min(settings.processes, partitions)
     if count < settings.processes:
         log.warning("%s has %d partitions: %d processes, more would have nothing to do", frames, partitions, count)

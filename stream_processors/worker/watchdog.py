@@ -15,10 +15,11 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from schemas.settings import KafkaSettings
 from stream_processors.worker.metrics import WorkerMetrics
+from transport.clients import make_consumer
 
 log = logging.getLogger(__name__)
 
@@ -102,14 +103,13 @@ class Watchdog:
         #: By partition: offsets of the last check, and offsets between which there is no frame to read.
         self._last: dict[int, tuple[int, int]] = {}
         self._hollow: dict[int, tuple[int, int]] = {}
-        self._consumer = Consumer(
+        self._consumer = make_consumer(
+            kafka,
             {
-                "bootstrap.servers": kafka.bootstrap_servers,
                 "group.id": group,
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
-                "log_level": 0,
-            }
+            },
         )
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()

@@ -190,7 +190,7 @@ def accepts(kafka: KafkaSettings) -> tuple[int, int]:
     An inspection that was begun in time and then stopped or starved is no ACCEPT any more when it ends.
     """
     accepted = late = 0
-    for message in read_topic(kafka.bootstrap_servers, kafka.decisions):
+    for message in read_topic(kafka, kafka.decisions):
         decision = decode(message.value, Decision)
         if decision.action is Action.ACCEPT:
             accepted += 1
@@ -238,7 +238,7 @@ class OwnBroker:
 
     def start(self) -> None:
         self._broker.start()
-        apply(self.kafka.bootstrap_servers, self.kafka.prefix)
+        apply(self.kafka)
 
     def signal(self, number: int) -> None:
         pid = self._broker.status().pid

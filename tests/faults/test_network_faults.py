@@ -33,7 +33,7 @@ def proxied(tmp_path: Path) -> Iterator[tuple[Proxy, KafkaSettings, KafkaSetting
     direct, listen, advertised = free_ports(3)
     with LocalBroker(tmp_path / "broker", direct, 256, tunnel=Tunnel(listen, advertised)) as broker:
         past = KafkaSettings(broker.bootstrap_servers)
-        apply(past.bootstrap_servers, past.prefix)
+        apply(past)
         proxy = Proxy(advertised, listen)
         yield proxy, KafkaSettings(f"127.0.0.1:{advertised}"), past
         proxy.close()

@@ -137,10 +137,10 @@ def test_drift_options_that_do_not_fit(options: list[str], message: str) -> None
 def test_on_a_broker_of_the_users_it_leaves_no_topics(broker: Any, tmp_path: Path) -> None:
     from transport.admin import list_topics
 
-    before = set(list_topics(broker.bootstrap_servers))
+    before = set(list_topics(KafkaSettings(broker.bootstrap_servers)))
     done = run("demo", "--frames", "12", "--fps", "0", "--bootstrap-servers", broker.bootstrap_servers)
     assert done.returncode == 0, done.stderr
-    left = set(list_topics(broker.bootstrap_servers)) - before - {"__consumer_offsets"}
+    left = set(list_topics(KafkaSettings(broker.bootstrap_servers))) - before - {"__consumer_offsets"}
     assert not left
 
 

@@ -50,7 +50,7 @@ def test_the_clock_is_compared_with_the_brokers(line, seconds, status, detail):
     check = broker_clock(line, Shifted(seconds))
     assert (check.status, bool(check.remedy)) == (status, status != "ok"), check
     assert detail in check.detail
-    left = [name for name in list_topics(line.bootstrap_servers) if name.startswith(f"{line.prefix}.doctor")]
+    left = [name for name in list_topics(line) if name.startswith(f"{line.prefix}.doctor")]
     assert left == []
 
 
@@ -136,7 +136,7 @@ def test_topics(broker, unique):
     kafka = KafkaSettings(broker.bootstrap_servers, unique)
     assert ours.broker(kafka).status == "ok"
     assert ours.topics(kafka).status == "fail"
-    apply(kafka.bootstrap_servers, unique)
+    apply(kafka)
     assert ours.topics(kafka).status == "ok"
 
 

@@ -26,7 +26,7 @@ def run(kafka: KafkaSettings, *arguments: str) -> Result:
 
 def published(kafka: KafkaSettings) -> list[Label]:
     codec = Codec.from_settings(kafka)
-    messages = read_topic(kafka.bootstrap_servers, kafka.labels)
+    messages = read_topic(kafka, kafka.labels)
     return [codec.decode(message.value, Label) for message in messages]
 
 

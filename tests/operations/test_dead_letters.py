@@ -101,10 +101,10 @@ def test_names_do_nothing_to_the_terminal(line: KafkaSettings) -> None:
 def test_what_is_fixed_is_retried_once(letters: KafkaSettings) -> None:
     dry = json.loads(run(letters, "retry", "--dry-run", "--json").stdout)
     assert [row["retried"] for row in dry["dead_letters"]] == [True] + 5 * [False]
-    assert list(read_topic(letters.bootstrap_servers, letters.frames)) == []
+    assert list(read_topic(letters, letters.frames)) == []
     assert "1 of 6 retried" in run(letters, "retry").stdout
     assert "0 of 6 retried" in run(letters, "retry").stdout
-    [message] = read_topic(letters.bootstrap_servers, letters.frames)
+    [message] = read_topic(letters, letters.frames)
     assert (message.key, message.value) == (b"s/c", frame(0))
     assert message.headers == {"traceparent": b"t", RETRY_HEADER: b"0-0"}
     assert "0-0  2023-11-14T22:13:20Z  unknown-schema (retried)" in run(letters, "list").stdout
@@ -113,7 +113,7 @@ def test_what_is_fixed_is_retried_once(letters: KafkaSettings) -> None:
     # By force also what would fail again, but never twice, and nothing of another topic.
     forced = json.loads(run(letters, "retry", "--force", "--json").stdout)["dead_letters"]
     assert [row["retried"] for row in forced] == [False, True, True, True, False, True]
-    assert len(list(read_topic(letters.bootstrap_servers, letters.frames))) == 5
+    assert len(list(read_topic(letters, letters.frames))) == 5
     assert "no dead letter 0-99" in str(run(letters, "retry", "0-99").exception)
 
 
@@ -132,7 +132,7 @@ def test_a_cut_letter_is_retried_from_where_it_came(line: KafkaSettings) -> None
     assert [row["retried"] for row in rows] == [True, False, False]
     assert f"{KEPT_VALUE_BYTES} of {len(value)} bytes" in rows[1]["why_not"]
     assert "ended a worker" in rows[2]["why_not"]
-    [_, message] = read_topic(line.bootstrap_servers, line.frames)
+    [_, message] = read_topic(line, line.frames)
     assert (message.key, message.value) == (b"s/c", value)
     assert message.headers == {"traceparent": b"t", RETRY_HEADER: b"0-0"}
     forced = json.loads(run(line, "retry", "--force", "--json").stdout)["dead_letters"]
@@ -167,7 +167,7 @@ def test_of_two_retriers_the_older_is_fenced_off(letters: KafkaSettings) -> None
     Retrier(letters).retry(found)
     with pytest.raises(InspectionError, match="0-0 was not retried"):
         older.retry(found)
-    assert len(list(read_topic(letters.bootstrap_servers, letters.frames))) == 1
+    assert len(list(read_topic(letters, letters.frames))) == 1
 
 
 def test_a_letter_that_the_topic_does_not_take_any_more_leaves_the_others(line: KafkaSettings) -> None:
@@ -181,7 +181,7 @@ def test_a_letter_that_the_topic_does_not_take_any_more_leaves_the_others(line: 
     rows = json.loads(run(line, "retry", "--json").stdout)["dead_letters"]
     assert [row["retried"] for row in rows] == [False, True], rows
     assert "0-0 was not retried" in rows[0]["why_not"]
-    [message] = read_topic(line.bootstrap_servers, line.frames)
+    [message] = read_topic(line, line.frames)
     assert message.value == values[1]
 
 

@@ -42,7 +42,7 @@ def test_what_the_topic_does_not_take_goes_by_reference(line: KafkaSettings, tmp
         for seed, size in enumerate((1_450, 300)):  # 2.1 MB and 90 kB
             assert publisher.publish(capture(seed, size)) is not None
     assert (publisher.stats().published, publisher.stats().dropped) == (2, 0)
-    frames = [decode(message.value, Frame) for message in read_topic(line.bootstrap_servers, line.frames)]
+    frames = [decode(message.value, Frame) for message in read_topic(line, line.frames)]
     assert [frame.image is None for frame in frames] == [True, False]
     assert frames[0].reference is not None
     image = ImageStore(store).get(frames[0].reference, frames[0].sha256)
@@ -60,9 +60,9 @@ def test_without_a_store_the_line_says_the_cure(line: KafkaSettings, caplog: pyt
 
 
 def test_limits_that_are_not_said_are_none(line: KafkaSettings) -> None:
-    assert topic_limits(line.bootstrap_servers, line.frames).max_message_bytes == 17 * 1024 * 1024
-    assert topic_limits(line.bootstrap_servers, "no.such.topic") == TopicLimits()
-    assert topic_limits("127.0.0.1:1", line.frames, 1.0) == TopicLimits()
+    assert topic_limits(line, line.frames).max_message_bytes == 17 * 1024 * 1024
+    assert topic_limits(line, "no.such.topic") == TopicLimits()
+    assert topic_limits(KafkaSettings("127.0.0.1:1"), line.frames, 1.0) == TopicLimits()
 
 
 def test_the_broker_is_asked_again_after_a_refusal_and_not_more_often() -> None:
@@ -129,7 +129,7 @@ def test_a_clock_that_the_broker_refuses_is_said_and_ends_with_a_status(
     line: KafkaSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     set_config(line, line.frames, message_timestamp_before_max_ms="0")
-    [state] = [each for each in plan(line.bootstrap_servers, line.prefix) if each.name == line.frames]
+    [state] = [each for each in plan(line) if each.name == line.frames]
     assert [each.key for each in state.differences] == ["message.timestamp.before.max.ms"]
     arguments = ["--bootstrap-servers", line.bootstrap_servers, "--prefix", line.prefix, "--camera", "synthetic"]
     arguments += ["--frames", "5", "--spool-dir", str(tmp_path / "spool")]

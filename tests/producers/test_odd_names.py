@@ -34,7 +34,7 @@ def test_a_file_whose_name_is_no_utf8_is_published(line: KafkaSettings, tmp_path
     where = ["--bootstrap-servers", line.bootstrap_servers, "--prefix", line.prefix]
     done = CliRunner().invoke(app, ["--camera-file", str(cameras), *where])
     assert "1 captured, 1 published" in done.stdout
-    [message] = read_topic(line.bootstrap_servers, line.frames)
+    [message] = read_topic(line, line.frames)
     assert decode(message.value, Frame).attributes == {"file": r"gr\xfcn.png"}
 
 

@@ -116,7 +116,7 @@ def test_a_signal_ends_it_in_order(line: KafkaSettings, number: signal.Signals) 
     assert process.returncode == 0
     assert row["captured"] == row["published"] > 20
     assert (row["pending"], row["started_at_us"] // 10**15) == (0, 1)
-    assert line.frames in list_topics(line.bootstrap_servers)
+    assert line.frames in list_topics(line)
 
 
 def await_frames(line: KafkaSettings, count: int) -> None:

@@ -40,7 +40,7 @@ class Outage:
 
     def start(self) -> None:
         self._broker.start()
-        apply(self.kafka.bootstrap_servers, self.kafka.prefix)
+        apply(self.kafka)
 
     def signal(self, number: int) -> None:
         pid = self._broker.status().pid

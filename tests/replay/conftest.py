@@ -75,7 +75,7 @@ def decided(broker: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> De
     worker = WorkerProcess(kafka, model=None, group="decidedline", log=Path(tmp_path_factory.mktemp("log")) / "worker")
     worker.await_ready()
     until = time.monotonic() + 60
-    while len(list(read_topic(kafka.bootstrap_servers, kafka.decisions))) < FRAMES:
+    while len(list(read_topic(kafka, kafka.decisions))) < FRAMES:
         assert time.monotonic() < until
         time.sleep(0.3)
     worker.stop()

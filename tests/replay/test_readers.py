@@ -42,7 +42,7 @@ def test_a_batch_that_no_client_reads_is_left_out_by_replay_audit_and_archive(
     send_bomb(line.bootstrap_servers, line.frames, count=3, partition=0)  # 2 to 4
     send(line, *frames[2:])
     batches: list[UnreadableBatch] = []
-    read = list(read_topic(line.bootstrap_servers, line.frames, on_unreadable=batches.append))
+    read = list(read_topic(line, line.frames, on_unreadable=batches.append))
     assert [message.offset for message in read] == [0, 1, 5, 6]
     assert [(batch.first, batch.following) for batch in batches] == [(2, 5)]
 
@@ -64,7 +64,7 @@ def test_a_batch_that_would_take_all_memory_is_left_out(
     send_bomb(line.bootstrap_servers, line.frames, count=3, partition=0, codec=codec, size=size)  # 2 to 4
     send(line, *frames[2:])
     batches: list[UnreadableBatch] = []
-    read = list(read_topic(line.bootstrap_servers, line.frames, on_unreadable=batches.append))
+    read = list(read_topic(line, line.frames, on_unreadable=batches.append))
     assert [message.offset for message in read] == [0, 1, 5, 6]
     assert [(batch.first, batch.following) for batch in batches] == [(2, 5)]
     if codec != "gzip":
@@ -88,7 +88,7 @@ def test_a_reader_whose_child_is_ended_from_outside_reads_on(
 
     monkeypatch.setattr("transport.range_reader.start_child", start)
     offsets = []
-    for message in read_topic(line.bootstrap_servers, line.frames):
+    for message in read_topic(line, line.frames):
         offsets.append(message.offset)
         if len(offsets) == 1:
             children[0].kill()
@@ -102,7 +102,7 @@ def test_a_reader_whose_children_do_not_live_fails_with_a_line(
     send(line, make_frame(0))
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(ReadingFailed, match="cannot be read"):
-        list(read_topic(line.bootstrap_servers, line.frames))
+        list(read_topic(line, line.frames))
 
 
 def test_a_reader_of_committed_messages_says_what_holds_it_back(
@@ -115,7 +115,7 @@ def test_a_reader_of_committed_messages_says_what_holds_it_back(
     stranger.produce(line.frames, b"never ended", partition=0)
     assert stranger.flush(20) == 0
     send(line, make_frame(1))
-    assert len(list(read_topic(line.bootstrap_servers, line.frames))) == 1
+    assert len(list(read_topic(line, line.frames))) == 1
     said = f"partition 0 of {line.frames} is held back by an open transaction since offset 1"
     assert said in caplog.text
     caplog.clear()
@@ -124,7 +124,7 @@ def test_a_reader_of_committed_messages_says_what_holds_it_back(
     stranger.abort_transaction(20)
     caplog.clear()
     until = time.monotonic() + 20  # the broker writes the marker of the end after it has answered
-    while (count := len(list(read_topic(line.bootstrap_servers, line.frames)))) < 2 and time.monotonic() < until:
+    while (count := len(list(read_topic(line, line.frames)))) < 2 and time.monotonic() < until:
         time.sleep(0.2)
     assert count == 2
     assert "held back" not in caplog.text

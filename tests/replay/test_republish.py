@@ -109,7 +109,7 @@ def test_partitions_are_merged_by_capture_and_little_is_held() -> None:
 @pytest.mark.broker
 def test_as_they_were_and_marked(decided: Decided) -> None:
     kafka, topic = decided.kafka, "decidedline.replay.frames"
-    before = {each.suffix: watermarks(kafka.bootstrap_servers, each.name(kafka.prefix)) for each in TOPICS}
+    before = {each.suffix: watermarks(kafka, each.name(kafka.prefix)) for each in TOPICS}
     said = json.loads(replay(kafka, "--to-topic", topic, "--speed", "max", "--json").stdout)
     assert (said["published"], said["failed"], said["is_finished"]) == (FRAMES + 1, 0, True)
     assert len(said["created"]) == len(TOPICS)
@@ -119,7 +119,7 @@ def test_as_they_were_and_marked(decided: Decided) -> None:
     )
 
     def by_place(name: str) -> dict[str, TopicMessage]:
-        return {f"{m.topic}-{m.partition}@{m.offset}": m for m in read_topic(kafka.bootstrap_servers, name)}
+        return {f"{m.topic}-{m.partition}@{m.offset}": m for m in read_topic(kafka, name)}
 
     originals, copies = by_place(kafka.frames), by_place(topic)
     assert {m.headers[REPLAY_OF_HEADER].decode() for m in copies.values()} == set(originals)
@@ -130,7 +130,7 @@ def test_as_they_were_and_marked(decided: Decided) -> None:
         assert message.headers[REPLAY_HEADER].decode() == said["run_id"]
         assert int(message.headers[REPLAY_TIMESTAMP_HEADER]) == original.timestamp_us
         assert message.timestamp_us > original.timestamp_us
-    assert before == {each.suffix: watermarks(kafka.bootstrap_servers, each.name(kafka.prefix)) for each in TOPICS}
+    assert before == {each.suffix: watermarks(kafka, each.name(kafka.prefix)) for each in TOPICS}
 
 
 @pytest.mark.broker
@@ -142,11 +142,11 @@ def test_spaced_as_captured(line: KafkaSettings) -> None:
         republish([frames], live, topic)
     began = time.monotonic()
     prefix = f"{line.prefix}.replay"
-    apply(line.bootstrap_servers, prefix)
+    apply(line)
     done = republish([frames[::2], frames[1::2]], live, f"{prefix}.frames", speed=5.0)
     assert time.monotonic() - began >= 0.6
     assert (done.published, done.unordered, done.cameras) == (4, 0, {"press/top": 2, "press/left": 1, "press/right": 1})
-    sent = sorted(read_topic(line.bootstrap_servers, f"{prefix}.frames"), key=lambda m: m.timestamp_us)
+    sent = sorted(read_topic(line, f"{prefix}.frames"), key=lambda m: m.timestamp_us)
     gaps = [b.timestamp_us - a.timestamp_us for a, b in itertools.pairwise(sent)]
     assert all(150_000 < gap < 400_000 for gap in gaps), gaps
 
@@ -158,7 +158,7 @@ def test_a_simulated_line_decides_and_only_a_simulated_gate_acts(
 ) -> None:
     """Frames of the past through a worker and a gate, by the commands that the replay itself names."""
     kafka = KafkaSettings(decided.kafka.bootstrap_servers, "decidedline.replay.gate")
-    apply(kafka.bootstrap_servers, kafka.prefix)
+    apply(kafka)
     worker = WorkerProcess(kafka, model=None, group=kafka.prefix, log=tmp_path / "worker")
     # The cameras of this line give the same ids to different parts: here a part is known by its frame.
     by_frame = [option for number in range(FRAMES) for option in ("--no-part-id", f"P{number}")]
@@ -171,14 +171,14 @@ def test_a_simulated_line_decides_and_only_a_simulated_gate_acts(
     for name in gates:
         wait_for(lambda name=name: "gate ready" in (tmp_path / f"{name}.log").read_text())  # type: ignore[misc]
     assert replay(decided.kafka, "--to-topic", kafka.frames, "--speed", "10x").exit_code == 0
-    wait_for(lambda: sum(end for _, end in watermarks(kafka.bootstrap_servers, kafka.decisions).values()) >= FRAMES)
+    wait_for(lambda: sum(end for _, end in watermarks(kafka, kafka.decisions).values()) >= FRAMES)
     wait_for(lambda: len((tmp_path / "simulated").read_text().splitlines()) >= FRAMES)
     for gate in gates.values():
         gate.terminate()
     for gate in gates.values():
         assert gate.wait(30) == 0
     worker.stop()
-    decisions = [decode(m.value, Decision) for m in read_topic(kafka.bootstrap_servers, kafka.decisions)]
+    decisions = [decode(m.value, Decision) for m in read_topic(kafka, kafka.decisions)]
     assert {(decision.is_simulated, decision.is_late) for decision in decisions} == {(True, False)}
     assert not any(decision.result_state is ResultState.ABORTED for decision in decisions)
     rows = {name: [json.loads(row) for row in (tmp_path / name).read_text().splitlines()] for name in gates}

@@ -32,7 +32,7 @@ def consumer(line: KafkaSettings) -> Iterator[Consumer]:
 
 def read(line: KafkaSettings, consumer: Consumer, count: int) -> tuple[list[bytes | None], list[UnreadableBatch]]:
     """Read until this number of messages has come."""
-    skipper, values, skipped = BatchSkipper(line.bootstrap_servers), [], []
+    skipper, values, skipped = BatchSkipper(line), [], []
     deadline = time.monotonic() + 60
     while len(values) < count and time.monotonic() < deadline:
         message = consumer.poll(0.1)
@@ -67,4 +67,4 @@ def test_a_reader_that_begins_within_the_batch_goes_on_behind_it(line: KafkaSett
 
 def test_the_end_of_a_batch_that_ends_the_partition(line: KafkaSettings) -> None:
     send_bomb(line.bootstrap_servers, line.decisions, count=3, partition=0)
-    assert end_of_batch(line.bootstrap_servers, line.decisions, 0, 0) == 3
+    assert end_of_batch(line, line.decisions, 0, 0) == 3

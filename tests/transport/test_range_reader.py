@@ -18,9 +18,7 @@ def read(line: KafkaSettings, within: TimeRange | None = None) -> tuple[list[byt
     """Values, and what was said of the progress; within seconds, for nothing may stall."""
     progress: list[tuple[int, int]] = []
     began = time.monotonic()
-    messages = read_topic(
-        line.bootstrap_servers, line.frames, within, on_progress=lambda done, total: progress.append((done, total))
-    )
+    messages = read_topic(line, line.frames, within, on_progress=lambda done, total: progress.append((done, total)))
     values = [message.value for message in messages]
     assert time.monotonic() - began < 10
     assert all(done <= total for done, total in progress)
@@ -54,9 +52,9 @@ def test_names_of_headers_may_be_any_bytes(line: KafkaSettings) -> None:
     # Many: what CPython has specialised by then must still see the client's error.
     strange = (b"k", b"0", [(b"\xff" * 300, b"1"), (b"a", b"2")])
     send_raw(line.bootstrap_servers, line.labels, 200 * [strange, (b"k", b"1", [(b"a", b"2")])])
-    found = [message.headers for message in read_topic(line.bootstrap_servers, line.labels)]
+    found = [message.headers for message in read_topic(line, line.labels)]
     assert found == 200 * [{}, {"a": b"2"}]
-    messages = list(read_topic(line.bootstrap_servers, line.frames))
+    messages = list(read_topic(line, line.frames))
     assert [(m.value, m.headers) for m in messages] == [(b"0", {"a": b"1"}), (b"1", {}), (b"2", {"a": b""})]
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from infra.cli.setup.topics import app
 from schemas.errors import BrokerUnavailable, SettingsError
+from schemas.settings import KafkaSettings
 from schemas.topics import DECISIONS, FRAMES, TOPICS
 from transport.topic_setup import _replication_factor, apply, compare, plan
 
@@ -40,27 +41,27 @@ def test_compare(partitions, changes, differing):
 
 def test_no_broker_is_said_in_time():
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:9"):
-        plan("127.0.0.1:9", "p", timeout_s=0.5)
+        plan(KafkaSettings("127.0.0.1:9", "p"), timeout_s=0.5)
 
 
 def test_impossible_prefix():
     with pytest.raises(SettingsError):
-        apply("127.0.0.1:9", "no spaces")
+        apply(KafkaSettings("127.0.0.1:9", "no spaces"))
 
 
 @pytest.mark.broker
 def test_apply_creates_what_is_missing_once(broker, unique):
-    assert {state.status for state in plan(broker.bootstrap_servers, unique)} == {"missing"}
-    first = apply(broker.bootstrap_servers, unique)
+    assert {state.status for state in plan(KafkaSettings(broker.bootstrap_servers, unique))} == {"missing"}
+    first = apply(KafkaSettings(broker.bootstrap_servers, unique))
     assert set(first.created) == {topic.name(unique) for topic in TOPICS}
     assert [state.status for state in first.states] == ["ok"] * len(TOPICS)
-    assert apply(broker.bootstrap_servers, unique).created == ()
+    assert apply(KafkaSettings(broker.bootstrap_servers, unique)).created == ()
 
 
 @pytest.mark.broker
 def test_apply_completes_a_part(broker, unique):
-    apply(broker.bootstrap_servers, unique, [FRAMES])
-    created = apply(broker.bootstrap_servers, unique).created
+    apply(KafkaSettings(broker.bootstrap_servers, unique), [FRAMES])
+    created = apply(KafkaSettings(broker.bootstrap_servers, unique)).created
     assert set(created) == {topic.name(unique) for topic in TOPICS if topic is not FRAMES}
 
 
@@ -70,14 +71,14 @@ def test_apply_alters_nothing(broker, unique):
     name = DECISIONS.name(unique)
     new = NewTopic(name, num_partitions=2, replication_factor=1, config={"retention.ms": "60000"})
     admin.create_topics([new])[name].result(10)
-    state = next(s for s in apply(broker.bootstrap_servers, unique).states if s.name == name)
+    state = next(s for s in apply(KafkaSettings(broker.bootstrap_servers, unique)).states if s.name == name)
     present = {d.key: (d.present, d.wanted) for d in state.differences}
     assert present == {
         "partitions": ("2", "6"),
         "retention.ms": ("60000", str(DECISIONS.retention_ms)),
         "max.message.bytes": (present["max.message.bytes"][0], str(DECISIONS.max_message_bytes)),
     }
-    again = next(s for s in plan(broker.bootstrap_servers, unique) if s.name == name)
+    again = next(s for s in plan(KafkaSettings(broker.bootstrap_servers, unique)) if s.name == name)
     assert dataclasses.replace(again) == state
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import TopicPartition
 
+from schemas.settings import KafkaSettings
 from transport.batch_trials.pipe import Unproven
 from transport.batch_trials.trial import Trial, Tried
 from transport.deaths import Deaths
@@ -37,7 +38,7 @@ class BatchTrials:
 
     Parameters
     ----------
-    bootstrap_servers
+    kafka
         ``host:port[,host:port]``.
     deaths
         Deaths that were found.
@@ -47,8 +48,8 @@ class BatchTrials:
         Time after which a watchdog ends a process that reads nothing; 0: none does.
     """
 
-    def __init__(self, bootstrap_servers: str, deaths: Deaths, buffer_bytes: int, watchdog_s: float = 0.0) -> None:
-        self._servers = bootstrap_servers
+    def __init__(self, kafka: KafkaSettings, deaths: Deaths, buffer_bytes: int, watchdog_s: float = 0.0) -> None:
+        self._kafka = kafka
         self._deaths = deaths
         self._bytes = buffer_bytes + _AHEAD_BYTES
         self._limit_s = min(_LIMIT_S, watchdog_s / 3) if watchdog_s else _LIMIT_S
@@ -68,7 +69,7 @@ class BatchTrials:
             True ends the trial.
         """
         began_s = time.monotonic()
-        trial = Trial(self._servers, self._limit_s, is_stopped)
+        trial = Trial(self._kafka, self._limit_s, is_stopped)
         found: dict[PartitionKey, Tried] = {}
         left = len(committed)
         try:

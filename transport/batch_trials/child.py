@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from schemas.settings import KafkaSettings
 from transport.batch_trials.pipe import ChildPipe, Ended, Unproven, broken, number
 from transport.batch_trials.program import CPU_S, TOO_LARGE, UNREADABLE
 from transport.batches import UnreadableBatch
@@ -99,7 +101,7 @@ class BatchChild:
 
     Parameters
     ----------
-    bootstrap_servers
+    kafka
         ``host:port[,host:port]``.
     deadline_s
         End of its time, on the monotonic clock.
@@ -124,7 +126,7 @@ class BatchChild:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        kafka: KafkaSettings,
         deadline_s: float,
         is_stopped: Callable[[], bool] = lambda: False,
         *,
@@ -136,7 +138,7 @@ class BatchChild:
     ) -> None:
         self._pipe = ChildPipe(start_child(*command), deadline_s, is_stopped)
         self._pipe.tell(
-            servers=bootstrap_servers,
+            kafka=dataclasses.asdict(kafka),
             alone=is_alone,
             ahead=is_ahead,
             committed=is_committed,

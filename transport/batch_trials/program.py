@@ -3,7 +3,7 @@
 Started by `transport.batch_trials.child` as ``python -m transport.batch_trials.program``. Standard input carries lines
 of JSON: first the settings, then the places that are read::
 
-    {"servers": "...", "alone": false, "ahead": false, "committed": false, "memory": 301989888, "cpu_s": 2.0}
+    {"kafka": {...}, "alone": false, "ahead": false, "committed": false, "memory": 301989888, "cpu_s": 2.0}
     {"topic": "...", "partition": 0, "offset": 7, "count": 4096, "bytes": 50331648}
 
 Standard output carries lines of JSON, too; the key and the value of a message follow its line::
@@ -29,7 +29,9 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
+from schemas.settings import KafkaSettings
 from transport.batches import BOUNDED, BatchSkipper, probe_settings
+from transport.clients import make_consumer
 from transport.headers import message_headers
 from transport.limited_child import limit_child, limit_memory
 
@@ -52,13 +54,13 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # prints of libraries go to the log, not between the answers
     settings = json.loads(sys.stdin.readline())
-    servers, is_alone, cpu_s = settings["servers"], settings["alone"], settings["cpu_s"]
-    consumer = Consumer(_config(settings))
+    kafka, is_alone, cpu_s = KafkaSettings(**settings["kafka"]), settings["alone"], settings["cpu_s"]
+    consumer = make_consumer(kafka, _config(settings))
     limit_memory(settings["memory"])
     try:
         _say(out, ready=True)
         for line in sys.stdin:
-            _read(consumer, servers, json.loads(line), out, cpu_s, is_alone=is_alone)
+            _read(consumer, kafka, json.loads(line), out, cpu_s, is_alone=is_alone)
     except (MemoryError, SystemError):  # the client says it so
         os._exit(TOO_LARGE)
     except KafkaException:  # no broker answers
@@ -66,13 +68,15 @@ def main() -> None:
     os._exit(0)  # the client need not be closed, which takes time
 
 
-def _read(consumer: Consumer, servers: str, place: dict[str, Any], out: Any, cpu_s: float, *, is_alone: bool) -> None:
+def _read(
+    consumer: Consumer, kafka: KafkaSettings, place: dict[str, Any], out: Any, cpu_s: float, *, is_alone: bool
+) -> None:
     topic, partition, offset = place["topic"], place["partition"], place["offset"]
     low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
     begin = low if offset < 0 or offset > high else max(low, offset)
     _say(out, begin=begin, high=high)
     count, size, following = 0, 0, begin
-    skipper = BatchSkipper(servers)
+    skipper = BatchSkipper(kafka)
     _limit_processor_time(cpu_s)
     consumer.assign([TopicPartition(topic, partition, begin if begin < high else OFFSET_BEGINNING)])
     while begin < high and count < place["count"] and size < place["bytes"]:
@@ -131,7 +135,7 @@ def _limit_processor_time(cpu_s: float) -> None:
 
 
 def _config(settings: dict[str, Any]) -> dict[str, Any]:
-    config = probe_settings(settings["servers"])
+    config = probe_settings()
     if settings["committed"]:
         config["isolation.level"] = "read_committed"
     if settings["ahead"]:

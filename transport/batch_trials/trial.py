@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from schemas.settings import KafkaSettings
 from transport.batch_trials.child import BatchChild, ChildReport, TriedMessage
 from transport.batch_trials.pipe import Unproven
 from transport.batch_trials.program import CPU_S
@@ -63,7 +64,7 @@ class Trial:
 
     Parameters
     ----------
-    bootstrap_servers
+    kafka
         ``host:port[,host:port]``.
     limit_s
         Time for all partitions, and twice that with the search for the end of a batch.
@@ -75,13 +76,13 @@ class Trial:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        kafka: KafkaSettings,
         limit_s: float,
         is_stopped: Callable[[], bool] = lambda: False,
         *,
         is_committed: bool = False,
     ) -> None:
-        self._servers, self._is_stopped, self._is_committed = bootstrap_servers, is_stopped, is_committed
+        self._kafka, self._is_stopped, self._is_committed = kafka, is_stopped, is_committed
         self._deadline_s = time.monotonic() + limit_s
         self._longest_s = self._deadline_s + limit_s
         self._child: BatchChild | None = None
@@ -176,7 +177,7 @@ class Trial:
         self, deadline_s: float, *, is_alone: bool = False, is_ahead: bool = False, cpu_s: float = CPU_S
     ) -> BatchChild:
         return BatchChild(
-            self._servers,
+            self._kafka,
             deadline_s,
             self._is_stopped,
             is_alone=is_alone,

@@ -16,9 +16,11 @@ from infra.cli.shared.options import (
     Json,
     Prefix,
     image_store_uri,
+    kafka_settings,
 )
 from infra.cli.shared.terminal_text import echo, echo_json
 from schemas.errors import SettingsError
+from schemas.settings import KafkaSettings
 
 app = typer.Typer(no_args_is_help=True, help="The store of images too large for the topic.")
 
@@ -64,7 +66,7 @@ def sweep(
     if older_than is not None:
         age_s = seconds(older_than, "--older-than")
     else:
-        age_s = _retention_s(bootstrap_servers, prefix) + 3600 + spool_days * 86_400
+        age_s = _retention_s(kafka_settings(bootstrap_servers, prefix)) + 3600 + spool_days * 86_400
     uri = image_store_uri(image_store)
     waiting = _waiting(spool_dir)
     store = ImageStore(uri)
@@ -89,12 +91,12 @@ def _waiting(spool_dir: Path | None) -> set[str]:
     }
 
 
-def _retention_s(bootstrap_servers: str, prefix: str) -> float:
+def _retention_s(kafka: KafkaSettings) -> float:
     """Return the retention of the frames topic on the broker, in seconds."""
     from schemas.topics import FRAMES
     from transport.topic_setup import plan
 
-    (state,) = plan(bootstrap_servers, prefix, [FRAMES])
+    (state,) = plan(kafka, [FRAMES])
     found = {difference.key: difference.present for difference in state.differences}
     retention_ms = int(found.get("retention.ms", FRAMES.retention_ms))
     if retention_ms < 0 or state.status == "missing":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.shared.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix
+from infra.cli.shared.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
 from infra.cli.shared.terminal_text import echo, echo_json, shown
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def apply(
     """Create the missing topics. Existing topics stay as they are; differences are reported."""
     from transport import topic_setup as topics
 
-    applied = topics.apply(bootstrap_servers, prefix, timeout_s=timeout_s)
+    kafka = kafka_settings(bootstrap_servers, prefix)
+    applied = topics.apply(kafka, timeout_s=timeout_s)
     if as_json:
         _print_json(bootstrap_servers, prefix, applied.states, created=list(applied.created))
         return
@@ -48,7 +49,8 @@ def show(
     """Show the topics as they are on the cluster."""
     from transport import topic_setup as topics
 
-    states = topics.plan(bootstrap_servers, prefix, timeout_s=timeout_s)
+    kafka = kafka_settings(bootstrap_servers, prefix)
+    states = topics.plan(kafka, timeout_s=timeout_s)
     if as_json:
         _print_json(bootstrap_servers, prefix, states)
     else:
@@ -65,7 +67,8 @@ def diff(
     """Show topics that are missing or differ from the table; exit status 1 if there are any."""
     from transport import topic_setup as topics
 
-    states = topics.plan(bootstrap_servers, prefix, timeout_s=timeout_s)
+    kafka = kafka_settings(bootstrap_servers, prefix)
+    states = topics.plan(kafka, timeout_s=timeout_s)
     wrong = [state for state in states if state.status != "ok"]
     if as_json:
         _print_json(bootstrap_servers, prefix, wrong)

@@ -229,14 +229,14 @@ def test_ranges_are_exact_at_both_ends(line: KafkaSettings) -> None:
     publish(line, [(line.frames, f"s/{n % 5}".encode(), str(n).encode(), at_ms) for n, at_ms in enumerate(times)])
 
     def read(within: TimeRange | None) -> list[int]:
-        return sorted(int(m.value or b"") for m in read_topic(line.bootstrap_servers, line.frames, within))
+        return sorted(int(m.value or b"") for m in read_topic(line, line.frames, within))
 
     assert read(None) == list(range(20))
     assert read(TimeRange(times[5] * 1000, times[12] * 1000)) == list(range(5, 12))
     assert read(TimeRange(times[5] * 1000 + 1, None)) == list(range(6, 20))
     assert read(TimeRange(times[19] * 1000 + 1000, None)) == []
     with pytest.raises(TopicMissing):
-        list(read_topic(line.bootstrap_servers, f"{line.prefix}.nothing"))
+        list(read_topic(line, f"{line.prefix}.nothing"))
 
 
 @pytest.mark.broker
@@ -259,7 +259,7 @@ def test_the_command_closes_the_books_and_says_when_it_cannot(line: KafkaSetting
     )
     for topic in (line.frames, line.decisions, line.dead_letters):
         assert f"({topic}/" in result.stdout
-    place = next(m for m in read_topic(line.bootstrap_servers, line.frames) if m.value == b"garbage")
+    place = next(m for m in read_topic(line, line.frames) if m.value == b"garbage")
     about = replace(letter(None, place.offset, line.frames), source_partition=place.partition)
     publish(
         line,

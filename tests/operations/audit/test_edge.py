@@ -77,7 +77,7 @@ def test_drops_of_a_spool_explain_gaps_and_are_not_counted_twice(line: KafkaSett
 
 def test_a_topic_that_retention_has_cut_is_no_fault(line: KafkaSettings, tmp_path: Path) -> None:
     put(line, [frame(number) for number in range(10)], step_ms=1000)
-    (partition,) = [number for number, (_, high) in watermarks(line.bootstrap_servers, line.frames).items() if high]
+    (partition,) = [number for number, (_, high) in watermarks(line, line.frames).items() if high]
     admin = AdminClient({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
     for deleted in admin.delete_records([TopicPartition(line.frames, partition, 4)]).values():
         deleted.result(20)

@@ -153,7 +153,7 @@ def test_garbage_ends_with_one_line(tmp_path_factory: pytest.TempPathFactory, da
 def test_labels_are_published_in_order_under_their_camera(line: KafkaSettings) -> None:
     made = [label(labelled_at_us=number) for number in range(500)]
     assert publish_labels(line, iter(made)) == 500
-    messages = list(read_topic(line.bootstrap_servers, line.labels))
+    messages = list(read_topic(line, line.labels))
     codec = Codec.from_settings(line)
     assert [codec.decode(message.value, Label) for message in messages] == made
     assert {message.key for message in messages} == {b"press/top"}

@@ -383,7 +383,7 @@ def test_retention_that_overtakes_a_sink_at_work_is_one_gap(line: KafkaSettings,
         delete_before(line, line.frames, 0, before)
         assert collector.move_on(partition) == before
     assert collector.report.deleted == 20
-    for message in read_ranges(line.bootstrap_servers, line.frames, {0: ((30, 50),)}):
+    for message in read_ranges(line, line.frames, {0: ((30, 50),)}):
         collector.add(message)
         collector.add(message)  # the client may give one again
     collector.write_all()

@@ -43,7 +43,7 @@ def test_a_broker_that_goes_away_is_waited_for(tmp_path: Path, caplog: pytest.Lo
             ended.append(error)
 
     try:
-        apply(kafka.bootstrap_servers, kafka.prefix)
+        apply(kafka)
         publish(kafka, 0, 10)
         sink = ArchiveSink(kafka, ArchiveStore(str(tmp_path / "a")), SinkOptions(every_s=0.5))
         thread = threading.Thread(target=follow, args=(sink,))

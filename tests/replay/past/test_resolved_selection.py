@@ -366,7 +366,7 @@ def test_a_partition_that_begins_with_an_aborted_transaction_has_its_decisions(l
     assert aborted.flush(20) == 0
     aborted.abort_transaction(20)
     until_s = time.monotonic() + 20
-    while watermarks(line.bootstrap_servers, line.frames)[0] != (0, 6):  # the marker comes a moment after the abort
+    while watermarks(line, line.frames)[0] != (0, 6):  # the marker comes a moment after the abort
         assert time.monotonic() < until_s
         time.sleep(0.05)
     old, new = make_frame(0), make_frame(1)

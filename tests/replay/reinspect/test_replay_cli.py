@@ -53,9 +53,7 @@ def summary(result: Result) -> dict[str, Any]:
 
 def ends(kafka: KafkaSettings) -> dict[str, Any]:
     """End offsets of all topics of the line, and what the workers' group has committed."""
-    found: dict[str, Any] = {
-        topic.suffix: watermarks(kafka.bootstrap_servers, topic.name(kafka.prefix)) for topic in TOPICS
-    }
+    found: dict[str, Any] = {topic.suffix: watermarks(kafka, topic.name(kafka.prefix)) for topic in TOPICS}
     consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": kafka.prefix, "log_level": 0})
     committed = consumer.committed([TopicPartition(kafka.frames, number) for number in range(6)], 10)
     found["committed"] = [each.offset for each in committed]

@@ -132,7 +132,7 @@ def test_a_batch_that_ends_the_watch_is_left_out_at_the_second_start(line: Kafka
 
 def tried(line: KafkaSettings, offset: int = 0, watchdog_s: float = 0.0) -> Tried | None:
     """Return what a trial of partition 0 finds."""
-    trials = BatchTrials(line.bootstrap_servers, Deaths(None), 32 * 1024**2, watchdog_s)
+    trials = BatchTrials(line, Deaths(None), 32 * 1024**2, watchdog_s)
     places = [TopicPartition(line.frames, 1, -1001), TopicPartition(line.frames, 0, offset)]
     found = trials.try_out(places, lambda: False)
     assert set(found) <= {(line.frames, 0)}

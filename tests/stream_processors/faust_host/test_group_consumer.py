@@ -7,10 +7,12 @@ import asyncio
 import pytest
 from confluent_kafka import KafkaException
 
+from schemas.settings import KafkaSettings
 from stream_processors.faust_host.group_consumer import GroupConsumer, PartitionKey
 
 #: Nobody listens there.
-CONFIG = {"bootstrap.servers": "127.0.0.1:9", "group.id": "g", "log_level": 0}
+NOWHERE = KafkaSettings("127.0.0.1:9")
+CONFIG = {"group.id": "g"}
 
 
 class Told:
@@ -31,7 +33,7 @@ class Told:
 
 def test_without_a_broker_it_waits_and_can_be_closed() -> None:
     async def read() -> None:
-        reader = GroupConsumer(CONFIG, Told())
+        reader = GroupConsumer(NOWHERE, CONFIG, Told())
         await reader.subscribe(["frames"])
         taking = asyncio.ensure_future(reader.take())
         assert not (await asyncio.wait({taking}, timeout=0.2))[0]
@@ -45,7 +47,7 @@ def test_without_a_broker_it_waits_and_can_be_closed() -> None:
 def test_what_breaks_the_client_is_told_and_nobody_waits_for_it() -> None:
     async def read() -> BaseException | None:
         told = Told()
-        reader = GroupConsumer(CONFIG, told)
+        reader = GroupConsumer(NOWHERE, CONFIG, told)
         given_up = asyncio.ensure_future(reader.rewind())
         given_up.cancel()  # must not break it
         await reader._call(reader._consumer.close)

@@ -100,7 +100,7 @@ def publish(line: KafkaSettings, records: list[Decision] | list[Label]) -> None:
 
 
 def events(line: KafkaSettings) -> list[DriftEvent]:
-    return [decode(message.value, DriftEvent) for message in read_topic(line.bootstrap_servers, line.drift)]
+    return [decode(message.value, DriftEvent) for message in read_topic(line, line.drift)]
 
 
 def await_facts(process: ServedProcess, line: KafkaSettings, wanted: list[tuple[object, ...]]) -> None:

@@ -27,7 +27,7 @@ def test_large_images_travel_by_reference(line: KafkaSettings, tmp_path: Path) -
             publisher.publish(Capture(image=np.random.default_rng(seed).integers(0, 255, (side, side), dtype=np.uint8)))
         assert publisher.flush(20) == 0
     frames = sorted(
-        (decode(message.value, Frame) for message in read_topic(line.bootstrap_servers, line.frames)),
+        (decode(message.value, Frame) for message in read_topic(line, line.frames)),
         key=lambda frame: frame.sequence,
     )
     assert [frame.reference is None for frame in frames] == [True, False, False, False]
@@ -46,14 +46,14 @@ def test_large_images_travel_by_reference(line: KafkaSettings, tmp_path: Path) -
         deadline = time.monotonic() + 30
         decisions: dict[int, Decision] = {}
         while len(decisions) < 4 and time.monotonic() < deadline:
-            read = (decode(m.value, Decision) for m in read_topic(line.bootstrap_servers, line.decisions))
+            read = (decode(m.value, Decision) for m in read_topic(line, line.decisions))
             decisions = {decision.sequence: decision for decision in read}
     finally:
         worker.stop()
     states = [decisions[sequence].result_state for sequence in range(4)]
     assert states == [ResultState.COMPLETED, ResultState.FAILED, ResultState.FAILED, ResultState.COMPLETED]
     assert decisions[1].action is decisions[2].action is Action.REJECT
-    letters = [decode(m.value, DeadLetter) for m in read_topic(line.bootstrap_servers, line.dead_letters)]
+    letters = [decode(m.value, DeadLetter) for m in read_topic(line, line.dead_letters)]
     assert {letter.frame_id: letter.kind for letter in letters} == {
         frames[1].frame_id: "image-missing",
         frames[2].frame_id: "image-altered",
@@ -80,12 +80,12 @@ def test_large_images_travel_through_s3(line: KafkaSettings, tmp_path: Path) -> 
             deadline = time.monotonic() + 30
             states: list[ResultState] = []
             while len(states) < 3 and time.monotonic() < deadline:
-                read = read_topic(line.bootstrap_servers, line.decisions)
+                read = read_topic(line, line.decisions)
                 states = [decode(message.value, Decision).result_state for message in read]
         finally:
             worker.stop()
     assert sorted(states) == [ResultState.COMPLETED, ResultState.FAILED, ResultState.FAILED]
-    letters = [decode(m.value, DeadLetter).kind for m in read_topic(line.bootstrap_servers, line.dead_letters)]
+    letters = [decode(m.value, DeadLetter).kind for m in read_topic(line, line.dead_letters)]
     assert sorted(letters) == ["image-altered", "image-missing"]
 
 
@@ -95,5 +95,5 @@ def test_a_store_that_is_away_costs_no_frame_that_fits_the_topic(line: KafkaSett
     with FramePublisher(line, CameraIdentity("l", "press", "top"), options) as publisher:
         publisher.publish(Capture(image=np.zeros((20, 20), np.uint8)))
         assert publisher.flush(20) == 0
-    [message] = read_topic(line.bootstrap_servers, line.frames)
+    [message] = read_topic(line, line.frames)
     assert decode(message.value, Frame).image is not None

@@ -42,7 +42,7 @@ def test_offsets_that_are_refused_go_with_the_next_commit(line: KafkaSettings) -
     async def commit() -> tuple[bool, dict[TP, int], bool, dict[TP, int]]:
         app = make_faust_app(line.prefix, line)
         app.loop = asyncio.get_running_loop()
-        transport = bounded_transport(line.bootstrap_servers, 1)
+        transport = bounded_transport(line, 1)
         consumer = transport(app.conf.broker, app, app.loop).create_consumer(unused, **dict.fromkeys(TOLD, unused))
         assert isinstance(consumer, LibrdkafkaConsumer)
         await consumer.on_start()

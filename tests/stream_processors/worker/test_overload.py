@@ -185,7 +185,7 @@ def inspected_per_s(line: Line, rate: float) -> float:
 def running(broker: LocalBroker, prefix: str, mode: str, log: Path) -> Iterator[tuple[Line, WorkerProcess]]:
     """Yield a separate line with a worker that has inspected its first frames."""
     kafka = KafkaSettings(broker.bootstrap_servers, prefix)
-    apply(kafka.bootstrap_servers, kafka.prefix)
+    apply(kafka)
     line = Line(kafka)
     try:
         with WorkerProcess(kafka, model=None, group=prefix, log=log, options=["--overload", mode]) as worker:

@@ -157,7 +157,7 @@ def test_a_compacted_topic_gets_a_letter_with_a_key_and_the_time_of_this_machine
     set_config(line, line.dead_letters, cleanup_policy="compact")
     before_ms = time.time() * 1000
     assert publish(line, [dataclasses.replace(answer(0, value=10), dead_letter_key=None)]) == []
-    [message] = read_topic(line.bootstrap_servers, line.dead_letters)
+    [message] = read_topic(line, line.dead_letters)
     assert message.key is not None
     assert abs(message.timestamp_us / 1000 - before_ms) < 60_000
 

@@ -26,7 +26,7 @@ def decisions_of(line: KafkaSettings, count: int) -> dict[int, Decision]:
     found: dict[int, Decision] = {}
     deadline = time.monotonic() + 60
     while len(found) < count and time.monotonic() < deadline:
-        read = (decode(m.value, Decision) for m in read_topic(line.bootstrap_servers, line.decisions))
+        read = (decode(m.value, Decision) for m in read_topic(line, line.decisions))
         found = {decision.sequence: decision for decision in read}
     return found
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from schemas.settings import KafkaSettings
 from transport.batch_trials.child import BatchChild, ChildReport
 from transport.batch_trials.pipe import Unproven
 from transport.batch_trials.program import TOO_LARGE, UNREADABLE
@@ -22,7 +23,9 @@ def read(says: str | bytes, then: str = "", *, is_stopped: bool = False) -> Chil
     """Read with a child that says something and does something; 3 s at most."""
     says = says if isinstance(says, bytes) else says.encode()
     program = f"import os, sys, time, signal, resource\nos.write(1, {says!r})\n{then}"
-    child = BatchChild("localhost:1", time.monotonic() + 3, lambda: is_stopped, command=("-S", "-c", program))
+    child = BatchChild(
+        KafkaSettings("localhost:1"), time.monotonic() + 3, lambda: is_stopped, command=("-S", "-c", program)
+    )
     try:
         return child.read("frames", 0, 7, count=2, size_bytes=100)
     finally:

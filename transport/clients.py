@@ -1,0 +1,52 @@
+"""Kafka clients of this project, all built in one way: connection settings, consumers, admin clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import Consumer as Consumer
+from confluent_kafka.admin import AdminClient as AdminClient
+
+from schemas.settings import KafkaSettings
+
+#: Connection settings of long-lived clients.
+LONG_LIVED: Mapping[str, Any] = {
+    "socket.timeout.ms": 10_000,
+    "socket.keepalive.enable": True,
+    "reconnect.backoff.max.ms": 2_000,
+}
+
+
+def client_config(kafka: KafkaSettings) -> dict[str, Any]:
+    """Return the settings of librdkafka that every client of a line needs to reach its brokers.
+
+    Examples
+    --------
+    >>> client_config(KafkaSettings("kafka.plant:9092"))
+    {'bootstrap.servers': 'kafka.plant:9092', 'log_level': 0}
+    """
+    # librdkafka's own log lines would go straight to the terminal; errors arrive through error_cb.
+    return {"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0}
+
+
+def make_consumer(kafka: KafkaSettings, config: Mapping[str, Any]) -> Consumer:
+    """Make a consumer. It connects in the background.
+
+    Parameters
+    ----------
+    config
+        Further settings of librdkafka.
+    """
+    return Consumer({**client_config(kafka), **config})
+
+
+def make_admin(kafka: KafkaSettings, request_ms: int = 4_000) -> AdminClient:
+    """Make an admin client. It connects in the background.
+
+    Parameters
+    ----------
+    request_ms
+        Longest time of one request, in ms.
+    """
+    return AdminClient({**client_config(kafka), "socket.timeout.ms": request_ms})
