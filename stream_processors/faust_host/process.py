@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -13,10 +14,13 @@ from prometheus_client import CollectorRegistry
 
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
-from transport.http_server import serve
+from transport.http_server import serve_http
 
 log = logging.getLogger(__name__)
 
+#: Interval between two beats of the event loop, and the longest one of a healthy process, in seconds.
+_BEAT_S = 0.5
+_STUCK_S = 10.0
 #: Interval between two calls of ``settle`` while an app stops, in seconds.
 _SETTLE_S = 0.1
 
@@ -89,7 +93,7 @@ async def run_process(
     about
         Added to /health.
     http_host, http_port, default_port
-        See `transport.http_server.serve`.
+        See `transport.http_server.serve_http`.
     ready
         Work of the process, for the log.
     announce
@@ -100,7 +104,7 @@ async def run_process(
         Acks the messages in flight. Called repeatedly while the app stops: Faust waits for every message that it has
         handed out, and its timers have ended by then.
     trouble
-        Called for /health; returns the fault of the work in one line, or None.
+        Called for /health, in another thread; returns the fault of the work in one line, or None.
 
     Raises
     ------
@@ -111,17 +115,35 @@ async def run_process(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    health = lambda: _health(app, about, stop.is_set(), trouble())  # noqa: E731
-    runner, url = await serve(http_host, http_port, registry, health, default_port)
-    announce(url)
+    loop_monitor = LoopMonitor()
+    health = lambda: _health(app, about, stop.is_set(), loop_monitor.trouble() or trouble())  # noqa: E731
     app.loop = loop
+    with serve_http(registry, http_port, http_host, health=health, default_port=default_port) as url:
+        announce(str(url))
+        beats = asyncio.ensure_future(loop_monitor.beat())
+        try:
+            await _run(app, stop, f"{ready}, health at {url}/health", watchdog, settle)
+        finally:
+            beats.cancel()
+    if app.crashed:
+        raise SystemExit(1)
+    log.info("stopped")
+
+
+async def _run(
+    app: faust.App,
+    stop: asyncio.Event,
+    ready: str,
+    watchdog: Callable[[Callable[[], set[int] | None]], Stoppable] | None,
+    settle: Callable[[], Awaitable[None]] | None,
+) -> None:
     watcher = None
     # Faust logs a crash and continues to wait; this process must then end, with a status that shows it.
     try:
         await app.start()
         if watchdog is not None:
             watcher = watchdog(lambda: _assigned(app))
-        log.info("ready: %s, health at %s/health", ready, url)
+        log.info("ready: %s", ready)
         while not stop.is_set() and not app.crashed:
             await _wait(stop, 0.2)
     finally:
@@ -132,10 +154,31 @@ async def run_process(
         await app.stop()
         if settling is not None:
             settling.cancel()
-        await runner.cleanup()
-    if app.crashed:
-        raise SystemExit(1)
-    log.info("stopped")
+
+
+class LoopMonitor:
+    """Detection of an event loop that is stuck. Another thread asks it.
+
+    Examples
+    --------
+    >>> loop_monitor = LoopMonitor()
+    >>> loop_monitor.trouble() is None
+    True
+    """
+
+    def __init__(self) -> None:
+        self._beat_s = time.monotonic()
+
+    async def beat(self) -> None:
+        """Record that the event loop runs, again and again."""
+        while True:
+            self._beat_s = time.monotonic()
+            await asyncio.sleep(_BEAT_S)
+
+    def trouble(self) -> str | None:
+        """Return the fault in one line; None if there is no fault. Thread-safe."""
+        silent_s = time.monotonic() - self._beat_s
+        return f"the event loop has been stuck for {silent_s:.0f} s" if silent_s > _STUCK_S else None
 
 
 async def _settle(settle: Callable[[], Awaitable[None]]) -> None:

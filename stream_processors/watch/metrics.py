@@ -100,10 +100,7 @@ class WatchMetrics:
                 put(self.error_rate, stream.error_rate, stream.side, stream.sampled_because)
         for what, count in camera.watch.counts.items():
             put(self.messages, count, label_text(what))
-        not_watched: dict[str, int] = self.about["not_watched"]
-        not_watched.pop(key, None)
-        if camera.unwatched >= UNWATCHED:
-            not_watched[key] = camera.unwatched
+        self._note_unwatched(key, camera.unwatched if camera.unwatched >= UNWATCHED else None)
 
     def forget(self, camera: WatchedCamera) -> None:
         """Remove the figures of a camera that is no longer watched; those under the label `OTHER` stay."""
@@ -113,5 +110,12 @@ class WatchMetrics:
             return
         for gauge, names in cells:
             gauge.remove(*names)
-        self.about["not_watched"].pop(key, None)
+        self._note_unwatched(key, None)
         self._names.forget(camera.key)
+
+    def _note_unwatched(self, key: str, count: int | None) -> None:
+        before: dict[str, int] = self.about["not_watched"]
+        if before.get(key) != count:
+            # A new dictionary: another thread may be writing the old one into an answer.
+            others = {name: number for name, number in before.items() if name != key}
+            self.about["not_watched"] = others if count is None else {**others, key: count}

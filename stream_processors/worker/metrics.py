@@ -5,6 +5,8 @@ Faust's own monitor is not used: it takes its times from the end of the work and
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -33,7 +35,8 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._new: list[tuple[Decision | None, str | None, str | None, bool, float]] = []
+        self._new: deque[tuple[Decision | None, str | None, str | None, bool, float]] = deque()
+        self._lock = threading.Lock()  # a scrape comes from another thread
         self.registry.register(self)  # first, see `collect`
         self._known: dict[tuple[Any, ...], Any] = {}
         self._cameras = LabelNames()
@@ -124,17 +127,22 @@ class WorkerMetrics:
         return ()
 
     def _count(self) -> None:
-        for decision, kind, shed, is_bare, publish_s in self._new:
-            self._of(self.stage, "publish").observe(publish_s)
-            if shed is not None and decision is not None:
-                self._of(self.shed, self._cameras.of(decision.key), shed).inc()
-            if kind is not None:
-                self._of(self.dead_letters, kind).inc()
-            if is_bare:
-                self.bare_letters.inc()
-            if decision is not None:
-                self._record_decision(decision)
-        self._new.clear()
+        with self._lock:
+            for _ in range(len(self._new)):
+                self._count_one(*self._new.popleft())
+
+    def _count_one(
+        self, decision: Decision | None, kind: str | None, shed: str | None, is_bare: bool, publish_s: float
+    ) -> None:
+        self._of(self.stage, "publish").observe(publish_s)
+        if shed is not None and decision is not None:
+            self._of(self.shed, self._cameras.of(decision.key), shed).inc()
+        if kind is not None:
+            self._of(self.dead_letters, kind).inc()
+        if is_bare:
+            self.bare_letters.inc()
+        if decision is not None:
+            self._record_decision(decision)
 
     def _of(self, metric: M, *labels: str) -> M:
         """Return the metric with these labels, looked up once: the library's look-up costs more than the counting."""

@@ -13,11 +13,10 @@ from stream_processors.faust_host.process import run_process
 from stream_processors.worker.allocator import return_large_blocks
 from stream_processors.worker.app import FrameWorker
 from stream_processors.worker.metrics import WorkerMetrics
-from stream_processors.worker.settings import WorkerSettings
+from stream_processors.worker.settings import DEFAULT_PORT, WorkerSettings
 from stream_processors.worker.watchdog import Watchdog
 from stream_processors.worker.work_health import WorkHealth
 from transport.admin import require_topics
-from transport.http_server import DEFAULT_PORT
 from transport.quarantine_folder import open_quarantine
 
 log = logging.getLogger(__name__)

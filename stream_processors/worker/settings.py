@@ -13,6 +13,8 @@ from transport.machine import usable_cores
 
 #: Consumer group of the workers that decide; all of them share the partitions of the frames topic.
 DEFAULT_GROUP = "inspection-workers"
+#: Port of /health and /metrics.
+DEFAULT_PORT = 8088
 #: Threads of a process if the cores divide evenly: more threads compete for Python's lock (docs/performance.md).
 _THREADS = 2
 #: Most threads of a process: more of them wait for that lock more than they work.

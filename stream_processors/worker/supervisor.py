@@ -16,7 +16,7 @@ import signal
 import threading
 import urllib.error
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,9 +24,9 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.errors import InspectionError
-from stream_processors.worker.settings import WorkerSettings
+from stream_processors.worker.settings import DEFAULT_PORT, WorkerSettings
 from transport.admin import require_topics
-from transport.http_server import DEFAULT_PORT, serve
+from transport.http_server import serve_http
 from transport.logs import set_up_logging
 from transport.loopback import open_direct
 
@@ -69,22 +69,22 @@ async def _run(settings: WorkerSettings, count: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     fleet = WorkerSupervisor(replace(settings, processes=1, http_host="127.0.0.1", http_port=0), count)
-    runner = None
     try:
         registry = CollectorRegistry()
         registry.register(fleet)
-        runner, url = await serve(settings.http_host, settings.http_port, registry, fleet.health, DEFAULT_PORT)
-        log.info("%d processes of %d threads, health at %s/health", count, settings.threads, url)
-        stopped = asyncio.ensure_future(stop.wait())
-        while not stopped.done() and fleet.all_run():
-            await asyncio.wait({stopped}, timeout=_LOOK_S)
-        stopped.cancel()
-        if not stop.is_set():
-            log.error("a process has ended, ending the others")
+        with serve_http(
+            registry, settings.http_port, settings.http_host, health=fleet.health, default_port=DEFAULT_PORT
+        ) as url:
+            log.info("%d processes of %d threads, health at %s/health", count, settings.threads, url)
+            stopped = asyncio.ensure_future(stop.wait())
+            while not stopped.done() and fleet.all_run():
+                await asyncio.wait({stopped}, timeout=_LOOK_S)
+            stopped.cancel()
+            if not stop.is_set():
+                log.error("a process has ended, ending the others")
+            await asyncio.to_thread(fleet.stop)
     finally:
-        await asyncio.to_thread(fleet.stop)
-        if runner is not None:
-            await runner.cleanup()
+        await asyncio.to_thread(fleet.stop)  # also if the endpoint cannot listen
     if not stop.is_set():
         raise fleet.failure()
     log.info("stopped")
@@ -96,22 +96,24 @@ class _Child:
     pipe: Connection
     url: str | None = None
     error: str | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def look(self) -> None:
-        """Read the messages of the process: the address of its endpoint, or the reason why it ends."""
-        try:
-            while self.pipe.poll():
-                kind, text = self.pipe.recv()
-                if kind == "url":
-                    self.url = text
-                else:
-                    self.error = text
-        except (EOFError, OSError):
-            return
+    def read_messages(self) -> None:
+        """Read the messages of the process: the address of its endpoint, or the reason why it ends. Thread-safe."""
+        with self.lock:
+            try:
+                while self.pipe.poll():
+                    kind, text = self.pipe.recv()
+                    if kind == "url":
+                        self.url = text
+                    else:
+                        self.error = text
+            except (EOFError, OSError):
+                return
 
     def ask(self, path: str) -> bytes | None:
         """Return the answer of its endpoint, even if the process is unhealthy; None if there is no answer."""
-        self.look()
+        self.read_messages()
         if self.url is None:
             return None
         try:
@@ -162,7 +164,7 @@ class WorkerSupervisor:
     def failure(self) -> BaseException:
         """Return the exception with which the command ends after a process has ended by itself."""
         for member in self._members:
-            member.look()
+            member.read_messages()
             if member.error is not None:
                 return MemberFailed(member.error)
         codes = [member.process.exitcode or 0 for member in self._members]

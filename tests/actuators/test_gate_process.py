@@ -156,7 +156,7 @@ def test_killed_in_mid_flow_it_repeats_nothing_and_ignores_history(
 @pytest.mark.broker
 @pytest.mark.faults
 def test_a_fault_ends_by_a_person_only(process: Process) -> None:
-    options = ["--belt-ms", "1200", "--fault-after", "2", "--metrics-port", "0"]
+    options = ["--belt-ms", "1200", "--fault-after", "2", "--http-port", "0"]
     process.start(*options)
     assert process.gate("status")[0] == 0
     process.pass_part("warm-up", decided=True)
@@ -198,7 +198,7 @@ def test_drift_diverts_or_stops_until_a_person_has_looked(process: Process) -> N
     """The whole way: drift topic, gate, `inspection drift ack`, `inspection gate reset`, restarts in between."""
     line = process.line
     where = ["--bootstrap-servers", line.bootstrap_servers, "--prefix", line.prefix]
-    options = ["--belt-ms", "1200", "--metrics-port", "0", "--drift-type", "data", "--on-drift"]
+    options = ["--belt-ms", "1200", "--http-port", "0", "--drift-type", "data", "--on-drift"]
     opened = dataclasses.replace(DRIFT_EVENT, station="s", camera_id="cam")
     process.publish(opened, dataclasses.replace(opened, episode_id="c", drift_type=DriftType.CONCEPT, camera_id="x"))
     process.start(*options, "review")
@@ -226,7 +226,7 @@ def test_drift_diverts_or_stops_until_a_person_has_looked(process: Process) -> N
 @pytest.mark.broker
 @pytest.mark.faults
 def test_views_texts_without_a_part_a_belt_that_stands_and_a_gate_that_slept(process: Process) -> None:
-    process.start("--belt-ms", "1200", "--no-part-id", "NOREAD", "--fault-after", "0", "--metrics-port", "0")
+    process.start("--belt-ms", "1200", "--no-part-id", "NOREAD", "--fault-after", "0", "--http-port", "0")
     process.pass_part("warm-up", decided=True)
 
     def send(part: str, frame: str, camera: str = "cam") -> None:

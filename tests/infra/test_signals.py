@@ -139,7 +139,7 @@ def test_handlers_are_as_before_afterwards() -> None:
 @pytest.mark.broker
 def test_two_signals_end_produce_and_free_its_spool(line: KafkaSettings, tmp_path: Path) -> None:
     cameras = [word for _ in range(12) for word in ("--camera", "synthetic")]
-    arguments = [*cameras, "--fps", "5", "--spool-dir", str(tmp_path), "--json", "--metrics-port", "0"]
+    arguments = [*cameras, "--fps", "5", "--spool-dir", str(tmp_path), "--json", "--http-port", "0"]
     where = ["--bootstrap-servers", line.bootstrap_servers, "--prefix", line.prefix]
     with subprocess.Popen(
         inspection_command("produce", *arguments, *where), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -162,7 +162,7 @@ def test_two_signals_end_produce_and_free_its_spool(line: KafkaSettings, tmp_pat
 def test_two_signals_while_produce_starts(tmp_path: Path) -> None:
     # Each of its cameras waits two seconds for an unreachable broker.
     cameras = [word for _ in range(12) for word in ("--camera", "synthetic")]
-    arguments = [*cameras, "--bootstrap-servers", "127.0.0.1:9", "--spool-dir", str(tmp_path), "--metrics-port", "0"]
+    arguments = [*cameras, "--bootstrap-servers", "127.0.0.1:9", "--spool-dir", str(tmp_path), "--http-port", "0"]
     with subprocess.Popen(inspection_command("produce", *arguments), stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None

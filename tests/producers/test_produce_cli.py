@@ -82,7 +82,7 @@ def test_a_failing_camera_is_a_failure_and_the_other_goes_on(line: KafkaSettings
 
 
 def test_metrics_are_served_while_it_runs(tmp_path: Path) -> None:
-    arguments = ["--camera", "synthetic", "--fps", "50", "--bootstrap-servers", "127.0.0.1:9", "--metrics-port", "0"]
+    arguments = ["--camera", "synthetic", "--fps", "50", "--bootstrap-servers", "127.0.0.1:9", "--http-port", "0"]
     command = inspection_command("produce", *arguments, "--spool-dir", str(tmp_path))
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -9,13 +9,17 @@ import typer
 
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
-    METRICS_ADDRESS_DEFAULT,
+    HTTP_HOST_DEFAULT,
     PREFIX_DEFAULT,
     BootstrapServers,
+    HttpHost,
+    HttpPort,
     Json,
     MetricsAddress,
+    MetricsPort,
     NoPartId,
     Prefix,
+    http_endpoint,
     kafka_settings,
 )
 from infra.cli.shared.terminal_text import echo_json, echo_lines
@@ -68,10 +72,10 @@ def actuate(
             "their --prefix. A part is on the belt from when its frame comes."
         ),
     ] = False,
-    metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics at that port; 0: a free one.")
-    ] = None,
-    metrics_address: MetricsAddress = METRICS_ADDRESS_DEFAULT,
+    http_host: HttpHost = HTTP_HOST_DEFAULT,
+    http_port: HttpPort = None,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = None,
     journal: Annotated[Path | None, typer.Option(help="Append a JSON line for each part to this file.")] = None,
     state_dir: Annotated[
         Path | None,
@@ -116,6 +120,7 @@ def actuate(
             raise SettingsError(f"--driver-option {pair!r}: it is KEY=VALUE")
         options[key] = value
 
+    http_host, http_port = http_endpoint(http_host, http_port, metrics_address, metrics_port)
     report: Report = run_gate(
         kafka_settings(bootstrap_servers, prefix),
         GateSettings(
@@ -134,8 +139,8 @@ def actuate(
         station=station,
         journal=journal,
         state_dir=state_dir,
-        metrics_port=metrics_port,
-        metrics_address=metrics_address,
+        http_host=http_host,
+        http_port=http_port,
         drift_type=watched,
     )
     if as_json:

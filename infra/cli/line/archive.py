@@ -9,13 +9,17 @@ import typer
 
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
-    METRICS_ADDRESS_DEFAULT,
+    HTTP_HOST_DEFAULT,
     PREFIX_DEFAULT,
     BootstrapServers,
+    HttpHost,
+    HttpPort,
     ImageStoreUri,
     Json,
     MetricsAddress,
+    MetricsPort,
     Prefix,
+    http_endpoint,
     image_store_uri,
     kafka_settings,
 )
@@ -58,10 +62,10 @@ def archive(
         float, typer.Option(min=0.1, help="Write when this many MiB of messages wait in memory, in all topics.")
     ] = 64.0,
     image_store: ImageStoreUri = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics at that port; 0: a free one.")
-    ] = None,
-    metrics_address: MetricsAddress = METRICS_ADDRESS_DEFAULT,
+    http_host: HttpHost = HTTP_HOST_DEFAULT,
+    http_port: HttpPort = None,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -87,8 +91,8 @@ def archive(
     from replay.archive import ArchiveSink, ArchiveStore, SinkOptions
     from replay.archive.collector import ARCHIVED
     from replay.archive.metrics import ArchiveMetrics
+    from transport.http_server import serve_http
     from transport.image_store import ImageStore
-    from transport.metrics_server import serve_metrics
 
     topics = tuple(topic for topic in ARCHIVED if not only or topic.suffix in only)
     options = SinkOptions(topics, round(file_mib * 1024 * 1024), seconds(every, "--every"))
@@ -97,8 +101,9 @@ def archive(
     sink = ArchiveSink(
         kafka_settings(bootstrap_servers, prefix), ArchiveStore(to), options, image_store=images, metrics=metrics
     )
+    http_host, http_port = http_endpoint(http_host, http_port, metrics_address, metrics_port)
     stop = threading.Event()
-    with stop_on_signals(stop), serve_metrics(metrics.registry, metrics_port, metrics_address):
+    with stop_on_signals(stop), serve_http(metrics.registry, http_port, http_host):
         if once:
             with reading() as show:
                 report = sink.run_once(stop, lambda done, total: show("archive", done, total))

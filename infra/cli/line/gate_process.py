@@ -25,7 +25,7 @@ from monitoring.percentiles import percentiles
 from schemas.records import Decision, DriftType
 from schemas.replay_headers import require_replay_prefix
 from schemas.settings import KafkaSettings
-from transport.metrics_server import LOOPBACK, serve_metrics
+from transport.http_server import LOOPBACK, serve_http
 
 log = logging.getLogger(__name__)
 _LOOK_S = 0.2
@@ -101,8 +101,8 @@ def run_gate(
     station: str | None,
     journal: Path | None,
     state_dir: Path | None,
-    metrics_port: int | None = None,
-    metrics_address: str = LOOPBACK,
+    http_host: str = LOOPBACK,
+    http_port: int | None = None,
     drift_type: DriftType | None = None,
 ) -> Report:
     """Run a gate until SIGINT or SIGTERM, or until its thread dies.
@@ -141,7 +141,7 @@ def run_gate(
     error = None
     stop = threading.Event()
     registry = GateMetrics(lambda: gate.stats, lambda: triggers.connected).registry
-    with stop_on_signals(stop), serve_metrics(registry, metrics_port, metrics_address):
+    with stop_on_signals(stop), serve_http(registry, http_port, http_host):
         if book is not None:
             book.open()
         try:

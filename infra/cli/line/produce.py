@@ -10,15 +10,19 @@ import typer
 from infra.cli.operations.spool import SpoolDir, spool_directory
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
-    METRICS_ADDRESS_DEFAULT,
+    HTTP_HOST_DEFAULT,
     PREFIX_DEFAULT,
     BootstrapServers,
+    HttpHost,
+    HttpPort,
     ImageStoreUri,
     Json,
     MetricsAddress,
+    MetricsPort,
     NoPartId,
     Prefix,
     as_text,
+    http_endpoint,
     image_store_uri,
     kafka_settings,
     secret_lines,
@@ -133,10 +137,10 @@ def produce(
     spool_sync: Annotated[
         SyncChoice, typer.Option(help="full: each append survives a power cut. normal: a killed process only.")
     ] = "full",
-    metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Serve Prometheus metrics at that port; 0: a free one.")
-    ] = None,
-    metrics_address: MetricsAddress = METRICS_ADDRESS_DEFAULT,
+    http_host: HttpHost = HTTP_HOST_DEFAULT,
+    http_port: HttpPort = None,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -157,7 +161,7 @@ def produce(
     from infra.cli.shared.shutdown import stop_on_signals
     from producers import CameraIdentity, CameraJob, FramePublisher, PublisherMetrics, PublisherOptions, run_cameras
     from producers.spool import SpoolOptions
-    from transport.metrics_server import serve_metrics
+    from transport.http_server import serve_http
 
     settings = kafka_settings(bootstrap_servers, prefix)
     options = PublisherOptions(
@@ -188,9 +192,10 @@ def produce(
             order=spool_order,
             sync=spool_sync,
         )
+    http_host, http_port = http_endpoint(http_host, http_port, metrics_address, metrics_port)
     metrics = PublisherMetrics()
     stop = threading.Event()
-    with stop_on_signals(stop), serve_metrics(metrics.registry, metrics_port, metrics_address), ExitStack() as stack:
+    with stop_on_signals(stop), serve_http(metrics.registry, http_port, http_host), ExitStack() as stack:
         publishers: list[FramePublisher] = []
         for spec, identity in zip(camera, identities, strict=True):
             if stop.is_set():

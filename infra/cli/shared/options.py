@@ -28,13 +28,20 @@ ImageStoreUri = Annotated[
     ),
 ]
 
-MetricsAddress = Annotated[
+HttpHost = Annotated[
     str,
     typer.Option(
-        help="Address for --metrics-port; 0.0.0.0 is every address of this machine. Anyone who reaches it reads the "
+        help="Address for --http-port; 0.0.0.0 is every address of this machine. Anyone who reaches it reads the "
         "metrics: there is neither password nor encryption."
     ),
 ]
+HttpPort = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, help="Serve Prometheus metrics at this port; 0: a free one. Default: do not."),
+]
+#: Former names of these two options.
+MetricsAddress = Annotated[str | None, typer.Option(hidden=True)]
+MetricsPort = Annotated[int | None, typer.Option(min=0, max=65535, hidden=True)]
 NoPartId = Annotated[
     list[str] | None,
     typer.Option(
@@ -44,7 +51,7 @@ NoPartId = Annotated[
     ),
 ]
 
-METRICS_ADDRESS_DEFAULT = "127.0.0.1"
+HTTP_HOST_DEFAULT = "127.0.0.1"
 BOOTSTRAP_DEFAULT = DEFAULT_BOOTSTRAP_SERVERS
 PREFIX_DEFAULT = DEFAULT_PREFIX
 
@@ -95,6 +102,12 @@ def image_store_uri(given: str | None) -> str:
     from transport.image_store import default_image_store
 
     return given or default_image_store()
+
+
+def http_endpoint(host: str, port: int | None, old_host: str | None, old_port: int | None) -> tuple[str, int | None]:
+    """Return address and port of the metrics; the former options count where the new ones are not given."""
+    is_default = host == HTTP_HOST_DEFAULT
+    return (old_host if is_default and old_host is not None else host), (old_port if port is None else port)
 
 
 def kafka_settings(bootstrap_servers: str, prefix: str) -> KafkaSettings:

@@ -93,7 +93,7 @@ def test_two_sinks_at_once_leave_each_message_once(line: KafkaSettings, tmp_path
 
 def test_sigterm_lets_it_write_what_it_has_read(line: KafkaSettings, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command(line, tmp_path / "a", "--json", "--metrics-port", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        command(line, tmp_path / "a", "--json", "--http-port", "0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
     assert process.stderr is not None
