@@ -128,17 +128,22 @@ def test_a_driver_that_cannot_be_used(name: str, says: str) -> None:
 
 
 def test_a_driver_that_does_not_take_an_option() -> None:
-    with pytest.raises(PluginError, match="TypeError"):
-        load_actuator("simulated", {"pin": "17"})
+    with pytest.raises(PluginError, match=r"option 'jurnal': this actuator takes journal.*; did you mean 'journal'"):
+        load_actuator("simulated", {"jurnal": "17"})
 
 
 def test_a_driver_from_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_own_gate.py").write_text(
-        "class Gate:\n    def open(self): ...\n    def close(self): ...\n    def act(self, instruction): ...\n"
+        "class Gate:\n    def __init__(self, pin: int = 0, inverted: bool = False): self.given = (pin, inverted)\n"
+        "    def open(self): ...\n    def close(self): ...\n    def act(self, instruction): ...\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    assert isinstance(load_actuator("my_own_gate:Gate"), Actuator)
+    built = load_actuator("my_own_gate:Gate", {"pin": "17", "inverted": "yes"})
+    assert isinstance(built, Actuator)
+    assert built.given == (17, True)  # type: ignore[attr-defined]
+    with pytest.raises(PluginError, match="pin='x' is not of type int"):
+        load_actuator("my_own_gate:Gate", {"pin": "x"})
 
 
 def test_recorder_is_an_actuator() -> None:

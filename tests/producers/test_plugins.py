@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from producers import plugins
 from producers.camera import Camera, Capture
-from producers.plugins import load_camera
+from producers.plugins import CAMERAS, load_camera
 from schemas.errors import PluginError
+from transport import plugins
 
 USER_CAMERA = """
 import numpy as np
@@ -80,9 +80,9 @@ class InstalledCamera:
 
 
 def test_an_installed_plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("acme", f"{__name__}:InstalledCamera", plugins.ENTRY_POINT_GROUP)
+    point = EntryPoint("acme", f"{__name__}:InstalledCamera", CAMERAS.group)
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
-    monkeypatch.setattr(plugins, "_import", lambda path: InstalledCamera)
+    monkeypatch.setattr(plugins, "_import", lambda kind, path: InstalledCamera)
     camera: Camera = load_camera("acme:10.0.0.7", {"gain": "2.5"})
     assert isinstance(camera, InstalledCamera)
     assert (camera.address, camera.gain) == ("10.0.0.7", 2.5)
