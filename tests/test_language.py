@@ -126,7 +126,7 @@ def findings() -> dict[tuple[str, str], list[str]]:
     """Return all findings by rule and path."""
     found: dict[tuple[str, str], list[str]] = {}
     sources = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-    documents = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+    documents = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "RESULTS.md"]
     for path in [*sources, *documents]:
         read = of_module if path.suffix == ".py" else of_markdown
         for rule, text in read(path.read_text(encoding="utf-8")):
