@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 from infra.demo.processes import inspection_command
@@ -124,6 +126,28 @@ def test_the_cleanup_of_an_exit_is_not_interrupted_by_the_same_request() -> None
         "        print('cleaned up')\n"
     )
     assert (done.returncode, done.stdout) == (143, "cleaned up\n"), done.stderr
+
+
+def test_process_1_of_a_container_ends_by_sigterm_before_the_command_handles_it() -> None:
+    code = """
+import time
+from infra.cli import root
+root.app = lambda: (print("up", flush=True), time.sleep(60))
+root.main()
+"""
+    inside = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", code]
+    if os.geteuid():
+        inside[1:1] = ["--user", "--map-root-user"]
+    with subprocess.Popen(inside, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as outer:
+        assert outer.stdout is not None
+        if outer.stdout.readline() != "up\n":
+            pytest.skip("this user can make no PID namespace")
+        [process] = psutil.Process(outer.pid).children()
+        process.terminate()
+        try:
+            assert outer.wait(10) == 143
+        finally:
+            outer.kill()
 
 
 def test_handlers_are_as_before_afterwards() -> None:

@@ -23,6 +23,16 @@ ONE_REQUEST_S = 0.25
 _JOIN_S = 5.0
 
 
+def end_on_sigterm_as_first_process() -> None:
+    """Give SIGTERM its usual effect if this is process 1, as in a container: the kernel gives that process none.
+
+    Without it a container that is stopped before its program handles signals is killed, only after a time-out.
+    `stop_on_signals` and others replace this handler.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(128 + number))
+
+
 @contextmanager
 def stop_on_signals(stop: threading.Event) -> Iterator[None]:
     """Set the event at the first SIGINT or SIGTERM; end the process at the second one.
