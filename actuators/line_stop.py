@@ -160,7 +160,8 @@ class LineStopper:
     def _tell(self, fault: Fault | None) -> None:
         self._stopped = fault is not None
         if fault is not None and fault is not self._said:
-            log.error("FAULT: %s; the gate accepts nothing until `inspection gate reset`", fault.reason)
+            end = "`inspection gate reset`" if self._store is not None else "it starts again (it has no --state-dir)"
+            log.error("FAULT: %s; the gate accepts nothing until %s", fault.reason, end)
         can_stop = isinstance(self._actuator, LineStop)
         if fault is not None and not can_stop:
             log.warning("the driver %s cannot stop the line", type(self._actuator).__name__)

@@ -109,7 +109,7 @@ def test_an_actuator_that_does_not_open_leaves_nothing_open() -> None:
     assert not source.ready
 
 
-def test_failsafes_in_a_row_are_reported_once() -> None:
+def test_failsafes_in_a_row_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     faults: list[int] = []
     gate = GateRunner(ListSource(), Recorder(), GateSettings(belt_ms=20, fault_after=2), on_fault=faults.append)
     gate.start()
@@ -117,6 +117,8 @@ def test_failsafes_in_a_row_are_reported_once() -> None:
         gate.expect_frame(make_frame(f"p{n}", captured_at_us=now_us()))
     gate.stop()
     assert faults == [2]
+    # There is no file through which `inspection gate reset` could reach it.
+    assert "accepts nothing until it starts again (it has no --state-dir)" in caplog.text
 
 
 def test_deadline_of_the_frame_counts_unless_the_settings_name_one() -> None:
