@@ -12,6 +12,7 @@ from typing import Protocol
 from producers.camera import Camera, Capture, opened
 from producers.pacing import Pacer
 from schemas.addresses import masked_text
+from schemas.errors import InspectionError
 from transport.limited_log import LimitedLog
 
 _log = logging.getLogger(__name__)
@@ -164,7 +165,8 @@ class _Runner(threading.Thread):
                 on_captured=self._count,
             )
         except Exception as error:  # noqa: BLE001 - code of a plug-in; the other cameras must go on
-            self._error = masked_text(f"{type(error).__name__}: {error}".splitlines()[0], *_addresses(job.address))
+            text = str(error) if isinstance(error, InspectionError) else f"{type(error).__name__}: {error}"
+            self._error = masked_text(text.splitlines()[0], *_addresses(job.address))
             _log.error("camera %s ended after %d captures: %s", job.name, self._captured, self._error)
             if not job.address:
                 _log.debug("camera %s", job.name, exc_info=error)

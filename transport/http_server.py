@@ -151,5 +151,7 @@ def _listen(host: str, port: int | None, default_port: int | None) -> WSGIServer
             if port is None and candidate and getattr(error, "errno", None) == errno.EADDRINUSE:
                 continue
             reason = getattr(error, "strerror", None) or error
+            if getattr(error, "errno", None) == errno.EADDRINUSE:
+                reason = "another program listens there; name another port"
             raise SettingsError(f"cannot listen on {host}:{candidate}: {reason}") from error
     raise AssertionError("the last candidate is returned or raises")

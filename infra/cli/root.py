@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -11,6 +12,9 @@ from typing import Annotated
 import typer
 
 from infra.cli.commands import LazyGroup
+
+#: Numbers of the errors that a file system without room gives.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -52,6 +56,9 @@ def root(
 
 def main() -> None:
     """Run the console script."""
+    from infra.cli.shared.shutdown import end_on_sigterm_as_first_process
+
+    end_on_sigterm_as_first_process()
     # A name may have characters that the encoding of the terminal lacks.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -59,13 +66,18 @@ def main() -> None:
     try:
         app()
     except BrokenPipeError:
-        # The reader of our output (head, less) has ended, which is no error. Keep Python from flushing into it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output (head, less) has ended, which is no error.
+        _drop_output()
         sys.exit(1)
     except Exception as error:
         from infra.cli.shared.terminal_text import echo, echo_lines, shown
         from schemas.errors import InspectionError
 
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _drop_output()
+            where = error.filename or "the output, or a file"
+            echo(shown(f"error: {where}: {error.strerror}; make room and repeat the command", 4000), err=True)
+            sys.exit(1)
         if not isinstance(error, InspectionError):
             raise
         # Further lines are indented, so that they cannot look like a separate line.
@@ -73,3 +85,8 @@ def main() -> None:
         echo(shown(f"error: {first}", 4000), err=True)
         echo_lines((f"    {shown(line, 4000)}" for line in more), err=True)
         sys.exit(error.exit_code)
+
+
+def _drop_output() -> None:
+    """Keep Python from flushing what is left into an output that takes nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

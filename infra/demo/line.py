@@ -83,7 +83,7 @@ def run_demo(options: DemoOptions, console: Console, clock: Clock | None = None)
                 model=options.model,
                 group=f"{kafka.prefix}-workers",
                 log=scratch / "worker.log",
-                options=["--overload", _overload(options)],
+                options=["--overload", _overload(options), "--state-dir", str(scratch / "state")],
             )
         )
         watch = None

@@ -109,11 +109,17 @@ def summary(result: DemoResult) -> RenderableType:
     table.add_row("capture to gate", latency_text(result.latency_ms["capture_to_gate"]))
     table.add_row("throughput", f"{result.throughput_fps:.1f} frames/s over {result.seconds:.1f} s")
     table.add_row("model", Text(shown(f"{result.model['name']} {result.model['version']}")))
+    notes = []
+    if result.shed:
+        notes.append(
+            f"{result.shed} frames came too late to inspect and count as rejected: this machine is too slow or busy "
+            "for so many; a lower --fps shows the line as it is, --fps 0 how fast this machine goes"
+        )
     if result.unaccounted:
         verdict = Text(f"{result.unaccounted} frames unaccounted for", style="bold red")
     else:
         verdict = Text("every frame accounted for", style="bold green")
-    return Group(table, verdict)
+    return Group(table, *(Text(note, style="yellow") for note in notes), verdict)
 
 
 def drift_text(drift: DriftDemo) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import re
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from rich.console import Console
 
 from infra.demo.processes import inspection_command
-from infra.demo.tally import DemoCounts
+from infra.demo.result import DemoResult, GateResult, summary
+from infra.demo.tally import DemoCounts, DemoQuality
 from schemas import Action, Decision, KafkaSettings, ResultState, Verdict
 
 
@@ -148,6 +152,8 @@ ERRORS = {
     "no such folder": (["demo", "--folder", "/no/such/folder"], "no folder /no/such/folder"),
     "no such model": (["demo", "--model", "/no/model"], "/no/model"),
     "wrong bootstrap": (["worker", "--bootstrap-servers", "127.0.0.1:1"], "no Kafka broker answers at 127.0.0.1:1"),
+    "no folder for the result": (["demo", "--json", "/no/folder/r.json"], "--json /no/folder/r.json: no folder"),
+    "no images": (["produce", "--camera", "folder:/no/such"], "error: camera station-1/camera-1: no folder /no/such"),
     "bad prefix": (["worker", "--prefix", "a b"], "topic prefix 'a b'"),
     "no such camera": (["produce", "--camera", "nonsense"], "no camera 'nonsense'"),
     "no such driver": (["actuate", "--driver", "nonsense"], "nonsense"),
@@ -200,6 +206,26 @@ def test_the_tally_counts_escapes_and_overkill() -> None:
     assert (tally.quality.escapes, tally.quality.overkill) == (1, 1)
 
 
+def test_a_summary_with_shed_frames_says_what_to_do() -> None:
+    names = ("frames_published", "decisions", "accepted", "rejected", "review", "not_decidable", "shed", "dead_letters")
+    counts = dict.fromkeys((*names, "drops_counted", "duplicates", "unaccounted"), 0)
+    nothing = dict.fromkeys(("p50", "p95", "p99", "max"))
+    result = DemoResult(
+        **counts, gate=GateResult(0, 0, 0, 0), quality=DemoQuality(), throughput_fps=0.0, cameras=1, seconds=1.0,
+        latency_ms={"capture_to_decision": nothing, "capture_to_gate": nothing}, model={"name": "m", "version": "1"},
+    )  # fmt: skip
+    assert "--fps" not in text_of(result)
+    assert "3 frames came too late to inspect and count as rejected" in text_of(replace(result, shed=3))
+    assert "a lower --fps" in text_of(replace(result, shed=3))
+
+
+def text_of(result: DemoResult) -> str:
+    console = Console(width=300, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(summary(result))
+    return captured.get()
+
+
 def test_the_tally_tells_duplicates_from_conflicts() -> None:
     tally = DemoCounts()
     tally.published("f")
@@ -231,7 +257,7 @@ def test_a_port_in_use_is_named(line: KafkaSettings) -> None:
             "worker", "--bootstrap-servers", line.bootstrap_servers, "--prefix", line.prefix, "--http-port", str(port)
         )
     assert done.returncode == 1
-    assert f"error: cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert f"error: cannot listen on 127.0.0.1:{port}: another program listens there; name another port" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -68,6 +68,8 @@ def demo(
         raise SettingsError(f"--drift {drift!r}: {', '.join(Disturbance)}")
     if drift == Disturbance.PRODUCT_CHANGE and folder is not None:
         raise SettingsError("--drift product-change is about the solar cells: not with --folder")
+    if json_file is not None and not json_file.parent.is_dir():
+        raise SettingsError(f"--json {json_file}: no folder {json_file.parent}")
     console = Console(stderr=json_file == Path("-"))
     options = DemoOptions(
         frames=frames,
@@ -88,6 +90,9 @@ def demo(
         if json_file == Path("-"):
             echo_json(result.as_json(), indent=2)
         else:
-            json_file.write_text(json_text(result.as_json(), indent=2) + "\n", encoding="utf-8")
+            try:
+                json_file.write_text(json_text(result.as_json(), indent=2) + "\n", encoding="utf-8")
+            except OSError as error:
+                raise SettingsError(f"--json {json_file}: {error.strerror}") from error
     if result.unaccounted:
         raise typer.Exit(1)

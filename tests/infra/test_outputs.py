@@ -1,0 +1,41 @@
+"""Outputs that take nothing: a full disk gives one line, and the exit status 1."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from infra.demo.processes import inspection_command
+from schemas import KafkaSettings
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the only line that starts with ``error:``; fail on a traceback or another status than 1."""
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    return line
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["broker", "status", "--json"]], ids="-".join)
+def test_a_standard_output_on_a_full_disk(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = inspection_command(*arguments)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert "No space left on device; make room" in one_line(done)
+
+
+@pytest.mark.broker
+def test_a_demo_on_a_full_disk(line: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSPECTION_STATE_DIR", str(tmp_path / "state"))
+    command = inspection_command(
+        "demo", "--frames", "6", "--fps", "0", "--json", "/dev/full", "--bootstrap-servers", line.bootstrap_servers
+    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert one_line(done) == "error: --json /dev/full: No space left on device"
+    assert "every frame accounted for" in done.stdout
+    # Its worker keeps nothing either.
+    assert not (tmp_path / "state").exists()
