@@ -95,6 +95,7 @@ class Tail:
         self._not_ended: set[int] = set()
         self._consumer: Consumer | None = None
         self._up = threading.Event()
+        self._is_outage_logged = False
         self._contact_s: float | None = None
         self._skipper: BatchSkipper | None = None
         self._watch: TopicWatch | None = None
@@ -304,9 +305,10 @@ class Tail:
         self.errors += 1
         code, now_s = error.code(), time.monotonic()
         if code == KafkaError._ALL_BROKERS_DOWN:
-            if self._up.is_set():
-                self._up.clear()
-                log.warning("%s: no broker at %s; trying again", self.topic, self._kafka)
+            self._up.clear()
+            if not self._is_outage_logged:
+                self._is_outage_logged = True
+                log.warning("%s: no broker at %s; trying again", self.topic, self._kafka.bootstrap_servers)
         elif code not in _CONNECTION_ERRORS and now_s - self._logged_s.get(code, -_LOG_INTERVAL_S) >= _LOG_INTERVAL_S:
             self._logged_s[code] = now_s
             log.warning("%s: %s", self.topic, error.str())
@@ -315,8 +317,9 @@ class Tail:
         is_up, idle_s = _health(json.loads(text), self.topic)
         if idle_s is not None:
             self._contact_s = max(self._contact_s or 0.0, time.monotonic() - idle_s)
-        if is_up and not self._up.is_set():
-            log.info("%s: connected to %s again", self.topic, self._kafka)
+        if is_up and self._is_outage_logged:
+            self._is_outage_logged = False
+            log.info("%s: connected to %s again", self.topic, self._kafka.bootstrap_servers)
         if is_up:
             self._up.set()
         else:

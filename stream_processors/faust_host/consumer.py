@@ -40,6 +40,7 @@ _REBALANCE_MS = 60_000
 #: Interval at which the client reports the state of its connections.
 _STATISTICS_MS = 1_000
 _METADATA_MS = 5_000
+_WAITING = "wait_empty: Waiting for tasks %r"
 
 
 class NoValue(bytes):
@@ -55,10 +56,25 @@ class NoValue(bytes):
         return value
 
 
+class _CountedMessages(logging.Filter):
+    """Filter for Faust's log: it counts the messages that a stop waits for, where Faust writes each one down."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _WAITING in str(record.msg) and isinstance(record.args, tuple):
+            [messages] = record.args
+            record.msg, record.args = "the stop waits for %d messages in work", (len(messages),)  # type: ignore[arg-type]
+            record.levelno, record.levelname = logging.INFO, "INFO"
+        return True
+
+
+_faust_log = logging.getLogger("faust.librdkafka")
+_faust_log.addFilter(_CountedMessages())
+
+
 class LibrdkafkaConsumer(Consumer):
     """Consumer of one Faust app without tables. Derive from it, with the servers."""
 
-    logger = logging.getLogger("faust.librdkafka")  # for the log lines of Faust
+    logger = _faust_log
     kafka: KafkaSettings
     trials: BatchTrials | None = None
     assignment_strategy = "roundrobin"  # as aiokafka in Faust

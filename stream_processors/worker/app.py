@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 import faust
+from confluent_kafka import KafkaException
 from mode.supervisors import CrashingSupervisor
 
 from models import FramePosition, Model
@@ -150,7 +151,11 @@ class FrameWorker:
 
 
 def _end_process(error: BaseException) -> None:
-    log.critical("Kafka did not take an answer, ending so that nothing more is committed: %r", error)
+    reason = error.args[0].str() if isinstance(error, KafkaException) else error
+    log.critical(
+        "Kafka did not take an answer (%s): ending, so that nothing more is committed; start it again to go on",
+        reason,
+    )
     logging.shutdown()
     os._exit(EXIT_CANNOT_PUBLISH)
 

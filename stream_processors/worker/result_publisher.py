@@ -26,6 +26,7 @@ from schemas.topics import MAX_REQUEST_BYTES
 from stream_processors.worker.forms import CLIPS_S, Form, decision_forms, letter_forms
 from stream_processors.worker.frame_task import FrameTask
 from transport.header_values import traceparent
+from transport.limited_log import LimitedLog
 from transport.producer import Producer, make_idempotent_producer
 from transport.refusals import Refused, refusal_of
 
@@ -78,6 +79,7 @@ class ResultPublisher:
         self._fail = fail
         self._encode = (codec or Codec()).encode
         self._again: deque[_Message] = deque()
+        self._limited = LimitedLog(log)
         #: By topic: seconds that are added to the time of this machine, and further values to try.
         self._clip_s: dict[str, float] = {}
         self._clips_left: dict[str, Iterator[float]] = {}
@@ -89,7 +91,7 @@ class ResultPublisher:
                 "message.max.bytes": MAX_REQUEST_BYTES,
                 "queue.buffering.max.kbytes": _QUEUE_KIB,
             },
-            _log_error,
+            self._log_error,
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="publish", daemon=True)
@@ -195,6 +197,9 @@ class ResultPublisher:
             self._clip_s[topic] = clip_s
         return True
 
+    def _log_error(self, error: KafkaError) -> None:
+        self._limited.warning(str(error.code()), f"the client that publishes decisions: {error.str()}")
+
 
 @dataclass(slots=True)
 class _Message:
@@ -214,7 +219,3 @@ class _Sent:
 
     task: FrameTask
     missing: int
-
-
-def _log_error(error: KafkaError) -> None:
-    log.warning("the client that publishes decisions: %s", error.str())

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from schemas.errors import InvalidRecord
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
 from transport.limited_child import end_child
+from transport.machine import usable_memory_bytes
 
 log = logging.getLogger(__name__)
 
@@ -239,8 +239,5 @@ def _frame(head: Any) -> Frame | None:
 
 
 def _half_of_memory() -> int:
-    """Return half of the memory that this process may have, by its control group or the machine."""
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError):  # "max", or no such file
-        memory_bytes = min(memory_bytes, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    return max(_LEAST_MEMORY_BYTES, memory_bytes // 2)
+    """Return half of the memory that this process may have, by its control groups or the machine."""
+    return max(_LEAST_MEMORY_BYTES, (usable_memory_bytes() or 0) // 2)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from actuators import DecisionConsumer, DriftWatch, FrameTriggers, Undecodable
@@ -19,6 +19,7 @@ from tests.actuators.decisions import make_decision, make_frame, now_us
 from tests.actuators.drifting import OPENED, event
 from tests.bombs import send_bomb
 from tests.partitions import add_partitions, delivered
+from transport.tail import Tail
 
 pytestmark = pytest.mark.broker
 
@@ -222,3 +223,21 @@ def test_a_batch_that_no_client_reads_is_no_trigger_and_no_drift(line: KafkaSett
         watch.close()
     assert read == [False]
     assert (triggers.counts.undecodable, watch.stats.undecodable) == (1, 1)
+
+
+def test_a_first_connection_is_not_called_another_one(caplog: pytest.LogCaptureFixture) -> None:
+    reader = Tail(KafkaSettings("127.0.0.1:9"), "t")
+    broker = {"nodeid": 1, "rxidle": 0}
+    states = [json.dumps({"topics": {}, "brokers": {"b": {**broker, "state": state}}}) for state in ("CONNECT", "UP")]
+    with caplog.at_level(logging.INFO):
+        for state in states:
+            reader._on_stats(state)
+        assert not caplog.records
+        for _ in range(2):
+            reader._on_stats(states[0])
+            reader._on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        reader._on_stats(states[1])
+    assert [record.getMessage() for record in caplog.records] == [
+        "t: no broker at 127.0.0.1:9; trying again",
+        "t: connected to 127.0.0.1:9 again",
+    ]

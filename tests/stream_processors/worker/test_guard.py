@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import pickle
 import threading
 import time
 from pathlib import Path
@@ -319,3 +320,12 @@ def test_a_crash_loop_ends_at_the_second_start(
     assert (letter.kind, letter.frame_id) == (KILLED, DEADLY_FRAME.frame_id)
     assert second.stop() == 0
     assert list((tmp_path / "state").rglob("*.hand")) == []
+
+
+def test_the_memory_of_a_trial_is_half_of_what_the_process_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    def memory_of_a_trial(usable: int | None) -> int:
+        monkeypatch.setattr("stream_processors.worker.trials.usable_memory_bytes", lambda: usable)
+        return int(pickle.loads(Trials(KafkaSettings(), default_model_path())._settings)[2])  # noqa: S301
+
+    assert memory_of_a_trial(6 * 1024**3) == 3 * 1024**3
+    assert memory_of_a_trial(1024**3) == memory_of_a_trial(None) == 1024**3

@@ -189,3 +189,13 @@ def _shift_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
             return getattr(self._producer, name)
 
     monkeypatch.setattr(module, "make_idempotent_producer", lambda *arguments: Shifted(real(*arguments)))
+
+
+def test_a_broker_that_is_away_costs_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    publisher = ResultPublisher(KafkaSettings("127.0.0.1:1"), Completion(), lambda error: None)
+    try:
+        time.sleep(4.0)
+    finally:
+        publisher.close()
+    lines = [record for record in caplog.records if "publishes decisions" in record.getMessage()]
+    assert 1 <= len(lines) <= 4
