@@ -142,7 +142,7 @@ class Follower:
         """Note that a broker has answered, here or elsewhere."""
         if self._is_away:
             self._is_away = False
-            _log.warning("a broker answers again at %s", self._kafka)
+            _log.warning("a broker answers again at %s", self._kafka.bootstrap_servers)
 
     def close(self) -> None:
         """Close the consumer."""
@@ -157,4 +157,4 @@ class Follower:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._is_away:
             self._is_away = True
-            _log.error("no broker answers at %s; it is asked until one does", self._kafka)
+            _log.error("no broker answers at %s; it is asked until one does", self._kafka.bootstrap_servers)
