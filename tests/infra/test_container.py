@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
-
-from schemas.settings import KafkaSettings
 
 LOCKS = ["requirements.lock", *(f"infra/locks/{name}.lock" for name in ("runtime", "build", "bench", "peers", "uv"))]
 COPIED = re.compile(r"^COPY (?!--)(.+) (\S+)$", re.MULTILINE)
@@ -108,38 +104,3 @@ def test_locks_have_a_hash_for_each_package(repository: Path, path: str) -> None
     rows = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert rows
     assert [row for row in rows if "--hash=sha256:" not in row] == []
-
-
-@pytest.mark.broker
-@pytest.mark.skipif(
-    os.environ.get("INSPECTION_CONTAINER_IMAGE") is None or shutil.which("podman") is None,
-    reason="set INSPECTION_CONTAINER_IMAGE to an image built from infra/Dockerfile; needs podman",
-)
-def test_the_image_runs_without_a_writable_root(line: KafkaSettings) -> None:
-    image = os.environ["INSPECTION_CONTAINER_IMAGE"]
-    run = ["podman", "--runtime", "runc", "run", "--rm", "--read-only", "--cap-drop", "all", "--network", "host"]
-    run += ["--security-opt", "no-new-privileges", "--memory", "1g", "--tmpfs", "/tmp:rw,mode=1777"]
-    run += ["-e", f"INSPECTION_BOOTSTRAP_SERVERS={line.bootstrap_servers}", image]
-    for command in (["replay", "--help"], ["dead-letters", "list", "--prefix", line.prefix], ["audit", "--help"]):
-        subprocess.run([*run, *command], check=True, capture_output=True)
-    packages = subprocess.run(
-        [*run[:-1], "--entrypoint", "python3", image, "-c", "import pytest"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "No module named 'pytest'" in packages.stderr
-    with subprocess.Popen(
-        [*run, "worker", "--prefix", line.prefix, "--group", line.prefix, "--processes", "1"],
-        stderr=subprocess.PIPE, text=True,
-    ) as worker:  # fmt: skip
-        assert worker.stderr is not None
-        deadline = time.monotonic() + 60
-        lines: list[str] = []
-        for text in worker.stderr:
-            lines.append(text)
-            if "ready" in text or time.monotonic() > deadline:
-                break
-        worker.terminate()
-        assert worker.wait(30) == 0, lines
-    assert any("ready" in text for text in lines), lines
