@@ -25,7 +25,7 @@ from replay.analysis.rates import rates_of
 from replay.analysis.recommend import recommend
 from replay.analysis.slices import find_slices
 from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table
-from replay.analysis.view import see
+from replay.analysis.view import decider_view
 
 SHARE, THRESHOLD, COST_RATIO = 0.1, 0.5, 20.0
 #: Number of parts, and share of them that is labelled at random.
@@ -106,7 +106,7 @@ def coverage(count: int, share: float, populations: int) -> dict[str, float]:
     change = float(norm.cdf((0.5 - 0.62 - _BETTER) / spread) - norm.cdf((0.5 - 0.62) / spread))
     rows: list[dict[str, float]] = []
     for seed in range(populations):
-        view = see(population(seed, count, share))
+        view = decider_view(population(seed, count, share))
         rates, found = rates_of(view), recommend(view, Labelled.of(view), COST_RATIO)
         delta = compare(paired(seed, count, share)).escape_rate
         truly = cost(THRESHOLD) - cost(found.threshold or 0.0)

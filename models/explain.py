@@ -20,7 +20,7 @@ from models.manifest import InputSpec
 from models.opencv import cv2
 from models.package import Model
 from models.preprocess import Geometry, Tensor, content_wh, to_tensor
-from models.runtime import ORT_ERRORS, explain
+from models.runtime import ORT_ERRORS, runtime_error_line
 from models.tasks import TASKS
 from models.tasks.anomaly import scaled_map
 from models.tasks.finding import WrongShape
@@ -91,7 +91,7 @@ def heat_map(image: bytes, model: Model, *, steps: int = 9) -> HeatMap | None:
     except WrongShape as error:
         raise ImageError("no-heat-map", f"the model's output for {error.role} {error}") from error
     except ORT_ERRORS as error:
-        raise ImageError("no-heat-map", f"the model gives none: {explain(error)}") from error
+        raise ImageError("no-heat-map", f"the model gives none: {runtime_error_line(error)}") from error
 
 
 def _over_content(values: NDArray[Any], spec: InputSpec, content: tuple[int, int, int, int]) -> Values:

@@ -19,7 +19,7 @@ from models.package import Model
 from models.preprocess import Geometry, Tensor, content_wh, to_tensor
 from models.remarks import Remark, shrinking
 from models.rule import apply_rule, failed
-from models.runtime import ORT_ERRORS, explain
+from models.runtime import ORT_ERRORS, runtime_error_line
 from models.sample_depth import Image
 from models.signals import score_signals, signals
 from models.tasks import TASKS, Finding, Outputs
@@ -164,7 +164,7 @@ def run(model: Model, prepared: PreparedImage) -> NetworkOutput:
     try:
         outputs = model.run(prepared.tensor)
     except ORT_ERRORS as error:
-        fault = f"the model does not run on this image: {explain(error)}"
+        fault = f"the model does not run on this image: {runtime_error_line(error)}"
     if not all(np.isfinite(values).all() for values in outputs.values()):
         fault = "the model's output is not a number"
     return NetworkOutput(outputs, fault, (time.perf_counter() - began) * 1000)

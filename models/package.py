@@ -17,7 +17,7 @@ from models.package_checks import check_input, check_outputs, refuse
 from models.preprocess import Geometry, Tensor
 from models.protobuf import Malformed
 from models.reference import Reference
-from models.runtime import ORT_ERRORS, explain, make_session, ort
+from models.runtime import ORT_ERRORS, make_session, ort, runtime_error_line
 from models.tasks import TASKS, Outputs
 from models.tasks.finding import WrongShape
 from models.trial import TrialFailed, TrialJob, TrialLimits, try_out
@@ -116,7 +116,7 @@ def load_model(path: Path, *, threads: int = 1, stage: str = "champion") -> Mode
     try:
         session = make_session(data, threads)
     except ORT_ERRORS as error:
-        raise source.error(("file",), f"{manifest.file} does not load: {explain(error)}") from error
+        raise source.error(("file",), f"{manifest.file} does not load: {runtime_error_line(error)}") from error
     check_input(session, source)
     check_outputs(session, source)
     model = Model(
@@ -203,7 +203,9 @@ def _warm_up(model: Model, tensors: Sequence[Tensor], source: ManifestFile, said
     except WrongShape as error:
         raise source.error(("outputs", "names", error.role), f"the output {error}: {error.cure}") from error
     except ORT_ERRORS as error:
-        raise source.error(("file",), f"{model.manifest.file} does not run: {explain(error)}; {_RUNS_WITH}") from error
+        raise source.error(
+            ("file",), f"{model.manifest.file} does not run: {runtime_error_line(error)}; {_RUNS_WITH}"
+        ) from error
     refuse(row_differences(outputs), source)
     refuse(score_differences(outputs, model.manifest), source)
     refuse(map_differences(outputs, model.manifest), source)

@@ -40,15 +40,15 @@ def make_session(data: bytes, threads: int) -> ort.InferenceSession:
     return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def explain(error: Exception) -> str:
+def runtime_error_line(error: Exception) -> str:
     """Return the text of an error in one line, without the runtime's source paths before it.
 
     Examples
     --------
-    >>> explain(RuntimeError("[ONNXRuntimeError] : 1 : FAIL : bad\\n graph"))
+    >>> runtime_error_line(RuntimeError("[ONNXRuntimeError] : 1 : FAIL : bad\\n graph"))
     'bad graph'
     """
     return " ".join(str(error).split()).rpartition("[ONNXRuntimeError] : ")[2].split(" : ", 2)[-1][:300]
 
 
-__all__ = ["ORT_ERRORS", "explain", "make_session", "ort"]
+__all__ = ["ORT_ERRORS", "make_session", "ort", "runtime_error_line"]

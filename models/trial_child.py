@@ -51,7 +51,7 @@ def main() -> None:
             session.run(job["outputs"], {job["input"]: np.load(tensors, allow_pickle=False)})
     except errors as error:
         text = " ".join(str(error).split()) or type(error).__name__
-        answer(stage=stage, error=text if "bad_alloc" in text else runtime["explain"](error) or text[:300])
+        answer(stage=stage, error=text if "bad_alloc" in text else runtime["runtime_error_line"](error) or text[:300])
     except ValueError as error:  # names that the graph does not have: the parent has a better message
         answer(stage=stage, error=str(error))
     else:

@@ -33,6 +33,17 @@ class InspectionError(Exception):
     exit_code: ClassVar[int] = 1
 
 
+def error_line(error: BaseException) -> str:
+    """Return the text of an error in one line; the error's type if it has no text.
+
+    Examples
+    --------
+    >>> error_line(ValueError("bad   value")), error_line(TimeoutError())
+    ('bad value', 'TimeoutError')
+    """
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class SettingsError(InspectionError):
     """Impossible value of an option, a variable or a file."""
 

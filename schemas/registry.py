@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from schemas.compiled_schemas import Schema, compiled, fingerprint_of_schema, released_schemas_of, schema_of
-from schemas.errors import RegistryError
+from schemas.errors import RegistryError, error_line
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import SchemaRegistryClient
@@ -122,7 +122,7 @@ def _client(url: str) -> Iterator[SchemaRegistryClient]:
     except Exception as error:
         if not _is_of_the_registry(error):
             raise
-        raise RegistryError(url, _one_line(error)) from error
+        raise RegistryError(url, _reason(error)) from error
 
 
 def _find_or_register(client: SchemaRegistryClient, subject: str, schema: Schema) -> int:
@@ -149,6 +149,6 @@ def _is_of_the_registry(error: Exception) -> bool:
     )
 
 
-def _one_line(error: Exception) -> str:
-    detail: Any = getattr(error, "error_message", None) or str(error) or type(error).__name__
-    return " ".join(str(detail).split())
+def _reason(error: Exception) -> str:
+    detail: Any = getattr(error, "error_message", None)
+    return " ".join(str(detail).split()) if detail else error_line(error)

@@ -27,7 +27,7 @@ from schemas.moments import time_of
 from schemas.records import ImageReference
 from schemas.user_folders import user_folder
 from transport.circuit_breaker import CircuitBreaker
-from transport.store_files import error_code, names, open_files, read, said, write
+from transport.store_files import error_code, names, open_files, read, store_error_line, write
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class ImageStore:
         try:
             write(self._files, path, data)
         except Exception as error:  # every file system of fsspec has errors of its own
-            raise self._away(f"{self._name(path)} cannot be written: {self._said(error)}") from error
+            raise self._away(f"{self._name(path)} cannot be written: {self._error_line(error)}") from error
         self._answered()
         return ImageReference(self._files.unstrip_protocol(path), len(data))
 
@@ -181,7 +181,7 @@ class ImageStore:
                 self._files.rm(f"{self._root}/{name}", recursive=True)
         except Exception as error:  # every file system of fsspec has errors of its own
             raise ImageStoreError(
-                "image-store-unavailable", f"{self.uri} cannot be swept: {self._said(error)}"
+                "image-store-unavailable", f"{self.uri} cannot be swept: {self._error_line(error)}"
             ) from error
         return old
 
@@ -207,21 +207,21 @@ class ImageStore:
                 elif isinstance(error, PermissionError):
                     self._answered()  # perhaps only this object is refused, so it is not an outage
                     raise ImageStoreError(
-                        "image-store-unavailable", f"{self._name(path)} is refused: {self._said(error)}"
+                        "image-store-unavailable", f"{self._name(path)} is refused: {self._error_line(error)}"
                     ) from error
                 elif isinstance(error, FileNotFoundError) and code != _NO_BUCKET:
                     self._answered()
                     raise ImageStoreError("image-missing", "the image is not in the store") from None
                 elif is_last or time.monotonic() - began_s > _QUICK_S:
-                    raise self._away(f"{self._name(path)} cannot be read: {self._said(error)}") from error
+                    raise self._away(f"{self._name(path)} cannot be read: {self._error_line(error)}") from error
                 else:
                     continue
             self._answered()
             return data
         raise AssertionError("the last try returns or raises")
 
-    def _said(self, error: Exception) -> str:
-        return said(error, self._address)
+    def _error_line(self, error: Exception) -> str:
+        return store_error_line(error, self._address)
 
     def _name(self, path: str) -> str:
         return masked_text(path, self._address, with_path=True)

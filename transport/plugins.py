@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from schemas.addresses import masked_address, masked_text
-from schemas.errors import InspectionError, PluginError
+from schemas.errors import InspectionError, PluginError, error_line
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -108,7 +108,7 @@ def load_plugin(kind: PluginKind, spec: str, options: Mapping[str, Any] | None =
     except InspectionError:
         raise
     except Exception as error:  # a plug-in may raise anything
-        why = masked_text(f"{type(error).__name__}: {_one_line(error)}", spec, spec.partition(":")[2])
+        why = masked_text(f"{type(error).__name__}: {error_line(error)}", spec, spec.partition(":")[2])
         raise PluginError(f"{kind.word} {name!r}: {why}") from error
     lacks = [method for method in kind.methods if not hasattr(built, method)]
     if lacks:
@@ -150,7 +150,7 @@ def _import(kind: PluginKind, path: str) -> Callable[..., Any]:
         for name in attribute.split("."):
             found = getattr(found, name)
     except Exception as error:  # a plug-in may raise anything
-        why = f"{type(error).__name__}: {_one_line(error)}"
+        why = f"{type(error).__name__}: {error_line(error)}"
         raise PluginError(f"{kind.word} {path!r} cannot be imported: {why}") from error
     finally:
         if added and here in sys.path:
@@ -206,7 +206,3 @@ def _first_parameter(kind: PluginKind, factory: Callable[..., Any], name: str) -
 def _shown(kind: PluginKind, spec: str) -> str:
     name = spec.partition(":")[0]
     return name if name in kind.names() else masked_address(spec)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -18,7 +18,7 @@ from fsspec.config import conf
 from fsspec.implementations.local import LocalFileSystem
 
 from schemas.addresses import masked_address, masked_text
-from schemas.errors import SettingsError
+from schemas.errors import SettingsError, error_line
 from schemas.private_files import open_new, sync_folder
 
 #: Longest time of a listing, in seconds; no line waits for a listing.
@@ -75,7 +75,9 @@ def open_files(
         name = masked_address(uri, with_path=True)
         raise SettingsError(f"{what} {name!r} needs a package that is not installed: {help_}") from error
     except ValueError as error:
-        raise SettingsError(f"{what} {masked_address(uri, with_path=True)!r}: {said(error, uri)}") from error
+        raise SettingsError(
+            f"{what} {masked_address(uri, with_path=True)!r}: {store_error_line(error, uri)}"
+        ) from error
     if is_s3:
         files.retries = 1  # s3fs retries around botocore's retries; the number is an attribute of its class
     return files, str(root).rstrip("/")
@@ -171,15 +173,9 @@ def error_code(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
-def said(error: BaseException, uri: str = "") -> str:
-    """Return an error in one line, without the secrets of the store's URI; the error's type if it has no text.
-
-    Examples
-    --------
-    >>> said(TimeoutError())
-    'TimeoutError'
-    """
-    return masked_text(" ".join(str(error).split()), uri, with_path=True) or type(error).__name__
+def store_error_line(error: BaseException, uri: str) -> str:
+    """Return an error in one line, without the secrets of the store's URI."""
+    return masked_text(error_line(error), uri, with_path=True)
 
 
 def _write_synced(path: Path, data: bytes) -> None:

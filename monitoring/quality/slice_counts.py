@@ -15,7 +15,7 @@ from schemas.records import Action, Verdict
 
 #: Reasons whose labels are representative of all parts of an action. A rejected part counts as looked at because of the
 #: rejection unless the label has another reason; for an accepted part only ``random`` means that it was chosen blindly.
-SPEAKS_FOR_ALL = {
+REPRESENTATIVE_REASONS = {
     Action.ACCEPT: frozenset({"random"}),
     Action.REJECT: frozenset({"random", "reject", "unstated"}),
     Action.REVIEW: frozenset({"random", "review", "unstated"}),
@@ -84,7 +84,7 @@ class SliceCounts:
     def _stratum(self, action: Action, defect: str | None) -> Stratum:
         parts, labelled = self.parts[action], self.labelled(action)
         # If every part has a label there is nothing to estimate: the reasons for the labels no longer matter.
-        reasons = SPEAKS_FOR_ALL[action] if labelled < parts else {because for *_, because in self.cells}
+        reasons = REPRESENTATIVE_REASONS[action] if labelled < parts else {because for *_, because in self.cells}
         cells = [(key[2], n) for key, n in self.cells.items() if key[0] is action and key[3] in reasons]
         if defect is None:
             bad = sum(n for is_defective, n in cells if is_defective)

@@ -23,10 +23,10 @@ from scipy.stats import binomtest
 
 from monitoring.quality.label_index import LabelIndex
 from replay.analysis.comparison_results import ChangedPart, Comparison, Delta, GoldenComparison, PairedTable
-from replay.analysis.promotion import PromotionLimits, judge
+from replay.analysis.promotion import PromotionLimits, evaluate
 from replay.analysis.results import Floats, Integers
 from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table, build_table
-from replay.analysis.view import ACCEPT, NO_ACTION, REJECT, UNHEARD, Flags, View, equal, see, speakers
+from replay.analysis.view import ACCEPT, NO_ACTION, REJECT, UNREPRESENTED, Flags, View, decider_view, equal, speakers
 from replay.past.replayed_frame import ReplayedFrame
 
 #: Maximum number of listed parts that the deciders treat differently.
@@ -49,22 +49,22 @@ class Pairs:
     at_champion: Integers
     at_challenger: Integers
     truth: np.ndarray[tuple[int], np.dtype[np.int8]]
-    may_speak: Flags
-    speaks: Flags
+    is_representative: Flags
+    is_counted: Flags
     cell: Integers
 
     @classmethod
     def of(cls, table: Table, champion: str, challenger: str) -> Pairs:
         """Return the parts that both deciders have inspected."""
-        one, two = see(table, champion), see(table, challenger)
+        one, two = decider_view(table, champion), decider_view(table, challenger)
         rows, at_one, at_two = np.intersect1d(one.rows, two.rows, assume_unique=True, return_indices=True)
         truth, on_line = one.truth[at_one], one.on_line[at_one]
-        may_speak = speakers(on_line, truth, table["sampled_because"][rows])
+        is_representative = speakers(on_line, truth, table["sampled_because"][rows])
         cell = (on_line.astype(np.int64) * 3 + one.action[at_one]) * 3 + two.action[at_two]
         parts = np.bincount(cell, minlength=_CELLS)
         is_known = np.bincount(cell[truth != UNKNOWN], minlength=_CELLS) == parts
-        speaks = np.where(is_known[cell], truth != UNKNOWN, may_speak)
-        return cls(one, two, rows, at_one, at_two, truth, may_speak, speaks, cell)
+        is_counted = np.where(is_known[cell], truth != UNKNOWN, is_representative)
+        return cls(one, two, rows, at_one, at_two, truth, is_representative, is_counted, cell)
 
 
 def compare(
@@ -110,7 +110,7 @@ def compare(
         overkill_rate=overkill_rate,
         changed=tuple(_changed(pairs, int(at)) for at in order[:MAX_CHANGED]),
         changed_total=len(changed),
-        gate=judge(escape_rate, overkill_rate, int((failed == "FAILED").sum()), limits, golden),
+        gate=evaluate(escape_rate, overkill_rate, int((failed == "FAILED").sum()), limits, golden),
         golden=golden,
         warnings=tuple(_warnings(pairs)),
     )
@@ -158,7 +158,7 @@ def compare_nothing(
         overkill_rate=unknown,
         changed=(),
         changed_total=0,
-        gate=judge(None, None, 0, limits or PromotionLimits(), golden),
+        gate=evaluate(None, None, 0, limits or PromotionLimits(), golden),
         golden=golden,
     )
 
@@ -218,16 +218,16 @@ _Above = Callable[[Floats], Floats]
 
 def _deltas(pairs: Pairs) -> tuple[Delta, Delta]:
     parts = np.bincount(pairs.cell, minlength=_CELLS)
-    speaks, bad = pairs.speaks, pairs.truth == DEFECTIVE
-    labels = np.bincount(pairs.cell[speaks], minlength=_CELLS)
-    defective = np.bincount(pairs.cell[speaks & bad], minlength=_CELLS)
-    pool = np.bincount(_ON_LINE_OF[pairs.cell[pairs.may_speak]], minlength=NO_ACTION + 1)
-    pool_bad = np.bincount(_ON_LINE_OF[pairs.cell[pairs.may_speak & bad]], minlength=NO_ACTION + 1)
-    counts = int((speaks & bad).sum()), int((speaks & ~bad).sum())
+    is_counted, bad = pairs.is_counted, pairs.truth == DEFECTIVE
+    labels = np.bincount(pairs.cell[is_counted], minlength=_CELLS)
+    defective = np.bincount(pairs.cell[is_counted & bad], minlength=_CELLS)
+    pool = np.bincount(_ON_LINE_OF[pairs.cell[pairs.is_representative]], minlength=NO_ACTION + 1)
+    pool_bad = np.bincount(_ON_LINE_OF[pairs.cell[pairs.is_representative & bad]], minlength=NO_ACTION + 1)
+    counts = int((is_counted & bad).sum()), int((is_counted & ~bad).sum())
     silent = np.bincount(_ON_LINE_OF, np.where(labels > 0, 0, parts), NO_ACTION + 1)
     why_not = "no part was inspected by both" if not parts.sum() else ""
     for number in np.flatnonzero((silent > 0) & (pool == 0)):
-        why_not = why_not or UNHEARD[number]
+        why_not = why_not or UNREPRESENTED[number]
     if why_not:
         escape, overkill = (
             Delta(champion=None, challenger=None, delta=None, low=None, high=None, labels=count,

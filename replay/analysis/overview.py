@@ -18,7 +18,7 @@ from replay.analysis.results import Analysis, Duplicates, Extent, Rates
 from replay.analysis.slices import find_slices
 from replay.analysis.table import DEFECTIVE, RECORDED, Table
 from replay.analysis.time_line import time_line_of
-from replay.analysis.view import ACCEPT, View, codes, equal, see, unheard
+from replay.analysis.view import ACCEPT, View, codes, decider_view, equal, unrepresented_action
 from schemas.errors import SettingsError
 from schemas.records import ResultState
 
@@ -56,7 +56,7 @@ def analyse(
     """
     if not (np.isfinite(cost_ratio) and cost_ratio > 0):
         raise SettingsError(f"cost ratio {cost_ratio}: how many overkills an escape costs, above 0")
-    view = see(table, decider)
+    view = decider_view(table, decider)
     if not len(table):
         raise SettingsError("nothing to analyse: no frame was selected")
     labels = Labelled.of(view)
@@ -96,7 +96,7 @@ def _extent(view: View) -> Extent:
         undecided=sum(state is None for state in states),
         labelled=int(view.labelled.sum()),
         labelled_defective=int((view.truth == DEFECTIVE).sum()),
-        random_accepted=int((view.labelled & view.may_speak & (view.on_line == ACCEPT)).sum()),
+        random_accepted=int((view.labelled & view.is_representative & (view.on_line == ACCEPT)).sum()),
         cameras=tuple(sorted(camera or "" for camera in codes(table["camera"])[1])),
         lots=len([lot for lot in lots if lot is not None]),
         models=tuple(sorted(model or "" for model in models)),
@@ -114,7 +114,7 @@ def _warnings(view: View, extent: Extent, rates: Rates, duplicates: Duplicates) 
     elif extent.labelled_defective in (0, extent.labelled):
         truth, other = ("defective", "good") if extent.labelled_defective else ("good", "defective")
         yield f"all {extent.labelled} labels say {truth}: without a {other} part only half of the errors can be seen"
-    elif why := unheard(view):
+    elif why := unrepresented_action(view):
         yield (
             f"{why}: rates and thresholds of all parts cannot be estimated; label some that are drawn blindly, with "
             "`--because random`"
@@ -141,7 +141,7 @@ def _unevenly_labelled(view: View) -> tuple[str, str, float] | None:
     group, cameras = codes(view.column("camera"))
     accepted = view.on_line == ACCEPT
     parts = np.bincount(group[accepted], minlength=len(cameras))
-    drawn = np.bincount(group[accepted & view.may_speak], minlength=len(cameras))
+    drawn = np.bincount(group[accepted & view.is_representative], minlength=len(cameras))
     enough = np.flatnonzero((parts >= 100) & (np.maximum(drawn, parts * drawn.sum() / max(1, parts.sum())) >= 10))
     if len(enough) < 2:
         return None

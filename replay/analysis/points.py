@@ -8,7 +8,7 @@ import numpy as np
 
 from replay.analysis.results import Floats, ThresholdCurve
 from replay.analysis.table import DEFECTIVE
-from replay.analysis.view import NOT_OK, Flags, View, unheard
+from replay.analysis.view import NOT_OK, Flags, View, unrepresented_action
 
 #: Number of points of a displayed curve.
 MAX_POINTS = 1_001
@@ -40,8 +40,8 @@ class Labelled:
     @classmethod
     def of(cls, view: View) -> Labelled:
         """Return the labels of a view that represent all parts; if they do not, return all labels unweighted."""
-        why_not = unheard(view)
-        counted = (view.labelled if why_not else view.speaks) & np.isfinite(view.score)
+        why_not = unrepresented_action(view)
+        counted = (view.labelled if why_not else view.is_counted) & np.isfinite(view.score)
         rows = np.flatnonzero(counted)
         rows = rows[np.argsort(view.score[rows], kind="stable")]
         weight = np.ones(len(rows)) if why_not else view.weight[rows]

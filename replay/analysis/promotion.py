@@ -53,7 +53,7 @@ class PromotionLimits:
                 raise SettingsError(f"{name.replace('_', ' ')} {value}: not below 0")
 
 
-def judge(
+def evaluate(
     escapes: Delta | None,
     overkill: Delta | None,
     failed: int,

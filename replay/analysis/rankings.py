@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from replay.analysis.results import Floats, Integers, Rankings
-from replay.analysis.view import Flags, View, see
+from replay.analysis.view import Flags, View, decider_view
 
 MAX_RANKED = 100
 
@@ -21,7 +21,7 @@ def rankings_of(view: View, other: View | None = None) -> Rankings:
     distance = np.abs(view.score - view.threshold)
     if other is None:
         names = [name for name in view.table.deciders if name != view.decider]
-        other = see(view.table, names[0]) if names else None
+        other = decider_view(view.table, names[0]) if names else None
     return Rankings(
         escapes=_ranked(view.rows, view.is_escape, view.score),
         overkill=_ranked(view.rows, view.is_overkill, -view.score),

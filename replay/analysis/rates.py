@@ -10,7 +10,17 @@ import numpy as np
 from monitoring.quality.estimates import Estimate, Stratum, accuracy, escape_rate, overkill_rate, share
 from replay.analysis.results import Confusion, ConfusionRow, Floats, Integers, Rates
 from replay.analysis.table import DEFECTIVE, GOOD, RECORDED
-from replay.analysis.view import ACCEPT, ACTIONS, NO_ACTION, REJECT, REVIEW, UNHEARD, Flags, View, unheard
+from replay.analysis.view import (
+    ACCEPT,
+    ACTIONS,
+    NO_ACTION,
+    REJECT,
+    REVIEW,
+    UNREPRESENTED,
+    Flags,
+    View,
+    unrepresented_action,
+)
 from schemas.records import Action
 
 _CELLS = (NO_ACTION + 1) * len(ACTIONS)
@@ -58,7 +68,7 @@ def count_cells(view: View, group: Integers, groups: int, is_bad: Flags | None =
         return np.bincount(key[which & chosen], minlength=groups * _CELLS)[: groups * _CELLS].reshape(groups, _CELLS)
 
     parts, labelled = count(np.ones(len(view), bool)), count(view.labelled)
-    drawn, drawn_bad = count(view.may_speak), count(view.may_speak & bad)
+    drawn, drawn_bad = count(view.is_representative), count(view.is_representative & bad)
     # A cell with a label on every part needs no estimate, as in `Tally.strata`.
     known = labelled == parts
     counted = np.where(known, labelled, drawn)
@@ -118,7 +128,7 @@ def _rate(cells: Cells, ratio: _Ratio, what: str) -> Estimate:
     parts = cells.parts.astype(np.float64)
     silent = np.bincount(_ON_LINE_OF, np.where(cells.labelled > 0, 0, cells.parts), NO_ACTION + 1)
     for number in np.flatnonzero((silent > 0) & (cells.pool == 0)):
-        return Estimate(None, why_not=f"cannot be estimated: {UNHEARD[number]}")
+        return Estimate(None, why_not=f"cannot be estimated: {UNREPRESENTED[number]}")
     labels = int(cells.labelled.sum())
     pooled = (cells.pool_defective / np.maximum(cells.pool, 1))[_ON_LINE_OF]
     point = np.where(cells.labelled > 0, cells.defective / np.maximum(cells.labelled, 1), pooled)
@@ -137,7 +147,7 @@ def _rate(cells: Cells, ratio: _Ratio, what: str) -> Estimate:
 
 def confusion_of(view: View) -> Confusion:
     """Return truth by action, as labelled and as estimated for all parts."""
-    can_estimate = not unheard(view)
+    can_estimate = not unrepresented_action(view)
     rows = []
     for number, action in enumerate(ACTIONS):
         done = view.action == number

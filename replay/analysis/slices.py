@@ -35,9 +35,9 @@ class _Counted:
 
 def find_slices(view: View, truth_attribute: str | None = None) -> Slices:
     """Return all slices: first those significantly worse than the rest, then the others, each sorted by p."""
-    speaks = view.speaks
-    escapes = _Counted(speaks & (view.truth == DEFECTIVE), speaks & view.is_escape)
-    overkill = _Counted(speaks & (view.truth == GOOD), speaks & view.is_overkill)
+    is_counted = view.is_counted
+    escapes = _Counted(is_counted & (view.truth == DEFECTIVE), is_counted & view.is_escape)
+    overkill = _Counted(is_counted & (view.truth == GOOD), is_counted & view.is_overkill)
     found: list[Slice] = []
     left_out = 0
     for grouping in groupings(view, truth_attribute):

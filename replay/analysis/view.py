@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring.quality.slice_counts import SPEAKS_FOR_ALL
+from monitoring.quality.slice_counts import REPRESENTATIVE_REASONS
 from replay.analysis.results import Floats, Integers
 from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
@@ -29,7 +29,7 @@ OK, NOT_OK = 0, 1
 NO_ACTION = 3
 _BLIND = frozenset({"random"})
 #: Reasons by recorded action; the texts are those of `monitoring.quality.estimates`.
-UNHEARD = (
+UNREPRESENTED = (
     "no accepted part was labelled at random",
     "no rejected part was labelled",
     "no part sent to review was labelled",
@@ -54,9 +54,9 @@ class View:
         Score and threshold; NaN if there is no value.
     truth
         `UNKNOWN`, `GOOD`, `DEFECTIVE` of `replay.analysis.table`.
-    may_speak
+    is_representative
         True if the label was drawn in a way that allows it to represent all parts of its recorded action.
-    speaks
+    is_counted
         True if the label represents parts; this includes all labels of a cell in which every part has a label.
     weight
         Number of parts that a label represents; 0 if it represents no part.
@@ -71,8 +71,8 @@ class View:
     score: Floats
     threshold: Floats
     truth: Small
-    may_speak: Flags
-    speaks: Flags
+    is_representative: Flags
+    is_counted: Flags
     weight: Floats
 
     def __len__(self) -> int:
@@ -103,7 +103,7 @@ class View:
         return self.table[name][self.rows]
 
 
-def see(table: Table, decider: str = RECORDED) -> View:
+def decider_view(table: Table, decider: str = RECORDED) -> View:
     """Return the view of a decider.
 
     Raises
@@ -119,12 +119,13 @@ def see(table: Table, decider: str = RECORDED) -> View:
     verdict = indices(table[f"{decider}.verdict"][rows], {v.value: i for i, v in enumerate(VERDICTS)}, 2)
     on_line = indices(table[f"{RECORDED}.action"][rows], {a.value: i for i, a in enumerate(ACTIONS)}, NO_ACTION)
     truth = table["truth"][rows]
-    may_speak = speakers(on_line, truth, table["sampled_because"][rows])
+    is_representative = speakers(on_line, truth, table["sampled_because"][rows])
     cell = on_line.astype(np.int64) * 3 + action[rows]
-    speaks, weight = weigh(cell, on_line, truth != UNKNOWN, may_speak)
+    is_counted, weight = weigh(cell, on_line, truth != UNKNOWN, is_representative)
     return View(
         table, decider, rows, action[rows], verdict, on_line,
-        table[f"{decider}.score"][rows], table[f"{decider}.threshold"][rows], truth, may_speak, speaks, weight,
+        table[f"{decider}.score"][rows], table[f"{decider}.threshold"][rows],
+        truth, is_representative, is_counted, weight,
     )  # fmt: skip
 
 
@@ -133,38 +134,39 @@ def speakers(on_line: Small, truth: Small, because: Column) -> Flags:
     reasons, names = codes(because)
     allowed = np.zeros((NO_ACTION + 1, len(names)), bool)
     for number in range(NO_ACTION + 1):
-        which = SPEAKS_FOR_ALL[ACTIONS[number]] if number < NO_ACTION else _BLIND
+        which = REPRESENTATIVE_REASONS[ACTIONS[number]] if number < NO_ACTION else _BLIND
         allowed[number] = [name in which for name in names]
     if not names:
         return np.zeros(0, bool)
     return np.asarray((truth != UNKNOWN) & allowed[on_line, reasons], bool)
 
 
-def weigh(cell: Integers, on_line: Small, labelled: Flags, may_speak: Flags) -> tuple[Flags, Floats]:
+def weigh(cell: Integers, on_line: Small, labelled: Flags, is_representative: Flags) -> tuple[Flags, Floats]:
     """Return a flag for each label that speaks, and the number of parts that each label represents.
 
     Some cells have no label that speaks. Their parts are shared out among the labels of the same recorded action that
-    may represent all of it. If there are no such labels either, nothing represents these parts; see `unheard`.
+    may represent all of it. If there are no such labels either, nothing represents these parts, see
+    `unrepresented_action`.
     """
     if not len(cell):
         return np.zeros(0, bool), np.zeros(0)
     cells = int(cell.max()) + 1
     parts = np.bincount(cell, minlength=cells)
     is_known = np.bincount(cell[labelled], minlength=cells) == parts
-    speaks = np.where(is_known[cell], labelled, may_speak)
-    heard = np.bincount(cell[speaks], minlength=cells)
+    is_counted = np.where(is_known[cell], labelled, is_representative)
+    heard = np.bincount(cell[is_counted], minlength=cells)
     silent = np.bincount(on_line[heard[cell] == 0], minlength=NO_ACTION + 1)
-    among = np.bincount(on_line[may_speak], minlength=NO_ACTION + 1)
+    among = np.bincount(on_line[is_representative], minlength=NO_ACTION + 1)
     extra = np.divide(silent, among, out=np.zeros(NO_ACTION + 1), where=among > 0)
     weight = np.divide(parts, heard, out=np.zeros(cells), where=heard > 0)[cell]
-    return speaks, np.where(speaks, weight, 0.0) + np.where(may_speak, extra[on_line], 0.0)
+    return is_counted, np.where(is_counted, weight, 0.0) + np.where(is_representative, extra[on_line], 0.0)
 
 
-def unheard(view: View) -> str:
-    """Return the reason why the labels do not represent all parts, one of `UNHEARD`; empty if they do."""
+def unrepresented_action(view: View) -> str:
+    """Return the reason why the labels do not represent all parts, one of `UNREPRESENTED`; empty if they do."""
     parts = np.bincount(view.on_line, minlength=NO_ACTION + 1)
     spoken_for = np.bincount(view.on_line, view.weight, NO_ACTION + 1)
-    return next((UNHEARD[number] for number in np.flatnonzero(spoken_for < parts - 0.5)), "")
+    return next((UNREPRESENTED[number] for number in np.flatnonzero(spoken_for < parts - 0.5)), "")
 
 
 def codes(column: Column) -> tuple[Integers, list[str | None]]:

@@ -14,7 +14,7 @@ from replay.archive.errors import ArchiveError
 from replay.archive.layout import ARCHIVE_FILE
 from schemas.addresses import masked_address
 from schemas.errors import InspectionError
-from transport.store_files import Bounds, error_code, open_files, read, read_all, remove, said, tree, write
+from transport.store_files import Bounds, error_code, open_files, read, read_all, remove, store_error_line, tree, write
 
 #: The production line does not wait for an archive, and a data file may go over a slow link.
 _BOUNDS = Bounds(connect_s=5.0, silence_s=20.0, attempts=3, slowest_bytes_per_s=500_000)
@@ -161,7 +161,7 @@ class ArchiveStore:
         except Exception as error:  # every file system of fsspec has errors of its own
             if may_miss and isinstance(error, FileNotFoundError) and error_code(error) != "NoSuchBucket":
                 raise
-            raise ArchiveError(f"archive {self.uri}: {what}: {said(error, self._address)}") from error
+            raise ArchiveError(f"archive {self.uri}: {what}: {store_error_line(error, self._address)}") from error
 
 
 def _modified_us(info: dict[str, Any]) -> int | None:

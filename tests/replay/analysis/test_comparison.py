@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from monitoring.quality.label_index import LabelIndex
 from replay.analysis.comparison import compare, compare_frames, mcnemar
 from replay.analysis.comparison_results import Delta, GoldenComparison
-from replay.analysis.promotion import PromotionLimits, check_delta, judge
+from replay.analysis.promotion import PromotionLimits, check_delta, evaluate
 from replay.analysis.table import Table
 from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, Verdict
@@ -173,12 +173,12 @@ def test_the_gate() -> None:
         (None, None, 0, golden(good=0), "promote", 0),
         (None, None, 0, None, "undecided", 3),
     ):
-        gate = judge(escapes, overkill, failed, PromotionLimits(), samples)
+        gate = evaluate(escapes, overkill, failed, PromotionLimits(), samples)
         assert (gate.decision, gate.exit_code) == (decision, code)
     lenient = PromotionLimits(max_golden_missed=1, max_golden_overkill=2)
-    assert judge(None, None, 0, lenient, golden(newly_missed=1, newly_overkilled=2)).decision == "promote"
-    assert judge(None, None, 0, lenient, golden(newly_overkilled=3)).decision == "do not promote"
-    assert judge(None, None, 0, lenient, golden(good=0)).decision == "undecided"
+    assert evaluate(None, None, 0, lenient, golden(newly_missed=1, newly_overkilled=2)).decision == "promote"
+    assert evaluate(None, None, 0, lenient, golden(newly_overkilled=3)).decision == "do not promote"
+    assert evaluate(None, None, 0, lenient, golden(good=0)).decision == "undecided"
 
 
 @pytest.mark.parametrize(

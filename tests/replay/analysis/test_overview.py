@@ -19,7 +19,7 @@ from replay.analysis.latency import latency_of
 from replay.analysis.rankings import rankings_of
 from replay.analysis.table import Table, build_table
 from replay.analysis.time_line import MAX_BINS, bin_us, time_line_of
-from replay.analysis.view import see
+from replay.analysis.view import decider_view
 from schemas import DriftEvent, DriftKind, DriftType, EpisodeState
 from schemas.errors import SettingsError
 from tests.replay.analysis.tables import BEGIN_US, labels, make_table, population, with_columns
@@ -70,7 +70,7 @@ def test_time_line_by_hand() -> None:
         *episode("e1", "s/c", BEGIN_US + MIN_US, BEGIN_US + 2 * MIN_US), *episode("e2", "s/other", BEGIN_US, None),
         *episode("e3", "s/c", BEGIN_US - 9, BEGIN_US - 1), *episode("e4", "s/c", BEGIN_US + 3 * MIN_US, None),
     ]  # fmt: skip
-    line = time_line_of(see(table), build_episodes(events))
+    line = time_line_of(decider_view(table), build_episodes(events))
     assert line is not None
     assert line.bin_us == 5 * MIN_US
     assert line.begin_us[0] == BEGIN_US
@@ -98,7 +98,7 @@ def test_duplicates_by_hand() -> None:
         recorded__score=[0.1, 0.9, 0.1, 0.1, 0.1, 0.9, 0.1, 0.9], copies=[1, 1, 3, 1, 1, 1, 2, 1],
         image_sha256=["x", "y", "x", "z", "w", "z", "", ""],
     )  # fmt: skip
-    found = duplicates_of(see(table))
+    found = duplicates_of(decider_view(table))
     assert (found.parts_seen_again, found.contradictory_parts, found.frames_published_again) == (2, 1, 2)
     [group] = found.contradictions
     assert (group.name, group.camera, group.rows, group.verdicts) == ("A", "s/c", (0, 1, 2), ("OK", "NOT_OK", "OK"))
@@ -112,14 +112,14 @@ def test_rankings_by_hand() -> None:
         7, variants=("new",), recorded__score=score, new__score=[0.4, 0.8, 0.3, 0.1, 0.6, 0.48, 0.45],
         **labels([1, 1, 0, 0, 0, -1, 1]),
     )  # fmt: skip
-    found = rankings_of(see(table))
+    found = rankings_of(decider_view(table))
     assert found.escapes == (1, 0, 6)
     assert found.overkill == (3, 4)
     assert found.nearest[:3] == (5, 6, 0)
     assert found.disagreements == (3, 1, 5)
-    many = rankings_of(see(population(0, 5000)))
+    many = rankings_of(decider_view(population(0, 5000)))
     assert [len(rows) for rows in (many.escapes, many.overkill, many.nearest)] == [
-        min(100, int(see(population(0, 5000)).is_escape.sum())), 100, 100,
+        min(100, int(decider_view(population(0, 5000)).is_escape.sum())), 100, 100,
     ]  # fmt: skip
 
 

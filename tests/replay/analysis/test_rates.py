@@ -14,7 +14,7 @@ from monitoring.quality.concept_monitor import ConceptMonitor
 from monitoring.quality.label_index import LabelIndex
 from replay.analysis.rates import confusion_of, rates_of
 from replay.analysis.table import build_table
-from replay.analysis.view import see, unheard
+from replay.analysis.view import decider_view, unrepresented_action
 from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, ResultState, Verdict
 from schemas.errors import SettingsError
@@ -44,7 +44,7 @@ def test_figures_are_those_of_inspection_quality(parts: list[Any]) -> None:
         monitor.label(label)
     figures = monitor.figures("camera")[0]
     frames = [ReplayedFrame(place=MessagePosition("t", 0, d.sequence), timestamp_us=1, recorded=d) for d in decisions]
-    view = see(build_table(frames, LabelIndex(given_labels)))
+    view = decider_view(build_table(frames, LabelIndex(given_labels)))
     found, confusion = rates_of(view), confusion_of(view)
     assert found.escape_rate == figures.escape_rate
     assert found.overkill_rate == figures.overkill_rate
@@ -54,7 +54,7 @@ def test_figures_are_those_of_inspection_quality(parts: list[Any]) -> None:
     assert (confusion.escapes, confusion.overkill) == (figures.escapes, figures.overkill)
     assert sum(row.parts for row in confusion.rows) == figures.parts
     why_not = found.escape_rate.why_not
-    assert unheard(view) == (why_not.partition(": ")[2] if "labelled" in why_not else "")
+    assert unrepresented_action(view) == (why_not.partition(": ")[2] if "labelled" in why_not else "")
 
 
 def by_hand() -> Any:
@@ -65,7 +65,7 @@ def by_hand() -> Any:
 
 
 def test_by_hand() -> None:
-    view = see(by_hand())
+    view = decider_view(by_hand())
     found = rates_of(view)
     assert found.escape_rate.value == pytest.approx(18 / 98)
     assert found.overkill_rate.value == pytest.approx(20 / 902)
@@ -80,8 +80,8 @@ def test_by_hand() -> None:
 
 def test_labels_of_accepted_parts_that_were_chosen_speak_for_nobody() -> None:
     table = with_columns(by_hand(), sampled_because=["near-threshold"] * 100 + [None] * 800 + ["reject"] * 100)
-    view = see(table)
-    assert unheard(view) == "no accepted part was labelled at random"
+    view = decider_view(table)
+    assert unrepresented_action(view) == "no accepted part was labelled at random"
     assert rates_of(view).escape_rate.why_not == "cannot be estimated: no accepted part was labelled at random"
     assert all(row.defective_estimated is None for row in confusion_of(view).rows)
 
@@ -90,8 +90,8 @@ def test_a_variant_that_decides_alike_has_the_same_rates() -> None:
     table = by_hand()
     same = {f"new.{name}": table[f"recorded.{name}"] for name in
             ("score", "threshold", "verdict", "action", "result_state", "model", "reason")}  # fmt: skip
-    found = rates_of(see(type(table)(("recorded", "new"), {**table.columns, **same}), "new"))
-    recorded = rates_of(see(table))
+    found = rates_of(decider_view(type(table)(("recorded", "new"), {**table.columns, **same}), "new"))
+    recorded = rates_of(decider_view(table))
     for name in ("escape_rate", "overkill_rate", "accuracy", "escapes_among_accepts", "overkill_among_rejects"):
         one, two = getattr(found, name), getattr(recorded, name)
         assert one.value == pytest.approx(two.value)
@@ -107,7 +107,7 @@ def test_a_variant_is_judged_by_why_parts_were_labelled_on_the_line() -> None:
         1000, variants=("new",), new__score=score, recorded__score=table["recorded.score"], truth=table["truth"],
         sampled_because=table["sampled_because"],
     )  # fmt: skip
-    found = rates_of(see(table, "new"))
+    found = rates_of(decider_view(table, "new"))
     assert found.escape_rate.value == pytest.approx((18 + 50) / 98)
     assert found.overkill_rate.value == pytest.approx(20 / 902)
 
@@ -120,7 +120,7 @@ def test_intervals_of_a_variant_hold_its_true_rates() -> None:
         rows = {name: column for name, column in table.columns.items() if name.startswith("recorded.")}
         new = {name.replace("recorded", "new"): column for name, column in rows.items()}
         new |= {"new.score": score, "new.action": np.where(score >= 0.5, "REJECT", "ACCEPT").astype(object)}
-        view = see(type(table)(("recorded", "new"), {**table.columns, **new}), "new")
+        view = decider_view(type(table)(("recorded", "new"), {**table.columns, **new}), "new")
         bad = table["hidden"] == 1
         true = float((score[bad] < 0.5).mean())
         found = rates_of(view).escape_rate
@@ -130,7 +130,7 @@ def test_intervals_of_a_variant_hold_its_true_rates() -> None:
 
 def test_an_unknown_decider_is_named() -> None:
     with pytest.raises(SettingsError, match="no decider 'new'; there are recorded"):
-        see(make_table(1), "new")
+        decider_view(make_table(1), "new")
 
 
 def test_parts_of_a_cell_without_a_label_are_like_the_others_of_their_action() -> None:
@@ -139,7 +139,7 @@ def test_parts_of_a_cell_without_a_label_are_like_the_others_of_their_action() -
     truth = np.array([1] * 5 + [0] * 45 + [-1] * 50 + [1] * 20)
     new = np.where(np.arange(120) >= 90, 0.9, 0.1)
     table = make_table(120, variants=("new",), recorded__score=score, new__score=new, **labels(truth))
-    view = see(table, "new")
+    view = decider_view(table, "new")
     found = rates_of(view).escape_rate
     assert found.value == pytest.approx(9 / 30)
     assert found.low < 9 / 30 < found.high

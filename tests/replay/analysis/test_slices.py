@@ -12,7 +12,7 @@ from monitoring.quality.estimates import Stratum, escape_rate
 from replay.analysis.results import Slice
 from replay.analysis.slices import MAX_Q, find_slices
 from replay.analysis.table import Table
-from replay.analysis.view import see
+from replay.analysis.view import decider_view
 from tests.replay.analysis.tables import labels, make_table, population, with_columns
 
 
@@ -29,7 +29,7 @@ def sliced(seed: int, count: int = 1500, **more: Any) -> Table:
 
 
 def find(table: Table, truth_attribute: str | None = None) -> dict[tuple[str, str], Slice]:
-    return {(one.by, one.name): one for one in find_slices(see(table), truth_attribute).slices}
+    return {(one.by, one.name): one for one in find_slices(decider_view(table), truth_attribute).slices}
 
 
 def test_in_noise_nothing_is_found() -> None:
@@ -47,7 +47,7 @@ def test_a_planted_slice_comes_first(seed: int) -> None:
     score[hidden] = 0.05
     action = np.where(score >= 0.5, "REJECT", "ACCEPT").astype(object)
     table = with_columns(table, recorded__score=score, recorded__action=action)
-    found = find_slices(see(table))
+    found = find_slices(decider_view(table))
     first = found.slices[0]
     assert (first.by, first.name, first.worse_in, first.is_significant) == ("lot", "L7", "escape", True)
     assert first.escape is not None
@@ -91,7 +91,7 @@ def test_a_slice_by_hand() -> None:
 
 
 def test_q_is_that_of_benjamini_and_hochberg() -> None:
-    found = find_slices(see(sliced(3)))
+    found = find_slices(decider_view(sliced(3)))
     tests = sorted(
         (test.p, test.q) for one in found.slices for test in (one.escape, one.overkill_test) if test is not None
     )
@@ -123,7 +123,7 @@ def test_only_labels_that_speak_are_tested() -> None:
 
 def test_too_many_slices_of_a_kind_are_left_out_and_counted() -> None:
     count = 450
-    found = find_slices(see(population(0, count, lot=[f"L{row // 2}" for row in range(count)])))
+    found = find_slices(decider_view(population(0, count, lot=[f"L{row // 2}" for row in range(count)])))
     assert found.left_out == 25
     assert sum(one.by == "lot" for one in found.slices) == 200
 
@@ -141,7 +141,7 @@ def test_attributes_that_say_the_truth_are_no_slices() -> None:
     )  # fmt: skip
     table["attribute.probability"][truth == 1] = "0.6667"
     table["attribute.probability"][3:40:4] = "1.0000"
-    found = find_slices(see(table))
+    found = find_slices(decider_view(table))
     assert found.truth_like == ("label", "probability")
     assert {one.by for one in found.slices} >= {"cell"}
     assert not {"label", "probability"} & {one.by for one in found.slices}
@@ -152,6 +152,6 @@ def test_few_labels_do_not_make_an_attribute_say_the_truth() -> None:
         6, recorded__score=[0.7, 0.2, 0.2, 0.7, 0.2, 0.7], **labels([1, 1, 1, 0, 0, 0]),
         **{"attribute.tool": ["a"] * 3 + ["b"] * 3},
     )  # fmt: skip
-    found = find_slices(see(table))
+    found = find_slices(decider_view(table))
     assert found.truth_like == ()
     assert {one.by for one in found.slices} >= {"tool"}

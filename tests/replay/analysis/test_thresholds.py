@@ -14,7 +14,7 @@ from replay.analysis.points import MAX_POINTS, Labelled, Points, average_precisi
 from replay.analysis.rates import rates_of
 from replay.analysis.recommend import recommend
 from replay.analysis.table import Table
-from replay.analysis.view import see
+from replay.analysis.view import decider_view
 from tests.replay.analysis.tables import labels, make_table, population, with_columns
 
 LABELS = st.lists(
@@ -79,7 +79,7 @@ def table_of(rows: list[tuple[float, bool, int]], threshold: float = 0.5) -> Tab
 @settings(deadline=None, max_examples=40)
 @given(LABELS, st.sampled_from([0.3, 1.0, 20.0]), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 def test_the_recommended_threshold_is_the_cheapest_there_is(rows: Any, ratio: float, present: float) -> None:
-    view = see(table_of(rows, present))
+    view = decider_view(table_of(rows, present))
     found = Labelled.of(view)
     best = recommend(view, found, ratio)
     if len({bad for _, bad, _ in rows}) == 1:
@@ -101,7 +101,7 @@ def test_the_recommended_threshold_is_the_cheapest_there_is(rows: Any, ratio: fl
 
 
 def test_the_threshold_in_use_is_where_the_rates_are() -> None:
-    view = see(population(1, 4000, random_share=0.1))
+    view = decider_view(population(1, 4000, random_share=0.1))
     curve = curve_of(view, Labelled.of(view), 20.0, 0.5, None)
     assert curve.present_at is not None
     assert curve.thresholds[curve.present_at] == 0.5
@@ -114,7 +114,7 @@ def test_the_threshold_in_use_is_where_the_rates_are() -> None:
 
 
 def test_a_curve_of_many_scores_is_thinned_and_keeps_its_marks() -> None:
-    view = see(population(2, 30_000))
+    view = decider_view(population(2, 30_000))
     curve = curve_of(view, Labelled.of(view), 20.0, 0.5, 0.4321)
     assert len(curve.thresholds) <= MAX_POINTS + 2
     assert curve.recommended_at is not None
@@ -124,9 +124,9 @@ def test_a_curve_of_many_scores_is_thinned_and_keeps_its_marks() -> None:
 
 def test_a_score_that_equals_the_threshold_is_rejected() -> None:
     rows = [(0.4, False, 1)] * 30 + [(0.6, True, 1)] * 30 + [(0.6, False, 1)]
-    best = recommend(see(table_of(rows, 0.6)), Labelled.of(see(table_of(rows, 0.6))))
+    best = recommend(decider_view(table_of(rows, 0.6)), Labelled.of(decider_view(table_of(rows, 0.6))))
     assert (best.threshold, best.is_change) == (0.6, False)
-    best = recommend(see(table_of(rows, 0.61)), Labelled.of(see(table_of(rows, 0.61))))
+    best = recommend(decider_view(table_of(rows, 0.61)), Labelled.of(decider_view(table_of(rows, 0.61))))
     assert best.threshold == pytest.approx(0.5, abs=0.1)
     [moved] = best.moved
     assert (moved.was, moved.becomes, moved.parts, moved.good, moved.defective) == ("ACCEPT", "REJECT", 31, 1, 30)
@@ -140,7 +140,7 @@ def test_labels_by_hand_have_the_weight_of_their_action() -> None:
     score = np.array([0.1] * 9 + [0.4] + [0.9] * 3)
     truth = np.array([0] + [-1] * 8 + [1] + [1, 1, 0])
     because = ["random"] * 10 + ["reject"] * 3
-    view = see(make_table(13, recorded__score=score, **labels(truth, because)))
+    view = decider_view(make_table(13, recorded__score=score, **labels(truth, because)))
     points = Points.of(Labelled.of(view), 0.5)
     at = {threshold: place for place, threshold in enumerate(points.thresholds.tolist())}
     assert (points.escapes[at[0.5]], points.overkill[at[0.5]]) == (5.0, 1.0)
@@ -149,7 +149,7 @@ def test_labels_by_hand_have_the_weight_of_their_action() -> None:
 
 
 def test_without_random_labels_nothing_is_recommended() -> None:
-    view = see(population(3, 1000, random_share=0.0))
+    view = decider_view(population(3, 1000, random_share=0.0))
     found = Labelled.of(view)
     best = recommend(view, found)
     assert best.threshold is None
@@ -160,13 +160,13 @@ def test_without_random_labels_nothing_is_recommended() -> None:
 
 
 def test_few_labels_and_useless_scores_are_said() -> None:
-    view = see(table_of([(0.2, False, 1)] * 5 + [(0.8, True, 1)] * 5))
+    view = decider_view(table_of([(0.2, False, 1)] * 5 + [(0.8, True, 1)] * 5))
     assert [warning.partition(":")[0] for warning in recommend(view, Labelled.of(view)).warnings] == [
         "the threshold rests on labels of 5 defective parts", "the threshold rests on labels of 5 good parts",
     ]  # fmt: skip
-    view = see(table_of([(0.8, False, 1)] * 30 + [(0.2, True, 1)] * 30))
+    view = decider_view(table_of([(0.8, False, 1)] * 30 + [(0.2, True, 1)] * 30))
     assert "rejects every part" in recommend(view, Labelled.of(view)).warnings[0]
-    view = see(with_columns(table_of([(0.2, False, 1), (0.8, True, 1)]), recorded__threshold=[0.5, 0.6]))
+    view = decider_view(with_columns(table_of([(0.2, False, 1), (0.8, True, 1)]), recorded__threshold=[0.5, 0.6]))
     best = recommend(view, Labelled.of(view))
     assert best.present_threshold is None
     assert "several thresholds were in use" in best.warnings[-1]
@@ -176,7 +176,7 @@ def test_the_interval_holds_the_best_threshold_and_the_saving_is_not_flattered()
     # Of scores Beta(2, 5) and Beta(5, 2), 10 % defective, 20 overkills an escape: by bisection of the densities.
     best, seen, hits, looks, expected = 0.43385, [], 0, [], []
     for seed in range(40):
-        view = see(population(seed, 1000))
+        view = decider_view(population(seed, 1000))
         found = recommend(view, Labelled.of(view))
         assert found.low is not None
         assert found.high is not None
@@ -193,7 +193,7 @@ def test_the_interval_holds_the_best_threshold_and_the_saving_is_not_flattered()
 
 @given(LABELS)
 def test_the_parts_of_the_brier_score_add_up(rows: Any) -> None:
-    view = see(table_of(rows))
+    view = decider_view(table_of(rows))
     found = calibrate(view, Labelled.of(view))
     bad = np.array([row[1] for row in rows])
     assert found.brier == pytest.approx(np.mean((np.array([row[0] for row in rows]) - bad) ** 2))
@@ -210,14 +210,14 @@ def test_calibration_of_scores_that_are_probabilities_and_of_others() -> None:
     random = np.random.default_rng(0)
     score = random.random(20_000)
     bad = (random.random(20_000) < score).astype(np.int8)
-    view = see(make_table(20_000, recorded__score=score, **labels(bad)))
+    view = decider_view(make_table(20_000, recorded__score=score, **labels(bad)))
     found = calibrate(view, Labelled.of(view))
     assert found.expected_error is not None
     assert found.expected_error < 0.02
     assert len(found.bins) == 10
     assert all(1990 <= one.parts <= 2010 for one in found.bins)
     assert sum(one.share_low <= one.mean_score <= one.share_high for one in found.bins) >= 8
-    view = see(make_table(20_000, recorded__score=score**3, **labels(bad)))
+    view = decider_view(make_table(20_000, recorded__score=score**3, **labels(bad)))
     worse = calibrate(view, Labelled.of(view))
     assert worse.expected_error is not None
     assert worse.expected_error > 0.2
@@ -225,7 +225,7 @@ def test_calibration_of_scores_that_are_probabilities_and_of_others() -> None:
 
 def test_bins_by_hand() -> None:
     rows = [(0.0, False, 1)] * 10 + [(0.5, True, 1)] * 5 + [(0.5, False, 1)] * 5 + [(1.0, True, 1)] * 20
-    view = see(table_of(rows))
+    view = decider_view(table_of(rows))
     bins = calibrate(view, Labelled.of(view)).bins
     assert [(one.low, one.high, one.parts, one.labelled, one.defective_share) for one in bins] == [
         (0.0, 0.0, 10, 10, 0.0), (0.5, 0.5, 10, 10, 0.5), (1.0, 1.0, 20, 20, 1.0),
