@@ -9,20 +9,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from models.graph_walk import ends_in, scaling_of
+from models.graph_walk import chained_in, ends_in, scaling_of
 from models.manifest import InputSpec, Manifest, Subject
-from models.metadata import colour_in, count_in, is_finished, labels_in, size_in, stride_in, task_in
-from models.onnx_graph import OnnxModel
+from models.metadata import colour_in, count_in, is_finished, label_lists, size_in, stride_in, task_in
+from models.onnx_graph import Graph, OnnxModel
 
 #: Operator -> kind of numbers that it makes.
 _ACTIVATIONS = {
     "Softmax": "softmax", "com.microsoft::QLinearSoftmax": "softmax",
+    "com.microsoft::BiasSoftmax": "softmax",
     "Sigmoid": "sigmoid", "HardSigmoid": "sigmoid", "com.microsoft::QLinearSigmoid": "sigmoid",
 }  # fmt: skip
+#: Operator -> kind of numbers from -1 to 1, which leave a sigmoid between 0.27 and 0.73.
+_BOUNDED = {"Tanh": "tanh", "Softsign": "softsign", "Erf": "erf", "LpNormalization": "a normalisation"}
 _DECISIONS = {
     "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "ArgMax", "ArgMin", "Not", "And", "Or", "Xor", "Sign",
     "Hardmax", "OneHot",
 }  # fmt: skip
+#: Name of the boxes in detectors of TensorFlow.
+_TENSORFLOW_BOXES = "detection_boxes"
+#: Operators that make numbers of classes or places.
+_INDICES = {"ArgMax", "ArgMin", "TopK"}
 #: Names that exporters use -> task of a manifest.
 _TASKS = {
     "detect": "detection", "detection": "detection", "object-detection": "detection", "object_detection": "detection",
@@ -91,15 +98,39 @@ def _rows(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
         yield PackageDifference(
             "rows", where, f"the file's metadata says that it suppresses overlapping boxes: {WITHOUT_NMS}"
         )
-    elif any(node.op == "NonMaxSuppression" for node in model.graph.nodes):
+    elif indices := sorted(ends_in(model, name) & _INDICES):
+        yield PackageDifference(
+            "rows",
+            where,
+            f"a part of output {name!r} is the number of a class ({indices[0]}), as in finished rows of "
+            f"x1, y1, x2, y2, score, class: {WITHOUT_NMS}",
+        )
+    elif any("NonMaxSuppression" in node.op for graph in _graphs(model) for node in graph.nodes):
         yield PackageDifference(
             "rows", where, f"the graph suppresses overlapping boxes (NonMaxSuppression): {WITHOUT_NMS}"
         )
 
 
+def _graphs(model: OnnxModel) -> Iterator[Graph]:
+    """Yield all graphs of a model: the main one, those of functions, and subgraphs."""
+    waiting = [model.graph, *model.functions.values()]
+    while waiting:
+        graph = waiting.pop()
+        yield graph
+        waiting += [inner for node in graph.nodes for inner in node.graphs.values()]
+
+
 def _box(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     """Yield a difference if boxes are read otherwise than YOLO writes them: centre, width and height in pixels."""
     options, fused = manifest.detection, "predictions" in manifest.outputs.names
+    boxes = manifest.outputs.names.get("boxes", "")
+    if boxes.startswith(_TENSORFLOW_BOXES):
+        yield PackageDifference(
+            "box",
+            ("outputs", "names", "boxes"),
+            f"outputs of TensorFlow ({boxes}) have ymin, xmin, ymax, xmax, and classes from one, which are not read: "
+            "put the axes in the order xmin, ymin, xmax, ymax at export, and subtract one from the classes",
+        )
     if options is None or not (fused or _is_ultralytics(model)):
         return
     by = "models of Ultralytics give" if _is_ultralytics(model) else "an output in the role predictions has"
@@ -124,20 +155,23 @@ def _is_ultralytics(model: OnnxModel) -> bool:
 def _labels(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     if manifest.task == "anomaly_map":
         return
-    found, count = labels_in(model.metadata), count_in(model.metadata)
-    if found is not None and found[1] != manifest.labels:
-        theirs, ours = ", ".join(found[1])[:_SHOWN], ", ".join(manifest.labels)[:_SHOWN]
+    lists, count = list(label_lists(model.metadata)), count_in(model.metadata)
+    ours = manifest.labels
+    for found in lists:
+        if found.labels != ours and (found.is_usual or sorted(found.labels) == sorted(ours)):
+            theirs, listed = ", ".join(found.labels)[:_SHOWN], ", ".join(ours)[:_SHOWN]
+            yield PackageDifference(
+                "labels",
+                ("labels",),
+                f"the file's metadata `{found.key[:_SHOWN]}` has {theirs}, the manifest has {listed}: use the file's, "
+                "in its order",
+            )
+    if not any(found.is_usual for found in lists) and count is not None and count[1] not in (len(ours), 1):
         yield PackageDifference(
             "labels",
             ("labels",),
-            f"the file's metadata `{found[0]}` has {theirs}, the manifest has {ours}: use the file's, in its order",
-        )
-    elif found is None and count is not None and count[1] not in (len(manifest.labels), 1):
-        yield PackageDifference(
-            "labels",
-            ("labels",),
-            f"the file's metadata `{count[0]}` says {count[1]} classes, the manifest has {len(manifest.labels)} "
-            "labels: list one for each, in the order of training",
+            f"the file's metadata `{count[0]}` says {count[1]} classes, the manifest has {len(ours)} labels: list one "
+            "for each, in the order of training",
         )
 
 
@@ -210,6 +244,15 @@ def _scores(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]
             continue
         ends, where = ends_in(model, name), ("outputs", "names", role)
         made = next((_ACTIVATIONS[op] for op in sorted(ends) if op in _ACTIVATIONS), None)
+        twice = [_ACTIVATIONS[op] for op in sorted(chained_in(model, name, _ACTIVATIONS))]
+        yield from _bounded(model, manifest, role, name, ends)
+        if twice:
+            yield PackageDifference(
+                "activation",
+                where,
+                f"the graph applies {twice[0]} to finished scores before output {name!r}: export the model without its "
+                "last activation, or name the output from before it",
+            )
         if made is not None and applied != "none":
             yield PackageDifference(
                 "activation",
@@ -231,3 +274,29 @@ def _scores(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]
                 f"output {name!r} is a decision of the graph ({', '.join(sorted(hard))}), not a score: name the output "
                 "from before it",
             )
+
+
+def _bounded(
+    model: OnnxModel, manifest: Manifest, role: str, name: str, ends: frozenset[str]
+) -> Iterator[PackageDifference]:
+    """Yield a difference if the manifest applies an activation to numbers that leave it no room up to 1."""
+    applied = manifest.outputs.activation
+    if applied == "none" or role == "predictions":
+        return
+    kind = next((_BOUNDED[op] for op in sorted(ends) if op in _BOUNDED), None)
+    if kind is not None:
+        yield PackageDifference(
+            "activation",
+            ("outputs", "activation"),
+            f"the graph ends in {kind} before output {name!r}, from -1 to 1, and {applied} of that comes near neither "
+            "0 nor 1: name the output from before it, or scale it to 0 to 1 at export and say `activation: none`",
+        )
+    through = ends_in(model, name, scaled=True)
+    made = next((_ACTIVATIONS[op] for op in sorted(through - ends) if op in _ACTIVATIONS), None)
+    if made is not None:
+        yield PackageDifference(
+            "activation",
+            ("outputs", "activation"),
+            f"the graph ends in {made} with a factor or an offset before output {name!r}, and the manifest applies "
+            f"{applied} again: name the output of {made} itself, and say `activation: none`",
+        )

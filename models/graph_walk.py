@@ -6,7 +6,7 @@ in ``Softmax``. The operators are defined in https://onnx.ai/onnx/operators/.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from models.onnx_graph import Graph, Node, OnnxModel
@@ -31,6 +31,9 @@ _PASSED: Mapping[str, tuple[int, ...] | None] = {
     "ScatterND": (0, 2),
     "ScatterElements": (0, 2),
 }  # fmt: skip
+#: Output of ``TopK`` that has no numbers of its input, but their places.
+_INDICES = ("TopK", 1)
+_ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Neg")
 #: Most steps of one walk. On a hostile graph a walk ends early, with the operators found so far.
 _MAX_STEPS = 100_000
 _MAX_DEPTH = 50
@@ -70,10 +73,11 @@ class _Scopes:
         return _Scope(graph, makers, outer, bound or {}, depth)
 
 
-def ends_in(model: OnnxModel, output: str) -> frozenset[str]:
+def ends_in(model: OnnxModel, output: str, *, scaled: bool = False) -> frozenset[str]:
     """Return the names of the operators that make the numbers of an output.
 
-    The walk follows subgraphs and functions. A constant or an input of the graph adds no operator.
+    The walk follows subgraphs and functions. A constant or an input of the graph adds no operator. With ``scaled`` the
+    walk also passes arithmetic with constants, such as a factor of 100.
 
     Examples
     --------
@@ -82,9 +86,33 @@ def ends_in(model: OnnxModel, output: str) -> frozenset[str]:
     ['Softmax']
     """
     scopes = _Scopes()
-    waiting = [(scopes.of(model.graph), output)]
+    return frozenset(node.op for _, node in _ends(model, scopes, (scopes.of(model.graph), output), scaled))
+
+
+def chained_in(model: OnnxModel, output: str, operators: Collection[str]) -> frozenset[str]:
+    """Return those of the operators that make an output from numbers that one of the operators has made.
+
+    Examples
+    --------
+    >>> nodes = (Node("Sigmoid", ("x",), ("p",)), Node("Softmax", ("p",), ("out",)))
+    >>> sorted(chained_in(OnnxModel(Graph(nodes), {}, {}), "out", ("Sigmoid", "Softmax")))
+    ['Softmax']
+    """
+    scopes = _Scopes()
+    found = set[str]()
+    for scope, node in _ends(model, scopes, (scopes.of(model.graph), output)):
+        if node.op in operators and node.op not in found and node.inputs:
+            before = _ends(model, scopes, (scope, node.inputs[0]))
+            found.update(node.op for _, each in before if each.op in operators)
+    return frozenset(found)
+
+
+def _ends(
+    model: OnnxModel, scopes: _Scopes, start: tuple[_Scope, str], scaled: bool = False
+) -> Iterator[tuple[_Scope, Node]]:
+    """Yield the nodes that make the numbers of a name, with their scopes."""
+    waiting = [start]
     seen: set[tuple[int, str]] = set()
-    found: set[str] = set()
     while waiting and len(seen) < _MAX_STEPS:
         scope, name = waiting.pop()
         if (id(scope), name) in seen:
@@ -101,13 +129,27 @@ def ends_in(model: OnnxModel, output: str) -> frozenset[str]:
         inner = _inside(model, scopes, scope, node, index)
         if inner is not None:
             waiting.extend(inner)
-        elif node.op in _PASSED:
+        elif node.op in _PASSED and (node.op, index) != _INDICES:
             followed = _PASSED[node.op]
             inputs = node.inputs if followed is None else [node.inputs[n] for n in followed if n < len(node.inputs)]
             waiting.extend((scope, each) for each in inputs if each)
+        elif scaled and node.op in _ARITHMETIC and any(_is_constant(scope, each) for each in node.inputs):
+            waiting.extend((scope, each) for each in node.inputs)
         elif node.op not in ("Constant", "ConstantOfShape"):
-            found.add(node.op)
-    return frozenset(found)
+            yield scope, node
+
+
+def _is_constant(scope: _Scope | None, name: str) -> bool:
+    while scope is not None:
+        if name in scope.graph.constants:
+            return True
+        if name in scope.makers:
+            return scope.makers[name][0].op == "Constant"
+        if name in scope.bound:
+            scope, name = scope.bound[name]
+        else:
+            scope = scope.outer
+    return False
 
 
 def _inside(model: OnnxModel, made: _Scopes, scope: _Scope, node: Node, index: int) -> list[tuple[_Scope, str]] | None:

@@ -8,25 +8,34 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-#: Keys under which exporters keep the labels.
-_LABEL_KEYS = (
-    "names",
-    "classes",
-    "labels",
-    "class_names",
-    "classnames",
-    "id2label",
-    "label2id",
-    "class_labels",
-    "categories",
-)
+#: Keys under which exporters keep the labels, without signs between words. Under other keys, names count only if they
+#: are those of the manifest.
+_LABEL_KEYS = frozenset(
+    (
+        "names", "classes", "labels", "classnames", "labelnames", "id2label", "label2id", "classlabels", "categories",
+        "classtoidx", "idxtoclass", "idx2label", "targetnames", "labelmap", "classlist", "vocab",
+    )
+)  # fmt: skip
 _COUNT_KEYS = ("nc", "num_classes", "n_classes", "number_of_classes", "classes", "num_labels")
 _COLOUR_KEYS = ("colour", "color", "channel_order", "color_order", "colour_order", "color_format", "color_mode")
 _MAX_LITERAL = 64 * 1024
 _MAX_LABELS = 10_000
+#: Most characters of all values that are searched for names, and the depth of dictionaries in a value.
+_MAX_READ = 256 * 1024
+_MAX_DEPTH = 3
+_NUMBERED = re.compile(r"(\d{1,6})\s*[:=]\s*(.+)")
+
+
+class LabelList(NamedTuple):
+    """Names in the order of the outputs, the key that holds them, and True if exporters keep labels under this key."""
+
+    key: str
+    labels: tuple[str, ...]
+    is_usual: bool
 
 
 def literal(text: str) -> Any:
@@ -37,47 +46,83 @@ def literal(text: str) -> Any:
     >>> literal("{0: 'good'}"), literal('["good"]'), literal("[640, 640]"), literal("good, bad")
     ({0: 'good'}, ['good'], [640, 640], 'good, bad')
     """
+    text = text.strip("\ufeff \t\r\n")
     if len(text) > _MAX_LITERAL:
         return text
     for read in (json.loads, ast.literal_eval):
         try:
-            return read(text.strip())
+            return read(text)
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             continue
     return text
 
 
-def labels_in(metadata: Mapping[str, str]) -> tuple[str, tuple[str, ...]] | None:
-    """Return the key that holds the labels, and the labels in the order of the outputs; None if there are no labels.
+def label_lists(metadata: Mapping[str, str]) -> Iterator[LabelList]:
+    """Yield all lists of names in the metadata, also those inside other values; those under usual keys come first.
 
     Examples
     --------
-    >>> labels_in({"names": "{1: 'bad', 0: 'good'}"})
-    ('names', ('good', 'bad'))
-    >>> labels_in({"label2id": '{"good": 1, "bad": 0}'})
-    ('label2id', ('bad', 'good'))
-    >>> labels_in({"classes": "good,bad"})
-    ('classes', ('good', 'bad'))
-    >>> labels_in({"classes": "2"}) is None
-    True
+    >>> [(each.key, each.labels) for each in label_lists({"names": "{1: 'bad', 0: 'good'}"})]
+    [('names', ('good', 'bad'))]
+    >>> [each.labels for each in label_lists({"label2id": '{"good": 1, "bad": 0}', "classes": "2"})]
+    [('bad', 'good')]
+    >>> [(each.labels, each.is_usual) for each in label_lists({"to say": "good; bad", "names": "0: a|1: b"})]
+    [(('a', 'b'), True), (('good', 'bad'), False)]
     """
-    by_key = {key.lower(): value for key, value in metadata.items()}
-    for key in _LABEL_KEYS:
-        if key in by_key and (found := _labels(literal(by_key[key]))):
-            return key, found
-    return None
+    budget, found = _MAX_READ, []
+    for name, text in sorted(metadata.items(), key=lambda pair: not _is_usual(pair[0])):
+        budget -= len(text)
+        if budget < 0:
+            break
+        found += [LabelList(key, labels, _is_usual(key)) for key, labels in _lists(name, literal(text), 0)]
+    yield from sorted(found, key=lambda each: not each.is_usual)
+
+
+def _is_usual(key: str) -> bool:
+    return "".join(each for each in key.lower() if each.isalnum()) in _LABEL_KEYS
+
+
+def _lists(key: str, value: Any, depth: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    if labels := _labels(value):
+        yield key, labels
+    elif isinstance(value, dict) and depth < _MAX_DEPTH:
+        for name, inner in value.items():
+            if isinstance(name, str):
+                yield from _lists(name, inner, depth + 1)
 
 
 def _labels(found: Any) -> tuple[str, ...]:
     if isinstance(found, str):
-        found = [part.strip() for part in found.replace("\n", ",").split(",") if part.strip()]
-        found = found if len(found) > 1 else []
+        found = _split(found)
     if isinstance(found, dict):
         found = _in_order(found)
     if not isinstance(found, list | tuple) or not 0 < len(found) <= _MAX_LABELS:
         return ()
-    named = [each.get("name") if isinstance(each, dict) else each for each in found]
-    return tuple(each for each in named if isinstance(each, str)) if all(isinstance(n, str) for n in named) else ()
+    if all(isinstance(each, dict) for each in found):
+        found = _in_order_of_ids(found)
+    named = [each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in found]
+    return tuple(named) if all(isinstance(each, str) for each in named) else ()
+
+
+def _split(text: str) -> list[Any] | dict[Any, Any]:
+    """Return the parts of a text that are separated in one of the usual ways, also those as in ``0: good``."""
+    for separator in ("\n", ";", "|", "\t", ","):
+        parts = [part.strip() for part in text.split(separator)]
+        parts = [part for part in parts if part]
+        if len(parts) > 1:
+            numbered = [_NUMBERED.fullmatch(part) for part in parts]
+            if all(numbered):
+                return {match[1]: match[2] for match in numbered if match is not None}
+            return parts
+    return []
+
+
+def _in_order_of_ids(found: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Return the names of categories in the order of their ids, or as they stand if not all have one."""
+    ids = [_number(each.get("id")) for each in found]
+    if all(each is not None for each in ids):
+        found = [each for _, each in sorted(zip(ids, found, strict=True), key=lambda pair: pair[0] or 0)]
+    return [each.get("name") for each in found]
 
 
 def _in_order(found: dict[Any, Any]) -> list[Any]:
@@ -91,9 +136,12 @@ def _in_order(found: dict[Any, Any]) -> list[Any]:
 
 
 def _number(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 7 else None
+    text = value.strip().removesuffix(".0") if isinstance(value, str) else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
 
 
 def count_in(metadata: Mapping[str, str]) -> tuple[str, int] | None:

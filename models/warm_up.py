@@ -72,6 +72,13 @@ def score_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterato
             f"{seen}, not from 0 to 1: say `activation: softmax`, where the labels exclude each other, or "
             "`activation: sigmoid`"
         )
+        if low >= -_TOLERANCE and high <= 100 + _TOLERANCE:
+            reason += ". If they are percent, name the output of shares from 0 to 1"
+    elif applied == "none" and role == "scores" and low == 1.0 and rows[0].shape[-1] > 1:
+        reason = (
+            "the scores of made-up pictures are all 1, as those of a softmax over another axis than that of the "
+            "labels: export it with dim=-1"
+        )
     elif applied == "softmax" and all(each.shape[-1] == 1 for each in rows):
         reason = "softmax over one score gives 1 for every part: say `activation: sigmoid`, or `none` if it is finished"
     elif applied == "softmax" and inside and _add_up(rows):
@@ -94,9 +101,17 @@ def map_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterator[
     options = manifest.anomaly
     if options is None or "map" not in manifest.outputs.names:
         return
-    values = _finite([activate(each["map"], manifest.outputs.activation) for each in outputs])
-    if not values.size:
+    raw = _finite([each["map"] for each in outputs])
+    if not raw.size:
         return
+    if manifest.outputs.activation == "sigmoid" and raw.min() >= -_TOLERANCE and raw.max() <= 1 + _TOLERANCE:
+        yield PackageDifference(
+            "activation",
+            ("outputs", "activation"),
+            f"the maps of made-up pictures are from {raw.min():.4g} to {raw.max():.4g}, finished before the manifest "
+            "applies sigmoid: say `activation: none`",
+        )
+    values = _finite([activate(each["map"], manifest.outputs.activation) for each in outputs])
     low, high = float(values.min()), float(values.max())
     seen = f"the maps of made-up pictures are from {low:.4g} to {high:.4g}, the manifest has {options.low:g} to "
     if low >= -_TOLERANCE and high <= 1 + _TOLERANCE and options.high > _NORMALISED_HIGH:

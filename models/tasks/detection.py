@@ -91,14 +91,14 @@ def _boxes(outputs: Outputs, manifest: Manifest) -> tuple[Scores, Scores, NDArra
 def looks_like_rows(shape: tuple[int, ...]) -> bool:
     """Return True if predictions are one finished row for each box instead of columns.
 
-    A network has a box for each cell of its grid, so it has more boxes than a row has numbers; a square may be either.
+    A network has a box for each cell of its grid, so it has more boxes than a row has numbers. A square may be either.
 
     Examples
     --------
-    >>> looks_like_rows((1, 300, 6)), looks_like_rows((1, 6, 8400)), looks_like_rows((1, 84, 84))
+    >>> looks_like_rows((1, 300, 6)), looks_like_rows((1, 6, 8400)), looks_like_rows((1, 300, 38))
     (True, False, True)
     """
-    return shape[2] in _ROW_LENGTHS or shape[2] == shape[1]
+    return shape[2] in _ROW_LENGTHS or shape[2] <= shape[1]
 
 
 def _cure(shape: tuple[int, ...], count: int) -> str:

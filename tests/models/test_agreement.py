@@ -156,8 +156,20 @@ LABELS = {
     "json object": ({"id2label": '{"0": "bad", "1": "good"}'}, "`id2label` has bad, good"),
     "turned round": ({"label2id": '{"good": 1, "bad": 0}'}, "`label2id` has bad, good"),
     "more": ({"names": "{0: 'good', 1: 'bad', 2: 'odd'}"}, "`names` has good, bad, odd"),
+    "of a folder": ({"class_to_idx": '{"bad": 0, "good": 1}'}, "`class_to_idx` has bad, good"),
+    "signs in the key": ({"Class-Names ": "bad;good"}, "`Class-Names ` has bad, good"),
+    "numbered lines": ({"names": "0: bad\n1: good"}, "`names` has bad, good"),
+    "bars and a mark": ({"labels": "\ufeffbad|good"}, "`labels` has bad, good"),
+    "numbers as text": ({"names": '{"0.0": "bad", " 1": "good"}'}, "`names` has bad, good"),
+    "bytes": ({"names": "[b'bad', b'good']"}, "`names` has bad, good"),
+    "inside": ({"config": '{"model": {"id2label": {"0": "bad", "1": "good"}}}'}, "`id2label` has bad, good"),
+    "ids": ({"categories": '[{"id": 1, "name": "good"}, {"id": 0, "name": "bad"}]'}, "`categories` has bad, good"),
+    "another key": ({"made_for": "bad, good"}, "`made_for` has bad, good"),
+    "the second of two": ({"names": "['good', 'bad']", "vocab": "['bad', 'good']"}, "`vocab` has bad, good"),
     "count": ({"nc": "3"}, "`nc` says 3 classes, the manifest has 2 labels"),
     "the same": ({"names": "{0: 'good', 1: 'bad'}", "nc": "2"}, None),
+    "the same, numbered": ({"names": "0: good\n1: bad"}, None),
+    "other names elsewhere": ({"authors": "bad, good, others", "license": "a, b"}, None),
     "no labels": ({"names": "{0: ", "classes": "((((((" * 900, "labels": "[1, 2]"}, None),
 }
 
@@ -234,6 +246,8 @@ ROWS = {
     "rows of scores": ((1, 300, 20), 16, {}, "transpose it to"),
     "objectness": ((1, 300, 21), 16, {}, "an objectness"),
     "end to end": ((1, 20, 300), 16, {"end2end": "True"}, "end2end=False"),
+    "masks": ((1, 300, 38), 296, {}, "end2end=False"),
+    "few boxes": ((1, 100, 8), 96, {}, "end2end=False"),
     "nms": ((1, 20, 300), 16, {"args": "{'nms': True}"}, "nms=False"),
 }
 

@@ -13,7 +13,7 @@ from models import load_model
 from models.graph_walk import ends_in
 from models.onnx_graph import Graph, Node, OnnxModel
 
-from .test_agreement import INPUT, TWO, described, node, outputs, refused, rows, scores
+from .test_agreement import INPUT, LOGITS, TWO, Z, described, node, outputs, refused, rows, scores
 from .tiny import MakePackage, graph_bytes, mean_classifier
 
 
@@ -153,3 +153,64 @@ def test_one_normalisation_turned_into_another_is_no_mean(make_package: MakePack
     assert load_model(make_package(turned(tuple((each - 0.5) / 0.5 for each in mean)), **changes))
     line = refused(make_package(turned(tuple(-each for each in mean)), **changes))
     assert "input.mean: the graph subtracts a mean" in line
+
+
+SOFTMAX = [*LOGITS, node("Softmax", ["logits"], ["a"], axis=1)]
+SIGMOID = [*Z, node("Sigmoid", ["z"], ["a"])]
+#: Last nodes of a graph, number of scores, activation of the manifest, and what the refusal says.
+ENDS: dict[str, tuple[list[onnx.NodeProto], int, str, str]] = {
+    "percent of a softmax": ([*SOFTMAX, node("Mul", ["a", "h"], ["p"])], 2, "softmax", "with a factor or an offset"),
+    "percent of a sigmoid": ([*SIGMOID, node("Mul", ["a", "h"], ["p"])], 1, "sigmoid", "with a factor or an offset"),
+    "percent, finished": ([*SOFTMAX, node("Mul", ["a", "h"], ["p"])], 2, "none", "If they are percent"),
+    "softmax twice": ([*SOFTMAX, node("Softmax", ["a"], ["p"])], 2, "none", "applies softmax to finished scores"),
+    "sigmoid of softmax": ([*SOFTMAX, node("Sigmoid", ["a"], ["p"])], 2, "none", "applies sigmoid to finished scores"),
+    "another axis": ([*LOGITS, node("Softmax", ["logits"], ["p"], axis=0)], 2, "none", "export it with dim=-1"),
+    "tanh": ([*Z, node("Tanh", ["z"], ["p"])], 1, "sigmoid", "ends in tanh before output 'p', from -1 to 1"),
+    "softsign": ([*Z, node("Softsign", ["z"], ["p"])], 1, "sigmoid", "ends in softsign"),
+    "normalised": ([*LOGITS, node("LpNormalization", ["logits"], ["p"])], 2, "softmax", "ends in a normalisation"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("nodes", "count", "activation", "said"), ENDS.values(), ids=ENDS.keys())
+def test_no_activation_follows_finished_or_bounded_numbers(
+    make_package: MakePackage, nodes: list[onnx.NodeProto], count: int, activation: str, said: str
+) -> None:
+    data, labels = scores(nodes, count, h=np.float32([100])), TWO if count == 2 else {}
+    assert said in refused(make_package(data, outputs=outputs(activation), **labels))
+    assert load_model(make_package(data, outputs=outputs(activation), overrule=["activation"], **labels))
+
+
+def test_scaled_cosines_and_gates_are_raw_numbers(make_package: MakePackage) -> None:
+    cosines = [*LOGITS, node("LpNormalization", ["logits"], ["a"]), node("Mul", ["a", "h"], ["p"])]
+    data = scores(cosines, 2, h=np.float32([30]))
+    assert load_model(make_package(data, outputs=outputs("softmax"), **TWO))
+    gated = [*SIGMOID, node("Mul", ["z", "a"], ["p"])]
+    assert load_model(make_package(scores(gated, 1), outputs=outputs("sigmoid")))
+
+
+def test_a_finished_map_gets_no_sigmoid(make_package: MakePackage) -> None:
+    changes: dict[str, Any] = {"task": "anomaly_map", "anomaly": {"low": 0.0, "high": 1.0}}
+    line = refused(make_package(mapped(1 / 255), outputs=outputs("sigmoid", map="p"), **changes))
+    assert "finished before the manifest applies sigmoid: say `activation: none`" in line
+
+
+def test_a_column_of_class_numbers_is_no_score(make_package: MakePackage) -> None:
+    """Finished rows, turned: boxes, best score, and the place of the best score as the class."""
+    nodes = [
+        node("Reshape", ["image", "shape"], ["r"]), node("TopK", ["r", "k"], ["best", "places"], axis=2),
+        node("Cast", ["places"], ["class"], to=onnx.TensorProto.FLOAT),
+        node("Sigmoid", ["best"], ["score"]), node("Concat", [*["best"] * 4, "score", "class"], ["p"], axis=1),
+    ]  # fmt: skip
+    constants = {"shape": np.int64([1, 1, 64]), "k": np.int64([20])}
+    data = graph_bytes(nodes, {"p": (1, 6, 20)}, constants=constants, shape=(1, 1, 8, 8))
+    changes: dict[str, Any] = {
+        "task": "detection", "labels": ["a", "b"], "outputs": outputs("none", predictions="p"), "detection": YOLO,
+    }  # fmt: skip
+    assert "is the number of a class (TopK)" in refused(make_package(data, **changes))
+
+
+def test_boxes_of_tensorflow_are_refused(make_package: MakePackage) -> None:
+    names = {"boxes": "detection_boxes", "scores": "detection_scores", "classes": "detection_classes"}
+    changes: dict[str, Any] = {"task": "detection", "labels": ["a"], "outputs": outputs("none", **names)}
+    line = refused(make_package(mean_classifier(), detection={"score_threshold": 0.25}, **changes))
+    assert "have ymin, xmin, ymax, xmax, and classes from one" in line
