@@ -38,7 +38,7 @@ class DriftPolicy:
             raise SettingsError(f"on_drift is {on_drift}: the gate needs a DriftWatch")
         self._on_drift = on_drift
         self._source = None if on_drift is OnDrift.NOTHING else source
-        self._stopped_for: set[str] = set()
+        self._stopped_for: set[OpenEpisode] = set()
         #: Episodes of the last check, and a flag: True if one of them has yet to stop the line.
         self._looked_at: Mapping[CameraKey, tuple[OpenEpisode, ...]] | None = None
         self._waiting = False
@@ -75,15 +75,18 @@ class DriftPolicy:
             return  # nothing has changed; this code runs every few milliseconds
         self._looked_at = by_camera
         episodes = [episode for of_camera in by_camera.values() for episode in of_camera]
-        self._stopped_for &= {episode.episode_id for episode in episodes}
+        self._stopped_for.intersection_update(episodes)
         for episode in episodes:
             fault_id = f"drift-{episode.episode_id}"
+            subject = " ".join(f"drift on {episode.station}/{episode.camera_id}:".split())
             if latch.fault is not None:
-                # A former run left the FAULT of this episode. A FAULT for another reason tells nothing about drift.
-                if latch.fault.fault_id == fault_id:
-                    self._stopped_for.add(episode.episode_id)
-            elif episode.episode_id not in self._stopped_for:
-                reason = " ".join(f"drift on {episode.station}/{episode.camera_id}: {episode.reason}".split())
+                # A former run left the FAULT of this episode. A FAULT for another reason, or for another episode with
+                # the same id, tells nothing about this one.
+                is_left = latch.fault.fault_id == fault_id and latch.fault.reason.startswith(subject)
+                if is_left and all(other.episode_id != episode.episode_id for other in self._stopped_for):
+                    self._stopped_for.add(episode)
+            elif episode not in self._stopped_for:
+                reason = " ".join(f"{subject} {episode.reason}".split())
                 latch.trip(Fault(fault_id, clock.utc_us(), f"{reason} (episode {episode.episode_id})"))
-                self._stopped_for.add(episode.episode_id)
-        self._waiting = any(episode.episode_id not in self._stopped_for for episode in episodes)
+                self._stopped_for.add(episode)
+        self._waiting = any(episode not in self._stopped_for for episode in episodes)

@@ -30,6 +30,7 @@ class OpenEpisode:
     station: str
     camera_id: str
     reason: str
+    started_at_us: int = -1
 
 
 class OpenEpisodes:
@@ -135,7 +136,7 @@ class OpenEpisodes:
             self.tally["forgotten"] += 1
             reason = f"more than {self._per_camera} episodes are open"
             return self._mark(camera, "too-many-episodes", reason)
-        of_camera[name] = OpenEpisode(event.episode_id, *camera, reason)
+        of_camera[name] = OpenEpisode(event.episode_id, *camera, reason, event.started_at_us)
         return True
 
     def _mark(self, camera: CameraKey, episode_id: str, reason: str) -> bool:

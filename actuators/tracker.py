@@ -261,14 +261,14 @@ class PartTracker:
         return TrackerCounts(**{**self._tally, "consecutive_failsafe": self._latch.in_a_row})
 
     def _key(self, station: str, part_key: str, camera_id: str, frame_id: str | None, captured_at_us: int) -> PartKey:
-        if real_part_id(part_key, self._no_part_ids) is not None:
-            return station, part_key
+        if (part_id := real_part_id(part_key, self._no_part_ids)) is not None:
+            return station, part_id
         # Without an id a part is known by its frame, and without a frame by camera and capture.
         return station, frame_id or _nameless(camera_id, captured_at_us)
 
     def _keys_of(self, decision: Decision) -> tuple[PartKey, ...]:
-        if decision.part_id is not None and real_part_id(decision.part_id, self._no_part_ids) is not None:
-            return ((decision.station, decision.part_id),)
+        if (part_id := real_part_id(decision.part_id, self._no_part_ids)) is not None:
+            return ((decision.station, part_id),)
         nameless = _nameless(decision.camera_id, decision.captured_at_us)
         return (decision.station, decision.frame_id), (decision.station, nameless)
 

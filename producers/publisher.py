@@ -149,9 +149,11 @@ class FramePublisher:
         taken_s = self._clock.monotonic_s()
         captured_at_us = capture.captured_at_us if capture.captured_at_us is not None else self._clock.utc_us()
         sequence = self._tally.capture(captured_at_us)
-        if capture.part_id is not None and real_part_id(capture.part_id, self._options.no_part_ids) is None:
-            self._tally.no_part_id()
-            capture = replace(capture, part_id=None)
+        part_id = real_part_id(capture.part_id, self._options.no_part_ids)
+        if part_id != capture.part_id:
+            if part_id is None:
+                self._tally.no_part_id()
+            capture = replace(capture, part_id=part_id)
         try:
             self._limit.renew_soon()
             depth = capture.bit_depth if capture.bit_depth is not None else self._options.bit_depth

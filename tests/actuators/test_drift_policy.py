@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -163,6 +164,18 @@ def test_each_episode_stops_it_once(caplog: pytest.LogCaptureFixture) -> None:
     drift.tell(event("a", UPDATED), event("d"))
     gate.turn()
     assert "episode d" in str(gate.runner.stats.fault)
+
+
+@pytest.mark.parametrize("changes", [{"camera": "invented"}, {"started_at_us": 7}])
+def test_the_id_of_another_episode_hides_no_drift(changes: dict[str, Any]) -> None:
+    drift = Told(event("a", **changes))
+    gate = make_gate(OnDrift.STOP, drift)
+    gate.turn()
+    drift.tell(event("a"))
+    gate.turn()
+    gate.runner.reset("eva", "there is no such episode")
+    gate.turn()
+    assert str(gate.runner.stats.fault).count("drift on s/cam")
 
 
 def test_a_fault_for_another_reason_hides_no_drift() -> None:

@@ -56,6 +56,10 @@ VIEWS: dict[str, tuple[list[ExpectedPart | Decision], Action, InstructionReason]
     "two shots, both accepted": (
         [trigger("a"), trigger("b", 100), decide("a"), decide("b", at_ms=100)], REJECT, SEVERAL_VIEWS,
     ),
+    "two readers of one code": (
+        [trigger("a", part="p1\r"), trigger("b", camera="low", part="\x02p1"), decide("a", part="p1\r")],
+        REJECT, SEVERAL_VIEWS,
+    ),
     "two cameras": (
         [trigger("a"), trigger("b", camera="low"), decide("a"), decide("b", camera="low")], REJECT, SEVERAL_VIEWS,
     ),
@@ -168,7 +172,20 @@ def test_it_is_said_once_and_shown(caplog: pytest.LogCaptureFixture) -> None:
     assert [i.why for _, i in gate.driver.acts] == [SEVERAL_VIEWS] * 3
 
 
-@pytest.mark.parametrize("text", ["NOREAD", "noread\r\n", "", "  ", "0000", "ERROR"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NOREAD",
+        "noread\r\n",
+        "\x02NOREAD\x03",
+        "\uff2e\uff4f\uff32\uff25\uff21\uff24",
+        "",
+        "  ",
+        "\x00\u200b",
+        "0000",
+        "ERROR",
+    ],
+)
 @pytest.mark.parametrize("has_frames", [True, False])
 def test_a_text_that_is_no_part_id_goes_by_its_frame(text: str, has_frames: bool) -> None:
     """Send ten parts 200 ms apart, each decided in time; the fifth is bad."""

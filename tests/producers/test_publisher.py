@@ -242,7 +242,7 @@ def test_names_that_would_make_identities_ambiguous(name: str) -> None:
 def test_a_text_of_the_barcode_reader_is_no_part_id(line: KafkaSettings) -> None:
     """Check that the frame is published without a part id and counted: the gate then uses the frame."""
     with FramePublisher(line, IDENTITY, PublisherOptions(no_part_ids=("NOREAD",))) as publisher:
-        for text in ("NOREAD", "noread\n", "", "P-77", None):
+        for text in ("NOREAD", "noread\n", "", "P-77\r\x00", None):
             publisher.publish(Capture(encoded=b"scrap", part_id=text))
     frames = [decode(message.value(), Frame) for message in read_all(line, 5)]
     assert [frame.part_id for frame in frames] == [None, None, None, "P-77", None]
