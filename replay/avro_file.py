@@ -26,6 +26,8 @@ MAX_BLOCK_BYTES = 64 * 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024 * 1024
 #: Maximum bytes of a schema, as JSON.
 _MAX_SCHEMA_BYTES = 256 * 1024
+#: Maximum number of entries of a header. Writers use two to ten.
+_MAX_ENTRIES = 100
 _MAX_DEPTH = 30
 #: Maximum number of types in a schema; a named type counts at each use.
 _MAX_TYPES = 5_000
@@ -71,16 +73,39 @@ def read_file_header(data: bytes) -> FileHeader:
     """
     if data[:4] != _MAGIC:
         raise ValueError("no Avro container file")
-    file = io.BytesIO(data)
-    file.seek(4)
     try:
-        metadata: Any = fastavro.schemaless_reader(file, {"type": "map", "values": "bytes"}, None)
-    except UNREADABLE as error:
-        raise ValueError(f"its header ends early: {error}") from error
-    sync = file.read(_SYNC_BYTES)
+        metadata, position = _metadata(data, 4)
+    except EOFError as error:
+        raise ValueError("its header ends early") from error
+    sync = data[position : position + _SYNC_BYTES]
     if len(sync) != _SYNC_BYTES:
         raise ValueError("its header ends early")
-    return FileHeader(metadata, sync, file.tell())
+    return FileHeader(metadata, sync, position + _SYNC_BYTES)
+
+
+def _metadata(data: bytes, position: int) -> tuple[dict[str, bytes], int]:
+    """Read a map of bytes, and return it with the position behind it; raise EOFError if it ends early."""
+    found: dict[str, bytes] = {}
+    entries = 0
+    while True:
+        count, position = _long(data, position)
+        if not count:
+            return found, position
+        if count < 0:  # the size of the block in bytes follows
+            count, (_, position) = -count, _long(data, position)
+        entries += count
+        if entries > _MAX_ENTRIES:
+            raise ValueError(f"its header has over {_MAX_ENTRIES} entries")
+        for _ in range(count):
+            key, position = _bytes(data, position)
+            found[key.decode("utf-8", "replace")], position = _bytes(data, position)
+
+
+def _bytes(data: bytes, position: int) -> tuple[bytes, int]:
+    size, position = _long(data, position)
+    if not 0 <= size <= len(data) - position:
+        raise EOFError
+    return data[position : position + size], position + size
 
 
 def blocks(header: FileHeader, data: bytes) -> Iterator[AvroBlock]:
@@ -96,8 +121,11 @@ def blocks(header: FileHeader, data: bytes) -> Iterator[AvroBlock]:
         raise ValueError(f"codec {codec[:40].decode('ascii', 'replace')!r} is not read, only null and deflate")
     position = 0
     while position < len(data):
-        records, position = _long(data, position)
-        size, position = _long(data, position)
+        try:
+            records, position = _long(data, position)
+            size, position = _long(data, position)
+        except EOFError as error:
+            raise ValueError("a block ends early") from error
         end = position + size
         if records < 0 or size < 0 or data[end : end + _SYNC_BYTES] != header.sync:
             raise ValueError("a block does not end where it says")
@@ -134,7 +162,7 @@ def _long(data: bytes, position: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return (value >> 1) ^ -(value & 1), position
-    raise ValueError("a block ends early")
+    raise EOFError
 
 
 def records(block: AvroBlock, writer: Any, reader: Any) -> Iterator[Any]:

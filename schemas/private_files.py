@@ -62,7 +62,8 @@ def open_private(path: Path, flags: int) -> int:
     Raises
     ------
     OSError
-        If it cannot be opened, is a symbolic link, is not a regular file, or belongs to another user.
+        If it cannot be opened, is a symbolic link, is not a regular file, belongs to another user, or is to be written
+        and has a second name.
 
     Examples
     --------
@@ -74,7 +75,8 @@ def open_private(path: Path, flags: int) -> int:
     OSError: [Errno 40] it is a symbolic link, which is not followed; remove it
     """
     try:
-        descriptor = os.open(path, flags | _FLAGS, _FILE_MODE)
+        # O_NONBLOCK, because a pipe in place of the file would be waited for.
+        descriptor = os.open(path, flags & ~os.O_TRUNC | os.O_NONBLOCK | _FLAGS, _FILE_MODE)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed; remove it") from error
@@ -86,6 +88,11 @@ def open_private(path: Path, flags: int) -> int:
         # root may use the files of every user, as in `sudo inspection gate reset`.
         if os.geteuid() not in (0, found.st_uid):
             raise OSError(errno.EPERM, "it belongs to another user; remove it or name another folder")
+        if flags & (os.O_WRONLY | os.O_RDWR) and found.st_nlink > 1:
+            # The other name may be that of a file which must not be written or change its owner.
+            raise OSError(errno.EMLINK, "it has a second name (a hard link); remove it, or put a copy in its place")
+        if flags & os.O_TRUNC:
+            os.ftruncate(descriptor, 0)
         if flags & os.O_CREAT:
             if found.st_mode & 0o077:
                 os.fchmod(descriptor, _FILE_MODE)
@@ -104,7 +111,7 @@ def read_private(path: Path) -> bytes:
     OSError
         As `open_private`; `FileNotFoundError` if it does not exist.
     """
-    with os.fdopen(open_private(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+    with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
         return file.read()
 
 

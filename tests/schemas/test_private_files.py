@@ -125,6 +125,22 @@ def test_what_is_no_file_is_one_line(tmp_path: Path, make) -> None:
         Watermark(tmp_path, "decisions")
 
 
+@pytest.mark.parametrize("flags", [os.O_RDWR | os.O_CREAT, os.O_WRONLY | os.O_APPEND, os.O_WRONLY | os.O_TRUNC])
+def test_a_file_with_a_second_name_is_not_written(tmp_path: Path, open_umask: None, flags: int) -> None:
+    other, path = tmp_path / "other", tmp_path / "gate.lock"
+    other.write_text("kept")
+    path.hardlink_to(other)
+    with pytest.raises(OSError, match="a second name"):
+        open_private(path, flags)
+    assert (other.read_text(), mode(other)) == ("kept", "0o644")
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "acted.log")
+    with pytest.raises(OSError, match=r"not a regular file|No such device"):
+        open_private(tmp_path / "acted.log", os.O_WRONLY | os.O_APPEND)
+
+
 def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with lock_private(path):

@@ -145,3 +145,18 @@ def test_doubling_without_depth_is_counted() -> None:
     header = avro_file.FileHeader({"avro.schema": json.dumps(schema).encode()}, SYNC, 0)
     with pytest.raises(ValueError, match="over 5000 types"):
         avro_file.written_schema(header)
+
+
+def test_a_header_of_many_entries_costs_nothing() -> None:
+    few = {f"key {n}": b"value" for n in range(50)}
+    kind = {"type": "map", "values": "bytes"}
+    header = avro_file.read_file_header(b"Obj\x01" + avro(kind, few) + SYNC + b"rest")
+    assert (header.metadata, header.sync) == (few, SYNC)
+    many = avro(kind, {f"key {n}": b"" for n in range(101)})
+    with pytest.raises(ValueError, match="over 100 entries"):
+        avro_file.read_file_header(b"Obj\x01" + many + SYNC)
+    sized = avro("long", -1) + avro("long", 4) + avro("string", "a") + avro("bytes", b"b") + b"\x00"
+    assert avro_file.read_file_header(b"Obj\x01" + sized + SYNC).metadata == {"a": b"b"}
+    for end in range(4, len(sized) + 4 + len(SYNC)):
+        with pytest.raises(ValueError, match="ends early"):
+            avro_file.read_file_header((b"Obj\x01" + sized + SYNC)[:end])
