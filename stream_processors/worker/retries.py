@@ -140,6 +140,8 @@ _CONFIG: Mapping[str, Any] = {
     "group.id": "inspection-retries",  # required, but never joined
     "enable.auto.commit": False,
     "auto.offset.reset": "error",
+    # An open transaction of a stranger must not hide a letter. No worker writes letters in transactions.
+    "isolation.level": "read_uncommitted",
     "fetch.message.max.bytes": 1024 * 1024,
 }
 

@@ -4,8 +4,8 @@ A rebalance that never ends, an event loop that is blocked, an inspection that h
 same. The group's committed offsets stand still while frames pile up. So the watchdog checks these offsets, on its own
 thread, with its own client that joins no group.
 
-The end of the log may be the marker of a transaction, or frames of an aborted one: no worker reads those. So before
-they count as waiting, the watchdog checks if there is a frame to read.
+The end of the log may be the marker of a transaction, which no worker reads. So before it counts as waiting, the
+watchdog checks if there is a frame to read.
 """
 
 from __future__ import annotations
@@ -109,6 +109,8 @@ class Watchdog:
                 "group.id": group,
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
+                # As the worker reads: an open transaction must not hide frames that wait behind it.
+                "isolation.level": "read_uncommitted",
             },
         )
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)

@@ -161,6 +161,21 @@ def test_a_cut_letter_is_retried_from_where_it_came(line: KafkaSettings) -> None
     assert fresh.is_retry(same)
 
 
+def test_an_open_transaction_of_a_stranger_hides_no_letter(line: KafkaSettings) -> None:
+    stranger = Producer({"bootstrap.servers": line.bootstrap_servers, "transactional.id": line.prefix, "log_level": 0})
+    stranger.init_transactions(20)
+    stranger.begin_transaction()
+    stranger.produce(line.dead_letters, b"never ended", partition=0)
+    assert stranger.flush(20) == 0
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
+    producer.produce(line.dead_letters, letter(line.frames, "unknown-schema", b"value"), partition=0)
+    assert producer.flush(20) == 0
+    source = FramePosition(line.frames, 0, 9, 0)
+    message = FrameMessage(b"value", b"s/c", {RETRY_HEADER: b"0-1"}, source)
+    assert Retries(line, Codec(), SystemClock()).is_retry(message)
+    stranger.abort_transaction(20)
+
+
 def test_of_two_retriers_the_older_is_fenced_off(letters: KafkaSettings) -> None:
     found = find_letter(letters, "0-0")
     older = Retrier(letters)
