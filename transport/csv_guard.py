@@ -16,10 +16,14 @@ from typing import Any, Final
 
 #: Options of a `csv.writer` for files that people open in a spreadsheet.
 WRITER: Final[dict[str, Any]] = {"quoting": csv.QUOTE_ALL}
-# A cell may begin at the start of the text, and after ; | tab and characters that some programs take for a line end.
-_BEGIN = '(?:^|(?<=[;|\t\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]))[ \u00a0"]*'
-# = + - @, as full-width characters too, and the minus sign; tab and line ends, which some programs drop.
-_RISKY = "[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20\u2212]"
+# A cell may begin at the start of the text, and after ; | tab and characters that some programs take for a line end;
+# then spaces, quotes, and characters without width, which some programs drop, NUL among them.
+_BEGIN = (
+    "(?:^|(?<=[;|\t\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]))"
+    '[ \x00\u00a0\u00ad\u1680\u180e\u2000-\u200f\u202a-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff"]*'
+)
+# = + - @, as full-width and small characters too, and the minus sign; tab and line ends, which some programs drop.
+_RISKY = "[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b\u2212]"
 _TO_GUARD = re.compile(f"({_BEGIN})(?='*{_RISKY})")
 _GUARDED = re.compile(f"({_BEGIN})'(?='*{_RISKY})")
 

@@ -36,9 +36,14 @@ def exempt_loopback(environment: MutableMapping[str, str] = os.environ) -> None:
     >>> exempt_loopback(environment)
     >>> environment["no_proxy"]
     '.plant,localhost,127.0.0.1,::1'
+    >>> environment = {"no_proxy": "10.0.0.5", "NO_PROXY": ".plant"}
+    >>> exempt_loopback(environment)
+    >>> environment["NO_PROXY"]
+    '10.0.0.5,.plant,localhost,127.0.0.1,::1'
     """
-    given = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    hosts = [host.strip() for host in given.split(",") if host.strip()]
+    # Programs differ in the spelling that they read: each must find the hosts of both.
+    given = f"{environment.get('no_proxy', '')},{environment.get('NO_PROXY', '')}"
+    hosts = list(dict.fromkeys(host.strip() for host in given.split(",") if host.strip()))
     if "*" not in hosts:
         hosts += [host for host in _LOOPBACK if host not in hosts]
     environment["no_proxy"] = environment["NO_PROXY"] = ",".join(hosts)

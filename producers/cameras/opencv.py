@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -129,13 +130,15 @@ class OpenCvCamera:
 
         Other cameras do not change the path.
         """
-        if device.isdecimal() and device.isascii():
+        is_number = device.isdecimal() and device.isascii()
+        if is_number or re.fullmatch(r"/dev/video\d+", device):
             stable = sorted(_USB_BY_ID.glob("*")) if self._video is None else []
             if stable:
                 _log.warning(
                     "camera %s: numbers of USB cameras can change at a restart; a stable name is usb:%s",
                     self.name, stable[0],
                 )  # fmt: skip
+        if is_number:
             return (int(device),)
         if not device.startswith("/dev/"):
             raise PluginError(

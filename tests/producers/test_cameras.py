@@ -150,13 +150,14 @@ def test_usb_cameras_have_names_that_stay(tmp_path: Path, monkeypatch: pytest.Mo
         captures_of(OpenCvCamera("usb:/dev/null"))
 
 
+@pytest.mark.parametrize("name", ["usb:77", "usb:/dev/video77"])
 def test_a_number_of_a_usb_camera_is_advised_against(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("producers.cameras.opencv._USB_BY_ID", tmp_path)
     (tmp_path / "usb-Acme_Cam_0042-video-index0").touch()
     with pytest.raises(PluginError):
-        captures_of(OpenCvCamera("usb:77"))
+        captures_of(OpenCvCamera(name))
     assert f"a stable name is usb:{tmp_path}/usb-Acme_Cam_0042-video-index0" in caplog.text
 
 
