@@ -20,10 +20,13 @@ from schemas.errors import CodecError, InspectionError, MetadataTooLarge
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
+from transport.limited_log import LimitedLog
 from transport.tail import Tail
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.1
+#: Number of frames in a row that are too old from which on they are reported, and seconds between two reports.
+_MANY_OLD, _SAY_S = 10, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class FrameTriggers:
         self._on_read = on_read
         self._age = None if max_age_s is None else StalenessFilter(max_age_s, clock or SystemClock())
         self._tally: Counter[str] = Counter()
+        self._old_in_a_row = 0
+        self._limited = LimitedLog(log, _SAY_S)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="triggers", daemon=True)
 
@@ -137,7 +142,16 @@ class FrameTriggers:
         if self._station is not None and frame.station != self._station:
             return "other_station"
         if self._age is not None and self._age.is_old(frame.captured_at_us):
+            self._old_in_a_row += 1
+            if self._old_in_a_row >= _MANY_OLD:
+                self._limited.warning(
+                    "old",
+                    f"the last {self._old_in_a_row} frames, now of camera {frame.station}/{frame.camera_id}, were "
+                    "captured longer ago than the belt takes: the gate does not see their parts. Their camera's clock "
+                    "may be behind (`inspection doctor` compares clocks), or they come from a spool",
+                )
             return "skipped_old"
+        self._old_in_a_row = 0
         try:
             self._expect(frame)
         except InspectionError as error:

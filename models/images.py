@@ -22,7 +22,7 @@ from models.image_structure.jpeg import without_padding
 from models.image_structure.names import why_unreadable
 from models.opencv import cv2
 from models.remarks import Remark
-from models.sample_depth import Image, darkness, to_8_bits
+from models.sample_depth import Image, contradicts, darkness, to_8_bits
 from schemas.records import Encoding
 
 #: Divisors of a reduced JPEG. Decoding to 1/8, 1/4 or 1/2 costs a fraction: the inverse DCT does the scaling.
@@ -208,7 +208,9 @@ def _pixels(
         grey = to_8_bits(_opencv(header, structure, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH), None)
         return (np.repeat(grey[:, :, None], 3, axis=2) if colour else grey), remarks
     if depth is not None:
-        return to_8_bits(_opencv(header, structure, flags | cv2.IMREAD_ANYDEPTH), depth), remarks
+        samples = _opencv(header, structure, flags | cv2.IMREAD_ANYDEPTH)
+        pixels = to_8_bits(samples, depth)
+        return pixels, remarks + (darkness(pixels, depth) if contradicts(samples, depth) else ())
     pixels = _opencv(header, structure, flags)
     return pixels, remarks + (darkness(pixels) if structure.bits == 16 else ())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-RemarkKind = Literal["low-16-bit", "transparency", "shrunk", "stray-bytes"]
+RemarkKind = Literal["low-16-bit", "transparency", "shrunk", "stray-bytes", "second-picture"]
 
 #: A stronger reduction in either direction gets a remark: a defect of this many pixels becomes one pixel.
 MOST_SHRINKING = 8.0
@@ -18,7 +18,8 @@ class Remark:
     Parameters
     ----------
     kind
-        Stable word for metrics: ``low-16-bit``, ``transparency``, ``shrunk``, ``stray-bytes``.
+        Stable word for metrics: ``low-16-bit``, ``transparency``, ``shrunk``, ``stray-bytes``,
+        ``second-picture``.
     text
         One line for a person, with a remedy.
     factor

@@ -34,6 +34,18 @@ def lies_low(values: NDArray[np.uint16], depth: int) -> bool:
     return bool((values & below).any()) or int(values.min()) == int(values.max())
 
 
+def contradicts(values: NDArray[np.uint16], depth: int) -> bool:
+    """Return True if samples neither lie in the lower bits of their words nor are scaled up from ``depth`` bits.
+
+    Examples
+    --------
+    >>> contradicts(np.array([5, 4096], np.uint16), 12), contradicts(np.array([16, 4096], np.uint16), 12)
+    (True, False)
+    """
+    below = (1 << (_WORD_BITS - depth)) - 1
+    return bool(int(values.max()) >> depth and (values & below).any())
+
+
 def to_8_bits(values: NDArray[np.uint16], depth: int | None) -> Image:
     """Return the upper 8 of the bits that the camera measured; without a ``depth``, the upper 8 of the whole word.
 
@@ -51,13 +63,26 @@ def scaled_up(values: NDArray[np.uint16], depth: int) -> NDArray[np.uint16]:
     return (values << (_WORD_BITS - depth)).astype(np.uint16) if lies_low(values, depth) else values
 
 
-def darkness(pixels: NDArray[Any]) -> tuple[Remark, ...]:
-    """Return a remark if the pixels of a 16-bit image, at 8 bits, stay below 1/8 of the range."""
+def darkness(pixels: NDArray[Any], depth: int | None = None) -> tuple[Remark, ...]:
+    """Return a remark if the pixels of a 16-bit image, at 8 bits, stay below 1/8 of the range.
+
+    Parameters
+    ----------
+    depth
+        Stated depth, if the samples contradict it.
+    """
     brightest = int(pixels.max())
     if brightest >= 256 // 8:
         return ()
-    text = (
-        f"its 16-bit samples stay below {(brightest + 1) * 256} of 65535: if the camera has 10, 12 or 14 bits, "
-        "give the number to `inspection produce --bit-depth`, or as bit_depth in the input of the manifest"
-    )
+    most = (brightest + 1) * 256
+    if depth is None:
+        text = (
+            f"its 16-bit samples stay below {most} of 65535: if the camera has 10, 12 or 14 bits, give the number to "
+            "`inspection produce --bit-depth`, or as bit_depth in the input of the manifest"
+        )
+    else:
+        text = (
+            f"its 16-bit samples stay below {most} of 65535, and do not fit the {depth} bits that the file, the camera "
+            "or the manifest states: state the depth that the camera has"
+        )
     return (Remark("low-16-bit", text),)

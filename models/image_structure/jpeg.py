@@ -16,6 +16,8 @@ from models.remarks import Remark
 MAX_SCANS = 64
 #: Most segments of a file, more than any camera writes.
 _MAX_SEGMENTS = 4096
+#: Beginning of a JPEG.
+_PICTURE = b"\xff\xd8\xff"
 _SOI, _EOI, _SOS, _DHT, _DNL, _APP0 = 0xD8, 0xD9, 0xDA, 0xC4, 0xDC, 0xE0
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
 #: Start-of-frame markers that are not decoded, and their names.
@@ -129,12 +131,18 @@ def examine_jpeg(data: bytes) -> Structure:
     if frame is None or not scans:
         unreadable("the JPEG ends before its picture")
     _complete(frame)
-    text = f"{stray} bytes that belong to no segment of the JPEG are left out: its file is not quite whole"
+    remarks = []
+    if stray:
+        text = f"{stray} bytes that belong to no segment of the JPEG are left out: its file is not quite whole"
+        remarks.append(Remark("stray-bytes", text))
+    if data.find(_PICTURE, at) >= 0:
+        text = "a second picture behind the end of the JPEG is left out: send one image a frame"
+        remarks.append(Remark("second-picture", text))
     return Structure(
         data=_edited(data, edits),
         channels=len(frame.components),
         work_bytes=_work_bytes(frame, scans),
-        remarks=(Remark("stray-bytes", text),) if stray else (),
+        remarks=tuple(remarks),
     )
 
 

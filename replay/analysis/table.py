@@ -29,6 +29,8 @@ _IDENTITY: tuple[str, ...] = (
 _OF_ONE_ROW = frozenset({"frame_id", "part_id", "image_sha256", "reason"})
 #: Maximum number of different texts that are stored once and shared.
 _MAX_SHARED = 100_000
+#: Largest signal or duration, so that squares and sums of many stay finite.
+_MAX_NUMBER = 1e30
 _OF_DECIDER: tuple[str, ...] = ("verdict", "action", "result_state", "model", "reason")
 _STAGES = ("queue", "decode", "infer")
 
@@ -52,7 +54,7 @@ class Table:
     truth                                       int8: `UNKNOWN`, `GOOD` or `DEFECTIVE`
     defect, sampled_because                     from the label; None without a label
     signal.NAME                                 float64, from the recorded decision, or the first one
-    DECIDER.score, DECIDER.threshold            float64, NaN if it was not inspected
+    DECIDER.score, DECIDER.threshold            float64, NaN if it was not inspected or is not from 0 to 1
     DECIDER.verdict, .action, .result_state     text, None if the decider made no decision
     DECIDER.model                               name, version and 8 digits of the sha256
     DECIDER.reason                              text
@@ -163,7 +165,7 @@ class _Builder:
             self._decision(decider, decision)
         self._timing(frame.recorded)
         for name, value in frame.any.signals.items():
-            _pad(self._signals.setdefault(name, array("d")), row, float("nan")).append(value)
+            _pad(self._signals.setdefault(name, array("d")), row, float("nan")).append(_within(value))
         for name, text in frame.any.attributes.items():
             _pad(self._attributes.setdefault(name, []), row, None).append(self._share(text))
 
@@ -201,7 +203,7 @@ class _Builder:
         nan = float("nan")
         numbers = (None, None) if decision is None else (decision.score, decision.threshold)
         for name, number in zip(("score", "threshold"), numbers, strict=True):
-            self._numbers[f"{decider}.{name}"].append(nan if number is None else number)
+            self._numbers[f"{decider}.{name}"].append(nan if number is None else _within(number, 0.0, 1.0))
         texts: tuple[str | None, ...] = (None,) * len(_OF_DECIDER)
         if decision is not None:
             model = f"{decision.model_name} {decision.model_version} {decision.model_sha256[:8]}"
@@ -214,7 +216,7 @@ class _Builder:
         latency_ms = nan if recorded is None else (recorded.decided_at_us - recorded.captured_at_us) / 1000
         self._numbers[f"{RECORDED}.latency_ms"].append(latency_ms)
         for stage in _STAGES:
-            stage_ms = nan if recorded is None else recorded.durations_ms.get(stage, nan)
+            stage_ms = nan if recorded is None else _within(recorded.durations_ms.get(stage, nan))
             self._numbers[f"{RECORDED}.{stage}_ms"].append(stage_ms)
         has_deadline = recorded is not None and recorded.deadline_at_us is not None
         self._small[f"{RECORDED}.is_late"].append(int(recorded.is_late) if recorded and has_deadline else -1)
@@ -228,6 +230,11 @@ class _Builder:
         if len(self._shared) < _MAX_SHARED:
             return self._shared.setdefault(text, text)
         return self._shared.get(text, text)
+
+
+def _within(number: float, low: float = -_MAX_NUMBER, high: float = _MAX_NUMBER) -> float:
+    """Return a number of a record; NaN if it is outside its range: one such record must not make all figures fail."""
+    return number if low <= number <= high else float("nan")
 
 
 def _rank(frame: ReplayedFrame) -> int:

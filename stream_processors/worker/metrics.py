@@ -92,7 +92,8 @@ class WorkerMetrics:
         )
         self.image_remarks = Counter(
             "inspection_image_remarks",
-            "Images that were inspected although something is odd: low-16-bit, transparency, shrunk, stray-bytes",
+            "Images that were inspected although something is odd: low-16-bit, transparency, shrunk, stray-bytes, "
+            "second-picture",
             ["kind"],
             registry=self.registry,
         )

@@ -12,7 +12,8 @@ from confluent_kafka import Producer
 from actuators import DecisionConsumer, FrameTriggers, GateRunner, GateSettings, GateState
 from schemas import KafkaSettings
 from schemas.clock import ManualClock
-from tests.actuators.decisions import Recorder, make_decision
+from schemas.codec import encode
+from tests.actuators.decisions import Recorder, make_decision, make_frame
 from tests.actuators.stepped import SteppedGate
 
 
@@ -96,6 +97,18 @@ def await_(condition: Callable[[], bool], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it does not come about"
         time.sleep(0.02)
+
+
+def test_frames_that_are_all_too_old_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """Their parts pass unseen: the camera's clock may be behind."""
+    clock = ManualClock(utc_us=10**15)
+    triggers = FrameTriggers(KafkaSettings("127.0.0.1:9"), lambda frame: None, max_age_s=2.0, clock=clock)
+    behind, right = (make_frame("p", captured_at_us=10**15 - us) for us in (3_600_000_000, 0))
+    for frame in [behind] * 9 + [right] + [behind] * 9:
+        triggers._trigger(encode(frame))
+    assert caplog.messages == []
+    triggers._trigger(encode(behind))
+    assert caplog.messages[0].startswith("the last 10 frames, now of camera s/cam, were captured longer ago than")
 
 
 def test_decisions_of_other_cameras_do_not_hide_a_silent_worker() -> None:

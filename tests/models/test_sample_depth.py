@@ -66,6 +66,25 @@ def test_without_a_depth_a_dark_16_bit_image_is_remarked() -> None:
         assert decode(data).remarks == ()
 
 
+def test_samples_beyond_the_stated_depth_are_remarked_if_they_become_dark() -> None:
+    spike = ramp(12)
+    spike[0, 0] = 4096  # one pixel beyond 12 bits
+    for data, depth in ((png(spike), 12), (png(spike, (b"sBIT", b"\x0c")), None), (png(ramp(12)), 10)):
+        decoded = decode(data, bit_depth=depth)
+        assert decoded.pixels.max() < 32
+        [remark] = decoded.remarks
+        assert remark.kind == "low-16-bit"
+        assert f"do not fit the {depth or 12} bits" in remark.text
+    dark = (ramp(9) << 4).astype(np.uint16)  # scaled up from 12 bits, and dark
+    assert decode(png(dark), bit_depth=12).remarks == ()
+
+
+def test_a_second_picture_behind_a_jpeg_is_remarked() -> None:
+    one, other = (encoded(np.full((16, 16), grey, np.uint8), ".jpg") for grey in (10, 200))
+    assert decode(one).remarks == decode(one + bytes(500)).remarks == ()
+    assert [remark.kind for remark in decode(one + other).remarks] == ["second-picture"]
+
+
 def test_colour_of_12_bits() -> None:
     low = np.dstack([ramp(12), ramp(12) // 2, ramp(12) // 4])
     pixels = decode(png(low, (b"sBIT", b"\x0c\x0c\x0c")), colour=True).pixels

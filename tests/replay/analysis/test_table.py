@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from monitoring.quality.label_index import LabelIndex
 from monitoring.quality.label_join import LabelJoin
+from replay.analysis.overview import analyse
 from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, build_table
 from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, Decision, ResultState, Verdict
@@ -44,6 +46,17 @@ def test_a_frame_is_a_row() -> None:
         "recorded.model": "m 1 01234567", "recorded.reason": "score", "recorded.latency_ms": 50.0,
         "recorded.queue_ms": 1.0, "recorded.decode_ms": 2.0, "recorded.is_late": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [1e300, -1e300, math.inf, math.nan])
+def test_a_number_that_is_none_makes_no_figure_fail(number: float) -> None:
+    odd = {"score": number, "threshold": number, "signals": {"noise": number}, "durations_ms": {"queue": number}}
+    decisions = [make_decision(n) for n in range(20)] + [make_decision(20, **odd)]
+    truths = LabelIndex([make_label(n, Verdict.OK if n % 2 else Verdict.NOT_OK) for n in range(21)])
+    table = build_table(map(replayed, decisions), truths)
+    for name in ("recorded.score", "recorded.threshold", "recorded.queue_ms", "signal.noise"):
+        assert np.isnan(table[name][20]), name
+    assert analyse(table).calibration.why_not == ""
 
 
 def test_no_frames_make_an_empty_table() -> None:
