@@ -145,7 +145,8 @@ def _is_of_the_registry(error: Exception) -> bool:
     # The client lets errors of its HTTP library through. The name of that library depends on the client's version.
     origin = type(error).__module__.partition(".")[0]
     return origin in {"confluent_kafka", "httpx", "httpx2", "httpcore", "httpcore2"} or isinstance(
-        error, (ValueError, TypeError, OSError)
+        error,
+        (ValueError, TypeError, OSError, ImportError),  # the last for a SOCKS proxy of the environment
     )
 
 
