@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from schemas.addresses import masked_repr
 from schemas.errors import SettingsError
+from schemas.text import shown
 from schemas.topics import DEAD_LETTERS, DECISIONS, DEFAULT_PREFIX, DRIFT, DRIFT_STATE, FRAMES, LABELS, check_prefix
 
 DEFAULT_BOOTSTRAP_SERVERS = "127.0.0.1:9092"
@@ -88,6 +89,11 @@ class KafkaSettings:
 
     def __post_init__(self) -> None:
         check_prefix(self.prefix)
+        if not self.bootstrap_servers.isprintable():
+            raise SettingsError(
+                f"bootstrap servers {shown(self.bootstrap_servers)}: no address has such characters; "
+                "say host:port[,host:port]"
+            )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> KafkaSettings:

@@ -29,5 +29,12 @@ def test_impossible_prefixes(prefix):
         check_prefix(prefix)
 
 
+@pytest.mark.parametrize("servers", ["k1:9092\udcff", "k1:9092\x00,k2:9092", "\x1b[2J", "k1:9092\n"])
+def test_addresses_that_no_client_takes_are_one_line(servers):
+    with pytest.raises(SettingsError, match="no address has such characters") as caught:
+        KafkaSettings(servers)
+    assert str(caught.value).isprintable()
+
+
 def test_topic_names_differ():
     assert len({topic.name("p") for topic in TOPICS}) == len(TOPICS)
