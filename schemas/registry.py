@@ -7,6 +7,8 @@ if the registry becomes unreachable later.
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from confluent_kafka.schema_registry import SchemaRegistryClient
 
 _TIMEOUT_S = 5
+_LOOPBACK = re.compile(r"https?://(?:[^/@]*@)?(?:localhost|127(?:\.\d+){3}|\[::1\])(?:[:/]|$)")
+_PROXY_VARIABLES = frozenset({"all_proxy", "http_proxy", "https_proxy"})
 _NOT_FOUND = 404
 
 
@@ -118,11 +122,29 @@ def _client(url: str) -> Iterator[SchemaRegistryClient]:
             url, f"its client is not installed ({error}): `pip install streaming-inspection[registry]`"
         ) from error
     try:
-        yield SchemaRegistryClient.new_client({"url": url, "timeout": _TIMEOUT_S, "max.retries": 1})
+        with _without_proxies(url):
+            client = SchemaRegistryClient.new_client({"url": url, "timeout": _TIMEOUT_S, "max.retries": 1})
+        yield client
     except Exception as error:
         if not _is_of_the_registry(error):
             raise
         raise RegistryError(url, _reason(error)) from error
+
+
+@contextmanager
+def _without_proxies(url: str) -> Iterator[None]:
+    """Hide the proxies of the environment while the client of a registry on this machine is made.
+
+    The client reads all of them when it is made, and fails at one that it cannot use, even if ``no_proxy`` exempts the
+    host.
+    """
+    hidden = {}
+    if url.startswith("mock:") or _LOOPBACK.match(url):
+        hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.lower() in _PROXY_VARIABLES}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _find_or_register(client: SchemaRegistryClient, subject: str, schema: Schema) -> int:
