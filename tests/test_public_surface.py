@@ -26,6 +26,7 @@ SURFACE = {
         "FramePosition", "ImageError", "Inspection", "Model", "ModelPackageError", "build_decision",
         "default_model_path", "failed_inspection", "inspect_image", "load_model",
     },
+    "models.testing": {"check_model"},
     "producers": {
         "Camera", "CameraIdentity", "CameraJob", "CameraReport", "Capture", "FramePublisher", "PublishedFrame",
         "PublisherMetrics", "PublisherOptions", "PublisherStats", "load_camera", "run_camera", "run_cameras",
