@@ -99,9 +99,17 @@ class ListDecisions:
 
     Examples
     --------
-    >>> decisions = ListDecisions()
-    >>> decisions.poll(0.001) is None
+    A gate without Kafka and without hardware: no decision comes, so the part gets the fail-safe.
+
+    >>> from actuators import GateRunner, GateSettings
+    >>> driver, decisions = RecordingActuator(), ListDecisions()
+    >>> gate = GateRunner(decisions, driver, GateSettings(belt_ms=50))
+    >>> gate.start()
+    >>> gate.expect("part-1", station="press", camera_id="top", captured_at_us=time.time_ns() // 1000)
     True
+    >>> gate.stop()
+    >>> [f"{each.action} {each.part_key}, {each.why}" for each in driver.instructions]
+    ['REJECT part-1, failsafe-missing']
     """
 
     def __init__(self, decisions: Iterable[Decision] = (), *, waits: bool = True) -> None:
