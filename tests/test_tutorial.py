@@ -30,8 +30,6 @@ READS = ("inspection audit", "inspection replay")
 
 #: Graph of the tutorial's network, for a machine without PyTorch.
 WITH_ONNX = """
-from pathlib import Path
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -50,7 +48,6 @@ graph = helper.make_graph(
     [numpy_helper.from_array(np.float32([value]), name) for name, value in (("middle", 150), ("width", 20))],
 )
 model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-Path("my_model").mkdir(exist_ok=True)
 onnx.save(model, "my_model/model.onnx")
 """
 
@@ -158,7 +155,6 @@ def test_a_reader_follows_the_tutorial(shell: Shell, tmp_path: Path) -> None:
         if language != "console":
             if name == "export_my_model.py" and importlib.util.find_spec("torch") is None:
                 text = WITH_ONNX
-            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
             continue
         for command, expected in commands(text):
