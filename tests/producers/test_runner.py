@@ -81,7 +81,8 @@ def test_a_camera_that_raises_or_hangs_stalls_no_other(caplog: pytest.LogCapture
     assert (reports[1].captured, reports[1].error) == (1, "RuntimeError: cable")
     assert reports[2].hung
     assert bad.calls == ["open", "close"]
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    # A busy machine also misses slots of the good camera, which is a warning.
+    assert [record.levelname for record in caplog.records if record.levelname != "WARNING"] == ["ERROR"]
 
 
 def test_slots_missed_because_publishing_took_long_are_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
