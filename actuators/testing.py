@@ -12,23 +12,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from statistics import median
-from typing import NoReturn
 
 from actuators.actuator import Actuator, Instruction, InstructionReason, LineStop
 from actuators.counts import ConsumerCounts
 from schemas.clock import Clock, SystemClock
 from schemas.records import Action, Decision, ResultState, Verdict
 from transport.bounded_call import call_in_thread, threads_left
+from transport.contract_check import ContractCheck
 
 __all__ = ["ListDecisions", "RecordingActuator", "check_actuator"]
 
 #: Time for the threads of a driver to end after `close`.
 _END_S = 2.0
-#: Most characters of a foreign error in a message.
-_TEXT = 200
 #: Reasons of instructions that carry a decision.
 _WITH_DECISION = {InstructionReason.DECIDED, InstructionReason.DRIFT_REVIEW, InstructionReason.CONFLICT}
 _VERDICTS = {Action.ACCEPT: Verdict.OK, Action.REJECT: Verdict.NOT_OK, Action.REVIEW: Verdict.NOT_DECIDABLE}
@@ -183,27 +181,17 @@ def check_actuator(make: Callable[[], Actuator], *, act_ms: float = 5.0, timeout
     ...
     AssertionError: Lamp: it has no close; expected the methods open, act and close
     """
-    check = _Check(make, act_ms, timeout_s)
-    try:
-        call_in_thread(check.run, timeout_s, "check of a driver")
-    except TimeoutError as error:
-        raise AssertionError(
-            f"{check.name}: {check.step} does not return; expected the whole check to end within {timeout_s:g} s"
-        ) from error
+    _Check(make, act_ms, timeout_s).run()
 
 
-class _Check:
-    """One run of the contract; ``step`` names the call that is in progress."""
+class _Check(ContractCheck[Actuator]):
+    """One run of the contract."""
 
     def __init__(self, make: Callable[[], Actuator], act_ms: float, timeout_s: float) -> None:
-        self._make = make
+        super().__init__(make, "driver", timeout_s)
         self._act_ms = act_ms
-        self._timeout_s = timeout_s
-        self._made: list[Actuator] = []
-        self.name = getattr(make, "__name__", "the driver").replace("<lambda>", "the driver")
-        self.step = "make()"
 
-    def run(self) -> None:
+    def _check(self) -> None:
         unopened = self._new()
         self._close(unopened, "close() without open()")
         for stage in (self._belt, self._fault):
@@ -255,12 +243,7 @@ class _Check:
         self._quick("release_line()", released)
 
     def _new(self) -> Actuator:
-        with self._at("make()"):
-            actuator = self._make()
-        self.name = type(actuator).__name__
-        if any(actuator is other for other in self._made):
-            self._fail("make() returned the same driver again", "a new driver at each call")
-        self._made.append(actuator)
+        actuator = super()._new()
         has = {
             name
             for name in ("open", "act", "close", "stop_line", "release_line")
@@ -295,21 +278,6 @@ class _Check:
     def _close(self, actuator: Actuator, step: str) -> None:
         with self._at(step):
             actuator.close()
-
-    @contextmanager
-    def _at(self, step: str, about: str = "") -> Iterator[None]:
-        """Name a call of the driver, and turn its error into one of the check."""
-        self.step = step
-        try:
-            yield
-        except Exception as error:
-            text = " ".join(str(error).split())[:_TEXT]
-            raise AssertionError(
-                f"{self.name}: {step} raised {type(error).__name__}: {text}{about}; expected no error"
-            ) from error
-
-    def _fail(self, fault: str, expected: str) -> NoReturn:
-        raise AssertionError(f"{self.name}: {fault}; expected {expected}")
 
 
 def _instructions() -> Iterator[Instruction]:

@@ -12,8 +12,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from typing import NoReturn
+from contextlib import suppress
 
 from producers.camera import Camera, Capture, Openable
 from producers.encoding import EncodingFailed, encode_capture
@@ -21,7 +20,8 @@ from producers.message import make_message
 from producers.options import CameraIdentity, PublisherOptions
 from schemas.codec import Codec
 from schemas.errors import InvalidRecord
-from transport.bounded_call import call_in_thread, threads_left
+from transport.bounded_call import threads_left
+from transport.contract_check import ContractCheck
 
 __all__ = ["ListCamera", "check_camera"]
 
@@ -32,8 +32,6 @@ _AHEAD_US = 86_400_000_000
 _STILL_S = 0.02
 #: Time for the threads of a camera to end after `close`.
 _END_S = 2.0
-#: Most characters of a foreign error in a message.
-_TEXT = 200
 #: Mark of the end of a camera; None would hide a camera that yields None.
 _END = object()
 
@@ -126,27 +124,18 @@ def check_camera(
     ...
     AssertionError: ListCamera: captured_at_us of capture 1 is 1795000000; expected UTC microseconds since 1970
     """
-    check = _Check(make, captures, repeats)
-    try:
-        call_in_thread(check.run, timeout_s, "check of a camera")
-    except TimeoutError as error:
-        raise AssertionError(
-            f"{check.name}: {check.step} does not return; expected the whole check to end within {timeout_s:g} s"
-        ) from error
+    _Check(make, captures, repeats, timeout_s).run()
 
 
-class _Check:
-    """One run of the contract; ``step`` names the call that is in progress."""
+class _Check(ContractCheck[Camera]):
+    """One run of the contract."""
 
-    def __init__(self, make: Callable[[], Camera], captures: int, repeats: bool) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], Camera], captures: int, repeats: bool, timeout_s: float) -> None:
+        super().__init__(make, "camera", timeout_s)
         self._captures = captures
         self._repeats = repeats
-        self._made: list[Camera] = []
-        self.name = getattr(make, "__name__", "the camera").replace("<lambda>", "the camera")
-        self.step = "make()"
 
-    def run(self) -> None:
+    def _check(self) -> None:
         first = self._pass(self._captures)
         if not any(readable for _, readable in first):
             self._fail("none of its captures is a readable image", "pixels, or a whole JPEG, PNG, BMP or TIFF file")
@@ -200,12 +189,7 @@ class _Check:
         return seen
 
     def _new(self) -> Camera:
-        with self._at("make()"):
-            camera = self._make()
-        self.name = type(camera).__name__
-        if any(camera is other for other in self._made):
-            self._fail("make() returned the same camera again", "a new camera at each call")
-        self._made.append(camera)
+        camera = super()._new()
         if not hasattr(camera, "__iter__"):
             self._fail("it has no __iter__", "a method __iter__ that yields captures")
         has = {name for name in ("open", "close") if callable(getattr(camera, name, None))}
@@ -257,30 +241,15 @@ class _Check:
         try:
             image = encode_capture(capture, bit_depth=capture.bit_depth)
         except EncodingFailed as error:
-            raise AssertionError(f"{self.name}: capture {number}: {error}; expected at most 65,535 pixels") from error
+            raise AssertionError(f"{self._name}: capture {number}: {error}; expected at most 65,535 pixels") from error
         try:
             make_message(
                 capture, image, identity=CameraIdentity("line", "station", "camera"), options=PublisherOptions(),
                 started_at_us=_EARLIEST_US, sequence=number, captured_at_us=_EARLIEST_US, taken_s=0.0, codec=Codec(),
             )  # fmt: skip
         except InvalidRecord as error:
-            raise AssertionError(f"{self.name}: capture {number}: {error}; expected shorter texts") from error
+            raise AssertionError(f"{self._name}: capture {number}: {error}; expected shorter texts") from error
         return image.width > 0
-
-    @contextmanager
-    def _at(self, step: str) -> Iterator[None]:
-        """Name a call of the camera, and turn its error into one of the check."""
-        self.step = step
-        try:
-            yield
-        except Exception as error:
-            text = " ".join(str(error).split())[:_TEXT]
-            raise AssertionError(
-                f"{self.name}: {step} raised {type(error).__name__}: {text}; expected no error"
-            ) from error
-
-    def _fail(self, fault: str, expected: str) -> NoReturn:
-        raise AssertionError(f"{self.name}: {fault}; expected {expected}")
 
 
 def _digest(capture: Capture) -> str:

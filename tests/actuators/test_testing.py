@@ -15,6 +15,7 @@ from actuators import Actuator, GateRunner, GateSettings, Instruction, Instructi
 from actuators.testing import ListDecisions, RecordingActuator, check_actuator
 from schemas import Action
 from tests.actuators.decisions import make_decision, make_frame, now_us
+from transport.bounded_call import threads_left
 
 
 class Plain:
@@ -222,6 +223,23 @@ def test_a_driver_is_closed_when_a_rule_is_broken() -> None:
         check_actuator(make)
     assert [len(driver.instructions) for driver in made] == [0, 1]
     assert not made[-1].is_open
+
+
+def test_a_check_that_took_too_long_stops_when_its_call_returns() -> None:
+    made: list[Actuator] = []
+
+    class Slow(Plain):
+        def __init__(self) -> None:
+            made.append(self)
+
+        def close(self) -> None:
+            time.sleep(0.5)
+
+    before = set(threading.enumerate())
+    with pytest.raises(AssertionError, match=r"close\(\) without open\(\) does not return"):
+        check_actuator(Slow, timeout_s=0.2)
+    assert threads_left(before, 5) == []
+    assert len(made) == 1
 
 
 class Threaded(Plain):
