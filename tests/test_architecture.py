@@ -186,6 +186,16 @@ def test_onnx_runtime_is_imported_with_its_telemetry_off():
         assert 0 < text.index('os.environ["ORT_DISABLE_TELEMETRY"] = "1"') < text.index("import onnxruntime")
 
 
+def test_testing_kits_need_no_test_framework():
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in modules()
+        for line, name in imports(path)
+        if name.partition(".")[0] in {"pytest", "_pytest", "hypothesis", "unittest"}
+    ]
+    assert wrong == []
+
+
 def test_every_package_of_ours_has_a_floor():
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages <= set(FLOORS)

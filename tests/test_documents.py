@@ -13,7 +13,10 @@ FILES = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitl
 #: The changelog names files of earlier versions.
 DOCUMENTS = [name for name in FILES if name.endswith(".md") and name != "CHANGELOG.md"]
 #: Files that a reader writes.
-EXAMPLES = {"my_camera.py"}
+EXAMPLES = {
+    "my_camera.py", "test_my_camera.py", "export_my_model.py", "test_my_model.py", "my_gate.py", "test_my_gate.py",
+    "fill_in.py",
+}  # fmt: skip
 
 
 def _exists(named: str) -> bool:

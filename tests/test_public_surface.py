@@ -26,16 +26,19 @@ SURFACE = {
         "FramePosition", "ImageError", "Inspection", "Model", "ModelPackageError", "build_decision",
         "default_model_path", "failed_inspection", "inspect_image", "load_model",
     },
+    "models.testing": {"check_model"},
     "producers": {
         "Camera", "CameraIdentity", "CameraJob", "CameraReport", "Capture", "FramePublisher", "PublishedFrame",
         "PublisherMetrics", "PublisherOptions", "PublisherStats", "load_camera", "run_camera", "run_cameras",
     },
+    "producers.testing": {"ListCamera", "check_camera"},
     "actuators": {
         "Actuator", "Belt", "ConsumerCounts", "DecisionConsumer", "DriftStats", "DriftWatch", "ExpectedPart",
         "Fault", "FrameTriggers", "GateError", "GateFull", "GateRunner", "GateSettings", "GateState",
         "GateStats", "Instruction", "InstructionReason", "LineStop", "OnDrift", "OfferResult", "PartTracker",
         "SimulatedGate", "TrackerCounts", "Undecodable", "load_actuator", "schedule",
     },
+    "actuators.testing": {"ListDecisions", "RecordingActuator", "check_actuator"},
     "stream_processors": {"Overload", "OverloadPolicy", "WorkerSettings"},
     "monitoring.drift": {"Budget", "CameraWatch", "DriftOptions", "ReferencesOf", "StateError"},
     "replay": {

@@ -1,11 +1,11 @@
-"""Decisions, frames and doubles for the tests of the gate."""
+"""Decisions, frames and parts for the tests of the gate."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from actuators import ConsumerCounts, ExpectedPart, Instruction
+from actuators import ExpectedPart
 from schemas import Action, Decision, Encoding, Frame, ResultState, Verdict
 from schemas.ids import decision_id, frame_id
 
@@ -79,51 +79,3 @@ def make_part(
         act_at_s=act_at_s,
         decide_by_s=decide_by_s,
     )
-
-
-class Recorder:
-    """An actuator that remembers, and fails when told to."""
-
-    def __init__(self) -> None:
-        self.instructions: list[Instruction] = []
-        self.acted_at_s: list[float] = []
-        self.is_open = False
-        self.fails = False
-
-    def open(self) -> None:
-        self.is_open = True
-
-    def act(self, instruction: Instruction) -> None:
-        self.acted_at_s.append(time.monotonic())
-        self.instructions.append(instruction)
-        if self.fails:
-            raise OSError("valve stuck")
-
-    def close(self) -> None:
-        self.is_open = False
-
-
-class ListSource:
-    """A source of decisions that a test feeds."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Decision] = []
-        self.ready = False
-        self.connected = True
-        self.contact_age_s: float | None = 0.0
-        self.counts = ConsumerCounts()
-        self.fails = False
-
-    def open(self) -> None:
-        self.ready = True
-
-    def poll(self, timeout_s: float) -> Decision | None:
-        if self.fails:
-            raise RuntimeError("broken")
-        if self.waiting:
-            return self.waiting.pop(0)
-        time.sleep(timeout_s)
-        return None
-
-    def close(self) -> None:
-        self.ready = False

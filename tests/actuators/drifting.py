@@ -66,7 +66,7 @@ def pass_part(
     for number, action in enumerate(actions):
         gate.offer(make_decision(name, action, model=str(number), captured_at_us=captured, **decision))
     gate.advance(0.101)
-    instruction = gate.driver.acts[-1][1]
+    instruction = gate.driver.instructions[-1]
     assert instruction.part_key == name
     return instruction.action, instruction.why, instruction.episode_id
 

@@ -6,49 +6,11 @@ import os
 import threading
 from pathlib import Path
 
-from actuators import ConsumerCounts, GateRunner, GateSettings, Instruction
+from actuators import GateRunner, GateSettings, Instruction
 from actuators.drift_watch import DriftSource
+from actuators.testing import ListDecisions, RecordingActuator
 from schemas import Decision
 from schemas.clock import ManualClock
-
-
-class Driver:
-    """Remembers what it was told, and when by the clock."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        self._clock = clock
-        self.acts: list[tuple[float, Instruction]] = []
-        self.told: list[str] = []
-
-    def open(self) -> None: ...
-    def close(self) -> None: ...
-
-    def act(self, instruction: Instruction) -> None:
-        self.acts.append((self._clock.monotonic_s(), instruction))
-
-    def stop_line(self, reason: str) -> None:
-        self.told.append("stop")
-
-    def release_line(self) -> None:
-        self.told.append("release")
-
-
-class InstantSource:
-    """Decisions without waiting."""
-
-    ready = True
-    connected = True
-
-    def __init__(self) -> None:
-        self.waiting: list[Decision] = []
-        self.contact_age_s: float | None = 0.0
-        self.counts = ConsumerCounts()
-
-    def open(self) -> None: ...
-    def close(self) -> None: ...
-
-    def poll(self, timeout_s: float) -> Decision | None:
-        return self.waiting.pop(0) if self.waiting else None
 
 
 class SteppedGate:
@@ -62,8 +24,8 @@ class SteppedGate:
         drift: DriftSource | None = None,
     ) -> None:
         self.clock = clock
-        self.source = InstantSource()
-        self.driver = Driver(clock)
+        self.source = ListDecisions(waits=False)
+        self.driver = RecordingActuator(clock)
         self.runner = GateRunner(self.source, self.driver, settings, state_dir=state_dir, drift=drift, clock=clock)
         # What `start` does, less the thread.
         self.runner._line.open()
@@ -71,8 +33,15 @@ class SteppedGate:
             for key, captured_at_us in self.runner._acted.open():
                 self.runner._tracker.recall(*key, captured_at_us)
         self.runner._drift.open()
+        self.source.open()
+        self.driver.open()
         self.runner._thread = threading.current_thread()
         self.turn()
+
+    @property
+    def acts(self) -> list[tuple[float, Instruction]]:
+        """Instructions, each with the time of its act on the clock."""
+        return list(zip(self.driver.acted_at_s, self.driver.instructions, strict=True))
 
     def turn(self) -> None:
         while self.source.waiting:

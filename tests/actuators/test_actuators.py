@@ -11,10 +11,11 @@ import pytest
 
 from actuators import Actuator, Belt, Instruction, InstructionReason, SimulatedGate, load_actuator
 from actuators.journal import Journal
+from actuators.testing import check_actuator
 from schemas import Action
 from schemas.clock import ManualClock
 from schemas.errors import PluginError, SettingsError
-from tests.actuators.decisions import Recorder, make_decision
+from tests.actuators.decisions import make_decision
 
 
 def instruction(**changes: object) -> Instruction:
@@ -36,26 +37,22 @@ def instruction(**changes: object) -> Instruction:
 ACTUATORS: dict[str, Callable[[Path], Actuator]] = {
     "simulated": lambda _: SimulatedGate(),
     "simulated-journal": lambda path: SimulatedGate(path / "deep" / "gate.jsonl"),
-    "own": lambda _: load_actuator("tests.actuators.decisions:Recorder"),
+    "by name": lambda _: load_actuator("actuators.testing:RecordingActuator"),
 }
 
 
 @pytest.mark.parametrize("name", ACTUATORS)
 def test_contract(name: str, tmp_path: Path) -> None:
+    check_actuator(lambda: ACTUATORS[name](tmp_path))
+
+
+@pytest.mark.parametrize("name", ACTUATORS)
+def test_a_driver_may_be_opened_again(name: str, tmp_path: Path) -> None:
     actuator = ACTUATORS[name](tmp_path)
-    assert isinstance(actuator, Actuator)
-    actuator.close()
-    actuator.open()
-    for action in Action:
-        actuator.act(instruction(action=action))
-    actuator.act(
-        instruction(action=Action.REJECT, why=InstructionReason.FAILSAFE_MISSING, decision=None, armed_at_us=None)
-    )
-    actuator.close()
-    actuator.close()
-    actuator.open()
-    actuator.act(instruction())
-    actuator.close()
+    for _ in range(2):
+        actuator.open()
+        actuator.act(instruction())
+        actuator.close()
 
 
 def test_journal_has_a_line_a_part(tmp_path: Path) -> None:
@@ -144,7 +141,3 @@ def test_a_driver_from_the_current_directory(tmp_path: Path, monkeypatch: pytest
     assert built.given == (17, True)  # type: ignore[attr-defined]
     with pytest.raises(PluginError, match="pin='x' is not of type int"):
         load_actuator("my_own_gate:Gate", {"pin": "x"})
-
-
-def test_recorder_is_an_actuator() -> None:
-    assert isinstance(Recorder(), Actuator)

@@ -97,7 +97,7 @@ def test_five_parts_on_a_belt_that_stands_for_ten_seconds() -> None:
     gate.runner.belt_stopped()
     gate.runner.belt_stopped()
     gate.advance(10)
-    assert gate.driver.acts == []
+    assert gate.driver.instructions == []
     stats = gate.runner.stats
     assert (stats.belt_stopped, stats.pending, stats.tracker.standstills) == (True, 5, 1)
     send(gate, "while it stands")
@@ -105,14 +105,14 @@ def test_five_parts_on_a_belt_that_stands_for_ten_seconds() -> None:
     gate.runner.belt_moving()
     send(gate, "afterwards")
     gate.advance(2)
-    given = [(i.part_key, i.action, i.why) for _, i in gate.driver.acts]
+    given = [(i.part_key, i.action, i.why) for _, i in gate.acts]
     stopped = [*(f"p{number}" for number in range(5)), "while it stands"]
     assert given[:6] == [(name, REJECT, InstructionReason.BELT_STOPPED) for name in stopped]
     assert given[6:] == [("afterwards", ACCEPT, InstructionReason.DECIDED)]
     # Each part arrives after 0.8 s of movement since its capture.
-    moments = [at - 1.0 for at, _ in gate.driver.acts]
+    moments = [at - 1.0 for at, _ in gate.acts]
     assert moments == pytest.approx([10.8, 10.9, 11.0, 11.1, 11.2, 11.3, 11.3], abs=1e-3)
-    assert all(abs(at - i.act_at_s) < 1e-3 for at, i in gate.driver.acts)
+    assert all(abs(at - i.act_at_s) < 1e-3 for at, i in gate.acts)
     metrics = GateMetrics(lambda: gate.runner.stats).registry
     assert metrics.get_sample_value("inspection_gate_parts_total", {"why": "belt-stopped"}) == 6
     assert metrics.get_sample_value("inspection_gate_belt_stopped") == 0
@@ -146,7 +146,7 @@ def test_each_part_waits_for_the_standstills_that_it_was_in() -> None:
     gate.advance(1)
     gate.runner.belt_moving()
     gate.advance(5)
-    moments = {i.part_key: at - 1.0 for at, i in gate.driver.acts}
+    moments = {i.part_key: at - 1.0 for at, i in gate.acts}
     assert moments == pytest.approx({"both": 2.8, "second": 3.1}, abs=1e-3)
 
 
@@ -155,11 +155,11 @@ def test_a_gate_that_ends_on_a_belt_that_stands_gives_each_part_the_failsafe(tmp
     send(gate, "p")
     BeltFile(tmp_path).stop("ada")
     gate.advance(2)
-    assert gate.driver.acts == []
+    assert gate.driver.instructions == []
     gate.runner._closing = True
     while gate.runner._turn():
         pass
-    assert [(i.part_key, i.why) for _, i in gate.driver.acts] == [("p", InstructionReason.BELT_STOPPED)]
+    assert [(i.part_key, i.why) for _, i in gate.acts] == [("p", InstructionReason.BELT_STOPPED)]
     gate.kill()
 
 
@@ -201,7 +201,7 @@ def test_parts_that_passed_while_the_gate_stood_still_are_not_accepted(caplog: p
     gate.clock.advance(0.6)
     send(gate, "next")
     gate.advance(2)
-    assert [(i.part_key, i.action, i.why) for _, i in gate.driver.acts] == [
+    assert [(i.part_key, i.action, i.why) for _, i in gate.acts] == [
         ("in time", ACCEPT, InstructionReason.DECIDED),
         ("passed", REJECT, InstructionReason.FAILSAFE_PASSED),
         ("next", ACCEPT, InstructionReason.DECIDED),
@@ -216,7 +216,7 @@ def test_without_a_limit_a_late_act_is_what_was_decided() -> None:
     send(gate, "p")
     gate.clock.advance(5)
     gate.turn()
-    assert [i.why for _, i in gate.driver.acts] == [InstructionReason.DECIDED]
+    assert [i.why for _, i in gate.acts] == [InstructionReason.DECIDED]
 
 
 def test_a_machine_that_was_suspended_knows_no_position(caplog: pytest.LogCaptureFixture) -> None:

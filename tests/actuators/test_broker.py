@@ -20,11 +20,12 @@ from actuators import (
     SimulatedGate,
     Undecodable,
 )
+from actuators.testing import RecordingActuator
 from infra.broker import LocalBroker
 from schemas import Action, Decision, Frame, KafkaSettings
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, TopicMissing
-from tests.actuators.decisions import Recorder, make_decision, make_frame, now_us
+from tests.actuators.decisions import make_decision, make_frame, now_us
 
 pytestmark = pytest.mark.broker
 Publish = Callable[..., None]
@@ -154,7 +155,7 @@ def test_no_broker_is_one_clear_error() -> None:
 
 def test_the_gate(line: KafkaSettings, publish: Publish, tmp_path: Path) -> None:
     """Decided, missing, late, twice, in conflict, unreadable: each part once, at its time."""
-    recorder = Recorder()
+    recorder = RecordingActuator()
     gate = GateRunner(DecisionConsumer(line), recorder, GateSettings(belt_ms=3000, decide_by_ms=2000))
     gate.start()
     # The first message of a topic made just now takes a while to find its leader.
@@ -204,7 +205,7 @@ def test_a_broker_that_goes_and_comes_back(unique: str, tmp_path: Path) -> None:
         admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
         for created in admin.create_topics([NewTopic(kafka.decisions, 2, 1)]).values():
             created.result(20)
-        recorder = Recorder()
+        recorder = RecordingActuator()
         gate = GateRunner(DecisionConsumer(kafka), recorder, GateSettings(belt_ms=1000))
         gate.start()
         assert gate.stats.connected

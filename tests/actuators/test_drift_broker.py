@@ -21,11 +21,12 @@ from actuators import (
 )
 from actuators.metrics import GateMetrics
 from actuators.open_episodes import OpenEpisodes
+from actuators.testing import ListDecisions, RecordingActuator
 from infra.broker import LocalBroker
 from schemas import Action, DriftEvent, KafkaSettings
 from schemas.codec import encode
 from schemas.topics import DRIFT
-from tests.actuators.decisions import ListSource, Recorder, make_decision, make_frame, now_us
+from tests.actuators.decisions import make_decision, make_frame, now_us
 from tests.actuators.drifting import (
     ACCEPT,
     ACKNOWLEDGED,
@@ -102,15 +103,15 @@ def test_review_from_the_topic_to_the_part_and_over_a_restart(topic: Topic) -> N
     line = topic.line
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0})
 
-    def make() -> tuple[GateRunner, Recorder]:
-        recorder = Recorder()
+    def make() -> tuple[GateRunner, RecordingActuator]:
+        recorder = RecordingActuator()
         gate = GateRunner(
             DecisionConsumer(line), recorder, GateSettings(belt_ms=400, on_drift=OnDrift.REVIEW), drift=DriftWatch(line)
         )
         gate.start()
         return gate, recorder
 
-    def pass_real(gate: GateRunner, recorder: Recorder, action: Action) -> tuple[Action, InstructionReason]:
+    def pass_real(gate: GateRunner, recorder: RecordingActuator, action: Action) -> tuple[Action, InstructionReason]:
         """Parts come until a decision is in time: the first fetch of a topic may take a moment."""
         for _ in range(30):
             captured = now_us()
@@ -145,9 +146,9 @@ def test_a_topic_that_is_missing_harms_nothing_and_is_found_later(
     broker: LocalBroker, unique: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     line = KafkaSettings(broker.bootstrap_servers, unique)
-    recorder = Recorder()
+    recorder = RecordingActuator()
     watch = DriftWatch(line, retry_s=0.2)
-    gate = GateRunner(ListSource(), recorder, GateSettings(belt_ms=50, on_drift=OnDrift.STOP), drift=watch)
+    gate = GateRunner(ListDecisions(), recorder, GateSettings(belt_ms=50, on_drift=OnDrift.STOP), drift=watch)
     with caplog.at_level(logging.INFO, logger="actuators.drift_watch"):
         gate.start()
         time.sleep(1.0)  # some tries
@@ -167,7 +168,7 @@ def test_a_topic_that_is_missing_harms_nothing_and_is_found_later(
 
 @pytest.mark.faults
 def test_without_a_broker_the_gate_starts_and_acts(caplog: pytest.LogCaptureFixture) -> None:
-    recorder, source = Recorder(), ListSource()
+    recorder, source = RecordingActuator(), ListDecisions()
     watch = DriftWatch(KafkaSettings("127.0.0.1:1"), patience_s=0.3)
     gate = GateRunner(source, recorder, GateSettings(belt_ms=50, on_drift=OnDrift.REVIEW), drift=watch)
     began = time.monotonic()
@@ -189,7 +190,7 @@ def test_a_watch_that_dies_harms_nothing(
     topic: Topic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic.say(event())
-    recorder, source = Recorder(), ListSource()
+    recorder, source = RecordingActuator(), ListDecisions()
     watch = DriftWatch(topic.line)
     gate = GateRunner(source, recorder, GateSettings(belt_ms=200, on_drift=OnDrift.REVIEW), drift=watch)
     gate.start()

@@ -21,11 +21,12 @@ from actuators import (
 from actuators.fault_reset import standing
 from actuators.metrics import GateMetrics
 from actuators.open_episodes import ANY_CAMERA, OpenEpisodes
+from actuators.testing import ListDecisions, RecordingActuator
 from schemas import Action, DriftEvent, DriftType, EpisodeState, ResultState
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
 from schemas.records import WARM_UP
-from tests.actuators.decisions import ListSource, Recorder, make_decision, make_part
+from tests.actuators.decisions import make_decision, make_part
 from tests.actuators.drifting import (
     ACCEPT,
     ACKNOWLEDGED,
@@ -93,7 +94,7 @@ def test_what_is_open_at_the_act_counts_and_diverted_parts_lead_to_no_fault() ->
     gate.offer(make_decision("a", captured_at_us=captured))
     drift.tell(event())  # after the decision, before the part is at the gate
     gate.advance(0.101)
-    instruction = gate.driver.acts[-1][1]
+    instruction = gate.driver.instructions[-1]
     assert (instruction.why, instruction.episode_id) == (InstructionReason.DRIFT_REVIEW, "e")
     assert instruction.decision is not None  # the journal says what was decided
     for name in "bcd":
@@ -111,14 +112,14 @@ def test_nothing_is_what_happens_by_default() -> None:
     drift = Told(event())
     gate = make_gate(OnDrift.NOTHING, drift)
     assert pass_part(gate, "a", ACCEPT) == (ACCEPT, InstructionReason.DECIDED, None)
-    assert (drift.opened, gate.runner.stats.drift, gate.driver.told) == (0, None, [])
+    assert (drift.opened, gate.runner.stats.drift, gate.driver.line_calls) == (0, None, [])
     metrics = GateMetrics(lambda: gate.runner.stats).registry
     assert metrics.get_sample_value("inspection_gate_drift_connected") is None
 
 
 def test_consequences_need_a_watch() -> None:
     with pytest.raises(SettingsError, match="needs a DriftWatch"):
-        GateRunner(ListSource(), Recorder(), GateSettings(on_drift=OnDrift.STOP))
+        GateRunner(ListDecisions(), RecordingActuator(), GateSettings(on_drift=OnDrift.STOP))
 
 
 def test_an_episode_stops_the_line_until_a_person_resets_it() -> None:
@@ -127,7 +128,7 @@ def test_an_episode_stops_the_line_until_a_person_resets_it() -> None:
     assert pass_part(gate, "a", ACCEPT)[0] is ACCEPT
     drift.tell(event())
     gate.turn()
-    assert gate.driver.told == ["stop"]
+    assert gate.driver.line_calls == ["stop_line"]
     fault = gate.runner.stats.fault
     assert fault is not None
     assert (fault.reason, fault.in_a_row) == ("drift on s/cam: it got darker (episode e)", 0)
@@ -137,7 +138,7 @@ def test_an_episode_stops_the_line_until_a_person_resets_it() -> None:
     assert pass_part(gate, "c", ACCEPT)[1] is InstructionReason.FAILSAFE_FAULT
     assert gate.runner.reset("eva", "lamp replaced")
     assert pass_part(gate, "d", ACCEPT) == (ACCEPT, InstructionReason.DECIDED, None)
-    assert gate.driver.told == ["stop", "release"]
+    assert gate.driver.line_calls == ["stop_line", "release_line"]
     assert gate.runner.stats.faults == 1
 
 
@@ -155,7 +156,7 @@ def test_each_episode_stops_it_once(caplog: pytest.LogCaptureFixture) -> None:
         gate.turn()
     assert reasons == ["s/cam: it got darker (episode a)", "s/other: it got darker (episode b)"]
     # The line did not move in between, and for each a person was told why it stands.
-    assert gate.driver.told == ["stop", "stop", "release"]
+    assert gate.driver.line_calls == ["stop_line", "stop_line", "release_line"]
     assert [text.partition(": ")[2][:15] for text in caplog.messages if text.startswith("FAULT:")] == [
         "drift on s/cam:",
         "drift on s/othe",
@@ -195,7 +196,7 @@ def test_a_gate_killed_in_the_fault_of_an_episode_needs_one_reset(tmp_path: Path
     make_gate(OnDrift.STOP, drift, tmp_path).kill()
     assert "episode e" in str(standing(tmp_path).fault)
     gate = make_gate(OnDrift.STOP, drift, tmp_path)
-    assert gate.driver.told == ["stop"]
+    assert gate.driver.line_calls == ["stop_line"]
     gate.runner.reset("eva", "looked")
     gate.turn()
     assert gate.runner.stats.state is GateState.RUNNING

@@ -15,10 +15,11 @@ from actuators.acted_log import ActedLog
 from actuators.fault import Fault
 from actuators.fault_reset import reset_fault, standing
 from actuators.fault_store import FaultStore, PersistedFault, Reset
+from actuators.testing import ListDecisions, RecordingActuator
 from schemas import Action
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
-from tests.actuators.decisions import ListSource, Recorder, make_decision, make_frame, now_us
+from tests.actuators.decisions import make_decision, make_frame, now_us
 from tests.actuators.stepped import SteppedGate
 
 FAULT = Fault("f1", 1_000_000, "3 parts in a row without a usable decision", 3)
@@ -35,7 +36,7 @@ def pass_part(gate: SteppedGate, name: str, *actions: Action) -> tuple[Action, I
     for number, action in enumerate(actions):
         gate.offer(make_decision(name, action, model=str(number), captured_at_us=captured))
     gate.advance(0.101)
-    instruction = gate.driver.acts[-1][1]
+    instruction = gate.driver.instructions[-1]
     assert instruction.part_key == name
     return instruction.action, instruction.why
 
@@ -43,17 +44,17 @@ def pass_part(gate: SteppedGate, name: str, *actions: Action) -> tuple[Action, I
 def test_in_fault_nothing_is_accepted_until_a_person_resets_it(tmp_path: Path) -> None:
     gate = make_gate(tmp_path)
     assert pass_part(gate, "a") == (Action.REJECT, InstructionReason.FAILSAFE_MISSING)
-    assert gate.driver.told == []
+    assert gate.driver.line_calls == []
     assert pass_part(gate, "b", Action.ACCEPT, Action.REJECT) == (Action.REJECT, InstructionReason.CONFLICT)
-    assert gate.driver.told == ["stop"]
+    assert gate.driver.line_calls == ["stop_line"]
     for name in "cd":
         assert pass_part(gate, name, Action.ACCEPT) == (Action.REJECT, InstructionReason.FAILSAFE_FAULT)
-    assert gate.driver.told == ["stop"]
+    assert gate.driver.line_calls == ["stop_line"]
     stats = gate.runner.stats
     assert (stats.state, stats.faults, stats.tracker.failsafe_fault) == (GateState.FAULT, 1, 2)
     assert gate.runner.reset("eva", "the worker was off")
     gate.turn()
-    assert gate.driver.told == ["stop", "release"]
+    assert gate.driver.line_calls == ["stop_line", "release_line"]
     assert pass_part(gate, "e", Action.ACCEPT) == (Action.ACCEPT, InstructionReason.DECIDED)
     assert gate.runner.stats.state is GateState.RUNNING
     assert not gate.runner.reset("eva", "again")
@@ -81,12 +82,12 @@ def test_it_survives_a_kill_and_a_reset_does_too(tmp_path: Path) -> None:
     pass_part(gate, "b")
     gate.kill()
     gate = make_gate(tmp_path)
-    assert gate.driver.told == ["stop"]
+    assert gate.driver.line_calls == ["stop_line"]
     assert pass_part(gate, "c", Action.ACCEPT) == (Action.REJECT, InstructionReason.FAILSAFE_FAULT)
     gate.runner.reset("eva", "looked")
     gate.kill()
     gate = make_gate(tmp_path)
-    assert gate.driver.told == []
+    assert gate.driver.line_calls == []
     assert pass_part(gate, "d", Action.ACCEPT) == (Action.ACCEPT, InstructionReason.DECIDED)
     gate.kill()
 
@@ -154,7 +155,7 @@ def test_a_full_disk_stops_neither_the_fault_nor_the_gate(tmp_path: Path, monkey
 
     monkeypatch.setattr(FaultStore, "save", full)
     pass_part(gate, "a")
-    assert gate.driver.told == ["stop"]
+    assert gate.driver.line_calls == ["stop_line"]
     assert pass_part(gate, "b", Action.ACCEPT) == (Action.REJECT, InstructionReason.FAILSAFE_FAULT)
     with pytest.raises(SettingsError, match="No space"):
         gate.runner.reset("eva", "looked")
@@ -167,22 +168,25 @@ def test_a_full_disk_stops_neither_the_fault_nor_the_gate(tmp_path: Path, monkey
 
 
 def test_a_driver_that_cannot_stop_the_line_and_one_that_fails_to(caplog: pytest.LogCaptureFixture) -> None:
-    class Failing(Recorder):
+    class Failing(RecordingActuator):
         def stop_line(self, reason: str) -> None:
             raise OSError("relay")
 
         def release_line(self) -> None:
             raise OSError("relay")
 
-    for driver, errors in ((Recorder(), 0), (Failing(), 1)):
-        gate = GateRunner(ListSource(), driver, GateSettings(belt_ms=20, fault_after=1))
+    class Silent(RecordingActuator):
+        stop_line = release_line = None  # type: ignore[assignment]
+
+    for driver, errors in ((Silent(), 0), (Failing(), 1)):
+        gate = GateRunner(ListDecisions(), driver, GateSettings(belt_ms=20, fault_after=1))
         gate.start()
         for n in range(3):
             gate.expect_frame(make_frame(f"p{n}", captured_at_us=now_us()))
         gate.stop()
         assert len(driver.instructions) == 3
         assert gate.stats.act_errors == errors
-    assert "the driver Recorder cannot stop the line" in caplog.text
+    assert "the driver Silent cannot stop the line" in caplog.text
 
 
 def test_one_gate_for_a_directory(tmp_path: Path) -> None:
@@ -217,7 +221,7 @@ def test_standing_and_reset_of_a_gate_that_does_not_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spoilt", [False, True])
 def test_reset_of_a_gate_that_runs(tmp_path: Path, spoilt: bool) -> None:
-    gate = GateRunner(ListSource(), Recorder(), GateSettings(belt_ms=20, fault_after=1), state_dir=tmp_path)
+    gate = GateRunner(ListDecisions(), RecordingActuator(), GateSettings(belt_ms=20, fault_after=1), state_dir=tmp_path)
     gate.start()
     try:
         with pytest.raises(SettingsError, match="not in FAULT"):
@@ -259,7 +263,7 @@ def test_resets_by_many_at_once(tmp_path: Path) -> None:
         thread.join()
     assert any(done)
     gate.turn()
-    assert gate.driver.told == ["stop", "release"]
+    assert gate.driver.line_calls == ["stop_line", "release_line"]
     assert FaultStore(tmp_path).load(0).fault is None
     gate.kill()
 
@@ -273,7 +277,7 @@ def test_acts_of_a_former_run_are_not_repeated(tmp_path: Path) -> None:
     assert not gate.expect("a", captured)
     gate.offer(make_decision("a", captured_at_us=captured))
     gate.advance(1)
-    assert gate.driver.acts == []
+    assert gate.driver.instructions == []
     counts = gate.runner.stats.tracker
     assert (counts.repeated_triggers, counts.late, counts.actuated) == (1, 1, 0)
     gate.kill()

@@ -8,13 +8,14 @@ import time
 import pytest
 
 from actuators import GateError, GateRunner, GateSettings
+from actuators.testing import ListDecisions, RecordingActuator
 from schemas import Action
 from schemas.errors import SettingsError
-from tests.actuators.decisions import ListSource, Recorder, make_decision, make_frame, now_us
+from tests.actuators.decisions import make_decision, make_frame, now_us
 
 
-def make_gate(**settings: object) -> tuple[GateRunner, ListSource, Recorder]:
-    source, recorder = ListSource(), Recorder()
+def make_gate(**settings: object) -> tuple[GateRunner, ListDecisions, RecordingActuator]:
+    source, recorder = ListDecisions(), RecordingActuator()
     return GateRunner(source, recorder, GateSettings(**{"belt_ms": 120, **settings})), source, recorder  # type: ignore[arg-type]
 
 
@@ -64,7 +65,7 @@ def test_many_threads_expect() -> None:
 
 def test_an_actuator_that_fails_does_not_stop_the_gate() -> None:
     gate, _, recorder = make_gate()
-    recorder.fails = True
+    recorder.error = OSError("valve stuck")
     gate.start()
     for n in range(3):
         gate.expect_frame(make_frame(f"p{n}", captured_at_us=now_us()))
@@ -80,7 +81,7 @@ def test_a_callback_that_fails_does_not_stop_the_gate() -> None:
         seen.append(instruction)
         raise KeyError("oops")
 
-    gate = GateRunner(ListSource(), Recorder(), GateSettings(belt_ms=20), on_action=on_action)
+    gate = GateRunner(ListDecisions(), RecordingActuator(), GateSettings(belt_ms=20), on_action=on_action)
     gate.start()
     gate.expect_frame(make_frame("p1", captured_at_us=now_us()))
     gate.expect_frame(make_frame("p2", captured_at_us=now_us()))
@@ -91,7 +92,7 @@ def test_a_callback_that_fails_does_not_stop_the_gate() -> None:
 def test_a_gate_that_dies_leaves_the_actuator_closed_and_says_so() -> None:
     gate, source, recorder = make_gate()
     gate.start()
-    source.fails = True
+    source.error = RuntimeError("broken")
     while gate.is_running:
         time.sleep(0.005)
     with pytest.raises(GateError, match="does not run"):
@@ -102,7 +103,7 @@ def test_a_gate_that_dies_leaves_the_actuator_closed_and_says_so() -> None:
 
 
 def test_an_actuator_that_does_not_open_leaves_nothing_open() -> None:
-    source, recorder = ListSource(), Recorder()
+    source, recorder = ListDecisions(), RecordingActuator()
     recorder.open = lambda: (_ for _ in ()).throw(SettingsError("no such pin"))  # type: ignore[method-assign]
     with pytest.raises(SettingsError, match="no such pin"):
         GateRunner(source, recorder).start()
@@ -111,7 +112,9 @@ def test_an_actuator_that_does_not_open_leaves_nothing_open() -> None:
 
 def test_failsafes_in_a_row_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     faults: list[int] = []
-    gate = GateRunner(ListSource(), Recorder(), GateSettings(belt_ms=20, fault_after=2), on_fault=faults.append)
+    gate = GateRunner(
+        ListDecisions(), RecordingActuator(), GateSettings(belt_ms=20, fault_after=2), on_fault=faults.append
+    )
     gate.start()
     for n in range(5):
         gate.expect_frame(make_frame(f"p{n}", captured_at_us=now_us()))

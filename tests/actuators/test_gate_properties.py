@@ -201,12 +201,12 @@ class World:
         self.stands_since_s = None
         # A fault outlives the process, and the driver of the new one is told.
         assert self.gate.runner.stats.fault == was
-        assert self.gate.driver.told == ([] if was is None else ["stop"])
+        assert self.gate.driver.line_calls == ([] if was is None else ["stop_line"])
 
     def check(self) -> None:
         """Look at every act since the last look."""
-        acts = self.gate.driver.acts[self.checked :]
-        self.checked = len(self.gate.driver.acts)
+        acts = self.gate.acts[self.checked :]
+        self.checked = len(self.gate.acts)
         in_fault = False
         assert not acts or self.stands_since_s is None, "the belt stands"
         for acted_s, instruction in acts:
@@ -237,7 +237,7 @@ class World:
     def account(self) -> None:
         """Counts of this process add up."""
         stats = self.gate.runner.stats
-        parts, acts = stats.tracker, self.gate.driver.acts
+        parts, acts = stats.tracker, self.gate.acts
         assert parts.actuated == len(acts) == parts.accepted + parts.rejected + parts.review
         assert parts.actuated == parts.decided + parts.failsafe + parts.conflict_parts + parts.several_views
         known = parts.failsafe_missing + parts.failsafe_late + parts.failsafe_fault + parts.belt_stopped
@@ -249,9 +249,9 @@ class World:
         assert whys[InstructionReason.FAILSAFE_FAULT] == parts.failsafe_fault
         assert whys[InstructionReason.SEVERAL_VIEWS] == parts.several_views
         assert whys[InstructionReason.BELT_STOPPED] == parts.belt_stopped
-        told = self.gate.driver.told
-        assert told == ["stop", "release"] * (len(told) // 2) + ["stop"] * (len(told) % 2)
-        assert (len(told) % 2 == 1) == (stats.fault is not None)
+        calls = self.gate.driver.line_calls
+        assert calls == ["stop_line", "release_line"] * (len(calls) // 2) + ["stop_line"] * (len(calls) % 2)
+        assert (len(calls) % 2 == 1) == (stats.fault is not None)
 
 
 @given(st.lists(STEP, min_size=12, max_size=60), st.sampled_from([0, 0, 3]))
@@ -292,7 +292,7 @@ def test_fault_comes_after_n_in_a_row_and_stays(parts: list[str], after: int) ->
         if what == "conflict":
             gate.offer(make_decision(f"p{number}", Action.REJECT, model="m2", captured_at_us=captured))
         gate.advance(0.1 + EPSILON_S)
-        instruction = gate.driver.acts[-1][1]
+        instruction = gate.driver.instructions[-1]
         if in_fault:
             assert (instruction.action, instruction.why) == (Action.REJECT, InstructionReason.FAILSAFE_FAULT)
         else:

@@ -31,9 +31,9 @@ def test_a_lost_broker_is_said_once_and_holds_no_part(caplog: pytest.LogCaptureF
         gate.turn()
     gate.expect("p", captured)
     gate.advance(0.799)
-    assert gate.driver.acts == []
+    assert gate.driver.instructions == []
     gate.advance(0.002)
-    assert [(round(at, 3), i.why.value) for at, i in gate.driver.acts] == [(1.8, "failsafe-missing")]
+    assert [(round(at, 3), i.why.value) for at, i in gate.acts] == [(1.8, "failsafe-missing")]
     stats = gate.runner.stats
     assert (stats.state, stats.degradations) == (GateState.DEGRADED, 1)
     assert stats.degraded == "nothing heard of the broker for 2.6 s"

@@ -17,12 +17,13 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from actuators import DecisionConsumer, GateRunner, GateSettings, GateState, InstructionReason
 from actuators.metrics import GateMetrics
+from actuators.testing import RecordingActuator
 from actuators.triggers import FrameTriggers
 from infra.broker import LocalBroker
 from schemas import Action, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import encode
-from tests.actuators.decisions import Recorder, make_decision, now_us
+from tests.actuators.decisions import make_decision, now_us
 
 log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
@@ -38,7 +39,7 @@ class Line:
     def __init__(self, kafka: KafkaSettings, settings: GateSettings, clock: SystemClock | None = None) -> None:
         self.kafka = kafka
         self.clock = clock or SystemClock()
-        self.recorder = Recorder()
+        self.recorder = RecordingActuator()
         self.gate = GateRunner(DecisionConsumer(kafka, clock=clock), self.recorder, settings, clock=clock)
         self.producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 0, "log_level": 0})
         self.gate.start()

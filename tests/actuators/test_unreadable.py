@@ -10,10 +10,11 @@ import pytest
 from confluent_kafka import Producer
 
 from actuators import DecisionConsumer, FrameTriggers, GateRunner, GateSettings, GateState
+from actuators.testing import RecordingActuator
 from schemas import KafkaSettings
 from schemas.clock import ManualClock
 from schemas.codec import encode
-from tests.actuators.decisions import Recorder, make_decision, make_frame
+from tests.actuators.decisions import make_decision, make_frame
 from tests.actuators.stepped import SteppedGate
 
 
@@ -35,7 +36,7 @@ def test_only_unreadable_decisions_are_a_fault() -> None:
     assert gate.runner.stats.state is GateState.RUNNING, "a burst between two decisions is no fault"
     gate.advance(2.1)
     assert "40 decisions in a row cannot be read" in str(gate.runner.stats.fault)
-    assert gate.driver.told == ["stop"]
+    assert gate.driver.line_calls == ["stop_line"]
     assert gate.runner.reset("eva", "codec set right")
     gate.advance(5)
     assert gate.runner.stats.fault is None
@@ -75,7 +76,7 @@ def test_never_where_nothing_is() -> None:
 @pytest.mark.broker
 @pytest.mark.parametrize("what", ["decisions", "frames"])
 def test_a_topic_of_messages_that_nobody_can_read(line: KafkaSettings, what: str) -> None:
-    recorder = Recorder()
+    recorder = RecordingActuator()
     gate = GateRunner(DecisionConsumer(line), recorder, GateSettings(belt_ms=500, fault_after=5))
     triggers = FrameTriggers(line, gate.expect_frame, max_age_s=5, on_read=gate.note_trigger)
     gate.start()

@@ -169,7 +169,7 @@ def test_it_is_said_once_and_shown(caplog: pytest.LogCaptureFixture) -> None:
     metrics = GateMetrics(lambda: gate.runner.stats).registry
     assert metrics.get_sample_value("inspection_gate_parts_total", {"why": "several-views"}) == 3
     assert metrics.get_sample_value("inspection_gate_further_views_total", {"when": "on-belt"}) == 3
-    assert [i.why for _, i in gate.driver.acts] == [SEVERAL_VIEWS] * 3
+    assert [i.why for _, i in gate.acts] == [SEVERAL_VIEWS] * 3
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_frames_carry_their_id_to_the_gate() -> None:
         assert gate.runner.expect_frame(make_frame("NOREAD", frame_id=f"f{number}", captured_at_us=captured))
         gate.offer(decide(f"f{number}", captured_at_us=captured, part="NOREAD"))
     gate.advance(0.2)
-    assert [(i.part_key, i.why) for _, i in gate.driver.acts] == [
+    assert [(i.part_key, i.why) for _, i in gate.acts] == [
         ("f0", DECIDED),
         ("f1", DECIDED),
     ]

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from models import Model, ModelPackageError, default_model_path, load_model
 from models.decisions import ModelIdentity
 from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
+from models.testing import check_model
 
 from .tiny import MakePackage, graph_bytes, mean_classifier
 
@@ -58,7 +59,9 @@ def test_takes_the_manifest_for_the_folder(make_package: MakePackage) -> None:
 
 @pytest.mark.parametrize("name", ["elpv_cells", "elpv_good_only"])
 def test_models_that_ship(name: str) -> None:
-    assert "CC BY-NC-SA 4.0" in load_model(default_model_path().parent / name).manifest.training.licence
+    folder = default_model_path().parent / name
+    check_model(folder)
+    assert "CC BY-NC-SA 4.0" in load_model(folder).manifest.training.licence
 
 
 def test_altered_file(make_package: MakePackage) -> None:

@@ -16,6 +16,7 @@ from infra.cli.shared.options import secret_lines
 from infra.demo.processes import inspection_command
 from producers import CameraJob
 from producers.runner import run_cameras
+from producers.testing import ListCamera
 from replay import read_topic
 from schemas import Frame, KafkaSettings
 from schemas.codec import decode
@@ -72,21 +73,12 @@ def test_a_webhook_comes_from_a_file(tmp_path: Path) -> None:
     assert "https://hooks.plant" in repr(settings)
 
 
-class Failing:
-    """Camera whose library quotes its address in an error."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __iter__(self) -> Failing:
-        raise OSError(self._text)
-
-
 @pytest.mark.parametrize("secret", ["SECRET", "pa/ss", "p@ss", "a,b c"])
 def test_the_error_of_a_camera_shows_no_secret(secret: str, caplog: pytest.LogCaptureFixture) -> None:
     spec = f"acme:http://admin:{secret}@10.0.0.5/stream"
     text = f"401 for http://admin:{secret}@10.0.0.5/stream"
-    [report] = run_cameras([CameraJob("s/c", Failing(text), None, address=spec)])  # type: ignore[arg-type]
+    camera = ListCamera([], error=OSError(text))
+    [report] = run_cameras([CameraJob("s/c", camera, None, address=spec)])  # type: ignore[arg-type]
     assert secret not in f"{report.error}{caplog.text}"
     assert report.error is not None
     assert report.error.startswith("OSError: ") or "not shown" in report.error

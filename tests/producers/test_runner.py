@@ -12,6 +12,7 @@ import pytest
 from producers.camera import Capture
 from producers.pacing import Pacer
 from producers.runner import CameraJob, run_camera, run_cameras
+from producers.testing import ListCamera
 from schemas.clock import ManualClock
 
 
@@ -21,30 +22,12 @@ class Shelf(list[Capture]):
         return str(len(self))
 
 
-class Endless:
+def endless() -> ListCamera:
+    return ListCamera([Capture(image=np.zeros((2, 2), np.uint8))], loop=True)
+
+
+class Hanging:
     def __init__(self) -> None:
-        self.events: list[str] = []
-
-    def open(self) -> None:
-        self.events.append("open")
-
-    def close(self) -> None:
-        self.events.append("close")
-
-    def __iter__(self) -> Iterator[Capture]:
-        while True:
-            yield Capture(image=np.zeros((2, 2), np.uint8))
-
-
-class Failing(Endless):
-    def __iter__(self) -> Iterator[Capture]:
-        yield Capture(encoded=b"1")
-        raise RuntimeError("cable\nout")
-
-
-class Hanging(Endless):
-    def __init__(self) -> None:
-        super().__init__()
         self.release = threading.Event()
 
     def __iter__(self) -> Iterator[Capture]:
@@ -61,10 +44,10 @@ def test_paces_and_counts() -> None:
         clock.advance(seconds)
         return False
 
-    camera, shelf = Endless(), Shelf()
+    camera, shelf = endless(), Shelf()
     assert run_camera(camera, shelf, max_frames=4, pacer=Pacer(20, clock), wait=wait) == len(shelf) == 4
     assert waits == pytest.approx([0.05] * 3)
-    assert camera.events == ["open", "close"]
+    assert camera.calls == ["open", "close"]
 
 
 def test_no_frame_is_captured_that_is_not_asked_for() -> None:
@@ -77,12 +60,13 @@ def test_stop_ends_a_wait() -> None:
     stop = threading.Event()
     threading.Timer(0.05, stop.set).start()
     begin = time.monotonic()
-    assert run_camera(Endless(), Shelf(), fps=0.01, stop=stop) == 1
+    assert run_camera(endless(), Shelf(), fps=0.01, stop=stop) == 1
     assert time.monotonic() - begin < 5
 
 
 def test_a_camera_that_raises_or_hangs_stalls_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    good, bad, stuck, shelf = Endless(), Failing(), Hanging(), Shelf()
+    good, stuck, shelf = endless(), Hanging(), Shelf()
+    bad = ListCamera([Capture(encoded=b"1")], error=RuntimeError("cable\nout"))
     stop = threading.Event()
     threading.Timer(0.4, stop.set).start()
     jobs = [
@@ -96,8 +80,9 @@ def test_a_camera_that_raises_or_hangs_stalls_no_other(caplog: pytest.LogCapture
     assert reports[0].captured == len(shelf) > 20
     assert (reports[1].captured, reports[1].error) == (1, "RuntimeError: cable")
     assert reports[2].hung
-    assert bad.events == ["open", "close"]
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert bad.calls == ["open", "close"]
+    # A busy machine also misses slots of the good camera, which is a warning.
+    assert [record.levelname for record in caplog.records if record.levelname != "WARNING"] == ["ERROR"]
 
 
 def test_slots_missed_because_publishing_took_long_are_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -108,7 +93,7 @@ def test_slots_missed_because_publishing_took_long_are_counted_and_logged(caplog
 
     missed: list[int] = []
     shelf = Slow()
-    (report,) = run_cameras([CameraJob("slow", Endless(), shelf, fps=20, max_frames=8, on_missed=missed.append)])
+    (report,) = run_cameras([CameraJob("slow", endless(), shelf, fps=20, max_frames=8, on_missed=missed.append)])
     assert (report.ok, report.captured) == (True, 8)
     assert report.missed == sum(missed) >= 18
     [line] = caplog.messages  # one in five seconds
@@ -116,5 +101,5 @@ def test_slots_missed_because_publishing_took_long_are_counted_and_logged(caplog
 
 
 def test_all_end_by_themselves() -> None:
-    jobs = [CameraJob(str(n), Endless(), Shelf(), max_frames=n) for n in (1, 3)]
+    jobs = [CameraJob(str(n), endless(), Shelf(), max_frames=n) for n in (1, 3)]
     assert [report.captured for report in run_cameras(jobs)] == [1, 3]
