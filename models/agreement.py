@@ -41,6 +41,10 @@ _NOT_READ = {
 }  # fmt: skip
 #: Advice on leaving the suppression of overlapping boxes to the worker.
 WITHOUT_NMS = "export without it (end2end=False, nms=False), as (1, 4 + labels, boxes)"
+#: Operators that return other numbers each time, seeded or not.
+_RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
 #: Most characters of the manifest's labels, and of the file's, that a message shows.
 _SHOWN = 200
 
@@ -73,6 +77,7 @@ def differences(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDiffere
     yield from _input(model, manifest)
     yield from _scaling(model, manifest)
     yield from _scores(model, manifest)
+    yield from _random(model)
 
 
 def _task(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
@@ -108,6 +113,18 @@ def _rows(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     elif any("NonMaxSuppression" in node.op for graph in _graphs(model) for node in graph.nodes):
         yield PackageDifference(
             "rows", where, f"the graph suppresses overlapping boxes (NonMaxSuppression): {WITHOUT_NMS}"
+        )
+
+
+def _random(model: OnnxModel) -> Iterator[PackageDifference]:
+    """Yield a difference if the graph draws random numbers: the same image must always get the same decision."""
+    found = {node.op for graph in _graphs(model) for node in graph.nodes if node.op in _RANDOM}
+    if found:
+        yield PackageDifference(
+            "random",
+            ("file",),
+            f"the graph draws random numbers ({', '.join(sorted(found))}), so that a replay decides otherwise: export the "
+            "model for inference, as with `model.eval()`",
         )
 
 

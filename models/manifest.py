@@ -16,7 +16,7 @@ from schemas.records import Action
 Share = Annotated[float, Field(ge=0, le=1)]
 Task = Literal["classification", "anomaly_map", "detection"]
 #: Subjects that both the ONNX file and its manifest describe, see `models.agreement` and `models.warm_up`.
-Subject = Literal["activation", "labels", "task", "input", "normalisation", "rows", "box", "threshold"]
+Subject = Literal["activation", "labels", "task", "input", "normalisation", "rows", "box", "threshold", "random"]
 
 
 class _Block(BaseModel):

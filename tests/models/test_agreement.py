@@ -313,3 +313,12 @@ def test_each_refusal_says_what_to_do(
     make_package: MakePackage, data: bytes, changes: dict[str, Any], cure: str
 ) -> None:
     assert cure in refused(make_package(data, **changes))
+
+
+@pytest.mark.parametrize("op", ["RandomNormalLike", "RandomUniformLike", "Bernoulli"])
+def test_a_graph_that_draws_random_numbers_is_refused(make_package: MakePackage, op: str) -> None:
+    """The same frame would get another decision in a replay."""
+    nodes = [*LOGITS, node(op, ["logits"], ["noise"]), node("Add", ["logits", "noise"], ["p"])]
+    folder = make_package(scores(nodes, 2), outputs=outputs("softmax"), **TWO)
+    assert f"draws random numbers ({op})" in refused(folder)
+    assert "`overrule: [random]`" in refused(folder)
