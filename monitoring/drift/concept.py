@@ -23,7 +23,7 @@ _MAX_OPEN, _MAX_LABELS, _MAX_EXAMPLES = 100, 2**31 - 1, 100
 
 
 @dataclass(frozen=True, slots=True)
-class At:
+class EventOrigin:
     """Origin of an event: topic, partition, offset, the clock, and the time of writing of the message (UTC µs)."""
 
     topic: str
@@ -63,7 +63,7 @@ class ConceptEpisodes:
         """True if an episode is open."""
         return bool(self._open)
 
-    def alarms(self, alarms: list[ConceptAlarm], at: At) -> list[DriftEvent]:
+    def alarms(self, alarms: list[ConceptAlarm], origin: EventOrigin) -> list[DriftEvent]:
         """Open or update episodes; return the events."""
         events = []
         for alarm in alarms:
@@ -72,7 +72,7 @@ class ConceptEpisodes:
             if known is None:
                 name = drift_event_id(f"{self._identity[1]}/{self._identity[2]}", f"{stream}/{alarm.detected_frame_id}")
                 self._open[stream] = _Open(alarm, name, 0)
-                events.append(self._event(stream, EpisodeState.OPENED, at))
+                events.append(self._event(stream, EpisodeState.OPENED, origin))
             else:
                 # The beginning of the episode stays, and its extent is the current one.
                 merged = replace(
@@ -80,10 +80,10 @@ class ConceptEpisodes:
                     started_at_us=known.alarm.started_at_us, frames_before=known.alarm.frames_before,
                 )  # fmt: skip
                 self._open[stream] = replace(known, alarm=merged)
-                events.append(self._event(stream, EpisodeState.UPDATED, at))
+                events.append(self._event(stream, EpisodeState.UPDATED, origin))
         return events
 
-    def recovered(self, streams: list[StreamSummary], at: At) -> list[DriftEvent]:
+    def recovered(self, streams: list[StreamSummary], origin: EventOrigin) -> list[DriftEvent]:
         """Close the episodes whose errors are as rare again as before; return the events."""
         events = []
         for stream in streams:
@@ -94,22 +94,22 @@ class ConceptEpisodes:
             limit = known.alarm.before + (known.alarm.after - known.alarm.before) / 4
             since = stream.labels - known.alarm.labels_after
             if since >= _RECOVERED_LABELS and stream.error_rate <= limit:
-                events.append(self._event(name, EpisodeState.CLOSED, at, "recovered"))
+                events.append(self._event(name, EpisodeState.CLOSED, origin, "recovered"))
                 del self._open[name]
         return events
 
-    def decider(self, decision: Decision, at: At) -> list[DriftEvent]:
+    def decider(self, decision: Decision, origin: EventOrigin) -> list[DriftEvent]:
         """Close the episodes of a model or recipe that no longer decides; return the events."""
         events = []
         for name, known in list(self._open.items()):
             model = known.alarm.model
             if (decision.model_sha256, decision.recipe_revision) != (model.sha256, model.recipe_revision):
                 now = f"{decision.model_name} {decision.model_version}, recipe revision {decision.recipe_revision}"
-                events.append(self._event(name, EpisodeState.CLOSED, at, f"reset: {now} decides"))
+                events.append(self._event(name, EpisodeState.CLOSED, origin, f"reset: {now} decides"))
                 del self._open[name]
         return events
 
-    def _event(self, stream: str, state: EpisodeState, at: At, closed_because: str = "") -> DriftEvent:
+    def _event(self, stream: str, state: EpisodeState, origin: EventOrigin, closed_because: str = "") -> DriftEvent:
         known = self._open[stream] = replace(self._open[stream], events=self._open[stream].events + 1)
         alarm, (line, station, camera_id) = known.alarm, self._identity
         sd = max(alarm.before * (1 - alarm.before), 0.0099) ** 0.5
@@ -134,17 +134,17 @@ class ConceptEpisodes:
             frames=alarm.labels_after,
             frames_before=alarm.frames_before,
             frames_after=alarm.frames_after,
-            closed_at_us=at.now_us if closed_because else None,
+            closed_at_us=origin.now_us if closed_because else None,
             closed_because=closed_because,
             model_name=alarm.model.name,
             model_version=alarm.model.version,
             model_sha256=alarm.model.sha256,
             recipe_id=alarm.model.recipe_id,
             recipe_revision=alarm.model.recipe_revision,
-            emitted_at_us=at.now_us,
-            source_topic=at.topic,
-            source_partition=at.partition,
-            source_offset=at.offset,
+            emitted_at_us=origin.now_us,
+            source_topic=origin.topic,
+            source_partition=origin.partition,
+            source_offset=origin.offset,
         )
 
     def state(self) -> Any:

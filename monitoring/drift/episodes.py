@@ -44,7 +44,7 @@ class Episode:
         return not _is_closed(self.facts)
 
     @property
-    def said_at_us(self) -> int:
+    def newest_event_at_us(self) -> int:
         """Time of the newest event of the episode, UTC µs."""
         return max(event.emitted_at_us for event in self.history)
 
@@ -62,11 +62,11 @@ def build_episodes(events: Iterable[DriftEvent]) -> list[Episode]:
     """
     by_episode: dict[tuple[bool, str], dict[str, DriftEvent]] = {}
     for event in events:
-        told = by_episode.setdefault((event.is_simulated, event.episode_id), {})
-        known = told.get(event.event_id)
+        known_events = by_episode.setdefault((event.is_simulated, event.episode_id), {})
+        known = known_events.get(event.event_id)
         if known is None or _order(event) < _order(known):
-            told[event.event_id] = event
-    episodes = [_episode(told.values()) for told in by_episode.values()]
+            known_events[event.event_id] = event
+    episodes = [_episode(found.values()) for found in by_episode.values()]
     return sorted(episodes, key=lambda episode: (not episode.is_open, -episode.facts.detected_at_us, _name(episode)))
 
 
@@ -88,11 +88,11 @@ def find_episode(episodes: Iterable[Episode], prefix: str) -> Episode:
     raise NoSuchEpisode(f"{len(found)} episodes begin with {prefix!r}: {some}{', ...' if len(found) > 3 else ''}")
 
 
-def _episode(told: Iterable[DriftEvent]) -> Episode:
-    history = tuple(sorted(told, key=_order))
-    said = [event for event in history if event.state is not EpisodeState.ACKNOWLEDGED] or list(history)
+def _episode(events: Iterable[DriftEvent]) -> Episode:
+    history = tuple(sorted(events, key=_order))
+    by_detectors = [event for event in history if event.state is not EpisodeState.ACKNOWLEDGED] or list(history)
     # Closing is final: a later update, by a second watcher or with a clock ahead, does not reopen an episode.
-    facts = max(said, key=lambda event: (_is_closed(event), _order(event)))
+    facts = max(by_detectors, key=lambda event: (_is_closed(event), _order(event)))
     by_people = [
         event for event in history if event.state is EpisodeState.ACKNOWLEDGED and (event.acknowledged_by or "").strip()
     ]

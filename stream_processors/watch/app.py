@@ -23,7 +23,7 @@ import faust
 from mode.supervisors import CrashingSupervisor
 
 from monitoring.drift import ReferencesOf
-from monitoring.drift.concept import At
+from monitoring.drift.concept import EventOrigin
 from monitoring.shelf import Shelf
 from schemas import CodecError, Decision, DriftEvent, Label
 from schemas.clock import Clock, SystemClock
@@ -181,9 +181,9 @@ class _Watching:
             return
         now_us = self._clock.utc_us()
         written = written_us(message.timestamp, now_us)
-        at = At(message.topic, message.partition, message.offset, now_us, written)
+        origin = EventOrigin(message.topic, message.partition, message.offset, now_us, written)
         began = time.perf_counter()
-        events = camera.decision(found, at) if isinstance(found, Decision) else camera.label(found, at)
+        events = camera.decision(found, origin) if isinstance(found, Decision) else camera.label(found, origin)
         self._metrics.took.observe(time.perf_counter() - began)
         for event in events:
             await self._publish(event)

@@ -8,7 +8,7 @@ from collections import Counter
 
 from monitoring.bounded_json import parse
 from monitoring.drift import CameraWatch, DriftOptions, ReferencesOf, StateError
-from monitoring.drift.concept import At, ConceptEpisodes
+from monitoring.drift.concept import ConceptEpisodes, EventOrigin
 from monitoring.quality.concept_monitor import ConceptMonitor
 from schemas.clock import Clock, clamp_future
 from schemas.records import Decision, DriftEvent, Label
@@ -23,7 +23,7 @@ _MAX_NAME = 1000
 #: Number of unwatched decisions in a row from which on they are reported.
 UNWATCHED = 100
 #: Interval at which the same report on a camera is repeated, in seconds.
-_SAY_S = 600.0
+_REPORT_S = 600.0
 
 
 class WatchedCamera:
@@ -65,7 +65,7 @@ class WatchedCamera:
         #: Kafka's ids of the topics of these offsets.
         self.topic_ids: dict[str, str] = {}
         self._unwatched: Counter[str] = Counter()
-        self._said: dict[str, float] = {}
+        self._logged_at_s: dict[str, float] = {}
         #: True if the camera has processed a message since the last snapshot.
         self.is_dirty = False
         #: True if the state topic has a snapshot of the camera.
@@ -89,9 +89,9 @@ class WatchedCamera:
         """Record a message for which `has_seen` is true. After a crash a few are read again; many are a fault."""
         self._skipped("seen-before")
 
-    def decision(self, decision: Decision, at: At) -> list[DriftEvent]:
+    def decision(self, decision: Decision, origin: EventOrigin) -> list[DriftEvent]:
         """Process a decision; return the events that follow from it."""
-        self._move(at)
+        self._move(origin)
         if _longest(decision.part_id, decision.lot, decision.line, decision.station, decision.camera_id,
                     decision.frame_id, decision.model_name, decision.model_version, decision.model_sha256,
                     decision.recipe_id, decision.recipe_revision) > _MAX_NAME:  # fmt: skip
@@ -105,16 +105,16 @@ class WatchedCamera:
             self._skipped("history")
             events = []
         else:
-            events = self._watched(decision, at)
+            events = self._watched(decision, origin)
         if decision.model_stage == "champion" and not decision.is_simulated:
-            events += self._concept.decider(decision, at)
-            events += self._concept.alarms(self.quality.decision(decision), at)
+            events += self._concept.decider(decision, origin)
+            events += self._concept.alarms(self.quality.decision(decision), origin)
         return events
 
-    def _watched(self, decision: Decision, at: At) -> list[DriftEvent]:
+    def _watched(self, decision: Decision, origin: EventOrigin) -> list[DriftEvent]:
         counts = self.watch.counts
         before = counts.copy()
-        events = self.watch.decision(decision, now_us=at.now_us)
+        events = self.watch.decision(decision, now_us=origin.now_us)
         new = {name for name in counts if counts[name] != before[name]}
         if "watched" in new and not new & _HALF_WATCHED:
             self._unwatched.clear()
@@ -125,20 +125,22 @@ class WatchedCamera:
                 "a warm-up follows another one without a normal frame between them "
                 f"({counts['warm-up-again']} in all): is --warm-up-gap shorter than the time between two parts?"
             )
-            self._say(logging.WARNING, "warm-up-again", about)
+            self._report(logging.WARNING, "warm-up-again", about)
         if "clock-back" in new:
-            self._say(logging.WARNING, "clock-back", "the camera's clock went back: the detectors begin from scratch")
+            self._report(
+                logging.WARNING, "clock-back", "the camera's clock went back: the detectors begin from scratch"
+            )
         elif "resets" in new:
-            self._say(logging.INFO, "resets", f"{self.watch.last_reset} ({counts['resets']} in all)", 60.0)
+            self._report(logging.INFO, "resets", f"{self.watch.last_reset} ({counts['resets']} in all)", 60.0)
         if "ahead" in new:
             about = "the camera's clock is ahead by more than five minutes: the order of its starts is not known"
-            self._say(logging.WARNING, "ahead", about)
+            self._report(logging.WARNING, "ahead", about)
         if "forgotten-products" in new:
             about = (
                 f"more than {self._options.max_products} products: the one unseen for longest is forgotten "
                 f"({counts['forgotten-products']} in all); --max-products sets the number"
             )
-            self._say(logging.WARNING, "forgotten-products", about)
+            self._report(logging.WARNING, "forgotten-products", about)
         return events
 
     def _skipped(self, why: str) -> None:
@@ -147,17 +149,17 @@ class WatchedCamera:
             whys = ", ".join(f"{name} {count}" for name, count in self._unwatched.most_common())
             # At the first start the topic's past is read, and a warm-up was requested: neither is worth a warning.
             level = logging.INFO if set(self._unwatched) <= {"history", "warm-up"} else logging.WARNING
-            self._say(level, "unwatched", f"the last {self.unwatched} decisions were not watched for drift: {whys}")
+            self._report(level, "unwatched", f"the last {self.unwatched} decisions were not watched for drift: {whys}")
 
-    def _say(self, level: int, what: str, text: str, every_s: float = _SAY_S) -> None:
+    def _report(self, level: int, what: str, text: str, every_s: float = _REPORT_S) -> None:
         now_s = self._clock.monotonic_s()
-        if what not in self._said or now_s - self._said[what] >= every_s:
-            self._said[what] = now_s
+        if what not in self._logged_at_s or now_s - self._logged_at_s[what] >= every_s:
+            self._logged_at_s[what] = now_s
             log.log(level, "%s: %s", self.key, text)
 
-    def label(self, label: Label, at: At) -> list[DriftEvent]:
+    def label(self, label: Label, origin: EventOrigin) -> list[DriftEvent]:
         """Process a label; return the events that follow from it."""
-        self._move(at)
+        self._move(origin)
         if _longest(label.label_id, label.line, label.station, label.camera_id, label.frame_id, label.part_id,
                     label.defect) > _MAX_NAME:  # fmt: skip
             self.watch.counts["label-names-too-long"] += 1
@@ -165,16 +167,16 @@ class WatchedCamera:
         if self._concept is None:
             self._concept = ConceptEpisodes(label.line, label.station, label.camera_id)
         future = self.quality.future_labels
-        events = self._concept.alarms(self.quality.label(label, at.written_us), at)
+        events = self._concept.alarms(self.quality.label(label, origin.written_us), origin)
         if self.quality.future_labels > future:
             self.watch.counts["future-labels"] += 1
-            self._say(logging.WARNING, "future-labels", "a label is of the future: its time is when it was written")
+            self._report(logging.WARNING, "future-labels", "a label is of the future: its time is when it was written")
         if self._concept.is_open:
-            events += self._concept.recovered(self.quality.streams, at)
+            events += self._concept.recovered(self.quality.streams, origin)
         return events
 
-    def _move(self, at: At) -> None:
-        self._offsets[at.topic] = at.offset + 1
+    def _move(self, origin: EventOrigin) -> None:
+        self._offsets[origin.topic] = origin.offset + 1
         self.is_dirty = True
 
     def snapshot(self) -> bytes:

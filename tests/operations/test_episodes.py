@@ -40,7 +40,7 @@ def test_the_newest_event_holds_the_facts_and_closing_is_final() -> None:
     [episode] = build_episodes([event(OPENED, 1), event(UPDATED, 3), event(UPDATED, 2)])
     assert (episode.is_open, episode.facts.reason, len(episode.history)) == (True, "UPDATED at 3", 3)
     [episode] = build_episodes([event(CLOSED, 4), event(OPENED, 1), event(UPDATED, 9)])
-    assert (episode.is_open, episode.facts.reason, episode.said_at_us) == (False, "CLOSED at 4", 9)
+    assert (episode.is_open, episode.facts.reason, episode.newest_event_at_us) == (False, "CLOSED at 4", 9)
 
 
 def test_an_acknowledgement_adds_who_and_note_and_closes_nothing() -> None:

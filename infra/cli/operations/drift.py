@@ -59,7 +59,7 @@ def list_episodes(
         for episode in read.episodes
         if (episode.is_open or not only_open)
         and camera in (None, episode.facts.key, episode.facts.camera_id)
-        and (begin_us is None or episode.is_open or episode.said_at_us >= begin_us)
+        and (begin_us is None or episode.is_open or episode.newest_event_at_us >= begin_us)
     ]
     if as_json:
         rows = [episode_row(episode) for episode in wanted]

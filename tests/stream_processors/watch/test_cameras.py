@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from prometheus_client import generate_latest
 
 from monitoring.drift import DriftOptions
-from monitoring.drift.concept import At
+from monitoring.drift.concept import EventOrigin
 from monitoring.shelf import SETTLES_AFTER, Shelf
 from schemas.clock import ManualClock
 from schemas.codec import Codec, encode
@@ -88,7 +88,7 @@ def test_a_new_camera_is_settled_after_twenty_messages_and_not_before():
 def test_metrics_of_invented_cameras_are_bounded_and_go_with_them():
     metrics = WatchMetrics()
     kept = camera("press/top")
-    kept.decision(decision(0, ROWS[0], decided_at_us=NOW_US), At("d", 0, 0, NOW_US))
+    kept.decision(decision(0, ROWS[0], decided_at_us=NOW_US), EventOrigin("d", 0, 0, NOW_US))
     metrics.show(kept, 10)
     one = camera("x" * 500_000)
     for number in range(2000):
@@ -114,12 +114,12 @@ def test_a_camera_that_is_not_watched_is_said(caplog):
     with caplog.at_level(logging.INFO):
         for number in range(UNWATCHED + 50):
             one = decision(number, ROWS[number], decided_at_us=NOW_US, model_stage="challenger")
-            watched.decision(one, At("d", 0, number, NOW_US))
+            watched.decision(one, EventOrigin("d", 0, number, NOW_US))
     [line] = [record.getMessage() for record in caplog.records]
     assert line == "press/top: the last 100 decisions were not watched for drift: not-champion 100"
     metrics.show(watched, 1)
     assert metrics.about == {"not_watched": {"press/top": 150}}
-    watched.decision(decision(1000, ROWS[0], decided_at_us=NOW_US), At("d", 0, 1000, NOW_US))
+    watched.decision(decision(1000, ROWS[0], decided_at_us=NOW_US), EventOrigin("d", 0, 1000, NOW_US))
     metrics.show(watched, 1)
     assert (watched.unwatched, metrics.about) == (0, {"not_watched": {}})
 
@@ -129,7 +129,7 @@ def test_resets_of_each_decision_are_said_once_a_minute(caplog):
     with caplog.at_level(logging.INFO):
         for number in range(200):
             one = decision(number, ROWS[number], decided_at_us=NOW_US, model_sha256=f"m{number % 3}")
-            watched.decision(one, At("d", 0, number, NOW_US))
+            watched.decision(one, EventOrigin("d", 0, number, NOW_US))
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
     assert "reset: model" in said[0]
@@ -142,7 +142,7 @@ def test_a_changeover_alone_is_no_blindness():
     unwatched = []
     for number in range(260):
         one = decision(number, ROWS[number], decided_at_us=NOW_US, model_sha256=f"m{number // 100}")
-        watched.decision(one, At("d", 0, number, NOW_US))
+        watched.decision(one, EventOrigin("d", 0, number, NOW_US))
         unwatched.append(watched.unwatched)
     assert max(unwatched) == unwatched[198] == UNWATCHED - 1
     assert unwatched[99] == unwatched[199] == 0
@@ -156,7 +156,7 @@ def test_a_warm_up_without_an_end_is_said(caplog):
         for number in range(120):
             at_us = NOW_US + number * 12_000_000
             one = decision(number, ROWS[number], captured_at_us=at_us, decided_at_us=at_us)
-            watched.decision(one, At("d", 0, number, at_us))
+            watched.decision(one, EventOrigin("d", 0, number, at_us))
     metrics.show(watched, 1)
     assert metrics.about == {"not_watched": {"press/top": 120}}
     assert "a warm-up follows another one" in caplog.records[0].getMessage()
@@ -168,11 +168,12 @@ def test_names_that_are_too_long_are_counted_and_not_kept():
     watched = camera()
     for number, name in enumerate(("part_id", "lot", "frame_id", "recipe_id")):
         one = decision(number, ROWS[0], decided_at_us=NOW_US, **{name: "x" * 100_000})
-        watched.decision(one, At("d", 0, number, NOW_US))
+        watched.decision(one, EventOrigin("d", 0, number, NOW_US))
     watched.decision(
-        decision(9, ROWS[0], decided_at_us=NOW_US, attributes={"product": "x" * 100_000}), At("d", 0, 9, NOW_US)
+        decision(9, ROWS[0], decided_at_us=NOW_US, attributes={"product": "x" * 100_000}),
+        EventOrigin("d", 0, 9, NOW_US),
     )
-    watched.label(make_label(1, Verdict.OK, defect="x" * 100_000), At("l", 0, 0, NOW_US))
+    watched.label(make_label(1, Verdict.OK, defect="x" * 100_000), EventOrigin("l", 0, 0, NOW_US))
     assert watched.watch.counts["names-too-long"] == 5
     assert watched.watch.counts["label-names-too-long"] == 1
     assert len(watched.snapshot()) < 20_000
@@ -180,5 +181,5 @@ def test_names_that_are_too_long_are_counted_and_not_kept():
 
 def test_a_label_of_the_future_is_counted():
     watched = camera()
-    watched.label(make_label(1, Verdict.OK, at=4_102_444_800_000_000), At("l", 0, 0, NOW_US, NOW_US - 5))
+    watched.label(make_label(1, Verdict.OK, at=4_102_444_800_000_000), EventOrigin("l", 0, 0, NOW_US, NOW_US - 5))
     assert watched.watch.counts["future-labels"] == 1

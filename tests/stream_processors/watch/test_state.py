@@ -16,7 +16,7 @@ from river import drift
 from monitoring.bounded_json import parse
 from monitoring.drift import CameraWatch, DriftOptions, StateError
 from monitoring.drift.adwin_state import checked_adwin_state
-from monitoring.drift.concept import At
+from monitoring.drift.concept import EventOrigin
 from monitoring.quality.snapshot import pack, unpack
 from schemas.clock import ManualClock
 from schemas.records import Action, EpisodeState, Verdict
@@ -46,7 +46,7 @@ def feed(watched: WatchedCamera, signals: list[dict[str, float]], begin: int = 0
     for number, row in enumerate(signals, begin):
         product = {"product": "AB"[number % 2]}
         one = decision(number, row, station="press", camera_id="top", attributes=product, decided_at_us=NOW_US)
-        said += [event.state for event in watched.decision(one, At("d", 0, number, NOW_US))]
+        said += [event.state for event in watched.decision(one, EventOrigin("d", 0, number, NOW_US))]
     return said
 
 
@@ -60,10 +60,10 @@ def lived_in() -> WatchedCamera:
         product = {"product": "AB"[number % 2]}
         one = decision(1000 + number, {}, action=Action.ACCEPT, verdict=Verdict.OK, decided_at_us=NOW_US, part_id=None,
                        frame_id=f"l{number}", decision_id=f"l{number}", attributes=product)  # fmt: skip
-        watched.decision(one, At("d", 0, 1000 + number, NOW_US))
+        watched.decision(one, EventOrigin("d", 0, 1000 + number, NOW_US))
         label = make_label(number, Verdict.NOT_OK if is_bad else Verdict.OK, frame_id=f"l{number}",
                            sampled_because="random")  # fmt: skip
-        watched.label(label, At("l", 0, number, NOW_US))
+        watched.label(label, EventOrigin("l", 0, number, NOW_US))
     assert watched.watch.in_episode
     return watched
 
@@ -79,7 +79,7 @@ def goes_on(snapshot: Snapshot) -> None:
     watched.restore(snapshot)
     feed(watched, USUAL[:5], 10_000)
     feed(watched, DARK[:20], 10_005)
-    watched.label(make_label(1, Verdict.NOT_OK, 500, frame_id="l1"), At("l", 0, 9000, NOW_US))
+    watched.label(make_label(1, Verdict.NOT_OK, 500, frame_id="l1"), EventOrigin("l", 0, 9000, NOW_US))
     again = camera()
     again.restore(Snapshot.loads(watched.snapshot()))
     assert again.watch.counts["watched"] >= 20
