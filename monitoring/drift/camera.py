@@ -14,10 +14,12 @@ from monitoring.bounded_json import inflate, parse
 from monitoring.checked import fields, items, mapping, text, whole
 from monitoring.drift.detector_bank import DetectorBank
 from monitoring.drift.event import episode_event
+from monitoring.drift.observation import Observation
 from monitoring.drift.options import DriftOptions
 from monitoring.drift.product import SCRATCH, Identity, ProductWatch, changed, identity_of, name_of
 from monitoring.drift.sensor import SensorCheck
 from monitoring.drift.starts import Starts
+from monitoring.drift.tracked_episode import EpisodeUpdate
 from monitoring.drift.warm_up import WarmUp
 from monitoring.errors import StateError
 from monitoring.shelf import Shelf
@@ -90,7 +92,7 @@ class CameraWatch:
     @property
     def stride(self) -> int:
         """Interval of the watched frames: 1 if every frame is watched, see `monitoring.drift.thinning`."""
-        return 1 if self._now is None else self._now.segment.stride
+        return 1 if self._now is None else self._now.detectors.stride
 
     @property
     def in_episode(self) -> bool:
@@ -106,13 +108,13 @@ class CameraWatch:
         """Process the next decision of the camera and return its events; ``now_us`` (UTC) is their time of emission."""
         if is_future(decision.captured_at_us, now_us):  # no event may report a change in the future
             decision = replace(decision, captured_at_us=now_us)
-        skipped, is_back = self._why_not(decision, now_us)
+        skipped, is_back = self._skip_reason(decision, now_us)
         if skipped:
             self.counts[skipped] += 1
             return []
         events = self._restart_all(decision, now_us, "reset: the camera's clock went back") if is_back else []
         repeated = self._warm_up.repeated
-        if self._warm_up.look(decision):
+        if self._warm_up.advance(decision):
             events += self._end_warm_up(decision, now_us)
         if self._warm_up.repeated > repeated:
             self.counts["warm-up-again"] += 1
@@ -127,9 +129,9 @@ class CameraWatch:
         if product.scratch:
             product.scratch -= 1
             self.counts["after-reset"] += 1
-        return events + self._look(product, decision, now_us)
+        return events + self._observe(product, decision, now_us)
 
-    def _why_not(self, decision: Decision, now_us: int) -> tuple[str, bool]:
+    def _skip_reason(self, decision: Decision, now_us: int) -> tuple[str, bool]:
         """Return the reason for not watching a decision, or "", and True if the camera's clock went back."""
         if decision.model_stage != "champion" or decision.is_simulated is not self._options.simulated:
             return "not-champion", False
@@ -138,7 +140,7 @@ class CameraWatch:
             return "names-too-long", False
         if decision.frame_id in self._known:
             return "duplicate", False
-        order = self._starts.look(decision, now_us)
+        order = self._starts.classify(decision, now_us)
         if order == "old":
             return order, False
         if order:
@@ -167,20 +169,20 @@ class CameraWatch:
             if len(self._products) < most:  # with more products, the names may be invented
                 events += self._close_all(decision, now_us, self.last_reset)
         if product is None:
-            product = ProductWatch(identity, self._segment(identity), self._options)
+            product = ProductWatch(identity, self._detectors(identity), self._options)
             product.scratch = 0 if before is None else SCRATCH
         for gone_name, settled in self._products.see(name, product):
             self.counts["forgotten-products"] += 1
             for gone in filter(None, (settled, self._twins.pop(gone_name, None))):
                 why = f"reset: more than {most} products, this one is forgotten"
                 events += self._close(gone, decision, now_us, why)
-        self._now, product.away = product, 0
+        self._now, product.unseen = product, 0
         for other in self._all():
             if other is not product:
-                other.away += 1
-                if other.away >= _CHANGED_OVER and _has_episode(other):
+                other.unseen += 1
+                if other.unseen >= _CHANGED_OVER and _has_episode(other):
                     events += self._close(other, decision, now_us, changed(other.identity, identity))
-        self._twins = {name: twin for name, twin in self._twins.items() if twin.away < _REPLACED}
+        self._twins = {name: twin for name, twin in self._twins.items() if twin.unseen < _REPLACED}
         return product, events
 
     def _all(self) -> Iterator[ProductWatch]:
@@ -193,30 +195,44 @@ class CameraWatch:
         twin = self._twins.get(product.name)
         return _has_episode(product) or (twin is not None and _has_episode(twin))
 
-    def _look(self, product: ProductWatch, decision: Decision, now_us: int) -> list[DriftEvent]:
+    def _observe(self, product: ProductWatch, decision: Decision, now_us: int) -> list[DriftEvent]:
         product.touch()
-        segment, keeper, is_warming = product.segment, product.keeper, self._warm_up.is_on
-        self._sensor.look(decision, segment.references)
-        if is_warming and segment.is_learning:
+        detectors, tracker, is_warming = product.detectors, product.tracker, self._warm_up.is_on
+        self._sensor.observe(decision, detectors.references)
+        if is_warming and detectors.is_learning:
             return []  # an unusual level must not become the reference
         # At a shifted level, neighbouring frames seem to resemble each other.
-        is_off = keeper.episode is not None or is_warming
-        looked = segment.look(decision, self.counts, in_episode=is_off)
-        if keeper.episode is None and not (looked and looked.alarms) and self._is_said(self._sensor.cause):
-            return []  # an episode of another product in front of the same sensor
-        said = keeper.look(decision, looked, segment, self._sensor, self._known, is_warming=is_warming)
-        if said is None:
+        is_off = tracker.episode is not None or is_warming
+        found = detectors.update(decision, self.counts, in_episode=is_off)
+        if tracker.episode is None and not (found and found.alarms) and not self._is_new_fault():
             return []
-        state, closed_because = said
-        event = self._event(product, state, decision, now_us, closed_because)
-        if state is EpisodeState.CLOSED:
-            keeper.closed()
-            product.segment = segment.relearned() if closed_because == "settled" else segment.restarted()
+        update = tracker.update(
+            Observation(
+                camera=decision.key,
+                frame_id=decision.frame_id,
+                captured_at_us=decision.captured_at_us,
+                recent_ids=tuple(self._known),
+                is_warming=is_warming,
+                is_watched=found is not None,
+                alarms=found.alarms if found else (),
+                completes_block=found is not None and found.completes_block,
+                fault=self._sensor.fault(detectors.references),
+                levels=detectors.levels(),
+            )
+        )
+        if update is None:
+            return []
+        event = self._event(product, update, decision, now_us)
+        tracker.record_published(update)
+        if update.state is EpisodeState.CLOSED:
+            product.detectors = detectors.relearned() if update.reason == "settled" else detectors.restarted()
         return [event]
 
-    def _is_said(self, cause: str) -> bool:
-        episodes = [product.keeper.episode for product in self._all()]
-        return bool(cause) and any(episode is not None and episode.cause == cause for episode in episodes)
+    def _is_new_fault(self) -> bool:
+        """Return True if the sensor has a fault, and no episode of another product in front of it reports the fault."""
+        cause = self._sensor.cause
+        episodes = (product.tracker.episode for product in self._all())
+        return bool(cause) and all(episode is None or episode.cause != cause for episode in episodes)
 
     def _reset(self, why: str) -> None:
         self.last_reset = why
@@ -228,21 +244,21 @@ class CameraWatch:
         for product in self._all():
             product.touch()
             product.scratch = SCRATCH
-            if not product.segment.is_learning:
-                product.segment = product.segment.rewound()
+            if not product.detectors.is_learning:
+                product.detectors = product.detectors.rewound()
         return events
 
     def _end_warm_up(self, decision: Decision, now_us: int) -> list[DriftEvent]:
         events = []
         for product in self._all():
             product.touch()
-            episode = product.keeper.episode
+            episode = product.tracker.episode
             if episode is not None and episode.cause == WARM_UP:
                 events += self._close(product, decision, now_us, "reset: the warm-up is over")
             elif episode is not None:
                 continue
-            if not product.segment.is_learning:
-                product.segment = product.segment.rewound()
+            if not product.detectors.is_learning:
+                product.detectors = product.detectors.rewound()
         return events
 
     def _close_all(self, decision: Decision, now_us: int, why: str) -> list[DriftEvent]:
@@ -251,20 +267,18 @@ class CameraWatch:
     def _close(self, product: ProductWatch, decision: Decision, now_us: int, why: str) -> list[DriftEvent]:
         if not _has_episode(product):
             return []
-        event = self._event(product, EpisodeState.CLOSED, decision, now_us, why)
+        event = self._event(product, EpisodeUpdate(EpisodeState.CLOSED, why), decision, now_us)
         product.touch()
-        product.keeper.episode = None
+        product.tracker.discard()
         return [event]
 
-    def _segment(self, identity: Identity) -> DetectorBank:
+    def _detectors(self, identity: Identity) -> DetectorBank:
         return DetectorBank(self._references_of(identity["model"] or "", identity["product"]), self._options)
 
-    def _event(
-        self, product: ProductWatch, state: EpisodeState, decision: Decision, now_us: int, closed_because: str
-    ) -> DriftEvent:
-        episode, name = product.keeper.episode, product.identity["product"]
+    def _event(self, product: ProductWatch, update: EpisodeUpdate, decision: Decision, now_us: int) -> DriftEvent:
+        episode, name = product.tracker.episode, product.identity["product"]
         assert episode is not None
-        return episode_event(episode, state, decision, product=name, now_us=now_us, closed_because=closed_because)
+        return episode_event(episode, update, decision, product=name, now_us=now_us)
 
     def state(self) -> bytes:
         """Return the whole state, compressed: 20 to 80 KiB for each product with ten signals, whatever the traffic.
@@ -275,7 +289,7 @@ class CameraWatch:
         size_bytes = 0
         for name, product in reversed(list(self._products.items())):
             twin = self._twins.get(name)
-            packed = [(one.away, one.packed()) for one in (product, twin) if one is not None]
+            packed = [(one.unseen, one.packed()) for one in (product, twin) if one is not None]
             size_bytes += sum(len(state) * 3 // 4 for _, state in packed)  # deflating removes what base64 adds
             if rows and size_bytes > _MAX_PACKED_BYTES:
                 break
@@ -327,7 +341,7 @@ class CameraWatch:
                     away, packed = items(one, 2, 2)
                     packed = text(packed, _MAX_STATE_BYTES)
                     product, size_bytes = ProductWatch.unpacked(packed, self._options, left_bytes)
-                    product.away, left_bytes = whole(away), left_bytes - size_bytes
+                    product.unseen, left_bytes = whole(away), left_bytes - size_bytes
                 else:
                     product = ProductWatch.restored(one, self._options)
                 products.append(product)
@@ -354,4 +368,4 @@ class CameraWatch:
 
 
 def _has_episode(product: ProductWatch) -> bool:
-    return product.keeper.episode is not None
+    return product.tracker.episode is not None

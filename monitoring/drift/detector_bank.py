@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from models.signals import CODES, RESOLUTION
 from monitoring.checked import fields, items, mapping, number, numbers, whole
 from monitoring.drift.budget import Budget, cusum_threshold
 from monitoring.drift.detectors import Adwin, Detector, PageHinkley, Shape
+from monitoring.drift.levels import REJECTS, Levels, rate_sd
 from monitoring.drift.options import DriftOptions
 from monitoring.drift.thinning import Thinning
 from monitoring.drift.trace import MAX_SIGNALS, Trace, WatchedFrame
@@ -22,14 +22,12 @@ from schemas.records import Action, Decision
 MAX_VALUE = 1e30
 #: Longest name of a signal: a longer name would make the state too large to be read again.
 _MAX_NAME = 1000
-#: Most counters of oddities with a name of their own.
-_MAX_ODDITIES = 500
-_MAX_LESSONS = 100_000
+#: Most counters of anomalies with a name of their own.
+_MAX_ANOMALY_COUNTS = 500
+_MAX_SAMPLES = 100_000
 _MAX_QUANTILES = 1000
 #: With a larger value, ranks would be so near to 1 that no normal score is finite.
 _MAX_IMAGES = 10**9
-#: Pseudo-signal of the reject rate: 1 for a part that is not accepted, else 0.
-REJECTS = "reject_rate"
 #: Smallest change of a mean, in standard deviations, for which ADWIN may alarm: given time, it finds any change.
 MIN_EFFECT_SD = 0.25
 _MIN_EFFECT_RATE = 0.03
@@ -50,8 +48,8 @@ class Alarm:
 class DetectorUpdate:
     """Result of a watched frame: the alarms, and True if the frame completes a block of the trace."""
 
-    alarms: list[Alarm]
-    block: bool
+    alarms: tuple[Alarm, ...]
+    completes_block: bool
 
 
 class DetectorBank:
@@ -67,8 +65,8 @@ class DetectorBank:
 
     def __init__(self, references: SignalReferences | None, options: DriftOptions) -> None:
         self._options = options
-        self.trace = Trace()
-        self._lessons: list[Mapping[str, float]] = []
+        self._trace = Trace()
+        self._samples: list[Mapping[str, float]] = []
         self._rejects = Adwin(_adwin_delta(options.budget, len(references or ()) or 10))
         self._detectors: dict[str, list[Detector]] = {}
         self.references: SignalReferences = {}
@@ -100,9 +98,12 @@ class DetectorBank:
         """Interval of the watched frames, see `Thinning`."""
         return self._thinning.stride
 
-    def look(self, decision: Decision, oddities: Counter[str], *, in_episode: bool) -> DetectorUpdate | None:
-        """Process a frame; return None if it is not watched. Missing signals and non-numbers go to ``oddities``."""
-        values = self._values(decision, oddities)
+    def update(self, decision: Decision, anomaly_counts: Counter[str], *, in_episode: bool) -> DetectorUpdate | None:
+        """Process a frame; return None if it is not watched.
+
+        Missing signals and values that are not numbers are counted in ``anomaly_counts``.
+        """
+        values = self._values(decision, anomaly_counts)
         if self.is_learning:
             self._learn(values)
             return None
@@ -112,7 +113,7 @@ class DetectorBank:
         values[REJECTS] = float(decision.action is not Action.ACCEPT)
         rate = self._rejects.mean
         scores[REJECTS] = (values[REJECTS] - rate) / rate_sd(rate)
-        block = self.trace.add(WatchedFrame(decision.frame_id, decision.captured_at_us, values, scores))
+        completes_block = self._trace.add(WatchedFrame(decision.frame_id, decision.captured_at_us, values, scores))
         alarms = [
             Alarm(name, detector.name, detector.started)
             for name, score in scores.items()
@@ -121,124 +122,117 @@ class DetectorBank:
         ]
         if self._rejects.update_share(values[REJECTS]) and self._rate_matters():
             alarms.append(Alarm(REJECTS, Adwin.name, self._rejects.started))
-        return DetectorUpdate(alarms, block)
+        return DetectorUpdate(tuple(alarms), completes_block)
 
-    def change(self, signal: str, last: int) -> tuple[float, float, float]:
-        """Return a signal's mean before, its mean now, and the difference in standard deviations.
-
-        The mean now is over the ``last`` watched frames. The mean before is that of the reference; for the reject rate
-        it is that of the frames before the ``last`` ones.
-        """
-        after = self.trace.mean_value(signal, last)
-        if signal == REJECTS:
-            before = self.trace.mean_value(signal, 10_000, skip=last)
-            if before is None or after is None:
-                return 0.0, after or 0.0, 0.0
-            return before, after, (after - before) / rate_sd(before)
-        reference = self.references[signal]
-        return reference.mean, after if after is not None else math.nan, self.trace.mean_score(signal, last) or 0.0
-
-    def has_its_shape(self, signal: str) -> bool:
-        """Return True if the last window of a signal was distributed as in the reference."""
-        return all(d.is_usual for d in self._detectors.get(signal, ()) if isinstance(d, Shape))
-
-    def sds(self, names: Iterable[str]) -> dict[str, float]:
-        """Return standard deviations of signals in the reference, in their units; of a rate: of one part's outcome."""
-        known = {name: self.references[name] for name in names if name != REJECTS}
-        return {REJECTS: rate_sd(self._rejects.mean)} | {n: max(ref.sd, ref.resolution) for n, ref in known.items()}
+    def levels(self) -> Levels:
+        """Return the levels of the signals at this moment."""
+        return Levels(
+            tuple(self._trace.recent),
+            tuple(self._trace.blocks),
+            self._trace.open_frames,
+            self.references,
+            self._rejects.mean,
+            frozenset(
+                name
+                for name, detectors in self._detectors.items()
+                if not all(detector.is_usual for detector in detectors if isinstance(detector, Shape))
+            ),
+        )
 
     def relearned(self) -> DetectorBank:
-        """Return a segment whose reference is the newest frames: the level has settled, and is the usual one now."""
-        learned = references_of([seen.values for seen in self.trace.recent])
+        """Return a bank whose reference is the newest frames: the level has settled, and is the usual one now."""
+        learned = references_of([seen.values for seen in self._trace.recent])
         learned.pop(REJECTS, None)
         return DetectorBank(learned or None, self._options)
 
     def restarted(self) -> DetectorBank:
-        """Return a segment with the same reference that has seen no frame."""
+        """Return a bank with the same reference that has seen no frame."""
         return DetectorBank(self.references or None, self._options)
 
     def rewound(self) -> DetectorBank:
-        """Return a `restarted` segment that keeps the similarity of neighbours: a shifted level cannot teach it."""
-        segment = self.restarted()
-        segment._thinning = self._thinning
-        return segment
+        """Return a `restarted` bank that keeps the similarity of neighbours: a shifted level cannot teach it."""
+        bank = self.restarted()
+        bank._thinning = self._thinning
+        return bank
 
-    def _values(self, decision: Decision, oddities: Counter[str]) -> dict[str, float]:
+    def _values(self, decision: Decision, anomaly_counts: Counter[str]) -> dict[str, float]:
         values: dict[str, float] = {}
         signals = decision.signals.items()
         if len(signals) > MAX_SIGNALS:  # signals with a reference come first
             signals = dict(sorted(signals, key=lambda item: item[0] not in self.references)).items()
         for name, value in signals:
             if len(name) > _MAX_NAME:
-                oddities["signal-names-too-long"] += 1
+                anomaly_counts["signal-names-too-long"] += 1
             elif abs(value) <= MAX_VALUE:
                 if name in CODES:
                     continue
                 if len(values) < MAX_SIGNALS:
                     values[name] = value
                 else:
-                    oddities["too-many-signals"] += 1
+                    anomaly_counts["too-many-signals"] += 1
             else:
                 # Names come with the decisions: unknown names share a counter.
                 known = name in self.references or name in RESOLUTION
-                oddities[f"not-a-number:{name if known else 'other'}"] += 1
+                anomaly_counts[f"not-a-number:{name if known else 'other'}"] += 1
         for name in self.references:
             if name not in decision.signals:
                 what = f"missing:{name}"
-                oddities[what if what in oddities or len(oddities) < _MAX_ODDITIES else "missing:other"] += 1
+                has_counter = what in anomaly_counts or len(anomaly_counts) < _MAX_ANOMALY_COUNTS
+                anomaly_counts[what if has_counter else "missing:other"] += 1
         return values
 
     def _learn(self, values: Mapping[str, float]) -> None:
         if not values:
             return
-        self._lessons.append(values)
-        if len(self._lessons) >= self._options.learn_frames:
-            learned = references_of(self._lessons)
+        self._samples.append(values)
+        if len(self._samples) >= self._options.learn_frames:
+            learned = references_of(self._samples)
             if learned:
                 self._begin(learned)
-            self._lessons = []
+            self._samples = []
 
     def _matters(self, name: str, detector: Detector) -> bool:
         if detector.name != Adwin.name:
             return True
-        after = self.trace.mean_score(name, detector.started) or 0.0
-        before = self.trace.mean_score(name, 10_000, skip=detector.started)
+        levels = self.levels()
+        after = levels.mean_score(name, detector.started) or 0.0
+        before = levels.mean_score(name, 10_000, skip=detector.started)
         if before is None:  # the change is older than the newest frames
-            older = [block.means[name] for block in self.trace.blocks if name in block.means]
+            older = levels.block_means(name)
             before = sum(older) / len(older) if older else 0.0
         return abs(after - before) >= MIN_EFFECT_SD
 
     def _rate_matters(self) -> bool:
-        before, after, _ = self.change(REJECTS, min(self._rejects.started, 200))
+        before, after, _ = self.levels().change(REJECTS, min(self._rejects.started, 200))
         return abs(after - before) >= _MIN_EFFECT_RATE
 
     def state(self) -> Any:
         """Return the whole state as JSON."""
         return {
             "references": {name: reference.as_json() for name, reference in self.references.items()},
-            "lessons": self._lessons,
+            "lessons": self._samples,
             "detectors": {name: [d.state() for d in found] for name, found in self._detectors.items()},
             "rejects": self._rejects.state(),
             "thinning": self._thinning.state(),
-            "trace": self.trace.state(),
+            "trace": self._trace.state(),
         }
 
     @classmethod
     def restored(cls, state: Any, options: DriftOptions) -> DetectorBank:
-        """Return a segment that resumes from a `state`; raise ValueError for anything else."""
+        """Return a bank that resumes from a `state`; raise ValueError for anything else."""
         state = fields(state, ("references", "lessons", "detectors", "rejects", "thinning", "trace"))
         references = {n: _reference(given) for n, given in mapping(state["references"], MAX_SIGNALS).items()}
-        segment = cls(references or None, options)
-        lessons = items(state["lessons"], _MAX_LESSONS)
-        segment._lessons = [numbers(row, MAX_SIGNALS, MAX_VALUE) for row in lessons]
+        bank = cls(references or None, options)
+        samples = items(state["lessons"], _MAX_SAMPLES)
+        bank._samples = [numbers(row, MAX_SIGNALS, MAX_VALUE) for row in samples]
         states = fields(state["detectors"], references)
-        for name, detectors in segment._detectors.items():
+        for name, detectors in bank._detectors.items():
             for detector, given in zip(detectors, items(states[name], 3, 3), strict=True):
                 detector.restore(given)
-        segment._rejects.restore(state["rejects"])
-        segment._thinning.restore(state["thinning"])
-        segment.trace.restore(state["trace"])
-        return segment
+        bank._rejects.restore(state["rejects"])
+        bank._thinning.restore(state["thinning"])
+        bank._trace.restore(state["trace"])
+        return bank
 
 
 def _reference(given: Any) -> SignalReference:
@@ -250,11 +244,6 @@ def _reference(given: Any) -> SignalReference:
     number(given["resolution"], 0.0, MAX_VALUE)
     whole(given["images"], 2, _MAX_IMAGES)
     return SignalReference.from_json(given)
-
-
-def rate_sd(rate: float) -> float:
-    """Return the standard deviation of one part's outcome at a rate; not below that of 1 in 100."""
-    return math.sqrt(max(rate * (1 - rate), 0.0099))
 
 
 def _adwin_delta(budget: Budget, signals: int) -> float:

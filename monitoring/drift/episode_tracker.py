@@ -1,16 +1,37 @@
-"""Keeper that opens, follows and closes the episodes of one camera: one episode at a time; further alarms join it."""
+"""Tracker that opens, follows and closes the episodes of one camera: one episode at a time; further alarms join it.
+
+The tracker is a function of what was observed. For each `Observation` it takes these steps, in this order:
+
+1. an alarm or a fault of the sensor opens an episode, if there is none; else the episode has one frame more;
+2. the fault and the alarms join the episode;
+3. at the end of a block, levels, examples and kind are determined again;
+4. the result is the publication that is due, or None.
+
+=====================================================================  ===========================
+first of these that is true                                            publication
+=====================================================================  ===========================
+nothing was published about the episode                                OPENED
+the fault of the sensor is over, and no detector has noticed it        CLOSED (``recovered``)
+all signals are at the reference again, and no fault lasts             CLOSED (``recovered``)
+the episode is old, its signals stay where they are, no fault lasts    CLOSED (``settled``)
+there is something to report, and the last publication is long ago     UPDATED
+=====================================================================  ===========================
+
+Two states are kept: the open episode, and the levels of past episodes. Both change in `EpisodeTracker` only.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from monitoring.checked import fields, items, numbers
-from monitoring.drift.detector_bank import REJECTS, Alarm, DetectorBank, DetectorUpdate, rate_sd
 from monitoring.drift.detectors import Shape
 from monitoring.drift.kind import kind_of
-from monitoring.drift.sensor import SensorCheck
+from monitoring.drift.levels import REJECTS, Levels, rate_sd
+from monitoring.drift.observation import Observation
 from monitoring.drift.trace import BLOCK_FRAMES, MAX_SIGNALS
 from monitoring.drift.tracked_episode import (
     EXAMPLES,
@@ -19,17 +40,19 @@ from monitoring.drift.tracked_episode import (
     RECOVERED_SD,
     SETTLED_SD,
     UPDATE_FRAMES,
+    EpisodeUpdate,
+    Level,
     TrackedEpisode,
     recurs,
 )
 from schemas.ids import drift_event_id
-from schemas.records import WARM_UP, Decision, DriftKind, EpisodeState, SignalChange
+from schemas.records import WARM_UP, DriftKind, EpisodeState, SignalChange
 
 _LEVEL_BLOCKS = LEVEL_FRAMES // BLOCK_FRAMES
 
 
 class EpisodeTracker:
-    """Keeper of a camera's open episode, and of the levels of past episodes.
+    """Open episode of a camera, and the levels of its past episodes.
 
     Parameters
     ----------
@@ -39,155 +62,181 @@ class EpisodeTracker:
 
     def __init__(self, settle_frames: int) -> None:
         self._settle_frames = settle_frames
-        self.episode: TrackedEpisode | None = None
-        self._past: deque[dict[str, float]] = deque(maxlen=PAST_LEVELS)
+        self._episode: TrackedEpisode | None = None
+        self._past: deque[Level] = deque(maxlen=PAST_LEVELS)
 
-    def look(
-        self,
-        decision: Decision,
-        looked: DetectorUpdate | None,
-        segment: DetectorBank,
-        sensor: SensorCheck,
-        known: Sequence[str],
-        *,
-        is_warming: bool = False,
-    ) -> tuple[EpisodeState, str] | None:
-        """Process results of detectors and sensor check; return the state to publish and a closing reason, if any.
+    @property
+    def episode(self) -> TrackedEpisode | None:
+        """Open episode, if there is one."""
+        return self._episode
 
-        ``known`` are the ids of the newest frames, this one last. An episode that begins while the camera warms up is
+    def update(self, seen: Observation) -> EpisodeUpdate | None:
+        """Process a frame; return the publication that is due, or None.
+
+        The caller publishes it and then calls `record_published`. An episode that begins while the camera warms up is
         marked, unless a fault of the sensor begins it.
         """
-        alarms, block = (looked.alarms, looked.block) if looked else ([], False)
-        episode = self.episode
+        episode = self._episode
         if episode is not None:
-            episode.frames += 1
-            episode.watched += looked is not None
-        elif alarms or sensor.cause:
-            episode = self.episode = _opened(decision, alarms, segment, sensor, known)
-            episode.cause = WARM_UP if is_warming and not sensor.cause else ""
+            episode = replace(episode, frames=episode.frames + 1, watched=episode.watched + seen.is_watched)
+        elif seen.alarms or seen.fault:
+            episode = _opened(seen)
         else:
             return None
-        self._join(episode, alarms, segment, sensor)
-        if block:
-            self._refresh(episode, segment)
-        if episode.events == 0:
-            return EpisodeState.OPENED, ""
-        if why := self._closes(episode, block, segment, sensor):
-            return EpisodeState.CLOSED, why
-        if episode.news and episode.watched - episode.said_at >= max(UPDATE_FRAMES, episode.said_at // 2):
-            return EpisodeState.UPDATED, ""
-        return None
+        episode = _joined(episode, seen)
+        if seen.completes_block:
+            episode = _measured(episode, seen.levels, self._past)
+        self._episode = episode
+        return _due(episode, seen, self._settle_frames)
 
-    def closed(self) -> None:
-        """Record that the closing event has been made: keep the levels, and be ready for the next episode."""
-        if self.episode is not None:
-            before = {name: self.episode.changes[name].before for name in self.episode.plateau}
-            self._past.extend(level for level in (before, self.episode.plateau) if level)
-        self.episode = None
-
-    def _join(self, episode: TrackedEpisode, alarms: list[Alarm], segment: DetectorBank, sensor: SensorCheck) -> None:
-        if sensor.cause and episode.cause in ("", WARM_UP):
-            episode.cause, episode.news = sensor.cause, True
-            change = sensor.change(segment.references)
-            episode.changes.setdefault(change.signal, change)
-        for alarm in alarms:
-            known = episode.changes.get(alarm.signal)
-            if known is None or known.detector == "sensor":
-                means = segment.change(alarm.signal, min(alarm.started, LEVEL_FRAMES))
-                episode.changes[alarm.signal] = SignalChange(alarm.signal, alarm.detector, *means)
-                episode.news = True
-        if not episode.cause and "sharpness" in episode.changes and (alarms or episode.watched % BLOCK_FRAMES == 0):
-            last = min(max(BLOCK_FRAMES, episode.watched), LEVEL_FRAMES)
-            sharpness, brightness = (segment.trace.mean_score(n, last) for n in ("sharpness", "brightness"))
-            if sharpness is not None and sharpness <= -1 and abs(brightness or 0.0) < 0.5:
-                episode.cause, episode.news = "out-of-focus", True
-
-    def _refresh(self, episode: TrackedEpisode, segment: DetectorBank) -> None:
-        """Update levels, examples and kind at the end of a block."""
-        last = min(max(episode.watched, BLOCK_FRAMES), LEVEL_FRAMES)
-        for name in episode.data_signals:
-            old = episode.changes[name]
-            before, after, magnitude_sd = segment.change(name, last)
-            if name == REJECTS:  # the frames from before the change leave the trace after a while
-                before, magnitude_sd = old.before, (after - old.before) / rate_sd(old.before)
-            episode.changes[name] = SignalChange(name, old.detector, before, after, magnitude_sd)
-        newest = list(segment.trace.recent)[-last:]
-        step = max(1, last // EXAMPLES)
-        episode.frames_after = [seen.frame_id for seen in newest[step - 1 :: step]][:EXAMPLES]
-        dominant = episode.dominant
-        if dominant is None or episode.watched < episode.kind_at:
+    def record_published(self, update: EpisodeUpdate) -> None:
+        """Record that the result of `update` was published. A closed episode leaves its levels behind."""
+        episode = self._episode
+        if episode is None:
             return
-        episode.kind_at = 2 * episode.watched  # determined again when twice as many frames are known
-        blocks = [block for block in segment.trace.blocks if dominant in block.means]
-        kind = kind_of([b.means[dominant] for b in blocks], [b.variances[dominant] for b in blocks], BLOCK_FRAMES)
-        before_level, after_level = episode.levels()
-        episode.plateau = after_level or episode.plateau
-        if recurs(after_level, before_level, self._past, segment.sds(before_level)):
-            kind = DriftKind.RECURRING
-        if kind is not episode.kind:
-            episode.kind, episode.news = kind, True
+        if update.state is EpisodeState.CLOSED:
+            before = {name: episode.changes[name].before for name in episode.plateau}
+            self._past.extend(level for level in (before, episode.plateau) if level)
+            self._episode = None
+        else:
+            self._episode = replace(
+                episode, events=episode.events + 1, published_at_frame=episode.watched, has_unpublished=False
+            )
 
-    def _closes(self, episode: TrackedEpisode, block: bool, segment: DetectorBank, sensor: SensorCheck) -> str:
-        if sensor.cause:
-            return ""
-        names = episode.data_signals
-        if not names:  # a fault of the sensor that no detector has noticed
-            return "recovered"
-        if not block or episode.watched < LEVEL_FRAMES:
-            return ""
-        if all(_has_recovered(episode.changes[name], segment) for name in names):
-            return "recovered"
-        settled = episode.watched >= self._settle_frames and all(_is_still(name, episode, segment) for name in names)
-        return "settled" if settled else ""
+    def discard(self) -> None:
+        """Drop the open episode without its levels, because a reset ends it."""
+        self._episode = None
 
     def state(self) -> Any:
         """Return the whole state as JSON."""
-        return {"episode": self.episode and self.episode.state(), "past": list(self._past)}
+        return {"episode": self._episode and self._episode.state(), "past": list(self._past)}
 
-    def restore(self, state: Any, segment: DetectorBank) -> None:
-        """Resume from a `state` together with its segment; raise ValueError for anything else."""
+    def restore(self, state: Any, signals: Iterable[str]) -> None:
+        """Resume from a `state` of a camera with references of ``signals``; raise ValueError for anything else."""
         state = fields(state, ("episode", "past"))
         episode = None if state["episode"] is None else TrackedEpisode.restored(state["episode"])
-        if episode is not None and not {*episode.data_signals, *episode.plateau} <= {*segment.references, REJECTS}:
+        if episode is not None and not {*episode.data_signals, *episode.plateau} <= {*signals, REJECTS}:
             raise ValueError("an episode of a signal that has no reference")
-        self.episode = episode
+        self._episode = episode
         self._past.extend(numbers(level, MAX_SIGNALS + 1) for level in items(state["past"], PAST_LEVELS))
 
 
-def _opened(
-    decision: Decision, alarms: list[Alarm], segment: DetectorBank, sensor: SensorCheck, known: Sequence[str]
-) -> TrackedEpisode:
-    if alarms:
-        began = max(alarm.started for alarm in alarms)
-        started_id, started_at_us = segment.trace.ago(began)
-        older = list(segment.trace.recent)[: max(0, len(segment.trace.recent) - began)]
-        before = [seen.frame_id for seen in older[-EXAMPLES:]]
+def _opened(seen: Observation) -> TrackedEpisode:
+    if seen.alarms:
+        began = max(alarm.started for alarm in seen.alarms)
+        recent = seen.levels.recent
+        started_id, started_at_us = seen.levels.ago(began)
+        before = tuple(frame.frame_id for frame in recent[: max(0, len(recent) - began)][-EXAMPLES:])
     else:
-        ids = list(known)
-        first = len(ids) - min(sensor.frames, len(ids))
-        started_id, started_at_us = ids[first], decision.captured_at_us
-        before = ids[max(0, first - EXAMPLES) : first]
+        assert seen.fault is not None
+        first = len(seen.recent_ids) - min(seen.fault.frames, len(seen.recent_ids))
+        started_id, started_at_us = seen.recent_ids[first], seen.captured_at_us
+        before = seen.recent_ids[max(0, first - EXAMPLES) : first]
     return TrackedEpisode(
-        drift_event_id(decision.key, decision.frame_id),
-        started_id,
-        started_at_us,
-        decision.frame_id,
-        decision.captured_at_us,
-        before,
+        episode_id=drift_event_id(seen.camera, seen.frame_id),
+        started_frame_id=started_id,
+        started_at_us=started_at_us,
+        detected_frame_id=seen.frame_id,
+        detected_at_us=seen.captured_at_us,
+        frames_before=before,
+        cause=WARM_UP if seen.is_warming and not seen.fault else "",
     )
 
 
-def _has_recovered(change: SignalChange, segment: DetectorBank) -> bool:
+def _joined(episode: TrackedEpisode, seen: Observation) -> TrackedEpisode:
+    """Return the episode with the fault of the sensor, and with the signals that have alarmed."""
+    cause, changes, has_unpublished = episode.cause, dict(episode.changes), episode.has_unpublished
+    if seen.fault and cause in ("", WARM_UP):
+        cause, has_unpublished = seen.fault.cause, True
+        changes.setdefault(seen.fault.change.signal, seen.fault.change)
+    for alarm in seen.alarms:
+        known = changes.get(alarm.signal)
+        if known is None or known.detector == "sensor":
+            means = seen.levels.change(alarm.signal, min(alarm.started, LEVEL_FRAMES))
+            changes[alarm.signal] = SignalChange(alarm.signal, alarm.detector, *means)
+            has_unpublished = True
+    is_time = bool(seen.alarms) or episode.watched % BLOCK_FRAMES == 0
+    if not cause and "sharpness" in changes and is_time and _is_out_of_focus(episode, seen.levels):
+        cause, has_unpublished = "out-of-focus", True
+    return replace(episode, cause=cause, changes=changes, has_unpublished=has_unpublished)
+
+
+def _is_out_of_focus(episode: TrackedEpisode, levels: Levels) -> bool:
+    sharpness, brightness = (levels.mean_score(name, _level_frames(episode)) for name in ("sharpness", "brightness"))
+    return sharpness is not None and sharpness <= -1 and abs(brightness or 0.0) < 0.5
+
+
+def _measured(episode: TrackedEpisode, levels: Levels, past: Sequence[Level]) -> TrackedEpisode:
+    """Return the episode with the levels, the examples and the kind at the end of a block."""
+    last = _level_frames(episode)
+    changes = dict(episode.changes)
+    for name in episode.data_signals:
+        old = changes[name]
+        before, after, magnitude_sd = levels.change(name, last)
+        if name == REJECTS:  # the frames from before the change leave the trace after a while
+            before, magnitude_sd = old.before, (after - old.before) / rate_sd(old.before)
+        changes[name] = SignalChange(name, old.detector, before, after, magnitude_sd)
+    step = max(1, last // EXAMPLES)
+    newest = levels.recent[-last:][step - 1 :: step][:EXAMPLES]
+    episode = replace(episode, changes=changes, frames_after=tuple(frame.frame_id for frame in newest))
+    dominant = episode.dominant
+    if dominant is None or episode.watched < episode.kind_at:
+        return episode
+    blocks = [block for block in levels.blocks if dominant in block.means]
+    kind = kind_of([b.means[dominant] for b in blocks], [b.variances[dominant] for b in blocks], BLOCK_FRAMES)
+    before_level, after_level = episode.levels()
+    if recurs(after_level, before_level, past, levels.sds(before_level)):
+        kind = DriftKind.RECURRING
+    return replace(
+        episode,
+        kind=kind,
+        kind_at=2 * episode.watched,  # determined again when twice as many frames are known
+        plateau=after_level or episode.plateau,
+        has_unpublished=episode.has_unpublished or kind is not episode.kind,
+    )
+
+
+def _level_frames(episode: TrackedEpisode) -> int:
+    """Return the number of watched frames over which the present levels are computed."""
+    return min(max(episode.watched, BLOCK_FRAMES), LEVEL_FRAMES)
+
+
+def _due(episode: TrackedEpisode, seen: Observation, settle_frames: int) -> EpisodeUpdate | None:
+    if episode.events == 0:
+        return EpisodeUpdate(EpisodeState.OPENED)
+    if reason := _closing_reason(episode, seen, settle_frames):
+        return EpisodeUpdate(EpisodeState.CLOSED, reason)
+    pause = max(UPDATE_FRAMES, episode.published_at_frame // 2)
+    if episode.has_unpublished and episode.watched - episode.published_at_frame >= pause:
+        return EpisodeUpdate(EpisodeState.UPDATED)
+    return None
+
+
+def _closing_reason(episode: TrackedEpisode, seen: Observation, settle_frames: int) -> str:
+    if seen.fault:
+        return ""
+    names = episode.data_signals
+    if not names:  # a fault of the sensor that no detector has noticed
+        return "recovered"
+    if not seen.completes_block or episode.watched < LEVEL_FRAMES:
+        return ""
+    if all(_has_recovered(episode.changes[name], seen.levels) for name in names):
+        return "recovered"
+    settled = episode.watched >= settle_frames and all(_is_still(name, episode, seen.levels) for name in names)
+    return "settled" if settled else ""
+
+
+def _has_recovered(change: SignalChange, levels: Levels) -> bool:
     if abs(change.magnitude_sd) >= RECOVERED_SD:
         return False
-    return change.detector != Shape.name or segment.has_its_shape(change.signal)
+    return change.detector != Shape.name or change.signal not in levels.unusual_shapes
 
 
-def _is_still(name: str, episode: TrackedEpisode, segment: DetectorBank) -> bool:
+def _is_still(name: str, episode: TrackedEpisode, levels: Levels) -> bool:
     """Return True if a level is still that of half of the episode ago: over a shorter time a slow drift looks still."""
-    levels = [block.means[name] for block in segment.trace.blocks if name in block.means]
-    ago = min(episode.watched // 2 // BLOCK_FRAMES, len(levels) - _LEVEL_BLOCKS)
+    means = levels.block_means(name)
+    ago = min(episode.watched // 2 // BLOCK_FRAMES, len(means) - _LEVEL_BLOCKS)
     if ago < _LEVEL_BLOCKS:
         return False
-    then = levels[len(levels) - ago - _LEVEL_BLOCKS : len(levels) - ago]
-    return abs(sum(levels[-_LEVEL_BLOCKS:]) - sum(then)) / _LEVEL_BLOCKS < SETTLED_SD
+    then = means[len(means) - ago - _LEVEL_BLOCKS : len(means) - ago]
+    return abs(sum(means[-_LEVEL_BLOCKS:]) - sum(then)) / _LEVEL_BLOCKS < SETTLED_SD

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import math
 
-from monitoring.drift.tracked_episode import TrackedEpisode
+from monitoring.drift.tracked_episode import EpisodeUpdate, TrackedEpisode
 from schemas.ids import drift_event_id
-from schemas.records import Decision, DriftEvent, DriftType, EpisodeState
+from schemas.records import Decision, DriftEvent, DriftType
 
 
 def episode_event(
     episode: TrackedEpisode,
-    state: EpisodeState,
+    update: EpisodeUpdate,
     decision: Decision,
     *,
     product: str | None,
     now_us: int,
-    closed_because: str,
 ) -> DriftEvent:
-    """Return the event about an episode at a decision, and count it. The same event again has the same id."""
-    episode.events += 1
-    episode.said_at, episode.news = episode.watched, False
+    """Return the event about an episode at a decision. The same event again has the same id.
+
+    The caller records the publication, see `EpisodeTracker.record_published`.
+    """
     return DriftEvent(
-        event_id=drift_event_id(episode.episode_id, episode.events),
+        event_id=drift_event_id(episode.episode_id, episode.events + 1),
         episode_id=episode.episode_id,
-        state=state,
+        state=update.state,
         drift_type=DriftType.DATA,
         kind=episode.kind,
         cause=episode.cause,
@@ -40,10 +40,10 @@ def episode_event(
         detected_frame_id=episode.detected_frame_id,
         detected_at_us=episode.detected_at_us,
         frames=episode.frames,
-        frames_before=tuple(episode.frames_before),
-        frames_after=tuple(episode.frames_after or [decision.frame_id]),
-        closed_at_us=decision.captured_at_us if closed_because else None,
-        closed_because=closed_because,
+        frames_before=episode.frames_before,
+        frames_after=episode.frames_after or (decision.frame_id,),
+        closed_at_us=decision.captured_at_us if update.reason else None,
+        closed_because=update.reason,
         model_name=decision.model_name,
         model_version=decision.model_version,
         model_sha256=decision.model_sha256,

@@ -50,18 +50,18 @@ class ProductWatch:
     ----------
     identity
         See `identity_of`.
-    segment
+    detectors
         The detectors.
     options
         See `DriftOptions`.
     """
 
-    def __init__(self, identity: Identity, segment: DetectorBank, options: DriftOptions) -> None:
+    def __init__(self, identity: Identity, detectors: DetectorBank, options: DriftOptions) -> None:
         self.identity = identity
-        self.segment = segment
-        self.keeper = EpisodeTracker(options.settle_frames)
+        self.detectors = detectors
+        self.tracker = EpisodeTracker(options.settle_frames)
         #: Number of decisions of other products since the last one of this product.
-        self.away = 0
+        self.unseen = 0
         #: Number of decisions after a reset that must still come until the detectors know enough, at most `SCRATCH`.
         self.scratch = 0
         self._packed: str | None = None
@@ -75,14 +75,14 @@ class ProductWatch:
         """Return the whole state as JSON."""
         return {
             "identity": dict(self.identity),
-            "segment": self.segment.state(),
-            "keeper": self.keeper.state(),
-            "away": self.away,
+            "segment": self.detectors.state(),
+            "keeper": self.tracker.state(),
+            "away": self.unseen,
             "scratch": self.scratch,
         }
 
     def touch(self) -> None:
-        """Record that something other than `away` has changed or will change."""
+        """Record that something other than `unseen` has changed or will change."""
         self._packed = None
 
     def packed(self) -> str:
@@ -105,8 +105,8 @@ class ProductWatch:
         given = fields(state["identity"], _NAMES)
         identity = {"product": optional_text(given["product"])} | {n: text(given[n]) for n in ("model", "recipe")}
         found = cls(identity, DetectorBank.restored(state["segment"], options), options)
-        found.keeper.restore(state["keeper"], found.segment)
-        found.away = whole(state.get("away", 0))
+        found.tracker.restore(state["keeper"], found.detectors.references)
+        found.unseen = whole(state.get("away", 0))
         found.scratch = whole(state.get("scratch", 0), 0, SCRATCH)
         return found
 

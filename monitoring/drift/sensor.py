@@ -1,4 +1,4 @@
-"""Check for sensor faults with a name: frozen, black, saturated. (For out of focus see `episode`.)
+"""Check for sensor faults with a name: frozen, black, saturated. (For out of focus see `episode_tracker`.)
 
 ===========  ==========================================================================================
 cause        five frames in a row that are
@@ -16,6 +16,7 @@ black or white background) is not a fault.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from models.reference import SignalReferences
@@ -30,6 +31,25 @@ _BLACK, _SATURATED = 0.95, 0.5
 _MEMORY = 500
 
 
+@dataclass(frozen=True, slots=True)
+class SensorFault:
+    """Fault of the sensor that lasts at a frame.
+
+    Parameters
+    ----------
+    cause
+        ``frozen``, ``black`` or ``saturated``.
+    frames
+        Number of frames in a row with the fault.
+    change
+        Share of pixels, or bits in which neighbouring frames differ, before the fault and now.
+    """
+
+    cause: str
+    frames: int
+    change: SignalChange
+
+
 class SensorCheck:
     """Check of one frame after the other; `cause` names the current fault."""
 
@@ -41,7 +61,7 @@ class SensorCheck:
         self._compared = 0
         self._shares: dict[str, float] = {}
 
-    def look(self, decision: Decision, references: SignalReferences) -> None:
+    def observe(self, decision: Decision, references: SignalReferences) -> None:
         """Process the next frame of the camera."""
         signals = decision.signals
         distance = dhash_distance(signals, self._last_hash)
@@ -69,15 +89,16 @@ class SensorCheck:
                 return name
         return "frozen" if self._runs["same"] >= IN_A_ROW or self._runs["alike"] >= ALIKE_IN_A_ROW else ""
 
-    @property
-    def frames(self) -> int:
-        """Number of frames in a row with the fault that `cause` names."""
+    def fault(self, references: SignalReferences) -> SensorFault | None:
+        """Return the fault that `cause` names; None if there is no fault."""
+        return SensorFault(self.cause, self._frames(), self._change(references)) if self.cause else None
+
+    def _frames(self) -> int:
         if self.cause == "frozen":
             return max(self._runs["same"], self._runs["alike"])
         return self._runs.get(self.cause, 0)
 
-    def change(self, references: SignalReferences) -> SignalChange:
-        """Return the change for `cause`: the share of pixels, or the bits in which neighbouring frames differ."""
+    def _change(self, references: SignalReferences) -> SignalChange:
         signal = {"black": "dark_share", "saturated": "bright_share"}.get(self.cause)
         if signal is None:
             return SignalChange("dhash_distance", "sensor", round(self._usual_bits, 1), 0.0, 0.0)

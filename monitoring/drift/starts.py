@@ -27,15 +27,15 @@ FRESH_RUN, ANY_RUN = 50, 500
 class Starts:
     """Classifier of decisions by age.
 
-    `look` returns ``""`` for a current decision, ``"old"``, ``"ahead"`` for a decision whose start is not trusted, and
-    ``"back"`` for the first decision of a new start with an earlier time.
+    `classify` returns ``""`` for a current decision, ``"old"``, ``"ahead"`` for a decision whose start is not trusted,
+    and ``"back"`` for the first decision of a new start with an earlier time.
     """
 
     def __init__(self) -> None:
         self._newest = (0, -1)
         self._old = self._fresh = 0
 
-    def look(self, decision: Decision, now_us: int) -> str:
+    def classify(self, decision: Decision, now_us: int) -> str:
         """Classify the next decision; ``now_us`` is the watch's clock, UTC."""
         started, sequence = self._newest
         if is_future(started, now_us):  # trusted by a watch whose own clock was ahead, or by an older version

@@ -50,8 +50,8 @@ class Trace:
     >>> trace = Trace()
     >>> for number in range(60):
     ...     _ = trace.add(WatchedFrame(f"f{number}", number, {"brightness": 100.0}, {"brightness": 0.5}))
-    >>> len(trace.blocks), trace.mean_score("brightness", 10), trace.ago(2)
-    (2, 0.5, ('f58', 58))
+    >>> len(trace.blocks), trace.open_frames, trace.blocks[-1].means
+    (2, 10, {'brightness': 0.5})
     """
 
     def __init__(self) -> None:
@@ -74,26 +74,10 @@ class Trace:
         self._open = []
         return True
 
-    def mean_score(self, name: str, last: int, skip: int = 0) -> float | None:
-        """Return the mean normal score of a signal over ``last`` frames, leaving out the newest ``skip``."""
-        return _mean([seen.scores[name] for seen in self._slice(last, skip) if name in seen.scores])
-
-    def mean_value(self, name: str, last: int, skip: int = 0) -> float | None:
-        """Return the mean of a signal, in its unit, over the same frames as `mean_score`."""
-        return _mean([seen.values[name] for seen in self._slice(last, skip) if name in seen.values])
-
-    def ago(self, frames: int) -> tuple[str, int]:
-        """Return id and capture time of the ``frames``-th newest watched frame, or of the oldest one known."""
-        if frames <= len(self.recent):
-            seen = self.recent[-max(1, frames)]
-            return seen.frame_id, seen.captured_at_us
-        back = (frames - len(self._open) - 1) // BLOCK_FRAMES + 1
-        block = self.blocks[-min(back, len(self.blocks))] if self.blocks else self.recent[0]
-        return block.frame_id, block.captured_at_us
-
-    def _slice(self, last: int, skip: int) -> list[WatchedFrame]:
-        end = len(self.recent) - skip
-        return list(self.recent)[max(0, end - last) : max(0, end)]
+    @property
+    def open_frames(self) -> int:
+        """Number of newest frames that are not in a block yet."""
+        return len(self._open)
 
     def state(self) -> Any:
         """Return the whole state as JSON."""
@@ -112,10 +96,6 @@ class Trace:
         self.recent = deque(recent, _RECENT)
         self.blocks = deque(blocks, _BLOCKS)
         self._open = recent[len(recent) - is_open :]
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def _short(numbers: Numbers) -> dict[str, float]:

@@ -16,14 +16,13 @@ episode that changed by half a standard deviation or more.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from monitoring.checked import MAX_LONG, fields, flag, items, mapping, number_or_nan, numbers, text, whole
 from monitoring.drift.trace import MAX_SIGNALS
-from schemas.records import WARM_UP, DriftKind, SignalChange
+from schemas.records import WARM_UP, DriftKind, EpisodeState, SignalChange
 
 RECOVERED_SD = 0.3
 CLEAR_SD = 0.5
@@ -52,7 +51,15 @@ MAX_INT = 2**31 - 1
 Level = Mapping[str, float]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class EpisodeUpdate:
+    """Publication that is due about an episode: its new state, and the reason for which it is closed, or ""."""
+
+    state: EpisodeState
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TrackedEpisode:
     """Knowledge about one episode; times are UTC microseconds."""
 
@@ -61,23 +68,23 @@ class TrackedEpisode:
     started_at_us: int
     detected_frame_id: str
     detected_at_us: int
-    frames_before: list[str]
+    frames_before: tuple[str, ...]
     cause: str = ""
     kind: DriftKind = DriftKind.UNDETERMINED
-    changes: dict[str, SignalChange] = field(default_factory=dict)
-    frames_after: list[str] = field(default_factory=list)
+    changes: Mapping[str, SignalChange] = field(default_factory=dict)
+    frames_after: tuple[str, ...] = ()
     #: Number of frames, and of watched frames, since the alarm.
     frames: int = 0
     watched: int = 0
     #: Number of events so far, and of watched frames at the last event.
     events: int = 0
-    said_at: int = 0
+    published_at_frame: int = 0
     #: Levels of its signals when its kind was last determined.
-    plateau: dict[str, float] = field(default_factory=dict)
+    plateau: Level = field(default_factory=dict)
     #: Number of watched frames from which on its kind is determined.
     kind_at: int = KIND_FRAMES
     #: True if an update has something to report.
-    news: bool = False
+    has_unpublished: bool = False
 
     @property
     def data_signals(self) -> list[str]:
@@ -102,47 +109,71 @@ class TrackedEpisode:
     def reason(self) -> str:
         """Return one line for a person."""
         ordered = self.by_size()
-        said = [
+        parts = [
             f"{c.signal} {_moved(c)} from {c.before:.3g} to {c.after:.3g} ({c.magnitude_sd:+.1f} sd)"
             for c in ordered[:3]
             if c.detector != "sensor"
         ]
         more = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
-        return "; ".join([*([CAUSES[self.cause]] if self.cause else []), *said]) + more or "a signal changed"
+        return "; ".join([*([CAUSES[self.cause]] if self.cause else []), *parts]) + more or "a signal changed"
 
     def state(self) -> Any:
-        """Return the episode as JSON."""
-        return asdict(self)
+        """Return the episode as JSON. The keys are those of stored snapshots, whatever the fields are called."""
+        return {
+            "episode_id": self.episode_id,
+            "started_frame_id": self.started_frame_id,
+            "started_at_us": self.started_at_us,
+            "detected_frame_id": self.detected_frame_id,
+            "detected_at_us": self.detected_at_us,
+            "frames_before": self.frames_before,
+            "cause": self.cause,
+            "kind": self.kind,
+            "changes": {name: asdict(change) for name, change in self.changes.items()},
+            "frames_after": self.frames_after,
+            "frames": self.frames,
+            "watched": self.watched,
+            "events": self.events,
+            "said_at": self.published_at_frame,
+            "plateau": dict(self.plateau),
+            "kind_at": self.kind_at,
+            "news": self.has_unpublished,
+        }
 
     @classmethod
     def restored(cls, state: Any) -> TrackedEpisode:
         """Read a `state`; raise ValueError for anything else."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        state = fields(state, names)
+        state = fields(state, _KEYS)
         changes = {name: _change(name, given) for name, given in mapping(state["changes"], MAX_SIGNALS + 2).items()}
         plateau = numbers(state["plateau"], MAX_SIGNALS + 1)
         if not plateau.keys() <= changes.keys():
             raise ValueError("an episode with a level of a signal that did not change")
         watched = whole(state["watched"], 0, MAX_INT)
         return cls(
-            text(state["episode_id"]),
-            text(state["started_frame_id"]),
-            whole(state["started_at_us"], -MAX_LONG - 1),
-            text(state["detected_frame_id"]),
-            whole(state["detected_at_us"], -MAX_LONG - 1),
-            [text(frame_id) for frame_id in items(state["frames_before"], EXAMPLES)],
-            text(state["cause"]) if state["cause"] in ("", *CAUSES) else _no_cause(state["cause"]),
-            DriftKind(text(state["kind"])),
-            changes,
-            [text(frame_id) for frame_id in items(state["frames_after"], EXAMPLES)],
-            whole(state["frames"], 0, MAX_INT),
-            watched,
-            whole(state["events"], 0, MAX_INT),
-            whole(state["said_at"], 0, watched),
-            plateau,
-            whole(state["kind_at"], 0, 2 * max(watched, KIND_FRAMES)),
-            flag(state["news"]),
+            episode_id=text(state["episode_id"]),
+            started_frame_id=text(state["started_frame_id"]),
+            started_at_us=whole(state["started_at_us"], -MAX_LONG - 1),
+            detected_frame_id=text(state["detected_frame_id"]),
+            detected_at_us=whole(state["detected_at_us"], -MAX_LONG - 1),
+            frames_before=tuple(text(frame_id) for frame_id in items(state["frames_before"], EXAMPLES)),
+            cause=text(state["cause"]) if state["cause"] in ("", *CAUSES) else _no_cause(state["cause"]),
+            kind=DriftKind(text(state["kind"])),
+            changes=changes,
+            frames_after=tuple(text(frame_id) for frame_id in items(state["frames_after"], EXAMPLES)),
+            frames=whole(state["frames"], 0, MAX_INT),
+            watched=watched,
+            events=whole(state["events"], 0, MAX_INT),
+            published_at_frame=whole(state["said_at"], 0, watched),
+            plateau=plateau,
+            kind_at=whole(state["kind_at"], 0, 2 * max(watched, KIND_FRAMES)),
+            has_unpublished=flag(state["news"]),
         )
+
+
+#: Keys of an episode in a snapshot.
+_KEYS = (
+    "episode_id", "started_frame_id", "started_at_us", "detected_frame_id", "detected_at_us", "frames_before", "cause",
+    "kind", "changes", "frames_after", "frames", "watched", "events", "said_at", "plateau", "kind_at", "news",
+)  # fmt: skip
 
 
 def recurs(level: Level, before: Level, past: Sequence[Level], sds: Mapping[str, float]) -> bool:

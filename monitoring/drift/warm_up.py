@@ -40,7 +40,7 @@ class WarmUp:
         #: Number of warm-ups that began while another one was on.
         self.repeated = 0
 
-    def look(self, decision: Decision) -> bool:
+    def advance(self, decision: Decision) -> bool:
         """Process the next decision; return True if a warm-up has ended before it."""
         if not self._frames and not self._length_us:
             return False
