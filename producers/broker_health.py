@@ -9,40 +9,40 @@ _PAUSE_S = 1.0
 
 
 class BrokerHealth:
-    """Watch of the broker. The broker counts as unreachable ("away") when a frame fails or waits too long.
+    """Health of the broker. The broker counts as unreachable when a frame fails or waits too long.
 
     It counts as reachable again at the next acknowledgement. A broker that refuses connections, a silent broker and an
     overloaded broker look the same from here, and are treated the same.
 
     Parameters
     ----------
-    away_after_s
+    unreachable_after_s
         Longest wait for an acknowledgement, in seconds; after it the broker counts as unreachable.
     on_change
         Called with True when the broker becomes unreachable, and with False when it is reachable again.
 
     Examples
     --------
-    >>> watch = BrokerHealth(1.0, print)
-    >>> watch.look(oldest_since_s=5.0, now_s=5.9)
-    >>> watch.look(oldest_since_s=5.0, now_s=6.1)
+    >>> health = BrokerHealth(1.0, print)
+    >>> health.check(oldest_since_s=5.0, now_s=5.9)
+    >>> health.check(oldest_since_s=5.0, now_s=6.1)
     True
-    >>> watch.acknowledged()
+    >>> health.acknowledged()
     False
     """
 
-    def __init__(self, away_after_s: float, on_change: Callable[[bool], None]) -> None:
-        self._away_after_s = away_after_s
+    def __init__(self, unreachable_after_s: float, on_change: Callable[[bool], None]) -> None:
+        self._unreachable_after_s = unreachable_after_s
         self._on_change = on_change
         self._not_before_s = float("-inf")
-        self.away = False
+        self.unreachable = False
 
-    def look(self, oldest_since_s: float | None, now_s: float) -> None:
+    def check(self, oldest_since_s: float | None, now_s: float) -> None:
         """Check the wait of the frame that has waited longest for its acknowledgement.
 
         For ``oldest_since_s`` pass None if no frame waits.
         """
-        if oldest_since_s is not None and now_s - oldest_since_s > self._away_after_s:
+        if oldest_since_s is not None and now_s - oldest_since_s > self._unreachable_after_s:
             self._set(True)
 
     def acknowledged(self) -> None:
@@ -59,7 +59,7 @@ class BrokerHealth:
         """Return True if it is time to try a frame on an unreachable broker."""
         return now_s >= self._not_before_s
 
-    def _set(self, away: bool) -> None:
-        if away != self.away:
-            self.away = away
-            self._on_change(away)
+    def _set(self, unreachable: bool) -> None:
+        if unreachable != self.unreachable:
+            self.unreachable = unreachable
+            self._on_change(unreachable)

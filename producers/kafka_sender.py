@@ -1,13 +1,31 @@
-"""Sender of frames from the hand-over queue to Kafka, by way of the disk if Kafka does not accept a frame.
+"""Sender of frames to Kafka, by way of the disk if Kafka does not accept a frame.
 
-Paths of a frame. Each step runs under one lock, so that memory, disk and counts always agree::
+States of a frame, and the events that move it from one state to another. Each step runs under one lock, so that memory,
+disk and counts always agree.
 
-    offer ─ queue ─ produce ─ acknowledged          published
-               │        └──── failed ─┐
-               └─ broker away, full ──┴─ spool ─ produce ─ acknowledged ─ deleted from the spool
+=============  ==========================================  ============================  =====================
+state          event                                       next state                    function
+=============  ==========================================  ============================  =====================
+offered        the spool takes every frame (``always``)    offered and on disk, or lost  `offer`
+offered        no frame waits, and the client has room     in flight                     `offer`
+offered        the queue has room                          queued                        `offer`
+offered        the queue is full or closed                 on disk, or lost              `_store_or_drop`
+queued         a newer frame evicts it                     on disk, or lost              `_store_or_drop`
+queued         its turn, and the client has room           in flight                     `_send`
+queued         its turn, and it cannot wait for room       on disk, or lost              `_store_or_drop`
+in flight      the broker becomes unreachable              in flight and on disk         `SpoolDrain.check`
+in flight      acknowledged                                published                     `_published`
+in flight      its batch is too large                      to send alone                 `_on_delivery`
+in flight      too large, also alone                       lost                          `_too_large`
+in flight      the delivery fails                          on disk, or lost              `_failed`
+to send alone  no frame is in flight                       in flight                     `_send_alone`
+on disk        its turn, see `producers.spool_drain`       in flight and on disk         `_drain`
+in memory      the sender closes                           on disk, or lost              `close`
+=============  ==========================================  ============================  =====================
 
-If no frame waits, a new frame does not go through the queue: its camera's thread sends it. A frame leaves the disk only
-after its acknowledgement. If the process is killed in between, the frame is sent twice, with the same frame id.
+"On disk, or lost": a frame is lost, and counted, if there is no spool, or if the disk refuses the frame. A frame that
+is on disk already stays there. It leaves the disk only after its acknowledgement; if the process is killed in between,
+the frame is sent twice, with the same frame id.
 """
 
 from __future__ import annotations
@@ -20,14 +38,13 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException
 
 from producers.bounded_queue import BoundedQueue
-from producers.broker_health import BrokerHealth
 from producers.client import make_producer
 from producers.message import Message, PublishedFrame
-from producers.moving import Moving, SentAgain
+from producers.moving import Moving, SentAlone, in_flight
 from producers.options import PublisherOptions
-from producers.spool import Spool, SpoolOptions
+from producers.spool import LazySpool, Spool, SpoolOptions
 from producers.spool.record import FrameKey
-from producers.spool_backlog import Refusal, SpoolBacklog
+from producers.spool_drain import SpoolDrain
 from producers.stats import DropReason, PublisherCounters
 from schemas.clock import Clock
 from schemas.settings import KafkaSettings
@@ -41,20 +58,11 @@ _POLL_S = 0.1
 _BUSY_S = 0.002
 #: Longest wait of `close` for the delivery reports of cancelled frames, in seconds.
 _CANCEL_S = 5.0
-#: Most frames of the spool in flight at once; live frames use the rest of the client's queue.
-_DRAIN_IN_FLIGHT = 16
-#: Number of live frames in a row after which a frame of the spool gets its turn.
-_LIVE_IN_A_ROW = 8
-
-#: Pause before a frame in flight is offered to a full disk again, in seconds.
-_STORE_AGAIN_S = 1.0
-
-#: Number of acknowledged frames that are deleted from disk in one step while live frames keep coming.
-_FORGET_AT_ONCE = 16
 _DEFAULTS = SpoolOptions()
+_CLOSED: tuple[DropReason, str] = ("closed", "closed before Kafka took the frame")
 
 
-class Sender:
+class KafkaSender:
     """Sender of the frames of one camera. Thread-safe. The options bound its memory, also in a long outage.
 
     Parameters
@@ -64,12 +72,12 @@ class Sender:
     camera
         ``station/camera``, for the log.
     started_at_us
-        Start of the camera. Frames of this start are counted in the tally as captured; others, from the spool, are
-        counted as recovered.
+        Start of the camera. Frames of this start are counted as captured; others, from the spool, are counted as
+        recovered.
     options
         Bounds and policy.
-    tally
-        Tally of the outcome of each frame.
+    counters
+        Counters of the outcome of each frame.
     clock
         Clock with the monotonic time.
     spool, spool_options
@@ -92,9 +100,9 @@ class Sender:
         *,
         started_at_us: int,
         options: PublisherOptions,
-        tally: PublisherCounters,
+        counters: PublisherCounters,
         clock: Clock,
-        spool: Spool | None = None,
+        spool: Spool | LazySpool | None = None,
         spool_options: SpoolOptions = _DEFAULTS,
         on_published: Callable[[PublishedFrame], None] | None = None,
         on_refused: Callable[[KafkaError], str] = lambda error: "it will not take it later either",
@@ -102,23 +110,29 @@ class Sender:
         batch_bytes: int | None = None,
     ) -> None:
         self._on_refused = on_refused
-        self._again = SentAgain(takes_record)
         self._topic = topic
         self._camera = camera
         self._started_at_us = started_at_us
         self._blocks = options.policy == "block"
-        self._tally = tally
+        self._counters = counters
         self._clock = clock
         self._on_published = on_published
         self._limited = LimitedLog(_log)
         self._queue = BoundedQueue[Message](options.hand_over_frames, options.hand_over_bytes, options.policy)
-        self._backlog = None if spool is None else SpoolBacklog(spool, spool_options, tally, started_at_us, self._warn)
-        away_after_s = float("inf") if spool is None else spool_options.away_after_ms / 1000
-        self._watch = BrokerHealth(away_after_s, self._on_change)
+        self._alone = SentAlone(takes_record)
         # Reentrant: the thread that purges may also handle the delivery reports of the purged frames.
         self._lock = threading.RLock()
         self._moving: dict[FrameKey, Moving] = {}
-        self._live_in_a_row = 0
+        self._spool = SpoolDrain(
+            spool,
+            spool_options,
+            self._moving,
+            started_at_us=started_at_us,
+            counters=counters,
+            clock=clock,
+            warn=self._warn,
+            on_change=self._on_change,
+        )
         self._room = threading.Event()
         self._stopped = threading.Event()
         self._make_producer = partial(make_producer, kafka, options, self._on_error, batch_bytes)
@@ -131,134 +145,97 @@ class Sender:
             thread.start()
 
     @property
-    def away(self) -> bool:
+    def unreachable(self) -> bool:
         """True if the broker does not accept frames at the moment; always False without a spool."""
-        return self._watch.away
+        return self._spool.unreachable
 
     @property
     def backlog(self) -> int:
         """Number of frames on disk without an acknowledgement."""
         with self._lock:
-            return 0 if self._backlog is None else len(self._backlog)
+            return len(self._spool)
 
     def offer(self, message: Message) -> bool:
-        """Accept a frame for sending; return False if it was dropped at once, and counted."""
+        """Accept a frame for sending; return False if it was dropped at once, and counted.
+
+        If no frame waits, the frame does not go through the queue: its camera's thread sends it.
+        """
         with self._lock:  # so that `close` runs before or after this block
-            if self._backlog is not None and self._backlog.options.mode == "always" and not self._queue.closed:
-                if not self._store(message):
+            if self._spool.takes_every_frame and not self._queue.closed:
+                if not self._spool.store_or_drop(message, *_CLOSED):
                     return False
                 self._moving[message.place] = Moving(message, on_disk=True)
             if self._is_next() and self._produce(message, drained=False):
                 return True
         outcome = self._queue.put(message, len(message.value))
         for evicted in outcome.evicted:
-            self._set_aside(evicted, "queue-full", "Kafka is slower than the camera: dropped the oldest frame")
+            self._store_or_drop(evicted, "queue-full", "Kafka is slower than the camera: dropped the oldest frame")
         if outcome.accepted:
             return True
         if self._queue.closed:
-            return self._set_aside(message, "closed", "closed before Kafka took the frame")
-        return self._set_aside(message, "queue-full", "Kafka is slower than the camera: dropped the new frame")
+            return self._store_or_drop(message, *_CLOSED)
+        return self._store_or_drop(message, "queue-full", "Kafka is slower than the camera: dropped the new frame")
 
     def _is_next(self) -> bool:
-        """Return True if the camera's thread may send its frame itself.
+        """Return True if the broker is reachable, and no earlier frame waits in memory or on disk."""
+        return self._queue.idle and not self.unreachable and self.backlog == 0 and not self._alone
 
-        It may if the broker is reachable, and no earlier frame waits in memory or on disk.
-        """
-        return self._queue.idle and not self._watch.away and self.backlog == 0 and not self._again
-
-    def close(self) -> None:
-        """End the sending. Idempotent.
-
-        Frames that are not acknowledged go to the spool; without a spool they are dropped and counted.
-        """
-        for message in self._queue.close():
-            self._set_aside(message, "closed", "closed before Kafka took the frame")
-        self._threads[0].join()
-        for message in self._again.close():
-            self._set_aside(message, "closed", "closed before Kafka took the frame")
+    def _store_or_drop(self, message: Message, reason: DropReason, why: str) -> bool:
+        """Remove a frame from memory: it stays on disk, goes to disk, or is dropped. Return True if it is on disk."""
         with self._lock:
-            waiting = any(moving.since_s is not None for moving in self._moving.values())
-        if waiting:
-            # Each cancelled frame still gets its delivery report, as an error.
-            self._producer.purge()
-            self._tally.wait_settled(_CANCEL_S)
-        self._stopped.set()
-        self._threads[1].join()
-        with self._lock:
-            if self._backlog is not None:
-                self._backlog.close()
-                self._backlog = None
-        self._limited.flush()
+            moving = self._moving.pop(message.place, None)
+            return (moving is not None and moving.on_disk) or self._spool.store_or_drop(message, reason, why)
 
     def _send_all(self) -> None:
+        """Send queued frames, frames that are sent alone, and frames on disk. Runs in a thread of its own."""
         while not self._queue.closed:
-            self._look()
-            self._send_again()
-            if self._again and not self._watch.away:
-                self._stopped.wait(_BUSY_S)  # a frame that is sent again is sent alone
+            self._check()
+            self._send_alone()
+            if self._alone and not self.unreachable:
+                self._stopped.wait(_BUSY_S)
                 continue
-            message = self._queue.take(self._patience_s())
+            message = self._queue.take(_POLL_S if self.unreachable or self.backlog == 0 else _BUSY_S)
             if message is not None:
                 self._send(message)
-                self._live_in_a_row += 1
-            if message is None or self._live_in_a_row >= _LIVE_IN_A_ROW:
-                self._live_in_a_row = 0
+            if self._spool.is_turn(after_live=message is not None):
                 self._drain()
             with self._lock:
-                if self._backlog is not None:
-                    self._backlog.forget(at_least=1 if message is None else _FORGET_AT_ONCE)
-
-    def _patience_s(self) -> float:
-        return _POLL_S if self._watch.away or self.backlog == 0 else _BUSY_S
-
-    def _send_again(self) -> None:
-        """Send one of the frames that were refused with their batch, if no other frame is in flight."""
-        with self._lock:
-            if not self._again or any(moving.since_s is not None for moving in self._moving.values()):
-                return
-            message, drained = self._again.take()
-        if not self._produce(message, drained=drained):
-            self._again.put_back(message, drained)
+                self._spool.forget(is_idle=message is None)
 
     def _send(self, message: Message) -> None:
         while True:
             self._room.clear()
-            if self._holds_back():
+            if self._must_wait():
                 if not self._blocks:
-                    self._set_aside(message, "queue-full", "the broker is away")
+                    self._store_or_drop(message, "queue-full", "the broker is unreachable")
                     return
             elif self._produce(message, drained=False):
                 return
-            elif self._backlog is not None and not self._blocks:
-                self._set_aside(message, "queue-full", "Kafka is slower than the camera")
+            elif self._spool.is_used and not self._blocks:
+                self._store_or_drop(message, "queue-full", "Kafka is slower than the camera")
                 return
             # The client's queue is full, or the broker is unreachable and the camera can wait. Meanwhile the hand-over
             # queue fills, and its policy decides.
             if self._queue.closed:
-                self._set_aside(message, "closed", "closed before Kafka took the frame")
+                self._store_or_drop(message, *_CLOSED)
                 return
             self._room.wait(_POLL_S)
-            self._look()
+            self._check()
             self._drain()
 
-    def _holds_back(self) -> bool:
-        if self._backlog is None:
-            return False
-        return self._watch.away or (self._backlog.options.order == "order-first" and self._waiting_on_disk() > 0)
-
-    def _waiting_on_disk(self) -> int:
-        """Return the number of frames that are only on disk."""
+    def _must_wait(self) -> bool:
         with self._lock:
-            return self.backlog - sum(moving.on_disk for moving in self._moving.values())
+            return self._spool.holds_back()
+
+    def _check(self) -> None:
+        with self._lock:
+            self._spool.check()
 
     def _produce(self, message: Message, *, drained: bool) -> bool:
         """Pass a frame to the Kafka client; return False if the client has no room."""
         place = message.place
         with self._lock:
-            if self._backlog is not None and not self._backlog.may_be_under_way(
-                sum(len(moving.message.value) for moving in self._moving.values() if moving.since_s is not None),
-                len(message.value),
-            ):
+            if not self._spool.may_be_in_flight(len(message.value)):
                 return False
             before = self._moving.get(place)
             moving = Moving(message, self._clock.monotonic_s(), drained or bool(before and before.on_disk), drained)
@@ -293,42 +270,6 @@ class Sender:
         while not self._stopped.is_set():
             self._producer.poll(_POLL_S)
 
-    def _drain(self) -> None:
-        """Send frames of the spool, as many as may be in flight; one frame, as a test, if the broker is unreachable."""
-        with self._lock:
-            if self._backlog is None or self._waiting_on_disk() <= 0:
-                return
-            under_way = [moving for moving in self._moving.values() if moving.since_s is not None]
-            if self._watch.away:
-                room = int(not under_way and self._watch.may_try(self._clock.monotonic_s()))
-            else:
-                room = _DRAIN_IN_FLIGHT - sum(moving.drained for moving in under_way)
-            if room <= 0:
-                return
-            messages = self._backlog.next(room, self._moving.keys())
-        for message in messages:
-            if not self._produce(message, drained=True):
-                with self._lock:
-                    self._moving.pop(message.place, None)
-                return
-
-    def _look(self) -> None:
-        """Check if the broker is unreachable; if so, store the frames that wait for it on disk as well."""
-        with self._lock:
-            now_s = self._clock.monotonic_s()
-            waiting = [moving for moving in self._moving.values() if moving.since_s is not None]
-            self._watch.look(min((moving.since_s or now_s for moving in waiting), default=None), now_s)
-            if self._watch.away and self._backlog is not None:
-                refusal: Refusal | None = None
-                for moving in waiting:
-                    if not moving.on_disk and moving.store_again_s <= now_s:
-                        refusal = self._backlog.append(moving.message, self._moving.keys())
-                        moving.on_disk = refusal is None
-                        moving.store_again_s = now_s + _STORE_AGAIN_S
-                if refusal is not None:
-                    # No frame is dropped yet: each frame still gets an outcome, and is counted then.
-                    self._warn("unsaved", f"{refusal.why}: frames on their way to Kafka are in memory only")
-
     def _on_delivery(self, place: FrameKey, error: KafkaError | None, _: object) -> None:
         with self._lock:
             moving = self._moving.pop(place, None)
@@ -336,21 +277,14 @@ class Sender:
                 return
             if error is None:
                 self._published(moving)
-            elif refusal_of(error) is Refused.TOO_LARGE and self._again.put(moving):
+            elif refusal_of(error) is Refused.TOO_LARGE and self._alone.put(moving):
                 self._on_refused(error)  # the broker refuses a batch as a whole: this frame may fit alone
                 moving.since_s = None
                 self._moving[place] = moving
             elif refusal_of(error) is Refused.TOO_LARGE:
-                self._give_up(moving, "too-large", f"{error.str()}: {self._on_refused(error)}")
-            elif self._backlog is None:
-                self._tally.fail("undelivered")
-                self._warn("undelivered", self._why(error))
+                self._too_large(moving, f"{error.str()}: {self._on_refused(error)}")
             else:
-                if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
-                    self._warn("undelivered", f"{self._why(error)}; the frame stays in the spool")
-                    self._watch.failed(self._clock.monotonic_s())
-                if not moving.on_disk:
-                    self._store(moving.message)
+                self._failed(moving, error)
         self._room.set()
         if error is None and self._on_published is not None:
             try:
@@ -359,80 +293,97 @@ class Sender:
                 # It must not end the thread that handles all acknowledgements.
                 _log.exception("%s: on_published failed", self._camera)
 
-    def _why(self, error: KafkaError) -> str:
-        if refusal_of(error) not in (Refused.TIMESTAMP, Refused.RECORD):
-            return error.str()
-        why = f"{error.str()}: {self._on_refused(error)}"
-        self._tally.refuse(why)
-        return why
-
     def _published(self, moving: Moving) -> None:
         message = moving.message
-        self._watch.acknowledged()
-        self._tally.refuse(None)
-        if moving.on_disk and self._backlog is not None:
-            self._backlog.acknowledged(message.place)
+        self._spool.acknowledged(moving)
+        self._counters.record_refusal(None)
         if message.started_at_us != self._started_at_us:
-            self._tally.recover()
+            self._counters.recover()
             return
         # A frame that was read from disk has no monotonic time: its latency is taken from its age.
         age_s = (self._clock.utc_us() - message.frame.captured_at_us) / 1e6
         latency_s = max(0.0, age_s) if message.taken_s is None else self._clock.monotonic_s() - message.taken_s
-        self._tally.publish(message.frame.size_bytes, latency_s, spooled=moving.on_disk)
+        self._counters.publish(message.frame.size_bytes, latency_s, spooled=moving.on_disk)
 
-    def _give_up(self, moving: Moving, reason: DropReason, message: str) -> None:
+    def _too_large(self, moving: Moving, line: str) -> None:
         place = moving.message.place
         if place[0] == self._started_at_us:
-            self._tally.drop(reason, spooled=moving.on_disk)
-        if self._backlog is not None:
-            if moving.on_disk:
-                self._backlog.give_up(place, reason)
-            else:
-                self._backlog.lose(place)
-        self._warn(reason, message)
+            self._counters.drop("too-large", spooled=moving.on_disk)
+        self._spool.record_loss(place, deleted_because="too-large" if moving.on_disk else None)
+        self._warn("too-large", line)
 
-    def _set_aside(self, message: Message, reason: DropReason, why: str) -> bool:
-        """Remove a frame from memory: it stays on disk, goes to disk, or is dropped. Return True if it is on disk."""
+    def _failed(self, moving: Moving, error: KafkaError) -> None:
+        if not self._spool.is_used:
+            self._counters.fail("undelivered")
+            self._warn("undelivered", self._explain(error))
+            return
+        if error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+            self._warn("undelivered", f"{self._explain(error)}; the frame stays in the spool")
+            self._spool.failed()
+        if not moving.on_disk:
+            self._spool.store_or_drop(moving.message, *_CLOSED)
+
+    def _explain(self, error: KafkaError) -> str:
+        if refusal_of(error) not in (Refused.TIMESTAMP, Refused.RECORD):
+            return error.str()
+        line = f"{error.str()}: {self._on_refused(error)}"
+        self._counters.record_refusal(line)
+        return line
+
+    def _send_alone(self) -> None:
+        """Send one of the frames that were refused with their batch, if no other frame is in flight."""
         with self._lock:
-            moving = self._moving.pop(message.place, None)
-            if moving is not None and moving.on_disk:
-                return True
-            if self._backlog is not None:
-                return self._store(message)
-        self._tally.drop(reason)
-        self._warn(reason, why)
-        return False
+            if not self._alone or in_flight(self._moving):
+                return
+            message, drained = self._alone.take()
+        if not self._produce(message, drained=drained):
+            self._alone.put_back(message, drained)
 
-    def lost(self, sequence: int) -> None:
+    def _drain(self) -> None:
+        with self._lock:
+            messages = self._spool.next_frames()
+        for message in messages:
+            if not self._produce(message, drained=True):
+                with self._lock:
+                    self._moving.pop(message.place, None)
+                return
+
+    def close(self) -> None:
+        """End the sending. Idempotent.
+
+        Frames that are not acknowledged go to the spool; without a spool they are dropped and counted.
+        """
+        for message in self._queue.close():
+            self._store_or_drop(message, *_CLOSED)
+        self._threads[0].join()
+        for message in self._alone.close():
+            self._store_or_drop(message, *_CLOSED)
+        with self._lock:
+            is_waiting = bool(in_flight(self._moving))
+        if is_waiting:
+            # Each cancelled frame still gets its delivery report, as an error.
+            self._producer.purge()
+            self._counters.wait_settled(_CANCEL_S)
+        self._stopped.set()
+        self._threads[1].join()
+        with self._lock:
+            self._spool.close()
+        self._limited.flush()
+
+    def record_loss(self, sequence: int) -> None:
         """Record on disk a frame of this start that was dropped and counted before it was offered."""
         with self._lock:
-            if self._backlog is not None:
-                self._backlog.lose((self._started_at_us, sequence))
+            self._spool.record_loss((self._started_at_us, sequence))
 
-    def _store(self, message: Message) -> bool:
-        """Put a frame on disk; return False if it was dropped, and counted."""
-        if self._backlog is None:
-            self._tally.drop("closed")
-            return False
-        refusal = self._backlog.append(message, self._moving.keys())
-        if refusal is None:
-            return True
-        self._tally.drop(refusal.reason)
-        self._tally.spool_gave_up(refusal.reason, 1)
-        self._backlog.lose(message.place)
-        self._warn(refusal.reason, f"{refusal.why}: dropped the new frame")
-        return False
-
-    def _on_change(self, away: bool) -> None:
-        self._tally.broker_is_away(away)
-        if away:
-            self._warn("away", "Kafka does not take frames: they go to the spool until it does")
+    def _on_change(self, unreachable: bool) -> None:
+        self._counters.broker_is_unreachable(unreachable)
+        if unreachable:
+            self._warn("unreachable", "Kafka does not take frames: they go to the spool until it does")
         else:
-            line = f"{self._camera}: Kafka takes frames again, {self.backlog} in the spool"
-            self._limited.warning("back", line, logging.INFO)
+            self._warn("back", f"Kafka takes frames again, {self.backlog} in the spool", logging.INFO)
 
     def _on_error(self, error: KafkaError) -> None:
         self._warn("kafka", error.str())
 
-    def _warn(self, kind: str, message: str) -> None:
-        self._limited.warning(kind, f"{self._camera}: {message}")
+    def _warn(self, kind: str, message: str, level: int = logging.WARNING) -> None:
+        self._limited.warning(kind, f"{self._camera}: {message}", level)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from producers.message import Message
+from producers.spool.record import FrameKey
 
 #: Most times that a frame is sent again because its batch was too large.
 _TRIES = 5
@@ -29,7 +30,12 @@ class Moving:
     store_again_s: float = 0.0
 
 
-class SentAgain:
+def in_flight(frames: Mapping[FrameKey, Moving]) -> list[Moving]:
+    """Return the frames that the Kafka client has."""
+    return [moving for moving in frames.values() if moving.since_s is not None]
+
+
+class SentAlone:
     """Frames whose batch was too large; each is sent again alone. Thread-safe.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from producers.kafka_sender import Sender
+from producers.kafka_sender import KafkaSender
 from producers.options import PublisherOptions
 from producers.spool import Spool, SpoolCounts, SpoolFile, SpoolOptions, SpoolUnwritable, read_counts
 from producers.stats import PublisherCounters, PublisherMetrics
@@ -44,13 +44,13 @@ def drain_spool(
     require_topics(kafka, [kafka.frames])
     options = SpoolOptions(directory=file.path.parent.parent)
     spool = Spool(file.path, options)
-    sender = Sender(
+    sender = KafkaSender(
         kafka,
         kafka.frames,
         file.camera,
         started_at_us=-1,  # no frame is of this start
         options=PublisherOptions(),
-        tally=PublisherCounters(file.camera, PublisherMetrics()),
+        counters=PublisherCounters(file.camera, PublisherMetrics()),
         clock=SystemClock(),
         spool=spool,
         spool_options=options,

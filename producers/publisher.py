@@ -13,7 +13,7 @@ from functools import partial
 from producers.camera import Capture
 from producers.encoding import EncodedImage, encode_capture
 from producers.frame_limit import FrameLimit
-from producers.kafka_sender import Sender
+from producers.kafka_sender import KafkaSender
 from producers.message import PublishedFrame, make_message
 from producers.options import CameraIdentity, PublisherOptions
 from producers.spool import LazySpool, SpoolOptions, spool_path
@@ -114,24 +114,25 @@ class FramePublisher:
         self._clock = clock or SystemClock()
         self._codec = Codec.from_settings(kafka)
         self._started_at_us = self._clock.utc_us()
-        self._tally = PublisherCounters(identity.key, metrics or PublisherMetrics())
+        self._counters = PublisherCounters(identity.key, metrics or PublisherMetrics())
         self._closing = threading.Event()
         self._store = None
         if self._options.image_store is not None:
             # Each try may cost the camera time, so the tries become fewer during a long outage.
             breaker = CircuitBreaker(_STORE_REST_S, _STORE_LONGEST_REST_S, self._clock)
-            self._store = ImageStore(self._options.image_store, breaker=breaker, on_away=self._tally.store_is_away)
+            on_away = self._counters.store_is_unreachable
+            self._store = ImageStore(self._options.image_store, breaker=breaker, on_away=on_away)
         self._limit = FrameLimit(partial(topic_limits, kafka, kafka.frames, _HASTY_S), self._clock)
         if is_there:
             self._limit.renew()
         opened = None if spool is None else LazySpool(spool_path(spool.directory, kafka.prefix, identity), spool)
-        self._sender = Sender(
+        self._sender = KafkaSender(
             kafka,
             kafka.frames,
             identity.key,
             started_at_us=self._started_at_us,
             options=self._options,
-            tally=self._tally,
+            counters=self._counters,
             clock=self._clock,
             spool=opened,
             spool_options=spool or SpoolOptions(),
@@ -148,11 +149,11 @@ class FramePublisher:
         """
         taken_s = self._clock.monotonic_s()
         captured_at_us = capture.captured_at_us if capture.captured_at_us is not None else self._clock.utc_us()
-        sequence = self._tally.capture(captured_at_us)
+        sequence = self._counters.capture(captured_at_us)
         part_id = real_part_id(capture.part_id, self._options.no_part_ids)
         if part_id != capture.part_id:
             if part_id is None:
-                self._tally.no_part_id()
+                self._counters.no_part_id()
             capture = replace(capture, part_id=part_id)
         try:
             self._limit.renew_soon()
@@ -190,7 +191,7 @@ class FramePublisher:
         """
         deadline_s = time.monotonic() + timeout_s
         while True:
-            pending = self._tally.wait_settled(max(0.0, deadline_s - time.monotonic()))
+            pending = self._counters.wait_settled(max(0.0, deadline_s - time.monotonic()))
             left = pending + self._sender.backlog
             if not left or time.monotonic() >= deadline_s:
                 return left
@@ -205,14 +206,14 @@ class FramePublisher:
         self._closing.set()
         deadline_s = time.monotonic() + timeout_s
         while self.flush(_LOOK_S) and time.monotonic() < deadline_s:
-            if self._sender.away and not self._tally.wait_settled(0):
+            if self._sender.unreachable and not self._counters.wait_settled(0):
                 break
         self._sender.close()
         return self.stats()
 
     def missed(self, slots: int) -> None:
         """Count slots of the camera's rate that passed without a capture, as `CameraJob.on_missed` reports them."""
-        self._tally.miss(slots)
+        self._counters.miss(slots)
 
     @property
     def started_at_us(self) -> int:
@@ -221,7 +222,7 @@ class FramePublisher:
 
     def stats(self) -> PublisherStats:
         """Return the counts so far."""
-        return self._tally.snapshot()
+        return self._counters.snapshot()
 
     def __enter__(self) -> FramePublisher:
         return self
@@ -242,15 +243,15 @@ class FramePublisher:
             return self._store.put(station, camera_id, captured_at_us, digest, image.data, suffix)
         except ImageStoreError:
             # An image that fits into the topic goes there instead. The store has logged the outage.
-            self._tally.store_missed()
+            self._counters.store_missed()
             return None
 
     def _drop(self, sequence: int, reason: DropReason, message: str) -> None:
-        self._tally.drop(reason)
-        self._sender.lost(sequence)
+        self._counters.drop(reason)
+        self._sender.record_loss(sequence)
         self._limited.warning(reason, f"{self.identity.key}: {message}")
 
     def _fail(self, sequence: int, reason: FailReason, message: str) -> None:
-        self._tally.fail(reason)
-        self._sender.lost(sequence)
+        self._counters.fail(reason)
+        self._sender.record_loss(sequence)
         self._limited.warning(reason, f"{self.identity.key}: {message}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from producers.message import Message
-from producers.spool import Spool, SpooledFrame, SpoolFull, SpoolOptions, SpoolUnwritable
+from producers.spool import LazySpool, Spool, SpooledFrame, SpoolFull, SpoolOptions, SpoolUnwritable
 from producers.spool.record import FrameKey
 from producers.stats import DropReason, PublisherCounters
 
@@ -26,23 +26,23 @@ class SpoolBacklog:
     ----------
     spool, options
         Spool and its policies.
-    tally
-        Tally of the frames. Frames of ``started_at_us`` are counted as captured, others only as frames of the spool.
+    counters
+        Counters of the frames. Frames of ``started_at_us`` are counted as captured, others only as frames of the spool.
     warn
         Called with a topic and a line for the log.
     """
 
     def __init__(
         self,
-        spool: Spool,
+        spool: Spool | LazySpool,
         options: SpoolOptions,
-        tally: PublisherCounters,
+        counters: PublisherCounters,
         started_at_us: int,
         warn: Callable[[str, str], None],
     ) -> None:
-        self.options = options
+        self._options = options
         self._spool = spool
-        self._tally = tally
+        self._counters = counters
         self._started_at_us = started_at_us
         self._warn = warn
         #: Frames that Kafka has acknowledged and that are not deleted yet.
@@ -53,17 +53,18 @@ class SpoolBacklog:
         """Return the number of frames without an acknowledgement."""
         return max(0, self._spool.frames - len(self._acked))
 
-    def may_be_under_way(self, already_bytes: int, size_bytes: int) -> bool:
+    def may_be_in_flight(self, already_bytes: int, size_bytes: int) -> bool:
         """Return True if one more frame may be in flight to Kafka.
 
         Frames in flight may fill at most half a spool, because the spool must not evict them.
         """
-        return already_bytes == 0 or 2 * (already_bytes + size_bytes) <= self.options.max_bytes
+        return already_bytes == 0 or 2 * (already_bytes + size_bytes) <= self._options.max_bytes
 
     def append(self, message: Message, keep: Collection[FrameKey]) -> Refusal | None:
         """Put a frame on disk and count it there; return the reason if the disk does not take it.
 
-        A refused frame is not dropped yet: it may be in flight to Kafka. A caller that drops it calls `lose`.
+        A refused frame is not dropped yet: it may be in flight to Kafka. A caller that drops it calls
+        `record_loss`.
 
         Parameters
         ----------
@@ -71,7 +72,7 @@ class SpoolBacklog:
             Frames that must not be evicted for it.
         """
         frame = SpooledFrame.of(message)
-        if self._acked and self._spool.bytes + frame.size_bytes > self.options.max_bytes:
+        if self._acked and self._spool.bytes + frame.size_bytes > self._options.max_bytes:
             self.forget()
         try:
             evicted = self._spool.append(frame, keep={*keep, *self._acked})
@@ -79,22 +80,35 @@ class SpoolBacklog:
             return Refusal("spool-full", str(error))
         except SpoolUnwritable as error:
             return Refusal("spool-unwritable", str(error))
-        self._tally.spool()
+        self._counters.spool()
         if evicted:
             # One line for each frame: the log then counts the lines that it leaves out, and so the frames.
             for _ in evicted:
                 self._warn("spool-full", "the spool is full: dropped the oldest frame")
-            self._tally.spool_gave_up("spool-full", len(evicted))
+            self._counters.record_spool_loss("spool-full", len(evicted))
             for started_at_us, _ in evicted:
                 if started_at_us == self._started_at_us:
-                    self._tally.drop("spool-full", spooled=True)
+                    self._counters.drop("spool-full", spooled=True)
         self._reconcile()
         self._show()
         return None
 
-    def lose(self, place: FrameKey) -> None:
-        """Count on disk a dropped frame of this start that is not on disk, because the audit looks for it."""
-        self._spool.refuse(place)
+    def record_loss(self, place: FrameKey, deleted_because: DropReason | None = None) -> None:
+        """Count on disk a frame that was dropped, because the audit looks for it.
+
+        Parameters
+        ----------
+        deleted_because
+            Reason for deleting the frame, if it is on disk; None if it is not on disk.
+        """
+        if deleted_because is None:
+            self._spool.record_loss(place)
+            return
+        self._counters.record_spool_loss(deleted_because, 1)
+        try:
+            self._spool.delete([place], drained=False)
+        except SpoolUnwritable as error:
+            self._warn("spool-unwritable", str(error))
 
     def next(self, limit: int, skip: Collection[FrameKey]) -> list[Message]:
         """Return the oldest frames that are not in flight; fewer, or no frames, if the disk cannot read them."""
@@ -123,14 +137,6 @@ class SpoolBacklog:
         self._acked.clear()
         self._show()
 
-    def give_up(self, place: FrameKey, reason: DropReason) -> None:
-        """Delete and count a frame that Kafka will never accept."""
-        self._tally.spool_gave_up(reason, 1)
-        try:
-            self._spool.delete([place], drained=False)
-        except SpoolUnwritable as error:
-            self._warn("spool-unwritable", str(error))
-
     def close(self) -> None:
         """Delete the acknowledged frames and close the file; the other frames stay for the next start."""
         self.forget()
@@ -142,10 +148,10 @@ class SpoolBacklog:
         if not losses:
             return
         acked = sum(started_at_us == self._started_at_us for started_at_us, _ in self._acked)
-        missing = self._tally.snapshot().spooled + acked - self._spool.count_of(self._started_at_us)
-        self._tally.spool_gave_up("spool-damaged", losses)
+        missing = self._counters.snapshot().spooled + acked - self._spool.count_of(self._started_at_us)
+        self._counters.record_spool_loss("spool-damaged", losses)
         for _ in range(missing):
-            self._tally.fail("spool-damaged", spooled=True)
+            self._counters.fail("spool-damaged", spooled=True)
 
     def _show(self) -> None:
-        self._tally.spool_holds(len(self), self._spool.bytes)
+        self._counters.spool_holds(len(self), self._spool.bytes)

@@ -1,4 +1,4 @@
-"""Outcome of each capture: one tally for each publisher, mirrored to Prometheus metrics."""
+"""Outcome of each capture: counters of each publisher, mirrored to Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class PublisherMetrics:
         self.spool_dropped = PrometheusCounter(
             name + "spool_dropped", "Frames of any run that the spool gave up", ["camera", "reason"], registry=registry
         )
-        self.away = Gauge(
+        self.unreachable = Gauge(
             name + "broker_away", "1 while the broker does not take frames", ["camera"], registry=registry
         )
         self.missed = PrometheusCounter(
@@ -107,7 +107,7 @@ class PublisherMetrics:
         self.no_part_id = PrometheusCounter(
             name + "no_part_id", "Captures with a text that is no part id", ["camera"], registry=registry
         )
-        self.store_away = Gauge(
+        self.store_unreachable = Gauge(
             name + "image_store_away", "1 while the image store takes no images", ["camera"], registry=registry
         )
         self.store_missed = PrometheusCounter(
@@ -177,7 +177,7 @@ class PublisherCounters:
             self._spooled -= spooled
             self._settled.notify_all()
 
-    def refuse(self, why: str | None) -> None:
+    def record_refusal(self, why: str | None) -> None:
         """Record the reason of a permanent refusal by Kafka; None if Kafka accepts frames again."""
         with self._settled:
             self._refused_because = why
@@ -195,13 +195,13 @@ class PublisherCounters:
         self._metrics.spool_frames.labels(self._camera).set(frames)
         self._metrics.spool_bytes.labels(self._camera).set(size_bytes)
 
-    def spool_gave_up(self, reason: DropReason | FailReason, frames: int) -> None:
+    def record_spool_loss(self, reason: DropReason | FailReason, frames: int) -> None:
         """Count frames of any run that the spool has dropped."""
         self._metrics.spool_dropped.labels(self._camera, reason).inc(frames)
 
-    def broker_is_away(self, away: bool) -> None:
+    def broker_is_unreachable(self, unreachable: bool) -> None:
         """Show on the gauge if the broker is unreachable."""
-        self._metrics.away.labels(self._camera).set(away)
+        self._metrics.unreachable.labels(self._camera).set(unreachable)
 
     def miss(self, slots: int) -> None:
         """Count slots of the camera's rate that passed without a capture."""
@@ -213,9 +213,9 @@ class PublisherCounters:
         with self._settled:
             self._no_part_id += 1
 
-    def store_is_away(self, away: bool) -> None:
+    def store_is_unreachable(self, unreachable: bool) -> None:
         """Show on the gauge if the image store is unreachable."""
-        self._metrics.store_away.labels(self._camera).set(away)
+        self._metrics.store_unreachable.labels(self._camera).set(unreachable)
 
     def store_missed(self) -> None:
         """Count an image that the store did not take; the outcome of its frame is counted like any other."""

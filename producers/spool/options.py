@@ -37,9 +37,9 @@ class SpoolOptions:
     directory
         Directory of the files, on a disk that survives a reboot.
     mode
-        ``outage`` writes frames that Kafka has not acknowledged after ``away_after_ms``: a ``kill -9`` or a power cut
-        can lose the frames younger than that. ``always`` writes each frame before `FramePublisher.publish` returns,
-        which costs an append and a delete for each frame.
+        ``outage`` writes frames that Kafka has not acknowledged after ``unreachable_after_ms``: a ``kill -9`` or a
+        power cut can lose the frames younger than that. ``always`` writes each frame before `FramePublisher.publish`
+        returns, which costs an append and a delete for each frame.
     max_bytes
         Most bytes of frames in the spool. The file is larger by half-used pages and its log, at most 10 % and 20 MiB.
     when_full
@@ -50,7 +50,7 @@ class SpoolOptions:
     order
         ``live-first`` drains the spool beside live frames: in the gaps between them, and at least one frame for eight
         live frames. ``order-first`` keeps live frames on disk until all frames before them are sent.
-    away_after_ms
+    unreachable_after_ms
         Longest wait of a frame for its acknowledgement, in milliseconds; after it the broker counts as unreachable.
 
     Raises
@@ -70,7 +70,7 @@ class SpoolOptions:
     when_full: WhenFull = "drop-oldest"
     sync: Sync = "full"
     order: DrainOrder = "live-first"
-    away_after_ms: int = 1_000
+    unreachable_after_ms: int = 1_000
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -83,5 +83,5 @@ class SpoolOptions:
                 raise SettingsError(f"spool {name} {value!r}: one of {', '.join(get_args(known))}")
         if self.max_bytes < _MIB:
             raise SettingsError(f"a spool of {self.max_bytes} bytes: at least 1 MiB")
-        if self.away_after_ms < 1:
-            raise SettingsError(f"away_after_ms is {self.away_after_ms}; it must be more than 0")
+        if self.unreachable_after_ms < 1:
+            raise SettingsError(f"unreachable_after_ms is {self.unreachable_after_ms}; it must be more than 0")

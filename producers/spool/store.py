@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from producers.spool.database import SpoolDatabase
@@ -87,7 +87,7 @@ class Spool:
         Raises
         ------
         SpoolFull
-            If the spool has no room; a caller that drops the frame calls `refuse`.
+            If the spool has no room; a caller that drops the frame calls `record_loss`.
         SpoolUnwritable
             If the disk does not take the frame.
         """
@@ -96,7 +96,7 @@ class Spool:
                 self._file.make_room(frame.size_bytes)
             return self._file.run(lambda: self._append(frame, keep), writes=True)
 
-    def refuse(self, key: FrameKey) -> None:
+    def record_loss(self, key: FrameKey) -> None:
         """Count a dropped frame that is not in the spool.
 
         A count that the disk does not take now is written with the next change.
@@ -108,6 +108,18 @@ class Spool:
                 self._file.run(lambda: None, writes=True)
             except SpoolUnwritable:
                 log.debug("%s keeps a count in memory", self.path, exc_info=True)
+
+    def adopt_losses(self, losses: Mapping[int, tuple[int, int]]) -> None:
+        """Take over losses from before the file was open, which `record_loss` would have counted.
+
+        Parameters
+        ----------
+        losses
+            Number of lost frames of each start, and their highest sequence number. They are written with the next
+            change.
+        """
+        with self._file.lock:
+            self._file.refused.update(losses)
 
     def oldest(self, limit: int, *, skip: Collection[FrameKey] = ()) -> list[SpooledFrame]:
         """Return the first frames in the order of capture; damaged frames are deleted, counted and logged."""

@@ -78,7 +78,7 @@ class Load:
         images = [cv2.imread(str(cell.path), cv2.IMREAD_GRAYSCALE) for cell in chosen]
         self._images = [cv2.imencode(".jpg", image)[1].tobytes() for image in images]
         options = PublisherOptions(deadline_ms=DEADLINE_MS)
-        spool = SpoolOptions(directory=directory, away_after_ms=500)
+        spool = SpoolOptions(directory=directory, unreachable_after_ms=500)
         self._publishers = [
             FramePublisher(
                 kafka, CameraIdentity("line-1", "press", f"cam{n}"), options, clock=SeededStart(n), spool=spool

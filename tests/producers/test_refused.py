@@ -45,8 +45,8 @@ def test_what_is_refused_is_counted_and_survives(tmp_path: Path) -> None:
         with pytest.raises(SpoolFull):
             spool.append(SpooledFrame(7, 1, "{}", bytes(200)))
         assert spool.counts.dropped == 0  # not given up yet: it may be on its way to Kafka
-        spool.refuse((7, 1))
-        spool.refuse((7, 2))
+        spool.record_loss((7, 1))
+        spool.record_loss((7, 2))
         counts = spool.counts
     assert (counts.frames, counts.appended, counts.dropped, counts.refused) == (1, 1, 2, 2)
     assert read_counts(path) == counts
@@ -91,7 +91,7 @@ def test_the_log_counts_each_dropped_frame_once(
     mock_kafka: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     mock = mock_kafka()
-    spool = replace(OPTIONS, directory=tmp_path, away_after_ms=100)
+    spool = replace(OPTIONS, directory=tmp_path, unreachable_after_ms=100)
     options = PublisherOptions(encode="png", in_flight_frames=64)
     with caplog.at_level(logging.WARNING), FramePublisher(mock.settings, IDENTITY, options, spool=spool) as publisher:
         mock.stop()
@@ -109,7 +109,7 @@ def test_the_log_counts_each_dropped_frame_once(
 
 def test_a_small_spool_keeps_the_newest_too(mock_kafka: Callable, tmp_path: Path) -> None:
     mock = mock_kafka()
-    spool = replace(OPTIONS, directory=tmp_path, away_after_ms=100, when_full="drop-oldest")
+    spool = replace(OPTIONS, directory=tmp_path, unreachable_after_ms=100, when_full="drop-oldest")
     # 64 frames of 25 kB may be under way, and the spool holds 40.
     options = PublisherOptions(encode="png", in_flight_frames=64)
     with FramePublisher(mock.settings, IDENTITY, options, spool=spool) as publisher:

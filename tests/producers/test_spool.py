@@ -334,7 +334,14 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"mode": "never"}, {"when_full": "?"}, {"sync": "off"}, {"order": ""}, {"max_bytes": 5}, {"away_after_ms": 0}],
+    [
+        {"mode": "never"},
+        {"when_full": "?"},
+        {"sync": "off"},
+        {"order": ""},
+        {"max_bytes": 5},
+        {"unreachable_after_ms": 0},
+    ],
 )
 def test_impossible_options(wrong: dict[str, object]) -> None:
     with pytest.raises(SettingsError):

@@ -39,7 +39,7 @@ def fill(spool: Spool, size: int, first: int = 0) -> int:
             taken += 1
         except SpoolUnwritable as error:
             said.add(str(error))
-            spool.refuse((1, sequence))
+            spool.record_loss((1, sequence))
             refused += 1
             if refused == 50:
                 assert all("full" in line for line in said)

@@ -81,7 +81,7 @@ def settled(publisher: FramePublisher) -> bool:
 
 
 def test_a_line_that_starts_without_a_broker_catches_up_in_order(outage: Outage, tmp_path: Path) -> None:
-    spool = SpoolOptions(directory=tmp_path / "spool", away_after_ms=200)
+    spool = SpoolOptions(directory=tmp_path / "spool", unreachable_after_ms=200)
     with FramePublisher(outage.kafka, IDENTITY, spool=spool) as publisher:
         for number in range(150):
             assert publisher.publish(capture(number)) is not None
@@ -104,7 +104,7 @@ def test_a_silent_broker_a_killed_one_and_a_closed_publisher(
     outage: Outage, tmp_path: Path, fault_row: Callable[..., None]
 ) -> None:
     outage.start()
-    spool = SpoolOptions(directory=tmp_path / "spool", away_after_ms=300)
+    spool = SpoolOptions(directory=tmp_path / "spool", unreachable_after_ms=300)
     with FramePublisher(outage.kafka, IDENTITY, spool=spool) as publisher:
         for number in range(50):
             publisher.publish(capture(number))
@@ -145,7 +145,7 @@ def test_an_outage_longer_than_the_spool_is_counted(
 ) -> None:
     outage.start()
     options = PublisherOptions(encode="png", in_flight_frames=4, hand_over_frames=4)
-    spool = SpoolOptions(directory=tmp_path / "spool", away_after_ms=200, max_bytes=1024 * 1024)
+    spool = SpoolOptions(directory=tmp_path / "spool", unreachable_after_ms=200, max_bytes=1024 * 1024)
     with FramePublisher(outage.kafka, IDENTITY, options, spool=spool) as publisher:
         outage.signal(signal.SIGSTOP)
         for number in range(400):
@@ -165,7 +165,7 @@ def test_an_outage_longer_than_the_spool_is_counted(
 
 @pytest.mark.parametrize("order", ["live-first", "order-first"])
 def test_live_frames_do_not_starve_and_order_is_kept_as_stated(outage: Outage, tmp_path: Path, order: str) -> None:
-    spool = SpoolOptions(directory=tmp_path / "spool", away_after_ms=200, order=order)  # type: ignore[arg-type]
+    spool = SpoolOptions(directory=tmp_path / "spool", unreachable_after_ms=200, order=order)  # type: ignore[arg-type]
     with FramePublisher(outage.kafka, IDENTITY, spool=spool) as publisher:
         for number in range(200):
             publisher.publish(capture(number))

@@ -40,7 +40,7 @@ def program(directory: Path, body: str) -> list[str]:
     from producers.spool import *
     from schemas import KafkaSettings
     directory = Path({str(directory)!r})
-    options = SpoolOptions(directory=directory / "spool", away_after_ms=100)
+    options = SpoolOptions(directory=directory / "spool", unreachable_after_ms=100)
     identity = CameraIdentity("l", "press", "top")
     path = spool_path(options.directory, "inspection", identity)
     logging.basicConfig(level=logging.WARNING)

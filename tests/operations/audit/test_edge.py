@@ -61,7 +61,7 @@ def test_drops_of_a_spool_explain_gaps_and_are_not_counted_twice(line: KafkaSett
         for sequence in (3, 4):
             spool.append(SpooledFrame(1, sequence, "{}", b"x"))
         for sequence in range(5, 9):
-            spool.refuse((1, sequence))
+            spool.record_loss((1, sequence))
     result = run(line, "--spool-dir", str(spools))
     assert result.exception is None
     assert "s/c: 9 captured, 3 frames, 6 gaps, 4 drops, 2 waiting" in result.stdout

@@ -115,8 +115,8 @@ def test_a_spool_is_read_start_by_start(tmp_path: Path) -> None:
         for started, sequence in ((1, 0), (1, 1), (2, 5)):
             one.append(SpooledFrame(started, sequence, "{}", b"x"))
         one.delete([(1, 0)], drained=True)
-        one.refuse((1, 2))
-        one.refuse((3, 8))
+        one.record_loss((1, 2))
+        one.record_loss((3, 8))
         starts = read_spool(SpoolFile(path, "inspection", "s/c"))
     assert [(s.started_at_us, s.captured, s.lost, s.held) for s in starts] == [
         (1, 3, 1, frozenset({1})),
