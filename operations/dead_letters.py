@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 
 from confluent_kafka import KafkaException
 
 from models.errors import ImageError
 from models.images import decode
+from replay.past.source import Source
 from schemas.clock import Clock, SystemClock
 from schemas.codec import Codec
 from schemas.errors import BrokerUnavailable, CodecError, InspectionError
@@ -20,10 +20,10 @@ from schemas.records import DeadLetter, Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from transport.image_store import ImageStore, ImageStoreError
+from transport.offset_ranges import intersect
 from transport.producer import Producer, make_producer
-from transport.range_reader import read_ranges, read_topic
 from transport.refusals import refusal_of
-from transport.topic_ranges import TimeRange, time_ranges
+from transport.topic_ranges import TimeRange
 
 #: Header of a message that is published again; its value is the id of the dead letter.
 RETRY_HEADER = "inspection-retry-of"
@@ -49,12 +49,14 @@ class Letter:
     """Dead letter and its place.
 
     ``id`` is ``partition-offset`` in the dead-letters topic; ``retry_of`` is set if the letter is about a retried
-    message.
+    message. ``is_unsure`` is True if the mark of a retry may be among messages that were deleted before they were
+    archived.
     """
 
     id: str
     letter: DeadLetter
     retried: bool = False
+    is_unsure: bool = False
 
     @property
     def retry_of(self) -> str | None:
@@ -63,7 +65,7 @@ class Letter:
         return None if header is None else header.decode(errors="replace")
 
 
-def read_letters(kafka: KafkaSettings, within: TimeRange | None = None) -> Iterator[Letter]:
+def read_letters(source: Source, within: TimeRange | None = None) -> Iterator[Letter]:
     """Yield all dead letters, oldest first in each partition; unreadable ones are left out.
 
     The topic is read twice, because the mark of a retried letter comes after the letter. Values are not kept.
@@ -73,14 +75,17 @@ def read_letters(kafka: KafkaSettings, within: TimeRange | None = None) -> Itera
     BrokerUnavailable, TopicMissing
         If the topic cannot be read.
     """
-    codec = Codec.from_settings(kafka)
-    retried = retried_ids(kafka, codec)
-    for name, letter in _read(kafka, codec, within):
-        if letter.kind != RETRIED:
-            yield Letter(name, letter, name in retried)
+    retried = retried_ids(source)
+    complete_from = {} if source.archive is None else source.complete_from(DeadLetter)
+    for message in source.indexed(DeadLetter, within):
+        place, letter = message.place, message.record
+        if letter is not None and letter.kind != RETRIED:
+            name = f"{place.partition}-{place.offset}"
+            is_unsure = place.offset < complete_from.get(place.partition, 0)
+            yield Letter(name, letter, name in retried, is_unsure)
 
 
-def retried_ids(kafka: KafkaSettings, codec: Codec) -> set[str]:
+def retried_ids(source: Source) -> set[str]:
     """Return the ids of the letters that are marked as retried; a mark that names no id is left out.
 
     Raises
@@ -88,11 +93,12 @@ def retried_ids(kafka: KafkaSettings, codec: Codec) -> set[str]:
     BrokerUnavailable, TopicMissing
         If the topic cannot be read.
     """
-    marks = (letter.reason for _, letter in _read(kafka, codec, None) if letter.kind == RETRIED)
+    letters = (message.record for message in source.indexed(DeadLetter))
+    marks = (letter.reason for letter in letters if letter is not None and letter.kind == RETRIED)
     return {reason for reason in marks if _ID.fullmatch(reason)}
 
 
-def find_letter(kafka: KafkaSettings, name: str) -> Letter:
+def find_letter(source: Source, name: str) -> Letter:
     """Return the dead letter of an id.
 
     Raises
@@ -100,16 +106,16 @@ def find_letter(kafka: KafkaSettings, name: str) -> Letter:
     NoSuchLetter
         If there is no such letter.
     """
-    for letter in read_letters(kafka):
+    for letter in read_letters(source):
         if letter.id == name:
             return letter
     raise NoSuchLetter(f"no dead letter {name!r}; `inspection dead-letters list` shows their ids")
 
 
-def with_message(found: Letter, kafka: KafkaSettings) -> Letter:
-    """Return the letter with its whole message; the message of a cut letter is read from its source topic.
+def with_message(found: Letter, source: Source) -> Letter:
+    """Return the letter with its whole message; the message of a cut letter is read from where it came.
 
-    A letter stays as it is if it is whole, or if its topic does not have the message any more.
+    A letter stays as it is if it is whole, or if neither its topic nor the archive has the same bytes.
 
     Raises
     ------
@@ -117,18 +123,14 @@ def with_message(found: Letter, kafka: KafkaSettings) -> Letter:
         If the topic cannot be read.
     """
     letter, size = found.letter, whole_size(found.letter)
-    if size is None or letter.source_topic != kafka.frames or found.retried:
+    if size is None or letter.source_topic != source.topic(Frame) or found.retried:
         return found
     offset = letter.source_offset
-    there = time_ranges(kafka, letter.source_topic, TimeRange())
-    if not any(begin <= offset < end for begin, end in there.get(letter.source_partition, ())):
-        return found
-    place = {letter.source_partition: ((offset, offset + 1),)}
-    with closing(read_ranges(kafka, letter.source_topic, place)) as messages:
-        for message in messages:
-            value = message.value or b""
-            if len(value) == size and hashlib.sha256(value).hexdigest() == whole_sha256(letter):
-                return replace(found, letter=replace(letter, key=message.key, value=value, headers=message.headers))
+    place = intersect({letter.source_partition: ((offset, offset + 1),)}, source.extent(Frame))
+    for message in source.read(Frame, place, with_values=True):
+        value = message.value or b""
+        if len(value) == size and hashlib.sha256(value).hexdigest() == whole_sha256(letter):
+            return replace(found, letter=replace(letter, key=message.key, value=value, headers=message.headers))
     return found
 
 
@@ -141,6 +143,8 @@ def retry_blocker(letter: Letter, kafka: KafkaSettings, codec: Codec, store: Ima
         return "already retried"
     if letter.retry_of is not None:
         return f"is itself a retry, of {letter.retry_of}"
+    if letter.is_unsure:
+        return "may have been retried: dead letters after it were deleted before they were archived"
     if letter.letter.source_topic != kafka.frames:
         return f"is from {letter.letter.source_topic}, not from {kafka.frames}"
     if letter.letter.kind == KILLED:
@@ -238,13 +242,3 @@ class Retrier:
                 raise InspectionError(why) from error
             self._producer = self._connect()  # a client whose batch was refused has lost its sequence number
             raise LetterRefused(why) from error
-
-
-def _read(kafka: KafkaSettings, codec: Codec, within: TimeRange | None) -> Iterator[tuple[str, DeadLetter]]:
-    with closing(read_topic(kafka, kafka.dead_letters, within)) as messages:
-        for message in messages:
-            try:
-                letter = codec.decode(message.value, DeadLetter, max_bytes=MAX_REQUEST_BYTES)
-            except CodecError:
-                continue
-            yield f"{message.partition}-{message.offset}", letter

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from monitoring.drift.episodes import Episode, build_episodes
+from replay.past.source import Source
 from schemas.clock import Clock, SystemClock, clamp_future
 from schemas.codec import Codec
-from schemas.errors import BrokerUnavailable, CodecError, SettingsError
+from schemas.errors import BrokerUnavailable, SettingsError
 from schemas.ids import drift_event_id
 from schemas.records import DriftEvent, EpisodeState
 from schemas.settings import KafkaSettings
 from schemas.topics import DRIFT
 from transport.admin import require_topics
 from transport.producer import make_producer
-from transport.range_reader import read_topic
 from transport.topic_ranges import TimeRange
 
 _TIMEOUT_S = 15.0
@@ -34,28 +33,25 @@ class Episodes:
     unreadable: int
 
 
-def read_episodes(kafka: KafkaSettings, within: TimeRange | None = None) -> Episodes:
-    """Read the episodes of a stretch of the drift topic; None for the whole topic. Invalid messages are counted.
+def read_episodes(source: Source, within: TimeRange | None = None) -> Episodes:
+    """Read the episodes of a range of the drift events; None for all of them. Invalid messages are counted.
 
     Raises
     ------
     BrokerUnavailable, TopicMissing
         If the topic cannot be read.
     """
-    codec = Codec.from_settings(kafka)
     unreadable, now_us = 0, SystemClock().utc_us()
 
     def events() -> Iterator[DriftEvent]:
         nonlocal unreadable
-        with closing(read_topic(kafka, kafka.drift, within)) as messages:
-            for message in messages:
-                try:
-                    event = codec.decode(message.value, DriftEvent, max_bytes=DRIFT.max_message_bytes)
-                    # The event emitted last has the facts: a clock ahead must not make its event the last for ever.
-                    emitted_at_us = clamp_future(event.emitted_at_us, clamp_future(message.timestamp_us, now_us))
-                    yield dataclasses.replace(event, emitted_at_us=emitted_at_us)
-                except CodecError:
-                    unreadable += 1
+        for message in source.indexed(DriftEvent, within):
+            if (event := message.record) is None:
+                unreadable += 1
+                continue
+            # The event emitted last has the facts: a clock ahead must not make its event the last for ever.
+            emitted_at_us = clamp_future(event.emitted_at_us, clamp_future(message.timestamp_us, now_us))
+            yield dataclasses.replace(event, emitted_at_us=emitted_at_us)
 
     episodes = tuple(build_episodes(events()))
     return Episodes(episodes, unreadable)

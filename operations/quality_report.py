@@ -6,6 +6,7 @@ import hashlib
 import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from monitoring.quality.concept_monitor import ConceptMonitor
@@ -13,13 +14,10 @@ from monitoring.quality.error_monitor import ConceptAlarm
 from monitoring.quality.outcome import reason as reason_of
 from monitoring.quality.outcome_store import TEMPORARY_FILE
 from monitoring.quality.sampling import BAND, RANDOM_SHARE, review_priority, review_reason
+from replay.past.source import Source
 from schemas.clock import SystemClock, clamp_future
-from schemas.codec import Codec
-from schemas.errors import CodecError
 from schemas.records import Action, Decision, DriftEvent, Label
-from schemas.settings import KafkaSettings
-from transport.range_reader import read_topic
-from transport.topic_ranges import TimeRange
+from transport.topic_ranges import OnStageProgress, TimeRange
 
 #: Time before a decision in which its label may have been published, as in a test with known parts.
 LABELS_BEFORE_US = 3_600_000_000
@@ -30,7 +28,6 @@ MAX_CAMERAS = 500
 _EPISODES_BEFORE_US = 30 * 24 * LABELS_BEFORE_US
 _MAX_EPISODES = 10_000
 
-OnRead = Callable[[str, int, int], object]
 R = TypeVar("R", Decision, Label, DriftEvent)
 
 
@@ -57,11 +54,11 @@ class Candidate:
 
 
 def read_quality(
-    kafka: KafkaSettings,
+    source: Source,
     within: TimeRange | None = None,
     *,
     camera: str | None = None,
-    on_progress: OnRead = lambda topic, done, total: None,
+    on_progress: OnStageProgress = lambda topic, done, total: None,
 ) -> QualityReport:
     """Join the decisions of a range with their labels, which may be published at any later time.
 
@@ -71,6 +68,8 @@ def read_quality(
 
     Parameters
     ----------
+    source
+        Topics, archive, or both.
     within
         Range of the decisions, by the time they reached Kafka. Labels are read from an hour before it to the end.
     camera
@@ -85,7 +84,9 @@ def read_quality(
     """
     within = within or TimeRange()
     report = QualityReport()
-    reader = _Reader(kafka, camera, on_progress)
+
+    def unreadable() -> None:
+        report.unreadable += 1
 
     def monitor(key: str) -> ConceptMonitor | None:
         if key not in report.monitors:
@@ -95,27 +96,27 @@ def read_quality(
             report.monitors[key] = ConceptMonitor(key, max_labels=MAX_LABELS, path=TEMPORARY_FILE)
         return report.monitors[key]
 
-    for label, written_us in reader.written(kafka.labels, Label, _since(within, LABELS_BEFORE_US)):
+    read = partial(_read, source, camera=camera, on_progress=on_progress, on_unreadable=unreadable)
+    for label, written_us in read(Label, _since(within, LABELS_BEFORE_US)):
         if (of_camera := monitor(label.key)) is not None:
             report.alarms += of_camera.label(label, written_us)
-    for decision in reader.read(kafka.decisions, Decision, within):
+    for decision, _ in read(Decision, within):
         if (of_camera := monitor(decision.key)) is not None:
             report.alarms += of_camera.decision(decision)
     report.monitors = dict(sorted(report.monitors.items()))
     report.alarms.sort(key=lambda alarm: alarm.detected_at_us)
-    report.unreadable = reader.unreadable
     return report
 
 
 def find_candidates(
-    kafka: KafkaSettings,
+    source: Source,
     within: TimeRange | None = None,
     *,
     camera: str | None = None,
     limit: int = 50,
     random_share: float = RANDOM_SHARE,
     band: float = BAND,
-    on_progress: OnRead = lambda topic, done, total: None,
+    on_progress: OnStageProgress = lambda topic, done, total: None,
 ) -> list[Candidate]:
     """Return the unlabelled frames of a range that are most worth a label, by priority, then the newest first.
 
@@ -123,7 +124,7 @@ def find_candidates(
 
     Parameters
     ----------
-    within, camera, on_progress
+    source, within, camera, on_progress
         See `read_quality`.
     random_share, band
         See `monitoring.quality.sampling.review_reason`.
@@ -134,13 +135,13 @@ def find_candidates(
         If a topic cannot be read.
     """
     within = within or TimeRange()
-    reader = _Reader(kafka, camera, on_progress)
+    read = partial(_read, source, camera=camera, on_progress=on_progress)
     now_us = SystemClock().utc_us()
     labelled = _Labelled()
-    for label in reader.read(kafka.labels, Label, _since(within, LABELS_BEFORE_US)):
+    for label, _ in read(Label, _since(within, LABELS_BEFORE_US)):
         labelled.add(label)
     episodes: dict[str, DriftEvent] = {}
-    for event in reader.read(kafka.drift, DriftEvent, _since(within, _EPISODES_BEFORE_US)):
+    for event, _ in read(DriftEvent, _since(within, _EPISODES_BEFORE_US)):
         episodes[event.episode_id] = event
         if len(episodes) > _MAX_EPISODES:
             del episodes[next(iter(episodes))]
@@ -149,7 +150,7 @@ def find_candidates(
         of_camera.setdefault(event.key, []).append(event)
     best: list[tuple[float, int, str]] = []
     kept: dict[str, Candidate] = {}
-    for decision in reader.read(kafka.decisions, Decision, within):
+    for decision, _ in read(Decision, within):
         if decision.is_simulated or decision.frame_id in kept:
             continue
         in_episode = any(_is_open(event, decision) for event in of_camera.get(decision.key, ()))
@@ -164,31 +165,22 @@ def find_candidates(
     return [kept[frame_id] for *_, frame_id in sorted(best, reverse=True)]
 
 
-class _Reader:
-    """Reader of records of a topic, of one camera or all; it counts unreadable records."""
-
-    def __init__(self, kafka: KafkaSettings, camera: str | None, on_progress: OnRead) -> None:
-        self._kafka = kafka
-        self._codec = Codec.from_settings(kafka)
-        self._camera = camera
-        self._on_progress = on_progress
-        self.unreadable = 0
-
-    def read(self, topic: str, record: type[R], within: TimeRange) -> Iterator[R]:
-        for found, _ in self.written(topic, record, within):
-            yield found
-
-    def written(self, topic: str, record: type[R], within: TimeRange) -> Iterator[tuple[R, int]]:
-        """Yield records with the time of writing (UTC µs) of each."""
-        name = topic.rpartition(".")[2]
-        for message in read_topic(self._kafka, topic, within, on_progress=lambda *at: self._on_progress(name, *at)):
-            try:
-                found = self._codec.decode(message.value, record)
-            except CodecError:
-                self.unreadable += 1
-                continue
-            if self._camera in (None, found.key):
-                yield found, message.timestamp_us
+def _read(
+    source: Source,
+    record: type[R],
+    within: TimeRange,
+    *,
+    camera: str | None,
+    on_progress: OnStageProgress,
+    on_unreadable: Callable[[], object] = lambda: None,
+) -> Iterator[tuple[R, int]]:
+    """Yield the records of one camera or all, with the time of writing (UTC µs) of each."""
+    name = source.topic(record).rpartition(".")[2]
+    for found in source.indexed(record, within, on_progress=lambda *at: on_progress(name, *at)):
+        if found.record is None:
+            on_unreadable()
+        elif camera in (None, found.record.key):
+            yield found.record, found.timestamp_us
 
 
 def _since(within: TimeRange, before_us: int) -> TimeRange:

@@ -98,6 +98,13 @@ def test_arrows_point_down(path):
     assert wrong == []
 
 
+def test_operations_read_topics_through_the_past():
+    """Readers of their own would know nothing of an archive."""
+    names = {name for path in (ROOT / "operations").rglob("*.py") for _, name in imports(path)}
+    assert "replay.past.source" in names
+    assert "transport.range_reader" not in names
+
+
 def test_the_two_faust_programs_share_only_the_host():
     """The host is below the worker and the watch, which do not import each other."""
     root = ROOT / "stream_processors"

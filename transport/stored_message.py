@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
+from schemas.topics import DEAD_LETTERS, MAX_MESSAGE_BYTES
 
 R = TypeVar("R", Frame, Decision, DeadLetter, Label, DriftEvent)
 
@@ -46,3 +47,14 @@ class StoredMessage(Generic[R]):
     record: R | None = None
     value: bytes | None = None
     problem: str = ""
+
+
+def max_bytes(record: type) -> int:
+    """Return the size of the longest value that is parsed: older dead letters have whole messages in them.
+
+    Examples
+    --------
+    >>> max_bytes(Frame) // 1024 ** 2, max_bytes(DeadLetter) // 1024 ** 2
+    (16, 18)
+    """
+    return DEAD_LETTERS.max_message_bytes if record is DeadLetter else MAX_MESSAGE_BYTES

@@ -68,6 +68,18 @@ def time_ranges(kafka: KafkaSettings, topic: str, within: TimeRange) -> dict[int
     BrokerUnavailable, TopicMissing
         See `read_topic`.
     """
+    found = time_bounds(kafka, topic, within)
+    return {number: ((begin, end),) for number, (begin, end) in found.items() if begin < end}
+
+
+def time_bounds(kafka: KafkaSettings, topic: str, within: TimeRange) -> dict[int, tuple[int, int]]:
+    """Return begin and end of `time_ranges` for every partition; they are equal if the partition has no message there.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing
+        See `read_topic`.
+    """
     consumer = _consumer(kafka)
     try:
         found = _offsets(consumer, kafka, topic, within)
@@ -76,7 +88,7 @@ def time_ranges(kafka: KafkaSettings, topic: str, within: TimeRange) -> dict[int
         raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
     finally:
         consumer.close()
-    return {number: ((begin, end),) for number, (begin, end) in found.items() if begin < end}
+    return found
 
 
 def log_open_transactions(kafka: KafkaSettings, topic: str, partitions: Iterable[int]) -> dict[int, int]:

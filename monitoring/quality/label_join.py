@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 
-from monitoring.quality.outcome import Change, DecisionSummary, Outcome, Truth
+from monitoring.quality.outcome import Change, DecisionSummary, Outcome, Truth, counted_truth, is_of_line
 from monitoring.quality.outcome_store import IN_MEMORY, OutcomeStore
 from schemas.clock import Clock, SystemClock, is_future
 from schemas.records import Decision, Label, Verdict
@@ -115,7 +115,7 @@ class LabelJoin:
 
     def decision(self, decision: Decision) -> list[Change]:
         """Enter a decision; return its effects."""
-        if decision.is_simulated or decision.model_stage == "challenger":
+        if not is_of_line(decision):
             self.counts.shadow_decisions += 1
             return []
         new = DecisionSummary.of(decision)
@@ -128,11 +128,11 @@ class LabelJoin:
             return []
         self.counts.decisions += old is None
         self.counts.not_inspected += (not new.is_completed) - (old is not None and not old.is_completed)
-        before = None if old is None else Outcome(old, self._newest(self.store.truths(old)))
+        before = None if old is None else Outcome(old, counted_truth(self.store.truths(old)))
         self.store.put(new)
         truths = self.store.truths(new)
         self.store.match(truths)
-        after = Outcome(new, self._newest(truths))
+        after = Outcome(new, counted_truth(truths))
         now_us = self.clock.utc_us()
         if is_future(new.captured_at_us, now_us):  # such a decision would make all others too old
             self.counts.future_decisions += 1
@@ -165,7 +165,7 @@ class LabelJoin:
         changes = []
         for judged, truths in before:
             self.counts.corrections += bool(truths)
-            old, now = self._newest(truths), self._newest([*truths, new])
+            old, now = counted_truth(truths), counted_truth([*truths, new])
             if old != now:
                 changes.append(Change(Outcome(judged, old), Outcome(judged, now)))
         self._forget_labels()
@@ -175,15 +175,6 @@ class LabelJoin:
     def waiting_labels(self) -> int:
         """Number of labels that wait for their decision."""
         return self.store.waiting
-
-    @staticmethod
-    def _newest(truths: list[Truth]) -> Truth | None:
-        if not truths:
-            return None
-        newest = max(truths, key=lambda truth: truth.rank)
-        # A part that was drawn blindly remains so: a later complaint must not take a bad part out of the sample.
-        drawn = any(truth.because == "random" for truth in truths)
-        return replace(newest, because="random") if drawn else newest
 
     def _forget(self) -> None:
         horizon_us = self.newest_us - round(self.max_age_h * _US_PER_H)

@@ -1,9 +1,18 @@
-"""Parts of a decision and of a label that are kept, and the two combined."""
+"""Parts of a decision and of a label that are kept, and the two combined.
+
+The rules of the join are here, for the live join, the reports, the table of an analysis and the index of decisions:
+
+- `is_of_line`: decisions of replays and of challengers do not count.
+- `decision_rank`: of several decisions on a frame, an inspection counts before other results, then the first one.
+- `Truth.of`: a label that names a frame is about this frame, else it is about every frame of its part and camera.
+- `counted_truth`: of several labels of a frame the newest counts.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from schemas.clock import clamp_future, is_future
 from schemas.records import Action, Decision, Label, ResultState, Verdict
@@ -21,6 +30,36 @@ class ModelKey:
     sha256: str
     recipe_id: str
     recipe_revision: str
+
+
+#: Sort key of the decisions of a frame: the smallest one counts.
+DecisionRank = tuple[bool, int, int]
+
+
+def is_of_line(decision: Decision) -> bool:
+    """Return True for a decision that a gate may act on; False for those of replays and of challengers."""
+    return not decision.is_simulated and decision.model_stage != "challenger"
+
+
+def decision_rank(decision: Decision) -> DecisionRank:
+    """Return the rank of a decision among those of its frame: inspections before other results, early before late.
+
+    A digest of the id decides between decisions of one moment, so that the order of reading makes no difference.
+
+    Examples
+    --------
+    >>> _rank(True, 9, "0b") < _rank(True, 9, "0c") < _rank(True, 10, "0a") < _rank(False, 1, "0a")
+    True
+    """
+    return _rank(decision.result_state is ResultState.COMPLETED, decision.decided_at_us, _digest(decision.decision_id))
+
+
+def _rank(is_completed: bool, decided_at_us: int, digest: str) -> DecisionRank:
+    return not is_completed, decided_at_us, int(digest, 16)
+
+
+def _digest(decision_id: str) -> str:
+    return hashlib.blake2b(decision_id.encode(), digest_size=6).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +82,7 @@ class DecisionSummary:
         """Return the part of a decision that is kept."""
         return cls(
             decision.frame_id,
-            hashlib.blake2b(decision.decision_id.encode(), digest_size=6).hexdigest(),
+            _digest(decision.decision_id),
             decision.part_id,
             decision.lot,
             decision.action,
@@ -61,9 +100,9 @@ class DecisionSummary:
         )
 
     @property
-    def rank(self) -> tuple[bool, int, str]:
-        """Sort key: the smallest of a frame's decisions counts, completed before others, and early before late."""
-        return not self.is_completed, self.decided_at_us, self.digest
+    def rank(self) -> DecisionRank:
+        """Rank among the decisions of its frame, see `decision_rank`."""
+        return _rank(self.is_completed, self.decided_at_us, self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +146,12 @@ class Truth:
     @property
     def other_id(self) -> str:
         """Id for a label whose own id belongs to a different label."""
-        return f"{self.label_id}#{hashlib.blake2b(repr(self._content).encode(), digest_size=6).hexdigest()}"
+        return f"{self.label_id}#{self.content:012x}"
+
+    @property
+    def content(self) -> int:
+        """Hash of the statement, 48 bits."""
+        return int.from_bytes(hashlib.blake2b(repr(self._content).encode(), digest_size=6).digest(), "big")
 
     @property
     def _content(self) -> tuple[object, ...]:
@@ -117,6 +161,18 @@ class Truth:
     def rank(self) -> tuple[int, bool, str]:
         """Sort key: the greatest of a frame's labels counts, the newest; of two at one time the defective one."""
         return self.labelled_at_us, self.is_defective, self.label_id
+
+
+def counted_truth(truths: Iterable[Truth]) -> Truth | None:
+    """Return the label that counts, of all labels about a frame: the one with the greatest `Truth.rank`.
+
+    A part that was drawn blindly remains so: a later complaint must not take a bad part out of the sample.
+    """
+    known = list(truths)
+    if not known:
+        return None
+    newest = max(known, key=lambda truth: truth.rank)
+    return replace(newest, because="random") if any(truth.because == "random" for truth in known) else newest
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
 
 from operations.audit.accounts import Audit
-from schemas.codec import Codec
+from replay.past.source import Source
 from schemas.errors import CodecError
-from schemas.records import DeadLetter, Decision
-from schemas.settings import KafkaSettings
-from schemas.topics import MAX_REQUEST_BYTES
-from transport.range_reader import read_topic
-from transport.topic_ranges import OnStageProgress, TimeRange, TopicMessage, watermarks
+from schemas.records import DeadLetter, Decision, Frame
+from transport.stored_message import MessagePosition, R, StoredMessage
+from transport.topic_ranges import OnStageProgress, TimeRange
 
 #: Time around a range in which missing sequence numbers are searched: a spool sends its frames late.
 LOOK_AROUND_US = 15 * 60 * 1_000_000
 
 _NEVER_US = 2**62
 
-MessagePlace = tuple[str, int, int]
-
 
 def audit_topics(
-    kafka: KafkaSettings,
+    source: Source,
     within: TimeRange | None = None,
     *,
     camera: str | None = None,
@@ -35,6 +29,8 @@ def audit_topics(
 
     Parameters
     ----------
+    source
+        Topics, archive, or both. An archive does not have the batches that no client can read.
     within
         Range of the frames, by the time they reached Kafka. Answers are read from its start to the end of the topics,
         since they may come later.
@@ -53,81 +49,90 @@ def audit_topics(
     """
     within = within or TimeRange()
     audit = Audit(complete_since_us=within.from_us, open_end=within.to_us is None)
-    reader = _Reader(kafka, camera, on_progress)
-    reader.frames(audit, within)
+    _enter_frames(audit, source, within, camera, on_progress)
     if audit.missing and within != TimeRange():
-        reader.look_around(audit, within, look_around_us)
+        _look_around(audit, source, within, look_around_us, on_progress)
     after = TimeRange(within.from_us)
-    for message in reader.read("decisions", kafka.decisions, after, audit.unreadable_decisions.append):
-        try:
-            audit.decision(reader.codec.decode(message.value, Decision))
-        except CodecError:
-            audit.unreadable_decisions.append((message.topic, message.partition, message.offset))
-    for message in reader.read("dead letters", kafka.dead_letters, after, audit.unreadable_dead_letters.append):
-        try:
-            audit.dead_letter(reader.codec.decode(message.value, DeadLetter, max_bytes=MAX_REQUEST_BYTES))
-        except CodecError:
-            audit.unreadable_dead_letters.append((message.topic, message.partition, message.offset))
+    unreadable = audit.unreadable_decisions.append
+    for decision in _read("decisions", source, Decision, after, on_progress, unreadable):
+        if decision.record is not None:
+            audit.decision(decision.record)
+        else:
+            unreadable(decision.place)
+    unreadable = audit.unreadable_dead_letters.append
+    for letter in _read("dead letters", source, DeadLetter, after, on_progress, unreadable):
+        if letter.record is not None:
+            audit.dead_letter(letter.record)
+        else:
+            unreadable(letter.place)
     return audit
 
 
-@dataclass
-class _Reader:
-    """Reader of the topics of a line, with one codec."""
+def _read(
+    stage: str,
+    source: Source,
+    record: type[R],
+    within: TimeRange,
+    on_progress: OnStageProgress,
+    unreadable: Callable[[MessagePosition], object],
+) -> Iterator[StoredMessage[R]]:
+    """Yield the messages of a topic, with progress; ``unreadable`` gets the place of each unreadable batch."""
+    return source.indexed(
+        record,
+        within,
+        on_progress=lambda *at: on_progress(stage, *at),
+        on_unreadable=lambda batch: unreadable(MessagePosition(batch.topic, batch.partition, batch.first)),
+    )
 
-    kafka: KafkaSettings
-    camera: str | None
-    on_progress: OnStageProgress
-    codec: Codec = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.codec = Codec.from_settings(self.kafka)
-
-    def read(
-        self, what: str, topic: str, within: TimeRange, unreadable: Callable[[MessagePlace], object]
-    ) -> Iterator[TopicMessage]:
-        """Yield the messages of a topic, with progress; ``unreadable`` gets the place of each unreadable batch."""
-        return read_topic(
-            self.kafka,
-            topic,
-            within,
-            on_progress=lambda *at: self.on_progress(what, *at),
-            on_unreadable=lambda batch: unreadable((batch.topic, batch.partition, batch.first)),
-        )
-
-    def frames(self, audit: Audit, within: TimeRange) -> None:
-        """Enter the frames of a range, and the time since which the topic is complete."""
-        # Ask before reading: frames deleted meanwhile are older than any start that counts as whole.
-        offsets = watermarks(self.kafka, self.kafka.frames)
-        cut = {number: low for number, (low, _) in offsets.items() if low}
-        since_us = within.from_us
-        for message in self.read("frames", self.kafka.frames, within, audit.unreadable_frame):
-            low = cut.pop(message.partition, None)
-            if low is not None and (within.from_us is None or message.offset == low):
+def _enter_frames(
+    audit: Audit, source: Source, within: TimeRange, camera: str | None, on_progress: OnStageProgress
+) -> None:
+    """Enter the frames of a range, and the time since which the topic is complete."""
+    # Ask before reading: frames deleted meanwhile are older than any start that counts as whole.
+    cut = {number: offset for number, offset in source.complete_from(Frame).items() if offset}
+    since_us = within.from_us
+    for message in _read("frames", source, Frame, within, on_progress, audit.unreadable_frame):
+        partition, offset = message.place.partition, message.place.offset
+        if partition in cut and offset >= cut[partition]:
+            first = cut.pop(partition)
+            if within.from_us is None or offset == first:
                 since_us = max(since_us or 0, message.timestamp_us)
-            try:
-                frame = self.codec.decode_head(message.value)
-            except CodecError:
-                audit.unreadable_frame((message.topic, message.partition, message.offset))
-                continue
-            audit.seen_cameras.add(frame.key)
-            if self.camera in (None, frame.key):
-                audit.frame(frame, message.timestamp_us)
-        if cut and since_us is None:
-            # Frames were deleted, and it is unknown until when: no start can be taken as complete.
-            since_us = _NEVER_US
-        audit.complete_since_us = since_us
+        frame = _head(message, source)
+        if frame is None:
+            audit.unreadable_frame(message.place)
+            continue
+        audit.seen_cameras.add(frame.key)
+        if camera in (None, frame.key):
+            audit.frame(frame, message.timestamp_us)
+    if cut and since_us is None:
+        # Frames were deleted, and it is unknown until when: no start can be taken as complete.
+        since_us = _NEVER_US
+    audit.complete_since_us = since_us
 
-    def look_around(self, audit: Audit, within: TimeRange, look_around_us: int) -> None:
-        """Search for the missing sequence numbers before the range, and for those still missing after the range."""
-        sides = []
-        if within.from_us is not None:
-            sides.append(TimeRange(max(0, within.from_us - look_around_us), within.from_us))
-        if within.to_us is not None:
-            sides.append(TimeRange(within.to_us, within.to_us + look_around_us))
-        for side in sides:
-            if not audit.missing:
-                return
-            for message in self.read("frames around", self.kafka.frames, side, lambda place: None):
-                with suppress(CodecError):
-                    audit.frame_elsewhere(self.codec.decode_head(message.value))
+
+def _look_around(
+    audit: Audit, source: Source, within: TimeRange, look_around_us: int, on_progress: OnStageProgress
+) -> None:
+    """Search for the missing sequence numbers before the range, and for those still missing after the range."""
+    sides = []
+    if within.from_us is not None:
+        sides.append(TimeRange(max(0, within.from_us - look_around_us), within.from_us))
+    if within.to_us is not None:
+        sides.append(TimeRange(within.to_us, within.to_us + look_around_us))
+    for side in sides:
+        if not audit.missing:
+            return
+        for message in _read("frames around", source, Frame, side, on_progress, lambda place: None):
+            if (frame := _head(message, source)) is not None:
+                audit.frame_elsewhere(frame)
+
+
+def _head(message: StoredMessage[Frame], source: Source) -> Frame | None:
+    """Return the frame; without attributes and image if they are too large, None if not even its identity is there."""
+    if message.record is not None:
+        return message.record
+    try:
+        return source.codec.decode_head(message.value)
+    except CodecError:
+        return None

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.quality.label_index import LabelIndex
-from monitoring.quality.outcome import Truth
+from monitoring.quality.outcome import Truth, decision_rank
 from replay.past.replayed_frame import ReplayedFrame
-from schemas.records import Decision, ResultState
+from schemas.records import Decision
 
 #: Name of the decider that ran on the line when the frames came.
 RECORDED = "recorded"
@@ -33,6 +33,8 @@ _MAX_SHARED = 100_000
 _MAX_NUMBER = 1e30
 _OF_DECIDER: tuple[str, ...] = ("verdict", "action", "result_state", "model", "reason")
 _STAGES = ("queue", "decode", "infer")
+#: Rank of a frame without a recorded decision, behind all others.
+_NO_DECISION = (2, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class _Builder:
         self._good_words = good_words
         self._rows: dict[str, int] = {}
         self._copies = array("q")
-        self._ranks = array("q")
+        self._ranks: tuple[array[int], ...] = (array("b"), array("q"), array("q"))
         self._texts: dict[str, list[str | None]] = {name: [] for name in _IDENTITY}
         self._texts |= {f"{decider}.{name}": [] for decider in self._deciders for name in _OF_DECIDER}
         self._texts |= {"defect": [], "sampled_because": []}
@@ -145,12 +147,13 @@ class _Builder:
     def add(self, frame: ReplayedFrame) -> None:
         """Add a frame, or count one more copy of it."""
         known, rank = self._rows.get(frame.any.frame_id), _rank(frame)
-        if known is not None and self._ranks[known] <= rank:
+        if known is not None and tuple(ranks[known] for ranks in self._ranks) <= rank:
             self._copies[known] += 1
             return
         row = self._rows[frame.any.frame_id] = len(self._copies)
         self._copies.append(1 if known is None else self._copies[known] + 1)
-        self._ranks.append(rank)
+        for ranks, place in zip(self._ranks, rank, strict=True):
+            ranks.append(place)
         self._identity(frame)
         truth = self._truths.of(frame.any)
         attribute = frame.any.attributes.get(self._truth_attribute or "", "").strip()
@@ -237,15 +240,9 @@ def _within(number: float, low: float = -_MAX_NUMBER, high: float = _MAX_NUMBER)
     return number if low <= number <= high else float("nan")
 
 
-def _rank(frame: ReplayedFrame) -> int:
-    """Return the rank of a frame among its copies; the smallest rank counts, as in `monitoring.quality`.
-
-    An inspection ranks before all other results, then the decision made first.
-    """
-    if frame.recorded is None:
-        return 2**63 - 1
-    at_us = min(max(frame.recorded.decided_at_us, 0), 2**62 - 1)
-    return at_us + (0 if frame.recorded.result_state is ResultState.COMPLETED else 2**62)
+def _rank(frame: ReplayedFrame) -> tuple[int, int, int]:
+    """Return the rank of a frame among its copies: that of its recorded decision. Without one it is the last."""
+    return _NO_DECISION if frame.recorded is None else decision_rank(frame.recorded)
 
 
 def _pad(values: Any, count: int, empty: Any) -> Any:

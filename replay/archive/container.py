@@ -25,7 +25,7 @@ from schemas.codec import Codec
 from schemas.compiled_schemas import Schema, schema_of, without_logical_types
 from schemas.errors import CodecError
 from schemas.records import Frame, Record
-from transport.stored_message import MessagePosition, R, StoredMessage
+from transport.stored_message import MessagePosition, R, StoredMessage, max_bytes
 
 #: Approximate bytes of a block, and of a segment: both end with the record that fills them.
 _BLOCK_BYTES = 64 * 1024
@@ -202,7 +202,7 @@ def _stored(values: Any, record: type[R], codec: Codec) -> StoredMessage[R]:
         if values["record"] is not None:
             found = from_values(record, values["record"])
         elif value is not None:
-            found, value, problem = codec.decode(value, record), None, ""
+            found, value, problem = codec.decode(value, record, max_bytes=max_bytes(record)), None, ""
     except CodecError as error:
         if values["record"] is not None:
             raise ValueError(str(error)) from error

@@ -6,10 +6,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from monitoring.quality.outcome import decision_rank, is_of_line
 from schemas.clock import SystemClock, clamp_future, is_future
 from schemas.codec import decode, encode
 from schemas.errors import SettingsError
-from schemas.records import Decision, ResultState
+from schemas.records import Decision
 from transport.stored_message import MessagePosition
 
 #: Name that makes SQLite use a temporary file of its own, which is deleted on close.
@@ -18,16 +19,14 @@ _CACHE_KIB = 16 * 1024
 
 _INSERT = """
     INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (part, at) DO UPDATE SET
-    captured = excluded.captured, missed = excluded.missed, decided = excluded.decided, id = excluded.id,
+    captured = excluded.captured, rank1 = excluded.rank1, rank2 = excluded.rank2, rank3 = excluded.rank3,
     record = excluded.record
-    WHERE (excluded.missed, excluded.decided, excluded.id) < (missed, decided, id)
+    WHERE (excluded.rank1, excluded.rank2, excluded.rank3) < (rank1, rank2, rank3)
 """
 
 
 class DecisionIndex:
-    """One decision for each message of one frames topic: an inspection wins over other results, then the first wins.
-
-    Decisions of replays and of challengers are left out, as the gate left them out.
+    """One decision for each message of one frames topic: the one that counts by `monitoring.quality.outcome`.
 
     Raises
     ------
@@ -49,15 +48,15 @@ class DecisionIndex:
             self._db.executescript(f"""
                 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{_CACHE_KIB};
                 CREATE TABLE decisions (
-                    part INTEGER, at INTEGER, captured INTEGER, missed INTEGER, decided INTEGER, id TEXT, record BLOB,
-                    PRIMARY KEY (part, at)
+                    part INTEGER, at INTEGER, captured INTEGER, rank1 INTEGER, rank2 INTEGER, rank3 INTEGER,
+                    record BLOB, PRIMARY KEY (part, at)
                 ) WITHOUT ROWID;
                 BEGIN;
             """)
 
     def add(self, decision: Decision) -> None:
         """Add a decision, in any order. Idempotent."""
-        if decision.is_simulated or decision.model_stage == "challenger" or decision.source_topic != self._topic:
+        if not is_of_line(decision) or decision.source_topic != self._topic:
             return
         values = (
             decision.source_partition,
@@ -66,9 +65,7 @@ class DecisionIndex:
             clamp_future(decision.decided_at_us, self._now_us)
             if is_future(decision.captured_at_us, self._now_us)
             else decision.captured_at_us,
-            decision.result_state is not ResultState.COMPLETED,
-            decision.decided_at_us,
-            decision.decision_id,
+            *decision_rank(decision),
             encode(decision),
         )
         with _line():

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 from schemas.codec import Codec
-from schemas.errors import CodecError, SettingsError
+from schemas.errors import CodecError, InspectionError, SettingsError, TopicMissing
 from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
 from schemas.settings import KafkaSettings
-from transport.offset_ranges import OffsetRanges, intersect, subtract
+from transport.batches import UnreadableBatch
+from transport.offset_ranges import OffsetRanges, intersect, merged, subtract, total
 from transport.range_reader import read_ranges
-from transport.stored_message import MessagePosition, R, StoredMessage
+from transport.stored_message import MessagePosition, R, StoredMessage, max_bytes
 from transport.topic_identity import TopicIdentities
-from transport.topic_ranges import OnProgress, TimeRange, TopicMessage, time_ranges, watermarks
+from transport.topic_ranges import OnProgress, TimeRange, TopicMessage, time_bounds, time_ranges, watermarks
+
+_log = logging.getLogger(__name__)
+
+
+class TopicGone(TopicMissing):
+    """Topic that Kafka does not have, while an archive is read with the topics; the line states what to do."""
+
+    def __init__(self, topic: str, *, is_archived: bool) -> None:
+        InspectionError.__init__(
+            self,
+            f"Kafka has no {topic} any more; --archive-only reads what the archive has of it"
+            if is_archived
+            else f"neither the archive nor Kafka has {topic}; --archive-only reads the archive without it",
+        )
+        self.names = [topic]
 
 
 class ArchiveReader(Protocol):
@@ -25,6 +44,9 @@ class ArchiveReader(Protocol):
 
     def candidates(self, topic: str, within: TimeRange | None = None) -> OffsetRanges:
         """Return the covered offsets that may be in a time range, from the index, without opening a file."""
+
+    def first_at(self, record: type[R], topic: str, at_us: int) -> dict[int, int]:
+        """Return, by partition, the offset of the first message at or after a time, as the broker's index does."""
 
     def topic_id(self, topic: str) -> str | None:
         """Return Kafka's id of the archived topic; None if nothing of it is archived."""
@@ -45,9 +67,12 @@ class ArchiveReader(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """Topics of a line, an archive, or both as one.
+
+    A topic of which the archive has nothing is read from Kafka alone. Without topics it counts as empty, with a line
+    in the log.
 
     Parameters
     ----------
@@ -63,6 +88,12 @@ class Source:
     archive: ArchiveReader | None = None
     topics: bool = True
     max_bytes_s: float | None = None
+    _reported: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    @cached_property
+    def codec(self) -> Codec:
+        """Codec of the line; without topics, the one of an archive."""
+        return Codec.from_settings(self.kafka) if self.topics else Codec()
 
     def topic(self, record: type) -> str:
         """Return the name of the topic that carries a record."""
@@ -83,14 +114,56 @@ class Source:
             If the archive is of another topic of that name.
         """
         topic = self.topic(record)
-        self._check_same(topic)
-        found: dict[int, tuple[tuple[int, int], ...]] = {}
-        if self.archive is not None:
-            found |= self.archive.covered(topic)
+        covered = self._covered(topic)
+        live = self._watermarks(topic)
+        numbers = sorted({*covered, *live})
+        return subtract({number: (*covered.get(number, ()), *_spans(live, number)) for number in numbers}, {})
+
+    def complete_from(self, record: type) -> dict[int, int]:
+        """Return, by partition, the offset from which on nothing was deleted that was not archived before.
+
+        Raises
+        ------
+        BrokerUnavailable, TopicMissing, SettingsError
+            See `extent`.
+        """
+        topic = self.topic(record)
+        covered = self._covered(topic)
+        live = self._watermarks(topic)
+        found = {}
+        for number in sorted({*covered, *live}):
+            low = live[number][0] if number in live else 0
+            last = merged([*covered.get(number, ()), *_spans(live, number)])[-1:]
+            found[number] = last[0][0] if last and last[0][1] >= low else low
+        return found
+
+    def index_ranges(self, record: type[R], within: TimeRange) -> OffsetRanges:
+        """Return the offsets of a time range, as the broker's index has them.
+
+        In each partition they go from the first message of the time on, up to the first one after it. If timestamps are
+        out of order, there are messages of other times among them, and some of the time are not; `ranges` has them all.
+
+        Raises
+        ------
+        BrokerUnavailable, TopicMissing, SettingsError
+            See `extent`.
+        """
+        topic = self.topic(record)
+        covered = self._covered(topic)
+        live: dict[int, tuple[int, int]] = {}
         if self.topics:
-            for number, bounds in watermarks(self.kafka, topic).items():
-                found[number] = (*found.get(number, ()), bounds)
-        return subtract(found, {})
+            with self._asking(topic):
+                live = time_bounds(self.kafka, topic, within)
+        begins, ends = ({number: bounds[at] for number, bounds in live.items()} for at in (0, 1))
+        if self.archive is not None:
+            archived = {number: spans[0][0] for number, spans in covered.items()}
+            if within.from_us is not None:
+                archived = self.archive.first_at(record, topic, within.from_us)
+            begins = _least(begins, archived)
+            ends = {number: spans[-1][1] for number, spans in covered.items()} | ends
+            if within.to_us is not None:
+                ends = _least(ends, self.archive.first_at(record, topic, within.to_us))
+        return subtract({number: ((begin, ends[number]),) for number, begin in begins.items()}, {})
 
     def ranges(self, record: type, within: TimeRange, late_by_us: int | None = None) -> OffsetRanges:
         """Return offsets that include all messages of a time range, and possibly others.
@@ -106,33 +179,17 @@ class Source:
             If the archive is of another topic of that name.
         """
         topic = self.topic(record)
-        self._check_same(topic)
-        archived: OffsetRanges = {}
-        covered: OffsetRanges = {}
-        if self.archive is not None:
-            covered, archived = self.archive.covered(topic), self.archive.candidates(topic, within)
+        covered = self._covered(topic)
+        archived = {} if self.archive is None else self.archive.candidates(topic, within)
         if not self.topics:
             return archived
         end_us = None if within.to_us is None or late_by_us is None else within.to_us + late_by_us
         begin_us = None if within.from_us is None else max(0, within.from_us)
-        live = time_ranges(self.kafka, topic, TimeRange(begin_us, end_us))
+        with self._asking(topic):
+            live = time_ranges(self.kafka, topic, TimeRange(begin_us, end_us))
         beyond = subtract(live, covered)
         numbers = sorted({*archived, *beyond})
         return subtract({number: (*archived.get(number, ()), *beyond.get(number, ())) for number in numbers}, {})
-
-    def _check_same(self, topic: str) -> None:
-        """Check that the archive is of this topic: a re-created one has other messages at the same offsets."""
-        if self.archive is None or not self.topics:
-            return
-        archived = self.archive.topic_id(topic)
-        if archived is None:
-            return
-        present = TopicIdentities(self.kafka).of([topic])[topic].topic_id
-        if present != archived:
-            raise SettingsError(
-                f"the archive is of another topic {topic} ({archived}) than the one that is there now ({present}): it "
-                "was deleted and re-created; read the archive alone, or the topics alone"
-            )
 
     def read(
         self,
@@ -140,15 +197,21 @@ class Source:
         ranges: OffsetRanges,
         *,
         on_progress: OnProgress = lambda done, total: None,
+        on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
         cameras: Collection[str] = (),
         lots: Collection[str] = (),
+        with_values: bool = False,
     ) -> Iterator[StoredMessage[R]]:
         """Yield the messages of these offsets: first those in the archive, then the rest; each partition in order.
 
         Parameters
         ----------
+        on_unreadable
+            Called with each batch of a topic that no client can read. An archive does not have such batches.
         cameras, lots
             If not empty, messages of all others may be left out: an archive need not open their files.
+        with_values
+            Yield each message with its bytes: those of the topic, or the archived record encoded again.
 
         Raises
         ------
@@ -158,26 +221,34 @@ class Source:
         topic = self.topic(record)
         archived = {} if self.archive is None else intersect(ranges, self.archive.covered(topic))
         live = subtract(ranges, archived) if self.topics else {}
-        sizes = [sum(end - begin for spans in part.values() for begin, end in spans) for part in (archived, live)]
+        sizes = [total(archived), total(live)]
         if self.archive is not None and archived:
-            yield from self.archive.read(
+            for found in self.archive.read(
                 record,
                 topic,
                 archived,
                 on_progress=lambda done, _: on_progress(done, sum(sizes)),
                 cameras=cameras,
                 lots=lots,
-            )
-        if live:
-            codec = Codec.from_settings(self.kafka)
-            for message in read_ranges(
-                self.kafka,
-                topic,
-                live,
-                on_progress=lambda done, _: on_progress(sizes[0] + done, sum(sizes)),
-                max_bytes_s=self.max_bytes_s,
             ):
-                yield stored(message, record, codec)
+                if with_values and found.record is not None:
+                    found = replace(found, value=self.codec.encode(found.record))
+                yield found
+        if not live:
+            return
+        codec = self.codec
+        read = read_ranges(
+            self.kafka,
+            topic,
+            live,
+            on_progress=lambda done, _: on_progress(sizes[0] + done, sum(sizes)),
+            on_unreadable=on_unreadable,
+            max_bytes_s=self.max_bytes_s,
+        )
+        with closing(read) as messages:
+            for message in messages:
+                found = stored(message, record, codec)
+                yield replace(found, value=message.value) if with_values else found
 
     def records(
         self,
@@ -198,12 +269,73 @@ class Source:
             if within.has(found.timestamp_us):
                 yield found
 
+    def indexed(
+        self,
+        record: type[R],
+        within: TimeRange | None = None,
+        *,
+        on_progress: OnProgress = lambda done, total: None,
+        on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
+    ) -> Iterator[StoredMessage[R]]:
+        """Yield the messages of `index_ranges`.
+
+        Raises
+        ------
+        BrokerUnavailable, TopicMissing
+            If the topic cannot be read.
+        """
+        ranges = self.index_ranges(record, within or TimeRange())
+        yield from self.read(record, ranges, on_progress=on_progress, on_unreadable=on_unreadable)
+
+    def _covered(self, topic: str) -> OffsetRanges:
+        """Return the archived offsets; check that they are of this topic, since a re-created one begins at 0 again."""
+        if self.archive is None:
+            return {}
+        archived = self.archive.topic_id(topic)
+        if archived is None:
+            if not self.topics and topic not in self._reported:
+                self._reported.add(topic)
+                _log.warning("the archive has nothing of %s", topic)
+            return {}
+        if self.topics:
+            with self._asking(topic):
+                present = TopicIdentities(self.kafka).of([topic])[topic].topic_id
+            if present != archived:
+                raise SettingsError(
+                    f"the archive is of another topic {topic} ({archived}) than the one that is there now ({present}): "
+                    "it was deleted and re-created; read the archive alone, or the topics alone"
+                )
+        return self.archive.covered(topic)
+
+    def _watermarks(self, topic: str) -> dict[int, tuple[int, int]]:
+        if not self.topics:
+            return {}
+        with self._asking(topic):
+            return watermarks(self.kafka, topic)
+
+    @contextmanager
+    def _asking(self, topic: str) -> Iterator[None]:
+        try:
+            yield
+        except TopicMissing as error:
+            if self.archive is None:
+                raise
+            raise TopicGone(topic, is_archived=self.archive.topic_id(topic) is not None) from error
+
+
+def _spans(bounds: Mapping[int, tuple[int, int]], number: int) -> tuple[tuple[int, int], ...]:
+    return (bounds[number],) if number in bounds else ()
+
+
+def _least(one: dict[int, int], other: dict[int, int]) -> dict[int, int]:
+    return {number: min(each[number] for each in (one, other) if number in each) for number in {*one, *other}}
+
 
 def stored(message: TopicMessage, record: type[R], codec: Codec) -> StoredMessage[R]:
     """Return a message of a topic with its record."""
     place = MessagePosition(message.topic, message.partition, message.offset)
     try:
-        found = codec.decode(message.value, record)
+        found = codec.decode(message.value, record, max_bytes=max_bytes(record))
     except CodecError as error:
         return StoredMessage(
             place, message.timestamp_us, message.key, message.headers, None, message.value, f"{error.kind}: {error}"

@@ -22,6 +22,7 @@ from operations.audit.counts import total
 from operations.audit.topics import audit_topics
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions, PublisherStats
 from producers.spool import SpoolOptions
+from replay.past.source import Source
 from schemas import Action, Decision, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import decode
@@ -163,7 +164,7 @@ def settle(
     deadline = time.monotonic() + timeout_s
     while True:
         tend()
-        cameras = audit_topics(kafka).cameras()
+        cameras = audit_topics(Source(kafka)).cameras()
         books = total(cameras)
         if (not books.unaccounted and books.frames) or time.monotonic() > deadline:
             break

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from infra.cli.root import app
 from models import FramePosition
 from operations.dead_letters import KILLED, RETRIED, RETRY_HEADER, Retrier, find_letter, read_letters, retried_ids
-from replay import read_topic
+from replay import Source, read_topic
 from schemas import Codec, DeadLetter, Encoding, Frame, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import decode, encode
@@ -177,7 +177,7 @@ def test_an_open_transaction_of_a_stranger_hides_no_letter(line: KafkaSettings) 
 
 
 def test_of_two_retriers_the_older_is_fenced_off(letters: KafkaSettings) -> None:
-    found = find_letter(letters, "0-0")
+    found = find_letter(Source(letters), "0-0")
     older = Retrier(letters)
     Retrier(letters).retry(found)
     with pytest.raises(InspectionError, match="0-0 was not retried"):
@@ -207,6 +207,6 @@ def test_a_mark_that_names_no_letter_is_not_kept(line: KafkaSettings) -> None:
     for letter in (DEAD_LETTER, *marks):
         producer.produce(line.dead_letters, encode(letter), b"x", partition=0)
     assert producer.flush(20) == 0
-    assert retried_ids(line, Codec.from_settings(line)) == {"0-0"}
-    [found] = read_letters(line)
+    assert retried_ids(Source(line)) == {"0-0"}
+    [found] = read_letters(Source(line))
     assert found.retried

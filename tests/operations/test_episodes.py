@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from monitoring.drift.episodes import NoSuchEpisode, build_episodes, find_episode
 from operations.episodes import acknowledge, read_episodes
+from replay import Source
 from schemas import DriftEvent, EpisodeState, KafkaSettings
 from schemas.clock import ManualClock
 from schemas.codec import encode
@@ -151,15 +152,15 @@ def test_read_and_acknowledged_on_a_real_topic(line: KafkaSettings) -> None:
     yesterday_ms = round(time.time() * 1e3) - 86_400_000
     publish(line, event(OPENED, 1, "old"), event(CLOSED, 2, "old"), at_ms=yesterday_ms)
     publish(line, event(OPENED, 3), b"garbage", None, event(UPDATED, 4), encode(event())[:-2])
-    read = read_episodes(line)
+    read = read_episodes(Source(line))
     assert (read.unreadable, [episode.episode_id for episode in read.episodes]) == (3, ["e", "old"])
-    recent = read_episodes(line, TimeRange(from_us=(yesterday_ms + 3_600_000) * 1000)).episodes
+    recent = read_episodes(Source(line), TimeRange(from_us=(yesterday_ms + 3_600_000) * 1000)).episodes
     assert [episode.episode_id for episode in recent] == ["e"]
 
     said = acknowledge(line, recent[0], " eva ", "lamp ordered\udcff", clock=ManualClock(utc_us=7))
     acknowledge(line, recent[0], "eva", "lamp ordered?", clock=ManualClock(utc_us=99))  # the same once more
     assert said.event_id == drift_event_id("e", "ACKNOWLEDGED\neva\nlamp ordered?")
-    [episode, _] = read_episodes(line).episodes
+    [episode, _] = read_episodes(Source(line)).episodes
     assert episode.is_open
     assert episode.acknowledgement == said
     assert (said.acknowledged_by, said.note, said.emitted_at_us) == ("eva", "lamp ordered?", 7)

@@ -14,6 +14,7 @@ from operations.audit.topics import audit_topics
 from replay import read_topic
 from replay.archive import ArchiveSink, ArchiveStore, SinkOptions
 from replay.archive.reader import Archive
+from replay.past.source import Source
 from schemas import Codec, DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label
 from schemas.topics import MAX_REQUEST_BYTES
 from stream_processors.watch.state import Snapshot, find_snapshots, read_snapshots
@@ -46,7 +47,7 @@ def test_a_batch_that_no_client_reads_is_left_out_by_replay_audit_and_archive(
     assert [message.offset for message in read] == [0, 1, 5, 6]
     assert [(batch.first, batch.following) for batch in batches] == [(2, 5)]
 
-    audit = audit_topics(line)
+    audit = audit_topics(Source(line))
     assert audit.unreadable_places == [(line.frames, 0, 2)]
     assert audit.unreadable_unaccounted == 1  # no worker has left a dead letter
 
@@ -69,7 +70,7 @@ def test_a_batch_that_would_take_all_memory_is_left_out(
     assert [(batch.first, batch.following) for batch in batches] == [(2, 5)]
     if codec != "gzip":
         return
-    audit = audit_topics(line)
+    audit = audit_topics(Source(line))
     assert audit.unreadable_places == [(line.frames, 0, 2)]
     report = ArchiveSink(line, ArchiveStore(str(tmp_path)), SinkOptions()).run_once(threading.Event())
     assert (report.messages, report.undecodable) == (4, 3)

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.shared.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.shared.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    ArchiveOnly,
+    ArchiveUri,
+    BootstrapServers,
+    Json,
+    Prefix,
+    kafka_settings,
+    past_source,
+)
 from infra.cli.shared.terminal_text import echo, echo_json
 from infra.cli.shared.time_options import CameraOption, FromOption, LastOption, ToOption
 
@@ -36,6 +46,8 @@ def quality(
     ] = By.CAMERA,
     max_escapes: Annotated[float, typer.Option(min=0, max=1, help="Escape rate up to which it is good.")] = 0.01,
     max_overkill: Annotated[float, typer.Option(min=0, max=1, help="Overkill rate up to which it is good.")] = 0.05,
+    archive: ArchiveUri = None,
+    archive_only: ArchiveOnly = False,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -52,8 +64,9 @@ def quality(
     from operations.quality_report import read_quality
 
     within = time_range(from_time, to_time, last)
+    source = past_source(kafka_settings(bootstrap_servers, prefix), archive, archive_only)
     with reading() as show:
-        report = read_quality(kafka_settings(bootstrap_servers, prefix), within, camera=camera, on_progress=show)
+        report = read_quality(source, within, camera=camera, on_progress=show)
     slices = [(name, row) for name, monitor in report.monitors.items() for row in monitor.figures(by.value)]
     if as_json:
         echo_json(_report(report, slices, max_escapes, max_overkill))

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.shared.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.shared.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    ArchiveOnly,
+    ArchiveUri,
+    BootstrapServers,
+    Json,
+    Prefix,
+    kafka_settings,
+    past_source,
+)
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines, shown
 from infra.cli.shared.time_options import CameraOption, FromOption, LastOption, ToOption
 from schemas.errors import SettingsError
@@ -29,6 +39,8 @@ def review(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV: fill in truth and defect, then `inspection label --csv`.")
     ] = False,
+    archive: ArchiveUri = None,
+    archive_only: ArchiveOnly = False,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -47,9 +59,10 @@ def review(
     if as_csv and as_json:
         raise SettingsError("--csv and --json: one of them")
     within = time_range(from_time, to_time, last)
+    source = past_source(kafka_settings(bootstrap_servers, prefix), archive, archive_only)
     with reading() as show:
         found = find_candidates(
-            kafka_settings(bootstrap_servers, prefix), within, camera=camera, limit=limit,
+            source, within, camera=camera, limit=limit,
             random_share=random_share, band=band, on_progress=show,
         )  # fmt: skip
     rows = [_row(candidate) for candidate in found]

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.operations.spool import SpoolDir, spool_directory
-from infra.cli.shared.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
+from infra.cli.shared.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    ArchiveOnly,
+    ArchiveUri,
+    BootstrapServers,
+    Json,
+    Prefix,
+    kafka_settings,
+    past_source,
+)
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines
 from infra.cli.shared.time_options import reading, time_range
 from schemas.errors import InspectionError, SettingsError
@@ -46,6 +56,8 @@ def audit(
     metrics: Annotated[
         Path | None, typer.Option(help="Write the figures as Prometheus metrics, for node_exporter's textfiles.")
     ] = None,
+    archive: ArchiveUri = None,
+    archive_only: ArchiveOnly = False,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -69,11 +81,12 @@ def audit(
     grace_us, look_around_us = (
         round(seconds(text, name) * 1e6) for text, name in ((grace, "--grace"), (look_around, "--look-around"))
     )
+    source = past_source(kafka_settings(bootstrap_servers, prefix), archive, archive_only)
     # Read the spools before the topic: a frame that a spool sends in the meantime is then seen twice instead of never.
     edge, unreadable_spools = _edge(edge_report or [], spool_dir, prefix, camera)
     with reading() as show:
         audited = audit_topics(
-            kafka_settings(bootstrap_servers, prefix),
+            source,
             within,
             camera=camera,
             look_around_us=look_around_us,

@@ -10,12 +10,15 @@ import typer
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
     PREFIX_DEFAULT,
+    ArchiveOnly,
+    ArchiveUri,
     BootstrapServers,
     ImageStoreUri,
     Json,
     Prefix,
     image_store_uri,
     kafka_settings,
+    past_source,
 )
 from infra.cli.shared.terminal_text import echo, echo_json, shown
 from schemas.errors import InspectionError, SettingsError
@@ -23,6 +26,7 @@ from schemas.moments import time_text
 
 if TYPE_CHECKING:
     from operations.dead_letters import Letter
+    from replay.past.source import Source
 
 app = typer.Typer(no_args_is_help=True, help="Messages that could not be processed, kept with the reason.")
 
@@ -39,6 +43,8 @@ def list_letters(
     kind: Kind = None,
     last: NewestOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Most letters to list; the newest ones are listed.")] = 100,
+    archive: ArchiveUri = None,
+    archive_only: ArchiveOnly = False,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -46,7 +52,8 @@ def list_letters(
     """List dead letters, one line each: id, time, kind, frame or position, reason."""
     from collections import deque
 
-    kept = deque((_row(letter) for letter in _letters(bootstrap_servers, prefix, kind, last)), maxlen=limit)
+    source = past_source(kafka_settings(bootstrap_servers, prefix), archive, archive_only)
+    kept = deque((_row(letter) for letter in _letters(source, kind, last)), maxlen=limit)
     if as_json:
         echo_json({"dead_letters": list(kept)})
         return
@@ -63,6 +70,8 @@ def show(
     letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")],
     save: Annotated[Path | None, typer.Option(help="Write the message's value, byte for byte.")] = None,
     image_store: ImageStoreUri = None,
+    archive: ArchiveUri = None,
+    archive_only: ArchiveOnly = False,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -70,11 +79,11 @@ def show(
     """Show everything about a dead letter, and if a retry would succeed."""
 
     from operations.dead_letters import find_letter, retry_blocker, with_message
-    from schemas.codec import Codec
     from transport.image_store import ImageStore
 
     kafka = kafka_settings(bootstrap_servers, prefix)
-    found = with_message(find_letter(kafka, letter_id), kafka)
+    source = past_source(kafka, archive, archive_only)
+    found = with_message(find_letter(source, letter_id), source)
     value = found.letter.value or b""
     row = {
         **_row(found),
@@ -83,7 +92,7 @@ def show(
         "headers": {name: text.decode(errors="backslashreplace") for name, text in found.letter.headers.items()},
         "size_bytes": len(value),
         "begins_with": value[:32].hex(" "),
-        "would_fail": retry_blocker(found, kafka, Codec.from_settings(kafka), ImageStore(image_store_uri(image_store))),
+        "would_fail": retry_blocker(found, kafka, source.codec, ImageStore(image_store_uri(image_store))),
     }
     if save is not None:
         try:
@@ -105,6 +114,7 @@ def retry(
     force: Annotated[bool, typer.Option("--force", help="Also those that would fail again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
     image_store: ImageStoreUri = None,
+    archive: ArchiveUri = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -117,22 +127,21 @@ def retry(
     """
 
     from operations.dead_letters import LetterRefused, Retrier, retry_blocker, with_message
-    from schemas.codec import Codec
     from schemas.letters import whole_size
     from transport.image_store import ImageStore
 
     kafka = kafka_settings(bootstrap_servers, prefix)
-    codec = Codec.from_settings(kafka)
+    source = past_source(kafka, archive)
     store = ImageStore(image_store_uri(image_store))
     retrier = None if dry_run else Retrier(kafka)
     # Read the letters after the retrier has started: it fences off an older retrier, whose work is then visible.
     wanted = set(letter_ids or [])
     rows: list[dict[str, Any]] = []
-    for letter in _letters(bootstrap_servers, prefix, kind, last):
+    for letter in _letters(source, kind, last):
         if wanted and letter.id not in wanted:
             continue
-        letter = with_message(letter, kafka)
-        reason = retry_blocker(letter, kafka, codec, store)
+        letter = with_message(letter, source)
+        reason = retry_blocker(letter, kafka, source.codec, store)
         is_cut = letter.letter.value is None or whole_size(letter.letter) is not None
         never = letter.retried or letter.letter.source_topic != kafka.frames or is_cut
         done = reason is None or (force and not never)
@@ -159,7 +168,7 @@ def retry(
         raise NotRetried("not all of them were retried")
 
 
-def _letters(bootstrap_servers: str, prefix: str, kind: str | None, last: str | None) -> Any:
+def _letters(source: Source, kind: str | None, last: str | None) -> Any:
     import time
 
     from infra.cli.shared.times import seconds
@@ -167,7 +176,7 @@ def _letters(bootstrap_servers: str, prefix: str, kind: str | None, last: str | 
     from transport.topic_ranges import TimeRange
 
     begin = None if last is None else time.time_ns() // 1000 - round(seconds(last, "--last") * 1e6)
-    letters = read_letters(kafka_settings(bootstrap_servers, prefix), TimeRange(begin))
+    letters = read_letters(source, TimeRange(begin))
     return (letter for letter in letters if kind in (None, letter.letter.kind))
 
 

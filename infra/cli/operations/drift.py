@@ -9,11 +9,14 @@ import typer
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
     PREFIX_DEFAULT,
+    ArchiveOnly,
+    ArchiveUri,
     BootstrapServers,
     Json,
     Prefix,
     as_text,
     kafka_settings,
+    past_source,
     user_name,
 )
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines
@@ -21,7 +24,7 @@ from infra.cli.shared.terminal_text import echo, echo_json, echo_lines
 if TYPE_CHECKING:
     from monitoring.drift.episodes import Episode
     from operations.episodes import Episodes
-    from schemas.settings import KafkaSettings
+    from replay.past.source import Source
 
 app = typer.Typer(no_args_is_help=True, help="Episodes of drift: list them, show one, acknowledge one.")
 
@@ -39,6 +42,8 @@ def list_episodes(
         str | None, typer.Option(help="Only open episodes, and those with an event in the last 90s, 8h, 2d.")
     ] = None,
     simulated: Simulated = False,
+    archive: ArchiveUri = None,
+    archive_only: ArchiveOnly = False,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -53,7 +58,7 @@ def list_episodes(
     from infra.cli.shared.times import seconds
 
     begin_us = None if last is None else time.time_ns() // 1000 - round(seconds(last, "--last") * 1e6)
-    read = _read(kafka_settings(bootstrap_servers, prefix), simulated)
+    read = _read(past_source(kafka_settings(bootstrap_servers, prefix), archive, archive_only), simulated)
     wanted = [
         episode
         for episode in read.episodes
@@ -75,6 +80,8 @@ def list_episodes(
 def show(
     episode_id: EpisodeId,
     simulated: Simulated = False,
+    archive: ArchiveUri = None,
+    archive_only: ArchiveOnly = False,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -83,7 +90,8 @@ def show(
 
     from infra.cli.operations.drift_text import episode_row, history_rows, lines_of
 
-    found = _find(kafka_settings(bootstrap_servers, prefix), episode_id, simulated)
+    source = past_source(kafka_settings(bootstrap_servers, prefix), archive, archive_only)
+    found = _find(source, episode_id, simulated)
     if as_json:
         echo_json({**episode_row(found), "history": history_rows(found)})
     else:
@@ -121,7 +129,7 @@ def ack(
     from operations.episodes import acknowledge
 
     kafka = kafka_settings(bootstrap_servers, prefix)
-    found = _find(kafka, episode_id, simulated=False)
+    found = _find(past_source(kafka, archive=None), episode_id, simulated=False)
     said = acknowledge(kafka, found, user_name("--by") if by is None else by, note)
     if as_json:
         row = {**episode_row(found), "acknowledged_by": said.acknowledged_by, "note": said.note}
@@ -131,20 +139,20 @@ def ack(
     echo(f"episode {found.episode_id}, {state}: acknowledged by {said.acknowledged_by}: {one_line(said.note)}")
 
 
-def _read(kafka: KafkaSettings, simulated: bool) -> Episodes:
+def _read(source: Source, simulated: bool) -> Episodes:
     """Read the whole topic: an acknowledgement may be much older than the last event of its episode."""
     import dataclasses
 
     from operations.episodes import read_episodes
 
-    read = read_episodes(kafka)
+    read = read_episodes(source)
     if read.unreadable:
-        echo(f"{read.unreadable} messages of {kafka.drift} are no drift events", err=True)
+        echo(f"{read.unreadable} messages of {source.kafka.drift} are no drift events", err=True)
     chosen = tuple(episode for episode in read.episodes if episode.facts.is_simulated == simulated)
     return dataclasses.replace(read, episodes=chosen)
 
 
-def _find(kafka: KafkaSettings, episode_id: str, simulated: bool) -> Episode:
+def _find(source: Source, episode_id: str, simulated: bool) -> Episode:
     from monitoring.drift.episodes import find_episode
 
-    return find_episode(_read(kafka, simulated).episodes, episode_id)
+    return find_episode(_read(source, simulated).episodes, episode_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,12 @@ from schemas.errors import SettingsError
 from schemas.settings import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
 from schemas.text import file_text
 from schemas.topics import DEFAULT_PREFIX
+
+if TYPE_CHECKING:
+    from replay.past.source import Source
+
+#: Heading of the options that name the source of the past, in the help of each command.
+WHERE = "Where they lie"
 
 BootstrapServers = Annotated[
     str,
@@ -26,6 +32,18 @@ ImageStoreUri = Annotated[
         help="Store of images too large for the topic: a directory that all programs see, or s3://bucket/path. "
         "Default: a directory of the user's.",
     ),
+]
+ArchiveUri = Annotated[
+    str | None,
+    typer.Option(
+        "--archive",
+        envvar="INSPECTION_ARCHIVE",
+        help="Archive of `inspection archive`: a directory or s3://bucket/path. Archive and topics are read as one.",
+        rich_help_panel=WHERE,
+    ),
+]
+ArchiveOnly = Annotated[
+    bool, typer.Option("--archive-only", help="Ask no broker: the archive alone.", rich_help_panel=WHERE)
 ]
 
 HttpHost = Annotated[
@@ -136,3 +154,26 @@ def user_name(option: str) -> str:
         return file_text(getpass.getuser())
     except (OSError, KeyError, ImportError):
         raise SettingsError(f"{option}: this machine does not say who you are; name yourself") from None
+
+
+def past_source(
+    kafka: KafkaSettings, archive: str | None, archive_only: bool = False, *, max_bytes_s: float | None = None
+) -> Source:
+    """Return the source that the options name: topics, archive, or both.
+
+    Raises
+    ------
+    SettingsError
+        If the archive alone is asked for, and none is named.
+    ArchiveError
+        If there is no archive at the URI.
+    """
+    from replay.past.source import Source
+
+    if archive is None:
+        if archive_only:
+            raise SettingsError("--archive-only needs --archive")
+        return Source(kafka, max_bytes_s=max_bytes_s)
+    from replay.archive import Archive
+
+    return Source(kafka, Archive.open(archive), topics=not archive_only, max_bytes_s=max_bytes_s)

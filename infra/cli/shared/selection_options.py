@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from infra.cli.shared.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Prefix, kafka_settings
+from infra.cli.shared.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    WHERE,
+    ArchiveOnly,
+    ArchiveUri,
+    BootstrapServers,
+    Prefix,
+    kafka_settings,
+    past_source,
+)
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -23,7 +33,6 @@ if TYPE_CHECKING:
     from replay.past.source import Source
 
 _PANEL = "Which frames"
-_WHERE = "Where they lie"
 
 
 def _chosen(help_text: str, *names: str, **more: Any) -> Any:
@@ -65,25 +74,13 @@ SelectionFile = Annotated[
     Path | None, _chosen("A selection from --save-selection, instead of all these.", "--selection")
 ]
 SaveSelection = Annotated[Path | None, _chosen("Write the selection to a file, to use it again.", "--save-selection")]
-ArchiveUri = Annotated[
-    str | None,
-    typer.Option(
-        "--archive",
-        envvar="INSPECTION_ARCHIVE",
-        help="Archive of `inspection archive`: a directory or s3://bucket/path. Archive and topics are read as one.",
-        rich_help_panel=_WHERE,
-    ),
-]
-NoTopics = Annotated[
-    bool, typer.Option("--archive-only", help="Ask no broker: the archive alone.", rich_help_panel=_WHERE)
-]
 MaxMib = Annotated[
     float | None,
     typer.Option(
         "--max-mib-s",
         min=0.01,
         help="Read at most this many MiB a second from the topics, to leave the broker to the line.",
-        rich_help_panel=_WHERE,
+        rich_help_panel=WHERE,
     ),
 ]
 
@@ -112,14 +109,13 @@ def _options(
     selection_file: SelectionFile = None,
     save_selection: SaveSelection = None,
     archive: ArchiveUri = None,
-    archive_only: NoTopics = False,
+    archive_only: ArchiveOnly = False,
     max_mib_s: MaxMib = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
 ) -> SelectionArgs:
     """Return the selection and the source that the options name."""
     from replay.past.selection import Selection, TimeBasis
-    from replay.past.source import Source
 
     if selection_file is not None:
         given = (from_time, to_time, last, late_by, offsets, camera, lot, part, frame, verdict, episode)
@@ -144,13 +140,10 @@ def _options(
         )
     if save_selection is not None:
         selection.save(save_selection)
-    kafka = kafka_settings(bootstrap_servers, prefix)
-    if archive_only and archive is None:
-        raise SettingsError("--archive-only needs --archive")
-    source = Source(
-        kafka,
-        archive=None if archive is None else _open_archive(archive),
-        topics=not archive_only,
+    source = past_source(
+        kafka_settings(bootstrap_servers, prefix),
+        archive,
+        archive_only,
         max_bytes_s=None if max_mib_s is None else max_mib_s * 1024 * 1024,
     )
     return SelectionArgs(selection, source)
@@ -228,9 +221,3 @@ def _offsets(texts: list[str]) -> dict[int, tuple[int, int]]:
             raise SettingsError(f"--offsets {text!r}: partition {partition} is there twice")
         found[int(partition)] = (int(begin), int(end))
     return found
-
-
-def _open_archive(uri: str) -> Any:
-    from replay.archive import Archive
-
-    return Archive.open(uri)

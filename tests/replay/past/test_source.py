@@ -1,0 +1,96 @@
+"""Offsets of a source: those of the index of a broker, and the first one behind all holes."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from operations.dead_letters import read_letters, retry_blocker
+from replay import Archive, Source
+from replay.archive.batch import ArchiveBatch
+from replay.archive.store import ArchiveStore
+from schemas import Codec, DeadLetter, Frame, KafkaSettings, Label
+from tests.replay.archive.making import TOPIC, TOPIC_ID, commit, message
+from tests.schemas.examples import DEAD_LETTER
+from tests.support.past import EPOCH_US
+from transport.image_store import ImageStore
+from transport.stored_message import MessagePosition, StoredMessage
+from transport.topic_ranges import TimeRange
+
+KAFKA = KafkaSettings("127.0.0.1:1", TOPIC.rpartition(".")[0])
+
+
+def archived(path: Path) -> Source:
+    return Source(KAFKA, Archive.open(str(path)), topics=False)
+
+
+def test_a_range_of_the_archive_is_that_of_the_brokers_index(tmp_path: Path) -> None:
+    chance = random.Random(3)
+    times_us = [EPOCH_US + chance.randrange(at, at + 12) * 1_000_000 for at in range(60)]
+    store = ArchiveStore(str(tmp_path))
+    for begin, end in ((0, 23), (23, 24), (24, 60)):
+        # A compacted offset, and files of several cameras with overlapping times.
+        some = [message(at, timestamp_us=times_us[at]) for at in range(begin, end) if at != 40]
+        commit(store, some, begin, end)
+    there = [(at, at_us) for at, at_us in enumerate(times_us) if at != 40]
+    source = archived(tmp_path)
+
+    def first(at_us: int) -> int:
+        """Return the first offset at or after a time, as Kafka's request ListOffsets does."""
+        return next((at for at, one_us in there if one_us >= at_us), 60)
+
+    for _ in range(60):
+        from_us, to_us = sorted(chance.sample(range(EPOCH_US - 5_000_000, EPOCH_US + 80_000_000, 500_000), 2))
+        for within in (TimeRange(from_us, to_us), TimeRange(from_us), TimeRange(None, to_us), TimeRange()):
+            begin = 0 if within.from_us is None else first(within.from_us)
+            end = 60 if within.to_us is None else first(within.to_us)
+            wanted = [at for at, _ in there if begin <= at < end]
+            assert [found.place.offset for found in source.indexed(Frame, within)] == wanted, within
+
+
+def test_an_end_is_found_without_reading_files_of_one_side(tmp_path: Path) -> None:
+    store = ArchiveStore(str(tmp_path))
+    for begin in range(0, 50, 10):
+        commit(store, [message(at) for at in range(begin, begin + 10)], begin, begin + 10)
+    archive = Archive.open(str(tmp_path))
+    at_us = message(20).timestamp_us
+    assert archive.first_at(Frame, TOPIC, at_us) == {0: 20}
+    assert archive.files_opened == 0
+    assert archive.first_at(Frame, TOPIC, at_us + 35_000_000) == {0: 24}
+    assert archive.files_opened == 3  # one of each camera
+    assert archive.first_at(Frame, TOPIC, 2**62) == {}
+
+
+def test_an_archive_is_complete_behind_its_last_hole(tmp_path: Path) -> None:
+    store = ArchiveStore(str(tmp_path))
+    for partition, spans in {0: ((0, 5), (5, 9)), 1: ((4, 9),), 2: ((0, 5), (7, 9))}.items():
+        for begin, end in spans:
+            commit(store, [], begin, end, partition=partition)
+    assert archived(tmp_path).complete_from(Frame) == {0: 0, 1: 4, 2: 7}
+
+
+def test_what_the_archive_does_not_keep_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    commit(ArchiveStore(str(tmp_path)), [message(0)], 0, 1)
+    source = archived(tmp_path)
+    assert list(source.indexed(Label)) == list(source.records(Label)) == []
+    assert caplog.messages == [f"the archive has nothing of {KAFKA.labels}"]
+
+
+def test_a_letter_whose_mark_may_be_lost_is_not_retried(tmp_path: Path) -> None:
+    store = ArchiveStore(str(tmp_path))
+    store.make_archive()
+    for begin, end in ((0, 2), (5, 6)):
+        batch = ArchiveBatch(KAFKA.dead_letters, TOPIC_ID, 0, DeadLetter, begin)
+        for offset in range(begin, end):
+            place = MessagePosition(KAFKA.dead_letters, 0, offset)
+            batch.add(StoredMessage(place, EPOCH_US, b"k", {}, DEAD_LETTER), 0)
+        batch.settle(end)
+        made = batch.write(store)
+        store.write(made.path, made.to_bytes())
+    letters = list(read_letters(archived(tmp_path)))
+    assert [letter.is_unsure for letter in letters] == [True, True, False]
+    images = ImageStore(str(tmp_path / "images"))
+    reasons = [retry_blocker(letter, KAFKA, Codec(), images) or "" for letter in letters]
+    assert [reason.startswith("may have been retried") for reason in reasons] == [True, True, False]
