@@ -123,8 +123,8 @@ def _random(model: OnnxModel) -> Iterator[PackageDifference]:
         yield PackageDifference(
             "random",
             ("file",),
-            f"the graph draws random numbers ({', '.join(sorted(found))}), so that a replay decides otherwise: export the "
-            "model for inference, as with `model.eval()`",
+            f"the graph draws random numbers ({', '.join(sorted(found))}), so that a replay decides otherwise: export "
+            "the model for inference, as with `model.eval()`",
         )
 
 

@@ -1,4 +1,4 @@
-"""Documents name only files that exist."""
+"""Documents name only files that exist, and wrap their prose."""
 
 from __future__ import annotations
 
@@ -51,3 +51,16 @@ def test_the_path_of_a_frame_names_functions_that_exist() -> None:
         )
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md"])
+def test_prose_wraps_at_120_columns(document: str) -> None:
+    """Tables, code and a line that is one long link or code span are excepted."""
+    wide, is_code = [], False
+    for number, line in enumerate((ROOT / document).read_text(encoding="utf-8").splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            is_code = not is_code
+        is_excepted = is_code or line.startswith(("|", "    ", "#")) or "](" in line or "`" in line
+        if len(line) > 120 and not is_excepted:
+            wide.append(number)
+    assert not wide
