@@ -27,6 +27,8 @@ __all__ = ["ListDecisions", "RecordingActuator", "check_actuator"]
 
 #: Time for the threads of a driver to end after `close`.
 _END_S = 2.0
+#: Further measurements of a call that was slow.
+_REPEATS = 5
 #: Reasons of instructions that carry a decision.
 _WITH_DECISION = {InstructionReason.DECIDED, InstructionReason.DRIFT_REVIEW, InstructionReason.CONFLICT}
 _VERDICTS = {Action.ACCEPT: Verdict.OK, Action.REJECT: Verdict.NOT_OK, Action.REVIEW: Verdict.NOT_DECIDABLE}
@@ -238,9 +240,15 @@ class _Check(ContractCheck[Actuator]):
             self._act(actuator, _instruction(Action.REJECT, InstructionReason.FAILSAFE_FAULT))
         if again:
             stopped.append(self._timed("stop_line() again", lambda: actuator.stop_line("another reason")))
-        released = self._timed("release_line()", actuator.release_line)
+        released = [self._timed("release_line()", actuator.release_line)]
+        # A busy machine makes single calls slow: a slow driver is slow each time.
+        for _ in range(_REPEATS):
+            if max(min(stopped), min(released)) <= self._act_ms:
+                break
+            stopped.append(self._timed("stop_line()", lambda: actuator.stop_line(reason)))
+            released.append(self._timed("release_line()", actuator.release_line))
         self._quick("stop_line()", min(stopped))
-        self._quick("release_line()", released)
+        self._quick("release_line()", min(released))
 
     def _new(self) -> Actuator:
         actuator = super()._new()

@@ -142,7 +142,7 @@ def test_spaced_as_captured(line: KafkaSettings) -> None:
         republish([frames], live, topic)
     began = time.monotonic()
     prefix = f"{line.prefix}.replay"
-    apply(line)
+    apply(KafkaSettings(line.bootstrap_servers, prefix))
     done = republish([frames[::2], frames[1::2]], live, f"{prefix}.frames", speed=5.0)
     assert time.monotonic() - began >= 0.6
     assert (done.published, done.unordered, done.cameras) == (4, 0, {"press/top": 2, "press/left": 1, "press/right": 1})

@@ -81,7 +81,7 @@ def test_an_address_that_is_not_of_this_machine_is_one_error(registry: Collector
 def test_a_port_in_use_is_an_error_and_a_default_port_in_use_is_replaced(registry: CollectorRegistry) -> None:
     with serve_http(registry, 0) as url:
         port = int(str(url).rpartition(":")[2])
-        in_use = pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}: Address")
+        in_use = pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}: another program")
         with in_use, serve_http(registry, port):
             pass
         with serve_http(registry, None, default_port=port) as other:

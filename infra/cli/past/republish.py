@@ -37,7 +37,7 @@ def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -
         table = [
             dataclasses.replace(each, retention_ms=_DAY_MS) if each.cleanup == "delete" else each for each in TOPICS
         ]
-        created = apply(kafka, table).created
+        created = apply(dataclasses.replace(kafka, prefix=prefix), table).created
         with stop_on_signals(stop):
             done = publish(
                 by_partition(stretch, stop),

@@ -90,7 +90,7 @@ def test_csv_says_the_same(tmp_path: Path):
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "\uff1d1"])
 def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, text: str):
-    hostile = make_decision(1, lot=text, attributes={text: text}, score=-0.5)
+    hostile = make_decision(1, lot=text, attributes={text: text}, signals={"brightness": -0.5})
     write_rows(tmp_path / "rows.csv", build_table([replayed(hostile)]))
     with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as file:
         header, row = list(csv.reader(file))
@@ -98,7 +98,7 @@ def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, text: str):
     assert cell == guarded(shown(text, None)) != text
     assert cell[0] in "'\\", "a text, and nothing that a spreadsheet runs"
     assert row[header.index(guarded(shown(f"attribute.{text}", None)))] == cell
-    assert row[header.index("recorded.score")] == "-0.5"  # a number is one
+    assert row[header.index("signal.brightness")] == "-0.5"  # a number is one
 
 
 @pytest.mark.parametrize("name", ["rows", "rows.xlsx", "rows.json", "rows.CSV"])
