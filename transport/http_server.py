@@ -73,8 +73,7 @@ def serve_http(
     if port is None and default_port is None:
         yield None
         return
-    server = _listen(host, port, default_port)
-    server.set_app(_App(registry, health))
+    server = _listen(_App(registry, health), host, port, default_port)
     thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     thread.start()
     bound, number = str(server.server_name), server.server_port
@@ -138,7 +137,7 @@ class _App:
         return "404 Not Found", "text/plain; charset=utf-8", f"this program serves {known}\n".encode()
 
 
-def _listen(host: str, port: int | None, default_port: int | None) -> WSGIServer:
+def _listen(app: _App, host: str, port: int | None, default_port: int | None) -> WSGIServer:
     candidates = (port,) if port is not None else (default_port or 0, 0)
     for candidate in candidates:
         try:
@@ -146,7 +145,7 @@ def _listen(host: str, port: int | None, default_port: int | None) -> WSGIServer
                 raise OSError(None, "no address; name one of this machine, as in 127.0.0.1 or 0.0.0.0")
             family, *_, address = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
             server_class = _Server6 if family == socket.AF_INET6 else _Server
-            return make_server(str(address[0]), candidate, _App(CollectorRegistry(), None), server_class, _Handler)
+            return make_server(str(address[0]), candidate, app, server_class, _Handler)
         except (OSError, OverflowError, ValueError) as error:
             if port is None and candidate and getattr(error, "errno", None) == errno.EADDRINUSE:
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from models import FramePosition
@@ -48,6 +48,10 @@ class ProcessingResult:
     remarks: tuple[Remark, ...] = ()
 
 
+#: Result of a frame that has none yet; one object for all frames.
+_PENDING = ProcessingResult()
+
+
 @dataclass(slots=True, eq=False)
 class FrameTask:
     """Frame in flight. Each stage of the worker adds its part, see `stream_processors.worker.app`.
@@ -79,7 +83,7 @@ class FrameTask:
     event: Any
     frame: Frame | None = None
     image: bytes | None = None
-    result: ProcessingResult = field(default_factory=ProcessingResult)
+    result: ProcessingResult = _PENDING
     taken_s: float = 0.0
     published_s: float = 0.0
     acknowledged_s: float = 0.0
