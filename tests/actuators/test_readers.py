@@ -19,6 +19,7 @@ from tests.actuators.decisions import make_decision, make_frame, now_us
 from tests.actuators.drifting import OPENED, event
 from tests.bombs import send_bomb
 from tests.partitions import add_partitions, delivered
+from tests.support.transactions import abort_transaction
 from transport.tail import Tail
 
 pytestmark = pytest.mark.broker
@@ -103,7 +104,7 @@ def test_an_open_transaction_of_a_stranger_holds_nothing_back(line: KafkaSetting
         send(line, "p1", "p2")
         await_parts(consumer, "p1", "p2")
         assert consumer.counts.undecodable == 1
-    stranger.abort_transaction(20)
+    abort_transaction(stranger, line, line.decisions)
 
 
 def test_partitions_that_are_added_are_read_from_their_beginning(

@@ -27,6 +27,7 @@ from stream_processors.worker.frame_task import FrameMessage
 from stream_processors.worker.retries import Retries
 from tests.schemas.examples import DEAD_LETTER
 from tests.stream_processors.worker.test_result_publisher import set_config
+from tests.support.transactions import abort_transaction, await_markers
 
 pytestmark = pytest.mark.broker
 
@@ -113,6 +114,7 @@ def test_what_is_fixed_is_retried_once(letters: KafkaSettings) -> None:
     # By force also what would fail again, but never twice, and nothing of another topic.
     forced = json.loads(run(letters, "retry", "--force", "--json").stdout)["dead_letters"]
     assert [row["retried"] for row in forced] == [False, True, True, True, False, True]
+    await_markers(letters, letters.frames)
     assert len(list(read_topic(letters, letters.frames))) == 5
     assert "no dead letter 0-99" in str(run(letters, "retry", "0-99").exception)
 
@@ -132,6 +134,7 @@ def test_a_cut_letter_is_retried_from_where_it_came(line: KafkaSettings) -> None
     assert [row["retried"] for row in rows] == [True, False, False]
     assert f"{KEPT_VALUE_BYTES} of {len(value)} bytes" in rows[1]["why_not"]
     assert "ended a worker" in rows[2]["why_not"]
+    await_markers(line, line.frames)
     [_, message] = read_topic(line, line.frames)
     assert (message.key, message.value) == (b"s/c", value)
     assert message.headers == {"traceparent": b"t", RETRY_HEADER: b"0-0"}
@@ -173,7 +176,7 @@ def test_an_open_transaction_of_a_stranger_hides_no_letter(line: KafkaSettings) 
     source = FramePosition(line.frames, 0, 9, 0)
     message = FrameMessage(b"value", b"s/c", {RETRY_HEADER: b"0-1"}, source)
     assert Retries(line, Codec(), SystemClock()).is_retry(message)
-    stranger.abort_transaction(20)
+    abort_transaction(stranger, line, line.dead_letters)
 
 
 def test_of_two_retriers_the_older_is_fenced_off(letters: KafkaSettings) -> None:
@@ -182,6 +185,7 @@ def test_of_two_retriers_the_older_is_fenced_off(letters: KafkaSettings) -> None
     Retrier(letters).retry(found)
     with pytest.raises(InspectionError, match="0-0 was not retried"):
         older.retry(found)
+    await_markers(letters, letters.frames)
     assert len(list(read_topic(letters, letters.frames))) == 1
 
 
@@ -196,6 +200,7 @@ def test_a_letter_that_the_topic_does_not_take_any_more_leaves_the_others(line: 
     rows = json.loads(run(line, "retry", "--json").stdout)["dead_letters"]
     assert [row["retried"] for row in rows] == [False, True], rows
     assert "0-0 was not retried" in rows[0]["why_not"]
+    await_markers(line, line.frames)
     [message] = read_topic(line, line.frames)
     assert message.value == values[1]
 

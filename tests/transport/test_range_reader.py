@@ -10,6 +10,7 @@ from confluent_kafka import Producer
 from replay import TimeRange, read_topic
 from schemas import KafkaSettings
 from tests.raw_headers import send_raw
+from tests.support.transactions import abort_transaction, commit_transaction
 
 pytestmark = pytest.mark.broker
 
@@ -33,9 +34,9 @@ def transaction(line: KafkaSettings, values: list[bytes], end: str) -> Producer:
         producer.produce(line.frames, value, partition=0)
     assert producer.flush(20) == 0
     if end == "commit":
-        producer.commit_transaction(20)
+        commit_transaction(producer, line, line.frames)
     elif end == "abort":
-        producer.abort_transaction(20)
+        abort_transaction(producer, line, line.frames)
     return producer
 
 
@@ -80,5 +81,5 @@ def test_an_open_transaction_ends_what_is_read(line: KafkaSettings) -> None:
     producer = transaction(line, [b"open"], "open")
     plain(line, b"behind")
     assert read(line)[0] == [b"before"]
-    producer.abort_transaction(20)
+    abort_transaction(producer, line, line.frames)
     assert read(line)[0] == [b"before", b"behind"]

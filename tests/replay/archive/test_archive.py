@@ -32,6 +32,7 @@ from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from tests.s3 import s3_server, s3_settings
 from tests.schemas import examples
 from tests.support.past import EPOCH_US, make_frame, publish_past
+from tests.support.transactions import abort_transaction, commit_transaction
 from transport.image_store import ImageStore
 from transport.offset_ranges import total
 from transport.range_reader import read_ranges
@@ -182,15 +183,15 @@ def test_transactions(line: KafkaSettings, tmp_path: Path) -> None:
         assert producer.flush(20) == 0
 
     send(0)
-    producer.abort_transaction(20)
+    abort_transaction(producer, line, line.frames)
     assert archive(line, tmp_path).messages == 0
     assert Archive.open(str(tmp_path)).covered(line.frames) == {0: ((0, 2),)}  # settled: there is no message
     send(1)
-    producer.commit_transaction(20)
+    commit_transaction(producer, line, line.frames)
     send(2)
     produce(line, line.frames, frames(1, 3))
     assert archive(line, tmp_path).messages == 1  # up to the one that is open
-    producer.abort_transaction(20)
+    abort_transaction(producer, line, line.frames)
     assert archive(line, tmp_path).messages == 1
     read = everything(Source(line, Archive.open(str(tmp_path)), topics=False))
     assert [one.record.sequence for one in read] == [1, 3]

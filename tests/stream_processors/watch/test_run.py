@@ -29,6 +29,7 @@ from tests.bombs import send_bomb
 from tests.monitoring.drift.streams import REFERENCE, decision, rows
 from tests.partitions import add_partitions, delivered
 from tests.stream_processors.hostile_snapshots import hostile
+from tests.support.transactions import abort_transaction
 from transport.range_reader import read_topic
 
 pytestmark = pytest.mark.broker
@@ -282,7 +283,7 @@ def test_neither_batch_nor_transaction_nor_new_partitions_stop_it(line, start, p
         assert process.alive(), process.last_line()
         assert time.monotonic() < deadline, found
         time.sleep(0.5)
-    stranger.abort_transaction(20)
+    abort_transaction(stranger, line, line.decisions)
 
 
 def test_labels_that_contradict_open_an_episode_of_concept_drift(line, start, package):

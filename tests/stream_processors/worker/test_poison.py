@@ -16,6 +16,7 @@ from tests.bombs import send_bomb
 from tests.partitions import add_partitions, delivered
 from tests.raw_headers import send_raw
 from tests.stream_processors.worker.test_run import StartWorker, committed, make_frame, read_all
+from tests.support.transactions import abort_transaction, commit_transaction
 
 pytestmark = pytest.mark.broker
 
@@ -108,7 +109,8 @@ def transaction(line: KafkaSettings, frames: list[Frame], *, commit: bool) -> No
     for frame in frames:
         producer.produce(line.frames, encode(frame), frame.key, partition=0)
     assert producer.flush(20) == 0
-    producer.commit_transaction(20) if commit else producer.abort_transaction(20)
+    end = commit_transaction if commit else abort_transaction
+    end(producer, line, line.frames)
 
 
 def one_by_one(line: KafkaSettings, frames: list[Frame]) -> None:
@@ -154,7 +156,7 @@ def test_an_open_transaction_of_a_stranger_stops_no_worker(line: KafkaSettings, 
     decisions, letters = answers(line, 6, 6)
     assert completed(decisions) == {frame.frame_id for frame in frames}
     assert {letter.value for letter in letters} == {b"never ended"}
-    stranger.abort_transaction(20)
+    abort_transaction(stranger, line, line.frames)
 
 
 def test_a_batch_that_no_client_reads_is_a_dead_letter_and_stops_nothing(

@@ -21,6 +21,7 @@ from schemas.codec import encode
 from schemas.ids import frame_id
 from stream_processors.worker.metrics import WorkerMetrics
 from stream_processors.worker.watchdog import EXIT_STUCK, CommitProgress, GroupOffsets, Watchdog
+from tests.support.transactions import abort_transaction
 
 STUCK = {0: (5, 9), 1: (7, 7)}
 
@@ -136,7 +137,7 @@ def test_what_a_transaction_leaves_behind_is_no_frame_that_waits(line: KafkaSett
     producer.begin_transaction()
     producer.produce(line.frames, make_frame(0), "s/c", partition=0)
     assert producer.flush(20) == 0
-    producer.abort_transaction(20)
+    abort_transaction(producer, line, line.frames)
     group = Consumer({"bootstrap.servers": line.bootstrap_servers, "group.id": line.prefix, "log_level": 0})
     group.commit(offsets=[TopicPartition(line.frames, 0, 1)], asynchronous=False)  # a worker reads aborted frames too
     group.close()
@@ -154,4 +155,4 @@ def test_what_a_transaction_leaves_behind_is_no_frame_that_waits(line: KafkaSett
         time.sleep(0.1)
     watchdog.stop()
     assert ended == [EXIT_STUCK], "the frame waits although its transaction is open"
-    producer.abort_transaction(20)
+    abort_transaction(producer, line, line.frames)
