@@ -47,7 +47,7 @@ class Instruction:
     ----------
     part_key, station, camera_id
         The part, and the camera that saw it first; equal keys of one station are one part.
-    action, why
+    action, reason
         The action, and the reason for it.
     captured_at_us, act_at_us
         UTC microseconds of the capture and of the part's arrival at the gate.
@@ -65,7 +65,7 @@ class Instruction:
     station: str
     camera_id: str
     action: Action
-    why: InstructionReason
+    reason: InstructionReason
     captured_at_us: int
     act_at_us: int
     act_at_s: float
@@ -81,12 +81,12 @@ class Instruction:
     @property
     def is_failsafe(self) -> bool:
         """True if the gate took the fail-safe action, with or without a decision: too late, belt stopped, or FAULT."""
-        return self.why in _FAILSAFE
+        return self.reason in _FAILSAFE
 
     @property
     def is_decided(self) -> bool:
         """True if the gate received a usable decision, with drift or without; parts without one lead to FAULT."""
-        return self.why in (InstructionReason.DECIDED, InstructionReason.DRIFT_REVIEW)
+        return self.reason in (InstructionReason.DECIDED, InstructionReason.DRIFT_REVIEW)
 
 
 @runtime_checkable

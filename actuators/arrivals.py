@@ -37,10 +37,10 @@ class Arrivals:
         """Monotonic time of the next arrival; None if the belt is empty or stopped."""
         return self._queue[0][0] if self._queue and self._stopped_s is None else None
 
-    def add(self, passing: TrackedPart) -> None:
+    def add(self, tracked: TrackedPart) -> None:
         """Put a part onto the belt."""
-        passing.is_stopped = self.is_stopped
-        heapq.heappush(self._queue, (passing.part.act_at_s, passing.serial, passing))
+        tracked.is_stopped = self.is_stopped
+        heapq.heappush(self._queue, (tracked.part.act_at_s, tracked.serial, tracked))
 
     def pop(self, now_s: float) -> TrackedPart | None:
         """Remove the part that arrived first from the belt and return it; None if no part has arrived."""
@@ -58,26 +58,26 @@ class Arrivals:
         """Restart the belt from that moment (monotonic s) on."""
         if self._stopped_s is None:
             return
-        for _, _, passing in self._queue:
+        for _, _, tracked in self._queue:
             # A part that came while the belt was stopped is delayed by the rest of the standstill only.
-            passing.late_by_s += now_s - max(self._stopped_s, passing.expected_s)
+            tracked.late_by_s += now_s - max(self._stopped_s, tracked.expected_s)
         self._again()
 
     def void(self) -> int:
         """Mark all parts on the belt, as their positions are no longer known; return their number."""
-        for _, _, passing in self._queue:
-            passing.is_stopped = True
+        for _, _, tracked in self._queue:
+            tracked.is_stopped = True
         return len(self._queue)
 
     def end(self, now_s: float) -> None:
         """Let all parts on a stopped belt arrive at that moment: the gate ends and does not wait for the belt."""
         if self._stopped_s is None:
             return
-        for _, _, passing in self._queue:
-            passing.late_by_s = now_s - passing.part.act_at_s
+        for _, _, tracked in self._queue:
+            tracked.late_by_s = now_s - tracked.part.act_at_s
         self._again()
 
     def _again(self) -> None:
         self._stopped_s = None
-        self._queue = [(passing.arrives_s, serial, passing) for _, serial, passing in self._queue]
+        self._queue = [(tracked.arrives_s, serial, tracked) for _, serial, tracked in self._queue]
         heapq.heapify(self._queue)

@@ -20,7 +20,7 @@ from schemas.private_files import read_private, replace_private
 log = logging.getLogger(__name__)
 
 #: Interval at which a running gate checks the file, in seconds.
-LOOK_S = 0.05
+CHECK_INTERVAL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class BeltFile:
     --------
     >>> import tempfile
     >>> file = BeltFile(Path(tempfile.mkdtemp()))
-    >>> file.stands()
+    >>> file.is_stopped()
     False
     >>> file.stop("ada", "jam")
-    >>> file.stands(), file.load().note
+    >>> file.is_stopped(), file.load().note
     (True, 'jam')
-    >>> file.resume(), file.resume(), file.stands()
+    >>> file.resume(), file.resume(), file.is_stopped()
     (True, False, False)
     """
 
@@ -52,10 +52,10 @@ class BeltFile:
         self.path = state_dir / "gate.belt-stopped.json"
         self._clock = clock or SystemClock()
         #: The last result of a check; until the first check the belt counts as stopped.
-        self._stands = True
+        self._is_stopped = True
         self._is_failing = False
 
-    def stands(self) -> bool:
+    def is_stopped(self) -> bool:
         """Return True if the belt is reported as stopped. Makes one system call, and never raises.
 
         If the check fails (no permission, a failing disk or network), the last result counts. Before the first
@@ -64,27 +64,27 @@ class BeltFile:
         try:
             os.lstat(self.path)
         except (FileNotFoundError, NotADirectoryError):
-            self._stands = False
+            self._is_stopped = False
         except OSError as error:
             if not self._is_failing:
                 log.error(
                     "%s: %s; until it can be looked at the belt counts as %s", self.path, error.strerror or error,
-                    "standing" if self._stands else "moving",
+                    "standing" if self._is_stopped else "moving",
                 )  # fmt: skip
             self._is_failing = True
-            return self._stands
+            return self._is_stopped
         else:
-            self._stands = True
+            self._is_stopped = True
         self._is_failing = False
-        return self._stands
+        return self._is_stopped
 
     def load(self) -> BeltStop | None:
         """Return the report; None while the belt moves. A file that cannot be read still counts as a stopped belt."""
-        if not self.stands():
+        if not self.is_stopped():
             return None
         try:
-            said = json.loads(read_private(self.path))
-            return BeltStop(str(said["who"])[:200], str(said["note"])[:200], int(said["at_us"]))
+            report = json.loads(read_private(self.path))
+            return BeltStop(str(report["who"])[:200], str(report["note"])[:200], int(report["at_us"]))
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return BeltStop("unknown", "the file cannot be read", 0)
 

@@ -112,7 +112,7 @@ class DecisionConsumer:
         self._remembered_ids = remembered_ids
         self._stopped = threading.Event()
         self._last_message_s: float | None = None
-        self._tally = dict.fromkeys(("delivered", "duplicates", "undecodable", "skipped_old", "other_station"), 0)
+        self._counts = dict.fromkeys(("delivered", "duplicates", "undecodable", "skipped_old", "other_station"), 0)
 
     def open(self) -> None:
         """Set the offsets to begin at; afterwards the consumer is `ready`."""
@@ -163,7 +163,7 @@ class DecisionConsumer:
     @property
     def counts(self) -> ConsumerCounts:
         """Counts of messages and errors since the start."""
-        return ConsumerCounts(**self._tally, errors=self._tail.errors)
+        return ConsumerCounts(**self._counts, errors=self._tail.errors)
 
     def poll(self, timeout_s: float) -> Decision | None:
         """Return the next decision; None if no message comes in time, or if the message is not to be delivered."""
@@ -177,7 +177,7 @@ class DecisionConsumer:
             # 1. The offset goes on file, 2. the decision is returned: a crash in between loses one, and repeats none.
             self._watermark.advance(message.partition() or 0, (message.offset() or 0) + 1)
         if decision is not None:
-            self._tally["delivered"] += 1
+            self._counts["delivered"] += 1
         return decision
 
     def __iter__(self) -> Iterator[Decision]:
@@ -197,12 +197,12 @@ class DecisionConsumer:
             return None
         skip = self._reason_to_skip(decision)
         if skip is not None:
-            self._tally[skip] += 1
+            self._counts[skip] += 1
             return None
         return decision
 
     def _undecodable(self, found: Undecodable) -> None:
-        self._tally["undecodable"] += 1
+        self._counts["undecodable"] += 1
         if self._on_undecodable is not None:
             self._on_undecodable(found)
 

@@ -13,8 +13,8 @@ from actuators.lateness import Lateness
 from schemas.records import Action
 
 #: Names of the counts below, by the action that a part got and by its reason.
-COUNTER = {Action.ACCEPT: "accepted", Action.REJECT: "rejected", Action.REVIEW: "review"}
-COUNTER_WHY = {
+ACTION_COUNTS = {Action.ACCEPT: "accepted", Action.REJECT: "rejected", Action.REVIEW: "review"}
+REASON_COUNTS = {
     InstructionReason.DECIDED: "decided",
     InstructionReason.DRIFT_REVIEW: "drift_review",
     InstructionReason.CONFLICT: "conflict_parts",

@@ -85,7 +85,7 @@ class DriftWatch:
         retry_s: float = _RETRY_S,
     ) -> None:
         self._kafka = kafka
-        self._tail = Tail(kafka, kafka.drift, tells_end=True, on_unreadable=self._left_out)
+        self._tail = Tail(kafka, kafka.drift, reports_end=True, on_unreadable=self._left_out)
         now_us = SystemClock().utc_us
         self._known = OpenEpisodes(station=station, drift_type=drift_type, simulated=simulated, now_us=now_us)
         self._patience_s = patience_s
@@ -121,15 +121,15 @@ class DriftWatch:
         """Current state of the watch."""
         is_connected = self._thread.is_alive() and not self._is_behind and self._tail.connected
         number = sum(len(episodes) for episodes in self._episodes.values())
-        tally = self._known.tally
-        refused = tally["unfit"] + tally["implausible"]
-        return DriftStats(is_connected, number, tally["taken"], tally["simulated"], self._undecodable, refused)
+        counts = self._known.counts
+        refused = counts["unfit"] + counts["implausible"]
+        return DriftStats(is_connected, number, counts["taken"], counts["simulated"], self._undecodable, refused)
 
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
                 if self._tail.is_open or self._open_tail():
-                    self._turn()
+                    self._run_once()
                 else:
                     self._settled.set()
                     self._stop.wait(self._retry_s)
@@ -154,7 +154,7 @@ class DriftWatch:
         self._is_failing = False
         return True
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         message = self._tail.poll(_POLL_S)
         has_changed = message is not None and self._take(message.value())
         if self._is_behind and self._tail.reached_end:

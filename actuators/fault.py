@@ -46,7 +46,7 @@ class FaultLatch:
     >>> from schemas.clock import ManualClock
     >>> latch = FaultLatch(2, ManualClock())
     >>> for decided in (False, True, False, False, True):
-    ...     latch.note(decided)
+    ...     latch.count_part(decided)
     >>> latch.is_latched, latch.fault.reason
     (True, '2 parts in a row without a usable decision')
     >>> latch.clear()
@@ -67,7 +67,7 @@ class FaultLatch:
         """True if the gate is in FAULT."""
         return self.fault is not None
 
-    def note(self, is_decided: bool) -> None:
+    def count_part(self, is_decided: bool) -> None:
         """Count one part: it got what its decision said, or something safe instead."""
         if is_decided:
             self.in_a_row = 0

@@ -14,7 +14,7 @@ from actuators.fault_store import FaultStore, PersistedFault, Reset, StateInUse
 from schemas.clock import Clock, SystemClock
 from schemas.errors import SettingsError
 
-_LOOK_S = 0.05
+_POLL_S = 0.05
 #: If somebody has corrupted the file, a running gate repairs it; it gets this long, in seconds.
 _REPAIR_S = 1.0
 
@@ -87,7 +87,7 @@ def reset_fault(
             store.request(Reset(asked.fault_id, who, note, clock.utc_us()))
         elif asked is None and clock.monotonic_s() - began_s > _REPAIR_S:
             break
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
     raise GateError(f"the gate of {state_dir} did not take the reset within {timeout_s:g} s; the FAULT stays")
 
 

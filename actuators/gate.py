@@ -21,13 +21,13 @@ from actuators.errors import GateError
 from actuators.fault import FaultLatch
 from actuators.fault_store import FaultStore
 from actuators.heartbeat import Heartbeat
-from actuators.lateness import LatenessTally
+from actuators.lateness import LatenessCounts
 from actuators.line_stop import LineStopper
 from actuators.schedule import schedule
 from actuators.settings import GateSettings
 from actuators.staleness import CaptureAgeEstimator
 from actuators.tracker import OfferResult, PartTracker
-from actuators.unreadable import Sight
+from actuators.unreadable import Readability
 from schemas.clock import Clock, SystemClock
 from schemas.records import Decision, Frame
 
@@ -106,14 +106,14 @@ class GateRunner:
         directory = None if state_dir is None else Path(state_dir)
         gap_s = self.settings.max_lateness_ms / 1e3
         self._belt = BeltWatch(self._tracker, self._lock, self._clock, directory, gap_s=gap_s)
-        self._sight = Sight(self.settings.fault_after, self._clock)
+        self._readability = Readability(self.settings.fault_after, self._clock)
         store = None if state_dir is None else FaultStore(Path(state_dir))
         self._line = LineStopper(actuator, self._latch, self._lock, store, self._clock, on_fault)
         self._acted = None if state_dir is None else ActedLog(Path(state_dir))
         decide_by_ms = self.settings.belt_ms if self.settings.decide_by_ms is None else self.settings.decide_by_ms
         self._heartbeat = Heartbeat(self.settings.heartbeat_ms, decide_by_ms, self._clock)
         self._age = CaptureAgeEstimator(self.settings.belt_ms / 1e3, self._clock)
-        self._lateness = LatenessTally()
+        self._lateness = LatenessCounts()
         self._thread: threading.Thread | None = None
         self._closing = False
         self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES)
@@ -184,12 +184,12 @@ class GateRunner:
                 captured_at_us=captured_at_us,
                 belt_ms=self.settings.belt_ms,
                 decide_by_ms=decide_by_ms,
-                age_s=0.0 if self.settings.simulated else self._age.of(captured_at_us),
+                age_s=0.0 if self.settings.simulated else self._age.age_s(captured_at_us),
                 frame_id=frame_id,
             )
             is_new = self._tracker.expect(part)
             if is_new:
-                self._heartbeat.part_came()
+                self._heartbeat.part_expected()
             return is_new
 
     def expect_frame(self, frame: Frame) -> bool:
@@ -221,7 +221,7 @@ class GateRunner:
 
         If ``fault_after`` messages in a row cannot be read, for two seconds at least, parts pass unseen: FAULT.
         """
-        self._sight.triggers.note(is_readable=is_readable)
+        self._readability.triggers.count(is_readable=is_readable)
 
     def reset(self, who: str, note: str) -> bool:
         """End a FAULT on behalf of a person who has looked: decisions apply again. Thread-safe.
@@ -303,7 +303,7 @@ class GateRunner:
 
     def _run(self) -> None:
         try:
-            while self._turn():
+            while self._run_once():
                 pass
         except Exception as error:
             log.exception("the gate stops")
@@ -324,21 +324,21 @@ class GateRunner:
         self._line.close()
         self._drift.close()
 
-    def _turn(self) -> bool:
+    def _run_once(self) -> bool:
         """Act on the parts at the gate, then wait for a decision or the next arrival; return False when all is done."""
         with self._lock:
-            self._belt.look()
+            self._belt.check()
             if self._closing:
-                self._belt.give_up()
+                self._belt.end()
             self._drift.stop(self._latch, self._clock)
-            self._sight.stop(self._latch)
+            self._readability.stop(self._latch)
             instructions = self._tracker.due(self._clock.monotonic_s())
         for instruction in instructions:
             self._act(instruction)
-        self._line.turn()
+        self._line.update()
         with self._lock:
-            self._heartbeat.look(self._consumer.contact_age_s)
-            self._age.look()
+            self._heartbeat.check(self._consumer.contact_age_s)
+            self._age.update()
             next_due_s = self._tracker.next_due_s
             if self._closing and next_due_s is None:
                 return False
@@ -347,14 +347,14 @@ class GateRunner:
             time.sleep(wait_s)
             wait_s = 0.0
         decision = self._consumer.poll(max(wait_s, 0.0))
-        self._sight.look(self._consumer.counts)
+        self._readability.check(self._consumer.counts)
         if decision is not None:
             with self._lock:
-                heard = self._tracker.heard
+                usable = self._tracker.usable_decisions
                 outcome = self._tracker.offer(decision)
                 # A decision on a frame of another camera says nothing about the parts that pass.
-                if self._tracker.heard > heard:
-                    self._heartbeat.decision_came()
+                if self._tracker.usable_decisions > usable:
+                    self._heartbeat.decision_received()
             if outcome is not OfferResult.ARMED:
                 log.debug("decision %s of part %s: %s", decision.decision_id, decision.part_key, outcome)
         return True

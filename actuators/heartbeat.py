@@ -28,13 +28,13 @@ class Heartbeat:
     >>> from schemas.clock import ManualClock
     >>> clock = ManualClock()
     >>> heartbeat = Heartbeat(2000, 500, clock)
-    >>> heartbeat.part_came()
+    >>> heartbeat.part_expected()
     >>> clock.advance(2.1)
-    >>> heartbeat.look(contact_age_s=0.3)
+    >>> heartbeat.check(contact_age_s=0.3)
     >>> heartbeat.degraded
     'no decision for 2.1 s while parts pass'
-    >>> heartbeat.decision_came()
-    >>> heartbeat.look(contact_age_s=0.3)
+    >>> heartbeat.decision_received()
+    >>> heartbeat.check(contact_age_s=0.3)
     >>> heartbeat.degraded, heartbeat.times
     (None, 1)
     """
@@ -50,16 +50,16 @@ class Heartbeat:
         #: Number of times that the gate became degraded.
         self.times = 0
 
-    def part_came(self) -> None:
+    def part_expected(self) -> None:
         """Record a trigger: from now on a decision is due."""
         if self._waiting_since_s is None:
             self._waiting_since_s = self._clock.monotonic_s()
 
-    def decision_came(self) -> None:
+    def decision_received(self) -> None:
         """Record that a decision was received, on any part."""
         self._waiting_since_s = None
 
-    def look(self, contact_age_s: float | None) -> None:
+    def check(self, contact_age_s: float | None) -> None:
         """Check for silence, and update `degraded`.
 
         Parameters
@@ -69,7 +69,7 @@ class Heartbeat:
         """
         if self._heartbeat_s <= 0:
             return
-        kind, reason = self._judge(contact_age_s)
+        kind, reason = self._find_problem(contact_age_s)
         if kind != self._kind:
             if kind is not None:
                 self.times += 1
@@ -78,7 +78,7 @@ class Heartbeat:
                 log.warning("no longer DEGRADED: broker and decisions are heard of again")
         self._kind, self.degraded = kind, reason
 
-    def _judge(self, contact_age_s: float | None) -> tuple[str | None, str | None]:
+    def _find_problem(self, contact_age_s: float | None) -> tuple[str | None, str | None]:
         if contact_age_s is not None and contact_age_s > self._heartbeat_s:
             return "broker", f"nothing heard of the broker for {contact_age_s:.1f} s"
         if self._waiting_since_s is not None:

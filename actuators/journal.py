@@ -96,7 +96,7 @@ def journal_entry(instruction: Instruction, acted_at_us: int, lateness_ms: float
         "station": instruction.station,
         "camera_id": instruction.camera_id,
         "action": instruction.action.value,
-        "why": instruction.why.value,
+        "why": instruction.reason.value,
         "episode_id": instruction.episode_id,
         "decision_id": instruction.decision_id,
         "verdict": None if decision is None else decision.verdict.value,

@@ -58,7 +58,7 @@ class KnownIds:
     def __len__(self) -> int:
         return len(self._known)
 
-    def note(self, decision: Decision, passing: TrackedPart | None) -> bool:
+    def record(self, decision: Decision, tracked: TrackedPart | None) -> bool:
         """Record a decision and its part; return True if its id is known with another subject.
 
         A part on the belt that got an earlier decision with that id is contradicted too.
@@ -69,7 +69,7 @@ class KnownIds:
             self._contradicted[name] = None
             if known[1] is not None and not known[1].is_acted:
                 known[1].is_contradicted = True
-        self._known[name] = (about, passing)
+        self._known[name] = (about, tracked)
         self._known.move_to_end(name)
         for kept in (self._known, self._contradicted):
             if len(kept) > self._limit:

@@ -18,15 +18,15 @@ class Lateness:
     worst_ms: float = 0.0
 
 
-class LatenessTally:
+class LatenessCounts:
     """Collector of lateness.
 
     Examples
     --------
-    >>> tally = LatenessTally()
+    >>> counts = LatenessCounts()
     >>> for lateness_ms in (0.1, 0.5, 3.0, 900.0):
-    ...     tally.add(lateness_ms)
-    >>> tally.snapshot().counts, tally.snapshot().worst_ms
+    ...     counts.add(lateness_ms)
+    >>> counts.snapshot().counts, counts.snapshot().worst_ms
     ((2, 0, 0, 1, 0, 0, 0, 0, 0, 1), 900.0)
     """
 

@@ -15,13 +15,13 @@ from schemas.errors import InspectionError, SettingsError
 log = logging.getLogger(__name__)
 
 #: Interval, in seconds, at which a person's reset is looked for and a failed write of the file is retried.
-_LOOK_S = 0.25
+_CHECK_INTERVAL_S = 0.25
 
 
 class LineStopper:
     """Keeper of the fault file and the driver: both follow the latch.
 
-    `open`, `turn` and `close` run on the thread that runs the gate at that moment.
+    `open`, `update` and `close` run on the thread that runs the gate at that moment.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ class LineStopper:
         self._clock = clock
         self._on_fault = on_fault
         self._on_file: PersistedFault | None = None
-        self._said: Fault | None = None
+        self._reported: Fault | None = None
         self._stopped = False
-        self._next_look_s = 0.0
+        self._next_check_s = 0.0
         self._save_failed = False
         #: Failed calls of the driver's `stop_line` or `release_line`.
         self.errors = 0
@@ -71,29 +71,29 @@ class LineStopper:
         if stored.fault is not None:
             with self._lock:
                 self._latch.restore(stored.fault)
-            self._said = stored.fault
+            self._reported = stored.fault
             log.error("the gate starts in FAULT: %s; it ends with `inspection gate reset`", stored.fault.reason)
         self._on_file = stored if stored.is_readable and self._store.path.exists() else None
 
     def close(self) -> None:
         """Put the last state on file and unlock the directory."""
         if self._store is not None:
-            self._keep()
+            self._save()
             self._store.close()
 
-    def turn(self) -> None:
+    def update(self) -> None:
         """Handle a new fault or a reset. Call every few milliseconds."""
         fault = self._latch.fault
         # If another fault follows a reset at once, the line remains stopped, for the new reason.
-        changed = (fault is not None) != self._stopped or (fault is not None and fault is not self._said)
+        changed = (fault is not None) != self._stopped or (fault is not None and fault is not self._reported)
         now_s = self._clock.monotonic_s()
-        if not changed and now_s < self._next_look_s:
+        if not changed and now_s < self._next_check_s:
             return
-        self._next_look_s = now_s + _LOOK_S
+        self._next_check_s = now_s + _CHECK_INTERVAL_S
         # 1. The fault goes on file, 2. the driver stops the line: after a crash in between the gate starts in FAULT.
-        self._keep()
+        self._save()
         if changed:
-            self._tell(fault)
+            self._report(fault)
         if self._store is not None:
             self._take_request(self._store)
 
@@ -136,7 +136,7 @@ class LineStopper:
         except InspectionError as error:
             log.error("%s", error)
 
-    def _keep(self) -> None:
+    def _save(self) -> None:
         if self._store is None:
             return
         with self._lock:
@@ -157,9 +157,9 @@ class LineStopper:
                 log.error("%s; the gate goes on, and tries again", error)
             self._save_failed = True
 
-    def _tell(self, fault: Fault | None) -> None:
+    def _report(self, fault: Fault | None) -> None:
         self._stopped = fault is not None
-        if fault is not None and fault is not self._said:
+        if fault is not None and fault is not self._reported:
             end = "`inspection gate reset`" if self._store is not None else "it starts again (it has no --state-dir)"
             log.error("FAULT: %s; the gate accepts nothing until %s", fault.reason, end)
         can_stop = isinstance(self._actuator, LineStop)
@@ -176,8 +176,8 @@ class LineStopper:
             self.errors += 1
             log.exception("the driver failed to %s the line", "stop" if fault is not None else "release")
         try:
-            if fault is not None and fault is not self._said and self._on_fault is not None:
+            if fault is not None and fault is not self._reported and self._on_fault is not None:
                 self._on_fault(fault.in_a_row)
         except Exception:
             log.exception("the callback for a fault failed")
-        self._said = fault
+        self._reported = fault

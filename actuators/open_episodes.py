@@ -84,12 +84,12 @@ class OpenEpisodes:
         self._over: OrderedDict[_Identity, None] = OrderedDict()
         self._snapshot: Mapping[CameraKey, tuple[OpenEpisode, ...]] | None = None
         #: Events by outcome: taken, simulated, other, warm-up, implausible, unfit; and forgotten episodes.
-        self.tally: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
 
     def take(self, event: DriftEvent) -> bool:
         """Apply an event; return True if it changed the set of open episodes."""
         became, has_changed = self._take(event)
-        self.tally[became] += 1
+        self.counts[became] += 1
         if has_changed:
             self._snapshot = None
         return has_changed
@@ -128,12 +128,12 @@ class OpenEpisodes:
     def _begin(self, camera: CameraKey, name: _Identity, event: DriftEvent) -> bool:
         reason = event.reason[:_LONGEST]
         if camera not in self._open and len(self._open) >= self._limit:
-            self.tally["forgotten"] += 1
+            self.counts["forgotten"] += 1
             reason = f"more than {self._limit} cameras are said to drift, the last of them {camera[0]}/{camera[1]}"
             return self._mark(ANY_CAMERA, "too-many-cameras", reason)
         of_camera = self._open.setdefault(camera, {})
         if len(of_camera) >= self._per_camera:
-            self.tally["forgotten"] += 1
+            self.counts["forgotten"] += 1
             reason = f"more than {self._per_camera} episodes are open"
             return self._mark(camera, "too-many-episodes", reason)
         of_camera[name] = OpenEpisode(event.episode_id, *camera, reason, event.started_at_us)

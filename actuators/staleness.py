@@ -62,7 +62,7 @@ class CaptureAgeEstimator:
     >>> age = CaptureAgeEstimator(0.8, clock)
     >>> clock.advance(0.02)
     >>> clock.jump_utc(3600)
-    >>> round(age.of(10_000_000), 3)
+    >>> round(age.age_s(10_000_000), 3)
     0.02
     """
 
@@ -71,9 +71,9 @@ class CaptureAgeEstimator:
         self._clock = clock
         #: Wall clock less monotonic clock (µs), and its last observation (monotonic s); the current offset comes last.
         self._offsets: list[tuple[float, float]] = []
-        self.look()
+        self.update()
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Detect that the wall clock was set. Call every few milliseconds."""
         now_s = self._clock.monotonic_s()
         offset_us = self._clock.utc_us() - now_s * 1e6
@@ -84,9 +84,9 @@ class CaptureAgeEstimator:
         ]
         self._offsets = [*others, (offset_us, now_s)]
 
-    def of(self, captured_at_us: int) -> float:
+    def age_s(self, captured_at_us: int) -> float:
         """Return the seconds since a capture at that moment (UTC µs), from 0 to the belt time."""
-        self.look()
+        self.update()
         now_us = self._clock.monotonic_s() * 1e6
         readings = [(now_us + offset_us - captured_at_us) / 1e6 for offset_us, _ in self._offsets]
         possible = [age_s for age_s in readings if 0 <= age_s <= self._belt_s]

@@ -108,7 +108,7 @@ class ListDecisions:
     >>> gate.expect("part-1", station="press", camera_id="top", captured_at_us=time.time_ns() // 1000)
     True
     >>> gate.stop()
-    >>> [f"{each.action} {each.part_key}, {each.why}" for each in driver.instructions]
+    >>> [f"{each.action} {each.part_key}, {each.reason}" for each in driver.instructions]
     ['REJECT part-1, failsafe-missing']
     """
 
@@ -266,7 +266,7 @@ class _Check(ContractCheck[Actuator]):
 
     def _act(self, actuator: Actuator, instruction: Instruction) -> float:
         decision = "without a decision" if instruction.decision is None else "with a decision"
-        about = f" on {instruction.action}, {instruction.why}, {decision}"
+        about = f" on {instruction.action}, {instruction.reason}, {decision}"
         return self._timed("act()", lambda: actuator.act(instruction), about)
 
     def _timed(self, step: str, call: Callable[[], object], about: str = "") -> float:
@@ -296,18 +296,18 @@ def _instructions() -> Iterator[Instruction]:
     yield _instruction(Action.REJECT, InstructionReason.DECIDED, score=None)
     yield _instruction(Action.REVIEW, InstructionReason.DRIFT_REVIEW, episode_id="episode-1")
     yield _instruction(Action.REJECT, InstructionReason.CONFLICT)
-    for why in InstructionReason:
-        if why not in _WITH_DECISION:
-            yield _instruction(Action.REJECT, why)
-            yield _instruction(Action.REVIEW, why, part_key="Teil 7/\N{LATIN SMALL LETTER E WITH ACUTE}")
+    for reason in InstructionReason:
+        if reason not in _WITH_DECISION:
+            yield _instruction(Action.REJECT, reason)
+            yield _instruction(Action.REVIEW, reason, part_key="Teil 7/\N{LATIN SMALL LETTER E WITH ACUTE}")
 
 
 def _instruction(
-    action: Action, why: InstructionReason, *, score: float | None = 0.25, part_key: str = "part-1", **fields: str
+    action: Action, reason: InstructionReason, *, score: float | None = 0.25, part_key: str = "part-1", **fields: str
 ) -> Instruction:
     now_us = time.time_ns() // 1000
     decision = None
-    if why in _WITH_DECISION:
+    if reason in _WITH_DECISION:
         decision = Decision(
             decision_id="decision-1", frame_id="frame-1", line="line", station="station", camera_id="camera",
             started_at_us=now_us, sequence=1, image_sha256="", verdict=_VERDICTS[action], action=action,
@@ -317,7 +317,7 @@ def _instruction(
             source_partition=0, source_offset=0, part_id=part_key, score=score,
         )  # fmt: skip
     return Instruction(
-        part_key=part_key, station="station", camera_id="camera", action=action, why=why, captured_at_us=now_us,
+        part_key=part_key, station="station", camera_id="camera", action=action, reason=reason, captured_at_us=now_us,
         act_at_us=now_us, act_at_s=time.monotonic(), decision=decision,
         armed_at_us=None if decision is None else now_us, **fields,
     )  # fmt: skip

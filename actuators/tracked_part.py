@@ -49,7 +49,7 @@ class TrackedPart:
     """Part from its capture until it is forgotten."""
 
     __slots__ = (
-        "_seen",
+        "_answers",
         "armed_at_us",
         "decision",
         "expected_s",
@@ -90,9 +90,9 @@ class TrackedPart:
         self.is_acted = False
         #: Action that the gate took; None before the act, and for a part of a former run.
         self.instructed: Action | None = None
-        self._seen: set[tuple[str, Action]] = set()
+        self._answers: set[tuple[str, Action]] = set()
 
-    def see(
+    def find_or_add_view(
         self, camera_id: str, frame_id: str | None, captured_at_us: int, *, is_another: bool = False
     ) -> tuple[PartView, bool]:
         """Return the view that a trigger or a decision is about, and True if the view is new.
@@ -120,25 +120,25 @@ class TrackedPart:
         """Return the time between a capture and the nearest capture of this pass, in µs."""
         return min(abs(view.captured_at_us - captured_at_us) for view in self.views)
 
-    def shows(self, camera_id: str, frame_id: str | None) -> bool:
+    def has_frame(self, camera_id: str, frame_id: str | None) -> bool:
         """Return True if that frame of that camera is known to show this pass."""
         return frame_id is not None and any(
             view.camera_id == camera_id and view.frame_id == frame_id for view in self.views
         )
 
-    def judge(
+    def apply_decision(
         self, decision: Decision, received_at_s: float, received_at_us: int, *, is_another: bool = False
     ) -> OfferResult:
         """Apply a decision that was received at that moment (monotonic s, UTC µs); return its effect on the part."""
-        view, is_new_view = self.see(
+        view, is_new_view = self.find_or_add_view(
             decision.camera_id, decision.frame_id, decision.captured_at_us, is_another=is_another
         )
         # One id with two actions is not a repetition but a contradiction.
         answer = (decision.decision_id, decision.action)
-        if answer in self._seen and not is_new_view:
+        if answer in self._answers and not is_new_view:
             return OfferResult.DUPLICATE
-        if len(self._seen) < _MAX_SEEN:
-            self._seen.add(answer)
+        if len(self._answers) < _MAX_SEEN:
+            self._answers.add(answer)
         if self.is_acted:
             return OfferResult.LATE
         self.says_reject = self.says_reject or decision.action is Action.REJECT

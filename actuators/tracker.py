@@ -40,7 +40,7 @@ from collections.abc import Callable, Collection
 
 from actuators.actuator import Instruction, InstructionReason
 from actuators.arrivals import Arrivals
-from actuators.counts import COUNTER, COUNTER_WHY, TrackerCounts
+from actuators.counts import ACTION_COUNTS, REASON_COUNTS, TrackerCounts
 from actuators.early import EarlyDecisions
 from actuators.errors import GateFull
 from actuators.fault import FaultLatch
@@ -100,7 +100,7 @@ class PartTracker:
     ...                             act_at_s=0.8, decide_by_s=0.5))
     True
     >>> clock.advance(0.8)
-    >>> [(i.part_key, i.action.value, i.why.value) for i in tracker.due(clock.monotonic_s())]
+    >>> [(i.part_key, i.action.value, i.reason.value) for i in tracker.due(clock.monotonic_s())]
     [('p1', 'REJECT', 'failsafe-missing')]
     """
 
@@ -141,11 +141,11 @@ class PartTracker:
         self.arrivals = Arrivals()
         self._acted: OrderedDict[int, TrackedPart] = OrderedDict()
         self._serial = 0
-        self._has_said_views = False
+        self._has_logged_views = False
         #: Cameras that triggered a part, and the number of decisions so far on their frames.
         self._cameras: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self.heard = 0
-        self._tally = TrackerCounts().as_dict()
+        self.usable_decisions = 0
+        self._counts = TrackerCounts().as_dict()
 
     def expect(self, part: ExpectedPart) -> bool:
         """Start to track a part; return False if this pass of the part is already known.
@@ -164,50 +164,50 @@ class PartTracker:
         key = self._key(part.station, part.part_key, part.camera_id, part.frame_id, part.captured_at_us)
         known = self._pass_of(key, part)
         if known is not None:
-            _, is_new_view = known.see(part.camera_id, part.frame_id, part.captured_at_us)
-            self._tally["repeated_triggers"] += not is_new_view
+            _, is_new_view = known.find_or_add_view(part.camera_id, part.frame_id, part.captured_at_us)
+            self._counts["repeated_triggers"] += not is_new_view
             if is_new_view:
-                self._note_view(known)
+                self._count_view(known)
             return False
         if len(self.arrivals) >= self._max_pending:
-            self._tally["overflow"] += 1
+            self._counts["overflow"] += 1
             raise GateFull(f"{self._max_pending} parts between camera and gate: no room for part {part.part_key!r}")
         self._serial += 1
         now_s = self._clock.monotonic_s()
-        passing = TrackedPart(dataclasses.replace(part, part_key=key[1]), key, self._serial, now_s)
-        passing.has_lost_decision = self._early.has_lost(key, now_s)
-        self._passes.setdefault(key, []).append(passing)
-        self.arrivals.add(passing)
+        tracked = TrackedPart(dataclasses.replace(part, part_key=key[1]), key, self._serial, now_s)
+        tracked.has_lost_decision = self._early.has_loss(key, now_s)
+        self._passes.setdefault(key, []).append(tracked)
+        self.arrivals.add(tracked)
         for received_at_s, received_at_us, decision in self._early.take(key, now_s):
-            self._tally["refused_invalid"] -= is_groundless(decision)  # it was counted when it was received
-            self._apply(passing, decision, received_at_s, received_at_us)
+            self._counts["refused_invalid"] -= is_groundless(decision)  # it was counted when it was received
+            self._apply(tracked, decision, received_at_s, received_at_us)
         return True
 
     def offer(self, decision: Decision) -> OfferResult:
         """Apply a decision that was received just now; return its effect."""
         if decision.is_simulated is not self._simulated:
-            self._tally["refused_simulated"] += 1
+            self._counts["refused_simulated"] += 1
             return OfferResult.REFUSED_SIMULATED
         if decision.model_stage == SHADOW:
-            self._tally["refused_invalid"] += 1
+            self._counts["refused_invalid"] += 1
             return OfferResult.REFUSED_INVALID
-        self.heard += not is_groundless(decision) and (decision.station, decision.camera_id) in self._cameras
+        self.usable_decisions += not is_groundless(decision) and (decision.station, decision.camera_id) in self._cameras
         now_s, now_us = self._clock.monotonic_s(), self._clock.utc_us()
         keys = self._keys_of(decision)
-        passing = self._find(keys, decision)
-        if passing is not None:
-            return self._apply(passing, decision, now_s, now_us)
+        tracked = self._find(keys, decision)
+        if tracked is not None:
+            return self._apply(tracked, decision, now_s, now_us)
         if is_groundless(decision):
             # The decision shows a view of its part: it is kept until the trigger comes.
-            self._tally["refused_invalid"] += 1
+            self._counts["refused_invalid"] += 1
             self._early.keep(keys[0], decision, now_s, now_us)
             return OfferResult.REFUSED_INVALID
-        self._ids.note(decision, None)
+        self._ids.record(decision, None)
         # Several copies of one early decision need no more room than one copy.
         if not self._early.keep(keys[0], decision, now_s, now_us):
-            self._tally["duplicates"] += 1
+            self._counts["duplicates"] += 1
             return OfferResult.DUPLICATE
-        self._tally["unknown"] += 1
+        self._counts["unknown"] += 1
         return OfferResult.UNKNOWN
 
     def recall(self, station: str, camera_id: str, part_key: str, captured_at_us: int) -> None:
@@ -223,13 +223,13 @@ class PartTracker:
         )
         key = (station, part_key)
         self._serial += 1
-        passing = TrackedPart(part, key, self._serial)
-        self._passes.setdefault(key, []).append(passing)
-        self._close(passing, None)
+        tracked = TrackedPart(part, key, self._serial)
+        self._passes.setdefault(key, []).append(tracked)
+        self._close(tracked, None)
 
     def stop_belt(self) -> None:
         """Suspend the schedule, as the belt is stopped: nothing arrives, and parts on the belt get the fail-safe."""
-        self._tally["standstills"] += not self.arrivals.is_stopped
+        self._counts["standstills"] += not self.arrivals.is_stopped
         self.arrivals.stop(self._clock.monotonic_s())
 
     def move_belt(self) -> None:
@@ -239,10 +239,10 @@ class PartTracker:
     def due(self, now_s: float) -> list[Instruction]:
         """Return the instructions for the parts at the gate, in the order of arrival; each is returned once."""
         instructions = []
-        while (passing := self.arrivals.pop(now_s)) is not None:
-            instruction = self._instruct(passing)
+        while (tracked := self.arrivals.pop(now_s)) is not None:
+            instruction = self._instruct(tracked)
             instructions.append(instruction)
-            self._close(passing, instruction.action)
+            self._close(tracked, instruction.action)
         return instructions
 
     @property
@@ -258,7 +258,7 @@ class PartTracker:
     @property
     def counts(self) -> TrackerCounts:
         """Counts since the start."""
-        return TrackerCounts(**{**self._tally, "consecutive_failsafe": self._latch.in_a_row})
+        return TrackerCounts(**{**self._counts, "consecutive_failsafe": self._latch.in_a_row})
 
     def _key(self, station: str, part_key: str, camera_id: str, frame_id: str | None, captured_at_us: int) -> PartKey:
         if (part_id := real_part_id(part_key, self._no_part_ids)) is not None:
@@ -272,54 +272,54 @@ class PartTracker:
         nameless = _nameless(decision.camera_id, decision.captured_at_us)
         return (decision.station, decision.frame_id), (decision.station, nameless)
 
-    def _is_near(self, passing: TrackedPart, captured_at_us: int) -> bool:
-        return passing.distance_us(captured_at_us) <= self._same_pass_us
+    def _is_near(self, tracked: TrackedPart, captured_at_us: int) -> bool:
+        return tracked.distance_us(captured_at_us) <= self._same_pass_us
 
     def _pass_of(self, key: PartKey, part: ExpectedPart) -> TrackedPart | None:
         passes = self._passes.get(key, ())
         # Between camera and gate there is only one part of a name, however far apart its captures are.
-        on_belt = next((passing for passing in passes if not passing.is_acted), None)
+        on_belt = next((tracked for tracked in passes if not tracked.is_acted), None)
         return on_belt or self._nearest(passes, part.camera_id, part.frame_id, part.captured_at_us)
 
     def _find(self, keys: tuple[PartKey, ...], decision: Decision) -> TrackedPart | None:
-        passes = [passing for key in keys for passing in self._passes.get(key, ())]
+        passes = [tracked for key in keys for tracked in self._passes.get(key, ())]
         nearest = self._nearest(passes, decision.camera_id, decision.frame_id, decision.captured_at_us)
         # Even if the captures are far apart, the decision may show the part that is on the belt, as another view of it.
-        return nearest or next((passing for passing in passes if not passing.is_acted), None)
+        return nearest or next((tracked for tracked in passes if not tracked.is_acted), None)
 
     def _nearest(
         self, passes: Collection[TrackedPart], camera_id: str, frame_id: str | None, captured_at_us: int
     ) -> TrackedPart | None:
         near = [
-            (not passing.shows(camera_id, frame_id), passing.distance_us(captured_at_us), passing.serial, passing)
-            for passing in passes
-            if self._is_near(passing, captured_at_us)
+            (not tracked.has_frame(camera_id, frame_id), tracked.distance_us(captured_at_us), tracked.serial, tracked)
+            for tracked in passes
+            if self._is_near(tracked, captured_at_us)
         ]
         return min(near)[3] if near else None
 
     def _apply(
-        self, passing: TrackedPart, decision: Decision, received_at_s: float, received_at_us: int
+        self, tracked: TrackedPart, decision: Decision, received_at_s: float, received_at_us: int
     ) -> OfferResult:
-        views = len(passing.views)
-        is_far = not self._is_near(passing, decision.captured_at_us)
+        views = len(tracked.views)
+        is_far = not self._is_near(tracked, decision.captured_at_us)
         if is_groundless(decision):
-            self._tally["refused_invalid"] += 1
-            passing.see(decision.camera_id, decision.frame_id, decision.captured_at_us, is_another=is_far)
-            if len(passing.views) > views:
-                self._note_view(passing)
+            self._counts["refused_invalid"] += 1
+            tracked.find_or_add_view(decision.camera_id, decision.frame_id, decision.captured_at_us, is_another=is_far)
+            if len(tracked.views) > views:
+                self._count_view(tracked)
             return OfferResult.REFUSED_INVALID
-        is_contradiction = self._ids.note(decision, passing)
-        outcome = passing.judge(decision, received_at_s, received_at_us, is_another=is_far)
-        if is_contradiction and not passing.is_acted and not passing.is_contradicted:
-            passing.is_contradicted = True
+        is_contradiction = self._ids.record(decision, tracked)
+        outcome = tracked.apply_decision(decision, received_at_s, received_at_us, is_another=is_far)
+        if is_contradiction and not tracked.is_acted and not tracked.is_contradicted:
+            tracked.is_contradicted = True
             outcome = OfferResult.CONFLICT
-        if len(passing.views) > views:
-            self._note_view(passing)
-        if passing.instructed is Action.ACCEPT and outcome is OfferResult.LATE and decision.action is not Action.ACCEPT:
-            self._tally["late_contradictions"] += 1
+        if len(tracked.views) > views:
+            self._count_view(tracked)
+        if tracked.instructed is Action.ACCEPT and outcome is OfferResult.LATE and decision.action is not Action.ACCEPT:
+            self._counts["late_contradictions"] += 1
             log.error(
                 "part %r of station %r was accepted, and now a decision says %s (camera %r, decision %r)",
-                passing.part.part_key, passing.part.station, decision.action, decision.camera_id, decision.decision_id,
+                tracked.part.part_key, tracked.part.station, decision.action, decision.camera_id, decision.decision_id,
             )  # fmt: skip
         counter = {
             OfferResult.DUPLICATE: "duplicates",
@@ -327,14 +327,14 @@ class PartTracker:
             OfferResult.LATE: "late",
         }.get(outcome)
         if counter is not None:
-            self._tally[counter] += 1
+            self._counts[counter] += 1
         return outcome
 
-    def _note_view(self, passing: TrackedPart) -> None:
-        part = passing.part
-        self._tally["late_views" if passing.is_acted else "further_views"] += 1
-        if not passing.is_acted and not self._has_said_views:
-            self._has_said_views = True
+    def _count_view(self, tracked: TrackedPart) -> None:
+        part = tracked.part
+        self._counts["late_views" if tracked.is_acted else "further_views"] += 1
+        if not tracked.is_acted and not self._has_logged_views:
+            self._has_logged_views = True
             log.warning(
                 "part %r of station %r is seen more than once: until views of a part are joined, such a part gets the "
                 "fail-safe, or REJECT if one view says so (several-views); further ones are counted. If %r is no part "
@@ -342,28 +342,28 @@ class PartTracker:
                 part.part_key, part.station, part.part_key,
             )  # fmt: skip
 
-    def _instruct(self, passing: TrackedPart) -> Instruction:
-        part = passing.part
-        decision, armed_at_us = passing.decision, passing.armed_at_us
+    def _instruct(self, tracked: TrackedPart) -> Instruction:
+        part = tracked.part
+        decision, armed_at_us = tracked.decision, tracked.armed_at_us
         episode_id = None
-        act_at_s = passing.arrives_s
-        action, why = passing.result(self._failsafe)
+        act_at_s = tracked.arrives_s
+        action, reason = tracked.result(self._failsafe)
         if self._latch.is_latched:
-            action, why = self._failsafe, InstructionReason.FAILSAFE_FAULT
-        elif why is InstructionReason.DECIDED and self._clock.monotonic_s() - act_at_s > self._max_lateness_s:
-            action, why = self._failsafe, InstructionReason.FAILSAFE_PASSED
-        elif why is InstructionReason.DECIDED and action is Action.ACCEPT:
+            action, reason = self._failsafe, InstructionReason.FAILSAFE_FAULT
+        elif reason is InstructionReason.DECIDED and self._clock.monotonic_s() - act_at_s > self._max_lateness_s:
+            action, reason = self._failsafe, InstructionReason.FAILSAFE_PASSED
+        elif reason is InstructionReason.DECIDED and action is Action.ACCEPT:
             episode_id = self._diverts(part.station, part.camera_id)
             if episode_id is not None:
-                action, why = Action.REVIEW, InstructionReason.DRIFT_REVIEW
-        if why not in (InstructionReason.DECIDED, InstructionReason.DRIFT_REVIEW, InstructionReason.CONFLICT):
+                action, reason = Action.REVIEW, InstructionReason.DRIFT_REVIEW
+        if reason not in (InstructionReason.DECIDED, InstructionReason.DRIFT_REVIEW, InstructionReason.CONFLICT):
             decision = armed_at_us = None
         instruction = Instruction(
             part_key=part.part_key,
             station=part.station,
             camera_id=part.camera_id,
             action=action,
-            why=why,
+            reason=reason,
             captured_at_us=part.captured_at_us,
             act_at_us=self._clock.utc_us() - round((self._clock.monotonic_s() - act_at_s) * 1e6),
             act_at_s=act_at_s,
@@ -371,26 +371,26 @@ class PartTracker:
             armed_at_us=armed_at_us,
             episode_id=episode_id,
         )
-        self._tally["actuated"] += 1
-        self._tally[COUNTER[action]] += 1
-        self._tally[COUNTER_WHY[why]] += 1
-        self._tally["failsafe"] += instruction.is_failsafe
-        if why is not InstructionReason.BELT_STOPPED:
+        self._counts["actuated"] += 1
+        self._counts[ACTION_COUNTS[action]] += 1
+        self._counts[REASON_COUNTS[reason]] += 1
+        self._counts["failsafe"] += instruction.is_failsafe
+        if reason is not InstructionReason.BELT_STOPPED:
             # A stopped belt shows nothing about workers and decisions.
-            self._latch.note(instruction.is_decided)
+            self._latch.count_part(instruction.is_decided)
         return instruction
 
-    def _close(self, passing: TrackedPart, instructed: Action | None) -> None:
-        passing.close(instructed)
-        self._acted[passing.serial] = passing
+    def _close(self, tracked: TrackedPart, instructed: Action | None) -> None:
+        tracked.close(instructed)
+        self._acted[tracked.serial] = tracked
         if len(self._acted) > self._max_acted:
             self._forget(self._acted.popitem(last=False)[1])
 
-    def _forget(self, passing: TrackedPart) -> None:
-        passes = self._passes[passing.key]
-        passes.remove(passing)
+    def _forget(self, tracked: TrackedPart) -> None:
+        passes = self._passes[tracked.key]
+        passes.remove(tracked)
         if not passes:
-            del self._passes[passing.key]
+            del self._passes[tracked.key]
 
 
 #: Most cameras of one gate that are remembered; a gate serves one camera, or the few of a station.

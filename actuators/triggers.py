@@ -84,7 +84,7 @@ class FrameTriggers:
         self._station = station
         self._on_read = on_read
         self._age = None if max_age_s is None else StalenessFilter(max_age_s, clock or SystemClock())
-        self._tally: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self._old_in_a_row = 0
         self._limited = LimitedLog(log, _SAY_S)
         self._stop = threading.Event()
@@ -116,7 +116,7 @@ class FrameTriggers:
     @property
     def counts(self) -> TriggerCounts:
         """Counts of frames since the start."""
-        return TriggerCounts(**self._tally)
+        return TriggerCounts(**self._counts)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -125,7 +125,7 @@ class FrameTriggers:
                 self._note(self._trigger(message.value()))
 
     def _note(self, became: str) -> None:
-        self._tally[became] += 1
+        self._counts[became] += 1
         self._on_read(became != "undecodable")
 
     def _trigger(self, value: bytes | None) -> str:

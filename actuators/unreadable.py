@@ -29,7 +29,7 @@ class UnreadableRow:
     >>> from schemas.clock import ManualClock
     >>> clock = ManualClock()
     >>> row = UnreadableRow("decisions", 2, clock)
-    >>> row.note(is_readable=False); row.note(is_readable=False)
+    >>> row.count(is_readable=False); row.count(is_readable=False)
     >>> row.take_fault() is None
     True
     >>> clock.advance(2.1)
@@ -46,7 +46,7 @@ class UnreadableRow:
         self._began_s = 0.0
         self._in_a_row = 0
 
-    def note(self, *, is_readable: bool) -> None:
+    def count(self, *, is_readable: bool) -> None:
         """Count a message."""
         with self._lock:
             if is_readable:
@@ -66,7 +66,7 @@ class UnreadableRow:
         return f"{number} {self._what} in a row cannot be read, and none can"
 
 
-class Sight:
+class Readability:
     """Messages that a gate depends on: its decisions, and its triggers if they are messages too.
 
     Parameters
@@ -81,14 +81,14 @@ class Sight:
         self.triggers = UnreadableRow("triggers", after, clock)
         self._counts = ConsumerCounts()
 
-    def look(self, counts: ConsumerCounts) -> None:
+    def check(self, counts: ConsumerCounts) -> None:
         """Count the decisions that were read since the last call."""
         before, self._counts = self._counts, counts
         if counts.undecodable > before.undecodable:
             for _ in range(counts.undecodable - before.undecodable):
-                self.decisions.note(is_readable=False)
+                self.decisions.count(is_readable=False)
         if _readable(counts) > _readable(before):
-            self.decisions.note(is_readable=True)
+            self.decisions.count(is_readable=True)
 
     def stop(self, latch: FaultLatch) -> None:
         """Latch a FAULT if nothing can be read any more. Call under the lock of the latch."""

@@ -150,9 +150,9 @@ def publish(kafka: KafkaSettings, pairs: Pairs) -> None:
 def through_kafka(kafka: KafkaSettings, loaded: Sequence[LoadedVariant], count: int) -> None:
     """Do a whole run against the topics: read recorded decisions and frames, inspect, compare, write the rows."""
     source = Source(kafka)
-    with tempfile.TemporaryDirectory() as scratch, ResolvedSelection(source, Selection()) as stretch:
-        folder = RunFolder.create(Path(scratch) / "run", plan(stretch, source, loaded))
-        found = run(stretch, loaded, folder, Codec()).summary
+    with tempfile.TemporaryDirectory() as scratch, ResolvedSelection(source, Selection()) as resolved:
+        folder = RunFolder.create(Path(scratch) / "run", plan(resolved, source, loaded))
+        found = run(resolved, loaded, folder, Codec()).summary
         if (found.selected, found.compared, found.different) != (count, count, 0):
             raise RuntimeError(f"not as it should be: {found}")
 
@@ -223,7 +223,7 @@ def memory(count: int) -> dict[str, Any]:
     def frames() -> Iterator[tuple[StoredMessage[Frame], Decision | None]]:
         for number in range(count):
             found, decision = pairs[number % len(pairs)]
-            yield StoredMessage(found.place, found.timestamp_us, found.key, {}, found.record), decision
+            yield StoredMessage(found.position, found.timestamp_us, found.key, {}, found.record), decision
 
     for number, result in enumerate(inspect_all(frames(), inspector)):
         assert result.row is not None

@@ -30,13 +30,13 @@ _BLOCK = re.compile(r"^reference:.*\n(?:[ \t].*\n|\n)*", re.MULTILINE)
 
 
 def measure_reference(
-    model: Model, images: Iterable[tuple[str, bytes]], held_out: Iterable[tuple[str, bytes]] = ()
+    model: Model, images: Iterable[tuple[str, bytes]], test_images: Iterable[tuple[str, bytes]] = ()
 ) -> Reference:
     """Inspect training images, as pairs of product (may be empty) and encoded image, and measure their signals.
 
     Parameters
     ----------
-    held_out
+    test_images
         Images of the same kind that the model was *not* trained on. With `MIN_IMAGES` or more of them, the signals of
         the model's output are measured on these images: a model is more certain on its training images than on new
         images.
@@ -48,9 +48,9 @@ def measure_reference(
     ValueError
         If there are fewer than `MIN_IMAGES`.
     """
-    taken, embeddings = _measure(model, images)
-    if len(taken) < MIN_IMAGES:
-        raise ValueError(f"{len(taken)} images; {MIN_IMAGES} are needed")
+    measured, embeddings = _measure(model, images)
+    if len(measured) < MIN_IMAGES:
+        raise ValueError(f"{len(measured)} images; {MIN_IMAGES} are needed")
     mean = sd = None
     if embeddings:
         table = np.stack(embeddings)
@@ -58,18 +58,20 @@ def measure_reference(
         # of the typical deviation.
         mean, deviations = table.mean(axis=0), table.std(axis=0)
         sd = np.maximum(deviations, 0.01 * float(np.median(deviations)) or 1e-6)
-    held, held_embeddings = _measure(model, held_out)
-    for rows, found in ((taken, embeddings), (held, held_embeddings)):
+    measured_test, test_embeddings = _measure(model, test_images)
+    for rows, found in ((measured, embeddings), (measured_test, test_embeddings)):
         for (_, row), embedding in zip(rows, found, strict=False):
             distance = Reference({}, {}, mean, sd).embedding_distance(embedding)
             row |= {} if distance is None else {"embedding_distance": distance}
-    products = {product for product, _ in taken} - {""}
+    products = {product for product, _ in measured} - {""}
     by_product = {
-        product: _joined([row for p, row in taken if p == product], [row for p, row in held if p == product])
+        product: _joined(
+            [row for p, row in measured if p == product], [row for p, row in measured_test if p == product]
+        )
         for product in sorted(products)
-        if sum(p == product for p, _ in taken) >= MIN_IMAGES
+        if sum(p == product for p, _ in measured) >= MIN_IMAGES
     }
-    return Reference(_joined([row for _, row in taken], [row for _, row in held]), by_product, mean, sd)
+    return Reference(_joined([row for _, row in measured], [row for _, row in measured_test]), by_product, mean, sd)
 
 
 def _measure(
@@ -83,9 +85,9 @@ def _measure(
     return rows, embeddings
 
 
-def _joined(taken: list[dict[str, float]], held: list[dict[str, float]]) -> dict[str, SignalReference]:
-    of_output = references_of(held) if len(held) >= MIN_IMAGES else {}
-    return references_of(taken) | {name: ref for name, ref in of_output.items() if name in _OF_OUTPUT}
+def _joined(measured: list[dict[str, float]], measured_test: list[dict[str, float]]) -> dict[str, SignalReference]:
+    of_output = references_of(measured_test) if len(measured_test) >= MIN_IMAGES else {}
+    return references_of(measured) | {name: ref for name, ref in of_output.items() if name in _OF_OUTPUT}
 
 
 def write_reference(package: Path, reference: Reference) -> None:

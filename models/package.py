@@ -112,7 +112,7 @@ def load_model(path: Path, *, threads: int = 1, stage: str = "champion") -> Mode
         raise source.error(("file",), f"{manifest.file} {error}") from error
     refuse(differences(graph, manifest), source)
     tensors = list(pictures(manifest.input))
-    said = _try_out(manifest_path.parent, source, tensors, threads)
+    log_lines = _try_out(manifest_path.parent, source, tensors, threads)
     try:
         session = make_session(data, threads)
     except ORT_ERRORS as error:
@@ -122,7 +122,7 @@ def load_model(path: Path, *, threads: int = 1, stage: str = "champion") -> Mode
     model = Model(
         manifest, session, manifest_path.parent, manifest.recipe_revision, stage, _read_reference(manifest_path, source)
     )
-    _warm_up(model, tensors, source, said)
+    _warm_up(model, tensors, source, log_lines)
     return model
 
 
@@ -190,13 +190,13 @@ def _read_verified(
     return data
 
 
-def _warm_up(model: Model, tensors: Sequence[Tensor], source: ManifestFile, said: str) -> None:
+def _warm_up(model: Model, tensors: Sequence[Tensor], source: ManifestFile, log_lines: str) -> None:
     spec = model.manifest.input
     geometry = Geometry(spec.width, spec.height, 1.0, 1.0)
     outputs = []
     try:
-        if said:
-            raise source.error(("file",), f"{model.manifest.file} does not run: {said}; {_RUNS_WITH}")
+        if log_lines:
+            raise source.error(("file",), f"{model.manifest.file} does not run: {log_lines}; {_RUNS_WITH}")
         for tensor in tensors:
             outputs.append(model.run(tensor))
             TASKS[model.manifest.task](outputs[-1], model.manifest, geometry)

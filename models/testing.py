@@ -83,10 +83,10 @@ class _Check:
         self._again = self._load()
 
     def run(self, examples: Iterable[tuple[bytes, Verdict]]) -> None:
-        self._look_at_manifest()
+        self._check_manifest()
         outputs = []
         for name, picture in _pictures(self._model):
-            self._look(name, self._inspect(name, picture), picture)
+            self._check_one(name, self._inspect(name, picture), picture)
             outputs.append(self._repeat(name, picture))
         if all(_equal(each, outputs[0]) for each in outputs[1:_SHADES]):
             self._fail(
@@ -104,7 +104,7 @@ class _Check:
         except ModelPackageError as error:
             raise AssertionError(f"{self._folder}: it does not load: {error}") from error
 
-    def _look_at_manifest(self) -> None:
+    def _check_manifest(self) -> None:
         manifest = self._model.manifest
         for name, text in manifest.training.model_dump().items():
             if not text.strip():
@@ -121,7 +121,7 @@ class _Check:
             self._fail(f"{name} has no verdict: {found.reason}", "a score from 0 to 1")
         return found
 
-    def _look(self, name: str, found: Inspection, picture: bytes) -> None:
+    def _check_one(self, name: str, found: Inspection, picture: bytes) -> None:
         header = image_header(picture)
         labels = list(self._model.manifest.labels)
         if list(found.labels) != labels:

@@ -78,10 +78,10 @@ def read_letters(source: Source, within: TimeRange | None = None) -> Iterator[Le
     retried = retried_ids(source)
     complete_from = {} if source.archive is None else source.complete_from(DeadLetter)
     for message in source.indexed(DeadLetter, within):
-        place, letter = message.place, message.record
+        position, letter = message.position, message.record
         if letter is not None and letter.kind != RETRIED:
-            name = f"{place.partition}-{place.offset}"
-            is_unsure = place.offset < complete_from.get(place.partition, 0)
+            name = f"{position.partition}-{position.offset}"
+            is_unsure = position.offset < complete_from.get(position.partition, 0)
             yield Letter(name, letter, name in retried, is_unsure)
 
 
@@ -126,8 +126,8 @@ def with_message(found: Letter, source: Source) -> Letter:
     if size is None or letter.source_topic != source.topic(Frame) or found.retried:
         return found
     offset = letter.source_offset
-    place = intersect({letter.source_partition: ((offset, offset + 1),)}, source.extent(Frame))
-    for message in source.read(Frame, place, with_values=True):
+    ranges = intersect({letter.source_partition: ((offset, offset + 1),)}, source.extent(Frame))
+    for message in source.read(Frame, ranges, with_values=True):
         value = message.value or b""
         if len(value) == size and hashlib.sha256(value).hexdigest() == whole_sha256(letter):
             return replace(found, letter=replace(letter, key=message.key, value=value, headers=message.headers))

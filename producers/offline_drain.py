@@ -13,7 +13,7 @@ from schemas.clock import SystemClock
 from schemas.settings import KafkaSettings
 from transport.admin import require_topics
 
-_LOOK_S = 0.05
+_POLL_S = 0.05
 
 
 def drain_spool(
@@ -60,7 +60,7 @@ def drain_spool(
     try:
         while (left := sender.backlog) and time.monotonic() < deadline_s:
             on_left(left)
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         left = sender.backlog
         on_left(left)
     finally:

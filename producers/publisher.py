@@ -40,7 +40,7 @@ _HASTY_S = 2.0
 _STORE_REST_S = 5.0
 _STORE_LONGEST_REST_S = 30.0
 #: Pause between two checks of a spool that is being drained, in seconds.
-_LOOK_S = 0.05
+_POLL_S = 0.05
 
 
 class FramePublisher:
@@ -120,8 +120,8 @@ class FramePublisher:
         if self._options.image_store is not None:
             # Each try may cost the camera time, so the tries become fewer during a long outage.
             breaker = CircuitBreaker(_STORE_REST_S, _STORE_LONGEST_REST_S, self._clock)
-            on_away = self._counters.store_is_unreachable
-            self._store = ImageStore(self._options.image_store, breaker=breaker, on_away=on_away)
+            on_unreachable = self._counters.store_is_unreachable
+            self._store = ImageStore(self._options.image_store, breaker=breaker, on_unreachable=on_unreachable)
         self._limit = FrameLimit(partial(topic_limits, kafka, kafka.frames, _HASTY_S), self._clock)
         if is_there:
             self._limit.renew()
@@ -195,7 +195,7 @@ class FramePublisher:
             left = pending + self._sender.backlog
             if not left or time.monotonic() >= deadline_s:
                 return left
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
 
     def close(self, timeout_s: float = 10.0) -> PublisherStats:
         """Wait for acknowledgements, at most ``timeout_s``; return the final counts. Idempotent.
@@ -205,7 +205,7 @@ class FramePublisher:
         """
         self._closing.set()
         deadline_s = time.monotonic() + timeout_s
-        while self.flush(_LOOK_S) and time.monotonic() < deadline_s:
+        while self.flush(_POLL_S) and time.monotonic() < deadline_s:
             if self._sender.unreachable and not self._counters.wait_settled(0):
                 break
         self._sender.close()

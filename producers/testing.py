@@ -185,7 +185,7 @@ class _Check(ContractCheck[Camera]):
                 if number == 1:
                     self._fail("it returns no capture", "at least one")
                 break
-            seen.append(self._look(capture, number))
+            seen.append(self._check_one(capture, number))
         return seen
 
     def _new(self) -> Camera:
@@ -198,10 +198,10 @@ class _Check(ContractCheck[Camera]):
             self._fail(f"it has {has.pop()}() alone, so nobody calls it", "both open() and close(), or neither")
         return camera
 
-    def _look(self, capture: object, number: int) -> tuple[str, bool]:
+    def _check_one(self, capture: object, number: int) -> tuple[str, bool]:
         if not isinstance(capture, Capture):
             self._fail(f"capture {number} is of type {type(capture).__name__}", "a producers.Capture")
-        self._look_at_fields(capture, number)
+        self._check_fields(capture, number)
         content = _digest(capture)
         time.sleep(_STILL_S)
         if _digest(capture) != content:
@@ -211,7 +211,7 @@ class _Check(ContractCheck[Camera]):
             )
         return content, self._encode(capture, number)
 
-    def _look_at_fields(self, capture: Capture, number: int) -> None:
+    def _check_fields(self, capture: Capture, number: int) -> None:
         if capture.encoded is not None and not isinstance(capture.encoded, bytes):
             self._fail(f"encoded of capture {number} is of type {type(capture.encoded).__name__}", "bytes")
         if not isinstance(capture.attributes, dict):

@@ -78,12 +78,12 @@ class Republished:
 
 
 def by_partition(
-    stretch: ResolvedSelection, stop: threading.Event | None = None
+    resolved: ResolvedSelection, stop: threading.Event | None = None
 ) -> list[Iterator[StoredMessage[Frame]]]:
     """Return the frames of each partition of a stretch; each partition has its own consumer."""
-    begun = dict.fromkeys(stretch.ranges, 2**63 - 1)
-    after = [{other: end for other, end in begun.items() if other != number} for number in stretch.ranges]
-    return [(found for found, _ in stretch.frames(each, stop=stop)) for each in after]
+    begun = dict.fromkeys(resolved.ranges, 2**63 - 1)
+    after = [{other: end for other, end in begun.items() if other != number} for number in resolved.ranges]
+    return [(found for found, _ in resolved.frames(each, stop=stop)) for each in after]
 
 
 def prefix_of(topic: str, live: KafkaSettings) -> str:
@@ -164,7 +164,7 @@ def _ordered(
     held = 0
     for found in frames:
         at_us = found.timestamp_us if found.record is None else found.record.captured_at_us
-        heapq.heappush(heap, (at_us, found.place.offset, found))
+        heapq.heappush(heap, (at_us, found.position.offset, found))
         held += _size(found)
         while len(heap) > count or (held > size_bytes and len(heap) > 1):
             at_us, _, first = heapq.heappop(heap)
@@ -283,7 +283,7 @@ class _Sender:
         headers: list[tuple[str, str | bytes | None]] = [
             *found.headers.items(),
             (REPLAY_HEADER, self._run_id),
-            (REPLAY_OF_HEADER, str(found.place)),
+            (REPLAY_OF_HEADER, str(found.position)),
             (REPLAY_TIMESTAMP_HEADER, str(found.timestamp_us)),
         ]
         while not self._stop.is_set():
@@ -296,7 +296,7 @@ class _Sender:
                 if refusal_of(error.args[0]) is not None:
                     self.failed += 1
                     return
-                raise InspectionError(f"{found.place} cannot be published: {error.args[0].str()}") from error
+                raise InspectionError(f"{found.position} cannot be published: {error.args[0].str()}") from error
             self._check()
         else:
             return

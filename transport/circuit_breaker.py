@@ -55,7 +55,7 @@ class CircuitBreaker:
         return self._rest_s
 
     @property
-    def away_s(self) -> float:
+    def outage_s(self) -> float:
         """Duration of the current outage, in seconds; 0 if there is no outage."""
         with self._lock:
             return 0.0 if self._began_s is None else self._clock.monotonic_s() - self._began_s

@@ -74,7 +74,7 @@ class ImageStore:
         Directory, or fsspec URI such as ``s3://bucket/images``.
     breaker
         Circuit breaker with the time without calls after a failure; five seconds by default.
-    on_away
+    on_unreachable
         Called with True when an outage begins, and with False when it ends, for a metric. It must return quickly.
     options
         Options of the file system, such as ``endpoint_url``.
@@ -100,12 +100,12 @@ class ImageStore:
         uri: str,
         *,
         breaker: CircuitBreaker | None = None,
-        on_away: Callable[[bool], object] | None = None,
+        on_unreachable: Callable[[bool], object] | None = None,
         **options: Any,
     ) -> None:
         self._files, self._root = open_files(uri, options)
         self._breaker = breaker or CircuitBreaker()
-        self._on_away = on_away or (lambda _: None)
+        self._on_unreachable = on_unreachable or (lambda _: None)
         self._address = uri
         #: URI for messages, without user and password.
         self.uri = masked_address(uri, with_path=True)
@@ -123,12 +123,12 @@ class ImageStore:
             ``image-store-unavailable`` if the image cannot be written.
         """
         path = f"{self._root}/{hour_of(captured_at_us)}/{station}.{camera_id}/{sha256}.{suffix}"
-        self._ask()
+        self._request()
         try:
             write(self._files, path, data)
         except Exception as error:  # every file system of fsspec has errors of its own
-            raise self._away(f"{self._name(path)} cannot be written: {self._error_line(error)}") from error
-        self._answered()
+            raise self._outage_error(f"{self._name(path)} cannot be written: {self._error_line(error)}") from error
+        self._record_answer()
         return ImageReference(self._files.unstrip_protocol(path), len(data))
 
     def get(self, reference: ImageReference, sha256: str) -> bytes:
@@ -195,7 +195,7 @@ class ImageStore:
         return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
 
     def _read(self, path: str, limit: int) -> bytes:
-        self._ask()
+        self._request()
         began_s = time.monotonic()
         for is_last in (False, True):
             try:
@@ -205,18 +205,18 @@ class ImageStore:
                 if code in _EMPTY:
                     data = b""
                 elif isinstance(error, PermissionError):
-                    self._answered()  # perhaps only this object is refused, so it is not an outage
+                    self._record_answer()  # perhaps only this object is refused, so it is not an outage
                     raise ImageStoreError(
                         "image-store-unavailable", f"{self._name(path)} is refused: {self._error_line(error)}"
                     ) from error
                 elif isinstance(error, FileNotFoundError) and code != _NO_BUCKET:
-                    self._answered()
+                    self._record_answer()
                     raise ImageStoreError("image-missing", "the image is not in the store") from None
                 elif is_last or time.monotonic() - began_s > _QUICK_S:
-                    raise self._away(f"{self._name(path)} cannot be read: {self._error_line(error)}") from error
+                    raise self._outage_error(f"{self._name(path)} cannot be read: {self._error_line(error)}") from error
                 else:
                     continue
-            self._answered()
+            self._record_answer()
             return data
         raise AssertionError("the last try returns or raises")
 
@@ -226,21 +226,21 @@ class ImageStore:
     def _name(self, path: str) -> str:
         return masked_text(path, self._address, with_path=True)
 
-    def _ask(self) -> None:
+    def _request(self) -> None:
         if not self._breaker.allows():
             raise ImageStoreError("image-store-unavailable", f"{self.uri} did not answer a moment ago")
 
-    def _answered(self) -> None:
-        away_s = self._breaker.away_s
+    def _record_answer(self) -> None:
+        outage_s = self._breaker.outage_s
         if self._breaker.succeeded():
-            _log.warning("image store %s: it is back, after %.1f s", self.uri, away_s)
-            self._on_away(False)
+            _log.warning("image store %s: it is back, after %.1f s", self.uri, outage_s)
+            self._on_unreachable(False)
 
-    def _away(self, reason: str) -> ImageStoreError:
+    def _outage_error(self, reason: str) -> ImageStoreError:
         if self._breaker.failed():
             rest_s = self._breaker.rest_s
             _log.error("image store %s is away, asked again in %g s: %s", self.uri, rest_s, reason)
-            self._on_away(True)
+            self._on_unreachable(True)
         return ImageStoreError("image-store-unavailable", reason)
 
 

@@ -13,25 +13,25 @@ from transport.clients import make_admin
 _TIMEOUT_S = 10.0
 
 
-def held_back(kafka: KafkaSettings, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+def first_open_offsets(kafka: KafkaSettings, topic: str, partitions: Iterable[int]) -> dict[int, int]:
     """Return the offset at which an open transaction begins, for each partition with an open transaction.
 
     A reader of committed messages gets no message behind this offset until the transaction ends: at the latest after
     the ``transaction.timeout.ms`` of its writer. Partitions that do not answer are left out.
     """
     admin = make_admin(kafka)
-    places = [TopicPartition(topic, number) for number in partitions]
-    stable = _ends(admin, places, IsolationLevel.READ_COMMITTED)
-    ends = _ends(admin, places, IsolationLevel.READ_UNCOMMITTED)
+    topic_partitions = [TopicPartition(topic, number) for number in partitions]
+    stable = _ends(admin, topic_partitions, IsolationLevel.READ_COMMITTED)
+    ends = _ends(admin, topic_partitions, IsolationLevel.READ_UNCOMMITTED)
     return {number: offset for number, offset in sorted(stable.items()) if offset < ends.get(number, offset)}
 
 
-def held_line(topic: str, partition: int, offset: int) -> str:
+def open_transaction_line(topic: str, partition: int, offset: int) -> str:
     """Return a line that tells a person of a partition with an open transaction.
 
     Examples
     --------
-    >>> held_line("inspection.frames", 3, 70)
+    >>> open_transaction_line("inspection.frames", 3, 70)
     'partition 3 of inspection.frames is held back by an open transaction since offset 70; what follows is not read yet'
     """
     return (
@@ -40,12 +40,12 @@ def held_line(topic: str, partition: int, offset: int) -> str:
     )
 
 
-def _ends(admin: AdminClient, places: list[TopicPartition], level: IsolationLevel) -> dict[int, int]:
+def _ends(admin: AdminClient, topic_partitions: list[TopicPartition], level: IsolationLevel) -> dict[int, int]:
     found = {}
-    asked = {place: OffsetSpec.latest() for place in places}  # type: ignore[no-untyped-call]
-    for place, future in admin.list_offsets(asked, isolation_level=level, request_timeout=_TIMEOUT_S).items():
+    asked = {topic_partition: OffsetSpec.latest() for topic_partition in topic_partitions}  # type: ignore[no-untyped-call]
+    for topic_partition, future in admin.list_offsets(asked, isolation_level=level, request_timeout=_TIMEOUT_S).items():
         try:
-            found[int(place.partition)] = int(future.result(_TIMEOUT_S + 1).offset)
+            found[int(topic_partition.partition)] = int(future.result(_TIMEOUT_S + 1).offset)
         except (KafkaException, TimeoutError):
             continue
     return found

@@ -40,7 +40,7 @@ class StoredMessage(Generic[R]):
         None for an invalid value; ``problem`` then states the reason, and ``value`` has the original bytes.
     """
 
-    place: MessagePosition
+    position: MessagePosition
     timestamp_us: int
     key: bytes | None
     headers: dict[str, bytes] = field(default_factory=dict)

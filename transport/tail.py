@@ -68,7 +68,7 @@ class Tail:
         Name of the topic.
     fetch_bytes
         Most bytes fetched ahead into memory.
-    tells_end
+    reports_end
         True to maintain `reached_end`.
     on_unreadable
         Called with each batch that is skipped, on the polling thread.
@@ -85,13 +85,13 @@ class Tail:
         topic: str,
         *,
         fetch_bytes: int = 8 * 1024 * 1024,
-        tells_end: bool = False,
+        reports_end: bool = False,
         on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
     ) -> None:
         self.topic = topic
         self._kafka = kafka
         self._fetch_bytes = fetch_bytes
-        self._tells_end = tells_end
+        self._reports_end = reports_end
         self._not_ended: set[int] = set()
         self._consumer: Consumer | None = None
         self._up = threading.Event()
@@ -122,8 +122,8 @@ class Tail:
 
     @property
     def reached_end(self) -> bool:
-        """True if all messages that existed at `open` have been read; always False without ``tells_end``."""
-        return self._tells_end and self.is_open and not self._not_ended and not self._tried
+        """True if all messages that existed at `open` have been read; always False without ``reports_end``."""
+        return self._reports_end and self.is_open and not self._not_ended and not self._tried
 
     @property
     def is_open(self) -> bool:
@@ -235,7 +235,7 @@ class Tail:
             "group.id": f"unused-{uuid.uuid4()}",
             "enable.auto.commit": False,
             "auto.offset.reset": "latest",
-            "enable.partition.eof": self._tells_end,
+            "enable.partition.eof": self._reports_end,
             **LONG_LIVED,
             # After an error or an empty answer the default waits half a second and more: that is too long for a gate.
             "fetch.error.backoff.ms": 50,

@@ -16,7 +16,7 @@ from schemas.topics import MAX_REQUEST_BYTES
 from transport.batches import BOUNDED
 from transport.clients import make_consumer
 from transport.headers import message_headers
-from transport.open_transactions import held_back, held_line
+from transport.open_transactions import first_open_offsets, open_transaction_line
 
 _log = logging.getLogger(__name__)
 _TIMEOUT_S = 10.0
@@ -93,9 +93,9 @@ def time_bounds(kafka: KafkaSettings, topic: str, within: TimeRange) -> dict[int
 
 def log_open_transactions(kafka: KafkaSettings, topic: str, partitions: Iterable[int]) -> dict[int, int]:
     """Log the partitions that an open transaction holds back; return the first held offset by partition."""
-    held = held_back(kafka, topic, partitions)
+    held = first_open_offsets(kafka, topic, partitions)
     for number, offset in held.items():
-        _log.warning("%s", held_line(topic, number, offset))
+        _log.warning("%s", open_transaction_line(topic, number, offset))
     return held
 
 
@@ -113,7 +113,7 @@ def consumer_settings(*, slow: bool = False) -> dict[str, Any]:
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",
-        "isolation.level": "read_committed",  # the client's default, which the books rely on
+        "isolation.level": "read_committed",  # the client's default, which the audit relies on
         # No poll happens while the receiver of the messages is busy.
         "max.poll.interval.ms": 86_400_000,
         # By default the client pauses for a second when its queue is full, which limits it to 40 MB/s.
@@ -152,11 +152,11 @@ def _watermarks(consumer: Consumer, kafka: KafkaSettings, topic: str) -> dict[in
     return {number: _low_high(consumer, TopicPartition(topic, number)) for number in sorted(found.partitions)}
 
 
-def _low_high(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+def _low_high(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
     deadline_s = time.monotonic() + _TIMEOUT_S
     while True:
         try:
-            low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+            low, high = consumer.get_watermark_offsets(partition, timeout=_TIMEOUT_S)
         except KafkaException as error:
             # A topic just created, or a broker just started, has no leader for a moment.
             if error.args[0].code() not in _LEADER_MOVES or time.monotonic() > deadline_s:

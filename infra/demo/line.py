@@ -17,10 +17,10 @@ from rich.console import Console
 from actuators import DecisionConsumer, GateRunner, GateSettings, SimulatedGate
 from infra.broker import LocalBroker
 from infra.demo.cameras import TriggeredCamera, disturbed_camera, folder_images, share_out, solar_cells
+from infra.demo.counts import DemoCounts
 from infra.demo.drift import drift_events, judge
 from infra.demo.processes import ServedProcess, WorkerProcess
 from infra.demo.result import DemoResult, DriftDemo, GateResult
-from infra.demo.tally import DemoCounts
 from infra.demo.view import LiveView
 from infra.demo.watcher import AnswerReader
 from models import default_model_path, load_model
@@ -174,7 +174,7 @@ class _Run:
         self._watch = watch
         self._console = console
         self._clock = clock
-        self._tally = DemoCounts()
+        self._counts = DemoCounts()
         self._stop = threading.Event()
         self._captured = 0
         self._lock = threading.Lock()
@@ -186,7 +186,7 @@ class _Run:
 
     def go(self, cameras: list[Camera], frames: int, model: dict[str, str]) -> DemoResult:
         """Start the gate, then the cameras; wait for every answer and every part; return the result."""
-        watcher = AnswerReader(self._kafka, self._tally)
+        watcher = AnswerReader(self._kafka, self._counts)
         watcher.start()
         self._gate.start()
         try:
@@ -204,29 +204,29 @@ class _Run:
             self._stop.set()
             self._gate.stop()
             watcher.stop()
-        gate, tally = self._gate.stats.tracker, self._tally
+        gate, counts = self._gate.stats.tracker, self._counts
         drift, events = self._drift()
         return DemoResult(
             drift=drift,
             drift_events=events,
-            frames_published=tally.frames_published,
-            decisions=tally.decisions,
-            accepted=tally.actions[Action.ACCEPT],
-            rejected=tally.actions[Action.REJECT],
-            review=tally.actions[Action.REVIEW],
-            not_decidable=tally.verdicts[Verdict.NOT_DECIDABLE],
-            shed=tally.shed,
-            dead_letters=tally.dead_letters,
+            frames_published=counts.frames_published,
+            decisions=counts.decisions,
+            accepted=counts.actions[Action.ACCEPT],
+            rejected=counts.actions[Action.REJECT],
+            review=counts.actions[Action.REVIEW],
+            not_decidable=counts.verdicts[Verdict.NOT_DECIDABLE],
+            shed=counts.shed,
+            dead_letters=counts.dead_letters,
             drops_counted=sum(s.dropped + s.failed for s in stats),
-            duplicates=tally.duplicates,
-            unaccounted=tally.unaccounted + sum(s.pending for s in stats),
+            duplicates=counts.duplicates,
+            unaccounted=counts.unaccounted + sum(s.pending for s in stats),
             gate=GateResult(gate.actuated, gate.failsafe, gate.late, gate.conflicts),
-            quality=tally.quality,
+            quality=counts.quality,
             latency_ms={
-                "capture_to_decision": percentiles(tally.latencies_ms),
+                "capture_to_decision": percentiles(counts.latencies_ms),
                 "capture_to_gate": percentiles(self._gate.latencies_ms),
             },
-            throughput_fps=round(tally.decisions / seconds, 2),
+            throughput_fps=round(counts.decisions / seconds, 2),
             model=model,
             cameras=len(cameras),
             seconds=round(seconds, 2),
@@ -235,20 +235,20 @@ class _Run:
     def _drift(self) -> tuple[DriftDemo | None, tuple[dict[str, Any], ...]]:
         if self._watch is None or self._options.drift is None:
             return None, ()
-        watch, decided = self._watch, self._tally.decisions
+        watch, decided = self._watch, self._counts.decisions
 
         def seen_all() -> bool:
             return not watch.alive() or watch.metric("inspection_watch_decisions") >= decided
 
         events = drift_events(self._kafka, seen_all)
-        return judge(self._options.drift, _DISTURBED, self._tally.first_disturbed, events)
+        return judge(self._options.drift, _DISTURBED, self._counts.first_disturbed, events)
 
     def _publisher(self, index: int) -> FramePublisher:
         return FramePublisher(
             self._kafka,
             CameraIdentity(LINE, STATION, f"cam{index + 1}"),
             PublisherOptions(deadline_ms=self._options.deadline_ms, lot=self._kafka.prefix, policy="block"),
-            on_published=lambda frame: self._tally.published(frame.frame_id),
+            on_published=lambda frame: self._counts.published(frame.frame_id),
         )
 
     def _shoot(self, cameras: list[Camera], publishers: list[FramePublisher], frames: int) -> None:
@@ -291,7 +291,7 @@ class _Run:
 
     def _await_room(self) -> bool:
         """Wait, with --fps 0, until fewer than `_WINDOW` frames are in flight; return False if the run stops."""
-        while not self._options.fps and self._captured - self._tally.answered >= _WINDOW:
+        while not self._options.fps and self._captured - self._counts.answered >= _WINDOW:
             if self._stop.wait(0.0005):
                 return False
         return not self._stop.is_set()
@@ -301,10 +301,10 @@ class _Run:
         while shooting.is_alive():
             shooting.join(0.25)
             view.update(
-                self._tally, time.monotonic() - began, self._gate.latencies_ms, self._gate.stats.tracker.actuated
+                self._counts, time.monotonic() - began, self._gate.latencies_ms, self._gate.stats.tracker.actuated
             )
-            if self._tally.answered != answered:
-                answered, since = self._tally.answered, time.monotonic()
+            if self._counts.answered != answered:
+                answered, since = self._counts.answered, time.monotonic()
             elif time.monotonic() - since > _STALLED_S:
                 self._stop.set()
                 raise InspectionError(f"nothing was decided for {_STALLED_S:.0f} s: {self._worker.last_line()}")
@@ -312,5 +312,5 @@ class _Run:
     def _settle(self) -> None:
         """Wait for the answers to the last frames."""
         deadline = time.monotonic() + _STALLED_S
-        while self._tally.unaccounted and self._worker.alive() and time.monotonic() < deadline:
+        while self._counts.unaccounted and self._worker.alive() and time.monotonic() < deadline:
             time.sleep(0.005)

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from infra.demo.tally import DemoQuality
+from infra.demo.counts import DemoQuality
 from schemas.text import shown
 
 Percentiles = dict[str, float | None]

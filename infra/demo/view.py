@@ -11,8 +11,8 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from infra.demo.counts import DemoCounts
 from infra.demo.result import latency_text
-from infra.demo.tally import DemoCounts
 from monitoring.percentiles import percentiles
 from schemas import Action
 
@@ -39,24 +39,24 @@ class LiveView:
         with Live(self._progress, console=self._console, refresh_per_second=4, transient=True) as self._live:
             yield
 
-    def update(self, tally: DemoCounts, elapsed_s: float, gate_latencies_ms: list[float], acted: int) -> None:
+    def update(self, counts: DemoCounts, elapsed_s: float, gate_latencies_ms: list[float], acted: int) -> None:
         """Show the newest figures."""
         if self._live is None:
             return
-        self._progress.update(self._task, completed=tally.decisions)
-        self._live.update(Group(self._progress, self._figures(tally, elapsed_s, gate_latencies_ms, acted)))
+        self._progress.update(self._task, completed=counts.decisions)
+        self._live.update(Group(self._progress, self._figures(counts, elapsed_s, gate_latencies_ms, acted)))
 
     def _figures(
-        self, tally: DemoCounts, elapsed_s: float, gate_latencies_ms: list[float], acted: int
+        self, counts: DemoCounts, elapsed_s: float, gate_latencies_ms: list[float], acted: int
     ) -> RenderableType:
-        actions, quality = tally.actions, tally.quality
+        actions, quality = counts.actions, counts.quality
         table = Table.grid(padding=(0, 3))
         table.add_row(
-            f"[bold]{tally.decisions / max(elapsed_s, 1e-3):.1f}[/] frames/s",
+            f"[bold]{counts.decisions / max(elapsed_s, 1e-3):.1f}[/] frames/s",
             f"[green]{actions[Action.ACCEPT]} accept[/]",
             f"[red]{actions[Action.REJECT]} reject[/]",
             f"[yellow]{actions[Action.REVIEW]} review[/]",
-            f"{tally.dead_letters} dead letters",
+            f"{counts.dead_letters} dead letters",
             f"{acted} parts passed the gate",
         )
         labels = (
@@ -65,7 +65,7 @@ class LiveView:
             if quality.accuracy is not None
             else "no labels"
         )
-        decision = latency_text(percentiles(tally.latencies_ms[-_WINDOW:]))
+        decision = latency_text(percentiles(counts.latencies_ms[-_WINDOW:]))
         gate = latency_text(percentiles(gate_latencies_ms[-_WINDOW:]))
         text = f"capture to decision  {decision}\ncapture to gate      {gate}"
         return Panel(Group(table, labels, text), title="the line", border_style="dim", expand=False)

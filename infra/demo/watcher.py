@@ -8,7 +8,7 @@ import uuid
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from infra.demo.tally import DemoCounts
+from infra.demo.counts import DemoCounts
 from schemas import CodecError, DeadLetter, Decision
 from schemas.codec import Codec
 from schemas.settings import KafkaSettings
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 class AnswerReader:
     """Thread that reads decisions and dead letters from the beginning of their topics into a `DemoCounts`."""
 
-    def __init__(self, kafka: KafkaSettings, tally: DemoCounts) -> None:
+    def __init__(self, kafka: KafkaSettings, counts: DemoCounts) -> None:
         self._kafka = kafka
-        self._tally = tally
+        self._counts = counts
         self._codec = Codec.from_settings(kafka)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -67,8 +67,8 @@ class AnswerReader:
     def _count(self, topic: str, value: bytes | None) -> None:
         try:
             if topic == self._kafka.decisions:
-                self._tally.decision(self._codec.decode(value, Decision))
+                self._counts.decision(self._codec.decode(value, Decision))
             else:
-                self._tally.dead_letter(self._codec.decode(value, DeadLetter, max_bytes=MAX_REQUEST_BYTES))
+                self._counts.dead_letter(self._codec.decode(value, DeadLetter, max_bytes=MAX_REQUEST_BYTES))
         except CodecError as error:
             log.warning("unreadable message in %s: %s", topic, error)

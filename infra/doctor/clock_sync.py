@@ -14,7 +14,7 @@ _BUFFER_BYTES = 1024
 _STATUS_OFFSET = 40
 
 
-def kernel_says_synchronised() -> bool | None:
+def is_clock_synchronised() -> bool | None:
     """Return the answer of adjtimex(2), or None if the call is not possible (another system, a sandbox).
 
     chrony, ntpd and systemd-timesyncd all report to the kernel. With ``modes`` zero the call only reads, and needs no

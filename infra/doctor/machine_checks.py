@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from infra.doctor.check import Check, Status
-from infra.doctor.clock_sync import kernel_says_synchronised
+from infra.doctor.clock_sync import is_clock_synchronised
 from transport.machine import usable_cores, usable_memory_bytes
 
 _MIB = 1024 * 1024
@@ -128,7 +128,7 @@ def clock() -> Check:
     drift_s = (time.time() - wall) - (time.monotonic() - steady)
     if abs(drift_s) > _CLOCK_DRIFT_S:
         return Check("clock", "fail", f"jumped {drift_s * 1000:+.0f} ms just now", "let one program set the clock")
-    synchronised = kernel_says_synchronised()
+    synchronised = is_clock_synchronised()
     if synchronised is None:
         return Check("clock", "ok", "plausible; this machine does not say whether it is synchronised")
     if not synchronised:

@@ -122,41 +122,41 @@ class ErrorMonitor:
         new = _key(change.after)
         if old is not None and old == new:
             if (stream := self._streams.get(old)) is not None:
-                stream.correct(change.after.judged.frame_id, _is_error(change.after))
+                stream.correct(change.after.decision.frame_id, _is_error(change.after))
             return []
         if old is not None and (stream := self._streams.get(old)) is not None and change.before is not None:
-            stream.correct(change.before.judged.frame_id, None)
+            stream.correct(change.before.decision.frame_id, None)
         if new is None:
             return []
-        judged = change.after.judged
-        point = Point(judged.frame_id, judged.captured_at_us, _is_error(change.after))
+        summary = change.after.decision
+        point = Point(summary.frame_id, summary.captured_at_us, _is_error(change.after))
         found = self._stream(new).update(point)
         return [] if found is None else [self._alarm(new, found)]
 
     def summary(self) -> list[StreamSummary]:
         """Return all streams, those with the newest outcomes last."""
         return [
-            StreamSummary(side, because, model, stream.labels, stream.error_rate)
-            for (model, side, because), stream in self._streams.items()
+            StreamSummary(side, sampled_because, model, stream.labels, stream.error_rate)
+            for (model, side, sampled_because), stream in self._streams.items()
         ]
 
     def to_state(self) -> list[Any]:
         """Return the whole state as JSON."""
         rows: list[Any] = []
-        for (model, side, because), stream in self._streams.items():
+        for (model, side, sampled_because), stream in self._streams.items():
             key = [model.name, model.version, model.sha256, model.recipe_id, model.recipe_revision]
-            rows.append([key, side, because, stream.to_state()])
+            rows.append([key, side, sampled_because, stream.to_state()])
         return rows
 
     def restore(self, state: list[Any]) -> None:
         """Resume from a state; raise ValueError for anything else."""
         self._streams.clear()
         for row in items(state, MAX_STREAMS):
-            model, side, because, stream = items(row, 4, 4)
+            model, side, sampled_because, stream = items(row, 4, 4)
             if side not in ("escapes", "overkill"):
                 raise ValueError("a stream of no side")
             key = ModelKey(*map(text, items(model, 5, 5)))
-            self._streams[key, side, reason(text(because))] = ErrorStream.from_state(stream)
+            self._streams[key, side, reason(text(sampled_because))] = ErrorStream.from_state(stream)
 
     def _stream(self, key: _Key) -> ErrorStream:
         if key not in self._streams:
@@ -168,12 +168,12 @@ class ErrorMonitor:
         return self._streams[key]
 
     def _alarm(self, key: _Key, found: Rise) -> ConceptAlarm:
-        model, side, because = key
+        model, side, sampled_because = key
         before, after = found.points[: found.change.index], found.points[found.change.index :]
         return ConceptAlarm(
             camera=self._camera,
             side=side,
-            sampled_because=because,
+            sampled_because=sampled_because,
             detector="+".join(found.detectors),
             before=found.change.before,
             after=found.change.after,
@@ -192,11 +192,11 @@ class ErrorMonitor:
 
 def _key(outcome: Outcome) -> _Key | None:
     """Return the stream to which an outcome belongs; None if it belongs to no stream."""
-    judged, truth = outcome.judged, outcome.truth
-    if truth is None or not judged.is_completed or judged.action is Action.REVIEW:
+    summary, truth = outcome.decision, outcome.truth
+    if truth is None or not summary.is_completed or summary.action is Action.REVIEW:
         return None
-    side: Side = "escapes" if judged.action is Action.ACCEPT else "overkill"
-    return judged.model, side, truth.because
+    side: Side = "escapes" if summary.action is Action.ACCEPT else "overkill"
+    return summary.model, side, truth.sampled_because
 
 
 def _is_error(outcome: Outcome) -> bool:

@@ -86,11 +86,11 @@ class QualityFigures:
             names = sorted(self._all.defect_names())
             return [_of_defect(name, self._all) for name in names if self._all.of_defect(name)]
         slices = sorted(self._slices[by].items())
-        return [_figures(by, name, tally) for name, tally in slices if tally.parts.total()]
+        return [_figures(by, name, counts) for name, counts in slices if counts.parts.total()]
 
     def to_state(self) -> dict[str, Any]:
         """Return the whole state as JSON."""
-        slices = {by: [[name, tally.to_state()] for name, tally in of.items()] for by, of in self._slices.items()}
+        slices = {by: [[name, counts.to_state()] for name, counts in of.items()] for by, of in self._slices.items()}
         return {"all": self._all.to_state(), "slices": slices, "dropped": dict(self.dropped)}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -100,15 +100,18 @@ class QualityFigures:
         slices = fields(state["slices"], self._slices)
         for by in self._slices:
             rows = [items(row, 2, 2) for row in items(slices[by], MAX_SLICES)]
-            self._slices[by] = OrderedDict((text(name), SliceCounts.from_state(tally)) for name, tally in rows)
+            self._slices[by] = OrderedDict((text(name), SliceCounts.from_state(counts)) for name, counts in rows)
         self.dropped = Counter({name: whole(count) for name, count in mapping(state["dropped"], 10).items()})
 
     def _add(self, outcome: Outcome, count: int) -> None:
-        judged = outcome.judged
-        if not judged.is_completed:
+        summary = outcome.decision
+        if not summary.is_completed:
             return
         self._all.add(outcome, count)
-        names = {"lot": judged.lot, "model": f"{judged.model.name} {judged.model.version} {judged.model.sha256[:8]}"}
+        names = {
+            "lot": summary.lot,
+            "model": f"{summary.model.name} {summary.model.version} {summary.model.sha256[:8]}",
+        }
         for by, name in names.items():
             slices = self._slices[by]
             if name is None or (count < 0 and name not in slices):
@@ -120,35 +123,35 @@ class QualityFigures:
                 self.dropped[by] += 1
 
 
-def _figures(by: GroupBy, name: str, tally: SliceCounts) -> Figures:
-    strata = tally.strata()
+def _figures(by: GroupBy, name: str, counts: SliceCounts) -> Figures:
+    strata = counts.strata()
     accepts, rejects = strata[Action.ACCEPT], strata[Action.REJECT]
     return Figures(
         by,
         name,
-        tally.parts.total(),
-        tally.labelled(),
-        tally.labelled(Action.ACCEPT, defective=True),
-        tally.labelled(Action.REJECT, defective=False),
+        counts.parts.total(),
+        counts.labelled(),
+        counts.labelled(Action.ACCEPT, defective=True),
+        counts.labelled(Action.REJECT, defective=False),
         escape_rate(strata),
         overkill_rate(strata),
         accuracy(strata),
         share(accepts.defective, accepts.labelled, "no accepted part was labelled at random"),
         share(rejects.labelled - rejects.defective, rejects.labelled, "no rejected part was labelled"),
-        tally.river(),
+        counts.river(),
     )
 
 
-def _of_defect(name: str, tally: SliceCounts) -> Figures:
-    strata = tally.strata(name)
+def _of_defect(name: str, counts: SliceCounts) -> Figures:
+    strata = counts.strata(name)
     accepts = strata[Action.ACCEPT]
     none = Estimate(None, why_not="cannot be estimated: overkill has no defect")
     return Figures(
         "class",
         name,
-        tally.parts.total(),
-        tally.of_defect(name),
-        tally.of_defect(name, Action.ACCEPT),
+        counts.parts.total(),
+        counts.of_defect(name),
+        counts.of_defect(name, Action.ACCEPT),
         0,
         escape_rate(strata),
         none,

@@ -47,7 +47,7 @@ class LabelIndex:
     >>> truths.add(Label(label_id="2", station="s", camera_id="c", frame_id="f", truth=Verdict.NOT_OK, labelled_at_us=6,
     ...                  labelled_by="bob", defect="crack"))
     >>> found = truths.of_frame("s/c", "f", "P")
-    >>> found.is_defective, found.defect, found.because
+    >>> found.is_defective, found.defect, found.sampled_because
     (True, 'crack', 'random')
     >>> truths.of_frame("s/other", "f", "P"), truths.waiting
     (None, 0)

@@ -159,15 +159,15 @@ class LabelJoin:
         self.counts.labels += 1
         self.counts.future_labels += new.labelled_at_us != label.labelled_at_us
         about = self.store.about(new)
-        before = [(judged, self.store.truths(judged)) for judged in about]
+        before = [(summary, self.store.truths(summary)) for summary in about]
         self.counts.contradictions += self.store.contradicted(new)
         self.store.put_label(new, matched=bool(about))
         changes = []
-        for judged, truths in before:
+        for summary, truths in before:
             self.counts.corrections += bool(truths)
             old, now = counted_truth(truths), counted_truth([*truths, new])
             if old != now:
-                changes.append(Change(Outcome(judged, old), Outcome(judged, now)))
+                changes.append(Change(Outcome(summary, old), Outcome(summary, now)))
         self._forget_labels()
         return changes
 
@@ -188,6 +188,6 @@ class LabelJoin:
         while self.store.labels > self.max_labels:
             truth, matched = self.store.drop_oldest_label()
             self.counts.lost_labels += not matched
-            for judged in self.store.about(truth):
-                self.store.drop(judged)
+            for summary in self.store.about(truth):
+                self.store.drop(summary)
                 self.counts.forgotten_decisions += 1

@@ -115,7 +115,7 @@ class Truth:
     is_defective: bool
     labelled_at_us: int
     defect: str
-    because: str
+    sampled_because: str
 
     @classmethod
     def of(cls, label: Label, now_us: int | None = None, written_us: int | None = None) -> Truth:
@@ -172,25 +172,29 @@ def counted_truth(truths: Iterable[Truth]) -> Truth | None:
     if not known:
         return None
     newest = max(known, key=lambda truth: truth.rank)
-    return replace(newest, because="random") if any(truth.because == "random" for truth in known) else newest
+    return (
+        replace(newest, sampled_because="random")
+        if any(truth.sampled_because == "random" for truth in known)
+        else newest
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Decision, and the truth as far as it is known."""
 
-    judged: DecisionSummary
+    decision: DecisionSummary
     truth: Truth | None
 
     @property
     def is_escape(self) -> bool:
         """True if a defective part was accepted."""
-        return self.truth is not None and self.truth.is_defective and self.judged.action is Action.ACCEPT
+        return self.truth is not None and self.truth.is_defective and self.decision.action is Action.ACCEPT
 
     @property
     def is_overkill(self) -> bool:
         """True if a good part was rejected."""
-        return self.truth is not None and not self.truth.is_defective and self.judged.action is Action.REJECT
+        return self.truth is not None and not self.truth.is_defective and self.decision.action is Action.REJECT
 
 
 @dataclass(frozen=True, slots=True)

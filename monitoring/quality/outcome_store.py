@@ -67,27 +67,27 @@ class OutcomeStore:
         found = list(self._decisions("WHERE d.frame = ?", truth.frame_id)) if truth.frame_id is not None else []
         if truth.part_id is not None:
             of_part = self._decisions("WHERE d.part = ? ORDER BY d.seq", truth.part_id)
-            found += [judged for judged in of_part if judged.frame_id != truth.frame_id]
+            found += [summary for summary in of_part if summary.frame_id != truth.frame_id]
         return found
 
-    def put(self, judged: DecisionSummary) -> None:
+    def put(self, summary: DecisionSummary) -> None:
         """Store a decision; it replaces an older one on the same frame."""
-        where = {"frame": judged.frame_id}
+        where = {"frame": summary.frame_id}
         replaced = self._db.execute("DELETE FROM decisions WHERE frame = :frame", where).rowcount
         self._db.execute(
             "INSERT INTO decisions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                judged.frame_id, judged.digest, judged.part_id, judged.lot, judged.action.value,
-                judged.verdict.value, judged.is_completed, judged.captured_at_us, judged.decided_at_us,
-                self._model(judged.model),
+                summary.frame_id, summary.digest, summary.part_id, summary.lot, summary.action.value,
+                summary.verdict.value, summary.is_completed, summary.captured_at_us, summary.decided_at_us,
+                self._model(summary.model),
             ),
         )  # fmt: skip
         self.decisions += 1 - replaced
 
-    def truths(self, judged: DecisionSummary) -> list[Truth]:
+    def truths(self, summary: DecisionSummary) -> list[Truth]:
         """Return the labels about a decision's frame or part."""
         query = f"{_LABEL} WHERE frame = ? UNION {_LABEL} WHERE part = ?"
-        rows = self._db.execute(query, (judged.frame_id, judged.part_id))
+        rows = self._db.execute(query, (summary.frame_id, summary.part_id))
         return [_truth(row) for row in rows]
 
     def label(self, label_id: str) -> Truth | None:
@@ -110,7 +110,7 @@ class OutcomeStore:
             "INSERT INTO labels VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 truth.label_id, truth.frame_id, truth.part_id, truth.is_defective, truth.labelled_at_us, truth.defect,
-                truth.because, matched,
+                truth.sampled_because, matched,
             ),
         )  # fmt: skip
         self.labels += 1
@@ -128,9 +128,9 @@ class OutcomeStore:
         """Return the decision that was stored first; None if there is no decision."""
         return next(self._decisions("ORDER BY d.seq LIMIT 1"), None)
 
-    def drop(self, judged: DecisionSummary) -> None:
+    def drop(self, summary: DecisionSummary) -> None:
         """Delete a decision."""
-        self.decisions -= self._db.execute("DELETE FROM decisions WHERE frame = ?", (judged.frame_id,)).rowcount
+        self.decisions -= self._db.execute("DELETE FROM decisions WHERE frame = ?", (summary.frame_id,)).rowcount
 
     def drop_oldest_label(self) -> tuple[Truth, bool]:
         """Delete the label that was stored first; return it, and True if it had found a decision."""
@@ -142,7 +142,7 @@ class OutcomeStore:
     def newest(self, decisions: int) -> tuple[list[DecisionSummary], list[tuple[Truth, bool]]]:
         """Return the newest decisions with their labels, and at most as many waiting labels; both oldest first."""
         kept = list(self._decisions("ORDER BY d.seq DESC LIMIT ?", decisions))[::-1]
-        chosen = {truth.label_id for judged in kept for truth in self.truths(judged)}
+        chosen = {truth.label_id for summary in kept for truth in self.truths(summary)}
         waiting = self._db.execute("SELECT id FROM labels WHERE matched = 0 ORDER BY seq DESC LIMIT ?", (decisions,))
         chosen |= {row[0] for row in waiting}
         rows = self._db.execute(_LABEL.replace(" FROM", ", matched FROM") + "ORDER BY seq")

@@ -45,16 +45,16 @@ class SliceCounts:
 
     def add(self, outcome: Outcome, count: int = 1) -> None:
         """Count an outcome, or with -1 take it back; never below zero, in case its first count has been forgotten."""
-        judged, truth = outcome.judged, outcome.truth
-        if not judged.is_completed:
+        summary, truth = outcome.decision, outcome.truth
+        if not summary.is_completed:
             return
-        self.parts[judged.action] = max(0, self.parts[judged.action] + count)
+        self.parts[summary.action] = max(0, self.parts[summary.action] + count)
         if truth is None:
             return
-        cell = (judged.action, judged.verdict, truth.is_defective, truth.because)
+        cell = (summary.action, summary.verdict, truth.is_defective, truth.sampled_because)
         self.cells[cell] = max(0, self.cells[cell] + count)
         if truth.is_defective:
-            key = (judged.action, truth.because, self._defect(truth.defect or UNNAMED))
+            key = (summary.action, truth.sampled_because, self._defect(truth.defect or UNNAMED))
             self.defects[key] = max(0, self.defects[key] + count)
 
     def _defect(self, name: str) -> str:
@@ -84,7 +84,11 @@ class SliceCounts:
     def _stratum(self, action: Action, defect: str | None) -> Stratum:
         parts, labelled = self.parts[action], self.labelled(action)
         # If every part has a label there is nothing to estimate: the reasons for the labels no longer matter.
-        reasons = REPRESENTATIVE_REASONS[action] if labelled < parts else {because for *_, because in self.cells}
+        reasons = (
+            REPRESENTATIVE_REASONS[action]
+            if labelled < parts
+            else {sampled_because for *_, sampled_because in self.cells}
+        )
         cells = [(key[2], n) for key, n in self.cells.items() if key[0] is action and key[3] in reasons]
         if defect is None:
             bad = sum(n for is_defective, n in cells if is_defective)
@@ -120,16 +124,16 @@ class SliceCounts:
 
     @classmethod
     def from_state(cls, state: list[Any]) -> SliceCounts:
-        """Return the tally of a state; raise ValueError for anything else."""
+        """Return the counts of a state; raise ValueError for anything else."""
         parts, cells, defects = (items(rows, _MAX_ROWS) for rows in items(state, 3, 3))
         return cls(
             Counter({Action(text(a)): whole(n) for a, n in (items(row, 2, 2) for row in parts)}),
             Counter({
-                (Action(text(a)), Verdict(text(v)), flag(bad), reason(text(because))): whole(n)
-                for a, v, bad, because, n in (items(row, 5, 5) for row in cells)
+                (Action(text(a)), Verdict(text(v)), flag(bad), reason(text(sampled_because))): whole(n)
+                for a, v, bad, sampled_because, n in (items(row, 5, 5) for row in cells)
             }),
             Counter({
-                (Action(text(a)), reason(text(because)), text(defect)): whole(n)
-                for a, because, defect, n in (items(row, 4, 4) for row in defects)
+                (Action(text(a)), reason(text(sampled_because)), text(defect)): whole(n)
+                for a, sampled_because, defect, n in (items(row, 4, 4) for row in defects)
             }),
         )  # fmt: skip

@@ -52,21 +52,21 @@ def unpack(data: bytes) -> dict[str, Any]:
 def rows(store: OutcomeStore, decisions: int) -> dict[str, Any]:
     """Return the newest decisions of a store, their labels, and waiting labels; by column, because that packs best."""
     kept, labels = store.newest(decisions)
-    models = {model: at for at, model in enumerate(dict.fromkeys(judged.model for judged in kept))}
-    captured = [judged.captured_at_us for judged in kept]
+    models = {model: at for at, model in enumerate(dict.fromkeys(summary.model for summary in kept))}
+    captured = [summary.captured_at_us for summary in kept]
     return {
         "models": [[m.name, m.version, m.sha256, m.recipe_id, m.recipe_revision] for m in models],
-        "frame": [judged.frame_id for judged in kept],
-        "digest": [judged.digest for judged in kept],
-        "part": [judged.part_id for judged in kept],
-        "lot": [judged.lot for judged in kept],
+        "frame": [summary.frame_id for summary in kept],
+        "digest": [summary.digest for summary in kept],
+        "part": [summary.part_id for summary in kept],
+        "lot": [summary.lot for summary in kept],
         "what": [
-            (_ACTIONS.index(judged.action) * 3 + _VERDICTS.index(judged.verdict)) * 2 + judged.is_completed
-            for judged in kept
+            (_ACTIONS.index(summary.action) * 3 + _VERDICTS.index(summary.verdict)) * 2 + summary.is_completed
+            for summary in kept
         ],
         "captured": captured,
-        "decided_after": [judged.decided_at_us - at for judged, at in zip(kept, captured, strict=True)],
-        "model": [models[judged.model] for judged in kept],
+        "decided_after": [summary.decided_at_us - at for summary, at in zip(kept, captured, strict=True)],
+        "model": [models[summary.model] for summary in kept],
         "labels": [[*astuple(truth), matched] for truth, matched in labels],
     }
 
@@ -95,10 +95,10 @@ def refill(store: OutcomeStore, state: dict[str, Any]) -> None:
             )
         )  # fmt: skip
     for row in items(state["labels"], _MAX_ROWS):
-        label_id, frame_id, part_id, is_defective, at_us, defect, because, matched = items(row, 8, 8)
+        label_id, frame_id, part_id, is_defective, at_us, defect, sampled_because, matched = items(row, 8, 8)
         truth = Truth(
             text(label_id), optional_text(frame_id), optional_text(part_id), flag(is_defective),
-            whole(at_us, -MAX_LONG - 1), text(defect), reason(text(because)),
+            whole(at_us, -MAX_LONG - 1), text(defect), reason(text(sampled_because)),
         )  # fmt: skip
         if store.label(truth.label_id) is not None:
             raise ValueError("a label twice")

@@ -1,7 +1,7 @@
 """Audit: compares every frame of the frames topic with its decisions and dead letters. No Kafka here.
 
-The books balance when {captured} = {decided} + {dead-lettered} + {counted drops}: a frame in the topic needs a decision
-or a dead letter, and a gap in a camera's sequence needs a drop that the edge has counted.
+The counts balance when {captured} = {decided} + {dead-lettered} + {counted drops}: a frame in the topic needs a
+decision or a dead letter, and a gap in a camera's sequence needs a drop that the edge has counted.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from operations.audit.reconcile import EdgeStart, StartCounts, merge, reconcile
 from schemas.records import Action, DeadLetter, Decision, Frame, ResultState
 
 #: Place of a message: topic, partition, offset.
-AnswerPlace = tuple[str, int, int]
+AnswerPosition = tuple[str, int, int]
 
 
 @dataclass(slots=True)
-class _Books:
+class _FrameAnswers:
     """Record of one frame: about 800 bytes with its keys, never its image."""
 
     captured_at_us: int
@@ -37,7 +37,7 @@ class _Books:
 
 
 class Audit:
-    """Audit of frames: enter frames first, then decisions and dead letters in any order; `cameras` returns the books.
+    """Audit of frames: enter frames first, then decisions and dead letters in any order; `cameras` returns the counts.
 
     Parameters
     ----------
@@ -55,34 +55,34 @@ class Audit:
     ...     audit.frame(Frame(frame_id=f"s.c.1.{sequence}", line="l", station="s", camera_id="c", started_at_us=1,
     ...                       sequence=sequence, captured_at_us=0, encoding=Encoding.JPEG, width=1, height=1, sha256="",
     ...                       image=b""))
-    >>> books = audit.cameras()["s/c"]
-    >>> books.captured, books.gaps, books.unaccounted
+    >>> answers = audit.cameras()["s/c"]
+    >>> answers.captured, answers.gaps, answers.unaccounted
     (4, 1, 3)
     """
 
     def __init__(self, *, complete_since_us: int | None = None, open_end: bool = True) -> None:
         self.complete_since_us = complete_since_us
         self._open_end = open_end
-        self._frames: dict[str, dict[str, _Books]] = defaultdict(dict)
+        self._frames: dict[str, dict[str, _FrameAnswers]] = defaultdict(dict)
         self._sequences: dict[tuple[str, int], set[int]] = defaultdict(set)
         self._elsewhere: dict[tuple[str, int], set[int]] = defaultdict(set)
-        self._unreadable: set[AnswerPlace] = set()
-        self._dead_places: set[AnswerPlace] = set()
+        self._unreadable: set[AnswerPosition] = set()
+        self._dead_positions: set[AnswerPosition] = set()
         #: Cameras of all frames that were read, entered or not.
         self.seen_cameras: set[str] = set()
-        self.unreadable_decisions: list[AnswerPlace] = []
-        self.unreadable_dead_letters: list[AnswerPlace] = []
+        self.unreadable_decisions: list[AnswerPosition] = []
+        self.unreadable_dead_letters: list[AnswerPosition] = []
 
     def frame(self, frame: Frame, arrived_at_us: int | None = None) -> None:
         """Enter a frame of the topic, and the time when it reached Kafka (default: the time of its capture)."""
         image = hash(frame.sha256)
-        held = self._frames[frame.key].get(frame.frame_id)
-        if held is not None:
-            held.copies += 1
-            held.conflict |= held.image != image
+        known = self._frames[frame.key].get(frame.frame_id)
+        if known is not None:
+            known.copies += 1
+            known.conflict |= known.image != image
             return
         arrived_at_us = frame.captured_at_us if arrived_at_us is None else arrived_at_us
-        self._frames[frame.key][frame.frame_id] = _Books(
+        self._frames[frame.key][frame.frame_id] = _FrameAnswers(
             frame.captured_at_us, arrived_at_us, frame.deadline_at_us, image
         )
         self._sequences[frame.key, frame.started_at_us].add(frame.sequence)
@@ -98,36 +98,36 @@ class Audit:
         """Number of sequence numbers missing so far, whatever the edge reports about them."""
         return sum(self._reconcile(start, None).gaps for start in self._sequences)
 
-    def unreadable_frame(self, place: AnswerPlace) -> None:
+    def unreadable_frame(self, position: AnswerPosition) -> None:
         """Enter a message of the frames topic that is not a valid frame: it needs a dead letter."""
-        self._unreadable.add(place)
+        self._unreadable.add(position)
 
     def decision(self, decision: Decision) -> None:
         """Enter a decision; a decision on a frame that was not entered is ignored."""
-        books = self._frames.get(decision.key, {}).get(decision.frame_id)
-        if books is None or decision.is_simulated:
+        answers = self._frames.get(decision.key, {}).get(decision.frame_id)
+        if answers is None or decision.is_simulated:
             return
-        books.conflict |= books.image != hash(decision.image_sha256)
+        answers.conflict |= answers.image != hash(decision.image_sha256)
         champion = decision.model_stage == "champion"
         model = sys.intern(decision.model_sha256)
-        said = (decision.result_state, decision.verdict.value, decision.action.value, model, champion)
-        before = books.decisions.get(decision.decision_id)
+        answer = (decision.result_state, decision.verdict.value, decision.action.value, model, champion)
+        before = answers.decisions.get(decision.decision_id)
         if before is not None:
-            books.repeats += 1
-            books.conflict |= before != said
+            answers.repeats += 1
+            answers.conflict |= before != answer
             return
         if decision.result_state is ResultState.COMPLETED:
-            for state, *verdict, other_model, other_champion in books.decisions.values():
-                if state is ResultState.COMPLETED and verdict != [*said[1:3]]:
-                    books.conflict |= other_model == model
-                    books.disagreement |= other_model != model and champion and other_champion
-        books.decisions[decision.decision_id] = said
+            for state, *verdict, other_model, other_champion in answers.decisions.values():
+                if state is ResultState.COMPLETED and verdict != [*answer[1:3]]:
+                    answers.conflict |= other_model == model
+                    answers.disagreement |= other_model != model and champion and other_champion
+        answers.decisions[decision.decision_id] = answer
         # Use the frame's own deadline: the worker's `is_late` is itself under audit.
-        late = books.deadline_at_us is not None and decision.decided_at_us > books.deadline_at_us
-        books.late_accept |= decision.action is Action.ACCEPT and champion and (late or decision.is_late)
+        late = answers.deadline_at_us is not None and decision.decided_at_us > answers.deadline_at_us
+        answers.late_accept |= decision.action is Action.ACCEPT and champion and (late or decision.is_late)
 
     def dead_letter(self, letter: DeadLetter) -> None:
-        self._dead_places.add((letter.source_topic, letter.source_partition, letter.source_offset))
+        self._dead_positions.add((letter.source_topic, letter.source_partition, letter.source_offset))
         if letter.frame_id is not None:
             for frames in self._frames.values():
                 if letter.frame_id in frames:
@@ -139,19 +139,19 @@ class Audit:
         return len(self._unreadable)
 
     @property
-    def unreadable_places(self) -> list[AnswerPlace]:
+    def unreadable_positions(self) -> list[AnswerPosition]:
         """Places of these unreadable messages."""
         return sorted(self._unreadable)
 
     @property
     def unreadable_unaccounted(self) -> int:
         """Number of unreadable messages without a dead letter."""
-        return len(self._unreadable - self._dead_places)
+        return len(self._unreadable - self._dead_positions)
 
     def cameras(
         self, *, now_us: int | None = None, grace_us: int = 10_000_000, edge: Iterable[EdgeStart] = ()
     ) -> dict[str, CameraCounts]:
-        """Return the books of each camera, by ``station/camera``.
+        """Return the counts of each camera, by ``station/camera``.
 
         Parameters
         ----------
@@ -162,12 +162,12 @@ class Audit:
         edge
             Facts from edge reports and spools.
         """
-        books = {camera: self._answers(camera, now_us, grace_us) for camera in sorted(self._frames)}
+        answers = {camera: self._answers(camera, now_us, grace_us) for camera in sorted(self._frames)}
         known = merge(edge)
         self._assign(known)
         for key in sorted({*self._sequences, *known}, key=lambda one: (one[0], one[1] is None, one[1] or 0)):
             camera, started_at_us = key
-            result = books.setdefault(camera, CameraCounts())
+            result = answers.setdefault(camera, CameraCounts())
             if started_at_us is None and self._starts(camera):
                 # The report does not name one of several starts: its losses explain gaps, but are not compared.
                 lost = known[key].lost + known[key].spooled + known[key].unsure
@@ -177,18 +177,18 @@ class Audit:
             one = self._reconcile(key, known.get(key))
             for figure in ("captured", "gaps", "drops", "waiting", "unexplained_gaps", "surplus_drops"):
                 setattr(result, figure, getattr(result, figure) + getattr(one, figure))
-        return {camera: books[camera] for camera in sorted(books) if any(books[camera].as_dict().values())}
+        return {camera: answers[camera] for camera in sorted(answers) if any(answers[camera].as_dict().values())}
 
     def _reconcile(self, start: tuple[str, int | None], edge: EdgeStart | None) -> StartCounts:
         camera, started_at_us = start
         since_us = self.complete_since_us
-        place = (camera, -1 if started_at_us is None else started_at_us)
+        key = (camera, -1 if started_at_us is None else started_at_us)
         return reconcile(
-            self._sequences.get(place, set()),
+            self._sequences.get(key, set()),
             edge,
             whole=since_us is None or (started_at_us is not None and started_at_us >= since_us),
             open_end=self._open_end,
-            elsewhere=self._elsewhere.get(place, set()),
+            elsewhere=self._elsewhere.get(key, set()),
         )
 
     def _starts(self, camera: str) -> list[int]:
@@ -210,25 +210,25 @@ class Audit:
 
     def _answers(self, camera: str, now_us: int | None, grace_us: int) -> CameraCounts:
         result = CameraCounts()
-        for books in self._frames[camera].values():
-            states = {state for state, *_ in books.decisions.values()}
+        for answers in self._frames[camera].values():
+            states = {state for state, *_ in answers.decisions.values()}
             inspected = ResultState.COMPLETED in states
             result.frames += 1
-            result.repeated_frames += books.copies - 1
+            result.repeated_frames += answers.copies - 1
             result.decided += bool(states)
-            result.dead_lettered += books.dead
+            result.dead_lettered += answers.dead
             result.aborted += not inspected and ResultState.ABORTED in states
             result.failed += not inspected and ResultState.FAILED in states
             superseded = inspected and len(states) > 1
             result.superseded += superseded
-            result.duplicates += books.repeats
-            result.conflicts += books.conflict
-            result.disagreements += books.disagreement
+            result.duplicates += answers.repeats
+            result.conflicts += answers.conflict
+            result.disagreements += answers.disagreement
             # For a superseded frame the gate has acted on the first answer; the later answer is only for the record.
-            result.late_accepts += books.late_accept and not superseded
-            result.ahead += now_us is not None and books.captured_at_us > now_us + grace_us
-            if not states and not books.dead:
-                pending = now_us is not None and abs(now_us - books.arrived_at_us) < grace_us
+            result.late_accepts += answers.late_accept and not superseded
+            result.ahead += now_us is not None and answers.captured_at_us > now_us + grace_us
+            if not states and not answers.dead:
+                pending = now_us is not None and abs(now_us - answers.arrived_at_us) < grace_us
                 result.pending += pending
                 result.unaccounted += not pending
         return result

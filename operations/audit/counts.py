@@ -84,4 +84,4 @@ def total(cameras: Mapping[str, CameraCounts]) -> CameraCounts:
     5
     """
     names = [one.name for one in fields(CameraCounts)]
-    return CameraCounts(**{name: sum(getattr(books, name) for books in cameras.values()) for name in names})
+    return CameraCounts(**{name: sum(getattr(counts, name) for counts in cameras.values()) for name in names})

@@ -45,7 +45,7 @@ def read_spool(file: SpoolFile) -> list[EdgeStart]:
             started_at_us=start.started_at_us,
             captured=start.last_sequence + 1,
             lost=start.lost,
-            held=start.held,
+            waiting_sequences=start.waiting_sequences,
         )
         for start in read_starts(file.path)
     ]

@@ -22,8 +22,8 @@ def audit_registry(cameras: Mapping[str, CameraCounts], unreadable: Mapping[str,
     """
     registry = CollectorRegistry()
     gauge = Gauge("inspection_audit_frames", "Frames by what an audit found", ["camera", "figure"], registry=registry)
-    for camera, books in cameras.items():
-        for figure, value in books.as_dict().items():
+    for camera, counts in cameras.items():
+        for figure, value in counts.as_dict().items():
             gauge.labels(camera, figure).set(value)
     gauge = Gauge("inspection_audit_unreadable", "Messages and spools not readable", ["figure"], registry=registry)
     for figure, value in unreadable.items():

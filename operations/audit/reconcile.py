@@ -30,7 +30,7 @@ class EdgeStart:
         Number of frames in the spool when the edge reported; they may have been sent since.
     unsure
         Number of frames in flight at the end of the report, or sent and not acknowledged: in the topic or not.
-    held
+    waiting_sequences
         Sequences in the spool; None if no spool was read.
     """
 
@@ -41,7 +41,7 @@ class EdgeStart:
     lost: int = 0
     spooled: int = 0
     unsure: int = 0
-    held: frozenset[int] | None = None
+    waiting_sequences: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ def merge(starts: Iterable[EdgeStart]) -> dict[tuple[str, int | None], EdgeStart
     Examples
     --------
     >>> report = EdgeStart(camera="s/c", started_at_us=1, reported=True, captured=9, lost=2, spooled=3)
-    >>> spool = EdgeStart(camera="s/c", started_at_us=1, captured=8, lost=4, held=frozenset({7}))
+    >>> spool = EdgeStart(camera="s/c", started_at_us=1, captured=8, lost=4, waiting_sequences=frozenset({7}))
     >>> one = merge([report, spool])["s/c", 1]
-    >>> one.captured, one.lost, one.spooled, sorted(one.held)
+    >>> one.captured, one.lost, one.spooled, sorted(one.waiting_sequences)
     (9, 4, 0, [7])
     """
     merged: dict[tuple[str, int | None], EdgeStart] = {}
@@ -85,7 +85,7 @@ def merge(starts: Iterable[EdgeStart]) -> dict[tuple[str, int | None], EdgeStart
                 captured=max(report.captured, spool.captured),
                 lost=max(report.lost, spool.lost),
                 spooled=0,
-                held=spool.held,
+                waiting_sequences=spool.waiting_sequences,
             )
     return merged
 
@@ -93,7 +93,7 @@ def merge(starts: Iterable[EdgeStart]) -> dict[tuple[str, int | None], EdgeStart
 def reconcile(
     seen: Set[int], edge: EdgeStart | None, *, whole: bool, open_end: bool = True, elsewhere: Set[int] = frozenset()
 ) -> StartCounts:
-    """Balance the books of a start.
+    """Balance the counts of a start.
 
     Parameters
     ----------
@@ -116,26 +116,26 @@ def reconcile(
     2
     """
     known = edge or EdgeStart(camera="", started_at_us=None)
-    held = (known.held or frozenset()) - seen - elsewhere
+    waiting_sequences = (known.waiting_sequences or frozenset()) - seen - elsewhere
     if not seen and not known.reported:
         # Only a spool knows of this start: it may have sent its frames to another cluster, or to a topic since deleted.
-        gone = known.lost + len(held) if whole else 0
-        return StartCounts(gone, gone, known.lost if whole else 0, len(held) if whole else 0, 0, 0)
+        gone = known.lost + len(waiting_sequences) if whole else 0
+        return StartCounts(gone, gone, known.lost if whole else 0, len(waiting_sequences) if whole else 0, 0, 0)
     if not seen and not whole:
         return StartCounts(0, 0, 0, 0, 0, 0)
     first = 0 if whole else min(seen)
     last = max(seen, default=-1)
     if open_end:
-        last = max(last, known.captured - 1, max(held, default=-1))
+        last = max(last, known.captured - 1, max(waiting_sequences, default=-1))
     gaps = last - first + 1 - len(seen) - sum(first < number < last for number in elsewhere - seen)
-    waiting = sum(first <= number <= last for number in held)
-    judged = whole and open_end
-    drops = known.lost if judged else min(known.lost, gaps)
+    waiting = sum(first <= number <= last for number in waiting_sequences)
+    is_settled = whole and open_end
+    drops = known.lost if is_settled else min(known.lost, gaps)
     return StartCounts(
         captured=last - first + 1,
         gaps=gaps,
         drops=drops,
         waiting=min(max(0, gaps - drops), waiting + known.spooled + known.unsure),
         unexplained_gaps=max(0, gaps - drops - waiting - known.spooled - known.unsure),
-        surplus_drops=max(0, drops + waiting - gaps) if judged else 0,
+        surplus_drops=max(0, drops + waiting - gaps) if is_settled else 0,
     )

@@ -58,13 +58,13 @@ def audit_topics(
         if decision.record is not None:
             audit.decision(decision.record)
         else:
-            unreadable(decision.place)
+            unreadable(decision.position)
     unreadable = audit.unreadable_dead_letters.append
     for letter in _read("dead letters", source, DeadLetter, after, on_progress, unreadable):
         if letter.record is not None:
             audit.dead_letter(letter.record)
         else:
-            unreadable(letter.place)
+            unreadable(letter.position)
     return audit
 
 
@@ -93,14 +93,14 @@ def _enter_frames(
     cut = {number: offset for number, offset in source.complete_from(Frame).items() if offset}
     since_us = within.from_us
     for message in _read("frames", source, Frame, within, on_progress, audit.unreadable_frame):
-        partition, offset = message.place.partition, message.place.offset
+        partition, offset = message.position.partition, message.position.offset
         if partition in cut and offset >= cut[partition]:
             first = cut.pop(partition)
             if within.from_us is None or offset == first:
                 since_us = max(since_us or 0, message.timestamp_us)
         frame = _head(message, source)
         if frame is None:
-            audit.unreadable_frame(message.place)
+            audit.unreadable_frame(message.position)
             continue
         audit.seen_cameras.add(frame.key)
         if camera in (None, frame.key):
@@ -123,7 +123,7 @@ def _look_around(
     for side in sides:
         if not audit.missing:
             return
-        for message in _read("frames around", source, Frame, side, on_progress, lambda place: None):
+        for message in _read("frames around", source, Frame, side, on_progress, lambda position: None):
             if (frame := _head(message, source)) is not None:
                 audit.frame_elsewhere(frame)
 

@@ -40,14 +40,14 @@ class SpoolCounts:
 class SpooledStart:
     """Counts of a spool for one start of its camera.
 
-    ``lost`` is the number of frames that were dropped or damaged. ``held`` are the sequence numbers on disk now.
-    ``last_sequence`` is the highest sequence number that the spool has seen.
+    ``lost`` is the number of frames that were dropped or damaged. ``waiting_sequences`` are the sequence numbers on
+    disk now. ``last_sequence`` is the highest sequence number that the spool has seen.
     """
 
     started_at_us: int
     lost: int
     last_sequence: int
-    held: frozenset[int]
+    waiting_sequences: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +89,21 @@ def read_starts(path: Path) -> tuple[SpooledStart, ...]:
     SpoolUnwritable
         If the file cannot be read as a spool.
     """
-    held: dict[int, set[int]] = defaultdict(set)
+    waiting_sequences: dict[int, set[int]] = defaultdict(set)
     counted: dict[int, tuple[int, int]] = {}
     with _reading(path) as db:
         # In one transaction, so that each frame is in one of the two results.
         db.execute("BEGIN")
         for started_at_us, sequence in db.execute("SELECT started_at_us, sequence FROM frames"):
-            held[started_at_us].add(sequence)
+            waiting_sequences[started_at_us].add(sequence)
         if _has_counts(db):
             rows = db.execute("SELECT started_at_us, evicted + refused + damaged, last_sequence FROM starts")
             counted = {started_at_us: (lost, last) for started_at_us, lost, last in rows}
         db.execute("COMMIT")
     starts = []
-    for started_at_us in sorted({*held, *counted}):
+    for started_at_us in sorted({*waiting_sequences, *counted}):
         lost, last = counted.get(started_at_us, (0, -1))
-        sequences = frozenset(held[started_at_us])
+        sequences = frozenset(waiting_sequences[started_at_us])
         starts.append(SpooledStart(started_at_us, lost, max(last, *sequences, -1), sequences))
     return tuple(starts)
 

@@ -29,8 +29,8 @@ def calibrate(view: View, labels: Labelled) -> Calibration:
     scores = view.score[np.isfinite(view.score)]
     # Bin edges are scores, so equal scores fall into one bin.
     edges = np.unique(np.quantile(scores, np.arange(1, BINS) / BINS, method="higher"))
-    place = np.searchsorted(edges, labels.score, side="right")
-    all_places = np.searchsorted(edges, scores, side="right")
+    bin_of = np.searchsorted(edges, labels.score, side="right")
+    all_bins = np.searchsorted(edges, scores, side="right")
     truth, weight = labels.is_defective.astype(np.float64), labels.weight
     total = float(weight.sum())
     base = float(weight @ truth) / total
@@ -38,7 +38,7 @@ def calibrate(view: View, labels: Labelled) -> Calibration:
     bins = []
     error = reliability = resolution = 0.0
     for number in range(len(edges) + 1):
-        here, parts = place == number, scores[all_places == number]
+        here, parts = bin_of == number, scores[all_bins == number]
         if not here.any():
             continue
         mass = float(weight[here].sum())

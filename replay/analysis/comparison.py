@@ -26,7 +26,17 @@ from replay.analysis.comparison_results import ChangedPart, Comparison, Delta, G
 from replay.analysis.promotion import PromotionLimits, evaluate
 from replay.analysis.results import Floats, Integers
 from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table, build_table
-from replay.analysis.view import ACCEPT, NO_ACTION, REJECT, UNREPRESENTED, Flags, View, decider_view, equal, speakers
+from replay.analysis.view import (
+    ACCEPT,
+    NO_ACTION,
+    REJECT,
+    UNREPRESENTED,
+    Flags,
+    View,
+    decider_view,
+    equal,
+    representative_parts,
+)
 from replay.past.replayed_frame import ReplayedFrame
 
 #: Maximum number of listed parts that the deciders treat differently.
@@ -59,7 +69,7 @@ class Pairs:
         one, two = decider_view(table, champion), decider_view(table, challenger)
         rows, at_one, at_two = np.intersect1d(one.rows, two.rows, assume_unique=True, return_indices=True)
         truth, on_line = one.truth[at_one], one.on_line[at_one]
-        is_representative = speakers(on_line, truth, table["sampled_because"][rows])
+        is_representative = representative_parts(on_line, truth, table["sampled_because"][rows])
         cell = (on_line.astype(np.int64) * 3 + one.action[at_one]) * 3 + two.action[at_two]
         parts = np.bincount(cell, minlength=_CELLS)
         is_known = np.bincount(cell[truth != UNKNOWN], minlength=_CELLS) == parts

@@ -69,7 +69,7 @@ def count_cells(view: View, group: Integers, groups: int, is_bad: Flags | None =
 
     parts, labelled = count(np.ones(len(view), bool)), count(view.labelled)
     drawn, drawn_bad = count(view.is_representative), count(view.is_representative & bad)
-    # A cell with a label on every part needs no estimate, as in `Tally.strata`.
+    # A cell with a label on every part needs no estimate, as in `SliceCounts.strata`.
     known = labelled == parts
     counted = np.where(known, labelled, drawn)
     defective = np.where(known, count(view.labelled & bad), drawn_bad)

@@ -146,30 +146,30 @@ class _Builder:
 
     def add(self, frame: ReplayedFrame) -> None:
         """Add a frame, or count one more copy of it."""
-        known, rank = self._rows.get(frame.any.frame_id), _rank(frame)
+        known, rank = self._rows.get(frame.identity.frame_id), _rank(frame)
         if known is not None and tuple(ranks[known] for ranks in self._ranks) <= rank:
             self._copies[known] += 1
             return
-        row = self._rows[frame.any.frame_id] = len(self._copies)
+        row = self._rows[frame.identity.frame_id] = len(self._copies)
         self._copies.append(1 if known is None else self._copies[known] + 1)
         for ranks, place in zip(self._ranks, rank, strict=True):
             ranks.append(place)
         self._identity(frame)
-        truth = self._truths.of(frame.any)
-        attribute = frame.any.attributes.get(self._truth_attribute or "", "").strip()
+        truth = self._truths.of(frame.identity)
+        attribute = frame.identity.attributes.get(self._truth_attribute or "", "").strip()
         if truth is None and attribute:
             is_defective = attribute.lower() not in self._good_words
             truth = Truth("", None, None, is_defective, 0, attribute if is_defective else "", "random")
         self._small["truth"].append(UNKNOWN if truth is None else DEFECTIVE if truth.is_defective else GOOD)
         self._text("defect", None if truth is None else truth.defect or None)
-        self._text("sampled_because", None if truth is None else truth.because)
+        self._text("sampled_because", None if truth is None else truth.sampled_because)
         decisions = (frame.recorded, *(frame.replayed or (None,) * (len(self._deciders) - 1)))
         for decider, decision in zip(self._deciders, decisions, strict=True):
             self._decision(decider, decision)
         self._timing(frame.recorded)
-        for name, value in frame.any.signals.items():
+        for name, value in frame.identity.signals.items():
             _pad(self._signals.setdefault(name, array("d")), row, float("nan")).append(_within(value))
-        for name, text in frame.any.attributes.items():
+        for name, text in frame.identity.attributes.items():
             _pad(self._attributes.setdefault(name, []), row, None).append(self._share(text))
 
     def table(self) -> Table:
@@ -189,16 +189,16 @@ class _Builder:
         return Table(self._deciders, columns).where(rows[order])
 
     def _identity(self, frame: ReplayedFrame) -> None:
-        decision = frame.any
+        decision = frame.identity
         values = {
             "frame_id": decision.frame_id, "part_id": decision.part_id, "line": decision.line,
             "station": decision.station, "camera": decision.key, "lot": decision.lot,
-            "image_sha256": decision.image_sha256, "topic": frame.place.topic,
+            "image_sha256": decision.image_sha256, "topic": frame.position.topic,
         }  # fmt: skip
         for name, text in values.items():
             self._text(name, text)
-        self._integers["partition"].append(frame.place.partition)
-        self._integers["offset"].append(frame.place.offset)
+        self._integers["partition"].append(frame.position.partition)
+        self._integers["offset"].append(frame.position.offset)
         self._integers["captured_at_us"].append(decision.captured_at_us)
         self._integers["timestamp_us"].append(frame.timestamp_us)
 

@@ -35,11 +35,11 @@ def time_line_of(view: View, episodes: Iterable[Episode] = ()) -> TimeLine | Non
     begin = first // step * step
     count = (last - begin) // step + 1
     # Rows without a time go into one additional bin, which is not shown.
-    place = np.where(has_time, (np.where(has_time, captured, begin) - begin) // step, count)
-    of_view = place[view.rows]
+    bin_of = np.where(has_time, (np.where(has_time, captured, begin) - begin) // step, count)
+    of_view = bin_of[view.rows]
 
-    def counts(places: Integers, which: Flags | None = None) -> Integers:
-        found = np.bincount(places if which is None else places[which], minlength=count + 1)
+    def counts(bins: Integers, which: Flags | None = None) -> Integers:
+        found = np.bincount(bins if which is None else bins[which], minlength=count + 1)
         return found[:count].astype(np.int64)
 
     has_score = np.isfinite(view.score)
@@ -54,11 +54,11 @@ def time_line_of(view: View, episodes: Iterable[Episode] = ()) -> TimeLine | Non
         parts=counts(of_view),
         rejects=counts(of_view, view.action == REJECT),
         reviews=counts(of_view, view.action == REVIEW),
-        not_inspected=counts(place, ~inspected),
+        not_inspected=counts(bin_of, ~inspected),
         labelled=counts(of_view, view.labelled),
         escapes=counts(of_view, view.is_escape),
         overkill=counts(of_view, view.is_overkill),
-        late=counts(place, (table[f"{RECORDED}.is_late"] == 1) & ~shed),
+        late=counts(bin_of, (table[f"{RECORDED}.is_late"] == 1) & ~shed),
         mean_score=np.divide(sums, scored, out=np.full(count, np.nan), where=scored > 0),
         episodes=tuple(_marks(view, episodes, first, last)),
     )

@@ -119,7 +119,7 @@ def decider_view(table: Table, decider: str = RECORDED) -> View:
     verdict = indices(table[f"{decider}.verdict"][rows], {v.value: i for i, v in enumerate(VERDICTS)}, 2)
     on_line = indices(table[f"{RECORDED}.action"][rows], {a.value: i for i, a in enumerate(ACTIONS)}, NO_ACTION)
     truth = table["truth"][rows]
-    is_representative = speakers(on_line, truth, table["sampled_because"][rows])
+    is_representative = representative_parts(on_line, truth, table["sampled_because"][rows])
     cell = on_line.astype(np.int64) * 3 + action[rows]
     is_counted, weight = weigh(cell, on_line, truth != UNKNOWN, is_representative)
     return View(
@@ -129,9 +129,9 @@ def decider_view(table: Table, decider: str = RECORDED) -> View:
     )  # fmt: skip
 
 
-def speakers(on_line: Small, truth: Small, because: Column) -> Flags:
+def representative_parts(on_line: Small, truth: Small, sampled_because: Column) -> Flags:
     """Return True for each label that may represent all parts of its recorded action, by its sampling reason."""
-    reasons, names = codes(because)
+    reasons, names = codes(sampled_because)
     allowed = np.zeros((NO_ACTION + 1, len(names)), bool)
     for number in range(NO_ACTION + 1):
         which = REPRESENTATIVE_REASONS[ACTIONS[number]] if number < NO_ACTION else _BLIND

@@ -61,14 +61,14 @@ class ArchiveBatch:
         record = stored.record
         if record is not None and not has_sayable_times(record):
             stored = replace(stored, record=None, value=encode(record), problem="a time that no calendar has")
-        place = self._place(stored)
-        if place not in self._files:
+        path = self._path_of(stored)
+        if path not in self._files:
             if len(self._files) >= MAX_FILES:
-                place = (f"{self.topic}/mixed", None, None)
-            if place not in self._files:
-                self._files[place] = _OpenFile(self, *place, first=stored.place.offset)
-        self._files[place].add(stored)
-        self.settle(stored.place.offset + 1)
+                path = (f"{self.topic}/mixed", None, None)
+            if path not in self._files:
+                self._files[path] = _OpenFile(self, *path, first=stored.position.offset)
+        self._files[path].add(stored)
+        self.settle(stored.position.offset + 1)
         self.messages += 1
         self.size_bytes += _OVERHEAD_BYTES + size_bytes
 
@@ -100,7 +100,7 @@ class ArchiveBatch:
             committed_at_us=time.time_ns() // 1000,
         )
 
-    def _place(self, stored: StoredMessage[Any]) -> tuple[str, str | None, str | None]:
+    def _path_of(self, stored: StoredMessage[Any]) -> tuple[str, str | None, str | None]:
         """Return the folder, the line and the camera."""
         record = stored.record
         if record is None:
@@ -129,7 +129,7 @@ class _OpenFile:
     def add(self, stored: StoredMessage[Any]) -> None:
         self._container.add(stored)
         record = stored.record
-        self._last = stored.place.offset
+        self._last = stored.position.offset
         self._records += 1
         self._times = _span(self._times, stored.timestamp_us)
         if (captured_at_us := getattr(record, "captured_at_us", None)) is not None:

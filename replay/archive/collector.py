@@ -30,7 +30,7 @@ from schemas.settings import KafkaSettings
 from schemas.topics import DEAD_LETTERS, DECISIONS, DRIFT, FRAMES, LABELS, Topic
 from transport.image_store import ImageStore, ImageStoreError
 from transport.offset_ranges import merged
-from transport.open_transactions import held_back, held_line
+from transport.open_transactions import first_open_offsets, open_transaction_line
 from transport.range_reader import read_ranges
 from transport.stored_message import StoredMessage
 from transport.topic_identity import TopicIdentities, TopicIdentity
@@ -106,7 +106,7 @@ class Collector:
         self._known: dict[str, TopicIdentity] = {}
         self._codec = Codec.from_settings(kafka)
         self._rounds = 0
-        self._held: dict[Partition, int] = {}
+        self._reported_offsets: dict[Partition, int] = {}
         #: Messages read since the last commit, by partition.
         self.batches: dict[Partition, ArchiveBatch] = {}
         self.report = SinkReport()
@@ -122,7 +122,7 @@ class Collector:
             for other in {commit.topic_id for commit in commits} - {identity.topic_id}:
                 raise self._other_topic(topic, other, identity.topic_id)
             roll_up(self._store, commits)
-            self._say_held(topic, identity)
+            self._log_open_transactions(topic, identity)
             for number, (low, high) in watermarks(self._kafka, topic).items():
                 covered = merged((one.begin, one.end) for one in commits if one.partition == number)
                 partition = Partition(topic, number)
@@ -196,17 +196,17 @@ class Collector:
         """
         new = []
         for topic, identity in self.check().items():
-            self._say_held(topic, identity)
+            self._log_open_transactions(topic, identity)
             new += [found for number in identity.partitions if (found := Partition(topic, number)) not in self.batches]
         self.batches |= {partition: self._batch_from(partition, None, 0) for partition in new}
         return new
 
-    def _say_held(self, topic: str, identity: TopicIdentity) -> None:
+    def _log_open_transactions(self, topic: str, identity: TopicIdentity) -> None:
         """Log each open transaction once."""
-        for number, offset in held_back(self._kafka, topic, identity.partitions).items():
-            if self._held.get(Partition(topic, number)) != offset:
-                _log.warning("%s", held_line(topic, number, offset))
-            self._held[Partition(topic, number)] = offset
+        for number, offset in first_open_offsets(self._kafka, topic, identity.partitions).items():
+            if self._reported_offsets.get(Partition(topic, number)) != offset:
+                _log.warning("%s", open_transaction_line(topic, number, offset))
+            self._reported_offsets[Partition(topic, number)] = offset
 
     def waiting_bytes(self) -> int:
         """Return the number of bytes that wait for a commit."""
@@ -271,7 +271,7 @@ class Collector:
             return replace(frame, image=self._images.get(frame.reference, frame.sha256), reference=None)
         except ImageStoreError as error:
             if not self.report.references:
-                _log.warning("%s: archived without its image, as others may be: %s", found.place, error)
+                _log.warning("%s: archived without its image, as others may be: %s", found.position, error)
             self.report.references += 1
             self._metrics.reference_kept()
             return frame

@@ -130,13 +130,13 @@ class ContainerWriter:
     def add(self, stored: StoredMessage[Any]) -> None:
         """Append a message."""
         if self._first is None:
-            self._first = stored.place.offset
+            self._first = stored.position.offset
         record = None if stored.record is None else (self._shape.name, as_values(stored.record))
         self._writer.write(
             {
-                "topic": stored.place.topic,
-                "partition": stored.place.partition,
-                "offset": stored.place.offset,
+                "topic": stored.position.topic,
+                "partition": stored.position.partition,
+                "offset": stored.position.offset,
                 "timestamp_us": min(max(stored.timestamp_us, FIRST_US), LAST_US),
                 "key": stored.key,
                 "headers": stored.headers,
@@ -196,7 +196,7 @@ def _schemas(written: Any, record: type) -> tuple[Any, Any]:
 
 
 def _stored(values: Any, record: type[R], codec: Codec) -> StoredMessage[R]:
-    place = MessagePosition(values["topic"], values["partition"], values["offset"])
+    position = MessagePosition(values["topic"], values["partition"], values["offset"])
     found, value, problem = None, values["value"], values["problem"]
     try:
         if values["record"] is not None:
@@ -206,4 +206,4 @@ def _stored(values: Any, record: type[R], codec: Codec) -> StoredMessage[R]:
     except CodecError as error:
         if values["record"] is not None:
             raise ValueError(str(error)) from error
-    return StoredMessage(place, values["timestamp_us"], values["key"], values["headers"], found, value, problem)
+    return StoredMessage(position, values["timestamp_us"], values["key"], values["headers"], found, value, problem)

@@ -65,7 +65,7 @@ class Follower:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
-        self._is_away = False
+        self._is_unreachable = False
         self._batch = 16
         self._skipper = BatchSkipper(kafka)
         self._consumer = make_consumer(
@@ -134,14 +134,14 @@ class Follower:
         return None if high < 0 else max(0, int(high) - position)
 
     @property
-    def is_away(self) -> bool:
+    def is_unreachable(self) -> bool:
         """True if no broker answers."""
-        return self._is_away
+        return self._is_unreachable
 
     def answered(self) -> None:
         """Note that a broker has answered, here or elsewhere."""
-        if self._is_away:
-            self._is_away = False
+        if self._is_unreachable:
+            self._is_unreachable = False
             _log.warning("a broker answers again at %s", self._kafka.bootstrap_servers)
 
     def close(self) -> None:
@@ -155,6 +155,6 @@ class Follower:
         ]
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._is_away:
-            self._is_away = True
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._is_unreachable:
+            self._is_unreachable = True
             _log.error("no broker answers at %s; it is asked until one does", self._kafka.bootstrap_servers)

@@ -45,7 +45,7 @@ class ArchiveMetrics:
         self._committed = Gauge(
             "inspection_archive_last_commit_timestamp_seconds", "When the last commit was made", registry=registry
         )
-        self._away = Gauge(
+        self._unreachable = Gauge(
             "inspection_archive_away", "1 while a write is tried again: archive or broker do not answer",
             registry=registry,
         )  # fmt: skip
@@ -74,6 +74,6 @@ class ArchiveMetrics:
         """Count a frame whose image could not be fetched."""
         self._references.inc()
 
-    def away(self, is_away: bool) -> None:
+    def unreachable(self, is_unreachable: bool) -> None:
         """Set the gauge to 1 while writes do not succeed."""
-        self._away.set(is_away)
+        self._unreachable.set(is_unreachable)

@@ -139,7 +139,7 @@ class Archive:
                         continue
                     for one in self._file(_Wanted(file, ((begin, end),)), record):
                         if one.timestamp_us >= at_us:
-                            found[number] = one.place.offset
+                            found[number] = one.position.offset
                             break
                 if number in found:
                     break
@@ -182,7 +182,7 @@ class Archive:
             streams.append(self._merge(wanted, record))
         done = _Passed(here)
         for count, stored in enumerate(heapq.merge(*streams, key=lambda one: one.timestamp_us)):
-            done.pass_by(stored.place.partition, stored.place.offset)
+            done.pass_by(stored.position.partition, stored.position.offset)
             yield stored
             if count % _TELL_EVERY == 0:
                 on_progress(done.offsets, done.total)
@@ -198,14 +198,14 @@ class Archive:
                 stream = self._file(waiting.popleft(), record)
                 number += 1
                 for first in stream:
-                    heapq.heappush(opened, (first.place.offset, number, first, stream))
+                    heapq.heappush(opened, (first.position.offset, number, first, stream))
                     break
             if not opened:
                 continue
             _, order, stored, stream = opened[0]
             yield stored
             for upcoming in stream:
-                heapq.heapreplace(opened, (upcoming.place.offset, order, upcoming, stream))
+                heapq.heapreplace(opened, (upcoming.position.offset, order, upcoming, stream))
                 break
             else:
                 heapq.heappop(opened)
@@ -223,7 +223,7 @@ class Archive:
                 self.files_opened += 1
                 header = read_header(self._store, file)
             for stored in read_segment(self._store, file, header, number, record, self._codec):
-                if any(begin <= stored.place.offset < end for begin, end in wanted.spans):
+                if any(begin <= stored.position.offset < end for begin, end in wanted.spans):
                     yield stored
 
 

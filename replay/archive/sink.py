@@ -127,25 +127,25 @@ class ArchiveSink:
             If a topic cannot be read at the start, or is missing later.
         """
         targets = self._collector.begin()
-        self._catch_up(targets, stop, lambda: self._insist(stop, self._collector.write_all))
+        self._catch_up(targets, stop, lambda: self._retry_until_done(stop, self._collector.write_all))
         follower = Follower(self._kafka)
         written_s = checked_s = time.monotonic()
         try:
             follower.read_from({partition: batch.end for partition, batch in self._collector.batches.items()})
             while not stop.is_set():
                 for partition in self._take(follower)[1]:
-                    self._insist(stop, partial(self._move_on, follower, partition))
+                    self._retry_until_done(stop, partial(self._move_on, follower, partition))
                 now_s = time.monotonic()
                 if (
                     self._collector.waiting_bytes() >= self._options.memory_bytes
                     or now_s - written_s >= self._options.every_s
                 ):
-                    self._insist(stop, self._collector.write_all)
-                    self._look(follower)
+                    self._retry_until_done(stop, self._collector.write_all)
+                    self._check_broker(follower)
                     self._collector.tidy()
                     written_s = checked_s = time.monotonic()
                 elif now_s - checked_s >= _CHECK_S:
-                    self._look(follower)
+                    self._check_broker(follower)
                     checked_s = now_s
             self._collector.write_all()
         finally:
@@ -227,7 +227,7 @@ class ArchiveSink:
     def _move_on(self, follower: Follower, partition: Partition) -> None:
         follower.read_from({partition: self._collector.move_on(partition)})
 
-    def _look(self, follower: Follower) -> None:
+    def _check_broker(self, follower: Follower) -> None:
         """Check the topics, and start to read new partitions. If no broker answers, the next call does it."""
         try:
             new = self._collector.added()
@@ -242,7 +242,7 @@ class ArchiveSink:
             )
             follower.read_from(dict.fromkeys(new, 0))
 
-    def _insist(self, stop: threading.Event, work: Callable[[], object]) -> None:
+    def _retry_until_done(self, stop: threading.Event, work: Callable[[], object]) -> None:
         """Do the work, and retry until it succeeds; if ``stop`` is set, leave the work to the last attempt."""
         wait_s, said = _FIRST_WAIT_S, False
         while True:
@@ -256,12 +256,12 @@ class ArchiveSink:
                 if not said:
                     _log.error("%s; tried again until it succeeds, and nothing is read meanwhile", error)
                 said = True
-                self._metrics.away(True)
+                self._metrics.unreachable(True)
                 if stop.wait(wait_s):
                     return
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
             else:
                 if said:
                     _log.warning("archived again to %s", self._store.uri)
-                self._metrics.away(False)
+                self._metrics.unreachable(False)
                 return

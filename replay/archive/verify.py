@@ -193,12 +193,12 @@ def _read_file(store: ArchiveStore, commit: Commit, file: DataFile) -> array[int
         digest.update(data)
         try:
             for stored in messages(header, data, record, codec):
-                place = stored.place
-                if (place.topic, place.partition) != (commit.topic, commit.partition):
-                    raise ValueError(f"{place} is of another partition")
-                if not commit.begin <= place.offset < commit.end or (offsets and place.offset <= offsets[-1]):
-                    raise ValueError(f"{place} is out of order, or out of its commit")
-                offsets.append(place.offset)
+                position = stored.position
+                if (position.topic, position.partition) != (commit.topic, commit.partition):
+                    raise ValueError(f"{position} is of another partition")
+                if not commit.begin <= position.offset < commit.end or (offsets and position.offset <= offsets[-1]):
+                    raise ValueError(f"{position} is out of order, or out of its commit")
+                offsets.append(position.offset)
                 times = [min(*times, stored.timestamp_us), max(*times, stored.timestamp_us)] if times else [
                     stored.timestamp_us, stored.timestamp_us
                 ]  # fmt: skip

@@ -109,7 +109,7 @@ def _image(
     frame = picture.frame
     attributes: dict[str, Any] = {
         "frame_id": frame.frame_id, "part_id": frame.part_id, "lot": frame.lot, "camera": frame.key,
-        "topic": found.place.topic, "partition": found.place.partition, "offset": found.place.offset,
+        "topic": found.position.topic, "partition": found.position.partition, "offset": found.position.offset,
     }  # fmt: skip
     if decision is not None:
         score = decision.score if decision.score is not None and math.isfinite(decision.score) else None

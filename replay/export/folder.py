@@ -69,11 +69,11 @@ def export_folder(
                     continue
                 frame = picture.frame
                 truth = None if truths is None else truths.of_frame(frame.key, frame.frame_id, frame.part_id)
-                place = f"{FOLDERS[2] if truth is None else FOLDERS[truth.is_defective]}/{picture.file}"
-                (folder / place).write_bytes(picture.data)
+                stored_as = f"{FOLDERS[2] if truth is None else FOLDERS[truth.is_defective]}/{picture.file}"
+                (folder / stored_as).write_bytes(picture.data)
                 counts.images += 1
                 counts.truths += truth is not None
-                row = _row(picture, decision, truth) | {FILE: place}
+                row = _row(picture, decision, truth) | {FILE: stored_as}
                 given = {name: value for name, value in row.items() if value is not None}
                 writer.writerow({name: guarded(v) if isinstance(v, str) else v for name, v in given.items()})
     return counts
@@ -89,5 +89,5 @@ def _row(picture: Picture, decision: Decision | None, truth: Truth | None) -> di
         row |= {"action": decision.action.value, "score": decision.score, "threshold": decision.threshold}
     if truth is not None:
         row |= {"truth": "defective" if truth.is_defective else "good", "defect": truth.defect}
-        row |= {"sampled_because": "" if truth.because == "unstated" else truth.because}
+        row |= {"sampled_because": "" if truth.sampled_because == "unstated" else truth.sampled_because}
     return row

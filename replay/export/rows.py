@@ -14,7 +14,7 @@ from replay.analysis.table import Table, build_table
 from replay.export.arrow import empty_of, pyarrow, to_arrow, to_pandas
 from replay.export.write import check_suffix, new_file, write_rows
 from replay.past.replayed_frame import ReplayedFrame
-from replay.past.resolved_selection import labels, recorded_frames
+from replay.past.resolved_selection import read_labels, recorded_frames
 from replay.past.selection import Selection
 from replay.past.source import Source
 from replay.reinspect.run_folder import RunFolder
@@ -153,7 +153,7 @@ def frames(
     ()
     """
     chosen = selection or Selection()
-    truths = (lambda: LabelIndex(labels(source, chosen.from_us))) if with_labels else None
+    truths = (lambda: LabelIndex(read_labels(source, chosen.from_us))) if with_labels else None
     return Rows(lambda: recorded_frames(source, chosen), truths, truth_attribute=truth_attribute)
 
 
@@ -175,7 +175,7 @@ def run_rows(path: Path, source: Source | None = None, *, truth_attribute: str |
         If the folder is not that of a run.
     """
     run = RunFolder.open(path)
-    truths = None if source is None else (lambda: LabelIndex(labels(source, run.selection.from_us)))
+    truths = None if source is None else (lambda: LabelIndex(read_labels(source, run.selection.from_us)))
     return Rows(run.frames, truths, run.variants, truth_attribute)
 
 

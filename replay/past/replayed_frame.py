@@ -14,7 +14,7 @@ class ReplayedFrame:
 
     Parameters
     ----------
-    place
+    position
         Place of the frame, which may have been deleted since.
     timestamp_us
         Timestamp of its message, UTC µs.
@@ -25,7 +25,7 @@ class ReplayedFrame:
         One decision for each variant of the run, in its order; empty if nothing was inspected again.
     """
 
-    place: MessagePosition
+    position: MessagePosition
     timestamp_us: int
     recorded: Decision | None = None
     replayed: tuple[Decision, ...] = ()
@@ -35,6 +35,6 @@ class ReplayedFrame:
             raise ValueError("a frame without any decision says nothing")
 
     @property
-    def any(self) -> Decision:
+    def identity(self) -> Decision:
         """One of its decisions, for the facts that all of them share: the identity of the frame."""
         return self.recorded if self.recorded is not None else self.replayed[0]

@@ -1,4 +1,4 @@
-"""Stretch: a selection resolved against a source, with the selected messages and their recorded decisions."""
+"""Selection resolved against a source, with the selected messages and their recorded decisions."""
 
 from __future__ import annotations
 
@@ -62,8 +62,9 @@ class ResolvedSelection:
         Source of the recorded messages.
     selection
         Selection of frames.
-    resolved
-        Value of an earlier stretch whose `meant` is the selection here: selects the same messages, without later ones.
+    offsets
+        Offsets that an earlier object with this `effective_selection` selected: selects the same messages, without
+        later ones.
     on_progress
         Called with the name of the data being read, offsets done, offsets in all.
 
@@ -80,48 +81,48 @@ class ResolvedSelection:
         source: Source,
         selection: Selection,
         *,
-        resolved: OffsetRanges | None = None,
+        offsets: OffsetRanges | None = None,
         on_progress: OnStageProgress = _silent,
     ) -> None:
         self._source = source
         self._on_progress = on_progress
         self.selection = selection
-        self._meant = with_episode(source, selection, on_progress)
+        self._effective = with_episode(source, selection, on_progress)
         self._index = DecisionIndex(source.topic(Frame))
-        ranges = self._frames_ranges() if resolved is None else resolved
+        ranges = self._frames_ranges() if offsets is None else offsets
         since_us = self._first_timestamp(ranges)
         for decision in self._decisions(None if since_us is None else max(0, since_us - SLACK_US)):
             if holds(ranges, decision.source_partition, decision.source_offset):
                 self._index.add(decision)
         chosen: dict[int, list[tuple[int, int]]] = {}
-        if self._meant.judged and resolved is None:
+        if self._effective.decided_as and offsets is None:
             # Only now it is known which of several decisions is the recorded one.
-            for place, decision in self._index:
-                if self._meant.has_decision(decision):
-                    chosen.setdefault(place.partition, []).append((place.offset, place.offset + 1))
+            for position, decision in self._index:
+                if self._effective.has_decision(decision):
+                    chosen.setdefault(position.partition, []).append((position.offset, position.offset + 1))
             ranges = intersect(ranges, {number: merged(spans, gap=_GAP) for number, spans in chosen.items()})
-        self._places: frozenset[tuple[int, int]] | None = None
-        #: Selected offsets, for the parameter ``resolved`` of another stretch.
-        self.resolved: OffsetRanges = ranges
-        if self._meant.last is not None:
-            if resolved is None:
-                self._places = self._newest(ranges, self._meant.last)
+        self._positions: frozenset[tuple[int, int]] | None = None
+        #: Selected offsets, for the parameter ``offsets`` of another object.
+        self.offsets: OffsetRanges = ranges
+        if self._effective.last is not None:
+            if offsets is None:
+                self._positions = self._newest(ranges, self._effective.last)
             else:
-                self._places = frozenset(
-                    (number, offset) for number, spans in resolved.items() for span in spans for offset in range(*span)
+                self._positions = frozenset(
+                    (number, offset) for number, spans in offsets.items() for span in spans for offset in range(*span)
                 )
             chosen = {}
-            for partition, offset in self._places:
+            for partition, offset in self._positions:
                 chosen.setdefault(partition, []).append((offset, offset + 1))
-            self.resolved = {number: merged(spans) for number, spans in sorted(chosen.items())}
+            self.offsets = {number: merged(spans) for number, spans in sorted(chosen.items())}
             ranges = {number: merged(spans, gap=_GAP) for number, spans in sorted(chosen.items())}
         #: Offsets of the frames topic that are read; they include the selected ones.
         self.ranges: OffsetRanges = ranges
 
     @property
-    def meant(self) -> Selection:
+    def effective_selection(self) -> Selection:
         """Selection in which camera and times of the episode replace the episode."""
-        return self._meant
+        return self._effective
 
     @property
     def frames_total(self) -> int:
@@ -155,7 +156,7 @@ class ResolvedSelection:
     def _frames(
         self, after: Mapping[int, int], on_progress: Callable[[int, int], object], stop: threading.Event
     ) -> Iterator[FrameAndDecision]:
-        def tell(done: int, _: int) -> None:
+        def report(done: int, _: int) -> None:
             if stop.is_set():
                 raise _Stopped
             on_progress(passed + done, self.frames_total)
@@ -165,19 +166,19 @@ class ResolvedSelection:
         for found in self._source.read(
             Frame,
             ranges,
-            on_progress=tell,
-            cameras=self._meant.cameras,
-            lots=self._meant.lots,
+            on_progress=report,
+            cameras=self._effective.cameras,
+            lots=self._effective.lots,
         ):
             if stop.is_set():
                 return
-            partition, offset = found.place.partition, found.place.offset
-            if self._places is not None and (partition, offset) not in self._places:
+            partition, offset = found.position.partition, found.position.offset
+            if self._positions is not None and (partition, offset) not in self._positions:
                 continue
-            if not self._is_meant(found):
+            if not self._is_selected(found):
                 continue
             decision = self._index.find(partition, offset)
-            if self._meant.has_decision(decision):
+            if self._effective.has_decision(decision):
                 yield found, decision
 
     def close(self) -> None:
@@ -191,24 +192,24 @@ class ResolvedSelection:
         self.close()
 
     def _frames_ranges(self) -> OffsetRanges:
-        meant = self._meant
-        if meant.clock is TimeBasis.CAPTURED:
-            ranges = self._source.ranges(Frame, *_after_capture(meant))
+        effective = self._effective
+        if effective.time_basis is TimeBasis.CAPTURED:
+            ranges = self._source.ranges(Frame, *_after_capture(effective))
         else:
-            within = TimeRange(meant.from_us, meant.to_us)
-            ranges = self._source.ranges(Frame, within, late_by_us=meant.late_by_us)
-        if meant.offsets:
-            ranges = intersect(ranges, {number: (bounds,) for number, bounds in meant.offsets.items()})
+            within = TimeRange(effective.from_us, effective.to_us)
+            ranges = self._source.ranges(Frame, within, late_by_us=effective.late_by_us)
+        if effective.offsets:
+            ranges = intersect(ranges, {number: (bounds,) for number, bounds in effective.offsets.items()})
         return ranges
 
     def _first_timestamp(self, ranges: OffsetRanges) -> int | None:
         """Return the oldest timestamp among the first messages of the partitions; None if one of these is not known."""
-        if self._meant.from_us is not None and self._meant.clock is TimeBasis.KAFKA:
-            return self._meant.from_us
+        if self._effective.from_us is not None and self._effective.time_basis is TimeBasis.KAFKA:
+            return self._effective.from_us
         heads = {number: _head(spans) for number, spans in ranges.items()}
         first_us: dict[int, int] = {}
         for found in self._source.read(Frame, heads):
-            first_us.setdefault(found.place.partition, found.timestamp_us)
+            first_us.setdefault(found.position.partition, found.timestamp_us)
         # A partition that begins with an aborted transaction may begin at any time.
         return min(first_us.values()) if first_us and first_us.keys() == heads.keys() else None
 
@@ -220,12 +221,12 @@ class ResolvedSelection:
             if found.record is not None:
                 yield found.record
 
-    def _is_meant(self, found: StoredMessage[Frame]) -> bool:
-        meant, frame = self._meant, found.record
+    def _is_selected(self, found: StoredMessage[Frame]) -> bool:
+        effective, frame = self._effective, found.record
         if frame is None:
-            wants_fields = meant.cameras or meant.lots or meant.parts or meant.frames
-            return not wants_fields and meant.has_time(found.timestamp_us, found.timestamp_us)
-        return meant.has_time(found.timestamp_us, frame.captured_at_us) and meant.has_frame(frame)
+            wants_fields = effective.cameras or effective.lots or effective.parts or effective.frames
+            return not wants_fields and effective.has_time(found.timestamp_us, found.timestamp_us)
+        return effective.has_time(found.timestamp_us, frame.captured_at_us) and effective.has_frame(frame)
 
     def _newest(self, ranges: OffsetRanges, count: int) -> frozenset[tuple[int, int]]:
         """Return the newest selected messages, by their timestamps; search from the ends of the partitions."""
@@ -235,10 +236,10 @@ class ResolvedSelection:
             newest: list[tuple[int, int, int]] = []
             first_us: dict[int, int] = {}
             for found in self._source.read(Frame, part, on_progress=lambda *at: self._on_progress("newest", *at)):
-                partition, offset = found.place.partition, found.place.offset
+                partition, offset = found.position.partition, found.position.offset
                 first_us.setdefault(partition, found.timestamp_us)
-                if self._is_meant(found) and self._meant.has_decision(
-                    self._index.find(partition, offset) if self._meant.judged else None
+                if self._is_selected(found) and self._effective.has_decision(
+                    self._index.find(partition, offset) if self._effective.decided_as else None
                 ):
                     heapq.heappush(newest, (found.timestamp_us, partition, offset))
                     if len(newest) > count:
@@ -263,17 +264,17 @@ def recorded_frames(
     BrokerUnavailable, TopicMissing, NoSuchEpisode
         See `ResolvedSelection`.
     """
-    meant = with_episode(source, selection, on_progress)
+    effective = with_episode(source, selection, on_progress)
     index = DecisionIndex(source.topic(Frame))
     try:
-        ranges = source.ranges(Decision, *_after_capture(meant))
+        ranges = source.ranges(Decision, *_after_capture(effective))
         for found in source.read(Decision, ranges, on_progress=lambda *at: on_progress("decisions", *at)):
-            if found.record is not None and _says(meant, found.record):
+            if found.record is not None and _is_selected_decision(effective, found.record):
                 index.add(found.record)
         # A frame that was shed and inspected later is judged by the inspection, so filter only now.
-        rows = (row for row in (index if meant.last is None else index.newest()) if meant.has_decision(row[1]))
-        for place, decision in islice(rows, meant.last):
-            yield ReplayedFrame(place=place, timestamp_us=decision.captured_at_us, recorded=decision)
+        rows = (row for row in (index if effective.last is None else index.newest()) if effective.has_decision(row[1]))
+        for position, decision in islice(rows, effective.last):
+            yield ReplayedFrame(position=position, timestamp_us=decision.captured_at_us, recorded=decision)
     finally:
         index.close()
 
@@ -291,7 +292,7 @@ def empty_selection_error(source: Source, *, record: type[Frame] | type[Decision
     return EmptySelection(f"nothing selected: {source.topic(record)} has {what} from {begin} to {end}, none matches")
 
 
-def read_frames(source: Source, places: Iterable[MessagePosition]) -> Iterator[StoredMessage[Frame]]:
+def read_frames(source: Source, positions: Iterable[MessagePosition]) -> Iterator[StoredMessage[Frame]]:
     """Yield the frames at some places, such as those of a gallery; deleted frames are left out.
 
     Raises
@@ -300,13 +301,15 @@ def read_frames(source: Source, places: Iterable[MessagePosition]) -> Iterator[S
         If the topic cannot be read.
     """
     wanted: dict[int, list[tuple[int, int]]] = {}
-    for place in places:
-        wanted.setdefault(place.partition, []).append((place.offset, place.offset + 1))
+    for position in positions:
+        wanted.setdefault(position.partition, []).append((position.offset, position.offset + 1))
     ranges = {number: merged(spans) for number, spans in wanted.items()}
     yield from source.read(Frame, intersect(ranges, source.extent(Frame)))
 
 
-def labels(source: Source, since_us: int | None = None, *, on_progress: OnStageProgress = _silent) -> Iterator[Label]:
+def read_labels(
+    source: Source, since_us: int | None = None, *, on_progress: OnStageProgress = _silent
+) -> Iterator[Label]:
     """Yield labels from an hour before a time on: a label may be published long after its frame, or a little before.
 
     A label whose time is more than five minutes later than its message gets the time of the message: a clock that was
@@ -353,30 +356,30 @@ def with_episode(source: Source, selection: Selection, on_progress: OnStageProgr
     if end_us is not None and begin_us >= end_us:
         raise EmptySelection(f"episode {found.episode_id} is not of the selected time")
     return dataclasses.replace(
-        selection, episode=None, cameras=(camera,), from_us=begin_us, to_us=end_us, clock=TimeBasis.CAPTURED
+        selection, episode=None, cameras=(camera,), from_us=begin_us, to_us=end_us, time_basis=TimeBasis.CAPTURED
     )
 
 
-def _after_capture(meant: Selection) -> tuple[TimeRange, int]:
+def _after_capture(effective: Selection) -> tuple[TimeRange, int]:
     """Return the time range of messages about the selected captures, and the extra delay to read.
 
     The range has no end unless the selection limits the delay.
     """
-    begin_us = None if meant.from_us is None else max(0, meant.from_us - SLACK_US)
-    end_us = None if meant.to_us is None or meant.late_by_us is None else meant.to_us + meant.late_by_us
+    begin_us = None if effective.from_us is None else max(0, effective.from_us - SLACK_US)
+    end_us = None if effective.to_us is None or effective.late_by_us is None else effective.to_us + effective.late_by_us
     return TimeRange(begin_us, end_us), 0
 
 
-def _says(meant: Selection, decision: Decision) -> bool:
+def _is_selected_decision(effective: Selection, decision: Decision) -> bool:
     """Return True if a decision is on a selected frame; its verdict is not checked."""
-    bounds = meant.offsets.get(decision.source_partition)
+    bounds = effective.offsets.get(decision.source_partition)
     return (
-        meant.has_time(decision.captured_at_us, decision.captured_at_us)
-        and (not meant.offsets or (bounds is not None and bounds[0] <= decision.source_offset < bounds[1]))
-        and (not meant.cameras or decision.key in meant.cameras)
-        and (not meant.lots or decision.lot in meant.lots)
-        and (not meant.parts or decision.part_id in meant.parts)
-        and (not meant.frames or decision.frame_id in meant.frames)
+        effective.has_time(decision.captured_at_us, decision.captured_at_us)
+        and (not effective.offsets or (bounds is not None and bounds[0] <= decision.source_offset < bounds[1]))
+        and (not effective.cameras or decision.key in effective.cameras)
+        and (not effective.lots or decision.lot in effective.lots)
+        and (not effective.parts or decision.part_id in effective.parts)
+        and (not effective.frames or decision.frame_id in effective.frames)
     )
 
 

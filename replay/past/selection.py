@@ -14,6 +14,9 @@ from schemas.errors import SettingsError
 from schemas.records import Action, Decision, Frame, Verdict
 
 _VERSION = 1
+#: Fields whose names in stored selections are older than those of the code.
+_STORED_NAMES = {"time_basis": "clock", "decided_as": "judged"}
+_FIELDS = {stored: name for name, stored in _STORED_NAMES.items()}
 
 
 class TimeBasis(StrEnum):
@@ -30,8 +33,8 @@ class Selection:
     Parameters
     ----------
     from_us, to_us
-        Start (included) and end (not included), UTC microseconds, by ``clock``. Exact at both ends, for any order of
-        the frames.
+        Start (included) and end (not included), UTC microseconds, by ``time_basis``. Exact at both ends, for any order
+        of the frames.
     late_by_us
         Longest time by which a frame may be behind its time in the topic: reading stops there. None to read to the end.
     offsets
@@ -43,7 +46,7 @@ class Selection:
         Cameras as ``station/camera``.
     frames, parts, lots
         Ids.
-    judged
+    decided_as
         Verdicts and actions of the recorded decision, such as ``REJECT`` or ``NOT_DECIDABLE``; one match is enough. A
         frame without a decision never matches.
     episode
@@ -61,7 +64,7 @@ class Selection:
 
     from_us: int | None = None
     to_us: int | None = None
-    clock: TimeBasis = TimeBasis.KAFKA
+    time_basis: TimeBasis = TimeBasis.KAFKA
     late_by_us: int | None = None
     offsets: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     last: int | None = None
@@ -69,7 +72,7 @@ class Selection:
     frames: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     lots: tuple[str, ...] = ()
-    judged: tuple[str, ...] = ()
+    decided_as: tuple[str, ...] = ()
     episode: str | None = None
 
     def __post_init__(self) -> None:
@@ -78,7 +81,7 @@ class Selection:
         if self.last is not None and self.last < 1:
             raise SettingsError(f"the last {self.last} frames: at least 1")
         words = [*Verdict, *Action]
-        for word in self.judged:
+        for word in self.decided_as:
             if word not in words:
                 raise SettingsError(f"verdict {word!r}: one of {', '.join(words)}")
         for number, (begin, end) in self.offsets.items():
@@ -92,7 +95,7 @@ class Selection:
 
     def has_time(self, timestamp_us: int, captured_at_us: int) -> bool:
         """Return True if a frame is in the selected time range."""
-        at_us = timestamp_us if self.clock is TimeBasis.KAFKA else captured_at_us
+        at_us = timestamp_us if self.time_basis is TimeBasis.KAFKA else captured_at_us
         return (self.from_us is None or at_us >= self.from_us) and (self.to_us is None or at_us < self.to_us)
 
     def has_frame(self, frame: Frame) -> bool:
@@ -106,17 +109,17 @@ class Selection:
 
     def has_decision(self, decision: Decision | None) -> bool:
         """Return True if the recorded decision matches the selection."""
-        if not self.judged:
+        if not self.decided_as:
             return True
-        return decision is not None and (decision.verdict in self.judged or decision.action in self.judged)
+        return decision is not None and (decision.verdict in self.decided_as or decision.action in self.decided_as)
 
     def to_json(self) -> dict[str, Any]:
         """Return the conditions in JSON form; `from_json` reads it."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values = {_STORED_NAMES.get(f.name, f.name): getattr(self, f.name) for f in dataclasses.fields(self)}
         found = {name: value for name, value in values.items() if value not in (None, (), {}) and name != "clock"}
         if self.offsets:
             found["offsets"] = {str(number): list(bounds) for number, bounds in self.offsets.items()}
-        return {"selection": _VERSION, "clock": self.clock.value, **found}
+        return {"selection": _VERSION, "clock": self.time_basis.value, **found}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Selection:
@@ -129,7 +132,7 @@ class Selection:
 
         Examples
         --------
-        >>> chosen = Selection(lots=("L7",), offsets={3: (5, 9)}, judged=("REJECT",))
+        >>> chosen = Selection(lots=("L7",), offsets={3: (5, 9)}, decided_as=("REJECT",))
         >>> Selection.from_json(json.loads(json.dumps(chosen.to_json()))) == chosen
         True
         """
@@ -137,7 +140,7 @@ class Selection:
             if values["selection"] != _VERSION:
                 raise SettingsError(f"a selection of version {values['selection']}; this program knows {_VERSION}")
             given = {name: value for name, value in values.items() if name != "selection"}
-            unknown = set(given) - {f.name for f in dataclasses.fields(cls)}
+            unknown = set(given) - {_STORED_NAMES.get(f.name, f.name) for f in dataclasses.fields(cls)}
             if unknown:
                 raise SettingsError(f"a selection knows no {', '.join(sorted(unknown))}")
             given["clock"] = TimeBasis(given.get("clock", TimeBasis.KAFKA))
@@ -154,7 +157,7 @@ class Selection:
                 raise SettingsError("episode: a text")
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise SettingsError(f"no selection: {error}") from error
-        return cls(**given)
+        return cls(**{_FIELDS.get(name, name): value for name, value in given.items()})
 
     def save(self, path: Path) -> None:
         """Write the selection to a file.

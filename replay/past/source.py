@@ -333,11 +333,11 @@ def _least(one: dict[int, int], other: dict[int, int]) -> dict[int, int]:
 
 def stored(message: TopicMessage, record: type[R], codec: Codec) -> StoredMessage[R]:
     """Return a message of a topic with its record."""
-    place = MessagePosition(message.topic, message.partition, message.offset)
+    position = MessagePosition(message.topic, message.partition, message.offset)
     try:
         found = codec.decode(message.value, record, max_bytes=max_bytes(record))
     except CodecError as error:
         return StoredMessage(
-            place, message.timestamp_us, message.key, message.headers, None, message.value, f"{error.kind}: {error}"
+            position, message.timestamp_us, message.key, message.headers, None, message.value, f"{error.kind}: {error}"
         )
-    return StoredMessage(place, message.timestamp_us, message.key, message.headers, found)
+    return StoredMessage(position, message.timestamp_us, message.key, message.headers, found)

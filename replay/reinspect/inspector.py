@@ -59,7 +59,7 @@ class Result:
 
     Parameters
     ----------
-    place
+    position
         Place of the frame.
     row
         Row for a part of the run folder, see `replay.reinspect.rows`; None if there is no decision at all.
@@ -70,7 +70,7 @@ class Result:
         is not a valid frame.
     """
 
-    place: MessagePosition
+    position: MessagePosition
     row: bytes | None
     recorded: VariantResult | None
     variants: tuple[tuple[VariantResult, DecisionDifference | None], ...]
@@ -138,9 +138,9 @@ class Inspector:
 
     def _result(self, job: InspectionJob, seen: Sequence[Inspection | InspectionFailure | None]) -> Result:
         found, recorded = job.found, job.recorded
-        judged = None if recorded is None else VariantResult.of(recorded)
-        place, frame = found.place, found.record
-        source = FramePosition(place.topic, place.partition, place.offset, self._clock.utc_us())
+        recorded_result = None if recorded is None else VariantResult.of(recorded)
+        position, frame = found.position, found.record
+        source = FramePosition(position.topic, position.partition, position.offset, self._clock.utc_us())
         message = FrameMessage(found.value, found.key, found.headers, source)
         variants = []
         encoded = []
@@ -153,9 +153,11 @@ class Inspector:
                 answer = read if isinstance(read, ProcessingResult) else ProcessingResult()
             if answer.decision is None or answer.decision_bytes is None:
                 # No frame, or a frame whose identity allows no decision: a dead letter, then as now.
-                row = None if recorded is None else row_bytes(place, found.timestamp_us, recorded, ())
-                return Result(place, row, judged, ())
+                row = None if recorded is None else row_bytes(position, found.timestamp_us, recorded, ())
+                return Result(position, row, recorded_result, ())
             encoded.append(answer.decision_bytes)
             difference = compare(recorded, answer.decision, answer.decision_bytes)
             variants.append((VariantResult.of(answer.decision), difference))
-        return Result(place, row_bytes(place, found.timestamp_us, recorded, encoded), judged, tuple(variants))
+        return Result(
+            position, row_bytes(position, found.timestamp_us, recorded, encoded), recorded_result, tuple(variants)
+        )

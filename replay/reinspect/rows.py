@@ -51,7 +51,9 @@ def parsed_row_schema() -> Any:
     return parse_schema(row_schema())
 
 
-def row_bytes(place: MessagePosition, timestamp_us: int, recorded: Decision | None, replayed: Sequence[bytes]) -> bytes:
+def row_bytes(
+    position: MessagePosition, timestamp_us: int, recorded: Decision | None, replayed: Sequence[bytes]
+) -> bytes:
     """Return the bytes of one row.
 
     Parameters
@@ -59,8 +61,8 @@ def row_bytes(place: MessagePosition, timestamp_us: int, recorded: Decision | No
     replayed
         Decisions encoded by `schemas.codec.encode`, with either framing.
     """
-    topic = place.topic.encode()
-    parts = [long(len(topic)), topic, long(place.partition), long(place.offset), long(timestamp_us)]
+    topic = position.topic.encode()
+    parts = [long(len(topic)), topic, long(position.partition), long(position.offset), long(timestamp_us)]
     parts.append(b"\x00" if recorded is None else b"\x02" + body(encode(recorded)))
     if replayed:
         parts.append(long(len(replayed)))
@@ -101,7 +103,7 @@ def frame_of(values: dict[str, Any]) -> ReplayedFrame:
     """
     recorded = values["recorded"]
     return ReplayedFrame(
-        place=MessagePosition(values["topic"], values["partition"], values["offset"]),
+        position=MessagePosition(values["topic"], values["partition"], values["offset"]),
         timestamp_us=values["timestamp_us"],
         recorded=None if recorded is None else from_values(Decision, recorded),
         replayed=tuple(from_values(Decision, each) for each in values["replayed"]),

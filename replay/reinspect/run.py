@@ -45,13 +45,13 @@ class RunResult:
     is_finished: bool
 
 
-def plan(stretch: ResolvedSelection, source: Source, loaded: Sequence[LoadedVariant]) -> Plan:
+def plan(resolved: ResolvedSelection, source: Source, loaded: Sequence[LoadedVariant]) -> Plan:
     """Return the plan of a run, for `RunFolder.create`."""
     return Plan(
-        selection=stretch.selection,
-        meant=stretch.meant,
+        selection=resolved.selection,
+        effective_selection=resolved.effective_selection,
         topic=source.topic(Frame),
-        ranges=stretch.resolved,
+        ranges=resolved.offsets,
         variants=tuple(each.described() for each in loaded),
         versions={
             "python": platform.python_version(),
@@ -100,7 +100,7 @@ def check_there(folder: RunFolder, source: Source) -> None:
 
 
 def run(
-    stretch: ResolvedSelection,
+    resolved: ResolvedSelection,
     loaded: Sequence[LoadedVariant],
     folder: RunFolder,
     codec: Codec,
@@ -115,7 +115,7 @@ def run(
 
     Parameters
     ----------
-    stretch
+    resolved
         Stretch of the folder's plan.
     part_s
         Maximum seconds between the parts that are written.
@@ -134,7 +134,7 @@ def run(
     writer = _Writer(folder, progress, part_s)
     before = progress.summary.selected
     stop = stop or threading.Event()
-    frames = stretch.frames(progress.after, on_progress=on_progress, stop=stop)
+    frames = resolved.frames(progress.after, on_progress=on_progress, stop=stop)
     try:
         for result in inspect_all(frames, Inspector(loaded, codec, store), threads=threads):
             writer.add(result)
@@ -161,7 +161,7 @@ class _Writer:
         self._due_s = time.monotonic() + part_s
 
     def add(self, result: Result) -> None:
-        self._after[result.place.partition] = result.place.offset + 1
+        self._after[result.position.partition] = result.position.offset + 1
         self.summary.add(result)
         self._unwritten += 1
         if result.row is not None:

@@ -57,7 +57,7 @@ class Plan:
     ----------
     selection
         Selection as requested.
-    meant
+    effective_selection
         The same selection, with the camera and the times of an episode filled in by `Stretch`.
     topic
         Name of the frames topic.
@@ -70,7 +70,7 @@ class Plan:
     """
 
     selection: Selection
-    meant: Selection
+    effective_selection: Selection
     topic: str
     ranges: OffsetRanges
     variants: tuple[dict[str, Any], ...]
@@ -291,7 +291,7 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "selection": plan.selection.to_json(),
-        "meant": plan.meant.to_json(),
+        "meant": plan.effective_selection.to_json(),
         "topic": plan.topic,
         "ranges": {str(number): [list(span) for span in spans] for number, spans in plan.ranges.items()},
         "variants": list(plan.variants),

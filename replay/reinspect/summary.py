@@ -99,7 +99,7 @@ class Summary:
                     counts.actions[f"{then.action}>{now.action}"] += 1
             if difference is not None and kind is Likeness.DIFFERENT and len(self.first) < FIRST:
                 fields = {name: [repr(value)[:200] for value in pair] for name, pair in difference.fields.items()}
-                self.first.append({"place": str(result.place), "variant": name, "fields": fields})
+                self.first.append({"place": str(result.position), "variant": name, "fields": fields})
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form; `from_json` reads it."""

@@ -78,7 +78,7 @@ class Card:
 class Gallery:
     """Sections, and the cards of their rows.
 
-    `choose` selects the frames to fetch (`places`, `frame_ids`); `with_pictures` makes the cards.
+    `choose` selects the frames to fetch (`positions`, `frame_ids`); `with_pictures` makes the cards.
     """
 
     sections: tuple[Section, ...]
@@ -108,7 +108,7 @@ class Gallery:
         return tuple(row for section in self.sections for row in section.rows)
 
     @property
-    def places(self) -> tuple[MessagePosition, ...]:
+    def positions(self) -> tuple[MessagePosition, ...]:
         """Places of their frames."""
         names = ("topic", "partition", "offset")
         return tuple(
@@ -137,8 +137,8 @@ class Gallery:
         Parameters
         ----------
         frames
-            Frames of `places`, as `replay.past.resolved_selection.read_frames` yields them; a card without a frame says
-            that it is missing.
+            Frames of `positions`, as `replay.past.resolved_selection.read_frames` yields them; a card without a frame
+            says that it is missing.
         replayed
             Frames with the decisions whose boxes are drawn; frames that are not shown are skipped.
         decider
@@ -153,18 +153,18 @@ class Gallery:
         """
         wanted = self.frame_ids
         defects = {
-            one.any.frame_id: decision.defects
+            one.identity.frame_id: decision.defects
             for one in replayed
-            if one.any.frame_id in wanted and (decision := _decision(one, decider)) is not None
+            if one.identity.frame_id in wanted and (decision := _decision(one, decider)) is not None
         }
-        by_place = dict(zip(self.places, self.rows, strict=True))
+        by_position = dict(zip(self.positions, self.rows, strict=True))
         cards = {}
-        on_progress(0, len(by_place))
+        on_progress(0, len(by_position))
         for found in frames:
-            row = by_place.get(found.place)
+            row = by_position.get(found.position)
             if row is not None and row not in cards:
                 cards[row] = _card(row, found, defects.get(str(self.table["frame_id"][row]), ()), model, store, steps)
-                on_progress(len(cards), len(by_place))
+                on_progress(len(cards), len(by_position))
         return Gallery(self.sections, self.table, cards)
 
     def card(self, row: int) -> Card:

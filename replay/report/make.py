@@ -65,7 +65,7 @@ def make_report(
     gallery = Gallery.choose(analysis, table, comparison, each=each)
     if gallery.rows:
         gallery = gallery.with_pictures(
-            read_frames(source, gallery.places),
+            read_frames(source, gallery.positions),
             _decisions(source, gallery) if replayed is None else replayed,
             decider=table.deciders.index(analysis.decider),
             model=model,
@@ -84,7 +84,7 @@ def _decisions(source: Source, gallery: Gallery) -> Iterator[ReplayedFrame]:
     return recorded_frames(
         source,
         Selection(
-            from_us=int(captured.min()), to_us=int(captured.max()) + 1, clock=TimeBasis.CAPTURED,
+            from_us=int(captured.min()), to_us=int(captured.max()) + 1, time_basis=TimeBasis.CAPTURED,
             frames=tuple(sorted(gallery.frame_ids)),
         ),
     )  # fmt: skip

@@ -54,7 +54,7 @@ class _InFlightBytes:
         self.count += 1
         weakref.finalize(message, self._freed.append, size).atexit = False
 
-    def look(self) -> None:
+    def update(self) -> None:
         while self._freed:
             self.bytes -= self._freed.popleft()
             self.count -= 1
@@ -66,7 +66,7 @@ def bounded_transport(
     *,
     assignor: str = "roundrobin",
     trials: BatchTrials | None = None,
-    on_held: Callable[[int], object] = lambda size_bytes: None,
+    on_in_flight_bytes: Callable[[int], object] = lambda size_bytes: None,
     on_read: Callable[[Any], object] = lambda message: None,
 ) -> type[Transport]:
     """Return the transport class whose consumer keeps at most ``budget_bytes``, plus one fetch.
@@ -78,12 +78,12 @@ def bounded_transport(
         each topic.
     trials
         See `stream_processors.faust_host.group_consumer.GroupConsumer`.
-    on_held
+    on_in_flight_bytes
         Called with the number of bytes in memory.
     on_read
         Called with each message that is read.
     """
-    held = _InFlightBytes()
+    in_flight = _InFlightBytes()
 
     class BoundedConsumer(LibrdkafkaConsumer):
         assignment_strategy = assignor
@@ -92,17 +92,20 @@ def bounded_transport(
             try:
                 while not (self.should_stop or fetcher.should_stop):
                     await self._room()
-                    await self._hand_over(await self.reader.take())
+                    await self._hand_over(await self.group_consumer.take())
             except asyncio.CancelledError:
                 if not self.app.should_stop:
                     raise
 
         async def _room(self) -> None:
             while not self.should_stop:
-                held.look()
-                on_held(held.bytes)
+                in_flight.update()
+                on_in_flight_bytes(in_flight.bytes)
                 # The stream's queue must have room for all these messages.
-                if held.bytes < budget_bytes and held.count < self.app.conf.stream_buffer_maxsize - AHEAD_COUNT:
+                if (
+                    in_flight.bytes < budget_bytes
+                    and in_flight.count < self.app.conf.stream_buffer_maxsize - AHEAD_COUNT
+                ):
                     return
                 await asyncio.sleep(_STEP_S)
 
@@ -110,10 +113,10 @@ def bounded_transport(
             for number, record in enumerate(batch.messages, 1):
                 if not self.flow_active:  # a rebalance
                     await self.wait(self.can_resume_flow.wait())
-                if self.should_stop or self.reader.is_stale(batch):
+                if self.should_stop or self.group_consumer.is_stale(batch):
                     return
                 message = self._to_message(None, record)
-                held.add(message)
+                in_flight.add(message)
                 if not isinstance(message.value, NoValue):
                     on_read(message)
                 await self.callback(message)

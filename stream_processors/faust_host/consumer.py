@@ -81,21 +81,21 @@ class LibrdkafkaConsumer(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._reader: GroupConsumer | None = None
+        self._group_consumer: GroupConsumer | None = None
         self._contact = BrokerContact(time.monotonic)
-        self._places: dict[tuple[Any, Any], TP] = {}
-        self._owed: dict[TP, int] = {}
+        self._partitions: dict[tuple[Any, Any], TP] = {}
+        self._uncommitted: dict[TP, int] = {}
 
     async def on_start(self) -> None:
         """Create the client; it connects when the app subscribes to a topic."""
         config = _config(self.app.conf, self.assignment_strategy)
-        self._reader = GroupConsumer(self.kafka, {**config, "stats_cb": self._contact.saw}, self, self.trials)
+        self._group_consumer = GroupConsumer(self.kafka, {**config, "stats_cb": self._contact.saw}, self, self.trials)
 
     async def on_stop(self) -> None:
         """Commit the acked offsets and leave the group."""
         await super().on_stop()
-        if self._reader is not None:
-            await self._reader.close()
+        if self._group_consumer is not None:
+            await self._group_consumer.close()
 
     @property
     def connected(self) -> bool | None:
@@ -104,18 +104,18 @@ class LibrdkafkaConsumer(Consumer):
 
     # Called by the reader.
 
-    async def assigned(self, places: set[tuple[str, int]]) -> None:
+    async def assigned(self, partitions: set[tuple[str, int]]) -> None:
         """Tell Faust that these partitions are read from now on."""
         if not self.app.rebalancing:  # the group's first
             self.app.on_rebalance_start()
         self.app.consumer_generation_id += 1
-        await self.on_partitions_assigned({TP(*place) for place in places}, self.app.consumer_generation_id)
+        await self.on_partitions_assigned({TP(*partition) for partition in partitions}, self.app.consumer_generation_id)
 
-    async def revoked(self, places: set[tuple[str, int]]) -> None:
+    async def revoked(self, partitions: set[tuple[str, int]]) -> None:
         """Let Faust finish and commit the messages of these partitions."""
         self.app.on_rebalance_start()
-        await self.on_partitions_revoked({TP(*place) for place in places})
-        self._owed.clear()
+        await self.on_partitions_revoked({TP(*partition) for partition in partitions})
+        self._uncommitted.clear()
 
     async def failed(self, error: BaseException) -> None:
         """End the app: no more messages will be read."""
@@ -125,10 +125,12 @@ class LibrdkafkaConsumer(Consumer):
     # Called by Faust.
 
     async def subscribe(self, topics: Iterable[str]) -> None:
-        await self.reader.subscribe(sorted(topics))
+        await self.group_consumer.subscribe(sorted(topics))
 
     def assignment(self) -> set[TP]:
-        return set() if self._reader is None else {TP(*place) for place in self._reader.assigned}
+        return (
+            set() if self._group_consumer is None else {TP(*partition) for partition in self._group_consumer.assigned}
+        )
 
     def _to_message(self, tp: TP | None, record: Message | TriedMessage | UnreadableBatch) -> ConsumerMessage:
         if isinstance(record, UnreadableBatch):
@@ -138,8 +140,8 @@ class LibrdkafkaConsumer(Consumer):
                 tp.topic, tp.partition, record.following - 1, time.time(), 0, {}, None, NoValue.of(record), None, 0, 0,
                 tp, generation_id=self.app.consumer_generation_id,
             )  # fmt: skip
-        place: tuple[Any, Any] = record.topic(), record.partition()
-        tp = self._places.get(place) or self._places.setdefault(place, TP(*place))
+        partition: tuple[Any, Any] = record.topic(), record.partition()
+        tp = self._partitions.get(partition) or self._partitions.setdefault(partition, TP(*partition))
         kind, timestamp_ms = record.timestamp()
         key, value = record.key(), record.value()
         return ConsumerMessage(
@@ -158,44 +160,44 @@ class LibrdkafkaConsumer(Consumer):
         return following
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        return {**self._owed, **super()._filter_committable_offsets(tps)}
+        return {**self._uncommitted, **super()._filter_committable_offsets(tps)}
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        self._owed.update(offsets)
+        self._uncommitted.update(offsets)
         try:
-            await self.reader.commit({(tp.topic, tp.partition): offset for tp, offset in offsets.items()})
+            await self.group_consumer.commit({(tp.topic, tp.partition): offset for tp, offset in offsets.items()})
         except KafkaException as error:
             # The next commit, half a second later, repeats them; after a rebalance these frames are read again.
             log.warning("offsets are not committed yet: %s", error.args[0].str())
             return False
         for tp, offset in offsets.items():
-            if self._owed.get(tp) == offset:
-                del self._owed[tp]
+            if self._uncommitted.get(tp) == offset:
+                del self._uncommitted[tp]
         return True
 
     async def seek_to_committed(self) -> Mapping[TP, Any]:
-        return {TP(*place): offset for place, offset in (await self.reader.rewind()).items()}
+        return {TP(*partition): offset for partition, offset in (await self.group_consumer.rewind()).items()}
 
     def close(self) -> None:
         """Do nothing: the consumer leaves the group when it stops."""
 
     # Called by Faust for tables, transactions, new topics, or its own reading loop.
 
-    def _not_here(self, *_: Any, **__: Any) -> Any:
+    def _unsupported(self, *_: Any, **__: Any) -> Any:
         raise NotImplementedError("a consumer of frames has neither tables nor transactions, and makes no topics")
 
-    _getmany = _seek = seek_wait = position = highwater = highwaters = earliest_offsets = _not_here
-    topic_partitions = key_partition = create_topic = _new_topicpartition = _not_here
+    _getmany = _seek = seek_wait = position = highwater = highwaters = earliest_offsets = _unsupported
+    topic_partitions = key_partition = create_topic = _new_topicpartition = _unsupported
 
     def verify_recovery_event_path(self, now: float, tp: TP) -> None:
         """Verify nothing."""
 
     @property
-    def reader(self) -> GroupConsumer:
+    def group_consumer(self) -> GroupConsumer:
         """Client; raises ConsumerNotStarted before `on_start`."""
-        if self._reader is None:
+        if self._group_consumer is None:
             raise ConsumerNotStarted("the consumer is not started")
-        return self._reader
+        return self._group_consumer
 
 
 def _config(conf: Any, strategy: str) -> dict[str, Any]:

@@ -53,17 +53,17 @@ class FetchedBatch:
     A batch that cannot be read stands in place of its messages.
     """
 
-    epoch: int
+    generation: int
     messages: list[_Record]
 
 
 class Listener(Protocol):
     """Receiver of rebalances, in the event loop while the thread waits; each call names all partitions ("eager")."""
 
-    async def assigned(self, places: set[PartitionKey]) -> None:
+    async def assigned(self, partitions: set[PartitionKey]) -> None:
         """Take note that these partitions, and no others, are read from now on."""
 
-    async def revoked(self, places: set[PartitionKey]) -> None:
+    async def revoked(self, partitions: set[PartitionKey]) -> None:
         """Finish and commit the messages of these partitions."""
 
     async def failed(self, error: BaseException) -> None:
@@ -99,7 +99,7 @@ class GroupConsumer:
         self._first: deque[_Record] = deque()
         self._ahead: deque[_Record] = deque()
         self._ahead_bytes = 0
-        self._epoch = 0
+        self._generation = 0
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._arrived: asyncio.Future[None] | None = None
@@ -130,7 +130,7 @@ class GroupConsumer:
                 await self._arrived
             self._arrived = None
         with self._lock:
-            taken = FetchedBatch(self._epoch, list(self._ahead))
+            taken = FetchedBatch(self._generation, list(self._ahead))
             self._ahead.clear()
             self._ahead_bytes = 0
         self._wake.set()
@@ -138,7 +138,7 @@ class GroupConsumer:
 
     def is_stale(self, batch: FetchedBatch) -> bool:
         """Return True if a batch is from before the last rebalance or rewind: its messages are read again."""
-        return batch.epoch != self._epoch
+        return batch.generation != self._generation
 
     async def rewind(self) -> dict[PartitionKey, int | None]:
         """Read on from the committed offsets, and return them; None for a partition without one."""
@@ -152,12 +152,12 @@ class GroupConsumer:
         KafkaException
             If it does not take them.
         """
-        places = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        topic_partitions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
 
         def commit() -> None:
-            for place in self._consumer.commit(offsets=places, asynchronous=False) or ():
-                if place.error is not None:
-                    raise KafkaException(place.error)
+            for each in self._consumer.commit(offsets=topic_partitions, asynchronous=False) or ():
+                if each.error is not None:
+                    raise KafkaException(each.error)
 
         await self._call(commit, self._commits)
 
@@ -165,7 +165,7 @@ class GroupConsumer:
         """Leave the group; other members read the messages that are not committed."""
         self._closing = True
         self._wake.set()
-        self._tell()
+        self._notify()
         await asyncio.to_thread(self._thread.join)
 
     async def _call(self, what: Callable[[], T], calls: deque[_Call] | None = None) -> T:
@@ -214,9 +214,9 @@ class GroupConsumer:
             self._ahead.extend(records)
             self._ahead_bytes += sum(len(each) for each in records if not isinstance(each, UnreadableBatch))
         if self._arrived is not None:
-            self._loop.call_soon_threadsafe(self._tell)
+            self._loop.call_soon_threadsafe(self._notify)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
 
@@ -227,7 +227,7 @@ class GroupConsumer:
         return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in committed}
 
     def _committed(self) -> list[TopicPartition]:
-        return self._consumer.committed([TopicPartition(*place) for place in self._assigned], _TIMEOUT_S)
+        return self._consumer.committed([TopicPartition(*partition) for partition in self._assigned], _TIMEOUT_S)
 
     def _begin(self, committed: list[TopicPartition]) -> None:
         """Read on from committed offsets, or behind the batches that a trial has found."""
@@ -257,7 +257,7 @@ class GroupConsumer:
     def _forget(self) -> None:
         self._skipper.forget()
         with self._lock:
-            self._epoch += 1
+            self._generation += 1
             self._first.clear()
             self._ahead.clear()
             self._ahead_bytes = 0

@@ -84,7 +84,7 @@ def make_watch_app(
     app.on_partitions_assigned.connect(on_rebalance, weak=False)
 
     @app.on_partitions_assigned.connect(weak=False)
-    async def look_for_the_dead(*_: Any, **__: Any) -> None:
+    async def check_deaths(*_: Any, **__: Any) -> None:
         await asyncio.to_thread(quarantine.look)
 
     async def follow(stream: Any, read: Callable[[bytes], Decision | Label]) -> None:
@@ -92,7 +92,7 @@ def make_watch_app(
         try:
             async for event in stream.events():
                 await watching.take(event, read)
-                if watching.held_count >= _HELD_COUNT:
+                if watching.waiting_count >= _HELD_COUNT:
                     await watching.flush()
         finally:
             await watching.flush()
@@ -138,17 +138,17 @@ class _Watching:
         self._cameras: Shelf[WatchedCamera] = Shelf(settings.max_cameras, spare=lambda camera: camera.in_episode)
         self._waiting: dict[int, dict[str, Snapshot]] = {}
         self._topic_ids: dict[str, str] = {}
-        self._said_s = -_SAY_S
-        self._unsaid = 0
-        self._held: list[Any] = []
+        self._reported_s = -_SAY_S
+        self._unreported = 0
+        self._waiting_events: list[Any] = []
         self._lock = asyncio.Lock()
         # If an event was not published, its camera may already have changed: no snapshot may include that change.
         self._is_torn = False
 
     @property
-    def held_count(self) -> int:
+    def waiting_count(self) -> int:
         """Number of messages that wait for the next snapshot."""
-        return len(self._held)
+        return len(self._waiting_events)
 
     async def take(self, event: Any, read: Callable[[bytes], Decision | Label]) -> None:
         """Process a message (step 1). An error here ends the process, through the agent's supervisor."""
@@ -156,7 +156,7 @@ class _Watching:
             self._is_torn = True
             await self._take(event.message, read)
             self._is_torn = False
-            self._held.append(event)
+            self._waiting_events.append(event)
 
     async def _take(self, message: Any, read: Callable[[bytes], Decision | Label]) -> None:
         if isinstance(message.value, NoValue):
@@ -199,8 +199,8 @@ class _Watching:
             if self._is_torn:
                 return
             await self._snapshot()
-            held, self._held = self._held, []
-            for event in held:
+            waiting_events, self._waiting_events = self._waiting_events, []
+            for event in waiting_events:
                 event.ack()
 
     async def _snapshot(self) -> None:
@@ -276,15 +276,15 @@ class _Watching:
 
     def _count_forgotten(self, keys: list[str]) -> None:
         self._metrics.forgotten.inc(len(keys))
-        self._unsaid += len(keys)
+        self._unreported += len(keys)
         now_s = self._clock.monotonic_s()
-        if self._unsaid and now_s - self._said_s >= _SAY_S:
+        if self._unreported and now_s - self._reported_s >= _SAY_S:
             newest = f", the newest of them {keys[-1][:_SHOWN]!a}" if keys else ""
             log.warning(
                 "more than %d cameras: %d that were unseen for longest are forgotten%s; --max-cameras sets the number",
-                self._settings.max_cameras, self._unsaid, newest,
+                self._settings.max_cameras, self._unreported, newest,
             )  # fmt: skip
-            self._said_s, self._unsaid = now_s, 0
+            self._reported_s, self._unreported = now_s, 0
 
 
 def _name(partition: int, key: str) -> str:

@@ -88,7 +88,7 @@ class Notifier:
         self._attempts = attempts
         self._backoff_s = backoff_s
         self.registry = registry or CollectorRegistry()
-        self._told = Counter("inspection_drift_events_told", "Drift events told", ["state"], registry=self.registry)
+        self._notified = Counter("inspection_drift_events_told", "Drift events told", ["state"], registry=self.registry)
         self._results = Counter(
             "inspection_drift_notifications",
             "Drift events by what became of their POST: sent, failed, dropped",
@@ -98,7 +98,7 @@ class Notifier:
         self._waiting: deque[DriftEvent] = deque()
         self._change = threading.Condition()
         self._closing = False
-        self._given_up = threading.Event()
+        self._stopping = threading.Event()
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._thread = threading.Thread(target=self._run, name="drift-notify", daemon=True)
         if self._url is not None:
@@ -111,7 +111,7 @@ class Notifier:
         if event.state not in self._states or event.is_simulated:
             return
         self._log.warning("%s", headline(event))
-        self._told.labels(event.state.value).inc()
+        self._notified.labels(event.state.value).inc()
         if self._url is None:
             return
         with self._change:
@@ -132,7 +132,7 @@ class Notifier:
         if self._url is None:
             return True
         self._thread.join(timeout_s)
-        self._given_up.set()
+        self._stopping.set()
         with self._change:
             left = len(self._waiting)
             self._waiting.clear()
@@ -146,7 +146,7 @@ class Notifier:
             with self._change:
                 while not self._waiting and not self._closing:
                     self._change.wait()
-                if not self._waiting or self._given_up.is_set():
+                if not self._waiting or self._stopping.is_set():
                     return
                 event = self._waiting.popleft()
             error = self._send(event)
@@ -159,7 +159,7 @@ class Notifier:
         body = json.dumps(payload(event), allow_nan=False).encode()
         error = ""
         for number in range(self._attempts):
-            if number and self._given_up.wait(self._backoff_s * 2 ** (number - 1)):
+            if number and self._stopping.wait(self._backoff_s * 2 ** (number - 1)):
                 return f"given up after {number} tries: {error}"
             status, error = self._post(body)
             if status is not None and 200 <= status < 300:

@@ -103,9 +103,9 @@ class Snapshot:
         if not given.startswith(_MARK):
             raise SnapshotError("does not begin as a snapshot does")
         begin = len(_MARK) + 4
-        place = begin + int.from_bytes(given[len(_MARK) : begin], "big")
+        position = begin + int.from_bytes(given[len(_MARK) : begin], "big")
         try:
-            header = fields(parse(given[begin:place], _MAX_HEADER_BYTES), ("offsets", "lengths"))
+            header = fields(parse(given[begin:position], _MAX_HEADER_BYTES), ("offsets", "lengths"))
             offsets = {topic: whole(offset) for topic, offset in mapping(header["offsets"], _MAX_NAMES).items()}
             lengths = {name: whole(n, 0, len(given)) for name, n in mapping(header["lengths"], _MAX_NAMES).items()}
             ids = {topic: text(name, 100) for topic, name in mapping(header.get("ids", {}), _MAX_NAMES).items()}
@@ -113,9 +113,9 @@ class Snapshot:
             raise SnapshotError(f"no header: {error}") from error
         states = {}
         for name, length in lengths.items():
-            states[name] = given[place : place + length]
-            place += length
-        if place != len(given):
+            states[name] = given[position : position + length]
+            position += length
+        if position != len(given):
             raise SnapshotError("not as long as it says")
         return cls(offsets, states, ids)
 
@@ -243,10 +243,10 @@ def find_snapshots(
     def range_of(topic: str) -> tuple[int, int]:
         if partition not in known[topic].partitions:
             return 0, 0
-        place, waited_s = TopicPartition(topic, partition), 0.0
+        position, waited_s = TopicPartition(topic, partition), 0.0
         while True:
             try:
-                low, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+                low, high = consumer.get_watermark_offsets(position, timeout=_TIMEOUT_S)
             except KafkaException as error:
                 # The leader is moving, or the topic has just been created.
                 if error.args[0].code() not in _LEADER_MOVES or waited_s >= _TIMEOUT_S:

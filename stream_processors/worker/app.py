@@ -77,7 +77,7 @@ class FrameWorker:
         self._quarantine = quarantine or Quarantine(None)
         store = None
         if settings.image_store is not None:
-            store = ImageStore(settings.image_store, on_away=metrics.image_store_away.set)
+            store = ImageStore(settings.image_store, on_unreachable=metrics.image_store_unreachable.set)
         self._processor = GuardedFrameProcessor(
             model,
             self._codec,
@@ -133,7 +133,7 @@ class FrameWorker:
             kafka,
             buffer_bytes,
             trials=BatchTrials(kafka, self._quarantine.deaths, buffer_bytes, settings.watchdog_s),
-            on_held=self._metrics.held_bytes.set,
+            on_in_flight_bytes=self._metrics.in_flight_bytes.set,
             on_read=self._note_newest,
         )
         app.transport = transport(app.conf.broker, app, app.loop)

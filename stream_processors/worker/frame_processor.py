@@ -192,7 +192,7 @@ class FrameProcessor:
 
         ``overtaken`` is True if a newer frame of its camera waits too.
         """
-        why = self._why_shed(message, frame, overtaken)
+        why = self._shed_reason(message, frame, overtaken)
         if why is None:
             return None
         word, sentence = why
@@ -273,10 +273,10 @@ class FrameProcessor:
     def _queue_ms(self, message: FrameMessage) -> float:
         return max(0.0, (self._clock.utc_us() - message.source.received_at_us) / 1000)
 
-    def _why_shed(self, message: FrameMessage, frame: Frame, overtaken: bool) -> tuple[str, str] | None:
+    def _shed_reason(self, message: FrameMessage, frame: Frame, overtaken: bool) -> tuple[str, str] | None:
         if is_replay(message.headers, message.source.topic):
             return None
-        why = self.shedding.why(_timed(message, frame), message.key, message.source, overtaken=overtaken)
+        why = self.shedding.shed_reason(_timed(message, frame), message.key, message.source, overtaken=overtaken)
         return None if why is None or self._retried(message, frame) else why
 
     def _retried(self, message: FrameMessage, frame: Frame) -> bool:
@@ -334,7 +334,7 @@ class FrameProcessor:
     def _dead(self, message: FrameMessage, kind: str, reason: str, frame_id: str | None = None) -> ProcessingResult:
         """Return the dead letter with the beginning of the message; beyond the worker's budget, only with its place."""
         source = message.source
-        place = DeadLetter(
+        bare_letter = DeadLetter(
             source_topic=source.topic,
             source_partition=source.partition,
             source_offset=source.offset,
@@ -343,9 +343,9 @@ class FrameProcessor:
             failed_at_us=self._clock.utc_us(),
             worker=WORKER_NAME,
         )
-        named = dataclasses.replace(place, frame_id=frame_id)
+        named = dataclasses.replace(bare_letter, frame_id=frame_id)
         whole = dataclasses.replace(named, key=message.key, value=message.value, headers=bounded(message.headers))
-        letters = [cut(whole), *smaller(cut(whole)), place]
+        letters = [cut(whole), *smaller(cut(whole)), bare_letter]
         for number, letter in enumerate(letters):
             try:
                 encoded = self._codec.encode(letter)
@@ -360,4 +360,4 @@ class FrameProcessor:
             return ProcessingResult(
                 dead_letter=encoded, dead_letter_key=letter.key, kind=kind, letter=letter, is_bare=is_bare
             )
-        return ProcessingResult(dead_letter=self._codec.encode(place), kind=kind, letter=place)
+        return ProcessingResult(dead_letter=self._codec.encode(bare_letter), kind=kind, letter=bare_letter)

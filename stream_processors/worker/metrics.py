@@ -87,7 +87,7 @@ class WorkerMetrics:
         self.estimate = Gauge(
             "inspection_estimate_seconds", "What an inspection is allowed to take", registry=self.registry
         )
-        self.image_store_away = Gauge(
+        self.image_store_unreachable = Gauge(
             "inspection_image_store_away", "1 while the image store does not answer", registry=self.registry
         )
         self.image_remarks = Counter(
@@ -104,7 +104,7 @@ class WorkerMetrics:
             registry=self.registry,
         )
         self.lag = Gauge("inspection_lag", "Frames not committed yet", ["partition"], registry=self.registry)
-        self.held_bytes = Gauge(
+        self.in_flight_bytes = Gauge(
             "inspection_held_bytes", "Bytes of frames read and not yet answered", registry=self.registry
         )
 

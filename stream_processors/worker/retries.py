@@ -70,23 +70,23 @@ class Retries:
         found = _ID.fullmatch(message.headers.get(RETRY_HEADER, b""))
         if found is None:
             return False
-        place = (found.group(), message.source.partition, message.source.offset)
-        known = self._known.get(place)
+        position = (found.group(), message.source.partition, message.source.offset)
+        known = self._known.get(position)
         if known is not None:
             return known
-        if not self._may_look() or not self._lock.acquire(timeout=_PATIENCE_S):
+        if not self._may_look_up() or not self._lock.acquire(timeout=_PATIENCE_S):
             return False
         try:
-            return self._look(place, int(found[1]), int(found[2]), message)
+            return self._look_up(position, int(found[1]), int(found[2]), message)
         finally:
             self._lock.release()
 
-    def _may_look(self) -> bool:
+    def _may_look_up(self) -> bool:
         filled_s = self._left_s + (self._clock.monotonic_s() - self._at_s) * _SHARE
         return filled_s > 0
 
-    def _look(self, place: tuple[bytes, int, int], partition: int, offset: int, message: FrameMessage) -> bool:
-        if not self._may_look():
+    def _look_up(self, position: tuple[bytes, int, int], partition: int, offset: int, message: FrameMessage) -> bool:
+        if not self._may_look_up():
             return False
         began_s = self._clock.monotonic_s()
         self._left_s = min(_BURST_S, self._left_s + (began_s - self._at_s) * _SHARE)
@@ -95,7 +95,7 @@ class Retries:
         try:
             if self._is_there(partition, offset):
                 letter = self._read(partition, offset)
-                is_true = self._known[place] = letter is not None and _is_about(letter, message)
+                is_true = self._known[position] = letter is not None and _is_about(letter, message)
                 if len(self._known) > _KNOWN:
                     self._known.popitem(last=False)
         except (KafkaException, CodecError) as error:
@@ -110,9 +110,9 @@ class Retries:
         asked_s, ends = self._ends.get(partition, (float("-inf"), None))
         is_old = now_s - asked_s >= _ENDS_S
         if is_old and (ends is None or not ends[0] <= offset < ends[1]):
-            place = TopicPartition(self._kafka.dead_letters, partition)
+            position = TopicPartition(self._kafka.dead_letters, partition)
             self._ends[partition] = now_s, None  # also if the request fails
-            ends = self._client().get_watermark_offsets(place, timeout=max(0.1, self._left_s))
+            ends = self._client().get_watermark_offsets(position, timeout=max(0.1, self._left_s))
             self._ends[partition] = now_s, ends
             if len(self._ends) > _KNOWN:
                 self._ends.popitem(last=False)

@@ -41,7 +41,7 @@ class Shedding:
         """Return the mode of the station in the key of a message; the station in the frame takes precedence."""
         return self._policy.of((key or b"").partition(b"/")[0].decode(errors="replace"))
 
-    def why(
+    def shed_reason(
         self, frame: Frame, key: bytes | None, source: FramePosition, *, overtaken: bool = False
     ) -> tuple[str, str] | None:
         """Return the reason for shedding a frame, as a word and a sentence; None if it must be inspected now.
@@ -66,13 +66,13 @@ class Shedding:
         return found
 
     def _is_probe(self, camera: ProbeKey, offset: int, at_s: float) -> bool:
-        place = (camera[0], offset)
+        key = (camera[0], offset)
         with self._lock:
-            if place in self._under_way:  # checked again, after a wait
+            if key in self._under_way:  # checked again, after a wait
                 return True
             if not self._probes.take(camera, at_s):
                 return False
-            self._under_way[place] = None
+            self._under_way[key] = None
             if len(self._under_way) > _MOST_PROBES:
                 self._under_way.popitem(last=False)
             return True

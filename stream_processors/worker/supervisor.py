@@ -32,12 +32,12 @@ from transport.loopback import open_direct
 
 log = logging.getLogger(__name__)
 
-_LOOK_S = 0.1
+_POLL_S = 0.1
 #: A member that does not answer within this time, in seconds, is unhealthy.
 _ANSWER_S = 1.0
 
 
-class MemberFailed(InspectionError):
+class ChildFailed(InspectionError):
     """A worker process could not start; the text is its error."""
 
 
@@ -51,7 +51,7 @@ def run_workers(settings: WorkerSettings, *, shares_threads: bool = False) -> No
     ------
     BrokerUnavailable, TopicMissing, SettingsError
         See `stream_processors.worker.run.run_worker`.
-    MemberFailed
+    ChildFailed
         If a worker ended with an error; the text is its last line.
     """
     frames = settings.kafka.frames
@@ -68,25 +68,25 @@ async def _run(settings: WorkerSettings, count: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    fleet = WorkerSupervisor(replace(settings, processes=1, http_host="127.0.0.1", http_port=0), count)
+    supervisor = WorkerSupervisor(replace(settings, processes=1, http_host="127.0.0.1", http_port=0), count)
     try:
         registry = CollectorRegistry()
-        registry.register(fleet)
+        registry.register(supervisor)
         with serve_http(
-            registry, settings.http_port, settings.http_host, health=fleet.health, default_port=DEFAULT_PORT
+            registry, settings.http_port, settings.http_host, health=supervisor.health, default_port=DEFAULT_PORT
         ) as url:
             log.info("%d processes of %d threads, health at %s/health", count, settings.threads, url)
             stopped = asyncio.ensure_future(stop.wait())
-            while not stopped.done() and fleet.all_run():
-                await asyncio.wait({stopped}, timeout=_LOOK_S)
+            while not stopped.done() and supervisor.all_run():
+                await asyncio.wait({stopped}, timeout=_POLL_S)
             stopped.cancel()
             if not stop.is_set():
                 log.error("a process has ended, ending the others")
-            await asyncio.to_thread(fleet.stop)
+            await asyncio.to_thread(supervisor.stop)
     finally:
-        await asyncio.to_thread(fleet.stop)  # also if the endpoint cannot listen
+        await asyncio.to_thread(supervisor.stop)  # also if the endpoint cannot listen
     if not stop.is_set():
-        raise fleet.failure()
+        raise supervisor.failure()
     log.info("stopped")
 
 
@@ -147,40 +147,40 @@ class WorkerSupervisor:
     def __init__(self, settings: WorkerSettings, count: int) -> None:
         context = multiprocessing.get_context("spawn")
         level = logging.getLogger().level
-        self._members: list[_Child] = []
+        self._children: list[_Child] = []
         for number in range(count):
             ours, theirs = context.Pipe()
             process = context.Process(
-                target=_member, args=(settings, number, level, theirs), name=f"worker-{number}", daemon=True
+                target=_run_child, args=(settings, number, level, theirs), name=f"worker-{number}", daemon=True
             )
             process.start()
             theirs.close()
-            self._members.append(_Child(process, ours))
+            self._children.append(_Child(process, ours))
 
     def all_run(self) -> bool:
         """Return True if no process has ended."""
-        return all(member.process.is_alive() for member in self._members)
+        return all(child.process.is_alive() for child in self._children)
 
     def failure(self) -> BaseException:
         """Return the exception with which the command ends after a process has ended by itself."""
-        for member in self._members:
-            member.read_messages()
-            if member.error is not None:
-                return MemberFailed(member.error)
-        codes = [member.process.exitcode or 0 for member in self._members]
+        for child in self._children:
+            child.read_messages()
+            if child.error is not None:
+                return ChildFailed(child.error)
+        codes = [child.process.exitcode or 0 for child in self._children]
         return SystemExit(next((code for code in codes if code > 0), 1))
 
     def stop(self) -> None:
         """Stop the processes, and wait until they have finished their frames in flight."""
-        for member in self._members:
-            if member.process.is_alive():
-                member.process.terminate()
-        for member in self._members:
-            member.process.join()
+        for child in self._children:
+            if child.process.is_alive():
+                child.process.terminate()
+        for child in self._children:
+            child.process.join()
 
     def health(self) -> dict[str, Any]:
         """Return one report on all processes: healthy if all are, with the partitions of all."""
-        reports = [member.report() for member in self._members]
+        reports = [child.report() for child in self._children]
         troubles = [
             f"process {number}: {report.get('reason') or 'it is not well'}"
             for number, report in enumerate(reports)
@@ -191,7 +191,7 @@ class WorkerSupervisor:
             "ok": not troubles,
             "reason": "; ".join(troubles) or None,
             "model": reports[0].get("model"),
-            "assigned": sorted(place for report in reports for place in report.get("assigned", ())),
+            "assigned": sorted(partition for report in reports for partition in report.get("assigned", ())),
             "rebalancing": any(report.get("rebalancing", True) for report in reports),
             "connected": False if False in contacts else None if None in contacts else True,
             "processes": reports,
@@ -200,8 +200,8 @@ class WorkerSupervisor:
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of all processes, except those of a process that does not answer."""
         merged: dict[str, Metric] = {}
-        for number, member in enumerate(self._members):
-            text = (member.ask("/metrics") or b"").decode()
+        for number, child in enumerate(self._children):
+            text = (child.ask("/metrics") or b"").decode()
             for family in text_string_to_metric_families(text):
                 into = merged.setdefault(family.name, Metric(family.name, family.documentation, family.type))
                 for sample in family.samples:
@@ -209,7 +209,7 @@ class WorkerSupervisor:
         yield from merged.values()
 
 
-def _member(settings: WorkerSettings, number: int, level: int, pipe: Connection) -> None:
+def _run_child(settings: WorkerSettings, number: int, level: int, pipe: Connection) -> None:
     """Run one process of the fleet."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends SIGINT to all processes; only the parent acts on it
     set_up_logging(level, f"worker {number}")

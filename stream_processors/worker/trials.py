@@ -152,7 +152,7 @@ class _Child:
         assert self._process.stdout is not None
         self._into, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._into, False)
-        self._said = b""
+        self._received = b""
         self._is_ready = False
         self._deadline_s = time.monotonic() + _READY_S
         self._send(settings, self._deadline_s)
@@ -160,7 +160,7 @@ class _Child:
     def is_ready(self) -> bool:
         """Wait until the child has loaded the model; return False if it cannot."""
         if not self._is_ready:
-            self._is_ready = (self._hear(self._deadline_s) or {}).get("ready") is True
+            self._is_ready = (self._receive(self._deadline_s) or {}).get("ready") is True
         if not self._is_ready:
             log.warning("no trial: the child process does not get ready (status %s)", self._process.poll())
         return self._is_ready
@@ -174,18 +174,18 @@ class _Child:
         found = TrialVerdict(killed=f"it ran for more than {limit_s:g} s", is_slow=True)
         if not (self._send(value, deadline_s) and self._send(image, deadline_s)):
             return TrialVerdict(has_run=False)  # it has not seen the message
-        while (said := self._hear(deadline_s)) is not None:
-            if "frame" in said:
-                found = replace(found, frame=_frame(said["frame"]))
-            if said.get("done") is True:
-                refused = (str(said["kind"]), str(said["reason"])) if "kind" in said else None
+        while (received := self._receive(deadline_s)) is not None:
+            if "frame" in received:
+                found = replace(found, frame=_frame(received["frame"]))
+            if received.get("done") is True:
+                refused = (str(received["kind"]), str(received["reason"])) if "kind" in received else None
                 return replace(found, killed=None, is_slow=False, refused=refused)
-        return self._why(found, deadline_s)
+        return self._reason(found, deadline_s)
 
     def end(self) -> None:
         end_child(self._process)
 
-    def _why(self, found: TrialVerdict, deadline_s: float) -> TrialVerdict:
+    def _reason(self, found: TrialVerdict, deadline_s: float) -> TrialVerdict:
         if time.monotonic() >= deadline_s:
             return found
         found = replace(found, is_slow=False)
@@ -212,22 +212,22 @@ class _Child:
                 return False
         return True
 
-    def _hear(self, deadline_s: float) -> dict[str, Any] | None:
+    def _receive(self, deadline_s: float) -> dict[str, Any] | None:
         """Return the next line of the child; None if it ends, writes something else, or is late."""
-        while b"\n" not in self._said:
+        while b"\n" not in self._received:
             left_s = deadline_s - time.monotonic()
-            if left_s <= 0 or len(self._said) > _LONGEST_LINE or not select.select([self._out], [], [], left_s)[0]:
+            if left_s <= 0 or len(self._received) > _LONGEST_LINE or not select.select([self._out], [], [], left_s)[0]:
                 return None
             more = os.read(self._out, _READ_BYTES)
             if not more:
                 return None
-            self._said += more
-        line, _, self._said = self._said.partition(b"\n")
+            self._received += more
+        line, _, self._received = self._received.partition(b"\n")
         try:
-            said = json.loads(line)
+            received = json.loads(line)
         except (ValueError, RecursionError):
             return None
-        return said if isinstance(said, dict) else None
+        return received if isinstance(received, dict) else None
 
 
 def _frame(head: Any) -> Frame | None:

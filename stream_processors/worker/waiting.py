@@ -37,9 +37,9 @@ class Waiting(Generic[T]):
             self._next += 1
             self._items[self._next] = item
             return None
-        place = ("camera", camera)
-        older = self._items.get(place)
-        self._items[place] = item
+        key = ("camera", camera)
+        older = self._items.get(key)
+        self._items[key] = item
         return older
 
     def put_back(self, item: T) -> None:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 #: Exit status if the watchdog ends the worker (BSD's EX_TEMPFAIL).
 EXIT_STUCK = 75
 #: Number of checks within the time that must pass without progress.
-_LOOKS = 6
+_CHECKS = 6
 _QUERY_S = 5.0
 
 #: Next offset to read and end of the log, by partition.
@@ -41,22 +41,22 @@ class CommitProgress:
 
     Parameters
     ----------
-    looks
+    checks
         Number of checks in a row without progress.
 
     Examples
     --------
     >>> progress = CommitProgress(2)
-    >>> progress.look({0: (5, 9)}), progress.look({0: (5, 10)}), progress.look({0: (5, 11)})
+    >>> progress.check({0: (5, 9)}), progress.check({0: (5, 10)}), progress.check({0: (5, 11)})
     (False, False, True)
     """
 
-    def __init__(self, looks: int) -> None:
-        self._looks = looks
+    def __init__(self, checks: int) -> None:
+        self._checks = checks
         self._before: dict[int, int] | None = None
         self._idle = 0
 
-    def look(self, offsets: GroupOffsets | None) -> bool:
+    def check(self, offsets: GroupOffsets | None) -> bool:
         """Check the offsets (None: Kafka does not answer); return True if the worker is stuck."""
         if offsets is None:
             self._before, self._idle = None, 0
@@ -65,7 +65,7 @@ class CommitProgress:
         waits = any(end > committed for committed, end in offsets.values())
         self._idle = self._idle + 1 if waits and now == self._before else 0
         self._before = now
-        return self._idle >= self._looks
+        return self._idle >= self._checks
 
 
 class Watchdog:
@@ -121,12 +121,12 @@ class Watchdog:
         self._stop.set()
 
     def _watch(self) -> None:
-        progress = CommitProgress(_LOOKS)
-        while not self._stop.wait(self._limit_s / _LOOKS):
+        progress = CommitProgress(_CHECKS)
+        while not self._stop.wait(self._limit_s / _CHECKS):
             offsets = self._offsets()
             for partition, (committed, end) in (offsets or {}).items():
                 self._metrics.lag.labels(str(partition)).set(end - committed)
-            if progress.look(offsets) and offsets is not None and not self._stop.is_set():
+            if progress.check(offsets) and offsets is not None and not self._stop.is_set():
                 waiting = sum(end - committed for committed, end in offsets.values())
                 log.critical(
                     "stuck: %d frames wait in partitions %s and none was committed for %.0f s; ending so that another "

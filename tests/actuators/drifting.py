@@ -68,7 +68,7 @@ def pass_part(
     gate.advance(0.101)
     instruction = gate.driver.instructions[-1]
     assert instruction.part_key == name
-    return instruction.action, instruction.why, instruction.episode_id
+    return instruction.action, instruction.reason, instruction.episode_id
 
 
 ACCEPT, REJECT, REVIEW = Action.ACCEPT, Action.REJECT, Action.REVIEW

@@ -45,8 +45,8 @@ class SteppedGate:
 
     def turn(self) -> None:
         while self.source.waiting:
-            self.runner._turn()
-        self.runner._turn()
+            self.runner._run_once()
+        self.runner._run_once()
 
     def offer(self, decision: Decision) -> None:
         self.source.waiting.append(decision)

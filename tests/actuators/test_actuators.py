@@ -24,7 +24,7 @@ def instruction(**changes: object) -> Instruction:
         station="s",
         camera_id="cam",
         action=Action.ACCEPT,
-        why=InstructionReason.DECIDED,
+        reason=InstructionReason.DECIDED,
         captured_at_us=1_000,
         act_at_us=801_000,
         act_at_s=0.8,
@@ -61,7 +61,7 @@ def test_journal_has_a_line_a_part(tmp_path: Path) -> None:
     gate.open()
     gate.act(instruction(decision=make_decision(score=float("nan"))))
     assert len(path.read_text().splitlines()) == 1  # before it is closed
-    gate.act(instruction(part_key="p2", why=InstructionReason.FAILSAFE_LATE, decision=None, armed_at_us=None))
+    gate.act(instruction(part_key="p2", reason=InstructionReason.FAILSAFE_LATE, decision=None, armed_at_us=None))
     gate.close()
     decided, failsafe = map(json.loads, path.read_text().splitlines())
     assert decided == {

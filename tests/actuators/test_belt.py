@@ -56,24 +56,24 @@ def test_a_file_that_cannot_be_looked_at_keeps_the_last_answer(
     for number in (errno.EACCES, errno.EIO, errno.ESTALE):
         file = BeltFile(tmp_path)
         fails[:] = [number]
-        assert file.stands(), "nothing is known of the belt"
+        assert file.is_stopped(), "nothing is known of the belt"
         fails.clear()
-        assert not file.stands()
+        assert not file.is_stopped()
         fails[:] = [number]
-        assert not file.stands()
+        assert not file.is_stopped()
         fails.clear()
         file.stop("ada")
-        assert file.stands()
+        assert file.is_stopped()
         fails[:] = [number]
         caplog.clear()
-        assert file.stands()
-        assert file.stands()
+        assert file.is_stopped()
+        assert file.is_stopped()
         assert len(caplog.records) == 1
         fails.clear()
         assert file.resume()
-    assert not BeltFile(tmp_path / "none").stands()
+    assert not BeltFile(tmp_path / "none").is_stopped()
     (tmp_path / "file").touch()
-    assert not BeltFile(tmp_path / "file").stands()
+    assert not BeltFile(tmp_path / "file").is_stopped()
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN"])
@@ -105,7 +105,7 @@ def test_five_parts_on_a_belt_that_stands_for_ten_seconds() -> None:
     gate.runner.belt_moving()
     send(gate, "afterwards")
     gate.advance(2)
-    given = [(i.part_key, i.action, i.why) for _, i in gate.acts]
+    given = [(i.part_key, i.action, i.reason) for _, i in gate.acts]
     stopped = [*(f"p{number}" for number in range(5)), "while it stands"]
     assert given[:6] == [(name, REJECT, InstructionReason.BELT_STOPPED) for name in stopped]
     assert given[6:] == [("afterwards", ACCEPT, InstructionReason.DECIDED)]
@@ -157,9 +157,9 @@ def test_a_gate_that_ends_on_a_belt_that_stands_gives_each_part_the_failsafe(tmp
     gate.advance(2)
     assert gate.driver.instructions == []
     gate.runner._closing = True
-    while gate.runner._turn():
+    while gate.runner._run_once():
         pass
-    assert [(i.part_key, i.why) for _, i in gate.acts] == [("p", InstructionReason.BELT_STOPPED)]
+    assert [(i.part_key, i.reason) for _, i in gate.acts] == [("p", InstructionReason.BELT_STOPPED)]
     gate.kill()
 
 
@@ -187,7 +187,7 @@ def test_another_process_stops_the_belt_and_a_restart_knows_it(tmp_path: Path) -
 def test_a_file_that_cannot_be_read_stops_the_belt_all_the_same(tmp_path: Path) -> None:
     file = BeltFile(tmp_path)
     file.path.write_text("{")
-    assert file.stands()
+    assert file.is_stopped()
     assert "cannot be read" in str(file.load())
 
 
@@ -201,7 +201,7 @@ def test_parts_that_passed_while_the_gate_stood_still_are_not_accepted(caplog: p
     gate.clock.advance(0.6)
     send(gate, "next")
     gate.advance(2)
-    assert [(i.part_key, i.action, i.why) for _, i in gate.acts] == [
+    assert [(i.part_key, i.action, i.reason) for _, i in gate.acts] == [
         ("in time", ACCEPT, InstructionReason.DECIDED),
         ("passed", REJECT, InstructionReason.FAILSAFE_PASSED),
         ("next", ACCEPT, InstructionReason.DECIDED),
@@ -216,27 +216,27 @@ def test_without_a_limit_a_late_act_is_what_was_decided() -> None:
     send(gate, "p")
     gate.clock.advance(5)
     gate.turn()
-    assert [i.why for _, i in gate.acts] == [InstructionReason.DECIDED]
+    assert [i.reason for _, i in gate.acts] == [InstructionReason.DECIDED]
 
 
 def test_a_machine_that_was_suspended_knows_no_position(caplog: pytest.LogCaptureFixture) -> None:
     """Suspend the machine: the monotonic clock stops, and the belt does not."""
     clock, slept = ManualClock(), [100.0]
     tracker = PartTracker(clock)
-    watch = BeltWatch(tracker, threading.Lock(), clock, None, gap_s=0.5, asleep_s=lambda: slept[0])
-    watch.look()
+    watch = BeltWatch(tracker, threading.Lock(), clock, None, gap_s=0.5, suspension_s=lambda: slept[0])
+    watch.check()
     tracker.expect(make_part())
     tracker.offer(make_decision())
     slept[0] += 3_600
     with caplog.at_level(logging.ERROR):
-        watch.look()
-    assert [i.why for i in tracker.due(1)] == [InstructionReason.BELT_STOPPED]
+        watch.check()
+    assert [i.reason for i in tracker.due(1)] == [InstructionReason.BELT_STOPPED]
     assert watch.gaps == 1
     assert "suspended for 3600.0 s: 1 parts" in caplog.text
     tracker.expect(make_part("p2", act_at_s=2, decide_by_s=2))
     tracker.offer(make_decision("p2"))
-    watch.look()
-    assert [i.why for i in tracker.due(2)] == [InstructionReason.DECIDED]
+    watch.check()
+    assert [i.reason for i in tracker.due(2)] == [InstructionReason.DECIDED]
 
 
 def test_time_asleep_is_that_of_the_machine() -> None:

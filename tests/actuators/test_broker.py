@@ -177,7 +177,7 @@ def test_the_gate(line: KafkaSettings, publish: Publish, tmp_path: Path) -> None
     time.sleep(max(0.0, began + 2.5 - time.monotonic()))
     publish(make_decision("late", **at))
     gate.stop()
-    assert {i.part_key: (i.action.value, i.why.value) for i in recorder.instructions} == {
+    assert {i.part_key: (i.action.value, i.reason.value) for i in recorder.instructions} == {
         "decided": ("ACCEPT", "decided"),
         "missing": ("REJECT", "failsafe-missing"),
         "late": ("REJECT", "failsafe-late"),
@@ -223,11 +223,11 @@ def test_a_broker_that_goes_and_comes_back(unique: str, tmp_path: Path) -> None:
             producer.produce(kafka.decisions, encode(make_decision(f"p{n}", captured_at_us=captured)))
             producer.flush(5)
             await_(lambda n=n: len(recorder.instructions) == n + 2)
-            if recorder.instructions[-1].why is InstructionReason.DECIDED:
+            if recorder.instructions[-1].reason is InstructionReason.DECIDED:
                 break
         gate.stop()
-    assert recorder.instructions[0].why is InstructionReason.FAILSAFE_MISSING
-    assert recorder.instructions[-1].why is InstructionReason.DECIDED
+    assert recorder.instructions[0].reason is InstructionReason.FAILSAFE_MISSING
+    assert recorder.instructions[-1].reason is InstructionReason.DECIDED
 
 
 def await_(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -241,7 +241,7 @@ def test_frames_stand_for_the_light_barrier(line: KafkaSettings, publish: Publis
     publish(make_frame("history", captured_at_us=now_us()))
     gate = GateRunner(DecisionConsumer(line), SimulatedGate(), GateSettings(belt_ms=2000))
     acted: list[tuple[str, InstructionReason]] = []
-    gate._on_action = lambda instruction, _: acted.append((instruction.part_key, instruction.why))
+    gate._on_action = lambda instruction, _: acted.append((instruction.part_key, instruction.reason))
     triggers = FrameTriggers(line, gate.expect_frame, max_age_s=2.0, station="s")
     # Two seconds of belt: the first messages of a topic made just now take a while to find its leader.
     gate.start()

@@ -122,7 +122,7 @@ def test_review_from_the_topic_to_the_part_and_over_a_restart(topic: Topic) -> N
             await_(lambda part=part: bool(recorder.instructions) and recorder.instructions[-1].part_key == part)
             if not recorder.instructions[-1].is_failsafe:
                 break
-        return recorder.instructions[-1].action, recorder.instructions[-1].why
+        return recorder.instructions[-1].action, recorder.instructions[-1].reason
 
     topic.say(event("past"), b"garbage")
     gate, recorder = make()
@@ -180,7 +180,7 @@ def test_without_a_broker_the_gate_starts_and_acts(caplog: pytest.LogCaptureFixt
     await_(lambda: len(recorder.instructions) == 1)
     assert gate.stats.drift == DriftStats(connected=False)
     gate.stop()
-    assert recorder.instructions[0].why is InstructionReason.DECIDED
+    assert recorder.instructions[0].reason is InstructionReason.DECIDED
     assert "its past is not read after 0.3 s" in caplog.text
 
 
@@ -205,7 +205,7 @@ def test_a_watch_that_dies_harms_nothing(
         source.waiting.append(make_decision(f"p-{camera}", camera_id=camera, captured_at_us=captured))
     gate.stop()
     # What was known goes on to count, as nobody says that it is over.
-    assert {i.camera_id: i.why for i in recorder.instructions} == {
+    assert {i.camera_id: i.reason for i in recorder.instructions} == {
         "cam": InstructionReason.DRIFT_REVIEW,
         "other": InstructionReason.DECIDED,
     }

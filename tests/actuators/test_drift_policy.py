@@ -95,7 +95,7 @@ def test_what_is_open_at_the_act_counts_and_diverted_parts_lead_to_no_fault() ->
     drift.tell(event())  # after the decision, before the part is at the gate
     gate.advance(0.101)
     instruction = gate.driver.instructions[-1]
-    assert (instruction.why, instruction.episode_id) == (InstructionReason.DRIFT_REVIEW, "e")
+    assert (instruction.reason, instruction.episode_id) == (InstructionReason.DRIFT_REVIEW, "e")
     assert instruction.decision is not None  # the journal says what was decided
     for name in "bcd":
         assert pass_part(gate, name, ACCEPT) == (REVIEW, InstructionReason.DRIFT_REVIEW, "e")
@@ -324,7 +324,7 @@ def test_an_event_that_fits_no_episode_ends_none(name: str) -> None:
     episodes = OpenEpisodes(now_us=lambda: 2 * 10**15)
     assert episodes.take(event())
     assert not episodes.take(said)
-    assert episodes.tally[became] == 1 + (became == "taken")
+    assert episodes.counts[became] == 1 + (became == "taken")
     assert [one.episode_id for one in episodes.by_camera["s", "cam"]] == ["e"]
     assert episodes.take(event(state=ACKNOWLEDGED))
     assert not episodes.take(event(state=UPDATED))
@@ -380,7 +380,7 @@ def test_an_episode_of_a_declared_warm_up_has_no_consequence():
     episodes = OpenEpisodes()
     assert not episodes.take(event("morning", OPENED, cause=WARM_UP))
     assert not episodes.take(event("morning", UPDATED, cause=WARM_UP))
-    assert (episodes.by_camera, episodes.tally["warm-up"]) == ({}, 2)
+    assert (episodes.by_camera, episodes.counts["warm-up"]) == ({}, 2)
     # A sensor's fault in a warm-up is a fault.
     assert episodes.take(event("morning", UPDATED, cause="black"))
     assert [episode.episode_id for episode in episodes.by_camera["s", "cam"]] == ["morning"]

@@ -38,7 +38,7 @@ def pass_part(gate: SteppedGate, name: str, *actions: Action) -> tuple[Action, I
     gate.advance(0.101)
     instruction = gate.driver.instructions[-1]
     assert instruction.part_key == name
-    return instruction.action, instruction.why
+    return instruction.action, instruction.reason
 
 
 def test_in_fault_nothing_is_accepted_until_a_person_resets_it(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_deadline_of_the_frame_counts_unless_the_settings_name_one() -> None:
         time.sleep(0.05)
         source.waiting.append(make_decision(captured_at_us=captured))
         gate.stop()
-        assert [i.why.value for i in recorder.instructions] == [why]
+        assert [i.reason.value for i in recorder.instructions] == [why]
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,7 @@ def test_views_texts_without_a_part_a_belt_that_stands_and_a_gate_that_slept(pro
         at = {"captured_at_us": now_us(), "frame_id": frame, "camera_id": camera}
         process.publish(make_frame(part, **at), make_decision(part, decision_id=f"id-{frame}", **at))
 
-    def why(part: str) -> list[object]:
+    def reason(part: str) -> list[object]:
         await_(lambda: any(act["part_key"] == part for act in process.acts))
         return [act["why"] for act in process.acts if act["part_key"] == part]
 
@@ -242,7 +242,7 @@ def test_views_texts_without_a_part_a_belt_that_stands_and_a_gate_that_slept(pro
         send("NOREAD", f"f{number}")
     send("seen", "top")
     send("seen", "low", "other")
-    assert [why(part) for part in ("f0", "f1", "seen")] == [["decided"], ["decided"], ["several-views"]]
+    assert [reason(part) for part in ("f0", "f1", "seen")] == [["decided"], ["decided"], ["several-views"]]
     assert metric(process, "inspection_gate_repeated_triggers_total") == 0
 
     send("on the belt", "f2")
@@ -251,7 +251,7 @@ def test_views_texts_without_a_part_a_belt_that_stands_and_a_gate_that_slept(pro
     time.sleep(1.5)
     assert not any(act["part_key"] == "on the belt" for act in process.acts)
     assert process.gate("resume")[0] == 0
-    assert why("on the belt") == ["belt-stopped"]
+    assert reason("on the belt") == ["belt-stopped"]
 
     send("passed", "f3")
     time.sleep(0.4)  # the decision is with the gate, and the part 0.8 s before it
@@ -259,7 +259,7 @@ def test_views_texts_without_a_part_a_belt_that_stands_and_a_gate_that_slept(pro
     process._process.send_signal(signal.SIGSTOP)
     time.sleep(2.0)
     process._process.send_signal(signal.SIGCONT)
-    assert why("passed") == ["failsafe-passed"]
+    assert reason("passed") == ["failsafe-passed"]
     assert metric(process, "inspection_gate_gaps_total") >= 1
     assert process.pass_part("afterwards", decided=True) == ("ACCEPT", "decided")
 

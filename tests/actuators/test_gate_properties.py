@@ -221,13 +221,13 @@ class World:
             if not part.jumped:
                 assert acted_s <= max(part.captured_s + BELT_S, part.triggered_s) + part.stood_s + EPSILON_S, "late"
             if part.has_stood:
-                assert instruction.why in (InstructionReason.BELT_STOPPED, InstructionReason.FAILSAFE_FAULT)
-            in_fault = in_fault or instruction.why is InstructionReason.FAILSAFE_FAULT
+                assert instruction.reason in (InstructionReason.BELT_STOPPED, InstructionReason.FAILSAFE_FAULT)
+            in_fault = in_fault or instruction.reason is InstructionReason.FAILSAFE_FAULT
             if in_fault:
-                assert instruction.why is InstructionReason.FAILSAFE_FAULT
+                assert instruction.reason is InstructionReason.FAILSAFE_FAULT
             if instruction.action is ACCEPT:
                 deadline_s = instruction.act_at_s - (BELT_S - DECIDE_S)
-                assert instruction.why is InstructionReason.DECIDED
+                assert instruction.reason is InstructionReason.DECIDED
                 assert any(s <= deadline_s + EPSILON_S and a is ACCEPT for s, a in part.heard), "not earned"
                 assert all(a is ACCEPT for s, a in part.heard if s < instruction.act_at_s), "contradicted"
                 assert not any(s < instruction.act_at_s for s in part.views), "half the evidence"
@@ -243,7 +243,7 @@ class World:
         known = parts.failsafe_missing + parts.failsafe_late + parts.failsafe_fault + parts.belt_stopped
         assert (parts.failsafe, parts.failsafe_passed) == (known, 0)
         assert sum(stats.lateness.counts) == len(acts)
-        whys = Counter(instruction.why for _, instruction in acts)
+        whys = Counter(instruction.reason for _, instruction in acts)
         assert whys[InstructionReason.DECIDED] == parts.decided
         assert whys[InstructionReason.CONFLICT] == parts.conflict_parts
         assert whys[InstructionReason.FAILSAFE_FAULT] == parts.failsafe_fault
@@ -294,7 +294,7 @@ def test_fault_comes_after_n_in_a_row_and_stays(parts: list[str], after: int) ->
         gate.advance(0.1 + EPSILON_S)
         instruction = gate.driver.instructions[-1]
         if in_fault:
-            assert (instruction.action, instruction.why) == (Action.REJECT, InstructionReason.FAILSAFE_FAULT)
+            assert (instruction.action, instruction.reason) == (Action.REJECT, InstructionReason.FAILSAFE_FAULT)
         else:
             assert instruction.action is (ACCEPT if what == "ok" else Action.REJECT)
         in_a_row = 0 if what == "ok" and not in_fault else in_a_row + 1

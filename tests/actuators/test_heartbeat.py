@@ -33,7 +33,7 @@ def test_a_lost_broker_is_said_once_and_holds_no_part(caplog: pytest.LogCaptureF
     gate.advance(0.799)
     assert gate.driver.instructions == []
     gate.advance(0.002)
-    assert [(round(at, 3), i.why.value) for at, i in gate.acts] == [(1.8, "failsafe-missing")]
+    assert [(round(at, 3), i.reason.value) for at, i in gate.acts] == [(1.8, "failsafe-missing")]
     stats = gate.runner.stats
     assert (stats.state, stats.degradations) == (GateState.DEGRADED, 1)
     assert stats.degraded == "nothing heard of the broker for 2.6 s"
@@ -96,7 +96,7 @@ def test_age_across_a_jump(what: Callable[[ManualClock], object], age_s: float) 
     clock = ManualClock(utc_us=10**15, monotonic_s=7.0)
     age = CaptureAgeEstimator(0.8, clock)
     what(clock)
-    assert age.of(10**15) == pytest.approx(age_s, abs=1e-6)
+    assert age.age_s(10**15) == pytest.approx(age_s, abs=1e-6)
 
 
 @pytest.mark.parametrize("jump_s", [3600, -3600, 0.3, -0.3])
@@ -104,11 +104,11 @@ def test_age_long_after_a_jump_is_that_of_the_wall_clock(jump_s: float) -> None:
     clock = ManualClock(utc_us=10**15, monotonic_s=7.0)
     age = CaptureAgeEstimator(0.8, clock)
     clock.jump_utc(jump_s)
-    age.look()
+    age.update()
     clock.advance(1.0)
     captured = clock.utc_us()
     clock.advance(0.4)
-    assert age.of(captured) == pytest.approx(0.4, abs=1e-6)
+    assert age.age_s(captured) == pytest.approx(0.4, abs=1e-6)
     assert len(age._offsets) == 1
 
 

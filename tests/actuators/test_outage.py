@@ -55,16 +55,16 @@ class Line:
         self.producer.produce(self.kafka.decisions, encode(decision))
         self.producer.poll(0)
 
-    def why(self, part: str) -> InstructionReason | None:
-        return next((i.why for i in self.recorder.instructions if i.part_key == part), None)
+    def reason(self, part: str) -> InstructionReason | None:
+        return next((i.reason for i in self.recorder.instructions if i.part_key == part), None)
 
     def await_decided(self, name: str) -> None:
         """Parts come until one is decided: the first fetch of a topic, or after a pause, may take a moment."""
         for n in range(30):
             part = f"{name}{n}"
             self.decide(part, self.expect(part))
-            await_(lambda part=part: self.why(part) is not None)
-            if self.why(part) is InstructionReason.DECIDED:
+            await_(lambda part=part: self.reason(part) is not None)
+            if self.reason(part) is InstructionReason.DECIDED:
                 return
         raise AssertionError("nothing is decided")
 
@@ -113,21 +113,21 @@ def test_a_broker_that_freezes_and_one_that_dies(
             assert frozen_noticed_s < FROZEN_NOTICED_S + SLACK_S
             # Neither held nor early: at its belt time, without the broker.
             number = [i.part_key for i in recorder.instructions].index("frozen")
-            assert recorder.instructions[number].why is InstructionReason.FAILSAFE_MISSING
+            assert recorder.instructions[number].reason is InstructionReason.FAILSAFE_MISSING
             assert 0.999 < recorder.acted_at_s[number] - began < 1.25
             os.kill(pid, signal.SIGCONT)
             thawed_s = await_(lambda: gate.stats.connected and triggers.connected and gate.stats.degraded is None)
             # What was decided meanwhile arrives, and is late: counted, and nothing moves.
             await_(lambda: gate.stats.tracker.late > late_before)
             line.await_decided("thawed")
-            assert line.why("frozen") is InstructionReason.FAILSAFE_MISSING
+            assert line.reason("frozen") is InstructionReason.FAILSAFE_MISSING
             assert [i.part_key for i in recorder.instructions].count("frozen") == 1
 
             os.kill(pid, signal.SIGKILL)
             killed_noticed_s = await_(lambda: not gate.stats.connected and not triggers.connected)
             line.expect("killed")
-            await_(lambda: line.why("killed") is not None)
-            assert line.why("killed") is InstructionReason.FAILSAFE_MISSING
+            await_(lambda: line.reason("killed") is not None)
+            assert line.reason("killed") is InstructionReason.FAILSAFE_MISSING
             broker.kill()  # reaps it
             # Clients try to connect many times a second: that is one line for each of them, not one a try.
             caplog.clear()
@@ -187,7 +187,7 @@ def test_setting_the_wall_clock_by_an_hour_changes_nothing(line: KafkaSettings, 
     running.expect("missing")
     running.gate.stop()
     parts = running.recorder.instructions[-4:]
-    assert {i.part_key: i.why for i in parts} == {
+    assert {i.part_key: i.reason for i in parts} == {
         "before": InstructionReason.DECIDED,
         "across": InstructionReason.DECIDED,
         "after": InstructionReason.DECIDED,
@@ -208,5 +208,5 @@ def test_a_replay_moves_no_gate(line: KafkaSettings) -> None:
         running.decide(f"past-{part}", now_us(), is_simulated=True)
     await_(lambda: running.gate.stats.tracker.refused_simulated == 15)
     running.gate.stop()
-    assert {running.why(part) for part in parts} == {InstructionReason.FAILSAFE_MISSING}
+    assert {running.reason(part) for part in parts} == {InstructionReason.FAILSAFE_MISSING}
     assert not [i for i in running.recorder.instructions if i.part_key.startswith("past")]

@@ -62,7 +62,7 @@ class KnowsTwoActions(Plain):
 
 class KnowsFewReasons(Plain):
     def act(self, instruction: Instruction) -> None:
-        assert instruction.why in (InstructionReason.DECIDED, InstructionReason.FAILSAFE_MISSING), "unknown reason"
+        assert instruction.reason in (InstructionReason.DECIDED, InstructionReason.FAILSAFE_MISSING), "unknown reason"
 
 
 class AsciiOnly(Plain):
@@ -274,7 +274,7 @@ def test_every_reason_is_tried() -> None:
             tried.append(instruction)
 
     check_actuator(Collector)
-    assert {instruction.why for instruction in tried} == set(InstructionReason)
+    assert {instruction.reason for instruction in tried} == set(InstructionReason)
     assert {instruction.action for instruction in tried} == set(Action)
 
 

@@ -91,7 +91,7 @@ def test_what_comes_of_a_part(name: str) -> None:
         assert tracker.offer(decision).value == outcomes.pop(0)
     clock.advance(0.8 - clock.monotonic_s() + 1e-6)
     (instruction,) = tracker.due(clock.monotonic_s())
-    assert (instruction.action, instruction.why.value) == (action, why)
+    assert (instruction.action, instruction.reason.value) == (action, why)
     assert tracker.due(1e9) == []
     assert tracker.counts.actuated == 1
     assert tracker.counts.failsafe == why.startswith("failsafe")
@@ -126,7 +126,7 @@ def test_early_decisions_that_contradict_reject() -> None:
     tracker.offer(A)
     tracker.offer(make_decision(action=REJECT, model="m2"))
     tracker.expect(make_part())
-    assert [i.why.value for i in tracker.due(1)] == ["conflict"]
+    assert [i.reason.value for i in tracker.due(1)] == ["conflict"]
 
 
 def test_an_early_decision_is_not_kept_for_ever() -> None:
@@ -135,7 +135,7 @@ def test_an_early_decision_is_not_kept_for_ever() -> None:
     tracker.offer(A)
     clock.advance(5.1)
     tracker.expect(make_part(act_at_s=5.8, decide_by_s=5.5))
-    assert [i.why.value for i in tracker.due(6)] == ["failsafe-missing"]
+    assert [i.reason.value for i in tracker.due(6)] == ["failsafe-missing"]
 
 
 def test_a_part_that_comes_round_again_is_not_armed_by_its_old_answer() -> None:
@@ -146,7 +146,7 @@ def test_a_part_that_comes_round_again_is_not_armed_by_its_old_answer() -> None:
     tracker.due(60)
     assert tracker.expect(make_part(act_at_s=60.8, decide_by_s=60.5, captured_at_us=60_000_000))
     assert tracker.offer(A) is OfferResult.LATE
-    assert [(i.action, i.why.value) for i in tracker.due(61)] == [(REJECT, "failsafe-missing")]
+    assert [(i.action, i.reason.value) for i in tracker.due(61)] == [(REJECT, "failsafe-missing")]
 
 
 def test_a_repeated_trigger_is_one_part() -> None:
@@ -204,7 +204,7 @@ def test_memory_is_bounded() -> None:
     assert len(tracker._acted) == 50
     assert len(tracker._passes) <= 59
     assert len(tracker._early) == 20
-    assert all(len(p._seen) <= 8 and p.decision is None for p in tracker._acted.values())
+    assert all(len(p._answers) <= 8 and p.decision is None for p in tracker._acted.values())
 
 
 @pytest.mark.parametrize("jump_s", [3600, -3600])
@@ -309,4 +309,4 @@ def test_a_simulated_gate_takes_the_decisions_of_a_replay_and_those_alone() -> N
     assert tracker.offer(make_decision(is_simulated=True)).value == "armed"
     clock.advance(10)
     [instruction] = tracker.due(clock.monotonic_s())
-    assert (instruction.action, instruction.why.value) == (ACCEPT, "decided")
+    assert (instruction.action, instruction.reason.value) == (ACCEPT, "decided")

@@ -101,7 +101,7 @@ def test_a_part_is_not_accepted_on_half_the_evidence(name: str, failsafe: Action
         else:
             tracker.expect(step)
     [instruction] = tracker.due(10)
-    assert (instruction.action, instruction.why) == (
+    assert (instruction.action, instruction.reason) == (
         failsafe if why is SEVERAL_VIEWS else action,
         why,
     )
@@ -116,7 +116,7 @@ def test_a_far_view_that_says_reject_rejects(camera: str) -> None:
     assert tracker.offer(decide("a")) is OfferResult.ARMED
     for _ in range(3):
         tracker.offer(decide("b", REJECT, 2_500, camera))
-    assert [(i.action, i.why) for i in tracker.due(10)] == [(REJECT, SEVERAL_VIEWS)]
+    assert [(i.action, i.reason) for i in tracker.due(10)] == [(REJECT, SEVERAL_VIEWS)]
     assert tracker.counts.further_views == 1
 
 
@@ -129,7 +129,7 @@ def test_two_cameras_that_contradict_reject_once_whatever_the_failsafe(first: st
         tracker.expect(trigger(camera, camera=camera))
     for camera in (first, second):
         tracker.offer(decide(camera, says[camera], camera=camera))
-    assert [(i.action, i.why) for i in tracker.due(1)] == [(REJECT, SEVERAL_VIEWS)]
+    assert [(i.action, i.reason) for i in tracker.due(1)] == [(REJECT, SEVERAL_VIEWS)]
 
 
 def test_what_comes_after_the_act_is_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -154,7 +154,7 @@ def test_a_part_that_comes_back_for_rework_is_a_new_passage() -> None:
     clock.advance(60)
     assert tracker.expect(trigger("b", 60_000))
     tracker.offer(decide("b", at_ms=60_000))
-    assert [(i.action, i.why) for i in tracker.due(61)] == [(ACCEPT, DECIDED)]
+    assert [(i.action, i.reason) for i in tracker.due(61)] == [(ACCEPT, DECIDED)]
 
 
 def test_it_is_said_once_and_shown(caplog: pytest.LogCaptureFixture) -> None:
@@ -169,7 +169,7 @@ def test_it_is_said_once_and_shown(caplog: pytest.LogCaptureFixture) -> None:
     metrics = GateMetrics(lambda: gate.runner.stats).registry
     assert metrics.get_sample_value("inspection_gate_parts_total", {"why": "several-views"}) == 3
     assert metrics.get_sample_value("inspection_gate_further_views_total", {"when": "on-belt"}) == 3
-    assert [i.why for _, i in gate.acts] == [SEVERAL_VIEWS] * 3
+    assert [i.reason for _, i in gate.acts] == [SEVERAL_VIEWS] * 3
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_text_that_is_no_part_id_goes_by_its_frame(text: str, has_frames: bool
         given += tracker.due(clock.monotonic_s())
     given += tracker.due(10)
     assert [i.action for i in given] == [ACCEPT] * 4 + [REJECT] + [ACCEPT] * 5
-    assert {i.why for i in given} == {DECIDED}
+    assert {i.reason for i in given} == {DECIDED}
     assert len({i.part_key for i in given}) == 10
     assert tracker.counts.repeated_triggers == tracker.counts.further_views == 0
 
@@ -214,7 +214,7 @@ def test_a_text_that_nobody_named_is_several_views_and_says_what_to_do(caplog: p
         tracker.offer(decide(f"f{number}", ACCEPT, number * 200, part="NOREAD"))
         clock.advance(0.2)
         given += tracker.due(clock.monotonic_s())
-    assert {i.why for i in given} == {SEVERAL_VIEWS}
+    assert {i.reason for i in given} == {SEVERAL_VIEWS}
     counts = tracker.counts
     assert (counts.repeated_triggers, counts.accepted) == (0, 0)
     assert counts.further_views + counts.late_views == 10 - len(given)
@@ -228,7 +228,7 @@ def test_frames_carry_their_id_to_the_gate() -> None:
         assert gate.runner.expect_frame(make_frame("NOREAD", frame_id=f"f{number}", captured_at_us=captured))
         gate.offer(decide(f"f{number}", captured_at_us=captured, part="NOREAD"))
     gate.advance(0.2)
-    assert [(i.part_key, i.why) for _, i in gate.acts] == [
+    assert [(i.part_key, i.reason) for _, i in gate.acts] == [
         ("f0", DECIDED),
         ("f1", DECIDED),
     ]
@@ -269,7 +269,7 @@ def test_the_id_of_the_true_reject_used_for_nobody() -> None:
     for decision in (nobody, make_decision("P-77", ACCEPT, model="y"), true, true):
         if consumer._reason_to_skip(decision) is None:
             tracker.offer(decision)
-    assert [(i.action, i.why) for i in tracker.due(1)] == [(REJECT, InstructionReason.CONFLICT)]
+    assert [(i.action, i.reason) for i in tracker.due(1)] == [(REJECT, InstructionReason.CONFLICT)]
     assert tracker.counts.conflicts == 1
 
 
@@ -280,7 +280,7 @@ def test_an_id_that_is_used_for_two_parts_accepts_neither() -> None:
     one = make_decision("p1")
     tracker.offer(one)
     assert tracker.offer(dataclasses.replace(one, part_id="p2")) is OfferResult.CONFLICT
-    assert [(i.action, i.why) for i in tracker.due(1)] == [(REJECT, InstructionReason.CONFLICT)] * 2
+    assert [(i.action, i.reason) for i in tracker.due(1)] == [(REJECT, InstructionReason.CONFLICT)] * 2
 
 
 def test_a_flood_of_early_decisions_hides_no_reject() -> None:

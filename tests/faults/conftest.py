@@ -165,23 +165,23 @@ def settle(
     while True:
         tend()
         cameras = audit_topics(Source(kafka)).cameras()
-        books = total(cameras)
-        if (not books.unaccounted and books.frames) or time.monotonic() > deadline:
+        counts = total(cameras)
+        if (not counts.unaccounted and counts.frames) or time.monotonic() > deadline:
             break
         time.sleep(0.5)
     drops = sum(stat.dropped + stat.failed for stat in stats)
     captured = sum(stat.captured for stat in stats)
     assert captured == len(load.captured) + drops
-    assert books.unaccounted == 0, books
-    assert books.conflicts == books.unexplained_gaps == 0, books
-    assert books.frames == len(load.captured), books
-    dead_only = books.dead_lettered
-    assert captured == books.decided + dead_only + drops, books
+    assert counts.unaccounted == 0, counts
+    assert counts.conflicts == counts.unexplained_gaps == 0, counts
+    assert counts.frames == len(load.captured), counts
+    dead_only = counts.dead_lettered
+    assert captured == counts.decided + dead_only + drops, counts
     accepted, late = accepts(kafka)
     assert accepted - late > 0, "nothing was accepted: the oracle has nothing to judge"
     return Figures(
-        captured, books.decided, books.dead_lettered, drops, books.duplicates, books.conflicts, accepted, books.aborted,
-        late,
+        captured, counts.decided, counts.dead_lettered, drops, counts.duplicates, counts.conflicts, accepted,
+        counts.aborted, late,
     )  # fmt: skip
 
 

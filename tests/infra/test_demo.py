@@ -23,9 +23,9 @@ import psutil
 import pytest
 from rich.console import Console
 
+from infra.demo.counts import DemoCounts, DemoQuality
 from infra.demo.processes import inspection_command
 from infra.demo.result import DemoResult, GateResult, summary
-from infra.demo.tally import DemoCounts, DemoQuality
 from schemas import Action, Decision, KafkaSettings, ResultState, Verdict
 
 
@@ -190,7 +190,7 @@ def decision(action: Action, verdict: Verdict, label: str, frame: str = "f") -> 
 
 
 def test_the_tally_counts_escapes_and_overkill() -> None:
-    tally = DemoCounts()
+    counts = DemoCounts()
     for index, (action, verdict, label) in enumerate(
         [
             (Action.ACCEPT, Verdict.OK, "functional"),
@@ -200,10 +200,10 @@ def test_the_tally_counts_escapes_and_overkill() -> None:
             (Action.REJECT, Verdict.NOT_OK, "defective"),
         ]
     ):
-        tally.decision(decision(action, verdict, label, f"f{index}"))
-    assert tally.quality.labelled == 5
-    assert tally.quality.accuracy == pytest.approx(2 / 5)
-    assert (tally.quality.escapes, tally.quality.overkill) == (1, 1)
+        counts.decision(decision(action, verdict, label, f"f{index}"))
+    assert counts.quality.labelled == 5
+    assert counts.quality.accuracy == pytest.approx(2 / 5)
+    assert (counts.quality.escapes, counts.quality.overkill) == (1, 1)
 
 
 def test_a_summary_with_shed_frames_says_what_to_do() -> None:
@@ -227,13 +227,13 @@ def text_of(result: DemoResult) -> str:
 
 
 def test_the_tally_tells_duplicates_from_conflicts() -> None:
-    tally = DemoCounts()
-    tally.published("f")
-    tally.published("g")
-    tally.decision(decision(Action.ACCEPT, Verdict.OK, "good"))
-    tally.decision(decision(Action.ACCEPT, Verdict.OK, "good"))
-    tally.decision(decision(Action.REJECT, Verdict.NOT_OK, "good"))
-    assert (tally.decisions, tally.duplicates, tally.conflicts, tally.unaccounted) == (1, 2, 1, 1)
+    counts = DemoCounts()
+    counts.published("f")
+    counts.published("g")
+    counts.decision(decision(Action.ACCEPT, Verdict.OK, "good"))
+    counts.decision(decision(Action.ACCEPT, Verdict.OK, "good"))
+    counts.decision(decision(Action.REJECT, Verdict.NOT_OK, "good"))
+    assert (counts.decisions, counts.duplicates, counts.conflicts, counts.unaccounted) == (1, 2, 1, 1)
 
 
 def test_a_file_that_is_not_onnx_is_named_with_its_line(tmp_path: Path, repository: Path) -> None:

@@ -110,7 +110,7 @@ def test_disk(monkeypatch, tmp_path, free_mib, status):
     ("synchronised", "status"), [(None, "ok"), (True, "ok"), (False, "warn")], ids=["unknown", "yes", "no"]
 )
 def test_clock(monkeypatch, synchronised, status):
-    monkeypatch.setattr(machine, "kernel_says_synchronised", lambda: synchronised)
+    monkeypatch.setattr(machine, "is_clock_synchronised", lambda: synchronised)
     assert machine.clock().status == status
 
 

@@ -44,7 +44,7 @@ def table(decisions: list[Decision], labels: list[Label]) -> Counts:
     index = DecisionIndex(TOPIC)
     for one in decisions:
         index.add(one)
-    frames = [ReplayedFrame(place=place, timestamp_us=0, recorded=recorded) for place, recorded in index]
+    frames = [ReplayedFrame(position=place, timestamp_us=0, recorded=recorded) for place, recorded in index]
     index.close()
     if not frames:
         return 0, 0, 0

@@ -51,7 +51,7 @@ def test_what_is_refused_is_counted_and_survives(tmp_path: Path) -> None:
     assert (counts.frames, counts.appended, counts.dropped, counts.refused) == (1, 1, 2, 2)
     assert read_counts(path) == counts
     (start,) = read_starts(path)
-    assert (start.started_at_us, start.lost, start.last_sequence, start.held) == (7, 2, 2, frozenset({0}))
+    assert (start.started_at_us, start.lost, start.last_sequence, start.waiting_sequences) == (7, 2, 2, frozenset({0}))
 
 
 def dropped(path: Path) -> int:
@@ -83,7 +83,7 @@ def test_drops_outlive_a_killed_producer(tmp_path: Path, fault_row: Callable[...
     assert f"{counts.dropped} dropped ({counts.refused} never got in)" in status.stdout
     (start,) = read_starts(path)
     # All that was captured until the last drop, but what was in memory only.
-    assert 0 <= start.last_sequence + 1 - start.lost - len(start.held) <= 64 + 32
+    assert 0 <= start.last_sequence + 1 - start.lost - len(start.waiting_sequences) <= 64 + 32
     fault_row("spool full, producer kill -9: drops on disk", frames=start.last_sequence + 1, drops=counts.dropped)
 
 
@@ -119,9 +119,9 @@ def test_a_small_spool_keeps_the_newest_too(mock_kafka: Callable, tmp_path: Path
             time.sleep(0.002)
         time.sleep(0.5)
     (start,) = read_starts(spool_path(tmp_path, "inspection", IDENTITY))
-    newest = next(age for age in range(200) if 199 - age not in start.held)
-    assert 35 <= len(start.held) <= 41
-    assert newest >= 18, sorted(start.held)
+    newest = next(age for age in range(200) if 199 - age not in start.waiting_sequences)
+    assert 35 <= len(start.waiting_sequences) <= 41
+    assert newest >= 18, sorted(start.waiting_sequences)
 
 
 def test_what_can_never_be_sent_is_in_the_counts_of_the_spool(mock_kafka: Callable, tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ def test_one_tries_after_the_rest_and_the_next_if_it_never_comes_back() -> None:
         assert not breaker.allows()
         clock.advance(5)
         assert [breaker.allows() for _ in range(3)] == [True, False, False]
-    assert breaker.away_s == 15
+    assert breaker.outage_s == 15
     assert breaker.succeeded()
     assert not breaker.succeeded()
-    assert (breaker.allows(), breaker.away_s) == (True, 0)
+    assert (breaker.allows(), breaker.outage_s) == (True, 0)
 
 
 def test_a_late_success_ends_no_outage() -> None:

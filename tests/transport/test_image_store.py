@@ -73,7 +73,7 @@ def test_an_outage_has_one_line_and_one_when_it_is_over(tmp_path: Path, caplog: 
     caplog.set_level(logging.INFO, "transport.image_store")
     clock = ManualClock()
     away: list[bool] = []
-    store = ImageStore(str(tmp_path / "images"), breaker=CircuitBreaker(5, clock=clock), on_away=away.append)
+    store = ImageStore(str(tmp_path / "images"), breaker=CircuitBreaker(5, clock=clock), on_unreachable=away.append)
     reference = put(store)
     (tmp_path / "images").rename(tmp_path / "aside")
     (tmp_path / "images").write_text("in its place")

@@ -112,7 +112,7 @@ def archive(
     if as_json:
         echo_json(asdict(report))
     else:
-        echo(_said(report))
+        echo(_with_cause(report))
 
 
 @app.command()
@@ -177,7 +177,7 @@ def status(
         echo("nothing is archived yet")
 
 
-def _said(report: SinkReport) -> str:
+def _with_cause(report: SinkReport) -> str:
     text = f"{report.messages} messages archived in {report.files} files, {report.bytes / 1e6:.1f} MB"
     for count, what in (
         (report.unreadable, "unreadable, kept as they came"),

@@ -28,7 +28,7 @@ from schemas.settings import KafkaSettings
 from transport.http_server import LOOPBACK, serve_http
 
 log = logging.getLogger(__name__)
-_LOOK_S = 0.2
+_POLL_S = 0.2
 _MAX_AGE_S = 10.0
 
 
@@ -149,7 +149,7 @@ def run_gate(
             gate.start()
             triggers.start()
             log.info("gate ready: %s, %s", kafka.bootstrap_servers, kafka.decisions)
-            while gate.is_running and triggers.is_running and not stop.wait(_LOOK_S):
+            while gate.is_running and triggers.is_running and not stop.wait(_POLL_S):
                 pass
             if not triggers.is_running:
                 error = "the triggers stopped: parts would pass the gate unseen"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from operations.audit.reconcile import EdgeStart
 
 
-class BooksDoNotClose(InspectionError):
+class AuditFailed(InspectionError):
     """Error: frames are unaccounted for, or have two different answers."""
 
 
@@ -105,7 +105,7 @@ def audit(
         if not cameras:
             echo("no frames there" + ("" if within == TimeRange() else " in that time"))
     if faults := report.faults:
-        raise BooksDoNotClose(", ".join(f"{count} {what}" for what, count in faults.items()))
+        raise AuditFailed(", ".join(f"{count} {what}" for what, count in faults.items()))
 
 
 def _edge(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from operations.audit.accounts import AnswerPlace, Audit
+from operations.audit.accounts import AnswerPosition, Audit
 from operations.audit.counts import CameraCounts, total
 from schemas.errors import SettingsError
 
@@ -20,7 +20,7 @@ _FAULTS = {
     "surplus_drops": "counted drops without a gap",
     "late_accepts": "late accepts",
 }
-_PLACES_SHOWN = 5
+_POSITIONS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class AuditReport:
         """Return one object for ``json.dumps``."""
         sums = total(self.cameras)
         return {
-            "cameras": {name: books.as_dict() for name, books in self.cameras.items()},
+            "cameras": {name: counts.as_dict() for name, counts in self.cameras.items()},
             "total": sums.as_dict(),
             "unexplained_gaps": sums.unexplained_gaps,
             **self.unreadable,
@@ -74,14 +74,14 @@ class AuditReport:
     def as_lines(self) -> list[str]:
         """Return one line for each camera, and lines for unreadable frames, decisions, dead letters and spools."""
         rows = {**self.cameras, "total": total(self.cameras)} if len(self.cameras) > 1 else self.cameras
-        lines = [f"{name}: {_figures(books)}" for name, books in rows.items()]
-        for what, places in (
-            ("frames", self.audit.unreadable_places),
+        lines = [f"{name}: {_figures(counts)}" for name, counts in rows.items()]
+        for what, positions in (
+            ("frames", self.audit.unreadable_positions),
             ("decisions", self.audit.unreadable_decisions),
             ("dead letters", self.audit.unreadable_dead_letters),
         ):
-            if places:
-                lines.append(f"unreadable {what}: {len(places)} ({_named(places)})")
+            if positions:
+                lines.append(f"unreadable {what}: {len(positions)} ({_named(positions)})")
         return [*lines, *(f"unreadable spool: {line}" for line in self.unreadable_spools)]
 
     def write_metrics(self, path: Path) -> None:
@@ -102,11 +102,11 @@ class AuditReport:
             raise SettingsError(f"--metrics {path}: {error.strerror}") from error
 
 
-def _figures(books: CameraCounts) -> str:
-    figures = books.as_dict().items()
+def _figures(counts: CameraCounts) -> str:
+    figures = counts.as_dict().items()
     return ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in figures if value or name in _ALWAYS)
 
 
-def _named(places: list[AnswerPlace]) -> str:
-    named = [f"{topic}/{partition}/{offset}" for topic, partition, offset in places[:_PLACES_SHOWN]]
-    return ", ".join([*named, *(["..."] if len(places) > _PLACES_SHOWN else [])])
+def _named(positions: list[AnswerPosition]) -> str:
+    named = [f"{topic}/{partition}/{offset}" for topic, partition, offset in positions[:_POSITIONS_SHOWN]]
+    return ", ".join([*named, *(["..."] if len(positions) > _POSITIONS_SHOWN else [])])

@@ -182,14 +182,14 @@ def _letters(source: Source, kind: str | None, last: str | None) -> Any:
 
 def _row(found: Letter) -> dict[str, Any]:
     letter = found.letter
-    place = f"{letter.source_topic}-{letter.source_partition}@{letter.source_offset}"
+    position = f"{letter.source_topic}-{letter.source_partition}@{letter.source_offset}"
     return {
         "id": found.id,
         "failed_at": time_text(letter.failed_at_us),
         "kind": letter.kind,
         "reason": letter.reason,
-        "about": letter.frame_id or place,
-        "source": place,
+        "about": letter.frame_id or position,
+        "source": position,
         "retried": found.retried,
         "retry_of": found.retry_of,
     }

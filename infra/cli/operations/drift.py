@@ -130,13 +130,14 @@ def ack(
 
     kafka = kafka_settings(bootstrap_servers, prefix)
     found = _find(past_source(kafka, archive=None), episode_id, simulated=False)
-    said = acknowledge(kafka, found, user_name("--by") if by is None else by, note)
+    acknowledgement = acknowledge(kafka, found, user_name("--by") if by is None else by, note)
     if as_json:
-        row = {**episode_row(found), "acknowledged_by": said.acknowledged_by, "note": said.note}
+        row = {**episode_row(found), "acknowledged_by": acknowledgement.acknowledged_by, "note": acknowledgement.note}
         echo_json(row)
         return
     state = "which goes on" if found.is_open else "which was over"
-    echo(f"episode {found.episode_id}, {state}: acknowledged by {said.acknowledged_by}: {one_line(said.note)}")
+    by, note = acknowledgement.acknowledged_by, one_line(acknowledgement.note)
+    echo(f"episode {found.episode_id}, {state}: acknowledged by {by}: {note}")
 
 
 def _read(source: Source, simulated: bool) -> Episodes:

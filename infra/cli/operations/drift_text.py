@@ -16,14 +16,14 @@ def episode_row(episode: Episode) -> dict[str, Any]:
     facts = plain(dataclasses.asdict(episode.facts))  # JSON has no NaN: an unmeasured value becomes null
     for name in ("event_id", "state"):
         del facts[name]
-    said = episode.acknowledgement
+    acknowledgement = episode.acknowledgement
     return {
         "episode_id": episode.episode_id,
         "is_open": episode.is_open,
         **facts,
-        "acknowledged_by": None if said is None else said.acknowledged_by,
-        "acknowledged_at_us": None if said is None else said.emitted_at_us,
-        "note": "" if said is None else said.note,
+        "acknowledged_by": None if acknowledgement is None else acknowledgement.acknowledged_by,
+        "acknowledged_at_us": None if acknowledgement is None else acknowledgement.emitted_at_us,
+        "note": "" if acknowledgement is None else acknowledgement.note,
     }
 
 
@@ -68,8 +68,9 @@ def lines_of(episode: Episode) -> list[str]:
     if facts.closed_at_us is not None:
         lines.append(f"closed: {time_text(facts.closed_at_us)}, {facts.closed_because or 'no reason given'}")
     if episode.acknowledgement is not None:
-        said = episode.acknowledgement
-        lines.append(f"acknowledged: {time_text(said.emitted_at_us)} by {said.acknowledged_by}: {one_line(said.note)}")
+        acknowledgement = episode.acknowledgement
+        by, note = acknowledgement.acknowledged_by, one_line(acknowledgement.note)
+        lines.append(f"acknowledged: {time_text(acknowledgement.emitted_at_us)} by {by}: {note}")
     lines += ["signals, before -> after:"] if facts.signals else []
     lines += [
         f"  {change.signal}: {change.before:.6g} -> {change.after:.6g}"
@@ -81,8 +82,8 @@ def lines_of(episode: Episode) -> list[str]:
             lines.append(f"frames {name}: {' '.join(frames)}")
     lines.append("history:")
     for event in episode.history:
-        said_by = f"by {event.acknowledged_by}: {event.note}" if event.acknowledged_by else event.reason
-        lines.append(f"  {time_text(event.emitted_at_us)}  {event.state.value.lower()}  {one_line(said_by)}")
+        explanation = f"by {event.acknowledged_by}: {event.note}" if event.acknowledged_by else event.reason
+        lines.append(f"  {time_text(event.emitted_at_us)}  {event.state.value.lower()}  {one_line(explanation)}")
     return lines
 
 

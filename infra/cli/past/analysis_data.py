@@ -66,7 +66,7 @@ def read_data(
     from infra.cli.shared.time_options import reading
     from monitoring.quality.label_index import LabelIndex
     from replay.analysis.table import build_table
-    from replay.past.resolved_selection import labels, recorded_frames
+    from replay.past.resolved_selection import read_labels, recorded_frames
 
     variants: tuple[str, ...] = ()
     summary, is_finished = None, True
@@ -81,7 +81,7 @@ def read_data(
             variants, frames = folder.variants, folder.frames()
             since_us = folder.selection.from_us
             summary, is_finished = folder.progress().summary, folder.is_finished
-        truths = LabelIndex(labels(chosen.source, since_us, on_progress=show))
+        truths = LabelIndex(read_labels(chosen.source, since_us, on_progress=show))
         some = _some(frames, chosen, is_run=run is not None)
         table = build_table(some, truths, variants=variants, truth_attribute=truth_attribute)
         check_attribute(table, truth_attribute)

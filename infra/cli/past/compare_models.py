@@ -98,7 +98,7 @@ def inspected(
     from infra.cli.shared.time_options import reading
     from monitoring.quality.label_index import LabelIndex
     from replay.analysis.table import build_table
-    from replay.past.resolved_selection import ResolvedSelection, empty_selection_error, labels
+    from replay.past.resolved_selection import ResolvedSelection, empty_selection_error, read_labels
     from schemas.codec import Codec
     from transport.image_store import ImageStore
 
@@ -107,11 +107,11 @@ def inspected(
         variants.append(Variant("champion", Path(champion or "")))
     loaded, source = load(variants), chosen.source
     with tempfile.TemporaryDirectory(prefix="inspection-compare-") as scratch:
-        with reading() as show, ResolvedSelection(source, chosen.selection, on_progress=show) as stretch:
-            truths = LabelIndex(labels(source, chosen.selection.from_us, on_progress=show))
-            folder = RunFolder.create(Path(scratch) / "run", plan(stretch, source, loaded))
+        with reading() as show, ResolvedSelection(source, chosen.selection, on_progress=show) as resolved:
+            truths = LabelIndex(read_labels(source, chosen.selection.from_us, on_progress=show))
+            folder = RunFolder.create(Path(scratch) / "run", plan(resolved, source, loaded))
             run(
-                stretch, loaded, folder, Codec.from_settings(source.kafka), ImageStore(image_store),
+                resolved, loaded, folder, Codec.from_settings(source.kafka), ImageStore(image_store),
                 on_progress=lambda *at: show("frames", *at),
             )  # fmt: skip
             if not folder.progress().summary.selected:

@@ -90,12 +90,14 @@ def rows(
     from monitoring.quality.label_index import LabelIndex
     from replay.export import Rows
     from replay.export.write import check_file
-    from replay.past.resolved_selection import empty_selection_error, labels, recorded_frames
+    from replay.past.resolved_selection import empty_selection_error, read_labels, recorded_frames
     from schemas.records import Decision
 
     check_file(file)
     with reading() as show:
-        truths = LabelIndex(labels(chosen.source, chosen.selection.from_us, on_progress=show)) if with_labels else None
+        truths = (
+            LabelIndex(read_labels(chosen.source, chosen.selection.from_us, on_progress=show)) if with_labels else None
+        )
         found = _some(
             recorded_frames(chosen.source, chosen.selection, on_progress=show),
             lambda: empty_selection_error(chosen.source, record=Decision),
@@ -117,13 +119,15 @@ def _frames(chosen: SelectionArgs, with_labels: bool, image_store: str | None) -
     """Yield frames with decisions, and labels, with a progress bar; refuse an empty selection before any write."""
     from infra.cli.shared.time_options import reading
     from monitoring.quality.label_index import LabelIndex
-    from replay.past.resolved_selection import ResolvedSelection, empty_selection_error, labels
+    from replay.past.resolved_selection import ResolvedSelection, empty_selection_error, read_labels
     from transport.image_store import ImageStore
 
     store = ImageStore(image_store_uri(image_store))
-    with reading() as show, ResolvedSelection(chosen.source, chosen.selection, on_progress=show) as stretch:
-        truths = LabelIndex(labels(chosen.source, chosen.selection.from_us, on_progress=show)) if with_labels else None
-        frames = stretch.frames(on_progress=lambda done, count: show("frames", done, count))
+    with reading() as show, ResolvedSelection(chosen.source, chosen.selection, on_progress=show) as resolved:
+        truths = (
+            LabelIndex(read_labels(chosen.source, chosen.selection.from_us, on_progress=show)) if with_labels else None
+        )
+        frames = resolved.frames(on_progress=lambda done, count: show("frames", done, count))
         yield _Given(_some(frames, lambda: empty_selection_error(chosen.source)), truths, store)
 
 

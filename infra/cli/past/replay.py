@@ -101,14 +101,14 @@ def replay(
         )
     from infra.cli.past.replay_text import show
 
-    how = _How(threads, part_s, image_store_uri(image_store))
+    options = RunOptions(threads, part_s, image_store_uri(image_store))
     if resume is not None:
         if any(value is not None for value in (model, challenger, threshold, out)):
             raise SettingsError("--resume stands alone: models and thresholds are those of the run")
-        outcome = _resume(chosen, resume, how)
+        outcome = _resume(chosen, resume, options)
     else:
         variants = _variants(model, challenger or [], threshold or [])
-        outcome = _begin(chosen, variants, out, how)
+        outcome = _begin(chosen, variants, out, options)
     show(outcome, resume or out, as_json=as_json)
     if not outcome.is_finished:
         raise typer.Exit(130)
@@ -117,13 +117,13 @@ def replay(
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
+class RunOptions:
     threads: int | None
     part_s: float
     image_store: str
 
 
-def _begin(chosen: SelectionArgs, variants: list[Variant], out: Path | None, how: _How) -> RunResult:
+def _begin(chosen: SelectionArgs, variants: list[Variant], out: Path | None, options: RunOptions) -> RunResult:
     """Start a new run; without a folder it uses a temporary one."""
     import shutil
     import tempfile
@@ -136,12 +136,12 @@ def _begin(chosen: SelectionArgs, variants: list[Variant], out: Path | None, how
 
     loaded = load(variants)
     with tempfile.TemporaryDirectory(prefix="inspection-replay-") as scratch, reading() as progress:
-        with ResolvedSelection(chosen.source, chosen.selection, on_progress=progress) as stretch:
-            if stretch.frames_total == 0:
+        with ResolvedSelection(chosen.source, chosen.selection, on_progress=progress) as resolved:
+            if resolved.frames_total == 0:
                 raise empty_selection_error(chosen.source)
-            folder = RunFolder.create(Path(scratch) if out is None else out, plan(stretch, chosen.source, loaded))
+            folder = RunFolder.create(Path(scratch) if out is None else out, plan(resolved, chosen.source, loaded))
             with folder.lock():
-                outcome = _run(chosen, stretch, loaded, folder, how, progress)
+                outcome = _run(chosen, resolved, loaded, folder, options, progress)
         if outcome.is_finished and outcome.summary.selected == 0:
             if out is not None:
                 shutil.rmtree(out)
@@ -149,7 +149,7 @@ def _begin(chosen: SelectionArgs, variants: list[Variant], out: Path | None, how
     return outcome
 
 
-def _resume(chosen: SelectionArgs, path: Path, how: _How) -> RunResult:
+def _resume(chosen: SelectionArgs, path: Path, options: RunOptions) -> RunResult:
     """Continue a run, with exactly the messages that it selected when it began."""
     from infra.cli.shared.time_options import reading
     from replay.past.resolved_selection import ResolvedSelection
@@ -172,19 +172,19 @@ def _resume(chosen: SelectionArgs, path: Path, how: _How) -> RunResult:
         folder.lock(),
         reading() as progress,
         ResolvedSelection(
-            chosen.source, folder.plan.meant, resolved=folder.plan.ranges, on_progress=progress
-        ) as stretch,
+            chosen.source, folder.plan.effective_selection, offsets=folder.plan.ranges, on_progress=progress
+        ) as resolved,
     ):
         check_there(folder, chosen.source)
-        return _run(chosen, stretch, loaded, folder, how, progress)
+        return _run(chosen, resolved, loaded, folder, options, progress)
 
 
 def _run(
     chosen: SelectionArgs,
-    stretch: ResolvedSelection,
+    resolved: ResolvedSelection,
     loaded: Sequence[LoadedVariant],
     folder: RunFolder,
-    how: _How,
+    options: RunOptions,
     progress: Callable[[str, int, int], object],
 ) -> RunResult:
     import threading
@@ -197,13 +197,13 @@ def _run(
     stop = threading.Event()
     with stop_on_signals(stop):
         return run(
-            stretch,
+            resolved,
             loaded,
             folder,
             Codec.from_settings(chosen.source.kafka),
-            ImageStore(how.image_store),
-            threads=how.threads,
-            part_s=how.part_s,
+            ImageStore(options.image_store),
+            threads=options.threads,
+            part_s=options.part_s,
             stop=stop,
             on_progress=lambda done, count: progress("frames", done, count),
         )

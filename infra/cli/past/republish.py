@@ -30,8 +30,8 @@ def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -
     kafka = chosen.source.kafka
     prefix, factor = prefix_of(topic, kafka), speed_of(speed)
     stop = threading.Event()
-    with reading() as progress, ResolvedSelection(chosen.source, chosen.selection, on_progress=progress) as stretch:
-        if stretch.frames_total == 0:
+    with reading() as progress, ResolvedSelection(chosen.source, chosen.selection, on_progress=progress) as resolved:
+        if resolved.frames_total == 0:
             raise empty_selection_error(chosen.source)
         # Simulated messages are kept for a day, whatever the retention of the line.
         table = [
@@ -40,12 +40,12 @@ def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -
         created = apply(dataclasses.replace(kafka, prefix=prefix), table).created
         with stop_on_signals(stop):
             done = publish(
-                by_partition(stretch, stop),
+                by_partition(resolved, stop),
                 kafka,
                 topic,
                 speed=factor,
                 stop=stop,
-                on_published=lambda count: progress("published", count, stretch.frames_total),
+                on_published=lambda count: progress("published", count, resolved.frames_total),
             )
     if done.is_finished and not done.published:
         raise empty_selection_error(chosen.source)

@@ -24,11 +24,12 @@ def model() -> None:
 def reference(
     package: Annotated[Path, typer.Argument(help="Directory of the model package.")],
     images: Annotated[Path, typer.Option(help="Directory of the training images, all levels of it.")],
-    held_out: Annotated[
+    test_images: Annotated[
         Path | None,
         typer.Option(
+            "--held-out",
             help="Directory of images that the model was not trained on: the signals of its output are measured on "
-            "these, because the model is surer of images that it was trained on."
+            "these, because the model is surer of images that it was trained on.",
         ),
     ] = None,
     by_folder: Annotated[
@@ -55,7 +56,7 @@ def reference(
     from models.measure_reference import REFERENCE_NAME, measure_reference, write_reference
     from models.package import load_model
 
-    for option, folder in (("--images", images), ("--held-out", held_out)):
+    for option, folder in (("--images", images), ("--held-out", test_images)):
         if folder is not None and not folder.is_dir():
             raise SettingsError(f"{option} {folder}: no such directory")
     loaded = load_model(package)
@@ -75,7 +76,7 @@ def reference(
             count += 1
 
     try:
-        made = measure_reference(loaded, pairs(images), pairs(held_out))
+        made = measure_reference(loaded, pairs(images), pairs(test_images))
     except (ImageError, OSError) as error:
         raise SettingsError(f"{reading}: {error}; take it out and run this again") from error
     except ValueError as error:

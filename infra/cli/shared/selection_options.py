@@ -127,7 +127,7 @@ def _options(
         selection = Selection(
             from_us=begin_us,
             to_us=end_us,
-            clock=TimeBasis(time),
+            time_basis=TimeBasis(time),
             late_by_us=None if late_by is None else _us(late_by, "--late-by"),
             offsets=_offsets(offsets or []),
             last=count,
@@ -135,7 +135,7 @@ def _options(
             frames=tuple(frame or ()),
             parts=tuple(part or ()),
             lots=tuple(lot or ()),
-            judged=tuple(word.upper().replace("-", "_") for word in verdict or ()),
+            decided_as=tuple(word.upper().replace("-", "_") for word in verdict or ()),
             episode=episode,
         )
     if save_selection is not None:

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
-from infra.cli.operations.audit import BooksDoNotClose
+from infra.cli.operations.audit import AuditFailed
 from infra.cli.root import app
 from operations import Audit
 from operations.audit.counts import total
@@ -132,8 +132,8 @@ def test_one_frame(name: str, fill: Callable[[Audit, Frame], object], expected: 
     audit = Audit()
     audit.frame(frame(0))
     fill(audit, frame(0))
-    books = {figure: value for figure, value in audit.cameras()["s/c"].as_dict().items() if value}
-    assert books == {"captured": 1, "frames": 1, **expected}
+    counts = {figure: value for figure, value in audit.cameras()["s/c"].as_dict().items() if value}
+    assert counts == {"captured": 1, "frames": 1, **expected}
 
 
 def test_gaps_are_by_start_and_camera() -> None:
@@ -162,11 +162,11 @@ def test_a_report_that_does_not_say_its_start_is_about_the_only_one() -> None:
     old = EdgeStart(camera="s/c", started_at_us=None, reported=True, captured=3, lost=1)
     audit = Audit()
     audit.frame(frame(0))
-    books = audit.cameras(edge=[old])["s/c"]
-    assert (books.captured, books.gaps, books.unexplained_gaps) == (3, 2, 1)
+    counts = audit.cameras(edge=[old])["s/c"]
+    assert (counts.captured, counts.gaps, counts.unexplained_gaps) == (3, 2, 1)
     audit.frame(frame(2, started=2))  # of two starts it can only explain
-    books = audit.cameras(edge=[old])["s/c"]
-    assert (books.captured, books.gaps, books.drops, books.unexplained_gaps) == (4, 2, 1, 1)
+    counts = audit.cameras(edge=[old])["s/c"]
+    assert (counts.captured, counts.gaps, counts.drops, counts.unexplained_gaps) == (4, 2, 1, 1)
 
 
 def test_a_sequence_number_outside_of_the_range_is_no_gap() -> None:
@@ -185,13 +185,13 @@ def test_young_frames_are_pending() -> None:
     audit = Audit()
     for sequence in range(4):
         audit.frame(frame(sequence))
-    books = audit.cameras(now_us=3_500_000, grace_us=2_000_000)["s/c"]
-    assert (books.pending, books.unaccounted, books.ahead) == (2, 2, 0)
+    counts = audit.cameras(now_us=3_500_000, grace_us=2_000_000)["s/c"]
+    assert (counts.pending, counts.unaccounted, counts.ahead) == (2, 2, 0)
     # What Kafka has had for an hour is not pending because its camera's clock is a day ahead.
     audit.frame(frame(86_400), arrived_at_us=0)
     audit.frame(frame(86_401))
-    books = audit.cameras(now_us=3_600_000_000)["s/c"]
-    assert (books.pending, books.unaccounted, books.ahead) == (0, 6, 2)
+    counts = audit.cameras(now_us=3_600_000_000)["s/c"]
+    assert (counts.pending, counts.unaccounted, counts.ahead) == (0, 6, 2)
     # And an old one that a spool has just sent is.
     audit.frame(frame(4), arrived_at_us=3_599_000_000)
     assert audit.cameras(now_us=3_600_000_000)["s/c"].pending == 1
@@ -249,7 +249,7 @@ def test_the_command_closes_the_books_and_says_when_it_cannot(line: KafkaSetting
     # Garbage in every topic, and the letter about the one in the frames topic.
     publish(line, [(topic, b"s/c", b"garbage", now_ms) for topic in (line.frames, line.decisions, line.dead_letters)])
     result = run(line)
-    assert isinstance(result.exception, BooksDoNotClose)
+    assert isinstance(result.exception, AuditFailed)
     assert str(result.exception) == (
         "1 unaccounted, 1 unexplained gaps, 1 unreadable messages without a dead letter"
     )  # fmt: skip

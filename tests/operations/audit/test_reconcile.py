@@ -20,8 +20,14 @@ def report(captured: int, **figures: int) -> EdgeStart:
     return EdgeStart(camera="s/c", started_at_us=1, reported=True, captured=captured, **figures)
 
 
-def spool(captured: int, lost: int = 0, held: set[int] | None = None) -> EdgeStart:
-    return EdgeStart(camera="s/c", started_at_us=1, captured=captured, lost=lost, held=frozenset(held or ()))
+def spool(captured: int, lost: int = 0, waiting_sequences: set[int] | None = None) -> EdgeStart:
+    return EdgeStart(
+        camera="s/c",
+        started_at_us=1,
+        captured=captured,
+        lost=lost,
+        waiting_sequences=frozenset(waiting_sequences or ()),
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,16 +48,16 @@ def spool(captured: int, lost: int = 0, held: set[int] | None = None) -> EdgeSta
         ("the spool alone: drops after the last frame", {0, 1}, spool(6, lost=4), 0, 0),
         ("the spool alone: too few", {0, 1}, spool(6, lost=3), 1, 0),
         ("the spool alone: too many", {0, 1, 2}, spool(3, lost=1), 0, 1),
-        ("waiting in the spool", {0, 1}, spool(4, held={2, 3}), 0, 0),
-        ("in the spool and in the topic", {0, 1, 2}, spool(3, held={1, 2}), 0, 0),
-        ("only the spool knows of it", (), spool(40, lost=3, held={38, 39}), 0, 0),
+        ("waiting in the spool", {0, 1}, spool(4, waiting_sequences={2, 3}), 0, 0),
+        ("in the spool and in the topic", {0, 1, 2}, spool(3, waiting_sequences={1, 2}), 0, 0),
+        ("only the spool knows of it", (), spool(40, lost=3, waiting_sequences={38, 39}), 0, 0),
     ],
 )
 def test_a_start_read_from_its_begin(
     name: str, seen: range | set[int], edge: EdgeStart, unexplained: int, surplus: int
 ) -> None:
-    books = reconcile(set(seen), edge, whole=True)
-    assert (books.unexplained_gaps, books.surplus_drops) == (unexplained, surplus)
+    counts = reconcile(set(seen), edge, whole=True)
+    assert (counts.unexplained_gaps, counts.surplus_drops) == (unexplained, surplus)
 
 
 def test_report_and_spool_do_not_count_a_drop_twice() -> None:
@@ -59,7 +65,7 @@ def test_report_and_spool_do_not_count_a_drop_twice() -> None:
         (one,) = merge(pair).values()
         assert reconcile(set(range(6)), one, whole=True) == StartCounts(10, 4, 4, 0, 0, 0)
     # Two were left in the spool; a later run has dropped one of them and holds the other.
-    (one,) = merge([report(10, lost=4, spooled=2), spool(10, lost=5, held={9})]).values()
+    (one,) = merge([report(10, lost=4, spooled=2), spool(10, lost=5, waiting_sequences={9})]).values()
     assert reconcile(set(range(4)), one, whole=True) == StartCounts(10, 6, 5, 1, 0, 0)
     # The same report twice, or an older one of the same start.
     (one,) = merge([report(10, lost=4), report(10, lost=4), report(5)]).values()
@@ -78,17 +84,20 @@ def test_a_part_of_a_start_is_judged_by_what_is_in_it() -> None:
 
 @given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)), st.integers(0, 70))
 def test_true_books_close_and_one_frame_less_does_not(
-    published: set[int], dropped: set[int], held: set[int], captured: int
+    published: set[int], dropped: set[int], waiting_sequences: set[int], captured: int
 ) -> None:
     every = set(range(captured))
     dropped = dropped & every
-    held = held & every - dropped
-    published = every - dropped - held
+    waiting_sequences = waiting_sequences & every - dropped
+    published = every - dropped - waiting_sequences
     true = merge(
-        [report(captured, lost=len(dropped), spooled=len(held)), spool(captured, len(dropped), held)]
+        [
+            report(captured, lost=len(dropped), spooled=len(waiting_sequences)),
+            spool(captured, len(dropped), waiting_sequences),
+        ]
     )["s/c", 1]  # fmt: skip
-    books = reconcile(published, true, whole=True)
-    assert (books.unexplained_gaps, books.surplus_drops, books.gaps) == (0, 0, captured - len(published))
+    counts = reconcile(published, true, whole=True)
+    assert (counts.unexplained_gaps, counts.surplus_drops, counts.gaps) == (0, 0, captured - len(published))
     if published:
         assert reconcile(published - {min(published)}, true, whole=True).unexplained_gaps == 1
         assert reconcile(published, replace(true, lost=true.lost + 1), whole=True).surplus_drops == 1
@@ -118,7 +127,7 @@ def test_a_spool_is_read_start_by_start(tmp_path: Path) -> None:
         one.record_loss((1, 2))
         one.record_loss((3, 8))
         starts = read_spool(SpoolFile(path, "inspection", "s/c"))
-    assert [(s.started_at_us, s.captured, s.lost, s.held) for s in starts] == [
+    assert [(s.started_at_us, s.captured, s.lost, s.waiting_sequences) for s in starts] == [
         (1, 3, 1, frozenset({1})),
         (2, 6, 0, frozenset({5})),
         (3, 9, 1, frozenset()),

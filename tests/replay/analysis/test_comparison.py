@@ -202,7 +202,7 @@ def test_a_challenger_that_decides_alike_is_promoted_and_one_that_fails_is_not()
 def test_frames_are_compared_with_their_labels() -> None:
     frames = [
         ReplayedFrame(
-            place=MessagePosition("t", 0, number), timestamp_us=1, recorded=make_decision(number, Action.ACCEPT),
+            position=MessagePosition("t", 0, number), timestamp_us=1, recorded=make_decision(number, Action.ACCEPT),
             replayed=(make_decision(number, Action.REJECT if number < 3 else Action.ACCEPT, score=0.7),),
         )
         for number in range(6)

@@ -43,7 +43,9 @@ def test_figures_are_those_of_inspection_quality(parts: list[Any]) -> None:
     for label in given_labels:
         monitor.label(label)
     figures = monitor.figures("camera")[0]
-    frames = [ReplayedFrame(place=MessagePosition("t", 0, d.sequence), timestamp_us=1, recorded=d) for d in decisions]
+    frames = [
+        ReplayedFrame(position=MessagePosition("t", 0, d.sequence), timestamp_us=1, recorded=d) for d in decisions
+    ]
     view = decider_view(build_table(frames, LabelIndex(given_labels)))
     found, confusion = rates_of(view), confusion_of(view)
     assert found.escape_rate == figures.escape_rate

@@ -26,7 +26,7 @@ SHED: dict[str, Any] = {"result_state": ResultState.ABORTED, "verdict": Verdict.
 def replayed(recorded: Decision | None, *variants: Decision, offset: int | None = None) -> ReplayedFrame:
     sure = recorded or variants[0]
     place = MessagePosition("t.frames", 0, sure.sequence if offset is None else offset)
-    return ReplayedFrame(place=place, timestamp_us=7, recorded=recorded, replayed=variants)
+    return ReplayedFrame(position=place, timestamp_us=7, recorded=recorded, replayed=variants)
 
 
 def test_a_frame_is_a_row() -> None:
@@ -186,15 +186,15 @@ def test_truths_are_those_of_the_live_join_in_any_order(labels: list[Any], rando
     join = LabelJoin()
     now = {}
     for change in [c for one in labels for c in join.label(one)] + [c for d in decisions for c in join.decision(d)]:
-        now[change.after.judged.frame_id] = change.after.truth
+        now[change.after.decision.frame_id] = change.after.truth
     random.shuffle(labels)
     truths = LabelIndex(labels)
     for decision in decisions:
         found, live = truths.of(decision), now[decision.frame_id]
         assert (found is None) == (live is None)
         if found is not None and live is not None:
-            assert (found.is_defective, found.because, found.label_id) == (
+            assert (found.is_defective, found.sampled_because, found.label_id) == (
                 live.is_defective,
-                live.because,
+                live.sampled_because,
                 live.label_id,
             )

@@ -50,7 +50,7 @@ def archive(kafka: KafkaSettings, uri: object, **options: Any) -> SinkReport:
 
 
 def everything(source: Source, kind: type = Frame) -> list[StoredMessage[Any]]:
-    return sorted(source.records(kind), key=lambda one: one.place)
+    return sorted(source.records(kind), key=lambda one: one.position)
 
 
 def produce(kafka: KafkaSettings, topic: str, messages: list[tuple[bytes | None, int]], partition: int = 0) -> None:
@@ -99,7 +99,7 @@ def test_all_comes_back_as_the_topics_have_it(line: KafkaSettings, tmp_path: Pat
             encode(b.record) for b in everything(archived, kind) if b.record
         ]
     middle = TimeRange(EPOCH_US + 60_000_000, EPOCH_US + 200_000_000)
-    by_place = lambda one: one.place  # noqa: E731
+    by_place = lambda one: one.position  # noqa: E731
     assert sorted(live.records(Frame, middle), key=by_place) == sorted(archived.records(Frame, middle), key=by_place)
     checked = verify(ArchiveStore(str(tmp_path)))
     assert (checked.damage, checked.gaps, checked.leftovers, checked.twice) == ([], [], {}, 0)
@@ -134,9 +134,9 @@ def test_a_selection_of_a_camera_opens_its_files_alone(line: KafkaSettings, tmp_
     publish_past(line, 90)
     archive(line, tmp_path)
     opened = Archive.open(str(tmp_path))
-    stretch = ResolvedSelection(Source(line, opened, topics=False), Selection(cameras=("press/top",)))
+    resolved = ResolvedSelection(Source(line, opened, topics=False), Selection(cameras=("press/top",)))
     before = opened.files_opened
-    assert len(list(stretch.frames())) == 30
+    assert len(list(resolved.frames())) == 30
     assert opened.files_opened - before == 1
 
 

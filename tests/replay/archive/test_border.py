@@ -47,9 +47,9 @@ def test_every_selection_gives_each_frame_once(line: KafkaSettings, tmp_path: Pa
         ({"offsets": {4: (25, 45)}}, of_offsets),
     ]:
         assert wanted, what
-        with ResolvedSelection(source, Selection(**what)) as stretch:
-            found = list(stretch.frames())
-        assert sorted(frame.place for frame, _ in found) == sorted(wanted), what
-        assert all((frame.record, decision) == past.rows[frame.place][1:] for frame, decision in found), what
+        with ResolvedSelection(source, Selection(**what)) as resolved:
+            found = list(resolved.frames())
+        assert sorted(frame.position for frame, _ in found) == sorted(wanted), what
+        assert all((frame.record, decision) == past.rows[frame.position][1:] for frame, decision in found), what
         if what.get("clock") or "from_us" not in what:
-            assert sorted(row.place for row in recorded_frames(source, Selection(**what))) == sorted(wanted), what
+            assert sorted(row.position for row in recorded_frames(source, Selection(**what))) == sorted(wanted), what

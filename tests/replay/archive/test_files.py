@@ -59,7 +59,7 @@ def test_any_record_comes_back_as_it_was(kind: type, data: st.DataObject) -> Non
         batch.add(sent[-1], 0)
     made = batch.write(store)
     store.write(made.path, made.to_bytes())
-    read = sorted(Archive(store).read(kind, TOPIC, {3: ((0, 99),)}), key=lambda one: one.place)
+    read = sorted(Archive(store).read(kind, TOPIC, {3: ((0, 99),)}), key=lambda one: one.position)
     assert read == sent
     assert [encode(one.record) for one in read if one.record] == [encode(one.record) for one in sent if one.record]
 

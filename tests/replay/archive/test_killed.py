@@ -68,8 +68,8 @@ def test_killed_again_and_again_it_archives_everything_once(line: KafkaSettings,
     report = verify(ArchiveStore(str(uri)))
     assert (report.damage, report.gaps, report.twice, report.messages) == ([], [], 0, count)
     archived, live = Source(line, Archive.open(str(uri)), topics=False), Source(line)
-    assert sorted(archived.records(Frame), key=lambda one: one.place) == sorted(
-        live.records(Frame), key=lambda one: one.place
+    assert sorted(archived.records(Frame), key=lambda one: one.position) == sorted(
+        live.records(Frame), key=lambda one: one.position
     )
 
 

@@ -31,7 +31,7 @@ from transport.stored_message import MessagePosition
 
 def replayed(decision: Decision, *others: Decision) -> ReplayedFrame:
     place = MessagePosition("frames", decision.source_partition, decision.source_offset)
-    return ReplayedFrame(place=place, timestamp_us=decision.captured_at_us + 5, recorded=decision, replayed=others)
+    return ReplayedFrame(position=place, timestamp_us=decision.captured_at_us + 5, recorded=decision, replayed=others)
 
 
 def example() -> Table:

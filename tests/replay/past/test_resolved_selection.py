@@ -22,8 +22,8 @@ from replay.past.resolved_selection import (
     EmptySelection,
     ResolvedSelection,
     empty_selection_error,
-    labels,
     read_frames,
+    read_labels,
     recorded_frames,
 )
 from replay.past.selection import Selection, TimeBasis
@@ -74,13 +74,13 @@ def past(broker: LocalBroker) -> Past:
 
 def select(past: Past, **what: object) -> set[MessagePosition]:
     """Places that a selection gives, each once, with the right decision."""
-    with ResolvedSelection(Source(past.kafka), Selection(**what)) as stretch:
-        found = list(stretch.frames())
-        assert all(holds(stretch.ranges, frame.place.partition, frame.place.offset) for frame, _ in found)
+    with ResolvedSelection(Source(past.kafka), Selection(**what)) as resolved:
+        found = list(resolved.frames())
+        assert all(holds(resolved.ranges, frame.position.partition, frame.position.offset) for frame, _ in found)
     for frame, decision in found:
-        timestamp_us, record, recorded = past.rows[frame.place]
+        timestamp_us, record, recorded = past.rows[frame.position]
         assert (frame.timestamp_us, frame.record, decision) == (timestamp_us, record, recorded)
-    places = [frame.place for frame, _ in found]
+    places = [frame.position for frame, _ in found]
     assert len(places) == len(set(places))
     return set(places)
 
@@ -95,15 +95,15 @@ class TestOnTheBroker:
     def test_a_time_is_exact_at_both_ends(self, past, clock, begin_s, end_s):
         begin_us, end_us = (None if at is None else EPOCH_US + at * 1_000_000 for at in (begin_s, end_s))
 
-        def meant(timestamp_us, frame, _):
+        def is_inside(timestamp_us, frame, _):
             at_us = timestamp_us if clock is TimeBasis.KAFKA else frame.captured_at_us
             return (begin_us is None or at_us >= begin_us) and (end_us is None or at_us < end_us)
 
-        wanted = past.places(meant)
+        wanted = past.places(is_inside)
         assert wanted, "the test selects something"
-        assert select(past, from_us=begin_us, to_us=end_us, clock=clock) == wanted
+        assert select(past, from_us=begin_us, to_us=end_us, time_basis=clock) == wanted
         late_us = 45_000_000
-        assert select(past, from_us=begin_us, to_us=end_us, clock=clock, late_by_us=late_us) == wanted
+        assert select(past, from_us=begin_us, to_us=end_us, time_basis=clock, late_by_us=late_us) == wanted
 
     def test_one_millisecond_more_or_less(self, past):
         at_us = next(iter(past.rows.values()))[0]
@@ -114,8 +114,8 @@ class TestOnTheBroker:
         end_us = EPOCH_US + 60_000_000
         totals = []
         for late_by_us in (None, 45_000_000):
-            with ResolvedSelection(Source(past.kafka), Selection(to_us=end_us, late_by_us=late_by_us)) as stretch:
-                totals.append(stretch.frames_total)
+            with ResolvedSelection(Source(past.kafka), Selection(to_us=end_us, late_by_us=late_by_us)) as resolved:
+                totals.append(resolved.frames_total)
         assert totals[1] < totals[0] * 0.7
 
     def test_cameras_lots_parts_frames_offsets(self, past):
@@ -134,7 +134,7 @@ class TestOnTheBroker:
     def test_what_was_decided(self, past, word):
         wanted = past.places(lambda _, __, d: word in (d.verdict, d.action))
         assert 0 < len(wanted) < COUNT
-        assert select(past, judged=(word,)) == wanted
+        assert select(past, decided_as=(word,)) == wanted
 
     @pytest.mark.parametrize("count", [1, 10, 100, 10_000])
     @pytest.mark.parametrize("what", [{}, {"cameras": CAMERAS[2:]}, {"judged": ("REJECT",)}, {"lots": ("L0", "L2")}])
@@ -144,28 +144,28 @@ class TestOnTheBroker:
         assert select(past, last=count, **what) == set(newest)
 
     def test_going_on_where_another_run_ended(self, past):
-        with ResolvedSelection(Source(past.kafka), Selection(cameras=CAMERAS[:2])) as stretch:
-            whole = [frame.place for frame, _ in stretch.frames()]
+        with ResolvedSelection(Source(past.kafka), Selection(cameras=CAMERAS[:2])) as resolved:
+            whole = [frame.position for frame, _ in resolved.frames()]
             after: dict[int, int] = {}
             for place in whole[:50]:
                 after[place.partition] = place.offset + 1
             progress: list[tuple[int, int]] = []
-            rest = [frame.place for frame, _ in stretch.frames(after, on_progress=lambda *at: progress.append(at))]
+            rest = [frame.position for frame, _ in resolved.frames(after, on_progress=lambda *at: progress.append(at))]
         assert sorted(whole[:50] + rest) == sorted(whole)
-        assert progress[-1] == (stretch.frames_total, stretch.frames_total)
+        assert progress[-1] == (resolved.frames_total, resolved.frames_total)
 
     def test_frames_by_their_places(self, past):
         wanted = sorted(past.rows)[::17]
         gone = MessagePosition(past.kafka.frames, 0, 10**9)
-        assert sorted(frame.place for frame in read_frames(Source(past.kafka), [*wanted, gone])) == wanted
+        assert sorted(frame.position for frame in read_frames(Source(past.kafka), [*wanted, gone])) == wanted
 
     def test_from_decisions_alone(self, past):
         source = Source(past.kafka)
 
         def places(**what: object) -> set[MessagePosition]:
             found = list(recorded_frames(source, Selection(**what)))
-            assert all(frame.recorded == past.rows[frame.place][2] for frame in found)
-            return {frame.place for frame in found}
+            assert all(frame.recorded == past.rows[frame.position][2] for frame in found)
+            return {frame.position for frame in found}
 
         assert places() == set(past.rows)
         begin_us, end_us = EPOCH_US + 50_000_000, EPOCH_US + 90_000_000
@@ -173,9 +173,9 @@ class TestOnTheBroker:
             lambda _, f, __: begin_us <= f.captured_at_us < end_us
         )
         rejects = past.places(lambda _, __, d: d.action is Action.REJECT)
-        assert places(judged=("REJECT",)) == rejects
+        assert places(decided_as=("REJECT",)) == rejects
         last = sorted(rejects, key=lambda place: past.rows[place][1].captured_at_us)[-5:]
-        assert places(judged=("REJECT",), last=5) == set(last)
+        assert places(decided_as=("REJECT",), last=5) == set(last)
         assert places(lots=("L1",), offsets={2: (0, 10)}) == {
             p for p in past.rows if p.partition == 2 and p.offset < 10
         }
@@ -191,8 +191,8 @@ class TestOnTheBroker:
 
         size = sum(len(encode(frame)) for _, frame, _ in past.rows.values())
         began = time.monotonic()
-        with ResolvedSelection(Source(past.kafka, max_bytes_s=size / 1.5), Selection()) as stretch:
-            assert sum(1 for _ in stretch.frames()) == COUNT
+        with ResolvedSelection(Source(past.kafka, max_bytes_s=size / 1.5), Selection()) as resolved:
+            assert sum(1 for _ in resolved.frames()) == COUNT
         assert time.monotonic() - began > 1.4
 
 
@@ -213,26 +213,26 @@ def test_which_of_several_decisions_is_the_recorded_one(line: KafkaSettings) -> 
     shadow = dataclasses.replace(first, model_stage="challenger", decided_at_us=0)
     elsewhere = make_decision(frame, MessagePosition("other.frames", place.partition, place.offset), decided_at_us=0)
     publish(line, line.decisions, *map(encode, (shed, later, replayed, shadow, elsewhere, first)), b"garbage")
-    with ResolvedSelection(Source(line), Selection(frames=(frame.frame_id,))) as stretch:
-        assert [decision for _, decision in stretch.frames()] == [first]
+    with ResolvedSelection(Source(line), Selection(frames=(frame.frame_id,))) as resolved:
+        assert [decision for _, decision in resolved.frames()] == [first]
     assert [row.recorded for row in recorded_frames(Source(line), Selection(frames=(frame.frame_id,)))] == [first]
     # A frame that was shed first and inspected later is no REJECT.
-    with ResolvedSelection(Source(line), Selection(frames=(frame.frame_id,), judged=("REJECT",))) as stretch:
+    with ResolvedSelection(Source(line), Selection(frames=(frame.frame_id,), decided_as=("REJECT",))) as resolved:
         expected = [] if first.action is not Action.REJECT else [first]
-        assert [decision for _, decision in stretch.frames()] == expected
+        assert [decision for _, decision in resolved.frames()] == expected
 
 
 @pytest.mark.broker
 def test_what_is_no_frame_comes_only_where_no_field_is_asked_for(line: KafkaSettings) -> None:
     publish_past(line, 6, disorder=0)
     publish(line, line.frames, b"garbage")
-    with ResolvedSelection(Source(line), Selection()) as stretch:
-        [(found, decision)] = [row for row in stretch.frames() if row[0].record is None]
+    with ResolvedSelection(Source(line), Selection()) as resolved:
+        [(found, decision)] = [row for row in resolved.frames() if row[0].record is None]
         assert (found.value, found.problem.partition(":")[0], decision) == (b"garbage", "unknown-schema", None)
     for what in ({"cameras": CAMERAS}, {"judged": ("OK", "NOT_OK")}, {"lots": ("L0", "L1", "L2")}):
-        with ResolvedSelection(Source(line), Selection(**what)) as stretch:
-            assert len([frame for frame, _ in stretch.frames() if frame.record is not None]) == 6
-            assert all(frame.record is not None for frame, _ in stretch.frames())
+        with ResolvedSelection(Source(line), Selection(**what)) as resolved:
+            assert len([frame for frame, _ in resolved.frames() if frame.record is not None]) == 6
+            assert all(frame.record is not None for frame, _ in resolved.frames())
 
 
 @pytest.mark.broker
@@ -250,7 +250,7 @@ def test_an_episode_is_its_camera_and_its_time(line: KafkaSettings) -> None:
     wanted = past.places(lambda _, f, __: f.key == "press/side" and begin_us <= f.captured_at_us <= end_us)
     assert len(wanted) == 5
     assert select(past, episode="feed") == wanted
-    assert {row.place for row in recorded_frames(Source(line), Selection(episode="feed"))} == wanted
+    assert {row.position for row in recorded_frames(Source(line), Selection(episode="feed"))} == wanted
     with pytest.raises(NoSuchEpisode, match="no episode 'dead'"):
         ResolvedSelection(Source(line), Selection(episode="dead"))
     with pytest.raises(EmptySelection, match="is of camera press/side"):
@@ -265,8 +265,8 @@ def test_nothing_is_joined_and_nothing_committed(line: KafkaSettings) -> None:
     group = f"{line.prefix}-workers"
     consumer = Consumer({"bootstrap.servers": line.bootstrap_servers, "group.id": group, "log_level": 0})
     consumer.commit(offsets=[TopicPartition(line.frames, 0, 4)], asynchronous=False)
-    with ResolvedSelection(Source(line), Selection()) as stretch:
-        assert len(list(stretch.frames())) == 30
+    with ResolvedSelection(Source(line), Selection()) as resolved:
+        assert len(list(resolved.frames())) == 30
     [committed] = consumer.committed([TopicPartition(line.frames, 0)], timeout=10)
     reader = Consumer({"bootstrap.servers": line.bootstrap_servers, "group.id": "inspection-reader", "log_level": 0})
     [of_reader] = reader.committed([TopicPartition(line.frames, 0)], timeout=10)
@@ -277,9 +277,9 @@ def test_nothing_is_joined_and_nothing_committed(line: KafkaSettings) -> None:
 
 @pytest.mark.broker
 def test_empty_topics_and_no_topics(line: KafkaSettings) -> None:
-    with ResolvedSelection(Source(line), Selection(last=5)) as stretch:
-        assert list(stretch.frames()) == []
-    assert list(recorded_frames(Source(line), Selection())) == list(labels(Source(line))) == []
+    with ResolvedSelection(Source(line), Selection(last=5)) as resolved:
+        assert list(resolved.frames()) == []
+    assert list(recorded_frames(Source(line), Selection())) == list(read_labels(Source(line))) == []
     assert str(empty_selection_error(Source(line))) == f"nothing selected: there are no frames at all in {line.frames}"
     with pytest.raises(TopicMissing):
         ResolvedSelection(Source(KafkaSettings(line.bootstrap_servers, "nothing-here")), Selection())
@@ -320,7 +320,7 @@ def test_a_file_that_is_no_selection(tmp_path: Path, text: str, said: str) -> No
 
 def test_a_selection_is_kept_in_a_file(tmp_path: Path) -> None:
     chosen = Selection(
-        from_us=1, to_us=5, clock=TimeBasis.CAPTURED, offsets={4: (1, 2)}, last=3, judged=("OK",), episode="e"
+        from_us=1, to_us=5, time_basis=TimeBasis.CAPTURED, offsets={4: (1, 2)}, last=3, decided_as=("OK",), episode="e"
     )
     chosen.save(tmp_path / "selection.json")
     assert Selection.load(tmp_path / "selection.json") == chosen
@@ -334,7 +334,7 @@ def test_a_selection_is_kept_in_a_file(tmp_path: Path) -> None:
 
 def test_a_frame_without_any_decision_says_nothing() -> None:
     with pytest.raises(ValueError, match="says nothing"):
-        ReplayedFrame(place=MessagePosition("t", 0, 0), timestamp_us=0)
+        ReplayedFrame(position=MessagePosition("t", 0, 0), timestamp_us=0)
 
 
 @pytest.mark.broker
@@ -345,11 +345,11 @@ def test_told_to_stop_while_nothing_that_is_meant_comes(line: KafkaSettings) -> 
         producer.produce(line.frames, encode(make_frame(number, image=bytes(5_000))), "press/top", partition=0)
     assert producer.flush(20) == 0
     stop = threading.Event()
-    with ResolvedSelection(Source(line, max_bytes_s=5_000.0), Selection(parts=("nowhere",))) as stretch:
+    with ResolvedSelection(Source(line, max_bytes_s=5_000.0), Selection(parts=("nowhere",))) as resolved:
         timer = threading.Timer(0.5, stop.set)
         timer.start()
         began_s = time.monotonic()
-        assert list(stretch.frames(stop=stop)) == []
+        assert list(resolved.frames(stop=stop)) == []
         assert time.monotonic() - began_s < 5
         timer.join()
 
@@ -373,15 +373,15 @@ def test_a_partition_that_begins_with_an_aborted_transaction_has_its_decisions(l
         producer.produce(line.frames, encode(frame), frame.key, partition=partition, timestamp=at_ms)
         producer.produce(line.decisions, encode(decision), frame.key, partition=0, timestamp=at_ms)
     assert producer.flush(20) == 0
-    with ResolvedSelection(Source(line), Selection()) as stretch:
-        found = {each.place.offset: decision is not None for each, decision in stretch.frames()}
+    with ResolvedSelection(Source(line), Selection()) as resolved:
+        found = {each.position.offset: decision is not None for each, decision in resolved.frames()}
     assert found == {6: True, 0: True}
 
 
 @pytest.mark.broker
 def test_a_time_before_all_times(line: KafkaSettings) -> None:
-    with ResolvedSelection(Source(line), Selection(to_us=-1_000_000, late_by_us=0)) as stretch:
-        assert list(stretch.frames()) == []
+    with ResolvedSelection(Source(line), Selection(to_us=-1_000_000, late_by_us=0)) as resolved:
+        assert list(resolved.frames()) == []
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_a_range_of_the_archive_is_that_of_the_brokers_index(tmp_path: Path) -> 
             begin = 0 if within.from_us is None else first(within.from_us)
             end = 60 if within.to_us is None else first(within.to_us)
             wanted = [at for at, _ in there if begin <= at < end]
-            assert [found.place.offset for found in source.indexed(Frame, within)] == wanted, within
+            assert [found.position.offset for found in source.indexed(Frame, within)] == wanted, within
 
 
 def test_an_end_is_found_without_reading_files_of_one_side(tmp_path: Path) -> None:

@@ -48,14 +48,14 @@ def test_in_order_and_never_more_ahead_than_its_bound(tiny: LoadedVariant) -> No
             yield stored(offset), None
 
     for done, result in enumerate(inspect_all(frames(), inspector, threads=2)):
-        assert result.place.offset == done
+        assert result.position.offset == done
         assert len(read) - done <= BATCH_FRAMES * (2 * 3 + 2)
     assert done == 1999
 
 
 def test_who_reads_no_further_leaves_nothing_running(tiny: LoadedVariant) -> None:
     results = inspect_all(((stored(n), None) for n in range(10**9)), Inspector([tiny], Codec()), threads=2)
-    assert next(results).place.offset == 0
+    assert next(results).position.offset == 0
     results.close()  # type: ignore[attr-defined]
     assert not [t for t in threading.enumerate() if t.name.startswith(("reinspect", "fetch"))]
 
@@ -92,7 +92,7 @@ def test_images_in_a_store_come_in_their_place_and_a_store_without_them_stops_no
         (Inspector([tiny], Codec()), ["COMPLETED", "FAILED", "FAILED", None]),
     ):
         results = list(inspect_all(((frame, None) for frame in frames), inspector, threads=2))
-        assert [result.place.offset for result in results] == list(range(60))
+        assert [result.position.offset for result in results] == list(range(60))
         states = [result.variants[0][0].result_state.value if result.variants else None for result in results]
         assert states == expected * 15
         assert all((result.row is None) == (not result.variants) for result in results)

@@ -81,7 +81,7 @@ def test_another_threshold_changes_what_its_score_says(decided: Decided, tmp_pat
     assert folder.variants == ("champion", "champion@0.2", "champion@0.9")
     frames = list(folder.frames())
     assert len(frames) == FRAMES
-    assert len({frame.place for frame in frames}) == FRAMES
+    assert len({frame.position for frame in frames}) == FRAMES
     changed = 0
     for frame in frames:
         as_is, low, high = frame.replayed
@@ -131,7 +131,7 @@ def rows(path: Path) -> list[tuple[Any, ...]]:
     found = []
     for frame in RunFolder.open(path).frames():
         decisions = [{n: repr(getattr(d, n)) for n in d.__slots__ if n not in times} for d in frame.replayed]
-        found.append((frame.place, frame.timestamp_us, frame.recorded, decisions))
+        found.append((frame.position, frame.timestamp_us, frame.recorded, decisions))
     return sorted(found, key=lambda row: row[0])
 
 
@@ -201,21 +201,21 @@ def test_a_model_that_has_changed_is_refused(decided: Decided, tmp_path: Path) -
 
 def test_what_was_meant_when_a_run_began_is_meant_when_it_goes_on(decided: Decided) -> None:
     source = Source(decided.kafka)
-    for selection in (Selection(last=20), Selection(judged=("NOT_DECIDABLE",)), Selection(cameras=("press/top",))):
+    for selection in (Selection(last=20), Selection(decided_as=("NOT_DECIDABLE",)), Selection(cameras=("press/top",))):
         with ResolvedSelection(source, selection) as first:
-            places = [found.place for found, _ in first.frames()]
-            with ResolvedSelection(source, first.meant, resolved=first.resolved) as again:
+            places = [found.position for found, _ in first.frames()]
+            with ResolvedSelection(source, first.effective_selection, offsets=first.offsets) as again:
                 pairs = list(again.frames())
                 # Each partition comes in order; the order of partitions is that of the broker's answers.
-                assert sorted(found.place for found, _ in pairs) == sorted(places) != []
-                assert (again.ranges, again.resolved) == (first.ranges, first.resolved)
+                assert sorted(found.position for found, _ in pairs) == sorted(places) != []
+                assert (again.ranges, again.offsets) == (first.ranges, first.offsets)
                 assert [found.value for found, decision in pairs if decision is None] == [
                     each.value for each, _ in pairs if each.value == b"garbage"
                 ]
             # Newer messages than those that were meant are none of it.
-            fewer = {number: spans for number, spans in first.resolved.items() if number == places[0].partition}
-            with ResolvedSelection(source, first.meant, resolved=fewer) as part:
-                assert {found.place for found, _ in part.frames()} == {p for p in places if p.partition in fewer}
+            fewer = {number: spans for number, spans in first.offsets.items() if number == places[0].partition}
+            with ResolvedSelection(source, first.effective_selection, offsets=fewer) as part:
+                assert {found.position for found, _ in part.frames()} == {p for p in places if p.partition in fewer}
 
 
 def test_what_is_not_there_any_more_is_no_end_of_a_run(line: KafkaSettings, tmp_path: Path) -> None:
@@ -227,8 +227,8 @@ def test_what_is_not_there_any_more_is_no_end_of_a_run(line: KafkaSettings, tmp_
     assert producer.flush(20) == 0
     source = Source(line)
     loaded = load([Variant("champion", None)])
-    with ResolvedSelection(source, Selection()) as stretch:
-        folder = RunFolder.create(out, plan(stretch, source, loaded))
+    with ResolvedSelection(source, Selection()) as resolved:
+        folder = RunFolder.create(out, plan(resolved, source, loaded))
         summary_of_one = Summary(folder.variants)
         folder.add([], RunProgress({0: 2, 1: 0}, summary_of_one))
     admin = AdminClient({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})

@@ -51,7 +51,7 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     assert folder.plan == PLAN
     assert (folder.variants, folder.selection, folder.is_finished) == (("champion", "b"), PLAN.selection, False)
     frames = list(folder.frames())
-    assert [(f.place.partition, f.place.offset, f.timestamp_us) for f in frames] == [
+    assert [(f.position.partition, f.position.offset, f.timestamp_us) for f in frames] == [
         (part, offset, -5) for part in range(2) for offset in range(3)
     ]
     assert [frame.recorded for frame in frames] == [None, DECISION, DECISION] * 2

@@ -64,7 +64,7 @@ def example(count: int = 80) -> Example:
             for model in (champion, other)
         ]
         frames.append(StoredMessage(place, frame.captured_at_us // 1000 * 1000, None, record=frame))
-        replayed.append(ReplayedFrame(place=place, timestamp_us=at_us, recorded=made[0], replayed=(made[1],)))
+        replayed.append(ReplayedFrame(position=place, timestamp_us=at_us, recorded=made[0], replayed=(made[1],)))
         truth = Verdict.NOT_OK if cell.defective else Verdict.OK
         labels.append(Label(
             label_id=str(number), station=frame.station, camera_id=frame.camera_id, frame_id=frame.frame_id,

@@ -36,7 +36,7 @@ def published(line: KafkaSettings) -> KafkaSettings:
         assert frame is not None
         assert decision is not None
         at_us = frame.captured_at_us - BEGIN_US + NOW_US
-        partition, offset = stored.place.partition, stored.place.offset
+        partition, offset = stored.position.partition, stored.position.offset
         decision = replace(
             decision, captured_at_us=at_us, decided_at_us=at_us + 20_000, source_topic=line.frames,
             deadline_at_us=at_us + 800_000,

@@ -92,7 +92,7 @@ def test_a_long_stretch_makes_no_long_page(tmp_path: Path):
         one = make_decision(number, Action.REJECT if number % 7 == 0 else Action.ACCEPT, score=number % 97 / 97)
         other = replace(one, action=Action.REJECT, verdict=Verdict.NOT_OK)
         frames.append(
-            ReplayedFrame(place=MessagePosition("f", 0, number), timestamp_us=1, recorded=one, replayed=(other,))
+            ReplayedFrame(position=MessagePosition("f", 0, number), timestamp_us=1, recorded=one, replayed=(other,))
         )
     labels = LabelIndex(make_label(n, Verdict.NOT_OK if n % 9 else Verdict.OK) for n in range(6_000))
     table = build_table(frames, labels, variants=["new"])
@@ -111,7 +111,7 @@ def no_labels() -> Any:
 
 def nothing_inspected() -> Any:
     aborted = make_decision(1, result_state=ResultState.ABORTED, score=None, threshold=None)
-    return build_table([ReplayedFrame(place=MessagePosition("f", 0, 1), timestamp_us=1, recorded=aborted)])
+    return build_table([ReplayedFrame(position=MessagePosition("f", 0, 1), timestamp_us=1, recorded=aborted)])
 
 
 def only_replayed() -> Any:
@@ -121,7 +121,7 @@ def only_replayed() -> Any:
 
 def odd_times() -> Any:
     late = make_decision(1, captured_at_us=2**60, decided_at_us=2**60 - 5)
-    return build_table([ReplayedFrame(place=MessagePosition("f", 0, 1), timestamp_us=2**60, recorded=late)])
+    return build_table([ReplayedFrame(position=MessagePosition("f", 0, 1), timestamp_us=2**60, recorded=late)])
 
 
 @pytest.mark.parametrize("make", [no_labels, nothing_inspected, only_replayed, odd_times])
@@ -152,7 +152,7 @@ def test_the_worst_slice_is_named():
         missed = is_bad and number >= 300
         action = Action.ACCEPT if missed or not is_bad else Action.REJECT
         decision = make_decision(number, action, lot="L9" if number >= 300 else f"L{number // 100}", score=0.4)
-        frames.append(ReplayedFrame(place=MessagePosition("f", 0, number), timestamp_us=1, recorded=decision))
+        frames.append(ReplayedFrame(position=MessagePosition("f", 0, number), timestamp_us=1, recorded=decision))
         labels.append(make_label(number, Verdict.NOT_OK if is_bad else Verdict.OK, sampled_because="random"))
     analysis = analyse(build_table(frames, LabelIndex(labels)))
     worst = next(one for one in advise(analysis) if one.title.startswith("Look into"))
@@ -175,14 +175,14 @@ def test_pictures_that_are_not_there_are_said_to_be_gone(tmp_path: Path):
     one = example(16)
     analysis = analyse(one.table)
     gallery = Gallery.choose(analysis, one.table, each=4)
-    by_place = {found.place: found for found in one.frames}
+    by_place = {found.position: found for found in one.frames}
     found = [by_place[place] for place in gallery.places]
     first = found[0].record
     assert first is not None
     changed = replace(first, image=b"\x89PNG" + (first.image or b"")[4:-900])
     broken = [
         replace(found[0], record=changed),
-        StoredMessage(found[1].place, 0, None, problem="truncated: the bytes end"),
+        StoredMessage(found[1].position, 0, None, problem="truncated: the bytes end"),
         *found[3:],
     ]
     made = gallery.with_pictures(broken)
@@ -219,7 +219,7 @@ def test_a_card_has_picture_boxes_and_heat_map():
 def test_a_large_picture_is_made_small():
     one = example(16)
     gallery = Gallery.choose(analyse(one.table), one.table, each=1)
-    stored = next(found for found in one.frames if found.place == gallery.places[0])
+    stored = next(found for found in one.frames if found.position == gallery.places[0])
     noise = np.random.default_rng(1).integers(0, 255, (1600, 2400, 3), np.uint8)
     data = cv2.imencode(".jpg", noise)[1].tobytes()
     assert stored.record is not None
@@ -272,7 +272,7 @@ def test_what_is_not_installed_is_named(repository: Path):
         "from replay.analysis.table import build_table\n"
         "from schemas.errors import SettingsError\n"
         "from tests.monitoring.quality.examples import make_decision\n"
-        "one = ReplayedFrame(place=MessagePosition('f', 0, 1), timestamp_us=1, recorded=make_decision(1))\n"
+        "one = ReplayedFrame(position=MessagePosition('f', 0, 1), timestamp_us=1, recorded=make_decision(1))\n"
         "table = build_table([one])\n"
         "try: write_report(Path('r.html'), analyse(table), table)\n"
         "except SettingsError as error: print(error)\n"

@@ -53,7 +53,7 @@ def test_offsets_that_are_refused_go_with_the_next_commit(line: KafkaSettings) -
         await asyncio.to_thread(stranger.close)
         taken = await consumer._commit({**owed, other: 4})
         left = dict(consumer._filter_committable_offsets([]))
-        await consumer.reader.close()
+        await consumer.group_consumer.close()
         return refused, owed, taken, left
 
     assert asyncio.run(asyncio.wait_for(commit(), 60)) == (False, {place: 7, other: 3}, True, {})

@@ -45,7 +45,7 @@ class Line:
         captured_at_us = self.clock.utc_us() - round(age_ms * MICROSECONDS_PER_MS)
         frame = replace(make_frame(self._offset, captured_at_us=captured_at_us, camera=camera), **given)
         source = FramePosition("frames", 0, self._offset, self.clock.utc_us())
-        shed = self.shedding.why(frame, frame.key.encode(), source)
+        shed = self.shedding.shed_reason(frame, frame.key.encode(), source)
         if shed is None:
             self.shedding.learn(frame, source, inspection_ms, publishing_ms)
         return shed is None

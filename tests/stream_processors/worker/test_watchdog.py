@@ -40,20 +40,20 @@ STUCK = {0: (5, 9), 1: (7, 7)}
         ("idle before", [{0: (5, 5)}] * 5 + [{0: (5, 6)}] * 2, False),
     ],
 )
-def test_when_it_fires(name: str, looks: list[GroupOffsets | None], fires: bool) -> None:
+def test_when_it_fires(name: str, checks: list[GroupOffsets | None], fires: bool) -> None:
     progress = CommitProgress(3)
-    assert any([progress.look(offsets) for offsets in looks]) is fires
+    assert any([progress.check(offsets) for offsets in checks]) is fires
 
 
 @given(st.lists(st.none() | st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))
-def test_never_right_after_progress(looks: list[tuple[int, int] | None]) -> None:
+def test_never_right_after_progress(checks: list[tuple[int, int] | None]) -> None:
     progress = CommitProgress(3)
     quiet, before = 0, None
-    for look in looks:
-        offsets = None if look is None else {0: (look[0], look[0] + look[1])}
-        quiet = quiet + 1 if offsets is not None and offsets == before and look and look[1] else 0
-        fired = progress.look(offsets)
-        assert not fired or (look is not None and look[1] > 0)
+    for check in checks:
+        offsets = None if check is None else {0: (check[0], check[0] + check[1])}
+        quiet = quiet + 1 if offsets is not None and offsets == before and check and check[1] else 0
+        fired = progress.check(offsets)
+        assert not fired or (check is not None and check[1] > 0)
         if quiet >= 3:
             assert fired
         before = offsets

@@ -33,9 +33,9 @@ class DemoCounts:
 
     Examples
     --------
-    >>> tally = DemoCounts()
-    >>> tally.published("f1")
-    >>> tally.unaccounted
+    >>> counts = DemoCounts()
+    >>> counts.published("f1")
+    >>> counts.unaccounted
     1
     """
 
