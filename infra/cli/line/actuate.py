@@ -95,9 +95,12 @@ def actuate(
         inspection actuate --belt-ms 800 --journal gate.jsonl
     """
 
+    import threading
+
     from actuators.errors import GateError
+    from actuators.run import run_gate
     from actuators.settings import GateSettings, OnDrift
-    from infra.cli.line.gate_process import Report, run_gate
+    from infra.cli.shared.shutdown import stop_on_signals
     from schemas.errors import SettingsError
     from schemas.records import Action, DriftType
 
@@ -121,28 +124,31 @@ def actuate(
         options[key] = value
 
     http_host, http_port = http_endpoint(http_host, http_port, metrics_address, metrics_port)
-    report: Report = run_gate(
-        kafka_settings(bootstrap_servers, prefix),
-        GateSettings(
-            belt_ms,
-            decide_by_ms,
-            action,
-            fault_after,
-            heartbeat_ms,
-            reaction,
-            simulated,
-            no_part_ids=tuple(no_part_id or ()),
-            max_lateness_ms=max_lateness_ms,
-        ),
-        driver=driver,
-        driver_options=options,
-        station=station,
-        journal=journal,
-        state_dir=state_dir,
-        http_host=http_host,
-        http_port=http_port,
-        drift_type=watched,
-    )
+    stop = threading.Event()
+    with stop_on_signals(stop):
+        report = run_gate(
+            kafka_settings(bootstrap_servers, prefix),
+            GateSettings(
+                belt_ms,
+                decide_by_ms,
+                action,
+                fault_after,
+                heartbeat_ms,
+                reaction,
+                simulated,
+                no_part_ids=tuple(no_part_id or ()),
+                max_lateness_ms=max_lateness_ms,
+            ),
+            driver=driver,
+            driver_options=options,
+            station=station,
+            journal=journal,
+            state_dir=state_dir,
+            http_host=http_host,
+            http_port=http_port,
+            drift_type=watched,
+            stop=stop,
+        )
     if as_json:
         echo_json(report.as_dict())
     else:

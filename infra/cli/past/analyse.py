@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.past.analysis_data import Run, TruthAttribute
-from infra.cli.shared.options import ImageStoreUri, Json
+from infra.cli.past.run_options import Run, TruthAttribute
+from infra.cli.shared.options import ImageStoreUri, Json, image_store_uri
 from infra.cli.shared.selection_options import SelectionArgs, takes_selection
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines
 
@@ -48,19 +48,22 @@ def analyse(
     """
     from dataclasses import asdict
 
-    from infra.cli.past.analysis_data import read_data, warn_unfinished
     from infra.cli.past.analysis_text import analysis_lines, plural
-    from infra.cli.past.report_html import check_html
+    from infra.cli.shared.time_options import reading
     from replay.analysis import analyse as analyse_table
     from replay.analysis import as_json as json_form
     from replay.analysis.table import RECORDED
+    from replay.dataset import read_data, warn_unfinished
     from replay.export.write import check_file, write_rows
+    from replay.report.write import check_html, heat_model, write_html
+    from transport.image_store import ImageStore
 
     if rows is not None:
         check_file(rows)
     if html is not None:
         check_html(html)
-    data = read_data(chosen, run, truth_attribute, with_episodes=True)
+    with reading() as show:
+        data = read_data(chosen.source, chosen.selection, run, truth_attribute, with_episodes=True, on_progress=show)
     name = decider or (data.table.deciders[1] if len(data.table.deciders) > 1 else RECORDED)
     found = analyse_table(
         data.table, name, cost_ratio=cost_ratio, truth_attribute=truth_attribute, episodes=data.episodes
@@ -69,9 +72,12 @@ def analyse(
     if rows is not None:
         write_rows(rows, data.table)
     if html is not None:
-        from infra.cli.past.report_html import heat_model, write_html
-
-        write_html(html, data, found, chosen, run, heat_model(model, found), image_store)
+        store = ImageStore(image_store_uri(image_store))
+        with reading() as show:
+            write_html(
+                html, data, found, chosen.source, chosen.selection, run, heat_model(model, found), store,
+                on_progress=show,
+            )  # fmt: skip
     if as_json:
         labels = {**asdict(data.truths.counts), "waiting": data.truths.waiting}
         echo_json({**json_form(found), "labels": labels})

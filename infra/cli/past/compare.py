@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.past.analysis_data import Run, TruthAttribute
+from infra.cli.past.run_options import Run, TruthAttribute
 from infra.cli.shared.options import ImageStoreUri, Json, image_store_uri
 from infra.cli.shared.selection_options import SelectionArgs, takes_selection
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines, shown
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
-    from infra.cli.past.analysis_data import Data
     from replay.analysis.comparison_results import Comparison, Delta, PairedTable
+    from replay.dataset import Dataset
 
 _PANEL = "What is allowed"
 
@@ -82,13 +82,18 @@ def compare(
         inspection compare --challenger models/cells-2 --golden golden/
     """
 
-    from infra.cli.past.analysis_data import read_data, warn_unfinished
-    from infra.cli.past.compare_models import RECORDED, inspected, model_of, on_golden
-    from infra.cli.past.report_html import check_html, write_html
+    from contextlib import ExitStack
+
+    from infra.cli.shared.time_options import reading
     from replay.analysis import PromotionLimits, analyse
     from replay.analysis import as_json as json_form
     from replay.analysis import compare as compare_table
     from replay.analysis.comparison import compare_nothing
+    from replay.analysis.table import RECORDED
+    from replay.challenger import inspected, model_of, on_golden
+    from replay.dataset import read_data, warn_unfinished
+    from replay.report.write import check_html, write_html
+    from transport.image_store import ImageStore
 
     limits = PromotionLimits(
         max_escape_increase=max_escape_increase,
@@ -102,29 +107,50 @@ def compare(
         if is_golden_alone:
             raise SettingsError("--html shows recorded parts: name a run, or select frames")
         check_html(html)
-    samples = None if golden is None else on_golden(golden, run, champion, challenger)
+    samples = None
+    if golden is not None:
+        with reading() as show:
+            samples = on_golden(golden, run, champion, challenger, on_progress=show)
 
-    def of(data: Data, folder: Path, one: str, other: str | None) -> Comparison:
+    def of(data: Dataset, folder: Path, one: str, other: str | None) -> Comparison:
         compared: Comparison = warn_unfinished(
             data, compare_table(data.table, one, other, limits=limits, golden=samples)
         )
         if html is not None:
             analysis = analyse(data.table, compared.challenger, truth_attribute=truth_attribute, episodes=data.episodes)
             model = model_of(folder, compared.challenger)
-            write_html(html, data, analysis, chosen, folder, model, image_store, comparison=compared)
+            with reading() as show:
+                write_html(
+                    html, data, analysis, chosen.source, chosen.selection, folder, model,
+                    ImageStore(image_store_uri(image_store)), comparison=compared, on_progress=show,
+                )  # fmt: skip
         return compared
 
     if samples is not None and is_golden_alone:
         one = "champion" if champion in (None, RECORDED) else str(champion)
         found = compare_nothing(one, challenger or "challenger", samples, limits)
     elif run is not None:
-        data = read_data(chosen, run, truth_attribute, with_episodes=html is not None)
+        with reading() as show:
+            data = read_data(
+                chosen.source, chosen.selection, run, truth_attribute, with_episodes=html is not None,
+                on_progress=show,
+            )  # fmt: skip
         found = of(data, run, champion or RECORDED, challenger)
     else:
-        with inspected(
-            chosen, champion, challenger, truth_attribute=truth_attribute, image_store=image_store_uri(image_store),
-            with_episodes=html is not None,
-        ) as (data, folder):  # fmt: skip
+        with ExitStack() as stack:
+            with reading() as show:
+                data, folder = stack.enter_context(
+                    inspected(
+                        chosen.source,
+                        chosen.selection,
+                        champion,
+                        challenger,
+                        truth_attribute=truth_attribute,
+                        image_store=ImageStore(image_store_uri(image_store)),
+                        with_episodes=html is not None,
+                        on_progress=show,
+                    )
+                )
             has_champion = "champion" in data.table.deciders
             found = of(data, folder, "champion" if has_champion else RECORDED, "challenger")
     if as_json:

@@ -1,4 +1,4 @@
-"""Program of `inspection actuate`: a gate with triggers from the frames topic, until a signal."""
+"""Program of a gate with triggers from the frames topic, until a stop event is set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from actuators.metrics import GateMetrics
 from actuators.plugins import load_actuator
 from actuators.settings import GateSettings
 from actuators.triggers import FrameTriggers, TriggerCounts
-from infra.cli.shared.shutdown import stop_on_signals
 from monitoring.percentiles import percentiles
 from schemas.records import Decision, DriftType
 from schemas.replay_headers import require_replay_prefix
@@ -33,7 +32,7 @@ _MAX_AGE_S = 10.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Report:
+class GateReport:
     """Counts of a gate from start to stop; latencies in ms, from the capture to the decision at the gate."""
 
     gate: GateStats
@@ -104,8 +103,14 @@ def run_gate(
     http_host: str = LOOPBACK,
     http_port: int | None = None,
     drift_type: DriftType | None = None,
-) -> Report:
-    """Run a gate until SIGINT or SIGTERM, or until its thread dies.
+    stop: threading.Event,
+) -> GateReport:
+    """Run a gate until the stop event is set, or until a thread of it dies.
+
+    Parameters
+    ----------
+    stop
+        Event that ends the gate: parts on the belt are still acted on.
 
     Raises
     ------
@@ -139,9 +144,8 @@ def run_gate(
         on_read=gate.note_trigger,
     )
     error = None
-    stop = threading.Event()
     registry = GateMetrics(lambda: gate.stats, lambda: triggers.connected).registry
-    with stop_on_signals(stop), serve_http(registry, http_port, http_host):
+    with serve_http(registry, http_port, http_host):
         if book is not None:
             book.open()
         try:
@@ -161,7 +165,7 @@ def run_gate(
                 error = str(died)
             if book is not None:
                 book.close()
-    return Report(
+    return GateReport(
         gate.stats, triggers.counts, percentiles(gate.latencies_ms), 0 if book is None else book.errors, error
     )
 

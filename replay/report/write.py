@@ -1,22 +1,26 @@
-"""HTML report of `inspection analyse --html` and `inspection compare --html`."""
+"""HTML report of a dataset: its analysis, and a comparison of deciders if it has several."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from infra.cli.shared.options import image_store_uri
+import numpy as np
+
+from models.package import Model, default_model_path, load_model
+from replay.analysis.comparison import compare
+from replay.analysis.comparison_results import Comparison
+from replay.analysis.results import Analysis
+from replay.analysis.table import RECORDED
+from replay.dataset import Dataset
+from replay.past.selection import Selection
+from replay.past.source import Source
+from replay.reinspect.run_folder import RunFolder
+from replay.report.make import make_report
+from replay.report.page import check_installed
+from replay.report.sentences import DataQuality
 from schemas.errors import SettingsError
-
-if TYPE_CHECKING:
-    from infra.cli.past.analysis_data import Data
-    from infra.cli.shared.selection_options import SelectionArgs
-    from models.package import Model
-    from replay.analysis import Analysis
-    from replay.analysis.comparison_results import Comparison
-    from replay.past.replayed_frame import ReplayedFrame
-    from replay.report import DataQuality
+from transport.image_store import ImageStore
+from transport.topic_ranges import OnStageProgress
 
 
 def check_html(path: Path) -> None:
@@ -27,8 +31,6 @@ def check_html(path: Path) -> None:
     SettingsError
         If the file has no existing folder, if it is itself a folder, or if a package for reports is not installed.
     """
-    from replay.report.page import check_installed
-
     if not path.parent.is_dir():
         raise SettingsError(f"{path}: {path.parent} is no folder")
     if path.is_dir():
@@ -38,58 +40,55 @@ def check_html(path: Path) -> None:
 
 def write_html(
     path: Path,
-    data: Data,
+    data: Dataset,
     analysis: Analysis,
-    chosen: SelectionArgs,
+    source: Source,
+    selection: Selection,
     run: Path | None,
     model: Model | None,
-    store: str | None,
+    store: ImageStore,
     *,
     comparison: Comparison | None = None,
+    on_progress: OnStageProgress,
 ) -> None:
     """Write the report; the decisions of a run are compared with the line's, for parts that both have inspected.
 
     Parameters
     ----------
+    source, store
+        Source of the frames, and store of the images, of the pictures.
+    selection, run
+        Selection of the dataset; folder of its run, whose selection applies instead.
     model
         Model for the heat maps. None: the report has no heat maps.
+    comparison
+        Comparison to show. None: a run is compared with the recorded decisions.
+    on_progress
+        Called with ``pictures``, frames done, frames in all.
     """
-    from infra.cli.shared.time_options import reading
-    from replay.analysis import compare
-    from replay.analysis.table import RECORDED
-    from replay.report import make_report
-    from transport.image_store import ImageStore
-
     if comparison is None and analysis.decider != RECORDED:
         comparison = compare(data.table, RECORDED, analysis.decider)
         comparison = None if _is_the_same_again(data, comparison) else comparison
-    replayed: Iterable[ReplayedFrame] | None = None
-    selection = chosen.selection
-    if run is not None:
-        from infra.cli.past.analysis_data import open_run
-
-        folder = open_run(run)
-        replayed, selection = folder.frames(), folder.selection
-    with reading() as show:
-        make_report(
-            path,
-            analysis,
-            data.table,
-            chosen.source,
-            comparison=comparison,
-            replayed=replayed,
-            model=model,
-            store=ImageStore(image_store_uri(store)),
-            selection=None if selection.is_everything else selection,
-            quality=_quality(data),
-            on_progress=lambda *at: show("pictures", *at),
-        )
+    folder = None if run is None else RunFolder.open(run)
+    if folder is not None:
+        selection = folder.selection
+    make_report(
+        path,
+        analysis,
+        data.table,
+        source,
+        comparison=comparison,
+        replayed=None if folder is None else folder.frames(),
+        model=model,
+        store=store,
+        selection=None if selection.is_everything else selection,
+        quality=_quality(data),
+        on_progress=lambda *at: on_progress("pictures", *at),
+    )
 
 
-def _is_the_same_again(data: Data, comparison: Comparison) -> bool:
+def _is_the_same_again(data: Dataset, comparison: Comparison) -> bool:
     """Return True if there is nothing to compare: no part, or a decider that only repeated the line's decisions."""
-    import numpy as np
-
     one, other = comparison.champion, comparison.challenger
     both = np.isfinite(data.table[f"{one}.score"]) & np.isfinite(data.table[f"{other}.score"])
     return not comparison.changed_total and all(
@@ -100,18 +99,14 @@ def _is_the_same_again(data: Data, comparison: Comparison) -> bool:
 
 def heat_model(path: Path | None, analysis: Analysis) -> Model | None:
     """Return the model for heat maps: the named one, else the model that ships if it made the decisions, else None."""
-    from models.package import default_model_path, load_model
-
     if path is not None:
         return load_model(path)
     model = load_model(default_model_path())
     return model if f"{model.name} {model.version} {model.sha256[:8]}" in analysis.extent.models else None
 
 
-def _quality(data: Data) -> DataQuality:
+def _quality(data: Dataset) -> DataQuality:
     """Return the counts of labels and of a run, with the decisions of a recorded model that were reproduced."""
-    from replay.report import DataQuality
-
     summary = data.summary
     is_compared = summary is not None and summary.compared > 0
     return DataQuality(
@@ -126,9 +121,9 @@ def _quality(data: Data) -> DataQuality:
 
 def _difference(row: dict[str, object]) -> str:
     fields = row["fields"]
-    said = (
+    text = (
         "; ".join(f"{name} {pair[0]} then, {pair[1]} now" for name, pair in fields.items())
         if isinstance(fields, dict)
         else ""
     )
-    return f"{row['place']} by {row['variant']}: {said}"
+    return f"{row['place']} by {row['variant']}: {text}"
