@@ -5,8 +5,9 @@ People write to the live topics through this package only.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from transport.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from operations.audit.accounts import Audit
@@ -21,7 +22,6 @@ _NAMES = {
     "operations.labels.csv_file": ("labels_from_csv",),
     "operations.labels.make": ("LabelError", "make_label", "publish_labels"),
 }
-_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Audit",
@@ -32,10 +32,4 @@ __all__ = [
     "publish_labels",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    try:
-        module = _MODULES[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    return getattr(importlib.import_module(module), name)
+__getattr__ = lazy_names(__name__, _NAMES)

@@ -12,8 +12,9 @@ and then ``rows.to_pandas()``, ``rows.to_arrow()`` or ``rows.batches()``; `run_r
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from transport.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from monitoring.quality.label_index import LabelIndex
@@ -46,7 +47,6 @@ _NAMES = {
     "transport.stored_message": ("MessagePosition", "StoredMessage"),
     "transport.topic_ranges": ("TopicMessage", "TimeRange"),
 }
-_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Analysis",
@@ -77,10 +77,4 @@ __all__ = [
     "write_rows",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    try:
-        module = _MODULES[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    return getattr(importlib.import_module(module), name)
+__getattr__ = lazy_names(__name__, _NAMES)

@@ -16,6 +16,7 @@ import signal
 import threading
 import urllib.error
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -69,12 +70,19 @@ async def _run(settings: WorkerSettings, count: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     supervisor = WorkerSupervisor(replace(settings, processes=1, http_host="127.0.0.1", http_port=0), count)
-    try:
-        registry = CollectorRegistry()
-        registry.register(supervisor)
-        with serve_http(
-            registry, settings.http_port, settings.http_host, health=supervisor.health, default_port=DEFAULT_PORT
-        ) as url:
+    registry = CollectorRegistry()
+    registry.register(supervisor)
+    with ExitStack() as endpoint:
+        try:
+            url = endpoint.enter_context(
+                serve_http(
+                    registry,
+                    settings.http_port,
+                    settings.http_host,
+                    health=supervisor.health,
+                    default_port=DEFAULT_PORT,
+                )
+            )
             log.info("%d processes of %d threads, health at %s/health", count, settings.threads, url)
             stopped = asyncio.ensure_future(stop.wait())
             while not stopped.done() and supervisor.all_run():
@@ -82,9 +90,9 @@ async def _run(settings: WorkerSettings, count: int) -> None:
             stopped.cancel()
             if not stop.is_set():
                 log.error("a process has ended, ending the others")
+        finally:
+            # Also if the endpoint cannot listen; it serves until the frames in flight are answered.
             await asyncio.to_thread(supervisor.stop)
-    finally:
-        await asyncio.to_thread(supervisor.stop)  # also if the endpoint cannot listen
     if not stop.is_set():
         raise supervisor.failure()
     log.info("stopped")
