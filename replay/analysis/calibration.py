@@ -12,7 +12,7 @@ import numpy as np
 
 from models.wilson import wilson
 from replay.analysis.points import Labelled
-from replay.analysis.results import Calibration, CalibrationBin
+from replay.analysis.threshold_results import Calibration, CalibrationBin
 from replay.analysis.view import View
 
 BINS = 10

@@ -22,9 +22,9 @@ import numpy as np
 from scipy.stats import binomtest
 
 from monitoring.quality.label_index import LabelIndex
+from replay.analysis.arrays import Floats, Integers
 from replay.analysis.comparison_results import ChangedPart, Comparison, Delta, GoldenComparison, PairedTable
 from replay.analysis.promotion import PromotionLimits, evaluate
-from replay.analysis.results import Floats, Integers
 from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table, build_table
 from replay.analysis.view import (
     ACCEPT,

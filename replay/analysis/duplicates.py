@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from replay.analysis.results import Duplicates, Group, Integers
+from replay.analysis.arrays import Integers
+from replay.analysis.results import Duplicates, Group
 from replay.analysis.view import NOT_OK, OK, View, codes
 
 #: Maximum number of listed groups of each kind.

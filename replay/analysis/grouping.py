@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from models.signals import CODES, score_signals
-from replay.analysis.results import Floats, Integers
+from replay.analysis.arrays import Floats, Integers
 from replay.analysis.table import DEFECTIVE, UNKNOWN
 from replay.analysis.view import View, codes
 

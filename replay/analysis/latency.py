@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.analysis.results import Floats, Integers, Latency, LatencyOf, Quantiles
+from replay.analysis.arrays import Floats, Integers
+from replay.analysis.results import Latency, LatencyOf, Quantiles
 from replay.analysis.table import RECORDED, Table
 from replay.analysis.view import codes, equal
 from schemas.records import ResultState

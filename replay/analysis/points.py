@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replay.analysis.results import Floats, ThresholdCurve
+from replay.analysis.arrays import Floats
 from replay.analysis.table import DEFECTIVE
+from replay.analysis.threshold_results import ThresholdCurve
 from replay.analysis.view import NOT_OK, Flags, View, unrepresented_action
 
 #: Number of points of a displayed curve.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from replay.analysis.results import Floats, Integers, Rankings
+from replay.analysis.arrays import Floats, Integers
+from replay.analysis.results import Rankings
 from replay.analysis.view import Flags, View, decider_view
 
 MAX_RANKED = 100

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitoring.quality.estimates import Estimate, Stratum, accuracy, escape_rate, overkill_rate, share
-from replay.analysis.results import Confusion, ConfusionRow, Floats, Integers, Rates
+from replay.analysis.arrays import Floats, Integers
+from replay.analysis.results import Confusion, ConfusionRow, Rates
 from replay.analysis.table import DEFECTIVE, GOOD, RECORDED
 from replay.analysis.view import (
     ACCEPT,

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from replay.analysis.arrays import Floats, Integers
 from replay.analysis.points import Labelled, Points
-from replay.analysis.results import Floats, Integers, Moved, Recommendation
 from replay.analysis.table import DEFECTIVE, GOOD
+from replay.analysis.threshold_results import Moved, Recommendation
 from replay.analysis.view import ACTIONS, NOT_OK, REVIEW, Flags, View
 
 #: Number of labels of either truth below which a recommendation carries a warning.

@@ -17,7 +17,7 @@ from scipy.stats import false_discovery_control, fisher_exact
 from monitoring.quality.estimates import Estimate
 from replay.analysis.grouping import Grouping, groupings, truth_like
 from replay.analysis.rates import Cells, count_cells, rates_of_cells
-from replay.analysis.results import Slice, Slices, SliceTest
+from replay.analysis.slice_results import Slice, Slices, SliceTest
 from replay.analysis.table import DEFECTIVE, GOOD
 from replay.analysis.view import Flags, View
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from monitoring.drift.episodes import Episode
-from replay.analysis.results import EpisodeMark, Integers, TimeLine
+from replay.analysis.arrays import Integers
+from replay.analysis.results import EpisodeMark, TimeLine
 from replay.analysis.table import RECORDED
 from replay.analysis.view import REJECT, REVIEW, Flags, View, equal
 from schemas.moments import FIRST_US, LAST_US

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.quality.slice_counts import REPRESENTATIVE_REASONS
-from replay.analysis.results import Floats, Integers
+from replay.analysis.arrays import Floats, Integers
 from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
 from schemas.records import Action, ResultState, Verdict

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from replay.analysis.comparison_results import Comparison
-from replay.analysis.results import Analysis, Recommendation, Slice
+from replay.analysis.results import Analysis
+from replay.analysis.slice_results import Slice
+from replay.analysis.threshold_results import Recommendation
 from replay.report.words import count, number, percent, plural
 
 #: Share of errors among the good or the defective parts above which a threshold is unusable.

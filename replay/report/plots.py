@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from replay.analysis.comparison_results import Comparison
-from replay.analysis.results import Analysis, EpisodeMark, ThresholdCurve, TimeLine
+from replay.analysis.results import Analysis, EpisodeMark, TimeLine
 from replay.analysis.table import DEFECTIVE, GOOD, UNKNOWN, Table
+from replay.analysis.threshold_results import ThresholdCurve
 from replay.export.write import iso
 from replay.report.words import visible
 

@@ -10,7 +10,9 @@ from schemas.moments import time_text
 
 if TYPE_CHECKING:
     from monitoring.quality.estimates import Estimate
-    from replay.analysis.results import Analysis, LatencyOf, Recommendation, Slice, SliceTest
+    from replay.analysis.results import Analysis, LatencyOf
+    from replay.analysis.slice_results import Slice, SliceTest
+    from replay.analysis.threshold_results import Recommendation
 
 _SLICES, _EPISODES = 5, 5
 

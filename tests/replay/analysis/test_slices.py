@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import fisher_exact
 
 from monitoring.quality.estimates import Stratum, escape_rate
-from replay.analysis.results import Slice
+from replay.analysis.slice_results import Slice
 from replay.analysis.slices import MAX_Q, find_slices
 from replay.analysis.table import Table
 from replay.analysis.view import decider_view
