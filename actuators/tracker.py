@@ -46,11 +46,11 @@ from actuators.errors import GateFull
 from actuators.fault import FaultLatch
 from actuators.grounds import SHADOW, is_groundless
 from actuators.known_ids import KnownIds
+from actuators.part_keys import PartKeys
 from actuators.schedule import ExpectedPart
 from actuators.tracked_part import OfferResult, PartKey, TrackedPart
 from schemas.clock import Clock
 from schemas.errors import SettingsError
-from schemas.part_ids import real_part_id
 from schemas.records import Action, Decision
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,6 @@ class PartTracker:
     diverts
         Called at the act with station and camera of a part that would be accepted. It returns the episode of drift for
         which the part goes to REVIEW; None: the part is accepted. It must not block.
-
     no_part_ids
         Texts that a device sends if it has read no part id, such as ``NOREAD``: such a part is known by its frame.
     max_lateness_s
@@ -132,7 +131,7 @@ class PartTracker:
         self._max_acted = max_acted
         self._latch = latch or FaultLatch(0, clock)
         self._diverts = diverts
-        self._no_part_ids = tuple(no_part_ids)
+        self._part_keys = PartKeys(no_part_ids)
         self._max_lateness_s = max_lateness_s
         self._ids = KnownIds()
         self._early = EarlyDecisions(hold_early_s, max_early)
@@ -161,7 +160,9 @@ class PartTracker:
         self._cameras[part.station, part.camera_id] = None
         if len(self._cameras) > _MAX_CAMERAS:
             self._cameras.popitem(last=False)
-        key = self._key(part.station, part.part_key, part.camera_id, part.frame_id, part.captured_at_us)
+        key = self._part_keys.of_trigger(
+            part.station, part.part_key, part.camera_id, part.frame_id, part.captured_at_us
+        )
         known = self._pass_of(key, part)
         if known is not None:
             _, is_new_view = known.find_or_add_view(part.camera_id, part.frame_id, part.captured_at_us)
@@ -193,7 +194,7 @@ class PartTracker:
             return OfferResult.REFUSED_INVALID
         self.usable_decisions += not is_groundless(decision) and (decision.station, decision.camera_id) in self._cameras
         now_s, now_us = self._clock.monotonic_s(), self._clock.utc_us()
-        keys = self._keys_of(decision)
+        keys = self._part_keys.of_decision(decision)
         tracked = self._find(keys, decision)
         if tracked is not None:
             return self._apply(tracked, decision, now_s, now_us)
@@ -259,18 +260,6 @@ class PartTracker:
     def counts(self) -> TrackerCounts:
         """Counts since the start."""
         return TrackerCounts(**{**self._counts, "consecutive_failsafe": self._latch.in_a_row})
-
-    def _key(self, station: str, part_key: str, camera_id: str, frame_id: str | None, captured_at_us: int) -> PartKey:
-        if (part_id := real_part_id(part_key, self._no_part_ids)) is not None:
-            return station, part_id
-        # Without an id a part is known by its frame, and without a frame by camera and capture.
-        return station, frame_id or _nameless(camera_id, captured_at_us)
-
-    def _keys_of(self, decision: Decision) -> tuple[PartKey, ...]:
-        if (part_id := real_part_id(decision.part_id, self._no_part_ids)) is not None:
-            return ((decision.station, part_id),)
-        nameless = _nameless(decision.camera_id, decision.captured_at_us)
-        return (decision.station, decision.frame_id), (decision.station, nameless)
 
     def _is_near(self, tracked: TrackedPart, captured_at_us: int) -> bool:
         return tracked.distance_us(captured_at_us) <= self._same_pass_us
@@ -395,10 +384,6 @@ class PartTracker:
 
 #: Most cameras of one gate that are remembered; a gate serves one camera, or the few of a station.
 _MAX_CAMERAS = 256
-
-
-def _nameless(camera_id: str, captured_at_us: int) -> str:
-    return f"{camera_id}@{captured_at_us}"
 
 
 __all__ = ["OfferResult", "PartTracker"]

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from replay.analysis.table import Table, build_table
     from replay.archive import Archive
     from replay.export import Rows, export_coco, export_folder, frames, run_rows, write_rows
+    from replay.past.reads import recorded_frames
     from replay.past.replayed_frame import ReplayedFrame
-    from replay.past.resolved_selection import EmptySelection, ResolvedSelection, recorded_frames
+    from replay.past.resolved_selection import EmptySelection, ResolvedSelection
     from replay.past.selection import Selection
     from replay.past.source import Source
     from replay.reinspect.run_folder import RunFolder
@@ -40,7 +41,8 @@ _NAMES = {
     "replay.past.replayed_frame": ("ReplayedFrame",),
     "replay.past.selection": ("Selection",),
     "replay.past.source": ("Source",),
-    "replay.past.resolved_selection": ("EmptySelection", "ResolvedSelection", "recorded_frames"),
+    "replay.past.reads": ("recorded_frames",),
+    "replay.past.resolved_selection": ("EmptySelection", "ResolvedSelection"),
     "replay.analysis.table": ("Table", "build_table"),
     "monitoring.quality.label_index": ("LabelIndex",),
     "transport.range_reader": ("read_topic",),

@@ -13,7 +13,8 @@ from replay.analysis.comparison_results import GoldenComparison
 from replay.analysis.golden import compare_golden, load_golden
 from replay.analysis.table import RECORDED, build_table
 from replay.dataset import Dataset, check_attribute, episodes_of
-from replay.past.resolved_selection import ResolvedSelection, empty_selection_error, read_labels
+from replay.past.reads import empty_selection_error, read_labels
+from replay.past.resolved_selection import ResolvedSelection
 from replay.past.selection import Selection
 from replay.past.source import Source
 from replay.reinspect.run import plan, run

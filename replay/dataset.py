@@ -11,8 +11,9 @@ from typing import Any
 from monitoring.drift.episodes import Episode, build_episodes
 from monitoring.quality.label_index import LabelIndex
 from replay.analysis.table import Table, build_table
+from replay.past.reads import empty_selection_error, read_labels, recorded_frames
 from replay.past.replayed_frame import ReplayedFrame
-from replay.past.resolved_selection import EmptySelection, empty_selection_error, read_labels, recorded_frames
+from replay.past.resolved_selection import EmptySelection
 from replay.past.selection import Selection
 from replay.past.source import Source
 from replay.reinspect.run_folder import RunFolder

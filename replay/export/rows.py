@@ -13,8 +13,8 @@ from monitoring.quality.label_index import LabelIndex
 from replay.analysis.table import Table, build_table
 from replay.export.arrow import empty_of, pyarrow, to_arrow, to_pandas
 from replay.export.write import check_suffix, new_file, write_rows
+from replay.past.reads import read_labels, recorded_frames
 from replay.past.replayed_frame import ReplayedFrame
-from replay.past.resolved_selection import read_labels, recorded_frames
 from replay.past.selection import Selection
 from replay.past.source import Source
 from replay.reinspect.run_folder import RunFolder

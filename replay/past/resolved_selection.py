@@ -6,22 +6,17 @@ import dataclasses
 import heapq
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from monitoring.drift.episodes import build_episodes, find_episode
-from monitoring.quality.outcome import labelled_at_us
 from replay.past.decision_index import DecisionIndex
-from replay.past.replayed_frame import ReplayedFrame
 from replay.past.selection import Selection, TimeBasis
 from replay.past.source import Source
-from schemas.clock import SystemClock
 from schemas.errors import InspectionError
-from schemas.moments import time_text
-from schemas.records import Decision, DriftEvent, Frame, Label
+from schemas.records import Decision, DriftEvent, Frame
 from transport.offset_ranges import OffsetRanges, holds, intersect, merged, subtract, total
-from transport.stored_message import MessagePosition, StoredMessage
+from transport.stored_message import StoredMessage
 from transport.topic_ranges import OnStageProgress, TimeRange
 
 _log = logging.getLogger(__name__)
@@ -29,7 +24,7 @@ _log = logging.getLogger(__name__)
 #: Largest assumed difference between the clocks of cameras, workers and broker, if only one of their times is known.
 SLACK_US = 3_600_000_000
 #: Gap of unselected offsets that is read in one go: this costs less than another request to the broker.
-_GAP = 64
+GAP = 64
 #: Offsets in which the first message of a partition is searched: some may be a transaction's markers.
 _FIRST = 3
 #: Minimum number of messages of a partition in which the newest are searched: they may be slightly out of order.
@@ -46,7 +41,7 @@ class _Stopped(Exception):
     """Stop requested while no selected frame came."""
 
 
-def _silent(what: str, done: int, count: int) -> None:
+def silent(what: str, done: int, count: int) -> None:
     """Report no progress."""
 
 
@@ -82,7 +77,7 @@ class ResolvedSelection:
         selection: Selection,
         *,
         offsets: OffsetRanges | None = None,
-        on_progress: OnStageProgress = _silent,
+        on_progress: OnStageProgress = silent,
     ) -> None:
         self._source = source
         self._on_progress = on_progress
@@ -100,7 +95,7 @@ class ResolvedSelection:
             for position, decision in self._index:
                 if self._effective.has_decision(decision):
                     chosen.setdefault(position.partition, []).append((position.offset, position.offset + 1))
-            ranges = intersect(ranges, {number: merged(spans, gap=_GAP) for number, spans in chosen.items()})
+            ranges = intersect(ranges, {number: merged(spans, gap=GAP) for number, spans in chosen.items()})
         self._positions: frozenset[tuple[int, int]] | None = None
         #: Selected offsets, for the parameter ``offsets`` of another object.
         self.offsets: OffsetRanges = ranges
@@ -115,7 +110,7 @@ class ResolvedSelection:
             for partition, offset in self._positions:
                 chosen.setdefault(partition, []).append((offset, offset + 1))
             self.offsets = {number: merged(spans) for number, spans in sorted(chosen.items())}
-            ranges = {number: merged(spans, gap=_GAP) for number, spans in sorted(chosen.items())}
+            ranges = {number: merged(spans, gap=GAP) for number, spans in sorted(chosen.items())}
         #: Offsets of the frames topic that are read; they include the selected ones.
         self.ranges: OffsetRanges = ranges
 
@@ -194,7 +189,7 @@ class ResolvedSelection:
     def _frames_ranges(self) -> OffsetRanges:
         effective = self._effective
         if effective.time_basis is TimeBasis.CAPTURED:
-            ranges = self._source.ranges(Frame, *_after_capture(effective))
+            ranges = self._source.ranges(Frame, *capture_range(effective))
         else:
             within = TimeRange(effective.from_us, effective.to_us)
             ranges = self._source.ranges(Frame, within, late_by_us=effective.late_by_us)
@@ -206,7 +201,7 @@ class ResolvedSelection:
         """Return the oldest timestamp among the first messages of the partitions; None if one of these is not known."""
         if self._effective.from_us is not None and self._effective.time_basis is TimeBasis.KAFKA:
             return self._effective.from_us
-        heads = {number: _head(spans) for number, spans in ranges.items()}
+        heads = {number: head(spans) for number, spans in ranges.items()}
         first_us: dict[int, int] = {}
         for found in self._source.read(Frame, heads):
             first_us.setdefault(found.position.partition, found.timestamp_us)
@@ -232,7 +227,7 @@ class ResolvedSelection:
         """Return the newest selected messages, by their timestamps; search from the ends of the partitions."""
         window = max(_WINDOW, 2 * count)
         while True:
-            part = {number: _tail(spans, window) for number, spans in ranges.items()}
+            part = {number: tail(spans, window) for number, spans in ranges.items()}
             newest: list[tuple[int, int, int]] = []
             first_us: dict[int, int] = {}
             for found in self._source.read(Frame, part, on_progress=lambda *at: self._on_progress("newest", *at)):
@@ -252,86 +247,7 @@ class ResolvedSelection:
             window *= 4
 
 
-def recorded_frames(
-    source: Source, selection: Selection, *, on_progress: OnStageProgress = _silent
-) -> Iterator[ReplayedFrame]:
-    """Yield the frames of a selection from their recorded decisions alone; the frames themselves may be deleted.
-
-    The times of the selection are those of the capture, whatever its clock; ``last`` counts the frames captured last.
-
-    Raises
-    ------
-    BrokerUnavailable, TopicMissing, NoSuchEpisode
-        See `ResolvedSelection`.
-    """
-    effective = with_episode(source, selection, on_progress)
-    index = DecisionIndex(source.topic(Frame))
-    try:
-        ranges = source.ranges(Decision, *_after_capture(effective))
-        for found in source.read(Decision, ranges, on_progress=lambda *at: on_progress("decisions", *at)):
-            if found.record is not None and _is_selected_decision(effective, found.record):
-                index.add(found.record)
-        # A frame that was shed and inspected later is judged by the inspection, so filter only now.
-        rows = (row for row in (index if effective.last is None else index.newest()) if effective.has_decision(row[1]))
-        for position, decision in islice(rows, effective.last):
-            yield ReplayedFrame(position=position, timestamp_us=decision.captured_at_us, recorded=decision)
-    finally:
-        index.close()
-
-
-def empty_selection_error(source: Source, *, record: type[Frame] | type[Decision] = Frame) -> EmptySelection:
-    """Return the error for an empty selection: it states the existing data, from first to last time."""
-    is_frame = record is Frame
-    what = "frames" if is_frame else "decisions"
-    ranges = source.extent(record)
-    ends = {number: merged([*_head(spans), *_tail(spans, _GAP)]) for number, spans in ranges.items()}
-    times_us = [found.timestamp_us for found in (source.read(Frame, ends) if is_frame else source.read(Decision, ends))]
-    if not times_us:
-        return EmptySelection(f"nothing selected: there are no {what} at all in {source.topic(record)}")
-    begin, end = time_text(min(times_us)), time_text(max(times_us))
-    return EmptySelection(f"nothing selected: {source.topic(record)} has {what} from {begin} to {end}, none matches")
-
-
-def read_frames(source: Source, positions: Iterable[MessagePosition]) -> Iterator[StoredMessage[Frame]]:
-    """Yield the frames at some places, such as those of a gallery; deleted frames are left out.
-
-    Raises
-    ------
-    BrokerUnavailable, TopicMissing
-        If the topic cannot be read.
-    """
-    wanted: dict[int, list[tuple[int, int]]] = {}
-    for position in positions:
-        wanted.setdefault(position.partition, []).append((position.offset, position.offset + 1))
-    ranges = {number: merged(spans) for number, spans in wanted.items()}
-    yield from source.read(Frame, intersect(ranges, source.extent(Frame)))
-
-
-def read_labels(
-    source: Source, since_us: int | None = None, *, on_progress: OnStageProgress = _silent
-) -> Iterator[Label]:
-    """Yield labels from an hour before a time on: a label may be published long after its frame, or a little before.
-
-    A label whose time is more than five minutes later than its message gets the time of the message: a clock that was
-    ahead must not make it the newest for ever.
-
-    Raises
-    ------
-    BrokerUnavailable, TopicMissing
-        If the topic cannot be read.
-    """
-    within = TimeRange(None if since_us is None else max(0, since_us - SLACK_US))
-    now_us, future = SystemClock().utc_us(), 0
-    for found in source.records(Label, within, on_progress=lambda *at: on_progress("labels", *at)):
-        if (label := found.record) is not None:
-            at_us = labelled_at_us(label, now_us, found.timestamp_us)
-            future += at_us != label.labelled_at_us
-            yield label if at_us == label.labelled_at_us else dataclasses.replace(label, labelled_at_us=at_us)
-    if future:
-        _log.warning("%d labels have a time in the future: the time of their messages is used instead", future)
-
-
-def with_episode(source: Source, selection: Selection, on_progress: OnStageProgress = _silent) -> Selection:
+def with_episode(source: Source, selection: Selection, on_progress: OnStageProgress = silent) -> Selection:
     """Return the selection with the episode replaced by its camera and times.
 
     Raises
@@ -360,7 +276,7 @@ def with_episode(source: Source, selection: Selection, on_progress: OnStageProgr
     )
 
 
-def _after_capture(effective: Selection) -> tuple[TimeRange, int]:
+def capture_range(effective: Selection) -> tuple[TimeRange, int]:
     """Return the time range of messages about the selected captures, and the extra delay to read.
 
     The range has no end unless the selection limits the delay.
@@ -370,29 +286,16 @@ def _after_capture(effective: Selection) -> tuple[TimeRange, int]:
     return TimeRange(begin_us, end_us), 0
 
 
-def _is_selected_decision(effective: Selection, decision: Decision) -> bool:
-    """Return True if a decision is on a selected frame; its verdict is not checked."""
-    bounds = effective.offsets.get(decision.source_partition)
-    return (
-        effective.has_time(decision.captured_at_us, decision.captured_at_us)
-        and (not effective.offsets or (bounds is not None and bounds[0] <= decision.source_offset < bounds[1]))
-        and (not effective.cameras or decision.key in effective.cameras)
-        and (not effective.lots or decision.lot in effective.lots)
-        and (not effective.parts or decision.part_id in effective.parts)
-        and (not effective.frames or decision.frame_id in effective.frames)
-    )
-
-
-def _head(spans: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+def head(spans: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
     return ((spans[0][0], min(spans[0][0] + _FIRST, spans[0][1])),) if spans else ()
 
 
-def _tail(spans: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
+def tail(spans: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
     """Return the last ``count`` offsets.
 
     Examples
     --------
-    >>> _tail(((0, 4), (10, 12)), 3)
+    >>> tail(((0, 4), (10, 12)), 3)
     ((3, 4), (10, 12))
     """
     kept: list[tuple[int, int]] = []

@@ -137,7 +137,7 @@ class Gallery:
         Parameters
         ----------
         frames
-            Frames of `positions`, as `replay.past.resolved_selection.read_frames` yields them; a card without a frame
+            Frames of `positions`, as `replay.past.reads.read_frames` yields them; a card without a frame
             says that it is missing.
         replayed
             Frames with the decisions whose boxes are drawn; frames that are not shown are skipped.

@@ -9,8 +9,8 @@ from models.package import Model
 from replay.analysis.comparison_results import Comparison
 from replay.analysis.results import Analysis
 from replay.analysis.table import Table
+from replay.past.reads import read_frames, recorded_frames
 from replay.past.replayed_frame import ReplayedFrame
-from replay.past.resolved_selection import read_frames, recorded_frames
 from replay.past.selection import Selection, TimeBasis
 from replay.past.source import Source
 from replay.report.gallery import Gallery

@@ -90,7 +90,7 @@ def rows(
     from monitoring.quality.label_index import LabelIndex
     from replay.export import Rows
     from replay.export.write import check_file
-    from replay.past.resolved_selection import empty_selection_error, read_labels, recorded_frames
+    from replay.past.reads import empty_selection_error, read_labels, recorded_frames
     from schemas.records import Decision
 
     check_file(file)
@@ -119,7 +119,8 @@ def _frames(chosen: SelectionArgs, with_labels: bool, image_store: str | None) -
     """Yield frames with decisions, and labels, with a progress bar; refuse an empty selection before any write."""
     from infra.cli.shared.time_options import reading
     from monitoring.quality.label_index import LabelIndex
-    from replay.past.resolved_selection import ResolvedSelection, empty_selection_error, read_labels
+    from replay.past.reads import empty_selection_error, read_labels
+    from replay.past.resolved_selection import ResolvedSelection
     from transport.image_store import ImageStore
 
     store = ImageStore(image_store_uri(image_store))

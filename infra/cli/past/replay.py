@@ -129,7 +129,8 @@ def _begin(chosen: SelectionArgs, variants: list[Variant], out: Path | None, opt
     import tempfile
 
     from infra.cli.shared.time_options import reading
-    from replay.past.resolved_selection import ResolvedSelection, empty_selection_error
+    from replay.past.reads import empty_selection_error
+    from replay.past.resolved_selection import ResolvedSelection
     from replay.reinspect.run import plan
     from replay.reinspect.run_folder import RunFolder
     from replay.reinspect.variants import load

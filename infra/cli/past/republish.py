@@ -21,7 +21,8 @@ def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -
 
     from infra.cli.shared.shutdown import stop_on_signals
     from infra.cli.shared.time_options import reading
-    from replay.past.resolved_selection import ResolvedSelection, empty_selection_error
+    from replay.past.reads import empty_selection_error
+    from replay.past.resolved_selection import ResolvedSelection
     from replay.republish import by_partition, prefix_of, speed_of
     from replay.republish import republish as publish
     from schemas.topics import TOPICS

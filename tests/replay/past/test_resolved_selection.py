@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import random
 import threading
 import time
@@ -11,21 +10,13 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from hypothesis import given
-from hypothesis import strategies as st
 
 from infra.broker import LocalBroker
 from monitoring.drift.episodes import NoSuchEpisode
 from replay.past.decision_index import DecisionIndex
+from replay.past.reads import empty_selection_error, read_frames, read_labels, recorded_frames
 from replay.past.replayed_frame import ReplayedFrame
-from replay.past.resolved_selection import (
-    EmptySelection,
-    ResolvedSelection,
-    empty_selection_error,
-    read_frames,
-    read_labels,
-    recorded_frames,
-)
+from replay.past.resolved_selection import EmptySelection, ResolvedSelection
 from replay.past.selection import Selection, TimeBasis
 from replay.past.source import Source
 from schemas import Action, DriftEvent, DriftKind, DriftType, EpisodeState, KafkaSettings, ResultState
@@ -33,29 +24,10 @@ from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from tests.support.past import CAMERAS, EPOCH_US, Past, make_decision, make_frame, publish_past
 from tests.support.transactions import abort_transaction
-from transport.offset_ranges import holds, intersect, merged, subtract, total
+from transport.offset_ranges import holds
 from transport.stored_message import MessagePosition
 
 COUNT = 240
-
-
-def spans(*pairs: tuple[int, int]) -> dict[int, tuple[tuple[int, int], ...]]:
-    return {0: tuple(pairs)} if pairs else {}
-
-
-INTERVALS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=6).map(
-    lambda pairs: spans(*merged((min(pair), max(pair)) for pair in pairs))
-)
-
-
-@given(INTERVALS, INTERVALS)
-def test_ranges_are_sets_of_offsets(one, other):
-    def offsets(ranges):
-        return {at for at in range(50) if holds(ranges, 0, at)}
-
-    assert offsets(intersect(one, other)) == offsets(one) & offsets(other)
-    assert offsets(subtract(one, other)) == offsets(one) - offsets(other)
-    assert total(one) == len(offsets(one))
 
 
 @pytest.fixture(scope="module")
@@ -289,47 +261,6 @@ def test_no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transport.topic_ranges._TIMEOUT_S", 1.0)
     with pytest.raises(BrokerUnavailable):
         ResolvedSelection(Source(KafkaSettings("127.0.0.1:1")), Selection())
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "is no JSON"),
-        ("[]", "a JSON object"),
-        ("{}", "no selection: 'selection'"),
-        ('{"selection": 2}', "version 2"),
-        ('{"selection": 1, "colour": "red"}', "knows no colour"),
-        ('{"selection": 1, "cameras": "press/top"}', "cameras: a list of texts"),
-        ('{"selection": 1, "from_us": "now"}', "from_us: a whole number"),
-        ('{"selection": 1, "offsets": {"x": [1, 2]}}', "no selection"),
-        ('{"selection": 1, "offsets": {"0": [2, 1]}}', "offsets 2 to 1 of partition 0"),
-        ('{"selection": 1, "judged": ["MAYBE"]}', "verdict 'MAYBE': one of OK"),
-        ('{"selection": 1, "clock": "wall"}', "no selection"),
-        ('{"selection": 1, "last": 0}', "at least 1"),
-        ('{"selection": 1, "last": true}', "last: a whole number"),
-    ],
-)
-def test_a_file_that_is_no_selection(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "selection.json"
-    path.write_text(text)
-    with pytest.raises(SettingsError, match="selection ") as caught:
-        Selection.load(path)
-    assert said in str(caught.value)
-    assert str(path) in str(caught.value)
-
-
-def test_a_selection_is_kept_in_a_file(tmp_path: Path) -> None:
-    chosen = Selection(
-        from_us=1, to_us=5, time_basis=TimeBasis.CAPTURED, offsets={4: (1, 2)}, last=3, decided_as=("OK",), episode="e"
-    )
-    chosen.save(tmp_path / "selection.json")
-    assert Selection.load(tmp_path / "selection.json") == chosen
-    assert json.loads((tmp_path / "selection.json").read_text())["clock"] == "captured"
-    for path in (tmp_path, tmp_path / "none.json"):
-        with pytest.raises(SettingsError, match="selection "):
-            Selection.load(path)
-    with pytest.raises(SettingsError, match="selection "):
-        chosen.save(tmp_path / "no" / "such.json")
 
 
 def test_a_frame_without_any_decision_says_nothing() -> None:

@@ -360,17 +360,6 @@ def test_a_webhook_is_told(line, start, package):
     assert "brightness" in str(told[0])
 
 
-def test_the_state_is_the_newest_one(line):
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True})
-    older, newer = Snapshot({"d": 5}, {"data": b"old"}), Snapshot({"d": 9, "l": 1}, {"data": b"new"})
-    # A process that had lost its partition writes late.
-    for value in (newer.dumps(), older.dumps(), b"junk"):
-        producer.produce(line.drift_state, value, "press/top", partition=2)
-    assert producer.flush(20) == 0
-    assert read_snapshots(line, 2) == {"press/top": newer}
-    assert read_snapshots(line, 3) == {}
-
-
 def test_a_camera_in_another_partition_has_its_own_snapshot(line, start, package):
     [camera] = [stream("cam", 1, model_sha256(package))]
     process = start()

@@ -9,6 +9,7 @@ import struct
 import zlib
 
 import pytest
+from confluent_kafka import Producer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import drift
@@ -20,8 +21,9 @@ from monitoring.drift.concept import EventOrigin
 from monitoring.quality.snapshot import pack, unpack
 from schemas.clock import ManualClock
 from schemas.records import Action, EpisodeState, Verdict
+from schemas.settings import KafkaSettings
 from stream_processors.watch.camera import WatchedCamera
-from stream_processors.watch.state import FoundSnapshots, Snapshot, SnapshotError
+from stream_processors.watch.state import FoundSnapshots, Snapshot, SnapshotError, read_snapshots
 from tests.monitoring.drift.streams import REFERENCE, decision, rows, unpacked
 from tests.monitoring.quality.examples import make_label
 from tests.stream_processors.hostile_snapshots import DEEP, ODD, changed, hostile, paths
@@ -278,3 +280,15 @@ def test_a_topic_that_was_made_anew_makes_its_snapshots_void():
     for snapshot in (Snapshot({"d": 50}, {}, {"d": "id-2"}), Snapshot({"d": 60}, {})):
         found.add(b"press/top", snapshot.dumps())
         assert found.found["press/top"] == snapshot
+
+
+@pytest.mark.broker
+def test_the_state_is_the_newest_one(line: KafkaSettings) -> None:
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True})
+    older, newer = Snapshot({"d": 5}, {"data": b"old"}), Snapshot({"d": 9, "l": 1}, {"data": b"new"})
+    # A process that had lost its partition writes late.
+    for value in (newer.dumps(), older.dumps(), b"junk"):
+        producer.produce(line.drift_state, value, "press/top", partition=2)
+    assert producer.flush(20) == 0
+    assert read_snapshots(line, 2) == {"press/top": newer}
+    assert read_snapshots(line, 3) == {}

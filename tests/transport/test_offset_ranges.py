@@ -1,0 +1,27 @@
+"""Ranges of offsets behave as sets of offsets."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transport.offset_ranges import holds, intersect, merged, subtract, total
+
+
+def spans(*pairs: tuple[int, int]) -> dict[int, tuple[tuple[int, int], ...]]:
+    return {0: tuple(pairs)} if pairs else {}
+
+
+INTERVALS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=6).map(
+    lambda pairs: spans(*merged((min(pair), max(pair)) for pair in pairs))
+)
+
+
+@given(INTERVALS, INTERVALS)
+def test_ranges_are_sets_of_offsets(one, other):
+    def offsets(ranges):
+        return {at for at in range(50) if holds(ranges, 0, at)}
+
+    assert offsets(intersect(one, other)) == offsets(one) & offsets(other)
+    assert offsets(subtract(one, other)) == offsets(one) - offsets(other)
+    assert total(one) == len(offsets(one))
