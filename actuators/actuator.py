@@ -85,7 +85,10 @@ class Instruction:
 
     @property
     def is_decided(self) -> bool:
-        """True if the gate received a usable decision, with drift or without; parts without one lead to FAULT."""
+        """True if the gate received a usable decision, even if drift then changed ACCEPT to REVIEW.
+
+        Parts without a usable decision lead to FAULT.
+        """
         return self.reason in (InstructionReason.DECIDED, InstructionReason.DRIFT_REVIEW)
 
 

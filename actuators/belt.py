@@ -38,7 +38,7 @@ class BeltWatch:
     state_dir
         Directory of the file; None if there is no file.
     gap_s
-        Longest time between two looks at the belt, in seconds; the gate reports a longer gap.
+        Longest time between two checks of the belt, in seconds; the gate reports a longer gap.
     suspension_s
         Function that returns the time for which the machine was suspended; see `suspended_s`.
     """

@@ -173,7 +173,7 @@ class DecisionConsumer:
         self._last_message_s = self._clock.monotonic_s()
         decision = self._read(message)
         if self._watermark is not None:
-            self._watermark.is_of(self._tail.topic_id)
+            self._watermark.drop_if_recreated(self._tail.topic_id)
             # 1. The offset goes on file, 2. the decision is returned: a crash in between loses one, and repeats none.
             self._watermark.advance(message.partition() or 0, (message.offset() or 0) + 1)
         if decision is not None:
@@ -210,7 +210,7 @@ class DecisionConsumer:
         place = (batch.topic, batch.partition, batch.first)
         self._undecodable(Undecodable(*place, UNDECODABLE_BATCH, str(batch)))
         if self._watermark is not None:
-            self._watermark.is_of(self._tail.topic_id)
+            self._watermark.drop_if_recreated(self._tail.topic_id)
             self._watermark.advance(batch.partition, batch.following)
 
     def _reason_to_skip(self, decision: Decision) -> str | None:

@@ -22,8 +22,8 @@ class EarlyDecisions:
     limit
         Most decisions that are kept.
     max_losses
-        Most parts with dropped decisions that are remembered. Beyond that, every part counts as one of them, for as
-        long as a decision would have been kept.
+        Most parts with dropped decisions that are remembered. Beyond that limit every part counts as a part with a
+        dropped decision, until the dropped decisions would have expired.
     """
 
     def __init__(self, hold_s: float, limit: int, max_losses: int = 50_000) -> None:

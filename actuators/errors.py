@@ -17,4 +17,4 @@ class GateError(InspectionError):
 
 
 class GateFull(GateError):
-    """More parts on the belt than the gate has room for: this one would pass it unseen."""
+    """Too many parts on the belt: the gate cannot track this part, which would pass it unseen."""

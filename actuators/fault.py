@@ -19,7 +19,7 @@ class Fault:
     since_us
         UTC microseconds.
     reason
-        One line of text for the person who comes to look.
+        One line of text for the person who examines the line.
     in_a_row
         Parts in a row without a usable decision at that moment; 0 if the fault has another reason.
     """
@@ -68,7 +68,7 @@ class FaultLatch:
         return self.fault is not None
 
     def count_part(self, is_decided: bool) -> None:
-        """Count one part: it got what its decision said, or something safe instead."""
+        """Count one part; ``is_decided`` is True if the gate followed a usable decision."""
         if is_decided:
             self.in_a_row = 0
             return

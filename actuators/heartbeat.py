@@ -51,7 +51,7 @@ class Heartbeat:
         self.times = 0
 
     def part_expected(self) -> None:
-        """Record a trigger: from now on a decision is due."""
+        """Record a trigger: the gate expects a decision from now on."""
         if self._waiting_since_s is None:
             self._waiting_since_s = self._clock.monotonic_s()
 

@@ -19,7 +19,7 @@ _CHECK_INTERVAL_S = 0.25
 
 
 class LineStopper:
-    """Keeper of the fault file and the driver: both follow the latch.
+    """Writer of the fault file and caller of the driver, so that both follow the latch.
 
     `open`, `update` and `close` run on the thread that runs the gate at that moment.
 
@@ -98,7 +98,7 @@ class LineStopper:
             self._take_request(self._store)
 
     def reset(self, who: str, note: str) -> bool:
-        """End the fault; return False if there is none. Thread-safe.
+        """End the fault; return False if the gate is not in FAULT. Thread-safe.
 
         Raises
         ------

@@ -38,7 +38,7 @@ class PartKeys:
         return station, frame_id or _nameless(camera_id, captured_at_us)
 
     def of_decision(self, decision: Decision) -> tuple[PartKey, ...]:
-        """Return the keys that the part of a decision may have: its trigger may have named no frame."""
+        """Return the possible keys of the part of a decision; the second one is for a trigger without a frame id."""
         if (part_id := real_part_id(decision.part_id, self._no_part_ids)) is not None:
             return ((decision.station, part_id),)
         nameless = _nameless(decision.camera_id, decision.captured_at_us)

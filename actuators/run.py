@@ -105,12 +105,12 @@ def run_gate(
     drift_type: DriftType | None = None,
     stop: threading.Event,
 ) -> GateReport:
-    """Run a gate until the stop event is set, or until a thread of it dies.
+    """Run a gate until the stop event is set, or until one of its threads dies.
 
     Parameters
     ----------
     stop
-        Event that ends the gate: parts on the belt are still acted on.
+        Event that ends the gate. The gate still acts on the parts on the belt.
 
     Raises
     ------

@@ -54,7 +54,7 @@ def schedule(
     From then on nothing depends on the wall clock: if somebody sets it an hour forward, every part still gets its
     action on time. Only the age of the trigger depends on it. The age is limited to the range from 0 (a capture "in
     the future" happened just now) to ``belt_ms`` (an older part is at the gate now, at the latest). A gate
-    lives through such jumps, and passes the age that its `CaptureAge` computes.
+    lives through such jumps, and passes the age that its `CaptureAgeEstimator` computes.
 
     Time stands for a position here, so **the belt's speed must be constant**. A belt that stops has to be reported
     (`GateRunner.belt_stopped`); a belt that slips, changes its speed or runs backwards brings parts at another time.

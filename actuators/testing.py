@@ -67,7 +67,7 @@ class RecordingActuator:
         self.is_open = True
 
     def act(self, instruction: Instruction) -> None:
-        """Record the instruction; raise ``error`` if it is set."""
+        """Record the instruction. If a test has set ``error``, raise it afterwards."""
         self.acted_at_s.append(self._clock.monotonic_s())
         self.instructions.append(instruction)
         if self.error is not None:
@@ -127,7 +127,7 @@ class ListDecisions:
         self.ready = True
 
     def poll(self, timeout_s: float) -> Decision | None:
-        """Return the next decision, or None if there is none; raise ``error`` if it is set."""
+        """Return the next decision; None if no decision is left. If a test has set ``error``, raise it instead."""
         if self.error is not None:
             raise self.error
         if self.waiting:

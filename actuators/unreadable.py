@@ -57,7 +57,7 @@ class UnreadableRow:
             self._in_a_row += 1
 
     def take_fault(self) -> str | None:
-        """Return the reason for a FAULT and begin a new row; None if there is no reason."""
+        """Return the reason for a FAULT and begin a new row; None if the row is too short or too young for a FAULT."""
         with self._lock:
             is_long = self._in_a_row >= self._after > 0
             if not is_long or self._clock.monotonic_s() - self._began_s < self._patience_s:
@@ -67,7 +67,7 @@ class UnreadableRow:
 
 
 class Readability:
-    """Messages that a gate depends on: its decisions, and its triggers if they are messages too.
+    """Detection of a gate that can no longer read its decisions, or its triggers if they are messages too.
 
     Parameters
     ----------

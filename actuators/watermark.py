@@ -85,7 +85,7 @@ class Watermark:
         self._topic_id = topic_id
         self._write(fsync=True)
 
-    def is_of(self, topic_id: str | None) -> None:
+    def drop_if_recreated(self, topic_id: str | None) -> None:
         """Drop the offsets if the topic has been re-created; those of the new topic follow."""
         if topic_id != self._topic_id:
             self._topic_id = topic_id

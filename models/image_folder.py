@@ -43,7 +43,7 @@ class ImageFolder:
 
     @property
     def note(self) -> str:
-        """One line about the skipped files; empty if there are none."""
+        """One line about the skipped files; empty if no file was skipped."""
         if not self.skipped:
             return ""
         count = len(self.skipped)

@@ -84,7 +84,7 @@ class BatchSkipper:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="batch-skipper")
 
     def met(self, message: Message) -> bool:
-        """Return True if a message stands for an unreadable batch, which is handled here. Call it for each message."""
+        """Return True if a message reports an unreadable batch, and search its end. Call it for each message."""
         error = message.error()
         if error is None:
             if self._met:

@@ -34,7 +34,7 @@ def start_child(*command: str) -> subprocess.Popen[bytes]:
 
 
 def limit_child() -> None:
-    """End with the parent, leave no core, and be the first that the kernel ends if memory is short."""
+    """Make this process end with its parent, write no core dump, and be the first to end if memory is short."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
@@ -42,7 +42,7 @@ def limit_child() -> None:
 
 
 def limit_memory(size_bytes: int) -> None:
-    """Let the process take so much memory at most, or less if its own limit is lower."""
+    """Limit the memory of this process to a size, or to its own limit if that is lower."""
     most = resource.getrlimit(resource.RLIMIT_DATA)[1]
     if most != resource.RLIM_INFINITY:
         size_bytes = min(size_bytes, most)

@@ -70,6 +70,6 @@ class LabelNames:
         return text
 
     def forget(self, name: str) -> None:
-        """Free the place of a name whose metrics have been removed."""
+        """Free the label value of a name whose metrics have been removed."""
         with self._lock:
             self._taken.discard(label_text(name))

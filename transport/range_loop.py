@@ -1,4 +1,4 @@
-"""Reading of stretches of offsets, each partition in order; `transport.range_reader` has it done in a child process."""
+"""Reading of ranges of offsets, each partition in order; `transport.range_reader` has it done in a child process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SAY_S = 5.0
 
 
 class Stalled(BrokerUnavailable):
-    """No message has come for a long time."""
+    """Broker that has sent no message for a long time."""
 
 
 def read_here(
@@ -40,7 +40,7 @@ def read_here(
     max_bytes_s: float | None,
     is_strict: bool,
 ) -> Generator[TopicMessage, None, None]:
-    """Yield the messages of stretches of offsets, in this process.
+    """Yield the messages of ranges of offsets, in this process.
 
     Parameters
     ----------

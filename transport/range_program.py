@@ -1,4 +1,4 @@
-"""Child process that reads stretches of a topic, and dies of what it reads in place of a command.
+"""Child process that reads ranges of a topic: a batch that kills a reader kills it, and not the command.
 
 Started by `transport.range_reader` as ``python -m transport.range_program``. Standard input has one line of JSON, the
 settings. Standard output has lines of JSON; headers, key and value of each message follow the line that announces
@@ -32,7 +32,7 @@ _BLOCK_BYTES = 1024 * 1024
 
 
 def main() -> None:
-    """Read what the settings name."""
+    """Read the ranges that the settings name."""
     limit_child()
     answers = _Answers(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # prints of libraries go to the log, not between the answers

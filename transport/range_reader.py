@@ -1,4 +1,4 @@
-"""Reader of a stretch of a topic from begin to end.
+"""Reader of ranges of a topic from begin to end.
 
 librdkafka bounds the unpacked size of zstd batches only, so a batch may take all memory of the process that reads it.
 Therefore a child process with a limit of memory reads (`transport.range_program`). If it dies, a trial reads the next
@@ -38,7 +38,7 @@ _ATTEMPTS = 2
 
 
 class ReadingFailed(InspectionError):
-    """The processes that read a topic end, and not of a batch."""
+    """Child processes that read a topic end again and again, and no batch is the cause."""
 
 
 def read_topic(
@@ -88,7 +88,7 @@ def read_ranges(
     max_bytes_s: float | None = None,
     is_strict: bool = False,
 ) -> Generator[TopicMessage, None, None]:
-    """Yield the messages of stretches of offsets, each partition in order.
+    """Yield the messages of ranges of offsets, each partition in order.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 The tracker is a function of what was observed. For each `Observation` it takes these steps, in this order:
 
-1. an alarm or a fault of the sensor opens an episode, if there is none; else the episode has one frame more;
+1. if no episode is open, an alarm or a fault of the sensor opens one; otherwise the open episode has one frame more;
 2. the fault and the alarms join the episode;
 3. at the end of a block, levels, examples and kind are determined again;
 4. the result is the publication that is due, or None.

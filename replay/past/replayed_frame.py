@@ -15,7 +15,7 @@ class ReplayedFrame:
     Parameters
     ----------
     position
-        Place of the frame, which may have been deleted since.
+        Position of the frame, which may have been deleted since.
     timestamp_us
         Timestamp of its message, UTC µs.
     recorded

@@ -50,7 +50,7 @@ _TIMEOUT_S = 30.0
 class FetchedBatch:
     """Messages, in order within a partition, and the rebalance or rewind to which they belong.
 
-    A batch that cannot be read stands in place of its messages.
+    An unreadable batch appears as one item, instead of its messages.
     """
 
     generation: int
@@ -61,13 +61,13 @@ class Listener(Protocol):
     """Receiver of rebalances, in the event loop while the thread waits; each call names all partitions ("eager")."""
 
     async def assigned(self, partitions: set[PartitionKey]) -> None:
-        """Take note that these partitions, and no others, are read from now on."""
+        """Record that these partitions, and no others, are read from now on."""
 
     async def revoked(self, partitions: set[PartitionKey]) -> None:
         """Finish and commit the messages of these partitions."""
 
     async def failed(self, error: BaseException) -> None:
-        """Take note that no more messages will be read."""
+        """Record that no more messages will be read."""
 
 
 class GroupConsumer:
@@ -82,7 +82,7 @@ class GroupConsumer:
     listener
         Receiver of rebalances.
     trials
-        Tries partitions after a process of the group has died; None: they are read as usual.
+        Trial reading of partitions after a process of the group has died; None: they are read as usual.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class GroupConsumer:
         await self._call(subscribe)
 
     async def take(self) -> FetchedBatch:
-        """Return the messages read so far, and wait for the first one; empty when the reader is closed."""
+        """Return the messages read so far, and wait for the first one; empty if the consumer is closed."""
         if not self._ahead and not self._closing:
             self._arrived = self._loop.create_future()
             if not self._ahead:  # it may have come in between
@@ -150,7 +150,7 @@ class GroupConsumer:
         Raises
         ------
         KafkaException
-            If it does not take them.
+            If the broker refuses them.
         """
         topic_partitions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
 

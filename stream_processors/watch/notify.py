@@ -107,7 +107,7 @@ class Notifier:
             self._thread.start()
 
     def notify(self, event: DriftEvent) -> None:
-        """Report an event, if it is one to report. Returns at once and never raises."""
+        """Report an event that opens or closes an episode; ignore others. Returns at once and never raises."""
         if event.state not in self._states or event.is_simulated:
             return
         self._log.warning("%s", headline(event))

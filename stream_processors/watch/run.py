@@ -1,4 +1,4 @@
-"""Process of `inspection watch`: check the requirements, then run until told to stop."""
+"""Process of `inspection watch`: check the requirements, then run until a stop signal."""
 
 from __future__ import annotations
 

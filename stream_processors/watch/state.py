@@ -218,7 +218,8 @@ def find_snapshots(
     Parameters
     ----------
     is_tried
-        A child process reads them first, and what ends it is left out: a process of the group has died.
+        True after a process of the group has died: a child process reads the snapshots first, and a batch that ends the
+        child is left out.
 
     Raises
     ------

@@ -21,9 +21,9 @@ _OF_THE_USER = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNAB
 
 
 def return_large_blocks() -> bool:
-    """Have freed blocks of `_LARGE_BYTES` and more returned to the system, and smaller ones kept for the next frame.
+    """Make the C library return freed blocks of `_LARGE_BYTES` and more, and keep smaller ones for the next frame.
 
-    Call it at the start of a process. Return False where it has no effect: another C library, or settings of the user
+    Call it at the start of a process. Return False if it has no effect: another C library, or settings of the user
     in the environment.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -135,7 +135,7 @@ class Times:
             self._publishing.update(took_ms, at_s, replaces=replaces)
 
     def needed_ms(self, kind: FrameKind, at_s: float, deadline_ms: float | None = None) -> float:
-        """Return the time that inspecting and publishing are allowed to take together; 0 for an unknown time.
+        """Return the time that inspecting and publishing may take together; 0 if the time is unknown.
 
         It is no more than half-way from their mean to the deadline: otherwise, if times vary much, a frame that is
         most likely in time would be shed as soon as it comes.
@@ -150,7 +150,7 @@ class Times:
             return min(allowed_ms, max(mean_ms, (mean_ms + deadline_ms) / 2))
 
     def taken(self, kind: FrameKind, frame_ms: float) -> None:
-        """Learn the time of each of some frames that were inspected together."""
+        """Learn the time of each frame of a batch that was inspected together."""
         with self._lock:
             known = self._of(kind)
             known.frame_ms = frame_ms if known.frame_ms is None else known.frame_ms + (frame_ms - known.frame_ms) / 4

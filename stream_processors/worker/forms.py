@@ -50,7 +50,7 @@ def decision_forms(answer: ProcessingResult, trace: bytes | None, encode: Encode
 
 
 def letter_forms(answer: ProcessingResult, encode: Encode) -> Iterator[Form]:
-    """Yield the dead letter of an answer; then without its value, then only with its place."""
+    """Yield the dead letter of an answer; then without its value, then only with the position of the message."""
     yield from _patient(Form(answer.dead_letter_key, answer.dead_letter))
     if answer.letter is not None:
         for letter in smaller(answer.letter):

@@ -62,7 +62,7 @@ class InspectionFailure:
 
 
 def image_of(frame: Frame, store: ImageStore | None) -> bytes | InspectionFailure:
-    """Return the image of a frame, from the store if it is by reference; a fault if the image is not available."""
+    """Return the image of a frame, from the store if it is by reference; a failure if the image is not available."""
     if frame.image is not None:
         return frame.image
     if frame.reference is None or store is None:
@@ -188,7 +188,7 @@ class FrameProcessor:
             self._on_untrue(frame.key, "started-in-the-future")
 
     def shed(self, message: FrameMessage, frame: Frame, *, overtaken: bool = False) -> ProcessingResult | None:
-        """Return the answer to a frame that is no longer worth an inspection, or None. Call it after each wait.
+        """Return the answer to a frame that is shed; None if it is worth an inspection. Call it after each wait.
 
         ``overtaken`` is True if a newer frame of its camera waits too.
         """

@@ -15,7 +15,7 @@ from transport.batches import UnreadableBatch
 
 @dataclass(frozen=True, slots=True)
 class FrameMessage:
-    """Received message: value, key, headers, and the place and time of its reading.
+    """Received message: value, key, headers, position, and time of its reading.
 
     ``batch`` is the unreadable batch that it stands for, if any; then ``source`` is the first message of the batch.
     """
@@ -67,7 +67,7 @@ class FrameTask:
     image
         Image that was fetched from the store.
     result
-        Result, once there is one.
+        Result, once the frame is answered.
     taken_s, published_s, acknowledged_s
         Times at which a thread took the frame, passed its result to the publisher, and Kafka had acknowledged the
         result, in seconds (`time.perf_counter`).

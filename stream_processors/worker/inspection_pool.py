@@ -58,7 +58,7 @@ class InspectionPool:
     publisher
         Publishes each result; called in the thread that made it.
     slots
-        Told of a frame that waits for its image from the store.
+        Receives each frame that waits for its image from the store, to release its slot.
     threads
         Number of threads that inspect.
     fail

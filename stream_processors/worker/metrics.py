@@ -109,7 +109,7 @@ class WorkerMetrics:
         )
 
     def record(self, answer: ProcessingResult, publish_s: float) -> None:
-        """Record one answer that Kafka has acknowledged. It is counted with others, or at the next scrape."""
+        """Record one answer that Kafka has acknowledged. The counters follow at the next scrape at the latest."""
         for remark in answer.remarks:
             self._of(self.image_remarks, remark.kind).inc()
             if remark.factor:

@@ -21,7 +21,7 @@ class TaskObserver(Protocol):
     """Receiver of the progress of frames, see `stream_processors.worker.feedback.Feedback`."""
 
     def admitted(self, task: FrameTask) -> None:
-        """Record a frame that has a place in the order."""
+        """Record a frame that was added to the order."""
 
     def completed(self, task: FrameTask) -> None:
         """Record a frame whose result Kafka has acknowledged. Thread-safe."""

@@ -46,7 +46,7 @@ class Retries:
     Parameters
     ----------
     kafka, codec
-        Place and encoding of the dead letters.
+        Cluster with the dead letters, and their encoding.
     clock
         Monotonic time.
     """
@@ -65,7 +65,7 @@ class Retries:
     def is_retry(self, message: FrameMessage) -> bool:
         """Return True if the header of a message names an existing dead letter that is about the message's bytes.
 
-        Return False too if the answer is not available at once.
+        Return False also if the dead letter cannot be read quickly.
         """
         found = _ID.fullmatch(message.headers.get(RETRY_HEADER, b""))
         if found is None:

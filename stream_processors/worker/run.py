@@ -1,4 +1,4 @@
-"""Worker process: check the requirements, start, run until told to stop, leave the group cleanly."""
+"""Worker process: check the requirements, start, run until a stop signal, leave the group cleanly."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ class WorkerSupervisor:
 
 
 def _run_child(settings: WorkerSettings, number: int, level: int, pipe: Connection) -> None:
-    """Run one process of the fleet."""
+    """Run one worker process of the supervisor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends SIGINT to all processes; only the parent acts on it
     set_up_logging(level, f"worker {number}")
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()

@@ -24,11 +24,11 @@ def test_it_is_whole_after_every_step(tmp_path: Path) -> None:
 def test_it_knows_the_topic_that_its_offsets_are_of(tmp_path: Path) -> None:
     mark = Watermark(tmp_path, "decisions")
     mark.begin({0: 5}, "first")
-    mark.is_of("first")
+    mark.drop_if_recreated("first")
     mark.close()
     again = Watermark(tmp_path, "decisions")
     assert (again.topic_id, dict(again.offsets)) == ("first", {0: 5})
-    again.is_of("second")  # re-created: offsets of the first topic do not apply to it
+    again.drop_if_recreated("second")  # re-created: offsets of the first topic do not apply to it
     again.advance(0, 1)
     again.close()
     last = Watermark(tmp_path, "decisions")
