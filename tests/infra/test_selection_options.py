@@ -54,10 +54,10 @@ def test_a_command_keeps_its_own_parameters() -> None:
                                                                         "to_us": 1_795_158_000_000_000}),
         (["--last", "500"], {"last": 500}),
         (["--camera", "a/b", "--camera", "c/d", "--lot", "L"], {"cameras": ("a/b", "c/d"), "lots": ("L",)}),
-        (["--verdict", "reject", "--verdict", "not-decidable"], {"judged": ("REJECT", "NOT_DECIDABLE")}),
+        (["--verdict", "reject", "--verdict", "not-decidable"], {"decided_as": ("REJECT", "NOT_DECIDABLE")}),
         (["--offsets", "0:5-9", "--offsets", "3:0-0"], {"offsets": {0: (5, 9), 3: (0, 0)}}),
         (["--part", "P", "--frame", "F", "--episode", "e"], {"parts": ("P",), "frames": ("F",), "episode": "e"}),
-        (["--time", "captured", "--late-by", "15m"], {"clock": TimeBasis.CAPTURED, "late_by_us": 900_000_000}),
+        (["--time", "captured", "--late-by", "15m"], {"time_basis": TimeBasis.CAPTURED, "late_by_us": 900_000_000}),
     ],
 )  # fmt: skip
 def test_each_option_says_what_is_meant(arguments: list[str], selection: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def test_a_batch_that_no_client_reads_is_left_out_by_replay_audit_and_archive(
     assert [(batch.first, batch.following) for batch in batches] == [(2, 5)]
 
     audit = audit_topics(Source(line))
-    assert audit.unreadable_places == [(line.frames, 0, 2)]
+    assert audit.unreadable_positions == [(line.frames, 0, 2)]
     assert audit.unreadable_unaccounted == 1  # no worker has left a dead letter
 
     report = ArchiveSink(line, ArchiveStore(str(tmp_path)), SinkOptions()).run_once(threading.Event())
@@ -71,7 +71,7 @@ def test_a_batch_that_would_take_all_memory_is_left_out(
     if codec != "gzip":
         return
     audit = audit_topics(Source(line))
-    assert audit.unreadable_places == [(line.frames, 0, 2)]
+    assert audit.unreadable_positions == [(line.frames, 0, 2)]
     report = ArchiveSink(line, ArchiveStore(str(tmp_path)), SinkOptions()).run_once(threading.Event())
     assert (report.messages, report.undecodable) == (4, 3)
     assert Archive.open(str(tmp_path)).covered(line.frames)[0] == ((0, 7),)

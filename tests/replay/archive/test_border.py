@@ -38,11 +38,11 @@ def test_every_selection_gives_each_frame_once(line: KafkaSettings, tmp_path: Pa
         (times(30, 60), past.places(lambda at, _, __: within(at, 30, 60))),
         # What was captured before an end may lie in files that begin after it.
         (
-            {**times(30, 60), "clock": TimeBasis.CAPTURED},
+            {**times(30, 60), "time_basis": TimeBasis.CAPTURED},
             past.places(lambda _, f, __: within(f.captured_at_us, 30, 60)),
         ),
         ({"cameras": CAMERAS[1:2], "lots": ("L1",)}, of_camera),
-        ({"judged": ("REJECT",)}, past.places(lambda _, __, d: d.action is Action.REJECT)),
+        ({"decided_as": ("REJECT",)}, past.places(lambda _, __, d: d.action is Action.REJECT)),
         ({"parts": ("P9",)}, past.places(lambda _, f, __: f.part_id == "P9")),
         ({"offsets": {4: (25, 45)}}, of_offsets),
     ]:
@@ -51,5 +51,5 @@ def test_every_selection_gives_each_frame_once(line: KafkaSettings, tmp_path: Pa
             found = list(resolved.frames())
         assert sorted(frame.position for frame, _ in found) == sorted(wanted), what
         assert all((frame.record, decision) == past.rows[frame.position][1:] for frame, decision in found), what
-        if what.get("clock") or "from_us" not in what:
+        if what.get("time_basis") or "from_us" not in what:
             assert sorted(row.position for row in recorded_frames(source, Selection(**what))) == sorted(wanted), what

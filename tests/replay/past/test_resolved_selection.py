@@ -109,7 +109,9 @@ class TestOnTheBroker:
         assert select(past, decided_as=(word,)) == wanted
 
     @pytest.mark.parametrize("count", [1, 10, 100, 10_000])
-    @pytest.mark.parametrize("what", [{}, {"cameras": CAMERAS[2:]}, {"judged": ("REJECT",)}, {"lots": ("L0", "L2")}])
+    @pytest.mark.parametrize(
+        "what", [{}, {"cameras": CAMERAS[2:]}, {"decided_as": ("REJECT",)}, {"lots": ("L0", "L2")}]
+    )
     def test_the_last_frames(self, past, count, what):
         fitting = select(past, **what)
         newest = sorted(fitting, key=lambda place: (past.rows[place][0], place.partition, place.offset))[-count:]
@@ -201,7 +203,7 @@ def test_what_is_no_frame_comes_only_where_no_field_is_asked_for(line: KafkaSett
     with ResolvedSelection(Source(line), Selection()) as resolved:
         [(found, decision)] = [row for row in resolved.frames() if row[0].record is None]
         assert (found.value, found.problem.partition(":")[0], decision) == (b"garbage", "unknown-schema", None)
-    for what in ({"cameras": CAMERAS}, {"judged": ("OK", "NOT_OK")}, {"lots": ("L0", "L1", "L2")}):
+    for what in ({"cameras": CAMERAS}, {"decided_as": ("OK", "NOT_OK")}, {"lots": ("L0", "L1", "L2")}):
         with ResolvedSelection(Source(line), Selection(**what)) as resolved:
             assert len([frame for frame, _ in resolved.frames() if frame.record is not None]) == 6
             assert all(frame.record is not None for frame, _ in resolved.frames())

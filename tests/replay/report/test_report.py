@@ -168,7 +168,7 @@ def test_the_gallery_shows_each_part_once():
     assert [section.name for section in gallery.sections] == ["escapes", "disagreements", "nearest"]
     assert all(len(section.rows) <= 4 for section in gallery.sections)
     assert gallery.frame_ids == set(one.table["frame_id"][list(gallery.rows)])
-    assert len(gallery.places) == len(gallery.rows)
+    assert len(gallery.positions) == len(gallery.rows)
 
 
 def test_pictures_that_are_not_there_are_said_to_be_gone(tmp_path: Path):
@@ -176,7 +176,7 @@ def test_pictures_that_are_not_there_are_said_to_be_gone(tmp_path: Path):
     analysis = analyse(one.table)
     gallery = Gallery.choose(analysis, one.table, each=4)
     by_place = {found.position: found for found in one.frames}
-    found = [by_place[place] for place in gallery.places]
+    found = [by_place[place] for place in gallery.positions]
     first = found[0].record
     assert first is not None
     changed = replace(first, image=b"\x89PNG" + (first.image or b"")[4:-900])
@@ -219,7 +219,7 @@ def test_a_card_has_picture_boxes_and_heat_map():
 def test_a_large_picture_is_made_small():
     one = example(16)
     gallery = Gallery.choose(analyse(one.table), one.table, each=1)
-    stored = next(found for found in one.frames if found.position == gallery.places[0])
+    stored = next(found for found in one.frames if found.position == gallery.positions[0])
     noise = np.random.default_rng(1).integers(0, 255, (1600, 2400, 3), np.uint8)
     data = cv2.imencode(".jpg", noise)[1].tobytes()
     assert stored.record is not None

@@ -168,12 +168,12 @@ def test_a_fleet_names_the_process_that_is_not_well() -> None:
 
     fleet = WorkerSupervisor.__new__(WorkerSupervisor)
     well = Member(ok=True, reason=None, connected=True, assigned=["f-0"], rebalancing=False)
-    fleet._members = [well, Member(ok=False, reason="the broker does not answer", connected=False), Member(ok=False)]  # type: ignore[list-item]
+    fleet._children = [well, Member(ok=False, reason="the broker does not answer", connected=False), Member(ok=False)]  # type: ignore[list-item]
     report = fleet.health()
     assert not report["ok"]
     assert report["reason"] == "process 1: the broker does not answer; process 2: it is not well"
     assert report["connected"] is False
-    fleet._members = [well, well]  # type: ignore[list-item]
+    fleet._children = [well, well]  # type: ignore[list-item]
     assert (fleet.health()["ok"], fleet.health()["reason"], fleet.health()["connected"]) == (True, None, True)
 
 
