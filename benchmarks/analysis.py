@@ -24,8 +24,9 @@ from replay.analysis.points import Labelled
 from replay.analysis.rates import rates_of
 from replay.analysis.recommend import recommend
 from replay.analysis.slices import find_slices
-from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table
+from replay.analysis.table import DEFECTIVE, GOOD, UNKNOWN, Table
 from replay.analysis.view import decider_view
+from replay.past.replayed_frame import RECORDED
 
 SHARE, THRESHOLD, COST_RATIO = 0.1, 0.5, 20.0
 #: Number of parts, and share of them that is labelled at random.

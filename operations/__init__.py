@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from operations.audit.accounts import Audit
     from operations.audit.counts import CameraCounts
     from operations.labels.csv_file import labels_from_csv
-    from operations.labels.make import LabelError, make_label, publish_labels
+    from operations.labels.make import LabelError, make_label
+    from operations.labels.publish import publish_labels
 
 #: Names of each module. A module is imported on first use.
 _NAMES = {
     "operations.audit.accounts": ("Audit",),
     "operations.audit.counts": ("CameraCounts",),
     "operations.labels.csv_file": ("labels_from_csv",),
-    "operations.labels.make": ("LabelError", "make_label", "publish_labels"),
+    "operations.labels.make": ("LabelError", "make_label"),
+    "operations.labels.publish": ("publish_labels",),
 }
 
 __all__ = [

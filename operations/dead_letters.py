@@ -17,6 +17,7 @@ from schemas.codec import Codec
 from schemas.errors import BrokerUnavailable, CodecError, InspectionError
 from schemas.letters import whole_sha256, whole_size
 from schemas.records import DeadLetter, Frame
+from schemas.replay_headers import RETRY_HEADER
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from transport.image_store import ImageStore, ImageStoreError
@@ -25,8 +26,6 @@ from transport.producer import Producer, make_producer
 from transport.refusals import refusal_of
 from transport.topic_ranges import TimeRange
 
-#: Header of a message that is published again; its value is the id of the dead letter.
-RETRY_HEADER = "inspection-retry-of"
 #: Kind of the record in the dead-letters topic that marks a letter as retried; its reason is the letter's id.
 RETRIED = "retried"
 #: Kind of a message that ended a worker: only a worker's trial reads it.

@@ -11,9 +11,10 @@ from models.package import Model, default_model_path, load_model
 from monitoring.quality.label_index import LabelIndex
 from replay.analysis.comparison_results import GoldenComparison
 from replay.analysis.golden import compare_golden, load_golden
-from replay.analysis.table import RECORDED, build_table
+from replay.analysis.table import build_table
 from replay.dataset import Dataset, check_attribute, episodes_of
 from replay.past.reads import empty_selection_error, read_labels
+from replay.past.replayed_frame import RECORDED
 from replay.past.resolved_selection import ResolvedSelection
 from replay.past.selection import Selection
 from replay.past.source import Source

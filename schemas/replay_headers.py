@@ -1,4 +1,4 @@
-"""Header of a message that distinguishes a re-published frame of the past from a live frame of the line.
+"""Headers of messages that distinguish a re-published frame of the past from a live frame of the line.
 
 The record stays as it was captured. A worker decides on the frame whatever its deadline was, and sets ``is_simulated``
 in the decision. No gate, no watch and no figure of the line counts simulated decisions.
@@ -12,10 +12,13 @@ from schemas.errors import SettingsError
 
 #: Header of a frame that was published again; its value names the run that published it.
 REPLAY_HEADER = "inspection-replay"
-#: Header with the place of the original message: ``topic-partition@offset``.
+#: Header with the position of the original message: ``topic-partition@offset``.
 REPLAY_OF_HEADER = "inspection-replay-of"
 #: Header with the timestamp of the original message, UTC microseconds, decimal.
 REPLAY_TIMESTAMP_HEADER = "inspection-replay-timestamp-us"
+#: Header of a frame whose dead letter was published again; its value is the id of the letter. The frame is inspected,
+#: however old it is.
+RETRY_HEADER = "inspection-retry-of"
 #: Part of a topic's name, between dots, that no topic of a live line has.
 REPLAY_PART = "replay"
 

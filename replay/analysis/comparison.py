@@ -25,7 +25,7 @@ from monitoring.quality.label_index import LabelIndex
 from replay.analysis.arrays import Floats, Integers
 from replay.analysis.comparison_results import ChangedPart, Comparison, Delta, GoldenComparison, PairedTable
 from replay.analysis.promotion import PromotionLimits, evaluate
-from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table, build_table
+from replay.analysis.table import DEFECTIVE, GOOD, UNKNOWN, Table, build_table
 from replay.analysis.view import (
     ACCEPT,
     NO_ACTION,
@@ -37,7 +37,7 @@ from replay.analysis.view import (
     equal,
     representative_parts,
 )
-from replay.past.replayed_frame import ReplayedFrame
+from replay.past.replayed_frame import RECORDED, ReplayedFrame
 
 #: Maximum number of listed parts that the deciders treat differently.
 MAX_CHANGED = 1_000

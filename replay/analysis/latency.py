@@ -6,8 +6,9 @@ import numpy as np
 
 from replay.analysis.arrays import Floats, Integers
 from replay.analysis.results import Latency, LatencyOf, Quantiles
-from replay.analysis.table import RECORDED, Table
+from replay.analysis.table import Table
 from replay.analysis.view import codes, equal
+from replay.past.replayed_frame import RECORDED
 from schemas.records import ResultState
 
 STAGES = ("queue", "decode", "infer")

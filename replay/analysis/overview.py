@@ -16,9 +16,10 @@ from replay.analysis.rates import confusion_of, rates_of
 from replay.analysis.recommend import DEFAULT_COST_RATIO, recommend, threshold_in_use
 from replay.analysis.results import Analysis, Duplicates, Extent, Rates
 from replay.analysis.slices import find_slices
-from replay.analysis.table import DEFECTIVE, RECORDED, Table
+from replay.analysis.table import DEFECTIVE, Table
 from replay.analysis.time_line import time_line_of
 from replay.analysis.view import ACCEPT, View, codes, decider_view, equal, unrepresented_action
+from replay.past.replayed_frame import RECORDED
 from schemas.errors import SettingsError
 from schemas.records import ResultState
 

@@ -10,7 +10,7 @@ import numpy as np
 from monitoring.quality.estimates import Estimate, Stratum, accuracy, escape_rate, overkill_rate, share
 from replay.analysis.arrays import Floats, Integers
 from replay.analysis.results import Confusion, ConfusionRow, Rates
-from replay.analysis.table import DEFECTIVE, GOOD, RECORDED
+from replay.analysis.table import DEFECTIVE, GOOD
 from replay.analysis.view import (
     ACCEPT,
     ACTIONS,
@@ -22,6 +22,7 @@ from replay.analysis.view import (
     View,
     unrepresented_action,
 )
+from replay.past.replayed_frame import RECORDED
 from schemas.records import Action
 
 _CELLS = (NO_ACTION + 1) * len(ACTIONS)

@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from monitoring.quality.label_index import LabelIndex
 from monitoring.quality.outcome import Truth, decision_rank
-from replay.past.replayed_frame import ReplayedFrame
+from replay.past.replayed_frame import RECORDED, ReplayedFrame
 from schemas.records import Decision
 
-#: Name of the decider that ran on the line when the frames came.
-RECORDED = "recorded"
 #: Values of ``truth``.
 UNKNOWN, GOOD, DEFECTIVE = -1, 0, 1
 

@@ -9,8 +9,8 @@ import numpy as np
 from monitoring.drift.episodes import Episode
 from replay.analysis.arrays import Integers
 from replay.analysis.results import EpisodeMark, TimeLine
-from replay.analysis.table import RECORDED
 from replay.analysis.view import REJECT, REVIEW, Flags, View, equal
+from replay.past.replayed_frame import RECORDED
 from schemas.moments import FIRST_US, LAST_US
 from schemas.records import ResultState
 

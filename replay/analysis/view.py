@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from monitoring.quality.slice_counts import REPRESENTATIVE_REASONS
 from replay.analysis.arrays import Floats, Integers
-from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Column, Table
+from replay.analysis.table import DEFECTIVE, GOOD, UNKNOWN, Column, Table
+from replay.past.replayed_frame import RECORDED
 from schemas.errors import SettingsError
 from schemas.records import Action, ResultState, Verdict
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from schemas.records import Decision
 from transport.stored_message import MessagePosition
 
+#: Name of the decider that ran on the line when the frames came.
+RECORDED = "recorded"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayedFrame:

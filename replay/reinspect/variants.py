@@ -10,7 +10,7 @@ from typing import Any
 
 from models import Model, default_model_path, load_model
 from models.thresholds import with_threshold
-from replay.analysis.table import RECORDED
+from replay.past.replayed_frame import RECORDED
 from schemas.errors import SettingsError
 
 #: Name of the model that the line runs.

@@ -10,8 +10,8 @@ from models.package import Model, default_model_path, load_model
 from replay.analysis.comparison import compare
 from replay.analysis.comparison_results import Comparison
 from replay.analysis.results import Analysis
-from replay.analysis.table import RECORDED
 from replay.dataset import Dataset
+from replay.past.replayed_frame import RECORDED
 from replay.past.selection import Selection
 from replay.past.source import Source
 from replay.reinspect.run_folder import RunFolder

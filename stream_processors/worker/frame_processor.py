@@ -19,7 +19,7 @@ from schemas.clock import Clock
 from schemas.codec import MAX_REST_BYTES, Codec
 from schemas.errors import InvalidRecord, MessageTooLarge, MetadataTooLarge
 from schemas.letters import cut, smaller
-from schemas.replay_headers import REPLAY_HEADER, is_replay, is_replay_name
+from schemas.replay_headers import REPLAY_HEADER, RETRY_HEADER, is_replay, is_replay_name
 from schemas.text import file_text
 from schemas.topics import DECISIONS
 from stream_processors.worker.frame_task import FrameMessage, ProcessingResult
@@ -37,8 +37,6 @@ WORKER_NAME = f"{file_text(socket.gethostname())}/{os.getpid()}"
 
 #: Bytes of a message for Kafka's own framing and our ``traceparent``; a generous limit.
 _OVERHEAD_BYTES = 1024
-#: Header of a dead letter that was published again on purpose: the frame is inspected, however old it is.
-RETRY_HEADER = "inspection-retry-of"
 #: If a time of a frame is further than this ahead of the time of its reading, in microseconds, it is not trusted.
 AHEAD_US = 5 * 60 * 1_000_000
 #: Kinds of false claims of a message, for metrics.

@@ -20,9 +20,9 @@ from schemas.codec import Codec
 from schemas.errors import CodecError
 from schemas.letters import whole_sha256, whole_size
 from schemas.records import DeadLetter
+from schemas.replay_headers import RETRY_HEADER
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
-from stream_processors.worker.frame_processor import RETRY_HEADER
 from stream_processors.worker.frame_task import FrameMessage
 from transport.clients import LONG_LIVED, Consumer, make_consumer
 

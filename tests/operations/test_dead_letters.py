@@ -16,13 +16,14 @@ from typer.testing import CliRunner, Result
 
 from infra.cli.root import app
 from models import FramePosition
-from operations.dead_letters import KILLED, RETRIED, RETRY_HEADER, Retrier, find_letter, read_letters, retried_ids
+from operations.dead_letters import KILLED, RETRIED, Retrier, find_letter, read_letters, retried_ids
 from replay import Source, read_topic
 from schemas import Codec, DeadLetter, Encoding, Frame, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import decode, encode
 from schemas.errors import InspectionError
 from schemas.letters import KEPT_VALUE_BYTES, cut
+from schemas.replay_headers import RETRY_HEADER
 from stream_processors.worker.frame_task import FrameMessage
 from stream_processors.worker.retries import Retries
 from tests.schemas.examples import DEAD_LETTER

@@ -114,7 +114,7 @@ def label(
     """
 
     from operations.labels.csv_file import labels_from_csv
-    from operations.labels.make import publish_labels
+    from operations.labels.publish import publish_labels
 
     ways = [way for way, given in (("FRAME_ID", frame_ids), ("--part", part), ("--csv", csv_file)) if given]
     if len(ways) != 1:

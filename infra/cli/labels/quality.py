@@ -60,7 +60,8 @@ def quality(
         inspection quality --last 8h --by lot
     """
 
-    from infra.cli.shared.time_options import reading, time_range
+    from infra.cli.shared.progress import reading
+    from infra.cli.shared.time_options import time_range
     from operations.quality_report import read_quality
 
     within = time_range(from_time, to_time, last)

@@ -53,7 +53,8 @@ def review(
         inspection review --last 8h --limit 100 --csv > look.csv
     """
 
-    from infra.cli.shared.time_options import reading, time_range
+    from infra.cli.shared.progress import reading
+    from infra.cli.shared.time_options import time_range
     from operations.quality_report import find_candidates
 
     if as_csv and as_json:

@@ -85,8 +85,8 @@ def archive(
     if to is None:
         raise SettingsError("where to? as in `inspection archive --to /srv/archive` or --to s3://bucket/path")
 
+    from infra.cli.shared.progress import reading
     from infra.cli.shared.shutdown import stop_on_signals
-    from infra.cli.shared.time_options import reading
     from infra.cli.shared.times import seconds
     from replay.archive import ArchiveSink, ArchiveStore, SinkOptions
     from replay.archive.collector import ARCHIVED
@@ -132,7 +132,7 @@ def verify(
     """
     from dataclasses import asdict
 
-    from infra.cli.shared.time_options import reading
+    from infra.cli.shared.progress import reading
     from replay.archive import ArchiveStore
     from replay.archive.verify import verify as check
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from infra.cli.operations.spool import SpoolDir, spool_directory
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
     HTTP_HOST_DEFAULT,
@@ -21,11 +20,13 @@ from infra.cli.shared.options import (
     MetricsPort,
     NoPartId,
     Prefix,
+    SpoolDir,
     as_text,
     http_endpoint,
     image_store_uri,
     kafka_settings,
     secret_lines,
+    spool_directory,
 )
 from infra.cli.shared.terminal_text import echo, echo_json
 from schemas.errors import InspectionError, SettingsError

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.operations.spool import SpoolDir, spool_directory
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
     PREFIX_DEFAULT,
@@ -17,11 +16,14 @@ from infra.cli.shared.options import (
     BootstrapServers,
     Json,
     Prefix,
+    SpoolDir,
     kafka_settings,
     past_source,
+    spool_directory,
 )
+from infra.cli.shared.progress import reading
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines
-from infra.cli.shared.time_options import reading, time_range
+from infra.cli.shared.time_options import time_range
 from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:

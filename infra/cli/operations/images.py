@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.operations.spool import SpoolDir, spool_directory
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
     PREFIX_DEFAULT,
@@ -15,8 +14,10 @@ from infra.cli.shared.options import (
     ImageStoreUri,
     Json,
     Prefix,
+    SpoolDir,
     image_store_uri,
     kafka_settings,
+    spool_directory,
 )
 from infra.cli.shared.terminal_text import echo, echo_json
 from schemas.errors import SettingsError

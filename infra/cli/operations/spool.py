@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.shared.options import BOOTSTRAP_DEFAULT, BootstrapServers, Json
+from infra.cli.shared.options import BOOTSTRAP_DEFAULT, BootstrapServers, Json, SpoolDir, spool_directory
 from infra.cli.shared.terminal_text import echo, echo_json, shown
 from schemas.errors import InspectionError, SettingsError
 
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Frames on disk that Kafka has not taken yet: one spool a camera.")
 
-SpoolDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--spool-dir",
-        envvar="INSPECTION_SPOOL_DIR",
-        help="Folder of the spools. Default: the user's state directory.",
-    ),
-]
 SpoolCameraOption = Annotated[str | None, typer.Option("--camera", help="Only this one, as station/camera.")]
 OnlyPrefix = Annotated[str | None, typer.Option("--prefix", envvar="INSPECTION_PREFIX", help="Only of these topics.")]
 
@@ -34,13 +26,6 @@ class SpoolDamaged(InspectionError):
 
 class NotDrained(InspectionError):
     """Error: frames are left in a spool."""
-
-
-def spool_directory(given: Path | None) -> Path:
-    """Return the directory of the option, or the default."""
-    from producers.spool.options import default_spool_dir
-
-    return given or default_spool_dir()
 
 
 @app.command()

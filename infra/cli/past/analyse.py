@@ -49,12 +49,12 @@ def analyse(
     from dataclasses import asdict
 
     from infra.cli.past.analysis_text import analysis_lines, plural
-    from infra.cli.shared.time_options import reading
+    from infra.cli.shared.progress import reading
     from replay.analysis import analyse as analyse_table
     from replay.analysis import as_json as json_form
-    from replay.analysis.table import RECORDED
     from replay.dataset import read_data, warn_unfinished
     from replay.export.write import check_file, write_rows
+    from replay.past.replayed_frame import RECORDED
     from replay.report.write import check_html, heat_model, write_html
     from transport.image_store import ImageStore
 

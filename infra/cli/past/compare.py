@@ -84,14 +84,14 @@ def compare(
 
     from contextlib import ExitStack
 
-    from infra.cli.shared.time_options import reading
+    from infra.cli.shared.progress import reading
     from replay.analysis import PromotionLimits, analyse
     from replay.analysis import as_json as json_form
     from replay.analysis import compare as compare_table
     from replay.analysis.comparison import compare_nothing
-    from replay.analysis.table import RECORDED
     from replay.challenger import inspected, model_of, on_golden
     from replay.dataset import read_data, warn_unfinished
+    from replay.past.replayed_frame import RECORDED
     from replay.report.write import check_html, write_html
     from transport.image_store import ImageStore
 

@@ -86,7 +86,7 @@ def rows(
         inspection export rows shift.parquet --from 2026-11-24T06:00 --to 2026-11-24T14:00
     """
 
-    from infra.cli.shared.time_options import reading
+    from infra.cli.shared.progress import reading
     from monitoring.quality.label_index import LabelIndex
     from replay.export import Rows
     from replay.export.write import check_file
@@ -117,7 +117,7 @@ class _Given:
 @contextmanager
 def _frames(chosen: SelectionArgs, with_labels: bool, image_store: str | None) -> Iterator[_Given]:
     """Yield frames with decisions, and labels, with a progress bar; refuse an empty selection before any write."""
-    from infra.cli.shared.time_options import reading
+    from infra.cli.shared.progress import reading
     from monitoring.quality.label_index import LabelIndex
     from replay.past.reads import empty_selection_error, read_labels
     from replay.past.resolved_selection import ResolvedSelection

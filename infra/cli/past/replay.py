@@ -128,7 +128,7 @@ def _begin(chosen: SelectionArgs, variants: list[Variant], out: Path | None, opt
     import shutil
     import tempfile
 
-    from infra.cli.shared.time_options import reading
+    from infra.cli.shared.progress import reading
     from replay.past.reads import empty_selection_error
     from replay.past.resolved_selection import ResolvedSelection
     from replay.reinspect.run import plan
@@ -152,7 +152,7 @@ def _begin(chosen: SelectionArgs, variants: list[Variant], out: Path | None, opt
 
 def _resume(chosen: SelectionArgs, path: Path, options: RunOptions) -> RunResult:
     """Continue a run, with exactly the messages that it selected when it began."""
-    from infra.cli.shared.time_options import reading
+    from infra.cli.shared.progress import reading
     from replay.past.resolved_selection import ResolvedSelection
     from replay.reinspect.run import RunResult, check_there, check_variants
     from replay.reinspect.run_folder import RunError, RunFolder

@@ -19,8 +19,8 @@ def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -
     import dataclasses
     import threading
 
+    from infra.cli.shared.progress import reading
     from infra.cli.shared.shutdown import stop_on_signals
-    from infra.cli.shared.time_options import reading
     from replay.past.reads import empty_selection_error
     from replay.past.resolved_selection import ResolvedSelection
     from replay.republish import by_partition, prefix_of, speed_of

@@ -69,6 +69,14 @@ NoPartId = Annotated[
     ),
 ]
 
+SpoolDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--spool-dir",
+        envvar="INSPECTION_SPOOL_DIR",
+        help="Folder of the spools. Default: the user's state directory.",
+    ),
+]
 HTTP_HOST_DEFAULT = "127.0.0.1"
 BOOTSTRAP_DEFAULT = DEFAULT_BOOTSTRAP_SERVERS
 PREFIX_DEFAULT = DEFAULT_PREFIX
@@ -177,3 +185,10 @@ def past_source(
     from replay.archive import Archive
 
     return Source(kafka, Archive.open(archive), topics=not archive_only, max_bytes_s=max_bytes_s)
+
+
+def spool_directory(given: Path | None) -> Path:
+    """Return the directory of the option, or the default."""
+    from producers.spool.options import default_spool_dir
+
+    return given or default_spool_dir()

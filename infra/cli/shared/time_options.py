@@ -1,14 +1,11 @@
-"""Options of commands that read a stretch of the past, and their progress bar."""
+"""Options of commands that read a time range of the past."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.shared.terminal_text import shown
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -47,40 +44,3 @@ def time_range(from_time: str | None, to_time: str | None, last: str | None) -> 
     if begin is not None and end is not None and begin >= end:
         raise SettingsError("--from is not before --to")
     return TimeRange(begin, end)
-
-
-@contextmanager
-def reading() -> Iterator[Callable[[str, int, int], object]]:
-    """Show a progress bar for each topic on standard error; yield the callback that moves it.
-
-    The callback gets the name of the topic, the messages done, and their total. The bars vanish at the end.
-    """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:.0f}/s")
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    # Without a terminal, a bar that vanishes at the end would only leave an empty line.
-    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
-        tasks: dict[str, Any] = {}
-
-        def show(topic: str, done: int, count: int) -> None:
-            if topic not in tasks:
-                tasks[topic] = progress.add_task(shown(topic), total=count)
-            progress.update(tasks[topic], completed=done)
-
-        yield show

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, Table
+from replay.analysis.table import DEFECTIVE, GOOD, UNKNOWN, Table
+from replay.past.replayed_frame import RECORDED
 
 BEGIN_US = 1_795_500_000_000_000
 MS = 1_000

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from monitoring.quality.label_index import LabelIndex
 from monitoring.quality.label_join import LabelJoin
 from replay.analysis.overview import analyse
-from replay.analysis.table import DEFECTIVE, GOOD, RECORDED, UNKNOWN, build_table
-from replay.past.replayed_frame import ReplayedFrame
+from replay.analysis.table import DEFECTIVE, GOOD, UNKNOWN, build_table
+from replay.past.replayed_frame import RECORDED, ReplayedFrame
 from schemas import Action, Decision, ResultState, Verdict
 from tests.monitoring.quality.examples import make_decision, make_label
 from transport.stored_message import MessagePosition

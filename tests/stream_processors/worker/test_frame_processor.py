@@ -17,9 +17,9 @@ from schemas import Action, DeadLetter, Decision, Encoding, Frame, ImageReferenc
 from schemas.clock import ManualClock
 from schemas.codec import Codec, decode, encode
 from schemas.letters import KEPT_VALUE_BYTES, VALUE_SHA256_HEADER, VALUE_SIZE_HEADER, whole_sha256, whole_size
-from schemas.replay_headers import REPLAY_HEADER
+from schemas.replay_headers import REPLAY_HEADER, RETRY_HEADER
 from schemas.topics import DECISIONS
-from stream_processors.worker.frame_processor import RETRY_HEADER, FrameProcessor
+from stream_processors.worker.frame_processor import FrameProcessor
 from stream_processors.worker.frame_task import FrameMessage, ProcessingResult
 from stream_processors.worker.letter_budget import BURST_BYTES
 from stream_processors.worker.metrics import WorkerMetrics

@@ -16,7 +16,8 @@ from models import FramePosition, Model, default_model_path, load_model
 from schemas import Frame, ImageReference, ResultState
 from schemas.clock import ManualClock
 from schemas.codec import Codec, encode
-from stream_processors.worker.frame_processor import RETRY_HEADER, FrameProcessor
+from schemas.replay_headers import RETRY_HEADER
+from stream_processors.worker.frame_processor import FrameProcessor
 from stream_processors.worker.frame_task import FrameMessage, FrameTask, ProcessingResult
 from stream_processors.worker.inspection_pool import FETCHES, InspectionPool
 from stream_processors.worker.ordered_completion import OrderedCompletion
