@@ -17,7 +17,9 @@ from schemas.addresses import masked_text
 from schemas.text import shown
 
 #: Libraries that log every step; only their warnings and errors are logged.
-_NOISY = ("aiokafka", "faust", "mode", "asyncio", "botocore", "aiobotocore")
+_NOISY = ("aiokafka", "faust", "mode", "asyncio")
+#: Libraries that log whole requests, with paths, tokens and signatures. Not logged either if more is asked for.
+_TELLTALE = ("botocore", "aiobotocore", "s3fs", "fsspec", "urllib3", "aiohttp")
 
 #: Longest line of an event or of a traceback, in characters; the characters after it are only counted.
 LONGEST_LINE = 4_000
@@ -49,14 +51,18 @@ def set_up_logging(level: int, process: str = "") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(f"%(asctime)s %(levelname)s{who} %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
+    set_up_tracebacks()
+    for library in (*_TELLTALE, *(_NOISY if level > logging.DEBUG else ())):
+        logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def set_up_tracebacks() -> None:
+    """Print exceptions that end a thread or the process as the log does; for a child process without a log too."""
     # The hooks of an embedding program stay.
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _print_exception
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _print_of_thread
-    if level > logging.DEBUG:
-        for noisy in _NOISY:
-            logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def _indented(text: str) -> str:

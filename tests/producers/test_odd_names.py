@@ -20,7 +20,7 @@ from producers.testing import ListCamera
 from replay import read_topic
 from schemas import Frame, KafkaSettings
 from schemas.codec import decode
-from schemas.errors import SettingsError
+from schemas.errors import InspectionError, SettingsError
 from stream_processors.watch.settings import WatchSettings
 
 app = typer.Typer()
@@ -71,6 +71,17 @@ def test_a_webhook_comes_from_a_file(tmp_path: Path) -> None:
     settings = WatchSettings(webhook="https://hooks.plant/services/SECRET")
     assert "SECRET" not in repr(settings)
     assert "https://hooks.plant" in repr(settings)
+
+
+def test_options_and_texts_behind_a_colon_stay_hidden() -> None:
+    camera = ListCamera([], error=OSError("401 for the user admin, password SECRET"))
+    job = CameraJob("s/c", camera, None, options=("user=admin", "password=SECRET"))  # type: ignore[arg-type]
+    [report] = run_cameras([job])
+    assert "SECRET" not in f"{report.error}{job}"
+    for arguments in (["synthetic:SECRET"], ["elpv:u:SECRET@h"], ["synthetic", "--option", "=SECRET"]):
+        error = CliRunner().invoke(app, ["--camera", *arguments]).exception
+        assert isinstance(error, InspectionError)
+        assert "SECRET" not in str(error)
 
 
 @pytest.mark.parametrize("secret", ["SECRET", "pa/ss", "p@ss", "a,b c"])
