@@ -14,6 +14,7 @@ import traceback
 from types import TracebackType
 
 from schemas.addresses import masked_text
+from schemas.errors import InspectionError
 from schemas.text import shown
 
 #: Libraries that log every step; only their warnings and errors are logged.
@@ -39,7 +40,7 @@ class LineFormatter(logging.Formatter):
         return shown(masked_text(super().formatMessage(record)), LONGEST_LINE)
 
     def formatException(self, ei: object) -> str:
-        return _indented(super().formatException(ei))  # type: ignore[arg-type]
+        return _trace(*ei)  # type: ignore[misc]
 
     def formatStack(self, stack_info: str) -> str:
         return _indented(stack_info)
@@ -69,12 +70,21 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {shown(masked_text(line), LONGEST_LINE)}" for line in text.split("\n"))
 
 
+def _trace(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> str:
+    """Return the indented traceback of an error; of one of ours without its cause.
+
+    Our text states the cause with secrets masked. The text of the library may show a piece of an address that no form
+    tells from other words.
+    """
+    lines = traceback.format_exception(kind, error, trace, chain=not isinstance(error, InspectionError))
+    return _indented("".join(lines).rstrip("\n"))
+
+
 def _print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if not issubclass(kind, Exception):
         sys.__excepthook__(kind, error, trace)
         return
-    text = "".join(traceback.format_exception(kind, error, trace)).rstrip("\n")
-    sys.stderr.write(_indented(text) + "\n")
+    sys.stderr.write(_trace(kind, error, trace) + "\n")
 
 
 def _print_of_thread(arguments: threading.ExceptHookArgs) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.addresses import NO_DETAILS, masked_address, masked_repr, masked_text
+from schemas.codec import Codec
 from schemas.errors import RegistryError, SettingsError
 from schemas.settings import KafkaSettings
 from transport.logs import LONGEST_LINE, LineFormatter
@@ -233,3 +234,16 @@ def test_the_traceback_of_a_child_process_shows_no_secret(program: str) -> None:
     assert done.returncode == 1
     assert b"http://h/***" in done.stderr
     assert b"SECRET" not in done.stderr + done.stdout
+
+
+def test_the_traceback_of_our_error_leaves_out_the_text_of_the_library() -> None:
+    try:
+        Codec.from_settings(KafkaSettings(schema_registry_url="http://127.0.0.1:SECRET"))
+    except RegistryError as error:
+        found = (RegistryError, error, error.__traceback__)
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "no schemas", (), found)
+    line = LineFormatter("%(message)s").format(record)
+    assert "schema registry at http://***" in line
+    assert "Traceback" in line
+    assert "port: 'SECRET'" not in line
+    assert "base 10: 'SECRET'" not in line
