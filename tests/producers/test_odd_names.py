@@ -50,6 +50,14 @@ def test_an_option_that_is_no_utf8_is_one_line(option: bytes, locale: str) -> No
     assert done.stderr.startswith(b"error: ")
 
 
+def test_the_last_line_of_a_command_hides_what_was_typed_into_the_wrong_option() -> None:
+    command = inspection_command("produce", "--camera", "synthetic", "--station", "rtsp://u:SECRET@h/x")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: station 'rtsp://h/***'")
+    assert "SECRET" not in done.stderr + done.stdout
+
+
 def test_no_camera_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "cameras").write_text("# none\n", encoding="utf-8")
     for arguments in ([], ["--camera-file", str(tmp_path / "cameras")], ["--camera-file", str(tmp_path / "none")]):
