@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ModelPackageError
+from models.image_remarks import ImageRemarks
 from models.images import decode, image_header
 from models.inspect_images import inspect_image
 from models.manifest import EMBEDDING
@@ -78,8 +79,11 @@ def _measure(
     model: Model, images: Iterable[tuple[str, bytes]]
 ) -> tuple[list[tuple[str, dict[str, float]]], list[NDArray[np.float32]]]:
     rows, embeddings = [], []
+    remarks = ImageRemarks()
     for product, image in images:
-        rows.append((product, dict(inspect_image(image, model).signals)))
+        inspection = inspect_image(image, model)
+        remarks.log("images of the reference", inspection.remarks)
+        rows.append((product, dict(inspection.signals)))
         if EMBEDDING in model.manifest.outputs.names:
             embeddings.append(_embedding(image, model))
     return rows, embeddings

@@ -46,6 +46,8 @@ class CameraJob:
         Share of a period by which the camera begins later, see `Pacer`.
     address
         Address of the camera as a person typed it. Its user, password and path are left out of errors and logs.
+    options
+        Options of the camera as typed, ``k=v``. The value of one such as ``password=...`` is left out likewise.
     on_missed
         Called with the number of slots that have passed without a capture, because capturing or publishing took longer
         than the period; for a metric.
@@ -58,6 +60,7 @@ class CameraJob:
     max_frames: int | None = None
     phase: float = 0.0
     address: str = field(default="", repr=False)
+    options: tuple[str, ...] = field(default=(), repr=False)
     on_missed: Callable[[int], object] | None = None
 
 
@@ -166,7 +169,7 @@ class _Runner(threading.Thread):
             )
         except Exception as error:  # noqa: BLE001 - code of a plug-in; the other cameras must go on
             text = str(error) if isinstance(error, InspectionError) else f"{type(error).__name__}: {error}"
-            self._error = masked_text(text.splitlines()[0], *_addresses(job.address))
+            self._error = masked_text(text.splitlines()[0], *_addresses(job.address), *job.options)
             _log.error("camera %s ended after %d captures: %s", job.name, self._captured, self._error)
             if not job.address:
                 _log.debug("camera %s", job.name, exc_info=error)
@@ -190,7 +193,7 @@ class _Runner(threading.Thread):
 
 def _addresses(spec: str) -> tuple[str, ...]:
     """Return the forms in which a library may show a typed address: with the kind of the camera, and without."""
-    return (spec, spec.partition(":")[2]) if "://" in spec or "@" in spec else ()
+    return spec, spec.partition(":")[2]
 
 
 def run_cameras(

@@ -3,7 +3,7 @@
 A secret may stand in any part of an address: user and password (``rtsp://admin:pa/ss@10.0.0.5/s``, also with ``/``,
 ``@`` or ``,`` without escapes), the query (``?token=...``), or the path (``/user=admin&password=...``, and the whole
 path of a webhook). So only scheme and host are shown. If the host is not certain, because it could be a part of a
-password, the host is hidden too.
+password, the host is hidden too. In a text without an address, what follows a name such as ``password=`` is hidden.
 """
 
 from __future__ import annotations
@@ -45,6 +45,14 @@ _SECRET_IN_TEXT = re.compile("[@?&=#]")
 #: Mistyped address, with one slash too few or without a scheme. No library accepts it.
 _NEARLY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.:-]+:/|//)(?=[^/])")
 _SECRET = re.compile("[@&=]")
+#: Secret behind its name, as in the query of a camera, the settings of a library or a connection string:
+#: ``password=...``, ``"sasl.password": "..."``.
+_NAMED = re.compile(
+    r"((?:passw(?:or)?d|passphrase|pwd|user-pw|secret[\w.-]{0,30}|token|(?:api|access|account)[_.-]?key|authorization)"
+    r"['\"]?\s{0,3}[=:]\s{0,3}(?:(?:Basic|Bearer|Digest)\s)?|\bBearer\s)"
+    r"(?!\*\*\*)(?:'[^']*'|\"[^\"]*\"|[^\s'\"&;,)\]}]+)",
+    re.IGNORECASE,
+)
 
 
 def masked_address(address: str, *, with_path: bool = False) -> str:
@@ -68,6 +76,8 @@ def masked_address(address: str, *, with_path: bool = False) -> str:
     ('rtsp:/***', '//***')
     >>> masked_address("127.0.0.1:9092"), masked_address("/srv/images"), masked_address("admin:x@10.0.0.5")
     ('127.0.0.1:9092', '/srv/images', '10.0.0.5')
+    >>> masked_address("ip=10.0.0.5;password=SECRET")
+    'ip=10.0.0.5;password=***'
     """
     scheme, found, rest = address.partition("://")
     if found and f",{scheme}://" in rest:
@@ -78,7 +88,7 @@ def masked_address(address: str, *, with_path: bool = False) -> str:
         if nearly is not None and _SECRET.search(address, nearly.end()):
             return f"{nearly[0]}{HIDDEN}"
         has_user = "@" in address and ":" in address.partition("@")[0] and not address.startswith((".", "/", "~"))
-        return _host(address.rpartition("@")[2]) if has_user else address
+        return _host(address.rpartition("@")[2]) if has_user else _NAMED.sub(rf"\1{HIDDEN}", address)
     if not _SCHEME.fullmatch(scheme):
         return HIDDEN
     if scheme in ("file", "local", "memory"):
@@ -103,7 +113,7 @@ def masked_address(address: str, *, with_path: bool = False) -> str:
 
 
 def masked_text(text: str, *addresses: str | None, with_path: bool = False) -> str:
-    """Return a text, such as the message of a library, with the addresses in it masked.
+    """Return a text, such as the message of a library, with the addresses and named secrets in it masked.
 
     Parameters
     ----------
@@ -123,7 +133,7 @@ def masked_text(text: str, *addresses: str | None, with_path: bool = False) -> s
     secrets = [address for address in addresses if address and masked_address(address, with_path=with_path) != address]
     for address in secrets:
         text = text.replace(address, masked_address(address))
-    text = "".join(_masked_pieces(text))
+    text = _NAMED.sub(rf"\1{HIDDEN}", "".join(_masked_pieces(text)))
     for address in secrets:
         if _has_a_piece(text.replace(masked_address(address), ""), address):
             return NO_DETAILS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -93,6 +94,12 @@ class KafkaSettings:
             raise SettingsError(
                 f"bootstrap servers {shown(self.bootstrap_servers)}: no address has such characters; "
                 "say host:port[,host:port]"
+            )
+        if re.search("[@=?&;#]", self.bootstrap_servers):
+            # Not shown: it may hold a password.
+            raise SettingsError(
+                "the bootstrap servers have a user, a password or options: say host:port[,host:port] alone; "
+                "no program of the line logs in to Kafka"
             )
 
     @classmethod

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -191,6 +192,11 @@ def test_onnx_runtime_is_imported_with_its_telemetry_off():
     for name in ("models/runtime.py", "benchmarks/contenders/job.py"):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert 0 < text.index('os.environ["ORT_DISABLE_TELEMETRY"] = "1"') < text.index("import onnxruntime")
+    # A command for `python -c` is no import that the search above finds.
+    for path in modules():
+        text = path.read_text(encoding="utf-8")
+        if str(path.relative_to(ROOT)) not in RUNTIME and re.search(r"""["']import [^"'\n]*onnxruntime""", text):
+            assert '"ORT_DISABLE_TELEMETRY": "1"' in text, path
 
 
 def test_testing_kits_need_no_test_framework():

@@ -14,10 +14,13 @@ import traceback
 from types import TracebackType
 
 from schemas.addresses import masked_text
+from schemas.errors import InspectionError
 from schemas.text import shown
 
 #: Libraries that log every step; only their warnings and errors are logged.
-_NOISY = ("aiokafka", "faust", "mode", "asyncio", "botocore", "aiobotocore")
+_NOISY = ("aiokafka", "faust", "mode", "asyncio")
+#: Libraries that log whole requests, with paths, tokens and signatures. Not logged either if more is asked for.
+_TELLTALE = ("botocore", "aiobotocore", "s3fs", "fsspec", "urllib3", "aiohttp")
 
 #: Longest line of an event or of a traceback, in characters; the characters after it are only counted.
 LONGEST_LINE = 4_000
@@ -37,7 +40,7 @@ class LineFormatter(logging.Formatter):
         return shown(masked_text(super().formatMessage(record)), LONGEST_LINE)
 
     def formatException(self, ei: object) -> str:
-        return _indented(super().formatException(ei))  # type: ignore[arg-type]
+        return _trace(*ei)  # type: ignore[misc]
 
     def formatStack(self, stack_info: str) -> str:
         return _indented(stack_info)
@@ -49,26 +52,39 @@ def set_up_logging(level: int, process: str = "") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(f"%(asctime)s %(levelname)s{who} %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
+    set_up_tracebacks()
+    for library in (*_TELLTALE, *(_NOISY if level > logging.DEBUG else ())):
+        logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def set_up_tracebacks() -> None:
+    """Print exceptions that end a thread or the process as the log does; for a child process without a log too."""
     # The hooks of an embedding program stay.
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _print_exception
     if threading.excepthook is threading.__excepthook__:
         threading.excepthook = _print_of_thread
-    if level > logging.DEBUG:
-        for noisy in _NOISY:
-            logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def _indented(text: str) -> str:
     return "\n".join(f"    {shown(masked_text(line), LONGEST_LINE)}" for line in text.split("\n"))
 
 
+def _trace(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> str:
+    """Return the indented traceback of an error; of one of ours without its cause.
+
+    Our text states the cause with secrets masked. The text of the library may show a piece of an address that no form
+    tells from other words.
+    """
+    lines = traceback.format_exception(kind, error, trace, chain=not isinstance(error, InspectionError))
+    return _indented("".join(lines).rstrip("\n"))
+
+
 def _print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if not issubclass(kind, Exception):
         sys.__excepthook__(kind, error, trace)
         return
-    text = "".join(traceback.format_exception(kind, error, trace)).rstrip("\n")
-    sys.stderr.write(_indented(text) + "\n")
+    sys.stderr.write(_trace(kind, error, trace) + "\n")
 
 
 def _print_of_thread(arguments: threading.ExceptHookArgs) -> None:

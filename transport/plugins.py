@@ -108,7 +108,8 @@ def load_plugin(kind: PluginKind, spec: str, options: Mapping[str, Any] | None =
     except InspectionError:
         raise
     except Exception as error:  # a plug-in may raise anything
-        why = masked_text(f"{type(error).__name__}: {error_line(error)}", spec, spec.partition(":")[2])
+        typed = [f"{key}={value}" for key, value in (options or {}).items()]
+        why = masked_text(f"{type(error).__name__}: {error_line(error)}", spec, spec.partition(":")[2], *typed)
         raise PluginError(f"{kind.word} {name!r}: {why}") from error
     lacks = [method for method in kind.methods if not hasattr(built, method)]
     if lacks:
@@ -122,7 +123,7 @@ def _find(kind: PluginKind, spec: str) -> tuple[Callable[..., Any], dict[str, An
         built_in = kind.built_in[name]
         if built_in.parameter is None:
             if rest:
-                raise PluginError(f"{kind.word} {name!r} takes options (k=v), not {rest!r} after a colon")
+                raise PluginError(f"{kind.word} {name!r} takes options (k=v), and nothing after a colon")
             return _import(kind, built_in.path), {}
         if not rest:
             raise PluginError(f"{kind.word} {name!r} needs what to read after a colon, as in {name}:...")

@@ -25,6 +25,7 @@ from schemas.errors import BrokerUnavailable, TopicMissing
 from schemas.settings import KafkaSettings
 from transport.batches import UnreadableBatch
 from transport.limited_child import limit_child, limit_memory
+from transport.logs import set_up_tracebacks
 from transport.range_loop import Cursor, Stalled, read_here
 from transport.topic_ranges import TopicMessage
 
@@ -34,6 +35,7 @@ _BLOCK_BYTES = 1024 * 1024
 def main() -> None:
     """Read the ranges that the settings name."""
     limit_child()
+    set_up_tracebacks()
     answers = _Answers(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # prints of libraries go to the log, not between the answers
     root = logging.getLogger()

@@ -71,6 +71,7 @@ def main() -> None:
         sys.exit(1)
     except Exception as error:
         from infra.cli.shared.terminal_text import echo, echo_lines, shown
+        from schemas.addresses import masked_text
         from schemas.errors import InspectionError
 
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
@@ -81,7 +82,7 @@ def main() -> None:
         if not isinstance(error, InspectionError):
             raise
         # Further lines are indented, so that they cannot look like a separate line.
-        first, *more = str(error).split("\n")
+        first, *more = masked_text(str(error)).split("\n")
         echo(shown(f"error: {first}", 4000), err=True)
         echo_lines((f"    {shown(line, 4000)}" for line in more), err=True)
         sys.exit(error.exit_code)

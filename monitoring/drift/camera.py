@@ -83,10 +83,11 @@ class CameraWatch:
         self._known: deque[str] = deque(maxlen=_KNOWN_FRAMES)
         #: Reason of the last start from scratch of the detectors.
         self.last_reset = ""
-        #: Decisions by outcome (``watched``, ``warm-up``, ``duplicate``, ``old``, ``not-champion``,
-        #: ``not-inspected``, ``names-too-long``), those whose clock is ``ahead``, ``resets``, ``clock-back``,
-        #: ``forgotten-products``, ``after-reset`` (the detectors know too little yet), ``warm-up-again`` (a warm-up
-        #: that follows another one without a normal frame), and signals that were ``missing:`` or ``not-a-number:``.
+        #: Decisions by outcome (``watched``, ``warm-up``, ``duplicate``, ``old``, ``second-producer``,
+        #: ``not-champion``, ``not-inspected``, ``names-too-long``), those whose clock is ``ahead``, ``resets``,
+        #: ``clock-back``, ``forgotten-products``, ``after-reset`` (the detectors know too little yet),
+        #: ``warm-up-again`` (a warm-up that follows another one without a normal frame), and signals that were
+        #: ``missing:`` or ``not-a-number:``.
         self.counts: Counter[str] = Counter()
 
     @property
@@ -141,7 +142,7 @@ class CameraWatch:
         if decision.frame_id in self._known:
             return "duplicate", False
         order = self._starts.classify(decision, now_us)
-        if order == "old":
+        if order in ("old", "second-producer"):
             return order, False
         if order:
             self.counts["clock-back" if order == "back" else order] += 1

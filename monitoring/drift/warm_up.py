@@ -5,7 +5,8 @@ but an episode that begins in it is marked, so that gates do not act. At its end
 deviation after that is an ordinary episode.
 
 A gap counts only if both clocks agree, the camera's and the worker's: decisions that wait for a worker, and a camera
-whose clock jumps, do not make a gap.
+whose clock jumps, do not make a gap. Frames that were published again are all decided within minutes, so for them the
+camera's clock alone counts.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class WarmUp:
         self._frames = options.warm_up_frames
         self._length_us = round(options.warm_up_s * _US_PER_S)
         self._gap_us = round(options.warm_up_gap_s * _US_PER_S)
+        self._is_simulated = options.simulated
         self._last: tuple[int, int] | None = None
         self._began_us = 0
         self._seen = 0
@@ -45,7 +47,7 @@ class WarmUp:
         if not self._frames and not self._length_us:
             return False
         last, self._last = self._last, (decision.captured_at_us, decision.decided_at_us)
-        if last is None or min(now - then for now, then in zip(self._last, last, strict=True)) >= self._gap_us:
+        if last is None or self._gap(last, self._last) >= self._gap_us:
             self.repeated += self.is_on
             self.is_on, self._seen, self._began_us = True, 1, decision.captured_at_us
             return False
@@ -56,6 +58,10 @@ class WarmUp:
         # A clock that went back must not make an endless warm-up.
         self.is_on = self._seen <= self._frames or 0 <= passed_us < self._length_us
         return not self.is_on
+
+    def _gap(self, last: tuple[int, int], now: tuple[int, int]) -> int:
+        captured_us, decided_us = now[0] - last[0], now[1] - last[1]
+        return captured_us if self._is_simulated else min(captured_us, decided_us)
 
     def state(self) -> Any:
         """Return the whole state as JSON."""

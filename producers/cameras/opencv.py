@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from models.opencv import cv2
 from producers.camera import Capture, CapturedImage
-from schemas.addresses import masked_address
+from schemas.addresses import HIDDEN, masked_address
 from schemas.clock import Clock, SystemClock
 from schemas.errors import PluginError
 
@@ -58,8 +58,8 @@ class OpenCvCamera:
     ) -> None:
         self._source = source
         self._live = source.startswith(("usb:", "rtsp:", "rtsps:"))
-        #: Name for messages: only scheme and host of an address.
-        self.name = masked_address(source) if "://" in source or source.startswith("rtsp") else source
+        #: Name for messages, without what may be a secret.
+        self.name = _name(source)
         self._size = (width, height)
         self._loop = loop
         self._reopen = reopen
@@ -149,6 +149,17 @@ class OpenCvCamera:
             there = ", ".join(sorted(path.name for path in _USB_BY_ID.glob("*"))) or "no camera"
             raise PluginError(f"camera {self.name!r} is not there; {_USB_BY_ID} has {there}")
         return (device, cv2.CAP_V4L2)
+
+
+def _name(source: str) -> str:
+    """Return scheme and host of an address, a path as it is, and of anything else only the kind."""
+    kind, _, rest = source.partition(":")
+    if kind == "usb":
+        is_device = rest.isdecimal() or rest.startswith("/dev/")
+        return source if is_device and masked_address(source) == source else f"usb:{HIDDEN}"
+    if kind in ("rtsp", "rtsps") and not rest.startswith("//"):
+        return f"{kind}:{HIDDEN}"
+    return masked_address(source)
 
 
 class _Newest:

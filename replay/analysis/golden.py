@@ -10,6 +10,7 @@ from pathlib import Path
 
 from models.errors import ImageError
 from models.image_folder import list_images
+from models.image_remarks import ImageRemarks
 from models.inspect_images import inspect_image
 from models.inspection import Inspection
 from models.package import Model
@@ -72,8 +73,11 @@ def compare_golden(
              "newly_found", "newly_overkilled", "newly_accepted", "challenger_failed")  # fmt: skip
     counts = dict.fromkeys(names, 0)
     changed = []
+    remarks = ImageRemarks()
     for done, sample in enumerate(samples, 1):
         one, two = _inspect_both(sample, champion, challenger)
+        remarks.log("golden samples, champion", one.remarks)
+        remarks.log("golden samples, challenger", two.remarks)
         error, was, now = (
             ("escapes", one.action is Action.ACCEPT, two.action is Action.ACCEPT)
             if sample.is_defective

@@ -132,6 +132,12 @@ class WatchedCamera:
             )
         elif "resets" in new:
             self._report(logging.INFO, "resets", f"{self.watch.last_reset} ({counts['resets']} in all)", 60.0)
+        if "second-producer" in new:
+            about = (
+                "two producers send under this name at the same time. The one that started later is watched, the other "
+                f"is not ({counts['second-producer']} decisions so far): give each camera a name of its own"
+            )
+            self._report(logging.WARNING, "second-producer", about)
         if "ahead" in new:
             about = "the camera's clock is ahead by more than five minutes: the order of its starts is not known"
             self._report(logging.WARNING, "ahead", about)
@@ -213,7 +219,7 @@ class WatchedCamera:
 
 
 #: Names of the counts of decisions that were not watched.
-_SKIPPED = {"duplicate", "old", "not-champion", "not-inspected", "names-too-long"}
+_SKIPPED = {"duplicate", "old", "second-producer", "not-champion", "not-inspected", "names-too-long"}
 #: Counts of decisions that were watched, but allow no conclusion: they count as not watched.
 _HALF_WATCHED = {"after-reset", "warm-up"}
 

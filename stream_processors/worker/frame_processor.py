@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from models import ImageError, Inspection, Model, build_decision, failed_inspection
+from models.image_remarks import ImageRemarks
 from models.inspect_images import inspect_images
 from schemas import Action, CodecError, DeadLetter, Decision, Frame, ResultState, Verdict
 from schemas.clock import Clock
@@ -23,7 +24,6 @@ from schemas.replay_headers import REPLAY_HEADER, RETRY_HEADER, is_replay, is_re
 from schemas.text import file_text
 from schemas.topics import DECISIONS
 from stream_processors.worker.frame_task import FrameMessage, ProcessingResult
-from stream_processors.worker.image_remarks import ImageRemarks
 from stream_processors.worker.letter_budget import LetterBudget
 from stream_processors.worker.overload import Overload, OverloadPolicy
 from stream_processors.worker.shedding import Shedding

@@ -20,6 +20,7 @@ import select
 from typing import Any
 
 from transport.limited_child import limit_child
+from transport.logs import set_up_tracebacks
 
 #: Time without a message after which the child ends, in seconds; the next suspect gets a new child.
 _IDLE_S = 60.0
@@ -30,6 +31,7 @@ _CPU_S = 600
 def main() -> None:
     """Answer trials until the input ends."""
     limit_child()
+    set_up_tracebacks()
     _limit_processor_time()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # prints of libraries go to the log, not between the answers

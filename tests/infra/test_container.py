@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,10 @@ def test_every_command_is_in_the_image(wheel: Path, repository: Path) -> None:
         "import infra\n"
         "assert infra.__file__.startswith(wheel), infra.__file__\n"
         "for name in COMMANDS: load(name)\n"
+        # Programs that run in child processes; no command imports them.
+        "from importlib import import_module\n"
+        "for name in 'stream_processors.worker.trial', 'transport.range_program', 'transport.batch_trials.program':\n"
+        "    assert import_module(name).__file__.startswith(wheel), name\n"
     )
     command = [sys.executable, "-P", "-c", code, str(repository), str(wheel)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=wheel.parent)
@@ -74,6 +80,26 @@ def test_the_image_installs_no_development_packages(repository: Path) -> None:
     tested = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (repository / "requirements.lock").read_text(), re.MULTILINE))
     wanted = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.MULTILINE))
     assert {name: version for name, version in wanted.items() if tested.get(name) != version} == {}
+
+
+def test_the_image_has_each_package_that_a_command_imports(wheel: Path, repository: Path) -> None:
+    """Imports within functions too, which run long after the command was loaded. Training needs the ``train`` extra."""
+    lock = set(re.findall(r"^([a-z0-9-]+)==", (repository / "infra/locks/runtime.lock").read_text(), re.MULTILINE))
+    ours = {path.name for path in wheel.iterdir()}
+    installed = packages_distributions()
+    missing = set()
+    for path in wheel.rglob("*.py"):
+        if path.is_relative_to(wheel / "models/training"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules = [node.module]
+            for name in {module.partition(".")[0] for module in modules} - ours - sys.stdlib_module_names:
+                packages = {each.lower().replace("_", "-") for each in installed.get(name, [])}
+                if not packages & lock:
+                    missing.add(f"{path.relative_to(wheel)}: {name}")
+    assert missing == set()
 
 
 def test_services_have_no_rights_that_they_do_not_need(repository: Path) -> None:

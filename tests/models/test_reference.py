@@ -142,6 +142,14 @@ def test_the_command_measures_products(make_package, images):
     assert reference.of("few")["brightness"].images == 110
 
 
+def test_shrinking_is_said_once_where_a_reference_is_measured(make_package, caplog):
+    wide = encoded(scene(100, 16, seed=1))
+    measure_reference(load_model(make_package()), [("", wide)] * MIN_IMAGES)
+    said = [record.getMessage() for record in caplog.records if "times fewer" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith("images of the reference: 100x16 pixels become 8x8")
+
+
 def test_signals_of_the_output_are_those_of_held_out_images(make_package, images):
     package = make_package()
     arguments = ["reference", str(package), "--images", str(images / "a"), "--held-out", str(images / "b")]

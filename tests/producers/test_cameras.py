@@ -128,6 +128,26 @@ def test_stream_error_hides_the_password() -> None:
         assert "127.0.0.1:9" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("usb:SECRET", "usb:***"),
+        ("usb:admin:SECRET@10.0.0.5", "usb:***"),
+        ("usb:/dev/x?password=SECRET", "usb:***"),
+        ("rtsp:10.0.0.5/user=a&password=SECRET", "rtsp:***"),
+        ("rtsp:/10.0.0.5/SECRET", "rtsp:***"),
+        ("rtsp://admin:12 SECRET@127.0.0.1:9", "rtsp://127.0.0.1:9"),
+        ("usb:/dev/video0", "usb:/dev/video0"),
+    ],
+)
+def test_a_camera_that_is_typed_wrong_shows_no_secret(source: str, shown: str) -> None:
+    camera = OpenCvCamera(source)
+    assert camera.name == shown
+    with pytest.raises(PluginError) as caught:
+        captures_of(camera)
+    assert "SECRET" not in str(caught.value)
+
+
 def test_usb_cameras_have_names_that_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("producers.cameras.opencv._USB_BY_ID", tmp_path)
     (tmp_path / "usb-Acme_Cam_0042-video-index0").touch()

@@ -20,7 +20,7 @@ from producers.testing import ListCamera
 from replay import read_topic
 from schemas import Frame, KafkaSettings
 from schemas.codec import decode
-from schemas.errors import SettingsError
+from schemas.errors import InspectionError, SettingsError
 from stream_processors.watch.settings import WatchSettings
 
 app = typer.Typer()
@@ -50,6 +50,14 @@ def test_an_option_that_is_no_utf8_is_one_line(option: bytes, locale: str) -> No
     assert done.stderr.startswith(b"error: ")
 
 
+def test_the_last_line_of_a_command_hides_what_was_typed_into_the_wrong_option() -> None:
+    command = inspection_command("produce", "--camera", "synthetic", "--station", "rtsp://u:SECRET@h/x")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: station 'rtsp://h/***'")
+    assert "SECRET" not in done.stderr + done.stdout
+
+
 def test_no_camera_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "cameras").write_text("# none\n", encoding="utf-8")
     for arguments in ([], ["--camera-file", str(tmp_path / "cameras")], ["--camera-file", str(tmp_path / "none")]):
@@ -71,6 +79,17 @@ def test_a_webhook_comes_from_a_file(tmp_path: Path) -> None:
     settings = WatchSettings(webhook="https://hooks.plant/services/SECRET")
     assert "SECRET" not in repr(settings)
     assert "https://hooks.plant" in repr(settings)
+
+
+def test_options_and_texts_behind_a_colon_stay_hidden() -> None:
+    camera = ListCamera([], error=OSError("401 for the user admin, password SECRET"))
+    job = CameraJob("s/c", camera, None, options=("user=admin", "password=SECRET"))  # type: ignore[arg-type]
+    [report] = run_cameras([job])
+    assert "SECRET" not in f"{report.error}{job}"
+    for arguments in (["synthetic:SECRET"], ["elpv:u:SECRET@h"], ["synthetic", "--option", "=SECRET"]):
+        error = CliRunner().invoke(app, ["--camera", *arguments]).exception
+        assert isinstance(error, InspectionError)
+        assert "SECRET" not in str(error)
 
 
 @pytest.mark.parametrize("secret", ["SECRET", "pa/ss", "p@ss", "a,b c"])

@@ -88,3 +88,17 @@ def test_an_installed_plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (camera.address, camera.gain) == ("10.0.0.7", 2.5)
     with pytest.raises(PluginError, match="did you mean 'acme'"):
         load_camera("acmee")
+
+
+class RefusingCamera(InstalledCamera):
+    def __init__(self, address: str, password: str = "") -> None:
+        raise OSError(f"{password} is not the password of {address}")
+
+
+def test_an_error_of_a_plug_in_shows_no_value_of_a_secret_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("acme", f"{__name__}:RefusingCamera", CAMERAS.group)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    monkeypatch.setattr(plugins, "_import", lambda kind, path: RefusingCamera)
+    with pytest.raises(PluginError) as caught:
+        load_camera("acme:10.0.0.7", {"password": "SECRET"})
+    assert "SECRET" not in str(caught.value)

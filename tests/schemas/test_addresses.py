@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import time
 
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.addresses import NO_DETAILS, masked_address, masked_repr, masked_text
-from schemas.errors import RegistryError
+from schemas.codec import Codec
+from schemas.errors import RegistryError, SettingsError
 from schemas.settings import KafkaSettings
 from transport.logs import LONGEST_LINE, LineFormatter
 
@@ -121,10 +124,12 @@ def test_a_text_hides_the_secrets_of_addresses_that_nobody_named(text: str, show
     "text",
     [
         "x" * 500_000, "a:" * 250_000, "a" * 500_000 + "://u:secret@h", " //" * 160_000, "a:/" * 160_000,
-        "rtsp://h " * 50_000, "rtsp://u:p " * 50_000, " u:p" * 125_000, "http://h" + "/a1" * 160_000,
+        "rtsp://h " * 50_000, "SECRET-" * 70_000, "password='" * 50_000, "rtsp://u:p " * 50_000, " u:p" * 125_000,
+        "http://h" + "/a1" * 160_000,
     ],
     ids=[
-        "letters", "colons", "a long scheme", "slashes", "schemes", "addresses", "passwords", "users", "segments",
+        "letters", "colons", "a long scheme", "slashes", "schemes", "addresses", "names", "quotes",
+        "passwords", "users", "segments",
     ],
 )  # fmt: skip
 def test_a_long_line_is_masked_in_linear_time(text: str) -> None:
@@ -169,3 +174,76 @@ def test_an_address_that_is_typed_wrong_hides_its_secret(address: str, shown: st
         assert masked_text(f"{before}{address}{after}") == f"{before}{shown}{after}"
     record = logging.LogRecord("x", logging.ERROR, "", 0, "cannot open %r", (address,), None)
     assert LineFormatter("%(message)s").format(record) == f"cannot open {shown!r}"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ip=10.0.0.5;user=u;password=SECRET;ssl=1", "ip=10.0.0.5;user=u;password=***;ssl=1"),
+        ("{'sasl.username': 'u', 'sasl.password': 'a SECRET b'}", "{'sasl.username': 'u', 'sasl.password': ***}"),
+        ("rtspsrc user-id=a user-pw=SECRET ! fakesink", "rtspsrc user-id=a user-pw=*** ! fakesink"),
+        ("aws_secret_access_key = SECRET", "aws_secret_access_key = ***"),
+        ("AccountKey=SECRET;Endpoint=x", "AccountKey=***;Endpoint=x"),
+        ("headers: Authorization: Bearer SECRET", "headers: Authorization: Bearer ***"),
+        ("rtsp:10.0.0.5/user=a&password=SECRET", "rtsp:10.0.0.5/user=a&password=***"),
+        ("X-API-Key: SECRET", "X-API-Key: ***"),
+        ("3 passes, a secretary, tokens and a keyboard: fine", None),
+    ],
+)
+def test_a_secret_without_an_address_is_known_by_its_name(text: str, shown: str | None) -> None:
+    assert masked_text(text) == (text if shown is None else shown)
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "%s", (text,), None)
+    assert "SECRET" not in LineFormatter("%(message)s").format(record)
+    if "headers" not in text:
+        assert "SECRET" not in masked_address(text)
+
+
+@pytest.mark.parametrize("servers", ["u:SECRET@k:9092", "k:9092,u:SECRET@k2:9092", "k:9092;sasl.password=SECRET"])
+def test_bootstrap_servers_with_a_password_are_refused_unshown(servers: str) -> None:
+    with pytest.raises(SettingsError, match="a user, a password") as caught:
+        KafkaSettings(bootstrap_servers=servers)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_libraries_that_log_whole_requests_stay_silent_with_verbose() -> None:
+    script = (
+        "import logging; from transport.logs import set_up_logging; set_up_logging(logging.DEBUG);"
+        "[logging.getLogger(name).info('SECRET') for name in ('s3fs', 'botocore.auth', 'aiobotocore', 'urllib3')];"
+        "logging.getLogger('faust').debug('shown')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "SECRET" not in done.stderr
+    assert "shown" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "program", ["stream_processors.worker.trial", "transport.batch_trials.program", "transport.range_program"]
+)
+def test_the_traceback_of_a_child_process_shows_no_secret(program: str) -> None:
+    """The child ends in an error whose text is what it was given."""
+    given = b"(S'http://u:SECRET@h/x'\nI1\n" if program.endswith("trial") else b'["http://u:SECRET@h/x"]\n'
+    script = (
+        "import runpy, json, pickle\n"
+        "def fail(text, *more):\n"
+        "    raise ValueError(f'cannot read {text!r}')\n"
+        "json.loads = pickle.loads = fail\n"
+        f"runpy.run_module({program!r}, run_name='__main__')"
+    )
+    block = len(given).to_bytes(8, "big") + given if program.endswith("trial") else given
+    done = subprocess.run([sys.executable, "-c", script], input=block, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"http://h/***" in done.stderr
+    assert b"SECRET" not in done.stderr + done.stdout
+
+
+def test_the_traceback_of_our_error_leaves_out_the_text_of_the_library() -> None:
+    try:
+        Codec.from_settings(KafkaSettings(schema_registry_url="http://127.0.0.1:SECRET"))
+    except RegistryError as error:
+        found = (RegistryError, error, error.__traceback__)
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "no schemas", (), found)
+    line = LineFormatter("%(message)s").format(record)
+    assert "schema registry at http://***" in line
+    assert "Traceback" in line
+    assert "port: 'SECRET'" not in line
+    assert "base 10: 'SECRET'" not in line

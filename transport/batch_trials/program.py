@@ -34,6 +34,7 @@ from transport.batches import BOUNDED, BatchSkipper, probe_settings
 from transport.clients import make_consumer
 from transport.headers import message_headers
 from transport.limited_child import limit_child, limit_memory
+from transport.logs import set_up_tracebacks
 
 #: Exit status if a message needs too much memory, and if the batch that is read alone is not unpacked by the client.
 TOO_LARGE, UNREADABLE = 3, 4
@@ -51,6 +52,7 @@ _AHEAD_BYTES = 1024 * 1024
 def main() -> None:
     """Read the places that are named, until the input ends."""
     limit_child()
+    set_up_tracebacks()
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # prints of libraries go to the log, not between the answers
     settings = json.loads(sys.stdin.readline())

@@ -206,9 +206,12 @@ def produce(
             publisher = FramePublisher(settings, identity, chosen, spool=spool_options, metrics=metrics)
             publishers.append(stack.enter_context(publisher))
         jobs = [
-            CameraJob(publisher.identity.key, source, publisher, fps, frames, address=spec, on_missed=publisher.missed)
+            CameraJob(
+                publisher.identity.key, source, publisher, fps, frames,
+                address=spec, options=tuple(option or ()), on_missed=publisher.missed,
+            )
             for spec, source, publisher in zip(camera, cameras, publishers, strict=False)
-        ]
+        ]  # fmt: skip
         with frame_progress(publishers, None if frames is None else frames * len(jobs)):
             reports = run_cameras(jobs, stop)
         stats = [publisher.close() for publisher in publishers]
@@ -231,9 +234,9 @@ def _cameras(specs: list[str], options: list[str]) -> list[Camera]:
     from producers.plugins import load_camera
 
     pairs = [text.partition("=") for text in options]
-    for text, (key, equals, _) in zip(options, pairs, strict=True):
+    for number, (key, equals, _) in enumerate(pairs, 1):
         if not key or not equals:
-            raise SettingsError(f"--option {text!r}: as in seed=7")
+            raise SettingsError(f"--option number {number} has no name or no =; it is k=v, as in seed=7")
     given = {key: value for key, _, value in pairs}
     cameras = []
     elpv_seen = 0

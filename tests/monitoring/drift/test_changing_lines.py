@@ -251,6 +251,50 @@ def test_a_spool_that_catches_up_is_no_new_start():
     assert (watched.counts["old"], watched.counts["clock-back"]) == (400, 0)
 
 
+def shared(every: int, count: int, alone: int = 0, dark: int = 0) -> list[Decision]:
+    """Return decisions of two producers with one name; one in ``every`` is of the later start, the last ``alone`` not.
+
+    The last ``dark`` decisions are dark.
+    """
+    signals = [*rows(count - dark, 1), *rows(dark, 2, DARK)]
+    stream = []
+    for n, row in enumerate(signals):
+        is_later = n % every == 0 and n < count - alone
+        started_us, at_us = NOW_US - DAY_US + is_later * 10_000_000, NOW_US + n * 100_000
+        stream.append(decision(n, row, started_at_us=started_us, captured_at_us=at_us, decided_at_us=at_us + 20_000,
+                               frame_id=f"press.top.{started_us}.{n:08d}"))  # fmt: skip
+    return stream
+
+
+@pytest.mark.parametrize("every", [2, 20, 100])
+def test_of_two_producers_with_one_name_the_later_is_watched_whole_and_the_other_is_named(every):
+    watched = watch()
+    count = 6 * every + 600
+    fed(watched, shared(every, count))
+    later = -(-count // every)
+    assert watched.counts["watched"] == later
+    assert watched.counts["old"] <= 4 * every
+    assert watched.counts["old"] + watched.counts["second-producer"] == count - later
+    assert (watched.counts["resets"], watched.counts["clock-back"]) == (0, 0)
+
+
+def test_a_second_producer_that_remains_alone_is_watched_after_a_minute():
+    watched = watch()
+    events = fed(watched, shared(2, 2000, alone=1500, dark=60))
+    assert watched.counts["clock-back"] == 1
+    assert watched.counts["watched"] == 250 + 2000 - (498 + 600 + 49)  # the last of the later start, a minute, 50
+    assert number_of(opened(events)[0].detected_frame_id) >= 1940
+
+
+def test_a_restart_whose_spool_catches_up_is_no_second_producer():
+    watched = watch()
+    stream = shared(10**9, 400)
+    live = [dataclasses.replace(one, started_at_us=stream[200].captured_at_us) for one in stream[201:]]
+    mixed = [one for pair in zip(live, stream[:199], strict=True) for one in pair]
+    fed(watched, mixed)
+    assert (watched.counts["second-producer"], watched.counts["watched"], watched.counts["old"]) == (0, 199, 199)
+
+
 def days(count: int, warm_frames: int, *, frames: int = 500, first: int = 0) -> list[Decision]:
     """Return decisions of days that begin with a lamp that warms up: five deviations lower, rising to the usual."""
     stream = []
@@ -277,6 +321,15 @@ def test_a_declared_warm_up_is_shown_and_marked(options):
     ] * 2
     assert watched.counts["warm-up"] == 600
     assert watched.counts["watched"] == 1000
+
+
+def test_days_that_are_published_again_within_minutes_warm_up_each():
+    watched = watch(warm_up_frames=300, simulated=True)
+    stream = [dataclasses.replace(one, is_simulated=True, decided_at_us=NOW_US + 90 * DAY_US + n)
+              for n, one in enumerate(days(2, 200))]  # fmt: skip
+    events = fed(watched, stream, NOW_US + 90 * DAY_US)
+    assert [event.cause for event in opened(events)] == [WARM_UP, WARM_UP]
+    assert watched.counts["warm-up"] == 600
 
 
 def test_without_a_declaration_a_warm_up_is_drift_as_any_other():

@@ -143,6 +143,14 @@ def test_golden_samples_alone_decide(samples: Path) -> None:
     assert report["escape_rate"]["champion"] is None
 
 
+def test_golden_samples_that_are_shrunk_are_said_once_a_model(samples: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for path in samples.rglob("*.png"):
+        assert cv2.imwrite(str(path), np.zeros((64, 6000), np.uint8))
+    compare("--challenger", default_model_path(), "--golden", samples)
+    said = [record.getMessage() for record in caplog.records if "times fewer" in record.getMessage()]
+    assert [text.partition(":")[0] for text in said] == ["golden samples, champion", "golden samples, challenger"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

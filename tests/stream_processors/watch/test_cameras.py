@@ -183,3 +183,15 @@ def test_a_label_of_the_future_is_counted():
     watched = camera()
     watched.label(make_label(1, Verdict.OK, at=4_102_444_800_000_000), EventOrigin("l", 0, 0, NOW_US, NOW_US - 5))
     assert watched.watch.counts["future-labels"] == 1
+
+
+def test_two_producers_with_one_name_are_a_fault_that_is_named(caplog) -> None:
+    watched = camera()
+    for number in range(40):
+        one = decision(
+            number, ROWS[number], started_at_us=NOW_US - 1000 - number % 2, captured_at_us=NOW_US,
+            decided_at_us=NOW_US, frame_id=f"press.top.{number % 2}.{number}",
+        )  # fmt: skip
+        watched.decision(one, EventOrigin("decisions", 0, number, NOW_US))
+    assert watched.watch.counts["watched"] == 20
+    assert [record.levelname for record in caplog.records if "two producers" in record.message] == ["WARNING"]

@@ -1,4 +1,4 @@
-"""Log of odd images that are inspected: one line for each camera and kind of remark; all remarks are counted."""
+"""Log of odd images that are inspected: one line for each camera, or source of images, and kind of remark."""
 
 from __future__ import annotations
 
