@@ -134,7 +134,7 @@ class DriftWatch:
         try:
             while not self._stop.is_set():
                 if self._tail.is_open or self._open_tail():
-                    self._turn()
+                    self._turn_or_begin_again()
                 else:
                     self._settled.set()
                     self._stop.wait(self._retry_s)
@@ -158,6 +158,14 @@ class DriftWatch:
             log.info("%s: drift is watched now", self._tail.topic)
         self._is_failing = False
         return True
+
+    def _turn_or_begin_again(self) -> None:
+        try:
+            self._turn()
+        except (MemoryError, SystemError) as error:  # the client raises both if no memory is left for a message
+            log.error("%s is read again: a batch takes all memory (%s)", self._tail.topic, error)
+            self._tail.close()  # a child process reads what `open` finds, and leaves such a batch out
+            self._is_behind = True
 
     def _turn(self) -> None:
         message = self._tail.poll(_POLL_S)
