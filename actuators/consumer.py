@@ -64,6 +64,8 @@ class DecisionConsumer:
         Directory for the watermark; None: begin at the end each time.
     on_undecodable
         Called with each message that is not a decision, on the polling thread.
+    on_unreadable
+        Called with each batch that is skipped, on the polling thread: `transport.batch_letters.BatchLetters.write`.
 
     Raises
     ------
@@ -94,6 +96,7 @@ class DecisionConsumer:
         max_age_s: float | None = 10.0,
         state_dir: str | Path | None = None,
         on_undecodable: Callable[[Undecodable], None] | None = None,
+        on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
         remembered_ids: int = 10_000,
         clock: Clock | None = None,
     ) -> None:
@@ -108,6 +111,7 @@ class DecisionConsumer:
         self._state_dir = None if state_dir is None else Path(state_dir)
         self._watermark: Watermark | None = None
         self._on_undecodable = on_undecodable
+        self._on_unreadable = on_unreadable
         self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._remembered_ids = remembered_ids
         self._stopped = threading.Event()
@@ -207,6 +211,7 @@ class DecisionConsumer:
             self._on_undecodable(found)
 
     def _left_out(self, batch: UnreadableBatch) -> None:
+        self._on_unreadable(batch)
         place = (batch.topic, batch.partition, batch.first)
         self._undecodable(Undecodable(*place, UNDECODABLE_BATCH, str(batch)))
         if self._watermark is not None:

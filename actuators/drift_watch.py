@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -16,6 +16,7 @@ from schemas.errors import CodecError, InspectionError
 from schemas.records import DriftEvent, DriftType
 from schemas.settings import KafkaSettings
 from schemas.topics import DRIFT
+from transport.batches import UnreadableBatch
 from transport.tail import Tail
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ class DriftWatch:
         Use episodes of a replay, and no others.
     patience_s
         Longest time, in seconds, that `open` waits until the past has been read.
+    on_unreadable
+        Called with each skipped batch, on the thread of the watch: `transport.batch_letters.BatchLetters.write`.
     """
 
     def __init__(
@@ -83,11 +86,13 @@ class DriftWatch:
         simulated: bool = False,
         patience_s: float = _PATIENCE_S,
         retry_s: float = _RETRY_S,
+        on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
     ) -> None:
         self._kafka = kafka
         self._tail = Tail(kafka, kafka.drift, reports_end=True, on_unreadable=self._left_out)
         now_us = SystemClock().utc_us
         self._known = OpenEpisodes(station=station, drift_type=drift_type, simulated=simulated, now_us=now_us)
+        self._on_unreadable = on_unreadable
         self._patience_s = patience_s
         self._retry_s = retry_s
         self._codec: Codec | None = None
@@ -129,7 +134,7 @@ class DriftWatch:
         try:
             while not self._stop.is_set():
                 if self._tail.is_open or self._open_tail():
-                    self._run_once()
+                    self._run_or_begin_again()
                 else:
                     self._settled.set()
                     self._stop.wait(self._retry_s)
@@ -154,6 +159,14 @@ class DriftWatch:
         self._is_failing = False
         return True
 
+    def _run_or_begin_again(self) -> None:
+        try:
+            self._run_once()
+        except (MemoryError, SystemError) as error:  # the client raises both if no memory is left for a message
+            log.error("%s is read again: a batch takes all memory (%s)", self._tail.topic, error)
+            self._tail.close()  # a child process reads what `open` finds, and leaves such a batch out
+            self._is_behind = True
+
     def _run_once(self) -> None:
         message = self._tail.poll(_POLL_S)
         has_changed = message is not None and self._take(message.value())
@@ -164,7 +177,8 @@ class DriftWatch:
             self._episodes = self._known.by_camera
             self._settled.set()
 
-    def _left_out(self, batch: object) -> None:
+    def _left_out(self, batch: UnreadableBatch) -> None:
+        self._on_unreadable(batch)
         self._undecodable += 1
 
     def _take(self, value: bytes | None) -> bool:

@@ -24,6 +24,7 @@ from monitoring.percentiles import percentiles
 from schemas.records import Decision, DriftType
 from schemas.replay_headers import require_replay_prefix
 from schemas.settings import KafkaSettings
+from transport.batch_letters import BatchLetters
 from transport.http_server import LOOPBACK, serve_http
 
 log = logging.getLogger(__name__)
@@ -127,14 +128,19 @@ def run_gate(
         require_replay_prefix(kafka.prefix)
     # On a long belt, a decision may be old and still in time.
     max_age_s = None if settings.simulated else max(_MAX_AGE_S, settings.belt_ms / 1e3)
-    consumer = DecisionConsumer(kafka, station=station, state_dir=state_dir, max_age_s=max_age_s)
+    letters = BatchLetters(kafka, "actuate")
+    consumer = DecisionConsumer(
+        kafka, station=station, state_dir=state_dir, max_age_s=max_age_s, on_unreadable=letters.write
+    )
     gate = GateRunner(
         consumer,
         load_actuator(driver, driver_options),
         settings,
         on_action=on_action,
         state_dir=state_dir,
-        drift=DriftWatch(kafka, station=station, drift_type=drift_type, simulated=settings.simulated),
+        drift=DriftWatch(
+            kafka, station=station, drift_type=drift_type, simulated=settings.simulated, on_unreadable=letters.write
+        ),
     )
     triggers = FrameTriggers(
         kafka,
@@ -142,6 +148,7 @@ def run_gate(
         max_age_s=None if settings.simulated else settings.belt_ms / 1e3,
         station=station,
         on_read=gate.note_trigger,
+        on_unreadable=letters.write,
     )
     error = None
     registry = GateMetrics(lambda: gate.stats, lambda: triggers.connected).registry
@@ -163,6 +170,7 @@ def run_gate(
                 gate.stop()
             except GateError as died:
                 error = str(died)
+            letters.close()
             if book is not None:
                 book.close()
     return GateReport(

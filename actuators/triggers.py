@@ -20,6 +20,7 @@ from schemas.errors import CodecError, InspectionError, MetadataTooLarge
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES
+from transport.batches import UnreadableBatch
 from transport.limited_log import LimitedLog
 from transport.tail import Tail
 
@@ -55,6 +56,8 @@ class FrameTriggers:
     on_read
         Called with True for each message that could be read, and with False for each message or batch that could not,
         on the thread of the triggers: `GateRunner.note_trigger`.
+    on_unreadable
+        Called with each batch that is skipped, on that thread too: `transport.batch_letters.BatchLetters.write`.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class FrameTriggers:
         max_age_s: float | None,
         station: str | None = None,
         on_read: Callable[[bool], object] = lambda is_readable: None,
+        on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
         clock: Clock | None = None,
     ) -> None:
         self._kafka = kafka
@@ -78,11 +82,12 @@ class FrameTriggers:
             kafka,
             kafka.frames,
             fetch_bytes=FRAMES.max_message_bytes,
-            on_unreadable=lambda batch: self._note("undecodable"),
+            on_unreadable=self._left_out,
         )
         self._expect = expect
         self._station = station
         self._on_read = on_read
+        self._on_unreadable = on_unreadable
         self._age = None if max_age_s is None else StalenessFilter(max_age_s, clock or SystemClock())
         self._counts: Counter[str] = Counter()
         self._old_in_a_row = 0
@@ -123,6 +128,10 @@ class FrameTriggers:
             message = self._tail.poll(_POLL_S)
             if message is not None:
                 self._note(self._trigger(message.value()))
+
+    def _left_out(self, batch: UnreadableBatch) -> None:
+        self._on_unreadable(batch)
+        self._note("undecodable")
 
     def _note(self, became: str) -> None:
         self._counts[became] += 1

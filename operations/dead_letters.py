@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from confluent_kafka import KafkaException
@@ -20,6 +20,7 @@ from schemas.records import DeadLetter, Frame
 from schemas.replay_headers import RETRY_HEADER
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
+from transport.batches import UNDECODABLE_BATCH
 from transport.image_store import ImageStore, ImageStoreError
 from transport.offset_ranges import intersect
 from transport.producer import Producer, make_producer
@@ -82,6 +83,19 @@ def read_letters(source: Source, within: TimeRange | None = None) -> Iterator[Le
             name = f"{position.partition}-{position.offset}"
             is_unsure = position.offset < complete_from.get(position.partition, 0)
             yield Letter(name, letter, name in retried, is_unsure)
+
+
+def without_copies(letters: Iterable[Letter]) -> Iterator[Letter]:
+    """Yield letters; of those about one skipped batch only the first: each reader of a topic writes one."""
+    known: set[tuple[str, int, int]] = set()
+    for found in letters:
+        letter = found.letter
+        if letter.kind == UNDECODABLE_BATCH:
+            place = (letter.source_topic, letter.source_partition, letter.source_offset)
+            if place in known:
+                continue
+            known.add(place)
+        yield found
 
 
 def retried_ids(source: Source) -> set[str]:

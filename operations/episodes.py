@@ -18,6 +18,7 @@ from schemas.records import DriftEvent, EpisodeState
 from schemas.settings import KafkaSettings
 from schemas.topics import DRIFT
 from transport.admin import require_topics
+from transport.batches import UnreadableBatch
 from transport.producer import make_producer
 from transport.topic_ranges import TimeRange
 
@@ -26,8 +27,10 @@ _TIMEOUT_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Episodes:
-    """Episodes in the order of `build_episodes`, and the number of messages of the topic that were not a valid
-    event."""
+    """Episodes in the order of `build_episodes`, and the number of messages that were not a valid event.
+
+    A batch that no client reads counts as one message.
+    """
 
     episodes: tuple[Episode, ...]
     unreadable: int
@@ -43,9 +46,13 @@ def read_episodes(source: Source, within: TimeRange | None = None) -> Episodes:
     """
     unreadable, now_us = 0, SystemClock().utc_us()
 
+    def left_out(batch: UnreadableBatch) -> None:
+        nonlocal unreadable
+        unreadable += 1
+
     def events() -> Iterator[DriftEvent]:
         nonlocal unreadable
-        for message in source.indexed(DriftEvent, within):
+        for message in source.indexed(DriftEvent, within, on_unreadable=left_out):
             if (event := message.record) is None:
                 unreadable += 1
                 continue

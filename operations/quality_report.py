@@ -176,7 +176,12 @@ def _read(
 ) -> Iterator[tuple[R, int]]:
     """Yield the records of one camera or all, with the time of writing (UTC µs) of each."""
     name = source.topic(record).rpartition(".")[2]
-    for found in source.indexed(record, within, on_progress=lambda *at: on_progress(name, *at)):
+    for found in source.indexed(
+        record,
+        within,
+        on_progress=lambda *at: on_progress(name, *at),
+        on_unreadable=lambda batch: on_unreadable(),
+    ):
         if found.record is None:
             on_unreadable()
         elif camera in (None, found.record.key):

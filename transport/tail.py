@@ -222,6 +222,7 @@ class Tail:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
+        self._tried.clear()
         self._up.clear()
         self._contact_s = None
 

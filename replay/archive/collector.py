@@ -12,6 +12,7 @@ If the process is killed before step 4, the next run repeats the work. Files wit
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -28,6 +29,7 @@ from schemas.codec import Codec
 from schemas.records import Frame
 from schemas.settings import KafkaSettings
 from schemas.topics import DEAD_LETTERS, DECISIONS, DRIFT, FRAMES, LABELS, Topic
+from transport.batches import UnreadableBatch
 from transport.image_store import ImageStore, ImageStoreError
 from transport.offset_ranges import merged
 from transport.open_transactions import first_open_offsets, open_transaction_line
@@ -84,7 +86,7 @@ class Collector:
 
     Parameters
     ----------
-    kafka, store, options, image_store, metrics
+    kafka, store, options, image_store, metrics, on_unreadable
         See `replay.archive.sink.ArchiveSink`.
     """
 
@@ -95,12 +97,14 @@ class Collector:
         options: SinkOptions,
         image_store: ImageStore | None,
         metrics: ArchiveMetrics,
+        on_unreadable: Callable[[UnreadableBatch], object],
     ) -> None:
         self._kafka = kafka
         self._store = store
         self._options = options
         self._images = image_store
         self._metrics = metrics
+        self._on_unreadable = on_unreadable
         self._records = {topic.name(kafka.prefix): topic.record for topic in options.topics}
         self._identities = TopicIdentities(kafka)
         self._known: dict[str, TopicIdentity] = {}
@@ -142,6 +146,11 @@ class Collector:
         batch = self.batches[Partition(message.topic, message.partition)]
         if message.offset >= batch.end:
             self._add(batch, message)
+
+    def leave_out(self, batch: UnreadableBatch) -> None:
+        """Settle the offsets of a batch that no client reads: it has no message for the archive, and is counted."""
+        self.batches[Partition(batch.topic, batch.partition)].settle(batch.following)
+        self._skipped(batch)
 
     def write_all(self) -> None:
         """Archive all waiting messages.
@@ -242,7 +251,7 @@ class Collector:
             _log.warning("%s-%d: offsets %d to %d are archived again", *partition, max(end, low), begin - 1)
             batch = self._batch_from(partition, max(end, low), 0)
             span = {partition.number: ((batch.begin, begin),)}
-            for message in read_ranges(self._kafka, partition.topic, span):
+            for message in read_ranges(self._kafka, partition.topic, span, on_unreadable=self._skipped):
                 self._add(batch, message)
                 if batch.size_bytes >= self._options.memory_bytes:
                     self.check()
@@ -250,6 +259,10 @@ class Collector:
             batch.settle(begin)
             self.check()
             self._write(batch)
+
+    def _skipped(self, batch: UnreadableBatch) -> None:
+        self.report.undecodable += batch.following - batch.first
+        self._on_unreadable(batch)
 
     def _add(self, batch: ArchiveBatch, message: TopicMessage) -> None:
         found: StoredMessage[Any] = stored(message, batch.record, self._codec)

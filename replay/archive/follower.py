@@ -41,13 +41,6 @@ class OutOfRange(NamedTuple):
     offset: int
 
 
-class Skipped(NamedTuple):
-    """Report of a skipped batch, which no client can read."""
-
-    partition: Partition
-    batch: UnreadableBatch
-
-
 class Trouble(NamedTuple):
     """Report of the client that something is wrong with a topic; the client keeps trying."""
 
@@ -100,14 +93,13 @@ class Follower:
         except KafkaException as error:
             raise BrokerUnavailable(self._kafka.bootstrap_servers, error.args[0].str()) from error
 
-    def poll(self, timeout_s: float) -> Iterator[TopicMessage | Settled | OutOfRange | Skipped | Trouble]:
-        """Yield the messages and reports that arrive within a time."""
+    def poll(self, timeout_s: float) -> Iterator[TopicMessage | Settled | OutOfRange | UnreadableBatch | Trouble]:
+        """Yield the messages, skipped batches and reports that arrive within a time."""
         messages = self._consumer.consume(self._batch, timeout_s)
         if messages:
             mean = sum(len(message.value() or b"") for message in messages) // len(messages)
             self._batch = min(max(_BATCH_BYTES // (mean + 1), 1), _LARGEST_BATCH)
-        for batch in self._skipper.skip(self._consumer):
-            yield Skipped(Partition(batch.topic, batch.partition), batch)
+        yield from self._skipper.skip(self._consumer)
         for message in messages:
             error = message.error()
             if self._skipper.met(message):

@@ -14,7 +14,7 @@ from contextlib import closing
 from functools import partial
 
 from replay.archive.collector import Collector, OtherTopic, SinkOptions, SinkReport
-from replay.archive.follower import Follower, OutOfRange, Partition, Settled, Skipped, Trouble
+from replay.archive.follower import Follower, OutOfRange, Partition, Settled, Trouble
 from replay.archive.metrics import ArchiveMetrics
 from replay.archive.store import ArchiveStore
 from schemas.errors import BrokerUnavailable, InspectionError, TopicMissing
@@ -47,6 +47,8 @@ class ArchiveSink:
         None to archive only the references.
     metrics
         Metrics that the sink updates.
+    on_unreadable
+        Called with each batch that is skipped, see `transport.batch_letters`. The sink itself writes to no topic.
     """
 
     def __init__(
@@ -57,12 +59,13 @@ class ArchiveSink:
         *,
         image_store: ImageStore | None = None,
         metrics: ArchiveMetrics | None = None,
+        on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
     ) -> None:
         self._kafka = kafka
         self._store = store
         self._options = options or SinkOptions()
         self._metrics = metrics or ArchiveMetrics()
-        self._collector = Collector(kafka, store, self._options, image_store, self._metrics)
+        self._collector = Collector(kafka, store, self._options, image_store, self._metrics, on_unreadable)
 
     @property
     def report(self) -> SinkReport:
@@ -175,7 +178,7 @@ class ArchiveSink:
                 topic,
                 spans,
                 on_progress=lambda done, of: on_progress(),
-                on_unreadable=lambda batch: self._leave_out(Partition(batch.topic, batch.partition), batch),
+                on_unreadable=self._collector.leave_out,
                 is_strict=True,
             )
             with closing(messages):
@@ -186,11 +189,6 @@ class ArchiveSink:
                     if stop.is_set():
                         return
             self._metrics.waiting(self._collector.waiting_bytes())
-
-    def _leave_out(self, partition: Partition, batch: UnreadableBatch) -> None:
-        """Settle the offsets of a batch that no client reads: it has no message for the archive, and is counted."""
-        self._collector.batches[partition].settle(batch.following)
-        self._collector.report.undecodable += batch.following - batch.first
 
     def _take(self, follower: Follower, targets: Mapping[Partition, int] | None = None) -> tuple[bool, list[Partition]]:
         """Take the messages that have arrived; with targets, only up to these offsets.
@@ -212,8 +210,8 @@ class ArchiveSink:
                 end = event.offset if targets is None else min(event.offset, targets[event.partition])
                 batches[event.partition].settle(end)
                 anything = True
-            elif isinstance(event, Skipped):
-                self._leave_out(event.partition, event.batch)
+            elif isinstance(event, UnreadableBatch):
+                self._collector.leave_out(event)
                 anything = True
             elif isinstance(event, OutOfRange):
                 gone.append(event.partition)

@@ -37,7 +37,7 @@ from stream_processors.watch.notify import Notifier
 from stream_processors.watch.settings import WatchSettings
 from stream_processors.watch.state import Snapshot, find_snapshots
 from transport.batch_trials.after_death import BatchTrials
-from transport.batches import UNDECODABLE_BATCH
+from transport.batches import UNDECODABLE_BATCH, UnreadableBatch
 from transport.deaths import Deaths
 from transport.quarantine import Quarantine
 
@@ -58,10 +58,12 @@ def make_watch_app(
     notifier: Notifier,
     clock: Clock | None = None,
     quarantine: Quarantine | None = None,
+    on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
 ) -> tuple[faust.App, Callable[[], Awaitable[None]]]:
     """Build the app and return it with a function that publishes the state and acks the messages in it.
 
     The app connects when it is started. Without a quarantine the app does not know that a process of its group died.
+    ``on_unreadable`` is called with each batch that is skipped.
     """
     kafka = settings.kafka
     quarantine = quarantine or Quarantine(None)
@@ -73,7 +75,16 @@ def make_watch_app(
     decisions, labels, drift, state = raw_topics(app, kafka.decisions, kafka.labels, kafka.drift, kafka.drift_state)
     codec = Codec.from_settings(kafka)
     watching = _Watching(
-        settings, references_of, metrics, notifier, clock or SystemClock(), codec, drift, state, quarantine.deaths
+        settings,
+        references_of,
+        metrics,
+        notifier,
+        clock or SystemClock(),
+        codec,
+        drift,
+        state,
+        quarantine.deaths,
+        on_unreadable,
     )
 
     # The owner of a partition publishes its state before another process reads it, and reads it when it gets it.
@@ -126,6 +137,7 @@ class _Watching:
         drift: Any,
         state: Any,
         deaths: Deaths,
+        on_unreadable: Callable[[UnreadableBatch], object],
     ) -> None:
         self._settings = settings
         self._references_of = references_of
@@ -133,7 +145,7 @@ class _Watching:
         self._notifier = notifier
         self._clock = clock
         self._drift, self._state, self._deaths = drift, state, deaths
-        self._codec = codec
+        self._codec, self._on_unreadable = codec, on_unreadable
         #: Cameras by `_name`; and snapshots, by partition and camera, that no message has needed yet.
         self._cameras: Shelf[WatchedCamera] = Shelf(settings.max_cameras, spare=lambda camera: camera.in_episode)
         self._waiting: dict[int, dict[str, Snapshot]] = {}
@@ -161,6 +173,7 @@ class _Watching:
     async def _take(self, message: Any, read: Callable[[bytes], Decision | Label]) -> None:
         if isinstance(message.value, NoValue):
             self._metrics.unreadable.labels(UNDECODABLE_BATCH).inc()
+            self._on_unreadable(message.value.batch)
             return
         waiting = await self._snapshots(message.partition)
         try:
@@ -233,7 +246,12 @@ class _Watching:
         if waiting is None:
             settings, loop = self._settings, asyncio.get_running_loop()
             read = partial(
-                find_snapshots, settings.kafka, partition, settings.max_cameras, is_tried=self._deaths.are_due()
+                find_snapshots,
+                settings.kafka,
+                partition,
+                settings.max_cameras,
+                is_tried=self._deaths.are_due(),
+                on_unreadable=self._on_unreadable,
             )
             found = await loop.run_in_executor(None, read)
             self._metrics.void_snapshots.inc(found.voided)

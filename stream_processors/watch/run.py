@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from models import default_model_path
@@ -18,6 +18,8 @@ from stream_processors.watch.metrics import WatchMetrics
 from stream_processors.watch.notify import Notifier
 from stream_processors.watch.settings import WatchSettings
 from transport.admin import require_topics
+from transport.batch_letters import BatchLetters
+from transport.batches import UnreadableBatch
 from transport.quarantine_folder import open_quarantine
 
 log = logging.getLogger(__name__)
@@ -47,9 +49,11 @@ def run_watch(settings: WatchSettings) -> None:
     if len({partitions[topic] for topic in topics}) > 1:
         counts = ", ".join(f"{topic} {partitions[topic]}" for topic in topics)
         raise SettingsError(f"topics with different numbers of partitions tear a camera apart: {counts}")
+    letters = BatchLetters(kafka, "watch")
     try:
-        asyncio.run(_run(settings, references_of, metrics, notifier))
+        asyncio.run(_run(settings, references_of, metrics, notifier, letters.write))
     finally:
+        letters.close()
         notifier.close()
 
 
@@ -71,9 +75,17 @@ def references(packages: Sequence[Path]) -> ReferencesOf:
     return references_of
 
 
-async def _run(settings: WatchSettings, references_of: ReferencesOf, metrics: WatchMetrics, notifier: Notifier) -> None:
+async def _run(
+    settings: WatchSettings,
+    references_of: ReferencesOf,
+    metrics: WatchMetrics,
+    notifier: Notifier,
+    on_unreadable: Callable[[UnreadableBatch], object],
+) -> None:
     quarantine = open_quarantine(settings.group, settings.kafka.decisions)
-    app, flush = make_watch_app(settings, references_of, metrics, notifier, quarantine=quarantine)
+    app, flush = make_watch_app(
+        settings, references_of, metrics, notifier, quarantine=quarantine, on_unreadable=on_unreadable
+    )
     try:
         await run_process(
             app,

@@ -211,7 +211,12 @@ def read_snapshots(kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS
 
 
 def find_snapshots(
-    kafka: KafkaSettings, partition: int, most: int = MAX_CAMERAS, *, is_tried: bool = False
+    kafka: KafkaSettings,
+    partition: int,
+    most: int = MAX_CAMERAS,
+    *,
+    is_tried: bool = False,
+    on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
 ) -> FoundSnapshots:
     """Read the snapshots of a partition. Joins no group; blocks until it has read to the end.
 
@@ -220,6 +225,8 @@ def find_snapshots(
     is_tried
         True after a process of the group has died: a child process reads the snapshots first, and a batch that ends the
         child is left out.
+    on_unreadable
+        Called with each batch that is skipped, in the calling thread.
 
     Raises
     ------
@@ -271,9 +278,9 @@ def find_snapshots(
             return found
         low, high = range_of(state)
         if low < high and is_tried:
-            low = _try(kafka, TopicPartition(state, partition, low), found)
+            low = _try(kafka, TopicPartition(state, partition, low), found, on_unreadable)
         if low < high:
-            _read(consumer, TopicPartition(state, partition, low), found, skipper, kafka)
+            _read(consumer, TopicPartition(state, partition, low), found, skipper, kafka, on_unreadable)
     except KafkaException as error:
         raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
     finally:
@@ -286,7 +293,12 @@ def find_snapshots(
     return found
 
 
-def _try(kafka: KafkaSettings, begin: TopicPartition, found: FoundSnapshots) -> int:
+def _try(
+    kafka: KafkaSettings,
+    begin: TopicPartition,
+    found: FoundSnapshots,
+    on_unreadable: Callable[[UnreadableBatch], object],
+) -> int:
     """Add the snapshots before a batch that ends a child process; return the offset from which to read on."""
     trial = Trial(kafka, _TRIAL_S)
     try:
@@ -301,20 +313,28 @@ def _try(kafka: KafkaSettings, begin: TopicPartition, found: FoundSnapshots) -> 
     if result.needed is None:
         return begin.offset
     for record in result.needed.records:
-        if not isinstance(record, UnreadableBatch):
+        if isinstance(record, UnreadableBatch):
+            on_unreadable(record)
+        else:
             found.add(record.key(), record.value())
     return result.needed.following
 
 
 def _read(
-    consumer: Consumer, begin: TopicPartition, found: FoundSnapshots, skipper: BatchSkipper, kafka: KafkaSettings
+    consumer: Consumer,
+    begin: TopicPartition,
+    found: FoundSnapshots,
+    skipper: BatchSkipper,
+    kafka: KafkaSettings,
+    on_unreadable: Callable[[UnreadableBatch], object],
 ) -> None:
     consumer.assign([begin])
     quiet_s = 0.0
     while quiet_s < _QUIET_S:
         messages = consumer.consume(100, 0.5)
         quiet_s = 0.0 if messages else quiet_s + 0.5
-        skipper.skip(consumer)
+        for batch in skipper.skip(consumer):
+            on_unreadable(batch)
         for message in messages:
             error = message.error()
             if skipper.met(message):

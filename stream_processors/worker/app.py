@@ -78,6 +78,7 @@ class FrameWorker:
         store = None
         if settings.image_store is not None:
             store = ImageStore(settings.image_store, on_unreachable=metrics.image_store_unreachable.set)
+        self._retries = Retries(settings.kafka, self._codec, self._clock)
         self._processor = GuardedFrameProcessor(
             model,
             self._codec,
@@ -86,7 +87,7 @@ class FrameWorker:
             store,
             quarantine=self._quarantine,
             trials=trials_of(settings),
-            is_retry=Retries(settings.kafka, self._codec, self._clock).is_retry,
+            is_retry=self._retries.is_retry,
             on_untrue=metrics.untrue_claim,
         )
         health = health or WorkHealth(settings.unhealthy_after_s, self._clock)
@@ -123,6 +124,7 @@ class FrameWorker:
             await completion.drain()
             pool.close()
             publisher.close()
+            self._retries.close()
 
     def make_app(self) -> faust.App:
         """Build the Faust app; it connects when it is started."""

@@ -24,6 +24,9 @@ from schemas.replay_headers import RETRY_HEADER
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from stream_processors.worker.frame_task import FrameMessage
+from transport.batch_trials.child import TriedMessage
+from transport.batch_trials.pipe import Unproven
+from transport.batch_trials.single_reads import SingleReads
 from transport.clients import LONG_LIVED, Consumer, make_consumer
 
 log = logging.getLogger(__name__)
@@ -33,8 +36,8 @@ _ID = re.compile(rb"([0-9]{1,9})-([0-9]{1,18})")
 #: Seconds that may be spent at once on look-ups without success, and the share of time at which they are refilled, so
 #: that messages cannot keep a worker busy with look-ups. The look-up of a true retry costs nothing of this budget.
 _BURST_S, _SHARE = 2.0, 0.1
-#: Longest time that a thread waits for another thread's look-up, in seconds.
-_PATIENCE_S = 0.1
+#: Longest time of a look-up, with the start of the child, and longest wait for another thread's look-up, in seconds.
+_READ_S, _PATIENCE_S = 5.0, 2.0
 #: The end of a partition is requested again after this time, in seconds: letters are written meanwhile.
 _ENDS_S = 1.0
 _KNOWN = 1_000
@@ -42,6 +45,9 @@ _KNOWN = 1_000
 
 class Retries:
     """Look-up of dead letters, with its own client that joins no group. Thread-safe.
+
+    Anyone can write to the topic, and name a place in it. So a child process reads the letter: a batch that does not
+    fit into memory ends the child, and the message is no retry.
 
     Parameters
     ----------
@@ -57,6 +63,7 @@ class Retries:
         self._clock = clock
         self._lock = threading.Lock()
         self._consumer: Consumer | None = None
+        self._reads = SingleReads(kafka, _READ_S)
         self._known: OrderedDict[tuple[bytes, int, int], bool] = OrderedDict()
         #: By partition: time of the last request for its ends, and the first and the next offset (None: no partition).
         self._ends: OrderedDict[int, tuple[float, tuple[int, int] | None]] = OrderedDict()
@@ -81,6 +88,11 @@ class Retries:
         finally:
             self._lock.release()
 
+    def close(self) -> None:
+        """End the child process, after a look-up that runs. Idempotent; a later look-up starts another one."""
+        with self._lock:
+            self._reads.close()
+
     def _may_look_up(self) -> bool:
         filled_s = self._left_s + (self._clock.monotonic_s() - self._at_s) * _SHARE
         return filled_s > 0
@@ -98,7 +110,7 @@ class Retries:
                 is_true = self._known[position] = letter is not None and _is_about(letter, message)
                 if len(self._known) > _KNOWN:
                     self._known.popitem(last=False)
-        except (KafkaException, CodecError) as error:
+        except (KafkaException, CodecError, Unproven, OSError) as error:
             log.warning("dead letter %d-%d cannot be read: %s", partition, offset, error)
         if not is_true:
             self._left_s -= self._clock.monotonic_s() - began_s
@@ -124,13 +136,9 @@ class Retries:
         return self._consumer
 
     def _read(self, partition: int, offset: int) -> DeadLetter | None:
-        consumer = self._client()
-        consumer.assign([TopicPartition(self._kafka.dead_letters, partition, offset)])
-        try:
-            message = consumer.poll(max(0.1, self._left_s))
-        finally:
-            consumer.unassign()
-        if message is None or message.error() is not None or message.offset() != offset:
+        messages = self._reads.read(self._kafka.dead_letters, partition, offset).messages
+        message = messages[0] if messages else None
+        if not isinstance(message, TriedMessage) or message.offset() != offset:
             return None
         return self._codec.decode(message.value(), DeadLetter, max_bytes=MAX_REQUEST_BYTES)
 
@@ -139,10 +147,8 @@ _CONFIG: Mapping[str, Any] = {
     **LONG_LIVED,
     "group.id": "inspection-retries",  # required, but never joined
     "enable.auto.commit": False,
-    "auto.offset.reset": "error",
     # An open transaction of a stranger must not hide a letter. No worker writes letters in transactions.
     "isolation.level": "read_uncommitted",
-    "fetch.message.max.bytes": 1024 * 1024,
 }
 
 

@@ -15,10 +15,12 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from schemas.settings import KafkaSettings
 from stream_processors.worker.metrics import WorkerMetrics
+from transport.batch_trials.pipe import Unproven
+from transport.batch_trials.single_reads import SingleReads
 from transport.clients import make_consumer
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ EXIT_STUCK = 75
 #: Number of checks within the time that must pass without progress.
 _CHECKS = 6
 _QUERY_S = 5.0
+#: Longest time of a child process that reads.
+_READ_S = 10.0
 
 #: Next offset to read and end of the log, by partition.
 GroupOffsets = Mapping[int, tuple[int, int]]
@@ -103,16 +107,19 @@ class Watchdog:
         #: By partition: offsets of the last check, and offsets between which there is no frame to read.
         self._last: dict[int, tuple[int, int]] = {}
         self._hollow: dict[int, tuple[int, int]] = {}
+        #: By partition: offset from which on there is something to read.
+        self._full: dict[int, int] = {}
         self._consumer = make_consumer(
             kafka,
             {
                 "group.id": group,
                 "enable.auto.commit": False,
-                "enable.partition.eof": True,
                 # As the worker reads: an open transaction must not hide frames that wait behind it.
                 "isolation.level": "read_uncommitted",
             },
         )
+        # A child reads: what waits may be a batch that has ended a worker, and that a trial is reading right now.
+        self._reads = SingleReads(kafka, _READ_S, is_alone=False)
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
@@ -124,6 +131,7 @@ class Watchdog:
         progress = CommitProgress(_CHECKS)
         while not self._stop.wait(self._limit_s / _CHECKS):
             offsets = self._offsets()
+            self._reads.close()
             for partition, (committed, end) in (offsets or {}).items():
                 self._metrics.lag.labels(str(partition)).set(end - committed)
             if progress.check(offsets) and offsets is not None and not self._stop.is_set():
@@ -158,6 +166,7 @@ class Watchdog:
         if (
             begin < end
             and self._last.get(number) == offsets != self._hollow.get(number)
+            and self._full.get(number) != begin
             and self._is_hollow(number, begin)
         ):
             self._hollow[number] = offsets
@@ -165,10 +174,11 @@ class Watchdog:
         return (end, end) if self._hollow.get(number) == offsets else offsets
 
     def _is_hollow(self, number: int, begin: int) -> bool:
-        self._consumer.assign([TopicPartition(self._topic, number, begin)])
         try:
-            message = self._consumer.poll(_QUERY_S)
-            error = None if message is None else message.error()
-            return error is not None and error.code() == KafkaError._PARTITION_EOF
-        finally:
-            self._consumer.unassign()
+            found = self._reads.read(self._topic, number, begin)
+        except (Unproven, OSError):
+            return False
+        if found.killed is None and not found.messages:
+            return True
+        self._full[number] = begin
+        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,31 @@ def test_a_batch_of_the_past_that_would_take_all_memory_is_no_drift(line: KafkaS
         assert (watch.stats.open_episodes, watch.stats.undecodable) == (1, 1)
     finally:
         watch.close()
+
+
+def test_the_watch_of_drift_outlives_a_batch_that_takes_all_memory(
+    line: KafkaSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "log_level": 0})
+    producer.produce(line.drift, Codec.from_settings(line).encode(event("open", OPENED)), partition=0)
+    assert producer.flush(20) == 0
+    poll, failed = Tail.poll, threading.Event()
+
+    def poll_without_memory(tail: Tail, timeout_s: float) -> object:
+        if not failed.is_set():
+            failed.set()
+            raise SystemError("<method 'poll'> returned a result with an exception set")
+        return poll(tail, timeout_s)
+
+    monkeypatch.setattr(Tail, "poll", poll_without_memory)
+    watch = DriftWatch(line, patience_s=30)
+    watch.open()
+    try:
+        assert failed.is_set()
+        assert watch.stats.open_episodes == 1
+    finally:
+        watch.close()
+    assert f"{line.drift} is read again" in caplog.text
 
 
 def test_an_open_transaction_of_a_stranger_holds_nothing_back(line: KafkaSettings) -> None:

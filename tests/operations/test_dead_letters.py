@@ -151,7 +151,7 @@ def test_a_cut_letter_is_retried_from_where_it_came(line: KafkaSettings) -> None
     for number, (bytes_, name) in enumerate([(value, b"0-2"), (frame(9), b"0-0"), (value, b"0-999"), (value, b"x")]):
         other = FrameMessage(bytes_, b"s/c", {RETRY_HEADER: name}, FramePosition(line.frames, 0, 10 + number, 0))
         assert not retries.is_retry(other)
-    # Headers that name nothing do not keep a worker looking, and a thread does not wait for another that looks.
+    # Headers that name nothing do not keep a worker looking, and a thread does not wait long for another that looks.
     began_s = time.monotonic()
     for number in range(300):
         name = b"%d-%d" % (number % 50, 10**6 + number)
@@ -163,6 +163,8 @@ def test_a_cut_letter_is_retried_from_where_it_came(line: KafkaSettings) -> None
     with fresh._lock:
         assert not fresh.is_retry(same)
     assert fresh.is_retry(same)
+    for each in (retries, fresh):
+        each.close()
 
 
 def test_an_open_transaction_of_a_stranger_hides_no_letter(line: KafkaSettings) -> None:
@@ -176,7 +178,9 @@ def test_an_open_transaction_of_a_stranger_hides_no_letter(line: KafkaSettings) 
     assert producer.flush(20) == 0
     source = FramePosition(line.frames, 0, 9, 0)
     message = FrameMessage(b"value", b"s/c", {RETRY_HEADER: b"0-1"}, source)
-    assert Retries(line, Codec(), SystemClock()).is_retry(message)
+    retries = Retries(line, Codec(), SystemClock())
+    assert retries.is_retry(message)
+    retries.close()
     abort_transaction(stranger, line, line.dead_letters)
 
 

@@ -147,6 +147,15 @@ class BatchChild:
         )
         self._is_ready = False
 
+    @property
+    def deadline_s(self) -> float:
+        """End of its time, on the monotonic clock; may be changed."""
+        return self._pipe.deadline_s
+
+    @deadline_s.setter
+    def deadline_s(self, deadline_s: float) -> None:
+        self._pipe.deadline_s = deadline_s
+
     def read(self, topic: str, partition: int, offset: int, *, count: int = 1, size_bytes: int = 1) -> ChildReport:
         """Have a partition read from an offset on, up to a number of messages or of bytes.
 

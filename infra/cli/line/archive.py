@@ -91,6 +91,7 @@ def archive(
     from replay.archive import ArchiveSink, ArchiveStore, SinkOptions
     from replay.archive.collector import ARCHIVED
     from replay.archive.metrics import ArchiveMetrics
+    from transport.batch_letters import BatchLetters
     from transport.http_server import serve_http
     from transport.image_store import ImageStore
 
@@ -98,17 +99,22 @@ def archive(
     options = SinkOptions(topics, round(file_mib * 1024 * 1024), seconds(every, "--every"))
     metrics = ArchiveMetrics()
     images = ImageStore(image_store_uri(image_store))
+    kafka = kafka_settings(bootstrap_servers, prefix)
+    letters = BatchLetters(kafka, "archive")
     sink = ArchiveSink(
-        kafka_settings(bootstrap_servers, prefix), ArchiveStore(to), options, image_store=images, metrics=metrics
+        kafka, ArchiveStore(to), options, image_store=images, metrics=metrics, on_unreadable=letters.write
     )
     http_host, http_port = http_endpoint(http_host, http_port, metrics_address, metrics_port)
     stop = threading.Event()
     with stop_on_signals(stop), serve_http(metrics.registry, http_port, http_host):
-        if once:
-            with reading() as show:
-                report = sink.run_once(stop, lambda done, total: show("archive", done, total))
-        else:
-            report = sink.follow(stop)
+        try:
+            if once:
+                with reading() as show:
+                    report = sink.run_once(stop, lambda done, total: show("archive", done, total))
+            else:
+                report = sink.follow(stop)
+        finally:
+            letters.close()
     if as_json:
         echo_json(asdict(report))
     else:

@@ -49,11 +49,16 @@ def list_letters(
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """List dead letters, one line each: id, time, kind, frame or position, reason."""
+    """List dead letters, one line each: id, time, kind, frame or position, reason.
+
+    A batch that several readers have skipped has one line.
+    """
     from collections import deque
 
+    from operations.dead_letters import without_copies
+
     source = past_source(kafka_settings(bootstrap_servers, prefix), archive, archive_only)
-    kept = deque((_row(letter) for letter in _letters(source, kind, last)), maxlen=limit)
+    kept = deque((_row(letter) for letter in without_copies(_letters(source, kind, last))), maxlen=limit)
     if as_json:
         echo_json({"dead_letters": list(kept)})
         return

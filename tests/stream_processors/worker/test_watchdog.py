@@ -144,13 +144,16 @@ def test_what_a_transaction_leaves_behind_is_no_frame_that_waits(line: KafkaSett
     ended: list[int] = []
     metrics = WorkerMetrics()
     watchdog = Watchdog(line, line.prefix, lambda: {0}, 0.6, metrics, ended.append)
-    time.sleep(3)
+    deadline = time.monotonic() + 20  # a child process has to start
+    while metrics.registry.get_sample_value("inspection_lag", {"partition": "0"}) != 0 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
     assert ended == []
     assert metrics.registry.get_sample_value("inspection_lag", {"partition": "0"}) == 0
     producer.begin_transaction()
     producer.produce(line.frames, make_frame(1), "s/c", partition=0)
     assert producer.flush(20) == 0
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while not ended and time.monotonic() < deadline:
         time.sleep(0.1)
     watchdog.stop()
