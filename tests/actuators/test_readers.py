@@ -81,6 +81,7 @@ def test_a_batch_that_would_take_all_memory_is_left_out_at_the_next_start(line: 
     assert stored["next_offsets"]["0"] == 7
 
 
+@pytest.mark.long
 def test_a_batch_of_the_past_that_would_take_all_memory_is_no_drift(line: KafkaSettings) -> None:
     send_bomb(line.bootstrap_servers, line.drift, partition=0, codec="gzip", size=700_000_000)
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "log_level": 0})

@@ -199,6 +199,7 @@ def test_a_model_that_has_changed_is_refused(decided: Decided, tmp_path: Path) -
     assert isinstance(replay(decided, "--out", str(out)).exception, SettingsError)
 
 
+@pytest.mark.long
 def test_what_was_meant_when_a_run_began_is_meant_when_it_goes_on(decided: Decided) -> None:
     source = Source(decided.kafka)
     for selection in (Selection(last=20), Selection(judged=("NOT_DECIDABLE",)), Selection(cameras=("press/top",))):
