@@ -61,6 +61,7 @@ def test_a_batch_that_no_client_reads_is_counted_and_what_follows_comes(line: Ka
     ]
 
 
+@pytest.mark.long
 def test_a_batch_that_would_take_all_memory_is_left_out_at_the_next_start(line: KafkaSettings, tmp_path: Path) -> None:
     told: list[Undecodable] = []
     options = {"max_age_s": None, "state_dir": tmp_path, "on_undecodable": told.append}

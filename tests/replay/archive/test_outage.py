@@ -29,6 +29,7 @@ def publish(kafka: KafkaSettings, begin: int, end: int) -> None:
     assert producer.flush(20) == 0
 
 
+@pytest.mark.long
 def test_a_broker_that_goes_away_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     port = free_port(0)
     kafka = KafkaSettings(f"127.0.0.1:{port}")

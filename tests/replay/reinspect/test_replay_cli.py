@@ -165,6 +165,7 @@ def test_killed_and_gone_on_with_it_is_as_in_one_go(decided: Decided, tmp_path: 
     assert (again["selected"], again["frames_per_second"]) == (FRAMES + 1, 0)
 
 
+@pytest.mark.long
 def test_interrupted_it_writes_what_is_done(decided: Decided, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = inspection_command(

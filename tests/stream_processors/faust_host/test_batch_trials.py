@@ -56,6 +56,7 @@ def decided(line: KafkaSettings, wanted: set[str]) -> set[str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.faults
 @pytest.mark.usefixtures("_limited")
 def test_a_batch_that_ends_the_worker_is_left_out_at_the_second_start(

@@ -136,6 +136,7 @@ def expected(*streams: list[Decision]) -> list[tuple[object, ...]]:
     return facts(found)
 
 
+@pytest.mark.long
 def test_events_come_once_and_survive_kills(line, start, package):
     cameras = [stream(f"cam{number}", 10 * number, model_sha256(package)) for number in range(3)]
     first = start()
