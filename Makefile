@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c '$(PROBE)' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults test-unit check lint format types bench bench-drift bench-labels lock clean
+.PHONY: help setup demo test test-parallel test-long test-faults test-unit check lint format types bench bench-drift bench-labels lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,14 +37,28 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## Run the whole line on this machine; options in ARGS, as in make demo ARGS="--frames 200"
 	@$(BIN)/inspection demo $(ARGS)
 
-# Most tests wait. Each process has a broker of its own (about 1 GiB of memory with the rest).
+# Processor time is the limit, but tests wait as well: two processes a core. Each process has a broker of its own (about
+# 1 GiB of memory with the rest).
 PROCESSES ?= 4
+PYTEST := $(BIN)/python -m pytest -q
+PARALLEL := $(PYTEST) -n $(PROCESSES) --dist worksteal
+# Exit status 5: ARGS selects none of these tests.
+NONE_IS_FINE := || test $$? = 5
 # Tests start the programs some hundred times: compiled modules are kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-test: check ## Everything that is checked: lint, types, all tests (with a real Kafka)
-	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal -m "not alone" $(ARGS)
-	$(BIN)/python -m pytest -q -m alone $(ARGS) || test $$? = 5  # 5: ARGS selects none of them
+test: lint ## Lint, types, and all tests that are not long, with a real Kafka
+	@$(MAKE) --no-print-directory --jobs=2 types test-parallel
+	$(PYTEST) -m "alone and not long" $(ARGS) $(NONE_IS_FINE)
+
+test-parallel: $(STAMP)
+	$(PARALLEL) -m "not alone and not long" $(ARGS) $(NONE_IS_FINE)
+
+test-long: $(STAMP) ## The other tests, and the faults at length; their table goes to build/faults.md
+	$(PARALLEL) -m "long and not alone and not faults" $(ARGS) $(NONE_IS_FINE)
+	INSPECTION_FAULTS=full FAULTS_REPORT=build/faults.json $(PYTEST) -n 2 --dist worksteal \
+		-m "faults and not alone" $(ARGS) $(NONE_IS_FINE)
+	$(PYTEST) -m "alone and long" $(ARGS) $(NONE_IS_FINE)
 
 test-faults: $(STAMP) ## Kill, freeze and fill everything, at length; the table goes to build/faults.md
 	INSPECTION_FAULTS=full FAULTS_REPORT=build/faults.json $(BIN)/python -m pytest -q -m faults $(ARGS)

@@ -149,6 +149,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 @pytest.mark.broker
 @pytest.mark.alone
+@pytest.mark.long
 def test_a_reader_follows_the_tutorial(shell: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "my_line"
     for name, language, text in BLOCKS:

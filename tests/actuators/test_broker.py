@@ -195,6 +195,7 @@ def test_the_gate(line: KafkaSettings, publish: Publish, tmp_path: Path) -> None
     assert stats.consumer.undecodable == 1
 
 
+@pytest.mark.long
 def test_a_broker_that_goes_and_comes_back(unique: str, tmp_path: Path) -> None:
     """The gate fails safe meanwhile, raises nothing, and goes on by itself."""
     with socket.socket() as probe:

@@ -223,6 +223,7 @@ def test_drift_diverts_or_stops_until_a_person_has_looked(process: Process) -> N
     assert process.pass_part("f", decided=True) == ("ACCEPT", "decided")
 
 
+@pytest.mark.alone
 @pytest.mark.broker
 @pytest.mark.faults
 def test_views_texts_without_a_part_a_belt_that_stands_and_a_gate_that_slept(process: Process) -> None:

@@ -62,6 +62,7 @@ def test_a_batch_that_no_client_reads_is_counted_and_what_follows_comes(line: Ka
     ]
 
 
+@pytest.mark.long
 def test_a_batch_that_would_take_all_memory_is_left_out_at_the_next_start(line: KafkaSettings, tmp_path: Path) -> None:
     told: list[Undecodable] = []
     options = {"max_age_s": None, "state_dir": tmp_path, "on_undecodable": told.append}
@@ -82,6 +83,7 @@ def test_a_batch_that_would_take_all_memory_is_left_out_at_the_next_start(line: 
     assert stored["next_offsets"]["0"] == 7
 
 
+@pytest.mark.long
 def test_a_batch_of_the_past_that_would_take_all_memory_is_no_drift(line: KafkaSettings) -> None:
     send_bomb(line.bootstrap_servers, line.drift, partition=0, codec="gzip", size=700_000_000)
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "log_level": 0})

@@ -94,6 +94,7 @@ def slow_png() -> bytes:
     return bytes(data)
 
 
+@pytest.mark.long
 def test_after_a_broker_that_paused(own_broker: OwnBroker, tmp_path: Path, fault_row: Callable[..., None]) -> None:
     kafka = own_broker.kafka
     with WorkerProcess(kafka, model=None, group="pause", log=tmp_path / "worker.log") as worker:
@@ -114,6 +115,7 @@ def test_after_a_broker_that_paused(own_broker: OwnBroker, tmp_path: Path, fault
     assert share > 0.3
 
 
+@pytest.mark.long
 def test_after_sixteen_slow_frames(line: KafkaSettings, tmp_path: Path, fault_row: Callable[..., None]) -> None:
     image = slow_png()
     with WorkerProcess(line, model=None, group=line.prefix, log=tmp_path / "worker.log") as worker:

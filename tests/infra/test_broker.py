@@ -114,6 +114,7 @@ def test_a_data_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> Non
         LocalBroker(tmp_path / "file" / "data", 0).start()
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_killed_and_started_again_it_has_all_it_acknowledged(tmp_path: Path) -> None:
     broker = LocalBroker(tmp_path, port=0)
@@ -154,6 +155,7 @@ def test_killed_and_started_again_it_has_all_it_acknowledged(tmp_path: Path) -> 
         broker.stop()
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_started_three_times_at_once_it_is_one(tmp_path: Path) -> None:
     brokers = [LocalBroker(tmp_path, port=0) for _ in range(3)]
@@ -179,6 +181,7 @@ def test_why_it_did_not_start_is_told(tmp_path: Path) -> None:
         LocalBroker(tmp_path, port=0, heap_mib=1).start()
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_it_runs_on_the_java_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)

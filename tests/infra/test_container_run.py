@@ -23,6 +23,7 @@ from transport.range_reader import read_topic
 
 pytestmark = [
     pytest.mark.broker,
+    pytest.mark.long,
     pytest.mark.skipif(
         os.environ.get("INSPECTION_CONTAINER_IMAGE") is None or shutil.which("podman") is None,
         reason="set INSPECTION_CONTAINER_IMAGE to an image built from infra/Dockerfile; needs podman",

@@ -80,6 +80,7 @@ def test_the_demo_accounts_for_every_frame_and_leaves_nothing_running(
     assert not ours()
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_a_folder_of_anything_is_answered(tmp_path: Path) -> None:
     folder = tmp_path / "mixed"
@@ -103,6 +104,7 @@ def test_a_folder_of_anything_is_answered(tmp_path: Path) -> None:
     assert report["quality"] == {"labelled": 0, "accuracy": None, "escapes": 0, "overkill": 0}
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_a_camera_that_freezes_is_noticed(tmp_path: Path, ours: Callable[[], set[int]]) -> None:
     result = tmp_path / "result.json"
@@ -137,6 +139,7 @@ def test_drift_options_that_do_not_fit(options: list[str], message: str) -> None
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_on_a_broker_of_the_users_it_leaves_no_topics(broker: Any, tmp_path: Path) -> None:
     from transport.admin import list_topics
@@ -262,17 +265,28 @@ def test_a_port_in_use_is_named(line: KafkaSettings) -> None:
 
 
 @pytest.mark.broker
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(each, marks=pytest.mark.long) for each in (signal.SIGHUP, signal.SIGINT, signal.SIGKILL)),
+    ],
+)
 def test_ended_by_a_signal_it_leaves_nothing_running(number: signal.Signals, ours: Callable[[], set[int]]) -> None:
     demo = subprocess.Popen(
         inspection_command("demo", "--fps", "10"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+    try:
+        deadline = time.monotonic() + 180
+        while len(ours()) < 2 and time.monotonic() < deadline:  # its broker and its worker
+            time.sleep(0.1)
+        assert len(ours()) >= 2
+        demo.send_signal(number)
+        assert demo.wait(60) != 0
+    finally:
+        demo.kill()
+        demo.wait()
     deadline = time.monotonic() + 60
-    while len(ours()) < 2 and time.monotonic() < deadline:  # its broker and its worker
-        time.sleep(0.1)
-    assert len(ours()) >= 2
-    demo.send_signal(number)
-    assert demo.wait(30) != 0
     while ours() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not ours()

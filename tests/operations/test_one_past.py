@@ -134,16 +134,16 @@ def delete(kafka: KafkaSettings, *, share: int) -> None:
         answer.result(20)
 
 
-@pytest.fixture(scope="module")
-def answers(broker: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, tuple[int, Any]]]:
+@pytest.fixture
+def answers(broker: LocalBroker, tmp_path: Path, unique: str) -> dict[str, dict[str, tuple[int, Any]]]:
     """Answers of all commands, by place of the past and command."""
-    kafka = KafkaSettings(broker.bootstrap_servers, "onepast")
+    kafka = KafkaSettings(broker.bootstrap_servers, unique)
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
     wanted = [NewTopic(each.name(kafka.prefix), each.partitions, 1, config=each.config) for each in TOPICS]
     for created in admin.create_topics(wanted).values():
         created.result(20)
     publish_line(kafka)
-    folder = tmp_path_factory.mktemp("past")
+    folder = tmp_path
     here = ["--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
     archive = ["--archive", str(folder / "archive")]
     found = {"topics": dict(ask(here, folder))}
@@ -210,21 +210,17 @@ def without_times(answer: Any) -> Any:
     return [without_times(value) for value in answer] if isinstance(answer, list) else answer
 
 
+@pytest.mark.long
 @pytest.mark.broker
-@pytest.mark.parametrize("place", ["both", "archive and empty topics", "archive alone"])
-@pytest.mark.parametrize("name", QUESTIONS)
-def test_the_answer_is_the_same_wherever_the_past_is(
-    answers: dict[str, dict[str, tuple[int, Any]]], name: str, place: str
-) -> None:
-    if (place, name) == ("archive alone", "dead-letters retry"):
-        assert "archive_only" not in {one.name for one in load("dead-letters").commands["retry"].params}
-        return
-    assert answers[place][name] == answers["topics"][name]
-
-
-@pytest.mark.broker
-def test_the_answers_say_something(answers: dict[str, dict[str, tuple[int, Any]]]) -> None:
+def test_the_answers_are_the_same_wherever_the_past_is(answers: dict[str, dict[str, tuple[int, Any]]]) -> None:
+    """One test, since the answers take long and each process of the suite would ask for them."""
     found = answers["topics"]
+    for place in ("both", "archive and empty topics", "archive alone"):
+        for name in QUESTIONS:
+            if (place, name) == ("archive alone", "dead-letters retry"):
+                assert "archive_only" not in {one.name for one in load("dead-letters").commands["retry"].params}
+            else:
+                assert answers[place][name] == found[name], (place, name)
     cameras = found["audit"][1]["cameras"]
     assert {name: one["gaps"] for name, one in cameras.items()} == {"press/side": 1, "press/top": 1}
     assert found["audit"][1]["unreadable_decisions"] == 1

@@ -80,6 +80,7 @@ def settled(publisher: FramePublisher) -> bool:
     return stats.captured == stats.published + stats.dropped + stats.failed + stats.spooled + stats.pending
 
 
+@pytest.mark.long
 def test_a_line_that_starts_without_a_broker_catches_up_in_order(outage: Outage, tmp_path: Path) -> None:
     spool = SpoolOptions(directory=tmp_path / "spool", unreachable_after_ms=200)
     with FramePublisher(outage.kafka, IDENTITY, spool=spool) as publisher:
@@ -140,6 +141,7 @@ def test_a_silent_broker_a_killed_one_and_a_closed_publisher(
     assert len({(frame.frame_id, frame.sha256) for frame in frames}) == 251
 
 
+@pytest.mark.long
 def test_an_outage_longer_than_the_spool_is_counted(
     outage: Outage, tmp_path: Path, fault_row: Callable[..., None]
 ) -> None:

@@ -56,7 +56,9 @@ def test_a_batch_that_no_client_reads_is_left_out_by_replay_audit_and_archive(
     assert Archive.open(str(tmp_path)).covered(line.frames)[0] == ((0, 7),)
 
 
-@pytest.mark.parametrize(("codec", "size"), [("gzip", 700_000_000), ("lz4", 350_000_000)])
+@pytest.mark.parametrize(
+    ("codec", "size"), [pytest.param("gzip", 700_000_000, marks=pytest.mark.long), ("lz4", 350_000_000)]
+)
 def test_a_batch_that_would_take_all_memory_is_left_out(
     line: KafkaSettings, tmp_path: Path, codec: str, size: int
 ) -> None:
@@ -141,6 +143,7 @@ def test_the_state_of_the_watch_is_read_behind_such_a_batch_and_without_its_part
     assert "none of number 6" in caplog.text
 
 
+@pytest.mark.long
 def test_a_state_that_would_take_all_memory_is_left_out_after_a_death(line: KafkaSettings) -> None:
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "log_level": 0})
     snapshots = {f"cam{number}": Snapshot({"d": number}, {"data": b"x"}) for number in range(2)}

@@ -63,6 +63,7 @@ def test_a_label_that_waits_survives_a_restart() -> None:
     assert (again.quality.figures.escapes, again.quality.waiting_labels) == (1, 0)
 
 
+@pytest.mark.long
 def test_the_state_is_bounded() -> None:
     monitor = ConceptMonitor("s/c")
     chance = random.Random(0)

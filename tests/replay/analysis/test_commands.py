@@ -243,6 +243,7 @@ def lay_frames(kafka: KafkaSettings, count: int = 24) -> None:
     ])  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_models_are_compared_on_a_selection_and_on_a_run_alike(line: KafkaSettings, tmp_path: Path) -> None:
     lay_frames(line)

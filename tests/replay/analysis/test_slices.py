@@ -32,6 +32,7 @@ def find(table: Table, truth_attribute: str | None = None) -> dict[tuple[str, st
     return {(one.by, one.name): one for one in find_slices(decider_view(table), truth_attribute).slices}
 
 
+@pytest.mark.long
 def test_in_noise_nothing_is_found() -> None:
     false = sum(any(one.is_significant for one in find(sliced(seed)).values()) for seed in range(40))
     # At most 1 in 20 are expected; of 40 more than 5 would come about once in 70 tries.

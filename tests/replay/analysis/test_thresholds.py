@@ -172,6 +172,7 @@ def test_few_labels_and_useless_scores_are_said() -> None:
     assert "several thresholds were in use" in best.warnings[-1]
 
 
+@pytest.mark.long
 def test_the_interval_holds_the_best_threshold_and_the_saving_is_not_flattered() -> None:
     # Of scores Beta(2, 5) and Beta(5, 2), 10 % defective, 20 overkills an escape: by bisection of the densities.
     best, seen, hits, looks, expected = 0.43385, [], 0, [], []

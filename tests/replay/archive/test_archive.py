@@ -262,6 +262,7 @@ def test_images_by_reference_are_archived_in_their_frames(
     assert "2 frames without their image" in run(line, "status", str(tmp_path / "archive")).stdout
 
 
+@pytest.mark.long
 def test_on_s3_by_the_commands(line: KafkaSettings) -> None:
     publish_past(line, 60)
     with s3_server() as endpoint, s3_settings(endpoint):

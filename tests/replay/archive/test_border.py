@@ -15,6 +15,7 @@ from tests.support.past import CAMERAS, EPOCH_US, Past, publish_past
 pytestmark = pytest.mark.broker
 
 
+@pytest.mark.long
 def test_every_selection_gives_each_frame_once(line: KafkaSettings, tmp_path: Path) -> None:
     older = publish_past(line, 120, seed=1)
     # Small batches, so that files have times of their own and the index has something to leave out.

@@ -37,6 +37,7 @@ def commits_of(uri: Path) -> int:
     return sum(parse_commit_name(str(path.relative_to(uri))) is not None for path in uri.rglob("*.json"))
 
 
+@pytest.mark.long
 def test_killed_again_and_again_it_archives_everything_once(line: KafkaSettings, tmp_path: Path) -> None:
     chance = random.Random()
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})

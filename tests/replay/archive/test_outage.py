@@ -29,6 +29,7 @@ def publish(kafka: KafkaSettings, begin: int, end: int) -> None:
     assert producer.flush(20) == 0
 
 
+@pytest.mark.long
 def test_a_broker_that_goes_away_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     port = free_port(0)
     kafka = KafkaSettings(f"127.0.0.1:{port}")
@@ -48,7 +49,7 @@ def test_a_broker_that_goes_away_is_waited_for(tmp_path: Path, caplog: pytest.Lo
         sink = ArchiveSink(kafka, ArchiveStore(str(tmp_path / "a")), SinkOptions(every_s=0.5))
         thread = threading.Thread(target=follow, args=(sink,))
         thread.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while sink.report.messages < 10 and time.monotonic() < deadline:
             time.sleep(0.05)
         with caplog.at_level(logging.WARNING):

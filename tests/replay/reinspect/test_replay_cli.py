@@ -165,6 +165,7 @@ def test_killed_and_gone_on_with_it_is_as_in_one_go(decided: Decided, tmp_path: 
     assert (again["selected"], again["frames_per_second"]) == (FRAMES + 1, 0)
 
 
+@pytest.mark.long
 def test_interrupted_it_writes_what_is_done(decided: Decided, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = inspection_command(
@@ -199,6 +200,7 @@ def test_a_model_that_has_changed_is_refused(decided: Decided, tmp_path: Path) -
     assert isinstance(replay(decided, "--out", str(out)).exception, SettingsError)
 
 
+@pytest.mark.long
 def test_what_was_meant_when_a_run_began_is_meant_when_it_goes_on(decided: Decided) -> None:
     source = Source(decided.kafka)
     for selection in (Selection(last=20), Selection(decided_as=("NOT_DECIDABLE",)), Selection(cameras=("press/top",))):

@@ -26,9 +26,13 @@ from tests.replay.report.examples import CHALLENGER, HOSTILE, example, hostile
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None, reason="no browser: install the Debian packages chromium and chromium-driver"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        CHROMIUM is None or DRIVER is None,
+        reason="no browser: install the Debian packages chromium and chromium-driver",
+    ),
+]
 PLOTS = {"scores", "cost", "rates", "calibration", "compared", "time_line", "latency"}
 WIDTH = 1280
 

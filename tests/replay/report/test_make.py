@@ -95,6 +95,7 @@ def test_a_report_fetches_its_own_pictures(published: KafkaSettings, tmp_path: P
     assert {record for record, _ in read} == {Frame, Decision}
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_the_report_of_a_run_says_what_was_reproduced(published: KafkaSettings, tmp_path: Path):
     where = ["--bootstrap-servers", published.bootstrap_servers, "--prefix", published.prefix]

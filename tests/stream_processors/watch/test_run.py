@@ -136,6 +136,7 @@ def expected(*streams: list[Decision]) -> list[tuple[object, ...]]:
     return facts(found)
 
 
+@pytest.mark.long
 def test_events_come_once_and_survive_kills(line, start, package):
     cameras = [stream(f"cam{number}", 10 * number, model_sha256(package)) for number in range(3)]
     first = start()
@@ -182,6 +183,7 @@ def test_told_to_stop_it_writes_down_what_it_has_seen(line, start, package):
     assert sum(len(read_snapshots(line, number)) for number in range(6)) == 1
 
 
+@pytest.mark.long
 def test_two_share_the_cameras_and_hand_them_over(line, start, package):
     cameras = [stream(f"cam{number}", 10 * number, model_sha256(package)) for number in range(6)]
     first = start()
@@ -219,6 +221,7 @@ def test_garbage_is_counted_and_stops_nothing(line, start, package):
     assert facts(events(line)) == expected(camera)
 
 
+@pytest.mark.long
 def test_no_snapshot_ends_or_blinds_it_and_invented_cameras_are_forgotten(line, start, package, tmp_path):
     """Write hostile state, and a flood of cameras, beside one camera whose light fails."""
     [camera] = [stream("cam", 1, model_sha256(package))]
@@ -286,6 +289,7 @@ def test_neither_batch_nor_transaction_nor_new_partitions_stop_it(line, start, p
     abort_transaction(stranger, line, line.decisions)
 
 
+@pytest.mark.long
 def test_labels_that_contradict_open_an_episode_of_concept_drift(line, start, package):
     row = list(rows(3000, 5))
     now_us, sha256 = time.time_ns() // 1000, model_sha256(package)

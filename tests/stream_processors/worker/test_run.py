@@ -138,6 +138,7 @@ def test_what_waits_in_memory_is_bounded_by_bytes(line: KafkaSettings, tmp_path:
     assert 4 * len(data) < max(held) < 8 * 2**20 + FETCH_BYTES + 2 * len(data)
 
 
+@pytest.mark.long
 def test_a_second_worker_takes_its_share(line: KafkaSettings, start_worker: StartWorker) -> None:
     cameras = ["cam1", "cam2", "cam3", "cam4", "cam5", "cam6"]
     frames = [make_frame(i, cameras[i % 6]) for i in range(600)]
@@ -177,6 +178,7 @@ def test_a_graceful_stop_commits_all_it_answered(line: KafkaSettings, start_work
     assert sorted(d.frame_id for d in decisions) == sorted(f.frame_id for f in frames)
 
 
+@pytest.mark.long
 def test_a_killed_worker_loses_nothing(line: KafkaSettings, start_worker: StartWorker) -> None:
     frames = [make_frame(i) for i in range(300)]
     worker = start_worker()
