@@ -47,6 +47,12 @@ COMMANDS = {
         ("setup", "broker", "app", "Run a real Apache Kafka on this machine, on loopback only."),
         ("setup", "topics", "app", "The topics of a line: create what is missing, compare the rest."),
         ("setup", "model", "app", "Model packages."),
+        (
+            "setup",
+            "train",
+            "",
+            "Learn what good parts look like, from images alone, and write a model package.",
+        ),
         ("line", "produce", "", "Publish the frames of one or more cameras until they end, or Ctrl-C."),
         ("line", "worker", "", "Inspect frames and publish a decision for each, until told to stop."),
         ("line", "watch", "", "Watch decisions and labels for drift, and publish episodes, until told to stop."),

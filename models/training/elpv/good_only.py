@@ -28,7 +28,7 @@ from torch import nn
 
 from models import inspect_image, load_model
 from models.datasets.elpv import Cell, load_cells
-from models.training.elpv.auroc import auroc
+from models.training.auroc import auroc
 from models.training.elpv.backbone import GreyBackbone
 from models.training.elpv.export_classifier import CalibrationImages, measure, write_manifest
 from models.training.elpv.images import read_grey, resize

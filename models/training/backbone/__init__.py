@@ -1,0 +1,1 @@
+"""Frozen backbone of `inspection train`: EfficientNet-Lite0 with ImageNet weights, as one ONNX file."""

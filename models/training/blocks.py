@@ -1,0 +1,86 @@
+"""Blocks of images that belong together, and scores of images by models that have not seen their block.
+
+Images of one lot look more alike than images of different lots. A model that is tested on the lots that it learned from
+looks better than it is. So each block is scored by a model of all other blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+BlockKind = Literal["folder", "order"]
+
+#: Blocks that images without lots are cut into.
+_BLOCKS = 5
+#: Fewest lots that make blocks of their own.
+_FEWEST_LOTS = 3
+
+
+def assign_blocks(paths: Sequence[PurePath]) -> tuple[NDArray[np.int64], BlockKind]:
+    """Return the block of each path, and what blocks were made of.
+
+    Sub-folders are lots, if there are three or more. Otherwise neighbours in the order of the names form five blocks:
+    cameras number their files, and neighbours in time are alike.
+
+    Parameters
+    ----------
+    paths
+        Paths relative to the folder of the images, in the order of their names.
+
+    Examples
+    --------
+    >>> assign_blocks([PurePath(f"{number}.png") for number in range(10)])[0].tolist()
+    [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    >>> assign_blocks([PurePath(f"lot{number % 3}/{number}.png") for number in range(6)])[0].tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
+    folders = [path.parent for path in paths]
+    lots = {folder: number for number, folder in enumerate(dict.fromkeys(folders))}
+    if len(lots) >= _FEWEST_LOTS:
+        return np.array([lots[folder] for folder in folders]), "folder"
+    return np.arange(len(paths)) * min(_BLOCKS, len(paths)) // max(1, len(paths)), "order"
+
+
+def random_blocks(count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Return blocks without regard to order, for comparison with `assign_blocks`."""
+    return np.random.default_rng(seed).permutation(np.arange(count) * min(_BLOCKS, count) // max(1, count))
+
+
+def out_of_block(
+    blocks: NDArray[np.int64], score: Callable[[NDArray[np.bool_]], NDArray[np.floating]]
+) -> NDArray[np.float64]:
+    """Return a score for each image, by a model of the other blocks.
+
+    Parameters
+    ----------
+    score
+        Receives the mask of the images of a block, and returns their scores by a model of the images outside of it.
+    """
+    scores = np.empty(len(blocks))
+    for block in np.unique(blocks):
+        mask = blocks == block
+        scores[mask] = score(mask)
+    return scores
+
+
+def conformal_limit(scores: NDArray[np.floating], share: float) -> float:
+    """Return the score that a share of further good images will exceed, at most, on average.
+
+    With n scores, it is the ceil((n + 1)(1 - share))-th smallest (split conformal prediction: V. Vovk et al.,
+    "Algorithmic Learning in a Random World", 2005). If that is beyond the largest score, the largest is returned.
+
+    Examples
+    --------
+    >>> conformal_limit(np.arange(1, 100, dtype=float), 0.05)
+    95.0
+    >>> conformal_limit(np.arange(10, dtype=float), 0.01)
+    9.0
+    """
+    ordered = np.sort(scores)
+    rank = int(np.ceil((len(ordered) + 1) * (1 - share)))
+    return float(ordered[min(rank, len(ordered)) - 1])

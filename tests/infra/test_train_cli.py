@@ -1,0 +1,53 @@
+"""`inspection train` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from infra.cli.root import app
+from models import load_model
+from schemas.errors import SettingsError
+from tests.support.parts import good_part
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def test_a_folder_becomes_a_package(tmp_path: Path) -> None:
+    images, out = tmp_path / "good", tmp_path / "model"
+    images.mkdir()
+    for number in range(24):
+        cv2.imwrite(str(images / f"{number}.png"), good_part(number))
+    done = run("--images", images, "--out", out, "--time-budget", "1", "--json")
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout)
+    assert (figures["good_images"], figures["overkill_asked"]) == (24, 0.02)
+    assert load_model(out).name == "model"
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda folder: None, "no such directory"),
+        (lambda folder: folder.mkdir(), "has no images"),
+        (lambda folder: (folder.mkdir(), (folder / "a.png").write_bytes(b"no image")), "0 different images"),
+    ],
+)
+def test_a_folder_without_images_ends_in_one_line(make, line: str, tmp_path: Path) -> None:
+    make(tmp_path / "images")
+    done = run("--images", tmp_path / "images", "--out", tmp_path / "model")
+    assert isinstance(done.exception, SettingsError)
+    assert line in str(done.exception)
+
+
+def test_a_package_that_cannot_be_written_ends_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("a file")
+    done = run("--images", tmp_path, "--out", tmp_path / "model")
+    assert "not a directory" in str(done.exception)

@@ -1,0 +1,90 @@
+"""A folder of images becomes a model package that tells good parts from defective ones."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from models import inspect_image
+from models.training.synthetic import add_defect
+from models.training.train import TrainingOptions, train
+from models.training.write_package import write_package
+from schemas import Verdict
+from schemas.errors import SettingsError
+from tests.support.parts import good_part
+
+#: Time for one recipe only.
+QUICK = TrainingOptions(overkill=0.05, time_budget_s=0.001)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images") / "good"
+    folder.mkdir()
+    for number in range(60):
+        cv2.imwrite(str(folder / f"{number:03}.png"), good_part(number))
+    return folder
+
+
+def test_good_parts_are_enough(good: Path, tmp_path: Path) -> None:
+    stages: list[str] = []
+    result = train(good, QUICK, lambda stage, done, total: stages.append(stage))
+    model = write_package(result, tmp_path / "my part!", QUICK)
+    assert {"reading images", "trying"} <= set(stages)
+    assert (model.name, model.manifest.task, model.manifest.input.colour) == ("my-part", "anomaly_map", "grey")
+    assert model.reference is not None
+
+    def share_rejected(images: list[np.ndarray]) -> float:
+        found = [inspect_image(cv2.imencode(".png", image)[1].tobytes(), model).verdict for image in images]
+        return found.count(Verdict.NOT_OK) / len(found)
+
+    new = [good_part(number) for number in range(1000, 1060)]
+    defective = [add_defect(image, "speck", 0.12, np.random.default_rng(number)) for number, image in enumerate(new)]
+    assert share_rejected(new) <= 0.2
+    assert share_rejected(defective) >= 0.9
+
+
+def test_folders_of_defects_are_a_test_and_useless_files_are_named(good: Path, tmp_path: Path) -> None:
+    shutil.copytree(good, tmp_path / "OK")
+    (tmp_path / "hole").mkdir()
+    for number in range(10):
+        image = add_defect(good_part(2000 + number), "patch", 0.15, np.random.default_rng(number))
+        cv2.imwrite(str(tmp_path / "hole" / f"{number}.png"), image)
+    shutil.copy(tmp_path / "OK" / "000.png", tmp_path / "OK" / "copy.png")
+    (tmp_path / "OK" / "broken.png").write_bytes((good / "001.png").read_bytes()[:500])
+    (tmp_path / "OK" / "empty.jpg").touch()
+    result = train(tmp_path, QUICK)
+    assert result.labelled_auroc["hole"] > 0.9
+    lines = "\n".join(result.survey.lines(tmp_path))
+    assert "60 of 63 images of good parts, grey: 200x160 (60)" in lines
+    assert "1 files are exact copies" in lines
+    assert "left out OK/broken.png" in lines
+    assert "left out OK/empty.jpg" in lines
+
+
+def test_colour_is_seen(tmp_path: Path) -> None:
+    for number in range(12):
+        image = cv2.merge([good_part(number), good_part(number) // 2, good_part(number)])
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+    result = train(tmp_path, QUICK)
+    assert result.survey.colour == "rgb"
+    assert "12 good images are few" in "\n".join(result.warnings)
+
+
+@pytest.mark.parametrize(("count", "line"), [(0, "has no images"), (1, "has 1 different images"), (9, "10 are needed")])
+def test_too_few_images_end_in_a_line(count: int, line: str, tmp_path: Path) -> None:
+    for number in range(count):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), good_part(number))
+    with pytest.raises(SettingsError, match=line):
+        train(tmp_path, QUICK)
+
+
+def test_copies_of_one_image_are_one_image(tmp_path: Path) -> None:
+    for number in range(30):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), good_part(1))
+    with pytest.raises(SettingsError, match="1 different images"):
+        train(tmp_path, QUICK)
