@@ -36,7 +36,7 @@ def test_acts_and_ends_clean(line: KafkaSettings, tmp_path: Path, repository: Pa
         for text in process.stderr:
             if "gate ready" in text:
                 break
-        producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0})
+        producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "enable.idempotence": True})
         captured = now_us()
         producer.produce(line.frames, encode(make_frame("p1", captured_at_us=captured)))
         producer.produce(line.frames, encode(make_frame("p2", captured_at_us=captured)))

@@ -33,7 +33,7 @@ Publish = Callable[..., None]
 
 @pytest.fixture
 def publish(line: KafkaSettings) -> Iterator[Publish]:
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "enable.idempotence": True})
 
     def send(*records: Decision | Frame | bytes | None) -> None:
         for record in records:

@@ -42,7 +42,9 @@ class Topic:
 
     def __init__(self, line: KafkaSettings) -> None:
         self.line = line
-        self._producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "log_level": 0})
+        self._producer = Producer(
+            {"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "enable.idempotence": True, "log_level": 0}
+        )
 
     def say(self, *values: DriftEvent | bytes | None) -> None:
         for value in values:
@@ -101,7 +103,7 @@ def test_an_empty_topic_is_known_at_once(topic: Topic) -> None:
 @pytest.mark.broker
 def test_review_from_the_topic_to_the_part_and_over_a_restart(topic: Topic) -> None:
     line = topic.line
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0})
+    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "linger.ms": 0, "enable.idempotence": True})
 
     def make() -> tuple[GateRunner, RecordingActuator]:
         recorder = RecordingActuator()

