@@ -15,6 +15,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from infra.broker import LocalBroker
 from schemas import KafkaSettings
 from schemas.topics import TOPICS
+from tests.support.packages import make_package
+
+__all__ = ["make_package"]
 
 
 @pytest.fixture(scope="session", autouse=True)

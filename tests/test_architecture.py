@@ -217,3 +217,14 @@ def test_every_package_of_ours_has_a_floor():
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_say_what_they_are_for(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "a module starts with a docstring"
+
+
+def test_tests_share_code_through_support_only() -> None:
+    """A test module that another one imports cannot change without it."""
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for name in re.findall(r"^from (tests\S*|\.\S*) import", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if not name.startswith("tests.support")
+    }
+    assert found == set()

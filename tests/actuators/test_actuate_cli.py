@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 from infra.demo.processes import inspection_command
 from schemas import KafkaSettings
 from schemas.codec import encode
-from tests.actuators.decisions import make_decision, make_frame, now_us
+from tests.support.gate_records import make_decision, make_frame, now_us
 
 
 @pytest.mark.broker

@@ -15,7 +15,7 @@ from actuators.testing import check_actuator
 from schemas import Action
 from schemas.clock import ManualClock
 from schemas.errors import PluginError, SettingsError
-from tests.actuators.decisions import make_decision
+from tests.support.gate_records import make_decision
 
 
 def instruction(**changes: object) -> Instruction:

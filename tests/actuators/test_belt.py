@@ -20,8 +20,8 @@ from actuators.metrics import GateMetrics
 from infra.cli.root import app
 from schemas import Action
 from schemas.clock import ManualClock
-from tests.actuators.decisions import make_decision, make_part
-from tests.actuators.stepped import SteppedGate
+from tests.support.gate_records import make_decision, make_part
+from tests.support.gates import SteppedGate
 
 ACCEPT, REJECT = Action.ACCEPT, Action.REJECT
 

@@ -25,7 +25,7 @@ from infra.broker import LocalBroker
 from schemas import Action, Decision, Frame, KafkaSettings
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, TopicMissing
-from tests.actuators.decisions import make_decision, make_frame, now_us
+from tests.support.gate_records import make_decision, make_frame, now_us
 
 pytestmark = pytest.mark.broker
 Publish = Callable[..., None]

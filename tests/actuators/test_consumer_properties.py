@@ -15,7 +15,7 @@ from actuators.watermark import Watermark
 from schemas import Action, Decision, KafkaSettings
 from schemas.clock import ManualClock
 from schemas.codec import encode
-from tests.actuators.decisions import make_decision
+from tests.support.gate_records import make_decision
 
 
 class Killed(BaseException):

@@ -26,8 +26,7 @@ from infra.broker import LocalBroker
 from schemas import Action, DriftEvent, KafkaSettings
 from schemas.codec import encode
 from schemas.topics import DRIFT
-from tests.actuators.decisions import make_decision, make_frame, now_us
-from tests.actuators.drifting import (
+from tests.support.drifting_gates import (
     ACCEPT,
     ACKNOWLEDGED,
     CLOSED,
@@ -35,6 +34,7 @@ from tests.actuators.drifting import (
     REVIEW,
     event,
 )
+from tests.support.gate_records import make_decision, make_frame, now_us
 
 
 class Topic:

@@ -26,8 +26,7 @@ from schemas import Action, DriftEvent, DriftType, EpisodeState, ResultState
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
 from schemas.records import WARM_UP
-from tests.actuators.decisions import make_decision, make_part
-from tests.actuators.drifting import (
+from tests.support.drifting_gates import (
     ACCEPT,
     ACKNOWLEDGED,
     CLOSED,
@@ -40,6 +39,7 @@ from tests.actuators.drifting import (
     make_gate,
     pass_part,
 )
+from tests.support.gate_records import make_decision, make_part
 
 #: name: what is said of drift, whether the camera's accepted parts are diverted then.
 SAID: dict[str, tuple[list[DriftEvent], bool]] = {

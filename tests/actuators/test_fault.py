@@ -19,8 +19,8 @@ from actuators.testing import ListDecisions, RecordingActuator
 from schemas import Action
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
-from tests.actuators.decisions import make_decision, make_frame, now_us
-from tests.actuators.stepped import SteppedGate
+from tests.support.gate_records import make_decision, make_frame, now_us
+from tests.support.gates import SteppedGate
 
 FAULT = Fault("f1", 1_000_000, "3 parts in a row without a usable decision", 3)
 

@@ -11,7 +11,7 @@ from actuators import GateError, GateRunner, GateSettings
 from actuators.testing import ListDecisions, RecordingActuator
 from schemas import Action
 from schemas.errors import SettingsError
-from tests.actuators.decisions import make_decision, make_frame, now_us
+from tests.support.gate_records import make_decision, make_frame, now_us
 
 
 def make_gate(**settings: object) -> tuple[GateRunner, ListDecisions, RecordingActuator]:

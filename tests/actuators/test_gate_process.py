@@ -20,8 +20,8 @@ from actuators.belt_file import BeltFile
 from infra.demo.processes import inspection_command
 from schemas import Decision, DriftEvent, DriftType, Frame, KafkaSettings
 from schemas.codec import encode
-from tests.actuators.decisions import make_decision, make_frame, now_us
-from tests.schemas.examples import DRIFT_EVENT
+from tests.support.gate_records import make_decision, make_frame, now_us
+from tests.support.records import DRIFT_EVENT
 
 
 class Process:

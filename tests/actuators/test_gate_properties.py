@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from actuators import GateSettings, InstructionReason
 from schemas import Action, ResultState
 from schemas.clock import ManualClock
-from tests.actuators.decisions import make_decision
-from tests.actuators.stepped import SteppedGate
+from tests.support.gate_records import make_decision
+from tests.support.gates import SteppedGate
 
 BELT_S, DECIDE_S = 0.8, 0.5
 #: Without FAULT most parts pass; with it, after three.

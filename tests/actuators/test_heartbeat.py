@@ -12,8 +12,8 @@ from actuators.metrics import GateMetrics
 from actuators.staleness import CaptureAgeEstimator
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
-from tests.actuators.decisions import make_decision
-from tests.actuators.stepped import SteppedGate
+from tests.support.gate_records import make_decision
+from tests.support.gates import SteppedGate
 from transport.http_server import serve_http
 from transport.tail import _health
 

@@ -23,7 +23,7 @@ from infra.broker import LocalBroker
 from schemas import Action, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import encode
-from tests.actuators.decisions import make_decision, now_us
+from tests.support.gate_records import make_decision, now_us
 
 log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.broker, pytest.mark.faults]

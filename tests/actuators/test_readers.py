@@ -16,10 +16,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from actuators import DecisionConsumer, DriftWatch, FrameTriggers, Undecodable
 from schemas import Codec, Decision, Frame, KafkaSettings
 from schemas.errors import RegistryError
-from tests.actuators.decisions import make_decision, make_frame, now_us
-from tests.actuators.drifting import OPENED, event
-from tests.bombs import send_bomb
-from tests.partitions import add_partitions, delivered
+from tests.support.bombs import send_bomb
+from tests.support.drifting_gates import OPENED, event
+from tests.support.gate_records import make_decision, make_frame, now_us
+from tests.support.partitions import add_partitions, delivered
 from tests.support.transactions import abort_transaction
 from transport.tail import Tail
 

@@ -14,7 +14,7 @@ import pytest
 from actuators import Actuator, GateRunner, GateSettings, Instruction, InstructionReason, LineStop, SimulatedGate
 from actuators.testing import ListDecisions, RecordingActuator, check_actuator
 from schemas import Action
-from tests.actuators.decisions import make_decision, make_frame, now_us
+from tests.support.gate_records import make_decision, make_frame, now_us
 from transport.bounded_call import threads_left
 
 

@@ -8,7 +8,7 @@ from actuators import GateFull, OfferResult, PartTracker, schedule
 from schemas import Action, Decision, ResultState, Verdict
 from schemas.clock import ManualClock
 from schemas.errors import SettingsError
-from tests.actuators.decisions import make_decision, make_part
+from tests.support.gate_records import make_decision, make_part
 
 ACCEPT, REJECT, REVIEW = Action.ACCEPT, Action.REJECT, Action.REVIEW
 A = make_decision(action=ACCEPT)

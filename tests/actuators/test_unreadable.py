@@ -14,8 +14,8 @@ from actuators.testing import RecordingActuator
 from schemas import KafkaSettings
 from schemas.clock import ManualClock
 from schemas.codec import encode
-from tests.actuators.decisions import make_decision, make_frame
-from tests.actuators.stepped import SteppedGate
+from tests.support.gate_records import make_decision, make_frame
+from tests.support.gates import SteppedGate
 
 
 def make_gate(after: int = 10) -> SteppedGate:

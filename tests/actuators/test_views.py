@@ -21,8 +21,8 @@ from actuators import (
 from actuators.metrics import GateMetrics
 from schemas import Action, Decision, KafkaSettings, ResultState, Verdict
 from schemas.clock import ManualClock
-from tests.actuators.decisions import make_decision, make_frame, make_part
-from tests.actuators.stepped import SteppedGate
+from tests.support.gate_records import make_decision, make_frame, make_part
+from tests.support.gates import SteppedGate
 
 SEVERAL_VIEWS, DECIDED = InstructionReason.SEVERAL_VIEWS, InstructionReason.DECIDED
 ACCEPT, REJECT, REVIEW = Action.ACCEPT, Action.REJECT, Action.REVIEW

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import FULL, Load, OwnBroker, Workers, await_progress, settle
+from tests.support.faults import FULL, Load, OwnBroker, Workers, await_progress, settle
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 

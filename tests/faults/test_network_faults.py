@@ -12,8 +12,8 @@ import pytest
 from infra.broker import LocalBroker
 from infra.broker.config import Tunnel
 from schemas import KafkaSettings
-from tests.faults.conftest import FULL, Load, Workers, await_progress, settle
-from tests.faults.proxy import Proxy
+from tests.support.faults import FULL, Load, Workers, await_progress, settle
+from tests.support.proxy import Proxy
 from transport.topic_setup import apply
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]

@@ -20,8 +20,8 @@ from schemas import Decision, Encoding, KafkaSettings, ResultState
 from schemas.codec import decode, encode
 from schemas.ids import frame_id
 from schemas.topics import FRAMES
-from tests.faults.conftest import OwnBroker
-from tests.stream_processors.worker.test_overload import make_frame
+from tests.support.faults import OwnBroker
+from tests.support.press_frames import make_frame
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 

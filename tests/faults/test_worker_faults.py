@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from schemas import KafkaSettings
-from tests.faults.conftest import FULL, Load, Workers, await_progress, settle
+from tests.support.faults import FULL, Load, Workers, await_progress, settle
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 

@@ -18,7 +18,7 @@ import pytest
 
 from infra.cli.commands import COMMANDS
 from schemas import KafkaSettings
-from tests.models.tiny import manifest_of, mean_classifier
+from tests.support.packages import manifest_of, mean_classifier
 from transport.range_reader import read_topic
 
 pytestmark = [

@@ -18,7 +18,7 @@ from monitoring.drift.episodes import NoSuchEpisode, build_episodes
 from schemas import DriftEvent, EpisodeState, InspectionError, KafkaSettings, SignalChange
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError
-from tests.schemas.examples import DRIFT_EVENT
+from tests.support.records import DRIFT_EVENT
 
 HOUR_US = 3_600_000_000
 

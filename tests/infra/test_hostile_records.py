@@ -16,7 +16,7 @@ from infra.cli.root import main
 from schemas import Action, EpisodeState, KafkaSettings, SignalChange
 from schemas.codec import encode
 from schemas.text import file_text, shown
-from tests.schemas.examples import DEAD_LETTER, DECISION, DRIFT_EVENT, FRAME, LABEL
+from tests.support.records import DEAD_LETTER, DECISION, DRIFT_EVENT, FRAME, LABEL
 
 #: Title of the window, clear screen, colour, then a fake good state; C1 forms; bidi; line ends; no width.
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x1b[32mno fault; the gate runs\x9b2J\u202e\u2066\u200b\x7f\r\n\u2028\x85OK"

@@ -19,7 +19,7 @@ import pytest
 
 from models import default_model_path
 from models.opencv import cv2
-from tests.models.tiny import scene
+from tests.support.packages import scene
 
 ROOT = Path(__file__).parent.parent.parent
 SHIM = r"""

@@ -16,7 +16,7 @@ from infra.demo.processes import ServedProcess, inspection_command
 from replay import read_topic
 from schemas import DeadLetter, KafkaSettings
 from schemas.codec import decode
-from tests.bombs import send_bomb
+from tests.support.bombs import send_bomb
 
 pytestmark = pytest.mark.broker
 

@@ -9,47 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from models import ModelPackageError, load_model
+from models import load_model
 from models.graph_walk import ends_in
 from models.onnx_graph import read_model
-
-from .tiny import MakePackage, graph_bytes, mean_classifier
-
-node = helper.make_node
-FLOATS = {"centre": np.float32([100]), "width": np.float32([10])}
-INPUT = {"name": "image", "width": 8, "height": 8, "colour": "grey", "dtype": "float32"}
-TWO = {"labels": ["good", "bad"], "good_label": "good"}
-Z = [
-    node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
-    node("Sub", ["mean", "centre"], ["above"]),
-    node("Div", ["above", "width"], ["z"]),
-]
-LOGITS = [*Z, node("Neg", ["z"], ["not_z"]), node("Concat", ["not_z", "z"], ["logits"], axis=1)]
-
-
-def scores(nodes: list[onnx.NodeProto], count: int, **constants: np.ndarray) -> bytes:
-    """Return a classifier whose last node makes ``p``."""
-    used = {name for each in nodes for name in each.input}
-    given = {name: value for name, value in (FLOATS | constants).items() if name in used}
-    return graph_bytes(nodes, {"p": ("n", count)}, constants=given)
-
-
-def described(data: bytes, **metadata: str) -> bytes:
-    model = onnx.load_model_from_string(data)
-    helper.set_model_props(model, metadata)
-    return bytes(model.SerializeToString())
-
-
-def outputs(activation: str, **names: str) -> dict[str, Any]:
-    return {"names": names or {"scores": "p"}, "activation": activation}
-
-
-def refused(folder: Any) -> str:
-    with pytest.raises(ModelPackageError) as caught:
-        load_model(folder)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
+from tests.support.agreement import FLOATS, INPUT, LOGITS, TWO, Z, described, node, outputs, refused, rows, scores
+from tests.support.packages import MakePackage, graph_bytes, mean_classifier
 
 #: Last nodes of a graph -> kind of its end.
 FINISHED = {
@@ -225,15 +189,6 @@ def test_pixels_are_not_scaled_twice(make_package: MakePackage) -> None:
 def test_a_decision_is_no_score(make_package: MakePackage) -> None:
     nodes = [*Z, node("Greater", ["z", "centre"], ["g"]), node("Cast", ["g"], ["p"], to=TensorProto.FLOAT)]
     assert "is a decision of the graph (Greater)" in refused(make_package(scores(nodes, 1), outputs=outputs("none")))
-
-
-def rows(shape: tuple[int, ...]) -> bytes:
-    nodes = [
-        node("ReduceMean", ["image"], ["m"], axes=[1, 2, 3], keepdims=1), node("Squeeze", ["m", "axis"], ["m3"]),
-        node("Mul", ["m3", "zeros"], ["p"]),
-    ]  # fmt: skip
-    constants = {"zeros": np.zeros(shape, np.float32), "axis": np.int64([1])}
-    return graph_bytes(nodes, {"p": shape}, constants=constants, shape=(1, 1, 8, 8))
 
 
 ROWS = {

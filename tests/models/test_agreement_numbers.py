@@ -12,9 +12,8 @@ import pytest
 from models import load_model
 from models.graph_walk import ends_in
 from models.onnx_graph import Graph, Node, OnnxModel
-
-from .test_agreement import INPUT, LOGITS, TWO, Z, described, node, outputs, refused, rows, scores
-from .tiny import MakePackage, graph_bytes, mean_classifier
+from tests.support.agreement import INPUT, LOGITS, TWO, Z, described, node, outputs, refused, rows, scores
+from tests.support.packages import MakePackage, graph_bytes, mean_classifier
 
 
 def mapped(factor: float) -> bytes:

@@ -12,9 +12,8 @@ import pytest
 from models import ImageError
 from models.images import decode
 from models.opencv import cv2
-
-from .image_files import many_scans, segment
-from .tiny import encoded, scene
+from tests.support.image_files import many_scans, segment
+from tests.support.packages import encoded, scene
 
 GREY = scene(64, 48)
 JPEG = encoded(GREY, ".jpg")

@@ -18,8 +18,7 @@ from models.images import decoding
 from models.inspect_images import inspect_image
 from schemas.errors import SettingsError
 from schemas.settings import ImageSettings
-
-from .tiny import encoded, scene
+from tests.support.packages import encoded, scene
 
 
 def test_over_the_budget_is_refused_with_the_figures() -> None:

@@ -13,9 +13,8 @@ import pytest
 from models import ImageError
 from models.images import decode
 from models.opencv import cv2
-
-from .image_files import chunk, grey_tiff, many_scans, png, scans_of, segment, tiff
-from .tiny import encoded, scene
+from tests.support.image_files import chunk, grey_tiff, many_scans, png, scans_of, segment, tiff
+from tests.support.packages import encoded, scene
 
 GREY = scene(64, 48)
 COLOUR = scene(64, 48, colour=True)

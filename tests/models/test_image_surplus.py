@@ -11,9 +11,8 @@ from models import ImageError, images
 from models.image_limits import BUDGET, DecodeBudget
 from models.images import decode, decode_whole, decoding
 from models.opencv import cv2
-
-from .image_files import png
-from .tiny import encoded, scene
+from tests.support.image_files import png
+from tests.support.packages import encoded, scene
 
 GREY = scene(64, 48)
 ROWS = b"".join(b"\0" + row.tobytes() for row in GREY)

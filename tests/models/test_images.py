@@ -18,8 +18,7 @@ from models.images import decode, image_header
 from models.opencv import cv2
 from models.preprocess import resize
 from schemas.records import Encoding
-
-from .tiny import encoded, scene
+from tests.support.packages import encoded, scene
 
 EXTENSIONS = {".jpg": Encoding.JPEG, ".png": Encoding.PNG, ".bmp": Encoding.BMP, ".tiff": Encoding.TIFF}
 STARTS = (b"", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"\x89PNG\r\n\x1a\n")

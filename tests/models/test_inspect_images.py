@@ -20,8 +20,7 @@ from models.preprocess import to_tensor
 from models.rule import apply_rule
 from models.signals import dhash_distance, signals
 from schemas.records import Action, ResultState, Verdict
-
-from .tiny import MakePackage, encoded, graph_bytes, scene
+from tests.support.packages import MakePackage, encoded, graph_bytes, scene
 
 SHIPPED = load_model(default_model_path())
 

@@ -15,8 +15,7 @@ from models import Model, ModelPackageError, default_model_path, load_model
 from models.decisions import ModelIdentity
 from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
 from models.testing import check_model
-
-from .tiny import MakePackage, graph_bytes, mean_classifier
+from tests.support.packages import MakePackage, graph_bytes, mean_classifier
 
 INPUT = {"name": "image", "width": 8, "height": 8, "colour": "grey", "dtype": "float32"}
 

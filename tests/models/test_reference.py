@@ -19,7 +19,7 @@ from models import ModelPackageError, inspect_image, load_model
 from models.measure_reference import MIN_IMAGES, measure_reference, write_reference
 from models.package import default_model_path, load_reference
 from models.reference import MAX_SCORE, Reference, SignalReference, references_of
-from tests.models.tiny import encoded, graph_bytes, scene
+from tests.support.packages import encoded, graph_bytes, scene
 
 
 def test_scores_of_what_it_was_made_of_are_standard_normal():

@@ -13,9 +13,8 @@ from models.sample_depth import scaled_up, to_8_bits
 from producers.camera import Capture
 from producers.encoding import encode_capture
 from schemas.records import Encoding
-
-from .image_files import grey_tiff, png
-from .tiny import MakePackage, encoded, mean_classifier, scene
+from tests.support.image_files import grey_tiff, png
+from tests.support.packages import MakePackage, encoded, mean_classifier, scene
 
 
 def ramp(depth: int) -> np.ndarray:
@@ -96,7 +95,7 @@ def test_packed_12_bits_of_a_tiff() -> None:
     packed = b"".join(
         bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in values.reshape(-1, 2).astype(int).tolist()
     )
-    from .image_files import tiff
+    from tests.support.image_files import tiff
 
     data = tiff({256: 64, 257: 32, 258: 12, 278: 32}, [packed])
     np.testing.assert_array_equal(decode(data).pixels, as_8_bits(12))

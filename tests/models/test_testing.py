@@ -19,8 +19,7 @@ from models.inspection import Inspection
 from models.reference import Reference
 from models.testing import check_model
 from schemas.records import Defect, Verdict
-
-from .tiny import MakePackage, encoded, graph_bytes
+from tests.support.packages import MakePackage, encoded, graph_bytes
 
 BLACK, WHITE = (encoded(np.full((8, 8), level, np.uint8)) for level in (0, 255))
 EMBEDDED = {"outputs": {"names": {"scores": "logit", "embedding": "mean"}, "activation": "sigmoid"}}

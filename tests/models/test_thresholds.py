@@ -10,9 +10,8 @@ from models.inspect_images import inspect_images
 from models.tasks import TASKS
 from models.thresholds import with_threshold
 from schemas.errors import SettingsError
-
-from .test_tasks import CASES
-from .tiny import MakePackage, encoded, mean_classifier
+from tests.support.packages import MakePackage, encoded, mean_classifier
+from tests.support.task_models import CASES
 
 THRESHOLDS = (0.35, 0.4, 0.55, 0.9)
 

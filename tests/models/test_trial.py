@@ -15,8 +15,7 @@ from onnx import TensorProto, helper
 from models import ModelPackageError, default_model_path, load_model, trial
 from models.trial import MEMORY_VARIABLE, SECONDS_VARIABLE, SHIPPED
 from schemas.errors import SettingsError
-
-from .tiny import MakePackage, graph_bytes, mean_classifier
+from tests.support.packages import MakePackage, graph_bytes, mean_classifier
 
 node, value = helper.make_node, helper.make_tensor_value_info
 

@@ -26,8 +26,8 @@ from schemas.letters import KEPT_VALUE_BYTES, cut
 from schemas.replay_headers import RETRY_HEADER
 from stream_processors.worker.frame_task import FrameMessage
 from stream_processors.worker.retries import Retries
-from tests.schemas.examples import DEAD_LETTER
-from tests.stream_processors.worker.test_result_publisher import set_config
+from tests.support.records import DEAD_LETTER
+from tests.support.topics import set_config
 from tests.support.transactions import abort_transaction, await_markers
 
 pytestmark = pytest.mark.broker

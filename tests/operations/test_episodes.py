@@ -20,7 +20,7 @@ from schemas.clock import ManualClock
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from schemas.ids import drift_event_id
-from tests.schemas.examples import DRIFT_EVENT
+from tests.support.records import DRIFT_EVENT
 from transport.topic_ranges import TimeRange
 
 OPENED, UPDATED, CLOSED, ACKNOWLEDGED = EpisodeState

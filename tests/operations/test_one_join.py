@@ -20,8 +20,8 @@ from replay.analysis.view import decider_view
 from replay.past.decision_index import DecisionIndex
 from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, Decision, KafkaSettings, Label, ResultState, Verdict
-from tests.monitoring.quality.examples import make_decision, make_label
-from tests.operations.test_quality_report import decision, publish, run
+from tests.support.quality_lines import decision, publish, run
+from tests.support.quality_records import make_decision, make_label
 
 OK, NOT_OK = Verdict.OK, Verdict.NOT_OK
 TOPIC = "t"

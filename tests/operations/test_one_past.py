@@ -29,9 +29,9 @@ from replay.archive import ArchiveSink, ArchiveStore, SinkOptions
 from schemas import Action, Codec, DeadLetter, Encoding, EpisodeState, Frame, KafkaSettings
 from schemas.letters import cut
 from schemas.topics import DRIFT_STATE, TOPICS
-from tests.schemas.examples import DRIFT_EVENT
 from tests.support.past import EPOCH_US, make_decision
 from tests.support.past import make_frame as make_past_frame
+from tests.support.records import DRIFT_EVENT
 from transport.stored_message import MessagePosition
 from transport.topic_ranges import watermarks
 

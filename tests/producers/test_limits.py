@@ -22,7 +22,7 @@ from schemas import Frame, KafkaSettings, Label, Verdict
 from schemas.clock import ManualClock
 from schemas.codec import decode
 from schemas.errors import InvalidRecord
-from tests.stream_processors.worker.test_result_publisher import set_config
+from tests.support.topics import set_config
 from transport.image_store import ImageStore
 from transport.topic_limits import TopicLimits, topic_limits
 from transport.topic_setup import plan

@@ -25,7 +25,7 @@ from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
 from schemas.ids import frame_id
 from schemas.records import Encoding, Frame
 from schemas.settings import KafkaSettings
-from tests.s3 import s3_settings, silent_endpoint
+from tests.support.s3 import s3_settings, silent_endpoint
 
 IDENTITY = CameraIdentity("line-1", "press", "top")
 NOISE = np.random.default_rng(3).integers(0, 256, (120, 160), np.uint8)

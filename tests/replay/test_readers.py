@@ -17,8 +17,8 @@ from replay.past.source import Source
 from schemas import Codec, DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label
 from schemas.topics import MAX_REQUEST_BYTES
 from stream_processors.watch.state import Snapshot, find_snapshots, read_snapshots
-from tests.bombs import send_bomb
-from tests.schemas import examples
+from tests.support import records as examples
+from tests.support.bombs import send_bomb
 from tests.support.past import make_frame
 from tests.support.transactions import abort_transaction
 from transport.batches import UnreadableBatch

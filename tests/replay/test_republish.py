@@ -24,7 +24,7 @@ from schemas.errors import BrokerUnavailable, SettingsError
 from schemas.replay_headers import REPLAY_HEADER, REPLAY_OF_HEADER, REPLAY_TIMESTAMP_HEADER
 from schemas.topics import TOPICS
 from stream_processors.watch.settings import WatchSettings
-from tests.replay.conftest import FRAMES, Decided, make_frame
+from tests.support.decided_lines import FRAMES, Decided, make_frame
 from transport.range_reader import read_topic
 from transport.stored_message import MessagePosition, StoredMessage
 from transport.topic_ranges import TopicMessage, watermarks

@@ -18,7 +18,7 @@ from schemas.avro_bounds import Measure, TooMuch
 from schemas.codec import MAX_REST_BYTES, SINGLE_OBJECT_MARKER, Codec, decode, encode
 from schemas.compiled_schemas import compiled, fingerprint_of, released_schemas_of, schema_of
 from schemas.errors import CodecError, InvalidRecord, MetadataTooLarge, TruncatedMessage
-from tests.schemas import examples
+from tests.support import records as examples
 
 NAMES = ["".join(each) for each in itertools.islice(itertools.product(string.ascii_letters, repeat=4), 120_000)]
 

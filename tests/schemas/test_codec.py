@@ -25,8 +25,8 @@ from schemas.errors import (
     UnknownSchema,
 )
 from schemas.topics import MAX_MESSAGE_BYTES
-from tests.schemas import examples
-from tests.schemas.strategies import records
+from tests.support import records as examples
+from tests.support.strategies import records
 
 SCHEMA_ID = 258
 IDS = dict(enumerate(RECORDS, SCHEMA_ID))

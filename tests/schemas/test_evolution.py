@@ -22,7 +22,7 @@ from schemas.compiled_schemas import (
     schema_of,
 )
 from schemas.errors import UnknownSchema
-from tests.schemas import examples
+from tests.support import records as examples
 
 VERSIONS = [
     pytest.param(record, version, id=f"{record.__name__} v{version}")

@@ -19,20 +19,11 @@ from schemas.errors import RegistryError, UnknownSchema
 from schemas.registry import RegistryIds
 from schemas.settings import KafkaSettings
 from schemas.topics import TOPICS
-from tests.schemas import examples
+from tests.support import records as examples
+from tests.support.records import plain
 
 KAFKA = KafkaSettings(schema_registry_url="mock://shared")
 AVSC = Path(__file__).parents[2] / "schemas" / "avro"
-
-
-def plain(value: object) -> object:
-    """What another reader gives, in the record's terms."""
-    if isinstance(value, datetime.datetime):
-        epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-        return (value - epoch) // datetime.timedelta(microseconds=1)
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    return [plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 @pytest.mark.parametrize("record", examples.ALL, ids=lambda r: type(r).__name__)

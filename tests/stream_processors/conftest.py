@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from infra.demo.processes import WorkerProcess
 from schemas import KafkaSettings
-
-StartWorker = Callable[..., WorkerProcess]
+from tests.support.workers import StartWorker
 
 
 @pytest.fixture

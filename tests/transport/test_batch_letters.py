@@ -10,7 +10,7 @@ from replay import read_topic
 from schemas import DeadLetter, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import decode
-from tests.stream_processors.worker.test_result_publisher import set_config
+from tests.support.topics import set_config
 from transport.batch_letters import BatchLetters
 from transport.batches import UnreadableBatch
 

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from schemas import KafkaSettings
-from tests.bombs import send_bomb
+from tests.support.bombs import send_bomb
 from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch, end_of_batch
 
 pytestmark = pytest.mark.broker

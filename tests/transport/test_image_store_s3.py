@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from infra.cli.root import app
 from schemas.records import ImageReference
-from tests.s3 import files, refused_endpoint, s3_server, s3_settings, silent_endpoint
+from tests.support.s3 import files, refused_endpoint, s3_server, s3_settings, silent_endpoint
 from transport.image_store import ImageStore, ImageStoreError
 
 DATA = bytes(range(256)) * 100

@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 
 from replay import TimeRange, read_topic
 from schemas import KafkaSettings
-from tests.raw_headers import send_raw
+from tests.support.raw_headers import send_raw
 from tests.support.transactions import abort_transaction, commit_transaction
 
 pytestmark = pytest.mark.broker

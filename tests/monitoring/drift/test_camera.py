@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from monitoring.drift import CameraWatch, DriftOptions, StateError
 from schemas.codec import decode, encode
 from schemas.records import Action, DriftEvent, DriftKind, EpisodeState, ResultState
-from tests.monitoring.drift.streams import REFERENCE, decision, number_of, rows, watched
+from tests.support.streams import REFERENCE, decision, number_of, rows, watched
 
 
 def watch(**options) -> CameraWatch:

@@ -12,7 +12,7 @@ import pytest
 from monitoring.drift import CameraWatch, DriftOptions
 from schemas.errors import SettingsError
 from schemas.records import WARM_UP, Decision, DriftEvent, EpisodeState
-from tests.monitoring.drift.streams import REFERENCE, decision, number_of, rows, unpacked
+from tests.support.streams import REFERENCE, decision, number_of, rows, unpacked
 
 NOW_US = 1_795_000_000_000_000
 DAY_US = 86_400_000_000

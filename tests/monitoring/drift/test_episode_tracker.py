@@ -17,7 +17,7 @@ from monitoring.drift.sensor import SensorFault
 from monitoring.drift.trace import Block, WatchedFrame
 from monitoring.drift.tracked_episode import EpisodeUpdate, TrackedEpisode
 from schemas.records import WARM_UP, DriftKind, EpisodeState, SignalChange
-from tests.schemas.examples import DECISION
+from tests.support.records import DECISION
 
 OPENED, UPDATED = EpisodeUpdate(EpisodeState.OPENED), EpisodeUpdate(EpisodeState.UPDATED)
 RECOVERED, SETTLED = EpisodeUpdate(EpisodeState.CLOSED, "recovered"), EpisodeUpdate(EpisodeState.CLOSED, "settled")

@@ -12,7 +12,7 @@ from models.reference import SignalReferences, references_of
 from monitoring.drift import CameraWatch, DriftOptions
 from schemas.ids import drift_event_id
 from schemas.records import DriftEvent, EpisodeState
-from tests.monitoring.drift.streams import decision, rows, unpacked
+from tests.support.streams import decision, rows, unpacked
 
 SNAPSHOTS = sorted((Path(__file__).parent / "snapshots").glob("*.state"))
 

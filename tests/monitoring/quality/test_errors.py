@@ -13,7 +13,7 @@ from monitoring.quality.concept_monitor import ConceptMonitor
 from monitoring.quality.error_monitor import MAX_STREAMS, ConceptAlarm
 from monitoring.quality.error_stream import KEPT, ErrorStream, Point, Rise
 from schemas import Action, ResultState, Verdict
-from tests.monitoring.quality.examples import make_decision, make_label
+from tests.support.quality_records import make_decision, make_label
 
 OK, NOT_OK = Verdict.OK, Verdict.NOT_OK
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from monitoring.quality.label_join import LabelJoin
 from schemas import Verdict
 from schemas.clock import ManualClock
-from tests.monitoring.quality.examples import make_decision, make_label
+from tests.support.quality_records import make_decision, make_label
 
 NOW_US = 1_795_000_000_000_000
 IN_2100_US = 4_102_444_800_000_000

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from monitoring.quality.figures import BY, QualityFigures
 from monitoring.quality.label_join import LabelJoin
 from schemas import Action, Decision, Label, ResultState, Verdict
-from tests.monitoring.quality.examples import make_decision, make_label
+from tests.support.quality_records import make_decision, make_label
 
 OK, NOT_OK = Verdict.OK, Verdict.NOT_OK
 ABORTED: dict[str, Any] = {"result_state": ResultState.ABORTED, "verdict": Verdict.NOT_DECIDABLE}

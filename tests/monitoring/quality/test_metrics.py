@@ -10,7 +10,7 @@ from monitoring.quality.figures import MAX_SLICES, QualityFigures
 from monitoring.quality.outcome import Change, DecisionSummary, Outcome, Truth, reason
 from monitoring.quality.slice_counts import MAX_DEFECTS
 from schemas import Action, Verdict
-from tests.monitoring.quality.examples import make_decision, make_label
+from tests.support.quality_records import make_decision, make_label
 
 OK, NOT_OK = Verdict.OK, Verdict.NOT_OK
 

@@ -14,7 +14,7 @@ from monitoring.errors import StateError
 from monitoring.quality.concept_monitor import MAX_STATE_BYTES, ConceptMonitor
 from monitoring.quality.figures import BY
 from schemas import Action, Decision, Label, Verdict
-from tests.monitoring.quality.examples import make_decision, make_label
+from tests.support.quality_records import make_decision, make_label
 
 
 def day(seed: int, count: int) -> list[Decision | Label]:

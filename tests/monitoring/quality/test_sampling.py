@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from monitoring.quality.sampling import EPISODE_SHARE, review_priority, review_reason
 from schemas import ResultState
-from tests.monitoring.quality.examples import make_decision
-from tests.schemas.strategies import decisions
+from tests.support.quality_records import make_decision
+from tests.support.strategies import decisions
 
 SPREAD = {"good": 0.34, "crack": 0.33, "stain": 0.33}
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from infra.cli.operations.audit import AuditFailed
 from infra.cli.root import app
@@ -18,29 +16,10 @@ from operations import Audit
 from operations.audit.counts import total
 from operations.audit.reconcile import EdgeStart
 from replay import TimeRange, read_topic
-from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict
+from schemas import Action, DeadLetter, Frame, KafkaSettings, ResultState, Verdict
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
-from schemas.ids import decision_id, frame_id
-
-
-def frame(sequence: int, camera: str = "c", started: int = 1) -> Frame:
-    return Frame(
-        frame_id=frame_id("s", camera, started, sequence), line="l", station="s", camera_id=camera,
-        started_at_us=started, sequence=sequence, captured_at_us=1_000_000 * sequence, encoding=Encoding.PNG, width=1,
-        height=1, sha256="aa", image=b"x", deadline_ms=500,
-    )  # fmt: skip
-
-
-def decision(of: Frame, **changes: object) -> Decision:
-    made = Decision(
-        decision_id=decision_id(of.frame_id, of.sha256, "m", "1"), frame_id=of.frame_id, line="l", station=of.station,
-        camera_id=of.camera_id, started_at_us=of.started_at_us, sequence=of.sequence, image_sha256=of.sha256,
-        verdict=Verdict.OK, action=Action.ACCEPT, result_state=ResultState.COMPLETED, reason="", model_name="m",
-        model_version="1", model_sha256="m", recipe_id="r", recipe_revision="1", captured_at_us=of.captured_at_us,
-        received_at_us=0, decided_at_us=0, source_topic="t", source_partition=0, source_offset=of.sequence,
-    )  # fmt: skip
-    return replace(made, **changes)  # type: ignore[arg-type]
+from tests.support.audited_lines import decision, frame, hour_ago_ms, publish, run
 
 
 def letter(of: Frame | None, offset: int = 0, topic: str = "t") -> DeadLetter:
@@ -203,24 +182,6 @@ def test_messages_that_are_no_frames_need_a_dead_letter() -> None:
     audit.unreadable_frame(("t", 0, 4))
     audit.dead_letter(letter(None, 3))
     assert (audit.unreadable, audit.unreadable_unaccounted) == (2, 1)
-
-
-def publish(kafka: KafkaSettings, messages: list[tuple[str, bytes, bytes | None, int]]) -> None:
-    """Topic, key, value, timestamp in ms."""
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
-    for topic, key, value, timestamp in messages:
-        producer.produce(topic, value, key, timestamp=timestamp)
-    assert producer.flush(20) == 0
-
-
-def hour_ago_ms() -> int:
-    """In whole seconds. Older stamps than a topic's retention go when its cleaner comes by, every five minutes."""
-    return (int(time.time()) - 3600) * 1000
-
-
-def run(kafka: KafkaSettings, *arguments: str) -> Result:
-    options = ["--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
-    return CliRunner().invoke(app, ["audit", *options, *arguments])
 
 
 @pytest.mark.broker

@@ -15,7 +15,7 @@ from infra.cli.operations.audit import AuditFailed
 from producers.spool import Spool, SpooledFrame, SpoolOptions
 from schemas import Frame, KafkaSettings
 from schemas.codec import encode
-from tests.operations.audit.test_audit import decision, frame, hour_ago_ms, publish, run
+from tests.support.audited_lines import decision, frame, hour_ago_ms, publish, run
 from transport.topic_ranges import watermarks
 
 pytestmark = pytest.mark.broker

@@ -33,8 +33,8 @@ from schemas import (
 )  # fmt: skip
 from schemas.codec import encode
 from schemas.errors import SettingsError
-from tests.monitoring.quality.examples import make_label
-from tests.operations.test_quality_report import EPOCH_US, decision, publish, run
+from tests.support.quality_lines import EPOCH_US, decision, publish, run
+from tests.support.quality_records import make_label
 
 
 def lay(kafka: KafkaSettings) -> None:

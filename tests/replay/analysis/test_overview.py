@@ -22,7 +22,7 @@ from replay.analysis.time_line import MAX_BINS, bin_us, time_line_of
 from replay.analysis.view import decider_view
 from schemas import DriftEvent, DriftKind, DriftType, EpisodeState
 from schemas.errors import SettingsError
-from tests.replay.analysis.tables import BEGIN_US, labels, make_table, population, with_columns
+from tests.support.tables import BEGIN_US, labels, make_table, population, with_columns
 
 MIN_US = 60_000_000
 

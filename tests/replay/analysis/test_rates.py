@@ -18,8 +18,8 @@ from replay.analysis.view import decider_view, unrepresented_action
 from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, ResultState, Verdict
 from schemas.errors import SettingsError
-from tests.monitoring.quality.examples import make_decision, make_label
-from tests.replay.analysis.tables import labels, make_table, population, with_columns
+from tests.support.quality_records import make_decision, make_label
+from tests.support.tables import labels, make_table, population, with_columns
 from transport.stored_message import MessagePosition
 
 PART = st.tuples(

@@ -13,7 +13,7 @@ from replay.analysis.slice_results import Slice
 from replay.analysis.slices import MAX_Q, find_slices
 from replay.analysis.table import Table
 from replay.analysis.view import decider_view
-from tests.replay.analysis.tables import labels, make_table, population, with_columns
+from tests.support.tables import labels, make_table, population, with_columns
 
 
 def sliced(seed: int, count: int = 1500, **more: Any) -> Table:

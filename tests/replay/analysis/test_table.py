@@ -17,7 +17,7 @@ from replay.analysis.overview import analyse
 from replay.analysis.table import DEFECTIVE, GOOD, UNKNOWN, build_table
 from replay.past.replayed_frame import RECORDED, ReplayedFrame
 from schemas import Action, Decision, ResultState, Verdict
-from tests.monitoring.quality.examples import make_decision, make_label
+from tests.support.quality_records import make_decision, make_label
 from transport.stored_message import MessagePosition
 
 SHED: dict[str, Any] = {"result_state": ResultState.ABORTED, "verdict": Verdict.NOT_DECIDABLE, "score": None}

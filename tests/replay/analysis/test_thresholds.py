@@ -15,7 +15,7 @@ from replay.analysis.rates import rates_of
 from replay.analysis.recommend import recommend
 from replay.analysis.table import Table
 from replay.analysis.view import decider_view
-from tests.replay.analysis.tables import labels, make_table, population, with_columns
+from tests.support.tables import labels, make_table, population, with_columns
 
 LABELS = st.lists(
     st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0]) | st.floats(0, 1), st.booleans(), st.integers(1, 9)),

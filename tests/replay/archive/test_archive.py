@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 from typer.testing import CliRunner, Result
 
@@ -29,9 +29,10 @@ from replay.past.source import Source
 from schemas import DeadLetter, Decision, DriftEvent, Frame, KafkaSettings, Label
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, SettingsError, TopicMissing
-from tests.s3 import s3_server, s3_settings
-from tests.schemas import examples
+from tests.support import records as examples
+from tests.support.archives import archive, delete_before
 from tests.support.past import EPOCH_US, make_frame, publish_past
+from tests.support.s3 import s3_server, s3_settings
 from tests.support.transactions import abort_transaction, commit_transaction
 from transport.image_store import ImageStore
 from transport.offset_ranges import total
@@ -41,12 +42,6 @@ from transport.topic_ranges import TimeRange
 
 pytestmark = pytest.mark.broker
 ALL = (Frame, Decision, Label, DriftEvent, DeadLetter)
-
-
-def archive(kafka: KafkaSettings, uri: object, **options: Any) -> SinkReport:
-    images = options.pop("image_store", None)
-    sink = ArchiveSink(kafka, ArchiveStore(str(uri)), SinkOptions(**options), image_store=images)
-    return sink.run_once(threading.Event())
 
 
 def everything(source: Source, kind: type = Frame) -> list[StoredMessage[Any]]:
@@ -63,12 +58,6 @@ def produce(kafka: KafkaSettings, topic: str, messages: list[tuple[bytes | None,
 def frames(count: int, begin: int = 0, **changes: Any) -> list[tuple[bytes | None, int]]:
     made = [make_frame(number, **changes) for number in range(begin, begin + count)]
     return [(encode(frame), frame.captured_at_us) for frame in made]
-
-
-def delete_before(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
-    for answer in admin.delete_records([TopicPartition(topic, partition, offset)]).values():
-        answer.result(20)
 
 
 def run(kafka: KafkaSettings, *arguments: str) -> Result:

@@ -9,7 +9,7 @@ import pytest
 from replay import Archive, ResolvedSelection, Selection, Source, recorded_frames
 from replay.past.selection import TimeBasis
 from schemas import Action, KafkaSettings
-from tests.replay.archive.test_archive import archive, delete_before
+from tests.support.archives import archive, delete_before
 from tests.support.past import CAMERAS, EPOCH_US, Past, publish_past
 
 pytestmark = pytest.mark.broker

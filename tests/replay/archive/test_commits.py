@@ -17,7 +17,7 @@ from replay.archive.layout import camera_folder, encoded, parse_commit_name
 from replay.archive.rollup import FROM_COMMITS, roll_up
 from replay.archive.verify import verify
 from schemas import Frame
-from tests.replay.archive.making import TOPIC, commit, message
+from tests.support.archives import TOPIC, commit, message
 
 spans = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=12)
 

@@ -25,10 +25,11 @@ from schemas import DeadLetter, Decision, DriftEvent, Frame, Label
 from schemas.codec import encode
 from schemas.compiled_schemas import RECORDS, schema_of
 from schemas.topics import TOPICS
-from tests.replay.archive.making import TOPIC, TOPIC_ID, commit, message
-from tests.schemas import examples, strategies
-from tests.schemas.test_other_readers import plain
+from tests.support import records as examples
+from tests.support import strategies
+from tests.support.archives import TOPIC, TOPIC_ID, commit, message
 from tests.support.past import make_frame
+from tests.support.records import plain
 from transport.stored_message import MessagePosition, StoredMessage
 from transport.topic_ranges import TimeRange
 

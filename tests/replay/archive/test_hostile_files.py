@@ -21,7 +21,7 @@ from replay.archive.commits import Commit, _check
 from replay.archive.container import envelope_schema
 from replay.archive.verify import verify
 from schemas import Frame
-from tests.replay.archive.making import TOPIC, commit, message
+from tests.support.archives import TOPIC, commit, message
 
 SYNC = b"S" * 16
 

@@ -18,9 +18,9 @@ from replay.past.resolved_selection import EmptySelection
 from schemas import Defect, KafkaSettings, Verdict
 from schemas.codec import encode
 from schemas.errors import SettingsError
-from tests.monitoring.quality.examples import make_decision
-from tests.replay.export.test_images import check_coco, frame
+from tests.support.exports import check_coco, frame
 from tests.support.past import an_hour_ago_us
+from tests.support.quality_records import make_decision
 
 EPOCH_US = an_hour_ago_us()
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 from monitoring.quality.label_index import LabelIndex
@@ -20,28 +17,10 @@ from replay.export import Exported, export_coco, export_folder
 from replay.export.pictures import Pictures
 from schemas import Decision, Defect, Encoding, Frame, ImageReference, Verdict
 from schemas.errors import SettingsError
-from tests.monitoring.quality.examples import make_decision
+from tests.support.exports import check_coco, frame, image
+from tests.support.quality_records import make_decision
 from transport.image_store import ImageStore
 from transport.stored_message import MessagePosition, StoredMessage
-
-SUFFIX = {Encoding.JPEG: ".jpg", Encoding.PNG: ".png", Encoding.BMP: ".bmp", Encoding.TIFF: ".tiff"}
-
-
-def image(shade: int, encoding: Encoding = Encoding.PNG) -> bytes:
-    done, data = cv2.imencode(SUFFIX[encoding], np.full((30, 40), shade, np.uint8))
-    assert done
-    return data.tobytes()
-
-
-def frame(number: int, **changes: Any) -> Frame:
-    values: dict[str, Any] = dict(
-        frame_id=f"press.top.1.{number:08}", line="l", station="press", camera_id="top", started_at_us=1,
-        sequence=number, captured_at_us=1_700_000_000_000_000 + number, encoding=Encoding.PNG, width=40, height=30,
-        part_id=f"P{number}", lot="L1", image=image(number),
-    )  # fmt: skip
-    values |= changes
-    values.setdefault("sha256", hashlib.sha256(values["image"] or b"").hexdigest())
-    return Frame(**values)
 
 
 def pairs(*frames: Frame, defects: tuple[Defect, ...] = ()) -> Iterator[tuple[StoredMessage[Frame], Decision | None]]:
@@ -56,37 +35,6 @@ def truths() -> LabelIndex:
         make_label("good", frame_id="press.top.1.00000001", sampled_because="random", **known),
         make_label("bad", part_id="P2", station="press", camera_id="top", defect="crack", **known),
     ])  # fmt: skip
-
-
-def check_coco(folder: Path) -> dict[str, Any]:
-    """COCO's own rules, read from its page: required fields, ids that are unique and refer, boxes inside."""
-    data: dict[str, Any] = json.loads((folder / "annotations" / "instances_default.json").read_text("utf-8"))
-    assert set(data) == {"info", "licenses", "images", "annotations", "categories"}
-    for kind in ("images", "annotations", "categories", "licenses"):
-        ids = [row["id"] for row in data[kind]]
-        assert all(isinstance(one, int) for one in ids)
-        assert len(set(ids)) == len(ids)
-    sizes = {}
-    for row in data["images"]:
-        assert {"id", "width", "height", "file_name", "license", "date_captured"} <= set(row)
-        pixels = cv2.imread(str(folder / "images" / row["file_name"]), cv2.IMREAD_UNCHANGED)
-        assert pixels.shape[:2] == (row["height"], row["width"])
-        assert row["license"] in [licence["id"] for licence in data["licenses"]]
-        sizes[row["id"]] = row["width"], row["height"]
-    assert sorted(path.name for path in (folder / "images").iterdir()) == sorted(r["file_name"] for r in data["images"])
-    for row in data["annotations"]:
-        assert set(row) >= {"id", "image_id", "category_id", "segmentation", "area", "bbox", "iscrowd"}
-        assert row["category_id"] in [category["id"] for category in data["categories"]]
-        x, y, width, height = row["bbox"]
-        assert min(x, y) >= 0
-        assert min(width, height) > 0
-        assert x + width <= sizes[row["image_id"]][0] + 0.01
-        assert y + height <= sizes[row["image_id"]][1] + 0.01
-        assert row["area"] == pytest.approx(width * height, abs=0.5)
-        assert row["iscrowd"] == 0
-    assert data["categories"]
-    assert all({"id", "name", "supercategory"} <= set(row) for row in data["categories"])
-    return data
 
 
 def test_coco_has_images_boxes_and_truths(tmp_path: Path):

@@ -24,7 +24,7 @@ from replay.past.replayed_frame import ReplayedFrame
 from schemas import Action, Decision, Verdict
 from schemas.errors import SettingsError
 from schemas.text import shown
-from tests.monitoring.quality.examples import make_decision, make_label
+from tests.support.quality_records import make_decision, make_label
 from transport.csv_guard import guarded
 from transport.stored_message import MessagePosition
 

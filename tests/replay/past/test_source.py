@@ -12,9 +12,9 @@ from replay import Archive, Source
 from replay.archive.batch import ArchiveBatch
 from replay.archive.store import ArchiveStore
 from schemas import Codec, DeadLetter, Frame, KafkaSettings, Label
-from tests.replay.archive.making import TOPIC, TOPIC_ID, commit, message
-from tests.schemas.examples import DEAD_LETTER
+from tests.support.archives import TOPIC, TOPIC_ID, commit, message
 from tests.support.past import EPOCH_US
+from tests.support.records import DEAD_LETTER
 from transport.image_store import ImageStore
 from transport.stored_message import MessagePosition, StoredMessage
 from transport.topic_ranges import TimeRange

@@ -18,13 +18,11 @@ from replay.reinspect.variants import LoadedVariant, Variant, load
 from schemas.codec import Codec
 from schemas.errors import SettingsError
 from schemas.records import Encoding, Frame, ImageReference
-from tests.actuators.decisions import make_frame
-from tests.models.conftest import make_package
-from tests.models.tiny import MakePackage
+from tests.support.gate_records import make_frame
+from tests.support.packages import MakePackage
 from transport.image_store import ImageStore
 from transport.stored_message import MessagePosition, StoredMessage
 
-__all__ = ["make_package"]
 PNG = bytes(cv2.imencode(".png", np.full((8, 8), 120, np.uint8))[1])
 
 

@@ -30,7 +30,7 @@ from schemas import Action, KafkaSettings, ResultState, Verdict
 from schemas.codec import encode
 from schemas.errors import SettingsError
 from schemas.topics import TOPICS
-from tests.replay.conftest import FRAMES, Decided
+from tests.support.decided_lines import FRAMES, Decided
 from tests.support.past import make_frame
 from transport.topic_ranges import watermarks
 

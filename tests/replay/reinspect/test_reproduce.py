@@ -8,7 +8,7 @@ import pytest
 
 from replay.reinspect.reproduce import Likeness, compare
 from schemas.records import Action, Decision, Defect, ResultState, Verdict
-from tests.actuators.decisions import make_decision
+from tests.support.gate_records import make_decision
 
 THEN = make_decision(
     labels={"a": 0.1, "b": 0.2}, signals={"score": 0.0}, defects=(Defect("x", 0.5, (1.0, 2.0, 3.0, 4.0)),),

@@ -21,7 +21,7 @@ from replay.reinspect.summary import Summary
 from schemas.codec import encode
 from schemas.errors import SettingsError
 from schemas.records import Defect
-from tests.actuators.decisions import make_decision
+from tests.support.gate_records import make_decision
 from transport.stored_message import MessagePosition
 
 PLAN = Plan(

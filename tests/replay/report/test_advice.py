@@ -10,7 +10,7 @@ from replay.analysis.table import Table
 from replay.report import plots as figures
 from replay.report.advice import Advice, advise
 from replay.report.words import visible
-from tests.replay.analysis.tables import labels, make_table, population
+from tests.support.tables import labels, make_table, population
 
 
 def threshold_advice(table: Table, **more: float) -> Advice:

@@ -22,7 +22,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from replay.analysis import analyse, compare
 from replay.report import DataQuality, Gallery, write_report
-from tests.replay.report.examples import CHALLENGER, HOSTILE, example, hostile
+from tests.support.reports import CHALLENGER, HOSTILE, example, hostile
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")

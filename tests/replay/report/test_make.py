@@ -18,8 +18,8 @@ from replay.past.source import Source
 from replay.report import make_report
 from schemas import Decision, Defect, Frame, KafkaSettings
 from schemas.codec import encode
-from tests.replay.report.examples import BEGIN_US, example
 from tests.support.past import an_hour_ago_us
+from tests.support.reports import BEGIN_US, example
 from transport.offset_ranges import total
 
 #: What is older than a topic keeps may be gone before it is read.

@@ -27,8 +27,8 @@ from replay.report import plots as figures
 from replay.report.advice import advise
 from schemas import Action, Defect, ResultState, Verdict
 from schemas.errors import SettingsError
-from tests.monitoring.quality.examples import make_decision, make_label
-from tests.replay.report.examples import CHALLENGER, episode, example
+from tests.support.quality_records import make_decision, make_label
+from tests.support.reports import CHALLENGER, episode, example
 from transport.stored_message import MessagePosition, StoredMessage
 
 
@@ -271,7 +271,7 @@ def test_what_is_not_installed_is_named(repository: Path):
         "from transport.stored_message import MessagePosition\n"
         "from replay.analysis.table import build_table\n"
         "from schemas.errors import SettingsError\n"
-        "from tests.monitoring.quality.examples import make_decision\n"
+        "from tests.support.quality_records import make_decision\n"
         "one = ReplayedFrame(position=MessagePosition('f', 0, 1), timestamp_us=1, recorded=make_decision(1))\n"
         "table = build_table([one])\n"
         "try: write_report(Path('r.html'), analyse(table), table)\n"

@@ -15,9 +15,10 @@ from confluent_kafka import TopicPartition
 from infra.demo.processes import ServedProcess, inspection_command
 from schemas import DeadLetter, Decision, KafkaSettings
 from schemas.codec import decode, encode
-from tests.bombs import send_bomb
-from tests.stream_processors.conftest import StartWorker
-from tests.stream_processors.worker.test_run import committed, make_frame, publish, read_all
+from tests.support.bombs import send_bomb
+from tests.support.topics import committed, read_all
+from tests.support.worker_frames import make_frame, publish
+from tests.support.workers import StartWorker
 from transport.batch_trials.after_death import BatchTrials
 from transport.batch_trials.trial import Tried
 from transport.batches import BOUNDED, UNDECODABLE_BATCH, UnreadableBatch

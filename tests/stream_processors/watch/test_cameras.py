@@ -20,8 +20,8 @@ from stream_processors.watch.camera import UNWATCHED, WatchedCamera
 from stream_processors.watch.metrics import WatchMetrics
 from stream_processors.watch.notify import Notifier
 from stream_processors.watch.settings import WatchSettings
-from tests.monitoring.drift.streams import REFERENCE, decision, rows
-from tests.monitoring.quality.examples import make_label
+from tests.support.quality_records import make_label
+from tests.support.streams import REFERENCE, decision, rows
 from transport.deaths import Deaths
 
 NOW_US = 1_795_000_000_000_000

@@ -20,8 +20,8 @@ from prometheus_client import CollectorRegistry
 from schemas import DriftEvent, EpisodeState, SignalChange
 from schemas.errors import SettingsError
 from stream_processors.watch.notify import Notifier, headline, payload
-from tests.schemas.examples import DRIFT_EVENT
-from tests.schemas.strategies import drift_events
+from tests.support.records import DRIFT_EVENT
+from tests.support.strategies import drift_events
 
 log = logging.getLogger("watch")
 OPENED, UPDATED, CLOSED, ACKNOWLEDGED = EpisodeState

@@ -25,10 +25,10 @@ from schemas import Decision, DriftEvent, DriftType, KafkaSettings, Label, Verdi
 from schemas.codec import decode, encode
 from schemas.records import Action, EpisodeState
 from stream_processors.watch.state import Snapshot, read_snapshots
-from tests.bombs import send_bomb
-from tests.monitoring.drift.streams import REFERENCE, decision, rows
-from tests.partitions import add_partitions, delivered
-from tests.stream_processors.hostile_snapshots import hostile
+from tests.support.bombs import send_bomb
+from tests.support.hostile_snapshots import hostile
+from tests.support.partitions import add_partitions, delivered
+from tests.support.streams import REFERENCE, decision, rows
 from tests.support.transactions import abort_transaction
 from transport.range_reader import read_topic
 

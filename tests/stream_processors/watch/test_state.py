@@ -24,9 +24,9 @@ from schemas.records import Action, EpisodeState, Verdict
 from schemas.settings import KafkaSettings
 from stream_processors.watch.camera import WatchedCamera
 from stream_processors.watch.state import FoundSnapshots, Snapshot, SnapshotError, read_snapshots
-from tests.monitoring.drift.streams import REFERENCE, decision, rows, unpacked
-from tests.monitoring.quality.examples import make_label
-from tests.stream_processors.hostile_snapshots import DEEP, ODD, changed, hostile, paths
+from tests.support.hostile_snapshots import DEEP, ODD, changed, hostile, paths
+from tests.support.quality_records import make_label
+from tests.support.streams import REFERENCE, decision, rows, unpacked
 
 USUAL, DARK = list(rows(300, 1)), list(rows(40, 2, {"brightness": -4.0}))
 NOW_US = 1_000_000_000

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas import KafkaSettings
-from tests.bombs import send_bomb
+from tests.support.bombs import send_bomb
 
 pytestmark = pytest.mark.broker
 

@@ -13,7 +13,7 @@ from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
 from replay import read_topic
 from schemas import Action, DeadLetter, Decision, Frame, KafkaSettings, ResultState
 from schemas.codec import decode
-from tests.s3 import files, s3_server, s3_settings
+from tests.support.s3 import files, s3_server, s3_settings
 
 pytestmark = pytest.mark.broker
 

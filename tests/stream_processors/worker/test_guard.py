@@ -25,8 +25,8 @@ from stream_processors.worker.guard import KILLED, GuardedFrameProcessor
 from stream_processors.worker.inspection_pool import InspectionPool
 from stream_processors.worker.trials import Trials
 from stream_processors.worker.watchdog import EXIT_STUCK
-from tests.stream_processors.conftest import StartWorker
-from tests.stream_processors.worker.test_run import read_all
+from tests.support.topics import read_all
+from tests.support.workers import StartWorker
 from transport.quarantine import Quarantine, Stage, key_of
 
 

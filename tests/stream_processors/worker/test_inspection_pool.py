@@ -22,7 +22,7 @@ from stream_processors.worker.frame_task import FrameMessage, FrameTask, Process
 from stream_processors.worker.inspection_pool import FETCHES, InspectionPool
 from stream_processors.worker.ordered_completion import OrderedCompletion
 from stream_processors.worker.overload import Overload, OverloadPolicy
-from tests.stream_processors.worker.test_overload import JPEG, SHA256, make_frame
+from tests.support.press_frames import JPEG, SHA256, make_frame
 from transport.image_store import ImageStore
 
 BY_REFERENCE = ImageReference(f"memory://images/1970-01-01/00/press.c/{SHA256}.jpeg", len(JPEG))

@@ -9,7 +9,7 @@ from prometheus_client import generate_latest
 from schemas import Decision
 from stream_processors.worker.frame_task import ProcessingResult
 from stream_processors.worker.metrics import WorkerMetrics
-from tests.schemas import examples
+from tests.support import records as examples
 from transport.metric_labels import MOST_NAMES
 
 DECISION = next(each for each in examples.ALL if isinstance(each, Decision))

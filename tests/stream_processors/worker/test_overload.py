@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 import urllib.request
 from collections import Counter
@@ -11,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from hypothesis import given
@@ -22,31 +20,16 @@ from infra.broker import LocalBroker
 from infra.cli.root import app
 from infra.demo.processes import WorkerProcess
 from models import FramePosition, default_model_path, load_model
-from models.datasets.elpv import load_cells
-from schemas import Action, Decision, Encoding, Frame, KafkaSettings, ResultState, Verdict
+from schemas import Action, Decision, Frame, KafkaSettings, ResultState, Verdict
 from schemas.clock import ManualClock
 from schemas.codec import Codec, decode, encode
 from schemas.errors import SettingsError
-from schemas.ids import frame_id
 from schemas.topics import FRAMES
 from stream_processors.worker.frame_processor import FrameProcessor
 from stream_processors.worker.frame_task import FrameMessage
 from stream_processors.worker.overload import LatestOffsets, Overload, OverloadPolicy, shed_reason
+from tests.support.press_frames import make_frame
 from transport.topic_setup import apply
-
-#: A solar cell, 300 x 300.
-JPEG = cv2.imencode(".jpg", cv2.imread(str(load_cells("test")[0].path), cv2.IMREAD_GRAYSCALE))[1].tobytes()
-SHA256 = hashlib.sha256(JPEG).hexdigest()
-
-
-def make_frame(
-    sequence: int = 0, *, captured_at_us: int = 0, deadline_ms: int | None = 500, camera: str = "c"
-) -> Frame:
-    return Frame(
-        frame_id=frame_id("press", camera, 1, sequence), line="l", station="press", camera_id=camera, started_at_us=1,
-        sequence=sequence, captured_at_us=captured_at_us, deadline_ms=deadline_ms, encoding=Encoding.JPEG, width=300,
-        height=300, sha256=SHA256, image=JPEG,
-    )  # fmt: skip
 
 
 @given(

@@ -12,11 +12,13 @@ from schemas import DeadLetter, Decision, Frame, KafkaSettings, ResultState
 from schemas.codec import decode, encode
 from schemas.letters import KEPT_VALUE_BYTES, whole_size
 from schemas.topics import MAX_REQUEST_BYTES
-from tests.bombs import send_bomb
-from tests.partitions import add_partitions, delivered
-from tests.raw_headers import send_raw
-from tests.stream_processors.worker.test_run import StartWorker, committed, make_frame, read_all
+from tests.support.bombs import send_bomb
+from tests.support.partitions import add_partitions, delivered
+from tests.support.raw_headers import send_raw
+from tests.support.topics import committed, read_all
 from tests.support.transactions import abort_transaction, commit_transaction
+from tests.support.worker_frames import make_frame
+from tests.support.workers import StartWorker
 
 pytestmark = pytest.mark.broker
 

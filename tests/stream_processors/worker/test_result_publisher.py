@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from models import FramePosition
 from replay import read_topic
@@ -17,34 +16,13 @@ from schemas.codec import decode, encode
 from schemas.letters import cut, whole_size
 from stream_processors.worker.frame_task import FrameMessage, FrameTask, ProcessingResult
 from stream_processors.worker.result_publisher import ResultPublisher
-from tests.schemas import examples
-from tests.stream_processors.worker.test_run import read_all
+from tests.support import records as examples
+from tests.support.topics import read_all, set_config
 
 pytestmark = pytest.mark.broker
 
 DECISION = next(each for each in examples.ALL if isinstance(each, Decision))
 LETTER = next(each for each in examples.ALL if isinstance(each, DeadLetter))
-
-
-def set_config(line: KafkaSettings, topic: str, **config: str) -> None:
-    """Set the configuration of a topic; ``_`` stands for a dot."""
-    admin = AdminClient({"bootstrap.servers": line.bootstrap_servers, "log_level": 0})
-    entries = [
-        ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in config.items()
-    ]
-    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
-    for future in admin.incremental_alter_configs([resource]).values():
-        future.result(20)
-    wanted = {entry.name: entry.value for entry in entries}
-    asked = ConfigResource(ConfigResource.Type.TOPIC, topic)
-    deadline_s = time.monotonic() + 10
-    while time.monotonic() < deadline_s:
-        [future] = admin.describe_configs([asked]).values()
-        if wanted.items() <= {name: each.value for name, each in future.result(10).items()}.items():
-            break
-        time.sleep(0.1)
-    time.sleep(1)  # the broker that shows it applies it a moment later
 
 
 def answer(number: int, *, attributes: int = 0, defects: int = 0, value: int | None = None) -> ProcessingResult:

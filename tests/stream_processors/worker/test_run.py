@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,72 +13,18 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
 
 from infra.demo.processes import WorkerProcess
-from schemas import Action, DeadLetter, Decision, Encoding, Frame, KafkaSettings, ResultState
+from schemas import Action, DeadLetter, Decision, Encoding, KafkaSettings, ResultState
 from schemas.codec import decode, encode
-from schemas.ids import frame_id
 from schemas.letters import whole_size
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES
 from stream_processors.faust_host.consumer import FETCH_BYTES
-from transport.loopback import open_direct
+from tests.support.topics import committed, read_all
+from tests.support.worker_frames import decided_by, make_frame, publish
+from tests.support.workers import StartWorker
 
 pytestmark = pytest.mark.broker
-
-StartWorker = Callable[..., WorkerProcess]
-
-
-def image(seed: int) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 255, (120, 160), dtype=np.uint8)
-    return cv2.imencode(".jpg", pixels)[1].tobytes()
-
-
-def make_frame(sequence: int, camera: str = "cam1") -> Frame:
-    data = image(sequence)
-    return Frame(
-        frame_id=frame_id("demo", camera, 1, sequence), line="l", station="demo", camera_id=camera, started_at_us=1,
-        sequence=sequence, captured_at_us=time.time_ns() // 1000, deadline_ms=60_000, encoding=Encoding.JPEG,
-        width=160, height=120, sha256=hashlib.sha256(data).hexdigest(), image=data,
-    )  # fmt: skip
-
-
-def publish(line: KafkaSettings, values: list[tuple[str, bytes]], pause_s: float = 0.0) -> None:
-    producer = Producer(
-        {"bootstrap.servers": line.bootstrap_servers, "message.max.bytes": FRAMES.max_message_bytes, "log_level": 0}
-    )
-    failed: list[object] = []
-    for key, value in values:
-        producer.produce(line.frames, value, key, on_delivery=lambda error, _: error and failed.append(error))
-        producer.poll(0)
-        time.sleep(pause_s)
-    assert producer.flush(20) == 0
-    assert not failed
-
-
-def read_all(line: KafkaSettings, topic: str, wanted: int, timeout_s: float = 30) -> list[bytes]:
-    """Read a topic from its start until so many messages are there, and then whether more come."""
-    consumer = Consumer(
-        {"bootstrap.servers": line.bootstrap_servers, "group.id": "reader", "enable.auto.commit": False, "log_level": 0}
-    )
-    partitions = len(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-    consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
-    values: list[bytes] = []
-    deadline = time.monotonic() + timeout_s
-    while len(values) < wanted and time.monotonic() < deadline:
-        values += [m.value() or b"" for m in consumer.consume(500, 0.2) if m.error() is None]
-    values += [m.value() or b"" for m in consumer.consume(500, 0.5) if m.error() is None]
-    consumer.close()
-    return values
-
-
-def committed(line: KafkaSettings) -> int:
-    """Sum of the group's committed offsets: the frames it will not read again."""
-    consumer = Consumer({"bootstrap.servers": line.bootstrap_servers, "group.id": line.prefix, "log_level": 0})
-    wanted = [TopicPartition(line.frames, p) for p in range(FRAMES.partitions)]
-    offsets = consumer.committed(wanted, timeout=10)
-    consumer.close()
-    return sum(max(0, found.offset) for found in offsets)
 
 
 def test_hostile_messages_are_answered_and_stop_nothing(line: KafkaSettings, start_worker: StartWorker) -> None:
@@ -156,12 +101,6 @@ def test_a_second_worker_takes_its_share(line: KafkaSettings, start_worker: Star
         ids.setdefault(decision.frame_id, set()).add(f"{decision.decision_id} {decision.action}")
     assert all(len(found) == 1 for found in ids.values())
     assert all(decided_by(worker) > 0 for worker in (first, second))
-
-
-def decided_by(worker: WorkerProcess) -> int:
-    with open_direct(worker.url + "/metrics", 5) as answer:
-        lines = answer.read().decode().splitlines()
-    return int(sum(float(row.split()[-1]) for row in lines if row.startswith("inspection_decisions_total")))
 
 
 def test_a_graceful_stop_commits_all_it_answered(line: KafkaSettings, start_worker: StartWorker) -> None:

@@ -18,7 +18,7 @@ from stream_processors.worker.overload import Overload, OverloadPolicy
 from stream_processors.worker.probes import PROBE_S, SHARE, Probes
 from stream_processors.worker.shedding import Shedding
 from stream_processors.worker.waiting import Waiting
-from tests.stream_processors.worker.test_overload import make_frame
+from tests.support.press_frames import make_frame
 
 DEADLINE_MS = 500
 

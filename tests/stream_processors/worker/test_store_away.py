@@ -15,8 +15,8 @@ from infra.demo.processes import WorkerProcess
 from replay import read_topic
 from schemas import Decision, ImageReference, KafkaSettings, ResultState
 from schemas.codec import decode, encode
-from tests.s3 import refused_endpoint, s3_settings, silent_endpoint
-from tests.stream_processors.worker.test_overload import SHA256, make_frame
+from tests.support.press_frames import SHA256, make_frame
+from tests.support.s3 import refused_endpoint, s3_settings, silent_endpoint
 
 REFERENCE = ImageReference(f"s3://images/1970-01-01/00/press.c/{SHA256}.jpeg", 14_500)
 DEADLINE_MS = 1_000

@@ -18,7 +18,8 @@ from schemas import Decision, KafkaSettings
 from schemas.codec import decode, encode
 from schemas.errors import InspectionError
 from stream_processors.worker.settings import share_of_cores
-from tests.stream_processors.worker.test_run import committed, decided_by, make_frame, publish, read_all
+from tests.support.topics import committed, read_all
+from tests.support.worker_frames import decided_by, make_frame, publish
 from transport.loopback import open_direct
 
 pytestmark = pytest.mark.broker

@@ -27,7 +27,7 @@ STUCK = {0: (5, 9), 1: (7, 7)}
 
 
 @pytest.mark.parametrize(
-    ("name", "looks", "fires"),
+    ("name", "checks", "fires"),
     [
         ("stuck", [STUCK] * 4, True),
         ("lag grows, nothing committed", [{0: (5, 9)}, {0: (5, 20)}, {0: (5, 50)}, {0: (5, 90)}], True),

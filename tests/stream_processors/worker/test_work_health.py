@@ -27,8 +27,8 @@ from stream_processors.worker.frame_task import ProcessingResult
 from stream_processors.worker.settings import WorkerSettings
 from stream_processors.worker.supervisor import WorkerSupervisor
 from stream_processors.worker.work_health import WorkHealth
-from tests.schemas.examples import DECISION
-from tests.stream_processors.worker.test_overload import make_frame
+from tests.support.press_frames import make_frame
+from tests.support.records import DECISION
 from transport.broker_contact import BrokerContact
 
 LIMIT_S = 30

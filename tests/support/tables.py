@@ -32,7 +32,6 @@ TEXTS = {
     "frame_id",
     "image_sha256",
 }
-
 NUMBERS = {"score", "threshold", *TIMES}
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
+import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from models.opencv import cv2
@@ -83,3 +85,19 @@ def scene(width: int, height: int, *, colour: bool = False, seed: int = 0) -> np
     image[height // 3 : height // 3 + max(1, height // 60)] *= 0.3
     image += rng.normal(0, 2, image.shape)
     return np.clip(image, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def make_package(tmp_path: Path) -> MakePackage:
+    """Write a package; returns its folder."""
+
+    def make(model: bytes | None = None, **changes: Any) -> Path:
+        data = mean_classifier() if model is None else model
+        folder = tmp_path / f"package{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(data)
+        text = yaml.safe_dump(manifest_of(data, **changes), sort_keys=False)
+        (folder / "manifest.yaml").write_text(text, encoding="utf-8")
+        return folder
+
+    return make

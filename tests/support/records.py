@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 
 from schemas import (
@@ -23,7 +24,6 @@ from schemas import (
 
 IMAGE = b"\xff\xd8 not really a JPEG \xff\xd9"
 CAPTURED_AT_US = 1_760_000_000_123_456
-
 FRAME = Frame(
     frame_id="press.top.60a24181e4000.00000012",
     line="line-1",
@@ -129,3 +129,13 @@ DRIFT_EVENT = DriftEvent(
     source_offset=1234,
 )
 ALL = (FRAME, DECISION, DEAD_LETTER, LABEL, DRIFT_EVENT)
+
+
+def plain(value: object) -> object:
+    """What another reader gives, in the record's terms."""
+    if isinstance(value, datetime.datetime):
+        epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+        return (value - epoch) // datetime.timedelta(microseconds=1)
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return [plain(v) for v in value] if isinstance(value, list | tuple) else value

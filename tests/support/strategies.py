@@ -30,7 +30,6 @@ ints = st.integers(-(2**31), 2**31 - 1)
 moments = st.integers(0, 4_102_444_800_000_000)
 doubles = st.floats(allow_nan=False)
 maybe_text = st.none() | text
-
 _identity = {
     "frame_id": text,
     "line": text,

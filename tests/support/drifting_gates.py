@@ -15,9 +15,9 @@ from actuators import (
 from actuators.open_episodes import CameraKey, OpenEpisode, OpenEpisodes
 from schemas import Action, DriftEvent, EpisodeState
 from schemas.clock import ManualClock
-from tests.actuators.decisions import make_decision
-from tests.actuators.stepped import SteppedGate
-from tests.schemas.examples import DRIFT_EVENT
+from tests.support.gate_records import make_decision
+from tests.support.gates import SteppedGate
+from tests.support.records import DRIFT_EVENT
 
 OPENED, UPDATED, CLOSED, ACKNOWLEDGED = EpisodeState
 

@@ -1,14 +1,20 @@
-"""Archives made without a broker, and messages to put into them."""
+"""Archives, made without a broker or from one, and messages to put into them."""
 
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from replay.archive.batch import ArchiveBatch
 from replay.archive.commits import Commit
+from replay.archive.sink import ArchiveSink, SinkOptions, SinkReport
 from replay.archive.store import ArchiveStore
-from schemas import Frame
+from schemas import Frame, KafkaSettings
 from tests.support.past import EPOCH_US, make_frame
 from transport.stored_message import MessagePosition, StoredMessage
 
@@ -44,3 +50,15 @@ def commit(
     made = dataclasses.replace(batch.write(store), **changes)
     store.write(made.path, made.to_bytes())
     return made
+
+
+def archive(kafka: KafkaSettings, uri: object, **options: Any) -> SinkReport:
+    images = options.pop("image_store", None)
+    sink = ArchiveSink(kafka, ArchiveStore(str(uri)), SinkOptions(**options), image_store=images)
+    return sink.run_once(threading.Event())
+
+
+def delete_before(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> None:
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    for answer in admin.delete_records([TopicPartition(topic, partition, offset)]).values():
+        answer.result(20)

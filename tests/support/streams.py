@@ -15,7 +15,7 @@ import numpy as np
 from models.reference import SignalReferences, references_of
 from monitoring.drift import CameraWatch
 from schemas.records import Decision, DriftEvent
-from tests.schemas.examples import DECISION
+from tests.support.records import DECISION
 
 #: Mean and standard deviation of the signals on a good line.
 USUAL = {"brightness": (150.0, 20.0), "contrast": (30.0, 5.0), "sharpness": (50.0, 12.0), "score": (0.2, 0.05)}
