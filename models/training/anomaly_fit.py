@@ -82,7 +82,7 @@ class AnomalyFit:
         return out_of_block(blocks, score)
 
     def self_test(
-        self, extractor: FeatureExtractor, images: Iterable[tuple[int, DecodedImage]], seed: int = 0
+        self, extractor: FeatureExtractor, images: Iterable[tuple[int, DecodedImage]], *, threads: int, seed: int = 0
     ) -> list[SyntheticResult]:
         """Add synthetic defects to good images, and score them by the model that has not seen their block.
 
@@ -100,7 +100,7 @@ class AnomalyFit:
             patches = np.stack([extractor.features(each) for each in defective])
             return [float(score) for score in scores_of(model.distances(patches))]
 
-        found = dict(zip(cases, zip(*in_threads(scores, images), strict=True), strict=True))
+        found = dict(zip(cases, zip(*in_threads(scores, images, threads), strict=True), strict=True))
         return [
             SyntheticResult(kind, size, float(np.mean(np.array(scores) > self.limit)), _auroc(self.scores, scores))
             for (kind, size), scores in found.items()

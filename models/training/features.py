@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -72,15 +71,14 @@ class FeatureExtractor:
         return np.asarray(found[:, 0], np.float16)
 
 
-def in_threads(work: Callable[[T], R], items: Iterable[T], threads: int | None = None) -> Iterator[R]:
+def in_threads(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
     """Yield the result of each item in order, with several items in work; at most a few results wait.
 
     Examples
     --------
-    >>> list(in_threads(lambda number: number**2, range(4)))
+    >>> list(in_threads(lambda number: number**2, range(4), 2))
     [0, 1, 4, 9]
     """
-    threads = threads or os.cpu_count() or 1
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

@@ -60,11 +60,14 @@ class TrainingOptions:
         Longest time of an inspection on one core, in ms; recipes that take longer are not tried.
     time_budget_s
         Time for the whole training, in seconds; recipes that would exceed it are not tried.
+    threads
+        Images in work at the same time.
     """
 
     overkill: float = 0.02
     max_ms: float = 100.0
     time_budget_s: float = 300.0
+    threads: int = 2
 
 
 @dataclass(slots=True)
@@ -170,7 +173,7 @@ def train(
     survey.colour = _colour(files)
     recipes, left_out = _affordable(RECIPES, files, survey.colour, options)
     extractors = [FeatureExtractor(recipe, survey.colour) for recipe in recipes]
-    paths, patches = _read(files, extractors, survey, report, root)
+    paths, patches = _read(files, extractors, survey, report, options.threads)
     if len(paths) < FEWEST_IMAGES:
         reasons = f"; {survey.lines(root)[-1]}" if survey.broken else ""
         raise SettingsError(
@@ -183,7 +186,7 @@ def train(
         report(f"trying {extractor.recipe.name}", number, len(extractors))
         fit = AnomalyFit(extractor.recipe, each, blocks, options.overkill)
         images = ((index, read_image(paths[index], extractor.spec)) for index in tested)
-        synthetic = fit.self_test(extractor, images)
+        synthetic = fit.self_test(extractor, images, threads=options.threads)
         tried.append(TriedRecipe(extractor, fit, synthetic, _image_ms(extractor, read_image(paths[0], extractor.spec))))
     report("trying", len(extractors), len(extractors))
     enough = max(candidate.quality for candidate in tried) - _TIE
@@ -193,7 +196,7 @@ def train(
         best, tried, left_out, survey, paths, blocks, block_kind,
         lot_ratio=float(np.median(best.fit.scores) / max(np.median(random_scores), 1e-9)),
         expected_overkill=float((best.fit.scores > conformal_limit(random_scores, options.overkill)).mean()),
-        labelled_auroc=_labelled(folder, best, report),
+        labelled_auroc=_labelled(folder, best, report, options.threads),
     )  # fmt: skip
     result.took_s = time.monotonic() - began
     return result
@@ -244,7 +247,7 @@ def _read(
     extractors: Sequence[FeatureExtractor],
     survey: Survey,
     report: OnTrainingProgress,
-    root: Path,
+    threads: int,
 ) -> tuple[list[Path], list[NDArray[np.float16]]]:
     """Read each image once, and return the usable paths and the features of each recipe."""
     largest = max(extractors, key=lambda extractor: extractor.recipe.size)
@@ -259,7 +262,7 @@ def _read(
     paths: list[Path] = []
     rows: list[list[NDArray[np.float16]]] = [[] for _ in extractors]
     seen: set[bytes] = set()
-    for done, found in enumerate(in_threads(read, files)):
+    for done, found in enumerate(in_threads(read, files, threads)):
         report("reading images", done, len(files))
         if len(found) == 2:
             survey.broken.append(found)
@@ -285,13 +288,13 @@ def _cosine(first: NDArray[np.float16], second: NDArray[np.float16]) -> float:
     return float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-9))
 
 
-def _labelled(folder: TrainingFolder, best: TriedRecipe, report: OnTrainingProgress) -> dict[str, float]:
+def _labelled(folder: TrainingFolder, best: TriedRecipe, report: OnTrainingProgress, threads: int) -> dict[str, float]:
     """Score the images of defective parts."""
     areas: dict[str, float] = {}
     every: list[float] = []
     good = list(best.fit.scores)
     for name, paths in folder.defects.items():
-        scores = list(_scores(sampled(paths, 200), best))
+        scores = list(_scores(sampled(paths, 200), best, threads))
         report("scoring defective parts", 0, 0)
         if scores:
             areas[name] = auroc([*good, *scores], [False] * len(good) + [True] * len(scores))
@@ -301,7 +304,7 @@ def _labelled(folder: TrainingFolder, best: TriedRecipe, report: OnTrainingProgr
     return areas
 
 
-def _scores(paths: Sequence[Path], best: TriedRecipe) -> Iterator[float]:
+def _scores(paths: Sequence[Path], best: TriedRecipe, threads: int) -> Iterator[float]:
     def score(path: Path) -> float | None:
         try:
             image = read_image(path, best.extractor.spec)
@@ -309,4 +312,4 @@ def _scores(paths: Sequence[Path], best: TriedRecipe) -> Iterator[float]:
             return None
         return best.fit.score(best.extractor.features(image))
 
-    return (found for found in in_threads(score, paths) if found is not None)
+    return (found for found in in_threads(score, paths, threads) if found is not None)

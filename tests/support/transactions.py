@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from confluent_kafka import IsolationLevel, Producer, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas import KafkaSettings
@@ -34,9 +34,13 @@ def await_markers(kafka: KafkaSettings, *topics: str) -> None:
     partitions = [TopicPartition(topic, number) for topic in topics for number in range(counts[topic])]
     until_s = time.monotonic() + 20
     while True:
-        stable = _ends(admin, partitions, IsolationLevel.READ_COMMITTED)
-        if stable == _ends(admin, partitions, IsolationLevel.READ_UNCOMMITTED):
-            return
+        try:
+            stable = _ends(admin, partitions, IsolationLevel.READ_COMMITTED)
+            if stable == _ends(admin, partitions, IsolationLevel.READ_UNCOMMITTED):
+                return
+        except KafkaException:  # a new topic has partitions without a leader for a moment
+            if time.monotonic() > until_s:
+                raise
         assert time.monotonic() < until_s, "a transaction is still open"
         time.sleep(0.02)
 

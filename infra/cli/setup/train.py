@@ -46,11 +46,13 @@ def train(
     except ModuleNotFoundError as error:
         raise SettingsError("a training needs onnx: pip install 'streaming-inspection[train]'") from error
 
+    from transport.machine import usable_cores
+
     if not images.is_dir():
         raise SettingsError(f"--images {images}: no such directory")
     if out.exists() and not out.is_dir():
         raise SettingsError(f"--out {out}: not a directory")
-    options = TrainingOptions(overkill, max_ms, time_budget)
+    options = TrainingOptions(overkill, max_ms, time_budget, usable_cores())
     with Progress(console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, int] = {}
 

@@ -366,7 +366,7 @@ def test_mistakes_are_errors_of_one_line(line: KafkaSettings, tmp_path: Path) ->
 def test_retention_that_overtakes_a_sink_at_work_is_one_gap(line: KafkaSettings, tmp_path: Path) -> None:
     produce(line, line.frames, frames(10))
     archive(line, tmp_path)
-    collector = Collector(line, ArchiveStore(str(tmp_path)), SinkOptions(), None, ArchiveMetrics())
+    collector = Collector(line, ArchiveStore(str(tmp_path)), SinkOptions(), None, ArchiveMetrics(), lambda batch: None)
     collector.begin()
     produce(line, line.frames, frames(40, 10))
     partition = Partition(line.frames, 0)

@@ -62,7 +62,16 @@ def test_a_new_camera_is_settled_after_twenty_messages_and_not_before():
     metrics, notifier = WatchMetrics(), Notifier(None, logging.getLogger())
     references_of = lambda model, product: REFERENCE  # noqa: E731
     watching = _Watching(
-        settings, references_of, metrics, notifier, ManualClock(NOW_US), codec, None, None, Deaths(None)
+        settings,
+        references_of,
+        metrics,
+        notifier,
+        ManualClock(NOW_US),
+        codec,
+        None,
+        None,
+        Deaths(None),
+        lambda batch: None,
     )
     watching._waiting[0] = {}
     offsets = itertools.count()
