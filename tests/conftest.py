@@ -95,13 +95,14 @@ def unique() -> str:
 
 
 @pytest.fixture
-def line(broker: LocalBroker, unique: str) -> KafkaSettings:
-    """Settings of a line whose topics exist."""
+def line(broker: LocalBroker, unique: str) -> Iterator[KafkaSettings]:
+    """Settings of a line whose topics exist. They are deleted afterwards: each makes the broker slower for all tests."""
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
     wanted = [NewTopic(topic.name(unique), topic.partitions, 1, config=topic.config) for topic in TOPICS]
     for created in admin.create_topics(wanted).values():
         created.result(20)
-    return KafkaSettings(broker.bootstrap_servers, unique)
+    yield KafkaSettings(broker.bootstrap_servers, unique)
+    admin.delete_topics([topic.topic for topic in wanted])
 
 
 @pytest.fixture

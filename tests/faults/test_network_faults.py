@@ -39,7 +39,8 @@ def proxied(tmp_path: Path) -> Iterator[tuple[Proxy, KafkaSettings, KafkaSetting
         proxy.close()
 
 
-@pytest.mark.parametrize("fault", ["resets", pytest.param("stall", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["resets", "stall"])
 def test_network(
     proxied: tuple[Proxy, KafkaSettings, KafkaSettings], tmp_path: Path, fault: str, fault_row: Callable[..., None]
 ) -> None:

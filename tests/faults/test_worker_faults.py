@@ -31,6 +31,7 @@ def test_worker_killed(line: KafkaSettings, workers: Workers, tmp_path: Path, fa
     fault_row("worker kill -9", recovered_s=max(recovered), times=len(recovered), **vars(settle(line, load)))
 
 
+@pytest.mark.long
 def test_zombie_worker(line: KafkaSettings, workers: Workers, tmp_path: Path, fault_row: Row) -> None:
     first = workers.start()
     first.await_ready()
@@ -45,6 +46,7 @@ def test_zombie_worker(line: KafkaSettings, workers: Workers, tmp_path: Path, fa
     fault_row("worker SIGSTOP 13 s, SIGCONT", recovered_s=recovered, **vars(settle(line, load, tend=workers.revive)))
 
 
+@pytest.mark.long
 def test_scale_1_3_1(line: KafkaSettings, workers: Workers, tmp_path: Path, fault_row: Row) -> None:
     workers.start().await_ready()
     load = Load(line, tmp_path / "spool")

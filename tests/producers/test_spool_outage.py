@@ -101,6 +101,7 @@ def test_a_line_that_starts_without_a_broker_catches_up_in_order(outage: Outage,
     assert counts.drained == counts.appended
 
 
+@pytest.mark.long
 def test_a_silent_broker_a_killed_one_and_a_closed_publisher(
     outage: Outage, tmp_path: Path, fault_row: Callable[..., None]
 ) -> None:
@@ -165,6 +166,7 @@ def test_an_outage_longer_than_the_spool_is_counted(
     fault_row("spool: outage longer than it", frames=400, drops=stats.dropped)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", ["live-first", "order-first"])
 def test_live_frames_do_not_starve_and_order_is_kept_as_stated(outage: Outage, tmp_path: Path, order: str) -> None:
     spool = SpoolOptions(directory=tmp_path / "spool", unreachable_after_ms=200, order=order)  # type: ignore[arg-type]
@@ -185,6 +187,7 @@ def test_live_frames_do_not_starve_and_order_is_kept_as_stated(outage: Outage, t
         assert drained == sorted(drained)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["outage", "always"])
 def test_a_producer_killed_while_it_spools_and_while_it_drains(
     outage: Outage, tmp_path: Path, mode: str, fault_row: Callable[..., None]

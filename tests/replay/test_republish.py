@@ -153,6 +153,7 @@ def test_spaced_as_captured(line: KafkaSettings) -> None:
 
 @pytest.mark.alone
 @pytest.mark.broker
+@pytest.mark.long
 def test_a_simulated_line_decides_and_only_a_simulated_gate_acts(
     decided: Decided, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

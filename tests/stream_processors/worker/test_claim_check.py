@@ -61,6 +61,7 @@ def test_large_images_travel_by_reference(line: KafkaSettings, tmp_path: Path) -
 
 
 @pytest.mark.alone
+@pytest.mark.long
 def test_large_images_travel_through_s3(line: KafkaSettings, tmp_path: Path) -> None:
     options = PublisherOptions(encode="png", image_store="s3://images/line", store_above_bytes=0)
     with s3_server() as endpoint, s3_settings(endpoint):

@@ -182,7 +182,8 @@ def running(broker: LocalBroker, prefix: str, mode: str, log: Path) -> Iterator[
 
 @pytest.mark.broker
 @pytest.mark.faults
-@pytest.mark.parametrize("mode", ["deadline", pytest.param("newest", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("mode", ["deadline", "newest"])
 def test_three_times_what_a_worker_sustains(
     broker: LocalBroker, unique: str, tmp_path: Path, mode: str, fault_row: Callable[..., None]
 ) -> None:
