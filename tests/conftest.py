@@ -96,7 +96,7 @@ def unique() -> str:
 
 @pytest.fixture
 def line(broker: LocalBroker, unique: str) -> Iterator[KafkaSettings]:
-    """Settings of a line whose topics exist. They are deleted afterwards: each makes the broker slower for all tests."""
+    """Settings of a line whose topics exist. They are deleted afterwards: each topic makes the broker slower."""
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
     wanted = [NewTopic(topic.name(unique), topic.partitions, 1, config=topic.config) for topic in TOPICS]
     for created in admin.create_topics(wanted).values():
