@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,8 +102,21 @@ def line(broker: LocalBroker, unique: str) -> Iterator[KafkaSettings]:
     wanted = [NewTopic(topic.name(unique), topic.partitions, 1, config=topic.config) for topic in TOPICS]
     for created in admin.create_topics(wanted).values():
         created.result(20)
+    until_s = time.monotonic() + 20
+    while not _are_known(admin, {topic.topic: topic.num_partitions for topic in wanted}):
+        assert time.monotonic() < until_s, "the broker does not know the topics that it has created"
+        time.sleep(0.01)
     yield KafkaSettings(broker.bootstrap_servers, unique)
     admin.delete_topics([topic.topic for topic in wanted])
+
+
+def _are_known(admin: AdminClient, partitions: dict[str, int]) -> bool:
+    """Return True if the broker knows a leader for each partition: it creates topics a moment before it knows them."""
+    topics = admin.list_topics(timeout=10).topics
+    return all(
+        name in topics and sum(each.leader >= 0 for each in topics[name].partitions.values()) == count
+        for name, count in partitions.items()
+    )
 
 
 @pytest.fixture

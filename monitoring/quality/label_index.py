@@ -57,7 +57,7 @@ class LabelIndex:
         self.counts = LabelCounts()
         self._clock = clock or SystemClock()
         #: Camera and label id to a hash of the content, and True for a label without a truth.
-        self._ids: dict[tuple[str, str], tuple[int, bool]] = {}
+        self._ids: dict[tuple[str, str, bool], int] = {}
         self._found: dict[tuple[str, str, str], Truth] = {}
         self._asked: set[tuple[str, str, str]] = set()
         for label in labels:
@@ -70,18 +70,18 @@ class LabelIndex:
         a label of the future has no time, and every other label is newer.
         """
         truth = Truth.of(label, self._clock.utc_us(), written_us)
-        content = truth.content, label.truth is Verdict.NOT_DECIDABLE
-        known = self._ids.get((label.key, truth.label_id))
-        if known not in (None, content):  # any writer can choose an id, so it must hide no other label
+        is_undecided = label.truth is Verdict.NOT_DECIDABLE  # such a label hides none that is decided
+        known = self._ids.get((label.key, truth.label_id, is_undecided))
+        if known not in (None, truth.content):  # any writer can choose an id, so it must hide no other label
             truth = replace(truth, label_id=truth.other_id)
-            known = self._ids.get((label.key, truth.label_id))
+            known = self._ids.get((label.key, truth.label_id, is_undecided))
             self.counts.contradictions += known is None
         if known is not None:
             self.counts.duplicates += 1
             return
-        self._ids[label.key, truth.label_id] = content
+        self._ids[label.key, truth.label_id, is_undecided] = truth.content
         self.counts.labels += 1
-        if label.truth is Verdict.NOT_DECIDABLE:
+        if is_undecided:
             self.counts.undecided += 1
             return
         self.counts.future += truth.labelled_at_us != label.labelled_at_us

@@ -96,6 +96,13 @@ def test_of_two_decisions_of_one_moment_the_same_one_counts(names: str) -> None:
     )
 
 
+def test_an_undecided_label_hides_no_label_of_its_id() -> None:
+    """Found by the property above: three labels with one id, of which two are about one frame."""
+    labels = [make_label(0, OK, label_id="x"), *(make_label(1, t, label_id="x") for t in (Verdict.NOT_DECIDABLE, OK))]
+    one = make_decision(1, Action.ACCEPT, decision_id="a")
+    assert live([one], labels, labels_first=False) == table([one], labels) == (1, 0, 0)
+
+
 def test_a_label_id_of_another_camera_hides_no_label() -> None:
     one = make_label(0, NOT_OK, label_id="x")
     found = LabelIndex([replace(one, camera_id="other"), one])
