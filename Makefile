@@ -54,11 +54,9 @@ test: lint ## Lint, types, and all tests that are not long, with a real Kafka
 test-parallel: $(STAMP)
 	$(PARALLEL) -m "not alone and not long" $(ARGS) $(NONE_IS_FINE)
 
-test-long: $(STAMP) ## The other tests, and the faults at length; their table goes to build/faults.md
-	$(PARALLEL) -m "long and not alone and not faults" $(ARGS) $(NONE_IS_FINE)
-	INSPECTION_FAULTS=full FAULTS_REPORT=build/faults.json $(PYTEST) -n 2 --dist worksteal \
-		-m "faults and not alone" $(ARGS) $(NONE_IS_FINE)
-	$(PYTEST) -m "alone and long" $(ARGS) $(NONE_IS_FINE)
+test-long: $(STAMP) ## The tests that take long: outages, kills, memory, browser
+	$(PARALLEL) -m "long and not alone" $(ARGS) $(NONE_IS_FINE)
+	$(PYTEST) -m "long and alone" $(ARGS) $(NONE_IS_FINE)
 
 test-faults: $(STAMP) ## Kill, freeze and fill everything, at length; the table goes to build/faults.md
 	INSPECTION_FAULTS=full FAULTS_REPORT=build/faults.json $(BIN)/python -m pytest -q -m faults $(ARGS)

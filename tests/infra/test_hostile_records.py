@@ -87,6 +87,7 @@ def run(patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *argument
     return int(ended.value.code or 0), read.out, read.err
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_no_record_stops_a_command_or_acts_on_the_terminal(
     line: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

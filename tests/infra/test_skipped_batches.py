@@ -58,6 +58,7 @@ def letters_of(line: KafkaSettings) -> Counter[tuple[str, str, int, int]]:
     )
 
 
+@pytest.mark.long
 def test_gate_watch_and_archive_leave_one_letter_each_and_commands_none(
     line: KafkaSettings, gate: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
