@@ -37,7 +37,7 @@ def train(
         inspection demo --folder new_parts/ --model my_model/
     """
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     try:
         from models.training.train import TrainingOptions
@@ -54,11 +54,12 @@ def train(
         raise SettingsError(f"--out {out}: not a directory")
     options = TrainingOptions(overkill, max_ms, time_budget, usable_cores())
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def on_progress(stage: str, done: int, total: int) -> None:
-            tasks.setdefault(stage, bar.add_task(stage, total=None) if stage not in tasks else tasks[stage])
-            bar.update(tasks[stage], completed=done, total=total or None)  # type: ignore[arg-type]
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=None)
+            bar.update(tasks[stage], completed=done, total=total or None)
 
         result = run(images, options, on_progress)
         try:

@@ -24,7 +24,8 @@ from transport.batch_trials.trial import Tried
 from transport.batches import BOUNDED, UNDECODABLE_BATCH, UnreadableBatch
 from transport.deaths import Deaths
 
-pytestmark = pytest.mark.broker
+# A trial has limits of time: on a busy machine it proves nothing.
+pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.alone]
 
 #: Memory of a process that shall die, and what the batch unpacks to.
 LIMIT_BYTES, BOMB_BYTES = 1024**3, 700_000_000
@@ -57,7 +58,6 @@ def decided(line: KafkaSettings, wanted: set[str]) -> set[str]:
     return found
 
 
-@pytest.mark.long
 @pytest.mark.faults
 @pytest.mark.usefixtures("_limited")
 def test_a_batch_that_ends_the_worker_is_left_out_at_the_second_start(
@@ -89,7 +89,6 @@ def test_a_batch_that_ends_the_worker_is_left_out_at_the_second_start(
     fault_row("batch that ends the worker", second_start_s=took_s)
 
 
-@pytest.mark.long
 @pytest.mark.faults
 def test_frames_that_waited_at_a_kill_are_all_answered(
     line: KafkaSettings, start_worker: StartWorker, tmp_path: Path
@@ -114,7 +113,6 @@ def test_frames_that_waited_at_a_kill_are_all_answered(
     assert "tried" not in third.log_path.read_text()
 
 
-@pytest.mark.long
 @pytest.mark.faults
 @pytest.mark.usefixtures("_limited")
 def test_a_batch_that_ends_the_watch_is_left_out_at_the_second_start(line: KafkaSettings, tmp_path: Path) -> None:
@@ -147,7 +145,6 @@ def send_one(line: KafkaSettings, **options: Any) -> None:
     send_bomb(line.bootstrap_servers, line.frames, partition=0, **options)
 
 
-@pytest.mark.long
 def test_the_messages_between_two_batches_are_handed_over(line: KafkaSettings) -> None:
     send_one(line, codec="none", size=1000, key="a")
     send_one(line, codec="gzip", size=BOMB_BYTES)
@@ -184,7 +181,7 @@ def test_batches_that_the_client_does_not_unpack_are_handed_over_too(line: Kafka
     assert (places, len(found.records), found.following) == ([(0, 3), (4, 7)], 3, 7)
 
 
-@pytest.mark.parametrize("codec", [pytest.param("gzip", marks=pytest.mark.long), "lz4", "snappy"])
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "snappy"])
 def test_the_largest_batch_that_a_reader_accepts_passes(line: KafkaSettings, codec: str) -> None:
     send_one(line, codec=codec, size=BOUNDED["receive.message.max.bytes"] - 1_000_000)
     assert tried(line) is None
@@ -196,7 +193,6 @@ def test_a_batch_that_a_reader_skips_itself_is_left_to_it(line: KafkaSettings) -
     assert tried(line) is None
 
 
-@pytest.mark.long
 def test_a_trial_that_has_no_time_says_nothing(line: KafkaSettings) -> None:
     send_one(line, codec="gzip", size=BOMB_BYTES // 2)
     assert tried(line, watchdog_s=0.03) is None
