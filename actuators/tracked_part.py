@@ -34,15 +34,16 @@ class OfferResult(StrEnum):
 
 
 class PartView:
-    """One view of a part: its camera, its frame if known, its capture, and the action decided on it."""
+    """One view of a part: its camera, its frame if known, its capture, its trigger, and the action decided on it."""
 
-    __slots__ = ("action", "camera_id", "captured_at_us", "frame_id")
+    __slots__ = ("action", "camera_id", "captured_at_us", "frame_id", "is_triggered")
 
     def __init__(self, camera_id: str, frame_id: str | None, captured_at_us: int) -> None:
         self.camera_id = camera_id
         self.frame_id = frame_id
         self.captured_at_us = captured_at_us
         self.action: Action | None = None
+        self.is_triggered = False
 
 
 class TrackedPart:
@@ -76,6 +77,7 @@ class TrackedPart:
         self.expected_s = expected_s
         self.late_by_s = 0.0
         self.views = [PartView(part.camera_id, part.frame_id, part.captured_at_us)]
+        self.views[0].is_triggered = True
         self.decision: Decision | None = None
         self.armed_at_us: int | None = None
         self.has_several_views = False

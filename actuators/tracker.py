@@ -165,8 +165,9 @@ class PartTracker:
         )
         known = self._pass_of(key, part)
         if known is not None:
-            _, is_new_view = known.find_or_add_view(part.camera_id, part.frame_id, part.captured_at_us)
-            self._counts["repeated_triggers"] += not is_new_view
+            view, is_new_view = known.find_or_add_view(part.camera_id, part.frame_id, part.captured_at_us)
+            self._counts["repeated_triggers"] += view.is_triggered  # not if its decision came before its trigger
+            view.is_triggered = True
             if is_new_view:
                 self._count_view(known)
             return False

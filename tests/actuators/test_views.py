@@ -172,6 +172,15 @@ def test_it_is_said_once_and_shown(caplog: pytest.LogCaptureFixture) -> None:
     assert [i.reason for _, i in gate.acts] == [SEVERAL_VIEWS] * 3
 
 
+def test_a_trigger_behind_the_decision_of_its_view_is_not_repeated() -> None:
+    tracker = PartTracker(ManualClock())
+    tracker.expect(trigger("top"))
+    tracker.offer(decide("low", camera="other"))
+    for repeated in (0, 1):
+        assert not tracker.expect(trigger("low", camera="other"))
+        assert tracker.counts.repeated_triggers == repeated
+
+
 @pytest.mark.parametrize(
     "text",
     [
