@@ -19,6 +19,7 @@ def make_gate(**settings: object) -> tuple[GateRunner, ListDecisions, RecordingA
     return GateRunner(source, recorder, GateSettings(**{"belt_ms": 120, **settings})), source, recorder  # type: ignore[arg-type]
 
 
+@pytest.mark.alone
 def test_acts_at_the_belt_time_and_drains_on_stop() -> None:
     gate, source, recorder = make_gate()
     gate.start()
