@@ -12,7 +12,7 @@ from models.training.auroc import auroc
 from models.training.blocks import conformal_limit, out_of_block, random_blocks
 from models.training.features import DecodedImage, FeatureExtractor, in_threads
 from models.training.graphs import Recipe
-from models.training.padim import Gaussians, Moments
+from models.training.padim import Moments
 from models.training.synthetic import KINDS, SIZES, DefectKind, add_defect
 
 #: Percentile of the map that is the score of an image: a maximum that one noisy place does not move.
@@ -60,8 +60,8 @@ class AnomalyFit:
             total = sums if total is None else total + sums
         assert total is not None
         self._total = total
-        self._without = {block: self._gaussians(total - sums) for block, sums in self._sums.items()}
-        self.gaussians = self._gaussians(total)
+        self._without = {block: (total - sums).gaussians() for block, sums in self._sums.items()}
+        self.gaussians = total.gaussians()
         self.scores = out_of_block(
             blocks, lambda mask: scores_of(self._without[blocks[mask][0]].distances(patches[mask]))
         )
@@ -76,7 +76,7 @@ class AnomalyFit:
         blocks = random_blocks(len(self._patches))
 
         def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-            model = self._gaussians(self._total - self._moments(self._patches[mask]))
+            model = (self._total - self._moments(self._patches[mask])).gaussians()
             return scores_of(model.distances(self._patches[mask]))
 
         return out_of_block(blocks, score)
@@ -109,9 +109,6 @@ class AnomalyFit:
     def _moments(self, patches: NDArray[np.float16]) -> Moments:
         moments = Moments.of(patches)
         return moments.pooled() if self.recipe.is_alike else moments
-
-    def _gaussians(self, moments: Moments) -> Gaussians:
-        return moments.gaussians()
 
 
 def _auroc(good: NDArray[np.float64], defective: Sequence[float]) -> float:

@@ -90,7 +90,7 @@ class Survey:
     sizes
         Number of images of each width and height.
     repeated
-        Number of files whose bytes are those of an earlier file.
+        Number of images whose features are exactly those of an earlier image: copies, also under another format.
     alike
         Number of images that can hardly be told from their predecessor.
     """

@@ -21,6 +21,7 @@ from models.training.blocks import BlockKind, assign_blocks, conformal_limit
 from models.training.features import Colour, DecodedImage, FeatureExtractor, in_threads, input_spec, read_image
 from models.training.graphs import Recipe
 from models.training.survey import Survey, TrainingFolder, has_colour, sampled
+from models.training.synthetic import KINDS, SIZES
 from schemas.errors import SettingsError
 
 OnTrainingProgress = Callable[[str, int, int], object]
@@ -44,7 +45,7 @@ _TIE = 0.02
 _ALIKE = 0.999
 #: A held-out lot with scores this much above those of a random fold: the images show too few lots.
 _LOT_RATIO = 1.10
-#: Share of synthetic defects of the largest size that a useful model finds.
+#: Share of synthetic defects of a size that a useful model finds.
 _LEAST_FOUND = 0.6
 
 
@@ -92,9 +93,9 @@ class TrainingResult:
     Parameters
     ----------
     best
-        Chosen candidate.
+        Chosen recipe.
     tried
-        All candidates.
+        All recipes that were tried.
     left_out
         Recipes that were not tried, and why.
     survey
@@ -171,8 +172,7 @@ def train(
     survey = Survey(len(folder.good))
     files = sampled(folder.good)
     survey.colour = _colour(files)
-    recipes, left_out = _affordable(RECIPES, files, survey.colour, options)
-    extractors = [FeatureExtractor(recipe, survey.colour) for recipe in recipes]
+    extractors, left_out = _affordable(RECIPES, len(files), survey.colour, options)
     paths, patches = _read(files, extractors, survey, report, options.threads)
     if len(paths) < FEWEST_IMAGES:
         reasons = f"; {survey.lines(root)[-1]}" if survey.broken else ""
@@ -214,22 +214,23 @@ def _colour(files: Sequence[Path]) -> Colour:
 
 
 def _affordable(
-    recipes: Sequence[Recipe], files: Sequence[Path], colour: Colour, options: TrainingOptions
-) -> tuple[list[Recipe], list[tuple[str, str]]]:
+    recipes: Sequence[Recipe], count: int, colour: Colour, options: TrainingOptions
+) -> tuple[list[FeatureExtractor], list[tuple[str, str]]]:
     """Choose the recipes that are quick enough, by a trial with one blank image."""
-    chosen: list[Recipe] = []
+    chosen: list[FeatureExtractor] = []
     left_out: list[tuple[str, str]] = []
     planned_s = 0.0
     for recipe in recipes:
         blank = np.zeros((recipe.size, recipe.size) if colour == "grey" else (recipe.size, recipe.size, 3), np.uint8)
-        image_ms = _image_ms(FeatureExtractor(recipe, colour), DecodedImage(blank, (recipe.size, recipe.size)))
-        planned_s += image_ms / 1000 * (len(files) + 12 * _TESTED)
+        extractor = FeatureExtractor(recipe, colour)
+        image_ms = _image_ms(extractor, DecodedImage(blank, (recipe.size, recipe.size)))
+        planned_s += image_ms / 1000 * (count + len(KINDS) * len(SIZES) * _TESTED)
         if chosen and image_ms > options.max_ms:
             left_out.append((recipe.name, f"an image takes {image_ms:.0f} ms, more than {options.max_ms:.0f}"))
         elif chosen and planned_s > options.time_budget_s:
             left_out.append((recipe.name, f"it would take more than the {options.time_budget_s:.0f} s allowed"))
         else:
-            chosen.append(recipe)
+            chosen.append(extractor)
     return chosen, left_out
 
 

@@ -38,7 +38,7 @@ IDENTITY = CameraIdentity("line-1", "press", "top")
 
 @dataclass(frozen=True)
 class Figures:
-    """What one scenario came to; ``captured == decided + dead_lettered + drops`` has been asserted."""
+    """Figures of a scenario; ``captured == decided + dead_lettered + drops`` has been asserted."""
 
     frames: int
     decided: int

@@ -132,7 +132,7 @@ ALL = (FRAME, DECISION, DEAD_LETTER, LABEL, DRIFT_EVENT)
 
 
 def plain(value: object) -> object:
-    """What another reader gives, in the record's terms."""
+    """Return the value of another reader in the types of our records."""
     if isinstance(value, datetime.datetime):
         epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
         return (value - epoch) // datetime.timedelta(microseconds=1)

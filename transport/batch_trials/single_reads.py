@@ -30,7 +30,9 @@ class SingleReads:
         self._child: BatchChild | None = None
 
     def read(self, topic: str, partition: int, offset: int) -> ChildReport:
-        """Return the first message from an offset on; none if there is none, or if its batch has ended the child.
+        """Return a report with the first message from an offset on.
+
+        The report has no message at the end of the partition, or if the batch of the message has ended the child.
 
         Raises
         ------
