@@ -5,8 +5,8 @@ the offset of the batch's first message and fetches the same batch again, for ev
 read. Each consumer of ours passes its errors to a `BatchSkipper`:
 
 1. An error that no retry can solve is recorded. The client tries once more: damage in transit is gone then.
-2. At the second error of the same batch a second client searches for its end. A batch may hold many messages, and the
-   error names only the first one.
+2. At the second error of the same batch its end is read from its header, by another client
+   (`transport.batch_ends`). A batch may hold many messages, and the error names only the first one.
 3. The consumer continues behind the batch. The batch is logged and counted, and no message behind it is lost.
 
 librdkafka bounds the unpacked size of zstd only: gzip, lz4 and snappy unpack to 1,032, 255 and 21 times the topic's
@@ -17,9 +17,8 @@ librdkafka bounds the unpacked size of zstd only: gzip, lz4 and snappy unpack to
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +26,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
-from transport.clients import make_consumer
+from transport.batch_ends import find_batch_end
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +45,6 @@ _HOPELESS = frozenset(
         KafkaError.MSG_SIZE_TOO_LARGE,
     }
 )
-_TIMEOUT_S = 10.0
-_LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +97,7 @@ class BatchSkipper:
         elif known.end is None:
             asked = (self._kafka, *place, first)
             known.reason = error.str()
-            known.end = self._threads.submit(end_of_batch, *asked)
+            known.end = self._threads.submit(find_batch_end, *asked)
         return True
 
     def skip(self, consumer: Consumer) -> list[UnreadableBatch]:
@@ -143,69 +140,6 @@ def _place(message: Message) -> tuple[str, int]:
     return str(message.topic()), int(message.partition() or 0)
 
 
-def end_of_batch(kafka: KafkaSettings, topic: str, partition: int, first: int) -> int:
-    """Return the offset behind an unreadable batch.
-
-    A read that begins within the batch fails with the offset of its first message; a read that begins behind it does
-    not. So the end is found by a search whose steps first double and then halve.
-
-    Parameters
-    ----------
-    first
-        Offset of the first message of the batch, from the error.
-
-    Raises
-    ------
-    KafkaException
-        If no broker answers.
-    """
-    with _probe(kafka) as consumer:
-        place = TopicPartition(topic, partition)
-        _, high = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
-        return search_end(lambda offset: _is_inside(consumer, topic, partition, first, offset), first, high)
-
-
-def search_end(is_inside: Callable[[int], bool], first: int, high: int, factor: int = 2) -> int:
-    """Return the offset behind a batch that begins at ``first``; ``high`` is the end of the partition.
-
-    The steps of the search grow by ``factor``, then they halve.
-
-    Examples
-    --------
-    >>> search_end(lambda offset: offset < 27, 20, 1_000)
-    27
-    """
-    inside, step = first, 1
-    while inside + step < high and is_inside(inside + step):
-        inside += step
-        step *= factor
-    outside = min(inside + step, high)
-    while outside - inside > 1:
-        middle = (inside + outside) // 2
-        if is_inside(middle):
-            inside = middle
-        else:
-            outside = middle
-    return max(outside, first + 1)
-
-
-def _is_inside(consumer: Consumer, topic: str, partition: int, first: int, offset: int) -> bool:
-    consumer.assign([TopicPartition(topic, partition, offset)])
-    waited_s = 0.0
-    while waited_s < _TIMEOUT_S:
-        message = consumer.poll(_LOOK_S)
-        if message is None:
-            waited_s += _LOOK_S
-            continue
-        error = message.error()
-        if error is None or error.code() == KafkaError._PARTITION_EOF:
-            return False
-        if error.code() in _HOPELESS and message.topic() is not None:
-            return (message.offset() or 0) <= first
-        waited_s += _LOOK_S
-    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{topic}-{partition} at {offset}"))
-
-
 def probe_settings() -> dict[str, Any]:
     """Return the settings of a consumer that reads single batches and joins no group."""
     return {
@@ -214,7 +148,7 @@ def probe_settings() -> dict[str, Any]:
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",
-        # An open transaction behind the batch must not make the search wait.
+        # An open transaction behind the batch must not make the reader wait.
         "isolation.level": "read_uncommitted",
         "fetch.error.backoff.ms": 0,
         "fetch.wait.max.ms": 10,
@@ -222,12 +156,3 @@ def probe_settings() -> dict[str, Any]:
         "queued.max.messages.kbytes": 1,
         "fetch.queue.backoff.ms": 0,
     }
-
-
-@contextmanager
-def _probe(kafka: KafkaSettings) -> Iterator[Consumer]:
-    consumer = make_consumer(kafka, probe_settings())
-    try:
-        yield consumer
-    finally:
-        consumer.close()

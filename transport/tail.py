@@ -34,7 +34,7 @@ _SILENT_S = 3.0
 _IDENTITY_S = 2.0
 _STALE_EVENTS = 8
 #: Time, offsets and bytes of each partition for the trial of what waits at the start.
-_TRIAL_S, _TRIAL_COUNT, _TRIAL_BYTES = 20.0, 50_000, 32 * 1024 * 1024
+_TRIAL_S, _TRIAL_COUNT, _TRIAL_BYTES = 40.0, 50_000, 32 * 1024 * 1024
 #: Errors of connections: the client repeats them many times a second, and one line says that no broker answers.
 _CONNECTION_ERRORS = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
 #: Other errors are logged once in this time, in seconds, for each kind.

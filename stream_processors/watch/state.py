@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 _MARK = b"ID1"
 _TIMEOUT_S = 10.0
 #: Time, messages and bytes for the trial of a partition.
-_TRIAL_S, _TRIAL_COUNT, _TRIAL_BYTES = 20.0, 50_000, 64 * 1024 * 1024
+_TRIAL_S, _TRIAL_COUNT, _TRIAL_BYTES = 40.0, 50_000, 64 * 1024 * 1024
 _QUIET_S = 30.0
 _AGAIN_S = 0.2
 _LEADER_MOVES = {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from schemas import KafkaSettings
 from tests.support.bombs import send_bomb
-from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch, end_of_batch
+from transport.batch_ends import find_batch_end, parse_batch_header
+from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
 
 pytestmark = pytest.mark.broker
 
@@ -65,6 +66,31 @@ def test_a_reader_that_begins_within_the_batch_goes_on_behind_it(line: KafkaSett
     assert read(line, consumer, 1)[0] == [b"behind"]
 
 
-def test_the_end_of_a_batch_that_ends_the_partition(line: KafkaSettings) -> None:
-    send_bomb(line.bootstrap_servers, line.decisions, count=3, partition=0)
-    assert end_of_batch(line, line.decisions, 0, 0) == 3
+def test_messages_between_two_batches_are_read(line: KafkaSettings, consumer: Consumer) -> None:
+    """The first has many messages, so that steps of a search could end behind the second."""
+    send_bomb(line.bootstrap_servers, line.decisions, count=500, partition=0)  # 0 to 499
+    send(line, b"500", b"501")
+    send_bomb(line.bootstrap_servers, line.decisions, count=300, partition=0)  # 502 to 801
+    send(line, b"802")
+    consumer.assign([TopicPartition(line.decisions, 0, 0)])
+    values, skipped = read(line, consumer, 3)
+    assert values == [b"500", b"501", b"802"]
+    assert [(batch.first, batch.following) for batch in skipped] == [(0, 500), (502, 802)]
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip", "zstd"])
+def test_the_end_of_a_batch_is_found_from_each_offset_within(line: KafkaSettings, codec: str) -> None:
+    send_bomb(line.bootstrap_servers, line.decisions, count=3, partition=0, codec=codec, size=3_000)
+    send_bomb(line.bootstrap_servers, line.decisions, count=2, partition=0, codec=codec, size=2_000)
+    ends = [find_batch_end(line, line.decisions, 0, offset) for offset in range(5)]
+    assert ends == [3, 3, 3, 5, 5]
+
+
+def test_an_end_that_no_broker_gives_is_an_error() -> None:
+    with pytest.raises(KafkaException, match="the end of the batch at frames-0, offset 7, was not read"):
+        find_batch_end(KafkaSettings("127.0.0.1:1"), "frames", 0, 7)
+
+
+@pytest.mark.parametrize("records", [b"", bytes(26), bytes(61), b"\xff" * 61, b"\x00" * 16 + b"\x02" + b"\xff" * 44])
+def test_a_header_of_another_format_has_no_end(records: bytes) -> None:
+    assert parse_batch_header(records) is None

@@ -24,9 +24,8 @@ log = logging.getLogger(__name__)
 
 PartitionKey = tuple[str, int]
 
-#: Time for all partitions, and twice that with the search for the end of a batch; the group waits a minute for a
-#: member.
-_LIMIT_S = 20.0
+#: Time for all partitions; the group waits a minute for a member.
+_LIMIT_S = 40.0
 #: Messages that a process can have read ahead, see ``stream_buffer_maxsize``.
 _MOST_COUNT = 4_096
 #: Bytes that a process can have read ahead beyond what it holds: a fetch, and what the client keeps.
@@ -52,7 +51,7 @@ class BatchTrials:
         self._kafka = kafka
         self._deaths = deaths
         self._bytes = buffer_bytes + _AHEAD_BYTES
-        self._limit_s = min(_LIMIT_S, watchdog_s / 3) if watchdog_s else _LIMIT_S
+        self._limit_s = min(_LIMIT_S, watchdog_s * 2 / 3) if watchdog_s else _LIMIT_S
 
     def are_due(self) -> bool:
         """Return True if a process of the group has died since the last trial."""

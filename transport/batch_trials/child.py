@@ -113,8 +113,6 @@ class BatchChild:
         It fetches several batches at once: faster, and what it dies of need not be the next batch.
     is_committed
         It reads committed messages only.
-    cpu_s
-        Processor time for one batch.
     command
         Program; another one in tests.
 
@@ -133,7 +131,6 @@ class BatchChild:
         is_alone: bool = False,
         is_ahead: bool = False,
         is_committed: bool = False,
-        cpu_s: float = CPU_S,
         command: tuple[str, ...] = ("-P", "-m", "transport.batch_trials.program"),
     ) -> None:
         self._pipe = ChildPipe(start_child(*command), deadline_s, is_stopped)
@@ -143,7 +140,6 @@ class BatchChild:
             ahead=is_ahead,
             committed=is_committed,
             memory=MEMORY_BYTES,
-            cpu_s=cpu_s,
         )
         self._is_ready = False
 

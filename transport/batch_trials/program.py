@@ -3,7 +3,7 @@
 Started by `transport.batch_trials.child` as ``python -m transport.batch_trials.program``. Standard input carries lines
 of JSON: first the settings, then the places that are read::
 
-    {"kafka": {...}, "alone": false, "ahead": false, "committed": false, "memory": 301989888, "cpu_s": 2.0}
+    {"kafka": {...}, "alone": false, "ahead": false, "committed": false, "memory": 301989888}
     {"topic": "...", "partition": 0, "offset": 7, "count": 4096, "bytes": 50331648}
 
 Standard output carries lines of JSON, too; the key and the value of a message follow its line::
@@ -56,13 +56,13 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # prints of libraries go to the log, not between the answers
     settings = json.loads(sys.stdin.readline())
-    kafka, is_alone, cpu_s = KafkaSettings(**settings["kafka"]), settings["alone"], settings["cpu_s"]
+    kafka, is_alone = KafkaSettings(**settings["kafka"]), settings["alone"]
     consumer = make_consumer(kafka, _config(settings))
     limit_memory(settings["memory"])
     try:
         _say(out, ready=True)
         for line in sys.stdin:
-            _read(consumer, kafka, json.loads(line), out, cpu_s, is_alone=is_alone)
+            _read(consumer, kafka, json.loads(line), out, is_alone=is_alone)
     except (MemoryError, SystemError):  # the client says it so
         os._exit(TOO_LARGE)
     except KafkaException:  # no broker answers
@@ -70,16 +70,14 @@ def main() -> None:
     os._exit(0)  # the client need not be closed, which takes time
 
 
-def _read(
-    consumer: Consumer, kafka: KafkaSettings, place: dict[str, Any], out: Any, cpu_s: float, *, is_alone: bool
-) -> None:
+def _read(consumer: Consumer, kafka: KafkaSettings, place: dict[str, Any], out: Any, *, is_alone: bool) -> None:
     topic, partition, offset = place["topic"], place["partition"], place["offset"]
     low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
     begin = low if offset < 0 or offset > high else max(low, offset)
     _say(out, begin=begin, high=high)
     count, size, following = 0, 0, begin
     skipper = BatchSkipper(kafka)
-    _limit_processor_time(cpu_s)
+    _limit_processor_time()
     consumer.assign([TopicPartition(topic, partition, begin if begin < high else OFFSET_BEGINNING)])
     while begin < high and count < place["count"] and size < place["bytes"]:
         message = consumer.poll(0 if is_alone else _POLL_S)
@@ -99,7 +97,7 @@ def _read(
             continue
         if error is not None:  # the broker is away: whoever waits for the answer bounds the time
             continue
-        _limit_processor_time(cpu_s)
+        _limit_processor_time()
         following = (message.offset() or 0) + 1
         count, size = count + 1, size + len(message)
         _send(out, message)
@@ -131,9 +129,9 @@ def _say(out: Any, **what: Any) -> None:
     out.flush()
 
 
-def _limit_processor_time(cpu_s: float) -> None:
+def _limit_processor_time() -> None:
     """Restart the count; the kernel ends the process when the time is over."""
-    signal.setitimer(signal.ITIMER_PROF, cpu_s)
+    signal.setitimer(signal.ITIMER_PROF, CPU_S)
 
 
 def _config(settings: dict[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,8 @@ librdkafka bounds the unpacked size of zstd batches only. In a limit of memory a
 
 1. a child with limits of memory and processor time reads on, with fetches of several batches;
 2. if it dies, a second child reads on from the last message, batch by batch;
-3. if that dies, a third child reads the next batch alone. If that dies too, the batch is unreadable, and further
-   children find its end.
+3. if that dies, a third child reads the next batch alone. If that dies too, the batch is unreadable; its end is read
+   from its header (`transport.batch_ends`).
 
 A child proves nothing that was killed from outside, or was late.
 """
@@ -17,16 +17,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from confluent_kafka import KafkaException
+
 from schemas.settings import KafkaSettings
+from transport.batch_ends import find_batch_end
 from transport.batch_trials.child import BatchChild, ChildReport, TriedMessage
 from transport.batch_trials.pipe import Unproven
-from transport.batch_trials.program import CPU_S
-from transport.batches import UnreadableBatch, search_end
+from transport.batches import UnreadableBatch
 
 log = logging.getLogger(__name__)
-
-#: Growth of the steps of that search: an offset within the batch costs seconds, one behind it a fraction.
-_FACTOR = 4
 
 TrialRecord = TriedMessage | UnreadableBatch
 
@@ -67,7 +66,7 @@ class Trial:
     kafka
         ``host:port[,host:port]``.
     limit_s
-        Time for all partitions, and twice that with the search for the end of a batch.
+        Time for all partitions.
     is_stopped
         True ends the trial.
     is_committed
@@ -84,7 +83,6 @@ class Trial:
     ) -> None:
         self._kafka, self._is_stopped, self._is_committed = kafka, is_stopped, is_committed
         self._deadline_s = time.monotonic() + limit_s
-        self._longest_s = self._deadline_s + limit_s
         self._child: BatchChild | None = None
         self._is_ahead = True
 
@@ -145,7 +143,7 @@ class Trial:
     ) -> ChildReport:
         if self._child is None or self._is_ahead is not is_ahead:
             self.close()
-            self._child = self._start(self._deadline_s, is_ahead=is_ahead)
+            self._child = self._start(is_ahead=is_ahead)
             self._is_ahead = is_ahead
         report = self._child.read(topic, partition, offset, count=count, size_bytes=size_bytes)
         if report.killed is not None:
@@ -157,33 +155,27 @@ class Trial:
         report = self._alone(topic, partition, first)
         if report.killed is None or report.messages:
             return report, None
-        first = report.begin
+        try:
+            following = find_batch_end(self._kafka, topic, partition, report.begin)
+        except KafkaException as error:
+            raise Unproven(str(error)) from error
+        return report, UnreadableBatch(topic, partition, report.begin, following, report.killed)
 
-        def is_inside(offset: int) -> bool:
-            found = self._alone(topic, partition, offset, CPU_S / 2)  # a batch that takes that is no healthy one
-            return found.killed is not None and not found.messages
-
-        end = search_end(is_inside, first, report.high, _FACTOR)
-        return report, UnreadableBatch(topic, partition, first, end, report.killed)
-
-    def _alone(self, topic: str, partition: int, offset: int, cpu_s: float = CPU_S) -> ChildReport:
-        child = self._start(self._longest_s, is_alone=True, cpu_s=cpu_s)
+    def _alone(self, topic: str, partition: int, offset: int) -> ChildReport:
+        child = self._start(is_alone=True)
         try:
             return child.read(topic, partition, offset)
         finally:
             child.end()
 
-    def _start(
-        self, deadline_s: float, *, is_alone: bool = False, is_ahead: bool = False, cpu_s: float = CPU_S
-    ) -> BatchChild:
+    def _start(self, *, is_alone: bool = False, is_ahead: bool = False) -> BatchChild:
         return BatchChild(
             self._kafka,
-            deadline_s,
+            self._deadline_s,
             self._is_stopped,
             is_alone=is_alone,
             is_ahead=is_ahead,
             is_committed=self._is_committed,
-            cpu_s=cpu_s,
         )
 
 
