@@ -119,7 +119,7 @@ def _are_known(admin: AdminClient, partitions: dict[str, int]) -> bool:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout."""
     return Path(__file__).parent.parent

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections import OrderedDict
@@ -18,9 +16,9 @@ from schemas.codec import Codec
 from schemas.errors import InspectionError
 from schemas.records import DeadLetter
 from schemas.settings import KafkaSettings
-from schemas.text import file_text
 from transport.batches import UNDECODABLE_BATCH, UnreadableBatch
 from transport.clients import LONG_LIVED
+from transport.process_name import process_name
 from transport.producer import Producer, make_producer
 
 log = logging.getLogger(__name__)
@@ -50,7 +48,7 @@ class BatchLetters:
 
     def __init__(self, kafka: KafkaSettings, program: str, clock: Clock | None = None) -> None:
         self._kafka = kafka
-        self._worker = f"{program} {file_text(socket.gethostname())}/{os.getpid()}"
+        self._worker = f"{program} {process_name()}"
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, int, int], None] = OrderedDict()

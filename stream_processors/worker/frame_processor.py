@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +19,6 @@ from schemas.codec import MAX_REST_BYTES, Codec
 from schemas.errors import InvalidRecord, MessageTooLarge, MetadataTooLarge
 from schemas.letters import cut, smaller
 from schemas.replay_headers import REPLAY_HEADER, RETRY_HEADER, is_replay, is_replay_name
-from schemas.text import file_text
 from schemas.topics import DECISIONS
 from stream_processors.worker.frame_task import FrameMessage, ProcessingResult
 from stream_processors.worker.letter_budget import LetterBudget
@@ -30,10 +27,11 @@ from stream_processors.worker.shedding import Shedding
 from transport.batches import UNDECODABLE_BATCH
 from transport.headers import bounded
 from transport.image_store import ImageStore, ImageStoreError
+from transport.process_name import process_name
 
 log = logging.getLogger(__name__)
 
-WORKER_NAME = f"{file_text(socket.gethostname())}/{os.getpid()}"
+WORKER_NAME = process_name()
 
 #: Bytes of a message for Kafka's own framing and our ``traceparent``; a generous limit.
 _OVERHEAD_BYTES = 1024

@@ -56,11 +56,7 @@ def test_acts_and_ends_clean(line: KafkaSettings, tmp_path: Path, repository: Pa
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--failsafe", "accept"], "never accepted"),
-        (["--failsafe", "maybe"], "it is reject or review"),
         (["--decide-by-ms", "900"], "before the part is at the gate"),
-        (["--on-drift", "panic"], "it is nothing, review or stop"),
-        (["--drift-type", "all"], "it is data, concept or any"),
         (["--driver", "nothing"], "no actuator"),
         (["--driver-option", "pin"], "KEY=VALUE"),
         (["--bootstrap-servers", "127.0.0.1:1"], "no Kafka broker answers"),

@@ -1,13 +1,8 @@
-"""Container image, run for real: a read-only root, no rights, no development tools, and frames get their answers.
-
-Needs podman with runc, and an image that was built from infra/Dockerfile.
-"""
+"""Container image, run for real: a read-only root, no rights, no development tools, and frames get their answers."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import time
 import uuid
@@ -18,29 +13,24 @@ import pytest
 
 from infra.cli.commands import COMMANDS
 from schemas import KafkaSettings
+from tests.support.container_image import PODMAN, container_image
 from tests.support.packages import manifest_of, mean_classifier
 from transport.range_reader import read_topic
 
-pytestmark = [
-    pytest.mark.broker,
-    pytest.mark.long,
-    pytest.mark.skipif(
-        os.environ.get("INSPECTION_CONTAINER_IMAGE") is None or shutil.which("podman") is None,
-        reason="set INSPECTION_CONTAINER_IMAGE to an image built from infra/Dockerfile; needs podman",
-    ),
-]
-PODMAN = ["podman", "--runtime", "runc"]
+pytestmark = [pytest.mark.broker, pytest.mark.long, pytest.mark.alone]  # one build, one process
 RUN = [*PODMAN, "run", "--rm", "--read-only", "--cap-drop", "all", "--network", "host", "--memory", "1g"]
 RUN += ["--security-opt", "no-new-privileges", "--tmpfs", "/tmp:rw,mode=1777"]
 PACKAGES = "actuators infra models monitoring operations producers replay schemas stream_processors transport"
 
 INSTALLED = f"""
 import importlib, os, pkgutil
+# Programs, and what makes the shipped models.
+SKIPPED = ("models.trial_child", "models.training.elpv", "models.training.backbone")
 for package in "{PACKAGES}".split():
     for found in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
-        if not found.name.startswith(("models.trial_child", "models.training")):  # programs, and what trains models
+        if not found.name.startswith(SKIPPED):
             importlib.import_module(found.name)
-for tool in "pytest mypy ruff moto hypothesis hatchling selenium onnx elpv_dataset torch pip".split():
+for tool in "pytest mypy ruff moto hypothesis hatchling selenium elpv_dataset torch pip".split():
     assert importlib.util.find_spec(tool) is None, tool
 assert os.getuid() == os.getgid() == 10001
 for folder in ("/", "/opt/inspection", os.path.dirname(importlib.import_module("models").__file__)):
@@ -85,9 +75,10 @@ assert load_model(Path("/model")).name == "tiny"  # a model that is new here is 
 """
 
 
-@pytest.fixture
-def image() -> str:
-    return os.environ["INSPECTION_CONTAINER_IMAGE"]
+@pytest.fixture(scope="module")
+def image(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with container_image(repository, tmp_path_factory.mktemp("image")) as built:
+        yield built
 
 
 @pytest.fixture

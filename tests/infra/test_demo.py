@@ -128,7 +128,7 @@ def test_a_camera_that_freezes_is_noticed(tmp_path: Path, ours: Callable[[], set
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--drift", "earthquake"], "exposure, blur"),
+        (["--drift", "earthquake"], "'exposure', 'blur'"),
         (["--drift", "product-change", "--folder", "."], "not with --folder"),
     ],
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.shared.choices import GroupByChoice, choice
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
     PREFIX_DEFAULT,
@@ -27,23 +27,14 @@ if TYPE_CHECKING:
     from operations.quality_report import QualityReport
 
 
-class By(StrEnum):
-    """Property by which the figures are split."""
-
-    CAMERA = "camera"
-    LOT = "lot"
-    CLASS = "class"
-    MODEL = "model"
-
-
 def quality(
     from_time: FromOption = None,
     to_time: ToOption = None,
     last: LastOption = None,
     camera: CameraOption = None,
     by: Annotated[
-        By, typer.Option(help="One line each camera, lot, defect class or model, of each camera.")
-    ] = By.CAMERA,
+        GroupByChoice, choice("One line each camera, lot, defect class or model, of each camera.")
+    ] = "camera",
     max_escapes: Annotated[float, typer.Option(min=0, max=1, help="Escape rate up to which it is good.")] = 0.01,
     max_overkill: Annotated[float, typer.Option(min=0, max=1, help="Overkill rate up to which it is good.")] = 0.05,
     archive: ArchiveUri = None,
@@ -68,7 +59,7 @@ def quality(
     source = past_source(kafka_settings(bootstrap_servers, prefix), archive, archive_only)
     with reading() as show:
         report = read_quality(source, within, camera=camera, on_progress=show)
-    slices = [(name, row) for name, monitor in report.monitors.items() for row in monitor.figures(by.value)]
+    slices = [(name, row) for name, monitor in report.monitors.items() for row in monitor.figures(by)]
     if as_json:
         echo_json(_report(report, slices, max_escapes, max_overkill))
         return

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from infra.cli.shared.choices import DriftTypeChoice, FailsafeChoice, OnDriftChoice, choice
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
     HTTP_HOST_DEFAULT,
@@ -38,7 +39,7 @@ def actuate(
         float | None,
         typer.Option(help="A decision later than this after the capture is too late. Default: each frame's deadline."),
     ] = None,
-    failsafe: Annotated[str, typer.Option(help="Action without a decision: reject or review.")] = "reject",
+    failsafe: Annotated[FailsafeChoice, choice("Action without a decision.")] = "reject",
     fault_after: Annotated[
         int,
         typer.Option(
@@ -58,13 +59,13 @@ def actuate(
         ),
     ] = 500.0,
     on_drift: Annotated[
-        str,
-        typer.Option(
-            help="While a camera drifts: nothing, review (its accepted parts go to REVIEW) or stop (FAULT). An episode "
+        OnDriftChoice,
+        choice(
+            "While a camera drifts: nothing, review (its accepted parts go to REVIEW) or stop (FAULT). An episode "
             "that was acknowledged has no consequence."
         ),
     ] = "nothing",
-    drift_type: Annotated[str, typer.Option(help="Type of drift with a consequence: data, concept or any.")] = "any",
+    drift_type: Annotated[DriftTypeChoice, choice("Type of drift with a consequence.")] = "any",
     simulated: Annotated[
         bool,
         typer.Option(
@@ -104,18 +105,6 @@ def actuate(
     from schemas.errors import SettingsError
     from schemas.records import Action, DriftType
 
-    try:
-        action = Action(failsafe.upper())
-    except ValueError as error:
-        raise SettingsError(f"--failsafe {failsafe!r}: it is reject or review") from error
-    try:
-        reaction = OnDrift(on_drift.lower())
-    except ValueError as error:
-        raise SettingsError(f"--on-drift {on_drift!r}: it is nothing, review or stop") from error
-    try:
-        watched = None if drift_type.lower() == "any" else DriftType(drift_type.upper())
-    except ValueError as error:
-        raise SettingsError(f"--drift-type {drift_type!r}: it is data, concept or any") from error
     options = {}
     for pair in driver_option or []:
         key, equals, value = pair.partition("=")
@@ -131,10 +120,10 @@ def actuate(
             GateSettings(
                 belt_ms,
                 decide_by_ms,
-                action,
+                Action(failsafe.upper()),
                 fault_after,
                 heartbeat_ms,
-                reaction,
+                OnDrift(on_drift),
                 simulated,
                 no_part_ids=tuple(no_part_id or ()),
                 max_lateness_ms=max_lateness_ms,
@@ -146,7 +135,7 @@ def actuate(
             state_dir=state_dir,
             http_host=http_host,
             http_port=http_port,
-            drift_type=watched,
+            drift_type=None if drift_type == "any" else DriftType(drift_type.upper()),
             stop=stop,
         )
     if as_json:

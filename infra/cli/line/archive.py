@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infra.cli.shared.choices import ArchivedTopic, choice
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
     HTTP_HOST_DEFAULT,
@@ -37,23 +37,13 @@ app = typer.Typer(invoke_without_command=True)
 Uri = Annotated[str, typer.Argument(metavar="URI", help="A directory, or s3://bucket/path.")]
 
 
-class Archived(StrEnum):
-    """Topics of a line that can be archived."""
-
-    FRAMES = "frames"
-    DECISIONS = "decisions"
-    LABELS = "labels"
-    DRIFT = "drift"
-    DEAD_LETTERS = "dead-letters"
-
-
 @app.callback()
 def archive(
     context: typer.Context,
     to: Annotated[str | None, typer.Option("--to", metavar="URI", help="A directory, or s3://bucket/path.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Archive what is there now, then end. Default: run on.")] = False,
     only: Annotated[
-        list[Archived] | None, typer.Option("--only", help="Only these topics; may be repeated. Default: all.")
+        list[ArchivedTopic] | None, choice("Only these topics; may be repeated. Default: all.", "--only")
     ] = None,
     every: Annotated[
         str, typer.Option(help="Write at the latest after this time, as 30s, 5m. A short time gives many small files.")

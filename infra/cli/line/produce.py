@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.shared.choices import (
+    DrainOrderChoice,
+    EncodeModeChoice,
+    PolicyChoice,
+    SpoolModeChoice,
+    SyncChoice,
+    WhenFullChoice,
+    choice,
+)
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
     HTTP_HOST_DEFAULT,
@@ -33,15 +42,6 @@ from schemas.errors import InspectionError, SettingsError
 
 if TYPE_CHECKING:
     from producers import Camera, CameraReport, PublisherStats
-
-# The same values are in producers.encoding and producers.bounded_queue, which --help must not import.
-EncodeModeChoice = Literal["as-is", "jpeg", "png"]
-PolicyChoice = Literal["drop-oldest", "drop-newest", "block"]
-# The same values are in producers.spool.options.
-SpoolChoice = Literal["outage", "always", "off"]
-WhenFullChoice = Literal["drop-oldest", "drop-newest"]
-DrainOrderChoice = Literal["live-first", "order-first"]
-SyncChoice = Literal["full", "normal"]
 
 
 class ProduceFailed(InspectionError):
@@ -102,7 +102,7 @@ def produce(
     ] = None,
     no_part_id: NoPartId = None,
     encode: Annotated[
-        EncodeModeChoice, typer.Option(help="jpeg, png, or as-is: encoded files as they are, pixels as JPEG.")
+        EncodeModeChoice, choice("jpeg, png, or as-is: encoded files as they are, pixels as JPEG.")
     ] = "as-is",
     quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG quality.")] = 95,
     bit_depth: Annotated[
@@ -111,8 +111,8 @@ def produce(
     ] = None,
     policy: Annotated[
         PolicyChoice | None,
-        typer.Option(
-            help="Frames to drop when Kafka is slower than the camera. Default: block (the camera waits) for files "
+        choice(
+            "Frames to drop when Kafka is slower than the camera. Default: block (the camera waits) for files "
             "and data sets without --fps, else drop-oldest."
         ),
     ] = None,
@@ -121,22 +121,18 @@ def produce(
         int, typer.Option(min=0, help="Larger images go to the image store, and the frame refers to them.")
     ] = 4096,
     spool: Annotated[
-        SpoolChoice,
-        typer.Option(
-            help="Frames on disk: outage (what Kafka does not take), always (each one, before it is sent), or off."
-        ),
+        SpoolModeChoice,
+        choice("Frames on disk: outage (what Kafka does not take), always (each one, before it is sent), or off."),
     ] = "outage",
     spool_dir: SpoolDir = None,
     spool_mib: Annotated[int, typer.Option(min=1, help="Largest size of a camera's spool, in MiB.")] = 1024,
-    spool_when_full: Annotated[
-        WhenFullChoice, typer.Option(help="Frames to drop when the spool is full.")
-    ] = "drop-oldest",
+    spool_when_full: Annotated[WhenFullChoice, choice("Frames to drop when the spool is full.")] = "drop-oldest",
     spool_order: Annotated[
         DrainOrderChoice,
-        typer.Option(help="Frames to send first once Kafka is reachable: new frames, or those on disk."),
+        choice("Frames to send first once Kafka is reachable: new frames, or those on disk."),
     ] = "live-first",
     spool_sync: Annotated[
-        SyncChoice, typer.Option(help="full: each append survives a power cut. normal: a killed process only.")
+        SyncChoice, choice("full: each append survives a power cut. normal: a killed process only.")
     ] = "full",
     http_host: HttpHost = HTTP_HOST_DEFAULT,
     http_port: HttpPort = None,

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.shared.choices import TimeBasisChoice, choice
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
     PREFIX_DEFAULT,
@@ -47,8 +48,12 @@ SelectionLastOption = Annotated[
     str | None, _chosen("Last duration (90s, 15m, 8h, 2d) or last number of frames (500).", "--last")
 ]
 ByTime = Annotated[
-    Literal["kafka", "captured"],
-    _chosen("Clock of --from, --to and --last 8h: when frames reached Kafka, or were captured.", "--time"),
+    TimeBasisChoice,
+    choice(
+        "Clock of --from, --to and --last 8h: when frames reached Kafka, or were captured.",
+        "--time",
+        rich_help_panel=_PANEL,
+    ),
 ]
 LateBy = Annotated[
     str | None,

@@ -1,0 +1,51 @@
+"""Choices of the command line. Upper and lower case are the same.
+
+The values are those of types in other packages, which `--help` must not import; a test compares them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+import typer
+
+# producers.encoding, producers.bounded_queue, producers.spool.options
+EncodeModeChoice = Literal["as-is", "jpeg", "png"]
+PolicyChoice = Literal["drop-oldest", "drop-newest", "block"]
+SpoolModeChoice = Literal["outage", "always", "off"]
+WhenFullChoice = Literal["drop-oldest", "drop-newest"]
+DrainOrderChoice = Literal["live-first", "order-first"]
+SyncChoice = Literal["full", "normal"]
+# actuators.settings, schemas.records
+OnDriftChoice = Literal["nothing", "review", "stop"]
+FailsafeChoice = Literal["reject", "review"]
+DriftTypeChoice = Literal["any", "data", "concept"]
+# monitoring.quality.figures, replay.past.selection
+GroupByChoice = Literal["camera", "lot", "class", "model"]
+TimeBasisChoice = Literal["kafka", "captured"]
+# producers.cameras.disturbed
+DisturbanceChoice = Literal["exposure", "blur", "product-change", "frozen"]
+
+
+class ArchivedTopic(StrEnum):
+    """Topics of a line that can be archived. For an option that may be repeated Typer takes no Literal."""
+
+    FRAMES = "frames"
+    DECISIONS = "decisions"
+    LABELS = "labels"
+    DRIFT = "drift"
+    DEAD_LETTERS = "dead-letters"
+
+
+def choice(help_text: str, *names: str, **more: Any) -> Any:
+    """Return an option whose values are the choices of its annotation.
+
+    Parameters
+    ----------
+    names
+        Names of the option; default: that of the parameter.
+    more
+        Further settings of `typer.Option`.
+    """
+    return typer.Option(*names, help=help_text, case_sensitive=False, **more)
