@@ -155,6 +155,7 @@ def test_killed_in_mid_flow_it_repeats_nothing_and_ignores_history(
     fault_row("gate: kill -9 with parts on the belt", frames=60, acted_before=len(before), acted_after=len(again))
 
 
+@pytest.mark.long
 @pytest.mark.broker
 @pytest.mark.faults
 def test_a_fault_ends_by_a_person_only(process: Process) -> None:
@@ -194,6 +195,7 @@ def test_a_fault_ends_by_a_person_only(process: Process) -> None:
     assert (status, json.loads(out)["state"], json.loads(out)["last_reset"]["who"]) == (0, "RUNNING", "eva")
 
 
+@pytest.mark.long
 @pytest.mark.broker
 @pytest.mark.faults
 def test_drift_diverts_or_stops_until_a_person_has_looked(process: Process) -> None:

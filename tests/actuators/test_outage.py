@@ -80,6 +80,7 @@ def await_(condition: Callable[[], bool], seconds: float = 20) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.long
 def test_a_broker_that_freezes_and_one_that_dies(
     unique: str, tmp_path: Path, fault_row: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:

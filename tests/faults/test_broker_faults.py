@@ -14,7 +14,8 @@ from tests.support.faults import FULL, Load, OwnBroker, Workers, await_progress,
 pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 
-@pytest.mark.parametrize("fault", ["kill -9", pytest.param("SIGSTOP", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["kill -9", "SIGSTOP"])
 def test_broker(own_broker: OwnBroker, tmp_path: Path, fault: str, fault_row: Callable[..., None]) -> None:
     workers = Workers(own_broker.kafka, tmp_path)
     try:

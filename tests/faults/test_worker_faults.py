@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.faults]
 Row = Callable[..., None]
 
 
+@pytest.mark.long
 def test_worker_killed(line: KafkaSettings, workers: Workers, tmp_path: Path, fault_row: Row) -> None:
     workers.start().await_ready()
     load = Load(line, tmp_path / "spool")

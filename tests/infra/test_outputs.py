@@ -28,6 +28,7 @@ def test_a_standard_output_on_a_full_disk(arguments: list[str]) -> None:
     assert "No space left on device; make room" in one_line(done)
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_a_demo_on_a_full_disk(line: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSPECTION_STATE_DIR", str(tmp_path / "state"))

@@ -114,6 +114,7 @@ def test_a_model_that_is_loaded_leaves_nothing_behind(shim: Path | None, tmp_pat
     check(tmp_path / "home")
 
 
+@pytest.mark.long
 def test_programs_without_a_broker_ask_nobody_else(shim: Path | None, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()

@@ -160,6 +160,7 @@ def test_handlers_are_as_before_afterwards() -> None:
     assert done.stdout.split() == ["True", "-1", "1", "False"], done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_two_signals_end_produce_and_free_its_spool(line: KafkaSettings, tmp_path: Path) -> None:
     cameras = [word for _ in range(12) for word in ("--camera", "synthetic")]

@@ -100,6 +100,7 @@ def test_names_do_nothing_to_the_terminal(line: KafkaSettings) -> None:
     assert len(run(line, "list").stdout) < 1_500
 
 
+@pytest.mark.long
 def test_what_is_fixed_is_retried_once(letters: KafkaSettings) -> None:
     dry = json.loads(run(letters, "retry", "--dry-run", "--json").stdout)
     assert [row["retried"] for row in dry["dead_letters"]] == [True] + 5 * [False]

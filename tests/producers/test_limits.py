@@ -125,6 +125,7 @@ def test_frames_that_fit_alone_are_not_lost_with_a_batch_that_is_too_large(
     assert (stats.published, stats.dropped, stats.failed) == (60, 1, 0)
 
 
+@pytest.mark.long
 def test_a_clock_that_the_broker_refuses_is_said_and_ends_with_a_status(
     line: KafkaSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

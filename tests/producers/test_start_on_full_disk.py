@@ -53,6 +53,7 @@ def program(directory: Path, body: str) -> list[str]:
     return [sys.executable, "-c", textwrap.dedent(begin) + textwrap.dedent(body)]
 
 
+@pytest.mark.long
 @pytest.mark.faults
 def test_the_camera_goes_on_and_the_spool_comes_later(
     tmp_path: Path, repository: Path, fault_row: Callable[..., None]

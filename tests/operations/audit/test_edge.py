@@ -54,6 +54,7 @@ def test_frames_lost_at_the_end_are_a_fault(line: KafkaSettings, tmp_path: Path)
     assert str(run(line, "--edge-report", one, "--edge-report", wrong).exception) == "3 counted drops without a gap"
 
 
+@pytest.mark.long
 def test_drops_of_a_spool_explain_gaps_and_are_not_counted_twice(line: KafkaSettings, tmp_path: Path) -> None:
     put(line, [frame(number) for number in (0, 1, 2)])
     spools = tmp_path / "spool"
@@ -75,6 +76,7 @@ def test_drops_of_a_spool_explain_gaps_and_are_not_counted_twice(line: KafkaSett
     assert "1 unreadable spools" in str(run(line, "--spool-dir", str(spools)).exception)
 
 
+@pytest.mark.long
 def test_a_topic_that_retention_has_cut_is_no_fault(line: KafkaSettings, tmp_path: Path) -> None:
     put(line, [frame(number) for number in range(10)], step_ms=1000)
     (partition,) = [number for number, (_, high) in watermarks(line, line.frames).items() if high]

@@ -65,6 +65,7 @@ def lay(kafka: KafkaSettings) -> None:
     assert producer.flush(20) == 0
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_analyse_says_what_quality_says_and_more(line: KafkaSettings) -> None:
     lay(line)

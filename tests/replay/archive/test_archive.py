@@ -66,6 +66,7 @@ def run(kafka: KafkaSettings, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["archive", *arguments[:at], *options, *arguments[at:]])
 
 
+@pytest.mark.long
 def test_all_comes_back_as_the_topics_have_it(line: KafkaSettings, tmp_path: Path) -> None:
     publish_past(line, 300)
     for topic, record in zip(
@@ -281,6 +282,7 @@ def test_on_s3_by_the_commands(line: KafkaSettings) -> None:
             archive(line, "s3://nowhere/archive")
 
 
+@pytest.mark.long
 def test_following_goes_on_until_told_to_stop(line: KafkaSettings, tmp_path: Path) -> None:
     stop = threading.Event()
     sink = ArchiveSink(line, ArchiveStore(str(tmp_path)), SinkOptions(every_s=0.5))

@@ -53,6 +53,7 @@ def published(line: KafkaSettings) -> KafkaSettings:
     return line
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_a_stretch_is_exported_in_each_form(published: KafkaSettings, tmp_path: Path):
     done = run(published, "coco", str(tmp_path / "coco"), "--verdict", "NOT_OK", "--json")

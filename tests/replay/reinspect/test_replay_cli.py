@@ -135,6 +135,7 @@ def rows(path: Path) -> list[tuple[Any, ...]]:
     return sorted(found, key=lambda row: row[0])
 
 
+@pytest.mark.long
 def test_killed_and_gone_on_with_it_is_as_in_one_go(decided: Decided, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     expected = summary(replay(decided, "--threshold", "0.3", "--out", str(whole), "--json"))

@@ -50,6 +50,7 @@ def published(line: KafkaSettings) -> KafkaSettings:
     return line
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_a_report_fetches_its_own_pictures(published: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     source = Source(published)

@@ -166,6 +166,7 @@ def test_events_come_once_and_survive_kills(line, start, package):
     )
 
 
+@pytest.mark.long
 def test_told_to_stop_it_writes_down_what_it_has_seen(line, start, package):
     # Nothing is written before: what is held when it is told to stop must not keep it from stopping.
     process = start("--snapshot-s", "600")
@@ -366,6 +367,7 @@ def test_a_webhook_is_told(line, start, package):
     assert "brightness" in str(told[0])
 
 
+@pytest.mark.long
 def test_a_camera_in_another_partition_has_its_own_snapshot(line, start, package):
     [camera] = [stream("cam", 1, model_sha256(package))]
     process = start()

@@ -279,7 +279,9 @@ def produce(line: KafkaSettings, frames: list[Frame]) -> None:
 
 @pytest.mark.broker
 @pytest.mark.faults
-@pytest.mark.parametrize(("how", "status"), [("is killed", -9), ("hangs", EXIT_STUCK)])
+@pytest.mark.parametrize(
+    ("how", "status"), [("is killed", -9), pytest.param("hangs", EXIT_STUCK, marks=pytest.mark.long)]
+)
 def test_a_crash_loop_ends_at_the_second_start(
     line: KafkaSettings,
     start_worker: StartWorker,

@@ -119,6 +119,7 @@ def one_by_one(line: KafkaSettings, frames: list[Frame]) -> None:
     send_raw(line.bootstrap_servers, line.frames, [(f.key.encode(), encode(f), []) for f in frames])
 
 
+@pytest.mark.long
 def test_transactions_leave_no_hole_at_which_commits_stop(line: KafkaSettings, start_worker: StartWorker) -> None:
     frames = [make_frame(number) for number in range(12)]
     worker = start_worker()

@@ -81,6 +81,7 @@ def test_they_share_the_frames_and_look_like_one(
     assert committed(line) == 240
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("killed", ["a member", "the parent"])
 def test_all_end_with_one(start_worker: StartWorker, killed: str) -> None:
     worker = start_worker("--processes", "2")
