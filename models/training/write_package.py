@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ from models.package import Model, load_model
 from models.training.anomaly_fit import PERCENTILE
 from models.training.features import input_spec
 from models.training.graphs import IMAGE, MAP, anomaly_graph
+from models.training.package_folder import MODEL_NAME, new_package
 from models.training.train import OnTrainingProgress, TrainingOptions, TrainingResult
 
 #: Images whose signals become the reference.
@@ -25,33 +27,51 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def write_package(
-    result: TrainingResult, out: Path, options: TrainingOptions, on_progress: OnTrainingProgress | None = None
+    result: TrainingResult,
+    out: Path,
+    options: TrainingOptions,
+    on_progress: OnTrainingProgress | None = None,
+    *,
+    overwrite: bool = False,
 ) -> Model:
-    """Write the package into a folder, and return it loaded.
+    """Write the package as a whole, see `models.training.package_folder`, and return it loaded.
+
+    Parameters
+    ----------
+    overwrite
+        Replace a package that is there.
 
     Raises
     ------
     OSError
         If the folder cannot be written.
+    SettingsError
+        If the folder exists, or is no package that may be replaced.
     ModelPackageError
         If the package does not load.
     """
     report = on_progress or (lambda stage, done, total: None)
+    with new_package(out, overwrite=overwrite) as folder:
+        model = _write_files(result, folder, out.resolve().name, options, report)
+    return dataclasses.replace(model, path=out)
+
+
+def _write_files(
+    result: TrainingResult, folder: Path, name: str, options: TrainingOptions, report: OnTrainingProgress
+) -> Model:
     best = result.best
     recipe, colour = best.fit.recipe, best.extractor.spec.colour
     assert colour != "bgr"
     graph = anomaly_graph(recipe, colour, best.fit.gaussians)
     onnx.checker.check_model(graph, full_check=True)
     data = graph.SerializeToString()
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "model.onnx").write_bytes(data)
+    (folder / MODEL_NAME).write_bytes(data)
     text = yaml.safe_dump(
-        _manifest(result, options, out.resolve().name, hashlib.sha256(data).hexdigest()),
+        _manifest(result, options, name, hashlib.sha256(data).hexdigest()),
         sort_keys=False, allow_unicode=True, width=110,
     )  # fmt: skip
-    (out / MANIFEST_NAME).write_text(text, encoding="utf-8")
-    (out / "reference.json").unlink(missing_ok=True)
-    model = load_model(out)
+    (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
+    model = load_model(folder)
     if len(result.paths) < MIN_IMAGES:
         return model
     step = max(1, len(result.paths) // _REFERENCE_IMAGES)
@@ -62,9 +82,9 @@ def write_package(
             report("measuring the reference", done, len(chosen))
             yield "", path.read_bytes()
 
-    write_reference(out, measure_reference(model, images()))
+    write_reference(folder, measure_reference(model, images()))
     report("measuring the reference", len(chosen), len(chosen))
-    return load_model(out)
+    return load_model(folder)
 
 
 def _manifest(result: TrainingResult, options: TrainingOptions, name: str, sha256: str) -> dict[str, Any]:
@@ -81,7 +101,7 @@ def _manifest(result: TrainingResult, options: TrainingOptions, name: str, sha25
         "name": name,
         "version": "1.0.0",
         "task": "anomaly_map",
-        "file": "model.onnx",
+        "file": MODEL_NAME,
         "sha256": sha256,
         "input": {
             "name": IMAGE, "width": spec.width, "height": spec.height, "colour": spec.colour, "layout": spec.layout,

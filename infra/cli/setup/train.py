@@ -20,12 +20,15 @@ def train(
             "normal), its other sub-directories hold defective parts, which are used for a test."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Directory for the model package; a package that is there is replaced.")],
+    out: Annotated[Path, typer.Option(help="New directory for the model package.")],
     overkill: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="Share of good parts that may be rejected.")
     ] = 0.02,
     max_ms: Annotated[float, typer.Option(min=1, help="Longest time of an inspection on one core, in ms.")] = 100.0,
     time_budget: Annotated[float, typer.Option(min=1, help="Time for the training, in seconds.")] = 300.0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the package in --out, once the new one is complete.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Learn what good parts look like, from images alone, and write a model package.
@@ -40,6 +43,7 @@ def train(
     from rich.progress import Progress, TaskID
 
     try:
+        from models.training.package_folder import check_place
         from models.training.train import TrainingOptions
         from models.training.train import train as run
         from models.training.write_package import write_package
@@ -50,8 +54,7 @@ def train(
 
     if not images.is_dir():
         raise SettingsError(f"--images {images}: no such directory")
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"--out {out}: not a directory")
+    check_place(out, overwrite=overwrite)
     options = TrainingOptions(overkill, max_ms, time_budget, usable_cores())
     with Progress(console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}
@@ -63,7 +66,7 @@ def train(
 
         result = run(images, options, on_progress)
         try:
-            model = write_package(result, out, options, on_progress)
+            model = write_package(result, out, options, on_progress, overwrite=overwrite)
         except OSError as error:
             raise SettingsError(f"--out {out}: {error.strerror or error}") from error
     if as_json:
