@@ -73,7 +73,10 @@ class AnomalyFit:
         return float(np.mean([scores_of(model.distances(patches[None])) for model in self._without.values()]))
 
     def random_scores(self) -> NDArray[np.float64]:
-        """Return the scores by models of random folds, which have seen neighbours of the images."""
+        """Return the scores by models of random folds, which have seen neighbours of the images.
+
+        They compare with `score`: defective parts are of lots that the models have seen.
+        """
         blocks = random_blocks(len(self._patches))
 
         def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

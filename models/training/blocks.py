@@ -46,12 +46,17 @@ def assign_blocks(paths: Sequence[PurePath]) -> tuple[NDArray[np.int64], BlockKi
     if len(lots) >= _FEWEST_LOTS:
         blocks = min(len(lots), _MOST_BLOCKS)
         return np.array([lots[folder] * blocks // len(lots) for folder in folders]), "folder"
-    return np.arange(len(paths)) * min(_BLOCKS, len(paths)) // max(1, len(paths)), "order"
+    return neighbour_blocks(len(paths)), "order"
+
+
+def neighbour_blocks(count: int) -> NDArray[np.int64]:
+    """Return blocks of neighbours in the order of the names."""
+    return np.arange(count) * min(_BLOCKS, count) // max(1, count)
 
 
 def random_blocks(count: int, seed: int = 0) -> NDArray[np.int64]:
     """Return blocks without regard to order, for comparison with `assign_blocks`."""
-    return np.random.default_rng(seed).permutation(np.arange(count) * min(_BLOCKS, count) // max(1, count))
+    return np.random.default_rng(seed).permutation(neighbour_blocks(count))
 
 
 def neighbour_folds(count: int, seed: int = 0) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,12 @@ class DefectTest:
     ----------
     paths, kinds, scores
         Images, their kinds of defects, and the scores of the model of good parts.
+    good_scores
+        Scores of the good parts, by models that have seen other images of their lots: defective parts are of lots that
+        the models have seen too.
     figures
-        Figures of the model of good parts, which has seen no defect.
+        Figures of the model of good parts, which has seen no defect. The overkill is that of images outside of their
+        block.
     head
         Fit of the head; None if there are too few images to learn from.
     """
@@ -35,13 +39,14 @@ class DefectTest:
     paths: list[Path]
     kinds: list[str]
     scores: NDArray[np.float64]
+    good_scores: NDArray[np.float64]
     figures: LabelledFigures
     head: HeadFit | None = None
 
     @property
     def learned(self) -> HeadFit | None:
-        """The head, if it tells defective parts apart at least as well as the model of good parts alone."""
-        return self.head if self.head is not None and self.head.figures.auroc >= self.figures.auroc else None
+        """The head, unless it is clearly worse than the model of good parts alone, which is one of its parts."""
+        return self.head if self.head is not None and self.head.figures.auroc >= self.figures.auroc_bounds[0] else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,10 @@ def learn_defects(
     if not found:
         return None
     paths, kinds, scores = [list(each) for each in zip(*found, strict=True)]
-    values = np.array(scores)
-    test = DefectTest(paths, kinds, values, LabelledFigures.of(fit.scores, values, kinds, fit.limit, fit.limit))
+    values, good_scores = np.array(scores), fit.random_scores()
+    figures = LabelledFigures.of(good_scores, values, kinds, fit.limit, fit.limit)
+    figures = replace(figures, overkill=(int((fit.scores >= fit.limit).sum()), len(fit.scores)))
+    test = DefectTest(paths, kinds, values, good_scores, figures)
     if len(paths) >= FEWEST_DEFECTS:
         pooled = PooledExtractor(extractor.recipe, extractor.colour)
 
@@ -84,7 +91,7 @@ def learn_defects(
         # Lots stay together.
         folds = good.blocks if good.block_kind == "folder" else neighbour_folds(count)
         test.head = fit_head(
-            LabelledImages(table[:count], fit.scores, folds),
+            LabelledImages(table[:count], good_scores, folds),
             LabelledImages(table[count:], values, _folds_by_kind(kinds) % (folds.max() + 1)),
             kinds,
             escape_weight,

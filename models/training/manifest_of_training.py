@@ -91,7 +91,7 @@ def _metrics(result: TrainingResult, options: TrainingOptions) -> dict[str, Any]
         "good_images": len(result.paths),
         "overkill_asked": options.overkill,
         "overkill_out_of_block": round(float((best.fit.scores > best.fit.limit).mean()), 4),
-        "lot_ratio": round(result.lot_ratio, 3),
+        "calibration": result.calibration,
         "synthetic_defects_found": {f"{each.kind} {each.size:.0%}": round(each.found, 3) for each in best.synthetic},
         "synthetic_auroc": round(best.quality, 4),
         "image_ms": round(best.image_ms, 1),

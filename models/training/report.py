@@ -55,7 +55,7 @@ def write_report(path: Path, result: TrainingResult, options: TrainingOptions, m
         "</div>",
         *_warnings(result),
         "<h2>Scores</h2>",
-        _scores_panel(scores),
+        _scores_panel(result, scores),
         *_pictures(result, scores, model),
         *_synthetic(result),
         "<h2>Images</h2>",
@@ -122,15 +122,21 @@ def _warnings(result: TrainingResult) -> Iterator[str]:
     yield '<ul class="warnings">'
     for line in result.warnings:
         yield f"<li>{_text(line)}</li>"
+    yield f'<li class="note">{_text(result.calibration)}</li>'
     yield "</ul>"
 
 
-def _scores_panel(scores: dict[str, _Scores]) -> str:
+def _scores_panel(result: TrainingResult, scores: dict[str, _Scores]) -> str:
     key = '<span class="key good">good parts</span>'
     panels = [histogram(scores, 0.5)]
     if "defective" in scores:
         key += '<span class="key defective">defective parts</span>'
-        panels.append(roc({"defective": (scores["good"], scores["defective"])}))
+        curves = {}
+        if result.defects is not None:
+            curves["good"] = (result.defects.good_scores, result.defects.scores)
+        if result.learned is not None:
+            curves["defective"] = (result.learned.good_logits, result.learned.defect_logits)
+        panels.append(roc(curves))
     drawn = "".join(f'<div class="panel">{panel}</div>' for panel in panels)
     return f'<p class="soft">{key}</p><div class="two">{drawn}</div>'
 

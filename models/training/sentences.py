@@ -52,7 +52,7 @@ def defect_lines(result: TrainingResult, options: TrainingOptions) -> Iterator[s
     )
     yield from _kind_lines(defects.head.figures)
     if result.learned is None:
-        yield "the package has learned from good parts only: the images of defective parts made it no better"
+        yield "the package has learned from good parts only: the images of defective parts made it worse"
 
 
 def figures_line(figures: LabelledFigures) -> str:

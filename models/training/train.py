@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.anomaly_fit import AnomalyFit, SyntheticResult
-from models.training.blocks import BlockKind, assign_blocks, conformal_limit
+from models.training.blocks import BlockKind, assign_blocks
 from models.training.defects import DefectTest, GoodImages, learn_defects
 from models.training.features import FeatureExtractor, read_image
 from models.training.graphs import Recipe
@@ -45,8 +45,6 @@ FEWEST_IMAGES = 10
 _TESTED = 16
 #: Difference of two AUROC figures that synthetic defects do not tell apart: the earlier recipe is taken.
 _TIE = 0.02
-#: A held-out lot with scores this much above those of a random fold: the images show too few lots.
-_LOT_RATIO = 1.10
 #: Share of synthetic defects of a size that a useful model finds.
 _LEAST_FOUND = 0.6
 
@@ -122,10 +120,6 @@ class TrainingResult:
         Images that the chosen recipe learned from, and the block of each.
     block_kind
         What blocks were made of.
-    lot_ratio
-        Median score of held-out blocks over that of held-out random folds.
-    expected_overkill
-        Share of good parts of another lot that the limit of random folds would reject.
     defects
         Result of the images of defective parts; None without such images.
     """
@@ -138,8 +132,6 @@ class TrainingResult:
     paths: list[Path]
     blocks: NDArray[np.int64]
     block_kind: BlockKind
-    lot_ratio: float
-    expected_overkill: float
     defects: DefectTest | None = None
     took_s: float = 0.0
 
@@ -149,14 +141,20 @@ class TrainingResult:
         return None if self.defects is None else self.defects.learned
 
     @property
+    def calibration(self) -> str:
+        """Line that says on which images the limit rests. Images of one lot cannot be told from independent ones."""
+        blocks = len(np.unique(self.blocks))
+        if self.block_kind == "folder":
+            return f"the limit rests on {blocks} lots or groups of lots, each scored without itself"
+        return (
+            f"the limit rests on one folder in file order, in {blocks} blocks: images of other lots may give more "
+            "overkill; with a folder for each lot, three or more, the limit covers the difference between lots"
+        )
+
+    @property
     def warnings(self) -> list[str]:
         """Lines that say why the model may be no good, and what would help."""
         lines = []
-        if self.lot_ratio > _LOT_RATIO:
-            lines.append(
-                f"parts of another lot look different (scores {self.lot_ratio:.2f} times as high): expect up to "
-                f"{self.expected_overkill:.0%} overkill on them; add images of more lots, one folder for each"
-            )
         for size in sorted({result.size for result in self.best.synthetic}, reverse=True):
             found = float(np.mean([result.found for result in self.best.synthetic if result.size == size]))
             if found < _LEAST_FOUND:
@@ -214,12 +212,9 @@ def train(
     enough = max(candidate.quality for candidate in tried) - _TIE
     chosen = next(number for number, candidate in enumerate(tried) if candidate.quality >= enough)
     best, rows = tried[chosen], images[chosen].rows
-    random_scores = best.fit.random_scores()
     good = GoodImages([paths[row] for row in rows], blocks[rows], block_kind)
     result = TrainingResult(
         best, tried, left_out, survey, root, list(good.paths), good.blocks, block_kind,
-        lot_ratio=float(np.median(best.fit.scores) / max(np.median(random_scores), 1e-9)),
-        expected_overkill=float((best.fit.scores > conformal_limit(random_scores, options.overkill)).mean()),
         defects=learn_defects(
             folder, good, best.extractor, best.fit, options.escape_weight, survey, report, options.threads
         ),

@@ -98,6 +98,7 @@ def train(
         echo(line)
     echo_lines(recipe_lines(result))
     echo(good_only_line(result, options))
+    echo(result.calibration)
     echo_lines(defect_lines(result, options))
     for warning in result.warnings:
         echo(f"warning: {warning}")

@@ -61,7 +61,7 @@ def test_defects_are_learned_and_figures_have_intervals(result: TrainingResult) 
 
 def test_the_package_has_head_and_map_in_one_graph(result: TrainingResult, parts: Path, tmp_path: Path) -> None:
     model = write_package(result, tmp_path / "model", OPTIONS)
-    assert sorted(path.suffix for path in model.path.iterdir()) == [".json", ".onnx", ".yaml"]
+    assert sorted(path.suffix for path in model.path.iterdir()) == [".html", ".json", ".onnx", ".yaml"]
     assert (model.manifest.task, model.manifest.good_label) == ("classification", "good")
     assert model.manifest.metrics["with_defects"]["auroc"][0] > 0.95
     new = [inspect_image(cv2.imencode(".png", good_part(n))[1].tobytes(), model) for n in range(900, 940)]

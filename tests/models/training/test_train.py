@@ -94,3 +94,17 @@ def test_copies_of_one_image_are_one_image(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f"{number}.png"), good_part(1))
     with pytest.raises(SettingsError, match="1 different image of"):
         train(tmp_path, QUICK)
+
+
+def test_the_basis_of_the_limit_is_always_stated(good: Path) -> None:
+    result = train(good, QUICK)
+    assert "one folder in file order, in 5 blocks: images of other lots may give more overkill" in result.calibration
+
+
+def test_lots_in_folders_are_the_blocks(tmp_path: Path) -> None:
+    for number in range(48):
+        (tmp_path / "good" / f"{number // 4:02}").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "good" / f"{number // 4:02}" / f"{number}.png"), good_part(number))
+    result = train(tmp_path / "good", QUICK)
+    assert (result.block_kind, len(np.unique(result.blocks))) == ("folder", 10)
+    assert "10 lots or groups of lots" in result.calibration
