@@ -257,8 +257,8 @@ def _scores(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]
     applied = manifest.outputs.activation
     for role in ("scores", "predictions", "map"):
         name = manifest.outputs.names.get(role)
-        if name is None:
-            continue
+        if name is None or (role == "map" and manifest.task == "classification"):
+            continue  # the activation is not applied to the map of a classification model
         ends, where = ends_in(model, name), ("outputs", "names", role)
         made = next((_ACTIVATIONS[op] for op in sorted(ends) if op in _ACTIVATIONS), None)
         twice = [_ACTIVATIONS[op] for op in sorted(chained_in(model, name, _ACTIVATIONS))]

@@ -1,9 +1,9 @@
 """Heat map over a frame: the places that led the model to its result, for a person who asks for the reason.
 
-An anomaly map is shown as the model returns it. A classification model returns one number for the whole image. The
-effect of each place on this number is found by hiding the place and running the model again (M. D. Zeiler and
-R. Fergus, "Visualizing and understanding convolutional networks", ECCV 2014, section 4.2). A detection model returns
-boxes, and needs no heat map.
+An anomaly map is shown as the model returns it. Most classification models return one number for the whole image, and
+no map. The effect of each place on this number is found by hiding the place and running the model again (M. D. Zeiler
+and R. Fergus, "Visualizing and understanding convolutional networks", ECCV 2014, section 4.2). A detection model
+returns boxes, and needs no heat map.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def heat_map(image: bytes, model: Model, *, steps: int = 9) -> HeatMap | None:
     tensor, small, geometry = to_tensor(decoded.pixels, frame_wh, spec)
     content = (geometry.left, geometry.top, small.shape[1], small.shape[0])
     try:
-        if manifest.task == "anomaly_map":
+        if "map" in manifest.outputs.names:
             values = scaled_map(model.run(tensor), manifest)
             return HeatMap("anomaly", _over_content(values, spec, content))
         return HeatMap("occlusion", _occlusion(tensor, model, geometry, content, steps))

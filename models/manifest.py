@@ -73,7 +73,7 @@ PREPROCESSING = 2
 EMBEDDING = "embedding"
 #: Roles of the outputs for each task, as a tuple of alternatives.
 ROLES: dict[str, tuple[frozenset[str], ...]] = {
-    "classification": (frozenset({"scores"}),),
+    "classification": (frozenset({"scores"}), frozenset({"scores", "map"})),
     "anomaly_map": (frozenset({"map"}),),
     "detection": (
         frozenset({"boxes", "scores"}),
@@ -190,8 +190,8 @@ class Manifest(_Block):
     def _roles(cls, value: OutputSpec, info: ValidationInfo) -> OutputSpec:
         task = info.data.get("task")
         if task is not None and frozenset(value.names) - {EMBEDDING} not in ROLES[task]:
-            wanted = " or ".join(", ".join(sorted(roles)) for roles in ROLES[task])
-            raise ValueError(f"names of a {task} model are {{{wanted}}}, not {{{', '.join(sorted(value.names))}}}")
+            wanted = " or ".join(f"{{{', '.join(sorted(roles))}}}" for roles in ROLES[task])
+            raise ValueError(f"names of a {task} model are {wanted}, not {{{', '.join(sorted(value.names))}}}")
         return value
 
     @field_validator("labels")

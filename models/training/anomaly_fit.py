@@ -13,6 +13,7 @@ from models.training.blocks import conformal_limit, out_of_block, random_blocks
 from models.training.features import DecodedImage, FeatureExtractor, in_threads
 from models.training.graphs import Recipe
 from models.training.padim import Moments
+from models.training.read_images import digest_of
 from models.training.synthetic import KINDS, SIZES, DefectKind, add_defect
 
 #: Percentile of the map that is the score of an image: a maximum that one noisy place does not move.
@@ -72,7 +73,10 @@ class AnomalyFit:
         return float(np.mean([scores_of(model.distances(patches[None])) for model in self._without.values()]))
 
     def random_scores(self) -> NDArray[np.float64]:
-        """Return the scores by models of random folds, which have seen neighbours of the images."""
+        """Return the scores by models of random folds, which have seen neighbours of the images.
+
+        They compare with `score`: defective parts are of lots that the models have seen.
+        """
         blocks = random_blocks(len(self._patches))
 
         def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -106,9 +110,12 @@ class AnomalyFit:
             for (kind, size), scores in found.items()
         ]
 
+    def digests(self) -> set[bytes]:
+        """Return the digests of the features of all images."""
+        return {digest_of(each) for each in self._patches}
+
     def _moments(self, patches: NDArray[np.float16]) -> Moments:
-        moments = Moments.of(patches)
-        return moments.pooled() if self.recipe.is_alike else moments
+        return Moments.of(patches, is_alike=self.recipe.is_alike)
 
 
 def _auroc(good: NDArray[np.float64], defective: Sequence[float]) -> float:

@@ -17,8 +17,10 @@ BlockKind = Literal["folder", "order"]
 
 #: Blocks that images without lots are cut into.
 _BLOCKS = 5
-#: Fewest lots that make blocks of their own.
-_FEWEST_LOTS = 3
+#: Runs of neighbours that are dealt to folds.
+_RUNS = 50
+#: Fewest lots that make blocks of their own, and most blocks: each costs a fit. More lots share blocks.
+_FEWEST_LOTS, _MOST_BLOCKS = 3, 10
 
 
 def assign_blocks(paths: Sequence[PurePath]) -> tuple[NDArray[np.int64], BlockKind]:
@@ -42,13 +44,35 @@ def assign_blocks(paths: Sequence[PurePath]) -> tuple[NDArray[np.int64], BlockKi
     folders = [path.parent for path in paths]
     lots = {folder: number for number, folder in enumerate(dict.fromkeys(folders))}
     if len(lots) >= _FEWEST_LOTS:
-        return np.array([lots[folder] for folder in folders]), "folder"
-    return np.arange(len(paths)) * min(_BLOCKS, len(paths)) // max(1, len(paths)), "order"
+        blocks = min(len(lots), _MOST_BLOCKS)
+        return np.array([lots[folder] * blocks // len(lots) for folder in folders]), "folder"
+    return neighbour_blocks(len(paths)), "order"
+
+
+def neighbour_blocks(count: int) -> NDArray[np.int64]:
+    """Return blocks of neighbours in the order of the names."""
+    return np.arange(count) * min(_BLOCKS, count) // max(1, count)
 
 
 def random_blocks(count: int, seed: int = 0) -> NDArray[np.int64]:
     """Return blocks without regard to order, for comparison with `assign_blocks`."""
-    return np.random.default_rng(seed).permutation(np.arange(count) * min(_BLOCKS, count) // max(1, count))
+    return np.random.default_rng(seed).permutation(neighbour_blocks(count))
+
+
+def neighbour_folds(count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Return folds that neighbours share, but that are spread over the whole order: short runs, dealt at random.
+
+    Pictures of the same part are often neighbours, and must not be on both sides. Folds of one long run each would
+    leave whole products or kinds of defects out.
+
+    Examples
+    --------
+    >>> neighbour_folds(100)[:6].tolist(), np.bincount(neighbour_folds(100)).tolist()
+    ([3, 3, 3, 3, 1, 1], [20, 20, 20, 20, 20])
+    """
+    runs = min(count, _RUNS)
+    dealt = np.random.default_rng(seed).permutation(np.arange(runs) % _BLOCKS)
+    return np.asarray(dealt[np.arange(count) * runs // max(1, count)])
 
 
 def out_of_block(

@@ -17,7 +17,7 @@ from models.manifest import InputSpec
 from models.preprocess import content_wh, to_tensor
 from models.runtime import make_session
 from models.sample_depth import Image
-from models.training.graphs import IMAGE, Recipe, feature_graph
+from models.training.graphs import IMAGE, Recipe, feature_graph, pooled_graph
 
 Colour = Literal["grey", "rgb"]
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class FeatureExtractor:
     """Backbone with the features of one recipe. Thread-safe."""
 
     def __init__(self, recipe: Recipe, colour: Colour, bit_depth: int | None = None) -> None:
-        self.recipe, self.spec = recipe, input_spec(recipe, colour, bit_depth)
+        self.recipe, self.colour, self.spec = recipe, colour, input_spec(recipe, colour, bit_depth)
         self._session = make_session(feature_graph(recipe, colour).SerializeToString(), 1)
 
     def features(self, image: DecodedImage) -> NDArray[np.float16]:
@@ -69,6 +69,20 @@ class FeatureExtractor:
         tensor, _, _ = to_tensor(image.pixels, image.size_wh, self.spec)
         [found] = self._session.run(None, {IMAGE: tensor})
         return np.asarray(found[:, 0], np.float16)
+
+
+class PooledExtractor:
+    """Backbone with the features of a whole image, for the input of a recipe. Thread-safe."""
+
+    def __init__(self, recipe: Recipe, colour: Colour) -> None:
+        self._spec = input_spec(recipe, colour)
+        self._session = make_session(pooled_graph(recipe, colour).SerializeToString(), 1)
+
+    def features(self, image: DecodedImage) -> NDArray[np.float32]:
+        """Return the features of an image, ``(features,)`` float32."""
+        tensor, _, _ = to_tensor(image.pixels, image.size_wh, self._spec)
+        [found] = self._session.run(None, {IMAGE: tensor})
+        return np.asarray(found[0], np.float32)
 
 
 def in_threads(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:

@@ -1,11 +1,11 @@
-"""ONNX graphs of `inspection train`: from the image to the features of places, and on to the map of distances.
+"""ONNX graphs of `inspection train`: from the image to features, and on to the map of distances and the score.
 
 Training and the finished package run the same graph up to the features, so they see the same numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,10 @@ BACKBONE = Path(__file__).parents[1] / "backbones" / "efficientnet_lite0" / "bac
 #: Channels of the maps of the backbone, and the size of their cells in pixels of the input.
 CHANNELS = {"s2": 40, "s4": 112, "s5": 192, "last": 1280}
 STRIDES = {"s2": 8, "s4": 16, "s5": 32, "last": 32}
-IMAGE, MAP = "image", "map"
+IMAGE, MAP, SCORES = "image", "map", "scores"
+#: Maps of the backbone whose mean and maximum are the features of a whole image.
+POOLED_TAPS = ("s2", "s4", "s5", "last")
+_POOLED, _BY_IMAGE = "pooled", "by_image"
 _STEM = "_conv_stem.weight.f16"
 _FEATURES = "features"
 
@@ -64,12 +67,60 @@ class Recipe:
         return np.sort(np.random.default_rng(1).choice(every, min(self.channels, every), replace=False))
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Logistic head: the logit of an image is ``pooled @ weights + map_weight * score + bias``.
+
+    Parameters
+    ----------
+    weights
+        ``(features,)`` for the features of the whole image, see `pooled_graph`.
+    map_weight
+        Weight of the score of the map of distances, its `percentile_weights`.
+    """
+
+    weights: NDArray[np.float64]
+    map_weight: float
+    bias: float
+
+
+def percentile_weights(count: int, percentile: float) -> NDArray[np.float64]:
+    """Return the weights of the largest of ``count`` numbers, in descending order, that make up a percentile.
+
+    Examples
+    --------
+    >>> values = np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0])
+    >>> weights = percentile_weights(7, 80)
+    >>> bool(np.isclose(np.sort(values)[::-1][: len(weights)] @ weights, np.percentile(values, 80)))
+    True
+    """
+    position = percentile / 100 * (count - 1)
+    below = int(position)
+    weights = np.zeros(count - below)
+    weights[-1] = 1 - (position - below)
+    if len(weights) > 1:
+        weights[-2] = position - below
+    return weights
+
+
 def feature_graph(recipe: Recipe, colour: Literal["grey", "rgb"]) -> onnx.ModelProto:
     """Return the graph from images to features.
 
     ``image`` is ``(n, 1 or 3, size, size)`` uint8; ``features`` is ``(places, n, channels)`` float32.
     """
     model = _backbone(recipe.taps, colour)
+    _add_features(model, recipe)
+    return _finished(model, {_FEATURES: [recipe.places, "n", len(recipe.drawn())]}, recipe, colour)
+
+
+def pooled_graph(recipe: Recipe, colour: Literal["grey", "rgb"]) -> onnx.ModelProto:
+    """Return the graph from images to ``pooled``, ``(n, features)`` float32: mean and maximum of each channel."""
+    model = _backbone(POOLED_TAPS, colour)
+    _add_pooled(model)
+    return _finished(model, {_POOLED: ["n", 2 * sum(CHANNELS[tap] for tap in POOLED_TAPS)]}, recipe, colour)
+
+
+def _add_features(model: onnx.ModelProto, recipe: Recipe) -> None:
     nodes, constants = model.graph.node, model.graph.initializer
     cells = []
     for tap in recipe.taps:
@@ -96,27 +147,98 @@ def feature_graph(recipe: Recipe, colour: Literal["grey", "rgb"]) -> onnx.ModelP
     nodes.append(helper.make_node("Gather", ["joined", "drawn"], ["kept"], axis=1))
     nodes.append(helper.make_node("Reshape", ["kept", "flat"], ["by_channel"]))
     nodes.append(helper.make_node("Transpose", ["by_channel"], [_FEATURES], perm=[2, 0, 1]))
-    return _finished(model, _FEATURES, [recipe.places, "n", len(recipe.drawn())], recipe, colour)
+
+
+def _add_pooled(model: onnx.ModelProto) -> None:
+    nodes, parts = model.graph.node, []
+    for tap in POOLED_TAPS:
+        for operator in ("GlobalAveragePool", "GlobalMaxPool"):
+            parts.append(f"{tap}.{operator}")
+            nodes.append(helper.make_node(operator, [tap], [parts[-1]]))
+    nodes.append(helper.make_node("Concat", parts, ["pooled_maps"], axis=1))
+    nodes.append(helper.make_node("Flatten", ["pooled_maps"], [_POOLED], axis=1))
 
 
 def anomaly_graph(recipe: Recipe, colour: Literal["grey", "rgb"], gaussians: Gaussians) -> onnx.ModelProto:
     """Return the graph from images to ``map``, ``(n, 1, grid, grid)`` float32: the distance of each place."""
-    model = feature_graph(recipe, colour)
+    model = _backbone(recipe.taps, colour)
+    _add_features(model, recipe)
+    _add_distances(model, gaussians)
+    _add_map(model, recipe, _BY_IMAGE)
+    return _finished(model, {MAP: ["n", 1, recipe.grid, recipe.grid]}, recipe, colour)
+
+
+def labelled_graph(
+    recipe: Recipe,
+    colour: Literal["grey", "rgb"],
+    gaussians: Gaussians,
+    head: Head,
+    *,
+    percentile: float,
+    low: float,
+    high: float,
+) -> onnx.ModelProto:
+    """Return the graph from images to ``scores``, ``(n, 1)``, and to a ``map`` in [0, 1], for the heat map.
+
+    Parameters
+    ----------
+    percentile
+        Percentile of the distances that enters the score.
+    low, high
+        Distances that are 0 and 1 in the map.
+    """
+    model = _backbone((*recipe.taps, *POOLED_TAPS), colour)
+    _add_features(model, recipe)
+    _add_pooled(model)
+    _add_distances(model, gaussians)
+    nodes, constants = model.graph.node, model.graph.initializer
+    largest = percentile_weights(recipe.places, percentile) * head.map_weight
+    for name, values in {
+        "head.weights": head.weights[:, None].astype(np.float32),
+        "head.largest": largest[:, None].astype(np.float32),
+        "head.bias": np.array([head.bias], np.float32),
+        "head.count": np.array([len(largest)]),
+        "map.low": np.array(low, np.float32),
+        "map.range": np.array(high - low, np.float32),
+        "map.zero": np.array(0, np.float32),
+        "map.one": np.array(1, np.float32),
+    }.items():
+        constants.append(numpy_helper.from_array(values, name))
+    nodes.extend(
+        [
+            helper.make_node("TopK", [_BY_IMAGE, "head.count"], ["head.distances", "head.places"], axis=1),
+            helper.make_node("MatMul", ["head.distances", "head.largest"], ["head.from_map"]),
+            helper.make_node("MatMul", [_POOLED, "head.weights"], ["head.from_image"]),
+            helper.make_node("Add", ["head.from_map", "head.from_image"], ["head.from_both"]),
+            helper.make_node("Add", ["head.from_both", "head.bias"], ["head.logit"]),
+            helper.make_node("Sigmoid", ["head.logit"], [SCORES]),
+            helper.make_node("Sub", [_BY_IMAGE, "map.low"], ["map.above_low"]),
+            helper.make_node("Div", ["map.above_low", "map.range"], ["map.scaled"]),
+            helper.make_node("Clip", ["map.scaled", "map.zero", "map.one"], ["map.clipped"]),
+        ]
+    )
+    _add_map(model, recipe, "map.clipped")
+    return _finished(model, {SCORES: ["n", 1], MAP: ["n", 1, recipe.grid, recipe.grid]}, recipe, colour)
+
+
+def _add_distances(model: onnx.ModelProto, gaussians: Gaussians) -> None:
     nodes, constants = model.graph.node, model.graph.initializer
     constants.append(numpy_helper.from_array(gaussians.mean[:, None], "mean_of_good"))
     constants.append(numpy_helper.from_array(gaussians.whitening.astype(np.float16), "whitening.f16"))
-    constants.append(numpy_helper.from_array(np.array([-1, 1, recipe.grid, recipe.grid]), "square"))
     nodes.extend(
         [
             helper.make_node("Cast", ["whitening.f16"], ["whitening"], to=TensorProto.FLOAT),
             helper.make_node("Sub", [_FEATURES, "mean_of_good"], ["centred_features"]),
             helper.make_node("MatMul", ["centred_features", "whitening"], ["whitened"]),
             helper.make_node("ReduceL2", ["whitened"], ["distances"], axes=[2], keepdims=0),
-            helper.make_node("Transpose", ["distances"], ["by_image"], perm=[1, 0]),
-            helper.make_node("Reshape", ["by_image", "square"], [MAP]),
+            helper.make_node("Transpose", ["distances"], [_BY_IMAGE], perm=[1, 0]),
         ]
     )
-    return _finished(model, MAP, ["n", 1, recipe.grid, recipe.grid], recipe, colour)
+
+
+def _add_map(model: onnx.ModelProto, recipe: Recipe, values: str) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 1, recipe.grid, recipe.grid]), "square"))
+    model.graph.node.append(helper.make_node("Reshape", [values, "square"], [MAP]))
 
 
 def _backbone(taps: Sequence[str], colour: str) -> onnx.ModelProto:
@@ -150,12 +272,13 @@ def _pool(nodes: object, x: str, name: str, *, kernel: int, stride: int, pad: in
 
 
 def _finished(
-    model: onnx.ModelProto, output: str, shape: Sequence[int | str], recipe: Recipe, colour: str
+    model: onnx.ModelProto, outputs: Mapping[str, Sequence[int | str]], recipe: Recipe, colour: str
 ) -> onnx.ModelProto:
     channels = 1 if colour == "grey" else 3
     del model.graph.input[:], model.graph.output[:]
     model.graph.input.append(
         helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, ["n", channels, recipe.size, recipe.size])
     )
-    model.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, shape))
+    for output, shape in outputs.items():
+        model.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, shape))
     return model

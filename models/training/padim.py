@@ -6,6 +6,7 @@ ICPR 2021 workshops. The covariance is shrunk towards a multiple of the identity
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 #: Least share of the shrinkage target: without it, channels that never vary make the covariance singular.
 _LEAST_SHRINKAGE = 0.01
+#: Most numbers that are converted to float64 at the same time.
+_PART_VALUES = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,21 @@ class Gaussians:
 
     def distances(self, patches: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the distance of each place, ``(n, places)`` float32, of patches ``(n, places, channels)``."""
-        centred = patches.astype(np.float32).transpose(1, 0, 2) - self.mean[:, None]
-        return np.asarray(np.linalg.norm(centred @ self.whitening, axis=2).T, np.float32)
+        found = np.empty(patches.shape[:2], np.float32)
+        for part in _parts(patches):
+            if len(self.mean) == 1:
+                found[part] = np.linalg.norm((patches[part] - self.mean) @ self.whitening[0], axis=2)
+            else:
+                centred = patches[part].astype(np.float32).transpose(1, 0, 2) - self.mean[:, None]
+                found[part] = np.linalg.norm(centred @ self.whitening, axis=2).T
+        return found
 
 
 @dataclass(slots=True)
 class Moments:
     """Sums over images from which the Gaussians follow. Sums of blocks of images can be added and subtracted.
+
+    ``count`` is the number of images, or of all their places if the places share one Gaussian.
 
     Examples
     --------
@@ -55,21 +66,29 @@ class Moments:
     products: NDArray[np.float64] = field(repr=False)
 
     @classmethod
-    def of(cls, patches: NDArray[np.floating]) -> Moments:
-        """Return the sums over patches ``(n, places, channels)``."""
-        by_place = patches.astype(np.float64).transpose(1, 0, 2)
-        return cls(len(patches), by_place.sum(axis=1), by_place.transpose(0, 2, 1) @ by_place)
+    def of(cls, patches: NDArray[np.floating], *, is_alike: bool = False) -> Moments:
+        """Return the sums over patches ``(n, places, channels)``.
+
+        Parameters
+        ----------
+        is_alike
+            True: all places are samples of one place, for surfaces that look the same everywhere.
+        """
+        images, places, channels = patches.shape
+        count, kept = (images * places, 1) if is_alike else (images, places)
+        sums = cls(count, np.zeros((kept, channels)), np.zeros((kept, channels, channels)))
+        for part in _parts(patches):
+            values = patches[part].astype(np.float64)
+            by_place = values.reshape(1, -1, channels) if is_alike else values.transpose(1, 0, 2)
+            sums.total += by_place.sum(axis=1)
+            sums.products += by_place.transpose(0, 2, 1) @ by_place
+        return sums
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(self.count + other.count, self.total + other.total, self.products + other.products)
 
     def __sub__(self, other: Moments) -> Moments:
         return Moments(self.count - other.count, self.total - other.total, self.products - other.products)
-
-    def pooled(self) -> Moments:
-        """Return the sums over all places, as one place: for surfaces that look the same everywhere."""
-        places = len(self.total)
-        return Moments(self.count * places, self.total.sum(axis=0)[None], self.products.sum(axis=0)[None])
 
     def gaussians(self) -> Gaussians:
         """Return the Gaussians.
@@ -91,3 +110,10 @@ class Moments:
         shrunk = (1 - share) * covariance + (share * level)[:, None, None] * np.eye(channels)
         whitening = np.linalg.cholesky(np.linalg.inv(shrunk))
         return Gaussians(mean.astype(np.float32), whitening.astype(np.float32))
+
+
+def _parts(patches: NDArray[np.floating]) -> Iterator[slice]:
+    """Yield slices of the images, of a bounded size: float64 takes four times the memory of the patches."""
+    step = max(1, _PART_VALUES // (patches.shape[1] * patches.shape[2]))
+    for begin in range(0, len(patches), step):
+        yield slice(begin, begin + step)

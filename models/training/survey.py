@@ -7,16 +7,25 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from models.image_folder import list_images
 from models.training.features import Colour
+from schemas.errors import SettingsError
+from schemas.text import file_text
+
+T = TypeVar("T")
 
 #: Names of folders that hold good parts, in lower case.
-GOOD_FOLDERS = frozenset({"good", "ok", "normal", "functional", "pass", "accept", "no_defect", "good_parts"})
+GOOD_FOLDERS = frozenset(
+    {"good", "ok", "io", "normal", "nominal", "functional", "pass", "passed", "accept", "no_defect", "good_parts"}
+)
 #: Most images that are learned from; more are sampled evenly.
 MOST_IMAGES = 2_000
+#: Folder names that an error lists.
+_LISTED = 5
 #: Files that cannot be read and are named one by one.
 _NAMED = 5
 #: Least mean difference of colour channels, in grey levels, of an image that has colour.
@@ -35,46 +44,76 @@ class TrainingFolder:
         Images of good parts, sorted.
     defects
         Images of each other folder.
+    loose
+        Number of images beside the folders, which are not used.
     """
 
     root: Path
     good: tuple[Path, ...]
     defects: dict[str, tuple[Path, ...]] = field(default_factory=dict)
+    loose: int = 0
 
     @classmethod
-    def read(cls, root: Path) -> TrainingFolder:
+    def read(cls, root: Path, good: Sequence[str] = ()) -> TrainingFolder:
         """List a folder.
 
-        If one of its sub-folders is named as good parts are (``good``, ``ok``, ``normal`` ...), every other sub-folder
-        holds defective parts. Otherwise all images of the folder, at all levels, are good parts.
+        One folder, or a folder without sub-folders, holds good parts. Of several sub-folders those named as good parts
+        are (``good``, ``ok``, ``normal`` ...) hold good parts, and every other one is a kind of defect. If the folder
+        itself has such a name, all parts in it are good, and its sub-folders are lots.
+
+        Parameters
+        ----------
+        good
+            Names of the sub-folders of good parts, instead of the usual ones; ``.`` if all parts are good.
 
         Raises
         ------
         OSError
             If the folder cannot be listed.
+        SettingsError
+            If nothing says which parts are good.
         """
         images = list_images(root).images
-        top = {path: path.relative_to(root).parts[0] for path in images if len(path.relative_to(root).parts) > 1}
-        if not any(name.lower() in GOOD_FOLDERS for name in top.values()):
+        top = {path: path.relative_to(root).parts[0] if path.parent != root else "" for path in images}
+        folders = sorted(set(top.values()) - {""})
+        listed = ", ".join(folders[:_LISTED]) + (" ..." if len(folders) > _LISTED else "")
+        for name in good:
+            if name not in folders and name != ".":
+                raise SettingsError(
+                    f"--good {name}: no such folder in {root}; it has {listed or 'no folder of images'}"
+                )
+        chosen = set(good) or {name for name in folders if name.lower() in GOOD_FOLDERS}
+        is_one_kind = len(set(top.values())) < 2 or root.resolve().name.lower() in GOOD_FOLDERS
+        if "." in chosen or (not chosen and is_one_kind):
             return cls(root, images)
+        if not chosen:
+            loose = " and images beside them" if "" in top.values() else ""
+            raise SettingsError(
+                f"{root} has the folders {listed}{loose}: name those of good parts with --good NAME, or state "
+                "with --good . that all parts are good"
+            )
         defects: dict[str, list[Path]] = {}
         for path, name in top.items():
-            if name.lower() not in GOOD_FOLDERS:
-                defects.setdefault(name, []).append(path)
-        good = tuple(path for path in images if top.get(path, "").lower() in GOOD_FOLDERS)
-        return cls(root, good, {name: tuple(paths) for name, paths in sorted(defects.items())})
+            if name and name not in chosen:
+                defects.setdefault(file_text(name), []).append(path)
+        return cls(
+            root,
+            tuple(path for path in images if top[path] in chosen),
+            {name: tuple(paths) for name, paths in sorted(defects.items())},
+            loose=list(top.values()).count(""),
+        )
 
 
-def sampled(paths: Sequence[Path], most: int = MOST_IMAGES) -> list[Path]:
-    """Return at most this many paths, evenly spread over the sequence.
+def sampled(items: Sequence[T], most: int = MOST_IMAGES) -> list[T]:
+    """Return at most this many items, evenly spread over the sequence.
 
     Examples
     --------
-    >>> [path.name for path in sampled([Path(f"{number}") for number in range(10)], 4)]
-    ['0', '2', '5', '7']
+    >>> sampled(range(10), 4)
+    [0, 2, 5, 7]
     """
-    step = max(1.0, len(paths) / most)
-    return [paths[int(number * step)] for number in range(min(most, len(paths)))]
+    step = max(1.0, len(items) / most)
+    return [items[int(number * step)] for number in range(min(most, len(items)))]
 
 
 @dataclass(slots=True)
@@ -93,6 +132,10 @@ class Survey:
         Number of images whose features are exactly those of an earlier image: copies, also under another format.
     alike
         Number of images that can hardly be told from their predecessor.
+    in_both
+        Number of images of defective parts that are also among the good ones.
+    loose
+        Number of images beside the folders, which are not used.
     """
 
     found: int
@@ -100,6 +143,8 @@ class Survey:
     broken: list[tuple[Path, str]] = field(default_factory=list)
     repeated: int = 0
     alike: int = 0
+    in_both: int = 0
+    loose: int = 0
     colour: Colour = "grey"
 
     @property
@@ -113,13 +158,17 @@ class Survey:
         more = f" and {len(self.sizes) - 3} more sizes" if len(self.sizes) > 3 else ""
         lines = [f"{self.usable} of {self.found} images of good parts, {self.colour}: {sizes}{more}"]
         if self.found > MOST_IMAGES:
-            lines.append(f"every {self.found / MOST_IMAGES:.1f}th image was taken: {MOST_IMAGES} are enough")
-        if self.repeated:
-            lines.append(f"{self.repeated} files are exact copies of others and were left out")
+            lines.append(f"{MOST_IMAGES:,} of them were taken, evenly spread: more do not make a better model")
+        for count, one, several in (
+            (self.repeated, "file is an exact copy of another and was", "files are exact copies of others and were"),
+            (self.in_both, "defective image is also good and was", "defective images are also good and were"),
+            (self.loose, "image beside the folders was", "images beside the folders were"),
+        ):
+            if count:
+                lines.append(f"{count} {one if count == 1 else several} left out")
         if self.alike:
-            lines.append(
-                f"{self.alike} images are nearly the same as the one before: few different parts, or a still line"
-            )
+            verb = "image is" if self.alike == 1 else "images are"
+            lines.append(f"{self.alike} {verb} nearly the same as the one before: few different parts, or a still line")
         if len({round(width / height, 1) for width, height in self.sizes}) > 1:
             lines.append("the images have different proportions: all are stretched to one square; crop them alike")
         for path, reason in self.broken[:_NAMED]:

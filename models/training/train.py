@@ -1,30 +1,36 @@
 """Training of a model package from a folder of images: numpy, onnx and ONNX Runtime only.
 
 Good parts are enough. The steps: read the images, fit a few recipes, test each with synthetic defects on images that it
-has not seen, take the best one that is quick enough, and write the package.
+has not seen, and take the best one that is quick enough. Images of defective parts, if there are any, test it, and
+enough of them are learned from.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import ImageError
 from models.training.anomaly_fit import AnomalyFit, SyntheticResult
-from models.training.auroc import auroc
-from models.training.blocks import BlockKind, assign_blocks, conformal_limit
-from models.training.features import Colour, DecodedImage, FeatureExtractor, in_threads, input_spec, read_image
+from models.training.blocks import BlockKind, assign_blocks
+from models.training.defects import DefectTest, GoodImages, learn_defects
+from models.training.features import FeatureExtractor, read_image
 from models.training.graphs import Recipe
-from models.training.survey import Survey, TrainingFolder, has_colour, sampled
+from models.training.labelled import HeadFit
+from models.training.read_images import (
+    OnTrainingProgress,
+    RecipeImages,
+    affordable,
+    find_colour,
+    measure_ms,
+    read_images,
+)
+from models.training.survey import Survey, TrainingFolder, sampled
 from models.training.synthetic import KINDS, SIZES
 from schemas.errors import SettingsError
-
-OnTrainingProgress = Callable[[str, int, int], object]
 
 #: Recipes that are tried, in this order.
 RECIPES = (
@@ -37,14 +43,8 @@ RECIPES = (
 FEWEST_IMAGES = 10
 #: Good images that get synthetic defects.
 _TESTED = 16
-#: Images that decide if a product has colour.
-_LOOKED_AT = 12
 #: Difference of two AUROC figures that synthetic defects do not tell apart: the earlier recipe is taken.
 _TIE = 0.02
-#: Least cosine of two images that can hardly be told apart.
-_ALIKE = 0.999
-#: A held-out lot with scores this much above those of a random fold: the images show too few lots.
-_LOT_RATIO = 1.10
 #: Share of synthetic defects of a size that a useful model finds.
 _LEAST_FOUND = 0.6
 
@@ -63,12 +63,26 @@ class TrainingOptions:
         Time for the whole training, in seconds; recipes that would exceed it are not tried.
     threads
         Images in work at the same time.
+    good
+        Names of the folders of good parts, see `models.training.survey.TrainingFolder`.
+    escape_cost
+        Number of overkills that cost as much as one escape, for the threshold of a model that learned from defects.
+    defect_share
+        Share of defective parts on the line, for the same threshold. The folder does not tell it.
     """
 
     overkill: float = 0.02
     max_ms: float = 100.0
     time_budget_s: float = 300.0
     threads: int = 2
+    good: tuple[str, ...] = ()
+    escape_cost: float = 20.0
+    defect_share: float = 0.01
+
+    @property
+    def escape_weight(self) -> float:
+        """Cost of accepting all defective parts over that of rejecting all good parts."""
+        return self.escape_cost * self.defect_share / (1 - self.defect_share)
 
 
 @dataclass(slots=True)
@@ -100,39 +114,47 @@ class TrainingResult:
         Recipes that were not tried, and why.
     survey
         Findings about the images.
+    root
+        Folder of the images.
     paths, blocks
-        Images that were learned from, and the block of each.
+        Images that the chosen recipe learned from, and the block of each.
     block_kind
         What blocks were made of.
-    lot_ratio
-        Median score of held-out blocks over that of held-out random folds.
-    expected_overkill
-        Share of good parts of another lot that the limit of random folds would reject.
-    labelled_auroc
-        AUROC for each folder of defective images, and for all; empty without such folders.
+    defects
+        Result of the images of defective parts; None without such images.
     """
 
     best: TriedRecipe
     tried: list[TriedRecipe]
     left_out: list[tuple[str, str]]
     survey: Survey
+    root: Path
     paths: list[Path]
     blocks: NDArray[np.int64]
     block_kind: BlockKind
-    lot_ratio: float
-    expected_overkill: float
-    labelled_auroc: dict[str, float] = field(default_factory=dict)
+    defects: DefectTest | None = None
     took_s: float = 0.0
+
+    @property
+    def learned(self) -> HeadFit | None:
+        """Head that the package has; None if it knows good parts only."""
+        return None if self.defects is None else self.defects.learned
+
+    @property
+    def calibration(self) -> str:
+        """Line that says on which images the limit rests. Images of one lot cannot be told from independent ones."""
+        blocks = len(np.unique(self.blocks))
+        if self.block_kind == "folder":
+            return f"the limit rests on {blocks} lots or groups of lots, each scored without itself"
+        return (
+            f"the limit rests on one folder in file order, in {blocks} blocks: images of other lots may give more "
+            "overkill; with a folder for each lot, three or more, the limit covers the difference between lots"
+        )
 
     @property
     def warnings(self) -> list[str]:
         """Lines that say why the model may be no good, and what would help."""
         lines = []
-        if self.lot_ratio > _LOT_RATIO:
-            lines.append(
-                f"parts of another lot look different (scores {self.lot_ratio:.2f} times as high): expect up to "
-                f"{self.expected_overkill:.0%} overkill on them; add images of more lots, one folder for each"
-            )
         for size in sorted({result.size for result in self.best.synthetic}, reverse=True):
             found = float(np.mean([result.found for result in self.best.synthetic if result.size == size]))
             if found < _LEAST_FOUND:
@@ -164,153 +186,54 @@ def train(
     options, began = options or TrainingOptions(), time.monotonic()
     report = on_progress or (lambda stage, done, total: None)
     try:
-        folder = TrainingFolder.read(root)
+        folder = TrainingFolder.read(root, options.good)
     except OSError as error:
         raise SettingsError(f"{root}: {error.strerror}") from error
     if not folder.good:
         raise SettingsError(f"{root} has no images; PNG, JPEG, TIFF and BMP files are read, in sub-folders too")
-    survey = Survey(len(folder.good))
+    survey = Survey(len(folder.good), loose=folder.loose)
     files = sampled(folder.good)
-    survey.colour = _colour(files)
-    extractors, left_out = _affordable(RECIPES, len(files), survey.colour, options)
-    paths, patches = _read(files, extractors, survey, report, options.threads)
+    survey.colour = find_colour(files, RECIPES[0])
+    extractors, left_out = affordable(
+        RECIPES, survey.colour, len(files), len(KINDS) * len(SIZES) * _TESTED,
+        max_ms=options.max_ms, time_budget_s=options.time_budget_s,
+    )  # fmt: skip
+    paths, images = read_images(files, extractors, survey, report, options.threads)
     if len(paths) < FEWEST_IMAGES:
         reasons = f"; {survey.lines(root)[-1]}" if survey.broken else ""
-        raise SettingsError(
-            f"{root} has {len(paths)} different images of good parts; {FEWEST_IMAGES} are needed{reasons}"
-        )
+        found = "1 different image" if len(paths) == 1 else f"{len(paths)} different images"
+        raise SettingsError(f"{root} has {found} of good parts; {FEWEST_IMAGES} are needed{reasons}")
     blocks, block_kind = assign_blocks([path.relative_to(root) for path in paths])
-    tested = sorted({int(index) for index in np.linspace(0, len(paths) - 1, _TESTED)})
     tried = []
-    for number, (extractor, each) in enumerate(zip(extractors, patches, strict=True)):
+    for number, extractor in enumerate(extractors):
         report(f"trying {extractor.recipe.name}", number, len(extractors))
-        fit = AnomalyFit(extractor.recipe, each, blocks, options.overkill)
-        images = ((index, read_image(paths[index], extractor.spec)) for index in tested)
-        synthetic = fit.self_test(extractor, images, threads=options.threads)
-        tried.append(TriedRecipe(extractor, fit, synthetic, _image_ms(extractor, read_image(paths[0], extractor.spec))))
+        tried.append(_try(extractor, images[number], paths, blocks, options))
     report("trying", len(extractors), len(extractors))
     enough = max(candidate.quality for candidate in tried) - _TIE
-    best = next(candidate for candidate in tried if candidate.quality >= enough)
-    random_scores = best.fit.random_scores()
+    chosen = next(number for number, candidate in enumerate(tried) if candidate.quality >= enough)
+    best, rows = tried[chosen], images[chosen].rows
+    good = GoodImages([paths[row] for row in rows], blocks[rows], block_kind)
     result = TrainingResult(
-        best, tried, left_out, survey, paths, blocks, block_kind,
-        lot_ratio=float(np.median(best.fit.scores) / max(np.median(random_scores), 1e-9)),
-        expected_overkill=float((best.fit.scores > conformal_limit(random_scores, options.overkill)).mean()),
-        labelled_auroc=_labelled(folder, best, report, options.threads),
+        best, tried, left_out, survey, root, list(good.paths), good.blocks, block_kind,
+        defects=learn_defects(
+            folder, good, best.extractor, best.fit, options.escape_weight, survey, report, options.threads
+        ),
     )  # fmt: skip
     result.took_s = time.monotonic() - began
     return result
 
 
-def _colour(files: Sequence[Path]) -> Colour:
-    spec = input_spec(RECIPES[0], "rgb")
-    for path in sampled(files, _LOOKED_AT):
-        try:
-            if has_colour(read_image(path, spec).pixels):
-                return "rgb"
-        except (ImageError, OSError):
-            continue  # named when all images are read
-    return "grey"
-
-
-def _affordable(
-    recipes: Sequence[Recipe], count: int, colour: Colour, options: TrainingOptions
-) -> tuple[list[FeatureExtractor], list[tuple[str, str]]]:
-    """Choose the recipes that are quick enough, by a trial with one blank image."""
-    chosen: list[FeatureExtractor] = []
-    left_out: list[tuple[str, str]] = []
-    planned_s = 0.0
-    for recipe in recipes:
-        blank = np.zeros((recipe.size, recipe.size) if colour == "grey" else (recipe.size, recipe.size, 3), np.uint8)
-        extractor = FeatureExtractor(recipe, colour)
-        image_ms = _image_ms(extractor, DecodedImage(blank, (recipe.size, recipe.size)))
-        planned_s += image_ms / 1000 * (count + len(KINDS) * len(SIZES) * _TESTED)
-        if chosen and image_ms > options.max_ms:
-            left_out.append((recipe.name, f"an image takes {image_ms:.0f} ms, more than {options.max_ms:.0f}"))
-        elif chosen and planned_s > options.time_budget_s:
-            left_out.append((recipe.name, f"it would take more than the {options.time_budget_s:.0f} s allowed"))
-        else:
-            chosen.append(extractor)
-    return chosen, left_out
-
-
-def _image_ms(extractor: FeatureExtractor, image: DecodedImage) -> float:
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        extractor.features(image)
-        times.append(1000 * (time.perf_counter() - began))
-    return float(np.median(times[1:]))
-
-
-def _read(
-    files: Sequence[Path],
-    extractors: Sequence[FeatureExtractor],
-    survey: Survey,
-    report: OnTrainingProgress,
-    threads: int,
-) -> tuple[list[Path], list[NDArray[np.float16]]]:
-    """Read each image once, and return the usable paths and the features of each recipe."""
-    largest = max(extractors, key=lambda extractor: extractor.recipe.size)
-
-    def read(path: Path) -> tuple[Path, DecodedImage, list[NDArray[np.float16]]] | tuple[Path, str]:
-        try:
-            image = read_image(path, largest.spec)
-        except (ImageError, OSError) as error:
-            return path, str(error)
-        return path, image, [extractor.features(image) for extractor in extractors]
-
-    paths: list[Path] = []
-    rows: list[list[NDArray[np.float16]]] = [[] for _ in extractors]
-    seen: set[bytes] = set()
-    for done, found in enumerate(in_threads(read, files, threads)):
-        report("reading images", done, len(files))
-        if len(found) == 2:
-            survey.broken.append(found)
-            continue
-        path, image, features = found
-        digest = features[0].tobytes()
-        if digest in seen:
-            survey.repeated += 1
-            continue
-        seen.add(digest)
-        if paths and _cosine(rows[0][-1], features[0]) > _ALIKE:
-            survey.alike += 1
-        survey.sizes[image.size_wh] += 1
-        paths.append(path)
-        for row, feature in zip(rows, features, strict=True):
-            row.append(feature)
-    report("reading images", len(files), len(files))
-    return paths, [np.stack(row) if row else np.empty((0, 0, 0), np.float16) for row in rows]
-
-
-def _cosine(first: NDArray[np.float16], second: NDArray[np.float16]) -> float:
-    a, b = first.astype(np.float32).ravel(), second.astype(np.float32).ravel()
-    return float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-9))
-
-
-def _labelled(folder: TrainingFolder, best: TriedRecipe, report: OnTrainingProgress, threads: int) -> dict[str, float]:
-    """Score the images of defective parts."""
-    areas: dict[str, float] = {}
-    every: list[float] = []
-    good = list(best.fit.scores)
-    for name, paths in folder.defects.items():
-        scores = list(_scores(sampled(paths, 200), best, threads))
-        report("scoring defective parts", 0, 0)
-        if scores:
-            areas[name] = auroc([*good, *scores], [False] * len(good) + [True] * len(scores))
-            every += scores
-    if every:
-        areas["all"] = auroc([*good, *every], [False] * len(good) + [True] * len(every))
-    return areas
-
-
-def _scores(paths: Sequence[Path], best: TriedRecipe, threads: int) -> Iterator[float]:
-    def score(path: Path) -> float | None:
-        try:
-            image = read_image(path, best.extractor.spec)
-        except (ImageError, OSError):
-            return None
-        return best.fit.score(best.extractor.features(image))
-
-    return (found for found in in_threads(score, paths, threads) if found is not None)
+def _try(
+    extractor: FeatureExtractor,
+    images: RecipeImages,
+    paths: list[Path],
+    blocks: NDArray[np.int64],
+    options: TrainingOptions,
+) -> TriedRecipe:
+    """Fit a recipe and test it with synthetic defects."""
+    fit = AnomalyFit(extractor.recipe, images.features, blocks[images.rows], options.overkill)
+    tested = sorted({int(index) for index in np.linspace(0, len(images.rows) - 1, _TESTED)})
+    read = ((index, read_image(paths[images.rows[index]], extractor.spec)) for index in tested)
+    synthetic = fit.self_test(extractor, read, threads=options.threads)
+    image_ms = measure_ms(extractor, read_image(paths[0], extractor.spec))
+    return TriedRecipe(extractor, fit, synthetic, image_ms)

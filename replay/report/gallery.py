@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from models.errors import ImageError
-from models.explain import HeatMap, heat_map
+from models.explain import heat_map
 from models.images import decode
-from models.opencv import cv2
 from models.package import Model
 from models.preprocess import resize
-from models.sample_depth import Image
+from models.report_pictures import overlay_address, picture_address
 from replay.analysis.comparison_results import Comparison
 from replay.analysis.results import Analysis
 from replay.analysis.table import Table
@@ -24,10 +22,8 @@ from schemas.records import Decision, Defect, Frame
 from transport.image_store import ImageStore, ImageStoreError
 from transport.stored_message import MessagePosition, StoredMessage
 
-#: Longest side of a picture on the page, in pixels, and its maximum bytes.
-_MAX_SIDE, _MAX_PICTURE_BYTES = 320, 60_000
-#: Minimum of the value that gets the full colour: a heat map with only smaller values stays faint, as it means nothing.
-_FAINT = 0.02
+#: Longest side of a picture on the page, in pixels.
+_MAX_SIDE = 320
 _MAX_BOXES = 20
 
 _TITLES = {
@@ -197,13 +193,13 @@ def _card(
     full_wh = decoded.header.width, decoded.header.height
     scale = min(1.0, _MAX_SIDE / max(full_wh))
     width, height = (max(1, round(side * scale)) for side in full_wh)
-    picture = _jpeg(resize(decoded.pixels, (width, height)))
+    picture = picture_address(resize(decoded.pixels, (width, height)))
     boxes = tuple((one, box) for one in defects[:_MAX_BOXES] if (box := _share(one, full_wh)) is not None)
     if heat is None:
         return Card(row=row, picture=picture, width=width, height=height, boxes=boxes)
     return Card(
-        row=row, picture=picture, width=width, height=height, boxes=boxes, heat=_overlay(heat), heat_kind=heat.kind,
-        heat_most=float(heat.values.flat[np.abs(heat.values).argmax()]),
+        row=row, picture=picture, width=width, height=height, boxes=boxes, heat=overlay_address(heat),
+        heat_kind=heat.kind, heat_most=float(heat.values.flat[np.abs(heat.values).argmax()]),
     )  # fmt: skip
 
 
@@ -214,24 +210,3 @@ def _share(defect: Defect, size_wh: tuple[int, int]) -> tuple[float, float, floa
     left, right = (min(max(at / size_wh[0], 0.0), 1.0) for at in (x, x + width))
     top, bottom = (min(max(at / size_wh[1], 0.0), 1.0) for at in (y, y + height))
     return (left, top, right - left, bottom - top) if right > left and bottom > top else None
-
-
-def _jpeg(pixels: Image) -> str:
-    data = b""
-    for quality in (80, 60, 35):
-        data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-        if len(data) <= _MAX_PICTURE_BYTES:
-            break
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
-
-
-def _overlay(heat: HeatMap) -> str:
-    """Return a small transparent PNG to stretch over the picture in the browser: red for a defect, blue against one."""
-    values = heat.values
-    most = max(float(np.abs(values).max()), 1.0 if heat.kind == "anomaly" else _FAINT)
-    strength = np.clip(np.abs(values) / most, 0, 1)
-    pixels = np.zeros((*values.shape, 4), np.uint8)  # BGRA
-    pixels[values >= 0, :3] = (0, 60, 255)
-    pixels[values < 0, :3] = (255, 120, 0)
-    pixels[:, :, 3] = np.rint(strength * 150)
-    return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", pixels)[1].tobytes()).decode()

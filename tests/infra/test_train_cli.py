@@ -51,3 +51,11 @@ def test_a_package_that_cannot_be_written_ends_in_one_line(tmp_path: Path) -> No
     (tmp_path / "model").write_text("a file")
     done = run("--images", tmp_path, "--out", tmp_path / "model")
     assert "not a directory" in str(done.exception)
+
+
+def test_a_package_is_not_replaced_unless_asked(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "manifest.yaml").write_text("name: of another day")
+    done = run("--images", tmp_path, "--out", tmp_path / "model")
+    assert "--overwrite" in str(done.exception)
+    assert (tmp_path / "model" / "manifest.yaml").read_text() == "name: of another day"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.shared.options import Json
-from infra.cli.shared.terminal_text import echo, echo_json
+from infra.cli.shared.terminal_text import echo, echo_json, echo_lines
 from schemas.errors import SettingsError
 
 
@@ -16,30 +16,54 @@ def train(
     images: Annotated[
         Path,
         typer.Option(
-            help="Directory of images of good parts, all levels of it. If it has a sub-directory `good` (or ok, "
-            "normal), its other sub-directories hold defective parts, which are used for a test."
+            help="Directory of images of good parts, all levels of it; or a directory with a sub-directory `good` (or "
+            "ok, normal, pass, nominal), whose other sub-directories hold defective parts, one kind each."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Directory for the model package; a package that is there is replaced.")],
+    out: Annotated[Path, typer.Option(help="New directory for the model package.")],
+    good: Annotated[
+        list[str] | None,
+        typer.Option(help="Sub-directory of good parts, if its name does not say so; `.` if all parts are good."),
+    ] = None,
     overkill: Annotated[
-        float, typer.Option(min=0.001, max=0.5, help="Share of good parts that may be rejected.")
+        float,
+        typer.Option(min=0.001, max=0.5, help="Share of good parts that a model of good parts alone may reject."),
     ] = 0.02,
+    escape_cost: Annotated[
+        float,
+        typer.Option(
+            min=0.001, max=1e6, help="Overkills that one escape costs: for the threshold after learning from defects."
+        ),
+    ] = 20.0,
+    defect_share: Annotated[
+        float,
+        typer.Option(min=1e-6, max=0.5, help="Share of defective parts on the line: for the same threshold."),
+    ] = 0.01,
     max_ms: Annotated[float, typer.Option(min=1, help="Longest time of an inspection on one core, in ms.")] = 100.0,
     time_budget: Annotated[float, typer.Option(min=1, help="Time for the training, in seconds.")] = 300.0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the package in --out, once the new one is complete.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Learn what good parts look like, from images alone, and write a model package.
 
     No network, no GPU and no PyTorch are needed. The command says what it found in the images, tries a few recipes, and
-    tests each with synthetic defects on images that it has not learned from.
+    tests each with synthetic defects on images that it has not learned from. Images of defective parts are a further
+    test. With ten or more, the model learns from them too.
 
         inspection train --images good/ --out my_model/
+
+        inspection train --images parts/ --good fine --escape-cost 50 --out my_model/
+
         inspection demo --folder new_parts/ --model my_model/
     """
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
     try:
+        from models.training.package_folder import check_place
+        from models.training.sentences import defect_lines, good_only_line, recipe_lines
         from models.training.train import TrainingOptions
         from models.training.train import train as run
         from models.training.write_package import write_package
@@ -50,9 +74,10 @@ def train(
 
     if not images.is_dir():
         raise SettingsError(f"--images {images}: no such directory")
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"--out {out}: not a directory")
-    options = TrainingOptions(overkill, max_ms, time_budget, usable_cores())
+    check_place(out, overwrite=overwrite)
+    options = TrainingOptions(
+        overkill, max_ms, time_budget, usable_cores(), tuple(good or ()), escape_cost, defect_share
+    )
     with Progress(console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}
 
@@ -63,7 +88,7 @@ def train(
 
         result = run(images, options, on_progress)
         try:
-            model = write_package(result, out, options, on_progress)
+            model = write_package(result, out, options, on_progress, overwrite=overwrite)
         except OSError as error:
             raise SettingsError(f"--out {out}: {error.strerror or error}") from error
     if as_json:
@@ -71,16 +96,10 @@ def train(
         return
     for line in result.survey.lines(images):
         echo(line)
-    for candidate in result.tried:
-        chosen = " (chosen)" if candidate is result.best else ""
-        echo(
-            f"recipe {candidate.fit.recipe.name}: AUROC {candidate.quality:.3f} on synthetic defects, "
-            f"{candidate.image_ms:.0f} ms an image{chosen}"
-        )
-    for name, why in result.left_out:
-        echo(f"recipe {name} was not tried: {why}")
-    for name, area in result.labelled_auroc.items():
-        echo(f"AUROC {area:.3f} on the images of {'all defective parts' if name == 'all' else name}")
+    echo_lines(recipe_lines(result))
+    echo(good_only_line(result, options))
+    echo(result.calibration)
+    echo_lines(defect_lines(result, options))
     for warning in result.warnings:
         echo(f"warning: {warning}")
     echo(f"{model.path}: made in {result.took_s:.0f} s; next: inspection demo --folder DIR --model {model.path}")

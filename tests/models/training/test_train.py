@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from models import inspect_image
+from models.training.sentences import defect_lines
 from models.training.synthetic import add_defect
 from models.training.train import TrainingOptions, train
 from models.training.write_package import write_package
@@ -51,17 +52,22 @@ def test_good_parts_are_enough(good: Path, tmp_path: Path) -> None:
 def test_folders_of_defects_are_a_test_and_useless_files_are_named(good: Path, tmp_path: Path) -> None:
     shutil.copytree(good, tmp_path / "OK")
     (tmp_path / "hole").mkdir()
-    for number in range(10):
+    for number in range(9):
         image = add_defect(good_part(2000 + number), "patch", 0.15, np.random.default_rng(number))
         cv2.imwrite(str(tmp_path / "hole" / f"{number}.png"), image)
     shutil.copy(tmp_path / "OK" / "000.png", tmp_path / "OK" / "copy.png")
     (tmp_path / "OK" / "broken.png").write_bytes((good / "001.png").read_bytes()[:500])
     (tmp_path / "OK" / "empty.jpg").touch()
+    (tmp_path / "OK" / "001.bmp").write_bytes(cv2.imencode(".bmp", good_part(1))[1].tobytes())
     result = train(tmp_path, QUICK)
-    assert result.labelled_auroc["hole"] > 0.9
+    assert result.defects is not None
+    assert result.defects.figures.auroc > 0.9
+    assert result.defects.figures.escapes[1] == 9
+    assert result.learned is None
+    assert "9 different images of defective parts: a test only" in "\n".join(defect_lines(result, QUICK))
     lines = "\n".join(result.survey.lines(tmp_path))
-    assert "60 of 63 images of good parts, grey: 200x160 (60)" in lines
-    assert "1 files are exact copies" in lines
+    assert "60 of 64 images of good parts, grey: 200x160 (60)" in lines
+    assert "2 files are exact copies of others and were left out" in lines
     assert "left out OK/broken.png" in lines
     assert "left out OK/empty.jpg" in lines
 
@@ -75,7 +81,7 @@ def test_colour_is_seen(tmp_path: Path) -> None:
     assert "12 good images are few" in "\n".join(result.warnings)
 
 
-@pytest.mark.parametrize(("count", "line"), [(0, "has no images"), (1, "has 1 different images"), (9, "10 are needed")])
+@pytest.mark.parametrize(("count", "line"), [(0, "has no images"), (1, "1 different image of"), (9, "10 are needed")])
 def test_too_few_images_end_in_a_line(count: int, line: str, tmp_path: Path) -> None:
     for number in range(count):
         cv2.imwrite(str(tmp_path / f"{number}.png"), good_part(number))
@@ -86,5 +92,19 @@ def test_too_few_images_end_in_a_line(count: int, line: str, tmp_path: Path) -> 
 def test_copies_of_one_image_are_one_image(tmp_path: Path) -> None:
     for number in range(30):
         cv2.imwrite(str(tmp_path / f"{number}.png"), good_part(1))
-    with pytest.raises(SettingsError, match="1 different images"):
+    with pytest.raises(SettingsError, match="1 different image of"):
         train(tmp_path, QUICK)
+
+
+def test_the_basis_of_the_limit_is_always_stated(good: Path) -> None:
+    result = train(good, QUICK)
+    assert "one folder in file order, in 5 blocks: images of other lots may give more overkill" in result.calibration
+
+
+def test_lots_in_folders_are_the_blocks(tmp_path: Path) -> None:
+    for number in range(48):
+        (tmp_path / "good" / f"{number // 4:02}").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "good" / f"{number // 4:02}" / f"{number}.png"), good_part(number))
+    result = train(tmp_path / "good", QUICK)
+    assert (result.block_kind, len(np.unique(result.blocks))) == ("folder", 10)
+    assert "10 lots or groups of lots" in result.calibration

@@ -1,0 +1,129 @@
+"""Folder of a new model package: it takes its place complete, or not at all.
+
+The package is written into a hidden folder beside its place, ``.NAME.XXXX.part``, and renamed. A folder that a killed
+run left is deleted by the next run; that of a running one is locked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from models.manifest_file import MANIFEST_NAME
+from models.measure_reference import REFERENCE_NAME
+from schemas.errors import SettingsError
+from schemas.private_files import sync_folder
+
+MODEL_NAME, REPORT_NAME = "model.onnx", "report.html"
+#: Files of a package. A folder with other files is not replaced: they would be lost.
+_FILES = frozenset({MANIFEST_NAME, MODEL_NAME, REFERENCE_NAME, REPORT_NAME, "model.sig"})
+_PART, _OLD = ".part", ".old"
+
+
+def check_place(out: Path, *, overwrite: bool) -> None:
+    """Refuse a place for a package, before the time for its training is spent.
+
+    Raises
+    ------
+    SettingsError
+        If it exists and is not an empty folder; with ``overwrite``, if it is not a package or has other files too.
+    """
+    if not out.is_dir():
+        if out.exists() or out.is_symlink():
+            raise SettingsError(f"{out}: not a directory")
+        return
+    names = sorted(os.listdir(out))
+    others = [name for name in names if name not in _FILES]
+    if not names:
+        return
+    if MANIFEST_NAME not in names:
+        raise SettingsError(f"{out} exists and is no model package; name a new directory")
+    if not overwrite:
+        raise SettingsError(f"{out} exists; name a new directory, or replace the package with --overwrite")
+    if others:
+        raise SettingsError(f"{out} also has {others[0]}, which --overwrite would delete; name a new directory")
+
+
+@contextmanager
+def new_package(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield an empty folder, which becomes ``out`` at the end of the block, and is deleted if the block fails.
+
+    Readers find the old package or the new one. Between two renames there is neither for an instant.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made or renamed.
+    SettingsError
+        As `check_place`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> out = Path(tempfile.mkdtemp()) / "model"
+    >>> with new_package(out, overwrite=False) as folder:
+    ...     _ = (folder / "manifest.yaml").write_text("name: x")
+    ...     out.exists()
+    False
+    >>> [path.name for path in out.parent.rglob("*")]
+    ['model', 'manifest.yaml']
+    """
+    out = out.resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _delete_abandoned(out)
+    folder = out.with_name(f".{out.name[:100]}.{secrets.token_hex(4)}{_PART}")
+    folder.mkdir()
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder
+        _sync(folder)
+        check_place(out, overwrite=overwrite)
+        _put_in_place(folder, out)
+    finally:
+        os.close(lock)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(folder: Path, out: Path) -> None:
+    if not out.exists() or not os.listdir(out):
+        folder.rename(out)
+    else:
+        old = folder.with_suffix(_OLD)
+        out.rename(old)
+        try:
+            folder.rename(out)
+        except BaseException:
+            old.rename(out)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    sync_folder(out.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Flush all files to the device, so that a power cut does not leave a package of empty files."""
+    for path in folder.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def _delete_abandoned(out: Path) -> None:
+    for folder in out.parent.glob(f".{glob.escape(out.name[:100])}.????????{_PART}"):
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # another training writes it
+        finally:
+            os.close(lock)

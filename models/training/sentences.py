@@ -1,0 +1,75 @@
+"""Sentences about the result of a training, for the terminal and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from models.training.labelled import FEWEST_DEFECTS, LabelledFigures
+from models.training.train import TrainingOptions, TrainingResult
+from models.wilson import wilson
+
+
+def recipe_lines(result: TrainingResult) -> Iterator[str]:
+    """Yield a line for each recipe."""
+    for candidate in result.tried:
+        chosen = " (chosen)" if candidate is result.best else ""
+        yield (
+            f"recipe {candidate.fit.recipe.name}: AUROC {candidate.quality:.3f} on synthetic defects, "
+            f"{candidate.image_ms:.0f} ms an image{chosen}"
+        )
+    for name, why in result.left_out:
+        yield f"recipe {name} was not tried: {why}"
+    if len(result.paths) < result.survey.usable:
+        yield f"recipe {result.best.fit.recipe.name} learned from {len(result.paths)} images, to save memory"
+
+
+def good_only_line(result: TrainingResult, options: TrainingOptions) -> str:
+    """Return the overkill of the model of good parts."""
+    above = int((result.best.fit.scores > result.best.fit.limit).sum())
+    return (
+        f"overkill {_share(above, len(result.paths))} on good images that the model has not seen, "
+        f"{options.overkill:.1%} requested"
+    )
+
+
+def defect_lines(result: TrainingResult, options: TrainingOptions) -> Iterator[str]:
+    """Yield lines about the images of defective parts: as a test of the model of good parts, then of the head."""
+    defects = result.defects
+    if defects is None:
+        return
+    yield f"learned from good parts only: {figures_line(defects.figures)}"
+    yield from _kind_lines(defects.figures)
+    if defects.head is None:
+        number = len(defects.paths)
+        yield (
+            f"{number} different image{'' if number == 1 else 's'} of defective parts: a test only; from "
+            f"{FEWEST_DEFECTS} on the model learns from them"
+        )
+        return
+    yield (
+        f"learned from defective parts too: {figures_line(defects.head.figures)}, if an escape costs "
+        f"{options.escape_cost:g} overkills and {options.defect_share * 100:g}% of the parts are defective"
+    )
+    yield from _kind_lines(defects.head.figures)
+    if result.learned is None:
+        yield "the package has learned from good parts only: the images of defective parts made it worse"
+
+
+def figures_line(figures: LabelledFigures) -> str:
+    """Return the figures of a model on labelled images, with intervals of 95 %."""
+    low, high = figures.auroc_bounds
+    return (
+        f"AUROC {figures.auroc:.3f} ({low:.3f} to {high:.3f}), escapes {_share(*figures.escapes)}, "
+        f"overkill {_share(*figures.overkill)}"
+    )
+
+
+def _kind_lines(figures: LabelledFigures) -> Iterator[str]:
+    if len(figures.kinds) > 1:
+        for kind, (area, missed, count) in figures.kinds.items():
+            yield f"  {kind}: AUROC {area:.3f}, {missed} of {count} accepted"
+
+
+def _share(count: int, total: int) -> str:
+    low, high = wilson(count, total)
+    return f"{count / total:.1%} ({low:.1%} to {high:.1%})"

@@ -1,0 +1,120 @@
+"""Images of defective parts are learned from, and the figures are of images that were not learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from models import inspect_image, load_model
+from models.explain import heat_map
+from models.training.labelled import LabelledImages, cheapest_limit, fit_head
+from models.training.synthetic import add_defect
+from models.training.train import TrainingOptions, TrainingResult, train
+from models.training.write_package import write_package
+from schemas import Verdict
+from tests.support.parts import good_part
+
+#: Time for one recipe only.
+OPTIONS = TrainingOptions(time_budget_s=0.001)
+
+
+def faint(number: int) -> np.ndarray:
+    """Return a defective part: a small dent, as bright as the shadows that some good parts have."""
+    image = good_part(number).astype(np.float32)
+    centre = (100 + int(np.random.default_rng(number).integers(-30, 30)), 112)
+    dent = cv2.circle(np.zeros(image.shape, np.float32), centre, 6, 24.0, -1)
+    return np.clip(image - cv2.GaussianBlur(dent, (0, 0), 2), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("parts")
+    for name, count, make in (
+        ("good", 60, good_part),
+        ("dent", 20, lambda number: faint(5000 + number)),
+        ("hole", 10, lambda n: add_defect(good_part(7000 + n), "speck", 0.12, np.random.default_rng(n))),
+    ):
+        (root / name).mkdir()
+        for number in range(count):
+            cv2.imwrite(str(root / name / f"{number:03}.png"), make(number))
+    return root
+
+
+@pytest.fixture(scope="module")
+def result(parts: Path) -> TrainingResult:
+    return train(parts, OPTIONS)
+
+
+def test_defects_are_learned_and_figures_have_intervals(result: TrainingResult) -> None:
+    assert result.defects is not None
+    assert result.learned is not None
+    figures = result.learned.figures
+    assert figures.auroc >= result.defects.figures.auroc
+    assert figures.auroc > 0.95
+    assert figures.auroc_bounds[0] < figures.auroc <= figures.auroc_bounds[1]
+    assert (figures.escapes[1], figures.overkill[1]) == (30, 60)
+    assert {kind: row[2] for kind, row in figures.kinds.items()} == {"dent": 20, "hole": 10}
+
+
+def test_the_package_has_head_and_map_in_one_graph(result: TrainingResult, parts: Path, tmp_path: Path) -> None:
+    model = write_package(result, tmp_path / "model", OPTIONS)
+    assert sorted(path.suffix for path in model.path.iterdir()) == [".html", ".json", ".onnx", ".yaml"]
+    assert (model.manifest.task, model.manifest.good_label) == ("classification", "good")
+    assert model.manifest.metrics["with_defects"]["auroc"][0] > 0.95
+    new = [inspect_image(cv2.imencode(".png", good_part(n))[1].tobytes(), model) for n in range(900, 940)]
+    defective = [inspect_image(cv2.imencode(".png", faint(n))[1].tobytes(), model) for n in range(900, 940)]
+    assert sum(found.verdict is Verdict.NOT_OK for found in new) <= 8
+    assert sum(found.verdict is Verdict.NOT_OK for found in defective) >= 32
+
+    found = heat_map((parts / "hole" / "000.png").read_bytes(), load_model(model.path))
+    assert found is not None
+    assert found.kind == "anomaly"
+    assert found.values.max() > 0.5
+
+
+def test_the_graph_has_the_scores_of_the_training(result: TrainingResult, tmp_path: Path) -> None:
+    from models.training.anomaly_fit import scores_of
+    from models.training.features import PooledExtractor, read_image
+
+    model = write_package(result, tmp_path / "model", OPTIONS)
+    assert result.learned is not None
+    best, head = result.best, result.learned.head
+    pooled = PooledExtractor(best.extractor.recipe, best.extractor.colour)
+    for path in result.paths[:3]:
+        image = read_image(path, best.extractor.spec)
+        distances = best.fit.gaussians.distances(best.extractor.features(image)[None])
+        logit = pooled.features(image) @ head.weights + head.map_weight * scores_of(distances)[0] + head.bias
+        score = inspect_image(path.read_bytes(), model).score
+        assert score == pytest.approx(1 / (1 + np.exp(-logit)), abs=0.005)
+
+
+def test_noise_is_not_learned() -> None:
+    """In-sample, 300 features of noise tell 40 images apart; out of fold they do not."""
+    rng = np.random.default_rng(1)
+
+    def images(count: int, shift: float) -> LabelledImages:
+        pooled = rng.normal(0, 30, (count, 300)).astype(np.float32)
+        return LabelledImages(pooled, rng.normal(shift, 1, count), np.arange(count) % 5)
+
+    fit = fit_head(images(100, 0.0), images(40, 0.0), ["noise"] * 40, 1.0)
+    assert 0.35 < fit.figures.auroc < 0.65
+    assert fit.head.map_weight >= 0
+
+
+def test_a_score_that_helps_is_used() -> None:
+    rng = np.random.default_rng(2)
+    good = LabelledImages(rng.normal(0, 1, (100, 5)).astype(np.float32), rng.normal(0, 1, 100), np.arange(100) % 5)
+    bad = LabelledImages(rng.normal(0, 1, (30, 5)).astype(np.float32), rng.normal(3, 1, 30), np.arange(30) % 5)
+    fit = fit_head(good, bad, ["shifted"] * 30, 1.0)
+    assert fit.figures.auroc > 0.95
+    assert fit.head.map_weight > 0
+
+
+@pytest.mark.parametrize(("weight", "escapes", "overkill"), [(100.0, 0, 2), (0.01, 2, 0)])
+def test_the_threshold_follows_the_costs(weight: float, escapes: int, overkill: int) -> None:
+    good, defective = np.array([0.0, 1.0, 3.0, 5.0]), np.array([2.0, 4.0, 6.0, 7.0])
+    limit = cheapest_limit(good, defective, weight)
+    assert (int((defective < limit).sum()), int((good >= limit).sum())) == (escapes, overkill)

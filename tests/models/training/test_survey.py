@@ -1,0 +1,76 @@
+"""Folders of a training: which parts are good is never guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.training.survey import Survey, TrainingFolder, sampled
+from schemas.errors import SettingsError
+
+
+def make(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("names", "good", "wanted", "defects"),
+    [
+        (["a.png", "b.png"], (), 2, {}),
+        (["lot1/a.png"], (), 1, {}),
+        (["good/a.png", "crack/b.png", "crack/deep/c.png", "hole/d.png"], (), 1, {"crack": 2, "hole": 1}),
+        (["Nominal/a.png", "PASS/b.png", "bad/c.png"], (), 2, {"bad": 1}),
+        (["fine/a.png", "fine too/b.png", "ok/c.png"], ("fine", "fine too"), 2, {"ok": 1}),
+        (["a/a.png", "b/b.png", "c.png"], (".",), 3, {}),
+    ],
+)
+def test_folders(names: list[str], good: tuple[str, ...], wanted: int, defects: dict[str, int], tmp_path: Path) -> None:
+    folder = TrainingFolder.read(make(tmp_path / "parts", *names), good)
+    assert len(folder.good) == wanted
+    assert {kind: len(paths) for kind, paths in folder.defects.items()} == defects
+
+
+def test_lots_of_a_folder_of_good_parts_are_good(tmp_path: Path) -> None:
+    folder = TrainingFolder.read(make(tmp_path / "Good", "lot1/a.png", "lot2/b.png", "lot3/c.png"))
+    assert (len(folder.good), folder.defects) == (3, {})
+
+
+@pytest.mark.parametrize(
+    ("names", "good", "line"),
+    [
+        (["fine/a.png", "scratch/b.png"], (), r"has the folders fine, scratch: .* --good NAME, .* --good \."),
+        (["a.png", "scratch/b.png"], (), "has the folders scratch and images beside them"),
+        ([f"{number}/a.png" for number in range(9)], (), r"has the folders 0, 1, 2, 3, 4 \.\.\.:"),
+        (["fine/a.png", "scratch/b.png"], ("god",), "--good god: .* it has fine, scratch"),
+        (["a.png"], ("good",), "it has no folder of images"),
+    ],
+)
+def test_what_is_not_clear_is_asked(names: list[str], good: tuple[str, ...], line: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=line):
+        TrainingFolder.read(make(tmp_path / "parts", *names), good)
+
+
+def test_images_beside_the_folders_are_counted(tmp_path: Path) -> None:
+    folder = TrainingFolder.read(make(tmp_path / "parts", "good/a.png", "b.png"))
+    assert (len(folder.good), folder.loose) == (1, 1)
+
+
+def test_numbers_and_nouns_agree(tmp_path: Path) -> None:
+    one, two = (Survey(5, repeated=count, alike=count, loose=count, in_both=count) for count in (1, 2))
+    assert [line for line in one.lines(tmp_path) if line.startswith("1 ")] == [
+        "1 file is an exact copy of another and was left out",
+        "1 defective image is also good and was left out",
+        "1 image beside the folders was left out",
+        "1 image is nearly the same as the one before: few different parts, or a still line",
+    ]
+    assert sum("2 files are" in line or "2 images" in line for line in two.lines(tmp_path)) == 3
+
+
+def test_a_large_folder_is_sampled() -> None:
+    chosen = sampled(range(100_000))
+    assert (len(chosen), chosen[0], chosen[-1]) == (2000, 0, 99_950)
