@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_init_makes_a_package_that_loads(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "my_model"
-    done = run("init", file, "--out", out, *ANSWERS)
+    done = run("init", file, "--out", out, *ANSWERS, "--layout", "nchw", "--colour", "Grey")
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[-1].endswith(f"next: inspection model check {out} --images DIR")
     model = load_model(out)

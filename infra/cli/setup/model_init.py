@@ -5,10 +5,20 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.shared.choices import (
+    ActivationChoice,
+    BoxChoice,
+    ColourChoice,
+    CoordinatesChoice,
+    LayoutChoice,
+    ResizeChoice,
+    TaskChoice,
+    choice,
+)
 from infra.cli.shared.options import Json, as_text
 from infra.cli.shared.terminal_text import echo, echo_json, shown
 from schemas.errors import SettingsError
@@ -26,6 +36,10 @@ def _fact(text: str) -> str | None:
     return typer.Option(help=text, callback=as_text, rich_help_panel=_FACTS)  # type: ignore[no-any-return]
 
 
+def _choice(text: str) -> Any:
+    return choice(text, rich_help_panel=_FACTS)
+
+
 def _word(text: str) -> str | None:
     return typer.Option(help=text, callback=as_text, rich_help_panel=_TRAINING)  # type: ignore[no-any-return]
 
@@ -37,25 +51,28 @@ def init(
         str | None, typer.Option(callback=as_text, help="Name of the model. Default: that of the directory.")
     ] = None,
     model_version: Annotated[str | None, _fact("Version of the model. Default: 1.0.0.")] = None,
-    task: Annotated[str | None, _fact("classification, anomaly_map or detection.")] = None,
-    colour: Annotated[str | None, _fact("Colours that the model takes: grey, rgb or bgr.")] = None,
-    layout: Annotated[str | None, _fact("NCHW or NHWC.")] = None,
+    task: Annotated[TaskChoice | None, _choice("Task of the model.")] = None,
+    colour: Annotated[ColourChoice | None, _choice("Colours that the model takes.")] = None,
+    layout: Annotated[LayoutChoice | None, _choice("Order of the axes of the input.")] = None,
     size: Annotated[str | None, _fact("WIDTHxHEIGHT of the input, if it is free.")] = None,
     scale: Annotated[
         str | None, _fact("Factor of the pixels from 0 to 255, such as 1/255 or 1; or the word imagenet.")
     ] = None,
     mean: Annotated[str | None, _fact("Mean of each channel after the factor, such as 0.485,0.456,0.406.")] = None,
     std: Annotated[str | None, _fact("Standard deviation of each channel.")] = None,
-    resize: Annotated[str | None, _fact("stretch or letterbox. Default: stretch.")] = None,
+    resize: Annotated[
+        ResizeChoice | None,
+        _choice("Way of resizing; letterbox keeps the proportions. Default: stretch."),
+    ] = None,
     output: Annotated[str | None, _fact("Outputs by role, such as scores=logits or boxes=b,scores=s.")] = None,
-    activation: Annotated[str | None, _fact("Step from the output to scores: softmax, sigmoid or none.")] = None,
+    activation: Annotated[ActivationChoice | None, _choice("Step from the output to scores.")] = None,
     labels: Annotated[str | None, _fact("Labels in the order of the training, such as good,scratch.")] = None,
     good_label: Annotated[str | None, _fact("Label of good parts; '' if there is none.")] = None,
     threshold: Annotated[str | None, _fact("Defect score from which a part is rejected, such as 0.5.")] = None,
     review_band: Annotated[str | None, _fact("Scores that a person decides, such as 0.4,0.6.")] = None,
     map_range: Annotated[str | None, _fact("LOW,HIGH: values of an anomaly map for the scores 0 and 1.")] = None,
-    box: Annotated[str | None, _fact("Numbers of a box: xyxy, xywh or cxcywh.")] = None,
-    coordinates: Annotated[str | None, _fact("Unit of boxes: pixels or normalised.")] = None,
+    box: Annotated[BoxChoice | None, _choice("Numbers of a box.")] = None,
+    coordinates: Annotated[CoordinatesChoice | None, _choice("Unit of boxes.")] = None,
     provenance: Annotated[str | None, _word("Origin of the weights.")] = None,
     licence: Annotated[str | None, _word("Licence of the weights.")] = None,
     data: Annotated[str | None, _word("Data of the training.")] = None,
@@ -64,13 +81,12 @@ def init(
 ) -> None:
     """Make a package from an ONNX file: facts from the file, the rest from options.
 
-    Names, sizes, labels and more are read from the file, all of them if Ultralytics wrote it. A fact that the file
-    does not state is asked for on a terminal; elsewhere the command names each option that is missing.
+    Names, sizes, labels and more are read from the file, all of them if Ultralytics wrote it. The command asks on a
+    terminal for a fact that the file does not state; elsewhere it names each option that is missing.
 
         inspection model init best.onnx --out my_model/ --threshold 0.5
 
-        inspection model init net.onnx --out my_model/ --scale 1/255 --colour rgb --labels good,bad --activation
-        softmax --threshold 0.5 --licence ours
+        inspection model init net.onnx --out my_model/ --scale imagenet --colour rgb --threshold 0.5
     """
     from models.draft import draft_manifest
     from models.errors import ModelPackageError

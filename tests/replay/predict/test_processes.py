@@ -60,7 +60,9 @@ def inspected(package: Path, paths: list[str], *, count: int = 1, silence_s: flo
     return rows
 
 
-@pytest.mark.parametrize("how", ["is killed", "exits", "hangs"])
+@pytest.mark.parametrize(
+    "how", ["is killed", pytest.param("exits", marks=pytest.mark.long), pytest.param("hangs", marks=pytest.mark.long)]
+)
 def test_a_deadly_file_gets_a_row_and_the_run_goes_on(
     how: str, deadly: MakeDeadly, make_package: MakePackage, paths: list[str]
 ) -> None:

@@ -15,8 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
+from replay.predict.rows import FileRow
 from replay.predict.run import PredictOptions, predict
 from replay.predict.unfinished import UnfinishedRun, UnfinishedRunError
+from schemas import Action, ResultState, Verdict
 from tests.support.packages import MakePackage, encoded, scene
 
 COUNT = 150
@@ -79,6 +81,7 @@ def test_a_stopped_run_goes_on_and_makes_the_same_file(make_package: MakePackage
     assert not found.unfinished.exists()
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_and_makes_the_same_file(make_package: MakePackage, images: Path, tmp_path: Path) -> None:
     package, out = make_package(), tmp_path / "rows.jsonl"
     program = tmp_path / "program.py"
@@ -111,17 +114,29 @@ def test_a_killed_run_goes_on_and_makes_the_same_file(make_package: MakePackage,
     ],
     ids=["cut", "half a row", "zeros", "garbage", "a row again", "nothing", "all zeros"],
 )
-def test_damaged_rows_are_made_again(damage: Any, make_package: MakePackage, images: Path, tmp_path: Path) -> None:
-    package, out = make_package(), tmp_path / "rows.jsonl"
-    stopped_after(30, options(images, package, out))
-    rows = UnfinishedRun(out).path / "rows.jsonl"
+def test_damaged_rows_are_made_again(damage: Any, tmp_path: Path) -> None:
+    paths = [Path(f"{number}.png") for number in range(50)]
+    lines = [_line(path) for path in paths]
+    run = UnfinishedRun(tmp_path / "rows.jsonl")
+    with run.lock():
+        run.begin({"model": "m"}, paths)
+        assert list(run.append(lines[:30]))[-1] == 30
+    rows = run.path / "rows.jsonl"
     rows.write_bytes(damage(rows.read_bytes()))
-    for number in range(20, COUNT):
-        (images / f"{number:03}.png").unlink()  # failed rows are quick
-    found = predict(options(images, package, out, resume=True))
-    assert found.done == COUNT
-    paths = [json.loads(line)["path"] for line in out.read_text().splitlines()]
-    assert paths == [str(images / f"{number:03}.png") for number in range(COUNT)]
+    run = UnfinishedRun(tmp_path / "rows.jsonl")
+    with run.lock():
+        done = run.resume({"model": "m"})
+        assert done <= 30
+        assert rows.read_bytes() == b"".join(lines[:done])
+        assert list(run.paths(done)) == [path.name for path in paths[done:]]
+        list(run.append(lines[done:]))
+        assert [row.path for row in run.rows()] == [path.name for path in paths]
+
+
+def _line(path: Path) -> bytes:
+    failed = ResultState.FAILED
+    row = FileRow(path=str(path), verdict=Verdict.OK, action=Action.ACCEPT, result_state=failed, reason="", score=0.1)
+    return row.dumps()
 
 
 def test_files_that_come_later_are_not_part_of_a_resumed_run(
