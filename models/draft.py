@@ -15,12 +15,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from models.agreement import ACTIVATIONS, NOT_READ, TASK_WORDS
+from models.agreement import ACTIVATIONS, NOT_READ, TASK_WORDS, WITHOUT_NMS
 from models.draft_answers import DraftAnswers, OpenQuestion
 from models.errors import ModelPackageError
 from models.graph_walk import ends_in, scaling_of
 from models.manifest import Manifest
-from models.metadata import colour_in, label_lists, size_in, task_in
+from models.metadata import colour_in, is_finished, label_lists, size_in, task_in
 from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
 from models.onnx_graph import OnnxModel, read_model
 from models.onnx_values import FLOATS, OnnxSignature, OnnxValue, read_signature
@@ -253,6 +253,8 @@ class _Draft:
             return self._one_of("scores", self._floats(2), ("score", "prob", "logit"))
         if task == "anomaly_map":
             return self._one_of("map", self._floats(4), ("anomaly_map", "map"))
+        if is_finished(self.model.metadata):
+            raise ModelPackageError(f"the file's metadata says that it suppresses overlapping boxes: {WITHOUT_NMS}")
         found = self._floats(3)
         if len(found) == 1:
             return {"predictions": found[0].name}

@@ -216,6 +216,10 @@ def test_the_shipped_model_is_drafted_as_it_ships(tmp_path: Path) -> None:
         (network({"logits": (1, 2)}, shape=(1, 4, 64, 64)), "4 channels are not read"),
         (network({"logits": (1, 2)}, metadata={"task": "obb"}), "turned boxes are not read"),
         (network({"logits": (1, 2)}, metadata={"task": "segment"}), "masks are not read"),
+        (
+            network({"output0": (1, 300, 6)}, metadata={**ULTRALYTICS, "task": "detect", "end2end": "True"}),
+            "suppresses overlapping boxes: export without it",
+        ),
     ],
 )  # fmt: skip
 def test_a_file_that_no_manifest_fits_is_refused(data: bytes, message: str) -> None:

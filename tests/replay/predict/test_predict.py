@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from onnx import helper
 from pyarrow import parquet
 
 from models import default_model_path, inspect_image, load_model
@@ -27,7 +28,7 @@ from schemas.errors import SettingsError
 from schemas.records import ResultState
 from stream_processors.worker.frame_processor import InspectionFailure
 from tests.support.decided_lines import Decided
-from tests.support.packages import MakePackage, encoded, scene
+from tests.support.packages import MakePackage, encoded, graph_bytes, scene
 from tests.support.task_models import CASES
 from transport.image_store import MAX_STORED_BYTES
 from transport.range_reader import read_topic
@@ -274,6 +275,24 @@ def test_a_row_is_read_back_to_the_last_bit(make_package: MakePackage, tmp_path:
     ):
         with pytest.raises(ValueError, match=r"."):
             FileRow.loads(damaged)
+
+
+def test_a_fault_of_the_model_is_a_failed_row(make_package: MakePackage, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("Sub", ["mean", "hundred"], ["above"]),
+        helper.make_node("Log", ["above"], ["logit"]),
+    ]
+    data = graph_bytes(nodes, {"logit": ("n", 1)}, constants={"hundred": np.float32([100])})
+    for level in (50, 200):
+        (tmp_path / f"{level}.png").write_bytes(encoded(np.full((8, 8), level, np.uint8)))
+    inspector = FileInspector(load_model(make_package(data)), str(tmp_path))
+    rows = [row for _, row in inspector([FileJob(0, "50.png"), FileJob(1, "200.png")])]
+    assert [(row.result_state, row.failure) for row in rows] == [
+        (ResultState.FAILED, "model-fault"), (ResultState.COMPLETED, ""),
+    ]  # fmt: skip
+    assert rows[0].reason == "the model's output is not a number"
+    assert rows[0].action == "REJECT"
 
 
 def test_colour_images_shrunk_a_lot_get_a_remark(make_package: MakePackage, tmp_path: Path) -> None:
