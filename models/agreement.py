@@ -15,7 +15,7 @@ from models.metadata import colour_in, count_in, is_finished, label_lists, size_
 from models.onnx_graph import Graph, OnnxModel
 
 #: Operator -> kind of numbers that it makes.
-_ACTIVATIONS = {
+ACTIVATIONS = {
     "Softmax": "softmax", "com.microsoft::QLinearSoftmax": "softmax",
     "com.microsoft::BiasSoftmax": "softmax",
     "Sigmoid": "sigmoid", "HardSigmoid": "sigmoid", "com.microsoft::QLinearSigmoid": "sigmoid",
@@ -31,12 +31,12 @@ _TENSORFLOW_BOXES = "detection_boxes"
 #: Operators that make numbers of classes or places.
 _INDICES = {"ArgMax", "ArgMin", "TopK"}
 #: Names that exporters use -> task of a manifest.
-_TASKS = {
+TASK_WORDS = {
     "detect": "detection", "detection": "detection", "object-detection": "detection", "object_detection": "detection",
     "classify": "classification", "classification": "classification", "image-classification": "classification",
     "anomaly": "anomaly_map", "anomaly_map": "anomaly_map", "anomaly-detection": "anomaly_map",
 }  # fmt: skip
-_NOT_READ = {
+NOT_READ = {
     "obb": "turned boxes", "segment": "masks", "pose": "key points", "depth": "depths", "segmentation": "masks",
 }  # fmt: skip
 #: Advice on leaving the suppression of overlapping boxes to the worker.
@@ -82,15 +82,17 @@ def differences(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDiffere
 
 def _task(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     said = task_in(model.metadata)
-    if said in _NOT_READ:
+    if said in NOT_READ:
         yield PackageDifference(
             "task",
             ("task",),
-            f"the file's metadata says task {said}: {_NOT_READ[said]} are not read; export task detect or classify",
+            f"the file's metadata says task {said}: {NOT_READ[said]} are not read; export task detect or classify",
         )
-    elif said in _TASKS and _TASKS[said] != manifest.task:
+    elif said in TASK_WORDS and TASK_WORDS[said] != manifest.task:
         yield PackageDifference(
-            "task", ("task",), f"the file's metadata says task {said}, the manifest {manifest.task}: say {_TASKS[said]}"
+            "task",
+            ("task",),
+            f"the file's metadata says task {said}, the manifest {manifest.task}: say {TASK_WORDS[said]}",
         )
 
 
@@ -260,8 +262,8 @@ def _scores(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]
         if name is None or (role == "map" and manifest.task == "classification"):
             continue  # the activation is not applied to the map of a classification model
         ends, where = ends_in(model, name), ("outputs", "names", role)
-        made = next((_ACTIVATIONS[op] for op in sorted(ends) if op in _ACTIVATIONS), None)
-        twice = [_ACTIVATIONS[op] for op in sorted(chained_in(model, name, _ACTIVATIONS))]
+        made = next((ACTIVATIONS[op] for op in sorted(ends) if op in ACTIVATIONS), None)
+        twice = [ACTIVATIONS[op] for op in sorted(chained_in(model, name, ACTIVATIONS))]
         yield from _bounded(model, manifest, role, name, ends)
         if twice:
             yield PackageDifference(
@@ -309,7 +311,7 @@ def _bounded(
             "0 nor 1: name the output from before it, or scale it to 0 to 1 at export and say `activation: none`",
         )
     through = ends_in(model, name, scaled=True)
-    made = next((_ACTIVATIONS[op] for op in sorted(through - ends) if op in _ACTIVATIONS), None)
+    made = next((ACTIVATIONS[op] for op in sorted(through - ends) if op in ACTIVATIONS), None)
     if made is not None:
         yield PackageDifference(
             "activation",

@@ -7,8 +7,10 @@ archives. Storage systems keep thumbnails in ``@eaDir``. These files have the su
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Literal
 
 #: Suffixes of the files that are read, in lower case.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
@@ -21,6 +23,8 @@ _FOLDERS = frozenset(
 _FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
 #: Files that are still being copied or edited.
 _UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", ".swp", "~")
+#: Kind of a file in a folder, see `walk_files`.
+FileKind = Literal["image", "other", "skipped", "unlisted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,13 @@ class ImageFolder:
     @property
     def note(self) -> str:
         """One line about the skipped files; empty if no file was skipped."""
-        if not self.skipped:
-            return ""
-        count = len(self.skipped)
-        files = "1 file that is" if count == 1 else f"{count} files that are"
-        return f"skipped {files} hidden, unfinished, of another tool or not regular, such as {self.skipped[0].name}"
+        return skipped_note(len(self.skipped), self.skipped[0]) if self.skipped else ""
+
+
+def skipped_note(count: int, example: Path) -> str:
+    """Return one line about skipped files."""
+    files = "1 file that is" if count == 1 else f"{count} files that are"
+    return f"skipped {files} hidden, unfinished, of another tool or not regular, such as {example.name}"
 
 
 def list_images(folder: Path, *, recursive: bool = True) -> ImageFolder:
@@ -76,22 +82,71 @@ def list_images(folder: Path, *, recursive: bool = True) -> ImageFolder:
     >>> found.note
     'skipped 1 file that is hidden, unfinished, of another tool or not regular, such as ._a.png'
     """
-    images: list[Path] = []
-    others: list[Path] = []
-    skipped: list[Path] = []
-    os.scandir(folder).close()  # glob is silent if it has no permission
-    for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
-        if path.is_dir():
+    os.scandir(folder).close()  # the walk goes on without a folder that cannot be listed
+    found: dict[FileKind, list[Path]] = {"image": [], "other": [], "skipped": [], "unlisted": []}
+    for path, kind in walk_files(folder, recursive=recursive):
+        found[kind].append(path)
+    return ImageFolder(tuple(found["image"]), tuple(found["other"]), tuple(found["skipped"]))
+
+
+def walk_files(folder: Path, *, recursive: bool = True) -> Iterator[tuple[Path, FileKind]]:
+    """Yield the files of a folder, sorted by path, each with its kind. Memory: the names of one folder a level.
+
+    Links to files are followed, links to folders are not. A link that leads nowhere is yielded as its name says, and
+    cannot be read.
+
+    Yields
+    ------
+    path, kind
+        ``image``, ``other`` and ``skipped`` as in `ImageFolder`; ``unlisted`` for a folder that cannot be listed.
+    """
+    waiting = [_entries(folder)]
+    while waiting:
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
             continue
-        # Reading a pipe or a device never ends.
-        is_special = path.exists() and not path.is_file()
-        if is_special or not is_data(path.relative_to(folder)):
-            skipped.append(path)
-        elif path.suffix.lower() in SUFFIXES:
-            images.append(path)
-        else:
-            others.append(path)
-    return ImageFolder(tuple(images), tuple(others), tuple(skipped))
+        path = Path(entry.path)
+        if isinstance(entry, _Unlisted):
+            yield path, "unlisted"
+        elif entry.is_dir(follow_symlinks=False):
+            if recursive:
+                waiting.append(_entries(path))
+        elif not _leads_to_folder(entry):
+            yield path, _kind(entry, path.relative_to(folder))
+
+
+@dataclass(frozen=True, slots=True)
+class _Unlisted:
+    path: Path
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str] | _Unlisted]:
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        yield _Unlisted(folder)
+        return
+    yield from found
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link into a folder that may not be entered, or to itself
+        return False
+
+
+def _kind(entry: os.DirEntry[str], below: Path) -> FileKind:
+    try:
+        is_regular = entry.is_file()
+    except OSError:
+        is_regular = False
+    # Reading a pipe or a device never ends. A link that leads nowhere is no such file.
+    if (not is_regular and os.path.exists(entry.path)) or not is_data(below):
+        return "skipped"
+    return "image" if below.suffix.lower() in SUFFIXES else "other"
 
 
 def is_data(path: PurePath) -> bool:

@@ -53,6 +53,7 @@ COMMANDS = {
             "",
             "Learn what good parts look like, from images alone, and write a model package.",
         ),
+        ("setup", "predict", "", "Inspect image files with a model, without Kafka, and write a row for each."),
         ("line", "produce", "", "Publish the frames of one or more cameras until they end, or Ctrl-C."),
         ("line", "worker", "", "Inspect frames and publish a decision for each, until told to stop."),
         ("line", "watch", "", "Watch decisions and labels for drift, and publish episodes, until told to stop."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from replay.analysis.table import DEFECTIVE, UNKNOWN, Column, Table
 from schemas.errors import SettingsError
 
 #: Text columns in which nearly each row has its own text: a dictionary would only add size.
-_UNLIKE = ("frame_id", "part_id", "image_sha256", ".reason")
+_UNLIKE = ("frame_id", "part_id", "image_sha256", "reason", "path", "defects")
 #: Key of the schema's metadata with the names of the deciders, as a JSON list.
 DECIDERS = b"deciders"
 
@@ -55,12 +56,25 @@ def to_arrow(table: Table) -> Any:
     >>> to_arrow(build_table([])).schema.field("captured_at_us").type
     TimestampType(timestamp[us, tz=UTC])
     """
+    return arrow_columns(exported(table), {DECIDERS: json.dumps(table.deciders)})
+
+
+def exported(table: Table) -> Mapping[str, Column]:
+    """Return the columns of a table by the names that they have in files."""
+    return {"is_defective" if name == "truth" else name: column for name, column in table.columns.items()}
+
+
+def arrow_columns(columns: Mapping[str, Column], metadata: Mapping[bytes, str] | None = None) -> Any:
+    """Return columns of one length as a `pyarrow.Table`, with the types of `to_arrow`.
+
+    Raises
+    ------
+    SettingsError
+        If pyarrow is not installed.
+    """
     pa = pyarrow()
-    names, arrays = [], []
-    for name, column in table.columns.items():
-        names.append("is_defective" if name == "truth" else name)
-        arrays.append(_array(pa, name, column))
-    return pa.table(arrays, names=names, metadata={DECIDERS: json.dumps(table.deciders)})
+    arrays = [_array(pa, name, column) for name, column in columns.items()]
+    return pa.table(arrays, names=list(columns), metadata=metadata)
 
 
 def to_pandas(table: Table) -> Any:

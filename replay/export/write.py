@@ -1,10 +1,11 @@
-"""Files of rows: Parquet for programs, CSV for everybody."""
+"""Files of rows: Parquet for programs, CSV for everybody, JSON lines for scripts."""
 
 from __future__ import annotations
 
 import csv
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,39 +13,56 @@ from typing import Any
 import numpy as np
 
 from replay.analysis.table import DEFECTIVE, UNKNOWN, Column, Table
-from replay.export.arrow import pyarrow, to_arrow
+from replay.export.arrow import DECIDERS, arrow_columns, exported, pyarrow
 from schemas.errors import SettingsError
+from schemas.json_text import json_text
 from schemas.moments import time_of
-from schemas.private_files import open_new
+from schemas.private_files import open_new, sync_folder
 from schemas.text import shown
 from transport.csv_guard import WRITER, guarded
 
 #: Accepted suffixes of a file.
-SUFFIXES = (".parquet", ".csv")
-_CSV_ROWS = 10_000
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+_TEXT_ROWS = 10_000
 
 
 def write_rows(path: Path, table: Table) -> None:
-    """Write a table to a ``.parquet`` or a ``.csv`` file, which appears only when it is complete.
+    """Write a table to a file; see `write_columns`. It has the columns of `to_arrow`."""
+    write_columns(path, [exported(table)], {DECIDERS: json.dumps(table.deciders)})
 
-    Both have the columns of `to_arrow`. CSV: UTF-8, comma, CRLF (RFC 4180), times in ISO 8601 UTC, ``true`` and
+
+def write_columns(
+    path: Path, batches: Iterable[Mapping[str, Column]], metadata: Mapping[bytes, str] | None = None
+) -> int:
+    """Write rows to a ``.parquet``, ``.csv`` or ``.jsonl`` file, which appears only when it is complete.
+
+    Memory: one batch. CSV: UTF-8, comma, CRLF (RFC 4180), times in ISO 8601 UTC, ``true`` and
     ``false``, an empty cell for an unknown value. A text that a spreadsheet would run gets an apostrophe in front.
     Characters that a terminal would act on become escapes, as in `schemas.text.shown`. Parquet has all texts unchanged.
+    JSON lines: one object a row, in ASCII, null for an unknown value.
+
+    Parameters
+    ----------
+    batches
+        Columns of one length, at least one batch; all batches have the same names and types.
+    metadata
+        Metadata of the schema of a Parquet file.
+
+    Returns
+    -------
+    int
+        Number of rows.
 
     Raises
     ------
     SettingsError
-        If the suffix is neither of them, the file cannot be written, or it is Parquet and pyarrow is not installed.
+        If the suffix is another one, the file cannot be written, or it is Parquet and pyarrow is not installed.
     """
     with new_file(path) as temporary:
-        if path.suffix == ".csv":
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                _write_csv(file, table)
-        else:
-            pyarrow()
-            from pyarrow import parquet
-
-            parquet.write_table(to_arrow(table), temporary)
+        if path.suffix == ".parquet":
+            return _write_parquet(temporary, batches, metadata)
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            return (_write_csv if path.suffix == ".csv" else _write_json_lines)(file, batches)
 
 
 def check_suffix(path: Path) -> None:
@@ -75,9 +93,13 @@ def new_file(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         handle, temporary = open_new(path.parent, f".{path.name[:100]}.", ".part")
-        os.close(handle)
-        yield temporary
+        try:
+            yield temporary
+            os.fsync(handle)
+        finally:
+            os.close(handle)
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}") from error
     finally:
@@ -85,13 +107,48 @@ def new_file(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _write_csv(file: Any, table: Table) -> None:
+def _write_parquet(file: Path, batches: Iterable[Mapping[str, Column]], metadata: Mapping[bytes, str] | None) -> int:
+    pyarrow()
+    from pyarrow import parquet
+
+    tables = (arrow_columns(columns, metadata) for columns in batches)
+    first = next(tables)
+    count = int(first.num_rows)
+    with parquet.ParquetWriter(file, first.schema) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
+            count += table.num_rows
+    return count
+
+
+def _write_csv(file: Any, batches: Iterable[Mapping[str, Column]]) -> int:
     writer = csv.writer(file, **WRITER)
-    writer.writerow(_cell("is_defective" if name == "truth" else name) for name in table.columns)
-    for begin in range(0, len(table), _CSV_ROWS):
-        part = slice(begin, begin + _CSV_ROWS)
-        columns = [_texts(name, column[part]) for name, column in table.columns.items()]
-        writer.writerows(zip(*columns, strict=True))
+    count = 0
+    for number, columns in enumerate(batches):
+        if number == 0:
+            writer.writerow(map(_cell, columns))
+        for values in _rows(columns, _texts):
+            writer.writerow(values)
+            count += 1
+    return count
+
+
+def _write_json_lines(file: Any, batches: Iterable[Mapping[str, Column]]) -> int:
+    count = 0
+    for columns in batches:
+        for values in _rows(columns, _values):
+            file.write(json_text(dict(zip(columns, values, strict=True))) + "\n")
+            count += 1
+    return count
+
+
+def _rows(columns: Mapping[str, Column], convert: Callable[[str, Column], Iterable[Any]]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows, converted some thousands at a time."""
+    count = len(next(iter(columns.values()))) if columns else 0
+    for begin in range(0, count, _TEXT_ROWS):
+        part = slice(begin, begin + _TEXT_ROWS)
+        yield from zip(*(convert(name, column[part]) for name, column in columns.items()), strict=True)
 
 
 def _cell(text: str) -> str:
@@ -107,6 +164,15 @@ def _texts(name: str, column: Column) -> list[str]:
     if column.dtype == object:
         return ["" if value is None else _cell(value) for value in column]
     return ["" if value != value else repr(value) for value in column.tolist()]
+
+
+def _values(name: str, column: Column) -> list[Any]:
+    """Return the values of a column for JSON, in which NaN is null."""
+    if column.dtype == np.int8:
+        return [None if value == UNKNOWN else bool(value == DEFECTIVE) for value in column]
+    if name.endswith("_at_us") or name == "timestamp_us":
+        return [iso(int(value)) for value in column]
+    return list(column.tolist())
 
 
 def iso(at_us: int) -> str:

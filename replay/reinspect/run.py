@@ -53,14 +53,14 @@ def plan(resolved: ResolvedSelection, source: Source, loaded: Sequence[LoadedVar
         topic=source.topic(Frame),
         ranges=resolved.offsets,
         variants=tuple(each.described() for each in loaded),
-        versions={
-            "python": platform.python_version(),
-            **{
-                name: version(name)
-                for name in ("streaming-inspection", "onnxruntime", "opencv-python-headless", "numpy")
-            },
-        },
+        versions=versions(),
     )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that affect the last bit of a score."""
+    names = ("streaming-inspection", "onnxruntime", "opencv-python-headless", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def check_variants(folder: RunFolder, loaded: Sequence[LoadedVariant]) -> None:

@@ -5,26 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from models.errors import ImageError
 from models.explain import heat_map
-from models.images import decode
 from models.package import Model
-from models.preprocess import resize
-from models.report_pictures import overlay_address, picture_address
 from replay.analysis.comparison_results import Comparison
 from replay.analysis.results import Analysis
 from replay.analysis.table import Table
 from replay.export.pictures import image_of
 from replay.past.replayed_frame import ReplayedFrame
+from replay.report.cards import Card, card_of, with_heat
 from schemas.records import Decision, Defect, Frame
 from transport.image_store import ImageStore, ImageStoreError
 from transport.stored_message import MessagePosition, StoredMessage
-
-#: Longest side of a picture on the page, in pixels.
-_MAX_SIDE = 320
-_MAX_BOXES = 20
 
 _TITLES = {
     "escapes": ("Escapes", "Defective by their label, and accepted: the most certain first."),
@@ -43,31 +35,6 @@ class Section:
     about: str
     rows: tuple[int, ...]
     more: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """Card of one part.
-
-    Parameters
-    ----------
-    picture, heat
-        ``data:`` addresses, empty if there is no image; the heat map covers the whole picture.
-    missing
-        Reason why there is no picture.
-    boxes
-        Defects with their boxes in shares of the picture.
-    """
-
-    row: int
-    picture: str = ""
-    width: int = 0
-    height: int = 0
-    heat: str = ""
-    heat_kind: str = ""
-    heat_most: float = 0.0
-    boxes: tuple[tuple[Defect, tuple[float, float, float, float]], ...] = ()
-    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,27 +153,8 @@ def _card(
         return Card(row=row, missing=f"no frame: {found.problem}"[:200])
     try:
         data = image_of(found.record, store)
-        decoded = decode(data, colour=True, needed_wh=(_MAX_SIDE, _MAX_SIDE))
-        heat = heat_map(data, model, steps=steps) if model is not None else None
+        heat = None if model is None else heat_map(data, model, steps=steps)
+        card = card_of(row, data, defects)
+        return card if heat is None else with_heat(card, heat)
     except (ImageError, ImageStoreError) as error:
         return Card(row=row, missing=f"{error.kind}: {error}"[:200])
-    full_wh = decoded.header.width, decoded.header.height
-    scale = min(1.0, _MAX_SIDE / max(full_wh))
-    width, height = (max(1, round(side * scale)) for side in full_wh)
-    picture = picture_address(resize(decoded.pixels, (width, height)))
-    boxes = tuple((one, box) for one in defects[:_MAX_BOXES] if (box := _share(one, full_wh)) is not None)
-    if heat is None:
-        return Card(row=row, picture=picture, width=width, height=height, boxes=boxes)
-    return Card(
-        row=row, picture=picture, width=width, height=height, boxes=boxes, heat=overlay_address(heat),
-        heat_kind=heat.kind, heat_most=float(heat.values.flat[np.abs(heat.values).argmax()]),
-    )  # fmt: skip
-
-
-def _share(defect: Defect, size_wh: tuple[int, int]) -> tuple[float, float, float, float] | None:
-    x, y, width, height = (float(side) for side in defect.box_xywh)
-    if not np.isfinite([x, y, width, height]).all():
-        return None
-    left, right = (min(max(at / size_wh[0], 0.0), 1.0) for at in (x, x + width))
-    top, bottom = (min(max(at / size_wh[1], 0.0), 1.0) for at in (y, y + height))
-    return (left, top, right - left, bottom - top) if right > left and bottom > top else None

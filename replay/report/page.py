@@ -1,13 +1,7 @@
-"""Report page: one complete HTML file that opens without a network and makes no requests.
-
-The page forbids itself all requests and all scripts except its own three (Content Security Policy Level 3, by hash).
-Even if a name from a message got through the template's escaping, nothing would run.
-"""
+"""Report page of an analysis, see `replay.report.document`."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,13 +13,11 @@ from replay.past.selection import Selection
 from replay.report import plots as draw
 from replay.report import sentences, words
 from replay.report.advice import advise, moved
+from replay.report.document import render, write_document
 from replay.report.gallery import Gallery
 from replay.report.parts import describe
 from replay.report.sentences import DataQuality
-from schemas.errors import SettingsError
-from schemas.private_files import open_new
 
-_FOLDER = Path(__file__).parent
 #: Maximum rows of a table on the page; all rows are in the JSON and the rows file.
 _MAX_ROWS = 200
 
@@ -63,31 +55,7 @@ def write_report(
         If the file cannot be written, or jinja2 or plotly is not installed.
     """
     page = _render(analysis, table, comparison, gallery, selection, quality or DataQuality(), title, heat_maps_of)
-    try:
-        handle, temporary = open_new(path.parent, f".{path.name[:100]}.", ".part")
-        try:
-            with open(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-                file.write(page)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror or error}") from error
-
-
-def check_installed() -> None:
-    """Refuse a report early if it could not be made.
-
-    Raises
-    ------
-    SettingsError
-        If jinja2 or plotly is not installed.
-    """
-    try:
-        import jinja2 as _jinja2  # noqa: F401
-        import plotly.offline as _plotly  # noqa: F401
-    except ImportError as error:
-        raise SettingsError("a report needs jinja2 and plotly: pip install 'streaming-inspection[analysis]'") from error
+    write_document(path, page)
 
 
 def _render(
@@ -100,30 +68,12 @@ def _render(
     title: str,
     heat_maps_of: str,
 ) -> str:
-    check_installed()
-    import jinja2
-    from jinja2.utils import htmlsafe_json_dumps
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    # A browser normalises all line ends before it hashes a script.
-    plotly = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")
-    script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     figures = _figures(analysis, table, comparison)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined,
-        finalize=lambda value: words.visible(value) if type(value) is str else value,
-    )  # fmt: skip
     cards = [] if gallery is None else [gallery.card(row) for row in gallery.rows]
-    return environment.get_template("page.html.j2").render(
-        policy=_policy(plotly, script),
+    return render(
+        "page.html.j2",
+        figures,
         title=title or f"Inspection of {words.time(analysis.extent.from_us, seconds=False)}",
-        css=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
-        js=Markup(script),
-        plotly=Markup(plotly),
-        data=htmlsafe_json_dumps(figures, allow_nan=False),
-        figures=figures,
-        w=words,
         a=analysis,
         comparison=comparison,
         changed=comparison.changed[:_MAX_ROWS] if comparison is not None else (),
@@ -151,14 +101,6 @@ def _render(
         differences=list(quality.differences)[:_MAX_ROWS],
         contents=_contents(analysis, comparison, gallery, figures),
         footer="Streaming Inspection. Times are UTC, intervals of 95 %. The page is complete, and asks for nothing.",
-    )
-
-
-def _policy(*scripts: str) -> str:
-    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'"
     )
 
 

@@ -68,7 +68,17 @@ def describe(table: Table, row: int, deciders: Sequence[str]) -> Part:
 
 
 def _bar(table: Table, row: int, name: str) -> Bar | None:
-    score, threshold = (float(table[f"{name}.{what}"][row]) for what in ("score", "threshold"))
+    return score_bar(name, *(float(table[f"{name}.{what}"][row]) for what in ("score", "threshold")))
+
+
+def score_bar(name: str, score: float, threshold: float) -> Bar | None:
+    """Return the bar of a score; None if the score is not a number. NaN stands for no threshold.
+
+    Examples
+    --------
+    >>> score_bar("score", 0.75, 0.5)
+    Bar(name='score', score='0.75', threshold='0.5', width=75.0, at=50.0, over=True)
+    """
     if not np.isfinite(score):
         return None
     has_threshold = bool(np.isfinite(threshold))

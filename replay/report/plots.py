@@ -34,20 +34,39 @@ def scores(table: Table, analysis: Analysis) -> Figure | None:
     if not np.isfinite(values).any():
         return None
     edges = np.linspace(0, 1, _BINS + 1)
-    traces = []
+    groups = []
     for truth, name, colour in _TRUTHS:
         chosen = values[(table["truth"] == truth) & np.isfinite(values)]
         if len(chosen):
-            counts = np.histogram(np.clip(chosen, 0, 1), edges)[0]
-            texts = [f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)]
-            traces.append({
-                "type": "bar", "name": name, "x": _list((edges[1:] + edges[:-1]) / 2), "y": counts.tolist(),
-                "width": 1 / _BINS, "marker": {"color": colour}, "customdata": texts,
-                "hovertemplate": "score %{customdata}: %{y} parts<extra>" + name + "</extra>",
-            })  # fmt: skip
-    marks = _thresholds(analysis)
+            groups.append((name, colour, np.histogram(np.clip(chosen, 0, 1), edges)[0].tolist()))
+    return score_bars(groups, _thresholds(analysis), "parts")
+
+
+def score_bars(
+    groups: Sequence[tuple[str, str, Sequence[int]]], marks: Sequence[tuple[float, str, str]], unit: str
+) -> Figure:
+    """Draw a stacked histogram of scores from 0 to 1.
+
+    Parameters
+    ----------
+    groups
+        Name, colour, and count in each of some bins of equal width.
+    marks
+        Score, text and colour of each vertical line.
+    unit
+        Name of the counted things, in the plural.
+    """
+    traces = []
+    for name, colour, counts in groups:
+        edges = np.linspace(0, 1, len(counts) + 1)
+        texts = [f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)]
+        traces.append({
+            "type": "bar", "name": name, "x": _list((edges[1:] + edges[:-1]) / 2), "y": list(counts),
+            "width": 1 / len(counts), "marker": {"color": colour}, "customdata": texts,
+            "hovertemplate": "score %{customdata}: %{y} " + unit + "<extra>" + name + "</extra>",
+        })  # fmt: skip
     # With few defective parts among many good ones, they would not be visible on a linear axis.
-    layout = _layout("defect score", "parts", marks, barmode="stack", xaxis={"range": [-0.01, 1.01]})
+    layout = _layout("defect score", unit, marks, barmode="stack", xaxis={"range": [-0.01, 1.01]})
     layout["updatemenus"] = [{
         "type": "buttons", "direction": "left", "x": 1, "y": -0.2, "xanchor": "right", "yanchor": "top",
         "showactive": False, "pad": {"r": 0, "t": 0}, "font": {"size": 11},

@@ -16,26 +16,9 @@ from replay.past.selection import Selection
 from replay.past.source import Source
 from replay.reinspect.run_folder import RunFolder
 from replay.report.make import make_report
-from replay.report.page import check_installed
 from replay.report.sentences import DataQuality
-from schemas.errors import SettingsError
 from transport.image_store import ImageStore
 from transport.topic_ranges import OnStageProgress
-
-
-def check_html(path: Path) -> None:
-    """Refuse, at once, a report that could not be written at the end.
-
-    Raises
-    ------
-    SettingsError
-        If the file has no existing folder, if it is itself a folder, or if a package for reports is not installed.
-    """
-    if not path.parent.is_dir():
-        raise SettingsError(f"{path}: {path.parent} is no folder")
-    if path.is_dir():
-        raise SettingsError(f"{path}: is a folder; name a file for the report")
-    check_installed()
 
 
 def write_html(

@@ -13,6 +13,7 @@ from actuators.settings import OnDrift
 from infra.cli.commands import COMMANDS, load
 from infra.cli.root import app
 from infra.cli.shared import choices
+from models.manifest import DetectionOptions, InputSpec, OutputSpec, Task
 from monitoring.quality.figures import GroupBy
 from producers.bounded_queue import Policy
 from producers.cameras.disturbed import Disturbance
@@ -21,6 +22,10 @@ from producers.spool.options import DrainOrder, SpoolMode, Sync, WhenFull
 from replay.archive.collector import ARCHIVED
 from replay.past.selection import TimeBasis
 from schemas.records import Action, DriftType
+
+
+def _values_of(block: Any, field: str) -> tuple[str, ...]:
+    return get_args(block.model_fields[field].annotation)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +43,13 @@ from schemas.records import Action, DriftType
         (choices.GroupByChoice, get_args(GroupBy)),
         (choices.TimeBasisChoice, tuple(TimeBasis)),
         (choices.DisturbanceChoice, tuple(Disturbance)),
+        (choices.TaskChoice, get_args(Task)),
+        (choices.ColourChoice, _values_of(InputSpec, "colour")),
+        (choices.LayoutChoice, _values_of(InputSpec, "layout")),
+        (choices.ResizeChoice, _values_of(InputSpec, "resize")),
+        (choices.ActivationChoice, _values_of(OutputSpec, "activation")),
+        (choices.BoxChoice, _values_of(DetectionOptions, "box")),
+        (choices.CoordinatesChoice, _values_of(DetectionOptions, "coordinates")),
     ],
 )
 def test_choices_are_those_of_the_packages(choice: Any, values: tuple[str, ...]) -> None:

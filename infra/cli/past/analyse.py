@@ -34,7 +34,7 @@ def analyse(
     ] = None,
     image_store: ImageStoreUri = None,
     rows: Annotated[
-        Path | None, typer.Option(help="Write every row to this file, .parquet or .csv, for a notebook.")
+        Path | None, typer.Option(help="Write every row to this file, .parquet, .csv or .jsonl, for a notebook.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -55,7 +55,8 @@ def analyse(
     from replay.dataset import read_data, warn_unfinished
     from replay.export.write import check_file, write_rows
     from replay.past.replayed_frame import RECORDED
-    from replay.report.write import check_html, heat_model, write_html
+    from replay.report.document import check_html
+    from replay.report.write import heat_model, write_html
     from transport.image_store import ImageStore
 
     if rows is not None:

@@ -92,7 +92,8 @@ def compare(
     from replay.challenger import inspected, model_of, on_golden
     from replay.dataset import read_data, warn_unfinished
     from replay.past.replayed_frame import RECORDED
-    from replay.report.write import check_html, write_html
+    from replay.report.document import check_html
+    from replay.report.write import write_html
     from transport.image_store import ImageStore
 
     limits = PromotionLimits(

@@ -72,7 +72,7 @@ def folder_(
 @takes_selection
 def rows(
     chosen: SelectionArgs,
-    file: Annotated[Path, typer.Argument(help="Ends with .parquet or .csv.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="Ends with .parquet, .csv or .jsonl.", show_default=False)],
     with_labels: WithLabels = True,
     truth_attribute: Annotated[
         str | None, typer.Option(help="Attribute of frames that tells the truth if there is no label, as `label`.")

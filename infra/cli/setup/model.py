@@ -1,4 +1,4 @@
-"""`inspection model`: add the reference signals to a model package."""
+"""`inspection model`: make, check, show and list model packages, and add the reference signals to one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from infra.cli.setup.model_check import check
+from infra.cli.setup.model_init import init
+from infra.cli.setup.model_show import list_packages, show
 from infra.cli.shared.options import Json
 from infra.cli.shared.terminal_text import echo, echo_json
 from schemas.errors import SettingsError
@@ -15,9 +18,10 @@ from schemas.errors import SettingsError
 app = typer.Typer(no_args_is_help=True, help="Model packages.")
 
 
-@app.callback()
-def model() -> None:
-    """Make `reference` a subcommand, although it is the only one."""
+app.command()(init)
+app.command()(check)
+app.command()(show)
+app.command("list")(list_packages)
 
 
 @app.command()

@@ -24,6 +24,14 @@ DriftTypeChoice = Literal["any", "data", "concept"]
 # monitoring.quality.figures, replay.past.selection
 GroupByChoice = Literal["camera", "lot", "class", "model"]
 TimeBasisChoice = Literal["kafka", "captured"]
+# models.manifest
+TaskChoice = Literal["classification", "anomaly_map", "detection"]
+ColourChoice = Literal["grey", "rgb", "bgr"]
+LayoutChoice = Literal["NCHW", "NHWC"]
+ResizeChoice = Literal["stretch", "letterbox"]
+ActivationChoice = Literal["softmax", "sigmoid", "none"]
+BoxChoice = Literal["xyxy", "xywh", "cxcywh"]
+CoordinatesChoice = Literal["pixels", "normalised"]
 # producers.cameras.disturbed
 DisturbanceChoice = Literal["exposure", "blur", "product-change", "frozen"]
 

@@ -1,0 +1,160 @@
+"""`inspection model init`: make a model package from an ONNX file."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infra.cli.shared.choices import (
+    ActivationChoice,
+    BoxChoice,
+    ColourChoice,
+    CoordinatesChoice,
+    LayoutChoice,
+    ResizeChoice,
+    TaskChoice,
+    choice,
+)
+from infra.cli.shared.options import Json, as_text
+from infra.cli.shared.terminal_text import echo, echo_json, shown
+from schemas.errors import SettingsError
+
+if TYPE_CHECKING:
+    from models.draft import ManifestDraft
+
+#: Largest file of a model: the limit of protobuf.
+_MAX_MODEL_BYTES = 2**31 - 1
+_FACTS = "Facts that the file does not state"
+_TRAINING = "Training, in words"
+
+
+def _fact(text: str) -> str | None:
+    return typer.Option(help=text, callback=as_text, rich_help_panel=_FACTS)  # type: ignore[no-any-return]
+
+
+def _choice(text: str) -> Any:
+    return choice(text, rich_help_panel=_FACTS)
+
+
+def _word(text: str) -> str | None:
+    return typer.Option(help=text, callback=as_text, rich_help_panel=_TRAINING)  # type: ignore[no-any-return]
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="ONNX file of the model.")],
+    out: Annotated[Path, typer.Option(help="New or empty directory for the package.")],
+    name: Annotated[
+        str | None, typer.Option(callback=as_text, help="Name of the model. Default: that of the directory.")
+    ] = None,
+    model_version: Annotated[str | None, _fact("Version of the model. Default: 1.0.0.")] = None,
+    task: Annotated[TaskChoice | None, _choice("Task of the model.")] = None,
+    colour: Annotated[ColourChoice | None, _choice("Colours that the model takes.")] = None,
+    layout: Annotated[LayoutChoice | None, _choice("Order of the axes of the input.")] = None,
+    size: Annotated[str | None, _fact("WIDTHxHEIGHT of the input, if it is free.")] = None,
+    scale: Annotated[
+        str | None, _fact("Factor of the pixels from 0 to 255, such as 1/255 or 1; or the word imagenet.")
+    ] = None,
+    mean: Annotated[str | None, _fact("Mean of each channel after the factor, such as 0.485,0.456,0.406.")] = None,
+    std: Annotated[str | None, _fact("Standard deviation of each channel.")] = None,
+    resize: Annotated[
+        ResizeChoice | None,
+        _choice("Way of resizing; letterbox keeps the proportions. Default: stretch."),
+    ] = None,
+    output: Annotated[str | None, _fact("Outputs by role, such as scores=logits or boxes=b,scores=s.")] = None,
+    activation: Annotated[ActivationChoice | None, _choice("Step from the output to scores.")] = None,
+    labels: Annotated[str | None, _fact("Labels in the order of the training, such as good,scratch.")] = None,
+    good_label: Annotated[str | None, _fact("Label of good parts; '' if there is none.")] = None,
+    threshold: Annotated[str | None, _fact("Defect score from which a part is rejected, such as 0.5.")] = None,
+    review_band: Annotated[str | None, _fact("Scores that a person decides, such as 0.4,0.6.")] = None,
+    map_range: Annotated[str | None, _fact("LOW,HIGH: values of an anomaly map for the scores 0 and 1.")] = None,
+    box: Annotated[BoxChoice | None, _choice("Numbers of a box.")] = None,
+    coordinates: Annotated[CoordinatesChoice | None, _choice("Unit of boxes.")] = None,
+    provenance: Annotated[str | None, _word("Origin of the weights.")] = None,
+    licence: Annotated[str | None, _word("Licence of the weights.")] = None,
+    data: Annotated[str | None, _word("Data of the training.")] = None,
+    split: Annotated[str | None, _word("Split of the data into training and test.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a package from an ONNX file: facts from the file, the rest from options.
+
+    Names, sizes, labels and more are read from the file, all of them if Ultralytics wrote it. The command asks on a
+    terminal for a fact that the file does not state; elsewhere it names each option that is missing.
+
+        inspection model init best.onnx --out my_model/ --threshold 0.5
+
+        inspection model init net.onnx --out my_model/ --scale imagenet --colour rgb --threshold 0.5
+    """
+    from models.draft import draft_manifest
+    from models.errors import ModelPackageError
+
+    given = {
+        "model_version": model_version, "task": task, "colour": colour, "layout": layout, "size": size, "scale": scale,
+        "mean": mean, "std": std, "resize": resize, "output": output, "activation": activation, "labels": labels,
+        "good_label": good_label, "threshold": threshold, "review_band": review_band, "map_range": map_range,
+        "box": box, "coordinates": coordinates, "provenance": provenance, "licence": licence, "data": data,
+        "split": split,
+    }  # fmt: skip
+    answers = {option: text for option, text in given.items() if text is not None}
+    content = _read(file)
+    called = name or out.resolve().name
+    try:
+        draft = draft_manifest(content, called, answers)
+        while draft.open and _is_interactive():
+            question = draft.open[0]
+            answers[question.option] = typer.prompt(shown(question.line), err=True)
+            draft = draft_manifest(content, called, answers)
+    except ModelPackageError as error:
+        raise ModelPackageError(f"{file}: {error}") from error
+    if draft.open:
+        count = f"{len(draft.open)} facts that" if len(draft.open) > 1 else "a fact that"
+        lines = "\n".join(question.line for question in draft.open)
+        raise SettingsError(f"{file}: {count} the file does not state; add these options:\n{lines}")
+    _write(out, content, draft)
+    if as_json:
+        echo_json({"package": str(out), "notes": list(draft.notes), "manifest": dict(draft.manifest)})
+        return
+    for note in draft.notes:
+        echo(note)
+    following = f"inspection model check {shlex.quote(str(out))} --images DIR"
+    echo(f"{out}: a package of {file}, which loads; next: {following}")
+
+
+def _read(file: Path) -> bytes:
+    try:
+        if not file.is_file():
+            raise SettingsError(f"{file}: no such file" if not file.exists() else f"{file}: not a regular file")
+        if file.stat().st_size > _MAX_MODEL_BYTES:
+            raise SettingsError(f"{file}: over 2 GiB: quantise the model or make it smaller")
+        return file.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror or error}") from error
+
+
+def _is_interactive() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _write(out: Path, content: bytes, draft: ManifestDraft) -> None:
+    """Write the package, and load it; the directory appears only with all files in it."""
+    import yaml
+
+    from models.errors import ModelPackageError
+    from models.manifest_file import MANIFEST_NAME
+    from models.package import load_model
+    from replay.export.pictures import new_folder
+
+    with new_folder(out) as folder:
+        (folder / "model.onnx").write_bytes(content)
+        text = yaml.safe_dump(dict(draft.manifest), sort_keys=False, allow_unicode=True, width=110)
+        (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
+    try:
+        load_model(out)
+    except ModelPackageError as error:
+        raise ModelPackageError(
+            f"{out} is written, but does not load: {error}\ncorrect {out / MANIFEST_NAME}, or delete {out} and begin "
+            f"again; then: inspection model check {out}"
+        ) from error

@@ -1,0 +1,383 @@
+"""Draft of a manifest from an ONNX file: the file's own facts, the answers of a person, and the open questions.
+
+A file states its tensors, and often labels, task and size (Ultralytics writes all of them). It does not state the
+order of colours, the scaling of pixels, or a threshold. Nothing is run: `models.load_model` checks the result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from models.agreement import ACTIVATIONS, NOT_READ, TASK_WORDS, WITHOUT_NMS
+from models.draft_answers import DraftAnswers, OpenQuestion
+from models.errors import ModelPackageError
+from models.graph_walk import ends_in, scaling_of
+from models.manifest import Manifest
+from models.metadata import colour_in, is_finished, label_lists, size_in, task_in
+from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
+from models.onnx_graph import OnnxModel, read_model
+from models.onnx_values import FLOATS, OnnxSignature, OnnxValue, read_signature
+from models.protobuf import Malformed
+
+#: Labels that mean a good part, in lower case.
+_GOOD = frozenset({"good", "ok", "normal", "pass", "functional", "accept", "no_defect", "no defect", "defect-free"})
+#: Score of a box, at most, from which it counts as a defect.
+_BOX_SCORE = 0.25
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
+_NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestDraft:
+    """Draft of a manifest.
+
+    Parameters
+    ----------
+    manifest
+        Its content; empty while a question is open.
+    open
+        Open questions.
+    notes
+        Facts that were read from the file or assumed, for a person to check.
+    """
+
+    manifest: Mapping[str, Any]
+    open: tuple[OpenQuestion, ...]
+    notes: tuple[str, ...]
+
+
+def draft_manifest(data: bytes, name: str, given: Mapping[str, str]) -> ManifestDraft:
+    """Draft the manifest of an ONNX file.
+
+    Parameters
+    ----------
+    data
+        Bytes of the file.
+    name
+        Name of the model; characters that a manifest does not allow are replaced.
+    given
+        Answers, see `DraftAnswers`; an answer goes before a fact of the file.
+
+    Raises
+    ------
+    ModelPackageError
+        If no manifest can make a package of the file: the message has the remedy.
+    SettingsError
+        If an answer cannot be read.
+    """
+    try:
+        check_onnx(data)
+        draft = _Draft(read_model(data), read_signature(data), DraftAnswers(given))
+    except (NotOnnx, ExternalData, Malformed) as error:
+        raise ModelPackageError(f"the file {error}" if isinstance(error, ExternalData) else str(error)) from error
+    manifest = draft.manifest(_NOT_IN_NAMES.sub("-", name).strip("-._")[:100] or "my-model", data)
+    if draft.answers.open:
+        return ManifestDraft({}, tuple(draft.answers.open), tuple(draft.notes))
+    try:
+        # By way of JSON, as `models.manifest_file` reads it.
+        Manifest.model_validate_json(json.dumps(manifest))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelPackageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+    return ManifestDraft(manifest, (), tuple(draft.notes))
+
+
+@dataclass(slots=True)
+class _Draft:
+    model: OnnxModel
+    signature: OnnxSignature
+    answers: DraftAnswers
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_ultralytics(self) -> bool:
+        found = self.model.metadata
+        return any("ultralytics" in found.get(key, "").lower() for key in ("author", "description", "docs"))
+
+    def manifest(self, name: str, data: bytes) -> dict[str, Any]:
+        """Return the content; some of it is missing while a question is open."""
+        spec = self._input()
+        task = self._task()
+        outputs = {} if task is None else self._outputs(task)
+        threshold = self.answers.share(
+            "threshold", "defect score from which a part is rejected, from 0 to 1, such as 0.5"
+        )
+        band = self.answers.numbers("review_band", 2)
+        blocks = {} if task is None else self._blocks(task, outputs, threshold, band)
+        training = self._training()
+        return {
+            "manifest_version": 1,
+            "name": name,
+            "version": self.answers.get("model_version") or "1.0.0",
+            "task": task,
+            "file": "model.onnx",
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "input": spec,
+            **blocks,
+            "decision": {
+                "recipe_id": name, "revision": 1, "threshold": threshold,
+                **({} if band is None else {"review_band": list(band)}),
+            },
+            "training": training,
+        }  # fmt: skip
+
+    def _input(self) -> dict[str, Any]:
+        values = self.signature.inputs
+        if len(values) != 1:
+            names = ", ".join(value.name for value in values) or "none"
+            raise ModelPackageError(
+                f"the graph's inputs are {names}, a package has one, the image: make the others constants "
+                "(initializers) of the graph, or leave them out at export"
+            )
+        value = values[0]
+        if value.dtype not in ("float32", "uint8"):
+            raise ModelPackageError(
+                f"input {value.name!r} is {value.dtype or 'no tensor'}: export it with a float32 or uint8 input; half "
+                "precision needs keep_io_types=True"
+            )
+        if len(value.shape) != 4:
+            raise ModelPackageError(
+                f"input {value.name!r} has {len(value.shape)} axes, an image has 4: (n, channels, height, width) or "
+                "(n, height, width, channels)"
+            )
+        layout = self._layout(value)
+        channels, height, width = value.shape[1:] if layout != "NHWC" else (value.shape[3], *value.shape[1:3])
+        if channels not in (None, 1, 3):
+            raise ModelPackageError(f"{channels} channels are not read: export it for 1 (grey) or 3 (rgb, bgr)")
+        colour = self._colour(channels)
+        size = self._size(width, height)
+        spec: dict[str, Any] = {
+            "name": value.name, "width": size[0], "height": size[1], "colour": colour, "layout": layout,
+            "dtype": value.dtype, **self._resize(),
+        }  # fmt: skip
+        return spec | (self._scaling(value, 1 if colour == "grey" else 3) if value.dtype == "float32" else {})
+
+    def _layout(self, value: OnnxValue) -> str | None:
+        first, last = value.shape[1] in (1, 3), value.shape[3] in (1, 3)
+        if first != last and self.answers.get("layout") is None:
+            return "NCHW" if first else "NHWC"
+        return self.answers.choice("layout", ("NCHW", "NHWC"), "order of the axes")
+
+    def _colour(self, channels: int | None) -> str | None:
+        found = colour_in(self.model.metadata)
+        if self.answers.get("colour") is None:
+            if channels == 1:
+                return "grey"
+            if found is not None and (channels is None or found[1] != "grey"):
+                self.notes.append(f"colour {found[1]}: the file's metadata `{found[0]}`")
+                return found[1]
+            if self.is_ultralytics:
+                self.notes.append("colour rgb: as Ultralytics trains")
+                return "rgb"
+        choices = ("grey", "rgb", "bgr") if channels is None else ("rgb", "bgr") if channels == 3 else ("grey",)
+        if choices == ("grey",):
+            return self.answers.get("colour")
+        return self.answers.choice("colour", choices, "colours that the model was trained on")
+
+    def _size(self, width: int | None, height: int | None) -> tuple[int | None, int | None]:
+        answer, known = self.answers.wh(), size_in(self.model.metadata)
+        if answer is not None:
+            return answer
+        if width is not None and height is not None:
+            return width, height
+        if known is not None:
+            self.notes.append(f"size {known[1]}x{known[0]}: the file's metadata `imgsz`")
+            return known[1], known[0]
+        self.answers.ask("size", "width and height of the images that the model was trained on, such as 640x480")
+        return width, height
+
+    def _resize(self) -> dict[str, Any]:
+        if self.answers.get("resize") is None and self.is_ultralytics and task_in(self.model.metadata) == "detect":
+            self.notes.append("resize letterbox, pad 114: as Ultralytics trains detectors")
+            return {"resize": "letterbox", "pad": 114}
+        if self.answers.get("resize") is None:
+            self.notes.append("resize stretch: assumed; --resize letterbox keeps the proportions of the image")
+            return {"resize": "stretch"}
+        return {"resize": self.answers.choice("resize", ("stretch", "letterbox"), "way of resizing")}
+
+    def _scaling(self, value: OnnxValue, channels: int) -> dict[str, Any]:
+        answer = self.answers.normalisation(channels)
+        if answer is not None:
+            scale, mean, std = answer
+            return {"scale": scale, **({"mean": list(mean)} if mean else {}), **({"std": list(std)} if std else {})}
+        found = scaling_of(self.model, value.name)
+        if found.divisors or found.offsets:
+            self.notes.append("scale 1: the graph scales its pixels itself")
+            return {"scale": 1.0}
+        if self.is_ultralytics:
+            self.notes.append("scale 1/255: as Ultralytics trains")
+            return {"scale": 1 / 255}
+        self.answers.ask(
+            "scale",
+            "factor of pixels from 0 to 255, such as 1/255 or 1, with --mean and --std of each channel; or imagenet",
+        )
+        return {}
+
+    def _task(self) -> str | None:
+        known = task_in(self.model.metadata)
+        if known in NOT_READ:
+            raise ModelPackageError(
+                f"the file's metadata says task {known}: {NOT_READ[known]} are not read; export task detect or classify"
+            )
+        tasks = ("classification", "anomaly_map", "detection")
+        if self.answers.get("task") is not None:
+            return self.answers.choice("task", tasks, "task of the model")
+        if known in TASK_WORDS:
+            return TASK_WORDS[known]
+        axes = {len(value.shape) for value in self._floats()}
+        by_axes = {2: "classification", 3: "detection", 4: "anomaly_map"}
+        likely = {by_axes[count] for count in axes if count in by_axes}
+        if len(likely) == 1 and (task := likely.pop()):
+            shapes = ", ".join(_described(value) for value in self._floats())
+            self.notes.append(f"task {task}: by the outputs {shapes}")
+            return task
+        return self.answers.choice("task", tasks, "task of the model")
+
+    def _floats(self, axes: int | None = None) -> list[OnnxValue]:
+        outputs = [value for value in self.signature.outputs if value.dtype in FLOATS]
+        return [value for value in outputs if axes is None or len(value.shape) == axes]
+
+    def _outputs(self, task: str) -> dict[str, str]:
+        answer = self.answers.outputs()
+        if answer is not None:
+            return answer
+        if task == "classification":
+            return self._one_of("scores", self._floats(2), ("score", "prob", "logit"))
+        if task == "anomaly_map":
+            return self._one_of("map", self._floats(4), ("anomaly_map", "map"))
+        if is_finished(self.model.metadata):
+            raise ModelPackageError(f"the file's metadata says that it suppresses overlapping boxes: {WITHOUT_NMS}")
+        found = self._floats(3)
+        if len(found) == 1:
+            return {"predictions": found[0].name}
+        boxes = [value for value in found if value.shape[-1] == 4]
+        if len(found) == 2 and len(boxes) == 1:
+            return {"boxes": boxes[0].name, "scores": next(value.name for value in found if value is not boxes[0])}
+        self._ask_output("predictions=NAME, or boxes=NAME,scores=NAME")
+        return {}
+
+    def _one_of(self, role: str, found: Sequence[OnnxValue], words: tuple[str, ...]) -> dict[str, str]:
+        for word in words if len(found) > 1 else ():
+            named = [value for value in found if word in value.name.lower()]
+            if len(named) == 1:
+                self.notes.append(f"output {named[0].name}: by its name, of {len(found)}")
+                return {role: named[0].name}
+        if len(found) == 1:
+            return {role: found[0].name}
+        self._ask_output(f"{role}=NAME")
+        return {}
+
+    def _ask_output(self, form: str) -> None:
+        names = ", ".join(_described(value) for value in self.signature.outputs) or "none"
+        self.answers.ask("output", f"{form}; the outputs are {names}")
+
+    def _blocks(
+        self, task: str, outputs: dict[str, str], threshold: float | None, band: tuple[float, ...] | None
+    ) -> dict[str, Any]:
+        """Return the blocks outputs, labels, and that of the task."""
+        values = {value.name: value for value in self.signature.outputs}
+        labels = self._labels(task, outputs, values)
+        made: dict[str, Any] = {
+            "outputs": {"names": outputs, "activation": self._activation(task, outputs)},
+            "labels": labels,
+        }
+        if task == "classification":
+            good = self._good_label(labels)
+            return made | ({} if good is None else {"good_label": good})
+        if task == "anomaly_map":
+            return made | {"anomaly": self._anomaly(outputs)}
+        return made | {"detection": self._detection(outputs, min([threshold or 1.0, *(band or ())]))}
+
+    def _labels(self, task: str, outputs: dict[str, str], values: Mapping[str, OnnxValue]) -> list[str]:
+        answer = self.answers.labels()
+        if answer is not None:
+            return answer
+        found = next((each for each in label_lists(self.model.metadata) if each.is_usual), None)
+        if found is not None:
+            self.notes.append(f"labels: the file's metadata `{found.key}`, {len(found.labels)} names")
+            return list(found.labels)
+        if task == "anomaly_map":
+            return ["anomaly"]
+        scores = values.get(outputs.get("scores", ""))
+        count = scores.shape[-1] if scores is not None and scores.shape else None
+        how_many = f"{count} names" if count is not None and count > 1 else "names"
+        self.answers.ask("labels", f"{how_many} in the order of the training, with commas, such as good,scratch")
+        return []
+
+    def _good_label(self, labels: list[str]) -> str | None:
+        answer = self.answers.get("good_label")
+        if answer is not None:
+            return answer or None
+        good = [label for label in labels if label.lower() in _GOOD]
+        if len(good) == 1 and len(labels) > 1:
+            self.notes.append(f"good_label {good[0]}: by its name")
+            return good[0]
+        if len(labels) > 1:
+            self.answers.ask("good_label", f"label of good parts, one of {', '.join(labels[:20])}; '' if there is none")
+        return None
+
+    def _activation(self, task: str, outputs: dict[str, str]) -> str | None:
+        if self.answers.get("activation") is None:
+            if task != "classification" or self.is_ultralytics:
+                return "none"
+            name = outputs.get("scores")
+            made = sorted({ACTIVATIONS[op] for op in self._ends(name) if op in ACTIVATIONS})
+            if made:
+                self.notes.append(f"activation none: the graph ends in {made[0]}")
+                return "none"
+        return self.answers.choice("activation", ("softmax", "sigmoid", "none"), "step from the output to scores")
+
+    def _ends(self, name: str | None) -> frozenset[str]:
+        return ends_in(self.model, name) if name is not None else frozenset()
+
+    def _anomaly(self, outputs: dict[str, str]) -> dict[str, Any]:
+        answer = self.answers.numbers("map_range", 2)
+        if answer is not None:
+            return {"low": answer[0], "high": answer[1]}
+        is_finished = any(op in ACTIVATIONS for op in self._ends(outputs.get("map")))
+        is_anomalib = {"pred_score", "anomaly_map"} <= {value.name for value in self.signature.outputs}
+        if is_finished or is_anomalib:
+            self.notes.append(f"map from 0 to 1: {'as Anomalib normalises' if is_anomalib else 'the graph ends so'}")
+            return {"low": 0.0, "high": 1.0}
+        self.answers.ask("map_range", "LOW,HIGH: values of the map for the scores 0 and 1, as on good and bad parts")
+        return {}
+
+    def _detection(self, outputs: dict[str, str], most: float) -> dict[str, Any]:
+        made: dict[str, Any] = {"score_threshold": min(_BOX_SCORE, most)}
+        self.notes.append(f"detection.score_threshold {made['score_threshold']:g}: assumed")
+        if "predictions" in outputs and self.answers.get("box") is None:
+            return made | {"box": "cxcywh"}
+        made["box"] = self.answers.choice("box", ("xyxy", "xywh", "cxcywh"), "numbers of a box")
+        made["coordinates"] = self.answers.choice(
+            "coordinates", ("pixels", "normalised"), "unit of boxes: pixels of the input, or shares of it"
+        )
+        return made
+
+    def _training(self) -> dict[str, str]:
+        metadata = self.model.metadata
+        known = {
+            "provenance": (metadata.get("description") or self.signature.producer).strip()[:500],
+            "licence": (metadata.get("license") or metadata.get("licence") or "").strip()[:500],
+        }
+        made = {}
+        for option, question in (("provenance", "origin of the weights"), ("licence", "licence of the weights")):
+            is_known = self.answers.get(option) is None and known[option]
+            made[option] = known[option] if is_known else self.answers.text(option, f"{question}, in words")
+        for option in ("data", "split"):
+            made[option] = self.answers.get(option) or _NOT_STATED
+            if made[option] == _NOT_STATED:
+                self.notes.append(f"training.{option} {_NOT_STATED}: --{option} TEXT states it")
+        return made
+
+
+def _described(value: OnnxValue) -> str:
+    shape = ", ".join("n" if size is None else str(size) for size in value.shape)
+    return f"{value.name} ({shape})"

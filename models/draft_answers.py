@@ -1,0 +1,156 @@
+"""Answers of a person about a model, as texts of options, and the questions that are still open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.errors import SettingsError
+
+_IMAGENET = (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuestion:
+    """Fact that the file does not state: the option that supplies it, and the question in one line."""
+
+    option: str
+    text: str
+
+    @property
+    def line(self) -> str:
+        """Question with its option."""
+        return f"--{self.option.replace('_', '-')}: {self.text}"
+
+
+class DraftAnswers:
+    """Answers by the name of their option, with ``_`` for ``-``; reads them, and collects the open questions.
+
+    Examples
+    --------
+    >>> answers = DraftAnswers({"scale": "1/255", "size": "320x240"})
+    >>> answers.wh(), round(answers.normalisation(3)[0], 4)
+    ((320, 240), 0.0039)
+    >>> answers.choice("colour", ("rgb", "bgr"), "order of colours")
+    >>> [question.line for question in answers.open]
+    ['--colour: order of colours (rgb or bgr)']
+    """
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+        self.open: list[OpenQuestion] = []
+
+    def get(self, option: str) -> str | None:
+        """Return an answer; None if there is none."""
+        return self._given.get(option)
+
+    def ask(self, option: str, text: str) -> None:
+        """Note an open question, once."""
+        question = OpenQuestion(option, text)
+        if question.option not in {each.option for each in self.open}:
+            self.open.append(question)
+
+    def choice(self, option: str, choices: tuple[str, ...], text: str) -> str | None:
+        """Return an answer that is one of the choices; if there is none, note the question."""
+        words = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        answer = self.get(option)
+        if answer is None:
+            self.ask(option, f"{text} ({words})")
+        elif answer not in choices:
+            raise _refused(option, answer, words)
+        return answer
+
+    def text(self, option: str, text: str) -> str:
+        """Return an answer in words; if there is none, note the question."""
+        answer = self.get(option)
+        if answer is None:
+            self.ask(option, text)
+        elif not answer.strip():
+            raise _refused(option, answer, "a text")
+        return answer or ""
+
+    def share(self, option: str, text: str) -> float | None:
+        """Return an answer from 0 to 1; if there is none, note the question."""
+        answer = self.get(option)
+        if answer is None:
+            self.ask(option, text)
+            return None
+        return _within(option, _number(option, answer))
+
+    def numbers(self, option: str, count: int) -> tuple[float, ...] | None:
+        """Return some numbers, separated by commas."""
+        answer = self.get(option)
+        if answer is None:
+            return None
+        found = tuple(_number(option, part) for part in answer.split(","))
+        if len(found) != count:
+            raise _refused(option, answer, "one number" if count == 1 else f"{count} numbers, separated by commas")
+        return found
+
+    def wh(self) -> tuple[int, int] | None:
+        """Return the answer about the size."""
+        answer = self.get("size")
+        if answer is None:
+            return None
+        sides = answer.lower().split("x")
+        if len(sides) != 2 or not all(side.isascii() and side.isdigit() and 0 < int(side[:6]) < 9000 for side in sides):
+            raise _refused("size", answer, "WIDTHxHEIGHT, such as 640x480")
+        return int(sides[0]), int(sides[1])
+
+    def normalisation(self, channels: int) -> tuple[float, tuple[float, ...], tuple[float, ...]] | None:
+        """Return scale, mean and std; the scale may be the word ``imagenet``."""
+        answer = self.get("scale")
+        if answer is None:
+            return None
+        if answer.lower() == "imagenet":
+            if channels != 3:
+                raise _refused("scale", answer, "a number such as 1/255, and --mean and --std: the input is grey")
+            return _IMAGENET
+        return (
+            _number("scale", answer),
+            self.numbers("mean", channels) or (),
+            self.numbers("std", channels) or (),
+        )
+
+    def outputs(self) -> dict[str, str] | None:
+        """Return the names of the outputs by role, from ``role=name`` with commas between."""
+        answer = self.get("output")
+        if answer is None:
+            return None
+        pairs = [part.partition("=") for part in answer.split(",")]
+        if not all(role and name for role, _, name in pairs):
+            raise _refused("output", answer, "ROLE=NAME, such as scores=logits")
+        return {role.strip(): name.strip() for role, _, name in pairs}
+
+    def labels(self) -> list[str] | None:
+        """Return the labels, separated by commas."""
+        answer = self.get("labels")
+        if answer is None:
+            return None
+        found = [part.strip() for part in answer.split(",")]
+        if not all(found) or len(set(found)) != len(found):
+            raise _refused("labels", answer, "different names, separated by commas")
+        return found
+
+
+def _number(option: str, text: str) -> float:
+    """Return a number; a fraction such as 1/255 is one."""
+    above, slash, below = text.partition("/")
+    try:
+        value = float(above) / float(below) if slash else float(above)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise _refused(option, text, "a number, such as 0.5 or 1/255")
+    return value
+
+
+def _within(option: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise _refused(option, f"{value:g}", "a number from 0 to 1")
+    return value
+
+
+def _refused(option: str, answer: str, wanted: str) -> SettingsError:
+    return SettingsError(f"--{option.replace('_', '-')} {answer!r}: {wanted}")
