@@ -226,7 +226,8 @@ def _check_images(report: PackageReport, count: int, scores: set[float], first_f
     if len(scores) == 1:
         report.add(
             "scores", "warning", f"all images have the score {next(iter(scores)):.4g}",
-            "compare colour, scale, mean and std with the training, and for a map low and high",
+            "add images of defective parts; if theirs is the same, compare colour, scale, mean, std, low and high with "
+            "the training",
         )  # fmt: skip
     elif len(report.verdicts) == 1:
         low, high = min(scores, default=0.0), max(scores, default=0.0)
