@@ -19,7 +19,7 @@ LONG_LIVED: Mapping[str, Any] = {
 
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:
-    """Return the settings of librdkafka that every client of a line needs to reach its brokers.
+    """Return the settings of librdkafka that every client of a line needs to reach its brokers, secrets included.
 
     Examples
     --------
@@ -27,7 +27,7 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
     {'bootstrap.servers': 'kafka.plant:9092', 'log_level': 0}
     """
     # librdkafka's own log lines would go straight to the terminal; errors arrive through error_cb.
-    return {"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0}
+    return {**dict(kafka.client), "bootstrap.servers": kafka.bootstrap_servers, "log_level": 0}
 
 
 def make_consumer(kafka: KafkaSettings, config: Mapping[str, Any]) -> Consumer:
