@@ -13,7 +13,6 @@ import faust
 from prometheus_client import CollectorRegistry
 
 from schemas.settings import KafkaSettings
-from schemas.topics import MAX_REQUEST_BYTES
 from transport.http_server import serve_http
 
 log = logging.getLogger(__name__)
@@ -42,9 +41,6 @@ def make_faust_app(group: str, kafka: KafkaSettings) -> faust.App:
         topic_allow_declare=False,  # only `inspection topics apply` creates topics
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
-        producer_max_request_size=MAX_REQUEST_BYTES,
-        producer_acks=-1,
-        producer_request_timeout=30.0,  # Faust waits 20 minutes otherwise
         broker_commit_interval=0.5,
         broker_session_timeout=10.0,
         broker_heartbeat_interval=3.0,

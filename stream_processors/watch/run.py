@@ -16,6 +16,7 @@ from stream_processors.faust_host.process import run_process
 from stream_processors.watch.app import make_watch_app
 from stream_processors.watch.metrics import WatchMetrics
 from stream_processors.watch.notify import Notifier
+from stream_processors.watch.publisher import EventPublisher
 from stream_processors.watch.settings import WatchSettings
 from transport.admin import require_topics
 from transport.batch_letters import BatchLetters
@@ -83,10 +84,10 @@ async def _run(
     on_unreadable: Callable[[UnreadableBatch], object],
 ) -> None:
     quarantine = open_quarantine(settings.group, settings.kafka.decisions)
-    app, flush = make_watch_app(
-        settings, references_of, metrics, notifier, quarantine=quarantine, on_unreadable=on_unreadable
-    )
+    publisher = EventPublisher(settings.kafka)
+    app, flush = make_watch_app(settings, references_of, metrics, notifier, None, quarantine, on_unreadable, publisher)
     try:
+        await asyncio.to_thread(publisher.connect)
         await run_process(
             app,
             registry=metrics.registry,
@@ -101,4 +102,5 @@ async def _run(
         quarantine.abandon()
         raise
     finally:
+        publisher.close()
         quarantine.close()
