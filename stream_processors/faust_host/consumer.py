@@ -126,7 +126,11 @@ class LibrdkafkaConsumer(Consumer):
     # Called by Faust.
 
     async def subscribe(self, topics: Iterable[str]) -> None:
-        await self.group_consumer.subscribe(sorted(topics))
+        try:
+            await self.group_consumer.subscribe(sorted(topics))
+        except KafkaException:
+            if not self.crashed:  # otherwise the app is ending, and has logged the reason
+                raise
 
     def assignment(self) -> set[TP]:
         return (

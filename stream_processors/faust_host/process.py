@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import faust
 from prometheus_client import CollectorRegistry
 
+from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
 from transport.http_server import serve_http
 
@@ -106,6 +107,8 @@ async def run_process(
     ------
     SettingsError
         If the endpoint cannot listen.
+    NotAuthorised
+        If the user may not read.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -122,6 +125,8 @@ async def run_process(
         finally:
             beats.cancel()
     if app.crashed:
+        if isinstance(app.crash_reason, InspectionError):
+            raise app.crash_reason
         raise SystemExit(1)
     log.info("stopped")
 

@@ -105,7 +105,11 @@ class EventPublisher:
 
     def _poll(self, producer: Producer) -> None:
         while not self._stop.is_set():
-            producer.poll(_POLL_S)
+            try:
+                producer.poll(_POLL_S)
+            except KafkaException as error:  # fatal: each message that waits, and each further one, fails too
+                self._log_error(error.args[0])
+                self._stop.wait(_POLL_S)
 
     def _log_error(self, error: KafkaError) -> None:
         self._limited.warning(str(error.code()), f"the client that publishes drift events: {error.str()}")

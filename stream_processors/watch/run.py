@@ -22,6 +22,7 @@ from transport.admin import require_topics
 from transport.batch_letters import BatchLetters
 from transport.batches import UnreadableBatch
 from transport.quarantine_folder import open_quarantine
+from transport.rights import require_rights
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ def run_watch(settings: WatchSettings) -> None:
     kafka = settings.kafka
     topics = [kafka.decisions, kafka.labels, kafka.drift_state]
     partitions = require_topics(kafka, [*topics, kafka.drift])
+    require_rights(kafka, read=topics, write=[kafka.drift, kafka.drift_state])
     if len({partitions[topic] for topic in topics}) > 1:
         counts = ", ".join(f"{topic} {partitions[topic]}" for topic in topics)
         raise SettingsError(f"topics with different numbers of partitions tear a camera apart: {counts}")

@@ -8,7 +8,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from infra.broker import LocalBroker
 from infra.broker.certificates import CertificateAuthority, Identity
@@ -77,6 +86,20 @@ class SecuredBroker:
         wanted = [NewTopic(topic.name(prefix), topic.partitions, 1, config=topic.config) for topic in TOPICS]
         for created in admin.create_topics(wanted).values():
             created.result(20)
+
+    def allow(self, *rights: tuple[ResourceType, str, AclOperation]) -> None:
+        """Give these rights to the stranger, and no others: kind, first part of the name, operation."""
+        admin = AdminClient(client_config(self.security.settings(self.port)))
+        everything = AclBindingFilter(
+            ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+        )
+        for deleted in admin.delete_acls([everything]).values():
+            deleted.result(20)
+        user, pattern, allow = f"User:{STRANGER}", ResourcePatternType.PREFIXED, AclPermissionType.ALLOW
+        bindings = [AclBinding(kind, name, pattern, user, "*", operation, allow) for kind, name, operation in rights]
+        for created in admin.create_acls(bindings).values() if bindings else ():
+            created.result(20)
+        time.sleep(1)  # they act a moment later
 
 
 def _write(path: Path, content: bytes) -> Path:
