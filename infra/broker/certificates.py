@@ -19,7 +19,7 @@ _BEFORE = datetime.timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class IssuedKey:
     """Private key with its certificate, as PEM."""
 
     key: bytes = field(repr=False)
@@ -54,7 +54,7 @@ class CertificateAuthority:
         #: Certificate that clients trust.
         self.certificate = signed.public_bytes(Encoding.PEM)
 
-    def issue(self, name: str, hosts: Sequence[str], valid: datetime.timedelta = _DAYS) -> Identity:
+    def issue(self, name: str, hosts: Sequence[str], valid: datetime.timedelta = _DAYS) -> IssuedKey:
         """Return a new private key with a certificate for a server or a client.
 
         Parameters
@@ -72,7 +72,7 @@ class CertificateAuthority:
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName(map(_host, hosts)), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
-        return Identity(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), certificate)
+        return IssuedKey(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), certificate)
 
 
 def _named(name: str) -> x509.Name:

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
 )
 
 from infra.broker import LocalBroker
-from infra.broker.certificates import CertificateAuthority, Identity
+from infra.broker.certificates import CertificateAuthority, IssuedKey
 from infra.broker.ports import free_port
 from infra.broker.security import ADMIN, BrokerSecurity, TlsListener
 from schemas import KafkaSettings
@@ -108,7 +108,7 @@ def _write(path: Path, content: bytes) -> Path:
     return path
 
 
-def _store(path: Path, identity: Identity) -> Path:
+def _store(path: Path, identity: IssuedKey) -> Path:
     return _write(path, identity.key + identity.certificate)
 
 
