@@ -42,7 +42,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
     """A running Apache Kafka with TLS, SCRAM users and client certificates."""
     found = make_secured_broker(tmp_path_factory.mktemp("secured"))
-    with found.broker:
+    with found.broker, found.tokens.running():
         yield found
 
 

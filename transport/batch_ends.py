@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from schemas.errors import SettingsError
 from schemas.settings import KafkaSettings
+from transport.oauth_tokens import fetch_token
 from transport.tls import ssl_context, uses_tls
 
 _TIMEOUT_S = 10.0
@@ -79,7 +80,18 @@ def _connection(kafka: KafkaSettings) -> dict[str, Any]:
         "sasl_mechanism": client.get("sasl.mechanisms", "PLAIN"),
         "sasl_plain_username": client.get("sasl.username"),
         "sasl_plain_password": client.get("sasl.password"),
+        "sasl_oauth_token_provider": _token_provider(kafka) if client.get("sasl.mechanisms") == "OAUTHBEARER" else None,
     }
+
+
+def _token_provider(kafka: KafkaSettings) -> Any:
+    from aiokafka.abc import AbstractTokenProvider
+
+    class Provider(AbstractTokenProvider):  # type: ignore[misc]
+        async def token(self) -> str:
+            return await asyncio.to_thread(fetch_token, kafka)
+
+    return Provider()
 
 
 async def _fetch(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> bytes:

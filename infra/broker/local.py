@@ -191,6 +191,7 @@ class LocalBroker:
             # On a small machine with a small heap, the serial collector and the first compiler start fastest.
             "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError", "-Xshare:auto",
             f"-Dlog4j2.configurationFile={self.data_dir / 'log4j2.xml'}", "-Djava.awt.headless=true",
+            *(() if self._security is None else self._security.java_options),
             "-cp", classes, "kafka.Kafka", str(server),
         ]  # fmt: skip
         with os.fdopen(open_private(self._output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as out:

@@ -48,6 +48,10 @@ class BrokerSecurity:
         Principals that may do everything. The others may do what the ACLs allow.
     listeners
         Further listeners.
+    lines
+        Further lines of ``server.properties``.
+    java_options
+        Further options of the JVM.
     """
 
     authority: Path
@@ -55,6 +59,8 @@ class BrokerSecurity:
     passwords: Mapping[str, str] = field(repr=False)
     super_users: Sequence[str] = ()
     listeners: Sequence[TlsListener] = ()
+    lines: Sequence[str] = ()
+    java_options: Sequence[str] = ()
 
     def client(self, user: str) -> tuple[tuple[str, str], ...]:
         """Return the settings with which a user connects, see `schemas.settings.KafkaSettings`."""
@@ -104,7 +110,7 @@ class BrokerSecurity:
             name = f"listener.name.{each.name.lower()}.ssl"
             lines.append(f"{name}.client.auth={'required' if each.asks_certificate else 'none'}")
             lines += [f"{name}.keystore.type=PEM", f"{name}.keystore.location={each.keystore}"]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.lines])
 
     def format_arguments(self) -> list[str]:
         """Return the arguments of Kafka's storage tool that create the users. They hold passwords."""

@@ -25,11 +25,13 @@ from infra.broker.ports import free_port
 from infra.broker.security import ADMIN, BrokerSecurity, TlsListener
 from schemas import KafkaSettings
 from schemas.topics import TOPICS
+from tests.support.tokens import TokenServer
 from transport.clients import client_config
 
 #: User with all rights, and one without any.
 LINE, STRANGER = "line", "stranger"
 PASSWORDS = {ADMIN: "adm1n-pass-of-the-suite", LINE: "l1ne-pass-of-the-suite", STRANGER: "s7ranger-pass-of-the-suite"}
+TOKEN_SECRET = "t0ken-secret-of-the-suite"
 #: Seconds until the certificate of the listener EXPIRED ends: a broker does not start with an expired one.
 _SOON_S = 45
 
@@ -42,6 +44,7 @@ class SecuredBroker:
     security: BrokerSecurity
     folder: Path
     expires_at_s: float
+    tokens: TokenServer
 
     @property
     def port(self) -> int:
@@ -65,6 +68,20 @@ class SecuredBroker:
             "ssl.ca.location": str(self.security.authority),
             "ssl.certificate.location": str(self.folder / "client.pem"),
             "ssl.key.location": str(self.folder / "client.key"),
+        }
+        return {**found, **{key.replace("_", "."): value for key, value in changes.items()}}
+
+    def with_tokens(self, **changes: str) -> dict[str, str]:
+        """Return the lines of a client that logs in with a token."""
+        found = {
+            "bootstrap.servers": self.broker.bootstrap_servers,
+            "security.protocol": "SASL_SSL",
+            "ssl.ca.location": str(self.security.authority),
+            "sasl.mechanism": "OAUTHBEARER",
+            "sasl.oauthbearer.method": "oidc",
+            "sasl.oauthbearer.client.id": LINE,
+            "sasl.oauthbearer.client.secret": TOKEN_SECRET,
+            "sasl.oauthbearer.token.endpoint.url": self.tokens.url,
         }
         return {**found, **{key.replace("_", "."): value for key, value in changes.items()}}
 
@@ -128,13 +145,16 @@ def make_secured_broker(folder: Path) -> SecuredBroker:
         TlsListener("OTHER", free_port(0), _store(folder / "other.pem", authority.issue("b", ["kafka.other"])), False),
         TlsListener("EXPIRED", free_port(0), _store(folder / "expired.pem", soon), False),
     ]
+    tokens = TokenServer(folder, LINE, TOKEN_SECRET)
     security = BrokerSecurity(
         authority=_write(folder / "ca.pem", authority.certificate),
         keystore=keystore,
         passwords=PASSWORDS,
         super_users=(LINE, "cert-press-1"),
         listeners=listeners,
+        lines=tokens.broker_lines,
+        java_options=tokens.java_options,
     )
     _write(folder / "strange-ca.pem", stranger.certificate)
     broker = LocalBroker(folder / "broker", port=0, security=security)
-    return SecuredBroker(broker, security, folder, expires_at_s)
+    return SecuredBroker(broker, security, folder, expires_at_s, tokens)

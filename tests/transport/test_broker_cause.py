@@ -47,6 +47,14 @@ CASES: dict[str, tuple[Callable[[SecuredBroker], dict[str, str]], type[Exception
     "wrong password": (lambda s: s.properties(sasl_password="wr0ng-pass"), BrokerRefused, "invalid credentials"),
     "unknown user": (lambda s: s.properties(sasl_username="nobody"), BrokerRefused, "invalid credentials"),
     "mechanism off": (lambda s: s.properties(sasl_mechanisms="SCRAM-SHA-256"), BrokerRefused, "supported mechanisms"),
+    "wrong client secret": (
+        lambda s: s.with_tokens(sasl_oauthbearer_client_secret="wr0ng-pass"), BrokerRefused, "invalid_client",
+    ),
+    "token server away": (
+        lambda s: s.with_tokens(sasl_oauthbearer_token_endpoint_url="http://127.0.0.1:9/token"),
+        BrokerRefused,
+        "acquire SASL OAUTHBEARER token",
+    ),
     "no client certificate": (without_certificate, BrokerRefused, "certificate"),
     "client certificate of another authority": (strange, BrokerRefused, "certificate"),
     "unknown authority": (

@@ -17,7 +17,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from schemas import KafkaSettings
 from schemas.connection.load import load_client_config
-from tests.support.secured import LINE, PASSWORDS, SecuredBroker
+from tests.support.secured import LINE, PASSWORDS, TOKEN_SECRET, SecuredBroker
 from transport.batch_ends import find_batch_end
 from transport.producer import make_producer
 
@@ -65,7 +65,13 @@ def password_file(secured: SecuredBroker, folder: Path) -> tuple[Lines, dict[str
     return lines, {"PASSWORD": PASSWORDS[LINE].encode() + b"\n"}
 
 
-@pytest.mark.parametrize("form", [password_file, encrypted_key, keystore, inline])
+def token(secured: SecuredBroker, folder: Path) -> tuple[Lines, dict[str, bytes]]:
+    lines = secured.with_tokens()
+    del lines["sasl.oauthbearer.client.secret"]
+    return lines, {"CLIENT_SECRET": TOKEN_SECRET.encode()}
+
+
+@pytest.mark.parametrize("form", [password_file, encrypted_key, keystore, inline, token])
 def test_a_form_connects(
     secured: SecuredBroker,
     tmp_path: Path,
