@@ -75,8 +75,8 @@ def client_file(data_dir: Path) -> Path:
 
 def write_client(data_dir: Path, security: BrokerSecurity, bootstrap_servers: str) -> Path:
     """Write the file with which a client connects, and return its path."""
-    lines = {"bootstrap.servers": bootstrap_servers, **dict(security.client(USER)), "ssl.ca.location": _AUTHORITY}
-    text = "".join(f"{key}={value}\n" for key, value in lines.items())
+    lines = {**dict(security.client(USER)), "ssl.ca.location": _AUTHORITY}
+    text = f"bootstrap.servers={bootstrap_servers}\n" + "".join(f"{key}={value}\n" for key, value in lines.items())
     replace_private(client_file(data_dir), f"# Written by `inspection broker start --secure`.\n{text}".encode())
     return client_file(data_dir)
 

@@ -152,7 +152,12 @@ def make_secured_broker(folder: Path) -> SecuredBroker:
         passwords=PASSWORDS,
         super_users=(LINE, "cert-press-1"),
         listeners=listeners,
-        lines=tokens.broker_lines,
+        lines=[
+            "listener.name.sasl_ssl.sasl.enabled.mechanisms=SCRAM-SHA-512,OAUTHBEARER,PLAIN",
+            "listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule "
+            f'required user_{LINE}="{PASSWORDS[LINE]}";',
+            *tokens.broker_lines,
+        ],
         java_options=tokens.java_options,
     )
     _write(folder / "strange-ca.pem", stranger.certificate)

@@ -52,7 +52,6 @@ class TokenServer:
         """Lines of ``server.properties`` with which a broker believes the tokens."""
         listener = "listener.name.sasl_ssl"
         return [
-            f"{listener}.sasl.enabled.mechanisms=SCRAM-SHA-512,OAUTHBEARER",
             f"{listener}.oauthbearer.sasl.jaas.config={_MODULE} required;",
             f"{listener}.oauthbearer.sasl.server.callback.handler.class={_VALIDATOR}",
             f"sasl.oauthbearer.jwks.endpoint.url={self._keys.as_uri()}",

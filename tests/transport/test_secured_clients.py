@@ -65,13 +65,26 @@ def password_file(secured: SecuredBroker, folder: Path) -> tuple[Lines, dict[str
     return lines, {"PASSWORD": PASSWORDS[LINE].encode() + b"\n"}
 
 
+def plain_in_the_names_of_java(secured: SecuredBroker, folder: Path) -> tuple[Lines, dict[str, bytes]]:
+    lines = secured.properties()
+    login = f"username='{LINE}' password='{PASSWORDS[LINE]}'"
+    return {
+        "bootstrap.servers": lines["bootstrap.servers"],
+        "security.protocol": "SASL_SSL",
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": lines["ssl.ca.location"],
+        "sasl.mechanism": "PLAIN",
+        "sasl.jaas.config": f"org.apache.kafka.common.security.plain.PlainLoginModule required {login};",
+    }, {}
+
+
 def token(secured: SecuredBroker, folder: Path) -> tuple[Lines, dict[str, bytes]]:
     lines = secured.with_tokens()
     del lines["sasl.oauthbearer.client.secret"]
     return lines, {"CLIENT_SECRET": TOKEN_SECRET.encode()}
 
 
-@pytest.mark.parametrize("form", [password_file, encrypted_key, keystore, inline, token])
+@pytest.mark.parametrize("form", [password_file, encrypted_key, keystore, inline, plain_in_the_names_of_java, token])
 def test_a_form_connects(
     secured: SecuredBroker,
     tmp_path: Path,
