@@ -22,6 +22,9 @@ _PLAIN_PORT = "PLAINTEXT broker listener"
 #: The second one is for an idempotent producer that may not write to any topic.
 _RIGHTS = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 _NO_PROOF = "certificate verify failed"
+#: Texts of a request that nobody has answered, and the cause if the cluster answers otherwise.
+_SILENCE = re.compile(r"\bLocal: |no answer|no message|nothing came")
+_ANNOUNCED = "; the cluster answers, so a broker may announce an address that cannot be reached from here"
 #: Address before a text of librdkafka, and time behind it.
 _AROUND = re.compile(r"^\S+://\S+: | \(after \d+ms in state \w+\)|, \d+ identical error\(s\) suppressed")
 
@@ -54,7 +57,12 @@ def broker_error(kafka: KafkaSettings, detail: str, first: FirstError | None = N
     first
         Error that the client kept; None: a new client asks, for a second.
     """
-    error = (_asked(kafka) if first is None else first).error
+    if first is None:
+        first = _asked(kafka)
+        if first is None:  # the cluster answers
+            hint = _ANNOUNCED if kafka.client and _SILENCE.search(detail) else ""
+            return BrokerUnavailable(kafka.bootstrap_servers, detail + hint)
+    error = first.error
     text = "" if error is None else one_cause(error)
     if error is not None and _is_login(error):
         return BrokerRefused(kafka.bootstrap_servers, text)
@@ -94,17 +102,20 @@ def one_cause(error: KafkaError) -> str:
     return masked_text(_AROUND.sub("", error.str()))
 
 
-def _asked(kafka: KafkaSettings) -> FirstError:
+def _asked(kafka: KafkaSettings) -> FirstError | None:
+    """Ask for the topics; return None if the cluster answers. Without a client configuration nothing is asked."""
     from transport.clients import make_admin
 
     first = FirstError()
-    if kafka.client:
-        admin = make_admin(kafka, on_error=first)
-        try:
-            admin.list_topics(timeout=1.0)
-        except KafkaException:
-            admin.poll(0)
-    return first
+    if not kafka.client:
+        return first
+    admin = make_admin(kafka, on_error=first)
+    try:
+        admin.list_topics(timeout=1.0)
+    except KafkaException:
+        admin.poll(0)
+        return first
+    return None
 
 
 def _is_final(error: KafkaError) -> bool:

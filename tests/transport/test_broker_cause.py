@@ -11,6 +11,8 @@ import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
 from infra.broker import LocalBroker
+from infra.broker.config import Tunnel
+from infra.broker.ports import free_port
 from infra.demo.processes import inspection_command
 from infra.doctor import examine
 from schemas import KafkaSettings
@@ -25,6 +27,8 @@ from schemas.errors import (
 from tests.support.secured import PASSWORDS, STRANGER, SecuredBroker
 from transport.admin import list_topics, require_topics
 from transport.producer import make_producer
+from transport.topic_ranges import watermarks
+from transport.topic_setup import apply
 
 pytestmark = pytest.mark.broker
 
@@ -108,6 +112,16 @@ def test_tls_on_a_port_without_it(broker: LocalBroker, secured: SecuredBroker) -
     with pytest.raises(BrokerUnavailable, match="the port speaks no TLS") as caught:
         list_topics(kafka)
     assert type(caught.value) is BrokerUnavailable
+
+
+def test_a_broker_that_announces_an_address_of_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transport.topic_ranges._TIMEOUT_S", 2.0)
+    listen_port = free_port(0)
+    with LocalBroker(tmp_path, port=0, tunnel=Tunnel(listen_port, 9)) as broker:
+        apply(KafkaSettings(broker.bootstrap_servers))
+        kafka = KafkaSettings(f"127.0.0.1:{listen_port}", client=(("client.id", "press-1"),))
+        with pytest.raises(BrokerUnavailable, match="a broker may announce an address that cannot be reached"):
+            watermarks(kafka, kafka.frames)
 
 
 def test_an_expired_certificate_of_the_broker(secured: SecuredBroker) -> None:
