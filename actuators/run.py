@@ -26,6 +26,7 @@ from schemas.replay_headers import require_replay_prefix
 from schemas.settings import KafkaSettings
 from transport.batch_letters import BatchLetters
 from transport.http_server import LOOPBACK, serve_http
+from transport.rights import require_rights
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.2
@@ -126,6 +127,7 @@ def run_gate(
 
     if settings.simulated:
         require_replay_prefix(kafka.prefix)
+    require_rights(kafka, read=[kafka.decisions, kafka.frames, kafka.drift])
     # On a long belt, a decision may be old and still in time.
     max_age_s = None if settings.simulated else max(_MAX_AGE_S, settings.belt_ms / 1e3)
     letters = BatchLetters(kafka, "actuate")

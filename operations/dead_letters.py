@@ -14,13 +14,14 @@ from models.images import decode
 from replay.past.source import Source
 from schemas.clock import Clock, SystemClock
 from schemas.codec import Codec
-from schemas.errors import BrokerUnavailable, CodecError, InspectionError
+from schemas.errors import CodecError, InspectionError
 from schemas.letters import whole_sha256, whole_size
 from schemas.records import DeadLetter, Frame
 from schemas.replay_headers import RETRY_HEADER
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from transport.batches import UNDECODABLE_BATCH
+from transport.broker_cause import kafka_error
 from transport.image_store import ImageStore, ImageStoreError
 from transport.offset_ranges import intersect
 from transport.producer import Producer, make_producer
@@ -212,7 +213,7 @@ class Retrier:
         try:
             producer.init_transactions(_TIMEOUT_S)
         except KafkaException as error:
-            raise BrokerUnavailable(self._kafka.bootstrap_servers, error.args[0].str()) from error
+            raise kafka_error(self._kafka, error.args[0], self._kafka.dead_letters) from error
         return producer
 
     def retry(self, found: Letter) -> None:

@@ -12,13 +12,14 @@ from monitoring.drift.episodes import Episode, build_episodes
 from replay.past.source import Source
 from schemas.clock import Clock, SystemClock, clamp_future
 from schemas.codec import Codec
-from schemas.errors import BrokerUnavailable, SettingsError
+from schemas.errors import SettingsError
 from schemas.ids import drift_event_id
 from schemas.records import DriftEvent, EpisodeState
 from schemas.settings import KafkaSettings
 from schemas.topics import DRIFT
 from transport.admin import require_topics
 from transport.batches import UnreadableBatch
+from transport.broker_cause import broker_error, kafka_error
 from transport.producer import make_producer
 from transport.topic_ranges import TimeRange
 
@@ -115,10 +116,11 @@ def _publish(kafka: KafkaSettings, key: str, value: bytes) -> None:
         producer.produce(kafka.drift, value, key, on_delivery=delivered)
         producer.flush(_TIMEOUT_S + 1)
     except KafkaException as error:
-        raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
-    if outcome != [None]:
-        why = outcome[0].str() if outcome and outcome[0] is not None else f"no answer for {_TIMEOUT_S:.0f} s"
-        raise BrokerUnavailable(kafka.bootstrap_servers, why)
+        raise kafka_error(kafka, error.args[0], kafka.drift) from error
+    if not outcome:
+        raise broker_error(kafka, f"no answer for {_TIMEOUT_S:.0f} s")
+    if outcome[0] is not None:
+        raise kafka_error(kafka, outcome[0], kafka.drift)
 
 
 def _clean(text: str) -> str:

@@ -33,6 +33,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException
@@ -47,6 +48,7 @@ from producers.spool.record import FrameKey
 from producers.spool_drain import SpoolDrain
 from producers.stats import DropReason, PublisherCounters
 from schemas.clock import Clock
+from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
 from transport.limited_log import LimitedLog
 from transport.refusals import Refused, refusal_of
@@ -263,12 +265,20 @@ class KafkaSender:
     def _replace_producer(self) -> None:
         # After a fatal error (a broker has lost the state of the idempotent producer) a client refuses all frames.
         self._producer.purge()
-        self._producer.flush(_CANCEL_S)
-        self._producer = self._make_producer()
+        with suppress(KafkaException):
+            self._producer.flush(_CANCEL_S)
+        try:
+            self._producer = self._make_producer()
+        except InspectionError as error:  # a right was taken away: the next frame tries again
+            self._warn("kafka", str(error))
 
     def _poll_all(self) -> None:
         while not self._stopped.is_set():
-            self._producer.poll(_POLL_S)
+            try:
+                self._producer.poll(_POLL_S)
+            except KafkaException as error:  # fatal: the next frame gets a new client
+                self._on_error(error.args[0])
+                self._stopped.wait(_POLL_S)
 
     def _on_delivery(self, place: FrameKey, error: KafkaError | None, _: object) -> None:
         with self._lock:

@@ -28,6 +28,7 @@ from transport.admin import require_topics
 from transport.circuit_breaker import CircuitBreaker
 from transport.image_store import ImageStore, ImageStoreError
 from transport.limited_log import LimitedLog
+from transport.rights import require_rights
 from transport.topic_limits import topic_limits
 
 _log = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class FramePublisher:
         is_there = True
         try:
             require_topics(kafka, [kafka.frames], _PATIENT_S if spool is None else _HASTY_S)
+            require_rights(kafka, write=[kafka.frames])
         except BrokerUnavailable as error:
             if spool is None:
                 raise

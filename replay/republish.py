@@ -22,7 +22,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from replay.past.resolved_selection import ResolvedSelection
 from schemas.codec import Codec
-from schemas.errors import BrokerUnavailable, InspectionError, SettingsError
+from schemas.errors import InspectionError, SettingsError
 from schemas.moments import time_of, time_text
 from schemas.records import Frame
 from schemas.replay_headers import (
@@ -34,6 +34,7 @@ from schemas.replay_headers import (
 )
 from schemas.settings import KafkaSettings
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES, TOPICS, check_prefix
+from transport.broker_cause import broker_error, kafka_error
 from transport.producer import make_producer
 from transport.refusals import refusal_of
 from transport.stored_message import StoredMessage
@@ -305,14 +306,20 @@ class _Sender:
         self.poll()
 
     def poll(self) -> None:
-        self._producer.poll(0)
+        try:
+            self._producer.poll(0)
+        except KafkaException as error:
+            raise kafka_error(self._kafka, error.args[0], self._topic) from error
         self._check()
 
     def flush(self) -> None:
-        left = self._producer.flush(_STOPPED_FLUSH_S if self._stop.is_set() else _FLUSH_S)
+        try:
+            left = self._producer.flush(_STOPPED_FLUSH_S if self._stop.is_set() else _FLUSH_S)
+        except KafkaException as error:
+            raise kafka_error(self._kafka, error.args[0], self._topic) from error
         self._check()
         if left:
-            raise BrokerUnavailable(self._kafka.bootstrap_servers, f"{left} frames are not acknowledged")
+            raise broker_error(self._kafka, f"{left} frames are not acknowledged")
 
     def _delivered(self, error: KafkaError | None, _: Message) -> None:
         if error is None:
@@ -324,7 +331,7 @@ class _Sender:
 
     def _check(self) -> None:
         if self._problem is not None:
-            raise BrokerUnavailable(self._kafka.bootstrap_servers, self._problem.str())
+            raise kafka_error(self._kafka, self._problem, self._topic)
 
 
 def _size(found: StoredMessage[Frame]) -> int:

@@ -143,6 +143,8 @@ def masked_text(text: str, *addresses: str | None, with_path: bool = False) -> s
 def masked_repr(settings: Any, *names: str) -> str:
     """Return the `repr` of a dataclass whose fields with these names are addresses.
 
+    Fields made with ``repr=False`` are left out.
+
     Examples
     --------
     >>> from dataclasses import dataclass
@@ -158,6 +160,8 @@ def masked_repr(settings: Any, *names: str) -> str:
 
     texts = []
     for field in fields(settings):
+        if not field.repr:
+            continue
         value = getattr(settings, field.name)
         if field.name in names and isinstance(value, str):
             value = masked_address(value)

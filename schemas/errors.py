@@ -5,6 +5,9 @@
     InspectionError                 one clear line for the person, exit status 1
     ├── SettingsError               an option, variable or file has an impossible value
     ├── BrokerUnavailable           no answer from Kafka
+    │   ├── BrokerUntrusted         its certificate is not believed, exit status 76
+    │   └── BrokerRefused           Kafka refuses the login or the client's certificate, exit status 77
+    ├── NotAuthorised               Kafka knows the user, who lacks a right, exit status 78
     ├── TopicMissing                topics that `inspection topics apply` creates do not exist
     ├── RegistryError               the schema registry does not answer or refuses our schemas
     ├── PluginError                 a camera or actuator that cannot be loaded
@@ -30,7 +33,7 @@ from schemas.addresses import masked_address, masked_text
 class InspectionError(Exception):
     """Base of the errors that a user can cause; ``str(error)`` is one line that states what to do."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 def error_line(error: BaseException) -> str:
@@ -58,6 +61,50 @@ class BrokerUnavailable(InspectionError):
             "start one with `inspection broker start` or name yours with --bootstrap-servers"
         )
         self.detail = detail
+
+
+class BrokerUntrusted(BrokerUnavailable):
+    """Broker whose certificate is not believed; ``detail`` says why, and what to do."""
+
+    exit_code = 76
+
+    def __init__(self, bootstrap_servers: str, detail: str) -> None:
+        InspectionError.__init__(self, f"the certificate of Kafka at {bootstrap_servers} is not believed: {detail}")
+        self.detail = detail
+
+
+class BrokerRefused(BrokerUnavailable):
+    """Refused login: wrong password, unknown user, or a certificate that the broker does not accept."""
+
+    exit_code = 77
+
+    def __init__(self, bootstrap_servers: str, detail: str) -> None:
+        InspectionError.__init__(
+            self,
+            f"Kafka at {bootstrap_servers} refuses the login ({detail}); correct user, password or certificate in the "
+            "files that INSPECTION_KAFKA_CONFIG and the variables beside it name",
+        )
+        self.detail = detail
+
+
+class NotAuthorised(InspectionError):
+    """Missing right of the user: Kafka knows the user, and refuses what the program needs.
+
+    Parameters
+    ----------
+    kind, name
+        Resource as Kafka's ACLs have it: ``topic``, ``group`` or ``transactional id``, and its name.
+    operation
+        Operation of the missing ACL, such as ``READ``.
+    """
+
+    exit_code = 78
+
+    def __init__(self, kind: str, name: str, operation: str) -> None:
+        super().__init__(
+            f"the user may not {operation} the {kind} {name}; allow {operation} on it with an ACL, see docs/security.md"
+        )
+        self.kind, self.name, self.operation = kind, name, operation
 
 
 class TopicMissing(InspectionError):

@@ -1,13 +1,14 @@
-"""Settings that every program of the line needs: the address of Kafka, and limits on images."""
+"""Settings that every program of the line needs: the way to Kafka, and limits on images."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from schemas.addresses import masked_repr
+from schemas.connection.load import load_client_config
 from schemas.errors import SettingsError
 from schemas.text import shown
 from schemas.topics import DEAD_LETTERS, DECISIONS, DEFAULT_PREFIX, DRIFT, DRIFT_STATE, FRAMES, LABELS, check_prefix
@@ -74,6 +75,9 @@ class KafkaSettings:
     schema_registry_url
         Address of a schema registry. With a registry, messages have Confluent framing; without, Avro single-object
         encoding.
+    client
+        Settings of librdkafka for TLS and login, as pairs; they hold secrets. See
+        `schemas.connection.load.load_client_config`.
 
     Examples
     --------
@@ -84,12 +88,15 @@ class KafkaSettings:
     bootstrap_servers: str = DEFAULT_BOOTSTRAP_SERVERS
     prefix: str = DEFAULT_PREFIX
     schema_registry_url: str | None = None
+    client: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         return masked_repr(self, "schema_registry_url")
 
     def __post_init__(self) -> None:
         check_prefix(self.prefix)
+        # A child process gets the settings as JSON, which has lists only.
+        object.__setattr__(self, "client", tuple((str(key), str(value)) for key, value in self.client))
         if not self.bootstrap_servers.isprintable():
             raise SettingsError(
                 f"bootstrap servers {shown(self.bootstrap_servers)}: no address has such characters; "
@@ -99,16 +106,28 @@ class KafkaSettings:
             # Not shown: it may hold a password.
             raise SettingsError(
                 "the bootstrap servers have a user, a password or options: say host:port[,host:port] alone; "
-                "no program of the line logs in to Kafka"
+                "INSPECTION_KAFKA_CONFIG names the file with user and password"
             )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> KafkaSettings:
-        """Read ``INSPECTION_BOOTSTRAP_SERVERS``, ``INSPECTION_PREFIX`` and ``INSPECTION_SCHEMA_REGISTRY_URL``."""
+        """Read the settings from environment variables.
+
+        ``INSPECTION_BOOTSTRAP_SERVERS``, ``INSPECTION_PREFIX`` and ``INSPECTION_SCHEMA_REGISTRY_URL`` hold them;
+        ``INSPECTION_KAFKA_CONFIG`` and the variables beside it name files, see `schemas.connection.load`.
+
+        Raises
+        ------
+        SettingsError
+            If a variable, or a file that it names, is refused.
+        """
+        client = load_client_config(env)
+        servers = client.pop("bootstrap.servers", DEFAULT_BOOTSTRAP_SERVERS)
         return cls(
-            env.get("INSPECTION_BOOTSTRAP_SERVERS") or DEFAULT_BOOTSTRAP_SERVERS,
+            env.get("INSPECTION_BOOTSTRAP_SERVERS") or servers,
             env.get("INSPECTION_PREFIX") or DEFAULT_PREFIX,
             env.get("INSPECTION_SCHEMA_REGISTRY_URL") or None,
+            tuple(client.items()),
         )
 
     @property

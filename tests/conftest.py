@@ -17,6 +17,7 @@ from infra.broker import LocalBroker
 from schemas import KafkaSettings
 from schemas.topics import TOPICS
 from tests.support.packages import make_package
+from tests.support.secured import SecuredBroker, make_secured_broker
 
 __all__ = ["make_package"]
 
@@ -35,6 +36,14 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
     """A running Apache Kafka; has ``bootstrap_servers``."""
     with LocalBroker(tmp_path_factory.mktemp("broker"), port=0) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
+    """A running Apache Kafka with TLS, SCRAM users and client certificates."""
+    found = make_secured_broker(tmp_path_factory.mktemp("secured"))
+    with found.broker, found.tokens.running():
+        yield found
 
 
 #: Name of the user property of a test report that carries a row of the table of faults.

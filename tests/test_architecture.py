@@ -174,7 +174,7 @@ def test_kafka_clients_are_built_in_one_way() -> None:
         if name.startswith("benchmarks/"):
             continue
         text = path.read_text(encoding="utf-8")
-        if '"bootstrap.servers"' in text and name != "transport/clients.py":
+        if '"bootstrap.servers":' in text and name != "transport/clients.py":
             wrong.append(f"{name}: bootstrap.servers")
         if name.startswith(CLIENTS_IN):
             continue

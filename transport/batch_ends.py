@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 
+from schemas.errors import SettingsError
 from schemas.settings import KafkaSettings
+from transport.oauth_tokens import fetch_token
+from transport.tls import ssl_context, uses_tls
 
 _TIMEOUT_S = 10.0
 _WAIT_MS = 500
@@ -60,11 +63,35 @@ def find_batch_end(kafka: KafkaSettings, topic: str, partition: int, offset: int
 
     try:
         records = asyncio.run(asyncio.wait_for(_fetch(kafka, topic, partition, offset), _TIMEOUT_S))
-    except (errors.KafkaError, OSError, TimeoutError) as error:
+    except (errors.KafkaError, SettingsError, OSError, TimeoutError) as error:
         reason = f"the end of the batch at {topic}-{partition}, offset {offset}, was not read: {error!r}"
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT, reason)) from error
     batch = parse_batch_header(records)
     return offset + 1 if batch is None else max(batch.following, offset + 1)
+
+
+def _connection(kafka: KafkaSettings) -> dict[str, Any]:
+    """Return the settings of aiokafka that correspond to those of librdkafka."""
+    client = dict(kafka.client)
+    return {
+        "bootstrap_servers": kafka.bootstrap_servers,
+        "security_protocol": client.get("security.protocol", "PLAINTEXT"),
+        "ssl_context": ssl_context(kafka) if uses_tls(kafka) else None,
+        "sasl_mechanism": client.get("sasl.mechanisms", "PLAIN"),
+        "sasl_plain_username": client.get("sasl.username"),
+        "sasl_plain_password": client.get("sasl.password"),
+        "sasl_oauth_token_provider": _token_provider(kafka) if client.get("sasl.mechanisms") == "OAUTHBEARER" else None,
+    }
+
+
+def _token_provider(kafka: KafkaSettings) -> Any:
+    from aiokafka.abc import AbstractTokenProvider
+
+    class Provider(AbstractTokenProvider):  # type: ignore[misc]
+        async def token(self) -> str:
+            return await asyncio.to_thread(fetch_token, kafka)
+
+    return Provider()
 
 
 async def _fetch(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> bytes:
@@ -73,7 +100,7 @@ async def _fetch(kafka: KafkaSettings, topic: str, partition: int, offset: int) 
     from aiokafka.protocol.fetch import FetchRequest
     from aiokafka.structs import TopicPartition
 
-    client = AIOKafkaClient(bootstrap_servers=kafka.bootstrap_servers, request_timeout_ms=int(_TIMEOUT_S * 1_000))
+    client = AIOKafkaClient(request_timeout_ms=int(_TIMEOUT_S * 1_000), **_connection(kafka))
     # As a reader of uncommitted messages. The broker sends one batch, whatever the limit of 1 byte.
     request = FetchRequest(
         _WAIT_MS, min_bytes=1, max_bytes=1, isolation_level=0, topics=[(topic, [(partition, offset, 1)])]

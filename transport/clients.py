@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import Consumer as Consumer
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient as AdminClient
 
+from schemas.addresses import masked_text
+from schemas.connection.load import CONFIG_VARIABLE
+from schemas.errors import SettingsError
 from schemas.settings import KafkaSettings
 
 #: Connection settings of long-lived clients.
@@ -19,7 +24,7 @@ LONG_LIVED: Mapping[str, Any] = {
 
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:
-    """Return the settings of librdkafka that every client of a line needs to reach its brokers.
+    """Return the settings of librdkafka that every client of a line needs to reach its brokers, secrets included.
 
     Examples
     --------
@@ -27,7 +32,7 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
     {'bootstrap.servers': 'kafka.plant:9092', 'log_level': 0}
     """
     # librdkafka's own log lines would go straight to the terminal; errors arrive through error_cb.
-    return {"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0}
+    return {**dict(kafka.client), "bootstrap.servers": kafka.bootstrap_servers, "log_level": 0}
 
 
 def make_consumer(kafka: KafkaSettings, config: Mapping[str, Any]) -> Consumer:
@@ -37,16 +42,47 @@ def make_consumer(kafka: KafkaSettings, config: Mapping[str, Any]) -> Consumer:
     ----------
     config
         Further settings of librdkafka.
+
+    Raises
+    ------
+    SettingsError
+        If librdkafka cannot use a file of the connection.
     """
-    return Consumer({**client_config(kafka), **config})
+    with refused_settings(kafka):
+        return Consumer({**client_config(kafka), **config})
 
 
-def make_admin(kafka: KafkaSettings, request_ms: int = 4_000) -> AdminClient:
+def make_admin(
+    kafka: KafkaSettings, request_ms: int = 4_000, on_error: Callable[[KafkaError], object] | None = None
+) -> AdminClient:
     """Make an admin client. It connects in the background.
 
     Parameters
     ----------
     request_ms
         Longest time of one request, in ms.
+    on_error
+        Called by ``poll`` with each error of the connection.
+
+    Raises
+    ------
+    SettingsError
+        If librdkafka cannot use a file of the connection.
     """
-    return AdminClient({**client_config(kafka), "socket.timeout.ms": request_ms})
+    config = {**client_config(kafka), "socket.timeout.ms": request_ms}
+    if on_error is not None:
+        config["error_cb"] = on_error
+    with refused_settings(kafka):
+        return AdminClient(config)
+
+
+@contextmanager
+def refused_settings(kafka: KafkaSettings) -> Iterator[None]:
+    """Turn the error of a client that cannot be made, such as a key that does not fit, into a `SettingsError`."""
+    try:
+        yield
+    except KafkaException as error:
+        if not kafka.client or error.args[0].code() != KafkaError._INVALID_ARG:
+            raise
+        text = masked_text(error.args[0].str().partition(": ")[2] or error.args[0].str())
+        raise SettingsError(f"the files of {CONFIG_VARIABLE} cannot be used: {text}") from error

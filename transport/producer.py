@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import KafkaError
-from confluent_kafka import Producer as Producer
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException
 
 from schemas.settings import KafkaSettings
-from transport.clients import LONG_LIVED, client_config
+from transport.broker_cause import kafka_error
+from transport.clients import LONG_LIVED, client_config, refused_settings
 
 #: Longest wait for the broker, in seconds. The caller handles a broker that has not answered by then.
 _READY_S = 2.0
 _STATISTICS_MS = 100
+
+#: Receiver of librdkafka's own lines: it prints those of fatal errors at any level. They are raised, too.
+_SILENT = logging.getLogger("transport.librdkafka")
+_SILENT.disabled = True
 
 #: Settings that all producers of a line share.
 _COMMON: Mapping[str, Any] = {
@@ -25,6 +32,33 @@ _COMMON: Mapping[str, Any] = {
 }
 
 
+class Producer(confluent_kafka.Producer):
+    """Producer whose fatal errors are always a `KafkaException`.
+
+    With a callback in the same call, confluent-kafka raises a `SystemError` with the error as its cause.
+    """
+
+    def poll(self, timeout: float = -1) -> int:
+        """Serve callbacks; return their number."""
+        with _unwrapped():
+            return super().poll(timeout)
+
+    def flush(self, timeout: float = -1) -> int:
+        """Wait for acknowledgements; return the number of messages without one."""
+        with _unwrapped():
+            return super().flush(timeout)
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    try:
+        yield
+    except SystemError as error:
+        if isinstance(error.__cause__, KafkaException):
+            raise error.__cause__ from None
+        raise
+
+
 def make_producer(kafka: KafkaSettings, config: Mapping[str, Any]) -> Producer:
     """Make a producer that never writes a message twice. It connects in the background.
 
@@ -33,7 +67,8 @@ def make_producer(kafka: KafkaSettings, config: Mapping[str, Any]) -> Producer:
     config
         Further settings of librdkafka.
     """
-    return Producer({**client_config(kafka), **_COMMON, **config})
+    with refused_settings(kafka):
+        return Producer({**client_config(kafka), **_COMMON, **config, "logger": _SILENT})
 
 
 def make_idempotent_producer(
@@ -51,6 +86,11 @@ def make_idempotent_producer(
         Further settings of librdkafka.
     on_error
         Called in the polling thread with each error that the client would have logged.
+
+    Raises
+    ------
+    NotAuthorised
+        If the user may not write to any topic.
     """
     ready = False
 
@@ -61,6 +101,9 @@ def make_idempotent_producer(
     watched = {"error_cb": on_error, "stats_cb": on_statistics, "statistics.interval.ms": _STATISTICS_MS}
     producer = make_producer(kafka, {**LONG_LIVED, **config, **watched})
     deadline_s = time.monotonic() + _READY_S
-    while not ready and time.monotonic() < deadline_s:
-        producer.poll(0.01)
+    try:
+        while not ready and time.monotonic() < deadline_s:
+            producer.poll(0.01)
+    except KafkaException as error:
+        raise kafka_error(kafka, error.args[0], f"{kafka.prefix}.*") from error
     return producer

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from schemas.errors import BrokerUnavailable
+from schemas.errors import BrokerUnavailable, NotAuthorised
 from schemas.settings import KafkaSettings
 from transport.batches import BatchSkipper, UnreadableBatch
 from transport.clients import make_consumer
@@ -82,6 +82,10 @@ def read_here(
                         cursors[number].finish()
                     elif error.code() == KafkaError._AUTO_OFFSET_RESET and is_strict:
                         left.discard(number)
+                    elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                        raise NotAuthorised("topic", topic, "READ")
+                    elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                        continue  # the group is never joined, and the messages come
                     elif error.fatal() or not error.retriable():
                         raise BrokerUnavailable(kafka.bootstrap_servers, error.str())
                     continue

@@ -9,6 +9,7 @@ them::
     {"first": 8, "following": 9, "partition": 0, "why": ""}   a batch that the client does not unpack
     {"log": [30, "transport.range_loop", "text"]}
     {"away": "text", "stalled": false}                no broker answers
+    {"denied": "READ"}                                the user lacks this right on the topic
     {"missing": true}                                 there is no such topic
     {"end": true}
 """
@@ -21,7 +22,7 @@ import os
 import sys
 from typing import Any
 
-from schemas.errors import BrokerUnavailable, TopicMissing
+from schemas.errors import BrokerUnavailable, NotAuthorised, TopicMissing
 from schemas.settings import KafkaSettings
 from transport.batches import UnreadableBatch
 from transport.limited_child import limit_child, limit_memory
@@ -67,6 +68,8 @@ def _read(settings: dict[str, Any], answers: _Answers) -> None:
             answers.add(message)
     except TopicMissing:
         answers.say(missing=True)
+    except NotAuthorised as error:
+        answers.say(denied=error.operation)
     except BrokerUnavailable as error:
         answers.say(away=error.detail, stalled=isinstance(error, Stalled))
     else:

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from schemas.errors import BrokerUnavailable, InspectionError, TopicMissing
+from schemas.errors import BrokerUnavailable, InspectionError, NotAuthorised, TopicMissing
 from schemas.settings import KafkaSettings
 from transport.batch_trials.pipe import ChildPipe, Unproven, broken, number
 from transport.batch_trials.trial import Trial
 from transport.batches import UnreadableBatch
+from transport.broker_cause import broker_error
 from transport.headers import message_headers
 from transport.limited_child import start_child
 from transport.offset_ranges import OffsetRanges, merged
@@ -220,10 +221,12 @@ class _Reader:
         """Note what a child says; return False if it has read all."""
         if line.get("missing"):
             raise TopicMissing([self._topic], self._kafka.bootstrap_servers)
+        if "denied" in line:
+            raise NotAuthorised("topic", self._topic, str(line["denied"]))
         if "away" in line:
             if line.get("stalled"):
                 raise _Stuck(str(line["away"]))
-            raise BrokerUnavailable(self._kafka.bootstrap_servers, str(line["away"]))
+            raise broker_error(self._kafka, str(line["away"]))
         batch = None
         try:
             if "log" in line:

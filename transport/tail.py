@@ -13,12 +13,12 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from schemas.errors import BrokerUnavailable
 from schemas.settings import KafkaSettings
 from transport.batch_trials.child import TriedMessage
 from transport.batch_trials.pipe import Unproven
 from transport.batch_trials.trial import Trial, TrialRecord
 from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
+from transport.broker_cause import broker_error
 from transport.clients import LONG_LIVED, make_consumer
 from transport.topic_identity import TopicIdentities
 from transport.topic_watch import TopicWatch
@@ -153,7 +153,7 @@ class Tail:
             starts = {partition: self._start(consumer, partition, resume) for partition in identity.partitions}
         except KafkaException as error:
             consumer.close()
-            raise BrokerUnavailable(self._kafka.bootstrap_servers, error.args[0].str()) from error
+            raise broker_error(self._kafka, error.args[0].str()) from error
         # Statistics from before the first connection are queued by now; they tell nothing about the current state.
         for _ in range(_STALE_EVENTS):
             consumer.poll(0)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 
-from schemas.errors import BrokerUnavailable, TopicMissing
+from schemas.errors import NotAuthorised, TopicMissing
 from schemas.settings import KafkaSettings
+from transport.broker_cause import broker_error
 from transport.clients import make_admin
 
 _TIMEOUT_S = 5.0
@@ -54,12 +55,14 @@ class TopicIdentities:
             try:
                 answer = future.result(_TIMEOUT_S + 1)
             except TimeoutError as error:
-                raise BrokerUnavailable(self._kafka.bootstrap_servers, "no answer in time") from error
+                raise broker_error(self._kafka, "no answer in time") from error
             except KafkaException as error:
                 if error.args[0].code() in _MISSING:
                     missing.append(name)
                     continue
-                raise BrokerUnavailable(self._kafka.bootstrap_servers, error.args[0].str()) from error
+                if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                    raise NotAuthorised("topic", name, "DESCRIBE") from error
+                raise broker_error(self._kafka, error.args[0].str()) from error
             numbers = tuple(sorted(partition.id for partition in answer.partitions))
             found[name] = TopicIdentity(str(answer.topic_id), numbers)
         if missing:

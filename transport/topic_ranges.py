@@ -10,11 +10,13 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from schemas.errors import BrokerUnavailable, TopicMissing
+from schemas.errors import NotAuthorised, TopicMissing
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from transport.batches import BOUNDED
+from transport.broker_cause import FirstError, broker_error
 from transport.clients import make_consumer
+from transport.cluster_metadata import fetch_metadata
 from transport.headers import message_headers
 from transport.open_transactions import first_open_offsets, open_transaction_line
 
@@ -80,12 +82,13 @@ def time_bounds(kafka: KafkaSettings, topic: str, within: TimeRange) -> dict[int
     BrokerUnavailable, TopicMissing
         See `read_topic`.
     """
-    consumer = _consumer(kafka)
+    first = FirstError()
+    consumer = make_consumer(kafka, {**consumer_settings(), "error_cb": first})
     try:
-        found = _offsets(consumer, kafka, topic, within)
+        found = _offsets(consumer, first, kafka, topic, within)
         log_open_transactions(kafka, topic, found)
     except KafkaException as error:
-        raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
+        raise broker_error(kafka, error.args[0].str()) from error
     finally:
         consumer.close()
     return found
@@ -122,10 +125,6 @@ def consumer_settings(*, slow: bool = False) -> dict[str, Any]:
     }
 
 
-def _consumer(kafka: KafkaSettings, *, slow: bool = False) -> Consumer:
-    return make_consumer(kafka, consumer_settings(slow=slow))
-
-
 def watermarks(kafka: KafkaSettings, topic: str) -> dict[int, tuple[int, int]]:
     """Return the first and the next offset of each partition; retention makes the first one larger than 0.
 
@@ -136,17 +135,20 @@ def watermarks(kafka: KafkaSettings, topic: str) -> dict[int, tuple[int, int]]:
     TopicMissing
         If the topic does not exist.
     """
-    consumer = make_consumer(kafka, {"group.id": "inspection-reader"})
+    first = FirstError()
+    consumer = make_consumer(kafka, {"group.id": "inspection-reader", "error_cb": first})
     try:
-        return _watermarks(consumer, kafka, topic)
+        return _watermarks(consumer, first, kafka, topic)
     except KafkaException as error:
-        raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
+        raise broker_error(kafka, error.args[0].str()) from error
     finally:
         consumer.close()
 
 
-def _watermarks(consumer: Consumer, kafka: KafkaSettings, topic: str) -> dict[int, tuple[int, int]]:
-    found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics.get(topic)
+def _watermarks(consumer: Consumer, first: FirstError, kafka: KafkaSettings, topic: str) -> dict[int, tuple[int, int]]:
+    found = fetch_metadata(kafka, consumer, first, _TIMEOUT_S, topic).topics.get(topic)
+    if found is not None and found.error is not None and found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        raise NotAuthorised("topic", topic, "READ")
     if found is None or not found.partitions:
         raise TopicMissing([topic], kafka.bootstrap_servers)
     return {number: _low_high(consumer, TopicPartition(topic, number)) for number in sorted(found.partitions)}
@@ -166,8 +168,10 @@ def _low_high(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
             return int(low), int(high)
 
 
-def _offsets(consumer: Consumer, kafka: KafkaSettings, topic: str, within: TimeRange) -> dict[int, tuple[int, int]]:
-    ranges = _watermarks(consumer, kafka, topic)
+def _offsets(
+    consumer: Consumer, first: FirstError, kafka: KafkaSettings, topic: str, within: TimeRange
+) -> dict[int, tuple[int, int]]:
+    ranges = _watermarks(consumer, first, kafka, topic)
     for bound, index in ((within.from_us, 0), (within.to_us, 1)):
         if bound is None:
             continue

@@ -14,12 +14,14 @@ from typing import Literal
 from confluent_kafka import KafkaError, KafkaException
 
 # These names are documented in this module, but not re-exported in the way that mypy's strict mode requires.
-from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
 
-from schemas.errors import BrokerUnavailable, InspectionError
+from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
 from schemas.topics import TOPICS, Topic
+from transport.broker_cause import FirstError
 from transport.clients import make_admin
+from transport.cluster_metadata import fetch_metadata
 
 _TIMEOUT_S = 10.0
 #: Limits on timestamps, with Kafka's defaults. They are not set on new topics: older brokers do not know them. With a
@@ -123,7 +125,8 @@ def plan(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: floa
     TopicsError
         If the cluster refuses to show the settings of a topic.
     """
-    return _plan(_admin(kafka), kafka, list(topics), timeout_s)
+    first = FirstError()
+    return _plan(_admin(kafka, first), first, kafka, list(topics), timeout_s)
 
 
 def apply(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: float = _TIMEOUT_S) -> Applied:
@@ -136,12 +139,13 @@ def apply(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: flo
     TopicsError
         If the cluster refuses to create a topic, or does not show it in time.
     """
-    admin, table = _admin(kafka), list(topics)
-    states = _plan(admin, kafka, table, timeout_s)
+    first, table = FirstError(), list(topics)
+    admin = _admin(kafka, first)
+    states = _plan(admin, first, kafka, table, timeout_s)
     missing = [state for state in states if state.status == "missing"]
     if not missing:
         return Applied((), tuple(states))
-    replicas = _replication_factor(len(_metadata(admin, kafka, timeout_s).brokers))
+    replicas = _replication_factor(len(fetch_metadata(kafka, admin, first, timeout_s).brokers))
     new = [
         NewTopic(
             state.name,
@@ -163,7 +167,7 @@ def apply(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: flo
     deadline = time.monotonic() + timeout_s
     while True:
         # The controller has the topics already; the broker that we ask learns of them a moment later.
-        states = _plan(admin, kafka, table, timeout_s)
+        states = _plan(admin, first, kafka, table, timeout_s)
         if all(state.status != "missing" for state in states):
             return Applied(tuple(created), tuple(states))
         if time.monotonic() > deadline:
@@ -176,20 +180,14 @@ def _replication_factor(brokers: int) -> int:
     return min(_REPLICAS, max(1, brokers))
 
 
-def _admin(kafka: KafkaSettings) -> AdminClient:
-    # log_level 0: a refused connection gives one line of ours instead of many lines of librdkafka's.
-    return make_admin(kafka, 9_000)
+def _admin(kafka: KafkaSettings, first: FirstError) -> AdminClient:
+    return make_admin(kafka, 9_000, first)
 
 
-def _metadata(admin: AdminClient, kafka: KafkaSettings, timeout_s: float) -> ClusterMetadata:
-    try:
-        return admin.list_topics(timeout=timeout_s)
-    except KafkaException as error:
-        raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
-
-
-def _plan(admin: AdminClient, kafka: KafkaSettings, topics: list[Topic], timeout_s: float) -> list[TopicState]:
-    present = _metadata(admin, kafka, timeout_s).topics
+def _plan(
+    admin: AdminClient, first: FirstError, kafka: KafkaSettings, topics: list[Topic], timeout_s: float
+) -> list[TopicState]:
+    present = fetch_metadata(kafka, admin, first, timeout_s).topics
     names = {topic.name(kafka.prefix): topic for topic in topics}
     configs = _configs(admin, [name for name in names if name in present], timeout_s)
     return [

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.broker.security import BrokerSecurity
 from schemas.private_files import make_private_folder, replace_private
 from schemas.topics import MAX_REQUEST_BYTES
 
@@ -27,11 +28,8 @@ _SERVER = """\
 process.roles=broker,controller
 node.id={node}
 controller.quorum.voters={node}@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{tunnel_listener}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}{tunnel_advertised}
-inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TUNNEL:PLAINTEXT
+{network}
 log.dirs={data}
 auto.create.topics.enable=false
 num.partitions=1
@@ -60,6 +58,13 @@ broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 """
 
+#: Listeners of a broker that anyone on this machine may use.
+_OPEN = """\
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{tunnel_listener}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{tunnel_advertised}
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TUNNEL:PLAINTEXT"""
+
 _LOGGING = """\
 <?xml version="1.0" encoding="UTF-8"?>
 <Configuration status="WARN">
@@ -75,18 +80,28 @@ _LOGGING = """\
 """
 
 
-def write_config(directory: Path, port: int, controller_port: int, tunnel: Tunnel | None = None) -> Path:
+def write_config(
+    directory: Path,
+    port: int,
+    controller_port: int,
+    tunnel: Tunnel | None = None,
+    security: BrokerSecurity | None = None,
+) -> Path:
     """Write ``server.properties`` and ``log4j2.xml``; return the path of ``server.properties``."""
     data = directory / "data"
     make_private_folder(data)
     data.chmod(0o700)  # also if an earlier version created the folder
     server = directory / "server.properties"
-    text = _SERVER.format(
-        node=NODE_ID,
+    network = _OPEN.format(
         port=port,
         controller_port=controller_port,
         tunnel_listener=f",TUNNEL://127.0.0.1:{tunnel.listen_port}" if tunnel else "",
         tunnel_advertised=f",TUNNEL://127.0.0.1:{tunnel.advertised_port}" if tunnel else "",
+    )
+    text = _SERVER.format(
+        node=NODE_ID,
+        controller_port=controller_port,
+        network=network if security is None else security.network(port, controller_port),
         data=data,
         max_bytes=MAX_REQUEST_BYTES,
     )

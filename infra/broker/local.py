@@ -20,8 +20,10 @@ from infra.broker.java import find_java
 from infra.broker.locks import exclusive, try_lock
 from infra.broker.log_tail import log_tail, size
 from infra.broker.ports import free_port, listens
+from infra.broker.security import BrokerSecurity, write_arguments
 from infra.broker.state import BrokerState, read_state, write_state
 from infra.parent_death import end_with_parent
+from schemas.addresses import HIDDEN
 from schemas.errors import BrokerUnavailable
 from schemas.private_files import make_private_folder, open_private
 from schemas.settings import KafkaSettings
@@ -76,6 +78,8 @@ class LocalBroker:
         True: stop the broker when this process ends, even if it is killed. False: the broker runs until `stop`.
     tunnel
         Second listener for clients behind a proxy or tunnel.
+    security
+        Users and certificates; None: anyone on this machine may use the broker.
 
     Examples
     --------
@@ -92,12 +96,14 @@ class LocalBroker:
         *,
         ends_with_us: bool = False,
         tunnel: Tunnel | None = None,
+        security: BrokerSecurity | None = None,
     ) -> None:
         self.data_dir = (data_dir or default_data_dir()).absolute()
         self._port = port
         self._heap_mib = heap_mib
         self._ends_with_us = ends_with_us
         self._tunnel = tunnel
+        self._security = security
         self._state_path = self.data_dir / "broker.json"
         self._log = self.data_dir / "broker.log"
         self._output = self.data_dir / "stdout.log"  # output of the JVM before Kafka opens its log
@@ -116,18 +122,21 @@ class LocalBroker:
         state = read_state(self._state_path)
         if state is None or state.process() is None:
             raise BrokerError(f"no broker runs on {self.data_dir}; start it with `inspection broker start`")
-        return f"127.0.0.1:{state.port}"
+        return self._settings(state.port).bootstrap_servers
+
+    def _settings(self, port: int) -> KafkaSettings:
+        return KafkaSettings(f"127.0.0.1:{port}") if self._security is None else self._security.settings(port)
 
     def status(self) -> BrokerStatus:
         """Return the state, from the process table and the broker's own answer."""
         state = read_state(self._state_path)
         running = state is not None and state.process() is not None
-        address = f"127.0.0.1:{state.port}" if state and running else None
+        kafka = self._settings(state.port) if state and running else None
         return BrokerStatus(
             running=running,
-            ready=address is not None and _answers(address, 2.0),
+            ready=kafka is not None and _answers(kafka, 2.0),
             pid=state.pid if state and running else None,
-            bootstrap_servers=address,
+            bootstrap_servers=None if kafka is None else kafka.bootstrap_servers,
             version=state.version if state and running else None,
             data_dir=str(self.data_dir),
             log=str(self._log),
@@ -166,7 +175,7 @@ class LocalBroker:
             )
         with in_use:
             port = free_port(self._port)
-            server = write_config(self.data_dir, port, free_port(0), self._tunnel)
+            server = write_config(self.data_dir, port, free_port(0), self._tunnel, self._security)
             self._format(java, classes, server)
             self._log_from = size(self._log)
             self._child = self._spawn(java, classes, server, in_use.fileno())
@@ -182,6 +191,7 @@ class LocalBroker:
             # On a small machine with a small heap, the serial collector and the first compiler start fastest.
             "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError", "-Xshare:auto",
             f"-Dlog4j2.configurationFile={self.data_dir / 'log4j2.xml'}", "-Djava.awt.headless=true",
+            *(() if self._security is None else self._security.java_options),
             "-cp", classes, "kafka.Kafka", str(server),
         ]  # fmt: skip
         with os.fdopen(open_private(self._output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as out:
@@ -199,15 +209,27 @@ class LocalBroker:
             return
         options = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         tool = ["kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", str(server)]
-        done = subprocess.run(
-            [str(java), *options, "-cp", classes, *tool], capture_output=True, text=True, timeout=120, check=False
-        )
+        done = self._run(java, [*options, "-cp", classes, *tool])
         if done.returncode:
             detail = (done.stderr or done.stdout).strip().splitlines()
             raise BrokerError(f"Kafka could not prepare {self.data_dir}: {detail[-1] if detail else 'no output'}")
 
+    def _run(self, java: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        if self._security is None:
+            return subprocess.run([str(java), *arguments], capture_output=True, text=True, timeout=120, check=False)
+        file = self.data_dir / "format.arguments"
+        write_arguments(file, [*arguments, *self._security.format_arguments()])
+        try:
+            # The output of a success has salts and keys of the users, and that of a failure may have a password.
+            done = subprocess.run([str(java), f"@{file}"], capture_output=True, text=True, timeout=120, check=False)
+        finally:
+            file.unlink()
+        for password in self._security.passwords.values():
+            done.stderr, done.stdout = (text.replace(password, HIDDEN) for text in (done.stderr, done.stdout))
+        return done
+
     def _await_ready(self, state: BrokerState, timeout_s: float) -> None:
-        address = f"127.0.0.1:{state.port}"
+        kafka = self._settings(state.port)
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self._child is not None:
@@ -215,10 +237,12 @@ class LocalBroker:
             if state.process() is None:
                 said = log_tail(self._log, self._output, self._log_from)
                 raise BrokerError(f"the broker ended while starting; the end of its log:\n{said}")
-            if listens(state.port) and _answers(address, 1.0):
+            if listens(state.port) and _answers(kafka, 1.0):
                 return
             time.sleep(0.1)
-        raise BrokerError(f"the broker does not answer at {address} after {timeout_s:.0f} s; see {state.log}")
+        raise BrokerError(
+            f"the broker does not answer at {kafka.bootstrap_servers} after {timeout_s:.0f} s; see {state.log}"
+        )
 
     def stop(self, timeout_s: float = 30.0) -> bool:
         """Stop the broker cleanly: it flushes and closes its logs. Return False if no broker ran.
@@ -264,9 +288,9 @@ class LocalBroker:
         self.stop()
 
 
-def _answers(address: str, timeout_s: float) -> bool:
+def _answers(kafka: KafkaSettings, timeout_s: float) -> bool:
     try:
-        list_topics(KafkaSettings(address), timeout_s)
+        list_topics(kafka, timeout_s)
     except BrokerUnavailable:
         return False
     return True

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +127,9 @@ def _overload(options: DemoOptions) -> Overload:
 def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[KafkaSettings]:
     """Create topics for this run only: on the demo's own broker, or on the user's cluster, and delete them there."""
     prefix = f"demo-{uuid.uuid4().hex[:8]}"
-    registry = KafkaSettings.from_env().schema_registry_url  # the demo's processes read the environment too
+    found = KafkaSettings.from_env()  # the demo's processes read the environment too
     if options.bootstrap_servers is not None:
-        kafka = KafkaSettings(options.bootstrap_servers, prefix, registry)
+        kafka = replace(found, bootstrap_servers=options.bootstrap_servers, prefix=prefix)
         apply(kafka)
         try:
             yield kafka
@@ -143,7 +143,7 @@ def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[K
     try:
         with download_progress() as progress:
             broker.start(progress=progress)
-        kafka = KafkaSettings(broker.bootstrap_servers, prefix, registry)
+        kafka = KafkaSettings(broker.bootstrap_servers, prefix, found.schema_registry_url)
         apply(kafka)
         yield kafka
     finally:

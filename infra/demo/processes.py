@@ -17,6 +17,7 @@ from typing import Self
 from prometheus_client.parser import text_string_to_metric_families
 
 from infra.parent_death import end_with_parent
+from schemas.connection.load import VARIABLES
 from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
 from transport.loopback import open_direct
@@ -61,11 +62,13 @@ class ServedProcess:
         self.url = f"http://127.0.0.1:{port}"
         arguments = [command, "--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
         arguments += ["--group", group, "--http-port", str(port), *options]
+        # The demo's own broker is open; the files of a secured one are for that one.
+        env = {name: value for name, value in os.environ.items() if kafka.client or name not in VARIABLES}
         with log.open("wb") as out:
             self._process = subprocess.Popen(
                 inspection_command(*arguments), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 start_new_session=True, preexec_fn=end_with_parent(),
-                env={**os.environ, "INSPECTION_SCHEMA_REGISTRY_URL": kafka.schema_registry_url or ""},
+                env={**env, "INSPECTION_SCHEMA_REGISTRY_URL": kafka.schema_registry_url or ""},
             )  # fmt: skip
 
     @property

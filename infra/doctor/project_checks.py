@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from infra.doctor.check import Check
-from schemas.errors import BrokerUnavailable
+from schemas.errors import BrokerRefused, BrokerUnavailable, BrokerUntrusted, NotAuthorised
 from schemas.settings import KafkaSettings
 
 
@@ -44,25 +44,44 @@ def demo_images() -> Check:
 
 
 def broker(kafka: KafkaSettings) -> Check:
-    """Check that a broker answers."""
+    """Check that a broker answers, is believed, and accepts the login."""
     from transport.admin import list_topics
 
     started = time.monotonic()
     try:
         list_topics(kafka, 3.0)
+    except BrokerUntrusted as error:
+        remedy = "correct ssl.ca.location or the address in the file that INSPECTION_KAFKA_CONFIG names"
+        return Check("broker", "fail", f"TLS: {error}", remedy)
+    except BrokerRefused as error:
+        return Check("broker", "fail", f"login: {str(error).partition('; ')[0]}", str(error).partition("; ")[2])
     except BrokerUnavailable as error:
         remedy = "`inspection broker start`, or name yours with --bootstrap-servers"
-        return Check("broker", "fail", str(error).partition("; ")[0], remedy)
-    return Check("broker", "ok", f"{kafka.bootstrap_servers} answers in {(time.monotonic() - started) * 1000:.0f} ms")
+        return Check("broker", "fail", f"network: {str(error).rpartition('; ')[0]}", remedy)
+    took_ms = (time.monotonic() - started) * 1000
+    return Check("broker", "ok", f"{kafka.bootstrap_servers} answers in {took_ms:.0f} ms{_login(kafka)}")
+
+
+def _login(kafka: KafkaSettings) -> str:
+    client = dict(kafka.client)
+    if not client:
+        return ""
+    user = client.get("sasl.username")
+    return f", {client.get('security.protocol', 'PLAINTEXT')}" + ("" if user is None else f" as {user}")
 
 
 def topics(kafka: KafkaSettings) -> Check:
     """Check that the topics exist and have the wanted settings."""
+    from transport.admin import require_visible
     from transport.topic_setup import plan
 
     states = plan(kafka, timeout_s=3.0)
     missing = [state.name for state in states if state.status == "missing"]
     if missing:
+        try:
+            require_visible(kafka, missing, 3.0)
+        except NotAuthorised as error:
+            return Check("topics", "fail", f"rights: {str(error).partition('; ')[0]}", str(error).partition("; ")[2])
         return Check("topics", "fail", f"missing: {', '.join(missing)}", "`inspection topics apply`")
     differing = [f"{s.name} ({', '.join(d.key for d in s.differences)})" for s in states if s.differences]
     if differing:

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from schemas.codec import MAX_REST_BYTES, Codec
-from schemas.errors import BrokerUnavailable, InspectionError, InvalidRecord
+from schemas.errors import InspectionError, InvalidRecord
 from schemas.records import Label
 from schemas.settings import KafkaSettings
 from transport.admin import require_topics
+from transport.broker_cause import kafka_error
 from transport.producer import make_producer
 
 _TIMEOUT_S = 30.0
@@ -66,7 +67,9 @@ def publish_labels(kafka: KafkaSettings, labels: Iterable[Label]) -> int:
             producer.poll(0)
         producer.flush(2 * _TIMEOUT_S)
     except KafkaException as error:
-        raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
+        raise kafka_error(kafka, error.args[0], kafka.labels) from error
+    if failures and not taken:
+        raise kafka_error(kafka, failures[0], kafka.labels)
     if failures or taken < sent:
         why = failures[0].str() if failures else "no answer in time"
         raise InspectionError(f"the broker took {taken} of {sent} labels: {why}; run it again, none counts twice")

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from schemas.errors import BrokerUnavailable
 from schemas.settings import KafkaSettings
 from transport.batches import BatchSkipper, UnreadableBatch
+from transport.broker_cause import broker_error
 from transport.clients import make_consumer
 from transport.topic_ranges import TopicMessage, as_message, consumer_settings
 
@@ -91,7 +91,7 @@ class Follower:
             self._consumer.incremental_unassign([TopicPartition(*one) for one in self._assigned(positions)])
             self._consumer.incremental_assign(places)
         except KafkaException as error:
-            raise BrokerUnavailable(self._kafka.bootstrap_servers, error.args[0].str()) from error
+            raise broker_error(self._kafka, error.args[0].str()) from error
 
     def poll(self, timeout_s: float) -> Iterator[TopicMessage | Settled | OutOfRange | UnreadableBatch | Trouble]:
         """Yield the messages, skipped batches and reports that arrive within a time."""

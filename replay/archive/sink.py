@@ -20,6 +20,7 @@ from replay.archive.store import ArchiveStore
 from schemas.errors import BrokerUnavailable, InspectionError, TopicMissing
 from schemas.settings import KafkaSettings
 from transport.batches import UnreadableBatch
+from transport.broker_cause import broker_error
 from transport.image_store import ImageStore
 from transport.range_reader import read_ranges
 from transport.topic_ranges import TopicMessage
@@ -108,7 +109,7 @@ class ArchiveSink:
                 if anything:
                     heard_s = time.monotonic()
                 if time.monotonic() - heard_s > _STALLED_S:
-                    raise BrokerUnavailable(self._kafka.bootstrap_servers, f"nothing came for {_STALLED_S:.0f} s")
+                    raise broker_error(self._kafka, f"nothing came for {_STALLED_S:.0f} s")
                 if self._collector.waiting_bytes() >= self._options.memory_bytes:
                     self._collector.write_all()
             self._collector.write_all()

@@ -1,7 +1,8 @@
 """Kafka transport for Faust that limits the bytes of frames in memory.
 
-Its consumer is `stream_processors.faust_host.consumer`; Faust's producer remains, but has nothing to do, see
-`stream_processors.worker.result_publisher`.
+Its consumer is `stream_processors.faust_host.consumer`. Its producer sends nothing and does not connect: worker and
+watch send through librdkafka (`stream_processors.worker.result_publisher`, `stream_processors.watch.publisher`). So no
+client of Faust's own needs the settings of a secured broker.
 
 Faust limits its stream buffers by a number of messages. That does not limit memory, as a message may have 16 MiB; and
 while all buffers are under pressure, its fetch loop sleeps a whole second. This consumer limits bytes instead: it
@@ -25,6 +26,7 @@ from collections.abc import Callable
 from typing import Any
 
 from faust.transport.drivers.aiokafka import Transport
+from faust.transport.producer import Producer
 
 from schemas.settings import KafkaSettings
 from stream_processors.faust_host.consumer import LibrdkafkaConsumer, NoValue
@@ -35,6 +37,19 @@ from transport.batch_trials.after_death import BatchTrials
 _STEP_S = 0.02
 #: Messages handed to the stream before other tasks get their turn.
 _YIELD_EVERY = 16
+
+
+class IdleProducer(Producer):
+    """Producer that Faust starts and stops, and that does nothing in between."""
+
+    async def on_start(self) -> None:
+        """Start nothing."""
+
+    async def on_stop(self) -> None:
+        """Stop nothing."""
+
+    async def flush(self) -> None:
+        """Flush nothing."""
 
 
 class _InFlightBytes:
@@ -129,4 +144,5 @@ def bounded_transport(
     BoundedConsumer.kafka = kafka
     BoundedConsumer.trials = trials
     BoundedTransport.Consumer = BoundedConsumer
+    BoundedTransport.Producer = IdleProducer
     return BoundedTransport

@@ -89,6 +89,7 @@ class LibrdkafkaConsumer(Consumer):
     async def on_start(self) -> None:
         """Create the client; it connects when the app subscribes to a topic."""
         config = _config(self.app.conf, self.assignment_strategy)
+        config.update((key, value) for key, value in self.kafka.client if key == "client.id")
         self._group_consumer = GroupConsumer(self.kafka, {**config, "stats_cb": self._contact.saw}, self, self.trials)
 
     async def on_stop(self) -> None:
@@ -125,7 +126,11 @@ class LibrdkafkaConsumer(Consumer):
     # Called by Faust.
 
     async def subscribe(self, topics: Iterable[str]) -> None:
-        await self.group_consumer.subscribe(sorted(topics))
+        try:
+            await self.group_consumer.subscribe(sorted(topics))
+        except KafkaException:
+            if not self.crashed:  # otherwise the app is ending, and has logged the reason
+                raise
 
     def assignment(self) -> set[TP]:
         return (

@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from schemas.errors import NotAuthorised
 from schemas.settings import KafkaSettings
 from transport.batch_trials.after_death import BatchTrials, PartitionKey
 from transport.batch_trials.child import TriedMessage
@@ -91,6 +92,7 @@ class GroupConsumer:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._consumer = make_consumer(kafka, {**BOUNDED, **LONG_LIVED, **config, "error_cb": _log_error})
+        self._group = str(config.get("group.id"))
         self._skipper = BatchSkipper(kafka)
         self._assigned: frozenset[PartitionKey] = frozenset()
         self._trials = trials
@@ -203,7 +205,7 @@ class GroupConsumer:
         messages = [] if first is None else [first]
         if messages and not self._first and not self._has_enough():
             messages += self._consumer.consume(_MORE, 0)
-        good = [message for message in messages if not self._skipper.met(message) and not _is_error(message)]
+        good = [message for message in messages if not self._skipper.met(message) and not self._is_error(message)]
         records: list[_Record] = [*good, *self._skipper.skip(self._consumer)]
         if self._first:
             self._first.extend(records)
@@ -215,6 +217,19 @@ class GroupConsumer:
             self._ahead_bytes += sum(len(each) for each in records if not isinstance(each, UnreadableBatch))
         if self._arrived is not None:
             self._loop.call_soon_threadsafe(self._notify)
+
+    def _is_error(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return False
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise NotAuthorised("topic", str(message.topic()), "READ")
+        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            raise NotAuthorised("group", self._group, "READ")
+        if error.fatal():
+            raise KafkaException(error)
+        log.warning("the client that reads frames: %s", error.str())
+        return True
 
     def _notify(self) -> None:
         if self._arrived is not None and not self._arrived.done():
@@ -299,16 +314,6 @@ def _answer(calls: deque[_Call]) -> None:
 
 def _ended() -> None:
     raise KafkaException(KafkaError(KafkaError._DESTROY, "the reader has ended"))
-
-
-def _is_error(message: Message) -> bool:
-    error = message.error()
-    if error is None:
-        return False
-    if error.fatal():
-        raise KafkaException(error)
-    log.warning("the client that reads frames: %s", error.str())
-    return True
 
 
 def _log_error(error: KafkaError) -> None:

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import faust
 from prometheus_client import CollectorRegistry
 
+from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
-from schemas.topics import MAX_REQUEST_BYTES
 from transport.http_server import serve_http
 
 log = logging.getLogger(__name__)
@@ -42,9 +42,6 @@ def make_faust_app(group: str, kafka: KafkaSettings) -> faust.App:
         topic_allow_declare=False,  # only `inspection topics apply` creates topics
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
-        producer_max_request_size=MAX_REQUEST_BYTES,
-        producer_acks=-1,
-        producer_request_timeout=30.0,  # Faust waits 20 minutes otherwise
         broker_commit_interval=0.5,
         broker_session_timeout=10.0,
         broker_heartbeat_interval=3.0,
@@ -110,6 +107,8 @@ async def run_process(
     ------
     SettingsError
         If the endpoint cannot listen.
+    NotAuthorised
+        If the user may not read.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -126,6 +125,8 @@ async def run_process(
         finally:
             beats.cancel()
     if app.crashed:
+        if isinstance(app.crash_reason, InspectionError):
+            raise app.crash_reason
         raise SystemExit(1)
     log.info("stopped")
 

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 import faust
+from confluent_kafka import KafkaError, KafkaException
 from mode.supervisors import CrashingSupervisor
 
 from monitoring.drift import ReferencesOf
@@ -34,6 +35,7 @@ from stream_processors.faust_host.process import make_faust_app, raw_topics
 from stream_processors.watch.camera import WatchedCamera, written_us
 from stream_processors.watch.metrics import WatchMetrics
 from stream_processors.watch.notify import Notifier
+from stream_processors.watch.publisher import EventPublisher
 from stream_processors.watch.settings import WatchSettings
 from stream_processors.watch.state import Snapshot, find_snapshots
 from transport.batch_trials.after_death import BatchTrials
@@ -59,11 +61,12 @@ def make_watch_app(
     clock: Clock | None = None,
     quarantine: Quarantine | None = None,
     on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
+    publisher: EventPublisher | None = None,
 ) -> tuple[faust.App, Callable[[], Awaitable[None]]]:
     """Build the app and return it with a function that publishes the state and acks the messages in it.
 
     The app connects when it is started. Without a quarantine the app does not know that a process of its group died.
-    ``on_unreadable`` is called with each batch that is skipped.
+    ``on_unreadable`` is called with each batch that is skipped. The caller closes the publisher.
     """
     kafka = settings.kafka
     quarantine = quarantine or Quarantine(None)
@@ -72,7 +75,7 @@ def make_watch_app(
     trials = BatchTrials(kafka, quarantine.deaths, _HELD_BYTES)
     transport = bounded_transport(kafka, _HELD_BYTES, assignor="range", trials=trials)
     app.transport = transport(app.conf.broker, app, app.loop)
-    decisions, labels, drift, state = raw_topics(app, kafka.decisions, kafka.labels, kafka.drift, kafka.drift_state)
+    decisions, labels = raw_topics(app, kafka.decisions, kafka.labels)
     codec = Codec.from_settings(kafka)
     watching = _Watching(
         settings,
@@ -81,8 +84,7 @@ def make_watch_app(
         notifier,
         clock or SystemClock(),
         codec,
-        drift,
-        state,
+        publisher or EventPublisher(kafka),
         quarantine.deaths,
         on_unreadable,
     )
@@ -134,8 +136,7 @@ class _Watching:
         notifier: Notifier,
         clock: Clock,
         codec: Codec,
-        drift: Any,
-        state: Any,
+        publisher: EventPublisher,
         deaths: Deaths,
         on_unreadable: Callable[[UnreadableBatch], object],
     ) -> None:
@@ -144,7 +145,9 @@ class _Watching:
         self._metrics = metrics
         self._notifier = notifier
         self._clock = clock
-        self._drift, self._state, self._deaths = drift, state, deaths
+        self._publisher, self._deaths = publisher, deaths
+        #: Removals of snapshots that are not acknowledged yet.
+        self._removals: list[asyncio.Future[None]] = []
         self._codec, self._on_unreadable = codec, on_unreadable
         #: Cameras by `_name`; and snapshots, by partition and camera, that no message has needed yet.
         self._cameras: Shelf[WatchedCamera] = Shelf(settings.max_cameras, spare=lambda camera: camera.in_episode)
@@ -202,7 +205,8 @@ class _Watching:
             await self._publish(event)
 
     async def _publish(self, event: DriftEvent) -> None:
-        await (await self._drift.send(key=event.key.encode(), value=self._codec.encode(event)))
+        topic, value = self._settings.kafka.drift, self._codec.encode(event)
+        await (await self._publisher.send(topic, event.key.encode(), value))
         self._metrics.events.labels(event.drift_type.value, event.state.value).inc()
         self._notifier.notify(event)
 
@@ -217,18 +221,18 @@ class _Watching:
                 event.ack()
 
     async def _snapshot(self) -> None:
-        loop, sends = asyncio.get_running_loop(), []
+        loop, writes, removals = asyncio.get_running_loop(), [], self._removals
+        self._removals = []
         for _, camera in self._cameras.items():
             if not camera.is_dirty:
                 continue
             # It takes some hundredths of a second, so it runs in a thread: no heartbeat waits. The lock stays locked.
             snapshot = await loop.run_in_executor(None, camera.snapshot)
             self._metrics.show(camera, len(snapshot))
-            written = await self._write(camera.key, snapshot, camera.partition)
-            if written is not None:
-                sends.append(written)
-                camera.is_dirty, camera.is_kept = False, True
-        await asyncio.gather(*sends)
+            writes.append(asyncio.ensure_future(self._write(camera, snapshot)))
+        for each in await asyncio.gather(*removals, *writes, return_exceptions=True):
+            if isinstance(each, BaseException) and not _is_unknown_partition(each):
+                raise each
 
     async def hand_over(self) -> None:
         """Publish the state and drop it: the next message of a partition reads it again, here or in another process."""
@@ -261,19 +265,29 @@ class _Watching:
                 log.info("partition %d: going on with %d cameras", partition, len(waiting))
             self._count_forgotten(found.dropped)
             for key in found.dropped:
-                await self._write(key, None, partition)
+                await self._remove(key, partition)
         return waiting
 
-    async def _write(self, key: str, value: bytes | None, partition: int | None) -> Awaitable[Any] | None:
-        """Write to the camera's own partition of the state topic; return None if there is no such partition (yet)."""
+    async def _write(self, camera: WatchedCamera, snapshot: bytes) -> None:
+        """Write to the camera's own partition of the state topic, unless there is no such partition (yet)."""
+        topic, key = self._settings.kafka.drift_state, camera.key.encode()
         for is_known in (False, True):
             try:
-                return await self._state.send(key=key.encode(), value=value, partition=partition)  # type: ignore[no-any-return]
-            except AssertionError:  # aiokafka raises this for an unknown partition, which may be a new one
-                if not is_known:
-                    await self._state.app.producer._ensure_producer().client.force_metadata_update()
-        log.warning("%s: no snapshot: the state topic has no partition %s", key[:_SHOWN], partition)
-        return None
+                await (await self._publisher.send(topic, key, snapshot, camera.partition))
+            except KafkaException as error:
+                if not _is_unknown_partition(error):
+                    raise
+                if not is_known:  # it may be a new one
+                    await self._publisher.refresh(topic)
+            else:
+                camera.is_dirty, camera.is_kept = False, True
+                return
+        log.warning("%s: no snapshot: the state topic has no partition %s", camera.key[:_SHOWN], camera.partition)
+
+    async def _remove(self, key: str, partition: int | None) -> None:
+        """Remove the snapshot of a camera from the state topic; the next flush waits for the acknowledgement."""
+        sent = await self._publisher.send(self._settings.kafka.drift_state, key.encode(), None, partition)
+        self._removals.append(sent)
 
     async def _begin(self, partition: int, key: str, snapshot: Snapshot | None) -> WatchedCamera:
         settings = self._settings
@@ -290,7 +304,7 @@ class _Watching:
             camera.close()
             self._metrics.forget(camera)
             if camera.is_kept:
-                await self._write(camera.key, None, camera.partition)
+                await self._remove(camera.key, camera.partition)
 
     def _count_forgotten(self, keys: list[str]) -> None:
         self._metrics.forgotten.inc(len(keys))
@@ -303,6 +317,10 @@ class _Watching:
                 self._settings.max_cameras, self._unreported, newest,
             )  # fmt: skip
             self._reported_s, self._unreported = now_s, 0
+
+
+def _is_unknown_partition(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() == KafkaError._UNKNOWN_PARTITION
 
 
 def _name(partition: int, key: str) -> str:

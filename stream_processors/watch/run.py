@@ -16,11 +16,13 @@ from stream_processors.faust_host.process import run_process
 from stream_processors.watch.app import make_watch_app
 from stream_processors.watch.metrics import WatchMetrics
 from stream_processors.watch.notify import Notifier
+from stream_processors.watch.publisher import EventPublisher
 from stream_processors.watch.settings import WatchSettings
 from transport.admin import require_topics
 from transport.batch_letters import BatchLetters
 from transport.batches import UnreadableBatch
 from transport.quarantine_folder import open_quarantine
+from transport.rights import require_rights
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ def run_watch(settings: WatchSettings) -> None:
     kafka = settings.kafka
     topics = [kafka.decisions, kafka.labels, kafka.drift_state]
     partitions = require_topics(kafka, [*topics, kafka.drift])
+    require_rights(kafka, read=topics, write=[kafka.drift, kafka.drift_state])
     if len({partitions[topic] for topic in topics}) > 1:
         counts = ", ".join(f"{topic} {partitions[topic]}" for topic in topics)
         raise SettingsError(f"topics with different numbers of partitions tear a camera apart: {counts}")
@@ -83,10 +86,10 @@ async def _run(
     on_unreadable: Callable[[UnreadableBatch], object],
 ) -> None:
     quarantine = open_quarantine(settings.group, settings.kafka.decisions)
-    app, flush = make_watch_app(
-        settings, references_of, metrics, notifier, quarantine=quarantine, on_unreadable=on_unreadable
-    )
+    publisher = EventPublisher(settings.kafka)
+    app, flush = make_watch_app(settings, references_of, metrics, notifier, None, quarantine, on_unreadable, publisher)
     try:
+        await asyncio.to_thread(publisher.connect)
         await run_process(
             app,
             registry=metrics.registry,
@@ -101,4 +104,5 @@ async def _run(
         quarantine.abandon()
         raise
     finally:
+        publisher.close()
         quarantine.close()

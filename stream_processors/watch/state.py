@@ -27,11 +27,11 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from monitoring.bounded_json import parse
 from monitoring.checked import fields, mapping, text, whole
-from schemas.errors import BrokerUnavailable
 from schemas.settings import KafkaSettings
 from transport.batch_trials.pipe import Unproven
 from transport.batch_trials.trial import Trial
 from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
+from transport.broker_cause import broker_error
 from transport.clients import Consumer, make_consumer
 from transport.topic_identity import TopicIdentities
 
@@ -282,7 +282,7 @@ def find_snapshots(
         if low < high:
             _read(consumer, TopicPartition(state, partition, low), found, skipper, kafka, on_unreadable)
     except KafkaException as error:
-        raise BrokerUnavailable(kafka.bootstrap_servers, error.args[0].str()) from error
+        raise broker_error(kafka, error.args[0].str()) from error
     finally:
         skipper.close()
         consumer.close()
@@ -344,8 +344,8 @@ def _read(
             elif error.code() == KafkaError._PARTITION_EOF:
                 return
             elif error.fatal() or not error.retriable():
-                raise BrokerUnavailable(kafka.bootstrap_servers, error.str())
-    raise BrokerUnavailable(kafka.bootstrap_servers, f"no end of {begin.topic} in {_QUIET_S:.0f} s")
+                raise broker_error(kafka, error.str())
+    raise broker_error(kafka, f"no end of {begin.topic} in {_QUIET_S:.0f} s")
 
 
 def _size(snapshot: Snapshot) -> int:

@@ -137,7 +137,11 @@ class ResultPublisher:
 
     def _poll(self) -> None:
         while not self._stop.wait(_REST_S):
-            self._producer.poll(_POLL_S)
+            try:
+                self._producer.poll(_POLL_S)
+            except KafkaException as error:  # fatal: this client sends nothing more
+                self._fail(error)
+                return
             for _ in range(len(self._again)):
                 message = self._again.popleft()
                 if not message.form.is_small:

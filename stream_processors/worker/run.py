@@ -18,6 +18,7 @@ from stream_processors.worker.watchdog import Watchdog
 from stream_processors.worker.work_health import WorkHealth
 from transport.admin import require_topics
 from transport.quarantine_folder import open_quarantine
+from transport.rights import require_rights
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def run_worker(settings: WorkerSettings, announce: Callable[[str], object] = lam
     return_large_blocks()
     kafka = settings.kafka
     partitions = require_topics(kafka, [kafka.frames, kafka.decisions, kafka.dead_letters])
+    require_rights(kafka, read=[kafka.frames], write=[kafka.decisions, kafka.dead_letters])
     model = load_model(settings.model or default_model_path())
     log.info("model %s %s, recipe %s revision %s", model.name, model.version, model.recipe_id, model.recipe_revision)
     log.info("%d partitions of %s: at most as many workers share them", partitions[kafka.frames], kafka.frames)

@@ -39,7 +39,11 @@ _ANSWER_S = 1.0
 
 
 class ChildFailed(InspectionError):
-    """A worker process could not start; the text is its error."""
+    """A worker process could not start; text and exit status are those of its error."""
+
+    def __init__(self, text: str, status: int | None) -> None:
+        super().__init__(text)
+        self.exit_code = status or 1
 
 
 def run_workers(settings: WorkerSettings, *, shares_threads: bool = False) -> None:
@@ -174,7 +178,7 @@ class WorkerSupervisor:
         for child in self._children:
             child.read_messages()
             if child.error is not None:
-                return ChildFailed(child.error)
+                return ChildFailed(child.error, child.process.exitcode)
         codes = [child.process.exitcode or 0 for child in self._children]
         return SystemExit(next((code for code in codes if code > 0), 1))
 

@@ -11,6 +11,7 @@ from infra.cli.shared.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, Bootstra
 from infra.cli.shared.terminal_text import echo, echo_json, shown
 
 if TYPE_CHECKING:
+    from schemas.settings import KafkaSettings
     from transport.topic_setup import TopicState
 
 app = typer.Typer(no_args_is_help=True, help="The topics of a line: create what is missing, compare the rest.")
@@ -31,7 +32,7 @@ def apply(
     kafka = kafka_settings(bootstrap_servers, prefix)
     applied = topics.apply(kafka, timeout_s=timeout_s)
     if as_json:
-        _print_json(bootstrap_servers, prefix, applied.states, created=list(applied.created))
+        _print_json(kafka, applied.states, created=list(applied.created))
         return
     _print_table(applied.states, applied.created)
     differing = [state.name for state in applied.states if state.status == "differs"]
@@ -52,7 +53,7 @@ def show(
     kafka = kafka_settings(bootstrap_servers, prefix)
     states = topics.plan(kafka, timeout_s=timeout_s)
     if as_json:
-        _print_json(bootstrap_servers, prefix, states)
+        _print_json(kafka, states)
     else:
         _print_table(states)
 
@@ -71,7 +72,7 @@ def diff(
     states = topics.plan(kafka, timeout_s=timeout_s)
     wrong = [state for state in states if state.status != "ok"]
     if as_json:
-        _print_json(bootstrap_servers, prefix, wrong)
+        _print_json(kafka, wrong)
     elif wrong:
         _print_differences(wrong)
     else:
@@ -80,8 +81,7 @@ def diff(
         raise typer.Exit(1)
 
 
-def _print_json(bootstrap_servers: str, prefix: str, states: Iterable[TopicState], **more: Any) -> None:
-
+def _print_json(kafka: KafkaSettings, states: Iterable[TopicState], **more: Any) -> None:
     rows = [
         {
             "name": state.name,
@@ -92,7 +92,7 @@ def _print_json(bootstrap_servers: str, prefix: str, states: Iterable[TopicState
         }
         for state in states
     ]
-    echo_json({"bootstrap_servers": bootstrap_servers, "prefix": prefix, "topics": rows, **more})
+    echo_json({"bootstrap_servers": kafka.bootstrap_servers, "prefix": kafka.prefix, "topics": rows, **more})
 
 
 def _print_table(states: Iterable[TopicState], created: Iterable[str] = ()) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,12 @@ WHERE = "Where they lie"
 
 BootstrapServers = Annotated[
     str,
-    typer.Option("--bootstrap-servers", envvar="INSPECTION_BOOTSTRAP_SERVERS", help="Kafka as host:port[,host:port]."),
+    typer.Option(
+        "--bootstrap-servers",
+        envvar="INSPECTION_BOOTSTRAP_SERVERS",
+        help="Kafka as host:port[,host:port].",
+        show_default=DEFAULT_BOOTSTRAP_SERVERS,
+    ),
 ]
 Prefix = Annotated[str, typer.Option("--prefix", envvar="INSPECTION_PREFIX", help="First part of the topic names.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -78,7 +84,8 @@ SpoolDir = Annotated[
     ),
 ]
 HTTP_HOST_DEFAULT = "127.0.0.1"
-BOOTSTRAP_DEFAULT = DEFAULT_BOOTSTRAP_SERVERS
+#: The option is not given. The default address is one of the last places that are asked, see `kafka_settings`.
+BOOTSTRAP_DEFAULT = ""
 PREFIX_DEFAULT = DEFAULT_PREFIX
 
 
@@ -139,12 +146,23 @@ def http_endpoint(host: str, port: int | None, old_host: str | None, old_port: i
 def kafka_settings(bootstrap_servers: str, prefix: str) -> KafkaSettings:
     """Return settings from the options, and the remaining ones from the environment.
 
+    Parameters
+    ----------
+    bootstrap_servers
+        Empty if the option is not given: then the file of the connection counts, then the default.
+
+    Raises
+    ------
+    SettingsError
+        If a variable, or a file that it names, is refused.
+
     Examples
     --------
     >>> kafka_settings("k:9092", "plant7").decisions
     'plant7.decisions'
     """
-    return KafkaSettings(bootstrap_servers, prefix, KafkaSettings.from_env().schema_registry_url)
+    found = KafkaSettings.from_env()
+    return replace(found, bootstrap_servers=bootstrap_servers or found.bootstrap_servers, prefix=prefix)
 
 
 def user_name(option: str) -> str:

@@ -19,6 +19,7 @@ from stream_processors.watch.app import _Watching
 from stream_processors.watch.camera import UNWATCHED, WatchedCamera
 from stream_processors.watch.metrics import WatchMetrics
 from stream_processors.watch.notify import Notifier
+from stream_processors.watch.publisher import EventPublisher
 from stream_processors.watch.settings import WatchSettings
 from tests.support.quality_records import make_label
 from tests.support.streams import REFERENCE, decision, rows
@@ -68,8 +69,7 @@ def test_a_new_camera_is_settled_after_twenty_messages_and_not_before():
         notifier,
         ManualClock(NOW_US),
         codec,
-        None,
-        None,
+        EventPublisher(settings.kafka),
         Deaths(None),
         lambda batch: None,
     )

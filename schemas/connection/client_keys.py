@@ -1,0 +1,115 @@
+"""Keys of a client configuration: allowed, refused with a reason of their own; all others are refused as well."""
+
+from __future__ import annotations
+
+from schemas.connection.properties import Property
+
+#: Keys whose values are paths, relative to the properties file.
+PATHS = frozenset(
+    {
+        "https.ca.location",
+        "ssl.ca.location",
+        "ssl.certificate.location",
+        "ssl.crl.location",
+        "ssl.key.location",
+        "ssl.keystore.location",
+    }
+)
+#: Paths of files that must not be readable by others.
+SECRET_PATHS = frozenset({"ssl.key.location", "ssl.keystore.location"})
+#: Keys whose values are PEM text; ``\n`` in it is a line break.
+PEM = frozenset({"ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem"})
+#: Keys whose values are secret: a file with one of them must not be readable by others.
+SECRETS = frozenset(
+    {
+        "sasl.password",
+        "sasl.oauthbearer.client.secret",
+        "ssl.key.password",
+        "ssl.key.pem",
+        "ssl.keystore.password",
+    }
+)
+ALLOWED = (
+    PATHS
+    | PEM
+    | SECRETS
+    | frozenset(
+        {
+            "bootstrap.servers",
+            "client.id",
+            "sasl.mechanisms",
+            "sasl.oauthbearer.client.id",
+            "sasl.oauthbearer.extensions",
+            "sasl.oauthbearer.method",
+            "sasl.oauthbearer.scope",
+            "sasl.oauthbearer.token.endpoint.url",
+            "sasl.username",
+            "security.protocol",
+            "ssl.cipher.suites",
+        }
+    )
+)
+#: Settings that are on in any case. Each may be named with this value, and with no other.
+ALWAYS = {"enable.ssl.certificate.verification": "true", "ssl.endpoint.identification.algorithm": "https"}
+
+_NO_KERBEROS = (
+    "Kerberos (GSSAPI) is not part of this client, and its settings hold a shell command; use SCRAM, OAUTHBEARER or a "
+    "client certificate"
+)
+_REFUSED = {
+    "plugin.library.paths": "it loads a shared library into the process",
+    "ssl.engine.location": "it loads a shared library into the process",
+    "ssl.providers": "it loads a shared library into the process",
+    "enable.sasl.oauthbearer.unsecure.jwt": "anyone can make an unsigned token",
+    "sasl.oauthbearer.config": "it is for unsigned tokens, which anyone can make; use sasl.oauthbearer.method=oidc",
+    "oauthbearer_token_refresh_cb": "it is a function, which a file cannot hold; use sasl.oauthbearer.method=oidc",
+    "debug": "the log of the client can hold secrets",
+}
+_UNKNOWN = (
+    "not a setting of the connection; the programs set all others themselves, so remove the line (allowed keys: "
+    "docs/security.md)"
+)
+
+
+def check_key(entry: Property) -> None:
+    """Refuse a key that is not allowed, and a value that would switch off the proof of the broker.
+
+    Raises
+    ------
+    SettingsError
+        If the line is refused.
+    """
+    key = entry.key
+    if key in _REFUSED:
+        raise entry.refusal(_REFUSED[key])
+    if key.startswith("sasl.kerberos."):
+        raise entry.refusal(_NO_KERBEROS)
+    if key in ALWAYS:
+        if entry.value.lower() != ALWAYS[key]:
+            raise entry.refusal(
+                f"with this value any program that takes the broker's place is believed; only {ALWAYS[key]} is allowed"
+            )
+    elif key not in ALLOWED:
+        raise entry.refusal(_UNKNOWN)
+    if not entry.value:
+        raise entry.refusal("it has no value")
+    if key == "sasl.mechanisms" and entry.value.upper() == "GSSAPI":
+        raise entry.refusal(_NO_KERBEROS)
+
+
+def check_text(entry: Property) -> None:
+    """Refuse a value that Java's and librdkafka's clients read differently.
+
+    Raises
+    ------
+    SettingsError
+        If it has a backslash. Java takes it for an escape.
+    """
+    if "\\" in entry.value:
+        variable = {
+            "sasl.password": "INSPECTION_KAFKA_PASSWORD_FILE",
+            "ssl.key.password": "INSPECTION_KAFKA_KEY_PASSWORD_FILE",
+            "sasl.oauthbearer.client.secret": "INSPECTION_KAFKA_CLIENT_SECRET_FILE",
+        }.get(entry.key)
+        remedy = f"; put the secret into a file of its own and name the file in {variable}" if variable else ""
+        raise entry.refusal(f"it has a backslash, which clients of Kafka read in different ways{remedy}")
