@@ -52,6 +52,9 @@ ALLOWED = (
 #: Settings that are on in any case. Each may be named with this value, and with no other.
 ALWAYS = {"enable.ssl.certificate.verification": "true", "ssl.endpoint.identification.algorithm": "https"}
 
+#: Tuning that providers write into the files that they hand out. It is passed over: the programs set their own.
+PASSED_OVER = frozenset({"acks", "client.dns.lookup", "session.timeout.ms"})
+
 _NO_KERBEROS = (
     "Kerberos (GSSAPI) is not part of this client, and its settings hold a shell command; use SCRAM, OAUTHBEARER or a "
     "client certificate"
@@ -89,7 +92,7 @@ def check_key(entry: Property) -> None:
             raise entry.refusal(
                 f"with this value any program that takes the broker's place is believed; only {ALWAYS[key]} is allowed"
             )
-    elif key not in ALLOWED:
+    elif key not in ALLOWED | PASSED_OVER:
         raise entry.refusal(_UNKNOWN)
     if not entry.value:
         raise entry.refusal("it has no value")

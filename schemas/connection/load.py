@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from schemas.connection.checks import check_settings
-from schemas.connection.client_keys import ALWAYS, PATHS, PEM, SECRET_PATHS, SECRETS, check_key, check_text
+from schemas.connection.client_keys import ALWAYS, PASSED_OVER, PATHS, PEM, SECRET_PATHS, SECRETS, check_key, check_text
 from schemas.connection.java_names import check_keystore, translate
 from schemas.connection.properties import Property, parse_properties
 from schemas.connection.secret_files import read_secret, read_trusted
@@ -93,7 +93,7 @@ def _read(path: Path) -> dict[str, Property]:
             raise entry.refusal(f"the setting is in line {settings[entry.key].line} already")
         if entry.key in SECRETS and not file.is_secret:
             raise entry.refusal("the file holds a secret, and others can read it; `chmod o= FILE`")
-        if entry.key not in ALWAYS:
+        if entry.key not in ALWAYS and entry.key not in PASSED_OVER:
             settings[entry.key] = entry
     return settings
 

@@ -116,6 +116,30 @@ def test_pem_text_of_both_names(load: Load) -> None:
     assert ours["ssl.key.pem"] == KEY_FILE.strip()
 
 
+def test_tuning_of_providers_is_passed_over(load: Load) -> None:
+    """The lines that Confluent Cloud hands out for librdkafka, and for Java's clients."""
+    login = "PlainLoginModule required username='KEY' password='word';"
+    common = ("bootstrap.servers=pkc-1.eu.cloud:9092", "security.protocol=SASL_SSL", "session.timeout.ms=45000")
+    ours = load(*common, "sasl.mechanisms=PLAIN", "sasl.username=KEY", "sasl.password=word", "client.id=press-1")
+    java = load(
+        *common,
+        f"sasl.jaas.config={MODULES}.plain.{login}",
+        "sasl.mechanism=PLAIN",
+        "client.dns.lookup=use_all_dns_ips",
+        "acks=all",
+        "client.id=press-1",
+    )
+    assert ours == java
+    assert ours == {
+        "bootstrap.servers": "pkc-1.eu.cloud:9092",
+        "client.id": "press-1",
+        "sasl.mechanisms": "PLAIN",
+        "sasl.password": "word",
+        "sasl.username": "KEY",
+        "security.protocol": "SASL_SSL",
+    }
+
+
 def test_secrets_from_files_of_their_own(load: Load) -> None:
     assert load(*SCRAM, mode=0o644, password=f"{SECRET}\n")["sasl.password"] == SECRET
     assert load(*SCRAM, password=f" {SECRET}\n\n")["sasl.password"] == f" {SECRET}\n"
