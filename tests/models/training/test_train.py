@@ -118,3 +118,12 @@ def test_features_are_bounded_and_a_sample_is_learned_from(good: Path, monkeypat
     fitted = {each.fit.recipe.name: len(each.fit.scores) for each in result.tried}
     assert fitted == {"places": 60, "surface": 20}
     assert len(result.paths) == fitted[result.best.fit.recipe.name]
+
+
+def test_images_of_several_sizes_make_a_model_and_are_named(tmp_path: Path) -> None:
+    for number in range(12):
+        size_wh = (200, 160) if number % 2 else (400, 100)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), cv2.resize(good_part(number), size_wh))
+    result = train(tmp_path, QUICK)
+    write_package(result, tmp_path / "model", QUICK)
+    assert "the images have different proportions" in "\n".join(result.survey.lines(tmp_path))
