@@ -72,6 +72,11 @@ class AnomalyFit:
         """Return the score of an image that was not fitted: the mean over the models that `scores` comes from."""
         return float(np.mean([scores_of(model.distances(patches[None])) for model in self._without.values()]))
 
+    def unseen_map(self, index: int) -> NDArray[np.float32]:
+        """Return the map of distances ``(grid, grid)`` of a fitted image, by the model that `scores` has for it."""
+        distances = self._without[self._blocks[index]].distances(self._patches[index : index + 1])
+        return distances.reshape(self.recipe.grid, self.recipe.grid)
+
     def random_scores(self) -> NDArray[np.float64]:
         """Return the scores by models of random folds, which have seen neighbours of the images.
 

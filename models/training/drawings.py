@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 _WIDTH, _HEIGHT = 560, 300
 #: Space for the numbers of the axes, left and below, and above for the label of the threshold.
-_LEFT, _BELOW, _ABOVE, _RIGHT = 52, 44, 24, 12
+_LEFT, _BELOW, _ABOVE, _RIGHT = 66, 44, 24, 26
 _BINS = 40
 #: Most points of a curve.
 _MOST_POINTS = 200

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 #: Least share of the shrinkage target: without it, channels that never vary make the covariance singular.
 _LEAST_SHRINKAGE = 0.01
 #: Most numbers that are converted to float64 at the same time.
-_PART_VALUES = 8_000_000
+_PART_VALUES = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ _LOOKED_AT = 12
 #: Least cosine of two images that can hardly be told apart.
 _ALIKE = 0.999
 #: Most bytes of the features of a recipe. With more images, the recipe learns from an even sample of them.
-_FEATURE_BYTES = 320 * 2**20
+_FEATURE_BYTES = 256 * 2**20
 
 
 @dataclass(slots=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImageError
-from models.explain import heat_map
+from models.explain import HeatMap, heat_map
 from models.images import decode
+from models.opencv import cv2
 from models.package import Model
 from models.preprocess import resize
 from models.report_pictures import overlay_address, picture_address
@@ -26,6 +27,8 @@ from schemas.text import shown
 _STYLE = Path(__file__).with_name("report.css")
 #: Pictures of a kind, and their longest side in pixels.
 _PICTURES, _MAX_SIDE = 8, 320
+#: Cells along each side of a heat map.
+_HEAT_CELLS = 56
 #: Share of synthetic defects found below which the table marks it.
 _FEW = 0.6
 
@@ -128,17 +131,18 @@ def _warnings(result: TrainingResult) -> Iterator[str]:
 
 def _scores_panel(result: TrainingResult, scores: dict[str, _Scores]) -> str:
     key = '<span class="key good">good parts</span>'
-    panels = [histogram(scores, 0.5)]
-    if "defective" in scores:
-        key += '<span class="key defective">defective parts</span>'
-        curves = {}
-        if result.defects is not None:
-            curves["good"] = (result.defects.good_scores, result.defects.scores)
-        if result.learned is not None:
-            curves["defective"] = (result.learned.good_logits, result.learned.defect_logits)
-        panels.append(roc(curves))
-    drawn = "".join(f'<div class="panel">{panel}</div>' for panel in panels)
-    return f'<p class="soft">{key}</p><div class="two">{drawn}</div>'
+    if result.defects is None:
+        return f'<div class="two"><div class="panel">{key}{histogram(scores, 0.5)}</div></div>'
+    key += '<span class="key defective">defective parts</span>'
+    curves = {"good": (result.defects.good_scores, result.defects.scores)}
+    of_curve = '<span class="key good">learned from good parts only</span>'
+    if result.learned is not None:
+        curves["defective"] = (result.learned.good_logits, result.learned.defect_logits)
+        of_curve += '<span class="key defective">learned from defective parts too</span>'
+    return (
+        f'<div class="two"><div class="panel">{key}{histogram(scores, 0.5)}</div>'
+        f'<div class="panel">{of_curve}{roc(curves)}</div></div>'
+    )
 
 
 def _pictures(result: TrainingResult, scores: dict[str, _Scores], model: Model) -> Iterator[str]:
@@ -147,40 +151,41 @@ def _pictures(result: TrainingResult, scores: dict[str, _Scores], model: Model) 
         '<p class="soft">Images with the highest scores among the good parts. A defective part among them was put into '
         "the wrong folder: move it, and train again. Point at a picture to see it without the heat map.</p>"
     )
-    order = np.argsort(-scores["good"], kind="stable")[:_PICTURES]
-    yield from _cards([(result.paths[index], float(scores["good"][index]), "") for index in order], result, model)
+    low, high = map_range(result.best.fit)
+    yield '<div class="cards">'
+    for index in np.argsort(-scores["good"], kind="stable")[:_PICTURES]:
+        # The finished model has learned these images, and would find nothing in them.
+        values = np.clip((result.best.fit.unseen_map(index) - low) / (high - low), 0, 1)
+        smooth = cv2.resize(values, (_HEAT_CELLS, _HEAT_CELLS), interpolation=cv2.INTER_LINEAR)
+        yield _card(result.paths[index], scores["good"][index], result.root, HeatMap("anomaly", smooth))
+    yield "</div>"
     defects = result.defects
     if defects is None:
         return
     yield "<h2>Least suspicious defective parts</h2>"
-    order = np.argsort(scores["defective"], kind="stable")[:_PICTURES]
-    yield from _cards(
-        [(defects.paths[index], float(scores["defective"][index]), defects.kinds[index]) for index in order],
-        result, model,
-    )  # fmt: skip
-
-
-def _cards(chosen: Sequence[tuple[Path, float, str]], result: TrainingResult, model: Model) -> Iterator[str]:
     yield '<div class="cards">'
-    for path, score, kind in chosen:
-        try:
-            data = path.read_bytes()
-            decoded = decode(data, colour=True, needed_wh=(_MAX_SIDE, _MAX_SIDE))
-            heat = heat_map(data, model)
-        except (ImageError, OSError):
-            continue  # it was readable a minute ago
-        width, height = decoded.header.width, decoded.header.height
-        scale = min(1.0, _MAX_SIDE / max(width, height))
-        picture = resize(decoded.pixels, (max(1, round(width * scale)), max(1, round(height * scale))))
-        name = _text(shown(path.relative_to(result.root)))
-        overlay = "" if heat is None else f'<img class="heat" src="{overlay_address(heat)}" alt="">'
-        verdict = "rejected" if score >= 0.5 else "accepted"
-        yield (
-            f'<figure class="card"><div class="view"><div class="stack"><img src="{picture_address(picture)}" '
-            f'alt="{name}">{overlay}</div></div><figcaption>{name}<br>score {score:.3f}, {verdict}'
-            f"{f', {_text(kind)}' if kind else ''}</figcaption></figure>"
-        )
+    for index in np.argsort(scores["defective"], kind="stable")[:_PICTURES]:
+        yield _card(defects.paths[index], scores["defective"][index], result.root, model)
     yield "</div>"
+
+
+def _card(path: Path, score: float, root: Path, shows: HeatMap | Model) -> str:
+    try:
+        data = path.read_bytes()
+        decoded = decode(data, colour=True, needed_wh=(_MAX_SIDE, _MAX_SIDE))
+        heat = heat_map(data, shows) if isinstance(shows, Model) else shows
+    except (ImageError, OSError):
+        return ""  # it was readable a minute ago
+    width, height = decoded.header.width, decoded.header.height
+    scale = min(1.0, _MAX_SIDE / max(width, height))
+    picture = resize(decoded.pixels, (max(1, round(width * scale)), max(1, round(height * scale))))
+    name = _text(shown(path.relative_to(root)))
+    overlay = "" if heat is None else f'<img class="heat" src="{overlay_address(heat)}" alt="">'
+    verdict = "rejected" if score >= 0.5 else "accepted"
+    return (
+        f'<figure class="card"><div class="view"><div class="stack"><img src="{picture_address(picture)}" '
+        f'alt="{name}">{overlay}</div></div><figcaption>{name}<br>score {score:.3f}, {verdict}</figcaption></figure>'
+    )
 
 
 def _synthetic(result: TrainingResult) -> Iterator[str]:

@@ -83,6 +83,10 @@ class TrainingFolder:
                     f"--good {name}: no such folder in {root}; it has {listed or 'no folder of images'}"
                 )
         chosen = set(good) or {name for name in folders if name.lower() in GOOD_FOLDERS}
+        if not chosen:
+            for path in sorted(root.iterdir()):
+                if path.name.lower() in GOOD_FOLDERS and path.is_dir():
+                    raise SettingsError(f"{path} has no images; the other folders are not taken for good parts")
         is_one_kind = len(set(top.values())) < 2 or root.resolve().name.lower() in GOOD_FOLDERS
         if "." in chosen or (not chosen and is_one_kind):
             return cls(root, images)

@@ -55,6 +55,13 @@ def test_what_is_not_clear_is_asked(names: list[str], good: tuple[str, ...], lin
         TrainingFolder.read(make(tmp_path / "parts", *names), good)
 
 
+def test_an_empty_folder_of_good_parts_is_not_replaced_by_another(tmp_path: Path) -> None:
+    make(tmp_path / "parts", "crack/a.png")
+    (tmp_path / "parts" / "OK").mkdir()
+    with pytest.raises(SettingsError, match="OK has no images"):
+        TrainingFolder.read(tmp_path / "parts")
+
+
 def test_images_beside_the_folders_are_counted(tmp_path: Path) -> None:
     folder = TrainingFolder.read(make(tmp_path / "parts", "good/a.png", "b.png"))
     assert (len(folder.good), folder.loose) == (1, 1)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from models import inspect_image
+from models.training import read_images
 from models.training.sentences import defect_lines
 from models.training.synthetic import add_defect
-from models.training.train import TrainingOptions, train
+from models.training.train import RECIPES, TrainingOptions, train
 from models.training.write_package import write_package
 from schemas import Verdict
 from schemas.errors import SettingsError
@@ -108,3 +109,21 @@ def test_lots_in_folders_are_the_blocks(tmp_path: Path) -> None:
     result = train(tmp_path / "good", QUICK)
     assert (result.block_kind, len(np.unique(result.blocks))) == ("folder", 10)
     assert "10 lots or groups of lots" in result.calibration
+
+
+def test_features_are_bounded_and_a_sample_is_learned_from(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_images, "_FEATURE_BYTES", 20 * 28 * 28 * 100 * 2)
+    monkeypatch.setattr("models.training.train.RECIPES", RECIPES[:2])
+    result = train(good, TrainingOptions())
+    fitted = {each.fit.recipe.name: len(each.fit.scores) for each in result.tried}
+    assert fitted == {"places": 60, "surface": 20}
+    assert len(result.paths) == fitted[result.best.fit.recipe.name]
+
+
+def test_images_of_several_sizes_make_a_model_and_are_named(tmp_path: Path) -> None:
+    for number in range(12):
+        size_wh = (200, 160) if number % 2 else (400, 100)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), cv2.resize(good_part(number), size_wh))
+    result = train(tmp_path, QUICK)
+    write_package(result, tmp_path / "model", QUICK)
+    assert "the images have different proportions" in "\n".join(result.survey.lines(tmp_path))
