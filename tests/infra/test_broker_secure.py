@@ -28,6 +28,7 @@ def run(*command: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_a_secured_broker_of_ones_own(tmp_path: Path) -> None:
     folder = tmp_path / "broker"
     where = ("--data-dir", str(folder))

@@ -117,6 +117,7 @@ def shown_by_the_system() -> str:
     return "\n".join(texts)
 
 
+@pytest.mark.long
 def test_a_whole_line_over_tls_with_a_password(
     begin: Callable[[dict[str, str]], Line], secured: SecuredBroker, tmp_path: Path
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_broker_that_announces_an_address_of_no_use(tmp_path: Path, monkeypatc
             watermarks(kafka, kafka.frames)
 
 
+@pytest.mark.long  # it waits for the end of the certificate
 def test_an_expired_certificate_of_the_broker(secured: SecuredBroker) -> None:
     time.sleep(max(0.0, secured.expires_at_s + 1 - time.time()))
     with pytest.raises(BrokerUntrusted, match="it has expired"):
