@@ -1,0 +1,203 @@
+"""Import of one model: from a file or folder of another framework to a checked package."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models.errors import ImageError, ImportRefused
+from models.image_folder import list_images
+from models.images import image_header
+from models.importers.converter import Converter, ModelFacts, script_of
+from models.importers.draft import draft_manifest, inversion
+from models.importers.options import ImportOptions
+from models.importers.parity import Parity, check_parity
+from models.importers.sources import ModelSource
+from models.inspect_images import PreparedImage, prepare
+from models.manifest_file import MANIFEST_NAME
+from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
+from models.onnx_graph import OnnxModel, read_model
+from models.package import Model, load_model
+from models.protobuf import Malformed
+
+OnStage = Callable[[str], None]
+_MODEL_NAME = "model.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """Imported package, its parity with the framework, and the versions of the framework."""
+
+    model: Model
+    parity: Parity
+    versions: dict[str, str]
+
+
+def import_model(
+    source: ModelSource,
+    images: Path,
+    out: Path,
+    options: ImportOptions,
+    *,
+    python: Path,
+    count: int = 20,
+    time_limit_s: float = 600.0,
+    trust: bool = False,
+    on_stage: OnStage = lambda stage: None,
+) -> ImportResult:
+    """Convert a model, draft its manifest, check it against its framework, and write the package.
+
+    Parameters
+    ----------
+    images
+        Folder of images for the check.
+    out
+        Folder of the package; it is written only if everything has passed.
+    python
+        Interpreter of the framework's environment.
+    count
+        Most images for the check, spread over the folder.
+    time_limit_s
+        Time for the framework.
+    trust
+        True if the user states that the file is theirs: it may run code.
+
+    Raises
+    ------
+    ImportRefused
+        If the model cannot become a package; the message states the remedy.
+    ModelPackageError
+        If the package does not load.
+    OSError
+        If the folder cannot be written.
+    """
+    paths = choose_images(images, count)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.import-", dir=out.parent))
+    try:
+        package = work / "package"
+        package.mkdir()
+        with Converter(python, script_of(source.framework), work, time_limit_s) as converter:
+            on_stage("converting the model")
+            facts = converter.convert(_job(source, package / _MODEL_NAME, out.resolve().name, options, trust))
+            data, graph = _read_graph(package / _MODEL_NAME)
+            manifest = draft_manifest(
+                facts, graph, options, name=out.resolve().name, sha256=hashlib.sha256(data).hexdigest(),
+                provenance=_provenance(source, facts),
+            )  # fmt: skip
+            _write_manifest(package, manifest)
+            model = load_model(package)
+            prepared = [_prepare(path, model) for path in paths]
+            on_stage("running the framework")
+            spec = manifest["input"] | {key: manifest["input"].get(key) or value for key, value in _NEUTRAL.items()}
+            framework, own = converter.run(
+                [image.tensor for image in prepared], paths if _is_read_alike(paths, spec) else [], spec
+            )
+        on_stage("comparing")
+        parity = check_parity(model, paths, prepared, framework, own)
+        manifest["metrics"] = {"parity": _figures(parity, facts)}
+        _write_manifest(package, manifest)
+        _move(package, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return ImportResult(load_model(out), parity, dict(facts.versions))
+
+
+_NEUTRAL: dict[str, Any] = {"scale": 1.0, "mean": [0.0], "std": [1.0]}
+#: Files that the frameworks decode themselves.
+_COMMON = frozenset({".png", ".jpg", ".jpeg", ".bmp"})
+
+
+def choose_images(folder: Path, count: int) -> list[Path]:
+    """Return images spread over a folder; one of them is not square if the folder has one.
+
+    Raises
+    ------
+    ImportRefused
+        If the folder has no images, or one cannot be read.
+    """
+    try:
+        found = list_images(folder).images
+    except OSError as error:
+        raise ImportRefused(f"--images {folder}: {error.strerror or error}") from error
+    if not found:
+        raise ImportRefused(
+            f"--images {folder}: no images; name a folder of PNG, JPEG, BMP or TIFF files of real parts"
+        )
+    step = max(1, len(found) / count)
+    chosen = [found[int(number * step)] for number in range(min(count, len(found)))]
+    if all(_is_square(path) for path in chosen):
+        other = next((path for path in found if not _is_square(path)), None)
+        chosen[-1:] = [other] if other is not None else chosen[-1:]
+    return chosen
+
+
+def _is_square(path: Path) -> bool:
+    try:
+        header = image_header(path.read_bytes())
+    except (ImageError, OSError) as error:
+        raise ImportRefused(f"{path}: {error}; take it out and run this again") from error
+    return header.width == header.height
+
+
+def _prepare(path: Path, model: Model) -> PreparedImage:
+    try:
+        return prepare(path.read_bytes(), model)
+    except (ImageError, OSError) as error:
+        raise ImportRefused(f"{path}: {error}; take it out and run this again") from error
+
+
+def _is_read_alike(paths: Sequence[Path], spec: dict[str, Any]) -> bool:
+    return spec["resize"] == "stretch" and all(path.suffix.lower() in _COMMON for path in paths)
+
+
+def _job(source: ModelSource, onnx: Path, name: str, options: ImportOptions, trust: bool) -> dict[str, Any]:
+    width, height = options.size_wh or (None, None)
+    channels = None if options.colour is None else 1 if options.colour == "grey" else 3
+    return {
+        "source": str(source.path.resolve()), "kind": source.kind, "signature": source.signature,
+        "onnx": str(onnx.resolve()), "name": name, "width": width, "height": height, "channels": channels,
+        "trust": trust, "invert": inversion(options), "path": [],
+    }  # fmt: skip
+
+
+def _read_graph(path: Path) -> tuple[bytes, OnnxModel]:
+    data = path.read_bytes()
+    try:
+        check_onnx(data)
+        return data, read_model(data)
+    except (NotOnnx, ExternalData, Malformed) as error:
+        raise ImportRefused(f"the exporter wrote a file that {error}") from error
+
+
+def _provenance(source: ModelSource, facts: ModelFacts) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+    return f"{source.description} {source.path.name}, imported with {versions}"
+
+
+def _figures(parity: Parity, facts: ModelFacts) -> dict[str, Any]:
+    found = {
+        name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in asdict(parity).items()
+    }
+    return {name: value for name, value in found.items() if value is not None} | {"framework": dict(facts.versions)}
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=110)
+    (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
+
+
+def _move(package: Path, out: Path) -> None:
+    """Move the files of a package to their folder, the manifest last; a package that was there loses its reference."""
+    out.mkdir(exist_ok=True)
+    (out / "reference.json").unlink(missing_ok=True)
+    for name in (_MODEL_NAME, MANIFEST_NAME):
+        os.replace(package / name, out / name)
