@@ -115,6 +115,7 @@ lock: ## Write the locks again, with the newest versions that pyproject.toml all
 	@$(SHARED) | $(COMPILE) -o infra/locks/peers.lock benchmarks/contenders/peers.txt -
 	@echo uv | $(COMPILE) -o infra/locks/uv.lock -
 	@printf '%s\n' tensorflow-cpu keras tf2onnx | $(COMPILE) -o infra/locks/import-tensorflow.lock -
+	@printf '%s\n' torch torchvision onnxscript onnx | $(COMPILE) -o infra/locks/import-torch.lock -
 	@grep -c == requirements.lock infra/locks/*.lock
 
 clean: ## Remove .venv and what tools leave behind (topics of the local broker stay)

@@ -23,6 +23,7 @@ _SCRIPTS = Path(__file__).with_name("converters")
 _SHOWN = 300
 #: Part of a framework's message -> remedy.
 _CURES = {
+    "Weights only load": "it has pickled objects, whose loading runs code: use --trust-pickle if the file is yours",
     "Lambda": "it has a Lambda layer, which runs code of the file: use --trust-pickle if the file is yours",
     "Could not locate class": "it has classes of your own: export it as a SavedModel, model.export('folder')",
     "Could not locate function": "it has functions of your own: export it as a SavedModel, model.export('folder')",

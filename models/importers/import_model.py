@@ -165,7 +165,8 @@ def _job(source: ModelSource, onnx: Path, name: str, options: ImportOptions, tru
     return {
         "source": str(source.path.resolve()), "kind": source.kind, "signature": source.signature,
         "onnx": str(onnx.resolve()), "name": name, "width": width, "height": height, "channels": channels,
-        "trust": trust, "invert": inversion(options), "path": [],
+        "trust": trust, "invert": inversion(options), "entry": source.entry,
+        "path": [] if source.entry is None else [os.getcwd()],
     }  # fmt: skip
 
 

@@ -18,7 +18,8 @@ def import_model(
     source: Annotated[
         Path,
         typer.Argument(
-            help="SavedModel folder of TensorFlow, base folder of TFX Pusher, or .keras or .h5 file of Keras."
+            help="SavedModel folder of TensorFlow, base folder of TFX Pusher, .keras or .h5 file of Keras; .pt2, "
+            "TorchScript or file of weights of PyTorch."
         ),
     ],
     images: Annotated[Path, typer.Option(help="Directory of images of real parts, all levels of it, for the check.")],
@@ -64,6 +65,13 @@ def import_model(
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the weights, for the manifest.")] = None,
     signature: Annotated[str | None, typer.Option(help="Signature of a SavedModel that takes an image.")] = None,
+    entry: Annotated[
+        str | None,
+        typer.Option(
+            help="Function that builds the network of a PyTorch file of weights, package:function; it is imported from "
+            "the current directory."
+        ),
+    ] = None,
     count: Annotated[int, typer.Option(min=1, max=1000, help="Most images for the check.")] = 20,
     python: Annotated[
         Path | None,
@@ -102,7 +110,7 @@ def import_model(
         std=_numbers("--std", std), letterbox=letterbox, threshold=threshold, anomaly_range=_range(anomaly_range),
         box=box, licence=licence,
     )  # fmt: skip
-    found = detect(source, signature=signature, trust=trust_pickle)
+    found = detect(source, signature=signature, entry=entry, trust=trust_pickle)
     choose_images(images, count)  # before an environment is made
     with Console(stderr=True).status("") as status:
         if python is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,53 @@ def test_archives_that_are_no_models(tmp_path: Path) -> None:
         detect(_archive(tmp_path / "a.zip", notes="text"))
     with pytest.raises(ImportRefused, match=r"config\.json is damaged"):
         detect(_archive(tmp_path / "b.keras", config__json="{", metadata__json="{}"))
+
+
+class Module:
+    """Class of a user."""
+
+
+def _torch(path: Path, value: object, *names: str, protocol: int = 2) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{path.stem}/data.pkl", pickle.dumps(value, protocol))
+        for name in names:
+            archive.writestr(f"{path.stem}/{name}", b"")
+    return path
+
+
+def test_files_of_pytorch(tmp_path: Path) -> None:
+    weights = _torch(tmp_path / "w.pt", OrderedDict(bias=1.0))
+    assert detect(weights, entry="net:build").kind == "torch_module"
+    assert detect(_torch(tmp_path / "s.pt", 0, "constants.pkl", "code/__torch__.py")).kind == "torchscript"
+    assert detect(_torch(tmp_path / "p.pt2", 0, "archive_format", "models/model.json")).kind == "torch_program"
+
+
+def test_weights_alone_need_their_network(tmp_path: Path) -> None:
+    weights = _torch(tmp_path / "w.pt", OrderedDict(bias=1.0))
+    with pytest.raises(ImportRefused, match=r"weights alone .*--entry package:function"):
+        detect(weights)
+    with pytest.raises(ImportRefused, match="--entry net: write package:function"):
+        detect(weights, entry="net")
+    with pytest.raises(ImportRefused, match="leave --entry out"):
+        detect(_torch(tmp_path / "s.pt", 0, "constants.pkl", "code/__torch__.py"), entry="net:build")
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("entry", [None, "net:build"])
+def test_a_whole_pickled_module_is_refused(entry: str | None, protocol: int, tmp_path: Path) -> None:
+    path = _torch(tmp_path / "whole.pt", Module(), protocol=protocol)
+    with pytest.raises(ImportRefused, match=r"whole pickled module, whose loading runs code: save model\.state_dict"):
+        detect(path, entry=entry, trust=True)
+
+
+def test_damaged_and_old_pickles(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "d.pt", "w") as archive:
+        archive.writestr("d/data.pkl", b"\x80\x02c cut")
+    with pytest.raises(ImportRefused, match=r"data\.pkl is damaged"):
+        detect(tmp_path / "d.pt")
+    (tmp_path / "old.pth").write_bytes(pickle.dumps(1))
+    with pytest.raises(ImportRefused, match="a pickle, whose loading runs code"):
+        detect(tmp_path / "old.pth")
 
 
 @given(st.binary(max_size=200))
