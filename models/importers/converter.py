@@ -90,7 +90,7 @@ class Converter:
         self._log = (self._work / "converter.log").open("wb")
         try:
             self._child = subprocess.Popen(
-                [str(self._python), "-B", str(_SCRIPTS / "host.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                [str(self._python), str(_SCRIPTS / "host.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=self._log, env=environment, start_new_session=True,
             )  # fmt: skip
         except OSError as error:

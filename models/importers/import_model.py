@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from models.errors import ImageError, ImportRefused
+from models.draft import GOOD_LABELS, draft_manifest
+from models.draft_answers import DraftAnswers
+from models.errors import ImageError, ImportRefused, ModelPackageError
 from models.image_folder import list_images
 from models.images import image_header
 from models.importers.converter import Converter, ModelFacts, script_of
-from models.importers.draft import draft_manifest, inversion
-from models.importers.options import ImportOptions
 from models.importers.parity import Parity, check_parity
 from models.importers.sources import ModelSource
 from models.inspect_images import PreparedImage, prepare
 from models.manifest_file import MANIFEST_NAME
-from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
-from models.onnx_graph import OnnxModel, read_model
 from models.package import Model, load_model
-from models.protobuf import Malformed
 
 OnStage = Callable[[str], None]
 _MODEL_NAME = "model.onnx"
@@ -34,18 +30,19 @@ _MODEL_NAME = "model.onnx"
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """Imported package, its parity with the framework, and the versions of the framework."""
+    """Imported package, its parity with the framework, the framework's versions, and notes of the draft."""
 
     model: Model
     parity: Parity
     versions: dict[str, str]
+    notes: tuple[str, ...]
 
 
 def import_model(
     source: ModelSource,
     images: Path,
     out: Path,
-    options: ImportOptions,
+    answers: Mapping[str, str],
     *,
     python: Path,
     count: int = 20,
@@ -59,6 +56,8 @@ def import_model(
     ----------
     images
         Folder of images for the check.
+    answers
+        Facts that the file does not state, by the name of their option, see `models.draft_answers`.
     out
         Folder of the package; it is written only if everything has passed.
     python
@@ -79,6 +78,7 @@ def import_model(
     OSError
         If the folder cannot be written.
     """
+    _check(DraftAnswers(answers))
     paths = choose_images(images, count)
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.import-", dir=out.parent))
@@ -87,14 +87,20 @@ def import_model(
         package.mkdir()
         with Converter(python, script_of(source.framework), work, time_limit_s) as converter:
             on_stage("converting the model")
-            facts = converter.convert(_job(source, package / _MODEL_NAME, out.resolve().name, options, trust))
-            data, graph = _read_graph(package / _MODEL_NAME)
-            manifest = draft_manifest(
-                facts, graph, options, name=out.resolve().name, sha256=hashlib.sha256(data).hexdigest(),
-                provenance=_provenance(source, facts),
-            )  # fmt: skip
+            facts = converter.convert(_job(source, package / _MODEL_NAME, out.resolve().name, answers, trust))
+            if facts.input_shape[0] not in (None, 1):
+                raise ImportRefused(
+                    f"{source.path}: it takes batches of {facts.input_shape[0]}, and the line inspects one image at a "
+                    "time: export it with a free first axis, or for one image"
+                )
+            known = {"provenance": _provenance(source, facts), **answers}
+            draft = draft_manifest((package / _MODEL_NAME).read_bytes(), out.resolve().name, known)
+            if draft.open:
+                lines = "\n".join(question.line for question in draft.open)
+                raise ImportRefused(f"{source.path}: it does not state all facts; add these options:\n{lines}")
+            manifest = dict(draft.manifest)
             _write_manifest(package, manifest)
-            model = load_model(package)
+            model = _load(package, out)
             prepared = [_prepare(path, model) for path in paths]
             on_stage("running the framework")
             spec = manifest["input"] | {key: manifest["input"].get(key) or value for key, value in _NEUTRAL.items()}
@@ -108,7 +114,7 @@ def import_model(
         _move(package, out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return ImportResult(load_model(out), parity, dict(facts.versions))
+    return ImportResult(load_model(out), parity, dict(facts.versions), draft.notes)
 
 
 _NEUTRAL: dict[str, Any] = {"scale": 1.0, "mean": [0.0], "std": [1.0]}
@@ -159,24 +165,50 @@ def _is_read_alike(paths: Sequence[Path], spec: dict[str, Any]) -> bool:
     return spec["resize"] == "stretch" and all(path.suffix.lower() in _COMMON for path in paths)
 
 
-def _job(source: ModelSource, onnx: Path, name: str, options: ImportOptions, trust: bool) -> dict[str, Any]:
-    width, height = options.size_wh or (None, None)
-    channels = None if options.colour is None else 1 if options.colour == "grey" else 3
+def _job(source: ModelSource, onnx: Path, name: str, given: Mapping[str, str], trust: bool) -> dict[str, Any]:
+    answers = DraftAnswers(given)
+    width, height = answers.wh() or (None, None)
+    colour = answers.get("colour")
+    channels = None if colour is None else 1 if colour == "grey" else 3
     return {
         "source": str(source.path.resolve()), "kind": source.kind, "signature": source.signature,
         "onnx": str(onnx.resolve()), "name": name, "width": width, "height": height, "channels": channels,
-        "trust": trust, "invert": inversion(options), "entry": source.entry,
+        "trust": trust, "invert": _inversion(answers), "entry": source.entry,
         "path": [] if source.entry is None else [os.getcwd()],
     }  # fmt: skip
 
 
-def _read_graph(path: Path) -> tuple[bytes, OnnxModel]:
-    data = path.read_bytes()
+def _check(answers: DraftAnswers) -> None:
+    """Read the answers before a framework starts; some are read again when the channels are known."""
+    answers.wh()
+    answers.labels()
+    answers.outputs()
+    answers.share("threshold", "")
+    answers.numbers("map_range", 2)
+
+
+def _inversion(answers: DraftAnswers) -> str | None:
+    """Return the activation behind the one score if that is the score of the good label; None if it is not.
+
+    One number for two labels is the score of the second one, by the custom of all frameworks. A package wants the
+    score of the label that is not good. An activation that is not stated is "".
+
+    Examples
+    --------
+    >>> _inversion(DraftAnswers({"labels": "bad,good"})), _inversion(DraftAnswers({"labels": "good,bad"}))
+    ('', None)
+    """
+    labels = answers.labels() or []
+    good = answers.get("good_label") or next((label for label in labels if label.lower() in GOOD_LABELS), None)
+    return (answers.get("activation") or "") if len(labels) == 2 and good == labels[1] else None
+
+
+def _load(package: Path, out: Path) -> Model:
+    """Load a package that is not in its place yet; messages name its place."""
     try:
-        check_onnx(data)
-        return data, read_model(data)
-    except (NotOnnx, ExternalData, Malformed) as error:
-        raise ImportRefused(f"the exporter wrote a file that {error}") from error
+        return load_model(package)
+    except ModelPackageError as error:
+        raise ModelPackageError(str(error).replace(str(package), str(out))) from error
 
 
 def _provenance(source: ModelSource, facts: ModelFacts) -> str:

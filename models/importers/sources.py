@@ -92,7 +92,7 @@ def detect(path: Path, *, signature: str | None = None, entry: str | None = None
     raise ImportRefused(
         f"{path}: not a model that is known: a SavedModel folder, a file .keras or .h5 of Keras, or a "
         ".pt2, TorchScript or file of weights of PyTorch; "
-        "an ONNX file needs a manifest only (docs/models.md)"
+        "an ONNX file goes by `inspection model init`"
     )
 
 

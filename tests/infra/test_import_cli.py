@@ -16,12 +16,11 @@ from tests.support.saved_models import FLOAT, IMAGE, saved_model
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--size", "64"], "--size 64: width and height in pixels"),
-        (["--scale", "x"], "--scale x: a number such as"),
-        (["--scale", "1/0"], "--scale 1/0: a number such as"),
-        (["--mean", "a,b"], "--mean a,b: numbers such as"),
-        (["--anomaly-range", "4,1"], "--anomaly-range 4,1: two numbers, the smaller one first"),
-        (["--output", "scores"], "--output scores: write ROLE=NAME"),
+        (["--size", "64"], "--size '64': WIDTHxHEIGHT"),
+        (["--threshold", "2"], "--threshold '2': a number from 0 to 1"),
+        (["--map-range", "4"], "--map-range '4': 2 numbers"),
+        (["--output", "scores"], "--output 'scores': ROLE=NAME"),
+        (["--labels", "good,good"], "--labels 'good,good': different names"),
         (["--images", "none"], "--images none: no such directory"),
         (["--out", "images"], "--out images: it has files and is not a model package"),
         (["--python", "none"], "--python none: No such file or directory"),
@@ -32,7 +31,9 @@ def test_wrong_options(arguments: list[str], line: str, tmp_path: Path, monkeypa
     Path("images").mkdir()
     Path("images/a.png").write_bytes(encoded(scene(8, 8)))
     saved_model(Path("model"), {"serving_default": {"image": (FLOAT, IMAGE)}})
-    done = CliRunner().invoke(app, ["model", "import", "model", "--images", "images", "--out", "out", *arguments])
+    done = CliRunner().invoke(
+        app, ["model", "import", "model", "--images", "images", "--out", "out", "--python", "/none", *arguments]
+    )
     assert isinstance(done.exception, InspectionError)
     assert line in str(done.exception)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "model"]

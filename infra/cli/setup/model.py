@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.setup.import_model import import_model
 from infra.cli.setup.model_check import check
+from infra.cli.setup.model_import import import_model
 from infra.cli.setup.model_init import init
 from infra.cli.setup.model_show import list_packages, show
 from infra.cli.shared.options import Json

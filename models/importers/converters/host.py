@@ -78,29 +78,48 @@ def main() -> None:
 
 
 def _invert(job: dict[str, Any], facts: dict[str, Any], run: Any) -> tuple[dict[str, Any], Any]:
-    """Turn the one score of the good label to that of the other label: 1 - p for probabilities, -x for logits."""
+    """Turn the one score of the good label to that of the other label: 1 - p for probabilities, -x for logits.
+
+    1 - sigmoid(x) is sigmoid(-x): so a graph that ends in a sigmoid still does.
+    """
     import onnx
 
     names = [name for name, shape in facts["outputs"].items() if shape == [1, 1]]
     if len(names) != 1:
         return facts, run
-    [name], other = names, f"{names[0]}.other"
+    [name] = names
     model = onnx.load(job["onnx"])
-    if job["invert"] == "sigmoid":
-        model.graph.node.append(onnx.helper.make_node("Neg", [name], [other]))
+    nodes = list(model.graph.node)
+    makers = {output: node for node in nodes for output in node.output}
+    last = name
+    while last in makers and makers[last].op_type in ("Identity", "Reshape", "Squeeze", "Cast", "Flatten"):
+        last = makers[last].input[0]
+    maker = makers.get(last)
+    is_probability = maker is not None and maker.op_type == "Sigmoid"
+    if maker is not None and is_probability:
+        at, before = nodes.index(maker), maker.input[0]
+        maker.input[0] = f"{before}.turned"
+    else:
+        at, before = len(nodes), f"{name}.of_good"
+        for node in nodes:
+            node.output[:] = [before if each == name else each for each in node.output]
+            node.input[:] = [before if each == name else each for each in node.input]
+    turned = f"{before}.turned" if is_probability else name
+    if is_probability or job["invert"] != "none":
+        nodes.insert(at, onnx.helper.make_node("Neg", [before], [turned]))
     else:
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1.0], np.float32), f"{name}.one"))
-        model.graph.node.append(onnx.helper.make_node("Sub", [f"{name}.one", name], [other]))
-    [output] = [each for each in model.graph.output if each.name == name]
-    output.name = other
+        nodes.append(onnx.helper.make_node("Sub", [f"{name}.one", before], [turned]))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     onnx.save(model, job["onnx"])
 
-    def run_inverted(batch: Any) -> dict[str, Any]:
+    def run_turned(batch: Any) -> dict[str, Any]:
         found = run(batch)
-        value = found.pop(name)
-        return {**found, other: -value if job["invert"] == "sigmoid" else 1 - value}
+        found[name] = 1 - found[name] if is_probability or job["invert"] == "none" else -found[name]
+        return found  # type: ignore[no-any-return]
 
-    return {**facts, "outputs": {other if key == name else key: s for key, s in facts["outputs"].items()}}, run_inverted
+    return facts, run_turned
 
 
 def _run(job: dict[str, Any], run: Any, read: Any) -> None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from models import inspect_image, load_model
-from models.errors import ImportRefused
+from models.errors import ImportRefused, ModelPackageError
 from models.importers import import_model as module
 from models.importers.import_model import ImportResult, import_model
-from models.importers.options import ImportOptions
 from models.importers.sources import ModelSource
 from tests.support.packages import encoded, mean_classifier, scene
 
 SCRIPT = Path(__file__).parents[2] / "support" / "frameworks" / "convert_reference.py"
-STATED = ImportOptions(labels=("good", "bad"), threshold=0.5, scale=1.0, activation="sigmoid")
+STATED = {
+    "labels": "good,bad", "threshold": "0.5", "scale": "1", "activation": "sigmoid", "licence": "ours"
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def _reference(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(
     folder: Path,
     stem: str = "model",
-    options: ImportOptions = STATED,
+    answers: Mapping[str, str] = STATED,
     python: str = sys.executable,
     limit_s: float = 60,
 ) -> ImportResult:
@@ -39,7 +40,7 @@ def run(
     path = folder / f"{stem}.onnx"
     path.write_bytes(mean_classifier())
     source = ModelSource(path, "reference", "tensorflow", "reference model")
-    return import_model(source, images, folder / "out", options, python=Path(python), time_limit_s=limit_s)
+    return import_model(source, images, folder / "out", answers, python=Path(python), time_limit_s=limit_s)
 
 
 def test_a_model_becomes_a_package(tmp_path: Path) -> None:
@@ -58,7 +59,7 @@ def test_parity_does_not_change_the_recipe(tmp_path: Path) -> None:
 
 def test_the_score_of_the_good_label_is_turned(tmp_path: Path) -> None:
     white, black = (encoded(scene(8, 8) * 0 + value) for value in (120, 80))
-    loaded = run(tmp_path, options=replace(STATED, labels=("bad", "good"))).model
+    loaded = run(tmp_path, answers={**STATED, "labels": "bad,good"}).model
     first, second = (inspect_image(image, loaded) for image in (white, black))
     assert first.labels["good"] == pytest.approx(0.88, abs=0.01)
     assert first.score == pytest.approx(1 - 0.88, abs=0.01)
@@ -95,3 +96,15 @@ def test_a_package_that_is_there_stays_if_the_import_fails(tmp_path: Path) -> No
     with pytest.raises(ImportRefused):
         run(tmp_path, "other")
     assert (tmp_path / "out" / "manifest.yaml").read_bytes() == before
+
+
+def test_facts_that_are_missing_are_asked_for_each_with_its_option(tmp_path: Path) -> None:
+    with pytest.raises(ImportRefused) as caught:
+        run(tmp_path, answers={"scale": "1"})
+    options = [line.partition(":")[0] for line in str(caught.value).splitlines()[1:]]
+    assert options == ["--threshold", "--labels", "--activation", "--licence"]
+
+
+def test_messages_name_the_place_of_the_package(tmp_path: Path) -> None:
+    with pytest.raises(ModelPackageError, match=r"out/manifest\.yaml:\d+: "):
+        run(tmp_path, answers={**STATED, "labels": "good,bad,worse"})

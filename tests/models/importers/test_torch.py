@@ -27,7 +27,6 @@ STATED = (
     "--scale",
     "1/255",
 )
-IMAGENET = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
 SIZE = ("--size", "64x64")
 
 
@@ -55,7 +54,7 @@ def test_models_of_pytorch(
     source: str, arguments: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    done = run(folder, source, *STATED, *IMAGENET, *arguments, "--json")
+    done = run(folder, source, *STATED, *arguments, "--json")
     assert done.exit_code == 0, done.exception
     parity = json.loads(done.stdout)["parity"]
     assert parity["images"] == 7
