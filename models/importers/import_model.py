@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,9 +22,9 @@ from models.importers.sources import ModelSource
 from models.inspect_images import PreparedImage, prepare
 from models.manifest_file import MANIFEST_NAME
 from models.package import Model, load_model
+from models.training.package_folder import MODEL_NAME, check_place, new_package
 
 OnStage = Callable[[str], None]
-_MODEL_NAME = "model.onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,7 @@ def import_model(
     count: int = 20,
     time_limit_s: float = 600.0,
     trust: bool = False,
+    overwrite: bool = False,
     on_stage: OnStage = lambda stage: None,
 ) -> ImportResult:
     """Convert a model, draft its manifest, check it against its framework, and write the package.
@@ -59,7 +59,7 @@ def import_model(
     answers
         Facts that the file does not state, by the name of their option, see `models.draft_answers`.
     out
-        Folder of the package; it is written only if everything has passed.
+        Folder of the package; it appears only if everything has passed.
     python
         Interpreter of the framework's environment.
     count
@@ -68,6 +68,8 @@ def import_model(
         Time for the framework.
     trust
         True if the user states that the file is theirs: it may run code.
+    overwrite
+        Replace a package that is there.
 
     Raises
     ------
@@ -80,21 +82,19 @@ def import_model(
     """
     _check(DraftAnswers(answers))
     paths = choose_images(images, count)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.import-", dir=out.parent))
-    try:
-        package = work / "package"
-        package.mkdir()
+    check_place(out, overwrite=overwrite)
+    with new_package(out, overwrite=overwrite) as package, tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
         with Converter(python, script_of(source.framework), work, time_limit_s) as converter:
             on_stage("converting the model")
-            facts = converter.convert(_job(source, package / _MODEL_NAME, out.resolve().name, answers, trust))
+            facts = converter.convert(_job(source, package / MODEL_NAME, work, answers, trust))
             if facts.input_shape[0] not in (None, 1):
                 raise ImportRefused(
                     f"{source.path}: it takes batches of {facts.input_shape[0]}, and the line inspects one image at a "
                     "time: export it with a free first axis, or for one image"
                 )
             known = {"provenance": _provenance(source, facts), **answers}
-            draft = draft_manifest((package / _MODEL_NAME).read_bytes(), out.resolve().name, known)
+            draft = draft_manifest((package / MODEL_NAME).read_bytes(), out.resolve().name, known)
             if draft.open:
                 lines = "\n".join(question.line for question in draft.open)
                 raise ImportRefused(f"{source.path}: it does not state all facts; add these options:\n{lines}")
@@ -111,9 +111,6 @@ def import_model(
         parity = check_parity(model, paths, prepared, framework, own)
         manifest["metrics"] = {"parity": _figures(parity, facts)}
         _write_manifest(package, manifest)
-        _move(package, out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return ImportResult(load_model(out), parity, dict(facts.versions), draft.notes)
 
 
@@ -165,15 +162,15 @@ def _is_read_alike(paths: Sequence[Path], spec: dict[str, Any]) -> bool:
     return spec["resize"] == "stretch" and all(path.suffix.lower() in _COMMON for path in paths)
 
 
-def _job(source: ModelSource, onnx: Path, name: str, given: Mapping[str, str], trust: bool) -> dict[str, Any]:
+def _job(source: ModelSource, onnx: Path, work: Path, given: Mapping[str, str], trust: bool) -> dict[str, Any]:
     answers = DraftAnswers(given)
     width, height = answers.wh() or (None, None)
     colour = answers.get("colour")
     channels = None if colour is None else 1 if colour == "grey" else 3
     return {
         "source": str(source.path.resolve()), "kind": source.kind, "signature": source.signature,
-        "onnx": str(onnx.resolve()), "name": name, "width": width, "height": height, "channels": channels,
-        "trust": trust, "invert": _inversion(answers), "entry": source.entry,
+        "onnx": str(onnx.resolve()), "work": str(work), "name": source.path.stem, "trust": trust,
+        "width": width, "height": height, "channels": channels, "invert": _inversion(answers), "entry": source.entry,
         "path": [] if source.entry is None else [os.getcwd()],
     }  # fmt: skip
 
@@ -226,11 +223,3 @@ def _figures(parity: Parity, facts: ModelFacts) -> dict[str, Any]:
 def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=110)
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
-
-
-def _move(package: Path, out: Path) -> None:
-    """Move the files of a package to their folder, the manifest last; a package that was there loses its reference."""
-    out.mkdir(exist_ok=True)
-    (out / "reference.json").unlink(missing_ok=True)
-    for name in (_MODEL_NAME, MANIFEST_NAME):
-        os.replace(package / name, out / name)

@@ -33,7 +33,7 @@ def import_model(
         ),
     ],
     images: Annotated[Path, typer.Option(help="Directory of images of real parts, all levels of it, for the check.")],
-    out: Annotated[Path, typer.Option(help="Directory for the model package; a package that is there is replaced.")],
+    out: Annotated[Path, typer.Option(help="Directory for the model package.")],
     task: Annotated[TaskChoice | None, fact_choice("Task of the model.")] = None,
     colour: Annotated[ColourChoice | None, fact_choice("Colours that the model takes.")] = None,
     layout: Annotated[LayoutChoice | None, fact_choice("Order of the axes of the input.")] = None,
@@ -55,6 +55,8 @@ def import_model(
     box: Annotated[BoxChoice | None, fact_choice("Numbers of a box.")] = None,
     coordinates: Annotated[CoordinatesChoice | None, fact_choice("Unit of boxes.")] = None,
     licence: Annotated[str | None, fact("Licence of the weights, in words.")] = None,
+    data: Annotated[str | None, fact("Data of the training, in words.")] = None,
+    split: Annotated[str | None, fact("Split of the data into training and test, in words.")] = None,
     signature: Annotated[str | None, typer.Option(help="Signature of a SavedModel that takes an image.")] = None,
     entry: Annotated[
         str | None,
@@ -72,6 +74,9 @@ def import_model(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="The file is yours: it may run code when it is loaded.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the package in --out, once the new one is complete.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Convert a model of another framework, check it against that framework, and write a model package.
@@ -87,17 +92,16 @@ def import_model(
     from models.importers.import_model import choose_images
     from models.importers.import_model import import_model as run
     from models.importers.sources import detect
+    from models.training.package_folder import check_place
 
     if not images.is_dir():
         raise SettingsError(f"--images {images}: no such directory")
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"--out {out}: not a directory")
-    if out.is_dir() and any(out.iterdir()) and not (out / "manifest.yaml").exists():
-        raise SettingsError(f"--out {out}: it has files and is not a model package; name a new folder")
+    check_place(out, overwrite=overwrite)
     given = {
         "task": task, "colour": colour, "layout": layout, "size": size, "scale": scale, "mean": mean, "std": std,
         "resize": resize, "output": output, "activation": activation, "labels": labels, "good_label": good_label,
         "threshold": threshold, "map_range": map_range, "box": box, "coordinates": coordinates, "licence": licence,
+        "data": data, "split": split,
     }  # fmt: skip
     answers = {option: text for option, text in given.items() if text is not None}
     found = detect(source, signature=signature, entry=entry, trust=trust_pickle)
@@ -111,7 +115,7 @@ def import_model(
         try:
             result = run(
                 found, images, out, answers, python=python, count=count, time_limit_s=time_limit, trust=trust_pickle,
-                on_stage=status.update,
+                overwrite=overwrite, on_stage=status.update,
             )  # fmt: skip
         except OSError as error:
             raise SettingsError(f"--out {out}: {error.strerror or error}") from error

@@ -64,7 +64,7 @@ def convert(job: dict[str, Any]) -> tuple[dict[str, Any], Any, Any]:
 
 
 def _keras(job: dict[str, Any]) -> tuple[Any, str]:
-    """Load a Keras file and export it as a SavedModel beside the ONNX file."""
+    """Load a Keras file and export it as a SavedModel."""
     import keras
     import tensorflow as tf
 
@@ -79,7 +79,7 @@ def _keras(job: dict[str, Any]) -> tuple[Any, str]:
     # A model that was loaded and never called cannot be exported.
     full = _full(shape, job)
     model(np.zeros(full, "float32"), training=False)
-    folder = str(Path(job["onnx"]).with_name("saved_model"))
+    folder = str(Path(job["work"]) / "saved_model")
     layout = [None, *full[1:]] if None in shape[1:] else shape
     model.export(
         folder, format="tf_saved_model", verbose=False,

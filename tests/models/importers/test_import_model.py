@@ -40,7 +40,9 @@ def run(
     path = folder / f"{stem}.onnx"
     path.write_bytes(mean_classifier())
     source = ModelSource(path, "reference", "tensorflow", "reference model")
-    return import_model(source, images, folder / "out", answers, python=Path(python), time_limit_s=limit_s)
+    return import_model(
+        source, images, folder / "out", answers, python=Path(python), time_limit_s=limit_s, overwrite=True
+    )
 
 
 def test_a_model_becomes_a_package(tmp_path: Path) -> None:

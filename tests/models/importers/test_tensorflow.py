@@ -27,7 +27,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, source: str, *arguments: str) -> Any:
-    options = ["--images", str(folder / "images"), "--out", str(folder / "out"), "--count", "6", *arguments]
+    options = [
+        "--images",
+        str(folder / "images"),
+        "--out",
+        str(folder / "out"),
+        "--overwrite",
+        "--count",
+        "6",
+        *arguments,
+    ]
     return CliRunner().invoke(app, ["model", "import", str(folder / source), *options])
 
 

@@ -16,17 +16,9 @@ from tests.support.frameworks.environments import make_models, write_images
 pytestmark = [pytest.mark.importers, pytest.mark.long]
 
 STATED = (
-    "--labels",
-    "good,bad",
-    "--threshold",
-    "0.5",
-    "--activation",
-    "softmax",
-    "--colour",
-    "rgb",
-    "--scale",
-    "1/255",
-)
+    "--labels", "good,bad", "--threshold", "0.5", "--activation", "softmax", "--colour", "rgb", "--scale", "imagenet",
+    "--licence", "ours",
+)  # fmt: skip
 SIZE = ("--size", "64x64")
 
 
@@ -38,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, source: str, *arguments: str) -> Any:
-    options = ["--images", str(folder / "images"), "--out", str(folder / "out"), *arguments]
+    options = ["--images", str(folder / "images"), "--out", str(folder / "out"), "--overwrite", *arguments]
     return CliRunner().invoke(app, ["model", "import", str(folder / source), *options])
 
 
