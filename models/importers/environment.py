@@ -80,7 +80,9 @@ def _make(framework: str, folder: Path, lock: Path) -> None:
             _call([uv, "pip", "install", "--python", python, *wanted], framework)
             (folder / _COMPLETE).touch()
             return
-    _call([sys.executable, "-m", "pip", "--python", python, "install", "--no-input", *wanted], framework)
+    _call(
+        [sys.executable, "-m", "pip", "--python", python, "install", "--no-input", "--no-compile", *wanted], framework
+    )
     (folder / _COMPLETE).touch()
 
 
