@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c '$(PROBE)' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parallel test-long test-faults test-unit check lint format types bench bench-drift bench-labels lock clean
+.PHONY: help setup demo test test-parallel test-long test-faults test-importers test-unit check lint format types bench bench-drift bench-labels lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ test-faults: $(STAMP) ## Kill, freeze and fill everything, at length; the table 
 
 check: lint types
 
+test-importers: $(STAMP) ## Import models with the real frameworks; makes their environments in the cache (8 GB, once)
+	INSPECTION_IMPORTERS=make $(BIN)/python -m pytest -q -m importers $(ARGS)
+
 test-unit: $(STAMP) ## Only the tests that need no Kafka
 	$(BIN)/python -m pytest -q -m "not broker" $(ARGS)
 
@@ -111,6 +114,8 @@ lock: ## Write the locks again, with the newest versions that pyproject.toml all
 	@$(COMPILE) --extra bench -o infra/locks/bench.lock pyproject.toml
 	@$(SHARED) | $(COMPILE) -o infra/locks/peers.lock benchmarks/contenders/peers.txt -
 	@echo uv | $(COMPILE) -o infra/locks/uv.lock -
+	@printf '%s\n' tensorflow-cpu keras tf2onnx | $(COMPILE) -o infra/locks/import-tensorflow.lock -
+	@printf '%s\n' torch torchvision onnxscript onnx | $(COMPILE) -o infra/locks/import-torch.lock -
 	@grep -c == requirements.lock infra/locks/*.lock
 
 clean: ## Remove .venv and what tools leave behind (topics of the local broker stay)

@@ -27,7 +27,9 @@ from models.onnx_values import FLOATS, OnnxSignature, OnnxValue, read_signature
 from models.protobuf import Malformed
 
 #: Labels that mean a good part, in lower case.
-_GOOD = frozenset({"good", "ok", "normal", "pass", "functional", "accept", "no_defect", "no defect", "defect-free"})
+GOOD_LABELS = frozenset(
+    {"good", "ok", "normal", "pass", "functional", "accept", "no_defect", "no defect", "defect-free"}
+)
 #: Score of a box, at most, from which it counts as a defect.
 _BOX_SCORE = 0.25
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -316,7 +318,7 @@ class _Draft:
         answer = self.answers.get("good_label")
         if answer is not None:
             return answer or None
-        good = [label for label in labels if label.lower() in _GOOD]
+        good = [label for label in labels if label.lower() in GOOD_LABELS]
         if len(good) == 1 and len(labels) > 1:
             self.notes.append(f"good_label {good[0]}: by its name")
             return good[0]

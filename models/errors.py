@@ -4,6 +4,7 @@
 
     InspectionError
     ├── ModelPackageError     the message names the manifest's line
+    │   └── ImportRefused     a model of another framework that does not become a package
     └── ImageError            bytes that cannot be inspected (carries ``kind``)
 """
 
@@ -14,6 +15,10 @@ from schemas.errors import InspectionError
 
 class ModelPackageError(InspectionError):
     """Model package that must not be used; the message states the cause and, if it is known, the line."""
+
+
+class ImportRefused(ModelPackageError):
+    """Model of another framework that cannot become a package; the message states the cause and the remedy."""
 
 
 class ImageError(InspectionError):

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-LOCKS = ["requirements.lock", *(f"infra/locks/{name}.lock" for name in ("runtime", "build", "bench", "peers", "uv"))]
+LOCK_NAMES = ("runtime", "build", "bench", "peers", "uv", "import-tensorflow", "import-torch")
+LOCKS = ["requirements.lock", *(f"infra/locks/{name}.lock" for name in LOCK_NAMES)]
 COPIED = re.compile(r"^COPY (?!--)(.+) (\S+)$", re.MULTILINE)
 
 
@@ -83,13 +84,19 @@ def test_the_image_installs_no_development_packages(repository: Path) -> None:
 
 
 def test_the_image_has_each_package_that_a_command_imports(wheel: Path, repository: Path) -> None:
-    """Imports within functions too, which run long after the command was loaded. Recipes of what ships need more."""
+    """Imports within functions too, which run long after the command was loaded.
+
+    Recipes of what ships need more, and converters run in environments of their own.
+    """
     lock = set(re.findall(r"^([a-z0-9-]+)==", (repository / "infra/locks/runtime.lock").read_text(), re.MULTILINE))
     ours = {path.name for path in wheel.iterdir()}
     installed = packages_distributions()
     missing = set()
+    apart = {
+        wheel / name for name in ("models/training/elpv", "models/training/backbone", "models/importers/converters")
+    }
     for path in wheel.rglob("*.py"):
-        if path.parent in (wheel / "models/training/elpv", wheel / "models/training/backbone"):
+        if path.parent in apart:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

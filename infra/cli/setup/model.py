@@ -1,4 +1,4 @@
-"""`inspection model`: make, check, show and list model packages, and add the reference signals to one."""
+"""`inspection model`: make, import, check, show and list model packages, and add the reference signals to one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.setup.model_check import check
+from infra.cli.setup.model_import import import_model
 from infra.cli.setup.model_init import init
 from infra.cli.setup.model_show import list_packages, show
 from infra.cli.shared.options import Json
@@ -19,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Model packages.")
 
 
 app.command()(init)
+app.command("import")(import_model)
 app.command()(check)
 app.command()(show)
 app.command("list")(list_packages)

@@ -32,11 +32,13 @@ _FACTS = "Facts that the file does not state"
 _TRAINING = "Training, in words"
 
 
-def _fact(text: str) -> str | None:
+def fact(text: str) -> str | None:
+    """Return the option for a fact about a model."""
     return typer.Option(help=text, callback=as_text, rich_help_panel=_FACTS)  # type: ignore[no-any-return]
 
 
-def _choice(text: str) -> Any:
+def fact_choice(text: str) -> Any:
+    """Return the option for a fact about a model that is one of a few words."""
     return choice(text, rich_help_panel=_FACTS)
 
 
@@ -50,29 +52,29 @@ def init(
     name: Annotated[
         str | None, typer.Option(callback=as_text, help="Name of the model. Default: that of the directory.")
     ] = None,
-    model_version: Annotated[str | None, _fact("Version of the model. Default: 1.0.0.")] = None,
-    task: Annotated[TaskChoice | None, _choice("Task of the model.")] = None,
-    colour: Annotated[ColourChoice | None, _choice("Colours that the model takes.")] = None,
-    layout: Annotated[LayoutChoice | None, _choice("Order of the axes of the input.")] = None,
-    size: Annotated[str | None, _fact("WIDTHxHEIGHT of the input, if it is free.")] = None,
+    model_version: Annotated[str | None, fact("Version of the model. Default: 1.0.0.")] = None,
+    task: Annotated[TaskChoice | None, fact_choice("Task of the model.")] = None,
+    colour: Annotated[ColourChoice | None, fact_choice("Colours that the model takes.")] = None,
+    layout: Annotated[LayoutChoice | None, fact_choice("Order of the axes of the input.")] = None,
+    size: Annotated[str | None, fact("WIDTHxHEIGHT of the input, if it is free.")] = None,
     scale: Annotated[
-        str | None, _fact("Factor of the pixels from 0 to 255, such as 1/255 or 1; or the word imagenet.")
+        str | None, fact("Factor of the pixels from 0 to 255, such as 1/255 or 1; or the word imagenet.")
     ] = None,
-    mean: Annotated[str | None, _fact("Mean of each channel after the factor, such as 0.485,0.456,0.406.")] = None,
-    std: Annotated[str | None, _fact("Standard deviation of each channel.")] = None,
+    mean: Annotated[str | None, fact("Mean of each channel after the factor, such as 0.485,0.456,0.406.")] = None,
+    std: Annotated[str | None, fact("Standard deviation of each channel.")] = None,
     resize: Annotated[
         ResizeChoice | None,
-        _choice("Way of resizing; letterbox keeps the proportions. Default: stretch."),
+        fact_choice("Way of resizing; letterbox keeps the proportions. Default: stretch."),
     ] = None,
-    output: Annotated[str | None, _fact("Outputs by role, such as scores=logits or boxes=b,scores=s.")] = None,
-    activation: Annotated[ActivationChoice | None, _choice("Step from the output to scores.")] = None,
-    labels: Annotated[str | None, _fact("Labels in the order of the training, such as good,scratch.")] = None,
-    good_label: Annotated[str | None, _fact("Label of good parts; '' if there is none.")] = None,
-    threshold: Annotated[str | None, _fact("Defect score from which a part is rejected, such as 0.5.")] = None,
-    review_band: Annotated[str | None, _fact("Scores that a person decides, such as 0.4,0.6.")] = None,
-    map_range: Annotated[str | None, _fact("LOW,HIGH: values of an anomaly map for the scores 0 and 1.")] = None,
-    box: Annotated[BoxChoice | None, _choice("Numbers of a box.")] = None,
-    coordinates: Annotated[CoordinatesChoice | None, _choice("Unit of boxes.")] = None,
+    output: Annotated[str | None, fact("Outputs by role, such as scores=logits or boxes=b,scores=s.")] = None,
+    activation: Annotated[ActivationChoice | None, fact_choice("Step from the output to scores.")] = None,
+    labels: Annotated[str | None, fact("Labels in the order of the training, such as good,scratch.")] = None,
+    good_label: Annotated[str | None, fact("Label of good parts; '' if there is none.")] = None,
+    threshold: Annotated[str | None, fact("Defect score from which a part is rejected, such as 0.5.")] = None,
+    review_band: Annotated[str | None, fact("Scores that a person decides, such as 0.4,0.6.")] = None,
+    map_range: Annotated[str | None, fact("LOW,HIGH: values of an anomaly map for the scores 0 and 1.")] = None,
+    box: Annotated[BoxChoice | None, fact_choice("Numbers of a box.")] = None,
+    coordinates: Annotated[CoordinatesChoice | None, fact_choice("Unit of boxes.")] = None,
     provenance: Annotated[str | None, _word("Origin of the weights.")] = None,
     licence: Annotated[str | None, _word("Licence of the weights.")] = None,
     data: Annotated[str | None, _word("Data of the training.")] = None,

@@ -1,0 +1,135 @@
+"""`inspection model import`: a model package from a model of another framework."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.cli.setup.model_init import fact, fact_choice
+from infra.cli.shared.choices import (
+    ActivationChoice,
+    BoxChoice,
+    ColourChoice,
+    CoordinatesChoice,
+    LayoutChoice,
+    ResizeChoice,
+    TaskChoice,
+)
+from infra.cli.shared.options import Json
+from infra.cli.shared.terminal_text import echo, echo_json
+from schemas.errors import SettingsError
+
+_LOCKS = Path(__file__).parents[2] / "locks"
+
+
+def import_model(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="SavedModel folder of TensorFlow, base folder of TFX Pusher, .keras or .h5 file of Keras; .pt2, "
+            "TorchScript or file of weights of PyTorch."
+        ),
+    ],
+    images: Annotated[Path, typer.Option(help="Directory of images of real parts, all levels of it, for the check.")],
+    out: Annotated[Path, typer.Option(help="Directory for the model package.")],
+    task: Annotated[TaskChoice | None, fact_choice("Task of the model.")] = None,
+    colour: Annotated[ColourChoice | None, fact_choice("Colours that the model takes.")] = None,
+    layout: Annotated[LayoutChoice | None, fact_choice("Order of the axes of the input.")] = None,
+    size: Annotated[str | None, fact("WIDTHxHEIGHT of the input, if it is free.")] = None,
+    scale: Annotated[
+        str | None, fact("Factor of the pixels from 0 to 255, such as 1/255 or 1; or the word imagenet.")
+    ] = None,
+    mean: Annotated[str | None, fact("Mean of each channel after the factor, such as 0.485,0.456,0.406.")] = None,
+    std: Annotated[str | None, fact("Standard deviation of each channel.")] = None,
+    resize: Annotated[
+        ResizeChoice | None, fact_choice("Way of resizing; letterbox keeps the proportions. Default: stretch.")
+    ] = None,
+    output: Annotated[str | None, fact("Outputs by role, such as scores=logits or boxes=b,scores=s.")] = None,
+    activation: Annotated[ActivationChoice | None, fact_choice("Step from the output to scores.")] = None,
+    labels: Annotated[str | None, fact("Labels in the order of the training, such as good,scratch.")] = None,
+    good_label: Annotated[str | None, fact("Label of good parts; '' if there is none.")] = None,
+    threshold: Annotated[str | None, fact("Defect score from which a part is rejected, such as 0.5.")] = None,
+    map_range: Annotated[str | None, fact("LOW,HIGH: values of an anomaly map for the scores 0 and 1.")] = None,
+    box: Annotated[BoxChoice | None, fact_choice("Numbers of a box.")] = None,
+    coordinates: Annotated[CoordinatesChoice | None, fact_choice("Unit of boxes.")] = None,
+    licence: Annotated[str | None, fact("Licence of the weights, in words.")] = None,
+    data: Annotated[str | None, fact("Data of the training, in words.")] = None,
+    split: Annotated[str | None, fact("Split of the data into training and test, in words.")] = None,
+    signature: Annotated[str | None, typer.Option(help="Signature of a SavedModel that takes an image.")] = None,
+    entry: Annotated[
+        str | None,
+        typer.Option(
+            help="Function that builds the network of a PyTorch file of weights, package:function; it is imported from "
+            "the current directory."
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="Most images for the check.")] = 20,
+    python: Annotated[
+        Path | None,
+        typer.Option(help="Interpreter of yours with the framework. Default: an environment that the command makes."),
+    ] = None,
+    time_limit: Annotated[float, typer.Option(min=1, help="Time for the framework, in seconds.")] = 600.0,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="The file is yours: it may run code when it is loaded.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the package in --out, once the new one is complete.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Convert a model of another framework, check it against that framework, and write a model package.
+
+    The framework runs in an environment of its own, which the command makes once from a pinned lock and keeps in the
+    user's cache folder. It has no network. All that the file does not say is asked for, each with its option.
+
+        inspection model import net.keras --images parts/ --out my_model/ --labels good,bad --threshold 0.5
+    """
+    from rich.console import Console
+
+    from models.importers.environment import interpreter, is_ready
+    from models.importers.import_model import choose_images
+    from models.importers.import_model import import_model as run
+    from models.importers.sources import detect
+    from models.training.package_folder import check_place
+
+    if not images.is_dir():
+        raise SettingsError(f"--images {images}: no such directory")
+    check_place(out, overwrite=overwrite)
+    given = {
+        "task": task, "colour": colour, "layout": layout, "size": size, "scale": scale, "mean": mean, "std": std,
+        "resize": resize, "output": output, "activation": activation, "labels": labels, "good_label": good_label,
+        "threshold": threshold, "map_range": map_range, "box": box, "coordinates": coordinates, "licence": licence,
+        "data": data, "split": split,
+    }  # fmt: skip
+    answers = {option: text for option, text in given.items() if text is not None}
+    found = detect(source, signature=signature, entry=entry, trust=trust_pickle)
+    choose_images(images, count)  # before an environment is made
+    with Console(stderr=True).status("") as status:
+        if python is None:
+            lock = _LOCKS / f"import-{found.framework}.lock"
+            if not is_ready(found.framework, lock):
+                status.update(f"making the environment for {found.framework} (once, some minutes)")
+            python = interpreter(found.framework, lock)
+        try:
+            result = run(
+                found, images, out, answers, python=python, count=count, time_limit_s=time_limit, trust=trust_pickle,
+                overwrite=overwrite, on_stage=status.update,
+            )  # fmt: skip
+        except OSError as error:
+            raise SettingsError(f"--out {out}: {error.strerror or error}") from error
+    if as_json:
+        echo_json({"model": str(result.model.path), **result.model.manifest.metrics})
+        return
+    parity, versions = result.parity, ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    for note in result.notes:
+        echo(note)
+    echo(f"{found.description}, converted with {versions}")
+    echo(f"{parity.images} images: scores of package and framework differ by {parity.score_difference:.2g} at most")
+    if parity.own_resizing_difference is not None:
+        echo(
+            f"where the framework decodes and resizes the files itself: by {parity.own_resizing_difference:.2g} at "
+            f"most ({parity.worst_resized}); train on images that were resized as the line does it (docs/models.md)"
+        )
+    echo(f"{result.model.path}: next: inspection model check {result.model.path} --images DIR")

@@ -1,0 +1,133 @@
+"""Parity check: the framework and the finished package judge the same images, and their scores are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ImportRefused
+from models.inspect_images import PreparedImage, inspect_image, run
+from models.package import Model
+from models.tasks import TASKS, Finding
+from models.tasks.finding import WrongShape
+
+#: Largest difference of scores on the same tensor.
+LIMIT = 1e-4
+#: Largest difference of outputs, as a share of their largest number: a score that is cut at 0 or 1 hides it.
+OUTPUT_LIMIT = 1e-3
+FrameworkOutputs = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """Result of the check.
+
+    Parameters
+    ----------
+    images
+        Number of images.
+    score_difference
+        Largest difference of a score or of the score of a label, on the same tensor.
+    output_difference
+        Largest difference of an output, as a share of its largest number, on the same tensor.
+    own_resizing_difference
+        Largest difference of a score where the framework decodes and resizes the file itself; None if it cannot.
+    worst, worst_resized
+        Images with these differences.
+    """
+
+    images: int
+    score_difference: float
+    output_difference: float
+    worst: str
+    own_resizing_difference: float | None = None
+    worst_resized: str | None = None
+
+
+def check_parity(
+    model: Model,
+    paths: Sequence[Path],
+    prepared: Sequence[PreparedImage],
+    framework: Sequence[FrameworkOutputs],
+    own: Sequence[FrameworkOutputs] = (),
+) -> Parity:
+    """Compare a package with the framework.
+
+    Parameters
+    ----------
+    prepared
+        Images as the package prepares them; the framework ran on these tensors.
+    framework
+        Outputs of the framework by name, for each tensor.
+    own
+        Outputs of the framework for the files, decoded and resized by itself; empty if it cannot.
+
+    Raises
+    ------
+    ImportRefused
+        If scores or outputs differ by more than the limits; the message names the image.
+    """
+    scores, outputs, resized = [], [], []
+    for number, (path, image) in enumerate(zip(paths, prepared, strict=True)):
+        theirs = _by_role(model, framework[number], path)
+        wanted = _finding(model, theirs, image, path)
+        found = inspect_image(path.read_bytes(), model)
+        if found.score is None:
+            raise ImportRefused(
+                f"{path}: {found.reason}, by the package; the framework has the score {wanted.score:.4f}"
+            )
+        scores.append(_difference(wanted, Finding(found.score, found.labels)))
+        outputs.append(_largest_share(theirs, run(model, image).outputs))
+        if own:
+            resized.append(_difference(_finding(model, _by_role(model, own[number], path), image, path), wanted))
+    for values, limit, kind in ((scores, LIMIT, "scores"), (outputs, OUTPUT_LIMIT, "outputs")):
+        worst = int(np.argmax(values))
+        if values[worst] > limit:
+            raise ImportRefused(
+                f"the package and the framework differ: {kind} by {values[worst]:.2g} for {paths[worst]}, over "
+                f"{limit:g} on the same tensor: the exported graph computes something else (an unsupported layer, "
+                "training mode, or half precision); nothing was written"
+            )
+    worst = int(np.argmax(scores))
+    result = Parity(len(paths), scores[worst], max(outputs), paths[worst].name)
+    if not resized:
+        return result
+    worst_resized = int(np.argmax(resized))
+    return Parity(
+        result.images, result.score_difference, result.output_difference, result.worst, resized[worst_resized],
+        paths[worst_resized].name,
+    )  # fmt: skip
+
+
+def _by_role(model: Model, outputs: FrameworkOutputs, path: Path) -> dict[str, NDArray[Any]]:
+    found = {role: outputs[name] for role, name in model.manifest.outputs.names.items()}
+    if not all(np.isfinite(value).all() for value in found.values()):
+        raise ImportRefused(f"{path}: the framework's output is not a number: the model cannot judge this image")
+    return found
+
+
+def _finding(model: Model, outputs: FrameworkOutputs, image: PreparedImage, path: Path) -> Finding:
+    try:
+        return TASKS[model.manifest.task](outputs, model.manifest, image.geometry)
+    except WrongShape as error:
+        raise ImportRefused(f"{path}: the framework's output for {error.role} {error}: {error.cure}") from error
+
+
+def _difference(first: Finding, second: Finding) -> float:
+    pairs = [(first.score, second.score)]
+    pairs += [(first.labels[label], second.labels[label]) for label in first.labels]
+    return max(abs(a - b) for a, b in pairs)
+
+
+def _largest_share(first: FrameworkOutputs, second: FrameworkOutputs) -> float:
+    found = 0.0
+    for role, value in first.items():
+        a, b = np.asarray(value, np.float64), np.asarray(second[role], np.float64)
+        if a.size:
+            found = max(found, float(np.abs(a - b).max() / max(1.0, np.abs(a).max())))
+    return found
