@@ -46,6 +46,8 @@ demo: $(STAMP) ## Run the whole line on this machine; options in ARGS, as in mak
 PROCESSES ?= 4
 PYTEST := $(BIN)/python -m pytest -q
 PARALLEL := $(PYTEST) -n $(PROCESSES) --dist worksteal
+# Files of the tests that run alone: to collect all the others takes twenty seconds.
+ALONE = $(if $(ARGS),,$(shell grep -rl --include=test_*.py pytest.mark.alone tests))
 # Exit status 5: ARGS selects none of these tests.
 NONE_IS_FINE := || test $$? = 5
 # Tests start the programs some hundred times: compiled modules are kept.
@@ -53,14 +55,14 @@ unexport PYTHONDONTWRITEBYTECODE
 
 test: lint ## Lint, types, and all tests that are not long, with a real Kafka
 	@$(MAKE) --no-print-directory --jobs=2 types test-parallel
-	$(PYTEST) -m "alone and not long" $(ARGS) $(NONE_IS_FINE)
+	$(PYTEST) -m "alone and not long" $(ARGS) $(ALONE) $(NONE_IS_FINE)
 
 test-parallel: $(STAMP)
 	$(PARALLEL) -m "not alone and not long" $(ARGS) $(NONE_IS_FINE)
 
 test-long: $(STAMP) ## The tests that take long: outages, kills, memory, browser
 	$(PARALLEL) -m "long and not alone" $(ARGS) $(NONE_IS_FINE)
-	$(PYTEST) -m "long and alone" $(ARGS) $(NONE_IS_FINE)
+	$(PYTEST) -m "long and alone" $(ARGS) $(ALONE) $(NONE_IS_FINE)
 
 test-faults: $(STAMP) ## Kill, freeze and fill everything, at length; the table goes to build/faults.md
 	INSPECTION_FAULTS=full FAULTS_REPORT=build/faults.json $(BIN)/python -m pytest -q -m faults $(ARGS)

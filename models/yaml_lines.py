@@ -68,8 +68,10 @@ def parse(text: str) -> LinedYaml:
     """
     loader = None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _BoundedLoader(text)
         root = loader.get_single_node()
+    except YamlProblem:
+        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlProblem(mark.line + 1 if mark else 1, f"not YAML: {error.problem or error.context}") from error
@@ -87,6 +89,24 @@ def parse(text: str) -> LinedYaml:
     lines: dict[Location, int] = {(): 1}
     data = _value(root, (), lines, set())
     return LinedYaml(data, lines)
+
+
+class _BoundedLoader(yaml.SafeLoader):
+    """Loader that ends early where the text nests too deep: PyYAML's time grows with the square of the depth."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node and all within it."""
+        if self._depth > _MAX_DEPTH:
+            raise YamlProblem(_line_of(self), f"nested too deep: over {_MAX_DEPTH} levels")
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
 
 def _line_of(loader: yaml.SafeLoader | None) -> int:

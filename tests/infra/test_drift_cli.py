@@ -54,6 +54,7 @@ def episodes(line: KafkaSettings) -> KafkaSettings:
     return line
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_listed(episodes: KafkaSettings) -> None:
     def listed(*options: str) -> list[str]:

@@ -88,6 +88,7 @@ ODD_VALUES = {
     "? [a]\n: 1": "a key that is not a plain word",
     "x: " + "[" * 100 + "]" * 100: "nested too deep",
     "x: " + "[" * 9_000: "nested too deep",
+    "x: " + "[" * 200_000: "nested too deep",
     'x: "\\uD800"': "half of a surrogate pair",
     'x: "\\U0011FFFF"': "an escape that stands for no character",
     "x: \x07": "special characters are not allowed",

@@ -88,6 +88,7 @@ def test_listed_and_shown(letters: KafkaSettings, tmp_path: Path) -> None:
     assert "no dead letter '9-9'" in str(run(letters, "show", "9-9").exception)
 
 
+@pytest.mark.long
 def test_names_do_nothing_to_the_terminal(line: KafkaSettings) -> None:
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
     producer.produce(
@@ -121,6 +122,7 @@ def test_what_is_fixed_is_retried_once(letters: KafkaSettings) -> None:
     assert "no dead letter 0-99" in str(run(letters, "retry", "0-99").exception)
 
 
+@pytest.mark.long
 def test_a_cut_letter_is_retried_from_where_it_came(line: KafkaSettings) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (700, 700), np.uint8)
     value = frame(0, cv2.imencode(".png", noise)[1].tobytes())

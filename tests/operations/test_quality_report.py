@@ -66,6 +66,7 @@ def test_without_random_labels_escapes_are_not_guessed(line: KafkaSettings) -> N
     assert "  escape rate        cannot be estimated: no accepted part was labelled at random" in shown
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_a_rise_of_the_errors_is_shown_with_its_begin(line: KafkaSettings) -> None:
     chance = random.Random(1)
@@ -86,6 +87,7 @@ def test_a_rise_of_the_errors_is_shown_with_its_begin(line: KafkaSettings) -> No
     assert "s/c: escapes rose from" in run(line, "quality").stdout
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_what_is_worth_a_label_comes_back_as_labels(line: KafkaSettings, tmp_path: Path) -> None:
     numbers = [n for n in range(500) if hash_share(frame_id("s", "c", 1, n), "random") >= 0.02]

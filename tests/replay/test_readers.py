@@ -35,6 +35,7 @@ def send(line: KafkaSettings, *frames: Frame) -> None:
     assert producer.flush(20) == 0
 
 
+@pytest.mark.long
 def test_a_batch_that_no_client_reads_is_left_out_by_replay_audit_and_archive(
     line: KafkaSettings, tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ def test_tls_on_a_port_without_it(broker: LocalBroker, secured: SecuredBroker) -
     assert type(caught.value) is BrokerUnavailable
 
 
+@pytest.mark.long
 def test_a_broker_that_announces_an_address_of_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transport.topic_ranges._TIMEOUT_S", 2.0)
     listen_port = free_port(0)

@@ -252,6 +252,7 @@ def test_a_restart_changes_nothing(at):
     ]
 
 
+@pytest.mark.long
 def test_the_state_is_bounded():
     camera = watch()
     sizes = []

@@ -200,6 +200,7 @@ def test_ranges_are_exact_at_both_ends(line: KafkaSettings) -> None:
         list(read_topic(line, f"{line.prefix}.nothing"))
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_the_command_closes_the_books_and_says_when_it_cannot(line: KafkaSettings, tmp_path: Path) -> None:
     assert "no frames there" in run(line).stdout

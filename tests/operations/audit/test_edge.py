@@ -94,6 +94,7 @@ def test_a_topic_that_retention_has_cut_is_no_fault(line: KafkaSettings, tmp_pat
     assert str(run(line, "--edge-report", report(tmp_path / "e.json", row)).exception) == "2 unexplained gaps"
 
 
+@pytest.mark.long
 def test_a_range_with_a_drain_at_its_edge_has_no_gaps(line: KafkaSettings) -> None:
     # Two live frames, then one of the spool and a live one in turn.
     put(line, [frame(number) for number in (0, 5, 1, 6, 2, 7, 3, 4)], step_ms=1000)

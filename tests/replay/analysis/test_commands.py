@@ -89,6 +89,7 @@ def test_analyse_says_what_quality_says_and_more(line: KafkaSettings) -> None:
     assert "1 label is about parts of another time, or of none" in shown
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_what_is_selected_is_analysed(line: KafkaSettings) -> None:
     lay(line)

@@ -149,6 +149,7 @@ def test_what_retention_deletes_before_it_is_archived_is_said(
     assert archive(line, tmp_path).deleted == 0
 
 
+@pytest.mark.long
 def test_commits_that_are_lost_are_made_anew(line: KafkaSettings, tmp_path: Path) -> None:
     for begin in (0, 10, 20):
         produce(line, line.frames, frames(10, begin))
@@ -163,6 +164,7 @@ def test_commits_that_are_lost_are_made_anew(line: KafkaSettings, tmp_path: Path
     assert everything(Source(line, Archive.open(str(tmp_path)), topics=False)) == wanted
 
 
+@pytest.mark.long
 def test_transactions(line: KafkaSettings, tmp_path: Path) -> None:
     producer = Producer({"bootstrap.servers": line.bootstrap_servers, "transactional.id": line.prefix, "log_level": 0})
     producer.init_transactions(20)
@@ -203,6 +205,7 @@ def remake(kafka: KafkaSettings, topic: str) -> None:
     raise AssertionError("the topic cannot be made anew")
 
 
+@pytest.mark.long
 def test_a_topic_made_anew_is_refused(line: KafkaSettings, tmp_path: Path) -> None:
     produce(line, line.frames, frames(10))
     archive(line, tmp_path)
@@ -309,6 +312,7 @@ def test_following_goes_on_until_told_to_stop(line: KafkaSettings, tmp_path: Pat
     assert verify(ArchiveStore(str(tmp_path))).damage == []
 
 
+@pytest.mark.long
 def test_an_archive_that_does_not_answer_is_tried_again(
     line: KafkaSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

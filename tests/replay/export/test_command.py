@@ -74,6 +74,7 @@ def test_a_stretch_is_exported_in_each_form(published: KafkaSettings, tmp_path: 
     assert table.column("is_defective").to_pylist() == [False, None, None, True, *[None] * 8]
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_an_empty_selection_writes_nothing(published: KafkaSettings, tmp_path: Path):
     for arguments in (["coco", "x"], ["folder", "x"], ["rows", "x.csv"]):

@@ -196,6 +196,7 @@ def test_which_of_several_decisions_is_the_recorded_one(line: KafkaSettings) -> 
         assert [decision for _, decision in resolved.frames()] == expected
 
 
+@pytest.mark.long
 @pytest.mark.broker
 def test_what_is_no_frame_comes_only_where_no_field_is_asked_for(line: KafkaSettings) -> None:
     publish_past(line, 6, disorder=0)

@@ -263,6 +263,7 @@ def test_no_snapshot_ends_or_blinds_it_and_invented_cameras_are_forgotten(line, 
     assert sum(len(read_snapshots(line, number)) for number in range(6)) <= 6 * 20 + 22
 
 
+@pytest.mark.long
 def test_neither_batch_nor_transaction_nor_new_partitions_stop_it(line, start, package):
     [camera] = [stream("cam", 1, model_sha256(package))]
     process = start()

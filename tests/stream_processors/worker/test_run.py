@@ -103,6 +103,7 @@ def test_a_second_worker_takes_its_share(line: KafkaSettings, start_worker: Star
     assert all(decided_by(worker) > 0 for worker in (first, second))
 
 
+@pytest.mark.long
 def test_a_graceful_stop_commits_all_it_answered(line: KafkaSettings, start_worker: StartWorker) -> None:
     frames = [make_frame(i) for i in range(200)]
     worker = start_worker()

@@ -34,7 +34,8 @@ def decisions_of(line: KafkaSettings, count: int) -> dict[int, Decision]:
 @pytest.mark.broker
 @pytest.mark.faults
 @pytest.mark.alone
-@pytest.mark.parametrize("endpoint", ["silent", pytest.param("refused", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("endpoint", ["silent", "refused"])
 def test_frames_that_carry_their_image_do_not_wait_for_a_dead_store(
     line: KafkaSettings, tmp_path: Path, endpoint: str, fault_row: Callable[..., None]
 ) -> None:
