@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from models import load_model
@@ -56,7 +56,7 @@ def inspected(package: Path, paths: list[str], *, count: int = 1, silence_s: flo
     identity = (model.sha256, model.recipe_revision)
     with InspectingProcesses(package, identity, "", count, silence_s=silence_s) as processes:
         rows = [FileRow.loads(line) for line in processes.inspect(jobs, 0, len(paths), threading.Event())]
-    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    assert not multiprocessing.active_children()
     return rows
 
 
