@@ -323,7 +323,7 @@ class _Draft:
             self.notes.append(f"good_label {good[0]}: by its name")
             return good[0]
         if len(labels) > 1:
-            self.answers.ask("good_label", f"label of good parts, one of {', '.join(labels[:20])}; '' if there is none")
+            self.answers.ask("good_label", f"label of good parts, one of {', '.join(labels[:20])}; '' for no label")
         return None
 
     def _activation(self, task: str, outputs: dict[str, str]) -> str | None:

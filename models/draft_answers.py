@@ -42,7 +42,7 @@ class DraftAnswers:
         self.open: list[OpenQuestion] = []
 
     def get(self, option: str) -> str | None:
-        """Return an answer; None if there is none."""
+        """Return an answer, or None if the option is not given."""
         return self._given.get(option)
 
     def ask(self, option: str, text: str) -> None:
@@ -52,7 +52,7 @@ class DraftAnswers:
             self.open.append(question)
 
     def choice(self, option: str, choices: tuple[str, ...], text: str) -> str | None:
-        """Return an answer that is one of the choices; if there is none, note the question."""
+        """Return an answer that is one of the choices; without an answer, note the question."""
         words = f"{', '.join(choices[:-1])} or {choices[-1]}"
         answer = self.get(option)
         if answer is None:
@@ -62,7 +62,7 @@ class DraftAnswers:
         return answer
 
     def text(self, option: str, text: str) -> str:
-        """Return an answer in words; if there is none, note the question."""
+        """Return an answer in words; without an answer, note the question."""
         answer = self.get(option)
         if answer is None:
             self.ask(option, text)
@@ -71,7 +71,7 @@ class DraftAnswers:
         return answer or ""
 
     def share(self, option: str, text: str) -> float | None:
-        """Return an answer from 0 to 1; if there is none, note the question."""
+        """Return an answer from 0 to 1; without an answer, note the question."""
         answer = self.get(option)
         if answer is None:
             self.ask(option, text)

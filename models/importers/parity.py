@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +97,8 @@ def check_parity(
     result = Parity(len(paths), scores[worst], max(outputs), paths[worst].name)
     if not resized:
         return result
-    worst_resized = int(np.argmax(resized))
-    return Parity(
-        result.images, result.score_difference, result.output_difference, result.worst, resized[worst_resized],
-        paths[worst_resized].name,
-    )  # fmt: skip
+    far = int(np.argmax(resized))
+    return replace(result, own_resizing_difference=resized[far], worst_resized=paths[far].name)
 
 
 def _by_role(model: Model, outputs: FrameworkOutputs, path: Path) -> dict[str, NDArray[Any]]:

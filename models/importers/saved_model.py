@@ -100,7 +100,7 @@ def choose_signature(folder: Path, model: SavedModel, asked: str | None) -> str:
     Raises
     ------
     ImportRefused
-        If there is none, or several.
+        If no signature takes an image, or several do.
     """
     names = ", ".join(sorted(model.signatures))
     if asked is not None:

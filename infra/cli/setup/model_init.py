@@ -5,19 +5,32 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli.shared.choices import (
-    ActivationChoice,
-    BoxChoice,
-    ColourChoice,
-    CoordinatesChoice,
-    LayoutChoice,
-    ResizeChoice,
-    TaskChoice,
-    choice,
+from infra.cli.setup.model_facts import (
+    ActivationFact,
+    BoxFact,
+    ColourFact,
+    CoordinatesFact,
+    DataFact,
+    GoodLabelFact,
+    LabelsFact,
+    LayoutFact,
+    LicenceFact,
+    MapRangeFact,
+    MeanFact,
+    OutputFact,
+    ResizeFact,
+    ScaleFact,
+    SizeFact,
+    SplitFact,
+    StdFact,
+    TaskFact,
+    ThresholdFact,
+    fact,
+    word,
 )
 from infra.cli.shared.options import Json, as_text
 from infra.cli.shared.terminal_text import echo, echo_json, shown
@@ -28,22 +41,6 @@ if TYPE_CHECKING:
 
 #: Largest file of a model: the limit of protobuf.
 _MAX_MODEL_BYTES = 2**31 - 1
-_FACTS = "Facts that the file does not state"
-_TRAINING = "Training, in words"
-
-
-def fact(text: str) -> str | None:
-    """Return the option for a fact about a model."""
-    return typer.Option(help=text, callback=as_text, rich_help_panel=_FACTS)  # type: ignore[no-any-return]
-
-
-def fact_choice(text: str) -> Any:
-    """Return the option for a fact about a model that is one of a few words."""
-    return choice(text, rich_help_panel=_FACTS)
-
-
-def _word(text: str) -> str | None:
-    return typer.Option(help=text, callback=as_text, rich_help_panel=_TRAINING)  # type: ignore[no-any-return]
 
 
 def init(
@@ -53,32 +50,27 @@ def init(
         str | None, typer.Option(callback=as_text, help="Name of the model. Default: that of the directory.")
     ] = None,
     model_version: Annotated[str | None, fact("Version of the model. Default: 1.0.0.")] = None,
-    task: Annotated[TaskChoice | None, fact_choice("Task of the model.")] = None,
-    colour: Annotated[ColourChoice | None, fact_choice("Colours that the model takes.")] = None,
-    layout: Annotated[LayoutChoice | None, fact_choice("Order of the axes of the input.")] = None,
-    size: Annotated[str | None, fact("WIDTHxHEIGHT of the input, if it is free.")] = None,
-    scale: Annotated[
-        str | None, fact("Factor of the pixels from 0 to 255, such as 1/255 or 1; or the word imagenet.")
-    ] = None,
-    mean: Annotated[str | None, fact("Mean of each channel after the factor, such as 0.485,0.456,0.406.")] = None,
-    std: Annotated[str | None, fact("Standard deviation of each channel.")] = None,
-    resize: Annotated[
-        ResizeChoice | None,
-        fact_choice("Way of resizing; letterbox keeps the proportions. Default: stretch."),
-    ] = None,
-    output: Annotated[str | None, fact("Outputs by role, such as scores=logits or boxes=b,scores=s.")] = None,
-    activation: Annotated[ActivationChoice | None, fact_choice("Step from the output to scores.")] = None,
-    labels: Annotated[str | None, fact("Labels in the order of the training, such as good,scratch.")] = None,
-    good_label: Annotated[str | None, fact("Label of good parts; '' if there is none.")] = None,
-    threshold: Annotated[str | None, fact("Defect score from which a part is rejected, such as 0.5.")] = None,
+    task: TaskFact = None,
+    colour: ColourFact = None,
+    layout: LayoutFact = None,
+    size: SizeFact = None,
+    scale: ScaleFact = None,
+    mean: MeanFact = None,
+    std: StdFact = None,
+    resize: ResizeFact = None,
+    output: OutputFact = None,
+    activation: ActivationFact = None,
+    labels: LabelsFact = None,
+    good_label: GoodLabelFact = None,
+    threshold: ThresholdFact = None,
     review_band: Annotated[str | None, fact("Scores that a person decides, such as 0.4,0.6.")] = None,
-    map_range: Annotated[str | None, fact("LOW,HIGH: values of an anomaly map for the scores 0 and 1.")] = None,
-    box: Annotated[BoxChoice | None, fact_choice("Numbers of a box.")] = None,
-    coordinates: Annotated[CoordinatesChoice | None, fact_choice("Unit of boxes.")] = None,
-    provenance: Annotated[str | None, _word("Origin of the weights.")] = None,
-    licence: Annotated[str | None, _word("Licence of the weights.")] = None,
-    data: Annotated[str | None, _word("Data of the training.")] = None,
-    split: Annotated[str | None, _word("Split of the data into training and test.")] = None,
+    map_range: MapRangeFact = None,
+    box: BoxFact = None,
+    coordinates: CoordinatesFact = None,
+    provenance: Annotated[str | None, word("Origin of the weights.")] = None,
+    licence: LicenceFact = None,
+    data: DataFact = None,
+    split: SplitFact = None,
     as_json: Json = False,
 ) -> None:
     """Make a package from an ONNX file: facts from the file, the rest from options.

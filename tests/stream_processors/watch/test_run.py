@@ -21,16 +21,16 @@ from models.measure_reference import write_reference
 from models.package import default_model_path
 from models.reference import Reference
 from monitoring.drift import CameraWatch
-from schemas import Decision, DriftEvent, DriftType, KafkaSettings, Label, Verdict
-from schemas.codec import decode, encode
+from schemas import Decision, DriftType, KafkaSettings, Label, Verdict
+from schemas.codec import encode
 from schemas.records import Action, EpisodeState
 from stream_processors.watch.state import Snapshot, read_snapshots
 from tests.support.bombs import send_bomb
+from tests.support.drift_events import await_facts, await_watched, events, facts
 from tests.support.hostile_snapshots import hostile
 from tests.support.partitions import add_partitions, delivered
 from tests.support.streams import REFERENCE, decision, rows
 from tests.support.transactions import abort_transaction
-from transport.range_reader import read_topic
 
 pytestmark = pytest.mark.broker
 
@@ -100,31 +100,6 @@ def publish(line: KafkaSettings, records: list[Decision] | list[Label]) -> None:
         producer.produce(topic, encode(record), record.key)
         producer.poll(0)
     assert producer.flush(30) == 0
-
-
-def events(line: KafkaSettings) -> list[DriftEvent]:
-    return [decode(message.value, DriftEvent) for message in read_topic(line, line.drift)]
-
-
-def await_facts(process: ServedProcess, line: KafkaSettings, wanted: list[tuple[object, ...]]) -> None:
-    """Wait until the topic says what is wanted; an event that was published twice counts once."""
-    deadline = time.monotonic() + 60
-    while (found := facts(list({event.event_id: event for event in events(line)}.values()))) != wanted:
-        assert process.alive(), process.last_line()
-        assert time.monotonic() < deadline, found
-        time.sleep(0.2)
-
-
-def await_watched(process: ServedProcess, count: int, timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while process.metric("inspection_watch_decisions") < count:
-        assert process.alive(), process.last_line()
-        assert time.monotonic() < deadline, process.metric("inspection_watch_decisions")
-        time.sleep(0.1)
-
-
-def facts(found: list[DriftEvent]) -> list[tuple[object, ...]]:
-    return sorted((e.event_id, e.episode_id, e.state, e.detected_frame_id, e.started_frame_id, e.kind) for e in found)
 
 
 def expected(*streams: list[Decision]) -> list[tuple[object, ...]]:
