@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 from schemas.addresses import masked_text
 from schemas.errors import BrokerRefused, BrokerUnavailable, BrokerUntrusted, InspectionError, NotAuthorised
 from schemas.settings import KafkaSettings
-from transport.handshake import speaks_tls, why_untrusted
+from transport.handshake import speaks_no_tls, speaks_tls, why_untrusted
 from transport.tls import uses_tls
 
 #: Answers of a broker to the certificate of a client, or to a missing one (RFC 8446, alert protocol).
@@ -69,7 +69,8 @@ def broker_error(kafka: KafkaSettings, detail: str, first: FirstError | None = N
     if error is not None and _is_proof(error):
         reason = why_untrusted(kafka)
         return BrokerUntrusted(kafka.bootstrap_servers, reason or text)
-    if _PLAIN_PORT in text:
+    # librdkafka's text depends on which side notices the end of the connection first.
+    if _PLAIN_PORT in text or (uses_tls(kafka) and _is_transport(error) and speaks_no_tls(kafka)):
         return BrokerUnavailable(
             kafka.bootstrap_servers, "the port speaks no TLS, and INSPECTION_KAFKA_CONFIG asks for it"
         )
@@ -120,6 +121,10 @@ def _asked(kafka: KafkaSettings) -> FirstError | None:
 
 def _is_final(error: KafkaError) -> bool:
     return _is_login(error) or _is_proof(error)
+
+
+def _is_transport(error: KafkaError | None) -> bool:
+    return error is None or error.code() == KafkaError._TRANSPORT
 
 
 def _is_login(error: KafkaError) -> bool:

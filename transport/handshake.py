@@ -53,6 +53,31 @@ def speaks_tls(kafka: KafkaSettings) -> bool:
     return False
 
 
+def speaks_no_tls(kafka: KafkaSettings) -> bool:
+    """Return True if a port that the settings name ends a TLS handshake, or answers it with something else.
+
+    A broker without TLS closes the connection at the first bytes of a handshake. One with TLS answers, if only by an
+    alert.
+    """
+    context = ssl_context(kafka)
+    for host, port in addresses(kafka.bootstrap_servers):
+        try:
+            plain = socket.create_connection((host, port), _TIMEOUT_S)
+        except OSError:
+            continue
+        with plain:
+            try:
+                context.wrap_socket(plain, server_hostname=host).close()
+            except (ssl.SSLEOFError, ConnectionError):
+                return True
+            except ssl.SSLError as error:
+                if error.reason == "WRONG_VERSION_NUMBER":
+                    return True
+            except OSError:
+                continue
+    return False
+
+
 def addresses(bootstrap_servers: str) -> Iterator[tuple[str, int]]:
     """Yield host and port of each server.
 

@@ -39,11 +39,11 @@ _ANSWER_S = 1.0
 
 
 class ChildFailed(InspectionError):
-    """A worker process could not start; text and exit status are those of its error."""
+    """A worker process has ended with an error; text and exit status are those of the error."""
 
-    def __init__(self, text: str, status: int | None) -> None:
+    def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
-        self.exit_code = status or 1
+        self.exit_code = status
 
 
 def run_workers(settings: WorkerSettings, *, shares_threads: bool = False) -> None:
@@ -102,12 +102,20 @@ async def _run(settings: WorkerSettings, count: int) -> None:
     log.info("stopped")
 
 
+@dataclass(frozen=True)
+class Ended:
+    """Last message of a process. Its own exit status may be another one: a signal can still end it after this."""
+
+    text: str
+    status: int
+
+
 @dataclass(slots=True)
 class _Child:
     process: Any
     pipe: Connection
     url: str | None = None
-    error: str | None = None
+    error: ChildFailed | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read_messages(self) -> None:
@@ -115,11 +123,11 @@ class _Child:
         with self.lock:
             try:
                 while self.pipe.poll():
-                    kind, text = self.pipe.recv()
-                    if kind == "url":
-                        self.url = text
+                    message = self.pipe.recv()
+                    if isinstance(message, Ended):
+                        self.error = ChildFailed(message.text, message.status)
                     else:
-                        self.error = text
+                        self.url = message
             except (EOFError, OSError):
                 return
 
@@ -178,7 +186,7 @@ class WorkerSupervisor:
         for child in self._children:
             child.read_messages()
             if child.error is not None:
-                return ChildFailed(child.error, child.process.exitcode)
+                return child.error
         codes = [child.process.exitcode or 0 for child in self._children]
         return SystemExit(next((code for code in codes if code > 0), 1))
 
@@ -229,9 +237,9 @@ def _run_child(settings: WorkerSettings, number: int, level: int, pipe: Connecti
     from stream_processors.worker.run import run_worker
 
     try:
-        run_worker(settings, announce=lambda url: pipe.send(("url", url)))
+        run_worker(settings, announce=pipe.send)
     except InspectionError as error:
-        pipe.send(("error", str(error)))
+        pipe.send(Ended(str(error), error.exit_code))
         raise SystemExit(error.exit_code) from None
 
 

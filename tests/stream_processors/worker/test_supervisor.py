@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from infra.demo.processes import WorkerProcess
 from schemas import Decision, KafkaSettings
 from schemas.codec import decode, encode
 from schemas.errors import InspectionError
-from stream_processors.worker.settings import share_of_cores
+from stream_processors.worker import supervisor
+from stream_processors.worker.settings import WorkerSettings, share_of_cores
 from tests.support.topics import committed, read_all
 from tests.support.worker_frames import decided_by, make_frame, publish
 from transport.loopback import open_direct
@@ -101,6 +103,23 @@ def test_one_that_cannot_start_says_why(line: KafkaSettings, tmp_path: Path) -> 
     text = (tmp_path / "log").read_text()
     assert "Traceback" not in text
     assert text.splitlines()[-1].startswith("error: ")
+
+
+def tell_and_hang(settings: WorkerSettings, number: int, level: int, pipe: Connection) -> None:
+    """Stand for a process that a signal ends between its last message and its exit."""
+    pipe.send(supervisor.Ended("the user may not READ the group", 78))
+    time.sleep(60)
+
+
+def test_a_signal_after_the_last_message_does_not_change_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "_run_child", tell_and_hang)
+    workers = supervisor.WorkerSupervisor(WorkerSettings(KafkaSettings()), 1)
+    [child] = workers._children
+    assert child.pipe.poll(60)
+    workers.stop()
+    error = workers.failure()
+    assert isinstance(error, InspectionError)
+    assert (str(error), error.exit_code) == ("the user may not READ the group", 78)
 
 
 @pytest.mark.parametrize("threads", [None, 1])
