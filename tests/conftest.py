@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
+from hypothesis import settings
 
 from infra.broker import LocalBroker
 from schemas import KafkaSettings
@@ -20,6 +21,10 @@ from tests.support.packages import make_package
 from tests.support.secured import SecuredBroker, make_secured_broker
 
 __all__ = ["make_package"]
+
+#: A deadline fails where another program takes the processor for a moment.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -103,7 +103,7 @@ async def _run(settings: WorkerSettings, count: int) -> None:
 
 
 @dataclass(frozen=True)
-class Ended:
+class _Failure:
     """Last message of a process. Its own exit status may be another one: a signal can still end it after this."""
 
     text: str
@@ -124,7 +124,7 @@ class _Child:
             try:
                 while self.pipe.poll():
                     message = self.pipe.recv()
-                    if isinstance(message, Ended):
+                    if isinstance(message, _Failure):
                         self.error = ChildFailed(message.text, message.status)
                     else:
                         self.url = message
@@ -239,7 +239,7 @@ def _run_child(settings: WorkerSettings, number: int, level: int, pipe: Connecti
     try:
         run_worker(settings, announce=pipe.send)
     except InspectionError as error:
-        pipe.send(Ended(str(error), error.exit_code))
+        pipe.send(_Failure(str(error), error.exit_code))
         raise SystemExit(error.exit_code) from None
 
 

@@ -90,7 +90,7 @@ STEP = st.one_of(
 
 
 @given(st.lists(STEP, max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_message_is_delivered_twice_and_one_a_kill_is_lost(steps: list[tuple]) -> None:
     clock = ManualClock(utc_us=10**15, monotonic_s=5.0)
     # History, from before the first run.

@@ -175,7 +175,7 @@ def test_without_a_broker_the_gate_starts_and_acts(caplog: pytest.LogCaptureFixt
     gate = GateRunner(source, recorder, GateSettings(belt_ms=50, on_drift=OnDrift.REVIEW), drift=watch)
     began = time.monotonic()
     gate.start()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     captured = now_us()
     gate.expect_frame(make_frame("p1", captured_at_us=captured))
     source.waiting.append(make_decision("p1", captured_at_us=captured))

@@ -226,7 +226,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.sampled_from([OnDrift.REVIEW, OnDrift.STOP]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_is_said_only_accept_changes_while_it_drifts(steps: list[tuple], on_drift: OnDrift) -> None:
     """A model of the policy against the gate, with resets and kills."""
     #: Episode to camera, as first heard; and those that are over.

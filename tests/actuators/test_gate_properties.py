@@ -255,7 +255,7 @@ class World:
 
 
 @given(st.lists(STEP, min_size=12, max_size=60), st.sampled_from([0, 0, 3]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_interleaving(steps: list[tuple], fault_after: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         world = World(Path(directory), fault_after)
@@ -272,7 +272,7 @@ def test_any_interleaving(steps: list[tuple], fault_after: int) -> None:
 
 
 @given(st.lists(st.sampled_from(["ok", "none", "conflict", "reset"]), max_size=40), st.integers(0, 4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_fault_comes_after_n_in_a_row_and_stays(parts: list[str], after: int) -> None:
     """A model of the latch in six lines, against the gate."""
     clock = ManualClock(utc_us=10**15, monotonic_s=1.0)

@@ -311,7 +311,7 @@ STEP = st.one_of(
 
 
 @given(st.lists(STEP, max_size=25), st.sampled_from([REJECT, REVIEW]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_accept_needs_every_view_and_a_passage_has_one_instruction(steps: list[tuple], failsafe: Action) -> None:
     """Send views of one part in any order, all within one passage, with the first trigger at the beginning."""
     clock = ManualClock()

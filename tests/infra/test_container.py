@@ -83,6 +83,7 @@ def test_the_image_installs_no_development_packages(repository: Path) -> None:
     assert {name: version for name, version in wanted.items() if tested.get(name) != version} == {}
 
 
+@pytest.mark.long
 def test_the_image_has_each_package_that_a_command_imports(wheel: Path, repository: Path) -> None:
     """Imports within functions too, which run long after the command was loaded.
 

@@ -298,7 +298,7 @@ def test_constants_among_the_inputs_are_left_out() -> None:
     assert found.outputs == (OnnxValue("y", "float32", ()),)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60), st.integers(0, 3000), st.integers(0, 3000))
 def test_damaged_files_are_refused(noise: bytes, begin: int, end: int) -> None:
     sound = mean_classifier()

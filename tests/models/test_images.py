@@ -120,11 +120,11 @@ def test_float_pixels_are_refused() -> None:
 
 def test_forged_size_fails_at_once() -> None:
     data = forged_jpeg(30_000, 30_000)
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(ImageError) as caught:
         decode(data)
     assert caught.value.kind == "image-too-large"
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
 
 
 def test_forged_size_takes_no_memory_even_past_our_own_check() -> None:

@@ -77,7 +77,7 @@ def labels() -> st.SearchStrategy[Label]:
     )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(decisions(), max_size=6), st.lists(labels(), max_size=6), st.booleans())
 def test_both_ways_count_the_same(some: list[Decision], given_labels: list[Label], labels_first: bool) -> None:
     # One id names one decision, whatever it says: a second one is a repetition.

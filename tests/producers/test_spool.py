@@ -138,7 +138,7 @@ operations = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(operations=operations)
 def test_it_holds_what_a_dict_would(operations: list[tuple[str, int, int]], tmp_path_factory) -> None:
     path = tmp_path_factory.mktemp("spool") / "a.b.spool"

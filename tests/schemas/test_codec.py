@@ -159,14 +159,14 @@ def test_counts_that_lie():
 
 
 @given(st.binary(max_size=300), st.sampled_from(RECORDS), st.booleans())
-@settings(max_examples=500, deadline=2_000)  # another process may have the core
+@settings(max_examples=500)
 def test_random_bodies_are_refused_soon(body, record, single):
     header = b"\xc3\x01" + fingerprint_of(record) if single else b"\x00" + SCHEMA_ID.to_bytes(4, "big")
-    started = time.monotonic()
+    started = time.process_time()
     # A few bytes can be a record by chance, hence no pytest.raises.
     with contextlib.suppress(CodecError):
         decode(header + body, record, schema_ids={SCHEMA_ID: record})
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 @given(st.binary(max_size=100), st.sampled_from(RECORDS))

@@ -48,6 +48,7 @@ def result(parts: Path) -> TrainingResult:
     return train(parts, OPTIONS)
 
 
+@pytest.mark.long
 def test_defects_are_learned_and_figures_have_intervals(result: TrainingResult) -> None:
     assert result.defects is not None
     assert result.learned is not None
@@ -59,6 +60,7 @@ def test_defects_are_learned_and_figures_have_intervals(result: TrainingResult) 
     assert {kind: row[2] for kind, row in figures.kinds.items()} == {"dent": 20, "hole": 10}
 
 
+@pytest.mark.long
 def test_the_package_has_head_and_map_in_one_graph(result: TrainingResult, parts: Path, tmp_path: Path) -> None:
     model = write_package(result, tmp_path / "model", OPTIONS)
     assert sorted(path.suffix for path in model.path.iterdir()) == [".html", ".json", ".onnx", ".yaml"]
@@ -75,6 +77,7 @@ def test_the_package_has_head_and_map_in_one_graph(result: TrainingResult, parts
     assert found.values.max() > 0.5
 
 
+@pytest.mark.long
 def test_the_graph_has_the_scores_of_the_training(result: TrainingResult, tmp_path: Path) -> None:
     from models.training.anomaly_fit import scores_of
     from models.training.features import PooledExtractor, read_image

@@ -56,6 +56,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     return Page((model.path / "report.html").read_text(encoding="utf-8"))
 
 
+@pytest.mark.long
 def test_the_page_asks_for_nothing_and_runs_nothing(page: Page) -> None:
     assert "script" not in page.tags
     assert page.addresses
@@ -63,6 +64,7 @@ def test_the_page_asks_for_nothing_and_runs_nothing(page: Page) -> None:
     assert page.tags.count("svg") == 2
 
 
+@pytest.mark.long
 def test_the_page_has_all_parts(page: Page) -> None:
     text = " ".join(page.words)
     for expected in (

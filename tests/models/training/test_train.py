@@ -32,6 +32,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_good_parts_are_enough(good: Path, tmp_path: Path) -> None:
     stages: list[str] = []
     result = train(good, QUICK, lambda stage, done, total: stages.append(stage))
@@ -50,6 +51,7 @@ def test_good_parts_are_enough(good: Path, tmp_path: Path) -> None:
     assert share_rejected(defective) >= 0.9
 
 
+@pytest.mark.long
 def test_folders_of_defects_are_a_test_and_useless_files_are_named(good: Path, tmp_path: Path) -> None:
     shutil.copytree(good, tmp_path / "OK")
     (tmp_path / "hole").mkdir()
@@ -73,6 +75,7 @@ def test_folders_of_defects_are_a_test_and_useless_files_are_named(good: Path, t
     assert "left out OK/empty.jpg" in lines
 
 
+@pytest.mark.long
 def test_colour_is_seen(tmp_path: Path) -> None:
     for number in range(12):
         image = cv2.merge([good_part(number), good_part(number) // 2, good_part(number)])
@@ -97,11 +100,13 @@ def test_copies_of_one_image_are_one_image(tmp_path: Path) -> None:
         train(tmp_path, QUICK)
 
 
+@pytest.mark.long
 def test_the_basis_of_the_limit_is_always_stated(good: Path) -> None:
     result = train(good, QUICK)
     assert "one folder in file order, in 5 blocks: images of other lots may give more overkill" in result.calibration
 
 
+@pytest.mark.long
 def test_lots_in_folders_are_the_blocks(tmp_path: Path) -> None:
     for number in range(48):
         (tmp_path / "good" / f"{number // 4:02}").mkdir(parents=True, exist_ok=True)

@@ -284,7 +284,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True, width=32)
 
 
 @given(st.lists(st.dictionaries(st.sampled_from([*REFERENCE, "dhash_hi", "new"]), numbers), max_size=60))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_no_signals_break_it(signals):
     camera = watch()
     events = watched(signals, watch=camera)

@@ -88,7 +88,7 @@ def test_it_is_quiet_while_nothing_changes(make):
 
 
 @given(st.lists(st.floats(-4, 4), max_size=500))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_no_scores_break_it(scores):
     for maker in MAKERS.values():
         detector = maker()

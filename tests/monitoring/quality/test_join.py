@@ -105,7 +105,7 @@ part_labels = st.builds(
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_order_does_not_matter(data: st.DataObject) -> None:
     # One action for a decision id, as in life: what a model says of a frame does not change.
     decisions = data.draw(st.lists(some_decisions, max_size=8, unique_by=lambda decision: decision.decision_id))

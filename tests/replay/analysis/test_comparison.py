@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.quality.label_index import LabelIndex
@@ -60,7 +60,6 @@ def test_by_hand() -> None:
     assert [one.challenger_action for one in found.changed[:3]] == ["ACCEPT", "ACCEPT", "REJECT"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(ACTIONS), st.sampled_from(ACTIONS), st.integers(-1, 1), st.integers(1, 9)),
                 min_size=1, max_size=8), st.sampled_from(["random", "reject"]))  # fmt: skip
 def test_deltas_are_those_of_each_decider_and_turn_with_them(rows: Any, because: str) -> None:

@@ -29,7 +29,7 @@ PART = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(PART, min_size=1, max_size=60))
 def test_figures_are_those_of_inspection_quality(parts: list[Any]) -> None:
     decisions, given_labels = [], []

@@ -76,7 +76,7 @@ def table_of(rows: list[tuple[float, bool, int]], threshold: float = 0.5) -> Tab
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(LABELS, st.sampled_from([0.3, 1.0, 20.0]), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 def test_the_recommended_threshold_is_the_cheapest_there_is(rows: Any, ratio: float, present: float) -> None:
     view = decider_view(table_of(rows, present))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.archive import Archive, ArchiveError, ArchiveStore
@@ -26,7 +26,6 @@ def made(begin: int, end: int) -> Commit:
     return Commit(topic=TOPIC, topic_id="x", partition=0, begin=begin, end=end)
 
 
-@settings(deadline=None)
 @given(spans)
 def test_each_offset_that_a_commit_has_is_taken_from_one(given_spans: list[tuple[int, int]]) -> None:
     commits = [made(begin, end) for begin, end in given_spans if begin <= end]
@@ -37,7 +36,6 @@ def test_each_offset_that_a_commit_has_is_taken_from_one(given_spans: list[tuple
     assert found == pieces(reversed(commits))
 
 
-@settings(deadline=None)
 @given(spans)
 def test_overlapping_writers_leave_no_message_twice(given_spans: list[tuple[int, int]]) -> None:
     """Two sinks, killed and started again anywhere: what is read is each offset once, in order."""
@@ -101,7 +99,6 @@ def test_what_a_later_version_wrote_is_refused(tmp_path: Path) -> None:
             Archive(store)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_no_name_leaves_its_folder(line: str, camera: str) -> None:
     folder = camera_folder(TOPIC, line, camera, 0)

@@ -40,7 +40,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_any_record_comes_back_as_it_was(kind: type, data: st.DataObject) -> None:
     records = data.draw(st.lists(KINDS[kind] | st.binary(max_size=30) | st.none(), min_size=1, max_size=8))

@@ -180,6 +180,7 @@ def test_a_message_cannot_say_that_its_letter_was_cut() -> None:
     assert decode(result.dead_letter, DeadLetter).headers == {}
 
 
+@pytest.mark.long
 def test_a_flood_of_dead_letters_leaves_a_bounded_number_of_bytes() -> None:
     clock = ManualClock(NOW_US)
     answerer = FrameProcessor(None, Codec(), clock)  # type: ignore[arg-type]  # never gets to the model

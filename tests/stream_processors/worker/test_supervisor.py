@@ -107,7 +107,7 @@ def test_one_that_cannot_start_says_why(line: KafkaSettings, tmp_path: Path) -> 
 
 def tell_and_hang(settings: WorkerSettings, number: int, level: int, pipe: Connection) -> None:
     """Stand for a process that a signal ends between its last message and its exit."""
-    pipe.send(supervisor.Ended("the user may not READ the group", 78))
+    pipe.send(supervisor._Failure("the user may not READ the group", 78))
     time.sleep(60)
 
 
