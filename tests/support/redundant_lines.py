@@ -17,9 +17,9 @@ from replay.past.source import Source
 from schemas import KafkaSettings
 from tests.support.faults import FULL, Load
 
-#: The deadline of a quick line at length; in the short form one that a loaded machine keeps, below a session timeout.
-DEADLINE_MS = 700 if FULL else 5_000
-BELT_MS = DEADLINE_MS + (100 if FULL else 1_000)
+#: The deadline of a quick line at length; in the short form one that a loaded machine keeps. The faults last longer.
+DEADLINE_MS = 700 if FULL else 10_000
+BELT_MS = DEADLINE_MS + (100 if FULL else 2_000)
 
 
 @dataclass(frozen=True)
