@@ -54,6 +54,8 @@ class TrackerCounts:
         Decisions that contradicted an earlier one of the same part.
     duplicates
         Decisions that repeated an earlier one.
+    superseded
+        Decisions of shed frames (ABORTED) whose view has an inspection: another worker was quicker.
     late_contradictions
         Decisions other than ACCEPT that came after the act on a part that was accepted.
     unknown
@@ -90,6 +92,7 @@ class TrackerCounts:
     late: int = 0
     conflicts: int = 0
     duplicates: int = 0
+    superseded: int = 0
     unknown: int = 0
     refused_simulated: int = 0
     refused_invalid: int = 0

@@ -19,6 +19,7 @@ _DECISIONS = {
     "late": "late",
     "conflict": "conflicts",
     "duplicate": "duplicates",
+    "superseded": "superseded",
     "unknown_part": "unknown",
     "simulated": "refused_simulated",
     "not_completed": "refused_invalid",

@@ -64,11 +64,11 @@ class GateReport:
 
     def as_lines(self) -> list[str]:
         """Return a few lines for a person."""
-        parts = self.gate.tracker
+        parts, duplicates = self.gate.tracker, self.gate.tracker.duplicates + self.gate.consumer.duplicates
         lines = [
             f"{parts.actuated} parts: {parts.accepted} accepted, {parts.rejected} rejected, {parts.review} to review;"
             f" {parts.failsafe} of them by fail-safe",
-            f"decisions: {parts.late} late, {parts.conflicts} conflicting, {parts.duplicates} duplicate,"
+            f"decisions: {parts.late} late, {parts.conflicts} conflicting, {duplicates} duplicate,"
             f" {parts.unknown} without a part, {self.gate.consumer.undecodable} unreadable",
         ]
         if self.latency_ms["p50"] is not None:

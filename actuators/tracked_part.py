@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from actuators.actuator import InstructionReason
 from actuators.schedule import ExpectedPart
-from schemas.records import Action, Decision
+from schemas.records import Action, Decision, ResultState
 
 #: Station and part: all cameras of a station see the same parts.
 PartKey = tuple[str, str]
@@ -24,6 +24,8 @@ class OfferResult(StrEnum):
 
     ARMED = "armed"
     DUPLICATE = "duplicate"
+    #: The decision is of a frame that was shed, and the same view has an inspection.
+    SUPERSEDED = "superseded"
     CONFLICT = "conflict"
     #: The decision is on another view of a part on the belt: the gate does not accept that part.
     ANOTHER_VIEW = "another-view"
@@ -33,17 +35,36 @@ class OfferResult(StrEnum):
     REFUSED_INVALID = "refused-invalid"
 
 
-class PartView:
-    """One view of a part: its camera, its frame if known, its capture, its trigger, and the action decided on it."""
+#: Results that never contradict each other: one worker sheds a frame, and another one inspects it.
+_SHED_AND_INSPECTED = {ResultState.ABORTED, ResultState.COMPLETED}
 
-    __slots__ = ("action", "camera_id", "captured_at_us", "frame_id", "is_triggered")
+
+class PartView:
+    """One view of a part: its camera, its frame if known, its capture, its trigger, and the actions decided on it."""
+
+    __slots__ = ("actions", "camera_id", "captured_at_us", "frame_id", "is_triggered", "shed_says_reject")
 
     def __init__(self, camera_id: str, frame_id: str | None, captured_at_us: int) -> None:
         self.camera_id = camera_id
         self.frame_id = frame_id
         self.captured_at_us = captured_at_us
-        self.action: Action | None = None
+        #: First action in time of each result: an inspection, a failed inspection, a shed frame.
+        self.actions: dict[ResultState, Action] = {}
+        #: A worker that shed the frame, in time or late, says REJECT.
+        self.shed_says_reject = False
         self.is_triggered = False
+
+    @property
+    def is_inspected(self) -> bool:
+        """True if an inspection of the view came in time."""
+        return ResultState.COMPLETED in self.actions
+
+    def is_contradicted_by(self, decision: Decision) -> bool:
+        """Return True if a decision has another action than one of the view's actions that it can contradict."""
+        return any(
+            action is not decision.action and {state, decision.result_state} != _SHED_AND_INSPECTED
+            for state, action in self.actions.items()
+        )
 
 
 class TrackedPart:
@@ -51,6 +72,7 @@ class TrackedPart:
 
     __slots__ = (
         "_answers",
+        "_says_reject",
         "armed_at_us",
         "decision",
         "expected_s",
@@ -63,7 +85,6 @@ class TrackedPart:
         "key",
         "late_by_s",
         "part",
-        "says_reject",
         "serial",
         "views",
         "was_late",
@@ -84,15 +105,15 @@ class TrackedPart:
         #: A decision on the part came before its trigger and was dropped because there was no room.
         self.has_lost_decision = False
         self.is_contradicted = False
-        #: A decision on one of its views, in time or late, says REJECT.
-        self.says_reject = False
+        #: An inspection of one of its views, in time or late, says REJECT, or a failed one does.
+        self._says_reject = False
         #: The part was on the belt while the belt was stopped.
         self.is_stopped = False
         self.was_late = False
         self.is_acted = False
         #: Action that the gate took; None before the act, and for a part of a former run.
         self.instructed: Action | None = None
-        self._answers: set[tuple[str, Action]] = set()
+        self._answers: set[tuple[str, Action, ResultState]] = set()
 
     def find_or_add_view(
         self, camera_id: str, frame_id: str | None, captured_at_us: int, *, is_another: bool = False
@@ -135,33 +156,45 @@ class TrackedPart:
         view, is_new_view = self.find_or_add_view(
             decision.camera_id, decision.frame_id, decision.captured_at_us, is_another=is_another
         )
-        # One id with two actions is not a repetition but a contradiction.
-        answer = (decision.decision_id, decision.action)
+        answer = (decision.decision_id, decision.action, decision.result_state)
         if answer in self._answers and not is_new_view:
             return OfferResult.DUPLICATE
         if len(self._answers) < _MAX_SEEN:
             self._answers.add(answer)
+        is_shed = decision.result_state is ResultState.ABORTED
+        # One id with two actions is not a repetition but a contradiction, whatever the results are.
+        contradicts = view.is_contradicted_by(decision) or any(
+            known_id == decision.decision_id and action is not decision.action for known_id, action, _ in self._answers
+        )
+        if is_shed and view.is_inspected and not contradicts:
+            view.actions.setdefault(decision.result_state, decision.action)
+            return OfferResult.SUPERSEDED
         if self.is_acted:
             return OfferResult.LATE
-        self.says_reject = self.says_reject or decision.action is Action.REJECT
-        if view.action is not None:
-            if view.action is decision.action:
-                return OfferResult.DUPLICATE  # another decision with the same action
+        if decision.action is Action.REJECT:
+            view.shed_says_reject = view.shed_says_reject or is_shed
+            # A view that is not remembered cannot tell later that its frame was inspected after all.
+            self._says_reject = self._says_reject or not is_shed or view not in self.views
+        if contradicts:
             self.is_contradicted = True
             return OfferResult.CONFLICT
+        is_first = not view.actions or (not is_shed and set(view.actions) == {ResultState.ABORTED})
+        if not is_first:
+            view.actions.setdefault(decision.result_state, decision.action)
+            return OfferResult.DUPLICATE  # another decision with the same action
         if any(
-            other.action not in (None, decision.action)
+            other.is_contradicted_by(decision)
             and (other.camera_id, other.captured_at_us) == (view.camera_id, view.captured_at_us)
             for other in self.views
         ):
             # One exposure under two frame ids: this is not another view of the part, but two answers to the same view.
-            view.action = decision.action
+            view.actions.setdefault(decision.result_state, decision.action)
             self.is_contradicted = True
             return OfferResult.CONFLICT
         if received_at_s > min(self.part.decide_by_s, self.part.act_at_s):
             self.was_late = True
             return OfferResult.LATE
-        view.action = decision.action
+        view.actions[decision.result_state] = decision.action
         if self.has_several_views:
             return OfferResult.ANOTHER_VIEW
         self.decision, self.armed_at_us = decision, received_at_us
@@ -174,10 +207,14 @@ class TrackedPart:
         if self.is_contradicted:
             return Action.REJECT, InstructionReason.CONFLICT
         if self.has_several_views:
-            return Action.REJECT if self.says_reject else failsafe, InstructionReason.SEVERAL_VIEWS
+            return Action.REJECT if self._view_says_reject else failsafe, InstructionReason.SEVERAL_VIEWS
         if self.decision is not None and not self.has_lost_decision:
             return self.decision.action, InstructionReason.DECIDED
         return failsafe, InstructionReason.FAILSAFE_LATE if self.was_late else InstructionReason.FAILSAFE_MISSING
+
+    @property
+    def _view_says_reject(self) -> bool:
+        return self._says_reject or any(view.shed_says_reject and not view.is_inspected for view in self.views)
 
     def close(self, instructed: Action | None) -> None:
         """Mark the part as acted on; only ids are kept from now on."""

@@ -7,6 +7,7 @@ what came by ``decide_by_s``                           action
 =====================================================  ==========================================
 one decision, or the same one again                    as decided
 two decisions that differ in action                    REJECT (``conflict``)
+one of a shed frame (ABORTED), one of its inspection   as inspected, whichever came first
 one whose id came with another part, camera or capture REJECT (``conflict``)
 triggers or decisions of two views of the part         REJECT if one says so, else fail-safe
                                                        (``several-views``)
@@ -311,11 +312,7 @@ class PartTracker:
                 "part %r of station %r was accepted, and now a decision says %s (camera %r, decision %r)",
                 tracked.part.part_key, tracked.part.station, decision.action, decision.camera_id, decision.decision_id,
             )  # fmt: skip
-        counter = {
-            OfferResult.DUPLICATE: "duplicates",
-            OfferResult.CONFLICT: "conflicts",
-            OfferResult.LATE: "late",
-        }.get(outcome)
+        counter = _COUNTERS.get(outcome)
         if counter is not None:
             self._counts[counter] += 1
         return outcome
@@ -383,6 +380,13 @@ class PartTracker:
             del self._passes[tracked.key]
 
 
+#: Names of the counts of results that arm no part.
+_COUNTERS = {
+    OfferResult.DUPLICATE: "duplicates",
+    OfferResult.SUPERSEDED: "superseded",
+    OfferResult.CONFLICT: "conflicts",
+    OfferResult.LATE: "late",
+}
 #: Most cameras of one gate that are remembered; a gate serves one camera, or the few of a station.
 _MAX_CAMERAS = 256
 

@@ -14,7 +14,13 @@ from typing import Literal
 from confluent_kafka import KafkaError, KafkaException
 
 # These names are documented in this module, but not re-exported in the way that mypy's strict mode requires.
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ClusterMetadata,
+    ConfigResource,
+    NewTopic,
+    TopicMetadata,
+)
 
 from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
@@ -22,6 +28,8 @@ from schemas.topics import TOPICS, Topic
 from transport.broker_cause import FirstError
 from transport.clients import make_admin
 from transport.cluster_metadata import fetch_metadata
+from transport.offsets_topic import ensure_offsets_topic
+from transport.topic_spread import await_on_all_brokers
 
 _TIMEOUT_S = 10.0
 #: Limits on timestamps, with Kafka's defaults. They are not set on new topics: older brokers do not know them. With a
@@ -32,6 +40,8 @@ _TIMESTAMP_LIMITS_MS = {
 }
 #: Copies of each partition on a cluster of three brokers or more: one broker may fail while another one restarts.
 _REPLICAS = 3
+#: Setting of a topic with these copies: a message is acknowledged when two brokers have it.
+_IN_SYNC = {"min.insync.replicas": "2"}
 
 
 class TopicsError(InspectionError):
@@ -80,8 +90,16 @@ class Applied:
     states: tuple[TopicState, ...]
 
 
-def compare(topic: Topic, name: str, partitions: int | None, config: dict[str, str | None] | None = None) -> TopicState:
+def compare(
+    topic: Topic,
+    name: str,
+    partitions: int | None,
+    config: dict[str, str | None] | None = None,
+    copies: tuple[int, int] = (1, 1),
+) -> TopicState:
     """Compare a row of the table with the topic on a cluster.
+
+    ``copies`` are the copies of its partitions, and those that the cluster can have.
 
     Examples
     --------
@@ -100,7 +118,7 @@ def compare(topic: Topic, name: str, partitions: int | None, config: dict[str, s
         for key, value in wanted.items()
         if present.get(key) != value
     )
-    differences += _time_differences(present)
+    differences += _time_differences(present) + _copy_differences(present, *copies)
     return TopicState(name, "differs" if differences else "ok", partitions, topic, differences)
 
 
@@ -115,6 +133,18 @@ def _time_differences(present: Mapping[str, str | None]) -> tuple[TopicDifferenc
     )
 
 
+def _copy_differences(present: Mapping[str, str | None], copies: int, possible: int) -> tuple[TopicDifference, ...]:
+    """Return what a failure of a broker would cost more than it must, on a cluster of three brokers or more."""
+    if possible < _REPLICAS:
+        return ()
+    found = [] if copies >= possible else [TopicDifference("replicas", str(copies), str(possible))]
+    for key, wanted in _IN_SYNC.items():
+        value = present.get(key) or wanted  # hidden by the cluster
+        if value.isdigit() and int(value) < int(wanted):
+            found.append(TopicDifference(key, value, wanted))
+    return tuple(found)
+
+
 def plan(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: float = _TIMEOUT_S) -> list[TopicState]:
     """Return the state of each topic of the table; change nothing.
 
@@ -126,7 +156,8 @@ def plan(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: floa
         If the cluster refuses to show the settings of a topic.
     """
     first = FirstError()
-    return _plan(_admin(kafka, first), first, kafka, list(topics), timeout_s)
+    admin = _admin(kafka, first)
+    return _plan(admin, fetch_metadata(kafka, admin, first, timeout_s), kafka, list(topics), timeout_s)
 
 
 def apply(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: float = _TIMEOUT_S) -> Applied:
@@ -141,17 +172,20 @@ def apply(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: flo
     """
     first, table = FirstError(), list(topics)
     admin = _admin(kafka, first)
-    states = _plan(admin, first, kafka, table, timeout_s)
+    cluster = fetch_metadata(kafka, admin, first, timeout_s)
+    replicas = _replication_factor(len(cluster.brokers))
+    if replicas >= _REPLICAS:
+        ensure_offsets_topic(admin, cluster, timeout_s)
+    states = _plan(admin, cluster, kafka, table, timeout_s)
     missing = [state for state in states if state.status == "missing"]
     if not missing:
         return Applied((), tuple(states))
-    replicas = _replication_factor(len(fetch_metadata(kafka, admin, first, timeout_s).brokers))
     new = [
         NewTopic(
             state.name,
             num_partitions=state.wanted.partitions,
             replication_factor=replicas,
-            config=dict(state.wanted.config),
+            config={**state.wanted.config, **(_IN_SYNC if replicas >= _REPLICAS else {})},
         )
         for state in missing
     ]
@@ -167,8 +201,12 @@ def apply(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: flo
     deadline = time.monotonic() + timeout_s
     while True:
         # The controller has the topics already; the broker that we ask learns of them a moment later.
-        states = _plan(admin, first, kafka, table, timeout_s)
+        cluster = fetch_metadata(kafka, admin, first, timeout_s)
+        states = _plan(admin, cluster, kafka, table, timeout_s)
         if all(state.status != "missing" for state in states):
+            names = [state.name for state in states]
+            if slow := await_on_all_brokers(kafka, cluster, names, max(0.0, deadline - time.monotonic())):
+                raise TopicsError(f"created, but not shown by {', '.join(slow)} after {timeout_s:.0f} s")
             return Applied(tuple(created), tuple(states))
         if time.monotonic() > deadline:
             late = ", ".join(state.name for state in states if state.status == "missing")
@@ -185,25 +223,40 @@ def _admin(kafka: KafkaSettings, first: FirstError) -> AdminClient:
 
 
 def _plan(
-    admin: AdminClient, first: FirstError, kafka: KafkaSettings, topics: list[Topic], timeout_s: float
+    admin: AdminClient, cluster: ClusterMetadata, kafka: KafkaSettings, topics: list[Topic], timeout_s: float
 ) -> list[TopicState]:
-    present = fetch_metadata(kafka, admin, first, timeout_s).topics
+    present, brokers = cluster.topics, len(cluster.brokers)
     names = {topic.name(kafka.prefix): topic for topic in topics}
     configs = _configs(admin, [name for name in names if name in present], timeout_s)
     return [
-        compare(topic, name, len(present[name].partitions) if name in present else None, configs.get(name))
+        compare(topic, name, len(present[name].partitions), configs.get(name), copies=_copies(present[name], brokers))
+        if name in present
+        else compare(topic, name, None)
         for name, topic in names.items()
     ]
+
+
+def _copies(topic: TopicMetadata, brokers: int) -> tuple[int, int]:
+    """Return the fewest copies of a partition, and the copies that the cluster can have."""
+    fewest = min((len(partition.replicas) for partition in topic.partitions.values()), default=0)
+    return fewest, _replication_factor(brokers)
 
 
 def _configs(admin: AdminClient, names: list[str], timeout_s: float) -> dict[str, dict[str, str | None]]:
     if not names:
         return {}
-    resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names]
-    found = {}
-    for resource, future in admin.describe_configs(resources, request_timeout=timeout_s).items():
-        try:
-            found[resource.name] = {key: entry.value for key, entry in future.result().items()}
-        except KafkaException as error:
-            raise TopicsError(f"the settings of {resource.name} cannot be read: {error.args[0].str()}") from error
+    found: dict[str, dict[str, str | None]] = {}
+    deadline = time.monotonic() + timeout_s
+    while left := [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names if name not in found]:
+        for resource, future in admin.describe_configs(left, request_timeout=timeout_s).items():
+            try:
+                found[resource.name] = {key: entry.value for key, entry in future.result().items()}
+            except KafkaException as error:
+                # One broker has named the topic, and another one, which is asked for the settings, learns of it later.
+                is_new = error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+                if not is_new or time.monotonic() > deadline:
+                    reason = error.args[0].str()
+                    raise TopicsError(f"the settings of {resource.name} cannot be read: {reason}") from error
+        if len(found) < len(names):
+            time.sleep(0.05)
     return found

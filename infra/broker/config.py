@@ -45,6 +45,8 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
+# Workers may ask for less than Kafka's default of 6 s, so that others take over sooner (docs/high-availability.md).
+group.min.session.timeout.ms=1000
 message.max.bytes={max_bytes}
 replica.fetch.max.bytes={max_bytes}
 num.network.threads=2

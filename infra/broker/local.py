@@ -151,6 +151,11 @@ class LocalBroker:
             If there is no Java or no jars, if the port or the data directory is in use, or if the broker ends or does
             not answer in time.
         """
+        self._await_ready(self.launch(progress), timeout_s)
+        return self.status()
+
+    def launch(self, progress: kafka_jars.OnDownload | None = None) -> BrokerState:
+        """Start the broker as `start` does, without a wait until it answers."""
         try:
             make_private_folder(self.data_dir)
             # If two processes start at once, the second one waits here and then finds the broker of the first one.
@@ -162,8 +167,7 @@ class LocalBroker:
                     log.info("a broker runs already, at 127.0.0.1:%d; it is left alone", state.port)
         except OSError as error:
             raise BrokerError(f"the broker cannot use {self.data_dir}: {error.strerror or error}") from error
-        self._await_ready(state, timeout_s)
-        return self.status()
+        return state
 
     def _launch(self, progress: kafka_jars.OnDownload | None) -> BrokerState:
         java = find_java()
@@ -175,7 +179,7 @@ class LocalBroker:
             )
         with in_use:
             port = free_port(self._port)
-            server = write_config(self.data_dir, port, free_port(0), self._tunnel, self._security)
+            server = self._write_config(port)
             self._format(java, classes, server)
             self._log_from = size(self._log)
             self._child = self._spawn(java, classes, server, in_use.fileno())
@@ -184,6 +188,12 @@ class LocalBroker:
         state = BrokerState(pid, psutil.Process(pid).create_time(), port, version, str(self._log))
         write_state(self._state_path, state)
         return state
+
+    def _write_config(self, port: int) -> Path:
+        return write_config(self.data_dir, port, free_port(0), self._tunnel, self._security)
+
+    def _cluster_id(self) -> str:
+        return new_cluster_id()
 
     def _spawn(self, java: Path, classes: str, server: Path, lock: int) -> subprocess.Popen[bytes]:
         command = [
@@ -208,7 +218,7 @@ class LocalBroker:
         if (self.data_dir / "data" / "meta.properties").exists():
             return
         options = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        tool = ["kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", str(server)]
+        tool = ["kafka.tools.StorageTool", "format", "-t", self._cluster_id(), "-c", str(server)]
         done = self._run(java, [*options, "-cp", classes, *tool])
         if done.returncode:
             detail = (done.stderr or done.stdout).strip().splitlines()

@@ -24,7 +24,7 @@ from monitoring.drift.warm_up import WarmUp
 from monitoring.errors import StateError
 from monitoring.shelf import Shelf
 from schemas.clock import is_future
-from schemas.records import WARM_UP, Decision, DriftEvent, EpisodeState
+from schemas.records import WARM_UP, Decision, DriftEvent, EpisodeState, ResultState
 
 #: Function that returns the training references for a model (by sha256) and a product; None if there are no references.
 ReferencesOf = Callable[[str, str | None], SignalReferences | None]
@@ -81,6 +81,8 @@ class CameraWatch:
         self._starts = Starts()
         self._warm_up = WarmUp(self._options)
         self._known: deque[str] = deque(maxlen=_KNOWN_FRAMES)
+        #: Frames that were shed so far: another worker may still have inspected them.
+        self._shed: deque[str] = deque(maxlen=_KNOWN_FRAMES)
         #: Reason of the last start from scratch of the detectors.
         self.last_reset = ""
         #: Decisions by outcome (``watched``, ``warm-up``, ``duplicate``, ``old``, ``second-producer``,
@@ -139,14 +141,15 @@ class CameraWatch:
         names = (decision.frame_id, *identity_of(decision, self._options.product_attribute).values())
         if max(len(name or "") for name in names) > _MAX_NAME:
             return "names-too-long", False
-        if decision.frame_id in self._known:
+        is_shed = decision.result_state is ResultState.ABORTED
+        if decision.frame_id in self._known or (is_shed and decision.frame_id in self._shed):
             return "duplicate", False
         order = self._starts.classify(decision, now_us)
         if order in ("old", "second-producer"):
             return order, False
         if order:
             self.counts["clock-back" if order == "back" else order] += 1
-        self._known.append(decision.frame_id)
+        (self._shed if is_shed else self._known).append(decision.frame_id)
         return "", order == "back"
 
     def _product(self, decision: Decision, now_us: int) -> tuple[ProductWatch, list[DriftEvent]]:

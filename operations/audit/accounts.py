@@ -30,7 +30,10 @@ class _FrameAnswers:
     copies: int = 1
     dead: bool = False
     decisions: dict[str, tuple[ResultState, str, str, str, bool]] = field(default_factory=dict)
+    #: Groups that have answered, each with a bit for each state of its answers. Frames share equal tuples.
+    groups: tuple[tuple[int, int], ...] = ()
     repeats: int = 0
+    redundant: int = 0
     conflict: bool = False
     disagreement: bool = False
     late_accept: bool = False
@@ -66,6 +69,7 @@ class Audit:
         self._frames: dict[str, dict[str, _FrameAnswers]] = defaultdict(dict)
         self._sequences: dict[tuple[str, int], set[int]] = defaultdict(set)
         self._elsewhere: dict[tuple[str, int], set[int]] = defaultdict(set)
+        self._shared: dict[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]] = {}
         self._unreadable: set[AnswerPosition] = set()
         self._dead_positions: set[AnswerPosition] = set()
         #: Cameras of all frames that were read, entered or not.
@@ -102,8 +106,8 @@ class Audit:
         """Enter a message of the frames topic that is not a valid frame: it needs a dead letter."""
         self._unreadable.add(position)
 
-    def decision(self, decision: Decision) -> None:
-        """Enter a decision; a decision on a frame that was not entered is ignored."""
+    def decision(self, decision: Decision, group: bytes = b"") -> None:
+        """Enter a decision of a group of workers; a decision on a frame that was not entered is ignored."""
         answers = self._frames.get(decision.key, {}).get(decision.frame_id)
         if answers is None or decision.is_simulated:
             return
@@ -111,9 +115,11 @@ class Audit:
         champion = decision.model_stage == "champion"
         model = sys.intern(decision.model_sha256)
         answer = (decision.result_state, decision.verdict.value, decision.action.value, model, champion)
+        is_redundant = self._note_group(answers, hash(group), decision.result_state)
+        answers.redundant += is_redundant
         before = answers.decisions.get(decision.decision_id)
         if before is not None:
-            answers.repeats += 1
+            answers.repeats += not is_redundant
             answers.conflict |= before != answer
             return
         if decision.result_state is ResultState.COMPLETED:
@@ -125,6 +131,17 @@ class Audit:
         # Use the frame's own deadline: the worker's `is_late` is itself under audit.
         late = answers.deadline_at_us is not None and decision.decided_at_us > answers.deadline_at_us
         answers.late_accept |= decision.action is Action.ACCEPT and champion and (late or decision.is_late)
+
+    def _note_group(self, answers: _FrameAnswers, group: int, state: ResultState) -> bool:
+        """Enter a group that has answered; return True if others have answered before it, but not this one."""
+        known = dict(answers.groups)
+        is_redundant = bool(known) and group not in known
+        if is_redundant and len(known) >= _MOST_GROUPS:
+            return False
+        known[group] = known.get(group, 0) | _BITS[state]
+        groups = tuple(known.items())
+        answers.groups = self._shared.setdefault(groups, groups)
+        return is_redundant
 
     def dead_letter(self, letter: DeadLetter) -> None:
         self._dead_positions.add((letter.source_topic, letter.source_partition, letter.source_offset))
@@ -219,9 +236,11 @@ class Audit:
             result.dead_lettered += answers.dead
             result.aborted += not inspected and ResultState.ABORTED in states
             result.failed += not inspected and ResultState.FAILED in states
-            superseded = inspected and len(states) > 1
+            # A frame that one group sheds and another one inspects is no such frame.
+            superseded = any(bits & _BITS[ResultState.COMPLETED] and bits & (bits - 1) for _, bits in answers.groups)
             result.superseded += superseded
             result.duplicates += answers.repeats
+            result.redundant += answers.redundant
             result.conflicts += answers.conflict
             result.disagreements += answers.disagreement
             # For a superseded frame the gate has acted on the first answer; the later answer is only for the record.
@@ -234,4 +253,7 @@ class Audit:
         return result
 
 
+_BITS = {state: 1 << number for number, state in enumerate(ResultState)}
+#: Most groups of one frame that are told apart: any writer can invent them.
+_MOST_GROUPS = 8
 _NOTHING = EdgeStart(camera="", started_at_us=None)

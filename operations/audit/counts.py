@@ -31,14 +31,16 @@ class CameraCounts:
     aborted, failed
         Decided frames that were never inspected: shed, or unreadable.
     duplicates
-        Further copies of a decision with the same content.
+        Further copies of a decision with the same content, by the same group of workers.
+    redundant
+        Answers of a further group of workers: each group answers every frame.
     conflicts
         Frames with two images under one id; or with a decision about another image than theirs; or with two different
         decisions of one id; or with two decisions of one model that differ in verdict or action.
     disagreements
         Frames that two champion models have decided differently: a deployment in mid-stream. The gate rejects the part.
     superseded
-        Frames that were not inspected at first but were inspected later, such as a retried dead letter.
+        Frames that a group did not inspect at first but inspected later, such as a retried dead letter.
     late_accepts
         Frames whose first inspection is ACCEPT after their deadline: the gate does not act on it.
     ahead
@@ -62,6 +64,7 @@ class CameraCounts:
     aborted: int = 0
     failed: int = 0
     duplicates: int = 0
+    redundant: int = 0
     conflicts: int = 0
     disagreements: int = 0
     superseded: int = 0

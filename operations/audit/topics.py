@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from operations.audit.accounts import Audit
 from replay.past.source import Source
 from schemas.errors import CodecError
+from schemas.origin_headers import group_name
 from schemas.records import DeadLetter, Decision, Frame
 from transport.stored_message import MessagePosition, R, StoredMessage
 from transport.topic_ranges import OnStageProgress, TimeRange
@@ -56,7 +57,7 @@ def audit_topics(
     unreadable = audit.unreadable_decisions.append
     for decision in _read("decisions", source, Decision, after, on_progress, unreadable):
         if decision.record is not None:
-            audit.decision(decision.record)
+            audit.decision(decision.record, group_name(decision.headers))
         else:
             unreadable(decision.position)
     unreadable = audit.unreadable_dead_letters.append

@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from schemas.errors import NotAuthorised
+from schemas.errors import NotAuthorised, SettingsError
 from schemas.settings import KafkaSettings
 from transport.batch_trials.after_death import BatchTrials, PartitionKey
 from transport.batch_trials.child import TriedMessage
@@ -226,6 +226,11 @@ class GroupConsumer:
             raise NotAuthorised("topic", str(message.topic()), "READ")
         if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
             raise NotAuthorised("group", self._group, "READ")
+        if error.code() == KafkaError.INVALID_SESSION_TIMEOUT:
+            raise SettingsError(
+                "the broker accepts no session timeout as short or as long as this: see its "
+                "group.min.session.timeout.ms (by default 6 s) and group.max.session.timeout.ms"
+            )
         if error.fatal():
             raise KafkaException(error)
         log.warning("the client that reads frames: %s", error.str())

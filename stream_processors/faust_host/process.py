@@ -32,8 +32,11 @@ class _App(faust.App):
         pass
 
 
-def make_faust_app(group: str, kafka: KafkaSettings) -> faust.App:
-    """Return a Faust app with the settings that both of our programs need, see docs/faust.md."""
+def make_faust_app(group: str, kafka: KafkaSettings, session_timeout_s: float = 10.0) -> faust.App:
+    """Return a Faust app with the settings that both of our programs need, see docs/faust.md.
+
+    If Kafka hears nothing from a member of the group for ``session_timeout_s``, the others get its partitions.
+    """
     return _App(
         group,
         broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
@@ -43,8 +46,8 @@ def make_faust_app(group: str, kafka: KafkaSettings) -> faust.App:
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
         broker_commit_interval=0.5,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=3.0,
+        broker_session_timeout=session_timeout_s,
+        broker_heartbeat_interval=session_timeout_s / 3,
         # The worker's transport limits bytes; this limit on the count must not interfere.
         stream_buffer_maxsize=4096,
         worker_redirect_stdouts=False,

@@ -14,10 +14,12 @@ from mode.supervisors import CrashingSupervisor
 from models import FramePosition, Model
 from schemas.clock import Clock, SystemClock
 from schemas.codec import Codec
+from schemas.origin_headers import origin_headers
 from stream_processors.faust_host.bounded_transport import bounded_transport
 from stream_processors.faust_host.consumer import NoValue
 from stream_processors.faust_host.process import make_faust_app, raw_topics
 from stream_processors.worker.feedback import Feedback
+from stream_processors.worker.frame_processor import WORKER_NAME
 from stream_processors.worker.frame_task import FrameMessage, FrameTask
 from stream_processors.worker.guard import GuardedFrameProcessor, trials_of
 from stream_processors.worker.inspection_pool import InspectionPool
@@ -112,7 +114,10 @@ class FrameWorker:
         settings = self._settings
         stream.enable_acks = False  # `OrderedCompletion` acks, in order
         completion = OrderedCompletion(self._feedback, settings.in_flight)
-        publisher = await asyncio.to_thread(ResultPublisher, settings.kafka, completion, _end_process, self._codec)
+        headers = origin_headers(settings.group, WORKER_NAME)
+        publisher = await asyncio.to_thread(
+            ResultPublisher, settings.kafka, completion, _end_process, self._codec, headers
+        )
         pool = InspectionPool(self._processor, publisher, completion, settings.threads, fail=_end_process)
         try:
             async for event in stream.events():
@@ -130,7 +135,7 @@ class FrameWorker:
         """Build the Faust app; it connects when it is started."""
         settings, kafka = self._settings, self._settings.kafka
         buffer_bytes = settings.buffer_mib * 1024 * 1024
-        app = make_faust_app(settings.group, kafka)
+        app = make_faust_app(settings.group, kafka, settings.session_timeout_s)
         transport = bounded_transport(
             kafka,
             buffer_bytes,

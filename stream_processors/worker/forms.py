@@ -23,15 +23,16 @@ _LARGE_TRIES = 2
 _SHORT_TEXT = 200
 
 Encode = Callable[[Record], bytes]
+HeaderPairs = tuple[tuple[str, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Key, value and trace of one message."""
+    """Key, value and headers of one message."""
 
     key: bytes | None
     value: bytes | None
-    trace: bytes | None = None
+    headers: HeaderPairs = ()
 
     @property
     def is_small(self) -> bool:
@@ -39,12 +40,15 @@ class Form:
         return len(self.value or b"") + len(self.key or b"") <= _SMALL_BYTES
 
 
-def decision_forms(answer: ProcessingResult, trace: bytes | None, encode: Encode) -> Iterator[Form]:
-    """Yield the decision of an answer; then without attributes, then only with what a gate and an audit need."""
+def decision_forms(answer: ProcessingResult, headers: HeaderPairs, encode: Encode) -> Iterator[Form]:
+    """Yield the decision of an answer; then without attributes, then only with what a gate and an audit need.
+
+    The smaller forms have no headers.
+    """
     decision = answer.decision
     assert decision is not None
     key = decision.key.encode()
-    yield from _patient(Form(key, answer.decision_bytes, trace))
+    yield from _patient(Form(key, answer.decision_bytes, headers))
     for each in _smaller(decision):
         yield from _patient(Form(key, encode(each)))
 

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 WORKER_NAME = process_name()
 
-#: Bytes of a message for Kafka's own framing and our ``traceparent``; a generous limit.
+#: Bytes of a message for Kafka's own framing and our headers; a generous limit.
 _OVERHEAD_BYTES = 1024
 #: If a time of a frame is further than this ahead of the time of its reading, in microseconds, it is not trusted.
 AHEAD_US = 5 * 60 * 1_000_000

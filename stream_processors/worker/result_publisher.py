@@ -23,7 +23,7 @@ from confluent_kafka import KafkaError, KafkaException
 from schemas.codec import Codec
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
-from stream_processors.worker.forms import CLIPS_S, Form, decision_forms, letter_forms
+from stream_processors.worker.forms import CLIPS_S, Form, HeaderPairs, decision_forms, letter_forms
 from stream_processors.worker.frame_task import FrameTask
 from transport.header_values import traceparent
 from transport.limited_log import LimitedLog
@@ -65,6 +65,8 @@ class ResultPublisher:
         Called with the error, in the thread of the publisher, if Kafka refuses a result in every form.
     codec
         Encoder of smaller forms; None: without a registry.
+    headers
+        HeaderPairs of every decision, beside the ``traceparent`` of its frame.
     """
 
     def __init__(
@@ -73,10 +75,12 @@ class ResultPublisher:
         completion: Completion,
         fail: Callable[[BaseException], object],
         codec: Codec | None = None,
+        headers: HeaderPairs = (),
     ) -> None:
         self._completion = completion
         self._decisions, self._dead_letters = kafka.decisions, kafka.dead_letters
         self._fail = fail
+        self._headers = headers
         self._encode = (codec or Codec()).encode
         self._again: deque[_Message] = deque()
         self._limited = LimitedLog(log)
@@ -102,7 +106,9 @@ class ResultPublisher:
         result = task.result
         forms: list[tuple[str, Iterator[Form]]] = []
         if result.decision is not None:
-            forms.append((self._decisions, decision_forms(result, traceparent(task.message.headers), self._encode)))
+            trace = traceparent(task.message.headers)
+            headers = self._headers if trace is None else (("traceparent", trace), *self._headers)
+            forms.append((self._decisions, decision_forms(result, headers, self._encode)))
         if result.dead_letter is not None:
             forms.append((self._dead_letters, letter_forms(result, self._encode)))
         sent = _Sent(task, len(forms))
@@ -125,7 +131,7 @@ class ResultPublisher:
                 message.topic,
                 form.value,
                 form.key,
-                headers=[("traceparent", form.trace)] if form.trace else None,
+                headers=list(form.headers) or None,
                 timestamp=at_ms,
                 on_delivery=partial(self._delivered, message),
             )

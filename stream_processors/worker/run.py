@@ -12,6 +12,7 @@ from schemas.clock import SystemClock
 from stream_processors.faust_host.process import run_process
 from stream_processors.worker.allocator import return_large_blocks
 from stream_processors.worker.app import FrameWorker
+from stream_processors.worker.group_label import with_group
 from stream_processors.worker.metrics import WorkerMetrics
 from stream_processors.worker.settings import DEFAULT_PORT, WorkerSettings
 from stream_processors.worker.watchdog import Watchdog
@@ -65,8 +66,11 @@ async def _run(settings: WorkerSettings, model: Model, announce: Callable[[str],
     try:
         await run_process(
             app,
-            registry=metrics.registry,
-            about={"model": {"name": model.name, "version": model.version, "sha256": model.sha256}},
+            registry=with_group(metrics.registry, settings.group),
+            about={
+                "group": settings.group,
+                "model": {"name": model.name, "version": model.version, "sha256": model.sha256},
+            },
             http_host=settings.http_host,
             http_port=settings.http_port,
             default_port=DEFAULT_PORT,

@@ -13,6 +13,8 @@ from transport.machine import usable_cores
 
 #: Consumer group of the workers that decide; all of them share the partitions of the frames topic.
 DEFAULT_GROUP = "inspection-workers"
+#: Ending of the name of the second group, whose workers answer every frame as well.
+_REDUNDANT = "-redundant"
 #: Port of /health and /metrics.
 DEFAULT_PORT = 8088
 #: Threads of a process if the cores divide evenly: more threads compete for Python's lock (docs/performance.md).
@@ -50,6 +52,9 @@ class WorkerSettings:
         Time after which the process ends if frames wait and none was committed; 0: never.
     unhealthy_after_s
         Time after which /health returns 503 if frames come but none is inspected to a verdict; 0: never.
+    session_timeout_s
+        Time after which the group's other workers get the partitions of a worker that is silent. Brokers accept no less
+        than their ``group.min.session.timeout.ms``, by default 6 s.
     state_dir
         Folder for the frames in hand, see `transport.quarantine`; None: ``INSPECTION_STATE_DIR``, or the
         user's folder for state.
@@ -68,6 +73,7 @@ class WorkerSettings:
     image_store: str | None = None
     watchdog_s: float = 60.0
     unhealthy_after_s: float = 30.0
+    session_timeout_s: float = 6.0
     state_dir: Path | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = None
@@ -82,10 +88,23 @@ class WorkerSettings:
         for name in ("watchdog_s", "unhealthy_after_s"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise SettingsError(f"{name.replace('_', '-')} {getattr(self, name):g}: 0 (off) or more seconds")
+        if not 0.5 <= self.session_timeout_s <= 300:
+            raise SettingsError(f"session-timeout-s {self.session_timeout_s:g}: 0.5 to 300 seconds")
         if not self.group:
             raise SettingsError("the consumer group needs a name")
         if self.http_port is not None and not 0 <= self.http_port <= 65535:
             raise SettingsError(f"http-port {self.http_port} is not a port")
+
+
+def redundant_group(group: str) -> str:
+    """Return the name of the group that answers the same frames beside another one.
+
+    Examples
+    --------
+    >>> redundant_group("inspection-workers")
+    'inspection-workers-redundant'
+    """
+    return group + _REDUNDANT
 
 
 def share_of_cores(

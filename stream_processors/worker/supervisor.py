@@ -210,6 +210,7 @@ class WorkerSupervisor:
         return {
             "ok": not troubles,
             "reason": "; ".join(troubles) or None,
+            "group": reports[0].get("group"),
             "model": reports[0].get("model"),
             "assigned": sorted(partition for report in reports for partition in report.get("assigned", ())),
             "rebalancing": any(report.get("rebalancing", True) for report in reports),

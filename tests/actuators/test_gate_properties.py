@@ -68,7 +68,7 @@ class Part:
     #: makes its age unknowable.
     jumped: bool = False
     unknowable: bool = False
-    #: Real, valid answers that this process was given: when and what.
+    #: Real, valid answers that this process was given: when and what. A shed frame contradicts no inspection.
     heard: list[tuple[float, Action]] = field(default_factory=list)
     #: Time at which this process learnt of another view of it, by trigger or decision, or of its id with another part.
     views: list[float] = field(default_factory=list)
@@ -167,7 +167,7 @@ class World:
         is_valid = not simulated and (action is not ACCEPT or state is ResultState.COMPLETED)
         if not simulated and camera != "cam":
             part.views.append(self.clock.monotonic_s())
-        elif is_valid:
+        elif is_valid and state is not ResultState.ABORTED:
             part.heard.append((self.clock.monotonic_s(), action))
         self.gate.offer(decision)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,8 @@ from tests.support.gate_records import make_decision, make_part
 
 ACCEPT, REJECT, REVIEW = Action.ACCEPT, Action.REJECT, Action.REVIEW
 A = make_decision(action=ACCEPT)
+#: What a worker says of a frame that it sheds.
+SHED = make_decision(action=REJECT, result_state=ResultState.ABORTED, verdict=Verdict.NOT_DECIDABLE)
 FAILSAFE = "failsafe-missing"
 
 #: name: decisions with the moment they arrive (s), what becomes of each, action, why. Decide by 0.5, act at 0.8.
@@ -46,6 +50,34 @@ TABLE: dict[str, tuple[list[tuple[float, Decision]], list[str], Action, str]] = 
     "conflict, then agreement": (
         [(0.1, A), (0.2, make_decision(action=REJECT, model="m2")), (0.3, make_decision(action=ACCEPT, model="m3"))],
         ["armed", "conflict", "duplicate"],
+        REJECT,
+        "conflict",
+    ),
+    "inspected by one worker, shed by another": ([(0.1, A), (0.2, SHED)], ["armed", "superseded"], ACCEPT, "decided"),
+    "shed by one worker, inspected by another": ([(0.1, SHED), (0.2, A)], ["armed", "armed"], ACCEPT, "decided"),
+    "shed by another worker, late": ([(0.1, A), (0.7, SHED)], ["armed", "superseded"], ACCEPT, "decided"),
+    "inspected, but late": ([(0.1, SHED), (0.7, A)], ["armed", "late"], REJECT, "decided"),
+    "shed by both workers": (
+        [(0.1, SHED), (0.2, replace(SHED, decision_id="of another model"))],
+        ["armed", "duplicate"],
+        REJECT,
+        "decided",
+    ),
+    "one id, shed and inspected": (
+        [(0.1, replace(SHED, decision_id=A.decision_id)), (0.2, A)],
+        ["armed", "conflict"],
+        REJECT,
+        "conflict",
+    ),
+    "failed at one worker, inspected by another": (
+        [(0.1, make_decision(action=REJECT, result_state=ResultState.FAILED, model="m2")), (0.2, A)],
+        ["armed", "conflict"],
+        REJECT,
+        "conflict",
+    ),
+    "shed, then two inspections that differ": (
+        [(0.1, SHED), (0.2, A), (0.3, make_decision(action=REVIEW, model="m2"))],
+        ["armed", "armed", "conflict"],
         REJECT,
         "conflict",
     ),

@@ -26,7 +26,7 @@ def test_worker_killed(line: KafkaSettings, workers: Workers, tmp_path: Path, fa
     for number in range(10 if FULL else 2):
         time.sleep(1 + number % 3)
         workers.kill()
-        # The group waits for the session timeout (10 s) before it gives the partitions to another.
+        # The group waits for the session timeout (6 s) before it gives the partitions to another.
         workers.start()
         recovered.append(await_progress(line))
     fault_row("worker kill -9", recovered_s=max(recovered), times=len(recovered), **vars(settle(line, load)))

@@ -68,7 +68,9 @@ class Load:
     Half of the images are sound solar cells, which the model accepts: without an ACCEPT nothing could be accepted late.
     """
 
-    def __init__(self, kafka: KafkaSettings, directory: Path, fps: float = 40, cameras: int = 3) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, directory: Path, fps: float = 40, cameras: int = 3, deadline_ms: int = DEADLINE_MS
+    ) -> None:
         self._kafka = kafka
         self._fps = fps
         self._stop = threading.Event()
@@ -77,7 +79,7 @@ class Load:
         chosen = [*[c for c in cells if c.probability == 0][:4], *[c for c in cells if c.probability == 1][:4]]
         images = [cv2.imread(str(cell.path), cv2.IMREAD_GRAYSCALE) for cell in chosen]
         self._images = [cv2.imencode(".jpg", image)[1].tobytes() for image in images]
-        options = PublisherOptions(deadline_ms=DEADLINE_MS)
+        options = PublisherOptions(deadline_ms=deadline_ms)
         spool = SpoolOptions(directory=directory, unreachable_after_ms=500)
         self._publishers = [
             FramePublisher(

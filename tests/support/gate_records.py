@@ -15,12 +15,12 @@ def now_us() -> int:
 
 
 def make_decision(part: str = "p1", action: Action = Action.ACCEPT, **changes: Any) -> Decision:
-    """A decision on part; its id follows from part, camera and ``model``, as in life."""
+    """A decision on part; its id follows from part, camera, ``model`` and result, as in life."""
     model = changes.pop("model", "m1")
     camera = changes.get("camera_id", "cam")
     frame = frame_id("s", camera, 1, 1) + part
     values: dict[str, Any] = dict(
-        decision_id=decision_id(frame, "aa", model, "1"),
+        decision_id=decision_id(frame, "aa", model, "1", changes.get("result_state", ResultState.COMPLETED)),
         frame_id=frame,
         line="l",
         station="s",

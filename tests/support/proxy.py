@@ -7,6 +7,8 @@ import socket
 import struct
 import threading
 
+from schemas import KafkaSettings
+
 _CHUNK = 65536
 
 
@@ -89,3 +91,7 @@ class Proxy:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
+
+
+#: The proxy, the line through it, and the line past it.
+Proxied = tuple[Proxy, KafkaSettings, KafkaSettings]

@@ -39,6 +39,23 @@ def test_compare(partitions, changes, differing):
     assert state.status == ("differs" if differing else "ok")
 
 
+@pytest.mark.parametrize(
+    ("copies", "in_sync", "differing"),
+    [
+        ((1, 1), "1", []),
+        ((1, 2), "1", []),
+        ((3, 3), "2", []),
+        ((3, 3), None, []),
+        ((3, 3), "1", ["min.insync.replicas"]),
+        ((1, 3), "1", ["replicas", "min.insync.replicas"]),
+    ],
+    ids=["one broker", "two brokers", "as wanted", "hidden by the cluster", "one in sync", "one copy"],
+)
+def test_copies_count_on_a_cluster_of_three(copies, in_sync, differing):
+    state = compare(FRAMES, "p.frames", 6, {**FRAMES.config, "min.insync.replicas": in_sync}, copies)
+    assert [difference.key for difference in state.differences] == differing
+
+
 def test_no_broker_is_said_in_time():
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:9"):
         plan(KafkaSettings("127.0.0.1:9", "p"), timeout_s=0.5)

@@ -34,6 +34,14 @@ def worker(
             help="Consumer group; its workers share the frames.",
         ),
     ] = "inspection-workers",
+    redundant: Annotated[
+        bool,
+        typer.Option(
+            "--redundant",
+            help="Join a second group that also answers every frame: then the loss of a worker of either group delays "
+            "no decision. It takes as much CPU as the first group (docs/high-availability.md).",
+        ),
+    ] = False,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -58,6 +66,13 @@ def worker(
     watchdog_s: Annotated[
         float, typer.Option(help="End if frames wait and none is committed for this many seconds; 0: never.")
     ] = 60.0,
+    session_timeout_s: Annotated[
+        float,
+        typer.Option(
+            help="Other workers of the group take over the frames of a worker that is silent for this long. Brokers "
+            "accept no less than their group.min.session.timeout.ms, by default 6 s."
+        ),
+    ] = 6.0,
     unhealthy_after_s: Annotated[
         float, typer.Option(help="/health returns 503 if frames come but none is inspected for this long; 0: never.")
     ] = 30.0,
@@ -84,20 +99,22 @@ def worker(
         inspection worker --model my_model/
     """
     from schemas.replay_headers import group_of
-    from stream_processors.worker.settings import DEFAULT_GROUP, WorkerSettings, share_of_cores
+    from stream_processors.worker.settings import DEFAULT_GROUP, WorkerSettings, redundant_group, share_of_cores
 
     is_open = threads is None
     processes, threads = share_of_cores(processes, threads)
+    group = group_of(group, DEFAULT_GROUP, prefix)
     settings = WorkerSettings(
         kafka=kafka_settings(bootstrap_servers, prefix),
         model=model,
-        group=group_of(group, DEFAULT_GROUP, prefix),
+        group=redundant_group(group) if redundant else group,
         processes=processes,
         threads=threads,
         buffer_mib=buffer_mib,
         overload=_policy(overload or []),
         image_store=image_store_uri(image_store),
         watchdog_s=watchdog_s,
+        session_timeout_s=session_timeout_s,
         unhealthy_after_s=unhealthy_after_s,
         state_dir=state_dir,
         http_host=http_host,

@@ -205,6 +205,18 @@ def test_what_is_not_watched_is_counted():
     assert camera.counts == {"watched": 2, "not-champion": 2, "duplicate": 1, "not-inspected": 1}
 
 
+def test_a_frame_that_one_worker_shed_and_another_inspected_is_watched_once():
+    camera = watch()
+    row = next(rows(1, 1))
+    aborted = {"result_state": ResultState.ABORTED}
+    for number, states in enumerate(["ACA", "CAC", "AAC"]):
+        for state in states:
+            camera.decision(
+                decision(number, {} if state == "A" else row, **(aborted if state == "A" else {})), now_us=0
+            )
+    assert camera.counts == {"watched": 3, "not-inspected": 2, "duplicate": 4}
+
+
 def test_a_replay_is_watched_only_where_that_is_asked_for():
     """The same stretch with the same drift: said of the simulated line, marked, and by nobody else."""
     drifting = [*rows(1500, 1), *rows(800, 2, {"brightness": -4.0})]

@@ -41,6 +41,40 @@ REJECTED = {"verdict": Verdict.NOT_OK, "action": Action.REJECT}
     [
         ("decided", lambda a, f: a.decision(decision(f)), {"decided": 1}),
         ("said twice", lambda a, f: [a.decision(decision(f)) for _ in "ab"], {"decided": 1, "duplicates": 1}),
+        (
+            "answered by two groups",
+            lambda a, f: [a.decision(decision(f), group) for group in (b"1", b"2")],
+            {"decided": 1, "redundant": 1},
+        ),
+        (
+            "said twice by one of two groups",
+            lambda a, f: [a.decision(decision(f), group) for group in (b"1", b"2", b"2")],
+            {"decided": 1, "redundant": 1, "duplicates": 1},
+        ),
+        (
+            "shed by one group, inspected by the other",
+            lambda a, f: [a.decision(decision(f, decision_id="x", **ABORTED), b"1"), a.decision(decision(f), b"2")],
+            {"decided": 1, "redundant": 1},
+        ),
+        (
+            "two groups that differ",
+            lambda a, f: [a.decision(decision(f), b"1"), a.decision(decision(f, decision_id="x", **REJECTED), b"2")],
+            {"decided": 1, "redundant": 1, "conflicts": 1},
+        ),
+        (
+            "shed and inspected by one group, inspected by the other",
+            lambda a, f: [
+                a.decision(decision(f, decision_id="x", **ABORTED), b"1"),
+                a.decision(decision(f), b"2"),
+                a.decision(decision(f), b"1"),
+            ],
+            {"decided": 1, "redundant": 1, "duplicates": 1, "superseded": 1},
+        ),
+        (
+            "invented groups",
+            lambda a, f: [a.decision(decision(f), str(number).encode()) for number in range(20)],
+            {"decided": 1, "redundant": 7, "duplicates": 12},
+        ),
         ("forgotten", lambda a, f: None, {"unaccounted": 1}),
         ("dead letter only", lambda a, f: a.dead_letter(letter(f)), {"dead_lettered": 1}),
         ("shed", lambda a, f: a.decision(decision(f, **ABORTED)), {"decided": 1, "aborted": 1}),

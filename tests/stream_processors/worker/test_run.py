@@ -18,11 +18,14 @@ from infra.demo.processes import WorkerProcess
 from schemas import Action, DeadLetter, Decision, Encoding, KafkaSettings, ResultState
 from schemas.codec import decode, encode
 from schemas.letters import whole_size
+from schemas.origin_headers import GROUP_HEADER, WORKER_HEADER
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES
 from stream_processors.faust_host.consumer import FETCH_BYTES
 from tests.support.topics import committed, read_all
 from tests.support.worker_frames import decided_by, make_frame, publish
 from tests.support.workers import StartWorker
+from transport.loopback import open_direct
+from transport.range_reader import read_topic
 
 pytestmark = pytest.mark.broker
 
@@ -60,6 +63,21 @@ def test_hostile_messages_are_answered_and_stop_nothing(line: KafkaSettings, sta
     ]  # fmt: skip
     assert max(whole_size(letter) or 0 for letter in letters) == 10_000_000
     assert psutil.Process(worker.pid).memory_info().rss < 600 * 1024 * 1024
+    for message in read_topic(line, line.decisions):
+        assert message.headers[GROUP_HEADER] == line.prefix.encode()
+        assert message.headers[WORKER_HEADER].endswith(f"/{worker.pid}".encode())
+    with open_direct(worker.url + "/metrics", 5) as answer:
+        page = answer.read().decode()
+    assert f'inspection_decisions_total{{action="REJECT",camera="demo/cam1",group="{line.prefix}"}}' in page
+
+
+def test_a_session_timeout_that_the_broker_refuses_ends_it_with_the_reason(line: KafkaSettings, tmp_path: Path) -> None:
+    worker = WorkerProcess(
+        line, model=None, group=line.prefix, log=tmp_path / "worker.log", options=["--session-timeout-s", "0.6"]
+    )
+    with worker:
+        assert worker.wait() == 1
+        assert "group.min.session.timeout.ms" in worker.last_line()
 
 
 def test_what_waits_in_memory_is_bounded_by_bytes(line: KafkaSettings, tmp_path: Path) -> None:

@@ -1,0 +1,117 @@
+"""A cluster of three that loses a node under load: killed, frozen, controller or coordinator, and one by one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from infra.broker.cluster import ClusterNode, LocalCluster
+from schemas import KafkaSettings
+from tests.support.clusters import Arrivals, await_in_sync, controller, coordinator, start_cluster
+from tests.support.faults import FULL, Load, Workers, await_progress, settle
+from transport.topic_setup import apply, plan
+
+pytestmark = [pytest.mark.broker, pytest.mark.faults, pytest.mark.long, pytest.mark.alone]
+
+_FAULT_S = 15 if FULL else 6
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    cluster = start_cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def line(cluster: LocalCluster, unique: str) -> KafkaSettings:
+    kafka = KafkaSettings(cluster.bootstrap_servers, unique)
+    apply(kafka, timeout_s=60)
+    return kafka
+
+
+def test_topics_have_three_copies_and_groups_a_topic(cluster: LocalCluster, line: KafkaSettings) -> None:
+    topics = AdminClient({"bootstrap.servers": cluster.bootstrap_servers}).list_topics(timeout=30).topics
+    copies = {len(each.replicas) for topic in topics.values() for each in topic.partitions.values()}
+    assert copies == {3}
+    assert "__consumer_offsets" in topics
+    assert {state.status for state in plan(line, timeout_s=60)} == {"ok"}
+
+
+def _any(cluster: LocalCluster, group: str) -> ClusterNode:
+    return next(node for node in cluster.nodes if node is not controller(cluster))
+
+
+def _controller(cluster: LocalCluster, group: str) -> ClusterNode:
+    return controller(cluster)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "fault"),
+    [
+        (_any, "kill -9"),
+        (_any, "SIGSTOP"),
+        (_controller, "kill -9"),
+        (_controller, "SIGSTOP"),
+        (coordinator, "kill -9"),
+    ],
+    ids=["a node killed", "a node frozen", "controller killed", "controller frozen", "group coordinator killed"],
+)
+def test_one_node(
+    cluster: LocalCluster, line: KafkaSettings, tmp_path: Path, chosen: Callable[[LocalCluster, str], ClusterNode],
+    fault: str, fault_row: Callable[..., None], request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    workers = Workers(line, tmp_path)
+    arrivals = Arrivals(line)
+    try:
+        workers.start().await_ready(120)
+        load = Load(line, tmp_path / "spool", fps=20)
+        await_progress(line)
+        time.sleep(3)
+        node = chosen(cluster, line.prefix)
+        process = node.process
+        assert process is not None
+        began_s = time.monotonic()
+        os.kill(process.pid, signal.SIGKILL if fault == "kill -9" else signal.SIGSTOP)
+        time.sleep(_FAULT_S)
+        await_progress(line, tend=workers.revive, timeout_s=90)
+        if fault == "SIGSTOP":
+            os.kill(process.pid, signal.SIGCONT)
+        cluster.start(timeout_s=300)
+        await_in_sync(cluster)
+        figures = settle(line, load, tend=workers.revive)
+        gap_s = arrivals.longest_gap_s(began_s)
+    finally:
+        workers.close()
+        arrivals.close()
+    name = f"cluster of three: {request.node.callspec.id}"
+    fault_row(name, recovered_s=gap_s, workers_restarted=workers.started - 1, **vars(figures))
+
+
+def test_rolling_restart(
+    cluster: LocalCluster, line: KafkaSettings, tmp_path: Path, fault_row: Callable[..., None]
+) -> None:
+    workers = Workers(line, tmp_path)
+    arrivals = Arrivals(line)
+    try:
+        workers.start().await_ready(120)
+        load = Load(line, tmp_path / "spool", fps=20)
+        await_progress(line)
+        began_s = time.monotonic()
+        for node in cluster.nodes:
+            assert node.stop(timeout_s=120)
+            cluster.start(timeout_s=300)
+            await_in_sync(cluster)
+        figures = settle(line, load, tend=workers.revive)
+        gap_s = arrivals.longest_gap_s(began_s)
+    finally:
+        workers.close()
+        arrivals.close()
+    fault_row("cluster of three: rolling restart", recovered_s=gap_s, workers_restarted=workers.started - 1,
+              **vars(figures))  # fmt: skip

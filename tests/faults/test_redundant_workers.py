@@ -1,0 +1,68 @@
+"""Two groups of workers: one worker is killed, frozen or cut off, and every part gets its decision in time."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from schemas import KafkaSettings
+from tests.support.faults import FULL
+from tests.support.proxy import Proxied
+from tests.support.redundant_lines import DEADLINE_MS, RedundantLine
+
+pytestmark = [pytest.mark.broker, pytest.mark.faults, pytest.mark.long, pytest.mark.alone]
+
+#: Length of a fault: the frames of its first seconds are too old when the worker comes back.
+_FAULT_S = DEADLINE_MS / 1000 + (12 if FULL else 4)
+
+
+@pytest.mark.parametrize("is_second", [False, True], ids=["first group", "second group"])
+@pytest.mark.parametrize("fault", ["kill -9", "SIGSTOP"])
+def test_a_worker(
+    line: KafkaSettings, tmp_path: Path, is_second: bool, fault: str, fault_row: Callable[..., None]
+) -> None:
+    redundant = RedundantLine(line, tmp_path)
+    try:
+        time.sleep(3)
+        redundant.begin_fault()
+        redundant.signal(is_second, signal.SIGKILL if fault == "kill -9" else signal.SIGSTOP)
+        time.sleep(_FAULT_S)
+        if fault == "SIGSTOP":
+            redundant.signal(is_second, signal.SIGCONT)
+        else:
+            redundant.workers[is_second].stop()
+            redundant.start(is_second)
+        redundant.await_shed(is_second)
+        time.sleep(3)
+        figures = redundant.settle()
+    finally:
+        redundant.close()
+    name = "second" if is_second else "first"
+    fault_row(f"two groups, deadline {DEADLINE_MS} ms: {fault} in the {name}", **asdict(figures))
+    assert (figures.failsafe, figures.conflicts) == (0, 0)
+    assert figures.superseded > 0
+
+
+def test_a_worker_without_network(proxied: Proxied, tmp_path: Path, fault_row: Callable[..., None]) -> None:
+    proxy, through, past = proxied
+    redundant = RedundantLine(past, tmp_path, second=through)
+    try:
+        time.sleep(3)
+        redundant.begin_fault()
+        proxy.stall()
+        time.sleep(_FAULT_S)
+        proxy.reset_all()
+        proxy.resume()
+        redundant.await_shed(True)
+        time.sleep(3)
+        figures = redundant.settle()
+    finally:
+        redundant.close()
+    fault_row(f"two groups, deadline {DEADLINE_MS} ms: network of the second lost", **asdict(figures))
+    assert (figures.failsafe, figures.conflicts) == (0, 0)
+    assert figures.superseded > 0

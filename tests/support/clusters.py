@@ -1,0 +1,85 @@
+"""Cluster whose nodes a test may kill and freeze, and the pauses that readers of its decisions notice."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from itertools import pairwise
+from pathlib import Path
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from infra.broker.cluster import ClusterNode, LocalCluster
+from schemas import KafkaSettings
+
+_LEADS = re.compile(r"^(\S+ \S+) .*Completed transition to Leader", re.MULTILINE)
+
+
+def controller(cluster: LocalCluster) -> ClusterNode:
+    """Return the node with the active controller: the one that became leader last, by the logs."""
+
+    def last_time(node: ClusterNode) -> str:
+        logs = sorted(node.data_dir.glob("broker.log*"))
+        return max((at for log in logs for at in _LEADS.findall(log.read_text())), default="")
+
+    return max((node for node in cluster.nodes if node.process is not None), key=last_time)
+
+
+def coordinator(cluster: LocalCluster, group: str) -> ClusterNode:
+    """Return the node that coordinates a consumer group."""
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})  # its requests end with it
+    [found] = admin.describe_consumer_groups([group]).values()
+    return cluster.nodes[found.result(30).coordinator.id - 1]
+
+
+def await_in_sync(cluster: LocalCluster, timeout_s: float = 120) -> None:
+    """Wait until every partition has all its copies in sync."""
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+    until_s = time.monotonic() + timeout_s
+    while True:
+        partitions = [
+            each for topic in admin.list_topics(timeout=20).topics.values() for each in topic.partitions.values()
+        ]
+        if all(len(each.isrs) == len(each.replicas) for each in partitions):
+            return
+        assert time.monotonic() < until_s, "the copies do not catch up"
+        time.sleep(0.2)
+
+
+class Arrivals:
+    """Reader of decisions that notes when each one comes."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._consumer = Consumer(
+            {"bootstrap.servers": kafka.bootstrap_servers, "group.id": "arrivals", "log_level": 0}
+        )
+        partitions = self._consumer.list_topics(kafka.decisions, timeout=30).topics[kafka.decisions].partitions
+        self._consumer.assign([TopicPartition(kafka.decisions, number, 0) for number in partitions])
+        self._stop = threading.Event()
+        self._at_s: list[float] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            message = self._consumer.poll(0.05)
+            if message is not None and message.error() is None:
+                self._at_s.append(time.monotonic())
+
+    def longest_gap_s(self, since_s: float) -> float:
+        """Return the longest time without a decision since a moment (monotonic)."""
+        at_s = [since_s, *(each for each in self._at_s if each > since_s)]
+        return max((after - before for before, after in pairwise(at_s)), default=0.0)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._consumer.close()
+
+
+def start_cluster(directory: Path) -> LocalCluster:
+    cluster = LocalCluster(directory, 0, ends_with_us=True)
+    cluster.start(timeout_s=300)
+    return cluster
