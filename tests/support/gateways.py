@@ -1,0 +1,114 @@
+"""Gateways in the process of the test, and a client for them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.run import GatewayReport, run_gateway
+from gateway.settings import GatewaySettings
+from schemas import KafkaSettings
+
+#: Longest wait for something that happens soon on an idle machine, in seconds.
+PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Answer of a gateway."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.data)
+
+
+@dataclass
+class RunningGateway:
+    """Gateway that answers at ``url``."""
+
+    url: str
+    stop: threading.Event
+    reports: list[GatewayReport] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        return ask(self.url, method, path, body, **headers)
+
+    def inspect(self, image: bytes, query: str = "", **headers: str) -> Answer:
+        named = {"Content-Type": "image/png", "Prefer": "wait=60", **headers}
+        return self.ask("POST", f"/v1/inspections{query}", image, **named)
+
+
+def ask(url: str, method: str, path: str, body: Any = None, *, timeout_s: float = 90, **headers: str) -> Answer:
+    """Send a request; underscores in the names of headers are hyphens."""
+    address = urlsplit(url).netloc
+    connection = http.client.HTTPConnection(address, timeout=timeout_s)
+    try:
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        names = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, names, response.read())
+    finally:
+        connection.close()
+
+
+@contextmanager
+def running_gateway(kafka: KafkaSettings, **settings: Any) -> Iterator[RunningGateway]:
+    """Run a gateway that has read the decisions of the last minutes."""
+    stop, listening = threading.Event(), threading.Event()
+    running = RunningGateway("", stop)
+
+    def on_ready(url: str) -> None:
+        running.url = url
+        listening.set()
+
+    def run() -> None:
+        try:
+            chosen = GatewaySettings(**{"port": 0, "instance": "test", **settings})
+            running.reports.append(run_gateway(kafka, chosen, stop, on_ready))
+        except Exception as error:  # noqa: BLE001 - the test raises it
+            running.errors.append(error)
+            listening.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert listening.wait(PATIENCE_S)
+        if running.errors:
+            raise running.errors[0]
+        wait_until(lambda: ask(running.url, "GET", "/ready").status == 200)
+        yield running
+    finally:
+        stop.set()
+        thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert not running.errors
+
+
+def wait_until(holds: Any) -> None:
+    """Wait until something holds."""
+    pause = threading.Event()
+    for _ in range(round(PATIENCE_S / 0.02)):
+        if holds():
+            return
+        pause.wait(0.02)
+    raise AssertionError("it did not come to hold in time")
+
+
+def form(*parts: tuple[str, bytes], boundary: str = "edge") -> tuple[bytes, str]:
+    """Return the body of a form, and its content type."""
+    body = b"".join(
+        b'--%s\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (boundary.encode(), name.encode(), data)
+        for name, data in parts
+    )
+    return body + b"--%s--\r\n" % boundary.encode(), f"multipart/form-data; boundary={boundary}"
