@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _POLL_S = 0.1
 
 
-class AnswerReader:
+class DecisionReader:
     """Thread that reads decisions, keeps them in an index, and reports each one.
 
     It begins some minutes before the end of the topic, so a gateway that starts knows what was decided a moment ago.

@@ -47,7 +47,8 @@ class Door:
         async def send_after_drain(message: Message) -> None:
             if message["type"] == "http.response.start":
                 if _has_body(headers) and not is_complete:
-                    await drain(Request(scope, receive_and_note))
+                    if message["status"] != 408:  # the client was given its time already
+                        await drain(Request(scope, receive_and_note))
                     if not is_complete:
                         MutableHeaders(scope=message)["Connection"] = "close"
                 _set_headers(message)

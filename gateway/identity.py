@@ -29,7 +29,7 @@ def keyed_frame_id(client: str, key: str) -> str:
     Examples
     --------
     >>> keyed_frame_id("press-7", "shift-2/part-77")
-    'http-key.press-7.14a2eb36c3c6f89d61f1e0e0a8a5d6a2'
+    'http-key.press-7.54834cfe436d408050e615b774f42414'
     """
     return f"{KEYED}.{client}.{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 

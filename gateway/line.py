@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gateway.answer_reader import AnswerReader
+from gateway.answer_reader import DecisionReader
 from gateway.bodies import BodyMemory
 from gateway.clients import Clients
 from gateway.frame_publisher import FrameRequest, GatewayPublisher
@@ -58,7 +58,7 @@ class GatewayLine:
         self._loop: asyncio.AbstractEventLoop | None = None
         require_topics(kafka, [kafka.frames, kafka.decisions])
         require_rights(kafka, read=[kafka.decisions], write=[kafka.frames])
-        self.reader = AnswerReader(kafka, settings, self._read, self.clock)
+        self.reader = DecisionReader(kafka, settings, self._read, self.clock)
         try:
             self.reader.open()
             self.publisher = GatewayPublisher(kafka, settings, metrics, self._not_published, self.clock)

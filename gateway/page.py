@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 _STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "h2{margin-top:2.5rem;border-top:1px solid #bbb;padding-top:1rem}code,pre{background:#f2f2f2;padding:.1rem .3rem}"
     "pre{padding:1rem;overflow-x:auto}table{border-collapse:collapse;width:100%}"
     "td,th{text-align:left;vertical-align:top;border-bottom:1px solid #ddd;padding:.3rem .6rem .3rem 0}"

@@ -17,8 +17,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from gateway.problems import Problem
 
 
-class IdleConnections:
-    """Connections without a request at hand, the longest idle one first.
+class OpenConnections:
+    """Connections of a server, and those without a request at hand, the longest idle one first.
 
     Parameters
     ----------
@@ -29,8 +29,9 @@ class IdleConnections:
     """
 
     def __init__(self, most: int, head_s: float) -> None:
-        self.most = most
+        self._most = most
         self.head_s = head_s
+        self._open: set[GatewayProtocol] = set()
         self._idle: OrderedDict[GatewayProtocol, None] = OrderedDict()
 
     def add(self, connection: GatewayProtocol) -> None:
@@ -38,21 +39,35 @@ class IdleConnections:
         self._idle.setdefault(connection)
 
     def discard(self, connection: GatewayProtocol) -> None:
-        """Note that a connection is closed, or has a request."""
+        """Note that a connection has a request."""
         self._idle.pop(connection, None)
 
-    def make_room(self) -> None:
-        """Close the connection that has been idle for longest."""
-        if self._idle:
-            connection, _ = self._idle.popitem(last=False)
-            connection.abort()
+    def opened(self, connection: GatewayProtocol) -> bool:
+        """Note a new connection, and close the one that has been idle for longest if there are too many.
+
+        Return False if all others are at work: then the new one is to be closed.
+        """
+        if len(self._open) >= self._most:
+            if not self._idle:
+                return False
+            longest, _ = self._idle.popitem(last=False)
+            # It leaves the set now: the loop reports its end later, perhaps after further connections.
+            self._open.discard(longest)
+            longest.abort()
+        self._open.add(connection)
+        return True
+
+    def closed(self, connection: GatewayProtocol) -> None:
+        """Note the end of a connection."""
+        self.discard(connection)
+        self._open.discard(connection)
 
 
 class GatewayProtocol(H11Protocol):
     """Connection of a client."""
 
     #: Set by the server, which makes a class of its own.
-    idle: IdleConnections
+    others: OpenConnections
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -64,17 +79,14 @@ class GatewayProtocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if len(self.connections) > self.idle.most:
-            self.idle.make_room()
-        if len(self.connections) > self.idle.most + 1:
-            # All others are at work: the closed one leaves the set a moment later.
+        if self.others.opened(self):
+            self._note_state()
+        else:
             self.abort()
-            return
-        self._note_state()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        self.idle.discard(self)
+        self.others.closed(self)
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
@@ -90,10 +102,10 @@ class GatewayProtocol(H11Protocol):
         """Start the timer of an idle connection, and stop it when the head of a request is complete."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_timer()
-            self.idle.discard(self)
+            self.others.discard(self)
         elif self._head_timer is None and not self.transport.is_closing():
-            self.idle.add(self)
-            self._head_timer = self.loop.call_later(self.idle.head_s, self.abort)
+            self.others.add(self)
+            self._head_timer = self.loop.call_later(self.others.head_s, self.abort)
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:
@@ -107,7 +119,11 @@ class GatewayProtocol(H11Protocol):
             return
         response = Problem("bad-request", msg).response()
         headers = [*response.raw_headers, (b"connection", b"close")]
-        events = (h11.Response(status_code=400, headers=headers), h11.Data(data=bytes(response.body)), h11.EndOfMessage())
+        events = (
+            h11.Response(status_code=400, headers=headers),
+            h11.Data(data=bytes(response.body)),
+            h11.EndOfMessage(),
+        )
         for event in events:
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from gateway.line import GatewayLine
-from gateway.protocol import GatewayProtocol, IdleConnections
+from gateway.protocol import GatewayProtocol, OpenConnections
 from gateway.settings import GatewaySettings
 from schemas.errors import SettingsError
 
@@ -84,10 +84,10 @@ class GatewayServer:
         self._line = line
         self._settings = settings
         self._bound = bound
-        connections = IdleConnections(settings.connections, settings.head_s)
+        connections = OpenConnections(settings.connections, settings.head_s)
 
         class Connection(GatewayProtocol):
-            idle = connections
+            others = connections
 
         config = uvicorn.Config(
             app,

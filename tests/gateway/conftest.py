@@ -1,23 +1,30 @@
-"""Workers and images for the tests of the gateway."""
+"""Lines with a gateway, and images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-import numpy as np
 import pytest
 
+from infra.broker import LocalBroker
 from infra.demo.processes import WorkerProcess
 from schemas import KafkaSettings
-from tests.support.image_files import png
+from tests.support.gateways import Served, make_image, running_gateway
+from transport.topic_setup import apply
 
 
-@pytest.fixture
-def worker(line: KafkaSettings, tmp_path: Path) -> Iterator[WorkerProcess]:
-    """Run a worker with the model that ships."""
-    with WorkerProcess(line, model=None, group=line.prefix, log=tmp_path / "worker.log") as running:
-        yield running
+@pytest.fixture(scope="module")
+def served(broker: LocalBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Run a worker with the model that ships, and a gateway before it."""
+    folder = tmp_path_factory.mktemp("served")
+    kafka = KafkaSettings(broker.bootstrap_servers, folder.name)
+    apply(kafka)
+    with (
+        WorkerProcess(kafka, model=None, group=kafka.prefix, log=folder / "worker.log") as worker,
+        running_gateway(kafka) as gateway,
+    ):
+        worker.await_ready()
+        yield Served(kafka, gateway)
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +37,3 @@ def image() -> bytes:
 def other_image() -> bytes:
     """Another grey PNG."""
     return make_image(1)
-
-
-def make_image(seed: int) -> bytes:
-    return png(np.random.default_rng(seed).integers(0, 255, (120, 160)).astype(np.uint8))

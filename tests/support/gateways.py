@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from gateway.run import GatewayReport, run_gateway
 from gateway.settings import GatewaySettings
 from schemas import KafkaSettings
+from tests.support.image_files import png
 
 #: Longest wait for something that happens soon on an idle machine, in seconds.
 PATIENCE_S = 120.0
@@ -62,6 +65,14 @@ def ask(url: str, method: str, path: str, body: Any = None, *, timeout_s: float 
         connection.close()
 
 
+@dataclass(frozen=True)
+class Served:
+    """Line with a worker and a gateway."""
+
+    kafka: KafkaSettings
+    gateway: RunningGateway
+
+
 @contextmanager
 def running_gateway(kafka: KafkaSettings, **settings: Any) -> Iterator[RunningGateway]:
     """Run a gateway that has read the decisions of the last minutes."""
@@ -93,6 +104,11 @@ def running_gateway(kafka: KafkaSettings, **settings: Any) -> Iterator[RunningGa
         thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert not running.errors
+
+
+def make_image(seed: int) -> bytes:
+    """Return a small grey PNG."""
+    return png(np.random.default_rng(seed).integers(0, 255, (120, 160)).astype(np.uint8))
 
 
 def wait_until(holds: Any) -> None:
