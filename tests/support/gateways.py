@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from gateway.run import GatewayReport, run_gateway
 from gateway.settings import GatewaySettings
+from infra.demo.processes import inspection_command
+from infra.parent_death import end_with_parent
 from schemas import KafkaSettings
 from tests.support.image_files import png
 
@@ -104,6 +109,43 @@ def running_gateway(kafka: KafkaSettings, **settings: Any) -> Iterator[RunningGa
         thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert not running.errors
+
+
+class GatewayProcess:
+    """Process of `inspection gateway`, with its log in a file."""
+
+    def __init__(self, kafka: KafkaSettings, log: Path, *options: str, port: int = 0) -> None:
+        self._log = log
+        place = ["--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix, "--port", str(port)]
+        with log.open("wb") as out:
+            self.process = subprocess.Popen(
+                inspection_command("gateway", *place, *options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=out, preexec_fn=end_with_parent(), text=True,
+            )  # fmt: skip
+        wait_until(lambda: self.process.poll() is not None or self._found())
+        assert self.process.poll() is None, log.read_text()
+        found = self._found()
+        assert found is not None
+        self.url = found[1]
+
+    def _found(self) -> re.Match[str] | None:
+        return re.search(r"gateway at (https?://\S+):", self._log.read_text())
+
+    def await_ready(self) -> None:
+        """Wait until the gateway takes requests."""
+        wait_until(lambda: ask(self.url, "GET", "/ready").status == 200)
+
+    def stop(self) -> str:
+        """End the gateway in order, and return what it printed."""
+        self.process.terminate()
+        return self.process.communicate(timeout=PATIENCE_S)[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
 
 
 def make_image(seed: int) -> bytes:
