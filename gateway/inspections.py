@@ -104,10 +104,10 @@ class Inspections:
 
     def patience(self, request: Request, fields: ImageFields) -> Patience:
         """Return wait and deadline of a request."""
-        header = request.headers.get("x-deadline-ms")
+        deadlines = [fields.deadline_ms, *request.headers.getlist("x-deadline-ms")]
         return patience_of(
             request.headers.getlist("prefer"),
-            fields.deadline_ms if fields.deadline_ms is not None else header,
+            [text for text in deadlines if text is not None],
             self._line.settings.wait_s,
             self._line.settings.longest_wait_s,
         )

@@ -9,9 +9,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from gateway.problems import Problem
 
-#: Most parts of a body, and most bytes of the headers of a part.
+#: Most parts of a body. The parser itself bounds the headers of a part.
 MOST_PARTS = 128
-_MOST_HEADER_BYTES = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,6 @@ class FormPart:
 @dataclass(slots=True)
 class _Open:
     headers: dict[bytes, bytes] = field(default_factory=dict)
-    header_bytes: int = 0
     name: bytearray = field(default_factory=bytearray)
     value: bytearray = field(default_factory=bytearray)
     data: bytearray = field(default_factory=bytearray)
@@ -45,17 +43,11 @@ class _Parts:
             raise Problem("bad-request", f"the form has more than {MOST_PARTS} parts")
         self._open = _Open()
 
-    def _header(self, into: bytearray, data: bytes) -> None:
-        self._open.header_bytes += len(data)
-        if self._open.header_bytes > _MOST_HEADER_BYTES:
-            raise Problem("bad-request", f"the headers of a part of the form are over {_MOST_HEADER_BYTES} bytes")
-        into += data
-
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header(self._open.name, data[start:end])
+        self._open.name += data[start:end]
 
     def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header(self._open.value, data[start:end])
+        self._open.value += data[start:end]
 
     def on_header_end(self) -> None:
         self._open.headers[bytes(self._open.name).lower()] = bytes(self._open.value)

@@ -51,6 +51,13 @@ def _parameter(name: str, where: str, schema: dict[str, Any], text: str, require
     return {"name": name, "in": where, "required": required, "schema": schema, "description": text}
 
 
+def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    found = _parameter(name, "query", schema, schema["description"])
+    if schema["type"] == "object":  # an object in a query is JSON text
+        found["content"] = {"application/json": {"schema": found.pop("schema")}}
+    return found
+
+
 _WAIT = {"type": "number", "minimum": 0, "maximum": 60, "multipleOf": 0.001}
 _LOCATION = {"Location": {"description": "Path of the inspection.", "schema": {"type": "string"}}}
 _REQUEST_HEADERS = [
@@ -76,7 +83,11 @@ _FIELDS: dict[str, Any] = {
         "type": "string", "pattern": "^[a-zA-Z0-9_-]{1,40}$",
         "description": "Station; the token of the client says which ones it may name.",
     },
-    "attributes": {"type": "string", "description": 'JSON object of texts, such as `{"shift": "2"}`.'},
+    "attributes": {
+        "type": "object", "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 100}, "propertyNames": {"maxLength": 100},
+        "description": 'JSON object of texts, such as `{"shift": "2"}`; at most 16 KiB.',
+    },
     "deadline_ms": {
         "type": "integer", "minimum": 1, "maximum": LONGEST_DEADLINE_MS,
         "description": "Deadline in ms after the arrival of the request. Workers do not inspect what is late.",
@@ -86,8 +97,11 @@ _BINARY = {"type": "string", "format": "binary", "description": "The image: JPEG
 
 
 def _inspections() -> dict[str, Any]:
-    query = [_parameter(name, "query", schema, schema["description"]) for name, schema in _FIELDS.items()]
-    form = {"type": "object", "required": ["file"], "properties": {"file": _BINARY, **_FIELDS}}
+    query = [_query(name, schema) for name, schema in _FIELDS.items()]
+    form = {
+        "type": "object", "required": ["file"], "additionalProperties": False,
+        "properties": {"file": _BINARY, **_FIELDS},
+    }  # fmt: skip
     return {
         "post": {
             "operationId": "inspect",
@@ -145,7 +159,10 @@ def _batch() -> dict[str, Any]:
     }
     listed = {"type": "array", "items": entry, "maxItems": MOST_IMAGES}
     files = {"type": "array", "items": _BINARY, "minItems": 1, "maxItems": MOST_IMAGES}
-    form = {"type": "object", "required": ["file"], "properties": {"file": files, **_FIELDS}}
+    form = {
+        "type": "object", "required": ["file"], "additionalProperties": False,
+        "properties": {"file": files, **_FIELDS},
+    }  # fmt: skip
     return {
         "post": {
             "operationId": "inspectBatch",
@@ -170,21 +187,34 @@ def _batch() -> dict[str, Any]:
     }
 
 
-def _labels() -> dict[str, Any]:
-    texts = {
-        name: _TEXT
-        for name in ("frame_id", "part_id", "station", "camera_id", "defect", "sampled_because", "labelled_by")
-    }
-    label = {
+def _label(words: list[str], more: dict[str, Any]) -> dict[str, Any]:
+    text = {**_TEXT, "minLength": 1}
+    names = ("frame_id", "part_id", "station", "camera_id", "sampled_because", "labelled_by")
+    return {
         "type": "object",
         "required": ["truth"],
+        "anyOf": [{"required": ["frame_id"]}, {"required": ["part_id"]}],
+        "dependentRequired": {"station": ["camera_id"], "camera_id": ["station"]},
         "additionalProperties": False,
         "properties": {
-            "truth": {"type": "string", "description": "good (ok, pass) or defective (bad, nok, not_ok, ng, fail)."},
-            **texts,
+            "truth": {"type": "string", "enum": words},
+            **dict.fromkeys(names, text),
+            **more,
             "note": {"type": "string", "maxLength": 10_000},
-            "labelled_at_us": {"type": "integer", "minimum": 0, "description": "UTC in µs; default: now."},
+            "labelled_at_us": {
+                "type": "integer", "minimum": 0, "maximum": 2**62 - 1, "description": "UTC in µs; default: now.",
+            },
         },
+    }  # fmt: skip
+
+
+def _labels() -> dict[str, Any]:
+    defect = {"defect": {**_TEXT, "description": "Kind of the defect."}}
+    label = {
+        "oneOf": [
+            _label(["good", "ok", "pass", "functional"], {}),
+            _label(["defective", "bad", "nok", "not_ok", "ng", "fail"], defect),
+        ]
     }
     return {
         "post": {

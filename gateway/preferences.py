@@ -43,7 +43,7 @@ class Patience:
         return self.wait_s if self.responds_async else self.wait_s + GRACE_S
 
 
-def patience_of(prefer: Iterable[str], deadline: str | None, default_s: float, longest_s: float) -> Patience:
+def patience_of(prefer: Iterable[str], deadlines: Iterable[str], default_s: float, longest_s: float) -> Patience:
     """Return the wait and the deadline of a request.
 
     A request that waits gives its frame its wait as the deadline: then the worker does not inspect what is late.
@@ -52,8 +52,8 @@ def patience_of(prefer: Iterable[str], deadline: str | None, default_s: float, l
     ----------
     prefer
         Values of the headers ``Prefer``.
-    deadline
-        Text of the deadline, in ms; None if the request states none.
+    deadlines
+        Texts of the deadlines that the request states, in ms; the nearest one counts.
     default_s, longest_s
         Wait without a preference, and the longest wait, in seconds.
 
@@ -64,16 +64,16 @@ def patience_of(prefer: Iterable[str], deadline: str | None, default_s: float, l
 
     Examples
     --------
-    >>> patience_of(["wait=0.5"], None, 10, 60)
+    >>> patience_of(["wait=0.5"], [], 10, 60)
     Patience(wait_s=0.5, deadline_ms=500, responds_async=False, applied='wait=0.5')
-    >>> patience_of(["respond-async"], "800", 10, 60)
+    >>> patience_of(["respond-async"], ["800"], 10, 60)
     Patience(wait_s=0.0, deadline_ms=800, responds_async=True, applied='respond-async')
-    >>> patience_of([], "800", 10, 60).wait_s
+    >>> patience_of([], ["800", "900"], 10, 60).wait_s
     0.8
     """
     preferences = dict(_preferences(prefer))
     responds_async = "respond-async" in preferences
-    deadline_ms = None if deadline is None else _deadline_ms(deadline)
+    deadline_ms = min(map(_deadline_ms, deadlines), default=None)
     applied = ["respond-async"] if responds_async else []
     if "wait" in preferences:
         wait_s = min(_seconds(preferences["wait"]), longest_s)
@@ -99,7 +99,10 @@ def wait_of(text: str | None, longest_s: float) -> float:
     Problem
         ``bad-request``.
     """
-    return 0.0 if text is None else min(_seconds(text), longest_s)
+    wait_s = 0.0 if text is None else _seconds(text)
+    if wait_s > longest_s:
+        raise Problem("bad-request", f"wait={wait_s:g}: at most {longest_s:g} seconds")
+    return wait_s
 
 
 def _preferences(headers: Iterable[str]) -> Iterable[tuple[str, str]]:

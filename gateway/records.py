@@ -13,7 +13,7 @@ from gateway.bodies import Body
 from gateway.line import GatewayLine
 from gateway.outcome import decision_values
 from gateway.problems import Problem
-from operations.labels.make import LabelError, make_label
+from operations.labels.make import LabelError, camera_of, make_label
 from operations.labels.publish import publish_labels
 from schemas.avro_values import as_values
 from schemas.errors import BrokerUnavailable, InspectionError
@@ -77,26 +77,36 @@ class RecordRequests:
 
     def _label(self, values: dict[str, Any], client: str | None) -> Label:
         """Return the label of a request. With tokens, the client is a part of ``labelled_by``."""
-        texts = {name: values[name] for name in _TEXTS if values.get(name) is not None}
-        at_us = values.get("labelled_at_us")
+        texts = {name: values[name] for name in _TEXTS if name in values}
+        at_us = values.get("labelled_at_us", self._line.clock.utc_us())
+        if isinstance(at_us, float) and at_us.is_integer():  # JSON does not tell 1.0 from 1
+            at_us = int(at_us)
         if (
             not set(values) <= {*_TEXTS, "labelled_at_us"}
             or not all(isinstance(text, str) for text in texts.values())
-            or not (at_us is None or (isinstance(at_us, int) and not isinstance(at_us, bool)))
+            or not isinstance(at_us, int)
+            or isinstance(at_us, bool)
             or "truth" not in texts
         ):
             raise Problem("bad-request", f"a label has 'truth', and texts: {', '.join(_TEXTS)}; and labelled_at_us")
+        if not {"frame_id", "part_id"} & set(texts):
+            raise Problem("bad-request", "a label names a frame (frame_id) or a part (part_id)")
         if "station" not in texts and "camera_id" not in texts:
             camera = self._camera(texts)
-            if camera is not None:
-                texts["station"], texts["camera_id"] = camera
+            if camera is None:
+                raise Problem(
+                    "unknown-inspection",
+                    "no decision on this frame or part is kept, or several cameras decided on it: name station and "
+                    "camera_id",
+                )
+            texts["station"], texts["camera_id"] = camera
         person = texts.pop("labelled_by", None)
         by = "/".join(name for name in (client, person) if name) or "local"
         try:
             return make_label(
                 texts.pop("truth"),
                 labelled_by=by,
-                labelled_at_us=self._line.clock.utc_us() if at_us is None else at_us,
+                labelled_at_us=at_us,
                 line=self._line.settings.line,
                 **texts,
             )
@@ -104,7 +114,10 @@ class RecordRequests:
             raise Problem("invalid-label", str(error)) from None
 
     def _camera(self, texts: dict[str, Any]) -> tuple[str, str] | None:
-        """Return the camera that decided on the frame or the part; None if it is not known, or if there are several."""
+        """Return the camera of the frame or the part; None if it is not known, or if there are several."""
+        named = camera_of(texts.get("frame_id", ""))
+        if named is not None:
+            return named
         index = self._line.reader.index
         found: list[Decision] = []
         if "frame_id" in texts:

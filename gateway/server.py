@@ -105,7 +105,9 @@ class GatewayServer:
             ssl_keyfile=settings.tls_key,
         )
         # uvicorn logs its own life, and a client that does not speak HTTP, as information and warnings.
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        # The parser of forms warns of each malformed one.
+        for name in ("uvicorn.error", "python_multipart"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         try:
             config.load()
         except OSError as error:

@@ -123,7 +123,7 @@ def test_decisions_and_labels_of_a_part(served: Served, image: bytes) -> None:
     assert published.label_id == answer.json["label_id"]
     unknown = json.dumps({"part_id": "P-80", "truth": "good"})
     refused = served.gateway.ask("POST", "/v1/labels", unknown, Content_Type="application/json")
-    assert (refused.status, refused.json["type"].rpartition(":")[2]) == (422, "invalid-label")
+    assert (refused.status, refused.json["type"].rpartition(":")[2]) == (404, "unknown-inspection")
 
 
 def test_the_audit_of_the_line_balances(served: Served, image: bytes) -> None:

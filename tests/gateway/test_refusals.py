@@ -89,7 +89,7 @@ LOW = {**JPEG, "Prefer": "respond-async"}
         (
             "POST",
             "/v1/labels",
-            b'{"truth": "?", "part_id": "P"}',
+            b'{"truth": "?", "part_id": "P", "station": "s", "camera_id": "c"}',
             {"Content-Type": "application/json"},
             "invalid-label",
         ),

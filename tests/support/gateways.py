@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -57,10 +58,23 @@ class RunningGateway:
         return self.ask("POST", f"/v1/inspections{query}", image, **named)
 
 
-def ask(url: str, method: str, path: str, body: Any = None, *, timeout_s: float = 90, **headers: str) -> Answer:
+def ask(
+    url: str,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    timeout_s: float = 90,
+    context: ssl.SSLContext | None = None,
+    **headers: str,
+) -> Answer:
     """Send a request; underscores in the names of headers are hyphens."""
     address = urlsplit(url).netloc
-    connection = http.client.HTTPConnection(address, timeout=timeout_s)
+    connection = (
+        http.client.HTTPConnection(address, timeout=timeout_s)
+        if context is None
+        else http.client.HTTPSConnection(address, timeout=timeout_s, context=context)
+    )
     try:
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
@@ -79,8 +93,10 @@ class Served:
 
 
 @contextmanager
-def running_gateway(kafka: KafkaSettings, **settings: Any) -> Iterator[RunningGateway]:
-    """Run a gateway that has read the decisions of the last minutes."""
+def running_gateway(
+    kafka: KafkaSettings, *, context: ssl.SSLContext | None = None, **settings: Any
+) -> Iterator[RunningGateway]:
+    """Run a gateway that has read the decisions of the last minutes; ``context`` is for one with TLS."""
     stop, listening = threading.Event(), threading.Event()
     running = RunningGateway("", stop)
 
@@ -102,7 +118,7 @@ def running_gateway(kafka: KafkaSettings, **settings: Any) -> Iterator[RunningGa
         assert listening.wait(PATIENCE_S)
         if running.errors:
             raise running.errors[0]
-        wait_until(lambda: ask(running.url, "GET", "/ready").status == 200)
+        wait_until(lambda: ask(running.url, "GET", "/ready", context=context).status == 200)
         yield running
     finally:
         stop.set()
@@ -134,6 +150,11 @@ class GatewayProcess:
     def await_ready(self) -> None:
         """Wait until the gateway takes requests."""
         wait_until(lambda: ask(self.url, "GET", "/ready").status == 200)
+
+    def inspect(self, image: bytes) -> Answer:
+        """Ask with an image, and wait for the decision."""
+        named = {"Content-Type": "image/png", "Prefer": "wait=60"}
+        return ask(self.url, "POST", "/v1/inspections", image, **named)
 
     def stop(self) -> str:
         """End the gateway in order, and return what it printed."""
