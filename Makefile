@@ -110,7 +110,7 @@ lock: ## Write the locks again, with the newest versions that pyproject.toml all
 	@test -x $(VENV)/lock/bin/uv || { $(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/python -m pip install \
 		--quiet --disable-pip-version-check --require-hashes -r infra/locks/uv.lock; }
 	@$(BUILD_REQUIRES) | $(COMPILE) --extra dev -o requirements.lock pyproject.toml -
-	@$(COMPILE) -c requirements.lock --extra registry --extra s3 --extra analysis --extra train -o infra/locks/runtime.lock \
+	@$(COMPILE) -c requirements.lock --extra registry --extra s3 --extra analysis --extra train --extra gateway -o infra/locks/runtime.lock \
 		pyproject.toml
 	@$(BUILD_REQUIRES) | $(COMPILE) -c requirements.lock -o infra/locks/build.lock -
 	@$(COMPILE) --extra bench -o infra/locks/bench.lock pyproject.toml

@@ -87,8 +87,11 @@ def make_message(
     taken_s: float,
     codec: Codec,
     reference: ImageReference | None = None,
+    named: str | None = None,
 ) -> Message:
     """Build the frame record and encode it, with the reference to the image if there is one, else with the image.
+
+    ``named`` is the frame id if it does not follow from camera and sequence number.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def make_message(
     """
     attributes = {_text(name): _text(value) for name, value in capture.attributes.items()}
     frame = Frame(
-        frame_id=frame_id(identity.station, identity.camera_id, started_at_us, sequence),
+        frame_id=named or frame_id(identity.station, identity.camera_id, started_at_us, sequence),
         line=identity.line,
         station=identity.station,
         camera_id=identity.camera_id,

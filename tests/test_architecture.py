@@ -2,8 +2,8 @@
 
 ::
 
-    infra > {replay, operations} > {producers, stream_processors, actuators} > monitoring > models > transport
-    > schemas
+    infra > {console, gateway} > {replay, operations} > {producers, stream_processors, actuators} > monitoring
+    > models > transport > schemas
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ ROOT = Path(__file__).parent.parent
 
 LIVE = {"producers", "stream_processors", "actuators"}
 FLOORS = {
-    "benchmarks": 7,
-    "infra": 6,
-    "console": 5,
+    "benchmarks": 8,
+    "infra": 7,
+    "console": 6,
+    "gateway": 6,
     "replay": 5,
     "operations": 5,
     **dict.fromkeys(LIVE, 4),
@@ -48,6 +49,7 @@ NOT_IN = {
     "replay": {"faust", "aiokafka", "typer", "rich"},
     "operations": {"faust", "aiokafka", "typer", "rich"},
     "console": {"faust", "aiokafka"},
+    "gateway": {"faust", "aiokafka", "typer", "rich"},
 }
 
 

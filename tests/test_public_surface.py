@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
     "schemas", "transport", "models", "monitoring", "producers", "stream_processors", "actuators", "replay",
-    "operations", "infra",
+    "operations", "gateway", "infra",
 )  # fmt: skip
 
 SURFACE = {

@@ -63,6 +63,7 @@ COMMANDS = {
             "",
             "Act on each part when it is at the gate: as decided, or fail-safe without a decision in time.",
         ),
+        ("line", "gateway", "", "Answer images over HTTP with the decisions of the line."),
         (
             "line",
             "archive",

@@ -80,6 +80,8 @@ class Audit:
     def frame(self, frame: Frame, arrived_at_us: int | None = None) -> None:
         """Enter a frame of the topic, and the time when it reached Kafka (default: the time of its capture)."""
         image = hash(frame.sha256)
+        # Also for a copy: a gateway that was killed publishes the frame of a key again, with another sequence number.
+        self._sequences[frame.key, frame.started_at_us].add(frame.sequence)
         known = self._frames[frame.key].get(frame.frame_id)
         if known is not None:
             known.copies += 1
@@ -89,7 +91,6 @@ class Audit:
         self._frames[frame.key][frame.frame_id] = _FrameAnswers(
             frame.captured_at_us, arrived_at_us, frame.deadline_at_us, image
         )
-        self._sequences[frame.key, frame.started_at_us].add(frame.sequence)
 
     def frame_elsewhere(self, frame: Frame) -> None:
         """Note a frame of the topic outside the range. It only means that its sequence number is not a gap."""

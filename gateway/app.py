@@ -1,0 +1,114 @@
+"""Application: routes, and the form of every error."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from gateway.batch import Batches
+from gateway.door import Door
+from gateway.inspections import Inspections
+from gateway.line import GatewayLine
+from gateway.metrics import GatewayMetrics
+from gateway.openapi import openapi
+from gateway.page import page
+from gateway.problems import Problem
+from gateway.records import RecordRequests
+
+log = logging.getLogger(__name__)
+
+
+def make_app(line: GatewayLine, metrics: GatewayMetrics) -> ASGIApp:
+    """Return the ASGI application of a gateway."""
+    inspections = Inspections(line)
+    records = RecordRequests(line)
+    pages = _Pages(line, metrics)
+    app = Starlette(
+        routes=[
+            Route("/v1/inspections", inspections.post, methods=["POST"]),
+            Route("/v1/inspections:batch", Batches(line, inspections).post, methods=["POST"]),
+            Route("/v1/inspections/{frame_id}", inspections.get, methods=["GET"]),
+            Route("/v1/labels", records.post_label, methods=["POST"]),
+            Route("/v1/decisions", records.get_decisions, methods=["GET"]),
+            Route("/openapi.json", pages.openapi, methods=["GET"]),
+            Route("/health", pages.health, methods=["GET"]),
+            Route("/ready", pages.ready, methods=["GET"]),
+            Route("/metrics", pages.metrics, methods=["GET"]),
+            Route("/", pages.page, methods=["GET"]),
+        ],
+        exception_handlers={
+            Problem: _problem,
+            HTTPException: _http_error,
+            ClientDisconnect: _gone,
+            Exception: _internal,
+        },
+    )
+    app.router.redirect_slashes = False
+    return Door(app, metrics, line.clients.are_open)
+
+
+class _Pages:
+    """Pages about the gateway itself."""
+
+    def __init__(self, line: GatewayLine, metrics: GatewayMetrics) -> None:
+        self._line = line
+        self._metrics = metrics
+        try:
+            self._version = version("streaming-inspection")
+        except PackageNotFoundError:
+            self._version = "0"
+
+    async def openapi(self, request: Request) -> Response:
+        return JSONResponse(openapi(self._version, not self._line.clients.are_open))
+
+    async def page(self, request: Request) -> Response:
+        description = openapi(self._version, not self._line.clients.are_open)
+        policy = "default-src 'none'; style-src 'unsafe-inline'"
+        text = page(description, str(request.base_url).rstrip("/"))
+        return HTMLResponse(text, headers={"Content-Security-Policy": policy})
+
+    async def health(self, request: Request) -> Response:
+        is_ok = self._line.reader.is_running and self._line.publisher.is_running
+        return JSONResponse({"ok": is_ok}, 200 if is_ok else 503)
+
+    async def ready(self, request: Request) -> Response:
+        blocker = self._line.blocker
+        if blocker is None:
+            return JSONResponse({"ok": True})
+        return JSONResponse({"ok": False, "reason": blocker.detail}, 503)
+
+    async def metrics(self, request: Request) -> Response:
+        self._line.clients.of(request.headers.get("authorization")).require("read")
+        text = await run_in_threadpool(generate_latest, self._metrics.registry)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return Problem("method-not-allowed", "see /openapi.json", headers=dict(error.headers or {})).response()
+    return Problem("not-found", "see /openapi.json for the paths").response()
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """Answer a client that went away while it sent its body: nobody reads it."""
+    return Problem("bad-request", "the body is incomplete").response()
+
+
+async def _internal(request: Request, error: Exception) -> Response:
+    # Starlette raises the error again after this answer, and the server logs it.
+    return Problem("internal", f"{type(error).__name__}; the log of the gateway has more").response()

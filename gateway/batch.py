@@ -1,0 +1,121 @@
+"""Several images in one request: ``POST /v1/inspections:batch``.
+
+A body of ``multipart/form-data`` has several parts ``file``; its fields count for all. A body of
+``application/x-ndjson`` has a JSON object in each line: ``image`` in base64, the fields of a single request, and
+``idempotency_key``. The answer is 200 with one entry for each image, in order, each with a status of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.bodies import Body
+from gateway.image_request import FIELDS, FORM_TYPE, ImageFields, attributes_of, fields_of
+from gateway.inspections import Arrival, Inspections, location_of, no_decision, require_identity_coding, require_key
+from gateway.keys import parse_key
+from gateway.line import GatewayLine
+from gateway.multipart import parse_form, text_of
+from gateway.outcome import decision_values, problem_of
+from gateway.preferences import Patience
+from gateway.problems import Problem
+
+NDJSON_TYPE = "application/x-ndjson"
+#: Most images of a batch.
+MOST_IMAGES = 64
+_ENTRIES = (*FIELDS, "image", "idempotency_key")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """Image of a batch, with its fields and its key."""
+
+    data: bytes
+    fields: ImageFields
+    key: str | None
+
+
+class Batches:
+    """Requests with several images."""
+
+    def __init__(self, line: GatewayLine, inspections: Inspections) -> None:
+        self._line = line
+        self._inspections = inspections
+
+    async def post(self, request: Request) -> Response:
+        """Answer ``POST /v1/inspections:batch``."""
+        arrival = self._inspections.arrive(request)
+        self._line.require_line()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in (FORM_TYPE, NDJSON_TYPE):
+            raise Problem("not-an-image", f"Content-Type {kind[:60]!r}: say {FORM_TYPE} or {NDJSON_TYPE}")
+        require_identity_coding(request)
+        patience = self._inspections.patience(request, ImageFields())
+        settings = self._line.settings
+        with Body(self._line.memory) as body:
+            data = await body.read(request, settings.most_body_bytes, patience.wait_s or settings.body_s)
+            if kind == FORM_TYPE:
+                items = _form_items(parse_form(request.headers["content-type"], data), arrival.key)
+            else:
+                items = [_line_item(line) for line in data.splitlines() if line.strip()]
+            del data
+            if not 1 <= len(items) <= MOST_IMAGES:
+                raise Problem("bad-request", f"the batch has {len(items)} images; 1 to {MOST_IMAGES}")
+            with self._line.load.admit(arrival.client.name, len(items)):
+                entries = await asyncio.gather(*(self._entry(request, arrival, item) for item in items))
+        return JSONResponse({"inspections": entries})
+
+    async def _entry(self, request: Request, arrival: Arrival, item: BatchItem) -> dict[str, Any]:
+        """Return the entry of one image; whatever is wrong with it is in the entry."""
+        arrival = replace(arrival, key=item.key)
+        frame_id = None
+        try:
+            require_key(arrival)
+            patience: Patience = self._inspections.patience(request, item.fields)
+            frame_request = await self._inspections.frame_request(arrival, item.data, item.fields, patience)
+            found = await self._inspections.inspect(arrival, frame_request, patience)
+            frame_id = found.frame_id
+            if found.decision is None and patience.responds_async:
+                return {"status": 202, "frame_id": frame_id, "location": location_of(frame_id)}
+            problem = no_decision(frame_id, patience) if found.decision is None else problem_of(found.decision)
+            if problem is not None:
+                raise problem
+        except Problem as error:
+            return {"status": error.status, "frame_id": error.instance or frame_id, "problem": error.as_dict()}
+        assert found.decision is not None
+        return {"status": 200, "frame_id": frame_id, "decision": decision_values(found.decision)}
+
+
+def _form_items(parts: list[Any], key: str | None) -> list[BatchItem]:
+    fields = fields_of((part.name, text_of(part)) for part in parts if part.name != "file")
+    images = [part.data for part in parts if part.name == "file"]
+    # Each image of a form has a key of its own, from its place.
+    return [BatchItem(data, fields, None if key is None else f"{key}/{number}") for number, data in enumerate(images)]
+
+
+def _line_item(line: bytes) -> BatchItem:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        raise Problem("bad-request", "a line of the batch is not JSON") from None
+    if not isinstance(values, dict) or not set(values) <= set(_ENTRIES) or not isinstance(values.get("image"), str):
+        raise Problem("bad-request", f"a line of the batch is an object with 'image', and {', '.join(_ENTRIES)}")
+    try:
+        data = base64.b64decode(values["image"], validate=True)
+    except (binascii.Error, ValueError):
+        raise Problem("bad-request", "an image of the batch is not base64") from None
+    attributes = attributes_of(values.get("attributes") or {})
+    texts = {name: values[name] for name in FIELDS if name != "attributes" and values.get(name) is not None}
+    if isinstance(texts.get("deadline_ms"), int):
+        texts["deadline_ms"] = str(texts["deadline_ms"])
+    key = values.get("idempotency_key")
+    if not all(isinstance(text, str) for text in (*texts.values(), key or "")):
+        raise Problem("bad-request", "the fields of a line of the batch are texts")
+    return BatchItem(data, replace(fields_of(texts.items()), attributes=attributes), parse_key(key))

@@ -1,0 +1,139 @@
+"""Reading of request bodies: bounded in size, in time, and in the memory of all requests together."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import ClientDisconnect, Request
+
+from gateway.problems import Problem
+
+#: Largest rest of a refused body that is read, in bytes, and the longest time for it, in seconds. A client that writes
+#: its whole body first would otherwise see a broken connection instead of the answer.
+_DRAINED_BYTES = 32 * 1024 * 1024
+_DRAINED_S = 2.0
+
+
+class BodyMemory:
+    """Memory that the bodies of all requests share. Call from the event loop only.
+
+    Examples
+    --------
+    >>> memory = BodyMemory(100)
+    >>> memory.take(60)
+    >>> memory.take(60)
+    Traceback (most recent call last):
+    ...
+    gateway.problems.Problem: the bodies of other requests fill the memory of 100 bytes
+    >>> memory.release(60)
+    """
+
+    def __init__(self, total_bytes: int) -> None:
+        self._total_bytes = total_bytes
+        self.used_bytes = 0
+
+    def take(self, size_bytes: int) -> None:
+        """Reserve memory.
+
+        Raises
+        ------
+        Problem
+            ``overloaded`` if there is not enough.
+        """
+        if self.used_bytes + size_bytes > self._total_bytes:
+            raise Problem(
+                "overloaded",
+                f"the bodies of other requests fill the memory of {self._total_bytes} bytes",
+                retry_after_s=1,
+            )
+        self.used_bytes += size_bytes
+
+    def release(self, size_bytes: int) -> None:
+        """Return memory."""
+        self.used_bytes -= size_bytes
+
+
+def declared_size(request: Request, most_bytes: int) -> int | None:
+    """Return the length that the request states; None for a chunked body.
+
+    Raises
+    ------
+    Problem
+        ``too-large``, before any byte of the body is read.
+    """
+    text = request.headers.get("content-length")
+    size = int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 19 else None
+    if text is not None and (size is None or size > most_bytes):
+        raise _too_large(most_bytes)
+    return size
+
+
+def _too_large(most_bytes: int) -> Problem:
+    return Problem("too-large", f"the body is larger than {most_bytes} bytes")
+
+
+class Body:
+    """Body of a request in memory, which is returned at the end of the block at the latest."""
+
+    def __init__(self, memory: BodyMemory) -> None:
+        self._memory = memory
+        self._taken = 0
+
+    async def read(self, request: Request, most_bytes: int, timeout_s: float) -> bytes:
+        """Read the body.
+
+        Raises
+        ------
+        Problem
+            ``too-large``, ``too-slow``, or ``overloaded``.
+        """
+        declared = declared_size(request, most_bytes)
+        if declared is not None:
+            self._take(declared)
+        data = bytearray()
+        try:
+            async with asyncio.timeout(timeout_s):
+                async for chunk in request.stream():
+                    data += chunk
+                    if len(data) > most_bytes:
+                        raise _too_large(most_bytes)
+                    self._take(max(0, len(data) - self._taken))
+        except TimeoutError:
+            raise Problem("too-slow", f"the body was not complete after {timeout_s:g} s") from None
+        return bytes(data)
+
+    def _take(self, size_bytes: int) -> None:
+        self._memory.take(size_bytes)
+        self._taken += size_bytes
+
+    def release(self) -> None:
+        """Return the memory: the bytes are not needed any more. Idempotent."""
+        self._memory.release(self._taken)
+        self._taken = 0
+
+    def __enter__(self) -> Body:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+async def drain(request: Request) -> None:
+    """Read what is left of the body of a refused request, within bounds.
+
+    A client that waits for ``100 Continue`` has sent nothing yet and needs no reading.
+    """
+    if request.headers.get("expect", "").lower() == "100-continue":
+        return
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared[:19]) > _DRAINED_BYTES:
+        return
+    left = _DRAINED_BYTES
+    try:
+        async with asyncio.timeout(_DRAINED_S):
+            async for chunk in request.stream():
+                left -= len(chunk)
+                if left < 0:
+                    return
+    except (TimeoutError, ClientDisconnect, RuntimeError):
+        return

@@ -1,0 +1,104 @@
+"""Door of the application: what happens to every request before and after its route."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.bodies import drain
+from gateway.metrics import GatewayMetrics
+from gateway.problems import Problem
+
+
+class Door:
+    """ASGI middleware.
+
+    - Without tokens it refuses requests that a page in a browser could send: those with another site's ``Origin``, or
+      with a ``Host`` that is not a name of this machine.
+    - It reads the rest of a refused body, so that the client sees the answer.
+    - It sets headers that all answers have, and counts the answers.
+
+    Parameters
+    ----------
+    is_open
+        True if there are no tokens.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics, is_open: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._is_open = is_open
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] != "http":
+            return
+        is_complete = False
+
+        async def receive_and_note() -> Message:
+            nonlocal is_complete
+            message = await receive()
+            is_complete |= message["type"] != "http.request" or not message.get("more_body", False)
+            return message
+
+        async def send_after_drain(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if _has_body(headers) and not is_complete:
+                    if message["status"] != 408:  # the client was given its time already
+                        await drain(Request(scope, receive_and_note))
+                    if not is_complete:
+                        MutableHeaders(scope=message)["Connection"] = "close"
+                _set_headers(message)
+                self._metrics.answered(scope, message["status"])
+            await send(message)
+
+        headers = Headers(scope=scope)
+        self._metrics.came(scope)
+        refusal = _refusal(scope, headers) if self._is_open else None
+        if refusal is not None:
+            await refusal.response()(scope, receive_and_note, send_after_drain)
+            return
+        await self._app(scope, receive_and_note, send_after_drain)
+
+
+def _has_body(headers: Headers) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+def _set_headers(message: Message) -> None:
+    headers = MutableHeaders(scope=message)
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers.setdefault("Cache-Control", "no-store")
+
+
+def _refusal(scope: Scope, headers: Headers) -> Problem | None:
+    """Return the reason to refuse a request that a browser may have sent for another site."""
+    host = headers.get("host", "")
+    if not _is_this_machine(host):
+        return Problem(
+            "forbidden", f"Host {host[:60]!r} is not this machine; a gateway without --tokens serves it alone"
+        )
+    origin = headers.get("origin")
+    if origin is not None and origin != f"{scope['scheme']}://{host}":
+        return Problem("forbidden", f"Origin {origin[:60]!r}: pages of other sites are not served")
+    return None
+
+
+def _is_this_machine(host: str) -> bool:
+    """Return True for a loopback address or name, with or without a port.
+
+    Examples
+    --------
+    >>> [_is_this_machine(host) for host in ("127.0.0.1:8080", "localhost", "[::1]:8080", "evil.example", "")]
+    [True, True, True, False, False]
+    """
+    name = host.rpartition("]")[0][1:] if host.startswith("[") else host.partition(":")[0]
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

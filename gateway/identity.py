@@ -1,0 +1,51 @@
+"""Names that a request gets on the line: its camera, and the id of a frame with an idempotency key."""
+
+from __future__ import annotations
+
+import hashlib
+
+from producers.options import CameraIdentity
+
+#: First part of the ids of frames with an idempotency key. The id does not name the camera, as other ids do.
+KEYED = "http-key"
+
+
+def camera_identity(line: str, station: str, client: str, instance: str, number: int) -> CameraIdentity:
+    """Return the camera of a client at one gateway.
+
+    Examples
+    --------
+    >>> camera_identity("line-1", "http", "press-7", "pc4-8080", 0).key
+    'http/press-7--pc4-8080--0'
+    """
+    return CameraIdentity(line, station, f"{client}--{instance}--{number}")
+
+
+def keyed_frame_id(client: str, key: str) -> str:
+    """Return the id of the frame of a client's idempotency key: the same at every gateway, and after a restart.
+
+    The decision on the frame is found by this id in the decisions topic, so the topic remembers the key.
+
+    Examples
+    --------
+    >>> keyed_frame_id("press-7", "shift-2/part-77")
+    'http-key.press-7.54834cfe436d408050e615b774f42414'
+    """
+    return f"{KEYED}.{client}.{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+
+def is_of_client(client: str, frame_id: str) -> bool:
+    """Return True if the id of a frame is one of a client's.
+
+    Examples
+    --------
+    >>> is_of_client("press-7", "http.press-7--pc4--0.60a24181e4000.00000012")
+    True
+    >>> is_of_client("press-7", "http-key.press-7.14a2eb")
+    True
+    >>> is_of_client("press", "http.press-7--pc4--0.60a24181e4000.00000012")
+    False
+    """
+    first, _, rest = frame_id.partition(".")
+    name = rest.partition(".")[0]
+    return name == client if first == KEYED else name.startswith(f"{client}--")

@@ -1,0 +1,266 @@
+"""Inspections: ``POST /v1/inspections`` and ``GET /v1/inspections/{frame_id}``.
+
+The way of a request, in the order of `Inspections.post`:
+
+1. who asks, and may they; 2. is the line there; 3. wait, deadline and key; 4. room among the requests at hand; 5. the
+body; 6. image and fields; 7. an answer that is known for this key; 8. a prospect of an answer in time; 9. publish the
+frame; 10. wait for its decision; 11. the status that the decision means.
+
+Whatever fails raises a `Problem`, which is the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.bodies import Body
+from gateway.clients import Client
+from gateway.frame_publisher import FrameRequest
+from gateway.identity import is_of_client, keyed_frame_id
+from gateway.image_request import FORM_TYPE, ImageFields, content_kind, fields_of, form_fields, image_of, station_of
+from gateway.keys import KeyedFrame, key_reused, parse_key
+from gateway.line import GatewayLine
+from gateway.multipart import parse_form
+from gateway.outcome import decision_response
+from gateway.preferences import Patience, patience_of, wait_of
+from gateway.problems import Problem
+from producers.message import traceparent
+from schemas.records import Decision
+
+#: Room for the fields and boundaries of a form around the image, in bytes.
+FORM_BYTES = 64 * 1024
+#: Images above this size are hashed in another thread, in bytes.
+_LARGE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Request at its arrival: its client, its time (UTC µs, and monotonic in seconds), and its key."""
+
+    client: Client
+    at_us: int
+    at_s: float
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """Frame of a request, its decision (None if there is none yet), and True if an earlier request had this answer."""
+
+    frame_id: str
+    decision: Decision | None
+    is_replayed: bool = False
+
+
+class Inspections:
+    """Requests for decisions on images."""
+
+    def __init__(self, line: GatewayLine) -> None:
+        self._line = line
+
+    def arrive(self, request: Request, scope: str = "inspect") -> Arrival:
+        """Return who asks, and when.
+
+        Raises
+        ------
+        Problem
+            If the client is unknown or may not ask, or if the key is missing or malformed.
+        """
+        at_us, at_s = self._line.clock.utc_us(), self._line.clock.monotonic_s()
+        client = self._line.clients.of(request.headers.get("authorization"))
+        client.require(scope)
+        return Arrival(client, at_us, at_s, parse_key(request.headers.get("idempotency-key")))
+
+    async def post(self, request: Request) -> Response:
+        """Answer ``POST /v1/inspections``."""
+        arrival = self.arrive(request)
+        self._line.require_line()
+        query = fields_of(request.query_params.multi_items())
+        patience = self.patience(request, query)
+        require_key(arrival)
+        kind = content_kind(request.headers.get("content-type"))
+        require_identity_coding(request)
+        with self._line.load.admit(arrival.client.name), Body(self._line.memory) as body:
+            most_bytes = self._line.publisher.largest_image_bytes + (FORM_BYTES if kind == FORM_TYPE else 0)
+            seconds = min(self._line.settings.body_s, patience.wait_s or self._line.settings.body_s)
+            data, fields = await body.read(request, most_bytes, seconds), query
+            if kind == FORM_TYPE:
+                if query != ImageFields():
+                    raise Problem("bad-request", "the fields are in the form or in the query, not in both")
+                data, fields = form_fields(parse_form(request.headers["content-type"], data))
+                patience = self.patience(request, fields)
+            frame_request = await self.frame_request(arrival, data, fields, patience)
+            del data
+            inspecting = self.inspect(arrival, frame_request, patience, body)
+            del frame_request
+            found = await inspecting
+        return self._response(found, patience)
+
+    def patience(self, request: Request, fields: ImageFields) -> Patience:
+        """Return wait and deadline of a request."""
+        deadlines = [fields.deadline_ms, *request.headers.getlist("x-deadline-ms")]
+        return patience_of(
+            request.headers.getlist("prefer"),
+            [text for text in deadlines if text is not None],
+            self._line.settings.wait_s,
+            self._line.settings.longest_wait_s,
+        )
+
+    async def frame_request(
+        self, arrival: Arrival, data: bytes, fields: ImageFields, patience: Patience
+    ) -> tuple[FrameRequest, str]:
+        """Return the frame to publish, and the hash of its image.
+
+        Raises
+        ------
+        Problem
+            If the bytes are not an image, or if a field is not valid.
+        """
+        image = image_of(data)
+        if len(data) > self._line.publisher.largest_image_bytes:
+            raise Problem("too-large", f"the image is larger than {self._line.publisher.largest_image_bytes} bytes")
+        if len(data) > _LARGE_BYTES:
+            sha256 = (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
+        else:
+            sha256 = hashlib.sha256(data).hexdigest()
+        client = arrival.client
+        found = FrameRequest(
+            client=client.name,
+            station=station_of(client, fields.station, self._line.settings.station),
+            image=image,
+            captured_at_us=arrival.at_us,
+            taken_s=arrival.at_s,
+            deadline_ms=patience.deadline_ms,
+            part_id=fields.part_id,
+            lot=fields.lot,
+            attributes=fields.attributes,
+            named=None if arrival.key is None else keyed_frame_id(client.name, arrival.key),
+        )
+        return found, sha256
+
+    async def inspect(
+        self, arrival: Arrival, request: tuple[FrameRequest, str], patience: Patience, body: Body | None = None
+    ) -> Inspected:
+        """Publish the frame, unless its key has been seen, and wait for the decision.
+
+        The memory of ``body`` is returned as soon as the frame is published.
+        """
+        frame_request, sha256 = request
+        until_s = arrival.at_s + patience.held_s
+        if frame_request.named is None:
+            frame_id = await self._publish(arrival, frame_request, patience)
+            del request, frame_request
+            if body is not None:
+                body.release()
+            return Inspected(frame_id, await self._line.decision(frame_id, until_s))
+        frame_id = frame_request.named
+        known = self._line.reader.index.get(frame_id)
+        if known is not None:
+            return Inspected(frame_id, _of_image(known, sha256), is_replayed=True)
+        with self._line.keys.hold(frame_id, sha256) as held:
+            was_sent = held.sent_s is not None
+            if not was_sent:
+                await self._publish(arrival, frame_request, patience, held)
+            del request, frame_request
+            if body is not None:
+                body.release()
+            decision = await self._line.decision(frame_id, until_s)
+        return Inspected(frame_id, None if decision is None else _of_image(decision, sha256), is_replayed=was_sent)
+
+    async def _publish(
+        self, arrival: Arrival, request: FrameRequest, patience: Patience, held: KeyedFrame | None = None
+    ) -> str:
+        spent_s = self._line.clock.monotonic_s() - arrival.at_s
+        if request.deadline_ms is not None and spent_s * 1000 >= request.deadline_ms:
+            raise Problem("deadline-exceeded", f"the deadline passed while the body came, which took {spent_s:.1f} s")
+        self._line.load.require_answers(None if patience.responds_async else patience.wait_s - spent_s)
+        if held is not None:
+            held.sent_s = self._line.clock.monotonic_s()
+        try:
+            return await self._line.publish(request)
+        except Problem:
+            if held is not None:
+                held.sent_s = None
+            raise
+
+    def _response(self, found: Inspected, patience: Patience) -> Response:
+        headers = {"Location": location_of(found.frame_id), "traceparent": traceparent(found.frame_id)}
+        if patience.applied:
+            headers["Preference-Applied"] = patience.applied
+        if found.is_replayed:
+            headers["Idempotency-Replayed"] = "true"
+        if found.decision is not None:
+            return decision_response(found.decision, headers)
+        if patience.responds_async:
+            return _pending(found.frame_id, headers)
+        raise no_decision(found.frame_id, patience)
+
+    async def get(self, request: Request) -> Response:
+        """Answer ``GET /v1/inspections/{frame_id}``."""
+        arrival = self.arrive(request, "inspect" if self._is_own(request) else "read")
+        frame_id = request.path_params["frame_id"]
+        wait_s = wait_of(request.query_params.get("wait"), self._line.settings.longest_wait_s)
+        decision = self._line.reader.index.get(frame_id)
+        if decision is None and wait_s:
+            with self._line.load.admit(arrival.client.name):
+                decision = await self._line.decision(frame_id, arrival.at_s + wait_s)
+        headers = {"traceparent": traceparent(frame_id)}
+        if decision is not None:
+            return decision_response(decision, headers)
+        if self._line.load.is_open(frame_id):
+            return _pending(frame_id, {**headers, "Location": location_of(frame_id)})
+        raise Problem(
+            "unknown-inspection",
+            "no decision on this frame is kept, and this gateway has not published it; before the decision only the "
+            "gateway that published a frame knows it",
+        )
+
+    def _is_own(self, request: Request) -> bool:
+        client = self._line.clients.of(request.headers.get("authorization"))
+        return is_of_client(client.name, request.path_params["frame_id"])
+
+
+def require_key(arrival: Arrival) -> None:
+    """Check that the client states a key if its token demands one."""
+    if arrival.client.key_required and arrival.key is None:
+        raise Problem("key-missing", f"the token of {arrival.client.name} demands the header Idempotency-Key")
+
+
+def require_identity_coding(request: Request) -> None:
+    """Check that the body is not compressed."""
+    coding = request.headers.get("content-encoding", "identity").lower()
+    if coding != "identity":
+        raise Problem("not-an-image", f"Content-Encoding {coding[:40]!r}: send the image as it is")
+
+
+def no_decision(frame_id: str, patience: Patience) -> Problem:
+    """Return the problem of a request whose wait has ended."""
+    return Problem("deadline-exceeded", f"no decision within {patience.wait_s:g} s", instance=frame_id)
+
+
+def location_of(frame_id: str) -> str:
+    """Return the path at which the decision on a frame is found."""
+    return f"/v1/inspections/{quote(frame_id)}"
+
+
+def _of_image(decision: Decision, sha256: str) -> Decision:
+    """Return the decision if it is on this image.
+
+    Raises
+    ------
+    Problem
+        ``key-reused``.
+    """
+    if decision.image_sha256 != sha256:
+        raise key_reused(decision.frame_id)
+    return decision
+
+
+def _pending(frame_id: str, headers: dict[str, str]) -> Response:
+    return JSONResponse({"frame_id": frame_id, "status": "pending"}, 202, {**headers, "Retry-After": "1"})

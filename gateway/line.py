@@ -1,0 +1,177 @@
+"""State of a gateway: everything that the requests share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.answer_reader import DecisionReader
+from gateway.bodies import BodyMemory
+from gateway.clients import Clients
+from gateway.frame_publisher import FrameRequest, GatewayPublisher
+from gateway.keys import KeyTable
+from gateway.load import Load
+from gateway.problems import Problem
+from gateway.settings import GatewaySettings
+from gateway.waiting import WaitingRequests
+from producers.stats import PublisherMetrics
+from schemas.clock import Clock, SystemClock
+from schemas.records import Decision
+from schemas.settings import KafkaSettings
+from transport.admin import require_topics
+from transport.rights import require_rights
+
+#: Time after which the frame of a key may be published again, in seconds: longer than a delivery may take.
+_FORGOTTEN_S = 60.0
+
+
+class GatewayLine:
+    """Line behind the gateway: publisher, reader, and the requests at hand.
+
+    The methods run in the event loop that `attach` names, unless they say otherwise.
+
+    Raises
+    ------
+    BrokerUnavailable, TopicMissing, NotAuthorised, RegistryError
+        If the line is not there at the start.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        settings: GatewaySettings,
+        clients: Clients,
+        metrics: PublisherMetrics,
+        clock: Clock | None = None,
+    ) -> None:
+        self.kafka = kafka
+        self.settings = settings
+        self.clients = clients
+        self.clock = clock or SystemClock()
+        self.waiting = WaitingRequests()
+        clock_s = self.clock.monotonic_s
+        per_client = settings.waiting if len(clients) == 1 else settings.waiting_per_client
+        self.load = Load(settings.waiting, per_client, settings.worker_silent_s, settings.kept_s, clock_s)
+        self.keys = KeyTable(_FORGOTTEN_S, clock_s)
+        self.memory = BodyMemory(settings.most_body_bytes)
+        self.is_draining = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        require_topics(kafka, [kafka.frames, kafka.decisions])
+        require_rights(kafka, read=[kafka.decisions], write=[kafka.frames])
+        self.reader = DecisionReader(kafka, settings, self._read, self.clock)
+        try:
+            self.reader.open()
+            self.publisher = GatewayPublisher(kafka, settings, metrics, self._not_published, self.clock)
+        except BaseException:
+            self.reader.close()
+            raise
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Set the event loop of the requests."""
+        self._loop = loop
+
+    def close(self) -> None:
+        """Close the clients of Kafka, after the last request."""
+        self._loop = None
+        self.publisher.close()
+        self.reader.close()
+
+    @property
+    def blocker(self) -> Problem | None:
+        """Reason for which no request is taken at the moment, or None."""
+        if self.is_draining:
+            return Problem("draining", "the gateway is stopping", retry_after_s=1)
+        if not self.reader.connected:
+            return Problem("broker-away", "the brokers of the line do not answer", retry_after_s=1)
+        if not self.reader.is_ready:
+            return Problem("not-ready", "the gateway still reads the decisions of the last minutes", retry_after_s=1)
+        return None
+
+    def require_line(self) -> None:
+        """Check that requests are taken.
+
+        Raises
+        ------
+        Problem
+            ``draining``, ``broker-away`` or ``not-ready``.
+        """
+        problem = self.blocker
+        if problem is not None:
+            raise problem
+
+    async def publish(self, request: FrameRequest) -> str:
+        """Publish the frame of a request, and return its id.
+
+        Raises
+        ------
+        Problem
+            If the frame was not published.
+        """
+        reference = None
+        if self.publisher.needs_store(request.image):
+            reference = await asyncio.to_thread(self.publisher.store, request)
+        frame_id = self.publisher.publish(request, reference)
+        self.load.sent(frame_id)
+        return frame_id
+
+    async def decision(self, frame_id: str, until_s: float) -> Decision | None:
+        """Return the decision on a frame as soon as it is there; None if it is not there in time.
+
+        Parameters
+        ----------
+        until_s
+            Monotonic time at which the wait ends, in seconds.
+
+        Raises
+        ------
+        Problem
+            ``broker-away`` if Kafka does not accept the frame, ``draining`` if the gateway stops meanwhile.
+        """
+        with self.waiting.register(frame_id) as future, self.load.waits():
+            # The reader keeps a decision before it looks for requests that wait, and here the order is the other way.
+            known = self.reader.index.get(frame_id)
+            if known is not None:
+                self._answered(known)
+                return known
+            try:
+                return await asyncio.wait_for(future, max(0.0, until_s - self.clock.monotonic_s()))
+            except TimeoutError:
+                return None
+
+    def drain(self) -> None:
+        """Take no more requests."""
+        self.is_draining = True
+
+    def give_up(self) -> None:
+        """End the requests that still wait."""
+        self.waiting.fail_all("draining", "the gateway stopped before the decision came")
+
+    def _read(self, decision: Decision) -> None:
+        """Pass a decision on frames of this gateway to its event loop. Runs in the thread of the reader."""
+        if self.load.is_open(decision.frame_id) or self.waiting.is_waited_for(decision.frame_id):
+            self._call(lambda: self._answered(decision))
+
+    def _not_published(self, frame_id: str, reason: str) -> None:
+        """Runs in a thread of the publisher."""
+        self._call(lambda: self._failed(frame_id, reason))
+
+    def _call(self, work: Callable[[], None]) -> None:
+        loop = self._loop
+        if loop is not None:
+            try:
+                loop.call_soon_threadsafe(work)
+            except RuntimeError:  # the loop has ended, and with it all requests
+                self._loop = None
+
+    def _answered(self, decision: Decision) -> None:
+        self.load.answered(decision.frame_id)
+        self.keys.forget(decision.frame_id)
+        self.waiting.answer(decision)
+
+    def _failed(self, frame_id: str, reason: str) -> None:
+        self.load.failed(frame_id)
+        self.keys.forget(frame_id)
+        problem = Problem(
+            "broker-away", f"Kafka did not accept the frame: {reason}", retry_after_s=1, instance=frame_id
+        )
+        self.waiting.fail(frame_id, problem)

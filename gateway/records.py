@@ -1,0 +1,139 @@
+"""Decisions and labels: ``GET /v1/decisions`` and ``POST /v1/labels``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.bodies import Body
+from gateway.line import GatewayLine
+from gateway.outcome import decision_values
+from gateway.problems import Problem
+from operations.labels.make import LabelError, camera_of, make_label
+from operations.labels.publish import publish_labels
+from schemas.avro_values import as_values
+from schemas.errors import BrokerUnavailable, InspectionError
+from schemas.json_text import plain
+from schemas.records import Decision, Label
+
+#: Most decisions of one answer.
+MOST_DECISIONS = 100
+_LABEL_BYTES = 64 * 1024
+_LABEL_S = 10.0
+_MOST_LABELS = 16
+_TEXTS = (
+    "truth", "frame_id", "part_id", "station", "camera_id", "defect", "sampled_because", "note", "labelled_by",
+)  # fmt: skip
+
+
+class RecordRequests:
+    """Requests about parts: decisions that were made, and the truth that is known later."""
+
+    def __init__(self, line: GatewayLine) -> None:
+        self._line = line
+        self._publishing = asyncio.Lock()
+        self._at_hand = 0
+
+    async def get_decisions(self, request: Request) -> Response:
+        """Answer ``GET /v1/decisions``: the decisions of the last minutes on a part, of all cameras."""
+        self._line.clients.of(request.headers.get("authorization")).require("read")
+        unknown = set(request.query_params) - {"part_id"}
+        part_ids = request.query_params.getlist("part_id")
+        if unknown or len(part_ids) != 1 or not part_ids[0]:
+            raise Problem("bad-request", "say which part: /v1/decisions?part_id=P-77, and nothing else")
+        if not self._line.reader.is_ready:
+            raise Problem("not-ready", "the gateway still reads the decisions of the last minutes", retry_after_s=1)
+        found = self._line.reader.index.of_part(part_ids[0], MOST_DECISIONS)
+        return JSONResponse({"decisions": [decision_values(decision) for decision in found]})
+
+    async def post_label(self, request: Request) -> Response:
+        """Answer ``POST /v1/labels``: publish the truth about a frame or a part."""
+        client = self._line.clients.of(request.headers.get("authorization"))
+        client.require("label")
+        if self._line.is_draining:
+            self._line.require_line()
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise Problem("not-an-image", "Content-Type: say application/json")
+        with Body(self._line.memory) as body:
+            values = _json_object(await body.read(request, _LABEL_BYTES, _LABEL_S))
+        label = self._label(values, None if self._line.clients.are_open else client.name)
+        if self._at_hand >= _MOST_LABELS:
+            raise Problem("overloaded", f"{self._at_hand} labels are at hand", retry_after_s=1)
+        self._at_hand += 1
+        try:
+            async with self._publishing:
+                await asyncio.to_thread(publish_labels, self._line.kafka, [label])
+        except BrokerUnavailable as error:
+            raise Problem("broker-away", str(error), retry_after_s=1) from error
+        except InspectionError as error:
+            raise Problem("invalid-label", str(error)) from error
+        finally:
+            self._at_hand -= 1
+        return JSONResponse(plain(as_values(label)), 201)
+
+    def _label(self, values: dict[str, Any], client: str | None) -> Label:
+        """Return the label of a request. With tokens, the client is a part of ``labelled_by``."""
+        texts = {name: values[name] for name in _TEXTS if name in values}
+        at_us = values.get("labelled_at_us", self._line.clock.utc_us())
+        if isinstance(at_us, float) and at_us.is_integer():  # JSON does not tell 1.0 from 1
+            at_us = int(at_us)
+        if (
+            not set(values) <= {*_TEXTS, "labelled_at_us"}
+            or not all(isinstance(text, str) for text in texts.values())
+            or not isinstance(at_us, int)
+            or isinstance(at_us, bool)
+            or "truth" not in texts
+        ):
+            raise Problem("bad-request", f"a label has 'truth', and texts: {', '.join(_TEXTS)}; and labelled_at_us")
+        if not {"frame_id", "part_id"} & set(texts):
+            raise Problem("bad-request", "a label names a frame (frame_id) or a part (part_id)")
+        if "station" not in texts and "camera_id" not in texts:
+            camera = self._camera(texts)
+            if camera is None:
+                raise Problem(
+                    "unknown-inspection",
+                    "no decision on this frame or part is kept, or several cameras decided on it: name station and "
+                    "camera_id",
+                )
+            texts["station"], texts["camera_id"] = camera
+        person = texts.pop("labelled_by", None)
+        by = "/".join(name for name in (client, person) if name) or "local"
+        try:
+            return make_label(
+                texts.pop("truth"),
+                labelled_by=by,
+                labelled_at_us=at_us,
+                line=self._line.settings.line,
+                **texts,
+            )
+        except LabelError as error:
+            raise Problem("invalid-label", str(error)) from None
+
+    def _camera(self, texts: dict[str, Any]) -> tuple[str, str] | None:
+        """Return the camera of the frame or the part; None if it is not known, or if there are several."""
+        named = camera_of(texts.get("frame_id", ""))
+        if named is not None:
+            return named
+        index = self._line.reader.index
+        found: list[Decision] = []
+        if "frame_id" in texts:
+            decision = index.get(texts["frame_id"])
+            found = [] if decision is None else [decision]
+        elif "part_id" in texts:
+            found = index.of_part(texts["part_id"], MOST_DECISIONS)
+        cameras = {(decision.station, decision.camera_id) for decision in found}
+        return cameras.pop() if len(cameras) == 1 else None
+
+
+def _json_object(data: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError):
+        raise Problem("bad-request", "the body is not JSON") from None
+    if not isinstance(values, dict):
+        raise Problem("bad-request", "the body is not a JSON object")
+    return values

@@ -1,0 +1,160 @@
+"""HTTP server of a gateway: uvicorn in a thread of its own, on a socket that is bound before."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import socket
+import threading
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from gateway.line import GatewayLine
+from gateway.protocol import GatewayProtocol, OpenConnections
+from gateway.settings import GatewaySettings
+from schemas.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+#: Largest head of a request, in bytes.
+_HEAD_BYTES = 32 * 1024
+_BACKLOG = 1024
+_STARTED_S = 0.01
+#: Time for answers to reach their clients after the last one was made, in seconds.
+_LAST_S = 2.0
+
+
+def listen(settings: GatewaySettings) -> socket.socket:
+    """Return a socket that is bound to the address of the settings.
+
+    Raises
+    ------
+    SettingsError
+        If the server cannot listen there.
+    """
+    host, port = settings.host, settings.port
+    try:
+        if not host:
+            raise OSError(None, "no address; name one of this machine, as in 127.0.0.1 or 0.0.0.0")
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if settings.reuse_port:
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            found.bind(address)
+            found.listen(_BACKLOG)
+        except BaseException:
+            found.close()
+            raise
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            reason = "another program listens there; name another port with --port"
+        raise SettingsError(f"cannot listen on {host}:{port}: {reason}") from error
+    return found
+
+
+def is_loopback(bound: socket.socket) -> bool:
+    """Return True if only this machine reaches a socket."""
+    return ipaddress.ip_address(str(bound.getsockname()[0])).is_loopback
+
+
+def url_of(bound: socket.socket, settings: GatewaySettings) -> str:
+    """Return the address of a server on a socket."""
+    host, port = bound.getsockname()[:2]
+    scheme = "http" if settings.tls_certificate is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+class GatewayServer:
+    """Server that runs from `start` to `stop`.
+
+    Raises
+    ------
+    SettingsError
+        If the files for TLS cannot be used.
+    """
+
+    def __init__(self, app: ASGIApp, line: GatewayLine, settings: GatewaySettings, bound: socket.socket) -> None:
+        self._line = line
+        self._settings = settings
+        self._bound = bound
+        connections = OpenConnections(settings.connections, settings.head_s)
+
+        class Connection(GatewayProtocol):
+            others = connections
+
+        config = uvicorn.Config(
+            app,
+            http=Connection,
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=max(1, round(settings.head_s)),
+            h11_max_incomplete_event_size=_HEAD_BYTES,
+            ssl_certfile=settings.tls_certificate,
+            ssl_keyfile=settings.tls_key,
+        )
+        # uvicorn logs its own life, and a client that does not speak HTTP, as information and warnings.
+        # The parser of forms warns of each malformed one.
+        for name in ("uvicorn.error", "python_multipart"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            config.load()
+        except OSError as error:
+            raise SettingsError(
+                f"--tls-certificate {settings.tls_certificate}, --tls-key {settings.tls_key}: {error.strerror or error}"
+            ) from error
+        self._server = uvicorn.Server(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+
+    @property
+    def is_running(self) -> bool:
+        """True while the server runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start the server; on return it answers."""
+        self._thread.start()
+        while self.is_running and not self._server.started:
+            self._started.wait(_STARTED_S)
+
+    def stop(self) -> None:
+        """Take no more requests, answer those at hand, and end. Idempotent."""
+        if not self._call(self._line.drain):
+            return
+        self._server.should_exit = True
+        self._thread.join(self._settings.stop_s)
+        self._call(self._line.give_up)
+        self._thread.join(_LAST_S)
+        self._server.force_exit = True
+        self._thread.join()
+
+    def _call(self, work: Any) -> bool:
+        loop = self._loop
+        if loop is None or not self.is_running:
+            return False
+        try:
+            loop.call_soon_threadsafe(work)
+        except RuntimeError:  # the loop has ended
+            return False
+        return True
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._line.attach(self._loop)
+        await self._server.serve(sockets=[self._bound])

@@ -1,0 +1,95 @@
+"""Headers and forms of any content: they are parsed, or refused as a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.clients import Clients
+from gateway.image_request import content_kind, fields_of, form_fields, image_of
+from gateway.keys import parse_key
+from gateway.multipart import MOST_PARTS, FormPart, parse_form
+from gateway.preferences import Patience, patience_of, wait_of
+from gateway.problems import Problem
+from producers.encoding import EncodedImage
+from tests.support.gateways import form
+
+T = TypeVar("T")
+STARTS = [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*"]
+#: Headers arrive as Latin-1.
+LATIN = st.text(st.characters(max_codepoint=255), max_size=60)
+
+
+def outcome(parse: Callable[[], T]) -> T | int:
+    """Return the result, or the status of the problem."""
+    try:
+        return parse()
+    except Problem as problem:
+        return problem.status
+
+
+@given(st.binary(max_size=2000), LATIN)
+def test_any_body_is_a_form_or_a_problem(body: bytes, content_type: str) -> None:
+    for kind in (content_type, "multipart/form-data; boundary=edge"):
+        found = outcome(lambda kind=kind: parse_form(kind, body))
+        assert found == 400 or (isinstance(found, list) and all(isinstance(part, FormPart) for part in found))
+
+
+@given(st.lists(st.binary(max_size=200).filter(lambda data: b"--edge" not in data), max_size=5))
+def test_a_form_has_its_parts_byte_for_byte(images: list[bytes]) -> None:
+    body, kind = form(*(("file", data) for data in images))
+    if images:
+        assert [part.data for part in parse_form(kind, body)] == images
+
+
+@given(st.binary(min_size=1, max_size=300).filter(lambda data: b"--edge" not in data), st.data())
+def test_a_form_that_is_cut_is_refused(image: bytes, data: st.DataObject) -> None:
+    body, kind = form(("file", image), ("lot", b"L7"))
+    cut = data.draw(st.integers(0, len(body) - len(b"\r\n") - 1))
+    with pytest.raises(Problem):
+        form_fields(parse_form(kind, body[:cut]))
+
+
+def test_a_form_of_many_parts_is_refused() -> None:
+    with pytest.raises(Problem, match="parts"):
+        parse_form(*reversed(form(*[("file", b"")] * (MOST_PARTS + 1))))
+    long = b'--edge\r\nContent-Disposition: form-data; name="' + b"x" * 20_000 + b'"\r\n\r\n\r\n--edge--\r\n'
+    with pytest.raises(Problem, match="not a form"):
+        parse_form("multipart/form-data; boundary=edge", long)
+
+
+@given(st.lists(st.text(max_size=40), max_size=3), st.lists(st.text(max_size=12), max_size=2))
+def test_any_preference_is_a_wait_or_a_problem(prefer: list[str], deadlines: list[str]) -> None:
+    found = outcome(lambda: patience_of(prefer, deadlines, 10.0, 60.0))
+    assert isinstance(found, Patience) or found == 400
+    if isinstance(found, Patience):
+        assert 0 <= found.wait_s <= 60
+        assert found.deadline_ms is None or found.deadline_ms >= 1
+        assert found.responds_async or found.wait_s > 0
+
+
+@given(st.text(max_size=300), st.lists(st.tuples(st.text(max_size=12), st.text(max_size=700)), max_size=3))
+def test_any_header_and_field_is_read_or_a_problem(text: str, pairs: list[tuple[str, str]]) -> None:
+    named = [(["part_id", "lot", "attributes", "deadline_ms"][len(name) % 4], value) for name, value in pairs]
+    for parse in (
+        lambda: parse_key(text),
+        lambda: content_kind(text),
+        lambda: wait_of(text, 60.0),
+        lambda: fields_of(pairs),
+        lambda: fields_of(named),
+        lambda: Clients({"0" * 64: Clients().of(None)}).of(text),
+    ):
+        found = outcome(parse)
+        assert not isinstance(found, int) or found in (400, 401, 415)
+
+
+@given(
+    st.binary(max_size=100), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*"])
+)
+def test_any_image_is_taken_by_its_header_or_a_problem(data: bytes, start: bytes) -> None:
+    found = outcome(lambda: image_of(start + data))
+    assert found in (415, 422) or (isinstance(found, EncodedImage) and found.width > 0)
