@@ -88,12 +88,10 @@ class Inspections:
         require_identity_coding(request)
         with self._line.load.admit(arrival.client.name), Body(self._line.memory) as body:
             most_bytes = self._line.publisher.largest_image_bytes + (FORM_BYTES if kind == FORM_TYPE else 0)
-            seconds = min(self._line.settings.body_s, patience.wait_s or self._line.settings.body_s)
-            data, fields = await body.read(request, most_bytes, seconds), query
+            data = await body.read(request, most_bytes, self._line.settings.body_s, patience.wait_s)
+            fields = query
             if kind == FORM_TYPE:
-                if query != ImageFields():
-                    raise Problem("bad-request", "the fields are in the form or in the query, not in both")
-                data, fields = form_fields(parse_form(request.headers["content-type"], data))
+                data, fields = form_fields(parse_form(request.headers["content-type"], data), query)
                 patience = self.patience(request, fields)
             frame_request = await self.frame_request(arrival, data, fields, patience)
             del data
