@@ -53,7 +53,7 @@ class _Client:
 
 
 def saturate(url: str, images: Sequence[bytes], clients: int, seconds: float) -> Measured:
-    """Ask with so many clients, each without a pause, for some time."""
+    """Ask with a number of clients, each without a pause, for some time."""
     until_s = time.monotonic() + seconds
 
     def requests(client: _Client, place: int, note: Callable[[float, bool], None]) -> None:
