@@ -60,12 +60,14 @@ class Batches:
         patience = self._inspections.patience(request, ImageFields())
         settings = self._line.settings
         with Body(self._line.memory) as body:
-            data = await body.read(request, settings.most_body_bytes, patience.wait_s or settings.body_s)
+            data = await body.read(request, settings.most_body_bytes, settings.body_s, patience.wait_s)
             if kind == FORM_TYPE:
                 items = _form_items(parse_form(request.headers["content-type"], data), arrival.key)
             else:
                 items = [_line_item(line) for line in data.splitlines() if line.strip()]
             del data
+            if kind == FORM_TYPE and items:  # its fields count for all images
+                self._inspections.patience(request, items[0].fields)
             if not 1 <= len(items) <= MOST_IMAGES:
                 raise Problem("bad-request", f"the batch has {len(items)} images; 1 to {MOST_IMAGES}")
             with self._line.load.admit(arrival.client.name, len(items)):

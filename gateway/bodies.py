@@ -79,14 +79,20 @@ class Body:
         self._memory = memory
         self._taken = 0
 
-    async def read(self, request: Request, most_bytes: int, timeout_s: float) -> bytes:
+    async def read(self, request: Request, most_bytes: int, body_s: float, wait_s: float = 0.0) -> bytes:
         """Read the body.
+
+        Parameters
+        ----------
+        body_s, wait_s
+            Longest time for a body, and the wait of the request, in seconds; 0: it does not wait.
 
         Raises
         ------
         Problem
-            ``too-large``, ``too-slow``, or ``overloaded``.
+            ``too-large``, ``too-slow``, ``overloaded``, or ``deadline-exceeded`` if the wait ends first.
         """
+        timeout_s = min(body_s, wait_s) if wait_s else body_s
         declared = declared_size(request, most_bytes)
         if declared is not None:
             self._take(declared)
@@ -99,7 +105,8 @@ class Body:
                         raise _too_large(most_bytes)
                     self._take(max(0, len(data) - self._taken))
         except TimeoutError:
-            raise Problem("too-slow", f"the body was not complete after {timeout_s:g} s") from None
+            name = "too-slow" if timeout_s == body_s else "deadline-exceeded"
+            raise Problem(name, f"the body was not complete after {timeout_s:g} s") from None
         return bytes(data)
 
     def _take(self, size_bytes: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.clients import Client
@@ -38,6 +38,9 @@ class ImageFields:
     station: str | None = None
     attributes: dict[str, str] = field(default_factory=dict)
     deadline_ms: str | None = None
+
+
+NO_FIELDS = ImageFields()
 
 
 def content_kind(content_type: str | None) -> str:
@@ -88,8 +91,8 @@ def fields_of(pairs: Iterable[tuple[str, str]]) -> ImageFields:
     return ImageFields(**found)
 
 
-def form_fields(parts: Iterable[FormPart]) -> tuple[bytes, ImageFields]:
-    """Return the image and the fields of a form.
+def form_fields(parts: Iterable[FormPart], query: ImageFields = NO_FIELDS) -> tuple[bytes, ImageFields]:
+    """Return the image and the fields of a form; a field that it does not have is that of the query.
 
     Raises
     ------
@@ -99,7 +102,9 @@ def form_fields(parts: Iterable[FormPart]) -> tuple[bytes, ImageFields]:
     files = [part for part in parts if part.name == "file"]
     if len(files) != 1:
         raise Problem("bad-request", f"the form has {len(files)} parts named 'file'; it needs one, the image")
-    return files[0].data, fields_of((part.name, text_of(part)) for part in parts if part.name != "file")
+    pairs = [(part.name, text_of(part)) for part in parts if part.name != "file"]
+    found = fields_of(pairs)
+    return files[0].data, replace(query, **{name: getattr(found, name) for name, _ in pairs})
 
 
 def attributes_of(found: object) -> dict[str, str]:

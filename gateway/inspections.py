@@ -88,12 +88,10 @@ class Inspections:
         require_identity_coding(request)
         with self._line.load.admit(arrival.client.name), Body(self._line.memory) as body:
             most_bytes = self._line.publisher.largest_image_bytes + (FORM_BYTES if kind == FORM_TYPE else 0)
-            seconds = min(self._line.settings.body_s, patience.wait_s or self._line.settings.body_s)
-            data, fields = await body.read(request, most_bytes, seconds), query
+            data = await body.read(request, most_bytes, self._line.settings.body_s, patience.wait_s)
+            fields = query
             if kind == FORM_TYPE:
-                if query != ImageFields():
-                    raise Problem("bad-request", "the fields are in the form or in the query, not in both")
-                data, fields = form_fields(parse_form(request.headers["content-type"], data))
+                data, fields = form_fields(parse_form(request.headers["content-type"], data), query)
                 patience = self.patience(request, fields)
             frame_request = await self.frame_request(arrival, data, fields, patience)
             del data
@@ -152,7 +150,7 @@ class Inspections:
         The memory of ``body`` is returned as soon as the frame is published.
         """
         frame_request, sha256 = request
-        until_s = arrival.at_s + patience.held_s
+        until_s = arrival.at_s + patience.longest_s
         if frame_request.named is None:
             frame_id = await self._publish(arrival, frame_request, patience)
             del request, frame_request
@@ -163,10 +161,10 @@ class Inspections:
         known = self._line.reader.index.get(frame_id)
         if known is not None:
             return Inspected(frame_id, _of_image(known, sha256), is_replayed=True)
-        with self._line.keys.hold(frame_id, sha256) as held:
-            was_sent = held.sent_s is not None
+        with self._line.keys.hold(frame_id, sha256) as keyed:
+            was_sent = keyed.sent_s is not None
             if not was_sent:
-                await self._publish(arrival, frame_request, patience, held)
+                await self._publish(arrival, frame_request, patience, keyed)
             del request, frame_request
             if body is not None:
                 body.release()
@@ -174,19 +172,19 @@ class Inspections:
         return Inspected(frame_id, None if decision is None else _of_image(decision, sha256), is_replayed=was_sent)
 
     async def _publish(
-        self, arrival: Arrival, request: FrameRequest, patience: Patience, held: KeyedFrame | None = None
+        self, arrival: Arrival, request: FrameRequest, patience: Patience, keyed: KeyedFrame | None = None
     ) -> str:
         spent_s = self._line.clock.monotonic_s() - arrival.at_s
         if request.deadline_ms is not None and spent_s * 1000 >= request.deadline_ms:
             raise Problem("deadline-exceeded", f"the deadline passed while the body came, which took {spent_s:.1f} s")
         self._line.load.require_answers(None if patience.responds_async else patience.wait_s - spent_s)
-        if held is not None:
-            held.sent_s = self._line.clock.monotonic_s()
+        if keyed is not None:
+            keyed.sent_s = self._line.clock.monotonic_s()
         try:
             return await self._line.publish(request)
         except Problem:
-            if held is not None:
-                held.sent_s = None
+            if keyed is not None:
+                keyed.sent_s = None
             raise
 
     def _response(self, found: Inspected, patience: Patience) -> Response:

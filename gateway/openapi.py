@@ -51,6 +51,10 @@ def _parameter(name: str, where: str, schema: dict[str, Any], text: str, require
     return {"name": name, "in": where, "required": required, "schema": schema, "description": text}
 
 
+#: Content types of the parts of a form.
+_ENCODING = {"file": {"contentType": ", ".join(IMAGE_TYPES)}, "attributes": {"contentType": "application/json"}}
+
+
 def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     found = _parameter(name, "query", schema, schema["description"])
     if schema["type"] == "object":  # an object in a query is JSON text
@@ -62,13 +66,12 @@ _WAIT = {"type": "number", "minimum": 0, "maximum": 60, "multipleOf": 0.001}
 _LOCATION = {"Location": {"description": "Path of the inspection.", "schema": {"type": "string"}}}
 _REQUEST_HEADERS = [
     _parameter(
-        "Prefer", "header",
-        {"type": "string", "enum": ["wait=0.5", "wait=2", "respond-async", "respond-async, wait=0.2"]},
+        "Prefer", "header", {"type": "string", "examples": ["wait=0.5", "respond-async", "respond-async, wait=0.2"]},
         "RFC 7240: `wait=SECONDS` is the longest wait, and the deadline of the frame; `respond-async` answers 202 when "
-        "there is no decision after the wait (0 if none is stated). Any number of seconds is accepted.",
+        "there is no decision after the wait (0 if none is stated).",
     ),
     _parameter(
-        "Idempotency-Key", "header", {"type": "string", "pattern": "^[a-zA-Z0-9/_.-]{1,200}$"},
+        "Idempotency-Key", "header", {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
         "The same key and image have the same answer, at every gateway of the line and after a restart.",
     ),
     _parameter(
@@ -111,7 +114,7 @@ def _inspections() -> dict[str, Any]:
                 "required": True,
                 "content": {
                     **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in IMAGE_TYPES},
-                    FORM_TYPE: {"schema": form},
+                    FORM_TYPE: {"schema": form, "encoding": _ENCODING},
                 },
             },
             "responses": _responses(
@@ -172,7 +175,10 @@ def _batch() -> dict[str, Any]:
             "parameters": _REQUEST_HEADERS,
             "requestBody": {
                 "required": True,
-                "content": {FORM_TYPE: {"schema": form}, NDJSON_TYPE: {"schema": {"type": "string"}}},
+                "content": {
+                    FORM_TYPE: {"schema": form, "encoding": _ENCODING},
+                    NDJSON_TYPE: {"schema": {"type": "string"}},
+                },
             },
             "responses": _responses(
                 {
@@ -181,7 +187,7 @@ def _batch() -> dict[str, Any]:
                         {"type": "object", "required": ["inspections"], "properties": {"inspections": listed}},
                     )
                 },
-                (*_ALWAYS, 408, 413, 415, 429),
+                (*_ALWAYS, 408, 413, 415, 429, 504),
             ),
         }
     }

@@ -38,7 +38,7 @@ class Patience:
     applied: str
 
     @property
-    def held_s(self) -> float:
+    def longest_s(self) -> float:
         """Longest time until the answer, in seconds."""
         return self.wait_s if self.responds_async else self.wait_s + GRACE_S
 

@@ -28,6 +28,7 @@ _MOST_LABELS = 16
 _TEXTS = (
     "truth", "frame_id", "part_id", "station", "camera_id", "defect", "sampled_because", "note", "labelled_by",
 )  # fmt: skip
+_MAY_BE_EMPTY = ("defect", "note")
 
 
 class RecordRequests:
@@ -83,7 +84,7 @@ class RecordRequests:
             at_us = int(at_us)
         if (
             not set(values) <= {*_TEXTS, "labelled_at_us"}
-            or not all(isinstance(text, str) for text in texts.values())
+            or not all(isinstance(text, str) and (text or name in _MAY_BE_EMPTY) for name, text in texts.items())
             or not isinstance(at_us, int)
             or isinstance(at_us, bool)
             or "truth" not in texts

@@ -26,6 +26,7 @@ PACKAGES = (
     "actuators",
     "replay",
     "operations",
+    "gateway",
     "infra",
     "benchmarks",
 )

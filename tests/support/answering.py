@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import Producer
-
 from schemas import Codec, Frame, KafkaSettings
 from tests.support.audited_lines import decision
+from transport.producer import make_producer
 from transport.tail import Tail
 
 #: Returns the fields of the decision that differ from an acceptance in time; None: no decision.
@@ -28,7 +27,7 @@ def answering_worker(kafka: KafkaSettings, answering: Answering = accept) -> Ite
     """Answer every frame from now on; yield the list of the frames."""
     frames: list[Frame] = []
     codec, tail, stop = Codec(), Tail(kafka, kafka.frames), threading.Event()
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 0, "log_level": 0})
+    producer = make_producer(kafka, {})
     tail.open()
 
     def run() -> None:
