@@ -172,7 +172,7 @@ def test_a_client_that_speaks_no_http_gets_a_problem(gateway: RunningGateway) ->
     address = urlsplit(gateway.url)
     with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=60) as client:
         client.sendall(b"\x16\x03\x01 hello\r\n\r\n")
-        head, _, body = client.recv(65536).partition(b"\r\n\r\n")
+        head, _, body = b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400")
     assert json.loads(body)["type"] == URN + "bad-request"
 
