@@ -13,16 +13,9 @@ from models.training.blocks import conformal_limit, out_of_block, random_blocks
 from models.training.features import DecodedImage, FeatureExtractor, in_threads
 from models.training.graphs import Recipe
 from models.training.padim import Moments
+from models.training.products import GoodParts, Scale, scores_of
 from models.training.read_images import digest_of
 from models.training.synthetic import KINDS, SIZES, DefectKind, add_defect
-
-#: Percentile of the map that is the score of an image: a maximum that one noisy place does not move.
-PERCENTILE = 99.0
-
-
-def scores_of(distances: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the score of each image, of distances ``(n, places)``."""
-    return np.asarray(np.percentile(distances, PERCENTILE, axis=1), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +41,28 @@ class AnomalyFit:
         Block of each image, see `models.training.blocks`.
     overkill
         Share of good parts that may be rejected.
+    products
+        Number of the product of each image, from 0; without it all are of one product.
     """
 
     def __init__(
-        self, recipe: Recipe, patches: NDArray[np.float16], blocks: NDArray[np.int64], overkill: float
+        self,
+        recipe: Recipe,
+        patches: NDArray[np.float16],
+        blocks: NDArray[np.int64],
+        overkill: float,
+        products: NDArray[np.int64] | None = None,
     ) -> None:
         self.recipe = recipe
         self._patches, self._blocks = patches, blocks
-        self._sums = {block: self._moments(patches[blocks == block]) for block in np.unique(blocks)}
-        total = None
-        for sums in self._sums.values():
-            total = sums if total is None else total + sums
-        assert total is not None
-        self._total = total
-        self._without = {block: (total - sums).gaussians() for block, sums in self._sums.items()}
-        self.gaussians = total.gaussians()
+        self._products = np.zeros(len(patches), np.int64) if products is None else products
+        self._rows = [np.flatnonzero(self._products == number) for number in range(self._products.max() + 1)]
+        self._totals = [self._moments(patches[rows]) for rows in self._rows]
+        self._scales = tuple(Scale() for _ in self._rows)
+        if len(self._rows) > 1:
+            self._scales = tuple(self._scale_of(rows) for rows in self._rows)
+        self._without = {block: self._model(blocks == block) for block in np.unique(blocks)}
+        self.model = self._model(np.zeros(len(patches), bool))
         self.scores = out_of_block(
             blocks, lambda mask: scores_of(self._without[blocks[mask][0]].distances(patches[mask]))
         )
@@ -85,8 +85,7 @@ class AnomalyFit:
         blocks = random_blocks(len(self._patches))
 
         def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-            model = (self._total - self._moments(self._patches[mask])).gaussians()
-            return scores_of(model.distances(self._patches[mask]))
+            return scores_of(self._model(mask).distances(self._patches[mask]))
 
         return out_of_block(blocks, score)
 
@@ -118,6 +117,24 @@ class AnomalyFit:
     def digests(self) -> set[bytes]:
         """Return the digests of the features of all images."""
         return {digest_of(each) for each in self._patches}
+
+    def _model(self, left_out: NDArray[np.bool_]) -> GoodParts:
+        """Return the model of all images but some."""
+        products = []
+        for rows, total in zip(self._rows, self._totals, strict=True):
+            mine = rows[left_out[rows]]
+            products.append((total - self._moments(self._patches[mine]) if len(mine) else total).gaussians())
+        return GoodParts(tuple(products), self._scales)
+
+    def _scale_of(self, rows: NDArray[np.int64]) -> Scale:
+        """Return the scale of a product: of the scores of its images by its own model without their block."""
+        blocks, patches = self._blocks[rows], self._patches[rows]
+        total = self._moments(patches)
+
+        def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+            return scores_of((total - self._moments(patches[mask])).gaussians().distances(patches[mask]))
+
+        return Scale.of(out_of_block(blocks, score))
 
     def _moments(self, patches: NDArray[np.float16]) -> Moments:
         return Moments.of(patches, is_alike=self.recipe.is_alike)

@@ -75,12 +75,12 @@ class PooledExtractor:
     """Backbone with the features of a whole image, for the input of a recipe. Thread-safe."""
 
     def __init__(self, recipe: Recipe, colour: Colour) -> None:
-        self._spec = input_spec(recipe, colour)
+        self.spec = input_spec(recipe, colour)
         self._session = make_session(pooled_graph(recipe, colour).SerializeToString(), 1)
 
     def features(self, image: DecodedImage) -> NDArray[np.float32]:
         """Return the features of an image, ``(features,)`` float32."""
-        tensor, _, _ = to_tensor(image.pixels, image.size_wh, self._spec)
+        tensor, _, _ = to_tensor(image.pixels, image.size_wh, self.spec)
         [found] = self._session.run(None, {IMAGE: tensor})
         return np.asarray(found[0], np.float32)
 
