@@ -49,6 +49,7 @@ def result(parts: Path) -> TrainingResult:
     return train(parts / "good", OPTIONS)
 
 
+@pytest.mark.long
 def test_each_product_has_a_map(result: TrainingResult, tmp_path: Path) -> None:
     assert result.products == {"drilled": 30, "plain": 30}
     assert "a map for each product: drilled (30), plain (30)" in next(recipe_lines(result))
@@ -63,6 +64,7 @@ def test_each_product_has_a_map(result: TrainingResult, tmp_path: Path) -> None:
         assert inspect_image(path.read_bytes(), model).score == pytest.approx(wanted, abs=0.005)
 
 
+@pytest.mark.long
 def test_the_graph_takes_the_product_that_fits_best(result: TrainingResult) -> None:
     """Batches too: each image gets the map of its own product."""
     from models.runtime import make_session
@@ -94,6 +96,7 @@ class FeatureExtractorSession:
         return [found.transpose(1, 0, 2) for found in self._session.run(None, {"image": pixels})]
 
 
+@pytest.mark.long
 def test_defects_are_seen_in_both_products(result: TrainingResult, tmp_path: Path) -> None:
     model = write_package(result, tmp_path / "model", OPTIONS)
 
