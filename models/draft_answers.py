@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from models.region_text import parse_roi
 from schemas.errors import SettingsError
 
 _IMAGENET = (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -97,6 +99,11 @@ class DraftAnswers:
         if len(sides) != 2 or not all(side.isascii() and side.isdigit() and 0 < int(side[:6]) < 9000 for side in sides):
             raise _refused("size", answer, "WIDTHxHEIGHT, such as 640x480")
         return int(sides[0]), int(sides[1])
+
+    def region(self) -> dict[str, Any]:
+        """Return the fields of the input that state which part of a frame is inspected."""
+        roi = self.get("roi")
+        return {} if roi is None else {"roi": parse_roi(roi).model_dump(mode="json", exclude_none=True)}
 
     def normalisation(self, channels: int) -> tuple[float, tuple[float, ...], tuple[float, ...]] | None:
         """Return scale, mean and std; the scale may be the word ``imagenet``."""

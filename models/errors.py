@@ -28,7 +28,7 @@ class ImageError(InspectionError):
     ----------
     kind
         Stable word for metrics and dead letters: ``unreadable-image``, ``image-too-large``,
-        ``altered-image``, ``size-mismatch``.
+        ``altered-image``, ``size-mismatch``, ``outside-frame``.
     reason
         One line for a person.
     """

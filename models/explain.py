@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImageError
-from models.images import decode, image_header
-from models.manifest import InputSpec
+from models.frame_pixels import FramePixels, frame_pixels
+from models.input_spec import InputSpec
 from models.opencv import cv2
 from models.package import Model
-from models.preprocess import Geometry, Tensor, content_wh, to_tensor
+from models.preprocess import Geometry, Tensor
 from models.runtime import ORT_ERRORS, runtime_error_line
 from models.tasks import TASKS
 from models.tasks.anomaly import scaled_map
@@ -75,19 +75,14 @@ def heat_map(image: bytes, model: Model, *, steps: int = 9) -> HeatMap | None:
     manifest = model.manifest
     if manifest.task == "detection":
         return None
-    spec = manifest.input
-    header = image_header(image)
-    frame_wh = (header.width, header.height)
-    decoded = decode(
-        image, colour=spec.colour != "grey", needed_wh=content_wh(frame_wh, spec), bit_depth=spec.bit_depth
-    )
-    tensor, small, geometry = to_tensor(decoded.pixels, frame_wh, spec)
+    with frame_pixels(image, manifest.input) as seen:
+        tensor, small, geometry = seen.tensor(manifest.input)
     content = (geometry.left, geometry.top, small.shape[1], small.shape[0])
     try:
         if "map" in manifest.outputs.names:
-            values = scaled_map(model.run(tensor), manifest)
-            return HeatMap("anomaly", _over_content(values, spec, content))
-        return HeatMap("occlusion", _occlusion(tensor, model, geometry, content, steps))
+            values = _over_content(scaled_map(model.run(tensor), manifest), manifest.input, content)
+            return HeatMap("anomaly", _over_frame(values, seen))
+        return HeatMap("occlusion", _over_frame(_occlusion(tensor, model, geometry, content, steps), seen))
     except WrongShape as error:
         raise ImageError("no-heat-map", f"the model's output for {error.role} {error}") from error
     except ORT_ERRORS as error:
@@ -103,6 +98,20 @@ def _over_content(values: NDArray[Any], spec: InputSpec, content: tuple[int, int
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
     cells = cv2.resize(part, size_wh, interpolation=cv2.INTER_AREA).reshape(size_wh[::-1])
     return np.asarray(np.clip(cells, 0, 1), np.float32)
+
+
+def _over_frame(values: Values, seen: FramePixels) -> Values:
+    """Return the map of a region as a map of its whole frame, 0 outside of the region."""
+    if seen.region.wh == seen.frame_wh:
+        return values
+    scale = min(1.0, _MAX_CELLS / max(seen.frame_wh))
+    whole = np.zeros([max(1, round(side * scale)) for side in reversed(seen.frame_wh)], np.float32)
+    left, top = (min(int(at * scale), side - 1) for at, side in zip(seen.region[:2], whole.shape[::-1], strict=True))
+    part = whole[top : top + max(1, round(seen.region.height * scale)), left:][
+        :, : max(1, round(seen.region.width * scale))
+    ]
+    part[:] = cv2.resize(values, part.shape[1::-1], interpolation=cv2.INTER_AREA).reshape(part.shape)
+    return whole
 
 
 def _occlusion(

@@ -85,6 +85,7 @@ def decoding(
     needed_wh: tuple[int, int] | None = None,
     max_pixels: int | None = None,
     bit_depth: int | None = None,
+    aligned_to: int = 0,
 ) -> Iterator[Decoded]:
     """Decode to 8-bit grey or BGR, and hold a share of the process's memory budget until the block ends.
 
@@ -100,6 +101,8 @@ def decoding(
         Images with more pixels are refused from their header. Default: the limit of the settings.
     bit_depth
         Bits that the camera measures, for 16-bit files that do not state it.
+    aligned_to
+        Common divisor of the edges at which the caller cuts the image; a reduced scale divides it.
 
     The orientation that EXIF may state is ignored: a camera of a line does not turn, and boxes are in sensor pixels.
     16-bit files keep their upper 8 bits, or the upper 8 of the depth that the file or the caller states. An alpha
@@ -112,7 +115,7 @@ def decoding(
     """
     header = image_header(data, max_pixels=max_pixels)
     structure = examine(data, header.encoding)
-    divisor = _divisor(header, needed_wh)
+    divisor = _divisor(header, needed_wh, aligned_to)
     depth = (structure.significant_bits or bit_depth) if structure.bits == 16 else None
     needed_bytes = _needed_bytes(header, structure, divisor, colour, depth)
     with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels") as waited_s:
@@ -162,13 +165,14 @@ def _checked(structure: Structure) -> Structure:
     return structure if structure.finish is None else replace(structure, data=structure.finish())
 
 
-def _divisor(header: ImageHeader, needed_wh: tuple[int, int] | None) -> int:
+def _divisor(header: ImageHeader, needed_wh: tuple[int, int] | None, aligned_to: int) -> int:
     if header.encoding is not Encoding.JPEG or needed_wh is None:
         return 1
     width, height = header.width, header.height
     for by in _REDUCTIONS:
-        # Only if the size is divisible: half a block at the border would shift the picture by up to a pixel.
-        if width % by == height % by == 0 and width // by >= needed_wh[0] and height // by >= needed_wh[1]:
+        # Only if sizes and cuts are divisible: half a block at the border would shift the picture by up to a pixel.
+        is_divisible = width % by == height % by == aligned_to % by == 0
+        if is_divisible and width // by >= needed_wh[0] and height // by >= needed_wh[1]:
             return by
     return 1
 

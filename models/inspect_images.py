@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,13 +10,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from models.errors import ImageError
-from models.images import decoding, image_header
+from models.frame_pixels import frame_pixels
 from models.inspection import Inspection
 from models.manifest import EMBEDDING
 from models.package import Model
-from models.preprocess import Geometry, Tensor, content_wh, to_tensor
-from models.remarks import Remark, shrinking
+from models.preprocess import Geometry, Tensor
+from models.remarks import Remark
 from models.rule import apply_rule, failed
 from models.runtime import ORT_ERRORS, runtime_error_line
 from models.sample_depth import Image
@@ -45,9 +43,8 @@ def inspect_image(
     Raises
     ------
     ImageError
-        With kind ``altered-image``, ``image-too-large``, ``unreadable-image`` or ``size-mismatch``. A fault of the
-        model (not a number, an error of the runtime) is not a fault of the image: its result is a FAILED inspection
-        that rejects.
+        As `models.frame_pixels.frame_pixels`. A fault of the model (not a number, an error of the runtime) is not a
+        fault of the image: its result is a FAILED inspection that rejects.
     """
     prepared = prepare(image, model, sha256, size_wh)
     return judge(model, prepared, measure(prepared), run(model, prepared))
@@ -130,24 +127,12 @@ def prepare(
 ) -> PreparedImage:
     """Check and decode an image for a model; it raises the errors of `inspect_image`."""
     began = time.perf_counter()
-    if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
-        raise ImageError("altered-image", "the bytes do not have the sha256 that the camera gave them")
-
-    header = image_header(image)
-    frame_wh = (header.width, header.height)
-    if size_wh is not None and size_wh != frame_wh:
-        raise ImageError(
-            "size-mismatch", "the image has {}x{} pixels, the frame says {}x{}".format(*frame_wh, *size_wh)
-        )
     spec = model.manifest.input
-    needed_wh = content_wh(frame_wh, spec)
-    colour = spec.colour != "grey"
-    with decoding(image, colour=colour, needed_wh=needed_wh, bit_depth=spec.bit_depth) as decoded:
-        tensor, small, geometry = to_tensor(decoded.pixels, frame_wh, spec)
-    remarks = decoded.remarks + shrinking(frame_wh, needed_wh)
-    waited_ms = decoded.waited_s * 1000
+    with frame_pixels(image, spec, sha256, size_wh) as seen:
+        tensor, small, geometry = seen.tensor(spec)
+    waited_ms = seen.waited_s * 1000
     decode_ms = (time.perf_counter() - began) * 1000 - waited_ms
-    return PreparedImage(tensor, small, geometry, decode_ms, waited_ms, remarks)
+    return PreparedImage(tensor, small, geometry, decode_ms, waited_ms, seen.remarks)
 
 
 def measure(prepared: PreparedImage) -> ImageSignals:

@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ModelPackageError
+from models.frame_pixels import frame_pixels
 from models.image_remarks import ImageRemarks
-from models.images import decode, image_header
 from models.inspect_images import inspect_image
 from models.manifest import EMBEDDING
 from models.manifest_file import MANIFEST_NAME
 from models.package import Model
-from models.preprocess import content_wh, to_tensor
 from models.reference import Reference, SignalReference, references_of
 
 REFERENCE_NAME = "reference.json"
@@ -117,9 +116,6 @@ def write_reference(package: Path, reference: Reference) -> None:
 
 
 def _embedding(image: bytes, model: Model) -> NDArray[np.float32]:
-    spec, header = model.manifest.input, image_header(image)
-    size_wh = (header.width, header.height)
-    needed_wh = content_wh(size_wh, spec)
-    pixels = decode(image, colour=spec.colour != "grey", needed_wh=needed_wh, bit_depth=spec.bit_depth).pixels
-    tensor, _, _ = to_tensor(pixels, size_wh, spec)
+    with frame_pixels(image, model.manifest.input) as seen:
+        tensor, _, _ = seen.tensor(model.manifest.input)
     return np.asarray(model.run(tensor)[EMBEDDING], np.float32).reshape(-1)

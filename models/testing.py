@@ -23,6 +23,7 @@ from models.inspection import Inspection
 from models.manifest import EMBEDDING
 from models.opencv import cv2
 from models.package import Model, load_model
+from models.regions import least_frame_wh
 from models.tasks import Outputs
 from schemas.records import Action, ResultState, Verdict
 
@@ -171,7 +172,8 @@ def _equal(first: Outputs, second: Outputs) -> bool:
 def _pictures(model: Model) -> Iterator[tuple[str, bytes]]:
     """Yield names and files of made-up pictures; always the same ones."""
     spec = model.manifest.input
-    width, height = min(spec.width, _SIDE), min(spec.height, _SIDE)
+    least = least_frame_wh(spec)
+    width, height = max(min(spec.width, _SIDE), least[0]), max(min(spec.height, _SIDE), least[1])
     random = np.random.default_rng(1)
     noise = random.integers(0, 256, (height, width), np.uint8)
     made: dict[str, NDArray[Any]] = {
@@ -179,8 +181,8 @@ def _pictures(model: Model) -> Iterator[tuple[str, bytes]]:
         "a white picture": np.full((height, width), 255, np.uint8),
         "a noisy picture": noise,
         "a striped picture": np.broadcast_to((np.arange(width) % 16 * 16).astype(np.uint8), (height, width)),
-        "a picture of one pixel": np.full((1, 1), 128, np.uint8),
-        "a wide picture": np.tile(noise, (1, 2))[: max(1, height // 2)],
+        "a picture of the smallest size": np.full(least[::-1], 128, np.uint8),
+        "a wide picture": np.tile(noise, (1, 2))[: max(least[1], height // 2)],
         "a picture in colour": random.integers(0, 256, (height, width, 3), np.uint8),
         "a picture of 16 bits": noise.astype(np.uint16) * 257,
     }

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.frame_pixels import FramePixels
 from models.training.auroc import auroc
 from models.training.blocks import conformal_limit, out_of_block, random_blocks
-from models.training.features import DecodedImage, FeatureExtractor, in_threads
+from models.training.features import FeatureExtractor, in_threads
 from models.training.graphs import Recipe
 from models.training.padim import Moments
 from models.training.read_images import digest_of
@@ -91,7 +92,7 @@ class AnomalyFit:
         return out_of_block(blocks, score)
 
     def self_test(
-        self, extractor: FeatureExtractor, images: Iterable[tuple[int, DecodedImage]], *, threads: int, seed: int = 0
+        self, extractor: FeatureExtractor, images: Iterable[tuple[int, FramePixels]], *, threads: int, seed: int = 0
     ) -> list[SyntheticResult]:
         """Add synthetic defects to good images, and score them by the model that has not seen their block.
 
@@ -102,10 +103,12 @@ class AnomalyFit:
         """
         cases = [(kind, size) for kind in KINDS for size in SIZES]
 
-        def scores(numbered: tuple[int, DecodedImage]) -> list[float]:
+        def scores(numbered: tuple[int, FramePixels]) -> list[float]:
             index, image = numbered
             rng, model = np.random.default_rng((seed, index)), self._without[self._blocks[index]]
-            defective = [DecodedImage(add_defect(image.pixels, kind, size, rng), image.size_wh) for kind, size in cases]
+            defective = [
+                image.with_pixels(add_defect(image.pixels, kind, size, rng), extractor.spec) for kind, size in cases
+            ]
             patches = np.stack([extractor.features(each) for each in defective])
             return [float(score) for score in scores_of(model.distances(patches))]
 

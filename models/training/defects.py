@@ -78,7 +78,7 @@ def learn_defects(
     figures = replace(figures, overkill=(int((fit.scores >= fit.limit).sum()), len(fit.scores)))
     test = DefectTest(paths, kinds, values, good_scores, figures)
     if len(paths) >= FEWEST_DEFECTS:
-        pooled = PooledExtractor(extractor.recipe, extractor.colour)
+        pooled = PooledExtractor(extractor.recipe, extractor.colour, extractor.spec)
 
         def features(path: Path) -> NDArray[np.float32]:
             return pooled.features(read_image(path, extractor.spec))

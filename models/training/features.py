@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.images import decode, image_header
-from models.manifest import InputSpec
-from models.preprocess import content_wh, to_tensor
+from models.frame_pixels import FramePixels, frame_pixels
+from models.input_spec import InputSpec, RoiSpec
 from models.runtime import make_session
-from models.sample_depth import Image
 from models.training.graphs import IMAGE, Recipe, feature_graph, pooled_graph
 
 Colour = Literal["grey", "rgb"]
@@ -24,22 +22,23 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def input_spec(recipe: Recipe, colour: Colour, bit_depth: int | None = None) -> InputSpec:
-    """Return the description of a recipe's input for the manifest."""
-    return InputSpec(
-        name=IMAGE, width=recipe.size, height=recipe.size, colour=colour, dtype="uint8", bit_depth=bit_depth
-    )
-
-
 @dataclass(frozen=True, slots=True)
-class DecodedImage:
-    """Pixels ``(H, W)`` grey or ``(H, W, 3)`` BGR uint8, perhaps at a reduced scale, and the size of the file."""
+class InspectedPart:
+    """Part of each image that is learned from; ``roi`` as in a manifest."""
 
-    pixels: Image
-    size_wh: tuple[int, int]
+    roi: RoiSpec | None = None
 
 
-def read_image(path: Path, spec: InputSpec) -> DecodedImage:
+#: All of each image.
+WHOLE = InspectedPart()
+
+
+def input_spec(recipe: Recipe, colour: Colour, part: InspectedPart) -> InputSpec:
+    """Return the description of a recipe's input for the manifest."""
+    return InputSpec(name=IMAGE, width=recipe.size, height=recipe.size, colour=colour, dtype="uint8", roi=part.roi)
+
+
+def read_image(path: Path, spec: InputSpec) -> FramePixels:
     """Read an image as the worker does.
 
     Raises
@@ -49,24 +48,21 @@ def read_image(path: Path, spec: InputSpec) -> DecodedImage:
     OSError
         If the file cannot be read.
     """
-    data = path.read_bytes()
-    header = image_header(data)
-    size_wh = (header.width, header.height)
-    needed_wh = content_wh(size_wh, spec)
-    pixels = decode(data, colour=spec.colour != "grey", needed_wh=needed_wh, bit_depth=spec.bit_depth).pixels
-    return DecodedImage(pixels, size_wh)
+    with frame_pixels(path.read_bytes(), spec) as seen:
+        # A cut that keeps the whole frame in memory is copied.
+        return replace(seen, pixels=np.ascontiguousarray(seen.pixels))
 
 
 class FeatureExtractor:
     """Backbone with the features of one recipe. Thread-safe."""
 
-    def __init__(self, recipe: Recipe, colour: Colour, bit_depth: int | None = None) -> None:
-        self.recipe, self.colour, self.spec = recipe, colour, input_spec(recipe, colour, bit_depth)
+    def __init__(self, recipe: Recipe, colour: Colour, part: InspectedPart = WHOLE) -> None:
+        self.recipe, self.colour, self.spec = recipe, colour, input_spec(recipe, colour, part)
         self._session = make_session(feature_graph(recipe, colour).SerializeToString(), 1)
 
-    def features(self, image: DecodedImage) -> NDArray[np.float16]:
+    def features(self, image: FramePixels) -> NDArray[np.float16]:
         """Return the features of an image, ``(places, channels)`` float16."""
-        tensor, _, _ = to_tensor(image.pixels, image.size_wh, self.spec)
+        tensor, _, _ = image.tensor(self.spec)
         [found] = self._session.run(None, {IMAGE: tensor})
         return np.asarray(found[:, 0], np.float16)
 
@@ -74,13 +70,13 @@ class FeatureExtractor:
 class PooledExtractor:
     """Backbone with the features of a whole image, for the input of a recipe. Thread-safe."""
 
-    def __init__(self, recipe: Recipe, colour: Colour) -> None:
-        self._spec = input_spec(recipe, colour)
+    def __init__(self, recipe: Recipe, colour: Colour, spec: InputSpec) -> None:
+        self._spec = spec
         self._session = make_session(pooled_graph(recipe, colour).SerializeToString(), 1)
 
-    def features(self, image: DecodedImage) -> NDArray[np.float32]:
+    def features(self, image: FramePixels) -> NDArray[np.float32]:
         """Return the features of an image, ``(features,)`` float32."""
-        tensor, _, _ = to_tensor(image.pixels, image.size_wh, self._spec)
+        tensor, _, _ = image.tensor(self._spec)
         [found] = self._session.run(None, {IMAGE: tensor})
         return np.asarray(found[0], np.float32)
 

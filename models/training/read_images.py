@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImageError
-from models.training.features import Colour, DecodedImage, FeatureExtractor, in_threads, input_spec, read_image
+from models.frame_pixels import FramePixels
+from models.regions import Region
+from models.training.features import WHOLE, Colour, FeatureExtractor, InspectedPart, in_threads, input_spec, read_image
 from models.training.graphs import CHANNELS, Recipe
 from models.training.survey import Survey, has_colour, sampled
 
@@ -34,9 +36,9 @@ class RecipeImages:
     features: NDArray[np.float16]
 
 
-def find_colour(files: Sequence[Path], recipe: Recipe) -> Colour:
+def find_colour(files: Sequence[Path], recipe: Recipe, part: InspectedPart = WHOLE) -> Colour:
     """Return ``rgb`` if one of some images has colour."""
-    spec = input_spec(recipe, "rgb")
+    spec = input_spec(recipe, "rgb", part)
     for path in sampled(files, _LOOKED_AT):
         try:
             if has_colour(read_image(path, spec).pixels):
@@ -46,7 +48,7 @@ def find_colour(files: Sequence[Path], recipe: Recipe) -> Colour:
     return "grey"
 
 
-def measure_ms(extractor: FeatureExtractor, image: DecodedImage) -> float:
+def measure_ms(extractor: FeatureExtractor, image: FramePixels) -> float:
     """Return the time of the features of an image, in ms: the median of four runs after a first one."""
     times = []
     for _ in range(5):
@@ -57,7 +59,14 @@ def measure_ms(extractor: FeatureExtractor, image: DecodedImage) -> float:
 
 
 def affordable(
-    recipes: Sequence[Recipe], colour: Colour, images: int, tests: int, *, max_ms: float, time_budget_s: float
+    recipes: Sequence[Recipe],
+    colour: Colour,
+    images: int,
+    tests: int,
+    *,
+    max_ms: float,
+    time_budget_s: float,
+    part: InspectedPart = WHOLE,
 ) -> tuple[list[FeatureExtractor], list[tuple[str, str]]]:
     """Choose the recipes that are quick enough, by a trial with one blank image.
 
@@ -76,8 +85,8 @@ def affordable(
     planned_s = 0.0
     for recipe in recipes:
         blank = np.zeros((recipe.size, recipe.size) if colour == "grey" else (recipe.size, recipe.size, 3), np.uint8)
-        extractor = FeatureExtractor(recipe, colour)
-        image_ms = measure_ms(extractor, DecodedImage(blank, (recipe.size, recipe.size)))
+        extractor, size_wh = FeatureExtractor(recipe, colour, part), (recipe.size, recipe.size)
+        image_ms = measure_ms(extractor, FramePixels(blank, size_wh, Region(0, 0, *size_wh)))
         planned_s += image_ms / 1000 * (images + tests)
         if chosen and image_ms > max_ms:
             left_out.append((recipe.name, f"an image takes {image_ms:.0f} ms, more than {max_ms:.0f}"))
@@ -99,7 +108,7 @@ def read_images(
     largest = max(extractors, key=lambda extractor: extractor.recipe.size)
     wanted = [_sample(extractor.recipe, len(files)) for extractor in extractors]
 
-    def read(numbered: tuple[int, Path]) -> tuple[DecodedImage, list[NDArray[np.float16] | None]] | str:
+    def read(numbered: tuple[int, Path]) -> tuple[FramePixels, list[NDArray[np.float16] | None]] | str:
         number, path = numbered
         try:
             image = read_image(path, largest.spec)
@@ -135,7 +144,7 @@ def read_images(
         if before is not None and _cosine(before, values) > _ALIKE:
             survey.alike += 1
         before = values
-        survey.sizes[image.size_wh] += 1
+        survey.sizes[image.frame_wh] += 1
         for mine, own, feature in zip(rows, stored, features, strict=True):
             if feature is not None:
                 own[len(mine)] = feature

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.training.anomaly_fit import AnomalyFit, SyntheticResult
 from models.training.blocks import BlockKind, assign_blocks
 from models.training.defects import DefectTest, GoodImages, learn_defects
-from models.training.features import FeatureExtractor, read_image
+from models.training.features import WHOLE, FeatureExtractor, InspectedPart, read_image
 from models.training.graphs import Recipe
 from models.training.labelled import HeadFit
 from models.training.read_images import (
@@ -69,6 +69,8 @@ class TrainingOptions:
         Number of overkills that cost as much as one escape, for the threshold of a model that learned from defects.
     defect_share
         Share of defective parts on the line, for the same threshold. The folder does not tell it.
+    part
+        Part of each image that is inspected.
     """
 
     overkill: float = 0.02
@@ -78,6 +80,7 @@ class TrainingOptions:
     good: tuple[str, ...] = ()
     escape_cost: float = 20.0
     defect_share: float = 0.01
+    part: InspectedPart = WHOLE
 
     @property
     def escape_weight(self) -> float:
@@ -193,14 +196,14 @@ def train(
         raise SettingsError(f"{root} has no images; PNG, JPEG, TIFF and BMP files are read, in sub-folders too")
     survey = Survey(len(folder.good), loose=folder.loose)
     files = sampled(folder.good)
-    survey.colour = find_colour(files, RECIPES[0])
+    survey.colour = find_colour(files, RECIPES[0], options.part)
     extractors, left_out = affordable(
         RECIPES, survey.colour, len(files), len(KINDS) * len(SIZES) * _TESTED,
-        max_ms=options.max_ms, time_budget_s=options.time_budget_s,
+        max_ms=options.max_ms, time_budget_s=options.time_budget_s, part=options.part,
     )  # fmt: skip
     paths, images = read_images(files, extractors, survey, report, options.threads)
     if len(paths) < FEWEST_IMAGES:
-        reasons = f"; {survey.lines(root)[-1]}" if survey.broken else ""
+        reasons = "; left out {}: {}".format(*survey.broken[0]) if survey.broken else ""
         found = "1 different image" if len(paths) == 1 else f"{len(paths)} different images"
         raise SettingsError(f"{root} has {found} of good parts; {FEWEST_IMAGES} are needed{reasons}")
     blocks, block_kind = assign_blocks([path.relative_to(root) for path in paths])

@@ -13,7 +13,8 @@ from actuators.settings import OnDrift
 from infra.cli.commands import COMMANDS, load
 from infra.cli.root import app
 from infra.cli.shared import choices
-from models.manifest import DetectionOptions, InputSpec, OutputSpec, Task
+from models.input_spec import InputSpec
+from models.manifest import DetectionOptions, OutputSpec, Task
 from monitoring.quality.figures import GroupBy
 from producers.bounded_queue import Policy
 from producers.cameras.disturbed import Disturbance

@@ -46,6 +46,16 @@ def test_init_makes_a_package_that_loads(file: Path, tmp_path: Path) -> None:
     assert run("check", out).exit_code == 0
 
 
+def test_a_region_of_interest_is_stated_and_shown(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "my_model"
+    done = run("init", file, "--out", out, *ANSWERS, "--roi", "40,20,16,32")
+    assert done.exit_code == 0, done.output
+    assert "16x32 pixels at 40,20" in run("show", out).stdout
+    assert run("check", out).exit_code == 0
+    refused = run("init", file, "--out", tmp_path / "other", *ANSWERS, "--roi", "0,0 9,9")
+    assert "--roi '0,0 9,9': " in str(refused.exception)
+
+
 def test_init_names_each_missing_fact_with_its_option(file: Path, tmp_path: Path) -> None:
     done = run("init", file, "--out", tmp_path / "my_model")
     assert isinstance(done.exception, SettingsError)

@@ -47,6 +47,10 @@ ResizeFact = Annotated[
     ResizeChoice | None,
     _choice("Way of resizing; letterbox keeps the proportions. Default: stretch."),
 ]
+RoiFact = Annotated[
+    str | None,
+    fact("Part of each frame that is inspected: x,y,width,height in pixels, or corners of a polygon, 'x,y x,y x,y'."),
+]
 OutputFact = Annotated[str | None, fact("Outputs by role, such as scores=logits or boxes=b,scores=s.")]
 ActivationFact = Annotated[ActivationChoice | None, _choice("Step from the output to scores.")]
 LabelsFact = Annotated[str | None, fact("Labels in the order of the training, such as good,scratch.")]

@@ -23,6 +23,7 @@ from infra.cli.setup.model_facts import (
     MeanFact,
     OutputFact,
     ResizeFact,
+    RoiFact,
     ScaleFact,
     SizeFact,
     SplitFact,
@@ -58,6 +59,7 @@ def init(
     mean: MeanFact = None,
     std: StdFact = None,
     resize: ResizeFact = None,
+    roi: RoiFact = None,
     output: OutputFact = None,
     activation: ActivationFact = None,
     labels: LabelsFact = None,
@@ -87,10 +89,10 @@ def init(
 
     given = {
         "model_version": model_version, "task": task, "colour": colour, "layout": layout, "size": size, "scale": scale,
-        "mean": mean, "std": std, "resize": resize, "output": output, "activation": activation, "labels": labels,
-        "good_label": good_label, "threshold": threshold, "review_band": review_band, "map_range": map_range,
-        "box": box, "coordinates": coordinates, "provenance": provenance, "licence": licence, "data": data,
-        "split": split,
+        "mean": mean, "std": std, "resize": resize, "roi": roi, "output": output, "activation": activation,
+        "labels": labels, "good_label": good_label, "threshold": threshold, "review_band": review_band,
+        "map_range": map_range, "box": box, "coordinates": coordinates, "provenance": provenance, "licence": licence,
+        "data": data, "split": split,
     }  # fmt: skip
     answers = {option: text for option, text in given.items() if text is not None}
     content = _read(file)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.shared.options import Json
+from infra.cli.shared.options import Json, as_text
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines
 from schemas.errors import SettingsError
 
@@ -41,6 +41,14 @@ def train(
     ] = 0.01,
     max_ms: Annotated[float, typer.Option(min=1, help="Longest time of an inspection on one core, in ms.")] = 100.0,
     time_budget: Annotated[float, typer.Option(min=1, help="Time for the training, in seconds.")] = 300.0,
+    roi: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="Part of each image that is inspected: x,y,width,height in pixels, or corners of a polygon, "
+            "'x,y x,y x,y'. Default: all of it.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the package in --out, once the new one is complete.")
     ] = False,
@@ -62,6 +70,8 @@ def train(
     from rich.progress import Progress, TaskID
 
     try:
+        from models.region_text import parse_roi
+        from models.training.features import InspectedPart
         from models.training.package_folder import check_place
         from models.training.sentences import defect_lines, good_only_line, recipe_lines
         from models.training.train import TrainingOptions
@@ -75,8 +85,9 @@ def train(
     if not images.is_dir():
         raise SettingsError(f"--images {images}: no such directory")
     check_place(out, overwrite=overwrite)
+    part = InspectedPart(None if roi is None else parse_roi(roi))
     options = TrainingOptions(
-        overkill, max_ms, time_budget, usable_cores(), tuple(good or ()), escape_cost, defect_share
+        overkill, max_ms, time_budget, usable_cores(), tuple(good or ()), escape_cost, defect_share, part
     )
     with Progress(console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}
