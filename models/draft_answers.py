@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.region_text import parse_roi
+from models.region_text import parse_roi, parse_tiles
 from schemas.errors import SettingsError
 
 _IMAGENET = (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -102,8 +102,14 @@ class DraftAnswers:
 
     def region(self) -> dict[str, Any]:
         """Return the fields of the input that state which part of a frame is inspected."""
-        roi = self.get("roi")
-        return {} if roi is None else {"roi": parse_roi(roi).model_dump(mode="json", exclude_none=True)}
+        roi, tiles, overlap = self.get("roi"), self.get("tiles"), self.numbers("tile_overlap", 1)
+        if overlap is not None and tiles is None:
+            raise SettingsError("--tile-overlap is for --tiles")
+        found = {} if roi is None else {"roi": parse_roi(roi).model_dump(mode="json", exclude_none=True)}
+        if tiles is not None:
+            parsed = parse_tiles(tiles, overlap[0] if overlap else 0.0)
+            found["tiles"] = parsed.model_dump(mode="json", exclude_none=True)
+        return found
 
     def normalisation(self, channels: int) -> tuple[float, tuple[float, ...], tuple[float, ...]] | None:
         """Return scale, mean and std; the scale may be the word ``imagenet``."""

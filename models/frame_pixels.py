@@ -12,9 +12,19 @@ from models.errors import ImageError
 from models.images import decoding, image_header
 from models.input_spec import InputSpec
 from models.preprocess import Geometry, Tensor, content_wh, to_tensor
-from models.regions import Region, fill_outside, region_of
+from models.regions import Region, fill_outside, polygon_mask, region_of, tiles_of
 from models.remarks import Remark, shrinking
 from models.sample_depth import Image
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTile:
+    """Part of a frame for the network: its place, its tensor, the resized pixels, and the way back to the frame."""
+
+    region: Region
+    tensor: Tensor
+    small: Image
+    geometry: Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,22 @@ class FramePixels:
 
     def tensor(self, spec: InputSpec) -> tuple[Tensor, Image, Geometry]:
         """Return the model's input made of the region, see `models.preprocess.to_tensor`."""
-        return to_tensor(self.pixels, self.region.wh, spec, (self.region.x, self.region.y))
+        return to_tensor(self.pixels, self.region.wh, spec, self.region[:2])
+
+    def tiles(self, spec: InputSpec) -> Iterator[PreparedTile]:
+        """Yield the tiles, one in memory at a time; without tiles, the region as one.
+
+        A tile without a pixel of the polygon is left out: nothing in it may decide.
+        """
+        for tile in tiles_of(self.region, spec):
+            left, top, width, height = (
+                number // self.divisor
+                for number in (tile.x - self.region.x, tile.y - self.region.y, tile.width, tile.height)
+            )
+            mask = polygon_mask(self.region, spec, self.divisor, range(top, top + height))
+            if mask is None or mask[:, left : left + width].any():
+                cut = self.pixels[top : top + height, left : left + width]
+                yield PreparedTile(tile, *to_tensor(cut, tile.wh, spec, tile[:2]))
 
 
 @contextmanager
@@ -69,7 +94,8 @@ def frame_pixels(
     Raises
     ------
     ImageError
-        ``altered-image``, ``image-too-large``, ``unreadable-image``, ``size-mismatch`` or ``outside-frame``.
+        ``altered-image``, ``image-too-large``, ``unreadable-image``, ``size-mismatch``, ``outside-frame`` or
+        ``tiles-do-not-fit``.
     """
     if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
         raise ImageError("altered-image", "the bytes do not have the sha256 that the camera gave them")
@@ -80,21 +106,23 @@ def frame_pixels(
             "size-mismatch", "the image has {}x{} pixels, the frame says {}x{}".format(*frame_wh, *size_wh)
         )
     region = region_of(frame_wh, spec)
-    content = content_wh(region.wh, spec)
+    tiles = tiles_of(region, spec)
+    seen_wh = tiles[0].wh
+    content = content_wh(seen_wh, spec)
     with decoding(
         image,
         colour=spec.colour != "grey",
-        needed_wh=(_scaled(content[0], frame_wh[0], region.width), _scaled(content[1], frame_wh[1], region.height)),
+        needed_wh=(_scaled(content[0], frame_wh[0], seen_wh[0]), _scaled(content[1], frame_wh[1], seen_wh[1])),
         bit_depth=spec.bit_depth,
-        aligned_to=math.gcd(*region),
+        aligned_to=math.gcd(*region, *(number for tile in tiles for number in tile)),
     ) as decoded:
         divisor = header.width // decoded.pixels.shape[1]
         left, top, width, height = (number // divisor for number in region)
         pixels = fill_outside(decoded.pixels[top : top + height, left : left + width], region, spec, divisor)
-        remarks = decoded.remarks + shrinking(region.wh, content)
+        remarks = decoded.remarks + shrinking(seen_wh, content)
         yield FramePixels(pixels, frame_wh, region, divisor, remarks, decoded.waited_s)
 
 
-def _scaled(content: int, frame: int, region: int) -> int:
-    """Return the pixels of the whole frame for which its region has ``content`` pixels, rounded up."""
-    return -(-content * frame // region)
+def _scaled(content: int, frame: int, part: int) -> int:
+    """Return the pixels of the whole frame for which its part has ``content`` pixels, rounded up."""
+    return -(-content * frame // part)

@@ -118,14 +118,15 @@ def decoding(
     divisor = _divisor(header, needed_wh, aligned_to)
     depth = (structure.significant_bits or bit_depth) if structure.bits == 16 else None
     needed_bytes = _needed_bytes(header, structure, divisor, colour, depth)
-    with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels") as waited_s:
+    with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels") as share:
         with _memory(header, needed_bytes):
             pixels, remarks = _pixels(header, _checked(structure), divisor, colour, depth)
         # The decoder must read the same size as our reader: otherwise the limits were checked with wrong numbers.
         if pixels.shape[:2] != (header.height // divisor, header.width // divisor) or pixels.dtype != np.uint8:
             size = f"{header.width}x{header.height}"
             raise ImageError("unreadable-image", f"the {header.encoding} header says {size}, its data does not")
-        yield Decoded(pixels, header, remarks, waited_s)
+        share.shrink(pixels.nbytes)
+        yield Decoded(pixels, header, remarks, share.waited_s)
 
 
 def decode_whole(data: bytes) -> NDArray[Any]:

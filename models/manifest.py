@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from models.input_spec import InputSpec, ManifestBlock
+from models.input_spec import InputSpec
+from models.manifest_block import ManifestBlock
 from schemas.records import Action
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -14,6 +14,8 @@ from models.errors import ModelPackageError
 from models.frame_pixels import frame_pixels
 from models.image_remarks import ImageRemarks
 from models.inspect_images import inspect_image
+from models.inspect_tiles import EmbeddingMean
+from models.judgement import embedding_in
 from models.manifest import EMBEDDING
 from models.manifest_file import MANIFEST_NAME
 from models.package import Model
@@ -116,6 +118,10 @@ def write_reference(package: Path, reference: Reference) -> None:
 
 
 def _embedding(image: bytes, model: Model) -> NDArray[np.float32]:
+    embeddings = EmbeddingMean()
     with frame_pixels(image, model.manifest.input) as seen:
-        tensor, _, _ = seen.tensor(model.manifest.input)
-    return np.asarray(model.run(tensor)[EMBEDDING], np.float32).reshape(-1)
+        for tile in seen.tiles(model.manifest.input):
+            embeddings.add(embedding_in(model.run(tile.tensor)))
+    mean = embeddings.mean()
+    assert mean is not None  # the manifest names the output
+    return mean

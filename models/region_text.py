@@ -1,12 +1,14 @@
-"""Regions of interest as texts of options, such as ``100,50,640,480``."""
+"""Regions of interest and tiles as texts of options, such as ``100,50,640,480`` and ``2x2``."""
 
 from __future__ import annotations
 
+import json
 import re
 
 from pydantic import ValidationError
 
-from models.input_spec import RoiSpec
+from models.roi_spec import RoiSpec
+from models.tile_spec import TileSpec
 from schemas.errors import SettingsError
 
 _FORMS = "x,y,width,height in pixels, such as 100,50,640,480; or the corners of a polygon, such as '0,0 90,0 0,60'"
@@ -35,6 +37,35 @@ def parse_roi(text: str) -> RoiSpec:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise SettingsError(f"--roi {text!r}: {reason}") from error
     raise SettingsError(f"--roi {text!r}: {_FORMS}")
+
+
+def parse_tiles(text: str, overlap: float = 0.0) -> TileSpec:
+    """Return the tiles that a text states: columns and rows, or with ``px`` the size in pixels.
+
+    Raises
+    ------
+    SettingsError
+        If the text is neither, or the overlap is not a share below 1.
+
+    Examples
+    --------
+    >>> parse_tiles("2x3").grid, parse_tiles("512x512px", 0.1).size
+    ((2, 3), (512, 512))
+    """
+    found = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})(px)?", text, re.ASCII)
+    if found is None:
+        raise SettingsError(
+            f"--tiles {text!r}: columns and rows, such as 2x2, or the size of a tile in pixels, such as 512x512px"
+        )
+    sides = [int(found[1]), int(found[2])]
+    try:
+        return TileSpec.model_validate_json(json.dumps({"size" if found[3] else "grid": sides, "overlap": overlap}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ")
+        if first["loc"][0] == "overlap":
+            raise SettingsError(f"--tile-overlap {overlap:g}: {reason}") from error
+        raise SettingsError(f"--tiles {text!r}: {reason}") from error
 
 
 def _pixels(text: str, number: str) -> int:

@@ -1,4 +1,4 @@
-"""Part of a frame that is inspected, in frame pixels."""
+"""Parts of a frame that are inspected, in frame pixels."""
 
 from __future__ import annotations
 
@@ -56,6 +56,31 @@ def region_of(frame_wh: tuple[int, int], spec: InputSpec) -> Region:
     return region
 
 
+def tiles_of(region: Region, spec: InputSpec) -> list[Region]:
+    """Return the parts of a region that the network sees one by one, row by row; without tiles, the region itself.
+
+    Raises
+    ------
+    ImageError
+        ``tiles-do-not-fit``.
+
+    Examples
+    --------
+    >>> spec = InputSpec(name="x", width=8, height=8, colour="grey", dtype="uint8", tiles=TileSpec(grid=(2, 1)))
+    >>> [tuple(tile) for tile in tiles_of(Region(10, 20, 60, 40), spec)]
+    [(10, 20, 30, 40), (40, 20, 30, 40)]
+    """
+    if spec.tiles is None:
+        return [region]
+    try:
+        columns, rows = spec.tiles.spans(region.wh)
+    except ValueError as error:
+        raise ImageError(
+            "tiles-do-not-fit", f"{error}: correct tiles in the manifest, or the size of the camera's images"
+        ) from error
+    return [Region(region.x + left, region.y + top, width, height) for top, height in rows for left, width in columns]
+
+
 def least_frame_wh(spec: InputSpec) -> tuple[int, int]:
     """Return the width and height of the smallest frame that a model can inspect.
 
@@ -65,10 +90,27 @@ def least_frame_wh(spec: InputSpec) -> tuple[int, int]:
     >>> least_frame_wh(spec)
     (40, 60)
     """
-    if spec.roi is None:
-        return 1, 1
-    x, y, width, height = spec.roi.rectangle
-    return x + width, y + height
+    if spec.roi is not None:
+        x, y, width, height = spec.roi.rectangle
+        return x + width, y + height
+    return (1, 1) if spec.tiles is None else spec.tiles.grid or spec.tiles.size or (1, 1)
+
+
+def polygon_mask(region: Region, spec: InputSpec, divisor: int, rows: range) -> Image | None:
+    """Return the mask of the polygon, 255 inside, on some rows of a region; None without a polygon.
+
+    Parameters
+    ----------
+    divisor
+        Number of frame pixels for each pixel along a side.
+    """
+    if spec.roi is None or spec.roi.polygon is None:
+        return None
+    # The centre of pixel p is p + 1/2, at both scales.
+    corners = (np.array(spec.roi.polygon, np.float64) - region[:2] + 0.5) / divisor - 0.5 - (0, rows.start)
+    mask = np.zeros((len(rows), region.width // divisor), np.uint8)
+    cv2.fillPoly(mask, [np.rint(corners * (1 << _SHIFT)).astype(np.int32)], 255, shift=_SHIFT)
+    return mask
 
 
 def fill_outside(pixels: Image, region: Region, spec: InputSpec, divisor: int) -> Image:
@@ -78,17 +120,11 @@ def fill_outside(pixels: Image, region: Region, spec: InputSpec, divisor: int) -
     ----------
     pixels
         Pixels of the region, which are changed: a copy would double the memory of a large frame.
-    divisor
-        Number of frame pixels for each pixel along a side.
     """
-    if spec.roi is None or spec.roi.polygon is None:
-        return pixels
-    # The centre of pixel p is p + 1/2, at both scales.
-    corners = (np.array(spec.roi.polygon, np.float64) - region[:2] + 0.5) / divisor - 0.5
-    points = np.rint(corners * (1 << _SHIFT)).astype(np.int32)
     for top in range(0, pixels.shape[0], _MASK_ROWS):
         strip = pixels[top : top + _MASK_ROWS]
-        mask = np.zeros(strip.shape[:2], np.uint8)
-        cv2.fillPoly(mask, [points - np.array((0, top << _SHIFT), np.int32)], 255, shift=_SHIFT)
+        mask = polygon_mask(region, spec, divisor, range(top, top + len(strip)))
+        if mask is None:
+            break
         strip[mask == 0] = spec.pad
     return pixels

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImageError, ModelPackageError
+from models.frame_pixels import frame_pixels
 from models.images import image_header
-from models.inspect_images import inspect_image, prepare
+from models.inspect_images import inspect_image
 from models.inspection import Inspection
 from models.manifest import EMBEDDING
 from models.opencv import cv2
@@ -142,7 +143,8 @@ class _Check:
 
     def _repeat(self, name: str, picture: bytes) -> Outputs:
         """Inspect a picture again, here and with the package loaded again; return the outputs of the network."""
-        tensor = prepare(picture, self._model).tensor
+        with frame_pixels(picture, self._model.manifest.input) as seen:
+            tensor = next(seen.tiles(self._model.manifest.input)).tensor
         outputs = self._model.run(tensor)
         for what, model in (("", self._model), (" after the package was loaded again", self._again)):
             if not _equal(model.run(tensor), outputs):

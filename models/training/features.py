@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frame_pixels import FramePixels, frame_pixels
-from models.input_spec import InputSpec, RoiSpec
+from models.input_spec import InputSpec
+from models.roi_spec import RoiSpec
 from models.runtime import make_session
 from models.training.graphs import IMAGE, Recipe, feature_graph, pooled_graph
 

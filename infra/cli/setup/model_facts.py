@@ -51,6 +51,11 @@ RoiFact = Annotated[
     str | None,
     fact("Part of each frame that is inspected: x,y,width,height in pixels, or corners of a polygon, 'x,y x,y x,y'."),
 ]
+TilesFact = Annotated[
+    str | None,
+    fact("Tiles that the network sees one by one: columns and rows, such as 2x2, or their size, such as 512x512px."),
+]
+TileOverlapFact = Annotated[str | None, fact("Share of a tile that its neighbour has too, such as 0.1.")]
 OutputFact = Annotated[str | None, fact("Outputs by role, such as scores=logits or boxes=b,scores=s.")]
 ActivationFact = Annotated[ActivationChoice | None, _choice("Step from the output to scores.")]
 LabelsFact = Annotated[str | None, fact("Labels in the order of the training, such as good,scratch.")]

@@ -30,6 +30,8 @@ from infra.cli.setup.model_facts import (
     StdFact,
     TaskFact,
     ThresholdFact,
+    TileOverlapFact,
+    TilesFact,
     fact,
     word,
 )
@@ -60,6 +62,8 @@ def init(
     std: StdFact = None,
     resize: ResizeFact = None,
     roi: RoiFact = None,
+    tiles: TilesFact = None,
+    tile_overlap: TileOverlapFact = None,
     output: OutputFact = None,
     activation: ActivationFact = None,
     labels: LabelsFact = None,
@@ -89,7 +93,8 @@ def init(
 
     given = {
         "model_version": model_version, "task": task, "colour": colour, "layout": layout, "size": size, "scale": scale,
-        "mean": mean, "std": std, "resize": resize, "roi": roi, "output": output, "activation": activation,
+        "mean": mean, "std": std, "resize": resize, "roi": roi, "tiles": tiles,
+        "tile_overlap": tile_overlap, "output": output, "activation": activation,
         "labels": labels, "good_label": good_label, "threshold": threshold, "review_band": review_band,
         "map_range": map_range, "box": box, "coordinates": coordinates, "provenance": provenance, "licence": licence,
         "data": data, "split": split,
