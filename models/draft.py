@@ -159,6 +159,7 @@ class _Draft:
         spec: dict[str, Any] = {
             "name": value.name, "width": size[0], "height": size[1], "colour": colour, "layout": layout,
             "dtype": value.dtype, **self._resize(), **self.answers.region(),
+            **self.answers.samples(),
         }  # fmt: skip
         return spec | (self._scaling(value, 1 if colour == "grey" else 3) if value.dtype == "float32" else {})
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.region_text import parse_roi, parse_tiles
+from models.input_text import parse_roi, parse_samples, parse_tiles
 from schemas.errors import SettingsError
 
 _IMAGENET = (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -110,6 +110,16 @@ class DraftAnswers:
             parsed = parse_tiles(tiles, overlap[0] if overlap else 0.0)
             found["tiles"] = parsed.model_dump(mode="json", exclude_none=True)
         return found
+
+    def samples(self) -> dict[str, Any]:
+        """Return the fields of the input that state the form of the camera's samples."""
+        depth = self.numbers("bit_depth", 1)
+        if depth is not None and not depth[0].is_integer():
+            raise _refused("bit_depth", str(self.get("bit_depth")), "a whole number from 9 to 16")
+        found = parse_samples(
+            None if depth is None else int(depth[0]), self.get("alignment"), self.get("window"), self.get("bayer")
+        )
+        return found.stated()
 
     def normalisation(self, channels: int) -> tuple[float, tuple[float, ...], tuple[float, ...]] | None:
         """Return scale, mean and std; the scale may be the word ``imagenet``."""

@@ -29,7 +29,7 @@ class ImageError(InspectionError):
     kind
         Stable word for metrics and dead letters: ``unreadable-image``, ``image-too-large``,
         ``altered-image``, ``size-mismatch``, ``outside-frame``,
-        ``tiles-do-not-fit``.
+        ``tiles-do-not-fit``, ``depth-mismatch``, ``no-mosaic``.
     reason
         One line for a person.
     """

@@ -85,10 +85,10 @@ def heat_map(image: bytes, model: Model, *, steps: int = 9) -> HeatMap | None:
                     (tile.region, _over_content(scaled_map(model.run(tile.tensor), manifest), spec, tile))
                     for tile in seen.tiles(spec)
                 )
-                return HeatMap("anomaly", _over_frame(maps, seen.frame_wh))
+                return HeatMap("anomaly", over_frame(maps, seen.frame_wh))
             # The worst tile decides, so its places are hidden.
             worst = max(seen.tiles(spec), key=lambda tile: _score(tile.tensor, model, tile.geometry))
-            return HeatMap("occlusion", _over_frame([(worst.region, _occlusion(worst, model, steps))], seen.frame_wh))
+            return HeatMap("occlusion", over_frame([(worst.region, _occlusion(worst, model, steps))], seen.frame_wh))
     except WrongShape as error:
         raise ImageError("no-heat-map", f"the model's output for {error.role} {error}") from error
     except ORT_ERRORS as error:
@@ -111,7 +111,7 @@ def _content(tile: PreparedTile) -> tuple[int, int, int, int]:
     return tile.geometry.left, tile.geometry.top, tile.small.shape[1], tile.small.shape[0]
 
 
-def _over_frame(maps: Iterable[tuple[Region, Values]], frame_wh: tuple[int, int]) -> Values:
+def over_frame(maps: Iterable[tuple[Region, Values]], frame_wh: tuple[int, int]) -> Values:
     """Return the maps of some regions as one map of the frame, 0 elsewhere; where regions overlap, the largest value.
 
     A cell has the largest value of the places in it: a mean would hide small defects of large frames.

@@ -12,7 +12,7 @@ from models.errors import ImageError
 from models.images import decoding, image_header
 from models.input_spec import InputSpec
 from models.preprocess import Geometry, Tensor, content_wh, to_tensor
-from models.regions import Region, fill_outside, polygon_mask, region_of, tiles_of
+from models.regions import Region, fill_outside, inspected_tiles, region_of, tiles_of
 from models.remarks import Remark, shrinking
 from models.sample_depth import Image
 
@@ -56,26 +56,22 @@ class FramePixels:
 
     def with_pixels(self, pixels: Image, spec: InputSpec) -> FramePixels:
         """Return the same region with other pixels, which are filled outside of a polygon."""
-        return replace(self, pixels=fill_outside(pixels, self.region, spec, self.divisor))
+        return replace(self, pixels=fill_outside(pixels, self.region, spec))
 
     def tensor(self, spec: InputSpec) -> tuple[Tensor, Image, Geometry]:
         """Return the model's input made of the region, see `models.preprocess.to_tensor`."""
         return to_tensor(self.pixels, self.region.wh, spec, self.region[:2])
 
     def tiles(self, spec: InputSpec) -> Iterator[PreparedTile]:
-        """Yield the tiles, one in memory at a time; without tiles, the region as one.
+        """Yield the tiles, one in memory at a time; without tiles, the region as one."""
+        for tile in inspected_tiles(self.region, spec):
+            yield self.tile(tile, spec)
 
-        A tile without a pixel of the polygon is left out: nothing in it may decide.
-        """
-        for tile in tiles_of(self.region, spec):
-            left, top, width, height = (
-                number // self.divisor
-                for number in (tile.x - self.region.x, tile.y - self.region.y, tile.width, tile.height)
-            )
-            mask = polygon_mask(self.region, spec, self.divisor, range(top, top + height))
-            if mask is None or mask[:, left : left + width].any():
-                cut = self.pixels[top : top + height, left : left + width]
-                yield PreparedTile(tile, *to_tensor(cut, tile.wh, spec, tile[:2]))
+    def tile(self, tile: Region, spec: InputSpec) -> PreparedTile:
+        """Return one tile, prepared for the network."""
+        left, top = (tile.x - self.region.x) // self.divisor, (tile.y - self.region.y) // self.divisor
+        cut = self.pixels[top : top + tile.height // self.divisor, left : left + tile.width // self.divisor]
+        return PreparedTile(tile, *to_tensor(cut, tile.wh, spec, tile[:2]))
 
 
 @contextmanager
@@ -94,8 +90,8 @@ def frame_pixels(
     Raises
     ------
     ImageError
-        ``altered-image``, ``image-too-large``, ``unreadable-image``, ``size-mismatch``, ``outside-frame`` or
-        ``tiles-do-not-fit``.
+        ``altered-image``, ``image-too-large``, ``unreadable-image``, ``size-mismatch``, ``depth-mismatch``,
+        ``no-mosaic``, ``outside-frame`` or ``tiles-do-not-fit``.
     """
     if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
         raise ImageError("altered-image", "the bytes do not have the sha256 that the camera gave them")
@@ -108,17 +104,19 @@ def frame_pixels(
     region = region_of(frame_wh, spec)
     tiles = tiles_of(region, spec)
     seen_wh = tiles[0].wh
+    has_polygon = spec.roi is not None and spec.roi.polygon is not None
     content = content_wh(seen_wh, spec)
     with decoding(
         image,
         colour=spec.colour != "grey",
         needed_wh=(_scaled(content[0], frame_wh[0], seen_wh[0]), _scaled(content[1], frame_wh[1], seen_wh[1])),
-        bit_depth=spec.bit_depth,
-        aligned_to=math.gcd(*region, *(number for tile in tiles for number in tile)),
+        samples=spec.samples,
+        # The edge of a polygon may lie anywhere.
+        aligned_to=1 if has_polygon else math.gcd(*region, *(number for tile in tiles for number in tile)),
     ) as decoded:
         divisor = header.width // decoded.pixels.shape[1]
         left, top, width, height = (number // divisor for number in region)
-        pixels = fill_outside(decoded.pixels[top : top + height, left : left + width], region, spec, divisor)
+        pixels = fill_outside(decoded.pixels[top : top + height, left : left + width], region, spec)
         remarks = decoded.remarks + shrinking(seen_wh, content)
         yield FramePixels(pixels, frame_wh, region, divisor, remarks, decoded.waited_s)
 

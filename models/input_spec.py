@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from models.manifest_block import ManifestBlock
 from models.roi_spec import RoiSpec
+from models.sample_format import Alignment, BayerPattern, SampleFormat
 from models.tile_spec import TileSpec
 
 
@@ -15,7 +16,9 @@ class InputSpec(ManifestBlock):
     """Tensor that the model takes: ``(pixel * scale - mean) / std``, pixels in 0..255.
 
     A ``uint8`` input takes the pixels as they are. ``letterbox`` keeps the aspect ratio and fills with ``pad``.
-    ``bit_depth`` is the depth of cameras whose 16-bit files do not state it, see `models.sample_depth`. ``roi`` is the
+    ``bit_depth`` is the depth of cameras whose 16-bit files do not state it, see `models.sample_depth`;
+    ``alignment`` states if their samples lie in the lower or the upper bits of a word. ``window`` has the sample values
+    that become 0 and 255. ``bayer`` is the pattern of a raw mosaic, of its first two rows. ``roi`` is the
     part of the frame that is inspected; None: all of it. ``tiles`` cut that part: the network runs on each tile, and
     the worst one decides.
     """
@@ -32,6 +35,9 @@ class InputSpec(ManifestBlock):
     resize: Literal["stretch", "letterbox"] = "stretch"
     pad: int = Field(default=114, ge=0, le=255)
     bit_depth: int | None = Field(default=None, ge=9, le=16)
+    alignment: Alignment | None = Field(default=None, validate_default=True)
+    window: tuple[Annotated[int, Field(ge=0, le=65_535)], Annotated[int, Field(ge=0, le=65_535)]] | None = None
+    bayer: BayerPattern | None = None
     roi: RoiSpec | None = None
     tiles: TileSpec | None = None
 
@@ -44,6 +50,29 @@ class InputSpec(ManifestBlock):
         if isinstance(value, tuple) and len(value) not in (0, channels):
             raise ValueError(f"one number for each of the {channels} channels")
         return value
+
+    @field_validator("alignment")
+    @classmethod
+    def _has_depth(cls, value: Alignment | None, info: ValidationInfo) -> Alignment | None:
+        if value is not None and info.data.get("bit_depth", 0) is None:
+            raise ValueError("an alignment needs the bit_depth of the camera")
+        return value
+
+    @field_validator("window")
+    @classmethod
+    def _within_depth(cls, value: tuple[int, int] | None, info: ValidationInfo) -> tuple[int, int] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError("the lower end comes first, and the ends differ")
+        if value is not None and info.data.get("bit_depth") is not None and info.data.get("alignment", "") is None:
+            raise ValueError("a window of a bit_depth needs the alignment, low or high")
+        if value is not None and value[1] >> (info.data.get("bit_depth") or 16):
+            raise ValueError(f"{value[1]} has more than the {info.data['bit_depth']} bits of bit_depth")
+        return value
+
+    @property
+    def samples(self) -> SampleFormat:
+        """Form of the camera's samples."""
+        return SampleFormat(self.bit_depth, self.alignment, self.window, self.bayer)
 
     @field_validator("tiles")
     @classmethod
@@ -77,4 +106,11 @@ class InputSpec(ManifestBlock):
 
 _MISSING = object()
 #: Field that the first version did not have -> its default, as in JSON.
-_NEWER: dict[str, Any] = {"bit_depth": None, "roi": None, "tiles": None}
+_NEWER: dict[str, Any] = {
+    "bit_depth": None,
+    "alignment": None,
+    "window": None,
+    "bayer": None,
+    "roi": None,
+    "tiles": None,
+}

@@ -24,6 +24,7 @@ from models.opencv import cv2
 from models.package import Model, load_model
 from models.protobuf import Malformed
 from models.regions import least_frame_wh
+from models.sample_format import as_captured
 from models.testing import check_model
 from schemas.records import ResultState
 
@@ -243,7 +244,7 @@ def _made_up_times(model: Model) -> Iterator[float]:
     least = least_frame_wh(spec)
     shape = (max(spec.height, least[1]), max(spec.width, least[0]))
     noise = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
-    data = cv2.imencode(".png", noise)[1].tobytes()
+    data = cv2.imencode(".png", as_captured(noise, spec.samples))[1].tobytes()
     for _ in range(_MADE_UP):
         began_s = time.perf_counter()
         inspect_image(data, model)

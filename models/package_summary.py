@@ -127,6 +127,8 @@ def _part(spec: InputSpec) -> Iterator[tuple[str, str]]:
         x, y, width, height = spec.roi.rectangle
         polygon = "" if spec.roi.polygon is None else f", a polygon of {len(spec.roi.polygon)} corners"
         yield "region", f"{width}x{height} pixels at {x},{y}{polygon}"
+    if spec.samples.stated():
+        yield "samples", ", ".join(f"{name} {value}" for name, value in spec.samples.stated().items())
     if spec.tiles is not None:
         grid, size = spec.tiles.grid, spec.tiles.size
         shape = "{}x{} tiles".format(*grid) if grid else "tiles of {}x{} pixels".format(*size or ())

@@ -9,12 +9,12 @@ import numpy as np
 from models.errors import ImageError
 from models.input_spec import InputSpec
 from models.opencv import cv2
+from models.roi_spec import RoiSpec
 from models.sample_depth import Image
+from models.sample_format import LEAST_MOSAIC
 
 #: Rows of a mask in memory at the same time.
 _MASK_ROWS = 256
-#: Fractional bits of the corners of a polygon on a reduced image.
-_SHIFT = 4
 
 
 class Region(NamedTuple):
@@ -66,6 +66,7 @@ def tiles_of(region: Region, spec: InputSpec) -> list[Region]:
 
     Examples
     --------
+    >>> from models.tile_spec import TileSpec
     >>> spec = InputSpec(name="x", width=8, height=8, colour="grey", dtype="uint8", tiles=TileSpec(grid=(2, 1)))
     >>> [tuple(tile) for tile in tiles_of(Region(10, 20, 60, 40), spec)]
     [(10, 20, 30, 40), (40, 20, 30, 40)]
@@ -93,27 +94,24 @@ def least_frame_wh(spec: InputSpec) -> tuple[int, int]:
     if spec.roi is not None:
         x, y, width, height = spec.roi.rectangle
         return x + width, y + height
-    return (1, 1) if spec.tiles is None else spec.tiles.grid or spec.tiles.size or (1, 1)
+    least = 1 if spec.bayer is None else LEAST_MOSAIC
+    width, height = (1, 1) if spec.tiles is None else spec.tiles.grid or spec.tiles.size or (1, 1)
+    return max(width, least), max(height, least)
 
 
-def polygon_mask(region: Region, spec: InputSpec, divisor: int, rows: range) -> Image | None:
-    """Return the mask of the polygon, 255 inside, on some rows of a region; None without a polygon.
+def inspected_tiles(region: Region, spec: InputSpec) -> list[Region]:
+    """Return the tiles of a region, without those that have no pixel of the polygon: nothing in them may decide.
 
-    Parameters
-    ----------
-    divisor
-        Number of frame pixels for each pixel along a side.
+    Raises
+    ------
+    ImageError
+        ``tiles-do-not-fit``.
     """
-    if spec.roi is None or spec.roi.polygon is None:
-        return None
-    # The centre of pixel p is p + 1/2, at both scales.
-    corners = (np.array(spec.roi.polygon, np.float64) - region[:2] + 0.5) / divisor - 0.5 - (0, rows.start)
-    mask = np.zeros((len(rows), region.width // divisor), np.uint8)
-    cv2.fillPoly(mask, [np.rint(corners * (1 << _SHIFT)).astype(np.int32)], 255, shift=_SHIFT)
-    return mask
+    tiles, roi = tiles_of(region, spec), spec.roi
+    return tiles if roi is None or roi.polygon is None else [tile for tile in tiles if _polygon_mask(tile, roi).any()]
 
 
-def fill_outside(pixels: Image, region: Region, spec: InputSpec, divisor: int) -> Image:
+def fill_outside(pixels: Image, region: Region, spec: InputSpec) -> Image:
     """Fill the pixels outside of the polygon of a region with ``pad``; without a polygon, leave them.
 
     Parameters
@@ -121,10 +119,17 @@ def fill_outside(pixels: Image, region: Region, spec: InputSpec, divisor: int) -
     pixels
         Pixels of the region, which are changed: a copy would double the memory of a large frame.
     """
-    for top in range(0, pixels.shape[0], _MASK_ROWS):
+    if spec.roi is None or spec.roi.polygon is None:
+        return pixels
+    for top in range(0, region.height, _MASK_ROWS):
         strip = pixels[top : top + _MASK_ROWS]
-        mask = polygon_mask(region, spec, divisor, range(top, top + len(strip)))
-        if mask is None:
-            break
-        strip[mask == 0] = spec.pad
+        part = Region(region.x, region.y + top, region.width, len(strip))
+        strip[_polygon_mask(part, spec.roi) == 0] = spec.pad
     return pixels
+
+
+def _polygon_mask(part: Region, roi: RoiSpec) -> Image:
+    """Return the mask of a polygon on a part of the frame, 0 outside."""
+    mask = np.zeros((part.height, part.width), np.uint8)
+    cv2.fillPoly(mask, [np.array(roi.polygon, np.int32) - np.array(part[:2], np.int32)], 255)
+    return mask

@@ -25,6 +25,7 @@ from models.manifest import EMBEDDING
 from models.opencv import cv2
 from models.package import Model, load_model
 from models.regions import least_frame_wh
+from models.sample_format import as_captured
 from models.tasks import Outputs
 from schemas.records import Action, ResultState, Verdict
 
@@ -188,6 +189,8 @@ def _pictures(model: Model) -> Iterator[tuple[str, bytes]]:
         "a picture in colour": random.integers(0, 256, (height, width, 3), np.uint8),
         "a picture of 16 bits": noise.astype(np.uint16) * 257,
     }
+    if spec.bayer is not None:
+        del made["a picture in colour"]  # a mosaic has one channel
     for name, pixels in made.items():
-        _, data = cv2.imencode(".png", np.ascontiguousarray(pixels))
+        _, data = cv2.imencode(".png", np.ascontiguousarray(as_captured(pixels, spec.samples)))
         yield name, data.tobytes()

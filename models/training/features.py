@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +12,13 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.frame_pixels import FramePixels, frame_pixels
+from models.frame_pixels import FramePixels, PreparedTile, frame_pixels
 from models.input_spec import InputSpec
+from models.regions import inspected_tiles
 from models.roi_spec import RoiSpec
 from models.runtime import make_session
+from models.sample_format import PLAIN, SampleFormat
+from models.tile_spec import TileSpec
 from models.training.graphs import IMAGE, Recipe, feature_graph, pooled_graph
 
 Colour = Literal["grey", "rgb"]
@@ -25,9 +28,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class InspectedPart:
-    """Part of each image that is learned from; ``roi`` as in a manifest."""
+    """Part of each image that is learned from, and the form of its samples, as in a manifest."""
 
     roi: RoiSpec | None = None
+    tiles: TileSpec | None = None
+    samples: SampleFormat = PLAIN
 
 
 #: All of each image.
@@ -36,7 +41,11 @@ WHOLE = InspectedPart()
 
 def input_spec(recipe: Recipe, colour: Colour, part: InspectedPart) -> InputSpec:
     """Return the description of a recipe's input for the manifest."""
-    return InputSpec(name=IMAGE, width=recipe.size, height=recipe.size, colour=colour, dtype="uint8", roi=part.roi)
+    return InputSpec(
+        name=IMAGE, width=recipe.size, height=recipe.size, colour=colour, dtype="uint8", roi=part.roi,
+        tiles=part.tiles, bit_depth=part.samples.bit_depth, alignment=part.samples.alignment,
+        window=part.samples.window, bayer=part.samples.bayer,
+    )  # fmt: skip
 
 
 def read_image(path: Path, spec: InputSpec) -> FramePixels:
@@ -61,10 +70,21 @@ class FeatureExtractor:
         self.recipe, self.colour, self.spec = recipe, colour, input_spec(recipe, colour, part)
         self._session = make_session(feature_graph(recipe, colour).SerializeToString(), 1)
 
-    def features(self, image: FramePixels) -> NDArray[np.float16]:
-        """Return the features of an image, ``(places, channels)`` float16."""
-        tensor, _, _ = image.tensor(self.spec)
-        [found] = self._session.run(None, {IMAGE: tensor})
+    def features(self, image: FramePixels, chosen: Sequence[int] | None = None) -> NDArray[np.float16]:
+        """Return the features of an image, ``(tiles, places, channels)`` float16; without tiles, there is one.
+
+        Parameters
+        ----------
+        chosen
+            Numbers of the tiles; None: all.
+        """
+        tiles = inspected_tiles(image.region, self.spec)
+        numbers = range(len(tiles)) if chosen is None else chosen
+        return np.stack([self.tile_features(image.tile(tiles[number], self.spec)) for number in numbers])
+
+    def tile_features(self, tile: PreparedTile) -> NDArray[np.float16]:
+        """Return the features of a tile, ``(places, channels)`` float16."""
+        [found] = self._session.run(None, {IMAGE: tile.tensor})
         return np.asarray(found[:, 0], np.float16)
 
 

@@ -54,7 +54,10 @@ def map_range(fit: AnomalyFit) -> tuple[float, float]:
 
 
 def _part(spec: InputSpec) -> dict[str, Any]:
-    return {} if spec.roi is None else {"roi": spec.roi.model_dump(mode="json", exclude_none=True)}
+    parts = {"roi": spec.roi, "tiles": spec.tiles}
+    return spec.samples.stated() | {
+        name: part.model_dump(mode="json", exclude_none=True) for name, part in parts.items() if part is not None
+    }
 
 
 def _of_anomaly(fit: AnomalyFit) -> dict[str, Any]:

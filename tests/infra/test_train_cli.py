@@ -66,3 +66,19 @@ def test_a_region_that_is_none_ends_in_one_line(roi: str, tmp_path: Path) -> Non
     done = run("--images", tmp_path, "--out", tmp_path / "model", "--roi", roi)
     assert isinstance(done.exception, SettingsError)
     assert str(done.exception).startswith(f"--roi {roi!r}: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--tiles", "0x0"), "--tiles '0x0': "),
+        (("--tiles", "2x2", "--tile-overlap", "1"), "--tile-overlap 1: "),
+        (("--tile-overlap", "0.1"), "--tile-overlap is for --tiles"),
+        (("--bit-depth", "17"), "--bit-depth 17: "),
+        (("--window", "9,1"), "--window 9,1: "),
+    ],
+)
+def test_tiles_and_samples_that_do_not_fit_end_in_one_line(options: tuple[str, ...], line: str, tmp_path: Path) -> None:
+    done = run("--images", tmp_path, "--out", tmp_path / "model", *options)
+    assert isinstance(done.exception, SettingsError)
+    assert line in str(done.exception)

@@ -12,10 +12,10 @@ import yaml
 
 from models import ImageError, ModelPackageError, inspect_image, load_model
 from models.explain import heat_map
+from models.input_text import parse_roi
 from models.inspect_images import inspect_images, prepare
 from models.manifest_file import ManifestFile
 from models.opencv import cv2
-from models.region_text import parse_roi
 from models.testing import check_model
 from schemas import Verdict
 from schemas.errors import SettingsError

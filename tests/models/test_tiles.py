@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from models import ImageError, Model, ModelPackageError, inspect_image, load_model
 from models.explain import heat_map
 from models.image_limits import BUDGET
+from models.input_text import parse_tiles
 from models.inspect_images import inspect_images
 from models.manifest import DecisionRule
 from models.measure_reference import measure_reference
 from models.merge_tiles import TileFindings
-from models.region_text import parse_tiles
 from models.regions import Region
 from models.signals import signals
 from models.tasks import Finding

@@ -11,6 +11,9 @@ import typer
 
 from infra.cli.setup.model_facts import (
     ActivationFact,
+    AlignmentFact,
+    BayerFact,
+    BitDepthFact,
     BoxFact,
     ColourFact,
     CoordinatesFact,
@@ -32,6 +35,7 @@ from infra.cli.setup.model_facts import (
     ThresholdFact,
     TileOverlapFact,
     TilesFact,
+    WindowFact,
     fact,
     word,
 )
@@ -64,6 +68,10 @@ def init(
     roi: RoiFact = None,
     tiles: TilesFact = None,
     tile_overlap: TileOverlapFact = None,
+    bit_depth: BitDepthFact = None,
+    alignment: AlignmentFact = None,
+    window: WindowFact = None,
+    bayer: BayerFact = None,
     output: OutputFact = None,
     activation: ActivationFact = None,
     labels: LabelsFact = None,
@@ -94,7 +102,8 @@ def init(
     given = {
         "model_version": model_version, "task": task, "colour": colour, "layout": layout, "size": size, "scale": scale,
         "mean": mean, "std": std, "resize": resize, "roi": roi, "tiles": tiles,
-        "tile_overlap": tile_overlap, "output": output, "activation": activation,
+        "tile_overlap": tile_overlap, "bit_depth": bit_depth, "alignment": alignment, "window": window, "bayer": bayer,
+        "output": output, "activation": activation,
         "labels": labels, "good_label": good_label, "threshold": threshold, "review_band": review_band,
         "map_range": map_range, "box": box, "coordinates": coordinates, "provenance": provenance, "licence": licence,
         "data": data, "split": split,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from models import inspect_image
-from models.region_text import parse_roi
+from models.input_text import parse_roi
 from models.training import read_images
 from models.training.features import InspectedPart
 from models.training.sentences import defect_lines

@@ -1,4 +1,4 @@
-"""Regions of interest and tiles as texts of options, such as ``100,50,640,480`` and ``2x2``."""
+"""Regions of interest, tiles and forms of samples as texts of options, such as ``100,50,640,480`` and ``2x2``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import re
 
 from pydantic import ValidationError
 
+from models.input_spec import InputSpec
 from models.roi_spec import RoiSpec
+from models.sample_format import SampleFormat
 from models.tile_spec import TileSpec
 from schemas.errors import SettingsError
 
@@ -66,6 +68,36 @@ def parse_tiles(text: str, overlap: float = 0.0) -> TileSpec:
         if first["loc"][0] == "overlap":
             raise SettingsError(f"--tile-overlap {overlap:g}: {reason}") from error
         raise SettingsError(f"--tiles {text!r}: {reason}") from error
+
+
+def parse_samples(
+    bit_depth: int | None = None, alignment: str | None = None, window: str | None = None, bayer: str | None = None
+) -> SampleFormat:
+    """Return the form of a camera's samples that options state.
+
+    Raises
+    ------
+    SettingsError
+        If a value is not allowed, or does not fit the others.
+
+    Examples
+    --------
+    >>> parse_samples(12, "low", "0,4095").window
+    (0, 4095)
+    """
+    ends = None if window is None else window.split(",")
+    if ends is not None and not (len(ends) == 2 and all(re.fullmatch(r"[0-9]{1,6}", end, re.ASCII) for end in ends)):
+        raise SettingsError(f"--window {window!r}: two sample values, such as 0,4095")
+    numbers = None if ends is None else [int(end) for end in ends]
+    given = {"bit_depth": bit_depth, "alignment": alignment, "window": numbers, "bayer": bayer}
+    fields = {"name": "image", "width": 1, "height": 1, "colour": "grey", "dtype": "uint8", **given}
+    try:
+        return InputSpec.model_validate_json(json.dumps(fields)).samples
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, reason = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
+        value = window if name == "window" else given[name]
+        raise SettingsError(f"--{name.replace('_', '-')} {value}: {reason}") from error
 
 
 def _pixels(text: str, number: str) -> int:
