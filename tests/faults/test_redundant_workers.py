@@ -28,7 +28,6 @@ def test_a_worker(
 ) -> None:
     redundant = RedundantLine(line, tmp_path)
     try:
-        time.sleep(3)
         redundant.begin_fault()
         redundant.signal(is_second, signal.SIGKILL if fault == "kill -9" else signal.SIGSTOP)
         time.sleep(_FAULT_S)
@@ -52,7 +51,6 @@ def test_a_worker_without_network(proxied: Proxied, tmp_path: Path, fault_row: C
     proxy, through, past = proxied
     redundant = RedundantLine(past, tmp_path, second=through)
     try:
-        time.sleep(3)
         redundant.begin_fault()
         proxy.stall()
         time.sleep(_FAULT_S)
