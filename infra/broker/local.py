@@ -33,6 +33,8 @@ from transport.admin import list_topics
 log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 9092
+#: Time for the first answer, in seconds: the login of a client takes a second or more on a loaded machine.
+_ANSWER_S = 5.0
 
 #: Brokers outlive the objects that started them. Python warns if the object of a running child process is deleted.
 _left_running: list[subprocess.Popen[bytes]] = []
@@ -247,7 +249,7 @@ class LocalBroker:
             if state.process() is None:
                 said = log_tail(self._log, self._output, self._log_from)
                 raise BrokerError(f"the broker ended while starting; the end of its log:\n{said}")
-            if listens(state.port) and _answers(kafka, 1.0):
+            if listens(state.port) and _answers(kafka, _ANSWER_S):
                 return
             time.sleep(0.1)
         raise BrokerError(
