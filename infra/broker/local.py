@@ -24,10 +24,10 @@ from infra.broker.security import BrokerSecurity, write_arguments
 from infra.broker.state import BrokerState, read_state, write_state
 from infra.parent_death import end_with_parent
 from schemas.addresses import HIDDEN
+from schemas.connection.local_broker import default_data_dir
 from schemas.errors import BrokerUnavailable
 from schemas.private_files import make_private_folder, open_private
 from schemas.settings import KafkaSettings
-from schemas.user_folders import user_folder
 from transport.admin import list_topics
 
 log = logging.getLogger(__name__)
@@ -45,11 +45,6 @@ def _let_run() -> None:
     for child in _left_running:
         if child.poll() is None:
             child.returncode = 0  # on purpose: Popen then takes the child as ended and does not warn
-
-
-def default_data_dir() -> Path:
-    """Return the folder with the data of this user's broker."""
-    return user_folder("data") / "broker"
 
 
 @dataclass(frozen=True, slots=True)
