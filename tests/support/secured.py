@@ -102,12 +102,7 @@ class SecuredBroker:
 
     def add_user(self, user: str, password: str) -> None:
         """Create a user, or give it another password."""
-        admin = AdminClient(client_config(self.security.settings(self.port)))
-        change = UserScramCredentialUpsertion(
-            user, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), password.encode()
-        )
-        for changed in admin.alter_user_scram_credentials([change]).values():
-            changed.result(20)
+        add_user(self.security.settings(self.port), user, password)
 
     def lines_of(self, user: str, password: str) -> dict[str, str]:
         """Return the lines of the file of a user that `add_user` has made."""
@@ -133,6 +128,16 @@ class SecuredBroker:
         for created in admin.create_acls(bindings).values() if bindings else ():
             created.result(20)
         time.sleep(1)  # they act a moment later
+
+
+def add_user(kafka: KafkaSettings, user: str, password: str) -> None:
+    """Create a user as an admin, or give it another password."""
+    change = UserScramCredentialUpsertion(
+        user, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), password.encode()
+    )
+    admin = AdminClient(client_config(kafka))
+    for changed in admin.alter_user_scram_credentials([change]).values():
+        changed.result(20)
 
 
 def _write(path: Path, content: bytes) -> Path:
