@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from models.graph_walk import chained_in, ends_in, scaling_of
-from models.manifest import InputSpec, Manifest, Subject
+from models.input_spec import InputSpec
+from models.manifest import Manifest, Subject
 from models.metadata import colour_in, count_in, is_finished, label_lists, size_in, stride_in, task_in
 from models.onnx_graph import Graph, OnnxModel
 

@@ -158,7 +158,8 @@ class _Draft:
         size = self._size(width, height)
         spec: dict[str, Any] = {
             "name": value.name, "width": size[0], "height": size[1], "colour": colour, "layout": layout,
-            "dtype": value.dtype, **self._resize(),
+            "dtype": value.dtype, **self._resize(), **self.answers.region(),
+            **self.answers.samples(),
         }  # fmt: skip
         return spec | (self._scaling(value, 1 if colour == "grey" else 3) if value.dtype == "float32" else {})
 

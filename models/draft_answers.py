@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from models.input_text import parse_roi, parse_samples, parse_tiles
 from schemas.errors import SettingsError
 
 _IMAGENET = (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -97,6 +99,27 @@ class DraftAnswers:
         if len(sides) != 2 or not all(side.isascii() and side.isdigit() and 0 < int(side[:6]) < 9000 for side in sides):
             raise _refused("size", answer, "WIDTHxHEIGHT, such as 640x480")
         return int(sides[0]), int(sides[1])
+
+    def region(self) -> dict[str, Any]:
+        """Return the fields of the input that state which part of a frame is inspected."""
+        roi, tiles, overlap = self.get("roi"), self.get("tiles"), self.numbers("tile_overlap", 1)
+        if overlap is not None and tiles is None:
+            raise SettingsError("--tile-overlap is for --tiles")
+        found = {} if roi is None else {"roi": parse_roi(roi).model_dump(mode="json", exclude_none=True)}
+        if tiles is not None:
+            parsed = parse_tiles(tiles, overlap[0] if overlap else 0.0)
+            found["tiles"] = parsed.model_dump(mode="json", exclude_none=True)
+        return found
+
+    def samples(self) -> dict[str, Any]:
+        """Return the fields of the input that state the form of the camera's samples."""
+        depth = self.numbers("bit_depth", 1)
+        if depth is not None and not depth[0].is_integer():
+            raise _refused("bit_depth", str(self.get("bit_depth")), "a whole number from 9 to 16")
+        found = parse_samples(
+            None if depth is None else int(depth[0]), self.get("alignment"), self.get("window"), self.get("bayer")
+        )
+        return found.stated()
 
     def normalisation(self, channels: int) -> tuple[float, tuple[float, ...], tuple[float, ...]] | None:
         """Return scale, mean and std; the scale may be the word ``imagenet``."""

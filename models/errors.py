@@ -28,7 +28,8 @@ class ImageError(InspectionError):
     ----------
     kind
         Stable word for metrics and dead letters: ``unreadable-image``, ``image-too-large``,
-        ``altered-image``, ``size-mismatch``.
+        ``altered-image``, ``size-mismatch``, ``outside-frame``,
+        ``tiles-do-not-fit``, ``depth-mismatch``, ``no-mosaic``.
     reason
         One line for a person.
     """

@@ -8,6 +8,7 @@ returns boxes, and needs no heat map.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImageError
-from models.images import decode, image_header
-from models.manifest import InputSpec
+from models.frame_pixels import PreparedTile, frame_pixels
+from models.input_spec import InputSpec
 from models.opencv import cv2
 from models.package import Model
-from models.preprocess import Geometry, Tensor, content_wh, to_tensor
+from models.preprocess import Geometry, Tensor
+from models.regions import Region
 from models.runtime import ORT_ERRORS, runtime_error_line
 from models.tasks import TASKS
 from models.tasks.anomaly import scaled_map
@@ -76,27 +78,26 @@ def heat_map(image: bytes, model: Model, *, steps: int = 9) -> HeatMap | None:
     if manifest.task == "detection":
         return None
     spec = manifest.input
-    header = image_header(image)
-    frame_wh = (header.width, header.height)
-    decoded = decode(
-        image, colour=spec.colour != "grey", needed_wh=content_wh(frame_wh, spec), bit_depth=spec.bit_depth
-    )
-    tensor, small, geometry = to_tensor(decoded.pixels, frame_wh, spec)
-    content = (geometry.left, geometry.top, small.shape[1], small.shape[0])
     try:
-        if "map" in manifest.outputs.names:
-            values = scaled_map(model.run(tensor), manifest)
-            return HeatMap("anomaly", _over_content(values, spec, content))
-        return HeatMap("occlusion", _occlusion(tensor, model, geometry, content, steps))
+        with frame_pixels(image, spec) as seen:
+            if "map" in manifest.outputs.names:
+                maps = (
+                    (tile.region, _over_content(scaled_map(model.run(tile.tensor), manifest), spec, tile))
+                    for tile in seen.tiles(spec)
+                )
+                return HeatMap("anomaly", over_frame(maps, seen.frame_wh))
+            # The worst tile decides, so its places are hidden.
+            worst = max(seen.tiles(spec), key=lambda tile: _score(tile.tensor, model, tile.geometry))
+            return HeatMap("occlusion", over_frame([(worst.region, _occlusion(worst, model, steps))], seen.frame_wh))
     except WrongShape as error:
         raise ImageError("no-heat-map", f"the model's output for {error.role} {error}") from error
     except ORT_ERRORS as error:
         raise ImageError("no-heat-map", f"the model gives none: {runtime_error_line(error)}") from error
 
 
-def _over_content(values: NDArray[Any], spec: InputSpec, content: tuple[int, int, int, int]) -> Values:
-    """Return the part of a map over the model's input that covers the frame, without the padding."""
-    left, top, width, height = content
+def _over_content(values: NDArray[Any], spec: InputSpec, tile: PreparedTile) -> Values:
+    """Return the part of a map over the model's input that covers the tile, without the padding."""
+    left, top, width, height = _content(tile)
     whole = cv2.resize(values.astype(np.float32), (spec.width, spec.height), interpolation=cv2.INTER_LINEAR)
     part = whole[top : top + height, left : left + width]
     scale = min(1.0, _MAX_CELLS / max(width, height))
@@ -105,20 +106,53 @@ def _over_content(values: NDArray[Any], spec: InputSpec, content: tuple[int, int
     return np.asarray(np.clip(cells, 0, 1), np.float32)
 
 
-def _occlusion(
-    tensor: Tensor, model: Model, geometry: Geometry, content: tuple[int, int, int, int], steps: int
-) -> Values:
-    manifest = model.manifest
-    left, top, width, height = content
+def _content(tile: PreparedTile) -> tuple[int, int, int, int]:
+    """Return the place of the tile within the model's input: left, top, width, height."""
+    return tile.geometry.left, tile.geometry.top, tile.small.shape[1], tile.small.shape[0]
 
-    def score(values: Tensor) -> float:
-        return TASKS[manifest.task](model.run(values), manifest, geometry).score
+
+def over_frame(maps: Iterable[tuple[Region, Values]], frame_wh: tuple[int, int]) -> Values:
+    """Return the maps of some regions as one map of the frame, 0 elsewhere; where regions overlap, the largest value.
+
+    A cell has the largest value of the places in it: a mean would hide small defects of large frames.
+    """
+    scale = min(1.0, _MAX_CELLS / max(frame_wh))
+    whole = np.zeros([max(1, round(side * scale)) for side in reversed(frame_wh)], np.float32)
+    is_set = np.zeros(whole.shape, bool)
+    for region, values in maps:
+        if region.wh == frame_wh:
+            return values
+        left, top = (min(int(at * scale), side - 1) for at, side in zip(region[:2], whole.shape[::-1], strict=True))
+        place = np.s_[
+            top : top + max(1, round(region.height * scale)), left : left + max(1, round(region.width * scale))
+        ]
+        fitted = _fitted(values, whole[place].shape)
+        whole[place] = np.where(is_set[place], np.maximum(whole[place], fitted), fitted)
+        is_set[place] = True
+    return whole
+
+
+def _fitted(values: Values, shape: tuple[int, ...]) -> Values:
+    """Return a map with another number of cells; a larger cell has the largest of its values."""
+    for axis, cells in enumerate(shape):
+        if cells < values.shape[axis]:
+            values = np.maximum.reduceat(values, np.arange(cells) * values.shape[axis] // cells, axis=axis)
+    return np.asarray(cv2.resize(values, shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32).reshape(shape)
+
+
+def _score(tensor: Tensor, model: Model, geometry: Geometry) -> float:
+    return TASKS[model.manifest.task](model.run(tensor), model.manifest, geometry).score
+
+
+def _occlusion(tile: PreparedTile, model: Model, steps: int) -> Values:
+    manifest, tensor = model.manifest, tile.tensor
+    left, top, width, height = _content(tile)
 
     channels_last = manifest.input.layout == "NHWC"
     view = tensor if channels_last else tensor.transpose(0, 2, 3, 1)
     mean = view[:, top : top + height, left : left + width].mean(axis=(0, 1, 2))
     mean = np.rint(mean).astype(tensor.dtype) if np.issubdtype(tensor.dtype, np.integer) else mean.astype(tensor.dtype)
-    whole = score(tensor)
+    whole = _score(tensor, model, tile.geometry)
     total, times = (np.zeros((steps + 1, steps + 1), np.float32) for _ in range(2))
     rows = np.linspace(top, top + height, steps + 2).round().astype(int)
     columns = np.linspace(left, left + width, steps + 2).round().astype(int)
@@ -128,6 +162,6 @@ def _occlusion(
             part = hidden if channels_last else hidden.transpose(0, 2, 3, 1)
             part[:, rows[row] : rows[row + 2], columns[column] : columns[column + 2]] = mean
             # A cell that two hidden places share counts for both places.
-            total[row : row + 2, column : column + 2] += whole - score(hidden)
+            total[row : row + 2, column : column + 2] += whole - _score(hidden, model, tile.geometry)
             times[row : row + 2, column : column + 2] += 1
     return total / times

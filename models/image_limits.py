@@ -76,6 +76,19 @@ def check_samples(unpacked_bytes: int) -> None:
         )
 
 
+class MemoryShare:
+    """Reserved part of a `DecodeBudget`; ``waited_s`` is the time that was spent waiting for it, in seconds."""
+
+    def __init__(self, budget: DecodeBudget, reserved_bytes: int) -> None:
+        self._budget, self._bytes = budget, reserved_bytes
+        self.waited_s = 0.0
+
+    def shrink(self, to_bytes: int) -> None:
+        """Release all but some bytes."""
+        released, self._bytes = max(0, self._bytes - to_bytes), min(self._bytes, to_bytes)
+        self._budget.release(released)
+
+
 class DecodeBudget:
     """Memory budget that decoders share: a decoder that needs more than is left waits, first come, first served.
 
@@ -106,13 +119,8 @@ class DecodeBudget:
         return self._used_bytes
 
     @contextmanager
-    def share(self, needed_bytes: int, what: str) -> Iterator[float]:
+    def share(self, needed_bytes: int, what: str) -> Iterator[MemoryShare]:
         """Reserve a part of the memory; wait while others use it. A caller must not reserve a second part.
-
-        Yields
-        ------
-        float
-            Time that was spent waiting, in seconds.
 
         Raises
         ------
@@ -121,7 +129,7 @@ class DecodeBudget:
         """
         check_share(needed_bytes, what, self._total_bytes)
         ticket = object()
-        waited_s = 0.0
+        share = MemoryShare(self, needed_bytes)
 
         def has_room() -> bool:
             return self._waiting[0] is ticket and self._used_bytes + needed_bytes <= self._total_bytes
@@ -132,17 +140,21 @@ class DecodeBudget:
                 if not has_room():
                     began_s = time.perf_counter()
                     self._changed.wait_for(has_room)
-                    waited_s = time.perf_counter() - began_s
+                    share.waited_s = time.perf_counter() - began_s
                 self._used_bytes += needed_bytes
             finally:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
         try:
-            yield waited_s
+            yield share
         finally:
-            with self._changed:
-                self._used_bytes -= needed_bytes
-                self._changed.notify_all()
+            share.shrink(0)
+
+    def release(self, released_bytes: int) -> None:
+        """Return bytes to the budget."""
+        with self._changed:
+            self._used_bytes -= released_bytes
+            self._changed.notify_all()
 
 
 #: The budget of this process.

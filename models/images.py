@@ -23,6 +23,7 @@ from models.image_structure.names import why_unreadable
 from models.opencv import cv2
 from models.remarks import Remark
 from models.sample_depth import Image, contradicts, darkness, to_8_bits
+from models.sample_format import PLAIN, SampleFormat, no_mosaic
 from schemas.records import Encoding
 
 #: Divisors of a reduced JPEG. Decoding to 1/8, 1/4 or 1/2 costs a fraction: the inverse DCT does the scaling.
@@ -73,7 +74,8 @@ def decode(
     bit_depth: int | None = None,
 ) -> Decoded:
     """Decode to 8-bit grey or BGR, as `decoding` does, but release the share of the memory budget at once."""
-    with decoding(data, colour=colour, needed_wh=needed_wh, max_pixels=max_pixels, bit_depth=bit_depth) as decoded:
+    samples = SampleFormat(bit_depth)
+    with decoding(data, colour=colour, needed_wh=needed_wh, max_pixels=max_pixels, samples=samples) as decoded:
         return decoded
 
 
@@ -84,7 +86,8 @@ def decoding(
     colour: bool = False,
     needed_wh: tuple[int, int] | None = None,
     max_pixels: int | None = None,
-    bit_depth: int | None = None,
+    samples: SampleFormat = PLAIN,
+    aligned_to: int = 0,
 ) -> Iterator[Decoded]:
     """Decode to 8-bit grey or BGR, and hold a share of the process's memory budget until the block ends.
 
@@ -98,8 +101,10 @@ def decoding(
         the full decode by less than one grey level on average.
     max_pixels
         Images with more pixels are refused from their header. Default: the limit of the settings.
-    bit_depth
-        Bits that the camera measures, for 16-bit files that do not state it.
+    samples
+        Stated form of the camera's samples.
+    aligned_to
+        Common divisor of the edges at which the caller cuts the image; a reduced scale divides it.
 
     The orientation that EXIF may state is ignored: a camera of a line does not turn, and boxes are in sensor pixels.
     16-bit files keep their upper 8 bits, or the upper 8 of the depth that the file or the caller states. An alpha
@@ -108,21 +113,29 @@ def decoding(
     Raises
     ------
     ImageError
-        ``image-too-large`` or ``unreadable-image``.
+        ``image-too-large`` or ``unreadable-image``; ``depth-mismatch`` or ``no-mosaic`` if the image contradicts
+        ``samples``.
     """
     header = image_header(data, max_pixels=max_pixels)
     structure = examine(data, header.encoding)
-    divisor = _divisor(header, needed_wh)
-    depth = (structure.significant_bits or bit_depth) if structure.bits == 16 else None
+    divisor = _divisor(header, needed_wh, aligned_to)
+    depth = (structure.significant_bits or samples.bit_depth) if structure.bits == 16 else None
     needed_bytes = _needed_bytes(header, structure, divisor, colour, depth)
-    with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels") as waited_s:
+    if not samples.is_plain:
+        # Words, their 8 bits, and the colours of a mosaic.
+        needed_bytes += header.width * header.height * (4 + (4 if samples.bayer else 0)) * (3 if colour else 1)
+    with BUDGET.share(needed_bytes, f"an image of {header.width}x{header.height} pixels") as share:
         with _memory(header, needed_bytes):
-            pixels, remarks = _pixels(header, _checked(structure), divisor, colour, depth)
+            if samples.is_plain:
+                pixels, remarks = _pixels(header, _checked(structure), divisor, colour, depth)
+            else:
+                pixels, remarks = _formatted(header, _checked(structure), divisor, colour, samples)
         # The decoder must read the same size as our reader: otherwise the limits were checked with wrong numbers.
         if pixels.shape[:2] != (header.height // divisor, header.width // divisor) or pixels.dtype != np.uint8:
             size = f"{header.width}x{header.height}"
             raise ImageError("unreadable-image", f"the {header.encoding} header says {size}, its data does not")
-        yield Decoded(pixels, header, remarks, waited_s)
+        share.shrink(pixels.nbytes)
+        yield Decoded(pixels, header, remarks, share.waited_s)
 
 
 def decode_whole(data: bytes) -> NDArray[Any]:
@@ -162,13 +175,14 @@ def _checked(structure: Structure) -> Structure:
     return structure if structure.finish is None else replace(structure, data=structure.finish())
 
 
-def _divisor(header: ImageHeader, needed_wh: tuple[int, int] | None) -> int:
+def _divisor(header: ImageHeader, needed_wh: tuple[int, int] | None, aligned_to: int) -> int:
     if header.encoding is not Encoding.JPEG or needed_wh is None:
         return 1
     width, height = header.width, header.height
     for by in _REDUCTIONS:
-        # Only if the size is divisible: half a block at the border would shift the picture by up to a pixel.
-        if width % by == height % by == 0 and width // by >= needed_wh[0] and height // by >= needed_wh[1]:
+        # Only if sizes and cuts are divisible: half a block at the border would shift the picture by up to a pixel.
+        is_divisible = width % by == height % by == aligned_to % by == 0
+        if is_divisible and width // by >= needed_wh[0] and height // by >= needed_wh[1]:
             return by
     return 1
 
@@ -213,6 +227,24 @@ def _pixels(
         return pixels, remarks + (darkness(pixels, depth) if contradicts(samples, depth) else ())
     pixels = _opencv(header, structure, flags)
     return pixels, remarks + (darkness(pixels) if structure.bits == 16 else ())
+
+
+def _formatted(
+    header: ImageHeader, structure: Structure, divisor: int, colour: bool, samples: SampleFormat
+) -> tuple[Image, tuple[Remark, ...]]:
+    """Return pixels by the stated form of the samples; a mosaic becomes colour first."""
+    is_mosaic = samples.bayer is not None
+    if is_mosaic and header.encoding is Encoding.JPEG:
+        raise no_mosaic("a JPEG does not keep one; let the camera write PNG or TIFF")
+    if is_mosaic and structure.channels != 1:
+        raise no_mosaic(f"the image has {structure.channels} channels; let the camera write its raw samples")
+    if header.encoding is Encoding.JPEG:
+        return samples.to_8_bits(_jpeg(structure.data, header, divisor, colour), 8, None), structure.remarks
+    flags = cv2.IMREAD_COLOR_BGR if colour and not is_mosaic else cv2.IMREAD_GRAYSCALE
+    remarks, _ = _transparency(header, structure)
+    values = _opencv(header, structure, flags | (cv2.IMREAD_ANYDEPTH if structure.bits > 8 else 0))
+    pixels = samples.to_8_bits(values, structure.bits, structure.significant_bits)
+    return samples.demosaic(pixels, colour), remarks
 
 
 def _jpeg(data: bytes, header: ImageHeader, divisor: int, colour: bool) -> Image:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-
-from models.errors import ImageError
-from models.images import decoding, image_header
+from models.frame_pixels import frame_pixels
+from models.inspect_tiles import inspect_tiles
 from models.inspection import Inspection
-from models.manifest import EMBEDDING
+from models.judgement import NetworkOutput, conclude, embedding_in, interpret, run_network
 from models.package import Model
-from models.preprocess import Geometry, Tensor, content_wh, to_tensor
-from models.remarks import Remark, shrinking
-from models.rule import apply_rule, failed
-from models.runtime import ORT_ERRORS, runtime_error_line
+from models.preprocess import Geometry, Tensor
+from models.remarks import Remark
 from models.sample_depth import Image
-from models.signals import score_signals, signals
-from models.tasks import TASKS, Finding, Outputs
-from models.tasks.finding import WrongShape
+from models.signals import signals
 
 T = TypeVar("T")
 
@@ -45,10 +37,11 @@ def inspect_image(
     Raises
     ------
     ImageError
-        With kind ``altered-image``, ``image-too-large``, ``unreadable-image`` or ``size-mismatch``. A fault of the
-        model (not a number, an error of the runtime) is not a fault of the image: its result is a FAILED inspection
-        that rejects.
+        As `models.frame_pixels.frame_pixels`. A fault of the model (not a number, an error of the runtime) is not a
+        fault of the image: its result is a FAILED inspection that rejects.
     """
+    if model.manifest.input.tiles is not None:
+        return inspect_tiles(image, (model,), sha256, size_wh)[0]
     prepared = prepare(image, model, sha256, size_wh)
     return judge(model, prepared, measure(prepared), run(model, prepared))
 
@@ -76,15 +69,6 @@ class ImageSignals:
     took_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkOutput:
-    """Result of a network for an image: outputs by role, the fault if there is one, and the time of the inference."""
-
-    outputs: Outputs
-    fault: str
-    infer_ms: float
-
-
 def inspect_images(
     images: Sequence[tuple[bytes, str | None]], models: Sequence[Model]
 ) -> list[tuple[Inspection, ...] | Exception]:
@@ -107,6 +91,9 @@ def inspect_images(
         For each image one inspection for each model, or the error that the image raised, see `inspect_image`.
     """
     model = models[0]
+    if model.manifest.input.tiles is not None:
+        # Tiles are many images already, and all frames of a batch would be in memory at the same time.
+        return [_or_error(inspect_tiles, image, models, sha256) for image, sha256 in images]
     found: list[Any] = [_or_error(prepare, image, model, sha256) for image, sha256 in images]
     at = [number for number, each in enumerate(found) if isinstance(each, PreparedImage)]
     prepared: list[PreparedImage] = [found[number] for number in at]
@@ -128,26 +115,14 @@ def _or_error(step: Callable[..., T], *arguments: Any) -> T | Exception:
 def prepare(
     image: bytes, model: Model, sha256: str | None = None, size_wh: tuple[int, int] | None = None
 ) -> PreparedImage:
-    """Check and decode an image for a model; it raises the errors of `inspect_image`."""
+    """Check and decode an image for a model without tiles; it raises the errors of `inspect_image`."""
     began = time.perf_counter()
-    if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
-        raise ImageError("altered-image", "the bytes do not have the sha256 that the camera gave them")
-
-    header = image_header(image)
-    frame_wh = (header.width, header.height)
-    if size_wh is not None and size_wh != frame_wh:
-        raise ImageError(
-            "size-mismatch", "the image has {}x{} pixels, the frame says {}x{}".format(*frame_wh, *size_wh)
-        )
     spec = model.manifest.input
-    needed_wh = content_wh(frame_wh, spec)
-    colour = spec.colour != "grey"
-    with decoding(image, colour=colour, needed_wh=needed_wh, bit_depth=spec.bit_depth) as decoded:
-        tensor, small, geometry = to_tensor(decoded.pixels, frame_wh, spec)
-    remarks = decoded.remarks + shrinking(frame_wh, needed_wh)
-    waited_ms = decoded.waited_s * 1000
+    with frame_pixels(image, spec, sha256, size_wh) as seen:
+        tensor, small, geometry = seen.tensor(spec)
+    waited_ms = seen.waited_s * 1000
     decode_ms = (time.perf_counter() - began) * 1000 - waited_ms
-    return PreparedImage(tensor, small, geometry, decode_ms, waited_ms, remarks)
+    return PreparedImage(tensor, small, geometry, decode_ms, waited_ms, seen.remarks)
 
 
 def measure(prepared: PreparedImage) -> ImageSignals:
@@ -158,58 +133,24 @@ def measure(prepared: PreparedImage) -> ImageSignals:
 
 def run(model: Model, prepared: PreparedImage) -> NetworkOutput:
     """Run the network of a model."""
-    began = time.perf_counter()
-    outputs: Outputs = {}
-    fault = ""
-    try:
-        outputs = model.run(prepared.tensor)
-    except ORT_ERRORS as error:
-        fault = f"the model does not run on this image: {runtime_error_line(error)}"
-    if not all(np.isfinite(values).all() for values in outputs.values()):
-        fault = "the model's output is not a number"
-    return NetworkOutput(outputs, fault, (time.perf_counter() - began) * 1000)
+    return run_network(model, prepared.tensor)
 
 
 def judge(model: Model, prepared: PreparedImage, measured: ImageSignals, ran: NetworkOutput) -> Inspection:
     """Return the inspection that a model makes of the outputs of its network."""
     began = time.perf_counter()
-    manifest = model.manifest
-    finding, fault, found = Finding(float("nan")), ran.fault, dict(measured.signals)
-    if not fault:
-        try:
-            finding = TASKS[manifest.task](ran.outputs, manifest, prepared.geometry)
-            found |= score_signals(finding.score) | _embedding_signal(ran.outputs, model)
-        except WrongShape as error:
-            fault = f"the model's output for {error.role} {error}"
-    outcome = failed(fault, manifest.decision) if fault else apply_rule(finding.score, manifest.decision)
-    return Inspection(
-        verdict=outcome.verdict,
-        action=outcome.action,
-        result_state=outcome.result_state,
-        reason=outcome.reason,
-        score=finding.score if math.isfinite(finding.score) else None,
-        threshold=manifest.decision.threshold,
-        labels=finding.labels,
-        defects=finding.defects,
-        signals=found,
-        durations_ms={
-            "decode": prepared.decode_ms + measured.took_ms,
-            "infer": ran.infer_ms + (time.perf_counter() - began) * 1000,
-        },
-        waited_ms=prepared.waited_ms,
-        remarks=prepared.remarks,
-    )
+    finding, fault = interpret(model, ran, prepared.geometry)
+    durations_ms = {
+        "decode": prepared.decode_ms + measured.took_ms,
+        "infer": ran.infer_ms + (time.perf_counter() - began) * 1000,
+    }
+    return conclude(
+        model, finding, fault, measured.signals, embedding_in(ran.outputs), durations_ms, prepared.waited_ms,
+        prepared.remarks,
+    )  # fmt: skip
 
 
 def _judge_each(
     models: Sequence[Model], prepared: PreparedImage, measured: ImageSignals, ran: NetworkOutput
 ) -> tuple[Inspection, ...]:
     return tuple(judge(model, prepared, measured, ran) for model in models)
-
-
-def _embedding_signal(outputs: Outputs, model: Model) -> dict[str, float]:
-    embedding = outputs.get(EMBEDDING)
-    if embedding is None or model.reference is None:
-        return {}
-    distance = model.reference.embedding_distance(embedding)
-    return {} if distance is None else {"embedding_distance": distance}

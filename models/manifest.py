@@ -9,61 +9,16 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
+from models.input_spec import InputSpec
+from models.manifest_block import ManifestBlock
 from schemas.records import Action
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Task = Literal["classification", "anomaly_map", "detection"]
 #: Subjects that both the ONNX file and its manifest describe, see `models.agreement` and `models.warm_up`.
 Subject = Literal["activation", "labels", "task", "input", "normalisation", "rows", "box", "threshold", "random"]
-
-
-class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class InputSpec(_Block):
-    """Tensor that the model takes: ``(pixel * scale - mean) / std``, pixels in 0..255.
-
-    A ``uint8`` input takes the pixels as they are. ``letterbox`` keeps the aspect ratio and fills with ``pad``.
-    ``bit_depth`` is the depth of cameras whose 16-bit files do not state it, see `models.sample_depth`.
-    """
-
-    name: str = Field(min_length=1)
-    width: int = Field(ge=1, le=8192)
-    height: int = Field(ge=1, le=8192)
-    colour: Literal["grey", "rgb", "bgr"]
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-    dtype: Literal["uint8", "float32"]
-    scale: float = Field(default=1.0, gt=0)
-    mean: tuple[float, ...] = ()
-    std: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    resize: Literal["stretch", "letterbox"] = "stretch"
-    pad: int = Field(default=114, ge=0, le=255)
-    bit_depth: int | None = Field(default=None, ge=9, le=16)
-
-    @field_validator("scale", "mean", "std")
-    @classmethod
-    def _fits(cls, value: Any, info: ValidationInfo) -> Any:
-        if info.data.get("dtype") == "uint8" and value not in (1.0, ()):
-            raise ValueError("a uint8 input takes the pixels as they are: leave scale, mean and std out")
-        channels = 1 if info.data.get("colour") == "grey" else 3
-        if isinstance(value, tuple) and len(value) not in (0, channels):
-            raise ValueError(f"one number for each of the {channels} channels")
-        return value
-
-    @property
-    def channels(self) -> int:
-        """Number of channels: 1 for grey, else 3."""
-        return 1 if self.colour == "grey" else 3
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Shape of the tensor of one image."""
-        if self.layout == "NCHW":
-            return (1, self.channels, self.height, self.width)
-        return (1, self.height, self.width, self.channels)
 
 
 #: Version of `models.preprocess`. It is increased when the same manifest begins to produce other pixels, because that
@@ -83,14 +38,14 @@ ROLES: dict[str, tuple[frozenset[str], ...]] = {
 }
 
 
-class OutputSpec(_Block):
+class OutputSpec(ManifestBlock):
     """Output of the graph for each role, and the activation that turns its numbers into scores in [0, 1]."""
 
     names: dict[str, str]
     activation: Literal["none", "sigmoid", "softmax"] = "none"
 
 
-class Actions(_Block):
+class Actions(ManifestBlock):
     """Action of the gate for each verdict. A part that could not be judged is never accepted."""
 
     OK: Annotated[Action, Field(strict=False)] = Action.ACCEPT
@@ -105,7 +60,7 @@ class Actions(_Block):
         return value
 
 
-class DecisionRule(_Block):
+class DecisionRule(ManifestBlock):
     """Rule for verdict and action: a score from ``threshold`` on is NOT_OK; within ``review_band`` a person decides."""
 
     recipe_id: str = Field(min_length=1)
@@ -122,7 +77,7 @@ class DecisionRule(_Block):
         return value
 
 
-class AnomalyOptions(_Block):
+class AnomalyOptions(ManifestBlock):
     """Rule for the score of a map: its ``score_percentile``, scaled from ``low``..``high`` to 0..1."""
 
     score_percentile: float = Field(default=99.5, gt=0, le=100)
@@ -137,7 +92,7 @@ class AnomalyOptions(_Block):
         return value
 
 
-class DetectionOptions(_Block):
+class DetectionOptions(ManifestBlock):
     """Rules for boxes that count as defects. ``coordinates`` are pixels of the model's input, or shares of it."""
 
     score_threshold: Share
@@ -146,14 +101,14 @@ class DetectionOptions(_Block):
     coordinates: Literal["pixels", "normalised"] = "pixels"
 
 
-class ReferenceFile(_Block):
+class ReferenceFile(ManifestBlock):
     """File with the signals of the training images, see `models.reference`; `inspection model reference` makes it."""
 
     file: str = Field(default="reference.json", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.json$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class Training(_Block):
+class Training(ManifestBlock):
     """Origin of the weights, and the licence for their use."""
 
     provenance: str
@@ -162,7 +117,7 @@ class Training(_Block):
     split: str
 
 
-class Manifest(_Block):
+class Manifest(ManifestBlock):
     """Whole content of ``manifest.yaml``."""
 
     manifest_version: Literal[1]
@@ -183,7 +138,7 @@ class Manifest(_Block):
     reference: ReferenceFile | None = None
     # For a file that contradicts a correct manifest, for example with wrong labels in its metadata.
     overrule: tuple[Subject, ...] = ()
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("outputs")
     @classmethod
@@ -210,7 +165,7 @@ class Manifest(_Block):
 
     @field_validator("anomaly", "detection")
     @classmethod
-    def _of_task(cls, value: _Block | None, info: ValidationInfo) -> _Block | None:
+    def _of_task(cls, value: ManifestBlock | None, info: ValidationInfo) -> ManifestBlock | None:
         block = {"anomaly_map": "anomaly", "detection": "detection"}.get(info.data.get("task", ""))
         if value is None and block == info.field_name:
             raise ValueError(f"a model of task {info.data['task']} needs this block")
@@ -231,8 +186,7 @@ class Manifest(_Block):
                 "name", "version", "file", "sha256", "training", "reference", "overrule", "metrics", "manifest_version",
             },
         )  # fmt: skip
-        if self.input.bit_depth is None:
-            del described["input"]["bit_depth"]  # older versions had no such field: the revision stays the same
+        described["input"] = self.input.described()
         described["preprocessing"] = PREPROCESSING
         text = json.dumps(described, sort_keys=True, separators=(",", ":"))
         return f"{self.decision.revision}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ModelPackageError
+from models.frame_pixels import frame_pixels
 from models.image_remarks import ImageRemarks
-from models.images import decode, image_header
 from models.inspect_images import inspect_image
+from models.inspect_tiles import EmbeddingMean
+from models.judgement import embedding_in
 from models.manifest import EMBEDDING
 from models.manifest_file import MANIFEST_NAME
 from models.package import Model
-from models.preprocess import content_wh, to_tensor
 from models.reference import Reference, SignalReference, references_of
 
 REFERENCE_NAME = "reference.json"
@@ -117,9 +118,10 @@ def write_reference(package: Path, reference: Reference) -> None:
 
 
 def _embedding(image: bytes, model: Model) -> NDArray[np.float32]:
-    spec, header = model.manifest.input, image_header(image)
-    size_wh = (header.width, header.height)
-    needed_wh = content_wh(size_wh, spec)
-    pixels = decode(image, colour=spec.colour != "grey", needed_wh=needed_wh, bit_depth=spec.bit_depth).pixels
-    tensor, _, _ = to_tensor(pixels, size_wh, spec)
-    return np.asarray(model.run(tensor)[EMBEDDING], np.float32).reshape(-1)
+    embeddings = EmbeddingMean()
+    with frame_pixels(image, model.manifest.input) as seen:
+        for tile in seen.tiles(model.manifest.input):
+            embeddings.add(embedding_in(model.run(tile.tensor)))
+    mean = embeddings.mean()
+    assert mean is not None  # the manifest names the output
+    return mean

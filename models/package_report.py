@@ -23,6 +23,8 @@ from models.onnx_graph import read_model
 from models.opencv import cv2
 from models.package import Model, load_model
 from models.protobuf import Malformed
+from models.regions import least_frame_wh
+from models.sample_format import as_captured
 from models.testing import check_model
 from schemas.records import ResultState
 
@@ -239,8 +241,10 @@ def _check_images(report: PackageReport, count: int, scores: set[float], first_f
 
 def _made_up_times(model: Model) -> Iterator[float]:
     spec = model.manifest.input
-    noise = np.random.default_rng(1).integers(0, 256, (spec.height, spec.width), np.uint8)
-    data = cv2.imencode(".png", noise)[1].tobytes()
+    least = least_frame_wh(spec)
+    shape = (max(spec.height, least[1]), max(spec.width, least[0]))
+    noise = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    data = cv2.imencode(".png", as_captured(noise, spec.samples))[1].tobytes()
     for _ in range(_MADE_UP):
         began_s = time.perf_counter()
         inspect_image(data, model)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ModelPackageError
+from models.input_spec import InputSpec
 from models.manifest import Manifest
 from models.manifest_file import MANIFEST_NAME, ManifestFile
 
@@ -92,6 +93,7 @@ def summary_lines(found: PackageSummary) -> list[tuple[str, str]]:
         ("name", f"{manifest.name} {manifest.version}"),
         ("task", manifest.task),
         ("input", f"{spec.name}: {spec.width}x{spec.height} {spec.colour}, {spec.layout}, {spec.dtype}, {spec.resize}"),
+        *_part(spec),
         ("pixels", scaling),
         ("outputs", ", ".join(f"{role}: {name}" for role, name in manifest.outputs.names.items())),
         ("activation", manifest.outputs.activation),
@@ -117,6 +119,20 @@ def summary_lines(found: PackageSummary) -> list[tuple[str, str]]:
     if manifest.overrule:
         lines.append(("overrule", ", ".join(manifest.overrule)))
     return lines
+
+
+def _part(spec: InputSpec) -> Iterator[tuple[str, str]]:
+    """Yield the part of a frame that is inspected, if it is not all of it."""
+    if spec.roi is not None:
+        x, y, width, height = spec.roi.rectangle
+        polygon = "" if spec.roi.polygon is None else f", a polygon of {len(spec.roi.polygon)} corners"
+        yield "region", f"{width}x{height} pixels at {x},{y}{polygon}"
+    if spec.samples.stated():
+        yield "samples", ", ".join(f"{name} {value}" for name, value in spec.samples.stated().items())
+    if spec.tiles is not None:
+        grid, size = spec.tiles.grid, spec.tiles.size
+        shape = "{}x{} tiles".format(*grid) if grid else "tiles of {}x{} pixels".format(*size or ())
+        yield "tiles", f"{shape}, overlap {spec.tiles.overlap:g}; the worst one decides"
 
 
 def _figures(manifest: Manifest) -> Iterator[tuple[str, str]]:

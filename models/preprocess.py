@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.manifest import InputSpec
+from models.input_spec import InputSpec
 from models.opencv import cv2
 from models.sample_depth import Image
 
@@ -21,6 +21,8 @@ class Geometry:
     """Position of the frame within the model's input.
 
     ``scale_x`` and ``scale_y`` are input pixels per frame pixel; ``left`` and ``top`` are the padding in input pixels.
+    If the input is a part of the frame, ``frame_width`` and ``frame_height`` are those of the part, and ``part_x`` and
+    ``part_y`` its place in the frame.
     """
 
     frame_width: int
@@ -29,9 +31,11 @@ class Geometry:
     scale_y: float
     left: int = 0
     top: int = 0
+    part_x: int = 0
+    part_y: int = 0
 
     def to_frame(self, x1: float, y1: float, x2: float, y2: float) -> Box:
-        """Convert corners in input pixels to x, y, width, height in frame pixels, cut to the frame.
+        """Convert corners in input pixels to x, y, width, height in frame pixels, cut to the frame, or to its part.
 
         Examples
         --------
@@ -42,7 +46,7 @@ class Geometry:
         top = min(max((y1 - self.top) / self.scale_y, 0.0), float(self.frame_height))
         right = min(max((x2 - self.left) / self.scale_x, 0.0), float(self.frame_width))
         bottom = min(max((y2 - self.top) / self.scale_y, 0.0), float(self.frame_height))
-        return (left, top, max(right - left, 0.0), max(bottom - top, 0.0))
+        return (left + self.part_x, top + self.part_y, max(right - left, 0.0), max(bottom - top, 0.0))
 
 
 def content_wh(frame_wh: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
@@ -84,7 +88,9 @@ def resize(image: Image, size_wh: tuple[int, int]) -> Image:
     return resized.astype(np.uint8, copy=False)
 
 
-def to_tensor(image: Image, frame_wh: tuple[int, int], spec: InputSpec) -> tuple[Tensor, Image, Geometry]:
+def to_tensor(
+    image: Image, frame_wh: tuple[int, int], spec: InputSpec, part_xy: tuple[int, int] = (0, 0)
+) -> tuple[Tensor, Image, Geometry]:
     """Return the model's input made of a decoded image.
 
     Parameters
@@ -92,7 +98,9 @@ def to_tensor(image: Image, frame_wh: tuple[int, int], spec: InputSpec) -> tuple
     image
         ``(H, W)`` grey or ``(H, W, 3)`` BGR uint8, possibly decoded at reduced scale; it is not changed.
     frame_wh
-        Width and height of the full image.
+        Width and height of the full image, or of the part of it that is the input.
+    part_xy
+        Place of this part in the frame.
 
     Returns
     -------
@@ -106,7 +114,7 @@ def to_tensor(image: Image, frame_wh: tuple[int, int], spec: InputSpec) -> tuple
     width, height = content_wh(frame_wh, spec)
     small = resize(image, (width, height))
     left, top = (spec.width - width) // 2, (spec.height - height) // 2
-    geometry = Geometry(*frame_wh, width / frame_wh[0], height / frame_wh[1], left, top)
+    geometry = Geometry(*frame_wh, width / frame_wh[0], height / frame_wh[1], left, top, *part_xy)
 
     if (width, height) == (spec.width, spec.height):
         padded = small

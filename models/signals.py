@@ -19,9 +19,9 @@ embedding_distance  root mean square of the embedding's deviations from the trai
                     images, if the model package exposes an ``embedding``
 ==================  ======================================================================  ====================
 
-The first eleven signals are measured on the image as resized for the model. They are comparable between frames of one
-recipe, but not between recipes. A 64-bit hash does not fit into a double, so it has two halves; `dhash_distance`
-compares two frames.
+The first eleven signals are measured on the image as resized for the model: on its region of interest, and with tiles
+on each tile; then they are means. They are comparable between frames of one recipe, but not between recipes. A 64-bit
+hash does not fit into a double, so it has two halves; `dhash_distance` compares two frames.
 
 Sharpness: J. L. Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000. Noise: J. Immerkaer,
 "Fast noise variance estimation", Computer Vision and Image Understanding 64 (1996). Difference hash: N. Krawetz,

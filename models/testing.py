@@ -17,12 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImageError, ModelPackageError
+from models.frame_pixels import frame_pixels
 from models.images import image_header
-from models.inspect_images import inspect_image, prepare
+from models.inspect_images import inspect_image
 from models.inspection import Inspection
 from models.manifest import EMBEDDING
 from models.opencv import cv2
 from models.package import Model, load_model
+from models.regions import least_frame_wh
+from models.sample_format import as_captured
 from models.tasks import Outputs
 from schemas.records import Action, ResultState, Verdict
 
@@ -141,7 +144,8 @@ class _Check:
 
     def _repeat(self, name: str, picture: bytes) -> Outputs:
         """Inspect a picture again, here and with the package loaded again; return the outputs of the network."""
-        tensor = prepare(picture, self._model).tensor
+        with frame_pixels(picture, self._model.manifest.input) as seen:
+            tensor = next(seen.tiles(self._model.manifest.input)).tensor
         outputs = self._model.run(tensor)
         for what, model in (("", self._model), (" after the package was loaded again", self._again)):
             if not _equal(model.run(tensor), outputs):
@@ -171,7 +175,8 @@ def _equal(first: Outputs, second: Outputs) -> bool:
 def _pictures(model: Model) -> Iterator[tuple[str, bytes]]:
     """Yield names and files of made-up pictures; always the same ones."""
     spec = model.manifest.input
-    width, height = min(spec.width, _SIDE), min(spec.height, _SIDE)
+    least = least_frame_wh(spec)
+    width, height = max(min(spec.width, _SIDE), least[0]), max(min(spec.height, _SIDE), least[1])
     random = np.random.default_rng(1)
     noise = random.integers(0, 256, (height, width), np.uint8)
     made: dict[str, NDArray[Any]] = {
@@ -179,11 +184,13 @@ def _pictures(model: Model) -> Iterator[tuple[str, bytes]]:
         "a white picture": np.full((height, width), 255, np.uint8),
         "a noisy picture": noise,
         "a striped picture": np.broadcast_to((np.arange(width) % 16 * 16).astype(np.uint8), (height, width)),
-        "a picture of one pixel": np.full((1, 1), 128, np.uint8),
-        "a wide picture": np.tile(noise, (1, 2))[: max(1, height // 2)],
+        "a picture of the smallest size": np.full(least[::-1], 128, np.uint8),
+        "a wide picture": np.tile(noise, (1, 2))[: max(least[1], height // 2)],
         "a picture in colour": random.integers(0, 256, (height, width, 3), np.uint8),
         "a picture of 16 bits": noise.astype(np.uint16) * 257,
     }
+    if spec.bayer is not None:
+        del made["a picture in colour"]  # a mosaic has one channel
     for name, pixels in made.items():
-        _, data = cv2.imencode(".png", np.ascontiguousarray(pixels))
+        _, data = cv2.imencode(".png", np.ascontiguousarray(as_captured(pixels, spec.samples)))
         yield name, data.tobytes()

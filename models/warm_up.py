@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from models.agreement import PackageDifference
-from models.manifest import InputSpec, Manifest
+from models.input_spec import InputSpec
+from models.manifest import Manifest
 from models.preprocess import Tensor, to_tensor
 from models.tasks import Outputs
 from models.tasks.detection import FINISHED, looks_like_rows

@@ -18,6 +18,7 @@ from schemas.errors import CodecError, InspectionError
 from schemas.letters import whole_sha256, whole_size
 from schemas.records import DeadLetter, Frame
 from schemas.replay_headers import RETRY_HEADER
+from schemas.roles import retry_id
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from transport.batches import UNDECODABLE_BATCH
@@ -206,7 +207,7 @@ class Retrier:
         producer = make_producer(
             self._kafka,
             {
-                "transactional.id": f"{self._kafka.prefix}-dead-letters-retry",
+                "transactional.id": retry_id(self._kafka.prefix),
                 "message.max.bytes": MAX_REQUEST_BYTES,
             },
         )

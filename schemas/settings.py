@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from schemas.addresses import masked_repr
 from schemas.connection.load import load_client_config
+from schemas.connection.local_broker import local_client
 from schemas.errors import SettingsError
 from schemas.text import shown
 from schemas.topics import DEAD_LETTERS, DECISIONS, DEFAULT_PREFIX, DRIFT, DRIFT_STATE, FRAMES, LABELS, check_prefix
@@ -110,11 +111,17 @@ class KafkaSettings:
             )
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ) -> KafkaSettings:
+    def from_env(cls, env: Mapping[str, str] = os.environ, bootstrap_servers: str = "") -> KafkaSettings:
         """Read the settings from environment variables.
 
         ``INSPECTION_BOOTSTRAP_SERVERS``, ``INSPECTION_PREFIX`` and ``INSPECTION_SCHEMA_REGISTRY_URL`` hold them;
-        ``INSPECTION_KAFKA_CONFIG`` and the variables beside it name files, see `schemas.connection.load`.
+        ``INSPECTION_KAFKA_CONFIG`` and the variables beside it name files, see `schemas.connection.load`. Without
+        them, an address of this user's own broker has the settings of that broker.
+
+        Parameters
+        ----------
+        bootstrap_servers
+            Address in place of that of variable and file; empty for theirs.
 
         Raises
         ------
@@ -123,11 +130,12 @@ class KafkaSettings:
         """
         client = load_client_config(env)
         servers = client.pop("bootstrap.servers", DEFAULT_BOOTSTRAP_SERVERS)
+        servers = bootstrap_servers or env.get("INSPECTION_BOOTSTRAP_SERVERS") or servers
         return cls(
-            env.get("INSPECTION_BOOTSTRAP_SERVERS") or servers,
+            servers,
             env.get("INSPECTION_PREFIX") or DEFAULT_PREFIX,
             env.get("INSPECTION_SCHEMA_REGISTRY_URL") or None,
-            tuple(client.items()),
+            tuple((client or local_client(servers)).items()),
         )
 
     @property

@@ -33,6 +33,8 @@ def _spools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INSPECTION_SPOOL_DIR", str(tmp_path_factory.mktemp("spool")))
         patch.setenv("INSPECTION_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        # The user's own broker may run at the default address; its password is not for the suite.
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
 
 

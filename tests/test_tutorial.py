@@ -92,8 +92,7 @@ class Shell:
         # Kafka runs on a free port and in a folder of the test, not on those of another Kafka of this user.
         (programs / "inspection").write_text(
             "#!/bin/bash\n"
-            f'case "$1 $2" in "broker start") set -- "$@" --port 0 --data-dir {data_dir} ;;\n'
-            f'"broker stop") set -- "$@" --data-dir {data_dir} ;; esac\n'
+            'case "$1 $2" in "broker start") set -- "$@" --port 0 ;; esac\n'
             f'exec {Path(sys.executable).parent}/inspection "$@"\n',
             encoding="utf-8",
         )
@@ -101,6 +100,7 @@ class Shell:
         environment = {name: text for name, text in os.environ.items() if not name.startswith("INSPECTION_")}
         environment |= {
             "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "XDG_DATA_HOME": str(data_dir),
             "INSPECTION_STATE_DIR": str(folder.parent / "state"),
             "INSPECTION_SPOOL_DIR": str(folder.parent / "spool"),
             "PYTEST_ADDOPTS": "-p no:cacheprovider",
@@ -144,7 +144,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     made = Shell(tmp_path / "my_line", tmp_path / "kafka")
     yield made
     made.close()
-    LocalBroker(tmp_path / "kafka").stop()
+    LocalBroker(tmp_path / "kafka" / "streaming-inspection" / "broker").stop()
 
 
 @pytest.mark.broker

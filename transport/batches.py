@@ -24,6 +24,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from schemas.groups import READER
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from transport.batch_ends import find_batch_end
@@ -144,7 +145,7 @@ def probe_settings() -> dict[str, Any]:
     """Return the settings of a consumer that reads single batches and joins no group."""
     return {
         **BOUNDED,
-        "group.id": "inspection-reader",  # required, but never joined
+        "group.id": READER,  # required, but never joined
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",

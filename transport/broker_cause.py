@@ -34,9 +34,12 @@ class FirstError:
 
     def __init__(self) -> None:
         self.error: KafkaError | None = None
+        #: True if connections ended, for whatever reason.
+        self.is_cut = False
 
     def __call__(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self.is_cut = True
             return
         if self.error is None or (not _is_final(self.error) and _is_final(error)):
             self.error = error
@@ -80,6 +83,8 @@ def broker_error(kafka: KafkaSettings, detail: str, first: FirstError | None = N
         )
     if error is None and kafka.client:
         detail = f"{detail}; the broker ends each connection: security.protocol may be another one"
+    elif error is None and first.is_cut:
+        detail = "the broker ends each connection: it may want a login, which INSPECTION_KAFKA_CONFIG names"
     return BrokerUnavailable(kafka.bootstrap_servers, text if kafka.client and text else detail)
 
 

@@ -6,13 +6,13 @@ import json
 import logging
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from schemas.groups import unused_group
 from schemas.settings import KafkaSettings
 from transport.batch_trials.child import TriedMessage
 from transport.batch_trials.pipe import Unproven
@@ -233,7 +233,7 @@ class Tail:
             # The client reads only partitions that its own list contains.
             "topic.metadata.refresh.interval.ms": int(_IDENTITY_S * 1000),
             # librdkafka requires a group id, but assign() without commits creates no group of this name.
-            "group.id": f"unused-{uuid.uuid4()}",
+            "group.id": unused_group(),
             "enable.auto.commit": False,
             "auto.offset.reset": "latest",
             "enable.partition.eof": self._reports_end,

@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import NotAuthorised, TopicMissing
+from schemas.groups import READER
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from transport.batches import BOUNDED
@@ -112,7 +113,7 @@ def consumer_settings(*, slow: bool = False) -> dict[str, Any]:
         ahead = {"fetch.message.max.bytes": 256 * 1024, "queued.max.messages.kbytes": 512}
     return {
         **BOUNDED,
-        "group.id": "inspection-reader",  # a required setting; the group is never joined
+        "group.id": READER,  # a required setting; the group is never joined
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",
@@ -136,7 +137,7 @@ def watermarks(kafka: KafkaSettings, topic: str) -> dict[int, tuple[int, int]]:
         If the topic does not exist.
     """
     first = FirstError()
-    consumer = make_consumer(kafka, {"group.id": "inspection-reader", "error_cb": first})
+    consumer = make_consumer(kafka, {"group.id": READER, "error_cb": first})
     try:
         return _watermarks(consumer, first, kafka, topic)
     except KafkaException as error:

@@ -22,7 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     TopicMetadata,
 )
 
-from schemas.errors import InspectionError
+from schemas.errors import InspectionError, NotAuthorised
 from schemas.settings import KafkaSettings
 from schemas.topics import TOPICS, Topic
 from transport.broker_cause import FirstError
@@ -152,8 +152,10 @@ def plan(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: floa
     ------
     BrokerUnavailable
         If no broker answers in time.
+    NotAuthorised
+        If the user may not read the settings of a topic.
     TopicsError
-        If the cluster refuses to show the settings of a topic.
+        If the cluster does not show the settings of a topic.
     """
     first = FirstError()
     admin = _admin(kafka, first)
@@ -167,6 +169,8 @@ def apply(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: flo
     ------
     BrokerUnavailable
         If no broker answers in time.
+    NotAuthorised
+        If the user may not create a topic, or may not read its settings.
     TopicsError
         If the cluster refuses to create a topic, or does not show it in time.
     """
@@ -195,6 +199,8 @@ def apply(kafka: KafkaSettings, topics: Iterable[Topic] = TOPICS, timeout_s: flo
             future.result()
             created.append(name)
         except KafkaException as error:
+            if error.args[0].code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
+                raise NotAuthorised("topic", name, "CREATE") from error
             # Another process has created the topic in the meantime, which is as good.
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TopicsError(f"{name} could not be created: {error.args[0].str()}") from error
@@ -252,6 +258,8 @@ def _configs(admin: AdminClient, names: list[str], timeout_s: float) -> dict[str
             try:
                 found[resource.name] = {key: entry.value for key, entry in future.result().items()}
             except KafkaException as error:
+                if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                    raise NotAuthorised("topic", resource.name, "DESCRIBE_CONFIGS") from error
                 # One broker has named the topic, and another one, which is asked for the settings, learns of it later.
                 is_new = error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
                 if not is_new or time.monotonic() > deadline:

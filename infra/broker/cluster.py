@@ -15,11 +15,12 @@ from confluent_kafka import KafkaException
 from infra.broker import kafka_jars
 from infra.broker.config import new_cluster_id, write_config
 from infra.broker.errors import BrokerError
-from infra.broker.local import DEFAULT_PORT, BrokerStatus, LocalBroker, default_data_dir
+from infra.broker.local import DEFAULT_PORT, BrokerStatus, LocalBroker
 from infra.broker.locks import exclusive
 from infra.broker.ports import free_port
 from infra.broker.security import BrokerSecurity
 from infra.broker.state import BrokerState, read_state
+from schemas.connection.local_broker import default_data_dir
 from schemas.private_files import make_private_folder, read_private, replace_private
 from schemas.settings import KafkaSettings
 from transport.clients import AdminClient, make_admin

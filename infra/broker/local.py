@@ -24,15 +24,17 @@ from infra.broker.security import BrokerSecurity, write_arguments
 from infra.broker.state import BrokerState, read_state, write_state
 from infra.parent_death import end_with_parent
 from schemas.addresses import HIDDEN
+from schemas.connection.local_broker import default_data_dir
 from schemas.errors import BrokerUnavailable
 from schemas.private_files import make_private_folder, open_private
 from schemas.settings import KafkaSettings
-from schemas.user_folders import user_folder
 from transport.admin import list_topics
 
 log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 9092
+#: Time for the first answer, in seconds: the login of a client takes a second or more on a loaded machine.
+_ANSWER_S = 5.0
 
 #: Brokers outlive the objects that started them. Python warns if the object of a running child process is deleted.
 _left_running: list[subprocess.Popen[bytes]] = []
@@ -43,11 +45,6 @@ def _let_run() -> None:
     for child in _left_running:
         if child.poll() is None:
             child.returncode = 0  # on purpose: Popen then takes the child as ended and does not warn
-
-
-def default_data_dir() -> Path:
-    """Return the folder with the data of this user's broker."""
-    return user_folder("data") / "broker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +244,7 @@ class LocalBroker:
             if state.process() is None:
                 said = log_tail(self._log, self._output, self._log_from)
                 raise BrokerError(f"the broker ended while starting; the end of its log:\n{said}")
-            if listens(state.port) and _answers(kafka, 1.0):
+            if listens(state.port) and _answers(kafka, _ANSWER_S):
                 return
             time.sleep(0.1)
         raise BrokerError(

@@ -1,4 +1,4 @@
-"""Security of a local broker: TLS, SCRAM users, and further TLS listeners for clients with certificates."""
+"""Security of a local broker: SCRAM users, with or without TLS, and listeners for clients with certificates."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class BrokerSecurity:
 
     Parameters
     ----------
+    passwords
+        Password of each SCRAM user, the admin among them.
     authority
         PEM file with the certificate of the authority that clients trust, and that signs their certificates.
     keystore
-        PEM file with the private key of the broker, and then its certificate, for ``localhost``.
-    passwords
-        Password of each SCRAM user, the admin among them.
+        PEM file with the private key of the broker, and then its certificate, for ``localhost``. None: no TLS.
     super_users
         Principals that may do everything. The others may do what the ACLs allow.
     listeners
@@ -54,9 +54,9 @@ class BrokerSecurity:
         Further options of the JVM.
     """
 
-    authority: Path
-    keystore: Path
     passwords: Mapping[str, str] = field(repr=False)
+    authority: Path | None = None
+    keystore: Path | None = None
     super_users: Sequence[str] = ()
     listeners: Sequence[TlsListener] = ()
     lines: Sequence[str] = ()
@@ -65,47 +65,59 @@ class BrokerSecurity:
     def client(self, user: str) -> tuple[tuple[str, str], ...]:
         """Return the settings with which a user connects, see `schemas.settings.KafkaSettings`."""
         return (
-            ("security.protocol", "SASL_SSL"),
-            ("ssl.ca.location", str(self.authority)),
+            ("security.protocol", self._protocol),
+            *(() if self.authority is None else (("ssl.ca.location", str(self.authority)),)),
             ("sasl.mechanisms", "SCRAM-SHA-512"),
             ("sasl.username", user),
             ("sasl.password", self.passwords[user]),
         )
 
-    def settings(self, port: int) -> KafkaSettings:
-        """Return the settings of the admin."""
-        return KafkaSettings(f"localhost:{port}", client=self.client(ADMIN))
+    def settings(self, port: int, user: str = ADMIN) -> KafkaSettings:
+        """Return the settings of a user."""
+        return KafkaSettings(f"{self._host}:{port}", client=self.client(user))
+
+    @property
+    def _protocol(self) -> str:
+        return "SASL_PLAINTEXT" if self.keystore is None else "SASL_SSL"
+
+    @property
+    def _host(self) -> str:
+        return "127.0.0.1" if self.keystore is None else "localhost"
 
     def network(self, port: int, controller_port: int) -> str:
         """Return the lines of ``server.properties`` about listeners, logins and rights. They hold passwords."""
         more = "".join(f",{each.name}://{{host}}:{each.port}" for each in self.listeners)
         kinds = "".join(f",{each.name}:SSL" for each in self.listeners)
-        password = self.passwords[ADMIN]
+        password, protocol = self.passwords[ADMIN], self._protocol
+        listener = f"listener.name.{protocol.lower()}.scram-sha-512"
         lines = [
-            f"listeners=SASL_SSL://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"
+            f"listeners={protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"
             + more.format(host="127.0.0.1"),
-            f"advertised.listeners=SASL_SSL://localhost:{port}" + more.format(host="localhost"),
-            "inter.broker.listener.name=SASL_SSL",
-            f"listener.security.protocol.map=SASL_SSL:SASL_SSL,CONTROLLER:SASL_PLAINTEXT{kinds}",
+            f"advertised.listeners={protocol}://{self._host}:{port}" + more.format(host="localhost"),
+            f"inter.broker.listener.name={protocol}",
+            f"listener.security.protocol.map={protocol}:{protocol},CONTROLLER:SASL_PLAINTEXT{kinds}",
             "sasl.enabled.mechanisms=SCRAM-SHA-512",
             "sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512",
             "sasl.mechanism.controller.protocol=PLAIN",
             "listener.name.controller.sasl.enabled.mechanisms=PLAIN",
             f"listener.name.controller.plain.sasl.jaas.config={_JAAS}.plain.PlainLoginModule required "
             f'username="{ADMIN}" password="{password}" user_{ADMIN}="{password}";',
-            f"listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={_JAAS}.scram.ScramLoginModule required "
+            f"{listener}.sasl.jaas.config={_JAAS}.scram.ScramLoginModule required "
             f'username="{ADMIN}" password="{password}";',
-            "listener.name.sasl_ssl.scram-sha-512.connections.max.reauth.ms=600000",
-            "ssl.keystore.type=PEM",
-            f"ssl.keystore.location={self.keystore}",
-            "ssl.truststore.type=PEM",
-            f"ssl.truststore.location={self.authority}",
-            # A certificate with the name of the admin must not be the admin.
-            "ssl.principal.mapping.rules=RULE:^(?:.*,)?CN=([^,]+)(?:,.*)?$/cert-$1/",
+            f"{listener}.connections.max.reauth.ms=600000",
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             f"super.users={';'.join(f'User:{name}' for name in (ADMIN, *self.super_users))}",
             "allow.everyone.if.no.acl.found=false",
         ]
+        if self.keystore is not None:
+            lines += [
+                "ssl.keystore.type=PEM",
+                f"ssl.keystore.location={self.keystore}",
+                "ssl.truststore.type=PEM",
+                f"ssl.truststore.location={self.authority}",
+                # A certificate with the name of the admin must not be the admin.
+                "ssl.principal.mapping.rules=RULE:^(?:.*,)?CN=([^,]+)(?:,.*)?$/cert-$1/",
+            ]
         for each in self.listeners:
             name = f"listener.name.{each.name.lower()}.ssl"
             lines.append(f"{name}.client.auth={'required' if each.asks_certificate else 'none'}")

@@ -46,6 +46,7 @@ COMMANDS = {
         ),
         ("setup", "broker", "app", "Run a real Apache Kafka on this machine, on loopback only."),
         ("setup", "topics", "app", "The topics of a line: create what is missing, compare the rest."),
+        ("setup", "acls", "app", "Rights on the topics: one user of Kafka for each program and camera."),
         ("setup", "model", "app", "Model packages."),
         (
             "setup",

@@ -75,7 +75,7 @@ def run_demo(options: DemoOptions, console: Console, clock: Clock | None = None)
     cameras, frames = _cameras(options)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="inspection-demo-")))
-        kafka = stack.enter_context(_topics(options, scratch, console))
+        kafka, client_file = stack.enter_context(_topics(options, scratch, console))
         console.print("starting a worker and the gate", style="dim")
         worker = stack.enter_context(
             WorkerProcess(
@@ -84,6 +84,7 @@ def run_demo(options: DemoOptions, console: Console, clock: Clock | None = None)
                 group=f"{kafka.prefix}-workers",
                 log=scratch / "worker.log",
                 options=["--overload", _overload(options), "--state-dir", str(scratch / "state")],
+                client_file=client_file,
             )
         )
         watch = None
@@ -92,7 +93,14 @@ def run_demo(options: DemoOptions, console: Console, clock: Clock | None = None)
             # Snapshots are frequent, because the demo waits at its end until the watch has seen all decisions.
             often = ["--snapshot-s", "0.5", *package]
             watch = stack.enter_context(
-                ServedProcess("watch", kafka, group=f"{kafka.prefix}-watch", log=scratch / "watch.log", options=often)
+                ServedProcess(
+                    "watch",
+                    kafka,
+                    group=f"{kafka.prefix}-watch",
+                    log=scratch / "watch.log",
+                    options=often,
+                    client_file=client_file,
+                )
             )
             watch.await_ready()
         worker.await_ready()
@@ -124,28 +132,34 @@ def _overload(options: DemoOptions) -> Overload:
 
 
 @contextmanager
-def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[KafkaSettings]:
-    """Create topics for this run only: on the demo's own broker, or on the user's cluster, and delete them there."""
+def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[tuple[KafkaSettings, Path | None]]:
+    """Create topics for this run only: on the demo's own broker, or on the user's cluster, and delete them there.
+
+    Yields the settings, and the file of the connection for the demo's processes; None: they find it as this one did.
+    """
     prefix = f"demo-{uuid.uuid4().hex[:8]}"
-    found = KafkaSettings.from_env()  # the demo's processes read the environment too
     if options.bootstrap_servers is not None:
-        kafka = replace(found, bootstrap_servers=options.bootstrap_servers, prefix=prefix)
+        kafka = replace(KafkaSettings.from_env(bootstrap_servers=options.bootstrap_servers), prefix=prefix)
         apply(kafka)
         try:
-            yield kafka
+            yield kafka, None
         finally:
             _delete_topics(kafka)
         return
     from infra.broker.download_progress import download_progress
+    from infra.broker.secured_start import USER, make_security, write_client
 
+    found = KafkaSettings.from_env()
     console.print("starting Apache Kafka", style="dim")
-    broker = LocalBroker(scratch / "broker", port=0, ends_with_us=True)
+    security = make_security(scratch / "broker")
+    broker = LocalBroker(scratch / "broker", port=0, ends_with_us=True, security=security)
     try:
         with download_progress() as progress:
             broker.start(progress=progress)
-        kafka = KafkaSettings(broker.bootstrap_servers, prefix, found.schema_registry_url)
+        servers = broker.bootstrap_servers
+        kafka = KafkaSettings(servers, prefix, found.schema_registry_url, security.client(USER))
         apply(kafka)
-        yield kafka
+        yield kafka, write_client(scratch / "broker", security, servers)
     finally:
         broker.stop()
 

@@ -17,7 +17,7 @@ from typing import Self
 from prometheus_client.parser import text_string_to_metric_families
 
 from infra.parent_death import end_with_parent
-from schemas.connection.load import VARIABLES
+from schemas.connection.load import CONFIG_VARIABLE, VARIABLES
 from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
 from transport.loopback import open_direct
@@ -45,6 +45,8 @@ class ServedProcess:
         Consumer group of the process.
     options
         Further options of the command.
+    client_file
+        File with the connection of ``kafka``. None: the process finds it in the environment, as this one did.
 
     Raises
     ------
@@ -53,7 +55,14 @@ class ServedProcess:
     """
 
     def __init__(
-        self, command: str, kafka: KafkaSettings, *, group: str, log: Path, options: Sequence[str] = ()
+        self,
+        command: str,
+        kafka: KafkaSettings,
+        *,
+        group: str,
+        log: Path,
+        options: Sequence[str] = (),
+        client_file: Path | None = None,
     ) -> None:
         self._command = command
         self._log = log
@@ -62,8 +71,11 @@ class ServedProcess:
         self.url = f"http://127.0.0.1:{port}"
         arguments = [command, "--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
         arguments += ["--group", group, "--http-port", str(port), *options]
-        # The demo's own broker is open; the files of a secured one are for that one.
-        env = {name: value for name, value in os.environ.items() if kafka.client or name not in VARIABLES}
+        # The files of another broker are for that one.
+        inherits = kafka.client and client_file is None
+        env = {name: value for name, value in os.environ.items() if inherits or name not in VARIABLES}
+        if client_file is not None:
+            env[CONFIG_VARIABLE] = str(client_file)
         with log.open("wb") as out:
             self._process = subprocess.Popen(
                 inspection_command(*arguments), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
@@ -152,10 +164,18 @@ class WorkerProcess(ServedProcess):
     """
 
     def __init__(
-        self, kafka: KafkaSettings, *, model: Path | None, group: str, log: Path, options: Sequence[str] = ()
+        self,
+        kafka: KafkaSettings,
+        *,
+        model: Path | None,
+        group: str,
+        log: Path,
+        options: Sequence[str] = (),
+        client_file: Path | None = None,
     ) -> None:
         package = [] if model is None else ["--model", str(model)]
-        super().__init__("worker", kafka, group=group, log=log, options=["--processes", "1", *package, *options])
+        options = ["--processes", "1", *package, *options]
+        super().__init__("worker", kafka, group=group, log=log, options=options, client_file=client_file)
 
 
 def _free_port() -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from infra.demo.counts import DemoCounts
 from schemas import CodecError, DeadLetter, Decision
 from schemas.codec import Codec
+from schemas.groups import unused_group
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from transport.admin import require_topics
@@ -46,7 +46,7 @@ class AnswerReader:
             {
                 **BOUNDED,
                 "isolation.level": "read_uncommitted",
-                "group.id": f"unused-{uuid.uuid4()}",  # required, but with assign() no consumer joins the group
+                "group.id": unused_group(),  # required, but with assign() no consumer joins the group
                 "enable.auto.commit": False,
                 "fetch.message.max.bytes": MAX_REQUEST_BYTES,
             },

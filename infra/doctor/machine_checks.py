@@ -91,7 +91,7 @@ def kafka_jars() -> Check:
 
 def disk(data_dir: Path | None = None) -> Check:
     """Check the free disk space for the local broker and for the spools of producers."""
-    from infra.broker.local import default_data_dir
+    from schemas.connection.local_broker import default_data_dir
 
     wanted = (data_dir or default_data_dir()).absolute()
     # The first start creates the directory: until then, check the nearest existing parent.

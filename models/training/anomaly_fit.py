@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.frame_pixels import FramePixels
+from models.regions import inspected_tiles
 from models.training.auroc import auroc
 from models.training.blocks import conformal_limit, out_of_block, random_blocks
-from models.training.features import DecodedImage, FeatureExtractor, in_threads
+from models.training.features import FeatureExtractor, in_threads
 from models.training.graphs import Recipe
 from models.training.padim import Moments
 from models.training.products import GoodParts, Scale, scores_of
-from models.training.read_images import digest_of
 from models.training.synthetic import KINDS, SIZES, DefectKind, add_defect
+
+#: Tiles whose moments are summed at once: a selection of the patches is a copy.
+_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class AnomalyFit:
         Block of each image, see `models.training.blocks`.
     overkill
         Share of good parts that may be rejected.
+    owners
+        Number of the image of each of the patches, which are its tiles; None: there are no tiles.
     products
         Number of the product of each image, from 0; without it all are of one product.
     """
@@ -51,46 +59,89 @@ class AnomalyFit:
         patches: NDArray[np.float16],
         blocks: NDArray[np.int64],
         overkill: float,
+        owners: NDArray[np.int64] | None = None,
         products: NDArray[np.int64] | None = None,
     ) -> None:
         self.recipe = recipe
-        self._patches, self._blocks = patches, blocks
-        self._products = np.zeros(len(patches), np.int64) if products is None else products
-        self._rows = [np.flatnonzero(self._products == number) for number in range(self._products.max() + 1)]
-        self._totals = [self._moments(patches[rows]) for rows in self._rows]
+        self._owners = np.arange(len(patches)) if owners is None else owners
+        self._image_blocks, self._overkill, self._is_sample = blocks, overkill, False
+        self._patches, self._blocks = patches, blocks[self._owners]
+        shown = np.zeros(len(patches), np.int64) if products is None else products[self._owners]
+        self._rows = [np.flatnonzero(shown == number) for number in range(shown.max() + 1)]
+        self._totals = [self._moments(rows) for rows in self._rows]
         self._scales = tuple(Scale() for _ in self._rows)
         if len(self._rows) > 1:
-            self._scales = tuple(self._scale_of(rows) for rows in self._rows)
-        self._without = {block: self._model(blocks == block) for block in np.unique(blocks)}
+            self._scales = tuple(
+                self._scale_of(rows, total) for rows, total in zip(self._rows, self._totals, strict=True)
+            )
+        self._without = {block: self._model(self._blocks == block) for block in np.unique(self._blocks)}
         self.model = self._model(np.zeros(len(patches), bool))
-        self.scores = out_of_block(
-            blocks, lambda mask: scores_of(self._without[blocks[mask][0]].distances(patches[mask]))
+        self.scores = self._worst(
+            out_of_block(
+                self._blocks,
+                lambda mask: scores_of(self._without[self._blocks[mask][0]].distances(patches[mask])),
+            )
         )
         self.limit = conformal_limit(self.scores, overkill)
 
+    def _worst(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the score of each image: that of its worst tile."""
+        worst = np.full(len(self._image_blocks), -np.inf)
+        np.maximum.at(worst, self._owners, scores)
+        return worst
+
+    def score_all_tiles(
+        self, extractor: FeatureExtractor, images: Iterable[tuple[int, FramePixels]], *, threads: int
+    ) -> None:
+        """Score the fitted images again, by all of their tiles: the patches are a sample of them.
+
+        Parameters
+        ----------
+        images
+            Index of each image among the fitted ones, and its pixels.
+        """
+
+        def score(numbered: tuple[int, FramePixels]) -> tuple[int, float]:
+            index, image = numbered
+            model = self._without[self._image_blocks[index]]
+            return index, float(scores_of(model.distances(extractor.features(image))).max())
+
+        for index, found in in_threads(score, images, threads):
+            self.scores[index] = found
+        self.limit, self._is_sample = conformal_limit(self.scores, self._overkill), True
+
     def score(self, patches: NDArray[np.float16]) -> float:
         """Return the score of an image that was not fitted: the mean over the models that `scores` comes from."""
-        return float(np.mean([scores_of(model.distances(patches[None])) for model in self._without.values()]))
+        return float(np.mean([scores_of(model.distances(patches)).max() for model in self._without.values()]))
 
-    def unseen_map(self, index: int) -> NDArray[np.float32]:
-        """Return the map of distances ``(grid, grid)`` of a fitted image, by the model that `scores` has for it."""
-        distances = self._without[self._blocks[index]].distances(self._patches[index : index + 1])
-        return distances.reshape(self.recipe.grid, self.recipe.grid)
+    def unseen_maps(self, index: int, patches: NDArray[np.float16] | None = None) -> NDArray[np.float32]:
+        """Return the maps of distances ``(tiles, grid, grid)`` of a fitted image, by the model that scored it.
+
+        Parameters
+        ----------
+        patches
+            Features of all tiles; None: those that were fitted.
+        """
+        patches = self._patches[self._owners == index] if patches is None else patches
+        distances = self._without[self._image_blocks[index]].distances(patches)
+        return distances.reshape(-1, self.recipe.grid, self.recipe.grid)
 
     def random_scores(self) -> NDArray[np.float64]:
         """Return the scores by models of random folds, which have seen neighbours of the images.
 
         They compare with `score`: defective parts are of lots that the models have seen.
         """
-        blocks = random_blocks(len(self._patches))
+        if self._is_sample:
+            return self.scores
+        blocks = random_blocks(len(self._image_blocks))[self._owners]
 
         def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
             return scores_of(self._model(mask).distances(self._patches[mask]))
 
-        return out_of_block(blocks, score)
+        return self._worst(out_of_block(blocks, score))
 
     def self_test(
-        self, extractor: FeatureExtractor, images: Iterable[tuple[int, DecodedImage]], *, threads: int, seed: int = 0
+        self, extractor: FeatureExtractor, images: Iterable[tuple[int, FramePixels]], *, threads: int, seed: int = 0
     ) -> list[SyntheticResult]:
         """Add synthetic defects to good images, and score them by the model that has not seen their block.
 
@@ -101,12 +152,25 @@ class AnomalyFit:
         """
         cases = [(kind, size) for kind in KINDS for size in SIZES]
 
-        def scores(numbered: tuple[int, DecodedImage]) -> list[float]:
+        def scores(numbered: tuple[int, FramePixels]) -> list[float]:
             index, image = numbered
-            rng, model = np.random.default_rng((seed, index)), self._without[self._blocks[index]]
-            defective = [DecodedImage(add_defect(image.pixels, kind, size, rng), image.size_wh) for kind, size in cases]
-            patches = np.stack([extractor.features(each) for each in defective])
-            return [float(score) for score in scores_of(model.distances(patches))]
+            rng, model = np.random.default_rng((seed, index)), self._without[self._image_blocks[index]]
+            spec = extractor.spec
+            tiles = inspected_tiles(image.region, spec)
+            good: NDArray[np.float64] | None = None
+            worst = []
+            for kind, size in cases:
+                made = image.with_pixels(add_defect(image.pixels, kind, size, rng), spec)
+                changed = [
+                    number for number, tile in enumerate(tiles)
+                    if not np.array_equal(image.tile(tile, spec).tensor, made.tile(tile, spec).tensor)
+                ]  # fmt: skip
+                found = scores_of(model.distances(extractor.features(made, changed))) if changed else np.empty(0)
+                if len(changed) < len(tiles):
+                    good = scores_of(model.distances(extractor.features(image))) if good is None else good
+                    found = np.concatenate([found, np.delete(good, changed)])
+                worst.append(float(found.max()))
+            return worst
 
         found = dict(zip(cases, zip(*in_threads(scores, images, threads), strict=True), strict=True))
         return [
@@ -114,30 +178,26 @@ class AnomalyFit:
             for (kind, size), scores in found.items()
         ]
 
-    def digests(self) -> set[bytes]:
-        """Return the digests of the features of all images."""
-        return {digest_of(each) for each in self._patches}
-
     def _model(self, left_out: NDArray[np.bool_]) -> GoodParts:
-        """Return the model of all images but some."""
+        """Return the model of all tiles but some."""
         products = []
         for rows, total in zip(self._rows, self._totals, strict=True):
             mine = rows[left_out[rows]]
-            products.append((total - self._moments(self._patches[mine]) if len(mine) else total).gaussians())
+            products.append((total - self._moments(mine) if len(mine) else total).gaussians())
         return GoodParts(tuple(products), self._scales)
 
-    def _scale_of(self, rows: NDArray[np.int64]) -> Scale:
-        """Return the scale of a product: of the scores of its images by its own model without their block."""
-        blocks, patches = self._blocks[rows], self._patches[rows]
-        total = self._moments(patches)
+    def _scale_of(self, rows: NDArray[np.int64], total: Moments) -> Scale:
+        """Return the scale of a product: of the scores of its tiles by its own model without their block."""
 
         def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-            return scores_of((total - self._moments(patches[mask])).gaussians().distances(patches[mask]))
+            return scores_of((total - self._moments(rows[mask])).gaussians().distances(self._patches[rows[mask]]))
 
-        return Scale.of(out_of_block(blocks, score))
+        return Scale.of(out_of_block(self._blocks[rows], score))
 
-    def _moments(self, patches: NDArray[np.float16]) -> Moments:
-        return Moments.of(patches, is_alike=self.recipe.is_alike)
+    def _moments(self, rows: NDArray[np.int64]) -> Moments:
+        """Return the moments of some of the patches."""
+        chunks = (rows[begin : begin + _CHUNK] for begin in range(0, len(rows), _CHUNK))
+        return reduce(add, (Moments.of(self._patches[each], is_alike=self.recipe.is_alike) for each in chunks))
 
 
 def _auroc(good: NDArray[np.float64], defective: Sequence[float]) -> float:

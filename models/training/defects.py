@@ -33,7 +33,7 @@ class DefectTest:
         Figures of the model of good parts, which has seen no defect. The overkill is that of images outside of their
         block.
     head
-        Fit of the head; None if there are too few images to learn from.
+        Fit of the head; None if there are too few images to learn from, or tiles: nothing says which tile is defective.
     """
 
     paths: list[Path]
@@ -51,11 +51,12 @@ class DefectTest:
 
 @dataclass(frozen=True, slots=True)
 class GoodImages:
-    """Images of good parts that the model was fitted to, with their blocks."""
+    """Images of good parts that the model was fitted to, with their blocks and digests."""
 
     paths: Sequence[Path]
     blocks: NDArray[np.int64]
     block_kind: BlockKind
+    digests: frozenset[bytes]
 
 
 def learn_defects(
@@ -69,7 +70,7 @@ def learn_defects(
     threads: int,
 ) -> DefectTest | None:
     """Score the images of defective parts, and fit a head if they are enough; None if no image can be read."""
-    found = _read(folder, extractor, fit, survey, report, threads)
+    found = _read(folder, good, extractor, fit, survey, report, threads)
     if not found:
         return None
     paths, kinds, scores = [list(each) for each in zip(*found, strict=True)]
@@ -77,8 +78,8 @@ def learn_defects(
     figures = LabelledFigures.of(good_scores, values, kinds, fit.limit, fit.limit)
     figures = replace(figures, overkill=(int((fit.scores >= fit.limit).sum()), len(fit.scores)))
     test = DefectTest(paths, kinds, values, good_scores, figures)
-    if len(paths) >= FEWEST_DEFECTS:
-        pooled = PooledExtractor(extractor.recipe, extractor.colour)
+    if len(paths) >= FEWEST_DEFECTS and extractor.spec.tiles is None:
+        pooled = PooledExtractor(extractor.recipe, extractor.colour, extractor.spec)
 
         def features(path: Path) -> NDArray[np.float32]:
             return pooled.features(read_image(path, extractor.spec))
@@ -101,6 +102,7 @@ def learn_defects(
 
 def _read(
     folder: TrainingFolder,
+    good: GoodImages,
     extractor: FeatureExtractor,
     fit: AnomalyFit,
     survey: Survey,
@@ -109,7 +111,7 @@ def _read(
 ) -> list[tuple[Path, str, float]]:
     """Return path, kind and score of each image that can be used."""
     listed = [(path, kind) for kind, paths in folder.defects.items() for path in paths]
-    chosen, good, seen = sampled(listed, MOST_IMAGES), fit.digests(), set[bytes]()
+    chosen, learned, seen = sampled(listed, MOST_IMAGES), good.digests, set[bytes]()
 
     def read(item: tuple[Path, str]) -> tuple[bytes, float] | str:
         try:
@@ -117,14 +119,14 @@ def _read(
         except (ImageError, OSError) as error:
             return str(error)
         patches = extractor.features(image)
-        return digest_of(patches), fit.score(patches)
+        return digest_of(patches, image, extractor.spec), fit.score(patches)
 
     usable: list[tuple[Path, str, float]] = []
     for done, ((path, kind), found) in enumerate(zip(chosen, in_threads(read, chosen, threads), strict=True)):
         report("scoring defective parts", done, len(chosen))
         if isinstance(found, str):
             survey.broken.append((path, found))
-        elif found[0] in good:
+        elif found[0] in learned:
             survey.in_both += 1
         elif found[0] in seen:
             survey.repeated += 1

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from models.runtime import make_session
-from models.training.features import Colour, PooledExtractor, read_image
+from models.training.features import WHOLE, Colour, PooledExtractor, input_spec, read_image
 from models.training.graphs import CHANNELS, IMAGE, POOLED, POOLED_TAPS, Recipe, pooled_graph
 
 #: Embeddings by name: the input of each.
@@ -33,7 +33,8 @@ def embed(paths: Iterable[Path], colour: Colour = "grey", embedding: str = "lite
     OSError
         If a file cannot be read.
     """
-    extractor = PooledExtractor(EMBEDDINGS[embedding], colour)
+    recipe = EMBEDDINGS[embedding]
+    extractor = PooledExtractor(recipe, colour, input_spec(recipe, colour, WHOLE))
     rows = [extractor.features(read_image(Path(path), extractor.spec)) for path in paths]
     return np.stack(rows) if rows else np.empty((0, FEATURE_COUNT), np.float32)
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.images import decode, image_header
-from models.manifest import InputSpec
-from models.preprocess import content_wh, to_tensor
+from models.frame_pixels import FramePixels, PreparedTile, frame_pixels
+from models.input_spec import InputSpec
+from models.regions import inspected_tiles
+from models.roi_spec import RoiSpec
 from models.runtime import make_session
-from models.sample_depth import Image
+from models.sample_format import PLAIN, SampleFormat
+from models.tile_spec import TileSpec
 from models.training.graphs import IMAGE, Recipe, feature_graph, pooled_graph
 
 Colour = Literal["grey", "rgb"]
@@ -24,22 +26,29 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def input_spec(recipe: Recipe, colour: Colour, bit_depth: int | None = None) -> InputSpec:
+@dataclass(frozen=True, slots=True)
+class InspectedPart:
+    """Part of each image that is learned from, and the form of its samples, as in a manifest."""
+
+    roi: RoiSpec | None = None
+    tiles: TileSpec | None = None
+    samples: SampleFormat = PLAIN
+
+
+#: All of each image.
+WHOLE = InspectedPart()
+
+
+def input_spec(recipe: Recipe, colour: Colour, part: InspectedPart) -> InputSpec:
     """Return the description of a recipe's input for the manifest."""
     return InputSpec(
-        name=IMAGE, width=recipe.size, height=recipe.size, colour=colour, dtype="uint8", bit_depth=bit_depth
-    )
+        name=IMAGE, width=recipe.size, height=recipe.size, colour=colour, dtype="uint8", roi=part.roi,
+        tiles=part.tiles, bit_depth=part.samples.bit_depth, alignment=part.samples.alignment,
+        window=part.samples.window, bayer=part.samples.bayer,
+    )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedImage:
-    """Pixels ``(H, W)`` grey or ``(H, W, 3)`` BGR uint8, perhaps at a reduced scale, and the size of the file."""
-
-    pixels: Image
-    size_wh: tuple[int, int]
-
-
-def read_image(path: Path, spec: InputSpec) -> DecodedImage:
+def read_image(path: Path, spec: InputSpec) -> FramePixels:
     """Read an image as the worker does.
 
     Raises
@@ -49,38 +58,46 @@ def read_image(path: Path, spec: InputSpec) -> DecodedImage:
     OSError
         If the file cannot be read.
     """
-    data = path.read_bytes()
-    header = image_header(data)
-    size_wh = (header.width, header.height)
-    needed_wh = content_wh(size_wh, spec)
-    pixels = decode(data, colour=spec.colour != "grey", needed_wh=needed_wh, bit_depth=spec.bit_depth).pixels
-    return DecodedImage(pixels, size_wh)
+    with frame_pixels(path.read_bytes(), spec) as seen:
+        # A cut that keeps the whole frame in memory is copied.
+        return replace(seen, pixels=np.ascontiguousarray(seen.pixels))
 
 
 class FeatureExtractor:
     """Backbone with the features of one recipe. Thread-safe."""
 
-    def __init__(self, recipe: Recipe, colour: Colour, bit_depth: int | None = None) -> None:
-        self.recipe, self.colour, self.spec = recipe, colour, input_spec(recipe, colour, bit_depth)
+    def __init__(self, recipe: Recipe, colour: Colour, part: InspectedPart = WHOLE) -> None:
+        self.recipe, self.colour, self.spec = recipe, colour, input_spec(recipe, colour, part)
         self._session = make_session(feature_graph(recipe, colour).SerializeToString(), 1)
 
-    def features(self, image: DecodedImage) -> NDArray[np.float16]:
-        """Return the features of an image, ``(places, channels)`` float16."""
-        tensor, _, _ = to_tensor(image.pixels, image.size_wh, self.spec)
-        [found] = self._session.run(None, {IMAGE: tensor})
+    def features(self, image: FramePixels, chosen: Sequence[int] | None = None) -> NDArray[np.float16]:
+        """Return the features of an image, ``(tiles, places, channels)`` float16; without tiles, there is one.
+
+        Parameters
+        ----------
+        chosen
+            Numbers of the tiles; None: all.
+        """
+        tiles = inspected_tiles(image.region, self.spec)
+        numbers = range(len(tiles)) if chosen is None else chosen
+        return np.stack([self.tile_features(image.tile(tiles[number], self.spec)) for number in numbers])
+
+    def tile_features(self, tile: PreparedTile) -> NDArray[np.float16]:
+        """Return the features of a tile, ``(places, channels)`` float16."""
+        [found] = self._session.run(None, {IMAGE: tile.tensor})
         return np.asarray(found[:, 0], np.float16)
 
 
 class PooledExtractor:
     """Backbone with the features of a whole image, for the input of a recipe. Thread-safe."""
 
-    def __init__(self, recipe: Recipe, colour: Colour) -> None:
-        self.spec = input_spec(recipe, colour)
+    def __init__(self, recipe: Recipe, colour: Colour, spec: InputSpec) -> None:
+        self.spec = spec
         self._session = make_session(pooled_graph(recipe, colour).SerializeToString(), 1)
 
-    def features(self, image: DecodedImage) -> NDArray[np.float32]:
+    def features(self, image: FramePixels) -> NDArray[np.float32]:
         """Return the features of an image, ``(features,)`` float32."""
-        tensor, _, _ = to_tensor(image.pixels, image.size_wh, self.spec)
+        tensor, _, _ = image.tensor(self.spec)
         [found] = self._session.run(None, {IMAGE: tensor})
         return np.asarray(found[0], np.float32)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from models.input_spec import InputSpec
 from models.training.anomaly_fit import AnomalyFit
 from models.training.graphs import IMAGE, MAP, SCORES
 from models.training.package_folder import MODEL_NAME
@@ -38,7 +39,7 @@ def manifest_of(result: TrainingResult, options: TrainingOptions, name: str, sha
         "sha256": sha256,
         "input": {
             "name": IMAGE, "width": spec.width, "height": spec.height, "colour": spec.colour, "layout": spec.layout,
-            "dtype": spec.dtype, "resize": spec.resize,
+            "dtype": spec.dtype, "resize": spec.resize, **_part(spec),
         },
         **(_of_anomaly(result.best.fit) if learned is None else _of_labels()),
         "decision": {"recipe_id": name, "revision": 1, "threshold": 0.5},
@@ -51,6 +52,13 @@ def map_range(fit: AnomalyFit) -> tuple[float, float]:
     """Return the distances that are 0 and 1: the good image with the smallest score is at 0, the limit is at 1/2."""
     low = min(float(np.min(fit.scores)), 0.999 * fit.limit)
     return round(low, 6), round(2 * fit.limit - low, 6)
+
+
+def _part(spec: InputSpec) -> dict[str, Any]:
+    parts = {"roi": spec.roi, "tiles": spec.tiles}
+    return spec.samples.stated() | {
+        name: part.model_dump(mode="json", exclude_none=True) for name, part in parts.items() if part is not None
+    }
 
 
 def _of_anomaly(fit: AnomalyFit) -> dict[str, Any]:

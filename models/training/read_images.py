@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImageError
-from models.training.features import Colour, DecodedImage, FeatureExtractor, in_threads, input_spec, read_image
+from models.frame_pixels import FramePixels
+from models.images import image_header
+from models.input_spec import InputSpec
+from models.regions import Region, inspected_tiles, region_of
+from models.training.features import WHOLE, Colour, FeatureExtractor, InspectedPart, in_threads, input_spec, read_image
 from models.training.graphs import CHANNELS, Recipe
 from models.training.survey import Survey, has_colour, sampled
 
@@ -20,6 +24,8 @@ OnTrainingProgress = Callable[[str, int, int], object]
 
 #: Images that decide if a product has colour.
 _LOOKED_AT = 12
+#: Good images that get synthetic defects.
+TESTED_IMAGES = 16
 #: Least cosine of two images that can hardly be told apart.
 _ALIKE = 0.999
 #: Most bytes of the features of a recipe. With more images, the recipe learns from an even sample of them.
@@ -28,15 +34,32 @@ _FEATURE_BYTES = 256 * 2**20
 
 @dataclass(slots=True)
 class RecipeImages:
-    """Images that a recipe learns from: their indices among all images, and their features."""
+    """Images that a recipe learns from.
 
-    rows: NDArray[np.int64]
-    features: NDArray[np.float16]
+    Parameters
+    ----------
+    rows
+        Their indices among all images.
+    features
+        ``(tiles of all of them, places, channels)`` float16.
+    owners
+        Index in ``rows`` of the image of each tile.
+    digests
+        Digest of each image, see `digest_of`.
+    is_sample
+        True if not all tiles of an image are among the features.
+    """
+
+    rows: NDArray[np.int64] = field(init=False)
+    features: NDArray[np.float16] = field(init=False)
+    owners: NDArray[np.int64] = field(init=False)
+    digests: list[bytes] = field(default_factory=list)
+    is_sample: bool = False
 
 
-def find_colour(files: Sequence[Path], recipe: Recipe) -> Colour:
+def find_colour(files: Sequence[Path], recipe: Recipe, part: InspectedPart = WHOLE) -> Colour:
     """Return ``rgb`` if one of some images has colour."""
-    spec = input_spec(recipe, "rgb")
+    spec = input_spec(recipe, "rgb", part)
     for path in sampled(files, _LOOKED_AT):
         try:
             if has_colour(read_image(path, spec).pixels):
@@ -46,18 +69,37 @@ def find_colour(files: Sequence[Path], recipe: Recipe) -> Colour:
     return "grey"
 
 
-def measure_ms(extractor: FeatureExtractor, image: DecodedImage) -> float:
-    """Return the time of the features of an image, in ms: the median of four runs after a first one."""
-    times = []
+def measure_ms(extractor: FeatureExtractor, image: FramePixels) -> float:
+    """Return the time of the features of an image, in ms: the median of four runs of a tile after a first one."""
+    times, tiles = [], inspected_tiles(image.region, extractor.spec)
     for _ in range(5):
         began = time.perf_counter()
-        extractor.features(image)
+        extractor.tile_features(image.tile(tiles[0], extractor.spec))
         times.append(1000 * (time.perf_counter() - began))
-    return float(np.median(times[1:]))
+    return len(tiles) * float(np.median(times[1:]))
+
+
+def count_tiles(files: Sequence[Path], spec: InputSpec) -> int:
+    """Return the number of tiles of an image: of the first one that can be read."""
+    for path in files:
+        try:
+            header = image_header(path.read_bytes())
+            return len(inspected_tiles(region_of((header.width, header.height), spec), spec))
+        except (ImageError, OSError):
+            continue  # named when all images are read
+    return 1
 
 
 def affordable(
-    recipes: Sequence[Recipe], colour: Colour, images: int, tests: int, *, max_ms: float, time_budget_s: float
+    recipes: Sequence[Recipe],
+    colour: Colour,
+    images: int,
+    tests: int,
+    *,
+    max_ms: float,
+    time_budget_s: float,
+    part: InspectedPart = WHOLE,
+    tiles: int = 1,
 ) -> tuple[list[FeatureExtractor], list[tuple[str, str]]]:
     """Choose the recipes that are quick enough, by a trial with one blank image.
 
@@ -65,6 +107,8 @@ def affordable(
     ----------
     images, tests
         Images to learn from, and images of the self-test of a recipe.
+    tiles
+        Tiles of an image.
 
     Returns
     -------
@@ -73,18 +117,21 @@ def affordable(
     """
     chosen: list[FeatureExtractor] = []
     left_out: list[tuple[str, str]] = []
+    # With tiles, images are read twice to score them, and a defect changes few tiles of an image.
+    runs = images + tests if tiles == 1 else tiles * (2 * images + TESTED_IMAGES) + 4 * tests
     planned_s = 0.0
     for recipe in recipes:
         blank = np.zeros((recipe.size, recipe.size) if colour == "grey" else (recipe.size, recipe.size, 3), np.uint8)
-        extractor = FeatureExtractor(recipe, colour)
-        image_ms = measure_ms(extractor, DecodedImage(blank, (recipe.size, recipe.size)))
-        planned_s += image_ms / 1000 * (images + tests)
+        size_wh = (recipe.size, recipe.size)
+        tile_ms = measure_ms(FeatureExtractor(recipe, colour), FramePixels(blank, size_wh, Region(0, 0, *size_wh)))
+        image_ms = tiles * tile_ms
+        planned_s += tile_ms / 1000 * runs
         if chosen and image_ms > max_ms:
             left_out.append((recipe.name, f"an image takes {image_ms:.0f} ms, more than {max_ms:.0f}"))
         elif chosen and planned_s > time_budget_s:
             left_out.append((recipe.name, f"it would take more than the {time_budget_s:.0f} s allowed"))
         else:
-            chosen.append(extractor)
+            chosen.append(FeatureExtractor(recipe, colour, part))
     return chosen, left_out
 
 
@@ -98,24 +145,28 @@ def read_images(
     """Read each image once, and return the usable paths and the images of each recipe."""
     largest = max(extractors, key=lambda extractor: extractor.recipe.size)
     wanted = [_sample(extractor.recipe, len(files)) for extractor in extractors]
+    most = [
+        _most_rows(extractor.recipe) // max(1, len(mine)) for extractor, mine in zip(extractors, wanted, strict=True)
+    ]
 
-    def read(numbered: tuple[int, Path]) -> tuple[DecodedImage, list[NDArray[np.float16] | None]] | str:
+    def read(numbered: tuple[int, Path]) -> tuple[FramePixels, list[NDArray[np.float16] | None]] | str:
         number, path = numbered
         try:
             image = read_image(path, largest.spec)
+            tiles = len(inspected_tiles(image.region, largest.spec))
         except (ImageError, OSError) as error:
             return str(error)
         return image, [
-            extractor.features(image) if number in mine else None
-            for extractor, mine in zip(extractors, wanted, strict=True)
+            extractor.features(image, _some_tiles(tiles, few, number)) if number in mine else None
+            for extractor, mine, few in zip(extractors, wanted, most, strict=True)
         ]
 
     paths: list[Path] = []
+    found_by_recipe = [RecipeImages() for _ in extractors]
     rows: list[list[int]] = [[] for _ in extractors]
+    owners: list[list[int]] = [[] for _ in extractors]
     # Memory that is not written to is not taken.
-    stored = [
-        np.empty((len(mine), *_shape(each.recipe)), np.float16) for each, mine in zip(extractors, wanted, strict=True)
-    ]
+    stored = [np.empty((_most_rows(each.recipe), *_shape(each.recipe)), np.float16) for each in extractors]
     seen: set[bytes] = set()
     before: NDArray[np.float32] | None = None
     for done, (path, found) in enumerate(zip(files, in_threads(read, enumerate(files), threads), strict=True)):
@@ -126,40 +177,58 @@ def read_images(
         image, features = found
         first = features[0]
         assert first is not None  # all images are read for the first recipe
-        digest = digest_of(first)
+        digest = digest_of(first, image, largest.spec)
         if digest in seen:
             survey.repeated += 1
             continue
         seen.add(digest)
-        values = first.astype(np.float32).ravel()
+        values = first.astype(np.float32).mean(axis=0).ravel()
         if before is not None and _cosine(before, values) > _ALIKE:
             survey.alike += 1
         before = values
-        survey.sizes[image.size_wh] += 1
-        for mine, own, feature in zip(rows, stored, features, strict=True):
+        survey.sizes[image.frame_wh] += 1
+        tiles = len(inspected_tiles(image.region, largest.spec))
+        for mine, whose, own, feature, each in zip(rows, owners, stored, features, found_by_recipe, strict=True):
             if feature is not None:
-                own[len(mine)] = feature
+                own[len(whose) : len(whose) + len(feature)] = feature
+                whose += [len(mine)] * len(feature)
                 mine.append(len(paths))
+                each.digests.append(digest_of(feature, image, largest.spec))
+                each.is_sample |= len(feature) < tiles
         paths.append(path)
     report("reading images", len(files), len(files))
-    return paths, [
-        RecipeImages(np.array(mine, np.int64), own[: len(mine)]) for mine, own in zip(rows, stored, strict=True)
-    ]
+    for each, mine, whose, own in zip(found_by_recipe, rows, owners, stored, strict=True):
+        each.rows, each.owners, each.features = np.array(mine, np.int64), np.array(whose, np.int64), own[: len(whose)]
+    return paths, found_by_recipe
 
 
-def digest_of(features: NDArray[np.float16]) -> bytes:
-    """Return a digest that only images with the same features share."""
-    return hashlib.blake2b(np.ascontiguousarray(features).data, digest_size=16).digest()
+def _some_tiles(tiles: int, few: int, number: int) -> list[int] | None:
+    """Return the tiles of an image that are learned from, other ones for each image; None: all."""
+    if tiles <= max(1, few):
+        return None
+    few = max(1, few)
+    return sorted({(each * tiles // few + number) % tiles for each in range(few)})
+
+
+def digest_of(features: NDArray[np.float16], image: FramePixels, spec: InputSpec) -> bytes:
+    """Return a digest that only images with the same features share; with tiles, those with the same pixels."""
+    values = features if spec.tiles is None else image.pixels
+    return hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).digest()
 
 
 def _shape(recipe: Recipe) -> tuple[int, int]:
     return recipe.places, min(recipe.channels, sum(CHANNELS[tap] for tap in recipe.taps))
 
 
+def _most_rows(recipe: Recipe) -> int:
+    """Return the number of tiles whose features a recipe keeps."""
+    places, channels = _shape(recipe)
+    return _FEATURE_BYTES // (2 * places * channels)
+
+
 def _sample(recipe: Recipe, count: int) -> frozenset[int]:
     """Return the numbers of the images that a recipe learns from."""
-    places, channels = _shape(recipe)
-    return frozenset(sampled(range(count), _FEATURE_BYTES // (2 * places * channels)))
+    return frozenset(sampled(range(count), _most_rows(recipe)))
 
 
 def _cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:

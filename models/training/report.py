@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImageError
-from models.explain import HeatMap, heat_map
+from models.explain import HeatMap, heat_map, over_frame
 from models.images import decode
 from models.opencv import cv2
 from models.package import Model
 from models.preprocess import resize
+from models.regions import inspected_tiles
 from models.report_pictures import overlay_address, picture_address
 from models.training.drawings import histogram, roc
+from models.training.features import read_image
 from models.training.manifest_of_training import map_range
 from models.training.sentences import defect_lines, good_only_line, recipe_lines
 from models.training.synthetic import KINDS, SIZES
@@ -151,13 +153,10 @@ def _pictures(result: TrainingResult, scores: dict[str, _Scores], model: Model) 
         '<p class="soft">Images with the highest scores among the good parts. A defective part among them was put into '
         "the wrong folder: move it, and train again. Point at a picture to see it without the heat map.</p>"
     )
-    low, high = map_range(result.best.fit)
     yield '<div class="cards">'
     for index in np.argsort(-scores["good"], kind="stable")[:_PICTURES]:
         # The finished model has learned these images, and would find nothing in them.
-        values = np.clip((result.best.fit.unseen_map(index) - low) / (high - low), 0, 1)
-        smooth = cv2.resize(values, (_HEAT_CELLS, _HEAT_CELLS), interpolation=cv2.INTER_LINEAR)
-        yield _card(result.paths[index], scores["good"][index], result.root, HeatMap("anomaly", smooth))
+        yield _card(result.paths[index], scores["good"][index], result.root, _unseen_map(result, int(index)))
     yield "</div>"
     defects = result.defects
     if defects is None:
@@ -169,7 +168,24 @@ def _pictures(result: TrainingResult, scores: dict[str, _Scores], model: Model) 
     yield "</div>"
 
 
-def _card(path: Path, score: float, root: Path, shows: HeatMap | Model) -> str:
+def _unseen_map(result: TrainingResult, index: int) -> HeatMap | None:
+    """Return the heat map of a good image by a model that has not seen it."""
+    extractor, fit = result.best.extractor, result.best.fit
+    low, high = map_range(fit)
+    try:
+        image = read_image(result.paths[index], extractor.spec)
+    except (ImageError, OSError):
+        return None  # it was readable a minute ago
+    maps = fit.unseen_maps(index, None if extractor.spec.tiles is None else extractor.features(image))
+    cells = (_HEAT_CELLS, _HEAT_CELLS)
+    smooth = [
+        cv2.resize(np.clip((each - low) / (high - low), 0, 1), cells, interpolation=cv2.INTER_LINEAR) for each in maps
+    ]
+    tiles = inspected_tiles(image.region, extractor.spec)
+    return HeatMap("anomaly", over_frame(zip(tiles, smooth, strict=True), image.frame_wh))
+
+
+def _card(path: Path, score: float, root: Path, shows: HeatMap | Model | None) -> str:
     try:
         data = path.read_bytes()
         decoded = decode(data, colour=True, needed_wh=(_MAX_SIDE, _MAX_SIDE))

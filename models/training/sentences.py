@@ -46,8 +46,12 @@ def defect_lines(result: TrainingResult, options: TrainingOptions) -> Iterator[s
     if defects.head is None:
         number = len(defects.paths)
         yield (
-            f"{number} different image{'' if number == 1 else 's'} of defective parts: a test only; from "
-            f"{FEWEST_DEFECTS} on the model learns from them"
+            f"{number} different image{'' if number == 1 else 's'} of defective parts: a test only; "
+            + (
+                f"from {FEWEST_DEFECTS} on the model learns from them"
+                if result.best.extractor.spec.tiles is None
+                else "a model with tiles does not learn from them"
+            )
         )
         return
     yield (

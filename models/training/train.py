@@ -15,16 +15,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.regions import region_of
 from models.training.anomaly_fit import AnomalyFit, SyntheticResult
 from models.training.blocks import BlockKind, by_product
 from models.training.defects import DefectTest, GoodImages, learn_defects
-from models.training.features import FeatureExtractor, read_image
+from models.training.features import WHOLE, FeatureExtractor, InspectedPart, input_spec, read_image
 from models.training.graphs import Recipe
 from models.training.labelled import HeadFit
 from models.training.read_images import (
+    TESTED_IMAGES,
     OnTrainingProgress,
     RecipeImages,
     affordable,
+    count_tiles,
     find_colour,
     measure_ms,
     read_images,
@@ -42,8 +45,6 @@ RECIPES = (
 )
 #: Fewest good images; with fewer, neither the Gaussians nor the limit mean anything.
 FEWEST_IMAGES = 10
-#: Good images that get synthetic defects.
-_TESTED = 16
 #: Difference of two AUROC figures that synthetic defects do not tell apart: the earlier recipe is taken.
 _TIE = 0.02
 #: Share of synthetic defects of a size that a useful model finds.
@@ -74,6 +75,8 @@ class TrainingOptions:
         The folders of good parts have a folder for each product, and each product gets a map of its own.
     recipe
         Name of the one recipe to try; empty for all. The others depend on the time that a machine takes.
+    part
+        Part of each image that is inspected.
     """
 
     overkill: float = 0.02
@@ -85,6 +88,7 @@ class TrainingOptions:
     defect_share: float = 0.01
     by_product: bool = False
     recipe: str = ""
+    part: InspectedPart = WHOLE
 
     @property
     def escape_weight(self) -> float:
@@ -162,6 +166,16 @@ class TrainingResult:
         )
 
     @property
+    def _remedy(self) -> str:
+        """Remedy for defects that are too small: tiles, unless the images have no more pixels than the network."""
+        spec, [(size_wh, _)] = self.best.extractor.spec, self.survey.sizes.most_common(1)
+        width, height = region_of(size_wh, spec).wh
+        columns, rows = (1, 1) if spec.tiles is None else map(len, spec.tiles.spans((width, height)))
+        if width // columns <= spec.width and height // rows <= spec.height:
+            return "bring the camera closer, or inspect a part of the image with --roi x,y,width,height"
+        return f"train with --tiles {2 * columns}x{2 * rows}, or bring the camera closer"
+
+    @property
     def warnings(self) -> list[str]:
         """Lines that say why the model may be no good, and what would help."""
         lines = []
@@ -170,7 +184,7 @@ class TrainingResult:
             if found < _LEAST_FOUND:
                 lines.append(
                     f"finds {found:.0%} of synthetic defects of {size:.0%} of the image's side: for such small defects "
-                    "bring the camera closer, or crop the images to the part"
+                    f"{self._remedy}"
                 )
                 break
         if self.survey.usable < 50:
@@ -203,32 +217,34 @@ def train(
         raise SettingsError(f"{root} has no images; PNG, JPEG, TIFF and BMP files are read, in sub-folders too")
     survey = Survey(len(folder.good), loose=folder.loose)
     files = sampled(folder.good)
-    survey.colour = find_colour(files, RECIPES[0])
+    survey.colour = find_colour(files, RECIPES[0], options.part)
     extractors, left_out = affordable(
         [each for each in RECIPES if options.recipe in ("", each.name)], survey.colour, len(files),
-        len(KINDS) * len(SIZES) * _TESTED,
-        max_ms=options.max_ms, time_budget_s=options.time_budget_s,
+        len(KINDS) * len(SIZES) * TESTED_IMAGES,
+        max_ms=options.max_ms, time_budget_s=options.time_budget_s, part=options.part,
+        tiles=count_tiles(files, input_spec(RECIPES[0], survey.colour, options.part)),
     )  # fmt: skip
     paths, images = read_images(files, extractors, survey, report, options.threads)
     if len(paths) < FEWEST_IMAGES:
-        reasons = f"; {survey.lines(root)[-1]}" if survey.broken else ""
+        reasons = "; left out {}: {}".format(*survey.broken[0]) if survey.broken else ""
         found = "1 different image" if len(paths) == 1 else f"{len(paths)} different images"
         raise SettingsError(f"{root} has {found} of good parts; {FEWEST_IMAGES} are needed{reasons}")
     names = [folder.products.get(path, "") for path in paths]
     products, blocks, block_kind = by_product([path.relative_to(root) for path in paths], names)
     _check_products(root, Counter(names))
-    tried: list[tuple[TriedRecipe, NDArray[np.int64]]] = []
+    tried: list[tuple[TriedRecipe, RecipeImages]] = []
     for number, extractor in enumerate(extractors):
         report(f"trying {extractor.recipe.name}", number, len(extractors))
-        rows = images[number].rows
-        if np.bincount(products[rows], minlength=products.max() + 1).min() < FEWEST_IMAGES:
+        shown = products[images[number].rows]
+        if np.bincount(shown, minlength=products.max() + 1).min() < FEWEST_IMAGES:
             left_out.append((extractor.recipe.name, "it would learn from too few images of a product"))
             continue
-        tried.append((_try(extractor, images[number], paths, blocks, products, options), rows))
+        tried.append((_try(extractor, images[number], paths, blocks, products, options), images[number]))
     report("trying", len(extractors), len(extractors))
     enough = max(candidate.quality for candidate, _ in tried) - _TIE
-    best, rows = next(each for each in tried if each[0].quality >= enough)
-    good = GoodImages([paths[row] for row in rows], blocks[rows], block_kind)
+    best, learned_from = next(each for each in tried if each[0].quality >= enough)
+    rows = learned_from.rows
+    good = GoodImages([paths[row] for row in rows], blocks[rows], block_kind, frozenset(learned_from.digests))
     result = TrainingResult(
         best, [candidate for candidate, _ in tried], left_out, survey, root, list(good.paths), good.blocks, block_kind,
         defects=learn_defects(
@@ -259,8 +275,11 @@ def _try(
 ) -> TriedRecipe:
     """Fit a recipe and test it with synthetic defects."""
     rows = images.rows
-    fit = AnomalyFit(extractor.recipe, images.features, blocks[rows], options.overkill, products[rows])
-    tested = sorted({int(index) for index in np.linspace(0, len(images.rows) - 1, _TESTED)})
+    fit = AnomalyFit(extractor.recipe, images.features, blocks[rows], options.overkill, images.owners, products[rows])
+    if images.is_sample:
+        every = ((index, read_image(paths[row], extractor.spec)) for index, row in enumerate(rows))
+        fit.score_all_tiles(extractor, every, threads=options.threads)
+    tested = sorted({int(index) for index in np.linspace(0, len(rows) - 1, TESTED_IMAGES)})
     read = ((index, read_image(paths[images.rows[index]], extractor.spec)) for index in tested)
     synthetic = fit.self_test(extractor, read, threads=options.threads)
     image_ms = measure_ms(extractor, read_image(paths[0], extractor.spec))

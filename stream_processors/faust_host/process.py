@@ -47,7 +47,8 @@ def make_faust_app(group: str, kafka: KafkaSettings, session_timeout_s: float = 
         consumer_auto_offset_reset="earliest",
         broker_commit_interval=0.5,
         broker_session_timeout=session_timeout_s,
-        broker_heartbeat_interval=session_timeout_s / 3,
+        # A member learns of a rebalance by its next heartbeat: when another one leaves, its frames wait until then.
+        broker_heartbeat_interval=min(0.5, session_timeout_s / 3),
         # The worker's transport limits bytes; this limit on the count must not interfere.
         stream_buffer_maxsize=4096,
         worker_redirect_stdouts=False,

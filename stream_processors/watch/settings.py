@@ -8,10 +8,11 @@ from pathlib import Path
 from monitoring.drift import DriftOptions
 from schemas.addresses import masked_repr
 from schemas.errors import SettingsError
+from schemas.groups import WATCH
 from schemas.replay_headers import require_replay_prefix
 from schemas.settings import KafkaSettings
 
-DEFAULT_WATCH_GROUP = "inspection-watch"
+DEFAULT_WATCH_GROUP = WATCH
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -27,6 +27,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from monitoring.bounded_json import parse
 from monitoring.checked import fields, mapping, text, whole
+from schemas.groups import WATCH_STATE
 from schemas.settings import KafkaSettings
 from transport.batch_trials.pipe import Unproven
 from transport.batch_trials.trial import Trial
@@ -239,7 +240,7 @@ def find_snapshots(
         kafka,
         {
             **BOUNDED,
-            "group.id": "inspection-watch-state",  # required, but never joined
+            "group.id": WATCH_STATE,  # required, but never joined
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,

@@ -18,6 +18,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from schemas.clock import Clock
 from schemas.codec import Codec
 from schemas.errors import CodecError
+from schemas.groups import RETRIES
 from schemas.letters import whole_sha256, whole_size
 from schemas.records import DeadLetter
 from schemas.replay_headers import RETRY_HEADER
@@ -145,7 +146,7 @@ class Retries:
 
 _CONFIG: Mapping[str, Any] = {
     **LONG_LIVED,
-    "group.id": "inspection-retries",  # required, but never joined
+    "group.id": RETRIES,  # required, but never joined
     "enable.auto.commit": False,
     # An open transaction of a stranger must not hide a letter. No worker writes letters in transactions.
     "isolation.level": "read_uncommitted",

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from schemas.addresses import masked_repr
 from schemas.errors import SettingsError
+from schemas.groups import REDUNDANT, WORKERS
 from schemas.settings import KafkaSettings
 from stream_processors.worker.overload import OverloadPolicy
 from transport.machine import usable_cores
 
 #: Consumer group of the workers that decide; all of them share the partitions of the frames topic.
-DEFAULT_GROUP = "inspection-workers"
-#: Ending of the name of the second group, whose workers answer every frame as well.
-_REDUNDANT = "-redundant"
+DEFAULT_GROUP = WORKERS
 #: Port of /health and /metrics.
 DEFAULT_PORT = 8088
 #: Threads of a process if the cores divide evenly: more threads compete for Python's lock (docs/performance.md).
@@ -104,7 +103,7 @@ def redundant_group(group: str) -> str:
     >>> redundant_group("inspection-workers")
     'inspection-workers-redundant'
     """
-    return group + _REDUNDANT
+    return group + REDUNDANT
 
 
 def share_of_cores(

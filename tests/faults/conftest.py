@@ -11,14 +11,30 @@ import pytest
 from infra.broker import LocalBroker
 from infra.broker.config import Tunnel
 from schemas import KafkaSettings
-from tests.support.faults import OwnBroker, Workers
+from tests.support.faults import LineUsers, OwnBroker, Workers, make_users
 from tests.support.proxy import Proxied, Proxy
+from tests.support.secured import SecuredBroker
 from transport.topic_setup import apply
+
+#: The short faults run on an open broker, and on a secured one with a user for each program.
+SECURED = pytest.param(True, id="secured", marks=pytest.mark.long)
+OPEN = pytest.param(False, id="open")
+
+
+@pytest.fixture(params=[OPEN, SECURED])
+def users(request: pytest.FixtureRequest, unique: str, tmp_path: Path) -> LineUsers:
+    """Settings of the programs of a line whose topics exist."""
+    if not request.param:
+        line: KafkaSettings = request.getfixturevalue("line")
+        return LineUsers(line, line, line)
+    secured: SecuredBroker = request.getfixturevalue("secured")
+    secured.create_topics(unique)
+    return make_users(secured.settings(unique), tmp_path)
 
 
 @pytest.fixture
-def workers(line: KafkaSettings, tmp_path: Path) -> Iterator[Workers]:
-    workers = Workers(line, tmp_path)
+def workers(users: LineUsers, tmp_path: Path) -> Iterator[Workers]:
+    workers = Workers(users.worker, tmp_path, users.worker_file)
     yield workers
     workers.close()
 
@@ -49,3 +65,12 @@ def proxied(tmp_path: Path) -> Iterator[Proxied]:
         proxy = Proxy(advertised, listen)
         yield proxy, KafkaSettings(f"127.0.0.1:{advertised}"), past
         proxy.close()
+
+
+@pytest.fixture(params=[OPEN, SECURED])
+def either_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnBroker]:
+    """An open broker of its own, or a secured one."""
+    broker = OwnBroker(tmp_path / "broker", is_secured=request.param)
+    broker.start()
+    yield broker
+    broker.stop()

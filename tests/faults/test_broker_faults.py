@@ -16,22 +16,25 @@ pytestmark = [pytest.mark.broker, pytest.mark.faults]
 
 @pytest.mark.long
 @pytest.mark.parametrize("fault", ["kill -9", "SIGSTOP"])
-def test_broker(own_broker: OwnBroker, tmp_path: Path, fault: str, fault_row: Callable[..., None]) -> None:
-    workers = Workers(own_broker.kafka, tmp_path)
+def test_broker(either_broker: OwnBroker, tmp_path: Path, fault: str, fault_row: Callable[..., None]) -> None:
+    users = either_broker.users
+    workers = Workers(users.worker, tmp_path, users.worker_file)
     try:
         workers.start().await_ready()
-        load = Load(own_broker.kafka, tmp_path / "spool")
+        load = Load(users.camera, tmp_path / "spool")
         time.sleep(3)
         if fault == "SIGSTOP":
-            own_broker.signal(signal.SIGSTOP)
+            either_broker.signal(signal.SIGSTOP)
             time.sleep(30 if FULL else 12)
-            own_broker.signal(signal.SIGCONT)
+            either_broker.signal(signal.SIGCONT)
         else:
-            own_broker.signal(signal.SIGKILL)
+            either_broker.signal(signal.SIGKILL)
             time.sleep(3)
-            own_broker.start()
-        recovered = await_progress(own_broker.kafka, tend=workers.revive, timeout_s=90)
-        figures = settle(own_broker.kafka, load, tend=workers.revive)
-        fault_row(f"broker {fault}", recovered_s=recovered, workers_restarted=workers.started - 1, **vars(figures))
+            either_broker.start()
+        recovered = await_progress(users.reviewer, tend=workers.revive, timeout_s=90)
+        figures = settle(users.reviewer, load, tend=workers.revive)
+        fault_row(
+            f"broker {fault}{users.kind}", recovered_s=recovered, workers_restarted=workers.started - 1, **vars(figures)
+        )
     finally:
         workers.close()

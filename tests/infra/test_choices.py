@@ -13,7 +13,9 @@ from actuators.settings import OnDrift
 from infra.cli.commands import COMMANDS, load
 from infra.cli.root import app
 from infra.cli.shared import choices
-from models.manifest import DetectionOptions, InputSpec, OutputSpec, Task
+from models.input_spec import InputSpec
+from models.manifest import DetectionOptions, OutputSpec, Task
+from models.sample_format import Alignment, BayerPattern
 from models.training.embedding import EMBEDDINGS
 from models.training.train import RECIPES
 from monitoring.quality.figures import GroupBy
@@ -33,6 +35,8 @@ def _values_of(block: Any, field: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("choice", "values"),
     [
+        (choices.AlignmentChoice, get_args(Alignment)),
+        (choices.BayerChoice, get_args(BayerPattern)),
         (choices.EncodeModeChoice, get_args(EncodeMode)),
         (choices.PolicyChoice, get_args(Policy)),
         (choices.SpoolModeChoice, (*get_args(SpoolMode), "off")),

@@ -46,6 +46,31 @@ def test_init_makes_a_package_that_loads(file: Path, tmp_path: Path) -> None:
     assert run("check", out).exit_code == 0
 
 
+def test_a_region_of_interest_is_stated_and_shown(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "my_model"
+    done = run("init", file, "--out", out, *ANSWERS, "--roi", "40,20,16,32", "--tiles", "2x3", "--tile-overlap", "0.1")
+    assert done.exit_code == 0, done.output
+    shown = run("show", out).stdout
+    assert "16x32 pixels at 40,20" in shown
+    assert "samples" not in shown
+    assert "2x3 tiles, overlap 0.1; the worst one decides" in shown
+    assert run("check", out).exit_code == 0
+    raw = ("--bit-depth", "12", "--alignment", "low", "--window", "0,4000", "--bayer", "rggb")
+    assert run("init", file, "--out", tmp_path / "raw", *ANSWERS, *raw).exit_code == 0
+    assert "bit_depth 12, alignment low, window [0, 4000], bayer RGGB" in run("show", tmp_path / "raw").stdout
+    refused = run("init", file, "--out", tmp_path / "other", *ANSWERS, "--roi", "0,0 9,9")
+    assert "--roi '0,0 9,9': " in str(refused.exception)
+    for options, line in (
+        (("--tiles", "0x0"), "--tiles '0x0': "),
+        (("--tiles", "2x2", "--tile-overlap", "1"), "--tile-overlap 1: "),
+        (("--tile-overlap", "0.1"), "--tile-overlap is for --tiles"),
+        (("--bit-depth", "12.5"), "--bit-depth '12.5': a whole number from 9 to 16"),
+        (("--alignment", "low"), "--alignment low: an alignment needs the bit_depth"),
+        (("--tiles", "99x1", "--roi", "0,0,9,9"), "a grid of 99x1 tiles does not fit 9x9 pixels"),
+    ):
+        assert line in str(run("init", file, "--out", tmp_path / "other", *ANSWERS, *options).exception)
+
+
 def test_init_names_each_missing_fact_with_its_option(file: Path, tmp_path: Path) -> None:
     done = run("init", file, "--out", tmp_path / "my_model")
     assert isinstance(done.exception, SettingsError)

@@ -1,4 +1,4 @@
-"""A whole line over a secured Kafka: each program logs in, and none shows its password."""
+"""A whole line over a secured Kafka: each program logs in as a user of its own, and none shows its password."""
 
 from __future__ import annotations
 
@@ -10,33 +10,56 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from infra.demo.processes import inspection_command
-from tests.support.secured import LINE, PASSWORDS, SecuredBroker
+from schemas.roles import ROLES, Principals
+from tests.support.secured import PASSWORDS, SecuredBroker
+from transport.acl_setup import apply_acls
 
 pytestmark = pytest.mark.broker
 
 FRAMES = 30
-PATIENCE_S = 90.0
+PATIENCE_S = 240.0
+PASSWORD = "pr1ncipal-pass-of-the-suite-"
+#: Role under which a program runs; the others run as reviewer.
+ROLE_OF = {
+    "produce": "camera",
+    "spool drain": "camera",
+    "worker": "worker",
+    "watch": "watch",
+    "actuate": "gate",
+    "archive": "archiver",
+    "label": "labeller",
+    "topics apply": "platform",
+    "topics diff": "platform",
+    "dead-letters retry": "operator",
+}
+#: Commands that have commands of their own.
+GROUPS = ("topics", "dead-letters", "drift", "spool")
 
 
 class Line:
-    """Programs of one line, with the files of a client."""
+    """Programs of one line, with the files of a client for each role, or of one for all."""
 
-    def __init__(self, folder: Path, env: dict[str, str], prefix: str) -> None:
-        self.folder, self._prefix = folder, prefix
-        self._env = {**env, "INSPECTION_PREFIX": prefix, "INSPECTION_STATE_DIR": str(folder / "state")}
-        self._env.pop("INSPECTION_BOOTSTRAP_SERVERS", None)
+    def __init__(self, folder: Path, envs: dict[str, dict[str, str]], prefix: str) -> None:
+        self.folder = folder
+        more = {"INSPECTION_PREFIX": prefix, "INSPECTION_STATE_DIR": str(folder / "state")}
+        more["INSPECTION_SPOOL_DIR"] = str(folder / "spool")
+        self._envs = {role: {**env, **more} for role, env in envs.items()}
+        for env in self._envs.values():
+            env.pop("INSPECTION_BOOTSTRAP_SERVERS", None)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def _env(self, command: str) -> dict[str, str]:
+        return self._envs.get(ROLE_OF.get(command, "reviewer")) or self._envs[""]
 
     def start(self, name: str, *options: str) -> subprocess.Popen[bytes]:
         """Start a program; its output goes to a file with its name."""
         with (self.folder / f"{name}.log").open("wb") as out:
-            process = subprocess.Popen(inspection_command(name, *options), stdout=out, stderr=out, env=self._env)
+            process = subprocess.Popen(inspection_command(name, *options), stdout=out, stderr=out, env=self._env(name))
         self._running[name] = process
         return process
 
@@ -60,8 +83,9 @@ class Line:
 
     def run(self, *command: str, status: int = 0) -> str:
         """Run a command to its end, and return its output."""
+        env = self._env(" ".join(command[:2])) if command[0] in GROUPS else self._env(command[0])
         done = subprocess.run(
-            inspection_command(*command), capture_output=True, text=True, env=self._env, timeout=PATIENCE_S, check=False
+            inspection_command(*command), capture_output=True, text=True, env=env, timeout=PATIENCE_S, check=False
         )
         (self.folder / f"{'-'.join(command[:2])}.log").write_text(done.stdout + done.stderr)
         assert done.returncode == status, done.stdout + done.stderr
@@ -86,12 +110,12 @@ class Line:
 
 
 @pytest.fixture
-def begin(unique: str, tmp_path: Path) -> Iterator[Callable[[dict[str, str]], Line]]:
-    """Make a line from an environment; its programs end with the test."""
+def begin(unique: str, tmp_path: Path) -> Iterator[Callable[..., Line]]:
+    """Make a line from environments by role; its programs end with the test."""
     lines = []
 
-    def begin(env: dict[str, str]) -> Line:
-        lines.append(Line(tmp_path, env, unique))
+    def begin(**envs: dict[str, str]) -> Line:
+        lines.append(Line(tmp_path, envs, unique))
         return lines[-1]
 
     yield begin
@@ -99,10 +123,13 @@ def begin(unique: str, tmp_path: Path) -> Iterator[Callable[[dict[str, str]], Li
         each.close()
 
 
-def produce(line: Line) -> dict[str, Any]:
+def produce(line: Line) -> None:
+    """Publish the frames; a slow broker gets the last ones from the spool."""
     options = ("--frames", str(FRAMES), "--fps", "20", "--deadline-ms", "60000", "--json", "--encode", "png")
     [found] = json.loads(line.run("produce", "--camera", "synthetic", *options))["cameras"]
-    return found
+    assert found["published"] + found["spooled"] == FRAMES, found
+    if found["spooled"]:
+        line.run("spool", "drain")
 
 
 def shown_by_the_system() -> str:
@@ -118,45 +145,83 @@ def shown_by_the_system() -> str:
 
 
 @pytest.mark.long
-def test_a_whole_line_over_tls_with_a_password(
-    begin: Callable[[dict[str, str]], Line], secured: SecuredBroker, tmp_path: Path
+def test_a_whole_line_with_a_user_for_each_program(
+    begin: Callable[..., Line], secured: SecuredBroker, tmp_path: Path, unique: str
 ) -> None:
-    line = begin(secured.environment(tmp_path / "client.properties"))
+    """Each program has the rights of its role alone. No password is seen anywhere."""
+    users = {role: f"{unique}-{role}" for role in ROLES}
+    for role, user in users.items():
+        secured.add_user(user, PASSWORD + role)
+    groups = {"worker": f"{unique}-w", "watch": f"{unique}-v"}
+    principals = Principals({role: (user,) for role, user in users.items()}, groups)
+    apply_acls(secured.settings(unique), principals)
+    envs = {
+        role: secured.environment(tmp_path / f"{role}.properties", secured.lines_of(user, PASSWORD + role))
+        for role, user in users.items()
+    }
+    line = begin(**envs)
     line.run("topics", "apply")
-    worker = line.serve("worker", "--processes", "2", "--threads", "1")
-    watch = line.serve("watch", "--snapshot-s", "0.5")
-    line.start("actuate", "--belt-ms", "5000", "--journal", str(tmp_path / "gate.jsonl"))
-    time.sleep(8)
-    system = shown_by_the_system()
-    assert produce(line)["published"] == FRAMES
-    until_s = time.monotonic() + PATIENCE_S
+    line.run("topics", "diff")
+    worker = line.serve("worker", "--processes", "2", "--threads", "1", "--group", groups["worker"])
+    watch = line.serve("watch", "--snapshot-s", "0.5", "--group", groups["watch"])
     journal = tmp_path / "gate.jsonl"
+    line.start("actuate", "--belt-ms", "30000", "--journal", str(journal))
+    line.start("archive", "--to", str(tmp_path / "archive"))
+    while "gate ready" not in line.log("actuate"):
+        time.sleep(0.2)
+    system = shown_by_the_system()
+    produce(line)
+    until_s = time.monotonic() + PATIENCE_S
     while not journal.exists() or len(journal.read_text().splitlines()) < FRAMES:
         assert time.monotonic() < until_s, line.log("actuate") + line.log("worker")
         time.sleep(0.2)
     acts = [json.loads(each) for each in journal.read_text().splitlines()]
     assert {each["why"] for each in acts} == {"decided"}, acts
-    audit = json.loads(line.run("audit", "--json"))["total"]
-    assert (audit["frames"], audit["decided"]) == (FRAMES, FRAMES)
+    texts = [line.run("audit", "--json")]
+    total = json.loads(texts[0])["total"]
+    assert (total["frames"], total["decided"]) == (FRAMES, FRAMES)
+    frame = acts[0]["part_key"]
+    texts.append(line.run("label", frame, "--truth", "good", "--by", "ann"))
+    for command in (
+        ("quality", "--json"),
+        ("review", "--json"),
+        ("drift", "list", "--json"),
+        ("dead-letters", "list", "--json"),
+        ("replay", "--last", "10", "--tolerate-differences", "--json"),
+    ):
+        texts.append(line.run(*command))
     doctor = json.loads(line.run("doctor", "--json"))
-    assert {each["name"]: each["status"] for each in doctor["checks"]}["topics"] == "ok"
-    line.run("replay", "--last", "10", "--tolerate-differences")
+    found = {each["name"]: each for each in doctor["checks"]}
+    assert found["topics"]["status"] == "warn", found
+    assert "settings not compared" in found["topics"]["detail"]
     metrics = ""
     for address in (worker, watch):
-        with urllib.request.urlopen(address + "/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(address + "/metrics", timeout=60) as answer:
             metrics += answer.read().decode()
     assert "inspection_" in metrics
-    for name in ("actuate", "watch", "worker"):
+    for name in ("actuate", "archive", "watch", "worker"):
         line.stop(name)
+    assert any((tmp_path / "archive").rglob("*.avro"))
+    # A program under the role of another one ends at once, and names the right that is missing.
+    for name, role in (("worker", "camera"), ("watch", "worker"), ("actuate", "watch"), ("produce", "gate")):
+        options = {"produce": ("--camera", "synthetic")}.get(name, ())
+        done = subprocess.run(
+            inspection_command(name, *options), capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+            env={**envs[role], "INSPECTION_PREFIX": unique, "INSPECTION_STATE_DIR": str(tmp_path / "other")},
+        )  # fmt: skip
+        [error] = [each for each in done.stderr.splitlines() if each.startswith("error: ")]
+        assert (done.returncode, "the user may not" in error) == (78, True), done.stderr
+        texts.append(done.stderr)
     logs = "".join(path.read_text(errors="replace") for path in tmp_path.glob("*.log"))
-    for password in PASSWORDS.values():
-        assert password not in system + metrics + logs + json.dumps(doctor)
-    assert PASSWORDS[LINE] in (tmp_path / "client.properties").read_text()
+    shown = system + metrics + logs + json.dumps(doctor) + "".join(texts) + repr(secured.settings(unique))
+    for password in (*PASSWORDS.values(), *(PASSWORD + role for role in ROLES)):
+        assert password not in shown
+    assert PASSWORD + "worker" in (tmp_path / "worker.properties").read_text()
     assert os.environ.get("INSPECTION_KAFKA_CONFIG") is None
 
 
 def test_a_client_with_a_certificate(
-    begin: Callable[[dict[str, str]], Line], secured: SecuredBroker, tmp_path: Path, unique: str
+    begin: Callable[..., Line], secured: SecuredBroker, tmp_path: Path, unique: str
 ) -> None:
     """In the names of Java's clients, with one file for key and certificate, and with PKCS#12."""
     files = secured.folder
@@ -172,9 +237,9 @@ def test_a_client_with_a_certificate(
         "ssl.keystore.location": "client.pem",
     }
     secured.create_topics(unique)
-    line = begin(secured.environment(tmp_path / "client.properties", java))
+    line = begin(**{"": secured.environment(tmp_path / "client.properties", java)})
     line.serve("worker", "--processes", "1")
-    assert produce(line)["published"] == FRAMES
+    produce(line)
     until_s = time.monotonic() + PATIENCE_S
     while json.loads(line.run("audit", "--json"))["total"]["decided"] < FRAMES:
         assert time.monotonic() < until_s, line.log("worker")

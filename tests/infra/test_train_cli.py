@@ -59,3 +59,26 @@ def test_a_package_is_not_replaced_unless_asked(tmp_path: Path) -> None:
     done = run("--images", tmp_path, "--out", tmp_path / "model")
     assert "--overwrite" in str(done.exception)
     assert (tmp_path / "model" / "manifest.yaml").read_text() == "name: of another day"
+
+
+@pytest.mark.parametrize("roi", ["1,2,3", "0,0,0,10", "0,0 9,9", "here"])
+def test_a_region_that_is_none_ends_in_one_line(roi: str, tmp_path: Path) -> None:
+    done = run("--images", tmp_path, "--out", tmp_path / "model", "--roi", roi)
+    assert isinstance(done.exception, SettingsError)
+    assert str(done.exception).startswith(f"--roi {roi!r}: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--tiles", "0x0"), "--tiles '0x0': "),
+        (("--tiles", "2x2", "--tile-overlap", "1"), "--tile-overlap 1: "),
+        (("--tile-overlap", "0.1"), "--tile-overlap is for --tiles"),
+        (("--bit-depth", "17"), "--bit-depth 17: "),
+        (("--window", "9,1"), "--window 9,1: "),
+    ],
+)
+def test_tiles_and_samples_that_do_not_fit_end_in_one_line(options: tuple[str, ...], line: str, tmp_path: Path) -> None:
+    done = run("--images", tmp_path, "--out", tmp_path / "model", *options)
+    assert isinstance(done.exception, SettingsError)
+    assert line in str(done.exception)

@@ -15,7 +15,8 @@ from onnx import helper
 
 import models
 from models import ImageError, default_model_path, inspect_image, load_model
-from models.manifest import DecisionRule, InputSpec
+from models.input_spec import InputSpec
+from models.manifest import DecisionRule
 from models.preprocess import to_tensor
 from models.rule import apply_rule
 from models.signals import dhash_distance, signals

@@ -9,12 +9,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 
 from infra.broker import LocalBroker
+from infra.broker.secured_start import make_security
 from infra.demo.processes import WorkerProcess
 from models.datasets.elpv import load_cells
 from operations.audit.counts import total
@@ -26,6 +27,11 @@ from schemas import Action, Decision, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import decode
 from schemas.errors import InspectionError
+from schemas.groups import READER
+from schemas.roles import Principals
+from tests.support.secured import add_user
+from transport.acl_setup import apply_acls
+from transport.clients import make_consumer
 from transport.range_reader import read_topic
 from transport.topic_setup import apply
 
@@ -49,6 +55,39 @@ class Figures:
     accepted: int
     shed: int
     late_accepts: int
+
+
+@dataclass(frozen=True)
+class LineUsers:
+    """Settings of the programs of a line: the same for all, or a user with one role for each."""
+
+    camera: KafkaSettings
+    worker: KafkaSettings
+    reviewer: KafkaSettings
+    worker_file: Path | None = None
+
+    @property
+    def kind(self) -> str:
+        """End of the name of a scenario."""
+        return "" if self.worker_file is None else ", secured"
+
+
+def make_users(admin: KafkaSettings, folder: Path) -> LineUsers:
+    """Create a user for each program of a secured line, with the rights of its role alone."""
+    names = {role: f"{admin.prefix}-{role}" for role in ("camera", "worker", "reviewer")}
+    found = {}
+    for role, name in names.items():
+        password = f"fau1t-pass-of-{role}"
+        add_user(admin, name, password)
+        client = {**dict(admin.client), "sasl.username": name, "sasl.password": password}
+        found[role] = replace(admin, client=tuple(client.items()))
+    # The workers join a group with the name of the prefix, see `Workers`.
+    groups = {"worker": admin.prefix, "watch": f"{admin.prefix}-watch"}
+    apply_acls(admin, Principals({role: (name,) for role, name in names.items()}, groups))
+    file = folder / "worker.properties"
+    file.touch(0o600)
+    file.write_text("".join(f"{key}={value}\n" for key, value in found["worker"].client))
+    return LineUsers(found["camera"], found["worker"], found["reviewer"], file)
 
 
 class SeededStart(SystemClock):
@@ -111,9 +150,10 @@ class Load:
 class Workers:
     """So many workers, restarted when they end, as systemd or Kubernetes would."""
 
-    def __init__(self, kafka: KafkaSettings, directory: Path) -> None:
+    def __init__(self, kafka: KafkaSettings, directory: Path, client_file: Path | None = None) -> None:
         self._kafka = kafka
         self._directory = directory
+        self._client_file = client_file
         self.running: list[WorkerProcess] = []
         self.started = 0
 
@@ -121,7 +161,9 @@ class Workers:
         """One more."""
         log = self._directory / f"worker-{self.started}.log"
         self.started += 1
-        worker = WorkerProcess(self._kafka, model=None, group=self._kafka.prefix, log=log)
+        worker = WorkerProcess(
+            self._kafka, model=None, group=self._kafka.prefix, log=log, client_file=self._client_file
+        )
         self.running.append(worker)
         return worker
 
@@ -208,9 +250,9 @@ def await_progress(kafka: KafkaSettings, *, tend: Callable[[], object] = lambda:
 
 
 def _decisions(kafka: KafkaSettings) -> int:
-    from confluent_kafka import Consumer, KafkaException, TopicPartition
+    from confluent_kafka import KafkaException, TopicPartition
 
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "counter", "log_level": 0})
+    consumer = make_consumer(kafka, {"group.id": READER})
     try:
         return sum(
             consumer.get_watermark_offsets(TopicPartition(kafka.decisions, number), timeout=5)[1] for number in range(6)
@@ -222,18 +264,26 @@ def _decisions(kafka: KafkaSettings) -> int:
 
 
 class OwnBroker:
-    """A broker that a test may freeze and kill, always at the same port."""
+    """A broker that a test may freeze and kill, always at the same port.
 
-    def __init__(self, directory: Path) -> None:
+    With ``is_secured`` it has TLS, and each program a user with the rights of its role.
+    """
+
+    def __init__(self, directory: Path, *, is_secured: bool = False) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self._broker = LocalBroker(directory, port, 256)
-        self.kafka = KafkaSettings(f"127.0.0.1:{port}")
+        security = make_security(directory, tls=True) if is_secured else None
+        self._directory = directory
+        self._broker = LocalBroker(directory, port, 256, security=security)
+        self.kafka = KafkaSettings(f"127.0.0.1:{port}") if security is None else security.settings(port)
+        self.users = LineUsers(self.kafka, self.kafka, self.kafka)
 
     def start(self) -> None:
-        self._broker.start()
+        self._broker.start(timeout_s=120)
         apply(self.kafka)
+        if self.kafka.client and self.users.worker_file is None:
+            self.users = make_users(self.kafka, self._directory)
 
     def signal(self, number: int) -> None:
         pid = self._broker.status().pid

@@ -17,6 +17,9 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourcePatternType,
     ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
 )
 
 from infra.broker import LocalBroker
@@ -97,6 +100,14 @@ class SecuredBroker:
         file.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
         return {**os.environ, "INSPECTION_KAFKA_CONFIG": str(file)}
 
+    def add_user(self, user: str, password: str) -> None:
+        """Create a user, or give it another password."""
+        add_user(self.security.settings(self.port), user, password)
+
+    def lines_of(self, user: str, password: str) -> dict[str, str]:
+        """Return the lines of the file of a user that `add_user` has made."""
+        return self.properties(sasl_username=user, sasl_password=password)
+
     def create_topics(self, prefix: str) -> None:
         """Create the topics of a line, as the admin."""
         admin = AdminClient(client_config(self.security.settings(self.port)))
@@ -117,6 +128,16 @@ class SecuredBroker:
         for created in admin.create_acls(bindings).values() if bindings else ():
             created.result(20)
         time.sleep(1)  # they act a moment later
+
+
+def add_user(kafka: KafkaSettings, user: str, password: str) -> None:
+    """Create a user as an admin, or give it another password."""
+    change = UserScramCredentialUpsertion(
+        user, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), password.encode()
+    )
+    admin = AdminClient(client_config(kafka))
+    for changed in admin.alter_user_scram_credentials([change]).values():
+        changed.result(20)
 
 
 def _write(path: Path, content: bytes) -> Path:

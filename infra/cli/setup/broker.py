@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from infra.cli.shared.choices import choice
 from infra.cli.shared.options import Json
 from infra.cli.shared.terminal_text import echo, echo_json
 
@@ -33,12 +34,24 @@ def _show_cluster(status: ClusterStatus, as_json: bool) -> None:
             echo(f"node {number} does not run, log {node.log}")
     if status.running:
         echo(f"--bootstrap-servers {status.bootstrap_servers}, data {status.data_dir} (private to this user)")
+        _show_security(Path(status.data_dir))
+
+
+def _show_security(folder: Path) -> None:
+    from infra.broker.secured_start import find_security
+    from schemas.connection.local_broker import CLIENT_FILE, default_data_dir
+
+    security = find_security(folder)
+    if security is None:
+        echo("warning: it has no passwords: every user of this machine can read, write and delete topics", err=True)
+    else:
+        kind = "a password" if security.keystore is None else "TLS and a password"
+        export = f"export INSPECTION_KAFKA_CONFIG={folder / CLIENT_FILE}"
+        echo(f"it has {kind}: {'commands of this user find it' if folder == default_data_dir() else export}")
 
 
 def _show(status: BrokerStatus, as_json: bool) -> None:
     from dataclasses import asdict
-
-    from infra.broker.secured_start import client_file, find_security
 
     if as_json:
         echo_json(asdict(status))
@@ -46,11 +59,7 @@ def _show(status: BrokerStatus, as_json: bool) -> None:
         answers = "answers" if status.ready else "does not answer (yet)"
         echo(f"Kafka {status.version} {answers} at {status.bootstrap_servers} (process {status.pid})")
         echo(f"data {status.data_dir} (private to this user), log {status.log}")
-        client = client_file(Path(status.data_dir))
-        if find_security(Path(status.data_dir)) is None:
-            echo("it has no passwords: every user of this machine can connect, read and write")
-        else:
-            echo(f"it has TLS and a password: export INSPECTION_KAFKA_CONFIG={client}")
+        _show_security(Path(status.data_dir))
     else:
         echo(f"no broker runs on {status.data_dir}")
 
@@ -64,28 +73,33 @@ def start(
     ] = None,
     nodes: Annotated[
         Literal["1", "3"] | None,
-        typer.Option(
-            help="Brokers: 1, or a cluster of 3 with the ports from --port on. Default: as at the last start, else 1."
-        ),
+        choice("Brokers: 1, or a cluster of 3 with the ports from --port on. Default: as at the last start, else 1."),
     ] = None,
-    secure: Annotated[
-        bool,
-        typer.Option(
-            "--secure",
-            help="TLS and a random password, in client.properties of the data directory. Later starts keep them.",
-        ),
+    secure: Annotated[bool, typer.Option("--secure", help="TLS beside the password. Later starts keep both.")] = False,
+    is_open: Annotated[
+        bool, typer.Option("--open", help="No password: every user of this machine can read, write and delete topics.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Start the broker and wait until it answers. The first start fetches Kafka's jars (45 MB)."""
+    """Start the broker and wait until it answers. The first start fetches Kafka's jars (45 MB).
+
+    It is on loopback, with a random password in a private file of the data directory, which all commands of this user
+    find by themselves if the directory is the default one.
+    """
     from infra.broker.cluster import ClusterStatus, LocalCluster
     from infra.broker.download_progress import download_progress
-    from infra.broker.local import LocalBroker, default_data_dir
-    from infra.broker.secured_start import find_security, make_security, write_client
+    from infra.broker.local import LocalBroker
+    from infra.broker.secured_start import make_security, require_open, write_client
+    from schemas.connection.local_broker import default_data_dir
+    from schemas.errors import SettingsError
 
+    if secure and is_open:
+        raise SettingsError("--secure and --open exclude each other")
     folder = (data_dir or default_data_dir()).absolute()
     is_cluster = _is_cluster(folder, nodes)
-    security = make_security(folder) if secure else find_security(folder)
+    if is_open:
+        require_open(folder)
+    security = None if is_open else make_security(folder, tls=secure)
     status: BrokerStatus | ClusterStatus
     with download_progress() as progress:
         if is_cluster:
@@ -115,7 +129,8 @@ def _is_cluster(folder: Path, nodes: str | None = None) -> bool:
 def stop(data_dir: DataDir = None) -> None:
     """Stop the broker, or all nodes of the cluster. The topics stay for the next start."""
     from infra.broker.cluster import LocalCluster
-    from infra.broker.local import LocalBroker, default_data_dir
+    from infra.broker.local import LocalBroker
+    from schemas.connection.local_broker import default_data_dir
 
     folder = (data_dir or default_data_dir()).absolute()
     broker = LocalCluster(folder) if _is_cluster(folder) else LocalBroker(folder)
@@ -126,8 +141,9 @@ def stop(data_dir: DataDir = None) -> None:
 def status(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Show if the broker runs and answers; exit status 1 if it, or a node of the cluster, does not."""
     from infra.broker.cluster import LocalCluster
-    from infra.broker.local import LocalBroker, default_data_dir
+    from infra.broker.local import LocalBroker
     from infra.broker.secured_start import find_security
+    from schemas.connection.local_broker import default_data_dir
 
     folder = (data_dir or default_data_dir()).absolute()
     security = find_security(folder)

@@ -8,6 +8,8 @@ import typer
 
 from infra.cli.shared.choices import (
     ActivationChoice,
+    AlignmentChoice,
+    BayerChoice,
     BoxChoice,
     ColourChoice,
     CoordinatesChoice,
@@ -47,6 +49,19 @@ ResizeFact = Annotated[
     ResizeChoice | None,
     _choice("Way of resizing; letterbox keeps the proportions. Default: stretch."),
 ]
+RoiFact = Annotated[
+    str | None,
+    fact("Part of each frame that is inspected: x,y,width,height in pixels, or corners of a polygon, 'x,y x,y x,y'."),
+]
+TilesFact = Annotated[
+    str | None,
+    fact("Tiles that the network sees one by one: columns and rows, such as 2x2, or their size, such as 512x512px."),
+]
+TileOverlapFact = Annotated[str | None, fact("Share of a tile that its neighbour has too, such as 0.1.")]
+BitDepthFact = Annotated[str | None, fact("Bits that the camera measures, 9 to 16, for files of 16 bits.")]
+AlignmentFact = Annotated[AlignmentChoice | None, _choice("Place of these bits in a word of 16.")]
+WindowFact = Annotated[str | None, fact("LOW,HIGH: sample values that become 0 and 255, such as 0,4095.")]
+BayerFact = Annotated[BayerChoice | None, _choice("Pattern of a raw mosaic, of its first two rows.")]
 OutputFact = Annotated[str | None, fact("Outputs by role, such as scores=logits or boxes=b,scores=s.")]
 ActivationFact = Annotated[ActivationChoice | None, _choice("Step from the output to scores.")]
 LabelsFact = Annotated[str | None, fact("Labels in the order of the training, such as good,scratch.")]

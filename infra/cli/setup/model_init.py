@@ -11,6 +11,9 @@ import typer
 
 from infra.cli.setup.model_facts import (
     ActivationFact,
+    AlignmentFact,
+    BayerFact,
+    BitDepthFact,
     BoxFact,
     ColourFact,
     CoordinatesFact,
@@ -23,12 +26,16 @@ from infra.cli.setup.model_facts import (
     MeanFact,
     OutputFact,
     ResizeFact,
+    RoiFact,
     ScaleFact,
     SizeFact,
     SplitFact,
     StdFact,
     TaskFact,
     ThresholdFact,
+    TileOverlapFact,
+    TilesFact,
+    WindowFact,
     fact,
     word,
 )
@@ -58,6 +65,13 @@ def init(
     mean: MeanFact = None,
     std: StdFact = None,
     resize: ResizeFact = None,
+    roi: RoiFact = None,
+    tiles: TilesFact = None,
+    tile_overlap: TileOverlapFact = None,
+    bit_depth: BitDepthFact = None,
+    alignment: AlignmentFact = None,
+    window: WindowFact = None,
+    bayer: BayerFact = None,
     output: OutputFact = None,
     activation: ActivationFact = None,
     labels: LabelsFact = None,
@@ -87,10 +101,12 @@ def init(
 
     given = {
         "model_version": model_version, "task": task, "colour": colour, "layout": layout, "size": size, "scale": scale,
-        "mean": mean, "std": std, "resize": resize, "output": output, "activation": activation, "labels": labels,
-        "good_label": good_label, "threshold": threshold, "review_band": review_band, "map_range": map_range,
-        "box": box, "coordinates": coordinates, "provenance": provenance, "licence": licence, "data": data,
-        "split": split,
+        "mean": mean, "std": std, "resize": resize, "roi": roi, "tiles": tiles,
+        "tile_overlap": tile_overlap, "bit_depth": bit_depth, "alignment": alignment, "window": window, "bayer": bayer,
+        "output": output, "activation": activation,
+        "labels": labels, "good_label": good_label, "threshold": threshold, "review_band": review_band,
+        "map_range": map_range, "box": box, "coordinates": coordinates, "provenance": provenance, "licence": licence,
+        "data": data, "split": split,
     }  # fmt: skip
     answers = {option: text for option, text in given.items() if text is not None}
     content = _read(file)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.shared.choices import RecipeChoice, choice
-from infra.cli.shared.options import Json
+from infra.cli.shared.choices import AlignmentChoice, BayerChoice, RecipeChoice, choice
+from infra.cli.shared.options import Json, as_text
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines
 from schemas.errors import SettingsError
 
@@ -50,6 +50,32 @@ def train(
     ] = None,
     max_ms: Annotated[float, typer.Option(min=1, help="Longest time of an inspection on one core, in ms.")] = 100.0,
     time_budget: Annotated[float, typer.Option(min=1, help="Time for the training, in seconds.")] = 300.0,
+    roi: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="Part of each image that is inspected: x,y,width,height in pixels, or corners of a polygon, "
+            "'x,y x,y x,y'. Default: all of it.",
+        ),
+    ] = None,
+    tiles: Annotated[
+        str | None,
+        typer.Option(
+            callback=as_text,
+            help="Tiles of each image, for small defects: columns and rows, such as 2x2, or their size, such as "
+            "512x512px. The worst tile decides. Default: no tiles.",
+        ),
+    ] = None,
+    tile_overlap: Annotated[float, typer.Option(help="Share of a tile that its neighbour has too.")] = 0.0,
+    bit_depth: Annotated[
+        int | None, typer.Option(help="Bits that the camera measures, 9 to 16, for files of 16 bits.")
+    ] = None,
+    alignment: Annotated[AlignmentChoice | None, choice("Place of these bits in a word of 16.")] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(callback=as_text, help="LOW,HIGH: sample values that become 0 and 255, such as 0,4095."),
+    ] = None,
+    bayer: Annotated[BayerChoice | None, choice("Pattern of a raw mosaic, of its first two rows.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the package in --out, once the new one is complete.")
     ] = False,
@@ -65,12 +91,16 @@ def train(
 
         inspection train --images parts/ --good fine --escape-cost 50 --out my_model/
 
+        inspection train --images good/ --roi 100,50,640,480 --tiles 2x2 --out my_model/
+
         inspection demo --folder new_parts/ --model my_model/
     """
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
     try:
+        from models.input_text import parse_roi, parse_samples, parse_tiles
+        from models.training.features import InspectedPart
         from models.training.package_folder import check_place
         from models.training.sentences import defect_lines, good_only_line, recipe_lines
         from models.training.train import TrainingOptions
@@ -84,6 +114,13 @@ def train(
     if not images.is_dir():
         raise SettingsError(f"--images {images}: no such directory")
     check_place(out, overwrite=overwrite)
+    if tiles is None and tile_overlap:
+        raise SettingsError("--tile-overlap is for --tiles")
+    part = InspectedPart(
+        None if roi is None else parse_roi(roi),
+        None if tiles is None else parse_tiles(tiles, tile_overlap),
+        parse_samples(bit_depth, alignment, window, bayer),
+    )
     options = TrainingOptions(
         overkill,
         max_ms,
@@ -92,8 +129,9 @@ def train(
         tuple(good or ()),
         escape_cost,
         defect_share,
-        products,
-        recipe or "",
+        by_product=products,
+        recipe=recipe or "",
+        part=part,
     )
     with Progress(console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}

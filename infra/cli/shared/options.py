@@ -161,8 +161,7 @@ def kafka_settings(bootstrap_servers: str, prefix: str) -> KafkaSettings:
     >>> kafka_settings("k:9092", "plant7").decisions
     'plant7.decisions'
     """
-    found = KafkaSettings.from_env()
-    return replace(found, bootstrap_servers=bootstrap_servers or found.bootstrap_servers, prefix=prefix)
+    return replace(KafkaSettings.from_env(bootstrap_servers=bootstrap_servers), prefix=prefix)
 
 
 def user_name(option: str) -> str:

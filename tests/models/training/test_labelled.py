@@ -85,10 +85,10 @@ def test_the_graph_has_the_scores_of_the_training(result: TrainingResult, tmp_pa
     model = write_package(result, tmp_path / "model", OPTIONS)
     assert result.learned is not None
     best, head = result.best, result.learned.head
-    pooled = PooledExtractor(best.extractor.recipe, best.extractor.colour)
+    pooled = PooledExtractor(best.extractor.recipe, best.extractor.colour, best.extractor.spec)
     for path in result.paths[:3]:
         image = read_image(path, best.extractor.spec)
-        distances = best.fit.model.distances(best.extractor.features(image)[None])
+        distances = best.fit.model.distances(best.extractor.features(image))
         features = head.standardised(pooled.features(image))
         logit = features @ head.weights + head.map_weight * scores_of(distances)[0] + head.bias
         score = inspect_image(path.read_bytes(), model).score

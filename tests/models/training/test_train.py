@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from models import inspect_image
+from models.input_text import parse_roi
 from models.training import read_images
+from models.training.features import InspectedPart
 from models.training.sentences import defect_lines
 from models.training.synthetic import add_defect
 from models.training.train import RECIPES, TrainingOptions, train
@@ -119,7 +122,7 @@ def test_lots_in_folders_are_the_blocks(tmp_path: Path) -> None:
 def test_features_are_bounded_and_a_sample_is_learned_from(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_images, "_FEATURE_BYTES", 20 * 28 * 28 * 100 * 2)
     monkeypatch.setattr("models.training.train.RECIPES", RECIPES[:2])
-    result = train(good, TrainingOptions())
+    result = train(good, TrainingOptions(max_ms=1e6, time_budget_s=1e6))  # the machine may be slow
     fitted = {each.fit.recipe.name: len(each.fit.scores) for each in result.tried}
     assert fitted == {"places": 60, "surface": 20}
     assert len(result.paths) == fitted[result.best.fit.recipe.name]
@@ -132,3 +135,32 @@ def test_images_of_several_sizes_make_a_model_and_are_named(tmp_path: Path) -> N
     result = train(tmp_path, QUICK)
     write_package(result, tmp_path / "model", QUICK)
     assert "the images have different proportions" in "\n".join(result.survey.lines(tmp_path))
+
+
+def test_a_region_of_interest_is_all_that_is_learned_from(tmp_path: Path) -> None:
+    folder = tmp_path / "good"
+    folder.mkdir()
+
+    def framed(part: np.ndarray, seed: int) -> np.ndarray:
+        frame = np.random.default_rng(seed).integers(0, 256, (240, 320), np.uint8)
+        frame[40:200, 60:260] = part
+        return frame
+
+    for number in range(20):
+        cv2.imwrite(str(folder / f"{number:03}.png"), framed(good_part(number), number))
+    options = dataclasses.replace(QUICK, part=InspectedPart(parse_roi("60,40,200,160")))
+    model = write_package(train(folder, options), tmp_path / "model", options)
+    assert model.manifest.input.roi == parse_roi("60,40,200,160")
+    images = {
+        "surroundings": framed(good_part(1), 99),
+        "defect": framed(add_defect(good_part(1), "patch", 0.2, np.random.default_rng(1)), 1),
+    }
+    found = {name: inspect_image(cv2.imencode(".png", image)[1].tobytes(), model) for name, image in images.items()}
+    assert found["surroundings"].verdict is Verdict.OK
+    assert found["defect"].verdict is Verdict.NOT_OK
+
+
+def test_images_without_the_region_are_named(good: Path) -> None:
+    options = dataclasses.replace(QUICK, part=InspectedPart(parse_roi("150,0,100,100")))
+    with pytest.raises(SettingsError, match="the region of interest 100x100 at 150,0 leaves the frame of 200x160"):
+        train(good, options)

@@ -10,16 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import load_model
+from models import FramePosition, load_model
 from models.opencv import cv2
 from replay.reinspect.engine import BATCH_FRAMES, inspect_all
-from replay.reinspect.inspector import Inspector
+from replay.reinspect.inspector import InspectionJob, Inspector
 from replay.reinspect.variants import LoadedVariant, Variant, load
+from schemas.clock import SystemClock
 from schemas.codec import Codec
 from schemas.errors import SettingsError
 from schemas.records import Encoding, Frame, ImageReference
+from stream_processors.worker.frame_processor import FrameProcessor
+from stream_processors.worker.frame_task import FrameMessage
 from tests.support.gate_records import make_frame
-from tests.support.packages import MakePackage
+from tests.support.packages import MakePackage, encoded, scene
 from transport.image_store import ImageStore
 from transport.stored_message import MessagePosition, StoredMessage
 
@@ -108,3 +111,27 @@ def test_variants_have_names_of_their_own(make_package: MakePackage) -> None:
     for name in ("", "recorded", "a b", "../x", "é", "x" * 65, "-x", "a\n"):
         with pytest.raises(SettingsError):
             Variant(name)
+
+
+def test_regions_and_tiles_decide_in_replay_as_they_did_live(make_package: MakePackage) -> None:
+    spec = {
+        "name": "image", "width": 8, "height": 8, "colour": "grey", "dtype": "float32",
+        "roi": {"polygon": [[8, 8], [120, 8], [8, 90]]}, "tiles": {"grid": [5, 3], "overlap": 0.3},
+    }  # fmt: skip
+    variant = LoadedVariant(Variant("tiles"), load_model(make_package(input=spec)))
+    live = FrameProcessor(variant.model, Codec(), SystemClock())
+    states = []
+    for number, (wh, suffix) in enumerate([((128, 96), ".png"), ((128, 96), ".jpg"), ((100, 96), ".png")]):
+        image = encoded(scene(*wh, seed=number), suffix)
+        encoding = Encoding.JPEG if suffix == ".jpg" else Encoding.PNG
+        found = stored(number, image, encoding=encoding, width=wh[0], height=wh[1])
+        assert found.record is not None
+        value = Codec().encode(found.record)
+        position = FramePosition("t", 0, number, 1)
+        decided = live(FrameMessage(value, b"s/cam", {}, position)).decision
+        assert decided is not None
+        states.append((decided.result_state.value, decided.reason.partition(":")[0]))
+        [(_, difference)] = Inspector([variant], Codec())(InspectionJob(found, decided)).variants
+        assert difference is None
+    assert states[0][0] == states[1][0] == "COMPLETED"
+    assert states[2] == ("FAILED", "outside-frame")
