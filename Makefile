@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c '$(PROBE)' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parallel test-long test-faults test-importers test-unit check lint format types bench bench-drift bench-labels lock clean
+.PHONY: help setup demo test test-parallel test-long test-faults test-importers test-unit check lint format types bench bench-drift bench-labels lock zoo clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,14 @@ test-importers: $(STAMP) ## Import models with the real frameworks; makes their 
 test-unit: $(STAMP) ## Only the tests that need no Kafka
 	$(BIN)/python -m pytest -q -m "not broker" $(ARGS)
 
+zoo: $(STAMP) ## Make the models of good and of stacked solar cells again; elpv_cells takes PyTorch (docs/models.md)
+	rm -rf build/elpv
+	$(BIN)/python -m models.training.elpv.folders build/elpv
+	$(BIN)/inspection train --images build/elpv/good --products --recipe places --overkill 0.05 \
+		--out models/zoo/elpv_good_only --overwrite
+	$(BIN)/python -m models.training.elpv.stack
+	$(BIN)/python -m models.training.elpv.good_only models/zoo/elpv_good_only
+
 lint: $(STAMP) ## Style and common mistakes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -117,6 +125,8 @@ lock: ## Write the locks again, with the newest versions that pyproject.toml all
 	@$(SHARED) | $(COMPILE) -o infra/locks/peers.lock benchmarks/contenders/peers.txt -
 	@echo uv | $(COMPILE) -o infra/locks/uv.lock -
 	@printf '%s\n' tensorflow-cpu keras tf2onnx | $(COMPILE) -o infra/locks/import-tensorflow.lock -
+	@echo conformal-clip-data | $(COMPILE) -o infra/locks/textile.lock -
+	@printf '%s\n' scikit-learn skl2onnx onnx | $(COMPILE) -o infra/locks/import-sklearn.lock -
 	@printf '%s\n' torch torchvision onnxscript onnx | $(COMPILE) -o infra/locks/import-torch.lock -
 	@grep -c == requirements.lock infra/locks/*.lock
 

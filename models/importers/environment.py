@@ -19,6 +19,7 @@ from schemas.user_folders import user_folder
 #: Packages of a framework that a manifest names, and the space that the environment takes.
 PACKAGES = {
     "tensorflow": (("tensorflow", "keras", "tf2onnx"), 2),
+    "sklearn": (("scikit-learn", "skl2onnx"), 1),
     # The default wheels are those for GPUs.
     "torch": (("torch", "torchvision", "onnxscript"), 6),
 }

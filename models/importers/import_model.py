@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+from numpy.typing import NDArray
 
 from models.draft import GOOD_LABELS, draft_manifest
 from models.draft_answers import DraftAnswers
@@ -23,6 +24,9 @@ from models.inspect_images import PreparedImage, prepare
 from models.manifest_file import MANIFEST_NAME
 from models.package import Model, load_model
 from models.training.package_folder import MODEL_NAME, check_place, new_package
+
+if TYPE_CHECKING:
+    from models.importers.classifier import ClassifierFile
 
 OnStage = Callable[[str], None]
 
@@ -85,7 +89,7 @@ def import_model(
     check_place(out, overwrite=overwrite)
     with new_package(out, overwrite=overwrite) as package, tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        with Converter(python, script_of(source.framework), work, time_limit_s) as converter:
+        with _converter(source, python, work, time_limit_s) as converter:
             on_stage("converting the model")
             facts = converter.convert(_job(source, package / MODEL_NAME, work, answers, trust))
             if facts.input_shape[0] not in (None, 1):
@@ -94,6 +98,11 @@ def import_model(
                     "time: export it with a free first axis, or for one image"
                 )
             known = {"provenance": _provenance(source, facts), **answers}
+            if source.embedding is not None:
+                from models.importers.classifier import join_embedding
+
+                joined = join_embedding(package / MODEL_NAME, source.embedding, answers.get("colour"))
+                known = {**joined, **known}
             draft = draft_manifest((package / MODEL_NAME).read_bytes(), out.resolve().name, known)
             if draft.open:
                 lines = "\n".join(question.line for question in draft.open)
@@ -105,7 +114,7 @@ def import_model(
             on_stage("running the framework")
             spec = manifest["input"] | {key: manifest["input"].get(key) or value for key, value in _NEUTRAL.items()}
             framework, own = converter.run(
-                [image.tensor for image in prepared], paths if _is_read_alike(paths, spec) else [], spec
+                _framework_inputs(source, model, prepared), paths if _is_read_alike(paths, spec) else [], spec
             )
         on_stage("comparing")
         parity = check_parity(model, paths, prepared, framework, own)
@@ -151,6 +160,25 @@ def _is_square(path: Path) -> bool:
     return header.width == header.height
 
 
+def _converter(source: ModelSource, python: Path, work: Path, time_limit_s: float) -> Converter | ClassifierFile:
+    if source.kind != "classifier_onnx":
+        return Converter(python, script_of(source.framework), work, time_limit_s)
+    from models.importers.classifier import ClassifierFile
+
+    return ClassifierFile(source.path)
+
+
+def _framework_inputs(source: ModelSource, model: Model, prepared: Sequence[PreparedImage]) -> list[NDArray[Any]]:
+    """Return the tensors for the framework: those of the package, or their features."""
+    tensors = [image.tensor for image in prepared]
+    if source.embedding is None:
+        return tensors
+    from models.training.embedding import Embedder
+
+    embedder = Embedder(source.embedding, "grey" if model.manifest.input.colour == "grey" else "rgb")
+    return [embedder.features(tensor) for tensor in tensors]
+
+
 def _prepare(path: Path, model: Model) -> PreparedImage:
     try:
         return prepare(path.read_bytes(), model)
@@ -171,8 +199,16 @@ def _job(source: ModelSource, onnx: Path, work: Path, given: Mapping[str, str], 
         "source": str(source.path.resolve()), "kind": source.kind, "signature": source.signature,
         "onnx": str(onnx.resolve()), "work": str(work), "name": source.path.stem, "trust": trust,
         "width": width, "height": height, "channels": channels, "invert": _inversion(answers), "entry": source.entry,
-        "path": [] if source.entry is None else [os.getcwd()],
+        "path": [] if source.entry is None else [os.getcwd()], "features": _feature_count(source),
     }  # fmt: skip
+
+
+def _feature_count(source: ModelSource) -> int | None:
+    if source.embedding is None:
+        return None
+    from models.training.embedding import FEATURE_COUNT
+
+    return FEATURE_COUNT
 
 
 def _check(answers: DraftAnswers) -> None:

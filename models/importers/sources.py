@@ -28,15 +28,18 @@ class ModelSource:
     path
         File or folder of the model itself.
     kind
-        Word for the converter: ``saved_model``, ``keras``, ``torch_program``, ``torchscript``, ``torch_module``.
+        Word for the converter: ``saved_model``, ``keras``, ``torch_program``, ``torchscript``, ``torch_module``,
+        ``sklearn``, ``classifier_onnx``.
     framework
-        Environment that it needs, as in ``import-<framework>.lock``.
+        Environment that it needs, as in ``import-<framework>.lock``; empty if it needs none.
     description
         Name of the kind for people.
     signature
         Signature of a SavedModel.
     entry
         Function that builds the network of a PyTorch file of weights, ``package:function``.
+    embedding
+        Embedding whose features a classifier takes, see `models.training.embedding`.
     """
 
     path: Path
@@ -45,9 +48,17 @@ class ModelSource:
     description: str
     signature: str | None = None
     entry: str | None = None
+    embedding: str | None = None
 
 
-def detect(path: Path, *, signature: str | None = None, entry: str | None = None, trust: bool = False) -> ModelSource:
+def detect(
+    path: Path,
+    *,
+    signature: str | None = None,
+    entry: str | None = None,
+    embedding: str | None = None,
+    trust: bool = False,
+) -> ModelSource:
     """Recognise a model by its content.
 
     Parameters
@@ -56,6 +67,8 @@ def detect(path: Path, *, signature: str | None = None, entry: str | None = None
         Signature of a SavedModel that the user states.
     entry
         Function that builds the network of a PyTorch file of weights.
+    embedding
+        Embedding whose features a classifier of scikit-learn takes.
     trust
         True if the user states that the file is theirs: it may then run code.
 
@@ -76,6 +89,8 @@ def detect(path: Path, *, signature: str | None = None, entry: str | None = None
             head = file.read(16)
     except OSError as error:
         raise ImportRefused(f"{path}: {error.strerror or error}") from error
+    if embedding is not None:
+        return _classifier(path, embedding, trust)
     if head.startswith(_HDF5):
         if path.name.endswith(".weights.h5"):
             raise ImportRefused(
@@ -87,13 +102,27 @@ def detect(path: Path, *, signature: str | None = None, entry: str | None = None
     if head.startswith(_PICKLE):
         raise ImportRefused(
             f"{path}: a pickle, whose loading runs code: of PyTorch, save model.state_dict() again with a current "
-            "version and use --entry package:function"
+            "version and use --entry package:function; a classifier of scikit-learn needs --embedding lite0"
         )
     raise ImportRefused(
         f"{path}: not a model that is known: a SavedModel folder, a file .keras or .h5 of Keras, or a "
         ".pt2, TorchScript or file of weights of PyTorch; "
         "an ONNX file goes by `inspection model init`"
     )
+
+
+def _classifier(path: Path, embedding: str, trust: bool) -> ModelSource:
+    """Recognise a classifier on an embedding by the end of its name: files of joblib have many beginnings."""
+    if path.suffix.lower() == ".onnx":
+        return ModelSource(path, "classifier_onnx", "", "classifier of scikit-learn (ONNX)", embedding=embedding)
+    if path.suffix.lower() not in (".joblib", ".pkl", ".pickle"):
+        raise ImportRefused(f"{path}: with --embedding, a file .onnx of skl2onnx, or .joblib or .pkl of scikit-learn")
+    if not trust:
+        raise ImportRefused(
+            f"{path}: a pickle, whose loading runs code: use --trust-pickle if the file is yours, or convert it with "
+            "skl2onnx"
+        )
+    return ModelSource(path, "sklearn", "sklearn", "classifier of scikit-learn", embedding=embedding)
 
 
 def _zip(path: Path, entry: str | None, trust: bool) -> ModelSource:

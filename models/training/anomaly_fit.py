@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +17,11 @@ from models.training.blocks import conformal_limit, out_of_block, random_blocks
 from models.training.features import FeatureExtractor, in_threads
 from models.training.graphs import Recipe
 from models.training.padim import Moments
+from models.training.products import GoodParts, Scale, scores_of
 from models.training.synthetic import KINDS, SIZES, DefectKind, add_defect
 
-#: Percentile of the map that is the score of an image: a maximum that one noisy place does not move.
-PERCENTILE = 99.0
-
-
-def scores_of(distances: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the score of each image, of distances ``(n, places)``."""
-    return np.asarray(np.percentile(distances, PERCENTILE, axis=1), np.float64)
+#: Tiles whose moments are summed at once: a selection of the patches is a copy.
+_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,8 @@ class AnomalyFit:
         Share of good parts that may be rejected.
     owners
         Number of the image of each of the patches, which are its tiles; None: there are no tiles.
+    products
+        Number of the product of each image, from 0; without it all are of one product.
     """
 
     def __init__(
@@ -60,22 +60,27 @@ class AnomalyFit:
         blocks: NDArray[np.int64],
         overkill: float,
         owners: NDArray[np.int64] | None = None,
+        products: NDArray[np.int64] | None = None,
     ) -> None:
         self.recipe = recipe
         self._owners = np.arange(len(patches)) if owners is None else owners
         self._image_blocks, self._overkill, self._is_sample = blocks, overkill, False
-        blocks = blocks[self._owners]
-        self._patches = patches
-        self._sums = {block: self._moments(patches[blocks == block]) for block in np.unique(blocks)}
-        total = None
-        for sums in self._sums.values():
-            total = sums if total is None else total + sums
-        assert total is not None
-        self._total = total
-        self._without = {block: (total - sums).gaussians() for block, sums in self._sums.items()}
-        self.gaussians = total.gaussians()
+        self._patches, self._blocks = patches, blocks[self._owners]
+        shown = np.zeros(len(patches), np.int64) if products is None else products[self._owners]
+        self._rows = [np.flatnonzero(shown == number) for number in range(shown.max() + 1)]
+        self._totals = [self._moments(rows) for rows in self._rows]
+        self._scales = tuple(Scale() for _ in self._rows)
+        if len(self._rows) > 1:
+            self._scales = tuple(
+                self._scale_of(rows, total) for rows, total in zip(self._rows, self._totals, strict=True)
+            )
+        self._without = {block: self._model(self._blocks == block) for block in np.unique(self._blocks)}
+        self.model = self._model(np.zeros(len(patches), bool))
         self.scores = self._worst(
-            out_of_block(blocks, lambda mask: scores_of(self._without[blocks[mask][0]].distances(patches[mask])))
+            out_of_block(
+                self._blocks,
+                lambda mask: scores_of(self._without[self._blocks[mask][0]].distances(patches[mask])),
+            )
         )
         self.limit = conformal_limit(self.scores, overkill)
 
@@ -131,8 +136,7 @@ class AnomalyFit:
         blocks = random_blocks(len(self._image_blocks))[self._owners]
 
         def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-            model = (self._total - self._moments(self._patches[mask])).gaussians()
-            return scores_of(model.distances(self._patches[mask]))
+            return scores_of(self._model(mask).distances(self._patches[mask]))
 
         return self._worst(out_of_block(blocks, score))
 
@@ -174,8 +178,26 @@ class AnomalyFit:
             for (kind, size), scores in found.items()
         ]
 
-    def _moments(self, patches: NDArray[np.float16]) -> Moments:
-        return Moments.of(patches, is_alike=self.recipe.is_alike)
+    def _model(self, left_out: NDArray[np.bool_]) -> GoodParts:
+        """Return the model of all tiles but some."""
+        products = []
+        for rows, total in zip(self._rows, self._totals, strict=True):
+            mine = rows[left_out[rows]]
+            products.append((total - self._moments(mine) if len(mine) else total).gaussians())
+        return GoodParts(tuple(products), self._scales)
+
+    def _scale_of(self, rows: NDArray[np.int64], total: Moments) -> Scale:
+        """Return the scale of a product: of the scores of its tiles by its own model without their block."""
+
+        def score(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+            return scores_of((total - self._moments(rows[mask])).gaussians().distances(self._patches[rows[mask]]))
+
+        return Scale.of(out_of_block(self._blocks[rows], score))
+
+    def _moments(self, rows: NDArray[np.int64]) -> Moments:
+        """Return the moments of some of the patches."""
+        chunks = (rows[begin : begin + _CHUNK] for begin in range(0, len(rows), _CHUNK))
+        return reduce(add, (Moments.of(self._patches[each], is_alike=self.recipe.is_alike) for each in chunks))
 
 
 def _auroc(good: NDArray[np.float64], defective: Sequence[float]) -> float:

@@ -49,6 +49,28 @@ def assign_blocks(paths: Sequence[PurePath]) -> tuple[NDArray[np.int64], BlockKi
     return neighbour_blocks(len(paths)), "order"
 
 
+def by_product(
+    paths: Sequence[PurePath], products: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], BlockKind]:
+    """Return the number of the product of each path, its block, and what blocks were made of.
+
+    The images of each product are cut into blocks on their own, so that no block has all images of a product.
+
+    Examples
+    --------
+    >>> names = [PurePath(f"{name}/{number}.png") for name in "ab" for number in range(5)]
+    >>> [each.tolist() for each in by_product(names, [path.parts[0] for path in names])[:2]]
+    [[0, 0, 0, 0, 0, 1, 1, 1, 1, 1], [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]]
+    """
+    names, numbers = np.unique(np.array(products), return_inverse=True)
+    blocks, kinds = np.empty(len(paths), np.int64), set[BlockKind]()
+    for number in range(len(names)):
+        mine = np.flatnonzero(numbers == number)
+        blocks[mine], kind = assign_blocks([paths[row] for row in mine.tolist()])
+        kinds.add(kind)
+    return np.asarray(numbers, np.int64), blocks, "folder" if kinds == {"folder"} else "order"
+
+
 def neighbour_blocks(count: int) -> NDArray[np.int64]:
     """Return blocks of neighbours in the order of the names."""
     return np.arange(count) * min(_BLOCKS, count) // max(1, count)

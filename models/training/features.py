@@ -92,12 +92,12 @@ class PooledExtractor:
     """Backbone with the features of a whole image, for the input of a recipe. Thread-safe."""
 
     def __init__(self, recipe: Recipe, colour: Colour, spec: InputSpec) -> None:
-        self._spec = spec
+        self.spec = spec
         self._session = make_session(pooled_graph(recipe, colour).SerializeToString(), 1)
 
     def features(self, image: FramePixels) -> NDArray[np.float32]:
         """Return the features of an image, ``(features,)`` float32."""
-        tensor, _, _ = image.tensor(self._spec)
+        tensor, _, _ = image.tensor(self.spec)
         [found] = self._session.run(None, {IMAGE: tensor})
         return np.asarray(found[0], np.float32)
 

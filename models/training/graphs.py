@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models.training.padim import Gaussians
+from models.training.products import PERCENTILE, GoodParts
 
 BACKBONE = Path(__file__).parents[1] / "backbones" / "efficientnet_lite0" / "backbone.onnx"
 #: Channels of the maps of the backbone, and the size of their cells in pixels of the input.
@@ -24,7 +25,11 @@ STRIDES = {"s2": 8, "s4": 16, "s5": 32, "last": 32}
 IMAGE, MAP, SCORES = "image", "map", "scores"
 #: Maps of the backbone whose mean and maximum are the features of a whole image.
 POOLED_TAPS = ("s2", "s4", "s5", "last")
-_POOLED, _BY_IMAGE = "pooled", "by_image"
+POOLED = "pooled"
+_BY_IMAGE = "by_image"
+#: Standard deviations at which a feature is cut. One that hardly varies in the images that were learned from may be
+#: hundreds of deviations away in another image, and would decide alone.
+MAX_DEVIATIONS = 5.0
 _STEM = "_conv_stem.weight.f16"
 _FEATURES = "features"
 
@@ -69,19 +74,28 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Logistic head: the logit of an image is ``pooled @ weights + map_weight * score + bias``.
+    """Logistic head: the logit of an image is ``standardised @ weights + map_weight * score + bias``.
 
     Parameters
     ----------
+    mean, scale
+        ``(features,)``: the standardised features are ``(pooled - mean) * scale``, cut at `MAX_DEVIATIONS`, of the
+        features of the whole image, see `pooled_graph`.
     weights
-        ``(features,)`` for the features of the whole image, see `pooled_graph`.
+        ``(features,)``.
     map_weight
         Weight of the score of the map of distances, its `percentile_weights`.
     """
 
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
     weights: NDArray[np.float64]
     map_weight: float
     bias: float
+
+    def standardised(self, pooled: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the standardised features of images, ``(n, features)`` or ``(features,)``."""
+        return np.asarray(np.clip((pooled - self.mean) * self.scale, -MAX_DEVIATIONS, MAX_DEVIATIONS))
 
 
 def percentile_weights(count: int, percentile: float) -> NDArray[np.float64]:
@@ -117,7 +131,7 @@ def pooled_graph(recipe: Recipe, colour: Literal["grey", "rgb"]) -> onnx.ModelPr
     """Return the graph from images to ``pooled``, ``(n, features)`` float32: mean and maximum of each channel."""
     model = _backbone(POOLED_TAPS, colour)
     _add_pooled(model)
-    return _finished(model, {_POOLED: ["n", 2 * sum(CHANNELS[tap] for tap in POOLED_TAPS)]}, recipe, colour)
+    return _finished(model, {POOLED: ["n", 2 * sum(CHANNELS[tap] for tap in POOLED_TAPS)]}, recipe, colour)
 
 
 def _add_features(model: onnx.ModelProto, recipe: Recipe) -> None:
@@ -156,14 +170,14 @@ def _add_pooled(model: onnx.ModelProto) -> None:
             parts.append(f"{tap}.{operator}")
             nodes.append(helper.make_node(operator, [tap], [parts[-1]]))
     nodes.append(helper.make_node("Concat", parts, ["pooled_maps"], axis=1))
-    nodes.append(helper.make_node("Flatten", ["pooled_maps"], [_POOLED], axis=1))
+    nodes.append(helper.make_node("Flatten", ["pooled_maps"], [POOLED], axis=1))
 
 
-def anomaly_graph(recipe: Recipe, colour: Literal["grey", "rgb"], gaussians: Gaussians) -> onnx.ModelProto:
+def anomaly_graph(recipe: Recipe, colour: Literal["grey", "rgb"], good: GoodParts) -> onnx.ModelProto:
     """Return the graph from images to ``map``, ``(n, 1, grid, grid)`` float32: the distance of each place."""
     model = _backbone(recipe.taps, colour)
     _add_features(model, recipe)
-    _add_distances(model, gaussians)
+    _add_distances(model, good, recipe)
     _add_map(model, recipe, _BY_IMAGE)
     return _finished(model, {MAP: ["n", 1, recipe.grid, recipe.grid]}, recipe, colour)
 
@@ -171,7 +185,7 @@ def anomaly_graph(recipe: Recipe, colour: Literal["grey", "rgb"], gaussians: Gau
 def labelled_graph(
     recipe: Recipe,
     colour: Literal["grey", "rgb"],
-    gaussians: Gaussians,
+    good: GoodParts,
     head: Head,
     *,
     percentile: float,
@@ -190,10 +204,14 @@ def labelled_graph(
     model = _backbone((*recipe.taps, *POOLED_TAPS), colour)
     _add_features(model, recipe)
     _add_pooled(model)
-    _add_distances(model, gaussians)
+    _add_distances(model, good, recipe)
     nodes, constants = model.graph.node, model.graph.initializer
     largest = percentile_weights(recipe.places, percentile) * head.map_weight
     for name, values in {
+        "head.mean": head.mean.astype(np.float32),
+        "head.scale": head.scale.astype(np.float32),
+        "head.lowest": np.array(-MAX_DEVIATIONS, np.float32),
+        "head.highest": np.array(MAX_DEVIATIONS, np.float32),
         "head.weights": head.weights[:, None].astype(np.float32),
         "head.largest": largest[:, None].astype(np.float32),
         "head.bias": np.array([head.bias], np.float32),
@@ -208,7 +226,10 @@ def labelled_graph(
         [
             helper.make_node("TopK", [_BY_IMAGE, "head.count"], ["head.distances", "head.places"], axis=1),
             helper.make_node("MatMul", ["head.distances", "head.largest"], ["head.from_map"]),
-            helper.make_node("MatMul", [_POOLED, "head.weights"], ["head.from_image"]),
+            helper.make_node("Sub", [POOLED, "head.mean"], ["head.centred"]),
+            helper.make_node("Mul", ["head.centred", "head.scale"], ["head.scaled"]),
+            helper.make_node("Clip", ["head.scaled", "head.lowest", "head.highest"], ["head.standardised"]),
+            helper.make_node("MatMul", ["head.standardised", "head.weights"], ["head.from_image"]),
             helper.make_node("Add", ["head.from_map", "head.from_image"], ["head.from_both"]),
             helper.make_node("Add", ["head.from_both", "head.bias"], ["head.logit"]),
             helper.make_node("Sigmoid", ["head.logit"], [SCORES]),
@@ -221,17 +242,71 @@ def labelled_graph(
     return _finished(model, {SCORES: ["n", 1], MAP: ["n", 1, recipe.grid, recipe.grid]}, recipe, colour)
 
 
-def _add_distances(model: onnx.ModelProto, gaussians: Gaussians) -> None:
+def _add_distances(model: onnx.ModelProto, good: GoodParts, recipe: Recipe) -> None:
+    """Add the distances of each image, ``(n, places)``; of several products, those of the one that fits best."""
     nodes, constants = model.graph.node, model.graph.initializer
-    constants.append(numpy_helper.from_array(gaussians.mean[:, None], "mean_of_good"))
-    constants.append(numpy_helper.from_array(gaussians.whitening.astype(np.float16), "whitening.f16"))
+    rows, columns = np.tril_indices(len(recipe.drawn()))
+    side = len(recipe.drawn())
+    places_of_packed = np.full((side, side), len(rows), np.int32)
+    places_of_packed[rows, columns] = np.arange(len(rows))
+    constants.append(numpy_helper.from_array(places_of_packed.ravel(), "whitening.places"))
+    constants.append(numpy_helper.from_array(np.array([-1, side, side]), "whitening.shape"))
+    if len(good.products) == 1:
+        _add_product(model, good.products[0], "", _BY_IMAGE)
+        return
+    largest = percentile_weights(recipe.places, PERCENTILE)
+    constants.append(numpy_helper.from_array(largest[:, None].astype(np.float32), "product.largest"))
+    for name, number in {"product.count": len(largest), "product.one": 1}.items():
+        constants.append(numpy_helper.from_array(np.array([number]), name))
+    maps, scores = [], []
+    for number, (gaussians, scale) in enumerate(zip(good.products, good.scales, strict=True)):
+        suffix = f".{number}"
+        _add_product(model, gaussians, suffix, f"distances_by_image{suffix}")
+        for name, value in {"middle": scale.middle, "spread": scale.spread}.items():
+            constants.append(numpy_helper.from_array(np.array(value, np.float32), f"{name}{suffix}"))
+        maps.append(f"map{suffix}")
+        scores.append(f"score{suffix}")
+        nodes.extend(
+            [
+                helper.make_node("Sub", [f"distances_by_image{suffix}", f"middle{suffix}"], [f"above{suffix}"]),
+                helper.make_node("Div", [f"above{suffix}", f"spread{suffix}"], [f"scaled{suffix}"]),
+                helper.make_node("Unsqueeze", [f"scaled{suffix}", "product.one"], [maps[-1]]),
+                helper.make_node(
+                    "TopK", [f"scaled{suffix}", "product.count"], [f"top{suffix}", f"top_places{suffix}"], axis=1
+                ),
+                helper.make_node("MatMul", [f"top{suffix}", "product.largest"], [scores[-1]]),
+            ]
+        )
     nodes.extend(
         [
-            helper.make_node("Cast", ["whitening.f16"], ["whitening"], to=TensorProto.FLOAT),
-            helper.make_node("Sub", [_FEATURES, "mean_of_good"], ["centred_features"]),
-            helper.make_node("MatMul", ["centred_features", "whitening"], ["whitened"]),
-            helper.make_node("ReduceL2", ["whitened"], ["distances"], axes=[2], keepdims=0),
-            helper.make_node("Transpose", ["distances"], [_BY_IMAGE], perm=[1, 0]),
+            helper.make_node("Concat", maps, ["product.maps"], axis=1),
+            helper.make_node("Concat", scores, ["product.scores"], axis=1),
+            helper.make_node(
+                "TopK", ["product.scores", "product.one"], ["product.least", "product.best"], axis=1, largest=0
+            ),
+            helper.make_node("GatherND", ["product.maps", "product.best"], [_BY_IMAGE], batch_dims=1),
+        ]
+    )
+
+
+def _add_product(model: onnx.ModelProto, gaussians: Gaussians, suffix: str, output: str) -> None:
+    """Add the distances of one product. Its matrices are triangular: only their lower halves are in the file."""
+    nodes, constants = model.graph.node, model.graph.initializer
+    whitening = gaussians.whitening
+    rows, columns = np.tril_indices(whitening.shape[1])
+    packed = np.concatenate([whitening[:, rows, columns], np.zeros((len(whitening), 1))], axis=1)
+    constants.append(numpy_helper.from_array(gaussians.mean[:, None], f"mean_of_good{suffix}"))
+    constants.append(numpy_helper.from_array(packed.astype(np.float16), f"whitening.f16{suffix}"))
+    made = {name: f"good.{name}{suffix}" for name in ("packed", "unfolded", "whitening", "centred", "whitened", "norm")}
+    nodes.extend(
+        [
+            helper.make_node("Cast", [f"whitening.f16{suffix}"], [made["packed"]], to=TensorProto.FLOAT),
+            helper.make_node("Gather", [made["packed"], "whitening.places"], [made["unfolded"]], axis=1),
+            helper.make_node("Reshape", [made["unfolded"], "whitening.shape"], [made["whitening"]]),
+            helper.make_node("Sub", [_FEATURES, f"mean_of_good{suffix}"], [made["centred"]]),
+            helper.make_node("MatMul", [made["centred"], made["whitening"]], [made["whitened"]]),
+            helper.make_node("ReduceL2", [made["whitened"]], [made["norm"]], axes=[2], keepdims=0),
+            helper.make_node("Transpose", [made["norm"]], [output], perm=[1, 0]),
         ]
     )
 

@@ -9,7 +9,7 @@ stack are fitted to come from heads that have seen the tested images.)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ _Scores = NDArray[np.float64]
 #: Fewest defective parts to learn from; fewer are a test.
 FEWEST_DEFECTS = 10
 #: Strength of the head's data against its penalty, and that of the stack.
-_HEAD_C, _STACK_C = 1e-3, 1.0
+_HEAD_C, _STACK_C = 3e-3, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +144,8 @@ def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[st
     from_image = np.empty(len(folds))
     for fold in np.unique(folds):
         mine = folds == fold
-        weights, bias = _fit_image(pooled[~mine], is_defective[~mine])
-        from_image[mine] = pooled[mine] @ weights + bias
+        part = _fit_image(pooled[~mine], is_defective[~mine])
+        from_image[mine] = part.standardised(pooled[mine]) @ part.weights + part.bias
     features = np.stack([from_image, normalised], axis=1)
     logits, limits = np.empty(len(folds)), np.empty(len(folds))
     for fold in np.unique(folds):
@@ -159,13 +159,14 @@ def fit_head(good: LabelledImages, defective: LabelledImages, kinds: Sequence[st
         logits[~is_defective], logits[is_defective], kinds, limits[is_defective], limits[~is_defective]
     )
 
-    weights, bias = _fit_image(pooled, is_defective)
+    image = _fit_image(pooled, is_defective)
     stack, offset = fit_logistic(features, is_defective, _STACK_C, is_monotonic=True)
     limit = cheapest_limit(logits[~is_defective], logits[is_defective], escape_weight)
-    head = Head(
-        stack[0] * weights,
-        float(stack[1] / spread),
-        float(stack[0] * bias + offset - stack[1] * middle / spread - limit),
+    head = replace(
+        image,
+        weights=stack[0] * image.weights,
+        map_weight=float(stack[1] / spread),
+        bias=float(stack[0] * image.bias + offset - stack[1] * middle / spread - limit),
     )
     logits = logits - limit
     return HeadFit(head, logits[~is_defective], logits[is_defective], figures)
@@ -190,15 +191,15 @@ def cheapest_limit(good: _Scores, defective: _Scores, escape_weight: float) -> f
     return float(limits[np.lexsort((-gaps, costs))[0]])
 
 
-def _fit_image(pooled: _Scores, is_defective: NDArray[np.bool_]) -> tuple[_Scores, float]:
-    """Return weights and bias of the head for features that are not standardised."""
+def _fit_image(pooled: _Scores, is_defective: NDArray[np.bool_]) -> Head:
+    """Return the head of the features of the whole image alone."""
     mean, deviation = pooled.mean(axis=0), pooled.std(axis=0)
-    # A feature that does not vary says nothing, and on another image it would say too much.
+    # A feature that does not vary says nothing.
     varies = deviation > 1e-6 * max(1.0, float(np.abs(mean).max()))
     scale = np.where(varies, 1 / np.maximum(deviation, 1e-12), 0.0)
-    weights, bias = fit_logistic((pooled - mean) * scale, is_defective, _HEAD_C)
-    weights = weights * scale
-    return weights, bias - float(mean @ weights)
+    head = Head(mean, scale, np.zeros_like(mean), 0.0, 0.0)
+    weights, bias = fit_logistic(head.standardised(pooled), is_defective, _HEAD_C)
+    return replace(head, weights=weights, bias=bias)
 
 
 def _area(good: _Scores, defective: _Scores) -> float:

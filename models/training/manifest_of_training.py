@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from models.input_spec import InputSpec
-from models.training.anomaly_fit import PERCENTILE, AnomalyFit
+from models.training.anomaly_fit import AnomalyFit
 from models.training.graphs import IMAGE, MAP, SCORES
 from models.training.package_folder import MODEL_NAME
+from models.training.products import PERCENTILE
 from models.training.train import TrainingOptions, TrainingResult
 
 GOOD, DEFECTIVE = "good", "defective"
@@ -79,13 +80,14 @@ def _of_labels() -> dict[str, Any]:
 
 def _training(result: TrainingResult) -> dict[str, str]:
     learned, count = result.learned, len(result.paths)
+    products = f", a map for each of {len(result.products)} products" if result.products else ""
     head = "" if learned is None else ", stacked with a logistic head on labelled images"
     data = f"{count} images of good parts"
     if learned is not None:
         data += f", {len(learned.defect_logits)} of defective parts"
     return {
         "provenance": f"inspection train: PaDiM on EfficientNet-Lite0 (ImageNet weights), recipe "
-        f"{result.best.fit.recipe.name}{head}",
+        f"{result.best.fit.recipe.name}{products}{head}",
         "data": data,
         "split": f"limit from images outside of their block ({result.block_kind}), {len(np.unique(result.blocks))}"
         " blocks",
@@ -97,6 +99,7 @@ def _metrics(result: TrainingResult, options: TrainingOptions) -> dict[str, Any]
     best, defects = result.best, result.defects
     metrics: dict[str, Any] = {
         "good_images": len(result.paths),
+        **({"products": result.products} if result.products else {}),
         "overkill_asked": options.overkill,
         "overkill_out_of_block": round(float((best.fit.scores > best.fit.limit).mean()), 4),
         "calibration": result.calibration,

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from models.training.labelled import FEWEST_DEFECTS, LabelledFigures
 from models.training.train import TrainingOptions, TrainingResult
 from models.wilson import wilson
+from schemas.text import shown
 
 
 def recipe_lines(result: TrainingResult) -> Iterator[str]:
-    """Yield a line for each recipe."""
+    """Yield a line for each recipe, and one for the products."""
+    if result.products:
+        counts = ", ".join(f"{shown(name)} ({count})" for name, count in result.products.items())
+        yield f"a map for each product: {counts}; an image is judged by the one that fits it best"
     for candidate in result.tried:
         chosen = " (chosen)" if candidate is result.best else ""
         yield (

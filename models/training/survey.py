@@ -46,15 +46,18 @@ class TrainingFolder:
         Images of each other folder.
     loose
         Number of images beside the folders, which are not used.
+    products
+        Product of each good part, if there are several.
     """
 
     root: Path
     good: tuple[Path, ...]
     defects: dict[str, tuple[Path, ...]] = field(default_factory=dict)
     loose: int = 0
+    products: dict[Path, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, root: Path, good: Sequence[str] = ()) -> TrainingFolder:
+    def read(cls, root: Path, good: Sequence[str] = (), *, by_product: bool = False) -> TrainingFolder:
         """List a folder.
 
         One folder, or a folder without sub-folders, holds good parts. Of several sub-folders those named as good parts
@@ -65,6 +68,8 @@ class TrainingFolder:
         ----------
         good
             Names of the sub-folders of good parts, instead of the usual ones; ``.`` if all parts are good.
+        by_product
+            The folders within a folder of good parts are products.
 
         Raises
         ------
@@ -89,7 +94,7 @@ class TrainingFolder:
                     raise SettingsError(f"{path} has no images; the other folders are not taken for good parts")
         is_one_kind = len(set(top.values())) < 2 or root.resolve().name.lower() in GOOD_FOLDERS
         if "." in chosen or (not chosen and is_one_kind):
-            return cls(root, images)
+            return cls(root, images, products=_products(root, images, 0) if by_product else {})
         if not chosen:
             loose = " and images beside them" if "" in top.values() else ""
             raise SettingsError(
@@ -100,12 +105,27 @@ class TrainingFolder:
         for path, name in top.items():
             if name and name not in chosen:
                 defects.setdefault(file_text(name), []).append(path)
+        kept = tuple(path for path in images if top[path] in chosen)
         return cls(
             root,
-            tuple(path for path in images if top[path] in chosen),
+            kept,
             {name: tuple(paths) for name, paths in sorted(defects.items())},
             loose=list(top.values()).count(""),
+            products=_products(root, kept, 1) if by_product else {},
         )
+
+
+def _products(root: Path, good: Sequence[Path], level: int) -> dict[Path, str]:
+    """Return the product of each image: the name of its folder on a level below the root."""
+    found = {}
+    for path in good:
+        folders = path.relative_to(root).parts[:-1]
+        if len(folders) <= level:
+            raise SettingsError(f"--products: {path} is in no folder of a product")
+        found[path] = file_text(folders[level])
+    if len(set(found.values())) < 2:
+        raise SettingsError(f"--products: {root} has good parts of one product; leave --products out")
+    return found
 
 
 def sampled(items: Sequence[T], most: int = MOST_IMAGES) -> list[T]:

@@ -8,7 +8,8 @@ enough of them are learned from.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.regions import region_of
 from models.training.anomaly_fit import AnomalyFit, SyntheticResult
-from models.training.blocks import BlockKind, assign_blocks
+from models.training.blocks import BlockKind, by_product
 from models.training.defects import DefectTest, GoodImages, learn_defects
 from models.training.features import WHOLE, FeatureExtractor, InspectedPart, input_spec, read_image
 from models.training.graphs import Recipe
@@ -70,6 +71,10 @@ class TrainingOptions:
         Number of overkills that cost as much as one escape, for the threshold of a model that learned from defects.
     defect_share
         Share of defective parts on the line, for the same threshold. The folder does not tell it.
+    by_product
+        The folders of good parts have a folder for each product, and each product gets a map of its own.
+    recipe
+        Name of the one recipe to try; empty for all. The others depend on the time that a machine takes.
     part
         Part of each image that is inspected.
     """
@@ -81,6 +86,8 @@ class TrainingOptions:
     good: tuple[str, ...] = ()
     escape_cost: float = 20.0
     defect_share: float = 0.01
+    by_product: bool = False
+    recipe: str = ""
     part: InspectedPart = WHOLE
 
     @property
@@ -126,6 +133,8 @@ class TrainingResult:
         What blocks were made of.
     defects
         Result of the images of defective parts; None without such images.
+    products
+        Number of good images of each product; empty if products are not told apart.
     """
 
     best: TriedRecipe
@@ -137,6 +146,7 @@ class TrainingResult:
     blocks: NDArray[np.int64]
     block_kind: BlockKind
     defects: DefectTest | None = None
+    products: dict[str, int] = field(default_factory=dict)
     took_s: float = 0.0
 
     @property
@@ -200,7 +210,7 @@ def train(
     options, began = options or TrainingOptions(), time.monotonic()
     report = on_progress or (lambda stage, done, total: None)
     try:
-        folder = TrainingFolder.read(root, options.good)
+        folder = TrainingFolder.read(root, options.good, by_product=options.by_product)
     except OSError as error:
         raise SettingsError(f"{root}: {error.strerror}") from error
     if not folder.good:
@@ -209,7 +219,8 @@ def train(
     files = sampled(folder.good)
     survey.colour = find_colour(files, RECIPES[0], options.part)
     extractors, left_out = affordable(
-        RECIPES, survey.colour, len(files), len(KINDS) * len(SIZES) * TESTED_IMAGES,
+        [each for each in RECIPES if options.recipe in ("", each.name)], survey.colour, len(files),
+        len(KINDS) * len(SIZES) * TESTED_IMAGES,
         max_ms=options.max_ms, time_budget_s=options.time_budget_s, part=options.part,
         tiles=count_tiles(files, input_spec(RECIPES[0], survey.colour, options.part)),
     )  # fmt: skip
@@ -218,24 +229,40 @@ def train(
         reasons = "; left out {}: {}".format(*survey.broken[0]) if survey.broken else ""
         found = "1 different image" if len(paths) == 1 else f"{len(paths)} different images"
         raise SettingsError(f"{root} has {found} of good parts; {FEWEST_IMAGES} are needed{reasons}")
-    blocks, block_kind = assign_blocks([path.relative_to(root) for path in paths])
-    tried = []
+    names = [folder.products.get(path, "") for path in paths]
+    products, blocks, block_kind = by_product([path.relative_to(root) for path in paths], names)
+    _check_products(root, Counter(names))
+    tried: list[tuple[TriedRecipe, RecipeImages]] = []
     for number, extractor in enumerate(extractors):
         report(f"trying {extractor.recipe.name}", number, len(extractors))
-        tried.append(_try(extractor, images[number], paths, blocks, options))
+        shown = products[images[number].rows]
+        if np.bincount(shown, minlength=products.max() + 1).min() < FEWEST_IMAGES:
+            left_out.append((extractor.recipe.name, "it would learn from too few images of a product"))
+            continue
+        tried.append((_try(extractor, images[number], paths, blocks, products, options), images[number]))
     report("trying", len(extractors), len(extractors))
-    enough = max(candidate.quality for candidate in tried) - _TIE
-    chosen = next(number for number, candidate in enumerate(tried) if candidate.quality >= enough)
-    best, rows = tried[chosen], images[chosen].rows
-    good = GoodImages([paths[row] for row in rows], blocks[rows], block_kind, frozenset(images[chosen].digests))
+    enough = max(candidate.quality for candidate, _ in tried) - _TIE
+    best, learned_from = next(each for each in tried if each[0].quality >= enough)
+    rows = learned_from.rows
+    good = GoodImages([paths[row] for row in rows], blocks[rows], block_kind, frozenset(learned_from.digests))
     result = TrainingResult(
-        best, tried, left_out, survey, root, list(good.paths), good.blocks, block_kind,
+        best, [candidate for candidate, _ in tried], left_out, survey, root, list(good.paths), good.blocks, block_kind,
         defects=learn_defects(
             folder, good, best.extractor, best.fit, options.escape_weight, survey, report, options.threads
         ),
+        products=dict(sorted(Counter(names[row] for row in rows).items())) if folder.products else {},
     )  # fmt: skip
     result.took_s = time.monotonic() - began
     return result
+
+
+def _check_products(root: Path, counts: Counter[str]) -> None:
+    name, count = min(counts.items(), key=lambda item: item[1])
+    if len(counts) > 1 and count < FEWEST_IMAGES:
+        raise SettingsError(
+            f"{root} has {count} different image{'' if count == 1 else 's'} of good parts of the product {name}; "
+            f"{FEWEST_IMAGES} are needed"
+        )
 
 
 def _try(
@@ -243,14 +270,16 @@ def _try(
     images: RecipeImages,
     paths: list[Path],
     blocks: NDArray[np.int64],
+    products: NDArray[np.int64],
     options: TrainingOptions,
 ) -> TriedRecipe:
     """Fit a recipe and test it with synthetic defects."""
-    fit = AnomalyFit(extractor.recipe, images.features, blocks[images.rows], options.overkill, images.owners)
+    rows = images.rows
+    fit = AnomalyFit(extractor.recipe, images.features, blocks[rows], options.overkill, images.owners, products[rows])
     if images.is_sample:
-        every = ((index, read_image(paths[row], extractor.spec)) for index, row in enumerate(images.rows))
+        every = ((index, read_image(paths[row], extractor.spec)) for index, row in enumerate(rows))
         fit.score_all_tiles(extractor, every, threads=options.threads)
-    tested = sorted({int(index) for index in np.linspace(0, len(images.rows) - 1, TESTED_IMAGES)})
+    tested = sorted({int(index) for index in np.linspace(0, len(rows) - 1, TESTED_IMAGES)})
     read = ((index, read_image(paths[images.rows[index]], extractor.spec)) for index in tested)
     synthetic = fit.self_test(extractor, read, threads=options.threads)
     image_ms = measure_ms(extractor, read_image(paths[0], extractor.spec))

@@ -13,10 +13,10 @@ import yaml
 from models.manifest_file import MANIFEST_NAME
 from models.measure_reference import MIN_IMAGES, measure_reference, write_reference
 from models.package import Model, load_model
-from models.training.anomaly_fit import PERCENTILE
 from models.training.graphs import anomaly_graph, labelled_graph
 from models.training.manifest_of_training import manifest_of, map_range
 from models.training.package_folder import MODEL_NAME, REPORT_NAME, new_package
+from models.training.products import PERCENTILE
 from models.training.read_images import OnTrainingProgress
 from models.training.report import write_report
 from models.training.train import TrainingOptions, TrainingResult
@@ -87,9 +87,9 @@ def _write_files(
 
 def _graph(result: TrainingResult) -> onnx.ModelProto:
     best = result.best
-    recipe, colour, gaussians = best.fit.recipe, best.extractor.colour, best.fit.gaussians
+    recipe, colour, good = best.fit.recipe, best.extractor.colour, best.fit.model
     learned = result.learned
     if learned is None:
-        return anomaly_graph(recipe, colour, gaussians)
+        return anomaly_graph(recipe, colour, good)
     low, high = map_range(best.fit)
-    return labelled_graph(recipe, colour, gaussians, learned.head, percentile=PERCENTILE, low=low, high=high)
+    return labelled_graph(recipe, colour, good, learned.head, percentile=PERCENTILE, low=low, high=high)

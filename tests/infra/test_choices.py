@@ -16,6 +16,8 @@ from infra.cli.shared import choices
 from models.input_spec import InputSpec
 from models.manifest import DetectionOptions, OutputSpec, Task
 from models.sample_format import Alignment, BayerPattern
+from models.training.embedding import EMBEDDINGS
+from models.training.train import RECIPES
 from monitoring.quality.figures import GroupBy
 from producers.bounded_queue import Policy
 from producers.cameras.disturbed import Disturbance
@@ -47,6 +49,8 @@ def _values_of(block: Any, field: str) -> tuple[str, ...]:
         (choices.GroupByChoice, get_args(GroupBy)),
         (choices.TimeBasisChoice, tuple(TimeBasis)),
         (choices.DisturbanceChoice, tuple(Disturbance)),
+        (choices.EmbeddingChoice, tuple(EMBEDDINGS)),
+        (choices.RecipeChoice, tuple(recipe.name for recipe in RECIPES)),
         (choices.TaskChoice, get_args(Task)),
         (choices.ColourChoice, _values_of(InputSpec, "colour")),
         (choices.LayoutChoice, _values_of(InputSpec, "layout")),

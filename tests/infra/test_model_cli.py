@@ -179,9 +179,9 @@ def test_list(make_package: MakePackage, tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "manifest.yaml").write_text("name: [")
     lines = run("list", tmp_path).stdout.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert "elpv-cells 1.0.0, classification, 224x224 grey, threshold 0.5, 3.8 MB" in lines[0]
-    assert lines[2].startswith(f"{tmp_path / 'broken'}: cannot be read: ")
-    assert lines[3].startswith(f"{package}: tiny 1.0.0")
-    assert len(json.loads(run("list", "--json").stdout)) == 2
+    assert lines[3].startswith(f"{tmp_path / 'broken'}: cannot be read: ")
+    assert lines[4].startswith(f"{package}: tiny 1.0.0")
+    assert len(json.loads(run("list", "--json").stdout)) == 3
     assert isinstance(run("list", tmp_path / "nowhere").exception, SettingsError)

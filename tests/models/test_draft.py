@@ -274,7 +274,7 @@ def test_answers_that_contradict_each_other_are_refused(given: dict[str, str], m
 
 
 def test_the_signature_is_that_of_the_runtime() -> None:
-    for package in ("elpv_cells", "elpv_good_only"):
+    for package in ("elpv_cells", "elpv_good_only", "elpv_stacked"):
         folder = default_model_path().parent / package
         session = load_model(folder).session
         found = read_signature((folder / "model.onnx").read_bytes())

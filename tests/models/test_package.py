@@ -56,7 +56,7 @@ def test_takes_the_manifest_for_the_folder(make_package: MakePackage) -> None:
     assert load_model(make_package() / "manifest.yaml", stage="challenger").stage == "challenger"
 
 
-@pytest.mark.parametrize("name", ["elpv_cells", "elpv_good_only"])
+@pytest.mark.parametrize("name", ["elpv_cells", "elpv_good_only", "elpv_stacked"])
 def test_models_that_ship(name: str) -> None:
     folder = default_model_path().parent / name
     check_model(folder)

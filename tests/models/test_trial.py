@@ -13,6 +13,7 @@ import yaml
 from onnx import TensorProto, helper
 
 from models import ModelPackageError, default_model_path, load_model, trial
+from models.package_summary import shipped_packages
 from models.trial import MEMORY_VARIABLE, SECONDS_VARIABLE, SHIPPED
 from schemas.errors import SettingsError
 from tests.support.packages import MakePackage, graph_bytes, mean_classifier
@@ -119,7 +120,7 @@ def test_a_cache_that_cannot_be_written_costs_a_trial_only(
 
 
 def test_the_models_that_ship_need_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    folders = [default_model_path(), default_model_path().parent / "elpv_good_only"]
+    folders = [default_model_path(), *shipped_packages().iterdir()]
     assert {yaml.safe_load((folder / "manifest.yaml").read_text())["sha256"] for folder in folders} == SHIPPED
     monkeypatch.setattr(trial, "_run", None)
     assert load_model(folders[0]).sha256 in SHIPPED

@@ -46,12 +46,19 @@ def make_frame(number: int, data: bytes, **changes: Any) -> Frame:
     return Frame(**values)
 
 
+def worse_model() -> Model:
+    """Return a challenger that rejects too many good cells: the model of good cells with a low threshold."""
+    model = load_model(default_model_path().parent / "elpv_good_only")
+    decision = model.manifest.decision.model_copy(update={"threshold": 0.25})
+    return replace(model, manifest=model.manifest.model_copy(update={"decision": decision}))
+
+
 @cache
 def example(count: int = 80) -> Example:
     """Every cell has a label, drawn at random; a drift episode lies over the middle."""
     cells = load_cells("test")
     step = len(cells) // count
-    champion, other = load_model(default_model_path()), load_model(default_model_path().parent / "elpv_good_only")
+    champion, other = load_model(default_model_path()), worse_model()
     frames, replayed, labels = [], [], []
     for number, cell in enumerate(cells[: step * count : step]):
         frame = make_frame(number, cell.path.read_bytes(), attributes={"type": cell.cell_type})

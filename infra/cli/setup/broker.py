@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from infra.cli.shared.choices import choice
 from infra.cli.shared.options import Json
 from infra.cli.shared.terminal_text import echo, echo_json
 
@@ -72,9 +73,7 @@ def start(
     ] = None,
     nodes: Annotated[
         Literal["1", "3"] | None,
-        typer.Option(
-            help="Brokers: 1, or a cluster of 3 with the ports from --port on. Default: as at the last start, else 1."
-        ),
+        choice("Brokers: 1, or a cluster of 3 with the ports from --port on. Default: as at the last start, else 1."),
     ] = None,
     secure: Annotated[bool, typer.Option("--secure", help="TLS beside the password. Later starts keep both.")] = False,
     is_open: Annotated[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +30,7 @@ from infra.cli.setup.model_facts import (
     TaskFact,
     ThresholdFact,
 )
+from infra.cli.shared.choices import EmbeddingChoice, choice
 from infra.cli.shared.options import Json
 from infra.cli.shared.terminal_text import echo, echo_json
 from schemas.errors import SettingsError
@@ -40,7 +43,7 @@ def import_model(
         Path,
         typer.Argument(
             help="SavedModel folder of TensorFlow, base folder of TFX Pusher, .keras or .h5 file of Keras; .pt2, "
-            "TorchScript or file of weights of PyTorch."
+            "TorchScript or file of weights of PyTorch; .onnx, .joblib or .pkl file of a classifier of scikit-learn."
         ),
     ],
     images: Annotated[Path, typer.Option(help="Directory of images of real parts, all levels of it, for the check.")],
@@ -72,6 +75,10 @@ def import_model(
             "the current directory."
         ),
     ] = None,
+    embedding: Annotated[
+        EmbeddingChoice | None,
+        choice("Embedding that a classifier of scikit-learn was fitted to, by models.training.embedding.embed."),
+    ] = None,
     count: Annotated[int, typer.Option(min=1, max=1000, help="Most images for the check.")] = 20,
     python: Annotated[
         Path | None,
@@ -92,6 +99,8 @@ def import_model(
     user's cache folder. It has no network. All that the file does not say is asked for, each with its option.
 
         inspection model import net.keras --images parts/ --out my_model/ --labels good,bad --threshold 0.5
+
+        inspection model import clf.onnx --embedding lite0 --colour grey --threshold 0.5 --images parts/ --out m/
     """
     from rich.console import Console
 
@@ -111,10 +120,14 @@ def import_model(
         "data": data, "split": split,
     }  # fmt: skip
     answers = {option: text for option, text in given.items() if text is not None}
-    found = detect(source, signature=signature, entry=entry, trust=trust_pickle)
+    found = detect(source, signature=signature, entry=entry, embedding=embedding, trust=trust_pickle)
+    if embedding is not None and importlib.util.find_spec("onnx") is None:
+        raise SettingsError("--embedding needs onnx: pip install 'streaming-inspection[train]'")
     choose_images(images, count)  # before an environment is made
     with Console(stderr=True).status("") as status:
-        if python is None:
+        if not found.framework:
+            python = Path(sys.executable)  # not used: the file is ONNX already
+        elif python is None:
             lock = _LOCKS / f"import-{found.framework}.lock"
             if not is_ready(found.framework, lock):
                 status.update(f"making the environment for {found.framework} (once, some minutes)")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.shared.choices import AlignmentChoice, BayerChoice, choice
+from infra.cli.shared.choices import AlignmentChoice, BayerChoice, RecipeChoice, choice
 from infra.cli.shared.options import Json, as_text
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines
 from schemas.errors import SettingsError
@@ -26,6 +26,10 @@ def train(
         list[str] | None,
         typer.Option(help="Sub-directory of good parts, if its name does not say so; `.` if all parts are good."),
     ] = None,
+    products: Annotated[
+        bool,
+        typer.Option("--products", help="The sub-directories within that of good parts are products, with a map each."),
+    ] = False,
     overkill: Annotated[
         float,
         typer.Option(min=0.001, max=0.5, help="Share of good parts that a model of good parts alone may reject."),
@@ -40,6 +44,10 @@ def train(
         float,
         typer.Option(min=1e-6, max=0.5, help="Share of defective parts on the line: for the same threshold."),
     ] = 0.01,
+    recipe: Annotated[
+        RecipeChoice | None,
+        choice("The one recipe to try. The choice between several depends on the time that this machine takes."),
+    ] = None,
     max_ms: Annotated[float, typer.Option(min=1, help="Longest time of an inspection on one core, in ms.")] = 100.0,
     time_budget: Annotated[float, typer.Option(min=1, help="Time for the training, in seconds.")] = 300.0,
     roi: Annotated[
@@ -114,7 +122,16 @@ def train(
         parse_samples(bit_depth, alignment, window, bayer),
     )
     options = TrainingOptions(
-        overkill, max_ms, time_budget, usable_cores(), tuple(good or ()), escape_cost, defect_share, part
+        overkill,
+        max_ms,
+        time_budget,
+        usable_cores(),
+        tuple(good or ()),
+        escape_cost,
+        defect_share,
+        by_product=products,
+        recipe=recipe or "",
+        part=part,
     )
     with Progress(console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}

@@ -34,6 +34,10 @@ BayerChoice = Literal["RGGB", "BGGR", "GRBG", "GBRG"]
 ActivationChoice = Literal["softmax", "sigmoid", "none"]
 BoxChoice = Literal["xyxy", "xywh", "cxcywh"]
 CoordinatesChoice = Literal["pixels", "normalised"]
+# models.training.train
+RecipeChoice = Literal["places", "surface", "whole", "fine surface"]
+# models.training.embedding
+EmbeddingChoice = Literal["lite0"]
 # producers.cameras.disturbed
 DisturbanceChoice = Literal["exposure", "blur", "product-change", "frozen"]
 

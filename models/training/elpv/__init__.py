@@ -1,1 +1,1 @@
-"""Recipes of the two packages that ship. They need the ``train`` extra (PyTorch); nothing at run time imports them."""
+"""Recipes of the packages that ship. Fine-tuning needs the extra ``finetune`` (PyTorch)."""

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import logging
 import tempfile
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,13 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import torch
-import yaml
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from models import inspect_image, load_model
-from models.datasets.elpv import Cell, Split, load_cells
-from models.opencv import cv2
+from models.datasets.elpv import Split, load_cells
 from models.training.elpv.backbone import DefectClassifier
 from models.training.elpv.images import read_grey, resize
-from models.wilson import wilson
-from schemas.records import Action, Verdict
+from models.training.elpv.measure import measure, write_manifest
 
 log = logging.getLogger(__name__)
 
@@ -93,43 +88,6 @@ def accuracy(values: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> f
     return float(((values >= threshold) == truth).mean())
 
 
-def measure(package: Path, as_jpeg: bool) -> dict[str, Any]:
-    """Measure the package on the test split, as the worker runs it."""
-    model = load_model(package)
-    rows: list[tuple[Cell, Verdict, Action]] = []
-    began = time.perf_counter()
-    infer_ms = []
-    for cell in load_cells("test"):
-        data = cell.path.read_bytes()
-        if as_jpeg:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-            data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-        result = inspect_image(data, model)
-        infer_ms.append(result.durations_ms["infer"])
-        rows.append((cell, result.verdict, result.action))
-    report: dict[str, Any] = {}
-    for kind in ("all", "mono", "poly"):
-        chosen = [row for row in rows if kind in ("all", row[0].cell_type)]
-        right = sum((verdict is Verdict.NOT_OK) == cell.defective for cell, verdict, _ in chosen)
-        bad = [row for row in chosen if row[0].defective]
-        good = [row for row in chosen if not row[0].defective]
-        report[kind] = {
-            "images": len(chosen),
-            "accuracy": round(right / len(chosen), 4),
-            "accuracy_95": [round(bound, 4) for bound in wilson(right, len(chosen))],
-            "recall_defective": round(sum(v is Verdict.NOT_OK for _, v, _ in bad) / len(bad), 4),
-            "escape_rate": round(sum(a is Action.ACCEPT for _, _, a in bad) / len(bad), 4),
-            "overkill_rate": round(sum(a is Action.REJECT for _, _, a in good) / len(good), 4),
-            "review_share": round(sum(a is Action.REVIEW for _, _, a in chosen) / len(chosen), 4),
-        }
-    log.info(
-        "%s: accuracy %.4f, infer p50 %.2f ms, %.1f images/s",
-        "JPEG 95" if as_jpeg else "PNG", report["all"]["accuracy"], float(np.median(infer_ms)),
-        len(rows) / (time.perf_counter() - began),
-    )  # fmt: skip
-    return report
-
-
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -169,12 +127,6 @@ def main() -> None:
         "float32_accuracy": round(float_test, 4),
     }
     write_manifest(args.out, manifest)
-
-
-def write_manifest(directory: Path, manifest: dict[str, Any]) -> None:
-    """Write ``manifest.yaml``."""
-    text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=110)
-    (directory / "manifest.yaml").write_text(text, encoding="utf-8")
 
 
 def _manifest(size: int, sha256: str, version: str) -> dict[str, Any]:

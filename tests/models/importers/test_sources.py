@@ -179,3 +179,15 @@ def test_garbage_in_a_saved_model_is_refused(tmp_path_factory: pytest.TempPathFa
     (folder / "saved_model.pb").write_bytes(content)
     with pytest.raises(ImportRefused):
         detect(folder)
+
+
+def test_a_classifier_on_an_embedding_is_loaded_only_if_it_is_yours(tmp_path: Path) -> None:
+    (tmp_path / "clf.joblib").write_bytes(pickle.dumps(1))
+    with pytest.raises(ImportRefused, match="needs --embedding lite0"):
+        detect(tmp_path / "clf.joblib")
+    with pytest.raises(ImportRefused, match="use --trust-pickle if the file is yours"):
+        detect(tmp_path / "clf.joblib", embedding="lite0")
+    found = detect(tmp_path / "clf.joblib", embedding="lite0", trust=True)
+    assert (found.kind, found.framework, found.embedding) == ("sklearn", "sklearn", "lite0")
+    (tmp_path / "clf.onnx").write_bytes(b"x")
+    assert detect(tmp_path / "clf.onnx", embedding="lite0").framework == ""

@@ -79,8 +79,8 @@ def test_the_package_has_head_and_map_in_one_graph(result: TrainingResult, parts
 
 @pytest.mark.long
 def test_the_graph_has_the_scores_of_the_training(result: TrainingResult, tmp_path: Path) -> None:
-    from models.training.anomaly_fit import scores_of
     from models.training.features import PooledExtractor, read_image
+    from models.training.products import scores_of
 
     model = write_package(result, tmp_path / "model", OPTIONS)
     assert result.learned is not None
@@ -88,8 +88,9 @@ def test_the_graph_has_the_scores_of_the_training(result: TrainingResult, tmp_pa
     pooled = PooledExtractor(best.extractor.recipe, best.extractor.colour, best.extractor.spec)
     for path in result.paths[:3]:
         image = read_image(path, best.extractor.spec)
-        distances = best.fit.gaussians.distances(best.extractor.features(image))
-        logit = pooled.features(image) @ head.weights + head.map_weight * scores_of(distances)[0] + head.bias
+        distances = best.fit.model.distances(best.extractor.features(image))
+        features = head.standardised(pooled.features(image))
+        logit = features @ head.weights + head.map_weight * scores_of(distances)[0] + head.bias
         score = inspect_image(path.read_bytes(), model).score
         assert score == pytest.approx(1 / (1 + np.exp(-logit)), abs=0.005)
 
@@ -114,6 +115,25 @@ def test_a_score_that_helps_is_used() -> None:
     fit = fit_head(good, bad, ["shifted"] * 30, 1.0)
     assert fit.figures.auroc > 0.95
     assert fit.head.map_weight > 0
+
+
+def test_one_image_with_a_feature_far_outside_does_not_spoil_the_head() -> None:
+    """A feature that hardly varies is thousands of deviations away in one good image, and more in a new one."""
+    rng = np.random.default_rng(3)
+
+    def images(count: int, shift: float) -> LabelledImages:
+        pooled = rng.normal(shift, 1, (count, 5)).astype(np.float32)
+        pooled[:, 0] = rng.normal(shift * 1e-3, 1e-3, count)
+        return LabelledImages(pooled, rng.normal(shift, 1, count), np.arange(count) % 5)
+
+    good, bad = images(100, 0.0), images(30, 2.0)
+    good.pooled[3, 0] = 50.0
+    fit = fit_head(good, bad, ["shifted"] * 30, 1.0)
+    assert fit.head.weights[1:].min() > 0
+    ordered = np.sort(fit.good_logits)
+    assert ordered[-1] - np.median(ordered) < 3 * (ordered[-2] - np.median(ordered))
+    new = fit.head.standardised(good.pooled[0] + np.array([1000.0, 0, 0, 0, 0]))
+    assert np.abs(new).max() <= 5
 
 
 @pytest.mark.parametrize(("weight", "escapes", "overkill"), [(100.0, 0, 2), (0.01, 2, 0)])
