@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from models import inspect_image
-from models.training.features import FeatureExtractor, read_image
+from models.tile_spec import TileSpec
+from models.training.features import FeatureExtractor, InspectedPart, read_image
 from models.training.padim import Gaussians
 from models.training.products import GoodParts, Scale, scores_of
 from models.training.sentences import recipe_lines
@@ -57,11 +58,17 @@ def test_each_product_has_a_map(result: TrainingResult, tmp_path: Path) -> None:
     assert model.manifest.metrics["products"] == result.products
     for path in (result.paths[0], result.paths[-1]):
         image = read_image(path, result.best.extractor.spec)
-        distances = result.best.fit.model.distances(result.best.extractor.features(image)[None])
+        distances = result.best.fit.model.distances(result.best.extractor.features(image))
         assert model.manifest.anomaly is not None
         low, high = model.manifest.anomaly.low, model.manifest.anomaly.high
-        wanted = np.clip((scores_of(distances)[0] - low) / (high - low), 0, 1)
+        wanted = np.clip((scores_of(distances).max() - low) / (high - low), 0, 1)
         assert inspect_image(path.read_bytes(), model).score == pytest.approx(wanted, abs=0.005)
+
+
+@pytest.mark.long
+def test_each_tile_is_judged_by_the_product_that_fits_it(parts: Path, tmp_path: Path) -> None:
+    options = replace(OPTIONS, part=InspectedPart(tiles=TileSpec(grid=(2, 1))))
+    test_each_product_has_a_map(train(parts / "good", options), tmp_path)
 
 
 @pytest.mark.long
