@@ -6,10 +6,9 @@ import signal
 import time
 
 if digest := os.environ.get("TEST_DEADLY_SHA256"):
-    import models.images
-    import models.inspect_images
+    import models.frame_pixels
 
-    _decoding = models.images.decoding
+    _decoding = models.frame_pixels.decoding
 
     def _is_first():
         try:
@@ -29,4 +28,4 @@ if digest := os.environ.get("TEST_DEADLY_SHA256"):
             }[os.environ["TEST_DEADLY_HOW"]]()
         return _decoding(data, **options)
 
-    models.images.decoding = models.inspect_images.decoding = _deadly
+    models.frame_pixels.decoding = _deadly
