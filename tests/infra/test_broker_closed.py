@@ -98,6 +98,7 @@ def folder() -> Iterator[Path]:
         yield Path(found) / "broker"
 
 
+@pytest.mark.long
 def test_another_user_is_refused_step_by_step(folder: Path, unique: str) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can run a process as another user")

@@ -220,6 +220,7 @@ def test_a_whole_line_with_a_user_for_each_program(
     assert os.environ.get("INSPECTION_KAFKA_CONFIG") is None
 
 
+@pytest.mark.long
 def test_a_client_with_a_certificate(
     begin: Callable[..., Line], secured: SecuredBroker, tmp_path: Path, unique: str
 ) -> None:

@@ -209,7 +209,13 @@ RIGHTS: dict[str, tuple[tuple[AclOperation, ...], str, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", RIGHTS)
+#: The other cases are long tests.
+QUICK = ("a worker that may not write", "a person who may not label")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.long) for name in RIGHTS]
+)
 def test_a_missing_right_is_named(secured: SecuredBroker, tmp_path: Path, unique: str, name: str) -> None:
     operations, command, missing = RIGHTS[name]
     secured.create_topics(unique)

@@ -119,6 +119,7 @@ def test_lots_in_folders_are_the_blocks(tmp_path: Path) -> None:
     assert "10 lots or groups of lots" in result.calibration
 
 
+@pytest.mark.long
 def test_features_are_bounded_and_a_sample_is_learned_from(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_images, "_FEATURE_BYTES", 20 * 28 * 28 * 100 * 2)
     monkeypatch.setattr("models.training.train.RECIPES", RECIPES[:2])
@@ -137,6 +138,7 @@ def test_images_of_several_sizes_make_a_model_and_are_named(tmp_path: Path) -> N
     assert "the images have different proportions" in "\n".join(result.survey.lines(tmp_path))
 
 
+@pytest.mark.long
 def test_a_region_of_interest_is_all_that_is_learned_from(tmp_path: Path) -> None:
     folder = tmp_path / "good"
     folder.mkdir()

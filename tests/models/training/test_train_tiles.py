@@ -72,6 +72,7 @@ def test_a_small_defect_needs_tiles(good: Path, tmp_path: Path) -> None:
     assert overkill.count(Verdict.NOT_OK) <= 3
 
 
+@pytest.mark.long
 def test_the_hint_names_a_command_that_exists(tmp_path: Path) -> None:
     for number in range(12):
         cv2.imwrite(str(tmp_path / f"{number:02}.png"), cv2.resize(good_part(number), (500, 400)))

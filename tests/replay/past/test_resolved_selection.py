@@ -108,7 +108,7 @@ class TestOnTheBroker:
         assert 0 < len(wanted) < COUNT
         assert select(past, decided_as=(word,)) == wanted
 
-    @pytest.mark.parametrize("count", [1, 10, 100, 10_000])
+    @pytest.mark.parametrize("count", [10, *(pytest.param(each, marks=pytest.mark.long) for each in (1, 100, 10_000))])
     @pytest.mark.parametrize(
         "what", [{}, {"cameras": CAMERAS[2:]}, {"decided_as": ("REJECT",)}, {"lots": ("L0", "L2")}]
     )
