@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import urllib.request
 from collections.abc import Callable
@@ -77,4 +78,4 @@ def test_frames_that_carry_their_image_do_not_wait_for_a_dead_store(
     assert waits_ms[len(waits_ms) // 2] < 500  # most are answered at once
     lines = [text for text in log.read_text().splitlines() if "image store" in text]
     assert len(lines) == 1, lines
-    assert "inspection_image_store_away 1.0" in metrics
+    assert re.search(r"^inspection_image_store_away\{group=[^}]+\} 1\.0$", metrics, re.MULTILINE)
