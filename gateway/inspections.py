@@ -51,7 +51,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """Frame of a request, its decision (None if there is none yet), and True if an earlier request had this answer."""
+    """Frame of a request, its decision (None before it comes), and True if an earlier request had this answer."""
 
     frame_id: str
     decision: Decision | None

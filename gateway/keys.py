@@ -24,7 +24,7 @@ class KeyedFrame:
 
 
 def parse_key(header: str | None) -> str | None:
-    """Return the key of the header ``Idempotency-Key``, a quoted or a plain text; None if there is none.
+    """Return the key of the header ``Idempotency-Key``, a quoted or a plain text; None without the header.
 
     Raises
     ------
@@ -92,11 +92,6 @@ class KeyTable:
             frame.is_at_hand = False
             if frame.sent_s is None:
                 self._frames.pop(frame_id, None)
-
-    def is_sent(self, frame_id: str) -> bool:
-        """Return True if the frame of a key was published here, and has no decision yet."""
-        frame = self._frames.get(frame_id)
-        return frame is not None and frame.sent_s is not None
 
     def forget(self, frame_id: str) -> None:
         """Forget a frame: it has its decision, or Kafka did not accept it."""

@@ -25,11 +25,11 @@ class Patience:
     wait_s
         Longest wait for the decision, in seconds; 0: do not wait.
     deadline_ms
-        Deadline of the frame; None if there is none.
+        Deadline of the frame; None for a frame without one.
     responds_async
         True if the answer is 202 when there is no decision after the wait.
     applied
-        Preferences that were followed, for ``Preference-Applied``; empty if there are none.
+        Preferences that were followed, for ``Preference-Applied``; empty if none was followed.
     """
 
     wait_s: float
@@ -92,7 +92,7 @@ def patience_of(prefer: Iterable[str], deadlines: Iterable[str], default_s: floa
 
 
 def wait_of(text: str | None, longest_s: float) -> float:
-    """Return the wait of a query, in seconds; 0 if there is none.
+    """Return the wait of a query, in seconds; 0 if it states no wait.
 
     Raises
     ------

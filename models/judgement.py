@@ -96,7 +96,7 @@ def conclude(
 
 
 def embedding_in(outputs: Outputs) -> NDArray[np.float32] | None:
-    """Return the embedding among the outputs as one row of numbers; None if there is none."""
+    """Return the embedding among the outputs as one row of numbers; None for a network without one."""
     found = outputs.get(EMBEDDING)
     return None if found is None else np.asarray(found, np.float32).reshape(-1)
 

@@ -186,7 +186,7 @@ def test_live_batch_and_several_thresholds_agree_byte_for_byte(make_package: Mak
 
 
 def test_a_tile_without_a_score_rejects_the_frame(make_package: MakePackage) -> None:
-    # The square root of a negative number is none: a tile of exactly 200 has no score.
+    # The square root of a negative number is not a number, so a tile of exactly 200 has no valid score.
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
         helper.make_node("Sub", ["mean", "level"], ["off"]),
