@@ -25,6 +25,8 @@ _NO_PROOF = "certificate verify failed"
 #: Texts of a request that nobody has answered, and the cause if the cluster answers otherwise.
 _SILENCE = re.compile(r"\bLocal: |no answer|no message|nothing came")
 _ANNOUNCED = "; the cluster answers, so a broker may announce an address that cannot be reached from here"
+#: Address and id of the broker whose connection failed; the id is a number once the cluster has announced the broker.
+_BROKER = re.compile(r"^(?:\w+://)?(\S+)/\d+: ")
 #: Address before a text of librdkafka, and time behind it.
 _AROUND = re.compile(r"^\S+://\S+: | \(after \d+ms in state \w+\)|, \d+ identical error\(s\) suppressed")
 
@@ -85,7 +87,8 @@ def broker_error(kafka: KafkaSettings, detail: str, first: FirstError | None = N
         detail = f"{detail}; the broker ends each connection: security.protocol may be another one"
     elif error is None and first.is_cut:
         detail = "the broker ends each connection: it may want a login, which INSPECTION_KAFKA_CONFIG names"
-    return BrokerUnavailable(kafka.bootstrap_servers, text if kafka.client and text else detail)
+    detail = text if kafka.client and text else detail
+    return BrokerUnavailable(kafka.bootstrap_servers, detail + (_ANNOUNCED if _is_announced(error, kafka) else ""))
 
 
 def kafka_error(kafka: KafkaSettings, error: KafkaError, topic: str, operation: str = "WRITE") -> InspectionError:
@@ -126,6 +129,12 @@ def _asked(kafka: KafkaSettings) -> FirstError | None:
 
 def _is_final(error: KafkaError) -> bool:
     return _is_login(error) or _is_proof(error)
+
+
+def _is_announced(error: KafkaError | None, kafka: KafkaSettings) -> bool:
+    """Return True if the error is of an address that only the cluster has named."""
+    broker = None if error is None else _BROKER.match(error.str())
+    return broker is not None and broker[1] not in {each.strip() for each in kafka.bootstrap_servers.split(",")}
 
 
 def _is_transport(error: KafkaError | None) -> bool:

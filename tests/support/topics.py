@@ -7,7 +7,8 @@ import time
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from schemas import KafkaSettings
+from schemas import Decision, KafkaSettings
+from schemas.codec import decode
 from schemas.topics import FRAMES
 
 
@@ -43,9 +44,21 @@ def read_all(line: KafkaSettings, topic: str, wanted: int, timeout_s: float = 30
     deadline = time.monotonic() + timeout_s
     while len(values) < wanted and time.monotonic() < deadline:
         values += [m.value() or b"" for m in consumer.consume(500, 0.2) if m.error() is None]
-    values += [m.value() or b"" for m in consumer.consume(500, 0.5) if m.error() is None]
+    while more := consumer.consume(500, 0.5):
+        values += [m.value() or b"" for m in more if m.error() is None]
     consumer.close()
     return values
+
+
+def read_decisions(line: KafkaSettings, frames: int, timeout_s: float = 30) -> list[Decision]:
+    """Read all decisions once so many frames have one; a frame that two workers have read has two."""
+    deadline_s = time.monotonic() + timeout_s
+    wanted = frames
+    while True:
+        found = [decode(value, Decision) for value in read_all(line, line.decisions, wanted, 5)]
+        wanted = len(found) + 1
+        if len({each.frame_id for each in found}) >= frames or time.monotonic() > deadline_s:
+            return found
 
 
 def committed(line: KafkaSettings) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AclOperation, ResourceType
 
 from infra.broker import LocalBroker
@@ -26,6 +27,7 @@ from schemas.errors import (
 )
 from tests.support.secured import PASSWORDS, STRANGER, SecuredBroker
 from transport.admin import list_topics, require_topics
+from transport.broker_cause import FirstError, broker_error
 from transport.producer import make_producer
 from transport.topic_ranges import watermarks
 from transport.topic_setup import apply
@@ -130,6 +132,24 @@ def test_a_broker_that_announces_an_address_of_no_use(tmp_path: Path, monkeypatc
         kafka = KafkaSettings(f"127.0.0.1:{listen_port}", client=(("client.id", "press-1"),))
         with pytest.raises(BrokerUnavailable, match="a broker may announce an address that cannot be reached"):
             watermarks(kafka, kafka.frames)
+
+
+@pytest.mark.parametrize(
+    ("broker", "announced"),
+    [
+        ("127.0.0.1:9/1", True),
+        ("sasl_ssl://press.example:9094/12", True),
+        ("kafka-1:9092/1", False),
+        ("kafka-2:9092/bootstrap", False),
+        ("", False),
+    ],
+)
+def test_an_address_that_only_the_cluster_has_named(broker: str, announced: bool) -> None:
+    kafka = KafkaSettings("kafka-1:9092, kafka-2:9092")
+    first = FirstError()
+    first(KafkaError(KafkaError._TRANSPORT, f"{broker}: Connect to ipv4#10.0.0.1 failed: Connection refused"))
+    text = str(broker_error(kafka, "no answer", first))
+    assert ("a broker may announce an address that cannot be reached" in text) is announced
 
 
 @pytest.mark.long  # it waits for the end of the certificate

@@ -21,7 +21,7 @@ from schemas.letters import whole_size
 from schemas.origin_headers import GROUP_HEADER, WORKER_HEADER
 from schemas.topics import FRAMES, MAX_REQUEST_BYTES
 from stream_processors.faust_host.consumer import FETCH_BYTES
-from tests.support.topics import committed, read_all
+from tests.support.topics import committed, read_all, read_decisions
 from tests.support.worker_frames import decided_by, make_frame, publish
 from tests.support.workers import StartWorker
 from transport.loopback import open_direct
@@ -112,7 +112,7 @@ def test_a_second_worker_takes_its_share(line: KafkaSettings, start_worker: Star
         publish(line, [(f.key, encode(f)) for f in frames[start : start + 100]], pause_s=0.005)
         second = second or start_worker()
     assert second is not None
-    decisions = [decode(value, Decision) for value in read_all(line, line.decisions, 600)]
+    decisions = read_decisions(line, 600)
     assert {d.frame_id for d in decisions} == {f.frame_id for f in frames}
     ids: dict[str, set[str]] = {}
     for decision in decisions:
@@ -132,7 +132,7 @@ def test_a_graceful_stop_commits_all_it_answered(line: KafkaSettings, start_work
     answered = len(read_all(line, line.decisions, 1))
     assert committed(line) == answered
     start_worker()
-    decisions = [decode(value, Decision) for value in read_all(line, line.decisions, 200)]
+    decisions = read_decisions(line, 200)
     assert sorted(d.frame_id for d in decisions) == sorted(f.frame_id for f in frames)
 
 
@@ -147,12 +147,9 @@ def test_a_killed_worker_loses_nothing(line: KafkaSettings, start_worker: StartW
     worker.stop()
     assert committed(line) <= len(read_all(line, line.decisions, 1))
     start_worker()
-    deadline = time.monotonic() + 40
     found: dict[str, set[str]] = {}
-    while len(found) < 300 and time.monotonic() < deadline:
-        for value in read_all(line, line.decisions, 300, 5):
-            decision = decode(value, Decision)
-            found.setdefault(decision.frame_id, set()).add(f"{decision.decision_id} {decision.verdict}")
+    for decision in read_decisions(line, 300, 60):
+        found.setdefault(decision.frame_id, set()).add(f"{decision.decision_id} {decision.verdict}")
     assert set(found) == {f.frame_id for f in frames}
     assert all(len(ids) == 1 for ids in found.values())
 

@@ -15,12 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infra.broker import LocalBroker
 from infra.demo.processes import WorkerProcess
-from schemas import Decision, KafkaSettings
-from schemas.codec import decode, encode
+from schemas import KafkaSettings
+from schemas.codec import encode
 from schemas.errors import InspectionError
 from stream_processors.worker import supervisor
 from stream_processors.worker.settings import WorkerSettings, share_of_cores
-from tests.support.topics import committed, read_all
+from tests.support.topics import committed, read_decisions
 from tests.support.worker_frames import decided_by, make_frame, publish
 from transport.loopback import open_direct
 
@@ -62,7 +62,7 @@ def test_they_share_the_frames_and_look_like_one(
 
     frames = [make_frame(number, f"cam{number % 12}") for number in range(240)]
     publish(line, [(f.key, encode(f)) for f in frames])
-    decisions = [decode(value, Decision) for value in read_all(line, line.decisions, 240)]
+    decisions = read_decisions(line, 240)
     assert sorted(d.frame_id for d in decisions) == sorted(f.frame_id for f in frames)
     until = time.monotonic() + 10
     while decided_by(worker) < 240 and time.monotonic() < until:
