@@ -74,7 +74,7 @@ def contenders(args: argparse.Namespace, scratch: Path) -> Iterator[dict[str, st
     """Start both servers; yield the address to post images to, by name."""
     kind = workload(args.workload)
     model = package(kind.network, scratch)
-    flask, gateway = (f"http://127.0.0.1:{free_port(0)}" for _ in range(2))
+    flask, gateway = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     flask_command = [
         peers.python(), "-m", "benchmarks.contenders.flask_server", "--bootstrap-servers", "none", "--frames", "none",
         "--decisions", "none", "--group", "none", "--model", str(model), "--threads", str(args.threads),

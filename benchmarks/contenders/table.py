@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.contenders import peers
 from benchmarks.line_topics import Stream
+from infra.broker.ports import free_port
 from infra.demo.processes import inspection_command
 from stream_processors.worker.settings import share_of_cores
 
@@ -70,10 +70,7 @@ def _served(server: str, *bridge: str) -> Contender:
     """Return a contender of two programs: a prediction server with a process for each frame in flight, and a bridge."""
 
     def commands(task: Task) -> list[list[str]]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        shared = ("--url", f"http://127.0.0.1:{port}", "--threads", str(task.in_flight))
+        shared = ("--url", f"http://127.0.0.1:{free_port()}", "--threads", str(task.in_flight))
         python = peers.python()
         return [
             module(server, task, *shared, interpreter=python),

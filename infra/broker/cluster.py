@@ -315,7 +315,7 @@ def _path(data_dir: Path) -> Path:
 def _other_ports(count: int, taken: Sequence[int]) -> list[int]:
     found: list[int] = []
     while len(found) < count:
-        port = free_port(0)
+        port = free_port()
         if port not in found and port not in taken:
             found.append(port)
     return found

@@ -187,7 +187,7 @@ class LocalBroker:
         return state
 
     def _write_config(self, port: int) -> Path:
-        return write_config(self.data_dir, port, free_port(0), self._tunnel, self._security)
+        return write_config(self.data_dir, port, free_port(), self._tunnel, self._security)
 
     def _cluster_id(self) -> str:
         return new_cluster_id()

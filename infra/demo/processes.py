@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from infra.broker.ports import free_port
 from infra.parent_death import end_with_parent
 from schemas.connection.load import CONFIG_VARIABLE, VARIABLES
 from schemas.errors import InspectionError
@@ -66,7 +66,7 @@ class ServedProcess:
     ) -> None:
         self._command = command
         self._log = log
-        port = _free_port()
+        port = free_port()
         #: Base URL of the health and metrics endpoints.
         self.url = f"http://127.0.0.1:{port}"
         arguments = [command, "--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
@@ -176,9 +176,3 @@ class WorkerProcess(ServedProcess):
         package = [] if model is None else ["--model", str(model)]
         options = ["--processes", "1", *package, *options]
         super().__init__("worker", kafka, group=group, log=log, options=options, client_file=client_file)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

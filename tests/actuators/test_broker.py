@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from actuators import (
 )
 from actuators.testing import RecordingActuator
 from infra.broker import LocalBroker
+from infra.broker.ports import free_port
 from schemas import Action, Decision, Frame, KafkaSettings
 from schemas.codec import encode
 from schemas.errors import BrokerUnavailable, TopicMissing
@@ -198,10 +198,7 @@ def test_the_gate(line: KafkaSettings, publish: Publish, tmp_path: Path) -> None
 @pytest.mark.long
 def test_a_broker_that_goes_and_comes_back(unique: str, tmp_path: Path) -> None:
     """The gate fails safe meanwhile, raises nothing, and goes on by itself."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with LocalBroker(tmp_path, port=port) as broker:
+    with LocalBroker(tmp_path, port=free_port()) as broker:
         kafka = KafkaSettings(broker.bootstrap_servers, unique)
         admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
         for created in admin.create_topics([NewTopic(kafka.decisions, 2, 1)]).values():

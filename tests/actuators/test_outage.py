@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from actuators.metrics import GateMetrics
 from actuators.testing import RecordingActuator
 from actuators.triggers import FrameTriggers
 from infra.broker import LocalBroker
+from infra.broker.ports import free_port
 from schemas import Action, KafkaSettings
 from schemas.clock import SystemClock
 from schemas.codec import encode
@@ -156,12 +156,6 @@ def test_a_broker_that_freezes_and_one_that_dies(
         f"frozen: degraded {degraded_s:.2f} s, not connected {frozen_noticed_s:.2f} s, back {thawed_s:.2f} s;"
         f" killed: not connected {killed_noticed_s:.2f} s, back {back_s:.2f} s after the broker answers"
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class SettableClock(SystemClock):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from infra.broker import LocalBroker
 from infra.broker.config import Tunnel
+from infra.broker.ports import free_port
 from schemas import KafkaSettings
 from tests.support.faults import LineUsers, OwnBroker, Workers, make_users
 from tests.support.proxy import Proxied, Proxy
@@ -47,18 +47,10 @@ def own_broker(tmp_path: Path) -> Iterator[OwnBroker]:
     broker.stop()
 
 
-def free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 @pytest.fixture
 def proxied(tmp_path: Path) -> Iterator[Proxied]:
     """The proxy, the line through it, and the line past it (for the books)."""
-    direct, listen, advertised = free_ports(3)
+    direct, listen, advertised = (free_port() for _ in range(3))
     with LocalBroker(tmp_path / "broker", direct, 256, tunnel=Tunnel(listen, advertised)) as broker:
         past = KafkaSettings(broker.bootstrap_servers)
         apply(past)

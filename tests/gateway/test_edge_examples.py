@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from infra.broker.ports import free_port
 from schemas import Action, KafkaSettings, ResultState, Verdict
 from tests.support.answering import answering_worker
 from tests.support.gateways import running_gateway
@@ -77,7 +77,4 @@ def test_a_part_is_accepted_on_an_acceptance_in_time_alone(
 def test_a_part_is_rejected_if_nobody_answers(image: bytes, tmp_path: Path, decide: Decide) -> None:
     path = tmp_path / "part.png"
     path.write_bytes(image)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert not decide(f"127.0.0.1:{port}", path)
+    assert not decide(f"127.0.0.1:{free_port()}", path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from infra.broker import LocalBroker
+from infra.broker.ports import free_port
 from infra.demo.processes import inspection_command
 from producers import CameraIdentity, Capture, FramePublisher, PublisherOptions
 from producers.spool import SpoolCounts, SpoolOptions, SpoolUnwritable, read_counts, spool_path
@@ -32,9 +32,7 @@ class Outage:
     """A broker of its own that is started, frozen and killed."""
 
     def __init__(self, data_dir: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.kafka = KafkaSettings(f"127.0.0.1:{self.port}")
         self._broker = LocalBroker(data_dir, self.port, 256)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 import cv2
 
 from infra.broker import LocalBroker
+from infra.broker.ports import free_port
 from infra.broker.secured_start import make_security
 from infra.demo.processes import WorkerProcess
 from models.datasets.elpv import load_cells
@@ -270,9 +270,7 @@ class OwnBroker:
     """
 
     def __init__(self, directory: Path, *, is_secured: bool = False) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         security = make_security(directory, tls=True) if is_secured else None
         self._directory = directory
         self._broker = LocalBroker(directory, port, 256, security=security)

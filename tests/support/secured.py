@@ -162,9 +162,9 @@ def make_secured_broker(folder: Path) -> SecuredBroker:
         _write(folder / f"{name}.pem", identity.certificate)
         _write(folder / f"{name}.key", identity.key)
     listeners = [
-        TlsListener("SSL", free_port(0), keystore, asks_certificate=True),
-        TlsListener("OTHER", free_port(0), _store(folder / "other.pem", authority.issue("b", ["kafka.other"])), False),
-        TlsListener("EXPIRED", free_port(0), _store(folder / "expired.pem", soon), False),
+        TlsListener("SSL", free_port(), keystore, asks_certificate=True),
+        TlsListener("OTHER", free_port(), _store(folder / "other.pem", authority.issue("b", ["kafka.other"])), False),
+        TlsListener("EXPIRED", free_port(), _store(folder / "expired.pem", soon), False),
     ]
     tokens = TokenServer(folder, LINE, TOKEN_SECRET)
     security = BrokerSecurity(

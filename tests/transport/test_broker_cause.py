@@ -126,7 +126,7 @@ def test_tls_on_a_port_without_it(broker: LocalBroker, secured: SecuredBroker) -
 @pytest.mark.long
 def test_a_broker_that_announces_an_address_of_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transport.topic_ranges._TIMEOUT_S", 2.0)
-    listen_port = free_port(0)
+    listen_port = free_port()
     with LocalBroker(tmp_path, port=0, tunnel=Tunnel(listen_port, 9)) as broker:
         apply(KafkaSettings(broker.bootstrap_servers))
         kafka = KafkaSettings(f"127.0.0.1:{listen_port}", client=(("client.id", "press-1"),))

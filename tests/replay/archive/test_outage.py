@@ -31,7 +31,7 @@ def publish(kafka: KafkaSettings, begin: int, end: int) -> None:
 
 @pytest.mark.long
 def test_a_broker_that_goes_away_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    port = free_port(0)
+    port = free_port()
     kafka = KafkaSettings(f"127.0.0.1:{port}")
     broker = LocalBroker(tmp_path / "broker", port, 256)
     broker.start()
