@@ -17,6 +17,9 @@ from models.training.labelled import FEWEST_DEFECTS, HeadFit, LabelledFigures, L
 from models.training.read_images import OnTrainingProgress, digest_of
 from models.training.survey import MOST_IMAGES, Survey, TrainingFolder, sampled
 
+#: AUROC by which two models may differ without being told apart.
+_TIE = 0.01
+
 
 @dataclass(slots=True)
 class DefectTest:
@@ -45,8 +48,14 @@ class DefectTest:
 
     @property
     def learned(self) -> HeadFit | None:
-        """The head, unless it is clearly worse than the model of good parts alone, which is one of its parts."""
-        return self.head if self.head is not None and self.head.figures.auroc >= self.figures.auroc_bounds[0] else None
+        """The head, unless it is worse than the model of good parts alone, which is one of its parts."""
+        is_worse = self.head is None or self.head.figures.auroc < self.figures.auroc - _TIE
+        return None if is_worse else self.head
+
+    @property
+    def packaged_figures(self) -> LabelledFigures:
+        """Figures of the model that the package has."""
+        return self.figures if self.learned is None else self.learned.figures
 
 
 @dataclass(frozen=True, slots=True)

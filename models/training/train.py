@@ -49,6 +49,8 @@ FEWEST_IMAGES = 10
 _TIE = 0.02
 #: Share of synthetic defects of a size that a useful model finds.
 _LEAST_FOUND = 0.6
+#: Share of the images of defective parts that a useful model may accept.
+_MOST_ESCAPES = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,14 @@ class TrainingResult:
                     f"{self._remedy}"
                 )
                 break
+        if self.defects is not None:
+            missed, count = self.defects.packaged_figures.escapes
+            if missed > _MOST_ESCAPES * count:
+                more = "--overkill" if self.learned is None else "--escape-cost"
+                lines.append(
+                    f"accepts {missed} of the {count} images of defective parts: {self._remedy}; a larger {more} finds "
+                    "more of them and rejects more good parts"
+                )
         if self.survey.usable < 50:
             lines.append(f"{self.survey.usable} good images are few: 100 or more make a better model")
         return lines

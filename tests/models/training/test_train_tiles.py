@@ -20,6 +20,7 @@ from models.training.sentences import defect_lines
 from models.training.train import TrainingOptions, TrainingResult, train
 from models.training.write_package import write_package
 from schemas import Verdict
+from tests.models.training.test_defect_figures import a_test_of, figures
 from tests.support.parts import good_part
 
 #: Diameter of a hole, in pixels: one pixel of the network's input, and three in a tile of 3x2.
@@ -87,6 +88,11 @@ def test_the_hint_names_a_command_that_exists(tmp_path: Path) -> None:
     [hint] = [line for line in result.warnings if "synthetic" in line]
     assert hint.endswith("train with --tiles 4x2, or bring the camera closer")
     parse_tiles("4x2")
+    result.defects = a_test_of(figures(0.8, 30), None)
+    [_, hint] = result.warnings[:2]
+    assert hint.startswith("accepts 30 of the 40 images of defective parts: train with --tiles 4x2, or")
+    result.defects = a_test_of(figures(0.8, 8), None)
+    assert not [line for line in result.warnings if line.startswith("accepts")]
     result.best.extractor.spec = result.best.extractor.spec.model_copy(update={"tiles": parse_tiles("4x2")})
     [hint] = [line for line in result.warnings if "synthetic" in line]
     assert hint.endswith("bring the camera closer, or inspect a part of the image with --roi x,y,width,height")
