@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from actuators.errors import GateError
 from actuators.fault import Fault
-from actuators.fault_store import FaultStore, PersistedFault, Reset, StateInUse
+from actuators.fault_store import FaultStore, Reset, StateInUse
 from schemas.clock import Clock, SystemClock
 from schemas.errors import SettingsError
 
@@ -99,7 +100,7 @@ def _reset_on_file(store: FaultStore, who: str, note: str, asked: Fault | None, 
         return  # the gate took the reset and ended
     if asked is not None and stored.fault != asked:
         return  # the gate took the reset, and went into another fault, which nobody has looked at
-    store.save(PersistedFault(None, Reset(stored.fault.fault_id, who, note, clock.utc_us())))
+    store.end(stored.fault, Reset(stored.fault.fault_id, who, note, clock.utc_us(), os.getuid()))
 
 
 def _take(store: FaultStore) -> bool:

@@ -5,6 +5,7 @@
     <state_dir>/gate.lock          locked by the running gate
     <state_dir>/gate.fault.json    RUNNING or FAULT; anything that cannot be read is a FAULT
     <state_dir>/gate.reset.json    a reset that the running gate has yet to take; names the fault it ends
+    <state_dir>/gate.trail.jsonl   all resets, in a hash chain; a line is on the device before its FAULT ends
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from typing import IO, Any
 from actuators.fault import Fault, new_fault
 from schemas.errors import SettingsError
 from schemas.private_files import lock_private, make_private_folder, read_private, replace_private
+from transport.chained_file import append_line
 
 #: `inspection gate reset` locks the directory for a moment; a gate that starts just then waits this long, in seconds.
 _LOCK_PATIENCE_S = 2.0
 _RETRY_S = 0.02
+#: File of all resets.
+TRAIL_FILE = "gate.trail.jsonl"
 
 
 class StateInUse(SettingsError):
@@ -31,12 +35,16 @@ class StateInUse(SettingsError):
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Reset of a fault: its id, the person, what the person found, and the time (UTC µs)."""
+    """Reset of a fault: its id, the person, what the person found, and the time (UTC µs).
+
+    ``uid`` is the user of the operating system that asked for it; -1: unknown. It is never taken from a request.
+    """
 
     fault_id: str
     who: str
     note: str
     at_us: int
+    uid: int = -1
 
     def __post_init__(self) -> None:
         if not (self.who.strip() and self.note.strip()):
@@ -76,6 +84,7 @@ class FaultStore:
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
         self.path = state_dir / "gate.fault.json"
+        self.trail_path = state_dir / TRAIL_FILE
         self._reset_path = state_dir / "gate.reset.json"
         self._lock: IO[bytes] | None = None
 
@@ -125,6 +134,24 @@ class FaultStore:
         }
         _replace(self.path, content)
 
+    def end(self, fault: Fault, reset: Reset) -> None:
+        """Record a reset in the trail, and then end its fault on file."""
+        entry = {
+            "act": "gate-reset",
+            "fault_id": fault.fault_id,
+            "since_us": fault.since_us,
+            "reason": fault.reason,
+            "who": reset.who,
+            "note": reset.note,
+            "uid": reset.uid,
+            "at_us": reset.at_us,
+        }
+        try:
+            append_line(self.trail_path, entry)
+        except OSError as error:
+            raise SettingsError(f"cannot write {self.trail_path}: {error.strerror or error}") from error
+        self.save(PersistedFault(None, reset))
+
     def request(self, reset: Reset) -> None:
         """Write a reset for the running gate."""
         _replace(self._reset_path, dataclasses.asdict(reset))
@@ -138,6 +165,7 @@ class FaultStore:
             If the pending file is not a valid reset. It is raised once, because the file is deleted.
         """
         try:
+            uid = self._reset_path.lstat().st_uid
             data = read_private(self._reset_path)
             self._reset_path.unlink()
         except FileNotFoundError:
@@ -145,7 +173,7 @@ class FaultStore:
         except OSError as error:
             raise SettingsError(f"{self._reset_path}: {error.strerror or error}") from error
         try:
-            return _reset(json.loads(data))
+            return dataclasses.replace(_reset(json.loads(data)), uid=uid)
         except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SettingsError(f"{self._reset_path} is not a valid reset; it was deleted") from error
 
@@ -163,7 +191,8 @@ def _parse(content: dict[str, Any]) -> PersistedFault:
 
 
 def _reset(content: dict[str, Any]) -> Reset:
-    return Reset(str(content["fault_id"]), str(content["who"]), str(content["note"]), int(content["at_us"]))
+    fault_id, who, note = (str(content[name]) for name in ("fault_id", "who", "note"))
+    return Reset(fault_id, who, note, int(content["at_us"]), int(content.get("uid", -1)))
 
 
 def _replace(path: Path, content: dict[str, Any]) -> None:

@@ -1,8 +1,7 @@
-"""Journal of a gate: one JSON line for each part."""
+"""Journal of a gate: one JSON line for each part, in a hash chain (`transport.chained_file`)."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, BinaryIO, cast
 from actuators.actuator import Instruction
 from schemas.clock import Clock, SystemClock
 from schemas.errors import SettingsError
+from transport.chained_file import ChainEnd, chain_line, end_after, end_of_file
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Journal:
         self._clock = clock or SystemClock()
         self._file: BinaryIO | None = None
         self._failing = False
-        self._torn = False
+        self._end = ChainEnd()
 
     def open(self) -> None:
         """Open the file.
@@ -46,6 +46,7 @@ class Journal:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._end = end_of_file(self.path)
             # Unbuffered: the system has a line when `write` returns, and a failed write leaves nothing to come later.
             self._file = cast(BinaryIO, self.path.open("ab", buffering=0))
         except OSError as error:
@@ -57,19 +58,32 @@ class Journal:
             return
         late_s = self._clock.monotonic_s() - instruction.act_at_s
         entry = journal_entry(instruction, self._clock.utc_us(), late_s * 1e3)
+        line = chain_line(entry, self._end)
         # A truncated line may be the last one: the next line then begins on a line of its own.
-        line = (b"\n" if self._torn else b"") + json.dumps(entry, allow_nan=False).encode() + b"\n"
+        data = b"\n" + line if self._end.is_torn else line
         try:
-            written = self._file.write(line)
+            written = self._file.write(data)
         except OSError as error:
             self._failed(error.strerror or str(error))
             return
-        if written != len(line):
-            self._torn = self._torn or written > 0
-            self._failed(f"only {written} of {len(line)} bytes fit")
+        if written != len(data):
+            self._cut(data[: written or 0])
+            self._failed(f"only {written} of {len(data)} bytes fit")
             return
         self.lines += 1
-        self._failing = self._torn = False
+        self._failing = False
+        self._end = end_after(line, self._end.line + 1)
+
+    def _cut(self, written: bytes) -> None:
+        """Continue the chain behind a line of which only a part is in the file."""
+        if self._end.is_torn:
+            if not written:
+                return
+            written = written[1:]
+        if written:
+            self._end = end_after(written, self._end.line + 1, is_torn=True)
+        elif self._end.is_torn:
+            self._end = ChainEnd(self._end.line, self._end.sha256)  # its line break is there now
 
     def _failed(self, reason: str) -> None:
         self.errors += 1

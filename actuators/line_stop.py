@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 
@@ -106,7 +107,7 @@ class LineStopper:
             If name or note is missing, or the reset cannot be put on file; the fault stays then.
         """
         fault = self._latch.fault
-        reset = Reset("" if fault is None else fault.fault_id, who, note, self._clock.utc_us())
+        reset = Reset("" if fault is None else fault.fault_id, who, note, self._clock.utc_us(), os.getuid())
         if fault is None:
             return False
         self._end(fault, reset)
@@ -118,7 +119,7 @@ class LineStopper:
                 return
             # 1. The reset goes on file, 2. the gate continues: a reset that was confirmed to a person is not lost.
             if self._store is not None:
-                self._store.save(PersistedFault(None, reset))
+                self._store.end(fault, reset)
                 self._on_file = PersistedFault(None, reset)
             self._latch.clear()
         log.warning("FAULT %s (%s) reset by %s: %s", fault.fault_id, fault.reason, reset.who, reset.note)

@@ -4,6 +4,8 @@ from schemas.codec import Codec
 from schemas.errors import CodecError, InspectionError
 from schemas.records import (
     Action,
+    AuditEvent,
+    AuditOutcome,
     DeadLetter,
     Decision,
     Defect,
@@ -23,6 +25,8 @@ from schemas.settings import KafkaSettings
 
 __all__ = [
     "Action",
+    "AuditEvent",
+    "AuditOutcome",
     "Codec",
     "CodecError",
     "DeadLetter",

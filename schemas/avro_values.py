@@ -9,9 +9,20 @@ from typing import Any, TypeVar
 
 from schemas.compiled_schemas import Compiled, compiled
 from schemas.errors import InvalidRecord
-from schemas.records import DeadLetter, Decision, Defect, DriftEvent, Frame, ImageReference, Label, Record, SignalChange
+from schemas.records import (
+    AuditEvent,
+    DeadLetter,
+    Decision,
+    Defect,
+    DriftEvent,
+    Frame,
+    ImageReference,
+    Label,
+    Record,
+    SignalChange,
+)
 
-R = TypeVar("R", Frame, Decision, DeadLetter, Label, DriftEvent)
+R = TypeVar("R", Frame, Decision, DeadLetter, Label, DriftEvent, AuditEvent)
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 
 

@@ -34,7 +34,7 @@ from schemas.errors import (
     TruncatedMessage,
     UnknownSchema,
 )
-from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label, Record
+from schemas.records import AuditEvent, DeadLetter, Decision, DriftEvent, Frame, Label, Record
 from schemas.settings import KafkaSettings
 from schemas.topics import MAX_MESSAGE_BYTES, TOPICS
 
@@ -51,10 +51,11 @@ MAX_REST_BYTES: Mapping[type, int] = types.MappingProxyType(
         DeadLetter: 512 * 1024,
         Label: 64 * 1024,
         DriftEvent: 128 * 1024,
+        AuditEvent: 64 * 1024,
     }
 )
 
-R = TypeVar("R", Frame, Decision, DeadLetter, Label, DriftEvent)
+R = TypeVar("R", Frame, Decision, DeadLetter, Label, DriftEvent, AuditEvent)
 
 
 #: Errors that fastavro raises on bytes that do not follow the schema.

@@ -18,7 +18,7 @@ from typing import Any
 from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
 
 from schemas.avro_bounds import Measure
-from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
+from schemas.records import AuditEvent, DeadLetter, Decision, DriftEvent, Frame, Label
 
 _AVSC: Mapping[type, str] = {
     Frame: "frame",
@@ -26,6 +26,7 @@ _AVSC: Mapping[type, str] = {
     DeadLetter: "dead_letter",
     Label: "label",
     DriftEvent: "drift_event",
+    AuditEvent: "audit_event",
 }
 
 #: Record classes of the messages in topics.

@@ -72,6 +72,15 @@ class EpisodeState(StrEnum):
     ACKNOWLEDGED = "ACKNOWLEDGED"
 
 
+class AuditOutcome(StrEnum):
+    """Moment at which an event was written: before an act, or after it; ``UNKNOWN`` is of a later version."""
+
+    UNKNOWN = "UNKNOWN"
+    BEGUN = "BEGUN"
+    DONE = "DONE"
+    FAILED = "FAILED"
+
+
 @dataclass(frozen=True, slots=True)
 class ImageReference:
     """Reference to an image that is too large for the topic: its URI and its size."""
@@ -312,4 +321,35 @@ class DriftEvent:
         return f"{self.station}/{self.camera_id}"
 
 
-Record = Frame | Decision | DeadLetter | Label | DriftEvent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEvent:
+    """Act of a person on a line, as the audit log keeps it.
+
+    ``principal`` is the user of Kafka under which the command ran, ``stated_by`` what the person typed. ``chain_*`` is
+    the state of the chain that the writer saw, see `transport.audit_chain`.
+    """
+
+    event_id: str
+    written_at_us: int
+    act: str
+    outcome: AuditOutcome
+    about: str
+    principal: str
+    login: str
+    before: str = ""
+    after: str = ""
+    stated_by: str = ""
+    note: str = ""
+    host: str = ""
+    uid: int = -1
+    program: str = ""
+    chain_offset: int = -1
+    chain_sha256: str = ""
+
+    @property
+    def key(self) -> str:
+        """Key of the message: the principal."""
+        return self.principal
+
+
+Record = Frame | Decision | DeadLetter | Label | DriftEvent | AuditEvent

@@ -4,7 +4,7 @@ A role has the rights of the programs that it names. Kafka refuses all others wh
 (``allow.everyone.if.no.acl.found=false``). `inspection acls` makes ACLs of this table.
 
 READ and WRITE of a topic include DESCRIBE (KIP-11). A producer that never writes twice needs no further right than
-WRITE on a topic. Nobody here may change ACLs, or delete a topic.
+WRITE on a topic. Nobody here may change ACLs, delete or alter a topic, or delete records of one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Literal
 from schemas.groups import READER, REDUNDANT, RETRIES, UNUSED, WATCH, WATCH_STATE, WORKERS
 from schemas.replay_headers import REPLAY_PART, group_of
 from schemas.topics import (
+    AUDIT_LOG,
     DEAD_LETTERS,
     DECISIONS,
     DEFAULT_PREFIX,
@@ -81,8 +82,10 @@ class Role:
     creates: bool = False
 
 
-#: Topics that people read: all but the state of the watch.
+#: Topics that people read: all but the state of the watch, and the audit log.
 _PAST = (FRAMES, DECISIONS, LABELS, DRIFT, DEAD_LETTERS)
+#: A writer of the audit log reads it too: each event names the one before.
+_PEOPLE = (*_PAST, AUDIT_LOG)
 
 # Gate, watch and archiver write dead letters about batches that no client can read (`transport.batch_letters`).
 ROLES: Mapping[str, Role] = {
@@ -106,31 +109,51 @@ ROLES: Mapping[str, Role] = {
             joins=WATCH,
             finds=(READER, WATCH_STATE),
         ),
-        Role("labeller", ("label", "review"), reads=_PAST, writes=(LABELS,), finds=(READER,)),
+        Role("labeller", ("label", "review"), reads=_PEOPLE, writes=(LABELS, AUDIT_LOG), finds=(READER,)),
         Role(
             "reviewer",
-            ("audit", "quality", "review", "replay", "analyse", "compare", "export", "drift list", "dead-letters list"),
-            reads=_PAST,
+            (
+                "audit",
+                "quality",
+                "review",
+                "replay",
+                "analyse",
+                "compare",
+                "export",
+                "drift list",
+                "dead-letters list",
+                "trail",
+            ),
+            reads=_PEOPLE,
             finds=(READER,),
         ),
         Role("archiver", ("archive",), reads=_PAST, writes=(DEAD_LETTERS,), finds=(READER,)),
         Role(
             "replayer",
             ("replay --to-topic", "topics apply --prefix PREFIX.replay.NAME"),
-            reads=_PAST,
+            reads=_PEOPLE,
+            writes=(AUDIT_LOG,),
             finds=(READER,),
             on_replays=("READ", "WRITE", "CREATE", "DESCRIBE_CONFIGS"),
         ),
         Role(
             "operator",
-            ("drift acknowledge", "dead-letters retry", "label", "audit", "quality", "review"),
-            reads=_PAST,
-            writes=(FRAMES, LABELS, DRIFT, DEAD_LETTERS),
+            ("drift ack", "dead-letters retry", "gate reset", "label", "audit", "quality", "review", "trail"),
+            reads=_PEOPLE,
+            writes=(FRAMES, LABELS, DRIFT, DEAD_LETTERS, AUDIT_LOG),
             finds=(READER,),
             retries=True,
         ),
         Role("gateway", ("gateway",), reads=(DECISIONS,), writes=(FRAMES, LABELS), finds=(READER, UNUSED)),
-        Role("platform", ("topics apply", "topics diff", "doctor"), shows=TOPICS, creates=True),
+        Role(
+            "platform",
+            ("topics apply", "topics diff", "doctor"),
+            reads=(AUDIT_LOG,),
+            writes=(AUDIT_LOG,),
+            shows=TOPICS,
+            creates=True,
+            finds=(READER,),
+        ),
     )
 }
 

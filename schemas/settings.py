@@ -12,7 +12,17 @@ from schemas.connection.load import load_client_config
 from schemas.connection.local_broker import local_client
 from schemas.errors import SettingsError
 from schemas.text import shown
-from schemas.topics import DEAD_LETTERS, DECISIONS, DEFAULT_PREFIX, DRIFT, DRIFT_STATE, FRAMES, LABELS, check_prefix
+from schemas.topics import (
+    AUDIT_LOG,
+    DEAD_LETTERS,
+    DECISIONS,
+    DEFAULT_PREFIX,
+    DRIFT,
+    DRIFT_STATE,
+    FRAMES,
+    LABELS,
+    check_prefix,
+)
 
 DEFAULT_BOOTSTRAP_SERVERS = "127.0.0.1:9092"
 
@@ -167,3 +177,8 @@ class KafkaSettings:
     def drift_state(self) -> str:
         """Name of the topic with the state of the drift processor."""
         return DRIFT_STATE.name(self.prefix)
+
+    @property
+    def audit_log(self) -> str:
+        """Name of the topic with the acts of people."""
+        return AUDIT_LOG.name(self.prefix)

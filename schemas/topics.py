@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schemas.errors import SettingsError
-from schemas.records import DeadLetter, Decision, DriftEvent, Frame, Label
+from schemas.records import AuditEvent, DeadLetter, Decision, DriftEvent, Frame, Label
 
 DEFAULT_PREFIX = "inspection"
 #: Largest message that a reader parses, in bytes. Topics allow a little more, so that a refusal can be recorded.
@@ -36,6 +36,8 @@ class Topic:
         Messages are kept at least this long, and at most this many bytes for each partition (-1: no limit).
     max_message_bytes
         Largest message that the broker accepts.
+    broker_time
+        True: the broker gives each message its timestamp, whatever the writer says.
     """
 
     suffix: str
@@ -46,6 +48,7 @@ class Topic:
     retention_bytes: int
     max_message_bytes: int
     cleanup: Literal["delete", "compact"] = "delete"
+    broker_time: bool = False
 
     def name(self, prefix: str = DEFAULT_PREFIX) -> str:
         """Return the full name of the topic under a prefix.
@@ -65,6 +68,7 @@ class Topic:
             "retention.ms": str(self.retention_ms),
             "retention.bytes": str(self.retention_bytes),
             "max.message.bytes": str(self.max_message_bytes),
+            **({"message.timestamp.type": "LogAppendTime"} if self.broker_time else {}),
         }
 
 
@@ -80,8 +84,10 @@ LABELS = Topic("labels", "station/camera", Label, 6, 3 * 365 * _DAY_MS, -1, _MIB
 DRIFT = Topic("drift", "station/camera", DriftEvent, 1, 365 * _DAY_MS, -1, _MIB)
 # State of the drift processor for each camera, for its restart. The topic is partitioned as the decisions are.
 DRIFT_STATE = Topic("drift-state", "station/camera", bytes, 6, -1, -1, 4 * _MIB, "compact")
+# Acts of people. One partition, because its hash chain has one order; the broker's time, because a writer can lie.
+AUDIT_LOG = Topic("audit-log", "principal", AuditEvent, 1, 10 * 365 * _DAY_MS, -1, _MIB, broker_time=True)
 
-TOPICS: tuple[Topic, ...] = (FRAMES, DECISIONS, DEAD_LETTERS, LABELS, DRIFT, DRIFT_STATE)
+TOPICS: tuple[Topic, ...] = (FRAMES, DECISIONS, DEAD_LETTERS, LABELS, DRIFT, DRIFT_STATE, AUDIT_LOG)
 
 #: Largest request that a client of ours sends or fetches, in bytes.
 MAX_REQUEST_BYTES = max(topic.max_message_bytes for topic in TOPICS)

@@ -18,7 +18,8 @@ PACKAGES = (
 
 SURFACE = {
     "schemas": {
-        "Action", "Codec", "CodecError", "DeadLetter", "Decision", "Defect", "DriftEvent", "DriftKind", "DriftType",
+        "Action", "AuditEvent", "AuditOutcome", "Codec", "CodecError", "DeadLetter", "Decision", "Defect", "DriftEvent",
+        "DriftKind", "DriftType",
         "Encoding", "EpisodeState", "Frame", "ImageReference", "InspectionError", "KafkaSettings", "Label",
         "ResultState", "SignalChange", "Verdict",
     },

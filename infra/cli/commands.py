@@ -77,6 +77,12 @@ COMMANDS = {
         ("operations", "audit", "", "Compare frames with decisions and dead letters, camera by camera."),
         ("operations", "dead-letters", "app", "Messages that could not be processed, kept with the reason."),
         ("operations", "spool", "app", "Frames on disk that Kafka has not taken yet: one spool a camera."),
+        (
+            "operations",
+            "trail",
+            "app",
+            "Who labelled, acknowledged, reset, retried, replayed: the audit log, and a check of it.",
+        ),
         ("operations", "images", "app", "The store of images too large for the topic."),
         (
             "labels",

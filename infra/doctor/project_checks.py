@@ -85,6 +85,9 @@ def topics(kafka: KafkaSettings) -> Check:
     if len(hidden) == len(TOPICS):
         what, _, remedy = str(next(iter(hidden.values()))).partition("; ")
         return Check("topics", "fail", f"rights: {what}", remedy)
+    if missing == [kafka.audit_log]:  # the line works, and acts are not recorded
+        detail = f"missing: {kafka.audit_log}, so acts are not recorded"
+        return Check("topics", "warn", detail, "`inspection topics apply`")
     if missing:
         return Check("topics", "fail", f"missing: {', '.join(missing)}", "`inspection topics apply`")
     visible = [topic for topic in TOPICS if topic.name(kafka.prefix) not in hidden]

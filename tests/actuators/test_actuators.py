@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -63,7 +64,11 @@ def test_journal_has_a_line_a_part(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 1  # before it is closed
     gate.act(instruction(part_key="p2", reason=InstructionReason.FAILSAFE_LATE, decision=None, armed_at_us=None))
     gate.close()
-    decided, failsafe = map(json.loads, path.read_text().splitlines())
+    lines = path.read_bytes().splitlines()
+    decided, failsafe = map(json.loads, lines)
+    assert [(each.pop("line"), each.pop("previous")) for each in (decided, failsafe)] == [
+        (1, ""), (2, hashlib.sha256(lines[0]).hexdigest())
+    ]  # fmt: skip
     assert decided == {
         "part_key": "p1",
         "station": "s",

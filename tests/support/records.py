@@ -7,6 +7,8 @@ import hashlib
 
 from schemas import (
     Action,
+    AuditEvent,
+    AuditOutcome,
     DeadLetter,
     Decision,
     Defect,
@@ -128,7 +130,23 @@ DRIFT_EVENT = DriftEvent(
     source_partition=3,
     source_offset=1234,
 )
-ALL = (FRAME, DECISION, DEAD_LETTER, LABEL, DRIFT_EVENT)
+AUDIT_EVENT = AuditEvent(
+    event_id="0b5d",
+    written_at_us=CAPTURED_AT_US + 3_600_000_000,
+    act="label",
+    outcome=AuditOutcome.BEGUN,
+    about=FRAME.frame_id,
+    after="NOT_OK crack",
+    principal="ada",
+    login="scram",
+    stated_by="Ada",
+    host="desk-1",
+    uid=1000,
+    program="inspection label",
+    chain_offset=6,
+    chain_sha256="cc" * 32,
+)
+ALL = (FRAME, DECISION, DEAD_LETTER, LABEL, DRIFT_EVENT, AUDIT_EVENT)
 
 
 def plain(value: object) -> object:

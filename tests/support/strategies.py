@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from schemas import (
     Action,
+    AuditEvent,
+    AuditOutcome,
     DeadLetter,
     Decision,
     Defect,
@@ -152,4 +154,23 @@ drift_events = st.builds(
     source_partition=ints,
     source_offset=longs,
 )
-records = frames | decisions | dead_letters | labels | drift_events
+audit_events = st.builds(
+    AuditEvent,
+    event_id=text,
+    written_at_us=moments,
+    act=text,
+    outcome=st.sampled_from(AuditOutcome),
+    about=text,
+    before=text,
+    after=text,
+    principal=text,
+    login=text,
+    stated_by=text,
+    note=text,
+    host=text,
+    uid=longs,
+    program=text,
+    chain_offset=longs,
+    chain_sha256=text,
+)
+records = frames | decisions | dead_letters | labels | drift_events | audit_events

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infra.cli.shared.audited import audited
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
     PREFIX_DEFAULT,
@@ -113,8 +114,11 @@ def label(
         inspection label --csv look.csv
     """
 
+    from hashlib import sha256
+
     from operations.labels.csv_file import labels_from_csv
     from operations.labels.publish import publish_labels
+    from operations.trail.record import Act, Deed
 
     ways = [way for way, given in (("FRAME_ID", frame_ids), ("--part", part), ("--csv", csv_file)) if given]
     if len(ways) != 1:
@@ -133,12 +137,17 @@ def label(
             echo(line, err=True)
         if bad and not skip_bad:
             raise SettingsError(f"{csv_file}: {bad_rows} bad rows, nothing published; --skip-bad leaves them out")
-        labels = labels_from_csv(
-            csv_file, labelled_by=by or user_name("--by"), sampled_because=because, on_bad=lambda error: None
-        )
+    by = by or user_name("--by")
+    if csv_file is not None:
+        labels = labels_from_csv(csv_file, labelled_by=by, sampled_because=because, on_bad=lambda error: None)
+        about = f"{csv_file} with SHA-256 {sha256(csv_file.read_bytes()).hexdigest()}"
     else:
-        labels = _named(frame_ids or [], part, camera, truth, defect, by or user_name("--by"), because, note)
-    count = publish_labels(kafka_settings(bootstrap_servers, prefix), labels)
+        labels = _named(frame_ids or [], part, camera, truth, defect, by, because, note)
+        about = f"part {part} of {camera}" if part else ", ".join(frame_ids or [])
+    kafka = kafka_settings(bootstrap_servers, prefix)
+    after = " ".join(filter(None, (truth, defect)))
+    with audited(kafka, Deed(Act.LABEL, about, after=after, stated_by=by, note=note)):
+        count = publish_labels(kafka, labels)
     if as_json:
         echo_json({"published": count, "bad_rows": bad_rows, "bad": bad, "without_truth": blank_rows})
         return

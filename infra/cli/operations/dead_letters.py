@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.shared.audited import audited, warn
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
     PREFIX_DEFAULT,
@@ -25,8 +26,12 @@ from schemas.errors import InspectionError, SettingsError
 from schemas.moments import time_text
 
 if TYPE_CHECKING:
-    from operations.dead_letters import Letter
+    from collections.abc import Iterator
+
+    from operations.dead_letters import Letter, Retrier
     from replay.past.source import Source
+    from schemas.settings import KafkaSettings
+    from transport.image_store import ImageStore
 
 app = typer.Typer(no_args_is_help=True, help="Messages that could not be processed, kept with the reason.")
 
@@ -131,8 +136,11 @@ def retry(
         inspection dead-letters retry --dry-run
     """
 
-    from operations.dead_letters import LetterRefused, Retrier, retry_blocker, with_message
-    from schemas.letters import whole_size
+    import dataclasses
+    from contextlib import nullcontext
+
+    from operations.dead_letters import Retrier
+    from operations.trail.record import Act, Deed, record_done
     from transport.image_store import ImageStore
 
     kafka = kafka_settings(bootstrap_servers, prefix)
@@ -141,21 +149,13 @@ def retry(
     retrier = None if dry_run else Retrier(kafka)
     # Read the letters after the retrier has started: it fences off an older retrier, whose work is then visible.
     wanted = set(letter_ids or [])
-    rows: list[dict[str, Any]] = []
-    for letter in _letters(source, kind, last):
-        if wanted and letter.id not in wanted:
-            continue
-        letter = with_message(letter, source)
-        reason = retry_blocker(letter, kafka, source.codec, store)
-        is_cut = letter.letter.value is None or whole_size(letter.letter) is not None
-        never = letter.retried or letter.letter.source_topic != kafka.frames or is_cut
-        done = reason is None or (force and not never)
-        if done and retrier is not None:
-            try:
-                retrier.retry(letter)
-            except LetterRefused as error:
-                done, reason = False, str(error)
-        rows.append({"id": letter.id, "retried": done, "why_not": None if done else reason})
+    about = ", ".join(letter_ids or []) or " ".join(filter(None, ("all", kind, last and f"of the last {last}")))
+    deed = Deed(Act.DEAD_LETTER_RETRY, f"dead letters: {about}", after=kafka.frames)
+    with nullcontext() if retrier is None else audited(kafka, deed):
+        rows = list(_retried(retrier, source, kafka, store, wanted, kind, last, force))
+    if retrier is not None and any(row["retried"] for row in rows):
+        ids = ", ".join(row["id"] for row in rows if row["retried"])
+        record_done(kafka, dataclasses.replace(deed, about=f"dead letters: {ids}"), warn)
     missing = wanted - {row["id"] for row in rows}
     if missing:
         raise SettingsError(
@@ -171,6 +171,36 @@ def retry(
         echo(f"{count} of {len(rows)} " + ("would be retried" if dry_run else "retried"))
     if wanted and not all(row["retried"] for row in rows):
         raise NotRetried("not all of them were retried")
+
+
+def _retried(
+    retrier: Retrier | None,
+    source: Source,
+    kafka: KafkaSettings,
+    store: ImageStore,
+    wanted: set[str],
+    kind: str | None,
+    last: str | None,
+    force: bool,
+) -> Iterator[dict[str, Any]]:
+    """Retry letters, and yield a row for each; without a retrier only the rows."""
+    from operations.dead_letters import LetterRefused, retry_blocker, with_message
+    from schemas.letters import whole_size
+
+    for letter in _letters(source, kind, last):
+        if wanted and letter.id not in wanted:
+            continue
+        letter = with_message(letter, source)
+        reason = retry_blocker(letter, kafka, source.codec, store)
+        is_cut = letter.letter.value is None or whole_size(letter.letter) is not None
+        never = letter.retried or letter.letter.source_topic != kafka.frames or is_cut
+        done = reason is None or (force and not never)
+        if done and retrier is not None:
+            try:
+                retrier.retry(letter)
+            except LetterRefused as error:
+                done, reason = False, str(error)
+        yield {"id": letter.id, "retried": done, "why_not": None if done else reason}
 
 
 def _letters(source: Source, kind: str | None, last: str | None) -> Any:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infra.cli.shared.audited import audited
 from infra.cli.shared.options import (
     BOOTSTRAP_DEFAULT,
     PREFIX_DEFAULT,
@@ -127,10 +128,15 @@ def ack(
     """
     from infra.cli.operations.drift_text import episode_row, one_line
     from operations.episodes import acknowledge
+    from operations.trail.record import Act, Deed
 
     kafka = kafka_settings(bootstrap_servers, prefix)
     found = _find(past_source(kafka, archive=None), episode_id, simulated=False)
-    acknowledgement = acknowledge(kafka, found, user_name("--by") if by is None else by, note)
+    by = user_name("--by") if by is None else by
+    about = f"episode {found.episode_id} of {found.facts.key}"
+    deed = Deed(Act.DRIFT_ACKNOWLEDGE, about, found.facts.state.value, "ACKNOWLEDGED", by, note)
+    with audited(kafka, deed):
+        acknowledgement = acknowledge(kafka, found, by, note)
     if as_json:
         row = {**episode_row(found), "acknowledged_by": acknowledgement.acknowledged_by, "note": acknowledgement.note}
         echo_json(row)

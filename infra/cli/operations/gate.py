@@ -7,13 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.cli.shared.options import Json, as_text, user_name
+from infra.cli.shared.audited import warn
+from infra.cli.shared.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    BootstrapServers,
+    Json,
+    Prefix,
+    as_text,
+    kafka_settings,
+    user_name,
+)
 from infra.cli.shared.terminal_text import echo, echo_json
 from schemas.moments import time_text
 
 if TYPE_CHECKING:
     from actuators.belt_file import BeltStop
     from actuators.fault_reset import FaultStatus
+
+#: Longest wait for Kafka after a reset, in seconds.
+_PATIENCE_S = 2.0
 
 app = typer.Typer(no_args_is_help=True, help="A gate in FAULT: show it, reset it.\n\nA stopped belt: suspend, resume.")
 
@@ -50,11 +63,14 @@ def reset(
         ),
     ] = None,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds the running gate may take.")] = 5.0,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
 ) -> None:
     """End a FAULT, of a gate that runs or of one that does not.
 
-    Look first: from now on parts are accepted again.
+    Look first: from now on parts are accepted again. The reset needs no Kafka. It is kept in the state directory, and
+    copied to the audit log if that can be reached; `inspection trail copy` copies it later.
 
         inspection gate reset --state-dir /var/lib/gate --note "worker had crashed, restarted it"
     """
@@ -62,6 +78,8 @@ def reset(
 
     found = reset_fault(state_dir, who or user_name("--who"), note, timeout_s=timeout_s)
     _show(found, as_json)
+    if found.fault is None:
+        _copy(state_dir, bootstrap_servers, prefix)
     if found.fault is not None:
         raise typer.Exit(1)
 
@@ -94,6 +112,21 @@ def resume(state_dir: _StateDir) -> None:
     standing(state_dir)
     was_standing = BeltFile(state_dir).resume()
     echo("the belt moves" if was_standing else "the belt was not said to stand")
+
+
+def _copy(state_dir: Path, bootstrap_servers: str, prefix: str) -> None:
+    """Copy the resets to the audit log; a warning if that fails: the gate runs already."""
+    from operations.trail.record import Act, has_audit_log
+    from operations.trail.resets import copy_resets
+    from schemas.errors import InspectionError
+
+    try:
+        kafka = kafka_settings(bootstrap_servers, prefix)
+        if has_audit_log(kafka, Act.GATE_RESET, warn, timeout_s=_PATIENCE_S):
+            copy_resets(kafka, state_dir)
+    except InspectionError as error:
+        why = str(error).partition("; ")[0]
+        warn(f"the reset is not in the audit log yet: {why}; `inspection trail copy --state-dir {state_dir}` copies it")
 
 
 def _show(found: FaultStatus, as_json: bool, belt: BeltStop | None = None) -> None:

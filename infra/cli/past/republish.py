@@ -19,8 +19,10 @@ def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -
     import dataclasses
     import threading
 
+    from infra.cli.shared.audited import audited
     from infra.cli.shared.progress import reading
     from infra.cli.shared.shutdown import stop_on_signals
+    from operations.trail.record import Act, Deed
     from replay.past.reads import empty_selection_error
     from replay.past.resolved_selection import ResolvedSelection
     from replay.republish import by_partition, prefix_of, speed_of
@@ -39,7 +41,8 @@ def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -
             dataclasses.replace(each, retention_ms=_DAY_MS) if each.cleanup == "delete" else each for each in TOPICS
         ]
         created = apply(dataclasses.replace(kafka, prefix=prefix), table).created
-        with stop_on_signals(stop):
+        deed = Deed(Act.REPLAY_TO_TOPIC, topic, after=f"{resolved.frames_total} frames of {kafka.frames}, {speed}")
+        with audited(kafka, deed), stop_on_signals(stop):
             done = publish(
                 by_partition(resolved, stop),
                 kafka,

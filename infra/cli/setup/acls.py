@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.shared.audited import warn
 from infra.cli.shared.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
 from infra.cli.shared.terminal_text import echo, echo_json, shown
 
 if TYPE_CHECKING:
+    from operations.trail.record import Deed
     from schemas.roles import Grant, Principals
-    from transport.acl_setup import Excess
+    from transport.acl_setup import AppliedAcls, Excess
 
 app = typer.Typer(no_args_is_help=True, help="Rights on the topics: one user of Kafka for each program and camera.")
 
@@ -65,11 +67,15 @@ def apply(
     from dataclasses import asdict
 
     from operations.principals import read_principals
+    from operations.trail.record import Act, has_audit_log, record_done
     from transport.acl_setup import apply_acls
 
     kafka = kafka_settings(bootstrap_servers, prefix)
     found = read_principals(principals)
+    is_recorded = has_audit_log(kafka, Act.ACLS_APPLY, warn)
     applied = apply_acls(kafka, found, prune=prune, timeout_s=timeout_s)
+    if is_recorded and (applied.created or applied.removed):
+        record_done(kafka, _deed(principals, applied), warn)
     quotas = list(_quota_commands(kafka.bootstrap_servers, found))
     if as_json:
         echo_json(
@@ -92,6 +98,14 @@ def apply(
         echo("quotas are not set by this command; the administrators of the cluster run:", err=True)
     for line in quotas:
         echo(line)
+
+
+def _deed(file: Path, applied: AppliedAcls) -> Deed:
+    from operations.trail.record import Act, Deed
+
+    created = sorted({f"{grant.user} as {grant.role}" for grant in applied.created})
+    after = f"{len(applied.created)} ACLs created: {', '.join(created)}; {len(applied.removed)} removed: "
+    return Deed(Act.ACLS_APPLY, str(file), after=after + ", ".join(map(_text, applied.removed)))
 
 
 def _row(grant: Grant) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.shared.audited import warn
 from infra.cli.shared.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
 from infra.cli.shared.terminal_text import echo, echo_json, shown
 
@@ -27,10 +28,13 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Create the missing topics. Existing topics stay as they are; differences are reported."""
+    from operations.trail.record import Act, Deed, record_done
     from transport import topic_setup as topics
 
     kafka = kafka_settings(bootstrap_servers, prefix)
     applied = topics.apply(kafka, timeout_s=timeout_s)
+    if applied.created:  # the audit log may be one of them
+        record_done(kafka, Deed(Act.TOPICS_APPLY, ", ".join(applied.created), "missing", "created"), warn)
     if as_json:
         _print_json(kafka, applied.states, created=list(applied.created))
         return

@@ -21,7 +21,7 @@ from replay.archive import Archive, ArchiveError, ArchiveStore, container
 from replay.archive.batch import MAX_FILES, ArchiveBatch
 from replay.archive.container import envelope_schema
 from replay.archive.verify import verify
-from schemas import DeadLetter, Decision, DriftEvent, Frame, Label
+from schemas import AuditEvent, DeadLetter, Decision, DriftEvent, Frame, Label
 from schemas.codec import encode
 from schemas.compiled_schemas import RECORDS, schema_of
 from schemas.topics import TOPICS
@@ -35,7 +35,7 @@ from transport.topic_ranges import TimeRange
 
 KINDS = {
     Frame: strategies.frames, Decision: strategies.decisions, DeadLetter: strategies.dead_letters,
-    Label: strategies.labels, DriftEvent: strategies.drift_events,
+    Label: strategies.labels, DriftEvent: strategies.drift_events, AuditEvent: strategies.audit_events,
 }  # fmt: skip
 
 

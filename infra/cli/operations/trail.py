@@ -1,0 +1,187 @@
+"""`inspection trail`: who did what to the line, and whether the log of it is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infra.cli.shared.options import (
+    BOOTSTRAP_DEFAULT,
+    PREFIX_DEFAULT,
+    BootstrapServers,
+    Json,
+    Prefix,
+    kafka_settings,
+)
+from infra.cli.shared.terminal_text import echo, echo_json, shown
+from schemas.errors import InspectionError, SettingsError
+from schemas.moments import time_text
+
+if TYPE_CHECKING:
+    from operations.trail.read import TrailCheck
+    from transport.audit_log import LoggedEvent
+
+app = typer.Typer(help="Who labelled, acknowledged, reset, retried, replayed: the audit log, and a check of it.")
+
+
+class TrailBroken(InspectionError):
+    """Error: events or lines were changed or removed."""
+
+
+@app.callback(invoke_without_command=True)
+def trail(
+    context: typer.Context,
+    since: Annotated[str | None, typer.Option(help="Only events of the last 90s, 8h, 30d.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the hash chain of the whole log; exit status 1 if it is broken.")
+    ] = False,
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="OFFSET:SHA256", help="Head that an earlier --verify printed: it must still be there."),
+    ] = None,
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """List the acts of people on the line: time, act, what it changed, user of Kafka, and the name that was given.
+
+    inspection trail --since 30d
+    """
+    if context.invoked_subcommand is not None:
+        return
+    import time
+
+    from infra.cli.shared.times import seconds
+    from operations.trail.read import check_trail, parse_head, read_trail
+
+    kafka = kafka_settings(bootstrap_servers, prefix)
+    expected = None if head is None else parse_head(head)
+    begin_us = None if since is None else time.time_ns() // 1000 - round(seconds(since, "--since") * 1e6)
+    rows: list[dict[str, Any]] = []
+
+    def take(each: LoggedEvent) -> None:
+        if begin_us is not None and each.at_us < begin_us:
+            return
+        if as_json:
+            rows.append(_row(each))
+        else:
+            echo(_line(each))
+
+    if not (verify or head):
+        for each in read_trail(kafka, begin_us):
+            take(each)
+        if as_json:
+            echo_json({"events": rows})
+        return
+    found = check_trail(kafka, expected, take)
+    if as_json:
+        echo_json({"events": rows, "check": _check_row(found)})
+    else:
+        _say(found)
+    if not found.is_whole:
+        raise TrailBroken(f"{kafka.audit_log} is not what was written")
+
+
+@app.command(name="file")
+def check_file(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Journal of a gate, or its gate.trail.jsonl; older parts first."),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Check the hash chain of a gate's journal, or of its resets; exit status 1 if a line was changed or removed.
+
+    inspection trail file gate.jsonl
+    """
+    from collections.abc import Iterator
+
+    from transport.chained_file import check_lines
+
+    count = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal count
+        for path in files:
+            try:
+                with path.open("rb") as file:
+                    for line in file:
+                        count += 1
+                        yield line
+            except OSError as error:
+                raise SettingsError(f"{path}: {error.strerror}") from error
+
+    faults = list(check_lines(lines()))
+    if as_json:
+        echo_json({"lines": count, "faults": [{"line": fault.at, "what": fault.what} for fault in faults]})
+    else:
+        for fault in faults:
+            echo(str(fault))
+        echo(f"{count} lines, {len(faults)} faults")
+    if faults:
+        raise TrailBroken("lines were changed or removed")
+
+
+@app.command()
+def copy(
+    state_dir: Annotated[Path, typer.Option(help="State directory of the gate, as given to `inspection actuate`.")],
+    bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
+    prefix: Prefix = PREFIX_DEFAULT,
+) -> None:
+    """Copy the resets of a gate to the audit log, if they are not there yet."""
+    from operations.trail.resets import copy_resets
+    from transport.admin import require_topics
+
+    kafka = kafka_settings(bootstrap_servers, prefix)
+    require_topics(kafka, [kafka.audit_log])
+    echo(f"{copy_resets(kafka, state_dir)} resets copied")
+
+
+def _row(each: LoggedEvent) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    event = {} if each.event is None else asdict(each.event)
+    return {"offset": each.offset, "at": time_text(each.at_us), **event, "problem": each.problem or None}
+
+
+def _line(each: LoggedEvent) -> str:
+    event = each.event
+    if event is None:
+        return f"{each.offset}  {time_text(each.at_us)}  not an event: {shown(each.problem)}"
+    outcome = " FAILED" if event.outcome.value == "FAILED" else ""
+    change = " -> ".join(filter(None, (event.before, event.after)))
+    texts = [f"{event.act}{outcome}", event.about, change, f"by {event.principal} ({event.login}) at {event.host}"]
+    if event.stated_by:
+        texts.append(f"says {event.stated_by}" + (f": {event.note}" if event.note else ""))
+    return f"{each.offset}  {time_text(each.at_us)}  {shown('; '.join(filter(None, texts)), 2000)}"
+
+
+def _check_row(found: TrailCheck) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    head = found.head
+    return {
+        "is_whole": found.is_whole,
+        "events": found.events,
+        "unreadable": found.unreadable,
+        "head": None if head is None else f"{head.offset}:{head.sha256}",
+        "breaks": [{**asdict(each), "what": str(each)} for each in found.breaks],
+        "head_is_lost": found.lost_head is not None,
+        "gone": found.gone,
+    }
+
+
+def _say(found: TrailCheck) -> None:
+    for each in found.breaks:
+        echo(str(each))
+    if found.unreadable:
+        echo(f"{found.unreadable} messages are no events")
+    if found.gone:
+        echo(f"{found.gone} older events are gone, by the retention of the topic or by someone who may delete")
+    if found.lost_head is not None:
+        echo(f"event {found.lost_head.offset}: the log does not have the head that was noted")
+    if found.is_whole:
+        head = "" if found.head is None else f"; head {found.head.offset}:{found.head.sha256}"
+        echo(f"{found.events} events, nothing changed or removed{head}")

@@ -1,0 +1,105 @@
+"""Reading of the audit trail, with a check of its hash chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from schemas.errors import SettingsError
+from schemas.settings import KafkaSettings
+from transport.audit_chain import Break, ChainCheck, ChainPoint
+from transport.audit_log import LoggedEvent, read_audit_log
+
+
+@dataclass(frozen=True, slots=True)
+class TrailCheck:
+    """Result of a check.
+
+    Parameters
+    ----------
+    events, unreadable
+        Messages that are events, and messages that are not.
+    head
+        State of the chain at the newest message: noted elsewhere, it shows later that nothing up to there was changed
+        or removed. None if the chain is broken there.
+    breaks
+        Places at which events were changed or removed.
+    lost_head
+        The head that was expected, if the chain does not have it.
+    gone
+        Events before the first one: deleted by the retention, or by someone with the right to delete.
+    """
+
+    events: int = 0
+    unreadable: int = 0
+    head: ChainPoint | None = None
+    breaks: tuple[Break, ...] = ()
+    lost_head: ChainPoint | None = None
+    gone: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """True if nothing was changed or removed, as far as the chain shows."""
+        return not self.breaks and not self.unreadable and self.lost_head is None
+
+
+def read_trail(kafka: KafkaSettings, begin_us: int | None = None) -> Iterator[LoggedEvent]:
+    """Yield the messages of the audit log that the broker has taken since a time (UTC µs), oldest first.
+
+    Raises
+    ------
+    BrokerUnavailable, NotAuthorised, TopicMissing
+        If the topic cannot be read.
+    """
+    return (each for each in read_audit_log(kafka) if begin_us is None or each.at_us >= begin_us)
+
+
+def check_trail(
+    kafka: KafkaSettings,
+    expected: ChainPoint | None = None,
+    on_event: Callable[[LoggedEvent], object] = lambda event: None,
+) -> TrailCheck:
+    """Read the whole audit log and check its chain.
+
+    Parameters
+    ----------
+    expected
+        Head of an earlier check.
+    on_event
+        Called with each message.
+
+    Raises
+    ------
+    BrokerUnavailable, NotAuthorised, TopicMissing
+        If the topic cannot be read.
+    """
+    check, events, unreadable, first = ChainCheck(), 0, 0, None
+    for each in read_audit_log(kafka):
+        first = each.offset if first is None else first
+        check.add(each.offset, each.value, each.states)
+        events, unreadable = events + (each.event is not None), unreadable + (each.event is None)
+        on_event(each)
+    is_lost = expected is not None and check.point(expected.offset) != expected
+    return TrailCheck(events, unreadable, check.head, tuple(check.breaks), expected if is_lost else None, first or 0)
+
+
+def parse_head(text: str) -> ChainPoint:
+    """Return the head that `inspection trail --verify` printed: ``OFFSET:SHA256``.
+
+    Raises
+    ------
+    SettingsError
+        If the text is not one.
+
+    Examples
+    --------
+    >>> parse_head("41:" + "ab" * 32).offset
+    41
+    """
+    offset, _, digest = text.partition(":")
+    if not (offset.isascii() and offset.isdigit() and len(offset) < 19):
+        raise SettingsError(f"head {text[:80]!r}: as --verify prints it, OFFSET:SHA256")
+    point = ChainPoint(int(offset), digest)
+    if not point.is_possible(point.offset + 1):
+        raise SettingsError(f"head {text[:80]!r}: as --verify prints it, OFFSET:SHA256")
+    return point
