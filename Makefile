@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	"$$p" -c '$(PROBE)' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parallel test-long test-faults test-importers test-unit check lint format types bench bench-drift bench-labels lock zoo clean
+.PHONY: help setup demo test test-parallel test-long test-faults test-importers test-unit check lint format types bench bench-drift bench-labels lock sbom wheel audit-packages zoo clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -124,11 +124,25 @@ lock: ## Write the locks again, with the newest versions that pyproject.toml all
 	@$(COMPILE) --extra bench -o infra/locks/bench.lock pyproject.toml
 	@$(SHARED) | $(COMPILE) -o infra/locks/peers.lock benchmarks/contenders/peers.txt -
 	@echo uv | $(COMPILE) -o infra/locks/uv.lock -
+	@echo pip-audit | $(COMPILE) -o infra/locks/audit.lock -
 	@printf '%s\n' tensorflow-cpu keras tf2onnx | $(COMPILE) -o infra/locks/import-tensorflow.lock -
 	@echo conformal-clip-data | $(COMPILE) -o infra/locks/textile.lock -
 	@printf '%s\n' scikit-learn skl2onnx onnx | $(COMPILE) -o infra/locks/import-sklearn.lock -
 	@printf '%s\n' torch torchvision onnxscript onnx | $(COMPILE) -o infra/locks/import-torch.lock -
 	@grep -c == requirements.lock infra/locks/*.lock
+
+sbom: $(STAMP) ## Write the bills of materials (CycloneDX 1.6) to build/sbom
+	@$(BIN)/python -m infra.supply_chain.sbom build/sbom
+
+# The time in the wheel is that of the last commit: the same commit gives the same bytes.
+wheel: $(STAMP) ## Build the wheel, to dist
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -m hatchling build -t wheel
+
+AUDIT := $(VENV)/audit
+audit-packages: $(STAMP) ## Check the runtime lock for known vulnerabilities; exit status 3 if no database answers
+	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install \
+		--quiet --disable-pip-version-check --require-hashes -r infra/locks/audit.lock; }
+	@$(BIN)/python -m infra.supply_chain.audit $(AUDIT)/bin/pip-audit infra/locks/runtime.lock $(ARGS)
 
 clean: ## Remove .venv and what tools leave behind (topics of the local broker stay)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -6,23 +6,21 @@ The lock names every jar with its sha256. ``python -m infra.broker.kafka_jars --
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from infra.broker.errors import KafkaUnresolved
 from infra.broker.locks import exclusive
+from infra.broker.maven import Jar as Jar
+from infra.broker.maven import MavenError, download, read_lock, resolve
+from infra.broker.maven import OnDownload as OnDownload
+from infra.broker.maven import is_intact as is_intact
 from schemas.private_files import make_private_folder
 from schemas.user_folders import user_folder
 
 log = logging.getLogger(__name__)
-
-#: Callback that gets (done, total) after each downloaded jar.
-OnDownload = Callable[[int, int], None]
 
 #: Kafka itself depends on the slf4j API only. This binding sends its log to log4j2, as in the distribution.
 _LOG_BINDING = "org.apache.logging.log4j:log4j-slf4j-impl"
@@ -32,36 +30,9 @@ _LOG_BINDING = "org.apache.logging.log4j:log4j-slf4j-impl"
 _DISTRIBUTION_JAR = "kafka_2.13-[0-9]*.jar"
 
 
-@dataclass(frozen=True, slots=True)
-class Jar:
-    """Line of the lock: Maven coordinates and the sha256 of the file."""
-
-    group: str
-    artifact: str
-    version: str
-    sha256: str
-
-    @property
-    def coordinates(self) -> str:
-        """Maven coordinates as ``group:artifact:version``."""
-        return f"{self.group}:{self.artifact}:{self.version}"
-
-    @property
-    def filename(self) -> str:
-        """Name of the file in the cache."""
-        return f"{self.artifact}-{self.version}.jar"
-
-
 def locked_jars() -> list[Jar]:
     """Return the jars of the lock, Kafka's own jar first."""
-    text = files("infra.broker").joinpath("kafka.lock").read_text(encoding="utf-8")
-    jars = []
-    for line in text.splitlines():
-        if line and not line.startswith("#"):
-            coordinates, sha256 = line.split()
-            group, artifact, version = coordinates.split(":")
-            jars.append(Jar(group, artifact, version, sha256))
-    return jars
+    return read_lock(files("infra.broker").joinpath("kafka.lock").read_text(encoding="utf-8"))
 
 
 def kafka_version() -> str:
@@ -109,59 +80,22 @@ def classpath(cache: Path | None = None, progress: OnDownload | None = None) -> 
     return os.pathsep.join(str(cache / jar.filename) for jar in jars)
 
 
-def is_intact(path: Path, jar: Jar) -> bool:
-    """Return True if the file exists and has the locked sha256."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == jar.sha256
-    except OSError:
-        return False
-
-
 def _download(missing: list[Jar], cache: Path, total: int, progress: OnDownload | None) -> None:
-    try:
-        from jgo.maven import MavenContext
-    except ImportError as error:
-        raise KafkaUnresolved("the package jgo, which fetches its jars, is not installed") from error
     log.info("fetching %d jars of Kafka %s, once", len(missing), kafka_version())
-    maven = MavenContext(repo_cache=cache / "maven")
-    for done, jar in enumerate(missing, start=total - len(missing) + 1):
-        try:
-            component = maven.project(jar.group, jar.artifact).at_version(jar.version)
-            fetched = Path(component.artifact().resolve())
-            if not is_intact(fetched, jar):
-                # jgo keeps a file that it fetched earlier: delete the file and let jgo fetch it once more.
-                fetched.unlink(missing_ok=True)
-                fetched = Path(component.artifact().resolve())
-        except Exception as error:  # jgo passes on the errors of its HTTP client; all of them mean the same here
-            raise KafkaUnresolved(f"{jar.coordinates} could not be fetched: {error}") from error
-        if not is_intact(fetched, jar):
-            fetched.unlink(missing_ok=True)
-            raise KafkaUnresolved(f"{jar.coordinates} does not have the locked sha256")
-        os.replace(fetched, cache / jar.filename)
-        if progress is not None:
-            progress(done, total)
+    try:
+        download(missing, cache, total, progress)
+    except MavenError as error:
+        raise KafkaUnresolved(str(error)) from error
 
 
 def relock(version: str, cache: Path) -> str:
     """Resolve a version of Kafka from scratch and return the text of the lock."""
-    from jgo.maven import MavenContext
-
-    maven = MavenContext(repo_cache=cache)
-
-    def resolve(coordinates: str) -> dict[tuple[str, str], str]:
-        inputs, transitive = maven.resolver.resolve([maven.create_dependency(coordinates)])
-        return {(d.groupId, d.artifactId): d.version for d in (*inputs, *transitive)}
-
-    found = resolve(f"org.apache.kafka:kafka_2.13:{version}")
-    log4j = found["org.apache.logging.log4j", "log4j-core"]
-    found.update({k: v for k, v in resolve(f"{_LOG_BINDING}:{log4j}").items() if k not in found})
+    jars = resolve([f"org.apache.kafka:kafka_2.13:{version}"], cache)
+    [log4j] = [jar.version for jar in jars if jar.artifact == "log4j-core"]
+    known = {(jar.group, jar.artifact) for jar in jars}
+    jars += [jar for jar in resolve([f"{_LOG_BINDING}:{log4j}"], cache) if (jar.group, jar.artifact) not in known]
     lines = ["# Jars of the local broker, written by `python -m infra.broker.kafka_jars --relock VERSION`."]
-    for (group, artifact), jar_version in found.items():
-        path = Path(maven.project(group, artifact).at_version(jar_version).artifact().resolve())
-        with path.open("rb") as file:
-            lines.append(f"{group}:{artifact}:{jar_version} {hashlib.file_digest(file, 'sha256').hexdigest()}")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *(f"{jar.coordinates} {jar.sha256}" for jar in jars)]) + "\n"
 
 
 if __name__ == "__main__":
