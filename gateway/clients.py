@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gateway.problems import Problem
+from models.yaml_lines import YamlProblem, parse
+from schemas.connection.secret_files import read_trusted
 from schemas.errors import SettingsError
+from schemas.text import shown
 
 SCOPES = ("inspect", "read", "label")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -143,17 +144,16 @@ def read_clients(path: Path, default_station: str) -> Clients:
     Raises
     ------
     SettingsError
-        If the file cannot be read, or if an entry is not valid.
+        If the file cannot be read, if others can change it, or if an entry is not valid.
     """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"--tokens {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}" if mark is not None else ""
-        raise SettingsError(f"--tokens {path}{where}: is not YAML") from None
-    entries = found.get("clients") if isinstance(found, dict) else None
+        found = parse(read_trusted(path).content.decode("utf-8-sig")).data
+    except (OSError, ValueError) as error:
+        if isinstance(error, YamlProblem):
+            raise SettingsError(f"--tokens {path}:{error.line}: {shown(str(error))}") from None
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise SettingsError(f"--tokens {path}: {reason}") from None
+    entries = found.get("clients")
     if not isinstance(entries, dict) or not entries or set(found) != {"clients"}:
         raise SettingsError(f"--tokens {path}: has one entry, 'clients', with the clients by name")
     by_hash: dict[str, Client] = {}

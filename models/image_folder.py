@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
 
+from schemas.plain_files import read_plain
+from schemas.topics import MAX_STORED_BYTES
+
 #: Suffixes of the files that are read, in lower case.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 _FOLDERS = frozenset(
@@ -147,6 +150,17 @@ def _kind(entry: os.DirEntry[str], below: Path) -> FileKind:
     if (not is_regular and os.path.exists(entry.path)) or not is_data(below):
         return "skipped"
     return "image" if below.suffix.lower() in SUFFIXES else "other"
+
+
+def read_image_file(path: Path) -> bytes:
+    """Return the bytes of an image file that is no larger than the largest image of a line.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, is no regular file, or is larger.
+    """
+    return read_plain(path, MAX_STORED_BYTES)
 
 
 def is_data(path: PurePath) -> bool:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from models.errors import ModelPackageError
 from models.manifest import Manifest
 from models.yaml_lines import LinedYaml, Location, YamlProblem, parse
+from schemas.plain_files import read_plain
 
 MANIFEST_NAME = "manifest.yaml"
 _MAX_MANIFEST_BYTES = 256 * 1024
@@ -36,13 +37,10 @@ class ManifestFile:
             If it cannot be read or is not a valid manifest; the message names the file and the line.
         """
         try:
-            with path.open("rb") as file:
-                raw = file.read(_MAX_MANIFEST_BYTES + 1)
+            raw = read_plain(path, _MAX_MANIFEST_BYTES)
         except OSError as error:
             why = error.strerror or str(error)
             raise ModelPackageError(f"{path}: {why}; a model package is a folder with {MANIFEST_NAME}") from error
-        if len(raw) > _MAX_MANIFEST_BYTES:
-            raise ModelPackageError(f"{path}: over {_MAX_MANIFEST_BYTES} bytes is no manifest")
         try:
             lined = parse(raw.decode("utf-8"))
         except UnicodeDecodeError as error:

@@ -22,6 +22,7 @@ from models.tasks import TASKS, Outputs
 from models.tasks.finding import WrongShape
 from models.trial import TrialFailed, TrialJob, TrialLimits, try_out
 from models.warm_up import map_differences, pictures, row_differences, score_differences
+from schemas.plain_files import real_path
 
 #: Protobuf's own limit.
 _MAX_MODEL_BYTES = 2**31 - 1
@@ -130,7 +131,7 @@ def _try_out(folder: Path, source: ManifestFile, tensors: Sequence[Tensor], thre
     """Load and run the model in a child process first. Return the runtime's message if it cannot run the model."""
     manifest = source.manifest
     outputs = tuple(manifest.outputs.names.values())
-    job = TrialJob(str((folder / manifest.file).resolve()), manifest.sha256, threads, manifest.input.name, outputs)
+    job = TrialJob(str(real_path(folder / manifest.file)), manifest.sha256, threads, manifest.input.name, outputs)
     try:
         return try_out(job, tensors, TrialLimits.from_env())
     except TrialFailed as error:
@@ -169,9 +170,9 @@ def _read_verified(
     folder: Path, source: ManifestFile, file: str, sha256: str, file_at: tuple[str, ...], sha256_at: tuple[str, ...]
 ) -> bytes:
     try:
-        target = (folder / file).resolve(strict=True)
+        target = real_path(folder / file, strict=True)
         # Kubernetes mounts files as links within the package. A link that leaves the package is not followed.
-        if not target.is_relative_to(folder.resolve()):
+        if not target.is_relative_to(real_path(folder)):
             raise source.error(file_at, f"{file} is a link that leaves the package: copy the file here")
         if not target.is_file():
             raise source.error(file_at, f"{file} is not a regular file: put the model here")

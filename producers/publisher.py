@@ -24,6 +24,7 @@ from schemas.errors import BrokerUnavailable, InspectionError
 from schemas.part_ids import real_part_id
 from schemas.records import Encoding, ImageReference
 from schemas.settings import KafkaSettings
+from schemas.topics import MAX_STORED_BYTES
 from transport.admin import require_topics
 from transport.circuit_breaker import CircuitBreaker
 from transport.image_store import ImageStore, ImageStoreError
@@ -234,7 +235,7 @@ class FramePublisher:
 
     def _claim_check(self, image: EncodedImage, captured_at_us: int) -> ImageReference | None:
         """Put a large image into the store and return the reference to it; None if the image goes into the frame."""
-        if self._store is None:
+        if self._store is None or len(image.data) > MAX_STORED_BYTES:  # no reader takes such an image
             return None
         if len(image.data) <= self._options.store_above_bytes and self._limit.takes_image(len(image.data)):
             return None

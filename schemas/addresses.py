@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, unquote
 
+from schemas.known_secrets import without_secrets
+
 #: Text in place of hidden parts.
 HIDDEN = "***"
 #: Text in place of a message of a library that quotes a part of an address.
@@ -115,6 +117,8 @@ def masked_address(address: str, *, with_path: bool = False) -> str:
 def masked_text(text: str, *addresses: str | None, with_path: bool = False) -> str:
     """Return a text, such as the message of a library, with the addresses and named secrets in it masked.
 
+    Secrets that this process was given are masked wherever they stand, see `schemas.known_secrets`.
+
     Parameters
     ----------
     addresses
@@ -133,7 +137,7 @@ def masked_text(text: str, *addresses: str | None, with_path: bool = False) -> s
     secrets = [address for address in addresses if address and masked_address(address, with_path=with_path) != address]
     for address in secrets:
         text = text.replace(address, masked_address(address))
-    text = _NAMED.sub(rf"\1{HIDDEN}", "".join(_masked_pieces(text)))
+    text = _NAMED.sub(rf"\1{HIDDEN}", "".join(_masked_pieces(without_secrets(text))))
     for address in secrets:
         if _has_a_piece(text.replace(masked_address(address), ""), address):
             return NO_DETAILS

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from schemas.addresses import masked_repr
+from schemas.connection.client_keys import SECRETS
 from schemas.connection.load import load_client_config
 from schemas.connection.local_broker import local_client
 from schemas.errors import SettingsError
+from schemas.known_secrets import keep_password, keep_secret
 from schemas.text import shown
 from schemas.topics import (
     AUDIT_LOG,
@@ -108,6 +110,8 @@ class KafkaSettings:
         check_prefix(self.prefix)
         # A child process gets the settings as JSON, which has lists only.
         object.__setattr__(self, "client", tuple((str(key), str(value)) for key, value in self.client))
+        keep_secret(*(value for key, value in self.client if key in SECRETS))
+        keep_password(self.schema_registry_url)
         if not self.bootstrap_servers.isprintable():
             raise SettingsError(
                 f"bootstrap servers {shown(self.bootstrap_servers)}: no address has such characters; "

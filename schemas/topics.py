@@ -15,6 +15,8 @@ from schemas.records import AuditEvent, DeadLetter, Decision, DriftEvent, Frame,
 DEFAULT_PREFIX = "inspection"
 #: Largest message that a reader parses, in bytes. Topics allow a little more, so that a refusal can be recorded.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+#: Largest image that a line takes: by reference, from an image store.
+MAX_STORED_BYTES = 256 * 1024 * 1024
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _MIB = 1024 * 1024

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from hypothesis import settings
 
 from infra.broker import LocalBroker
-from schemas import KafkaSettings
+from schemas import KafkaSettings, known_secrets
 from schemas.topics import TOPICS
 from tests.support.packages import make_package
 from tests.support.secured import SecuredBroker, make_secured_broker
@@ -36,6 +36,13 @@ def _spools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # The user's own broker may run at the default address; its password is not for the suite.
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret that a test gives to this process hides no word of another test."""
+    monkeypatch.setattr(known_secrets, "_forms", set(known_secrets._forms))
+    monkeypatch.setattr(known_secrets, "_pattern", known_secrets._pattern)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from schemas.addresses import masked_address, masked_text
 from schemas.errors import InspectionError
 from schemas.moments import time_of
 from schemas.records import ImageReference
+from schemas.topics import MAX_STORED_BYTES
 from schemas.user_folders import user_folder
 from transport.circuit_breaker import CircuitBreaker
 from transport.store_files import error_code, names, open_files, read, store_error_line, write
@@ -33,8 +34,6 @@ _log = logging.getLogger(__name__)
 
 #: Default size above which an image goes to the store: a quarter of the largest message of the topic.
 STORE_ABOVE_BYTES = 4 * 1024 * 1024
-#: Largest image that is read from a store.
-MAX_STORED_BYTES = 256 * 1024 * 1024
 #: A read that fails within this time, in seconds, is retried once: a connection that was just reset is not an outage.
 _QUICK_S = 0.5
 #: Codes in answers of S3: for a bucket that does not exist, and for a request of a range of an empty object.

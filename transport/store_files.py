@@ -19,8 +19,11 @@ from fsspec.implementations.local import LocalFileSystem
 
 from schemas.addresses import masked_address, masked_text
 from schemas.errors import SettingsError, error_line
+from schemas.known_secrets import keep_password, keep_secret
 from schemas.private_files import open_new, sync_folder
 
+#: Options of file systems that are secret.
+_SECRET_OPTIONS = frozenset({"secret", "password", "token", "account_key", "sas_token", "connection_string"})
 #: Longest time of a listing, in seconds; no line waits for a listing.
 _LIST_S = 30.0
 #: Prefix of the names of files that a local write has not finished. Such a file that remains after a crash is rubbish.
@@ -67,6 +70,10 @@ def open_files(
     >>> open_files("memory://images", {})[1]
     '/images'
     """
+    keep_password(uri)
+    keep_secret(
+        *(str(options[name]) for name in _SECRET_OPTIONS & options.keys()), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    )
     is_s3 = uri.startswith(("s3://", "s3a://"))
     try:
         files, root = fsspec.core.url_to_fs(uri, **(_s3_options(options, bounds) if is_s3 else options))

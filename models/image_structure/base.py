@@ -45,6 +45,11 @@ class Structure:
     remarks: tuple[Remark, ...] = ()
 
 
+#: Bytes beyond those that the rows of a picture need, which are ignored. More of them show that the header is damaged:
+#: a flipped bit makes a picture narrower or lower, and its rows are then cut at wrong places.
+SURPLUS_BYTES = 4096
+
+
 def unreadable(reason: str) -> NoReturn:
     """Refuse an image with one line for a person.
 

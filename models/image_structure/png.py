@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from models.image_limits import check_samples
-from models.image_structure.base import Structure, unreadable
+from models.image_structure.base import SURPLUS_BYTES, Structure, unreadable
 
 _START = 8
 #: Samples of each colour type: grey, RGB, palette, grey and alpha, RGB and alpha.
@@ -26,8 +26,6 @@ _MAX_SIDE = 1_000_000
 _HANDED_OVER_BYTES = 48 * 1024 * 1024
 _PIECE_BYTES = 1024 * 1024
 _STORED_BYTES = 65_535
-#: Bytes behind the last row that are ignored, as decoders do.
-_SURPLUS_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +171,7 @@ def _unpack(header: _Header, packed: bytes) -> bytes | None:
     unpacker = zlib.decompressobj()
     keeps, kept, size, at = wanted <= _HANDED_OVER_BYTES, bytearray(), 0, 0
     # Large files go to the decoder as they are, and it would complain of surplus bytes.
-    most = wanted + (_SURPLUS_BYTES if keeps else 0)
+    most = wanted + (SURPLUS_BYTES if keeps else 0)
     rest: bytes | memoryview = b""
     try:
         while not unpacker.eof and size <= most:

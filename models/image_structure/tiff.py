@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from models.image_structure import tiff_tags as tag
-from models.image_structure.base import Structure, unreadable
+from models.image_structure.base import SURPLUS_BYTES, Structure, unreadable
 from models.image_structure.tiff_packing import GROUP_BYTES, LZW, PACKBITS, Strip, check_strips, zlib_size
-from models.image_structure.tiff_tags import Tags, first_directory, with_numbers
+from models.image_structure.tiff_tags import Tags, first_directory, upright, with_numbers
 
 _NONE = 1
 _DEFLATE = (8, 32946)
@@ -59,6 +59,8 @@ def examine_tiff(data: bytes) -> Structure:
         unreadable(f"the TIFF has {pages} pages; send one image a frame")
     picture = _picture(tags)
     planes = _planes(tags, picture)
+    if _one(tags, tag.ORIENTATION, 1) != 1:
+        data = upright(data)  # the decoder would turn or mirror the picture
     work_bytes, finish = _pieces(data, tags, picture, planes)
     extra = tags.get(tag.EXTRA_SAMPLES, ())
     return Structure(
@@ -142,13 +144,17 @@ def _pieces(data: bytes, tags: Tags, picture: _Picture, planes: int) -> tuple[in
     _check_cost(wide, high, work_bytes, picture)
     rows = [high if is_tiled else min(high, picture.height - (number % down) * high) for number in range(count)]
     if compression == _NONE:
-        return work_bytes, _plain(data, is_tiled, offsets, sizes, [each * row_bytes for each in rows])
+        wanted = [each * row_bytes for each in rows]
+        _check_surplus(data, offsets, sizes, max(wanted))
+        return work_bytes, _plain(data, is_tiled, offsets, sizes, wanted)
     strips = _packed(data, offsets, sizes, rows, row_bytes)
     if compression in _DEFLATE:
         for strip in strips:
-            there = zlib_size(strip.packed, strip.wanted)
-            if there < strip.wanted:
-                unreadable(f"the TIFF is damaged: strip or tile {strip.number} holds {there} bytes of {strip.wanted}")
+            most = high * row_bytes + SURPLUS_BYTES  # the last strip may be whole
+            there = zlib_size(strip.packed, strip.wanted, most)
+            if not strip.wanted <= there <= most:
+                some = f"more than {most}" if there > most else there
+                unreadable(f"the TIFF is damaged: strip or tile {strip.number} holds {some} bytes of {strip.wanted}")
         return work_bytes, None
     most = max(GROUP_BYTES, high * row_bytes)
     return max(work_bytes, 3 * min(most, count * high * row_bytes)), partial(_checked, data, strips, compression)
@@ -172,6 +178,20 @@ def _plain(
     ):
         return None
     return partial(with_numbers, data, tag.TILE_SIZES if is_tiled else tag.STRIP_SIZES, wanted)
+
+
+def _check_surplus(data: bytes, offsets: tuple[int, ...], sizes: tuple[int, ...], most: int) -> None:
+    """Refuse strips that hold far more than their rows: the picture's size is damaged.
+
+    Sizes that contradict the file, as some writers leave them, say nothing.
+    """
+    pieces = sorted(zip(offsets, sizes, strict=False))
+    ends = [offset + size for offset, size in pieces]
+    follow = [offset for offset, _ in pieces[1:]] + [len(data)]
+    is_certain = len(sizes) == len(offsets) and all(end <= begin for end, begin in zip(ends, follow, strict=True))
+    for size in sizes if is_certain else ():
+        if size > most + SURPLUS_BYTES:
+            unreadable(f"the TIFF is damaged: a strip or tile of {size} bytes, and the rows of its size take {most}")
 
 
 def _packed(

@@ -43,24 +43,32 @@ class Strip:
         return self.rows * self.row_bytes
 
 
-def zlib_size(packed: bytes | memoryview, wanted: int) -> int:
-    """Return the unpacked length of a zlib stream, up to ``wanted``; 0 if it is damaged (its check sum included).
+def zlib_size(packed: bytes | memoryview, wanted: int, most: int | None = None) -> int:
+    """Return the unpacked length of a zlib stream, up to ``most``; 0 if it is damaged (its check sum included).
+
+    A stream without an end counts as short by one byte at least.
+
+    Parameters
+    ----------
+    most
+        The length is counted up to one byte more than this. Default: ``wanted``.
 
     Examples
     --------
     >>> zlib_size(zlib.compress(bytes(1000)), 1000), zlib_size(zlib.compress(bytes(10)), 1000)
     (1000, 10)
     """
+    most = wanted if most is None else most
     unpacker, size, rest = zlib.decompressobj(), 0, packed
     try:
-        while size <= wanted and not unpacker.eof:
-            piece = unpacker.decompress(rest, min(_PIECE_BYTES, wanted - size + 1))
+        while size <= most and not unpacker.eof:
+            piece = unpacker.decompress(rest, min(_PIECE_BYTES, most - size + 1))
             size, rest = size + len(piece), unpacker.unconsumed_tail
             if not piece and not rest:
                 break
     except zlib.error:
         return 0
-    return size if unpacker.eof or size > wanted else min(size, wanted - 1)
+    return size if unpacker.eof or size > most else min(size, wanted - 1)
 
 
 def check_strips(strips: Sequence[Strip], compression: int) -> None:

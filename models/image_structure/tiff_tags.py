@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from models.image_structure.base import unreadable
 
-WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION = 256, 257, 258, 259, 262, 266, 274
 STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES, MAX_SAMPLE, PLANAR = 273, 277, 278, 279, 281, 284
 PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 317, 320, 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT, S_MAX_SAMPLE, SUBFILE = 338, 339, 341, 254
@@ -20,9 +20,9 @@ _FLOATS = (11, 12)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 #: Tags whose numbers are needed; for other tags only the position is checked.
 _READ = frozenset({
-    WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES,
-    MAX_SAMPLE, PLANAR, PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, EXTRA_SAMPLES,
-    SAMPLE_FORMAT, S_MAX_SAMPLE, SUBFILE,
+    WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP,
+    STRIP_SIZES, MAX_SAMPLE, PLANAR, PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES,
+    EXTRA_SAMPLES, SAMPLE_FORMAT, S_MAX_SAMPLE, SUBFILE,
 })  # fmt: skip
 _MAX_TAGS = 512
 _MAX_PAGES = 64
@@ -82,6 +82,17 @@ def with_numbers(data: bytes, tag: int, numbers: Sequence[int]) -> bytes:
     directory = struct.pack(order + "H", len(entries)) + b"".join(entries) + bytes(4)
     head = data[:4] + struct.pack(order + "I", start + len(raw))
     return b"".join([head, memoryview(data)[8:], bytes(start - len(data)), raw, directory])
+
+
+def upright(data: bytes) -> bytes:
+    """Return the file with the orientation 1: its pixels are decoded as they are in the file."""
+    order = _order(data)
+    (at,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, at)
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        if struct.unpack_from(order + "H", data, entry)[0] == ORIENTATION:
+            return data[:entry] + struct.pack(order + "HHIHH", ORIENTATION, 3, 1, 1, 0) + data[entry + 12 :]
+    return data
 
 
 def little_endian(tags: Mapping[int, int], strips: Sequence[bytes | memoryview]) -> bytes:

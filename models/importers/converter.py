@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImportRefused
+from schemas.plain_files import real_path
 
 _SCRIPTS = Path(__file__).with_name("converters")
 _SHOWN = 300
@@ -146,7 +147,7 @@ class Converter:
         given, outputs, own = (self._work / name for name in ("tensors.npz", "outputs.npz", "own_outputs.npz"))
         np.savez(given, *tensors)
         job = {"tensors": str(given), "outputs": str(outputs), "own_outputs": str(own), "input": dict(spec)}
-        self._ask({**job, "images": [str(path.resolve()) for path in images]}, "ran")
+        self._ask({**job, "images": [str(real_path(path)) for path in images]}, "ran")
         return _read(outputs, len(tensors)), _read(own, len(images)) if own.exists() else []
 
     def _ask(self, job: Mapping[str, Any], stage: str) -> dict[str, Any]:

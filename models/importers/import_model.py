@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.draft import GOOD_LABELS, draft_manifest
 from models.draft_answers import DraftAnswers
 from models.errors import ImageError, ImportRefused, ModelPackageError
-from models.image_folder import list_images
+from models.image_folder import list_images, read_image_file
 from models.images import image_header
 from models.importers.converter import Converter, ModelFacts, script_of
 from models.importers.parity import Parity, check_parity
@@ -24,6 +24,7 @@ from models.inspect_images import PreparedImage, prepare
 from models.manifest_file import MANIFEST_NAME
 from models.package import Model, load_model
 from models.training.package_folder import MODEL_NAME, check_place, new_package
+from schemas.plain_files import real_path
 
 if TYPE_CHECKING:
     from models.importers.classifier import ClassifierFile
@@ -103,7 +104,7 @@ def import_model(
 
                 joined = join_embedding(package / MODEL_NAME, source.embedding, answers.get("colour"))
                 known = {**joined, **known}
-            draft = draft_manifest((package / MODEL_NAME).read_bytes(), out.resolve().name, known)
+            draft = draft_manifest((package / MODEL_NAME).read_bytes(), real_path(out).name, known)
             if draft.open:
                 lines = "\n".join(question.line for question in draft.open)
                 raise ImportRefused(f"{source.path}: it does not state all facts; add these options:\n{lines}")
@@ -154,7 +155,7 @@ def choose_images(folder: Path, count: int) -> list[Path]:
 
 def _is_square(path: Path) -> bool:
     try:
-        header = image_header(path.read_bytes())
+        header = image_header(read_image_file(path))
     except (ImageError, OSError) as error:
         raise ImportRefused(f"{path}: {error}; take it out and run this again") from error
     return header.width == header.height
@@ -181,7 +182,7 @@ def _framework_inputs(source: ModelSource, model: Model, prepared: Sequence[Prep
 
 def _prepare(path: Path, model: Model) -> PreparedImage:
     try:
-        return prepare(path.read_bytes(), model)
+        return prepare(read_image_file(path), model)
     except (ImageError, OSError) as error:
         raise ImportRefused(f"{path}: {error}; take it out and run this again") from error
 
@@ -196,8 +197,8 @@ def _job(source: ModelSource, onnx: Path, work: Path, given: Mapping[str, str], 
     colour = answers.get("colour")
     channels = None if colour is None else 1 if colour == "grey" else 3
     return {
-        "source": str(source.path.resolve()), "kind": source.kind, "signature": source.signature,
-        "onnx": str(onnx.resolve()), "work": str(work), "name": source.path.stem, "trust": trust,
+        "source": str(real_path(source.path)), "kind": source.kind, "signature": source.signature,
+        "onnx": str(real_path(onnx)), "work": str(work), "name": source.path.stem, "trust": trust,
         "width": width, "height": height, "channels": channels, "invert": _inversion(answers), "entry": source.entry,
         "path": [] if source.entry is None else [os.getcwd()], "features": _feature_count(source),
     }  # fmt: skip

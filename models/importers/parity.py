@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImportRefused
+from models.image_folder import read_image_file
 from models.inspect_images import PreparedImage, inspect_image, run
 from models.package import Model
 from models.tasks import TASKS, Finding
@@ -76,7 +77,7 @@ def check_parity(
     for number, (path, image) in enumerate(zip(paths, prepared, strict=True)):
         theirs = _by_role(model, framework[number], path)
         wanted = _finding(model, theirs, image, path)
-        found = inspect_image(path.read_bytes(), model)
+        found = inspect_image(read_image_file(path), model)
         if found.score is None:
             raise ImportRefused(
                 f"{path}: {found.reason}, by the package; the framework has the score {wanted.score:.4f}"

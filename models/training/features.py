@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frame_pixels import FramePixels, PreparedTile, frame_pixels
+from models.image_folder import read_image_file
 from models.input_spec import InputSpec
 from models.regions import inspected_tiles
 from models.roi_spec import RoiSpec
@@ -58,7 +59,7 @@ def read_image(path: Path, spec: InputSpec) -> FramePixels:
     OSError
         If the file cannot be read.
     """
-    with frame_pixels(path.read_bytes(), spec) as seen:
+    with frame_pixels(read_image_file(path), spec) as seen:
         # A cut that keeps the whole frame in memory is copied.
         return replace(seen, pixels=np.ascontiguousarray(seen.pixels))
 

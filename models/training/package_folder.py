@@ -18,6 +18,7 @@ from pathlib import Path
 from models.manifest_file import MANIFEST_NAME
 from models.measure_reference import REFERENCE_NAME
 from schemas.errors import SettingsError
+from schemas.plain_files import real_path
 from schemas.private_files import sync_folder
 
 MODEL_NAME, REPORT_NAME = "model.onnx", "report.html"
@@ -74,7 +75,7 @@ def new_package(out: Path, *, overwrite: bool) -> Iterator[Path]:
     >>> [path.name for path in out.parent.rglob("*")]
     ['model', 'manifest.yaml']
     """
-    out = out.resolve()
+    out = real_path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     _delete_abandoned(out)
     folder = out.with_name(f".{out.name[:100]}.{secrets.token_hex(4)}{_PART}")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.errors import ImageError
 from models.frame_pixels import FramePixels
+from models.image_folder import read_image_file
 from models.images import image_header
 from models.input_spec import InputSpec
 from models.regions import Region, inspected_tiles, region_of
@@ -86,7 +87,7 @@ def count_tiles(files: Sequence[Path], spec: InputSpec) -> int:
     """Return the number of tiles of an image: of the first one that can be read."""
     for path in files:
         try:
-            header = image_header(path.read_bytes())
+            header = image_header(read_image_file(path))
             return len(inspected_tiles(region_of((header.width, header.height), spec), spec))
         except (ImageError, OSError):
             continue  # named when all images are read

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.errors import ImageError
 from models.explain import HeatMap, heat_map, over_frame
+from models.image_folder import read_image_file
 from models.images import decode
 from models.opencv import cv2
 from models.package import Model
@@ -187,7 +188,7 @@ def _unseen_map(result: TrainingResult, index: int) -> HeatMap | None:
 
 def _card(path: Path, score: float, root: Path, shows: HeatMap | Model | None) -> str:
     try:
-        data = path.read_bytes()
+        data = read_image_file(path)
         decoded = decode(data, colour=True, needed_wh=(_MAX_SIDE, _MAX_SIDE))
         heat = heat_map(data, shows) if isinstance(shows, Model) else shows
     except (ImageError, OSError):

@@ -14,6 +14,7 @@ import numpy as np
 from models.image_folder import list_images
 from models.training.features import Colour
 from schemas.errors import SettingsError
+from schemas.plain_files import real_path
 from schemas.text import file_text
 
 T = TypeVar("T")
@@ -92,7 +93,7 @@ class TrainingFolder:
             for path in sorted(root.iterdir()):
                 if path.name.lower() in GOOD_FOLDERS and path.is_dir():
                     raise SettingsError(f"{path} has no images; the other folders are not taken for good parts")
-        is_one_kind = len(set(top.values())) < 2 or root.resolve().name.lower() in GOOD_FOLDERS
+        is_one_kind = len(set(top.values())) < 2 or real_path(root).name.lower() in GOOD_FOLDERS
         if "." in chosen or (not chosen and is_one_kind):
             return cls(root, images, products=_products(root, images, 0) if by_product else {})
         if not chosen:

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 import yaml
 
+from models.image_folder import read_image_file
 from models.manifest_file import MANIFEST_NAME
 from models.measure_reference import MIN_IMAGES, measure_reference, write_reference
 from models.package import Model, load_model
@@ -20,6 +21,7 @@ from models.training.products import PERCENTILE
 from models.training.read_images import OnTrainingProgress
 from models.training.report import write_report
 from models.training.train import TrainingOptions, TrainingResult
+from schemas.plain_files import real_path
 
 #: Images whose signals become the reference.
 _REFERENCE_IMAGES = 300
@@ -51,7 +53,7 @@ def write_package(
     """
     report = on_progress or (lambda stage, done, total: None)
     with new_package(out, overwrite=overwrite) as folder:
-        model = _write_files(result, folder, out.resolve().name, options, report)
+        model = _write_files(result, folder, real_path(out).name, options, report)
     return dataclasses.replace(model, path=out)
 
 
@@ -78,7 +80,7 @@ def _write_files(
     def images() -> Any:
         for done, path in enumerate(chosen):
             report("measuring the reference", done, len(chosen))
-            yield "", path.read_bytes()
+            yield "", read_image_file(path)
 
     write_reference(folder, measure_reference(model, images()))
     report("measuring the reference", len(chosen), len(chosen))

@@ -9,6 +9,10 @@ from typing import Any
 from operations.audit.reconcile import EdgeStart
 from producers.spool import SpoolFile, read_starts
 from schemas.errors import InspectionError
+from schemas.plain_files import read_plain
+
+#: Largest report: ten thousand cameras have 5 MB.
+_MOST_BYTES = 64 * 1024 * 1024
 
 
 class NoEdgeReport(InspectionError):
@@ -24,7 +28,7 @@ def read_report(path: Path) -> list[EdgeStart]:
         If the file cannot be read, or is not an edge report.
     """
     try:
-        return [_start(row) for row in json.loads(path.read_text(encoding="utf-8"))["cameras"]]
+        return [_start(row) for row in json.loads(read_plain(path, _MOST_BYTES, regular=False))["cameras"]]
     except OSError as error:
         raise NoEdgeReport(f"{path}: {error.strerror}") from error
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):

@@ -7,11 +7,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from models.image_folder import list_images
+from models.image_folder import list_images, read_image_file
 from producers.camera import Capture
 from schemas.errors import PluginError
 from schemas.text import file_text
-from schemas.topics import FRAMES
 
 _log = logging.getLogger(__name__)
 
@@ -85,13 +84,9 @@ class FolderCamera:
 
 def _read(path: Path) -> bytes:
     try:
-        # Reading a fifo or a device would wait, or would never end.
-        if not path.is_file():
-            raise OSError(None, "not a regular file")
         _wait_settled(path)
-        with path.open("rb") as file:
-            # One byte over the limit is enough for the publisher to see that it is too large.
-            return file.read(FRAMES.max_message_bytes + 1)
+        # The whole file: what is too large for the topic goes to the image store, and may not be cut.
+        return read_image_file(path)
     except OSError as error:
         _log.warning("cannot read %s: %s", path, error.strerror)
         return b""

@@ -15,6 +15,7 @@ from producers.camera import Capture, CapturedImage
 from schemas.addresses import HIDDEN, masked_address
 from schemas.clock import Clock, SystemClock
 from schemas.errors import PluginError
+from schemas.known_secrets import keep_password
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class OpenCvCamera:
         self._live = source.startswith(("usb:", "rtsp:", "rtsps:"))
         #: Name for messages, without what may be a secret.
         self.name = _name(source)
+        keep_password(source)
         self._size = (width, height)
         self._loop = loop
         self._reopen = reopen

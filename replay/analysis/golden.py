@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import ImageError
-from models.image_folder import list_images
+from models.image_folder import list_images, read_image_file
 from models.image_remarks import ImageRemarks
 from models.inspect_images import inspect_image
 from models.inspection import Inspection
 from models.package import Model
 from replay.analysis.comparison_results import GoldenChange, GoldenComparison
 from schemas.errors import SettingsError
+from schemas.plain_files import read_plain
 from schemas.records import Action, ResultState
 from schemas.text import file_text
 
 _log = logging.getLogger(__name__)
+#: Largest list of samples.
+_MOST_BYTES = 64 * 1024 * 1024
 _GOOD = frozenset({"good", "ok", "pass", "functional"})
 _BAD = frozenset({"defective", "bad", "nok", "not_ok", "not-ok", "ng", "fail"})
 
@@ -99,7 +102,7 @@ def compare_golden(
 
 def _inspect_both(sample: GoldenSample, champion: Model, challenger: Model) -> tuple[Inspection, Inspection]:
     try:
-        image = sample.path.read_bytes()
+        image = read_image_file(sample.path)
         return inspect_image(image, champion), inspect_image(image, challenger)
     except OSError as error:
         raise SettingsError(f"golden sample {sample.path}: {error.strerror or error}") from error
@@ -133,7 +136,7 @@ def _from_folder(folder: Path) -> list[GoldenSample]:
 def _from_csv(path: Path) -> list[GoldenSample]:
     found = []
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_plain(path, _MOST_BYTES, regular=False).decode("utf-8-sig")
     except OSError as error:
         raise SettingsError(f"golden samples {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

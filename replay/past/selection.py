@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import SettingsError
+from schemas.plain_files import read_plain
 from schemas.records import Action, Decision, Frame, Verdict
 
 _VERSION = 1
+#: Largest file: it may name a million frames.
+_MOST_BYTES = 64 * 1024 * 1024
 #: Fields whose names in stored selections are older than those of the code.
 _STORED_NAMES = {"time_basis": "clock", "decided_as": "judged"}
 _FIELDS = {stored: name for name, stored in _STORED_NAMES.items()}
@@ -182,7 +185,7 @@ class Selection:
             If the file cannot be read, or is not a valid selection.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(read_plain(path, _MOST_BYTES, regular=False))
         except OSError as error:
             raise SettingsError(f"selection {path}: {error.strerror or error}") from error
         except (RecursionError, ValueError) as error:

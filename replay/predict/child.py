@@ -27,11 +27,11 @@ from schemas.codec import Codec
 from schemas.errors import InspectionError
 from schemas.records import Frame, ResultState
 from schemas.text import file_text
+from schemas.topics import MAX_STORED_BYTES
 from stream_processors.worker import frame_processor
 from stream_processors.worker.frame_processor import FrameProcessor, InspectionFailure
 from stream_processors.worker.frame_task import FrameMessage, ProcessingResult
 from stream_processors.worker.overload import Overload, OverloadPolicy
-from transport.image_store import MAX_STORED_BYTES
 from transport.limited_child import limit_child
 from transport.logs import set_up_logging
 

@@ -12,6 +12,7 @@ from models import Model, default_model_path, load_model
 from models.thresholds import with_threshold
 from replay.past.replayed_frame import RECORDED
 from schemas.errors import SettingsError
+from schemas.plain_files import real_path
 
 #: Name of the model that the line runs.
 CHAMPION = "champion"
@@ -88,7 +89,7 @@ def load(variants: Sequence[Variant]) -> tuple[LoadedVariant, ...]:
     packages: dict[Path, Model] = {}
     loaded = []
     for variant in variants:
-        path = (variant.path or default_model_path()).resolve()
+        path = real_path(variant.path or default_model_path())
         if path not in packages:
             packages[path] = load_model(path)
         model = packages[path]

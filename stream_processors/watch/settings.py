@@ -9,6 +9,7 @@ from monitoring.drift import DriftOptions
 from schemas.addresses import masked_repr
 from schemas.errors import SettingsError
 from schemas.groups import WATCH
+from schemas.known_secrets import keep_password, keep_secret
 from schemas.replay_headers import require_replay_prefix
 from schemas.settings import KafkaSettings
 
@@ -58,6 +59,10 @@ class WatchSettings:
         return masked_repr(self, "webhook")
 
     def __post_init__(self) -> None:
+        if self.webhook is not None:
+            keep_password(self.webhook)
+            # The path of a webhook is its token.
+            keep_secret(self.webhook.partition("://")[2].partition("/")[2])
         if self.options.simulated:
             require_replay_prefix(self.kafka.prefix)
         if not self.group:

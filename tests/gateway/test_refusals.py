@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from gateway.clients import token_hash
+from gateway.clients import read_clients, token_hash
 from gateway.problems import PROBLEMS, URN
 from infra.broker import LocalBroker
 from schemas import KafkaSettings
@@ -219,6 +220,8 @@ def test_a_client_names_only_its_stations(guarded: RunningGateway, image: bytes)
         "", "[]", "clients: {}", "clients: {a: 1}", "clients: {a--b: {token_sha256: " + "0" * 64 + "}}",
         "clients: {a: {token_sha256: 1}}", "clients: {a: {token_sha256: " + "0" * 64 + ", scopes: [all]}}",
         "clients: {a: {token_sha256: " + "0" * 64 + ", more: 1}}", "clients: [", "\xff",
+        "clients: {a: {token_sha256: " + "0" * 64 + ", key_required: !!bool maybe}}",
+        "clients: {a: {token_sha256: " + "a" * 64 + "}, a: {token_sha256: " + "b" * 64 + "}}", "[" * 5000,
         "clients: {a: {token_sha256: " + "0" * 64 + "}, b: {token_sha256: " + "0" * 64 + "}}",
     ],
 )  # fmt: skip
@@ -227,6 +230,19 @@ def test_a_file_of_tokens_with_a_mistake_is_refused(kafka: KafkaSettings, tmp_pa
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(SettingsError, match="--tokens"), running_gateway(kafka, tokens=path):
         pass
+
+
+def test_a_file_of_tokens_that_others_can_change_is_refused(tmp_path: Path) -> None:
+    """Whoever can write it can give himself a token."""
+    path, pipe = tmp_path / "tokens.yaml", tmp_path / "pipe"
+    path.write_text("clients: {a: {token_sha256: " + "a" * 64 + "}}", encoding="utf-8")
+    path.chmod(0o666)
+    os.mkfifo(pipe)
+    for refused in (path, pipe):
+        with pytest.raises(SettingsError, match=r"others can write it|regular file"):
+            read_clients(refused, "http")
+    path.chmod(0o644)
+    assert len(read_clients(path, "http")) == 1
 
 
 def test_others_reach_a_gateway_with_tokens_only(kafka: KafkaSettings) -> None:

@@ -20,6 +20,7 @@ from producers.cameras.synthetic import SyntheticCamera
 from producers.plugins import load_camera
 from producers.testing import check_camera
 from schemas.errors import PluginError
+from schemas.topics import FRAMES, MAX_STORED_BYTES
 
 IMAGE = np.random.default_rng(2).integers(0, 256, (48, 64, 3), np.uint8)
 
@@ -85,6 +86,18 @@ def test_folder_gives_damaged_files_as_they_are(folder: Path, caplog: pytest.Log
     assert [c.encoded for c in captures[5:]] == [b"damaged", b"", b""]
     assert "skipped 1 files" in caplog.text
     assert "cannot read" in caplog.text
+
+
+def test_folder_gives_a_file_that_is_too_large_for_the_topic_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It goes by reference, and a cut image would be refused as damaged."""
+    for name, size in (("1.bmp", FRAMES.max_message_bytes + 100), ("2.bmp", MAX_STORED_BYTES + 1)):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+    sizes = [len(capture.encoded or b"") for capture in captures_of(FolderCamera(tmp_path))]
+    assert sizes == [FRAMES.max_message_bytes + 100, 0]
+    assert "more than 256 MiB" in caplog.text
 
 
 def test_folder_loops_and_goes_deep(folder: Path) -> None:

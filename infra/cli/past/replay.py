@@ -11,6 +11,7 @@ import typer
 from infra.cli.shared.options import ImageStoreUri, Json, image_store_uri
 from infra.cli.shared.selection_options import SelectionArgs, takes_selection
 from schemas.errors import SettingsError
+from schemas.plain_files import real_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -224,7 +225,7 @@ def _variants(model: Path | None, challengers: list[str], thresholds: list[str])
     for text in challengers:
         name, equals, folder = text.partition("=")
         path = Path(folder if equals else text)
-        name = name if equals else path.resolve().name
+        name = name if equals else real_path(path).name
         if name in paths:
             raise SettingsError(f"--challenger {text!r}: there is a {name!r} already; name it, as in NAME={path}")
         paths[name] = path

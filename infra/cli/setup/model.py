@@ -58,7 +58,7 @@ def reference(
     from rich.progress import track
 
     from models.errors import ImageError
-    from models.image_folder import list_images
+    from models.image_folder import list_images, read_image_file
     from models.measure_reference import REFERENCE_NAME, measure_reference, write_reference
     from models.package import load_model
 
@@ -78,7 +78,7 @@ def reference(
         paths = found.images
         for reading in track(paths, "inspecting", console=Console(stderr=True), transient=True):
             folders = reading.relative_to(root or images).parts[:-1]
-            yield folders[0] if by_folder and folders else "", reading.read_bytes()
+            yield folders[0] if by_folder and folders else "", read_image_file(reading)
             count += 1
 
     try:

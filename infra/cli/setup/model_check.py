@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,10 +60,11 @@ def check(
 
 def _check(check_package: Callable[..., PackageReport], package: Path, paths: list[Path]) -> PackageReport:
     from infra.cli.shared.progress import reading
+    from models.image_folder import read_image_file
 
     def images() -> Iterator[Callable[[], bytes]]:
         for path in paths:
-            yield path.read_bytes
+            yield partial(read_image_file, path)
 
     with reading() as progress:
         return check_package(package, images(), on_progress=lambda done: progress("images", done, len(paths)))

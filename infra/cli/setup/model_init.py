@@ -42,6 +42,7 @@ from infra.cli.setup.model_facts import (
 from infra.cli.shared.options import Json, as_text
 from infra.cli.shared.terminal_text import echo, echo_json, shown
 from schemas.errors import SettingsError
+from schemas.plain_files import real_path
 
 if TYPE_CHECKING:
     from models.draft import ManifestDraft
@@ -110,7 +111,7 @@ def init(
     }  # fmt: skip
     answers = {option: text for option, text in given.items() if text is not None}
     content = _read(file)
-    called = name or out.resolve().name
+    called = name or real_path(out).name
     try:
         draft = draft_manifest(content, called, answers)
         while draft.open and _is_interactive():

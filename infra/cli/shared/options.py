@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schemas.errors import SettingsError
+from schemas.plain_files import read_plain
 from schemas.settings import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
 from schemas.text import file_text
 from schemas.topics import DEFAULT_PREFIX
@@ -83,6 +84,7 @@ SpoolDir = Annotated[
         help="Folder of the spools. Default: the user's state directory.",
     ),
 ]
+_MOST_SECRET_BYTES = 1024 * 1024
 HTTP_HOST_DEFAULT = "127.0.0.1"
 #: The option is not given. The default address is one of the last places that are asked, see `kafka_settings`.
 BOOTSTRAP_DEFAULT = ""
@@ -121,7 +123,7 @@ def secret_lines(file: Path, option: str) -> list[str]:
         If the file cannot be read; the message does not show its content.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_plain(file, _MOST_SECRET_BYTES, regular=False).decode("utf-8-sig")
     except OSError as error:
         raise SettingsError(f"{option} {file}: {error.strerror}") from error
     except UnicodeDecodeError:

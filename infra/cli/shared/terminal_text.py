@@ -11,7 +11,8 @@ from typing import Any
 
 import typer
 
-from schemas.json_text import json_text
+from schemas.json_text import json_text, plain
+from schemas.known_secrets import without_secrets
 from schemas.text import shown
 
 __all__ = ["echo", "echo_json", "echo_lines", "shown"]
@@ -25,7 +26,7 @@ def echo(line: object, *, err: bool = False) -> None:
     err
         True: print to standard error.
     """
-    typer.echo(shown(line, None), err=err)
+    typer.echo(shown(without_secrets(str(line)), None), err=err)
 
 
 def echo_lines(lines: Iterable[object], *, err: bool = False) -> None:
@@ -36,4 +37,12 @@ def echo_lines(lines: Iterable[object], *, err: bool = False) -> None:
 
 def echo_json(value: Any, **options: Any) -> None:
     """Print a value as JSON, see `schemas.json_text.json_text`."""
-    typer.echo(json_text(value, **options))
+    typer.echo(json_text(_without_secrets(plain(value)), **options))
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, dict):
+        return {_without_secrets(name): _without_secrets(inner) for name, inner in value.items()}
+    return [_without_secrets(inner) for inner in value] if isinstance(value, list) else value

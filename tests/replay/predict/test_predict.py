@@ -26,11 +26,11 @@ from schemas import Decision, Frame
 from schemas.codec import Codec
 from schemas.errors import SettingsError
 from schemas.records import ResultState
+from schemas.topics import MAX_STORED_BYTES
 from stream_processors.worker.frame_processor import InspectionFailure
 from tests.support.decided_lines import Decided
 from tests.support.packages import MakePackage, encoded, graph_bytes, scene
 from tests.support.task_models import CASES
-from transport.image_store import MAX_STORED_BYTES
 from transport.range_reader import read_topic
 
 

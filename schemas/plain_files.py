@@ -1,0 +1,76 @@
+"""Reading of files that a person named, or that lie in a folder: bounded, and never waiting for a pipe or a device."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def read_plain(path: Path, most_bytes: int, *, regular: bool = True) -> bytes:
+    """Read a whole file; a symbolic link is followed.
+
+    Parameters
+    ----------
+    most_bytes
+        Largest file that is read; a larger one is refused before it is in memory.
+    regular
+        False: also read a pipe, as a shell makes one for ``<(command)``.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, is no regular file, or is too large; ``strerror`` says why.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "image.png"
+    >>> path.write_bytes(bytes(20))
+    20
+    >>> len(read_plain(path, 20))
+    20
+    >>> read_plain(path, 19)
+    Traceback (most recent call last):
+    OSError: [Errno 22] it has more than 19 bytes, the most that is read
+    """
+    # O_NONBLOCK, because a pipe without a writer would be waited for.
+    flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_NONBLOCK if regular else 0)
+    try:
+        descriptor = os.open(path, flags)
+    except ValueError as error:  # a name with a zero byte
+        raise OSError(errno.EINVAL, str(error)) from error
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise OSError(errno.EINVAL, "it is no regular file") from error
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) and (regular or not stat.S_ISFIFO(found.st_mode)):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        data = b"" if found.st_size > most_bytes else file.read(most_bytes + 1)
+    if max(found.st_size, len(data)) > most_bytes:
+        raise OSError(errno.EINVAL, f"it has more than {_size(most_bytes)}, the most that is read")
+    return data
+
+
+def _size(size_bytes: int) -> str:
+    mib, rest = divmod(size_bytes, 1024 * 1024)
+    return f"{size_bytes} bytes" if rest or not mib else f"{mib} MiB"
+
+
+def real_path(path: Path, *, strict: bool = False) -> Path:
+    """Return the path without symbolic links; links that run in a circle stay, where `Path.resolve` would fail.
+
+    Raises
+    ------
+    OSError
+        If ``strict``, and there is no such file.
+
+    Examples
+    --------
+    >>> real_path(Path("/usr/../tmp/none"))
+    PosixPath('/tmp/none')
+    """
+    return Path(os.path.realpath(path, strict=strict))
