@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 
 from models import inspect_image, load_model
 from models.explain import heat_map
+from models.manifest import Manifest
 from models.testing import check_model
 from schemas.records import Action, ResultState, Verdict
 from tests.support.agreement import refused
 from tests.support.linear_models import linear_model, scored
-from tests.support.packages import MakePackage, encoded
+from tests.support.packages import MakePackage, encoded, manifest_of
+from tests.support.task_models import CASES
 
 WHITE, BLACK = (encoded(np.full((8, 16), level, np.uint8)) for level in (255, 0))
 TWO = ["dent", "scratch"]
@@ -215,6 +218,27 @@ def test_a_row_that_is_not_a_number_rejects(column: int, make_package: MakePacka
     row[0, column] = np.nan
     found = inspect_image(BLACK, load_model(make_package(linear_model({"r": (row, np.zeros((1, 6)))}), **ROWS)))
     assert (found.action, found.result_state) == (Action.REJECT, ResultState.FAILED)
+
+
+#: Manifests of the first version -> their recipes, as computed before the newer fields.
+RECIPES = {
+    "classification": (CASES["classification"][1], "1-b6d45507"),
+    "anomaly_map": (CASES["anomaly_map"][1], "1-36e33663"),
+    "detection": (CASES["detection"][1], "1-30855c5b"),
+    "predictions": (
+        {
+            "task": "detection", "outputs": {"names": {"predictions": "p"}},
+            "detection": {"score_threshold": 0.25, "box": "cxcywh"},
+        },
+        "1-627854d0",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "recipe"), RECIPES.values(), ids=RECIPES.keys())
+def test_recipes_of_older_manifests_stay_what_they_were(changes: dict[str, Any], recipe: str) -> None:
+    text = json.dumps(manifest_of(b"", **changes))
+    assert Manifest.model_validate_json(text).recipe_revision == recipe
 
 
 def test_no_boxes_at_all(make_package: MakePackage) -> None:
