@@ -14,6 +14,7 @@ from models.input_spec import InputSpec
 from models.manifest import Manifest, Subject
 from models.metadata import colour_in, count_in, is_finished, label_lists, size_in, stride_in, task_in
 from models.onnx_graph import Graph, OnnxModel
+from models.task_spec import DetectionOptions
 
 #: Operator -> kind of numbers that it makes.
 ACTIVATIONS = {
@@ -36,12 +37,17 @@ TASK_WORDS = {
     "detect": "detection", "detection": "detection", "object-detection": "detection", "object_detection": "detection",
     "classify": "classification", "classification": "classification", "image-classification": "classification",
     "anomaly": "anomaly_map", "anomaly_map": "anomaly_map", "anomaly-detection": "anomaly_map",
+    "segmentation": "segmentation", "semantic-segmentation": "segmentation", "semantic_segmentation": "segmentation",
+    "semantic": "segmentation",
 }  # fmt: skip
 NOT_READ = {
-    "obb": "turned boxes", "segment": "masks", "pose": "key points", "depth": "depths", "segmentation": "masks",
+    "obb": "turned boxes", "segment": "masks of single objects", "pose": "key points", "depth": "depths",
 }  # fmt: skip
-#: Advice on leaving the suppression of overlapping boxes to the worker.
-WITHOUT_NMS = "export without it (end2end=False, nms=False), as (1, 4 + labels, boxes)"
+#: Remedy for finished rows in the role of columns.
+_WITHOUT_NMS = (
+    "name it in the role `detections` with `box: xyxy`, or export without it (end2end=False, nms=False), as "
+    "(1, 4 + labels, boxes)"
+)
 #: Operators that return other numbers each time, seeded or not.
 _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
@@ -104,18 +110,18 @@ def _rows(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     where = ("outputs", "names", "predictions")
     if is_finished(model.metadata):
         yield PackageDifference(
-            "rows", where, f"the file's metadata says that it suppresses overlapping boxes: {WITHOUT_NMS}"
+            "rows", where, f"the file's metadata says that it suppresses overlapping boxes: {_WITHOUT_NMS}"
         )
     elif indices := sorted(ends_in(model, name) & _INDICES):
         yield PackageDifference(
             "rows",
             where,
             f"a part of output {name!r} is the number of a class ({indices[0]}), as in finished rows of "
-            f"x1, y1, x2, y2, score, class: {WITHOUT_NMS}",
+            f"x1, y1, x2, y2, score, class: {_WITHOUT_NMS}",
         )
     elif any("NonMaxSuppression" in node.op for graph in _graphs(model) for node in graph.nodes):
         yield PackageDifference(
-            "rows", where, f"the graph suppresses overlapping boxes (NonMaxSuppression): {WITHOUT_NMS}"
+            "rows", where, f"the graph suppresses overlapping boxes (NonMaxSuppression): {_WITHOUT_NMS}"
         )
 
 
@@ -141,31 +147,35 @@ def _graphs(model: OnnxModel) -> Iterator[Graph]:
 
 
 def _box(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
-    """Yield a difference if boxes are read otherwise than YOLO writes them: centre, width and height in pixels."""
-    options, fused = manifest.detection, "predictions" in manifest.outputs.names
-    boxes = manifest.outputs.names.get("boxes", "")
-    if boxes.startswith(_TENSORFLOW_BOXES):
-        yield PackageDifference(
-            "box",
-            ("outputs", "names", "boxes"),
-            f"outputs of TensorFlow ({boxes}) have ymin, xmin, ymax, xmax, and classes from one, which are not read: "
-            "put the axes in the order xmin, ymin, xmax, ymax at export, and subtract one from the classes",
-        )
-    if options is None or not (fused or _is_ultralytics(model)):
+    """Yield a difference if boxes are read otherwise than the exporter writes them.
+
+    YOLO writes centre, width and height in pixels, and corners in finished rows; TensorFlow ymin, xmin, ymax, xmax.
+    """
+    options, names = manifest.detection, manifest.outputs.names
+    if options is None:
         return
-    by = "models of Ultralytics give" if _is_ultralytics(model) else "an output in the role predictions has"
-    if options.box != "cxcywh":
-        yield PackageDifference(
-            "box",
-            ("detection", "box") if "box" in options.model_fields_set else ("detection",),
-            f"{by} the centre, width and height of each box, the manifest says {options.box}: say `box: cxcywh`",
-        )
-    if fused and options.coordinates != "pixels":
-        yield PackageDifference(
-            "box",
-            ("detection", "coordinates"),
-            f"{by} boxes in pixels of the input, the manifest says {options.coordinates}: say `coordinates: pixels`",
-        )
+    boxes, is_ultralytics = names.get("boxes", ""), _is_ultralytics(model)
+    if boxes.startswith(_TENSORFLOW_BOXES) and (options.box, options.coordinates) != ("yxyx", "normalised"):
+        yield _box_difference(
+            options, "box", f"outputs of TensorFlow ({boxes}) have ymin, xmin, ymax, xmax as shares of the input",
+            "say `box: yxyx`, `coordinates: normalised` and, where classes count from one, `first_class: 1`",
+        )  # fmt: skip
+    elif "detections" in names and is_ultralytics and (options.box, options.coordinates) != ("xyxy", "pixels"):
+        fault = f"finished rows of Ultralytics have corners in pixels, the manifest says {options.box}"
+        yield _box_difference(options, "box", fault, "say `box: xyxy` and `coordinates: pixels`")
+    elif "predictions" in names or (is_ultralytics and "detections" not in names):
+        by = "models of Ultralytics give" if is_ultralytics else "an output in the role predictions has"
+        if options.box != "cxcywh":
+            fault = f"{by} the centre, width and height of each box, the manifest says {options.box}"
+            yield _box_difference(options, "box", fault, "say `box: cxcywh`")
+        if "predictions" in names and options.coordinates != "pixels":
+            fault = f"{by} boxes in pixels of the input, the manifest says {options.coordinates}"
+            yield _box_difference(options, "coordinates", fault, "say `coordinates: pixels`")
+
+
+def _box_difference(options: DetectionOptions, field: str, fault: str, cure: str) -> PackageDifference:
+    location = ("detection", field) if field in options.model_fields_set else ("detection",)
+    return PackageDifference("box", location, f"{fault}: {cure}")
 
 
 def _is_ultralytics(model: OnnxModel) -> bool:
@@ -240,7 +250,7 @@ def _scaling(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference
             ("input", "mean"),
             "the graph subtracts a mean from its pixels itself: leave mean and std out, or it is done twice",
         )
-    elif divisor is None and spec.dtype == "float32" and _is_ultralytics(model) and not 0.5 / 255 < shrinks < 20 / 255:
+    elif divisor is None and spec.dtype != "uint8" and _is_ultralytics(model) and not 0.5 / 255 < shrinks < 20 / 255:
         yield PackageDifference(
             "normalisation",
             ("input", "scale"),
@@ -258,7 +268,7 @@ def _is_mean(offset: float, spec: InputSpec) -> bool:
 
 def _scores(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
     applied = manifest.outputs.activation
-    for role in ("scores", "predictions", "map"):
+    for role in ("scores", "predictions", "map", "score"):
         name = manifest.outputs.names.get(role)
         if name is None or (role == "map" and manifest.task == "classification"):
             continue  # the activation is not applied to the map of a classification model

@@ -9,22 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from models.agreement import ACTIVATIONS, NOT_READ, TASK_WORDS, WITHOUT_NMS
+from models.agreement import ACTIVATIONS
 from models.draft_answers import DraftAnswers, OpenQuestion
+from models.draft_outputs import DraftOutputs
 from models.errors import ModelPackageError
 from models.graph_walk import ends_in, scaling_of
 from models.manifest import Manifest
-from models.metadata import colour_in, is_finished, label_lists, size_in, task_in
+from models.metadata import colour_in, label_lists, size_in, task_in
 from models.onnx_bytes import ExternalData, NotOnnx, check_onnx
 from models.onnx_graph import OnnxModel, read_model
-from models.onnx_values import FLOATS, OnnxSignature, OnnxValue, read_signature
+from models.onnx_values import OnnxSignature, OnnxValue, read_signature
+from models.output_forms import OutputForm
 from models.protobuf import Malformed
+from models.task_spec import Suppression
 
 #: Labels that mean a good part, in lower case.
 GOOD_LABELS = frozenset(
@@ -32,6 +35,8 @@ GOOD_LABELS = frozenset(
 )
 #: Score of a box, at most, from which it counts as a defect.
 _BOX_SCORE = 0.25
+#: Score of a label at a place, at most, from which the place has this label.
+_PLACE_SCORE = 0.5
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 _NOT_STATED = "not stated"
 
@@ -107,13 +112,14 @@ class _Draft:
     def manifest(self, name: str, data: bytes) -> dict[str, Any]:
         """Return the content; some of it is missing while a question is open."""
         spec = self._input()
-        task = self._task()
-        outputs = {} if task is None else self._outputs(task)
+        found = DraftOutputs(self.model, self.signature, self.answers, self.notes)
+        task = found.task()
+        outputs = {} if task is None else found.roles(task)
         threshold = self.answers.share(
             "threshold", "defect score from which a part is rejected, from 0 to 1, such as 0.5"
         )
         band = self.answers.numbers("review_band", 2)
-        blocks = {} if task is None else self._blocks(task, outputs, threshold, band)
+        blocks = {} if task is None else self._blocks(task, outputs, found.form, min([threshold or 1.0, *(band or ())]))
         training = self._training()
         return {
             "manifest_version": 1,
@@ -140,10 +146,10 @@ class _Draft:
                 "(initializers) of the graph, or leave them out at export"
             )
         value = values[0]
-        if value.dtype not in ("float32", "uint8"):
+        if value.dtype not in ("float32", "float16", "uint8"):
             raise ModelPackageError(
-                f"input {value.name!r} is {value.dtype or 'no tensor'}: export it with a float32 or uint8 input; half "
-                "precision needs keep_io_types=True"
+                f"input {value.name!r} is {value.dtype or 'no tensor'}: export it with a float32, float16 or uint8 "
+                "input"
             )
         if len(value.shape) != 4:
             raise ModelPackageError(
@@ -161,7 +167,7 @@ class _Draft:
             "dtype": value.dtype, **self._resize(), **self.answers.region(),
             **self.answers.samples(),
         }  # fmt: skip
-        return spec | (self._scaling(value, 1 if colour == "grey" else 3) if value.dtype == "float32" else {})
+        return spec | (self._scaling(value, 1 if colour == "grey" else 3) if value.dtype != "uint8" else {})
 
     def _layout(self, value: OnnxValue) -> str | None:
         first, last = value.shape[1] in (1, 3), value.shape[3] in (1, 3)
@@ -224,80 +230,26 @@ class _Draft:
         )
         return {}
 
-    def _task(self) -> str | None:
-        known = task_in(self.model.metadata)
-        if known in NOT_READ:
-            raise ModelPackageError(
-                f"the file's metadata says task {known}: {NOT_READ[known]} are not read; export task detect or classify"
-            )
-        tasks = ("classification", "anomaly_map", "detection")
-        if self.answers.get("task") is not None:
-            return self.answers.choice("task", tasks, "task of the model")
-        if known in TASK_WORDS:
-            return TASK_WORDS[known]
-        axes = {len(value.shape) for value in self._floats()}
-        by_axes = {2: "classification", 3: "detection", 4: "anomaly_map"}
-        likely = {by_axes[count] for count in axes if count in by_axes}
-        if len(likely) == 1 and (task := likely.pop()):
-            shapes = ", ".join(_described(value) for value in self._floats())
-            self.notes.append(f"task {task}: by the outputs {shapes}")
-            return task
-        return self.answers.choice("task", tasks, "task of the model")
-
-    def _floats(self, axes: int | None = None) -> list[OnnxValue]:
-        outputs = [value for value in self.signature.outputs if value.dtype in FLOATS]
-        return [value for value in outputs if axes is None or len(value.shape) == axes]
-
-    def _outputs(self, task: str) -> dict[str, str]:
-        answer = self.answers.outputs()
-        if answer is not None:
-            return answer
-        if task == "classification":
-            return self._one_of("scores", self._floats(2), ("score", "prob", "logit"))
-        if task == "anomaly_map":
-            return self._one_of("map", self._floats(4), ("anomaly_map", "map"))
-        if is_finished(self.model.metadata):
-            raise ModelPackageError(f"the file's metadata says that it suppresses overlapping boxes: {WITHOUT_NMS}")
-        found = self._floats(3)
-        if len(found) == 1:
-            return {"predictions": found[0].name}
-        boxes = [value for value in found if value.shape[-1] == 4]
-        if len(found) == 2 and len(boxes) == 1:
-            return {"boxes": boxes[0].name, "scores": next(value.name for value in found if value is not boxes[0])}
-        self._ask_output("predictions=NAME, or boxes=NAME,scores=NAME")
-        return {}
-
-    def _one_of(self, role: str, found: Sequence[OnnxValue], words: tuple[str, ...]) -> dict[str, str]:
-        for word in words if len(found) > 1 else ():
-            named = [value for value in found if word in value.name.lower()]
-            if len(named) == 1:
-                self.notes.append(f"output {named[0].name}: by its name, of {len(found)}")
-                return {role: named[0].name}
-        if len(found) == 1:
-            return {role: found[0].name}
-        self._ask_output(f"{role}=NAME")
-        return {}
-
-    def _ask_output(self, form: str) -> None:
-        names = ", ".join(_described(value) for value in self.signature.outputs) or "none"
-        self.answers.ask("output", f"{form}; the outputs are {names}")
-
-    def _blocks(
-        self, task: str, outputs: dict[str, str], threshold: float | None, band: tuple[float, ...] | None
-    ) -> dict[str, Any]:
-        """Return the blocks outputs, labels, and that of the task."""
+    def _blocks(self, task: str, outputs: dict[str, str], form: OutputForm | None, least: float) -> dict[str, Any]:
+        """Return the blocks outputs, labels, and that of the task; ``least`` is the least score that decides."""
         values = {value.name: value for value in self.signature.outputs}
         labels = self._labels(task, outputs, values)
         made: dict[str, Any] = {
             "outputs": {"names": outputs, "activation": self._activation(task, outputs)},
             "labels": labels,
         }
-        if task == "classification":
-            good = self._good_label(labels)
-            return made | ({} if good is None else {"good_label": good})
+        known = {} if form is None else dict(form.block)
+        if task in ("classification", "segmentation"):
+            good = self._good_label(labels, GOOD_LABELS | ({"background"} if task == "segmentation" else set()))
+            made |= {} if good is None else {"good_label": good}
         if task == "anomaly_map":
-            return made | {"anomaly": self._anomaly(outputs)}
-        return made | {"detection": self._detection(outputs, min([threshold or 1.0, *(band or ())]))}
+            return made | {"anomaly": self._anomaly(outputs, known)}
+        if task == "segmentation":
+            return made | {"segmentation": self._segmentation(outputs, least)}
+        if task == "detection":
+            return made | {"detection": self._detection(outputs, known, least)}
+        own = self.answers.label_thresholds()
+        return made | ({} if own is None else {"classification": {"label_thresholds": own}})
 
     def _labels(self, task: str, outputs: dict[str, str], values: Mapping[str, OnnxValue]) -> list[str]:
         answer = self.answers.labels()
@@ -310,16 +262,18 @@ class _Draft:
         if task == "anomaly_map":
             return ["anomaly"]
         scores = values.get(outputs.get("scores", ""))
-        count = scores.shape[-1] if scores is not None and scores.shape else None
+        count = scores.shape[-1] if scores is not None and scores.shape and "classes" not in outputs else None
+        if task == "segmentation":
+            count = scores.shape[1] if scores is not None and len(scores.shape) == 4 else None
         how_many = f"{count} names" if count is not None and count > 1 else "names"
         self.answers.ask("labels", f"{how_many} in the order of the training, with commas, such as good,scratch")
         return []
 
-    def _good_label(self, labels: list[str]) -> str | None:
+    def _good_label(self, labels: list[str], words: frozenset[str]) -> str | None:
         answer = self.answers.get("good_label")
         if answer is not None:
             return answer or None
-        good = [label for label in labels if label.lower() in GOOD_LABELS]
+        good = [label for label in labels if label.lower() in words]
         if len(good) == 1 and len(labels) > 1:
             self.notes.append(f"good_label {good[0]}: by its name")
             return good[0]
@@ -329,7 +283,7 @@ class _Draft:
 
     def _activation(self, task: str, outputs: dict[str, str]) -> str | None:
         if self.answers.get("activation") is None:
-            if task != "classification" or self.is_ultralytics:
+            if task not in ("classification", "segmentation") or "class_map" in outputs or self.is_ultralytics:
                 return "none"
             name = outputs.get("scores")
             made = sorted({ACTIVATIONS[op] for op in self._ends(name) if op in ACTIVATIONS})
@@ -341,28 +295,48 @@ class _Draft:
     def _ends(self, name: str | None) -> frozenset[str]:
         return ends_in(self.model, name) if name is not None else frozenset()
 
-    def _anomaly(self, outputs: dict[str, str]) -> dict[str, Any]:
+    def _anomaly(self, outputs: dict[str, str], known: dict[str, Any]) -> dict[str, Any]:
         answer = self.answers.numbers("map_range", 2)
         if answer is not None:
             return {"low": answer[0], "high": answer[1]}
-        is_finished = any(op in ACTIVATIONS for op in self._ends(outputs.get("map")))
-        is_anomalib = {"pred_score", "anomaly_map"} <= {value.name for value in self.signature.outputs}
-        if is_finished or is_anomalib:
-            self.notes.append(f"map from 0 to 1: {'as Anomalib normalises' if is_anomalib else 'the graph ends so'}")
+        if known:
+            return known
+        role = "map" if "map" in outputs else "score"
+        if any(op in ACTIVATIONS for op in self._ends(outputs.get(role))):
+            self.notes.append(f"{role} from 0 to 1: the graph ends so")
             return {"low": 0.0, "high": 1.0}
-        self.answers.ask("map_range", "LOW,HIGH: values of the map for the scores 0 and 1, as on good and bad parts")
+        text = f"LOW,HIGH: values of the {role} for the scores 0 and 1, as on good and bad parts"
+        self.answers.ask("map_range", text)
         return {}
 
-    def _detection(self, outputs: dict[str, str], most: float) -> dict[str, Any]:
-        made: dict[str, Any] = {"score_threshold": min(_BOX_SCORE, most)}
+    def _detection(self, outputs: dict[str, str], known: dict[str, Any], least: float) -> dict[str, Any]:
+        made: dict[str, Any] = {"score_threshold": min(_BOX_SCORE, least)}
         self.notes.append(f"detection.score_threshold {made['score_threshold']:g}: assumed")
+        if self.answers.get("suppression") is not None:
+            made["suppression"] = self.answers.choice("suppression", get_args(Suppression), "suppression of boxes")
+        first = self.answers.first_class(known.get("first_class", 0))
+        made |= {"first_class": first} if first else {}
         if "predictions" in outputs and self.answers.get("box") is None:
             return made | {"box": "cxcywh"}
-        made["box"] = self.answers.choice("box", ("xyxy", "xywh", "cxcywh"), "numbers of a box")
-        made["coordinates"] = self.answers.choice(
-            "coordinates", ("pixels", "normalised"), "unit of boxes: pixels of the input, or shares of it"
-        )
+        for name, choices, text in (
+            ("box", ("xyxy", "xywh", "cxcywh", "yxyx"), "numbers of a box"),
+            ("coordinates", ("pixels", "normalised"), "unit of boxes: pixels of the input, or shares of it"),
+        ):
+            is_known = name in known and self.answers.get(name) is None
+            made[name] = known[name] if is_known else self.answers.choice(name, choices, text)
         return made
+
+    def _segmentation(self, outputs: dict[str, str], least: float) -> dict[str, Any]:
+        is_tiled = self.answers.get("tiles") is not None
+        area = self.answers.numbers("min_area", 1) or ((0.0,) if is_tiled else None)
+        if area is None:
+            self.answers.ask("min_area", "least area of a region that is a defect, in pixels of the frame, such as 25")
+        made: dict[str, Any] = {"min_area": 0.0 if area is None else area[0]}
+        if "scores" in outputs:
+            made["score_threshold"] = min(_PLACE_SCORE, least)
+            self.notes.append(f"segmentation.score_threshold {made['score_threshold']:g}: assumed")
+        first = self.answers.first_class(0)
+        return made | ({"first_class": first} if first else {})
 
     def _training(self) -> dict[str, str]:
         metadata = self.model.metadata
@@ -379,8 +353,3 @@ class _Draft:
             if made[option] == _NOT_STATED:
                 self.notes.append(f"training.{option} {_NOT_STATED}: --{option} TEXT states it")
         return made
-
-
-def _described(value: OnnxValue) -> str:
-    shape = ", ".join("n" if size is None else str(size) for size in value.shape)
-    return f"{value.name} ({shape})"

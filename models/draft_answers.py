@@ -146,6 +146,25 @@ class DraftAnswers:
             raise _refused("output", answer, "ROLE=NAME, such as scores=logits")
         return {role.strip(): name.strip() for role, _, name in pairs}
 
+    def first_class(self, known: int) -> int:
+        """Return the class number of the first label: the answer, or the known one."""
+        answer = self.get("first_class")
+        if answer is None:
+            return known
+        return int(self.choice("first_class", ("0", "1"), "class number of the first label") or known)
+
+    def label_thresholds(self) -> dict[str, float] | None:
+        """Return the threshold of each label, from ``label=number`` with commas between."""
+        answer = self.get("label_thresholds")
+        if answer is None:
+            return None
+        pairs = [part.rpartition("=") for part in answer.split(",")]
+        if not all(label.strip() and text for label, _, text in pairs):
+            raise _refused("label_thresholds", answer, "LABEL=NUMBER, such as scratch=0.3,dent=0.7")
+        return {
+            label.strip(): _within("label_thresholds", _number("label_thresholds", text)) for label, _, text in pairs
+        }
+
     def labels(self) -> list[str] | None:
         """Return the labels, separated by commas."""
         answer = self.get("labels")

@@ -52,7 +52,7 @@ class HeatMap:
 
 
 def heat_map(image: bytes, model: Model, *, steps: int = 9) -> HeatMap | None:
-    """Return the heat map of one encoded image; None for a detection model.
+    """Return the heat map of one encoded image; None for a model of detection or segmentation.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def heat_map(image: bytes, model: Model, *, steps: int = 9) -> HeatMap | None:
     ('occlusion', (4, 4))
     """
     manifest = model.manifest
-    if manifest.task == "detection":
+    if manifest.task in ("detection", "segmentation"):
         return None
     spec = manifest.input
     try:

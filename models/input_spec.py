@@ -28,7 +28,7 @@ class InputSpec(ManifestBlock):
     height: int = Field(ge=1, le=8192)
     colour: Literal["grey", "rgb", "bgr"]
     layout: Literal["NCHW", "NHWC"] = "NCHW"
-    dtype: Literal["uint8", "float32"]
+    dtype: Literal["uint8", "float16", "float32"]
     scale: float = Field(default=1.0, gt=0)
     mean: tuple[float, ...] = ()
     std: tuple[Annotated[float, Field(gt=0)], ...] = ()

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.inspection import Inspection
-from models.manifest import EMBEDDING
 from models.package import Model
 from models.preprocess import Geometry, Tensor
 from models.remarks import Remark
 from models.rule import apply_rule, failed
 from models.runtime import ORT_ERRORS, runtime_error_line
-from models.signals import score_signals
+from models.signals import DEFECT_AREA, score_signals
+from models.task_spec import EMBEDDING
 from models.tasks import TASKS, Finding, Outputs
 from models.tasks.finding import WrongShape
 
@@ -79,6 +79,8 @@ def conclude(
     found = dict(signals)
     if not fault:
         found |= score_signals(finding.score) | _embedding_signal(embedding, model)
+        if finding.area is not None:
+            found[DEFECT_AREA] = finding.area
     return Inspection(
         verdict=outcome.verdict,
         action=outcome.action,

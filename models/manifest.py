@@ -13,10 +13,21 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from models.input_spec import InputSpec
 from models.manifest_block import ManifestBlock
+from models.task_spec import (
+    BLOCKS,
+    EMBEDDING,
+    FINISHED_ROLES,
+    ROLES,
+    AnomalyOptions,
+    ClassificationOptions,
+    DetectionOptions,
+    SegmentationOptions,
+    Share,
+    Task,
+    without_newer_defaults,
+)
 from schemas.records import Action
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Task = Literal["classification", "anomaly_map", "detection"]
 #: Subjects that both the ONNX file and its manifest describe, see `models.agreement` and `models.warm_up`.
 Subject = Literal["activation", "labels", "task", "input", "normalisation", "rows", "box", "threshold", "random"]
 
@@ -24,18 +35,6 @@ Subject = Literal["activation", "labels", "task", "input", "normalisation", "row
 #: Version of `models.preprocess`. It is increased when the same manifest begins to produce other pixels, because that
 #: makes another recipe.
 PREPROCESSING = 2
-#: Role of an additional output that any model may have: the features of the image, as numbers, before the judgement.
-EMBEDDING = "embedding"
-#: Roles of the outputs for each task, as a tuple of alternatives.
-ROLES: dict[str, tuple[frozenset[str], ...]] = {
-    "classification": (frozenset({"scores"}), frozenset({"scores", "map"})),
-    "anomaly_map": (frozenset({"map"}),),
-    "detection": (
-        frozenset({"boxes", "scores"}),
-        frozenset({"boxes", "scores", "classes"}),
-        frozenset({"predictions"}),
-    ),
-}
 
 
 class OutputSpec(ManifestBlock):
@@ -77,30 +76,6 @@ class DecisionRule(ManifestBlock):
         return value
 
 
-class AnomalyOptions(ManifestBlock):
-    """Rule for the score of a map: its ``score_percentile``, scaled from ``low``..``high`` to 0..1."""
-
-    score_percentile: float = Field(default=99.5, gt=0, le=100)
-    low: float = 0.0
-    high: float
-
-    @field_validator("high")
-    @classmethod
-    def _above(cls, value: float, info: ValidationInfo) -> float:
-        if "low" in info.data and value <= info.data["low"]:
-            raise ValueError("must be above low")
-        return value
-
-
-class DetectionOptions(ManifestBlock):
-    """Rules for boxes that count as defects. ``coordinates`` are pixels of the model's input, or shares of it."""
-
-    score_threshold: Share
-    iou_threshold: Share = 0.5
-    box: Literal["xyxy", "xywh", "cxcywh"] = "xyxy"
-    coordinates: Literal["pixels", "normalised"] = "pixels"
-
-
 class ReferenceFile(ManifestBlock):
     """File with the signals of the training images, see `models.reference`; `inspection model reference` makes it."""
 
@@ -134,6 +109,8 @@ class Manifest(ManifestBlock):
     decision: DecisionRule
     anomaly: AnomalyOptions | None = Field(default=None, validate_default=True)
     detection: DetectionOptions | None = Field(default=None, validate_default=True)
+    segmentation: SegmentationOptions | None = Field(default=None, validate_default=True)
+    classification: ClassificationOptions | None = None
     training: Training
     reference: ReferenceFile | None = None
     # For a file that contradicts a correct manifest, for example with wrong labels in its metadata.
@@ -147,6 +124,9 @@ class Manifest(ManifestBlock):
         if task is not None and frozenset(value.names) - {EMBEDDING} not in ROLES[task]:
             wanted = " or ".join(f"{{{', '.join(sorted(roles))}}}" for roles in ROLES[task])
             raise ValueError(f"names of a {task} model are {wanted}, not {{{', '.join(sorted(value.names))}}}")
+        finished = sorted(FINISHED_ROLES & set(value.names))
+        if finished and value.activation != "none":
+            raise ValueError(f"the numbers of the role {finished[0]} are final: say `activation: none`")
         return value
 
     @field_validator("labels")
@@ -163,18 +143,43 @@ class Manifest(ManifestBlock):
             raise ValueError(f"{value!r} is not one of the labels")
         return value
 
-    @field_validator("anomaly", "detection")
+    @field_validator("anomaly", "detection", "segmentation", "classification")
     @classmethod
     def _of_task(cls, value: ManifestBlock | None, info: ValidationInfo) -> ManifestBlock | None:
-        block = {"anomaly_map": "anomaly", "detection": "detection"}.get(info.data.get("task", ""))
-        if value is None and block == info.field_name:
+        block, is_needed = BLOCKS.get(info.data.get("task", ""), ("", False))
+        if value is None and is_needed and block == info.field_name:
             raise ValueError(f"a model of task {info.data['task']} needs this block")
-        if value is not None and "task" in info.data and block != info.field_name:
+        if value is not None and block and block != info.field_name:
             raise ValueError(f"not for a model of task {info.data['task']}")
-        if isinstance(value, DetectionOptions) and "decision" in info.data:
-            rule: DecisionRule = info.data["decision"]
-            if value.score_threshold > min(rule.threshold, *(rule.review_band or (1.0,))):
-                raise ValueError("score_threshold above the decision's threshold would hide defects from the rule")
+        return value
+
+    @field_validator("detection", "segmentation")
+    @classmethod
+    def _defects(
+        cls, value: DetectionOptions | SegmentationOptions | None, info: ValidationInfo
+    ) -> DetectionOptions | SegmentationOptions | None:
+        rule, outputs, spec = (info.data.get(name) for name in ("decision", "outputs", "input"))
+        if value is None:
+            return value
+        if rule is not None and value.score_threshold > min(rule.threshold, *(rule.review_band or (1.0,))):
+            raise ValueError("score_threshold above the decision's threshold would hide defects from the rule")
+        numbered = {"detections", "boxes", "class_map"}
+        if value.first_class and outputs is not None and not numbered & set(outputs.names):
+            raise ValueError("first_class is for class numbers, and for boxes with scores: leave it out")
+        is_tiled = spec is not None and spec.tiles is not None
+        if isinstance(value, SegmentationOptions) and value.min_area > 0 and is_tiled:
+            raise ValueError("tiles cut regions, and each part would be measured alone: with tiles say `min_area: 0`")
+        return value
+
+    @field_validator("classification")
+    @classmethod
+    def _thresholds(cls, value: ClassificationOptions | None, info: ValidationInfo) -> ClassificationOptions | None:
+        labels, good = info.data.get("labels"), info.data.get("good_label")
+        for label in value.label_thresholds if value is not None else ():
+            if labels is not None and label not in labels:
+                raise ValueError(f"label_thresholds has {label!r}, which is not one of the labels")
+            if label == good:
+                raise ValueError(f"label_thresholds has {label!r}, the label of good parts: leave it out")
         return value
 
     @property
@@ -186,6 +191,7 @@ class Manifest(ManifestBlock):
                 "name", "version", "file", "sha256", "training", "reference", "overrule", "metrics", "manifest_version",
             },
         )  # fmt: skip
+        described = without_newer_defaults(described)
         described["input"] = self.input.described()
         described["preprocessing"] = PREPROCESSING
         text = json.dumps(described, sort_keys=True, separators=(",", ":"))

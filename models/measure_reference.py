@@ -16,10 +16,10 @@ from models.image_remarks import ImageRemarks
 from models.inspect_images import inspect_image
 from models.inspect_tiles import EmbeddingMean
 from models.judgement import embedding_in
-from models.manifest import EMBEDDING
 from models.manifest_file import MANIFEST_NAME
 from models.package import Model
 from models.reference import Reference, SignalReference, references_of
+from models.task_spec import EMBEDDING
 
 REFERENCE_NAME = "reference.json"
 #: Smallest number of images; fewer images tell too little about a distribution.

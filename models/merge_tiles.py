@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from models.manifest import Manifest
 from models.regions import Region
+from models.task_spec import EMBEDDING
 from models.tasks.finding import MAX_DEFECTS, Finding
+from models.tasks.label_thresholds import worst_label
 from schemas.records import Defect
 
 #: Most defects that are compared with each other, the best first. This bounds cost and memory.
@@ -27,9 +29,12 @@ class TileFindings:
     The score is that of the worst tile. A tile without a valid score makes the score of the frame invalid: the part is
     never accepted. Labels are those of the worst tile; of a detection model, the best of all tiles. Defects are merged:
 
-    - ``detection``: of boxes of one label that lie mostly in each other, in different tiles, the best is kept;
-    - ``anomaly_map``: regions that touch each other become one;
-    - ``classification``: each tile from the threshold on is a defect.
+    - ``detection``: of boxes of one label that lie mostly in each other, in different tiles, the best is kept; of any
+      labels with ``suppression: all_labels``;
+    - ``anomaly_map``, ``segmentation``: regions of one label that touch each other become one;
+    - ``classification``, and a finished anomaly score without a map: each tile from the threshold on is a defect.
+
+    Areas of defects add up; those in an overlap count in each tile.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -38,6 +43,10 @@ class TileFindings:
         self._labels: dict[str, float] = {}
         self._found: list[tuple[int, Defect]] = []
         self._tiles = 0
+        self._area: float | None = None
+        has_places = bool(set(manifest.outputs.names) - {EMBEDDING, "score"})
+        self._is_tile_defect = manifest.task == "classification" or not has_places
+        self._is_any_label = manifest.detection is not None and manifest.detection.suppression == "all_labels"
 
     def add(self, tile: Region, finding: Finding) -> None:
         """Add the finding of a tile."""
@@ -46,7 +55,9 @@ class TileFindings:
         for label, score in finding.labels.items():
             self._labels[label] = max(score, self._labels.get(label, score))
         defects = finding.defects
-        if self._manifest.task == "classification" and finding.score >= self._manifest.decision.threshold:
+        if finding.area is not None:
+            self._area = finding.area + (self._area or 0.0)
+        if self._is_tile_defect and finding.score >= self._manifest.decision.threshold:
             box = (float(tile.x), float(tile.y), float(tile.width), float(tile.height))
             defects = (Defect(_defect_label(finding, self._manifest), finding.score, box),)
         self._found += [(self._tiles, defect) for defect in defects]
@@ -59,9 +70,14 @@ class TileFindings:
         if self._worst is None:
             return Finding(math.nan)
         task, found = self._manifest.task, _best(self._found)
-        merged = _joined(found) if task == "anomaly_map" else _kept(found) if task == "detection" else found
+        merged = found
+        if task == "detection":
+            merged = _kept(found, self._is_any_label)
+        elif task in ("anomaly_map", "segmentation") and not self._is_tile_defect:
+            merged = _joined(found)
         labels = self._labels if task == "detection" else self._worst.labels
-        return replace(self._worst, labels=labels, defects=tuple(defect for _, defect in _best(merged)[:MAX_DEFECTS]))
+        defects = tuple(defect for _, defect in _best(merged)[:MAX_DEFECTS])
+        return replace(self._worst, labels=labels, defects=defects, area=self._area)
 
 
 def _rank(finding: Finding) -> float:
@@ -70,6 +86,8 @@ def _rank(finding: Finding) -> float:
 
 
 def _defect_label(finding: Finding, manifest: Manifest) -> str:
+    if manifest.classification is not None:
+        return worst_label(finding.labels, manifest)[0]
     bad = [label for label in manifest.labels if label != manifest.good_label] or list(manifest.labels)
     return max(bad, key=lambda label: finding.labels[label])
 
@@ -84,13 +102,15 @@ def _corners(found: list[tuple[int, Defect]]) -> NDArray[np.float64]:
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
-def _kept(found: list[tuple[int, Defect]]) -> list[tuple[int, Defect]]:
+def _kept(found: list[tuple[int, Defect]], is_any_label: bool) -> list[tuple[int, Defect]]:
     """Leave out boxes that lie mostly in a better box of the same label from another tile, or contain most of it."""
     corners = _corners(found)
     areas = np.prod(corners[:, 2:] - corners[:, :2], axis=1)
     kept: list[int] = []
     for index, (tile, defect) in enumerate(found):
-        others = [each for each in kept if found[each][0] != tile and found[each][1].label == defect.label]
+        others = [
+            each for each in kept if found[each][0] != tile and (is_any_label or found[each][1].label == defect.label)
+        ]
         sides = np.minimum(corners[index, 2:], corners[others, 2:]) - np.maximum(
             corners[index, :2], corners[others, :2]
         )
@@ -101,13 +121,14 @@ def _kept(found: list[tuple[int, Defect]]) -> list[tuple[int, Defect]]:
 
 
 def _joined(found: list[tuple[int, Defect]]) -> list[tuple[int, Defect]]:
-    """Join boxes of different tiles that touch each other."""
+    """Join boxes of one label, of different tiles, that touch each other."""
     corners = _corners(found)
     tiles = np.array([tile for tile, _ in found])
+    labels = np.array([defect.label for _, defect in found])
     group = np.arange(len(found))
     for index in range(len(found)):
         gaps = np.maximum(corners[index, :2] - corners[:, 2:], corners[:, :2] - corners[index, 2:])
-        touching = (gaps <= _TOUCHING).all(axis=1) & (tiles != tiles[index])
+        touching = (gaps <= _TOUCHING).all(axis=1) & (tiles != tiles[index]) & (labels == labels[index])
         joined = np.unique([group[index], *group[touching]])
         group[np.isin(group, joined)] = joined[0]
     made = []

@@ -9,7 +9,7 @@ from models.agreement import PackageDifference
 from models.manifest_file import ManifestFile
 from models.runtime import ort
 
-_ORT_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
+_ORT_TYPES = {"uint8": "tensor(uint8)", "float16": "tensor(float16)", "float32": "tensor(float)"}
 _NUMERIC = {f"tensor({kind})" for kind in ("float", "float16", "double", "int64", "int32", "uint8", "int8")}
 
 
@@ -64,9 +64,7 @@ def _type_cure(kind: str) -> str:
     found = next((dtype for dtype, name in _ORT_TYPES.items() if name == kind), None)
     if found is not None:
         return f"say dtype: {found}"
-    if kind == "tensor(float16)":
-        return "convert it with keep_io_types=True (onnxconverter_common.float16), so that it takes and gives float32"
-    return "export it with a float32 or uint8 input, and a Cast behind it"
+    return "export it with a float32, float16 or uint8 input, and a Cast behind it"
 
 
 def _check_shape(shape: Sequence[Any], source: ManifestFile) -> None:

@@ -102,13 +102,7 @@ def summary_lines(found: PackageSummary) -> list[tuple[str, str]]:
         ("actions", ", ".join(f"{name}: {action}" for name, action in rule.actions.model_dump(mode="json").items())),
         ("recipe", f"{rule.recipe_id} {manifest.recipe_revision}"),
     ]
-    if manifest.anomaly is not None:
-        options = manifest.anomaly
-        lines.append(("map", f"{options.score_percentile:g} % of it, {options.low:g} to {options.high:g}"))
-    if manifest.detection is not None:
-        boxes = manifest.detection
-        text = f"{boxes.box}, {boxes.coordinates}, from score {boxes.score_threshold:g}, IoU {boxes.iou_threshold:g}"
-        lines.append(("boxes", text))
+    lines += _task_lines(manifest)
     lines += [(name, text) for name, text in manifest.training.model_dump().items()]
     lines += _figures(manifest)
     for name, size in found.sizes.items():
@@ -119,6 +113,27 @@ def summary_lines(found: PackageSummary) -> list[tuple[str, str]]:
     if manifest.overrule:
         lines.append(("overrule", ", ".join(manifest.overrule)))
     return lines
+
+
+def _task_lines(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Yield the block of the manifest's task."""
+    if manifest.classification is not None:
+        own = ", ".join(f"{label} {value:g}" for label, value in manifest.classification.label_thresholds.items())
+        yield "thresholds", f"of each label: {own}; they count as {manifest.decision.threshold:g}"
+    if manifest.anomaly is not None:
+        of = "finished score" if "score" in manifest.outputs.names else f"{manifest.anomaly.score_percentile:g} % of it"
+        yield "map", f"{of}, {manifest.anomaly.low:g} to {manifest.anomaly.high:g}"
+    if manifest.detection is not None:
+        boxes = manifest.detection
+        suppression = boxes.suppression or ("none" if "detections" in manifest.outputs.names else "each_label")
+        text = f"{boxes.box}, {boxes.coordinates}, from score {boxes.score_threshold:g}, suppression {suppression}"
+        text += "" if suppression == "none" else f", IoU {boxes.iou_threshold:g}"
+        yield "boxes", text + (", class 0 is the background" if boxes.first_class else "")
+    if manifest.segmentation is not None:
+        regions = manifest.segmentation
+        text = f"from {regions.min_area:g} pixels of the frame"
+        text += f", from score {regions.score_threshold:g}" if "scores" in manifest.outputs.names else ""
+        yield "regions", text + (", class 0 is the background" if regions.first_class else "")
 
 
 def _part(spec: InputSpec) -> Iterator[tuple[str, str]]:

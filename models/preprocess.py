@@ -149,4 +149,4 @@ def _normalise(channels: Image, spec: InputSpec) -> Tensor:
     out = np.empty(channels.shape, np.float32)
     np.multiply(channels, np.float32(spec.scale) / std, out=out)
     out -= mean / std
-    return out
+    return out if spec.dtype == "float32" else out.astype(spec.dtype)

@@ -17,6 +17,7 @@ score               defect score of the model                                   
 entropy             entropy of that score: uncertainty of the model                         bits, 0..1
 embedding_distance  root mean square of the embedding's deviations from the training        standard deviations
                     images, if the model package exposes an ``embedding``
+defect_area         area of all regions that are defects; segmentation only                 pixels of the frame
 ==================  ======================================================================  ====================
 
 The first eleven signals are measured on the image as resized for the model: on its region of interest, and with tiles
@@ -41,6 +42,8 @@ from models.opencv import cv2
 from models.preprocess import resize
 from models.sample_depth import Image
 
+#: Name of the signal that tasks with regions add.
+DEFECT_AREA = "defect_area"
 DARK_LEVEL, BRIGHT_LEVEL, EDGE_LEVEL = 2, 253, 64
 #: Smallest difference that counts, in the unit of each signal; for signals that are constant on a good line.
 RESOLUTION: Mapping[str, float] = {

@@ -11,8 +11,9 @@ from models.input_spec import InputSpec
 from models.manifest import Manifest
 from models.preprocess import Tensor, to_tensor
 from models.tasks import Outputs
-from models.tasks.detection import FINISHED, looks_like_rows
 from models.tasks.finding import activate
+from models.tasks.prediction_columns import FINISHED, looks_like_rows
+from models.tasks.segmentation import channels_first
 
 #: For larger tensors only the black picture and noise are run.
 _LARGE_BYTES = 32 * 1024**2
@@ -60,7 +61,11 @@ def score_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterato
     role = "predictions" if "predictions" in manifest.outputs.names else "scores"
     if role not in manifest.outputs.names:
         return
-    raw = [np.moveaxis(each[role][:, 4:], 1, -1) if role == "predictions" else each[role] for each in outputs]
+    raw = [each[role] for each in outputs]
+    if role == "predictions":
+        raw = [np.moveaxis(each[:, 4:], 1, -1) for each in raw]
+    elif manifest.task == "segmentation":
+        raw = [np.moveaxis(channels_first(each, manifest), 0, -1) for each in raw]
     rows = [np.asarray(each, np.float64).reshape(-1, each.shape[-1]) for each in raw if each.size]
     values = _finite(rows)
     if not values.size:
@@ -100,33 +105,35 @@ def map_differences(outputs: Sequence[Outputs], manifest: Manifest) -> Iterator[
     Exporters also write maps that are already normalised to [0, 1]; a ``high`` of raw distances does not fit them.
     """
     options = manifest.anomaly
-    if options is None or "map" not in manifest.outputs.names:
+    if options is None:
         return
-    raw = _finite([each["map"] for each in outputs])
+    role = "map" if "map" in manifest.outputs.names else "score"
+    what = "maps" if role == "map" else "finished scores"
+    raw = _finite([each[role] for each in outputs])
     if not raw.size:
         return
     if manifest.outputs.activation == "sigmoid" and raw.min() >= -_TOLERANCE and raw.max() <= 1 + _TOLERANCE:
         yield PackageDifference(
             "activation",
             ("outputs", "activation"),
-            f"the maps of made-up pictures are from {raw.min():.4g} to {raw.max():.4g}, finished before the manifest "
+            f"the {what} of made-up pictures are from {raw.min():.4g} to {raw.max():.4g}, finished before the manifest "
             "applies sigmoid: say `activation: none`",
         )
-    values = _finite([activate(each["map"], manifest.outputs.activation) for each in outputs])
+    values = _finite([activate(each[role], manifest.outputs.activation) for each in outputs])
     low, high = float(values.min()), float(values.max())
-    seen = f"the maps of made-up pictures are from {low:.4g} to {high:.4g}, the manifest has {options.low:g} to "
+    seen = f"the {what} of made-up pictures are from {low:.4g} to {high:.4g}, the manifest has {options.low:g} to "
     if low >= -_TOLERANCE and high <= 1 + _TOLERANCE and options.high > _NORMALISED_HIGH:
         yield PackageDifference(
             "threshold",
             ("anomaly", "high"),
-            f"{seen}{options.high:g}: a map that is normalised already takes `low: 0` and `high: 1`",
+            f"{seen}{options.high:g}: a {role} that is normalised already takes `low: 0` and `high: 1`",
         )
     elif high - options.low < _REACHED * (options.high - options.low):
         yield PackageDifference(
             "threshold",
             ("anomaly", "high"),
-            f"{seen}{options.high:g}, and every score is near 0: take `low` and `high` from this model's maps of good "
-            "and of defective parts",
+            f"{seen}{options.high:g}, and every score is near 0: take `low` and `high` from this model's {what} of "
+            "good and of defective parts",
         )
 
 

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,12 @@ from numpy.typing import NDArray
 from models.draft import GOOD_LABELS, draft_manifest
 from models.draft_answers import DraftAnswers
 from models.errors import ImageError, ImportRefused, ModelPackageError
+from models.frame_pixels import PreparedTile, frame_pixels
 from models.image_folder import list_images, read_image_file
 from models.images import image_header
 from models.importers.converter import Converter, ModelFacts, script_of
 from models.importers.parity import Parity, check_parity
 from models.importers.sources import ModelSource
-from models.inspect_images import PreparedImage, prepare
 from models.manifest_file import MANIFEST_NAME
 from models.package import Model, load_model
 from models.training.package_folder import MODEL_NAME, check_place, new_package
@@ -111,20 +112,26 @@ def import_model(
             manifest = dict(draft.manifest)
             _write_manifest(package, manifest)
             model = _load(package, out)
-            prepared = [_prepare(path, model) for path in paths]
+            prepared = _prepare(paths, model)
+            paths = paths[: len(prepared)]
             on_stage("running the framework")
             spec = manifest["input"] | {key: manifest["input"].get(key) or value for key, value in _NEUTRAL.items()}
             framework, own = converter.run(
-                _framework_inputs(source, model, prepared), paths if _is_read_alike(paths, spec) else [], spec
+                _framework_inputs(source, model, [tile for tiles in prepared for tile in tiles]),
+                paths if _is_read_alike(paths, spec) else [],
+                spec,
             )
         on_stage("comparing")
-        parity = check_parity(model, paths, prepared, framework, own)
+        in_order = iter(framework)
+        parity = check_parity(model, paths, prepared, [list(islice(in_order, len(each))) for each in prepared], own)
         manifest["metrics"] = {"parity": _figures(parity, facts)}
         _write_manifest(package, manifest)
     return ImportResult(load_model(out), parity, dict(facts.versions), draft.notes)
 
 
 _NEUTRAL: dict[str, Any] = {"scale": 1.0, "mean": [0.0], "std": [1.0]}
+#: Tensors of the check that are in memory at the same time, about.
+_MAX_TENSOR_BYTES = 512 * 1024**2
 #: Files that the frameworks decode themselves.
 _COMMON = frozenset({".png", ".jpg", ".jpeg", ".bmp"})
 
@@ -169,7 +176,7 @@ def _converter(source: ModelSource, python: Path, work: Path, time_limit_s: floa
     return ClassifierFile(source.path)
 
 
-def _framework_inputs(source: ModelSource, model: Model, prepared: Sequence[PreparedImage]) -> list[NDArray[Any]]:
+def _framework_inputs(source: ModelSource, model: Model, prepared: Sequence[PreparedTile]) -> list[NDArray[Any]]:
     """Return the tensors for the framework: those of the package, or their features."""
     tensors = [image.tensor for image in prepared]
     if source.embedding is None:
@@ -180,15 +187,26 @@ def _framework_inputs(source: ModelSource, model: Model, prepared: Sequence[Prep
     return [embedder.features(tensor) for tensor in tensors]
 
 
-def _prepare(path: Path, model: Model) -> PreparedImage:
-    try:
-        return prepare(read_image_file(path), model)
-    except (ImageError, OSError) as error:
-        raise ImportRefused(f"{path}: {error}; take it out and run this again") from error
+def _prepare(paths: Sequence[Path], model: Model) -> list[list[PreparedTile]]:
+    """Return the tiles of each image, of one at least, as long as they fit into memory."""
+    found: list[list[PreparedTile]] = []
+    size = 0
+    for path in paths:
+        try:
+            with frame_pixels(read_image_file(path), model.manifest.input) as seen:
+                found.append(list(seen.tiles(model.manifest.input)))
+        except (ImageError, OSError) as error:
+            raise ImportRefused(f"{path}: {error}; take it out and run this again") from error
+        size += sum(tile.tensor.nbytes for tile in found[-1])
+        if size > _MAX_TENSOR_BYTES:
+            break
+    return found
 
 
 def _is_read_alike(paths: Sequence[Path], spec: dict[str, Any]) -> bool:
-    return spec["resize"] == "stretch" and all(path.suffix.lower() in _COMMON for path in paths)
+    """Return True if the framework can decode and resize the files itself: the whole frame, and plain samples."""
+    is_whole = not any(spec.get(name) for name in ("roi", "tiles", "bit_depth", "window", "bayer"))
+    return is_whole and spec["resize"] == "stretch" and all(path.suffix.lower() in _COMMON for path in paths)
 
 
 def _job(source: ModelSource, onnx: Path, work: Path, given: Mapping[str, str], trust: bool) -> dict[str, Any]:
@@ -219,6 +237,10 @@ def _check(answers: DraftAnswers) -> None:
     answers.outputs()
     answers.share("threshold", "")
     answers.numbers("map_range", 2)
+    answers.numbers("min_area", 1)
+    answers.label_thresholds()
+    answers.region()
+    answers.samples()
 
 
 def _inversion(answers: DraftAnswers) -> str | None:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ImportRefused
+from models.frame_pixels import PreparedTile
 from models.image_folder import read_image_file
-from models.inspect_images import PreparedImage, inspect_image, run
+from models.inspect_images import inspect_image
+from models.merge_tiles import TileFindings
 from models.package import Model
 from models.tasks import TASKS, Finding
 from models.tasks.finding import WrongShape
@@ -53,8 +55,8 @@ class Parity:
 def check_parity(
     model: Model,
     paths: Sequence[Path],
-    prepared: Sequence[PreparedImage],
-    framework: Sequence[FrameworkOutputs],
+    prepared: Sequence[Sequence[PreparedTile]],
+    framework: Sequence[Sequence[FrameworkOutputs]],
     own: Sequence[FrameworkOutputs] = (),
 ) -> Parity:
     """Compare a package with the framework.
@@ -62,11 +64,11 @@ def check_parity(
     Parameters
     ----------
     prepared
-        Images as the package prepares them; the framework ran on these tensors.
+        Tiles of each image as the package prepares them, one without tiles; the framework ran on their tensors.
     framework
-        Outputs of the framework by name, for each tensor.
+        Outputs of the framework by name, for each tile of each image.
     own
-        Outputs of the framework for the files, decoded and resized by itself; empty if it cannot.
+        Outputs of the framework for the files, decoded and resized by itself; empty if it cannot, or with tiles.
 
     Raises
     ------
@@ -74,18 +76,20 @@ def check_parity(
         If scores or outputs differ by more than the limits; the message names the image.
     """
     scores, outputs, resized = [], [], []
-    for number, (path, image) in enumerate(zip(paths, prepared, strict=True)):
-        theirs = _by_role(model, framework[number], path)
-        wanted = _finding(model, theirs, image, path)
+    for number, (path, tiles) in enumerate(zip(paths, prepared, strict=True)):
+        theirs = [_by_role(model, each, path) for each in framework[number]]
+        wanted = _finding(model, theirs, tiles, path)
         found = inspect_image(read_image_file(path), model)
         if found.score is None:
             raise ImportRefused(
                 f"{path}: {found.reason}, by the package; the framework has the score {wanted.score:.4f}"
             )
         scores.append(_difference(wanted, Finding(found.score, found.labels)))
-        outputs.append(_largest_share(theirs, run(model, image).outputs))
+        outputs.append(
+            max(_largest_share(one, model.run(tile.tensor)) for one, tile in zip(theirs, tiles, strict=True))
+        )
         if own:
-            resized.append(_difference(_finding(model, _by_role(model, own[number], path), image, path), wanted))
+            resized.append(_difference(_finding(model, [_by_role(model, own[number], path)], tiles, path), wanted))
     for values, limit, kind in ((scores, LIMIT, "scores"), (outputs, OUTPUT_LIMIT, "outputs")):
         worst = int(np.argmax(values))
         if values[worst] > limit:
@@ -109,11 +113,14 @@ def _by_role(model: Model, outputs: FrameworkOutputs, path: Path) -> dict[str, N
     return found
 
 
-def _finding(model: Model, outputs: FrameworkOutputs, image: PreparedImage, path: Path) -> Finding:
+def _finding(model: Model, outputs: Sequence[FrameworkOutputs], tiles: Sequence[PreparedTile], path: Path) -> Finding:
+    found = TileFindings(model.manifest)
     try:
-        return TASKS[model.manifest.task](outputs, model.manifest, image.geometry)
+        for each, tile in zip(outputs, tiles, strict=True):
+            found.add(tile.region, TASKS[model.manifest.task](each, model.manifest, tile.geometry))
     except WrongShape as error:
         raise ImportRefused(f"{path}: the framework's output for {error.role} {error}: {error.cure}") from error
+    return found.merged()
 
 
 def _difference(first: Finding, second: Finding) -> float:
@@ -126,6 +133,8 @@ def _largest_share(first: FrameworkOutputs, second: FrameworkOutputs) -> float:
     found = 0.0
     for role, value in first.items():
         a, b = np.asarray(value, np.float64), np.asarray(second[role], np.float64)
+        if a.shape != b.shape:
+            return float("inf")
         if a.size:
             found = max(found, float(np.abs(a - b).max() / max(1.0, np.abs(a).max())))
     return found

@@ -10,6 +10,7 @@ from models.tasks.anomaly import anomaly_map
 from models.tasks.classification import classification
 from models.tasks.detection import detection
 from models.tasks.finding import Finding, Outputs
+from models.tasks.segmentation import segmentation
 
 Interpreter = Callable[[Outputs, Manifest, Geometry], Finding]
 
@@ -17,6 +18,7 @@ TASKS: Mapping[str, Interpreter] = {
     "classification": classification,
     "anomaly_map": anomaly_map,
     "detection": detection,
+    "segmentation": segmentation,
 }
 
 __all__ = ["TASKS", "Finding", "Interpreter", "Outputs"]

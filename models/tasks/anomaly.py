@@ -1,4 +1,4 @@
-"""Anomaly map: the difference between each place and the good parts."""
+"""Anomaly: a map of the difference between each place and the good parts, or a finished score, or both."""
 
 from __future__ import annotations
 
@@ -8,25 +8,31 @@ from models.manifest import Manifest
 from models.opencv import cv2
 from models.preprocess import Geometry
 from models.tasks.finding import MAX_DEFECTS, Finding, Outputs, Scores, WrongShape, activate
+from models.tasks.finished_score import ROLE, finished_score
 from schemas.records import Defect
 
 
 def anomaly_map(outputs: Outputs, manifest: Manifest, geometry: Geometry) -> Finding:
-    """Return the finding of the output with the role ``map``.
+    """Return the finding of the outputs with the roles ``map`` and ``score``, of at least one of them.
 
-    The map has the shape ``(1, 1, h, w)`` or ``(1, h, w)``, and is evenly spread over the model's input. The score is a
-    high percentile of the map: a maximum that one noisy cell does not move. It is scaled from ``low``..``high`` to
-    0..1 and cut there. Each connected region whose scaled value reaches the decision's threshold is a defect.
+    A finished ``score`` is scaled from ``low``..``high`` to 0..1, see `models.tasks.finished_score`; without a map it
+    has no defects. The map has the shape ``(1, 1, h, w)`` or ``(1, h, w)``, is evenly spread over the model's input,
+    scaled in the same way, and cut at 0 and 1. Without a finished score, a high percentile of the map is the score: a
+    maximum that one noisy cell does not move. Each connected region of the map whose value reaches the decision's
+    threshold is a defect.
 
     Raises
     ------
     WrongShape
-        If the output is not such a map.
+        If the outputs are not such a map and such a score.
     """
+    finished = finished_score(outputs, manifest) if ROLE in outputs else None
+    if finished is not None and "map" not in outputs:
+        return Finding(finished, {manifest.labels[0]: finished})
     scaled = scaled_map(outputs, manifest)
     options = manifest.anomaly
     assert options is not None  # the manifest's own check
-    score = float(np.percentile(scaled, options.score_percentile))
+    score = float(np.percentile(scaled, options.score_percentile)) if finished is None else finished
 
     label = manifest.labels[0]
     mask = (scaled >= max(manifest.decision.threshold, 1e-9)).astype(np.uint8)
@@ -67,7 +73,6 @@ def _cure(shape: tuple[int, ...]) -> str:
         return "transpose it to (1, 1, h, w) at export"
     if len(shape) <= 2:
         return (
-            "name the output that is the map (such as anomaly_map); a model that gives one finished score for an image "
-            "is of task classification with one label, its output of shape (n, 1)"
+            "name the output that is the map (such as anomaly_map); one finished score for an image has the role score"
         )
     return "export it for a batch of one or of any size, with one channel: the largest or the mean of several"

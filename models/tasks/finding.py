@@ -27,13 +27,25 @@ class WrongShape(ValueError):
         self.role, self.cure = role, cure
 
 
+class WrongNumbers(WrongShape):
+    """Output whose numbers cannot be what its role says, such as the class 7 of two labels."""
+
+    def __init__(self, role: str, fault: str, cure: str) -> None:
+        ValueError.__init__(self, fault)
+        self.role, self.cure = role, cure
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Defect score in [0, 1], score of each label, and the defects found, in frame pixels."""
+    """Defect score in [0, 1], score of each label, and the defects found, in frame pixels.
+
+    ``area`` is the area of all defects in frame pixels; None if the task measures no areas.
+    """
 
     score: float
     labels: dict[str, float] = field(default_factory=dict)
     defects: tuple[Defect, ...] = ()
+    area: float | None = None
 
 
 def activate(values: NDArray[Any], activation: str) -> Scores:

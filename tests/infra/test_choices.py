@@ -14,8 +14,9 @@ from infra.cli.commands import COMMANDS, load
 from infra.cli.root import app
 from infra.cli.shared import choices
 from models.input_spec import InputSpec
-from models.manifest import DetectionOptions, OutputSpec, Task
+from models.manifest import OutputSpec
 from models.sample_format import Alignment, BayerPattern
+from models.task_spec import DetectionOptions, Suppression, Task
 from models.training.embedding import EMBEDDINGS
 from models.training.train import RECIPES
 from monitoring.quality.figures import GroupBy
@@ -58,6 +59,7 @@ def _values_of(block: Any, field: str) -> tuple[str, ...]:
         (choices.ActivationChoice, _values_of(OutputSpec, "activation")),
         (choices.BoxChoice, _values_of(DetectionOptions, "box")),
         (choices.CoordinatesChoice, _values_of(DetectionOptions, "coordinates")),
+        (choices.SuppressionChoice, get_args(Suppression)),
     ],
 )
 def test_choices_are_those_of_the_packages(choice: Any, values: tuple[str, ...]) -> None:

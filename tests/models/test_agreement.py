@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from models import load_model
 from models.graph_walk import ends_in
 from models.onnx_graph import read_model
+from models.preprocess import to_tensor
 from tests.support.agreement import FLOATS, INPUT, LOGITS, TWO, Z, described, node, outputs, refused, rows, scores
 from tests.support.packages import MakePackage, graph_bytes, mean_classifier
 
@@ -228,6 +229,14 @@ def half(data: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def test_half_precision_is_read(make_package: MakePackage) -> None:
+    model = load_model(make_package(half(mean_classifier()), input=INPUT | {"dtype": "float16", "scale": 0.5}))
+    tensor = to_tensor(np.full((8, 8), 255, np.uint8), (8, 8), model.manifest.input)[0]
+    assert tensor.dtype == np.float16
+    # (127.5 - 100) / 10
+    assert float(model.run(tensor)["scores"][0, 0]) == 2.75
+
+
 def second_input(data: bytes) -> bytes:
     model = onnx.load_model_from_string(data)
     model.graph.input.append(helper.make_tensor_value_info("sizes", TensorProto.INT64, ["n", 2]))
@@ -242,7 +251,7 @@ def shaped(*nodes: onnx.NodeProto, shape: tuple[Any, ...]) -> bytes:
 
 P = outputs("none")
 CURES: dict[str, tuple[bytes, dict[str, Any], str]] = {
-    "half precision": (half(mean_classifier()), {}, "keep_io_types=True"),
+    "half precision": (half(mean_classifier()), {}, "say dtype: float16"),
     "two inputs": (second_input(mean_classifier()), {}, "make the others ('sizes') constants"),
     "four axes": (
         shaped(*LOGITS, node("Unsqueeze", ["logits", "axes"], ["p"]), shape=("n", 2, 1, 1)),

@@ -208,8 +208,8 @@ def test_a_column_of_class_numbers_is_no_score(make_package: MakePackage) -> Non
     assert "is the number of a class (TopK)" in refused(make_package(data, **changes))
 
 
-def test_boxes_of_tensorflow_are_refused(make_package: MakePackage) -> None:
+def test_boxes_of_tensorflow_in_another_order_are_refused(make_package: MakePackage) -> None:
     names = {"boxes": "detection_boxes", "scores": "detection_scores", "classes": "detection_classes"}
     changes: dict[str, Any] = {"task": "detection", "labels": ["a"], "outputs": outputs("none", **names)}
     line = refused(make_package(mean_classifier(), detection={"score_threshold": 0.25}, **changes))
-    assert "have ymin, xmin, ymax, xmax, and classes from one" in line
+    assert "have ymin, xmin, ymax, xmax as shares of the input: say `box: yxyx`, `coordinates: normalised`" in line

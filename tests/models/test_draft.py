@@ -183,7 +183,7 @@ def test_a_map_of_anomalib_is_normalised() -> None:
         network(outputs), "m", {"threshold": "0.5", "colour": "rgb", "scale": "1/255", "licence": "x"}
     )
     assert draft.manifest["anomaly"] == {"low": 0.0, "high": 1.0}
-    assert draft.manifest["outputs"]["names"] == {"map": "anomaly_map"}
+    assert draft.manifest["outputs"]["names"] == {"score": "pred_score", "map": "anomaly_map"}
 
 
 def test_boxes_and_scores_in_two_outputs(tmp_path: Path) -> None:
@@ -212,13 +212,13 @@ def test_the_shipped_model_is_drafted_as_it_ships(tmp_path: Path) -> None:
         (b"", "not an ONNX model"),
         (b"hello", "not an ONNX model"),
         (mean_classifier()[:100], "not an ONNX model"),
-        (network({"logits": (1, 2)}, dtype=TensorProto.FLOAT16), "float16: export it with a float32 or uint8 input"),
+        (network({"logits": (1, 2)}, dtype=TensorProto.INT8), "int8: export it with a float32, float16 or uint8 input"),
         (network({"logits": (1, 2)}, shape=(1, 4, 64, 64)), "4 channels are not read"),
         (network({"logits": (1, 2)}, metadata={"task": "obb"}), "turned boxes are not read"),
-        (network({"logits": (1, 2)}, metadata={"task": "segment"}), "masks are not read"),
+        (network({"logits": (1, 2)}, metadata={"task": "segment"}), "masks of single objects are not read"),
         (
-            network({"output0": (1, 300, 6)}, metadata={**ULTRALYTICS, "task": "detect", "end2end": "True"}),
-            "suppresses overlapping boxes: export without it",
+            network({"output0": (1, 300, 38)}, metadata={**ULTRALYTICS, "task": "detect", "end2end": "True"}),
+            "its outputs are no rows of x1, y1, x2, y2, score, class",
         ),
     ],
 )  # fmt: skip

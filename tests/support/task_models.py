@@ -36,6 +36,12 @@ def one_box(scale: float = 1.0) -> bytes:
     return graph_bytes(nodes, {"scores": (1, 1, 1), "boxes": (1, 1, 4)}, constants=constants)
 
 
+def mask() -> bytes:
+    """The score of the one label at each place is the pixel / 255."""
+    nodes = [helper.make_node("Mul", ["image", "scale"], ["mask"])]
+    return graph_bytes(nodes, {"mask": ("n", 1, 8, 8)}, constants={"scale": np.float32([1 / 255])})
+
+
 #: Task -> model bytes, changes of the manifest. Each finds a white image defective and a black one good.
 CASES: dict[str, tuple[Callable[[], bytes], dict[str, Any]]] = {
     "classification": (mean_classifier, {}),
@@ -49,6 +55,14 @@ CASES: dict[str, tuple[Callable[[], bytes], dict[str, Any]]] = {
             "task": "detection",
             "outputs": {"names": {"boxes": "boxes", "scores": "scores"}},
             "detection": DETECTION,
+        },
+    ),
+    "segmentation": (
+        mask,
+        {
+            "task": "segmentation",
+            "outputs": {"names": {"scores": "mask"}},
+            "segmentation": {"min_area": 0, "score_threshold": 0.3},
         },
     ),
 }

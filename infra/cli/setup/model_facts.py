@@ -15,6 +15,7 @@ from infra.cli.shared.choices import (
     CoordinatesChoice,
     LayoutChoice,
     ResizeChoice,
+    SuppressionChoice,
     TaskChoice,
     choice,
 )
@@ -70,6 +71,20 @@ ThresholdFact = Annotated[str | None, fact("Defect score from which a part is re
 MapRangeFact = Annotated[str | None, fact("LOW,HIGH: values of an anomaly map for the scores 0 and 1.")]
 BoxFact = Annotated[BoxChoice | None, _choice("Numbers of a box.")]
 CoordinatesFact = Annotated[CoordinatesChoice | None, _choice("Unit of boxes.")]
+FirstClassFact = Annotated[
+    str | None, fact("Class number of the first label: 0, or 1 if class 0 is the background. Default: 0, or as known.")
+]
+SuppressionFact = Annotated[
+    SuppressionChoice | None,
+    _choice("Boxes that non-maximum suppression compares. Default: none for finished rows, else each_label."),
+]
+MinAreaFact = Annotated[
+    str | None, fact("Least area of a region of a segmentation that is a defect, in pixels of the frame, such as 25.")
+]
+LabelThresholdsFact = Annotated[
+    str | None,
+    fact("Threshold of each label, such as scratch=0.3,dent=0.7, for a model of several labels at the same time."),
+]
 LicenceFact = Annotated[str | None, word("Licence of the weights.")]
 DataFact = Annotated[str | None, word("Data of the training.")]
 SplitFact = Annotated[str | None, word("Split of the data into training and test.")]

@@ -24,16 +24,17 @@ DriftTypeChoice = Literal["any", "data", "concept"]
 # monitoring.quality.figures, replay.past.selection
 GroupByChoice = Literal["camera", "lot", "class", "model"]
 TimeBasisChoice = Literal["kafka", "captured"]
-# models.manifest
-TaskChoice = Literal["classification", "anomaly_map", "detection"]
+# models.manifest, models.task_spec, models.input_spec
+TaskChoice = Literal["classification", "anomaly_map", "detection", "segmentation"]
 ColourChoice = Literal["grey", "rgb", "bgr"]
 LayoutChoice = Literal["NCHW", "NHWC"]
 ResizeChoice = Literal["stretch", "letterbox"]
 AlignmentChoice = Literal["low", "high"]
 BayerChoice = Literal["RGGB", "BGGR", "GRBG", "GBRG"]
 ActivationChoice = Literal["softmax", "sigmoid", "none"]
-BoxChoice = Literal["xyxy", "xywh", "cxcywh"]
+BoxChoice = Literal["xyxy", "xywh", "cxcywh", "yxyx"]
 CoordinatesChoice = Literal["pixels", "normalised"]
+SuppressionChoice = Literal["each_label", "all_labels", "none"]
 # models.training.train
 RecipeChoice = Literal["places", "surface", "whole", "fine surface"]
 # models.training.embedding

@@ -13,6 +13,7 @@ from models.errors import ImportRefused, ModelPackageError
 from models.importers import import_model as module
 from models.importers.import_model import ImportResult, import_model
 from models.importers.sources import ModelSource
+from schemas.errors import SettingsError
 from tests.support.packages import encoded, mean_classifier, scene
 
 SCRIPT = Path(__file__).parents[2] / "support" / "frameworks" / "convert_reference.py"
@@ -52,6 +53,39 @@ def test_a_model_becomes_a_package(tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "out")
     assert loaded.manifest.metrics["parity"]["images"] == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "model.onnx", "out"]
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [{"tiles": "2x1", "tile_overlap": "0.25"}, {"roi": "2,2,10,8"}, {"roi": "2,2 12,2 12,10", "tiles": "2x2"}],
+    ids=["tiles", "roi", "polygon and tiles"],
+)
+def test_parts_of_a_frame_are_compared_tile_by_tile(stated: Mapping[str, str], tmp_path: Path) -> None:
+    made = run(tmp_path, answers=STATED | stated)
+    spec = load_model(tmp_path / "out").manifest.input
+    assert (spec.tiles is not None, spec.roi is not None) == ("tiles" in stated, "roi" in stated)
+    assert (made.parity.images, made.parity.own_resizing_difference) == (3, None)
+    assert made.parity.score_difference < 1e-6
+    with pytest.raises(ImportRefused, match="the package and the framework differ: scores by"):
+        run(tmp_path, "other", answers=STATED | stated)
+
+
+@pytest.mark.parametrize(
+    ("stated", "line"),
+    [
+        ({"roi": "2,2,0,8"}, "roi"),
+        ({"roi": "0,0,99,99"}, "leaves the frame of 16x12 pixels"),
+        ({"tiles": "2by2"}, "tiles"),
+        ({"tile_overlap": "0.1"}, "--tile-overlap is for --tiles"),
+        ({"tiles": "40x40"}, "tiles"),
+    ],
+    ids=["empty", "outside", "no tiles", "overlap alone", "more tiles than pixels"],
+)
+def test_parts_that_do_not_fit_end_in_one_line(stated: Mapping[str, str], line: str, tmp_path: Path) -> None:
+    with pytest.raises((ImportRefused, SettingsError), match=line) as caught:
+        run(tmp_path, answers=STATED | stated)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_parity_does_not_change_the_recipe(tmp_path: Path) -> None:
