@@ -27,7 +27,7 @@ from gateway.image_request import FORM_TYPE, ImageFields, content_kind, fields_o
 from gateway.keys import KeyedFrame, key_reused, parse_key
 from gateway.line import GatewayLine
 from gateway.multipart import parse_form
-from gateway.outcome import decision_response
+from gateway.outcome import decision_response, problem_of
 from gateway.preferences import Patience, patience_of, wait_of
 from gateway.problems import Problem
 from producers.message import traceparent
@@ -100,14 +100,27 @@ class Inspections:
             found = await inspecting
         return self._response(found, patience)
 
-    def patience(self, request: Request, fields: ImageFields) -> Patience:
-        """Return wait and deadline of a request."""
+    def patience(
+        self, request: Request, fields: ImageFields, wait_s: float | None = None, *, may_respond_async: bool = True
+    ) -> Patience:
+        """Return wait and deadline of a request.
+
+        Parameters
+        ----------
+        wait_s
+            Wait that the body states, in seconds; one of the header ``Prefer`` counts before it.
+        may_respond_async
+            False if the preference ``respond-async`` is to be ignored.
+        """
         deadlines = [fields.deadline_ms, *request.headers.getlist("x-deadline-ms")]
+        longest_s = self._line.settings.longest_wait_s
         return patience_of(
             request.headers.getlist("prefer"),
             [text for text in deadlines if text is not None],
             self._line.settings.wait_s,
-            self._line.settings.longest_wait_s,
+            longest_s,
+            stated_s=None if wait_s is None else min(wait_s, longest_s),
+            may_respond_async=may_respond_async,
         )
 
     async def frame_request(
@@ -141,6 +154,10 @@ class Inspections:
             named=None if arrival.key is None else keyed_frame_id(client.name, arrival.key),
         )
         return found, sha256
+
+    async def found(self, arrival: Arrival, data: bytes, fields: ImageFields, patience: Patience) -> Inspected:
+        """Publish an image and wait for its decision, see `frame_request` and `inspect`."""
+        return await self.inspect(arrival, await self.frame_request(arrival, data, fields, patience), patience)
 
     async def inspect(
         self, arrival: Arrival, request: tuple[FrameRequest, str], patience: Patience, body: Body | None = None
@@ -240,6 +257,21 @@ def require_identity_coding(request: Request) -> None:
 def no_decision(frame_id: str, patience: Patience) -> Problem:
     """Return the problem of a request whose wait has ended."""
     return Problem("deadline-exceeded", f"no decision within {patience.wait_s:g} s", instance=frame_id)
+
+
+def verdict_of(found: Inspected, patience: Patience) -> Decision:
+    """Return the decision, if it is a verdict in time.
+
+    Raises
+    ------
+    Problem
+        See `gateway.outcome.problem_of`; ``deadline-exceeded`` without a decision.
+    """
+    problem = no_decision(found.frame_id, patience) if found.decision is None else problem_of(found.decision)
+    if problem is not None:
+        raise problem
+    assert found.decision is not None
+    return found.decision
 
 
 def location_of(frame_id: str) -> str:
