@@ -125,8 +125,8 @@ class Inspections:
 
     async def frame_request(
         self, arrival: Arrival, data: bytes, fields: ImageFields, patience: Patience
-    ) -> tuple[FrameRequest, str]:
-        """Return the frame to publish, and the hash of its image.
+    ) -> FrameRequest:
+        """Return the frame to publish.
 
         Raises
         ------
@@ -141,10 +141,11 @@ class Inspections:
         else:
             sha256 = hashlib.sha256(data).hexdigest()
         client = arrival.client
-        found = FrameRequest(
+        return FrameRequest(
             client=client.name,
             station=station_of(client, fields.station, self._line.settings.station),
             image=image,
+            sha256=sha256,
             captured_at_us=arrival.at_us,
             taken_s=arrival.at_s,
             deadline_ms=patience.deadline_ms,
@@ -153,36 +154,35 @@ class Inspections:
             attributes=fields.attributes,
             named=None if arrival.key is None else keyed_frame_id(client.name, arrival.key),
         )
-        return found, sha256
 
     async def found(self, arrival: Arrival, data: bytes, fields: ImageFields, patience: Patience) -> Inspected:
         """Publish an image and wait for its decision, see `frame_request` and `inspect`."""
         return await self.inspect(arrival, await self.frame_request(arrival, data, fields, patience), patience)
 
     async def inspect(
-        self, arrival: Arrival, request: tuple[FrameRequest, str], patience: Patience, body: Body | None = None
+        self, arrival: Arrival, request: FrameRequest, patience: Patience, body: Body | None = None
     ) -> Inspected:
         """Publish the frame, unless its key has been seen, and wait for the decision.
 
         The memory of ``body`` is returned as soon as the frame is published.
         """
-        frame_request, sha256 = request
         until_s = arrival.at_s + patience.longest_s
-        if frame_request.named is None:
-            frame_id = await self._publish(arrival, frame_request, patience)
-            del request, frame_request
+        sha256 = request.sha256
+        if request.named is None:
+            frame_id = await self._publish(arrival, request, patience)
+            del request
             if body is not None:
                 body.release()
             return Inspected(frame_id, await self._line.decision(frame_id, until_s))
-        frame_id = frame_request.named
+        frame_id = request.named
         known = self._line.reader.index.get(frame_id)
         if known is not None:
             return Inspected(frame_id, _of_image(known, sha256), is_replayed=True)
         with self._line.keys.hold(frame_id, sha256) as keyed:
             was_sent = keyed.sent_s is not None
             if not was_sent:
-                await self._publish(arrival, frame_request, patience, keyed)
-            del request, frame_request
+                await self._publish(arrival, request, patience, keyed)
+            del request
             if body is not None:
                 body.release()
             decision = await self._line.decision(frame_id, until_s)
