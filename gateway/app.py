@@ -16,12 +16,14 @@ from starlette.types import ASGIApp
 
 from gateway.batch import Batches
 from gateway.door import Door
+from gateway.foreign.model import MODEL, VERSION
+from gateway.foreign.routes import foreign_routes
 from gateway.inspections import Inspections
 from gateway.line import GatewayLine
 from gateway.metrics import GatewayMetrics
 from gateway.openapi import openapi
 from gateway.page import page
-from gateway.problems import Problem
+from gateway.problems import Problem, is_foreign
 from gateway.records import RecordRequests
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ def make_app(line: GatewayLine, metrics: GatewayMetrics) -> ASGIApp:
             Route("/ready", pages.ready, methods=["GET"]),
             Route("/metrics", pages.metrics, methods=["GET"]),
             Route("/", pages.page, methods=["GET"]),
+            *foreign_routes(line, inspections, pages.version),
         ],
         exception_handlers={
             Problem: _problem,
@@ -63,21 +66,21 @@ class _Pages:
         self._line = line
         self._metrics = metrics
         try:
-            self._version = version("streaming-inspection")
+            self.version = version("streaming-inspection")
         except PackageNotFoundError:
-            self._version = "0"
+            self.version = "0"
 
     async def openapi(self, request: Request) -> Response:
-        return JSONResponse(openapi(self._version, not self._line.clients.are_open))
+        return JSONResponse(openapi(self.version, not self._line.clients.are_open))
 
     async def page(self, request: Request) -> Response:
-        description = openapi(self._version, not self._line.clients.are_open)
+        description = openapi(self.version, not self._line.clients.are_open)
         policy = "default-src 'none'; style-src 'unsafe-inline'"
         text = page(description, str(request.base_url).rstrip("/"))
         return HTMLResponse(text, headers={"Content-Security-Policy": policy})
 
     async def health(self, request: Request) -> Response:
-        is_ok = self._line.reader.is_running and self._line.publisher.is_running
+        is_ok = self._line.is_alive
         return JSONResponse({"ok": is_ok}, 200 if is_ok else 503)
 
     async def ready(self, request: Request) -> Response:
@@ -94,21 +97,29 @@ class _Pages:
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return error.response()
+    return error.response(request.url.path)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        return Problem("method-not-allowed", "see /openapi.json", headers=dict(error.headers or {})).response()
-    return Problem("not-found", "see /openapi.json for the paths").response()
+        problem = Problem("method-not-allowed", _where(request), headers=dict(error.headers or {}))
+    else:
+        problem = Problem("not-found", _where(request))
+    return problem.response(request.url.path)
+
+
+def _where(request: Request) -> str:
+    if is_foreign(request.url.path):
+        return f"there is one model, {MODEL!r} in version {VERSION!r}; see docs/gateway.md for the paths"
+    return "see /openapi.json for the paths"
 
 
 async def _gone(request: Request, error: Exception) -> Response:
     """Answer a client that went away while it sent its body: nobody reads it."""
-    return Problem("bad-request", "the body is incomplete").response()
+    return Problem("bad-request", "the body is incomplete").response(request.url.path)
 
 
 async def _internal(request: Request, error: Exception) -> Response:
     # Starlette raises the error again after this answer, and the server logs it.
-    return Problem("internal", f"{type(error).__name__}; the log of the gateway has more").response()
+    return Problem("internal", f"{type(error).__name__}; the log of the gateway has more").response(request.url.path)

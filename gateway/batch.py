@@ -19,11 +19,11 @@ from starlette.responses import JSONResponse, Response
 
 from gateway.bodies import Body
 from gateway.image_request import FIELDS, FORM_TYPE, ImageFields, attributes_of, fields_of
-from gateway.inspections import Arrival, Inspections, location_of, no_decision, require_identity_coding, require_key
-from gateway.keys import parse_key
+from gateway.inspections import Arrival, Inspections, location_of, require_identity_coding, require_key, verdict_of
+from gateway.keys import item_key, parse_key
 from gateway.line import GatewayLine
 from gateway.multipart import parse_form, text_of
-from gateway.outcome import decision_values, problem_of
+from gateway.outcome import decision_values
 from gateway.preferences import Patience
 from gateway.problems import Problem
 
@@ -81,25 +81,20 @@ class Batches:
         try:
             require_key(arrival)
             patience: Patience = self._inspections.patience(request, item.fields)
-            frame_request = await self._inspections.frame_request(arrival, item.data, item.fields, patience)
-            found = await self._inspections.inspect(arrival, frame_request, patience)
+            found = await self._inspections.found(arrival, item.data, item.fields, patience)
             frame_id = found.frame_id
             if found.decision is None and patience.responds_async:
                 return {"status": 202, "frame_id": frame_id, "location": location_of(frame_id)}
-            problem = no_decision(frame_id, patience) if found.decision is None else problem_of(found.decision)
-            if problem is not None:
-                raise problem
+            decision = verdict_of(found, patience)
         except Problem as error:
             return {"status": error.status, "frame_id": error.instance or frame_id, "problem": error.as_dict()}
-        assert found.decision is not None
-        return {"status": 200, "frame_id": frame_id, "decision": decision_values(found.decision)}
+        return {"status": 200, "frame_id": frame_id, "decision": decision_values(decision)}
 
 
 def _form_items(parts: list[Any], key: str | None) -> list[BatchItem]:
     fields = fields_of((part.name, text_of(part)) for part in parts if part.name != "file")
     images = [part.data for part in parts if part.name == "file"]
-    # Each image of a form has a key of its own, from its place.
-    return [BatchItem(data, fields, None if key is None else f"{key}/{number}") for number, data in enumerate(images)]
+    return [BatchItem(data, fields, item_key(key, number)) for number, data in enumerate(images)]
 
 
 def _line_item(line: bytes) -> BatchItem:

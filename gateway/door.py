@@ -59,7 +59,7 @@ class Door:
         self._metrics.came(scope)
         refusal = _refusal(scope, headers) if self._is_open else None
         if refusal is not None:
-            await refusal.response()(scope, receive_and_note, send_after_drain)
+            await refusal.response(scope["path"])(scope, receive_and_note, send_after_drain)
             return
         await self._app(scope, receive_and_note, send_after_drain)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from producers.client import make_producer
 from producers.encoding import EncodedImage
 from producers.frame_limit import FrameLimit
 from producers.message import Message, make_message
-from producers.options import PublisherOptions
+from producers.options import CameraIdentity, PublisherOptions
 from producers.stats import PublisherCounters, PublisherMetrics, PublisherStats
 from schemas.clock import Clock, SystemClock
 from schemas.codec import Codec
@@ -39,18 +38,21 @@ _LIMITS_S = 2.0
 #: Longest time until the acknowledgement of a frame, in ms. After it the frame counts as failed.
 _DELIVERY_MS = 30_000
 _CLOSE_S = 5.0
+#: Names of cameras that are kept; a name is checked sign by sign when it is made.
+_MOST_IDENTITIES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameRequest:
     """Image of a request, with the facts that its frame records.
 
-    ``named`` is the frame id that the idempotency key gives it, or None.
+    ``sha256`` is the hash of the image, and ``named`` the frame id that the idempotency key gives it, or None.
     """
 
     client: str
     station: str
     image: EncodedImage
+    sha256: str
     captured_at_us: int
     taken_s: float
     deadline_ms: int | None = None
@@ -102,7 +104,10 @@ class GatewayPublisher:
         self._limit.renew()
         self._counters: dict[str, PublisherCounters] = {}
         self._next: dict[str, int] = {}
-        self._make_producer = partial(make_producer, kafka, self._options, self._on_error, self._limit.message_bytes)
+        self._identities: dict[tuple[str, str, int], CameraIdentity] = {}
+        self._make_producer = partial(
+            make_producer, kafka, self._options, self._on_error, self._limit.message_bytes, requests_in_flight=1
+        )
         self._producer = self._make_producer()
         self._is_broken = threading.Event()
         self._stopped = threading.Event()
@@ -119,11 +124,7 @@ class GatewayPublisher:
         """Largest image that a request may bring, in bytes."""
         if self._store is not None:
             return self._settings.largest_image_mib * 1024 * 1024
-        low, high = 0, self._limit.message_bytes
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if self._limit.takes_image(middle) else (low, middle - 1)
-        return low
+        return max(0, self._limit.largest_image_bytes)
 
     def needs_store(self, image: EncodedImage) -> bool:
         """Return True if the image goes to the image store: `store` may then take seconds."""
@@ -141,11 +142,10 @@ class GatewayPublisher:
         """
         assert self._store is not None
         image = request.image
-        digest = hashlib.sha256(image.data).hexdigest()
         camera = camera_identity(self._settings.line, request.station, request.client, self._instance, 0)
         try:
             return self._store.put(
-                camera.station, camera.camera_id, request.captured_at_us, digest, image.data,
+                camera.station, camera.camera_id, request.captured_at_us, request.sha256, image.data,
                 image.encoding.value.lower(),
             )  # fmt: skip
         except ImageStoreError as error:
@@ -167,7 +167,7 @@ class GatewayPublisher:
         if self._is_broken.is_set():
             raise Problem("broker-away", "the client of Kafka is being made again", retry_after_s=1)
         number = self._next[request.client] = (self._next.get(request.client, -1) + 1) % self._settings.cameras
-        identity = camera_identity(self._settings.line, request.station, request.client, self._instance, number)
+        identity = self._identity(request, number)
         counters = self._counters.get(identity.key)
         if counters is None:
             counters = self._counters[identity.key] = PublisherCounters(identity.key, self._metrics)
@@ -188,12 +188,24 @@ class GatewayPublisher:
                 codec=self._codec,
                 reference=reference,
                 named=request.named,
+                sha256=request.sha256,
             )  # fmt: skip
         except InspectionError as error:
             counters.fail("unencodable")
             raise Problem("bad-request", str(error)) from error
         self._produce(message, counters)
         return message.frame.frame_id
+
+    def _identity(self, request: FrameRequest, number: int) -> CameraIdentity:
+        # Clients and stations are those of the tokens, or few: without tokens only this machine asks.
+        place = request.station, request.client, number
+        found = self._identities.get(place)
+        if found is None:
+            if len(self._identities) >= _MOST_IDENTITIES:
+                self._identities.clear()
+            found = camera_identity(self._settings.line, request.station, request.client, self._instance, number)
+            self._identities[place] = found
+        return found
 
     def _produce(self, message: Message, counters: PublisherCounters) -> None:
         try:

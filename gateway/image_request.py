@@ -91,6 +91,19 @@ def fields_of(pairs: Iterable[tuple[str, str]]) -> ImageFields:
     return ImageFields(**found)
 
 
+def with_fields(fields: ImageFields, pairs: Iterable[tuple[str, str]]) -> ImageFields:
+    """Return the fields with those of the pairs in their place.
+
+    Raises
+    ------
+    Problem
+        See `fields_of`.
+    """
+    pairs = list(pairs)
+    found = fields_of(pairs)
+    return replace(fields, **{name: getattr(found, name) for name, _ in pairs})
+
+
 def form_fields(parts: Iterable[FormPart], query: ImageFields = NO_FIELDS) -> tuple[bytes, ImageFields]:
     """Return the image and the fields of a form; a field that it does not have is that of the query.
 
@@ -103,8 +116,7 @@ def form_fields(parts: Iterable[FormPart], query: ImageFields = NO_FIELDS) -> tu
     if len(files) != 1:
         raise Problem("bad-request", f"the form has {len(files)} parts named 'file'; it needs one, the image")
     pairs = [(part.name, text_of(part)) for part in parts if part.name != "file"]
-    found = fields_of(pairs)
-    return files[0].data, replace(query, **{name: getattr(found, name) for name, _ in pairs})
+    return files[0].data, with_fields(query, pairs)
 
 
 def attributes_of(found: object) -> dict[str, str]:

@@ -27,7 +27,7 @@ from gateway.image_request import FORM_TYPE, ImageFields, content_kind, fields_o
 from gateway.keys import KeyedFrame, key_reused, parse_key
 from gateway.line import GatewayLine
 from gateway.multipart import parse_form
-from gateway.outcome import decision_response
+from gateway.outcome import decision_response, problem_of
 from gateway.preferences import Patience, patience_of, wait_of
 from gateway.problems import Problem
 from producers.message import traceparent
@@ -100,20 +100,33 @@ class Inspections:
             found = await inspecting
         return self._response(found, patience)
 
-    def patience(self, request: Request, fields: ImageFields) -> Patience:
-        """Return wait and deadline of a request."""
+    def patience(
+        self, request: Request, fields: ImageFields, wait_s: float | None = None, *, may_respond_async: bool = True
+    ) -> Patience:
+        """Return wait and deadline of a request.
+
+        Parameters
+        ----------
+        wait_s
+            Wait that the body states, in seconds; one of the header ``Prefer`` counts before it.
+        may_respond_async
+            False if the preference ``respond-async`` is to be ignored.
+        """
         deadlines = [fields.deadline_ms, *request.headers.getlist("x-deadline-ms")]
+        longest_s = self._line.settings.longest_wait_s
         return patience_of(
             request.headers.getlist("prefer"),
             [text for text in deadlines if text is not None],
             self._line.settings.wait_s,
-            self._line.settings.longest_wait_s,
+            longest_s,
+            stated_s=None if wait_s is None else min(wait_s, longest_s),
+            may_respond_async=may_respond_async,
         )
 
     async def frame_request(
         self, arrival: Arrival, data: bytes, fields: ImageFields, patience: Patience
-    ) -> tuple[FrameRequest, str]:
-        """Return the frame to publish, and the hash of its image.
+    ) -> FrameRequest:
+        """Return the frame to publish.
 
         Raises
         ------
@@ -128,10 +141,11 @@ class Inspections:
         else:
             sha256 = hashlib.sha256(data).hexdigest()
         client = arrival.client
-        found = FrameRequest(
+        return FrameRequest(
             client=client.name,
             station=station_of(client, fields.station, self._line.settings.station),
             image=image,
+            sha256=sha256,
             captured_at_us=arrival.at_us,
             taken_s=arrival.at_s,
             deadline_ms=patience.deadline_ms,
@@ -140,32 +154,35 @@ class Inspections:
             attributes=fields.attributes,
             named=None if arrival.key is None else keyed_frame_id(client.name, arrival.key),
         )
-        return found, sha256
+
+    async def found(self, arrival: Arrival, data: bytes, fields: ImageFields, patience: Patience) -> Inspected:
+        """Publish an image and wait for its decision, see `frame_request` and `inspect`."""
+        return await self.inspect(arrival, await self.frame_request(arrival, data, fields, patience), patience)
 
     async def inspect(
-        self, arrival: Arrival, request: tuple[FrameRequest, str], patience: Patience, body: Body | None = None
+        self, arrival: Arrival, request: FrameRequest, patience: Patience, body: Body | None = None
     ) -> Inspected:
         """Publish the frame, unless its key has been seen, and wait for the decision.
 
         The memory of ``body`` is returned as soon as the frame is published.
         """
-        frame_request, sha256 = request
         until_s = arrival.at_s + patience.longest_s
-        if frame_request.named is None:
-            frame_id = await self._publish(arrival, frame_request, patience)
-            del request, frame_request
+        sha256 = request.sha256
+        if request.named is None:
+            frame_id = await self._publish(arrival, request, patience)
+            del request
             if body is not None:
                 body.release()
             return Inspected(frame_id, await self._line.decision(frame_id, until_s))
-        frame_id = frame_request.named
+        frame_id = request.named
         known = self._line.reader.index.get(frame_id)
         if known is not None:
             return Inspected(frame_id, _of_image(known, sha256), is_replayed=True)
         with self._line.keys.hold(frame_id, sha256) as keyed:
             was_sent = keyed.sent_s is not None
             if not was_sent:
-                await self._publish(arrival, frame_request, patience, keyed)
-            del request, frame_request
+                await self._publish(arrival, request, patience, keyed)
+            del request
             if body is not None:
                 body.release()
             decision = await self._line.decision(frame_id, until_s)
@@ -240,6 +257,21 @@ def require_identity_coding(request: Request) -> None:
 def no_decision(frame_id: str, patience: Patience) -> Problem:
     """Return the problem of a request whose wait has ended."""
     return Problem("deadline-exceeded", f"no decision within {patience.wait_s:g} s", instance=frame_id)
+
+
+def verdict_of(found: Inspected, patience: Patience) -> Decision:
+    """Return the decision, if it is a verdict in time.
+
+    Raises
+    ------
+    Problem
+        See `gateway.outcome.problem_of`; ``deadline-exceeded`` without a decision.
+    """
+    problem = no_decision(found.frame_id, patience) if found.decision is None else problem_of(found.decision)
+    if problem is not None:
+        raise problem
+    assert found.decision is not None
+    return found.decision
 
 
 def location_of(frame_id: str) -> str:

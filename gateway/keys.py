@@ -44,6 +44,11 @@ def parse_key(header: str | None) -> str | None:
     return key
 
 
+def item_key(key: str | None, number: int) -> str | None:
+    """Return the key of an image among several in one request; its number is its place, from 0."""
+    return None if key is None else f"{key}/{number}"
+
+
 class KeyTable:
     """Keys whose frames have no decision yet. Call from the event loop only.
 

@@ -77,6 +77,11 @@ class GatewayLine:
         self.reader.close()
 
     @property
+    def is_alive(self) -> bool:
+        """True while the threads of the line live."""
+        return self.reader.is_running and self.publisher.is_running
+
+    @property
     def blocker(self) -> Problem | None:
         """Reason for which no request is taken at the moment, or None."""
         if self.is_draining:

@@ -43,7 +43,15 @@ class Patience:
         return self.wait_s if self.responds_async else self.wait_s + GRACE_S
 
 
-def patience_of(prefer: Iterable[str], deadlines: Iterable[str], default_s: float, longest_s: float) -> Patience:
+def patience_of(
+    prefer: Iterable[str],
+    deadlines: Iterable[str],
+    default_s: float,
+    longest_s: float,
+    *,
+    stated_s: float | None = None,
+    may_respond_async: bool = True,
+) -> Patience:
     """Return the wait and the deadline of a request.
 
     A request that waits gives its frame its wait as the deadline: then the worker does not inspect what is late.
@@ -56,6 +64,10 @@ def patience_of(prefer: Iterable[str], deadlines: Iterable[str], default_s: floa
         Texts of the deadlines that the request states, in ms; the nearest one counts.
     default_s, longest_s
         Wait without a preference, and the longest wait, in seconds.
+    stated_s
+        Wait that the request states elsewhere, in seconds; a preference counts before it.
+    may_respond_async
+        False if ``respond-async`` is to be ignored.
 
     Raises
     ------
@@ -72,7 +84,7 @@ def patience_of(prefer: Iterable[str], deadlines: Iterable[str], default_s: floa
     0.8
     """
     preferences = dict(_preferences(prefer))
-    responds_async = "respond-async" in preferences
+    responds_async = may_respond_async and "respond-async" in preferences
     deadline_ms = min(map(_deadline_ms, deadlines), default=None)
     applied = ["respond-async"] if responds_async else []
     if "wait" in preferences:
@@ -82,6 +94,8 @@ def patience_of(prefer: Iterable[str], deadlines: Iterable[str], default_s: floa
         applied.append(f"wait={wait_s:g}")
     elif responds_async:
         wait_s = 0.0
+    elif stated_s is not None:
+        wait_s = stated_s
     elif deadline_ms is not None:
         wait_s = min(deadline_ms / 1000, longest_s)
     else:

@@ -60,6 +60,17 @@ PROBLEMS: dict[str, tuple[int, str]] = {
 }
 
 
+def is_foreign(path: str) -> bool:
+    """Return True for the paths of Open Inference Protocol and TensorFlow Serving.
+
+    Examples
+    --------
+    >>> [is_foreign(path) for path in ("/v2", "/v2/models/x", "/v1/models/x:predict", "/v1/inspections", "/v20")]
+    [True, True, True, False, False]
+    """
+    return f"{path}/".startswith(("/v2/", "/v1/models/"))
+
+
 class Problem(Exception):
     """Answer that is not a success.
 
@@ -105,11 +116,16 @@ class Problem(Exception):
             found["instance"] = self.instance
         return {**found, **plain(self.members)}
 
-    def response(self) -> JSONResponse:
-        """Return the response."""
+    def response(self, path: str = "") -> JSONResponse:
+        """Return the response to a request of a path.
+
+        The paths of other servers have the form of error that their clients read: ``{"error": "..."}``.
+        """
         headers = dict(self.headers)
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(max(1, math.ceil(min(self.retry_after_s, 3600))))
         if self.instance is not None:
             headers["Location"] = f"/v1/inspections/{quote(self.instance)}"
+        if is_foreign(path):
+            return JSONResponse({"error": f"{self.title}: {self.detail}"}, self.status, headers)
         return JSONResponse(self.as_dict(), self.status, headers, media_type="application/problem+json")

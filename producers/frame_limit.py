@@ -90,14 +90,19 @@ class FrameLimit:
         """Return True if a record of that size fits."""
         return size_bytes + _FRAMING_BYTES <= self.message_bytes
 
+    @property
+    def largest_image_bytes(self) -> int:
+        """Largest image for `takes_image`, in bytes; less than 0 if no image fits."""
+        most = self.message_bytes if self.is_known else min(_LIKELY_BYTES, self.message_bytes)
+        return most - ENVELOPE_BYTES
+
     def takes_image(self, size_bytes: int) -> bool:
         """Return True if an image of that size fits, whatever the record has beside it.
 
         While the limit is unknown a low limit is assumed: the frame may wait in the spool until the limit is known, and
         then it is too late to put its image elsewhere.
         """
-        most = self.message_bytes if self.is_known else min(_LIKELY_BYTES, self.message_bytes)
-        return size_bytes + ENVELOPE_BYTES <= most
+        return size_bytes <= self.largest_image_bytes
 
     def cure(self, *, has_store: bool) -> str:
         """Return the remedy for an image that is too large."""

@@ -88,10 +88,12 @@ def make_message(
     codec: Codec,
     reference: ImageReference | None = None,
     named: str | None = None,
+    sha256: str | None = None,
 ) -> Message:
     """Build the frame record and encode it, with the reference to the image if there is one, else with the image.
 
-    ``named`` is the frame id if it does not follow from camera and sequence number.
+    ``named`` is the frame id if it does not follow from camera and sequence number. ``sha256`` is the hash of the image
+    if it is known.
 
     Raises
     ------
@@ -113,7 +115,7 @@ def make_message(
         encoding=image.encoding,
         width=image.width,
         height=image.height,
-        sha256=hashlib.sha256(image.data).hexdigest(),
+        sha256=sha256 or hashlib.sha256(image.data).hexdigest(),
         image=image.data if reference is None else None,
         reference=reference,
         attributes=attributes,

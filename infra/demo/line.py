@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +19,9 @@ from infra.broker import LocalBroker
 from infra.demo.cameras import TriggeredCamera, disturbed_camera, folder_images, share_out, solar_cells
 from infra.demo.counts import DemoCounts
 from infra.demo.drift import drift_events, judge
+from infra.demo.http_cameras import LONG_WAIT_S, Asked, GatewayProcess, HttpCamera, camera_identity
 from infra.demo.processes import ServedProcess, WorkerProcess
-from infra.demo.result import DemoResult, DriftDemo, GateResult
+from infra.demo.result import DemoResult, DriftDemo, GateResult, HttpResult
 from infra.demo.view import LiveView
 from infra.demo.watcher import AnswerReader
 from models import default_model_path, load_model
@@ -28,6 +29,7 @@ from monitoring.percentiles import percentiles
 from producers import CameraIdentity, CameraJob, FramePublisher, PublisherOptions, run_cameras
 from producers.camera import Camera
 from producers.cameras.disturbed import Disturbance
+from producers.stats import PublisherStats
 from schemas import Action, InspectionError, KafkaSettings, Verdict
 from schemas.clock import Clock, SystemClock
 from schemas.topics import TOPICS
@@ -39,8 +41,8 @@ LINE, STATION = "demo-line", "demo"
 DEFAULT_FRAMES = 600
 #: Frames of a run with --drift: enough to learn the camera, to notice the drift, and to see what follows.
 DRIFT_FRAMES = 1200
-#: Id of the disturbed camera.
-_DISTURBED = "cam1"
+#: Index of the disturbed camera.
+_DISTURBED = 0
 #: Most frames in flight with --fps 0: enough to keep the worker busy, few enough for answers in time.
 _WINDOW = 24
 #: The run fails if no frame is answered for this time, in seconds.
@@ -61,6 +63,7 @@ class DemoOptions:
     bootstrap_servers: str | None = None
     journal: Path | None = None
     drift: Disturbance | None = None
+    gateway: bool = False
 
 
 def run_demo(options: DemoOptions, console: Console, clock: Clock | None = None) -> DemoResult:
@@ -103,9 +106,27 @@ def run_demo(options: DemoOptions, console: Console, clock: Clock | None = None)
                 )
             )
             watch.await_ready()
+        gateway = None
+        if options.gateway:
+            gateway = stack.enter_context(
+                GatewayProcess(
+                    kafka,
+                    line=LINE,
+                    station=STATION,
+                    clients=_names(options.cameras),
+                    scratch=scratch,
+                    client_file=client_file,
+                )
+            )
         worker.await_ready()
-        run = _Run(options, kafka, worker, watch, console, clock or SystemClock())
+        if gateway is not None:
+            gateway.await_ready()
+        run = _Run(options, kafka, worker, watch, gateway, console, clock or SystemClock())
         return run.go(cameras, frames, {"name": model.name, "version": model.version, "sha256": model.sha256})
+
+
+def _names(cameras: int) -> list[str]:
+    return [f"cam{index + 1}" for index in range(cameras)]
 
 
 def _cameras(options: DemoOptions) -> tuple[list[Camera], int]:
@@ -117,7 +138,8 @@ def _cameras(options: DemoOptions) -> tuple[list[Camera], int]:
         frames = frames if options.drift is None else DRIFT_FRAMES
     frames = options.frames or frames
     if options.drift is not None:
-        cameras[0] = disturbed_camera(options.drift, cameras[0], share_out(frames, options.cameras)[0])
+        share = share_out(frames, options.cameras)[_DISTURBED]
+        cameras[_DISTURBED] = disturbed_camera(options.drift, cameras[_DISTURBED], share)
     return cameras, frames
 
 
@@ -179,6 +201,7 @@ class _Run:
         kafka: KafkaSettings,
         worker: WorkerProcess,
         watch: ServedProcess | None,
+        gateway: GatewayProcess | None,
         console: Console,
         clock: Clock,
     ) -> None:
@@ -186,6 +209,7 @@ class _Run:
         self._kafka = kafka
         self._worker = worker
         self._watch = watch
+        self._gateway = gateway
         self._console = console
         self._clock = clock
         self._counts = DemoCounts()
@@ -204,14 +228,14 @@ class _Run:
         watcher.start()
         self._gate.start()
         try:
-            publishers = [self._publisher(index) for index in range(len(cameras))]
+            publishers = [self._publisher(name) for name in _names(len(cameras))]
             began = time.monotonic()
             view = LiveView(self._console, frames)
             with view.shown():
                 shooting = threading.Thread(target=self._shoot, args=(cameras, publishers, frames), daemon=True)
                 shooting.start()
                 self._follow(shooting, view, began)
-            stats = [publisher.close() for publisher in publishers]
+            stats: Sequence[PublisherStats | Asked] = [publisher.close() for publisher in publishers]
             self._settle()
             seconds = time.monotonic() - began
         finally:
@@ -244,6 +268,7 @@ class _Run:
             model=model,
             cameras=len(cameras),
             seconds=round(seconds, 2),
+            http=HttpResult.of([each for each in stats if isinstance(each, Asked)]) if self._gateway else None,
         )
 
     def _drift(self) -> tuple[DriftDemo | None, tuple[dict[str, Any], ...]]:
@@ -255,17 +280,34 @@ class _Run:
             return not watch.alive() or watch.metric("inspection_watch_decisions") >= decided
 
         events = drift_events(self._kafka, seen_all)
-        return judge(self._options.drift, _DISTURBED, self._counts.first_disturbed, events)
+        camera_id = self._identity(_names(1)[_DISTURBED]).camera_id
+        return judge(self._options.drift, camera_id, self._counts.first_disturbed, events)
 
-    def _publisher(self, index: int) -> FramePublisher:
+    def _identity(self, name: str) -> CameraIdentity:
+        if self._gateway is None:
+            return CameraIdentity(LINE, STATION, name)
+        return camera_identity(LINE, STATION, name)
+
+    def _publisher(self, name: str) -> FramePublisher | HttpCamera:
+        deadline_ms = self._options.deadline_ms
+        if self._gateway is not None:
+            return HttpCamera(
+                self._identity(name),
+                self._gateway.url,
+                self._gateway.tokens[name],
+                deadline_ms=deadline_ms,
+                wait_s=deadline_ms / 1000 if _overload(self._options) is Overload.DEADLINE else LONG_WAIT_S,
+                lot=self._kafka.prefix,
+                on_published=self._counts.published,
+            )
         return FramePublisher(
             self._kafka,
-            CameraIdentity(LINE, STATION, f"cam{index + 1}"),
-            PublisherOptions(deadline_ms=self._options.deadline_ms, lot=self._kafka.prefix, policy="block"),
+            self._identity(name),
+            PublisherOptions(deadline_ms=deadline_ms, lot=self._kafka.prefix, policy="block"),
             on_published=lambda frame: self._counts.published(frame.frame_id),
         )
 
-    def _shoot(self, cameras: list[Camera], publishers: list[FramePublisher], frames: int) -> None:
+    def _shoot(self, cameras: list[Camera], publishers: Sequence[FramePublisher | HttpCamera], frames: int) -> None:
         fps = self._options.fps / len(cameras) if self._options.fps else None
         jobs = [
             CameraJob(

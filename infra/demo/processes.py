@@ -1,4 +1,4 @@
-"""Processes of worker and watch for a demo run, started as a user would start them."""
+"""Processes of a demo run, started as a user would start them."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class ServedProcess:
     Parameters
     ----------
     command
-        Command of `inspection`: `worker` or `watch`.
+        Command of `inspection`: `worker`, `watch` or `gateway`.
     group
-        Consumer group of the process.
+        Consumer group of the process; None for a command that has none, and the option ``--port``.
     options
         Further options of the command.
     client_file
@@ -59,7 +59,7 @@ class ServedProcess:
         command: str,
         kafka: KafkaSettings,
         *,
-        group: str,
+        group: str | None,
         log: Path,
         options: Sequence[str] = (),
         client_file: Path | None = None,
@@ -70,7 +70,8 @@ class ServedProcess:
         #: Base URL of the health and metrics endpoints.
         self.url = f"http://127.0.0.1:{port}"
         arguments = [command, "--bootstrap-servers", kafka.bootstrap_servers, "--prefix", kafka.prefix]
-        arguments += ["--group", group, "--http-port", str(port), *options]
+        arguments += ["--port", str(port)] if group is None else ["--group", group, "--http-port", str(port)]
+        arguments += options
         # The files of another broker are for that one.
         inherits = kafka.client and client_file is None
         env = {name: value for name, value in os.environ.items() if inherits or name not in VARIABLES}
@@ -94,18 +95,22 @@ class ServedProcess:
         return self._log
 
     def await_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> None:
-        """Wait until the process has partitions to read."""
+        """Wait until the process is ready."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise InspectionError(
                     f"the {self._command} ended with status {self._process.returncode}: {self.last_line()}"
                 )
-            health = self.health()
-            if health is not None and health["ok"] and health["assigned"] and not health["rebalancing"]:
+            if self.is_ready():
                 return
             time.sleep(0.05)
         raise InspectionError(f"the {self._command} is not ready after {timeout_s:.0f} s: {self.last_line()}")
+
+    def is_ready(self) -> bool:
+        """Return True if the process has partitions to read."""
+        health = self.health()
+        return health is not None and bool(health["ok"] and health["assigned"]) and not health["rebalancing"]
 
     def health(self) -> dict[str, object] | None:
         """Return the answer of the health endpoint, or None while it does not answer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.demo.counts import DemoQuality
+from infra.demo.http_cameras import Asked
+from monitoring.percentiles import percentiles
 from schemas.text import shown
 
 Percentiles = dict[str, float | None]
@@ -45,6 +49,29 @@ class DriftDemo:
     other_alarms: int
 
 
+@dataclass(frozen=True, slots=True)
+class HttpResult:
+    """Requests of cameras that asked over HTTP: all, those by status, and those without an answer; times in ms."""
+
+    requests: int
+    by_status: dict[str, int]
+    unanswered: int
+    latency_ms: Percentiles
+
+    @classmethod
+    def of(cls, cameras: Sequence[Asked]) -> HttpResult:
+        """Return the sum of the requests of several cameras."""
+        statuses: Counter[str] = sum((Counter(camera.by_status) for camera in cameras), Counter())
+        unanswered = sum(camera.pending for camera in cameras)
+        latencies_ms = [latency_ms for camera in cameras for latency_ms in camera.latencies_ms]
+        return cls(
+            requests=statuses.total() + unanswered,
+            by_status=dict(sorted(statuses.items())),
+            unanswered=unanswered,
+            latency_ms=percentiles(latencies_ms),
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
     """Figures of one run; ``unaccounted`` must be 0.
@@ -75,6 +102,7 @@ class DemoResult:
     seconds: float
     drift: DriftDemo | None = None
     drift_events: tuple[dict[str, Any], ...] = ()
+    http: HttpResult | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return a plain object for ``json.dumps``."""
@@ -86,6 +114,8 @@ def summary(result: DemoResult) -> RenderableType:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     quality, gate = result.quality, result.gate
+    if result.http is not None:
+        table.add_row("over HTTP", http_text(result.http))
     table.add_row("frames", f"{result.frames_published} published, {result.drops_counted} dropped (counted)")
     table.add_row(
         "decisions",
@@ -107,6 +137,8 @@ def summary(result: DemoResult) -> RenderableType:
         table.add_row("drift", Text(drift_text(result.drift)))
     table.add_row("capture to decision", latency_text(result.latency_ms["capture_to_decision"]))
     table.add_row("capture to gate", latency_text(result.latency_ms["capture_to_gate"]))
+    if result.http is not None:
+        table.add_row("request to answer", latency_text(result.http.latency_ms))
     table.add_row("throughput", f"{result.throughput_fps:.1f} frames/s over {result.seconds:.1f} s")
     table.add_row("model", Text(shown(f"{result.model['name']} {result.model['version']}")))
     notes = []
@@ -120,6 +152,21 @@ def summary(result: DemoResult) -> RenderableType:
     else:
         verdict = Text("every frame accounted for", style="bold green")
     return Group(table, *(Text(note, style="yellow") for note in notes), verdict)
+
+
+def http_text(http: HttpResult) -> str:
+    """Return one line about the requests.
+
+    Examples
+    --------
+    >>> http_text(HttpResult(600, {"200": 598, "504": 2}, 0, {}))
+    '600 requests: 598 answered with 200, 2 with 504'
+    """
+    counts = [f"{number} with {status}" for status, number in http.by_status.items()]
+    if http.unanswered:
+        counts.append(f"{http.unanswered} not answered")
+    answers = ", ".join(counts).replace(" with ", " answered with ", 1)
+    return f"{http.requests} requests: {answers}" if answers else "no request"
 
 
 def drift_text(drift: DriftDemo) -> str:

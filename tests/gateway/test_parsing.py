@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clients import Clients
+from gateway.foreign.open_inference import InferRequest, read_infer_request
+from gateway.foreign.tensorflow_serving import PredictRequest, read_predict_request
 from gateway.image_request import content_kind, fields_of, form_fields, image_of
 from gateway.keys import parse_key
 from gateway.multipart import MOST_PARTS, FormPart, parse_form
@@ -17,6 +20,7 @@ from gateway.preferences import Patience, patience_of, wait_of
 from gateway.problems import Problem
 from producers.encoding import EncodedImage
 from tests.support.gateways import form
+from tests.support.infer_requests import binary_body, json_body
 
 T = TypeVar("T")
 STARTS = [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*"]
@@ -93,3 +97,32 @@ def test_any_header_and_field_is_read_or_a_problem(text: str, pairs: list[tuple[
 def test_any_image_is_taken_by_its_header_or_a_problem(data: bytes, start: bytes) -> None:
     found = outcome(lambda: image_of(start + data))
     assert found in (415, 422) or (isinstance(found, EncodedImage) and found.width > 0)
+
+
+NAMES = (
+    "inputs", "instances", "outputs", "parameters", "name", "datatype", "shape", "data", "image", "b64", "id",
+    "signature_name", "binary_data_size", "timeout", "deadline_ms", "binary_data_output",
+)  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("/9j/"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), inner),
+    max_leaves=12,
+)
+
+
+@given(JSON, st.binary(max_size=40), st.none() | st.integers(0, 60).map(str) | LATIN)
+def test_any_request_of_other_clients_is_read_or_a_problem(value: object, tail: bytes, length: str | None) -> None:
+    tensor = {"name": "image", "datatype": "BYTES", "shape": value, "data": value, "parameters": value}
+    for asked in (value, {"inputs": value}, {"inputs": [tensor], "parameters": value, "outputs": value}):
+        head = json.dumps(asked).encode()
+        for body, header in ((head, None), (head + tail, str(len(head))), (head + tail, length), (tail, length)):
+            found = outcome(lambda body=body, header=header: read_infer_request(body, header))
+            assert found == 400 or isinstance(found, InferRequest)
+        for body in (head, tail, json.dumps({"instances": value}).encode(), b"[" * 5000):
+            assert isinstance(outcome(lambda body=body: read_predict_request(body)), PredictRequest | int)
+
+
+@given(st.lists(st.binary(max_size=50), min_size=1, max_size=5))
+def test_images_of_other_clients_arrive_byte_for_byte(images: list[bytes]) -> None:
+    assert list(read_infer_request(json_body(*images), None).images) == images
+    assert list(read_infer_request(*binary_body(*images)).images) == images

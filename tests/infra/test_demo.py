@@ -46,7 +46,8 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> Callable[[], set[int]]:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 line = " ".join(process.cmdline())
-                is_part = "kafka.Kafka" in line or ("infra.cli.root" in line and re.search(" (worker|watch) ", line))
+                program = "infra.cli.root" in line and re.search(" (worker|watch|gateway) ", line)
+                is_part = "kafka.Kafka" in line or program
                 if is_part and process.environ().get(name) == value:
                     found.add(process.pid)
         return found
@@ -122,6 +123,52 @@ def test_a_camera_that_freezes_is_noticed(tmp_path: Path, ours: Callable[[], set
     [opened] = [event for event in report["drift_events"] if event["state"] == "OPENED"]
     assert {name: opened[name] for name in ("changed_frame_id", "alarm_frame_id")}.items() <= drift.items()
     assert report["unaccounted"] == report["shed"] == 0
+    assert not ours()
+
+
+@pytest.mark.long
+@pytest.mark.broker
+def test_cameras_that_ask_over_http(tmp_path: Path, ours: Callable[[], set[int]]) -> None:
+    result, journal = tmp_path / "result.json", tmp_path / "gate.jsonl"
+    options = ["--gateway", "--frames", "60", "--fps", "0", "--json", str(result), "--journal", str(journal)]
+    done = run("demo", *options)
+    assert done.returncode == 0, done.stderr
+    assert "60 requests: 60 answered with " in done.stdout
+    assert "every frame accounted for" in done.stdout
+    report: dict[str, Any] = json.loads(result.read_text())
+    # At full speed a decision may come after its deadline: 504, with the decision inside.
+    assert set(report["http"]["by_status"]) <= {"200", "504"}
+    assert sum(report["http"]["by_status"].values()) == report["http"]["requests"] == 60
+    assert report["frames_published"] == report["decisions"] == report["quality"]["labelled"] == 60
+    assert report["unaccounted"] == report["drops_counted"] == report["dead_letters"] == report["shed"] == 0
+    assert report["gate"]["actuated"] == 60
+    assert report["gate"]["conflicts"] == 0
+    parts = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert {part["camera_id"] for part in parts} == {"cam1--demo--0", "cam2--demo--0", "cam3--demo--0"}
+    assert not ours()
+
+
+@pytest.mark.long
+@pytest.mark.broker
+def test_a_frozen_camera_is_noticed_over_http_and_other_files_are_refused(
+    tmp_path: Path, ours: Callable[[], set[int]]
+) -> None:
+    result = tmp_path / "result.json"
+    options = ["--drift", "frozen", "--cameras", "2", "--frames", "160", "--fps", "40", "--json", str(result)]
+    done = run("demo", "--gateway", *options)
+    assert done.returncode == 0, done.stderr
+    drift = json.loads(result.read_text())["drift"]
+    assert (drift["camera_id"], drift["cause"]) == ("cam1--demo--0", "frozen")
+    assert 3 <= drift["delay_frames"] <= 12
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "good.png"), np.zeros((64, 80), np.uint8))
+    (folder / "empty.png").touch()
+    done = run("demo", "--gateway", "--folder", str(folder), "--fps", "0", "--json", str(result))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(result.read_text())
+    assert report["http"]["by_status"] == {"200": 1, "415": 1}
+    assert (report["frames_published"], report["drops_counted"], report["unaccounted"]) == (1, 1, 0)
     assert not ours()
 
 

@@ -17,7 +17,6 @@ from infra.cli.shared.options import (
     kafka_settings,
 )
 from infra.cli.shared.terminal_text import echo_json, echo_lines
-from schemas.errors import SettingsError
 
 
 def gateway(
@@ -77,13 +76,12 @@ def gateway(
 
         inspection gateway
     """
-    import importlib.util
     import threading
 
+    from gateway.extra import require_extra
     from infra.cli.shared.shutdown import stop_on_signals
 
-    if missing := [name for name in ("starlette", "uvicorn", "python_multipart") if not importlib.util.find_spec(name)]:
-        raise SettingsError(f"the gateway needs {', '.join(missing)}: pip install 'streaming-inspection[gateway]'")
+    require_extra()
     from gateway.clients import new_token as make_token
     from gateway.run import run_gateway
     from gateway.settings import GatewaySettings

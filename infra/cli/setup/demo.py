@@ -33,6 +33,9 @@ def demo(
         DisturbanceChoice | None,
         choice("Do this to the first camera half way through, and watch for drift. 1200 frames by default."),
     ] = None,
+    gateway: Annotated[
+        bool, typer.Option("--gateway", help="The cameras ask `inspection gateway` over HTTP. Extra 'gateway'.")
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result as one JSON object; '-' for standard output.")
     ] = None,
@@ -52,6 +55,8 @@ def demo(
         inspection demo --folder my_photos/ --json result.json
 
         inspection demo --drift exposure
+
+        inspection demo --gateway
     """
 
     from rich.console import Console
@@ -62,6 +67,10 @@ def demo(
     from producers.cameras.disturbed import Disturbance
     from schemas.errors import SettingsError
 
+    if gateway:
+        from gateway.extra import require_extra
+
+        require_extra()
     if drift == "product-change" and folder is not None:
         raise SettingsError("--drift product-change is about the solar cells: not with --folder")
     if json_file is not None and not json_file.parent.is_dir():
@@ -78,6 +87,7 @@ def demo(
         bootstrap_servers=bootstrap_servers,
         journal=journal,
         drift=None if drift is None else Disturbance(drift),
+        gateway=gateway,
     )
     with exit_on_signals():
         result = run_demo(options, console)
