@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
-import numpy as np
 import pytest
 
-from models.training.defects import DefectTest
-from models.training.graphs import Head
-from models.training.labelled import HeadFit, LabelledFigures
-
-HEAD = Head(np.zeros(3), np.ones(3), np.ones(3), 1.0, 0.0)
-
-
-def figures(auroc: float, accepted: int) -> LabelledFigures:
-    return LabelledFigures(auroc, (auroc - 0.1, min(1.0, auroc + 0.1)), (accepted, 40), (1, 80))
-
-
-def a_test_of(good_only: LabelledFigures, head: LabelledFigures | None) -> DefectTest:
-    scores = np.zeros(40)
-    test = DefectTest([Path("part.png")] * 40, ["spur"] * 40, scores, scores, good_only)
-    return test if head is None else replace(test, head=HeadFit(HEAD, scores, scores, head))
+from tests.support.defect_figures import a_test_of, figures
 
 
 @pytest.mark.parametrize(("head", "is_packaged"), [(0.61, False), (0.67, False), (0.68, True), (0.9, True)])

@@ -20,7 +20,7 @@ from models.training.sentences import defect_lines
 from models.training.train import TrainingOptions, TrainingResult, train
 from models.training.write_package import write_package
 from schemas import Verdict
-from tests.models.training.test_defect_figures import a_test_of, figures
+from tests.support.defect_figures import a_test_of, figures
 from tests.support.parts import good_part
 
 #: Diameter of a hole, in pixels: one pixel of the network's input, and three in a tile of 3x2.
