@@ -22,7 +22,10 @@ from schemas.settings import KafkaSettings
 from schemas.topics import DECISIONS
 from transport.batch_trials.child import TriedMessage
 from transport.batches import UNDECODABLE_BATCH, UnreadableBatch
+from transport.belief import Belief
+from transport.headers import message_headers
 from transport.tail import Tail
+from transport.trust import SignerRole
 
 #: Longest time before an iteration over a consumer checks if it was stopped, in seconds.
 _ITERATION_POLL_S = 0.2
@@ -66,6 +69,8 @@ class DecisionConsumer:
         Called with each message that is not a decision, on the polling thread.
     on_unreadable
         Called with each batch that is skipped, on the polling thread: `transport.batch_letters.BatchLetters.write`.
+    belief
+        Check of the signatures of workers; None: every decision is believed.
 
     Raises
     ------
@@ -97,6 +102,7 @@ class DecisionConsumer:
         state_dir: str | Path | None = None,
         on_undecodable: Callable[[Undecodable], None] | None = None,
         on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
+        belief: Belief | None = None,
         remembered_ids: int = 10_000,
         clock: Clock | None = None,
     ) -> None:
@@ -112,11 +118,14 @@ class DecisionConsumer:
         self._watermark: Watermark | None = None
         self._on_undecodable = on_undecodable
         self._on_unreadable = on_unreadable
+        self._belief = belief
         self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._remembered_ids = remembered_ids
         self._stopped = threading.Event()
         self._last_message_s: float | None = None
-        self._counts = dict.fromkeys(("delivered", "duplicates", "undecodable", "skipped_old", "other_station"), 0)
+        self._counts = dict.fromkeys(
+            ("delivered", "duplicates", "undecodable", "skipped_old", "other_station", "untrusted"), 0
+        )
 
     def open(self) -> None:
         """Set the offsets to begin at; afterwards the consumer is `ready`."""
@@ -199,11 +208,24 @@ class DecisionConsumer:
             place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
             self._undecodable(Undecodable(*place, error.kind, str(error)))
             return None
-        skip = self._reason_to_skip(decision)
+        skip = self._untrusted(message, decision) or self._reason_to_skip(decision)
         if skip is not None:
             self._counts[skip] += 1
             return None
         return decision
+
+    def _untrusted(self, message: Message | TriedMessage, decision: Decision) -> str | None:
+        """Return the name of the count for a decision that no worker has signed; None if it is believed.
+
+        It comes first: a forged decision must not be remembered, so that the real one counts as repeated.
+        """
+        if self._belief is None:
+            return None
+        key, value = message.key(), message.value()
+        fault = self._belief.refusal(
+            SignerRole.WORKER, decision.key, self._tail.topic, key, value, message_headers(message)
+        )
+        return None if fault is None else "untrusted"
 
     def _undecodable(self, found: Undecodable) -> None:
         self._counts["undecodable"] += 1

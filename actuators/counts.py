@@ -108,13 +108,17 @@ class TrackerCounts:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerCounts:
-    """Numbers of messages by outcome, and of errors of the connection."""
+    """Numbers of messages by outcome, and of errors of the connection.
+
+    ``untrusted`` decisions have no signature of a worker's key, and are not used.
+    """
 
     delivered: int = 0
     duplicates: int = 0
     undecodable: int = 0
     skipped_old: int = 0
     other_station: int = 0
+    untrusted: int = 0
     errors: int = 0
 
 

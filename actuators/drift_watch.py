@@ -9,15 +9,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
+from confluent_kafka import Message
+
 from actuators.open_episodes import CameraKey, OpenEpisode, OpenEpisodes
 from schemas.clock import SystemClock
 from schemas.codec import Codec
 from schemas.errors import CodecError, InspectionError
-from schemas.records import DriftEvent, DriftType
+from schemas.records import DriftEvent, DriftType, EpisodeState
 from schemas.settings import KafkaSettings
 from schemas.topics import DRIFT
+from transport.batch_trials.child import TriedMessage
 from transport.batches import UnreadableBatch
+from transport.belief import Belief
+from transport.headers import message_headers
 from transport.tail import Tail
+from transport.trust import SignerRole
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.1
@@ -31,7 +37,7 @@ _JOIN_S = 2.0
 class DriftStats:
     """State of the watch: up to date or not, connected or not, open episodes, and counts of events by outcome.
 
-    ``refused`` events fit no episode, or have names and times that no watch sends.
+    ``refused`` events fit no episode, have names and times that no watch sends, or are not believed.
     """
 
     connected: bool = False
@@ -75,6 +81,9 @@ class DriftWatch:
         Longest time, in seconds, that `open` waits until the past has been read.
     on_unreadable
         Called with each skipped batch, on the thread of the watch: `transport.batch_letters.BatchLetters.write`.
+    belief
+        Check of the signatures of operators: without one an acknowledgement changes nothing, and the episode goes on.
+        None: every acknowledgement is believed.
     """
 
     def __init__(
@@ -87,12 +96,15 @@ class DriftWatch:
         patience_s: float = _PATIENCE_S,
         retry_s: float = _RETRY_S,
         on_unreadable: Callable[[UnreadableBatch], object] = lambda batch: None,
+        belief: Belief | None = None,
     ) -> None:
         self._kafka = kafka
         self._tail = Tail(kafka, kafka.drift, reports_end=True, on_unreadable=self._left_out)
         now_us = SystemClock().utc_us
         self._known = OpenEpisodes(station=station, drift_type=drift_type, simulated=simulated, now_us=now_us)
         self._on_unreadable = on_unreadable
+        self._belief = belief
+        self._untrusted = 0
         self._patience_s = patience_s
         self._retry_s = retry_s
         self._codec: Codec | None = None
@@ -127,7 +139,7 @@ class DriftWatch:
         is_connected = self._thread.is_alive() and not self._is_behind and self._tail.connected
         number = sum(len(episodes) for episodes in self._episodes.values())
         counts = self._known.counts
-        refused = counts["unfit"] + counts["implausible"]
+        refused = counts["unfit"] + counts["implausible"] + self._untrusted
         return DriftStats(is_connected, number, counts["taken"], counts["simulated"], self._undecodable, refused)
 
     def _run(self) -> None:
@@ -169,7 +181,7 @@ class DriftWatch:
 
     def _run_once(self) -> None:
         message = self._tail.poll(_POLL_S)
-        has_changed = message is not None and self._take(message.value())
+        has_changed = message is not None and self._take(message)
         if self._is_behind and self._tail.reached_end:
             # Publish the episodes only now: most episodes of the past were closed later on.
             self._is_behind, has_changed = False, True
@@ -181,12 +193,18 @@ class DriftWatch:
         self._on_unreadable(batch)
         self._undecodable += 1
 
-    def _take(self, value: bytes | None) -> bool:
+    def _take(self, message: Message | TriedMessage) -> bool:
         assert self._codec is not None
         try:
-            event = self._codec.decode(value, DriftEvent, max_bytes=DRIFT.max_message_bytes)
+            event = self._codec.decode(message.value(), DriftEvent, max_bytes=DRIFT.max_message_bytes)
         except CodecError as error:
             self._undecodable += 1
             log.debug("%s: %s", self._tail.topic, error)
             return False
+        if event.state is EpisodeState.ACKNOWLEDGED and self._belief is not None:
+            key, value = message.key(), message.value()
+            found = message_headers(message)
+            if self._belief.refusal(SignerRole.OPERATOR, event.key, self._tail.topic, key, value, found) is not None:
+                self._untrusted += 1
+                return False
         return self._known.take(event)

@@ -72,6 +72,7 @@ class GateMetrics(Collector):
         yield _counts("actions", "Parts acted on, by action", "action", {a: numbers[a] for a in _ACTIONS})
         refused = {name: numbers[field] for name, field in _DECISIONS.items()}
         refused |= {"unreadable": consumer.undecodable, "old": consumer.skipped_old}
+        refused |= {"untrusted": consumer.untrusted}
         refused["duplicate"] += consumer.duplicates
         yield _counts("unused_decisions", "Decisions that armed no part, by why", "why", refused)
         yield _count("repeated_triggers", "Triggers of parts known already", parts.repeated_triggers)

@@ -25,6 +25,7 @@ from schemas.records import Decision, DriftType
 from schemas.replay_headers import require_replay_prefix
 from schemas.settings import KafkaSettings
 from transport.batch_letters import BatchLetters
+from transport.belief import SignaturePolicy, make_belief
 from transport.http_server import LOOPBACK, serve_http
 from transport.rights import require_rights
 
@@ -69,7 +70,8 @@ class GateReport:
             f"{parts.actuated} parts: {parts.accepted} accepted, {parts.rejected} rejected, {parts.review} to review;"
             f" {parts.failsafe} of them by fail-safe",
             f"decisions: {parts.late} late, {parts.conflicts} conflicting, {duplicates} duplicate,"
-            f" {parts.unknown} without a part, {self.gate.consumer.undecodable} unreadable",
+            f" {parts.unknown} without a part, {self.gate.consumer.undecodable} unreadable"
+            + (f", {self.gate.consumer.untrusted} not believed" if self.gate.consumer.untrusted else ""),
         ]
         if self.latency_ms["p50"] is not None:
             lines.append(f"capture to gate: p50 {self.latency_ms['p50']} ms, p99 {self.latency_ms['p99']} ms")
@@ -105,12 +107,17 @@ def run_gate(
     http_host: str = LOOPBACK,
     http_port: int | None = None,
     drift_type: DriftType | None = None,
+    trust: Path | None = None,
+    signatures: SignaturePolicy | None = None,
     stop: threading.Event,
 ) -> GateReport:
     """Run a gate until the stop event is set, or until one of its threads dies.
 
     Parameters
     ----------
+    trust, signatures
+        Folder of public keys, and what to do with decisions and acknowledgements whose signature is missing or wrong,
+        see `transport.belief.make_belief`.
     stop
         Event that ends the gate. The gate still acts on the parts on the belt.
 
@@ -130,9 +137,10 @@ def run_gate(
     require_rights(kafka, read=[kafka.decisions, kafka.frames, kafka.drift])
     # On a long belt, a decision may be old and still in time.
     max_age_s = None if settings.simulated else max(_MAX_AGE_S, settings.belt_ms / 1e3)
+    belief = make_belief(trust, signatures)
     letters = BatchLetters(kafka, "actuate")
     consumer = DecisionConsumer(
-        kafka, station=station, state_dir=state_dir, max_age_s=max_age_s, on_unreadable=letters.write
+        kafka, station=station, state_dir=state_dir, max_age_s=max_age_s, on_unreadable=letters.write, belief=belief
     )
     gate = GateRunner(
         consumer,
@@ -141,7 +149,12 @@ def run_gate(
         on_action=on_action,
         state_dir=state_dir,
         drift=DriftWatch(
-            kafka, station=station, drift_type=drift_type, simulated=settings.simulated, on_unreadable=letters.write
+            kafka,
+            station=station,
+            drift_type=drift_type,
+            simulated=settings.simulated,
+            on_unreadable=letters.write,
+            belief=belief,
         ),
     )
     triggers = FrameTriggers(

@@ -28,6 +28,8 @@ from schemas.topics import (
 
 DEFAULT_BOOTSTRAP_SERVERS = "127.0.0.1:9092"
 
+#: Environment variable of the private key.
+SIGNING_KEY_VARIABLE = "INSPECTION_SIGNING_KEY"
 #: Environment variables of `ImageSettings`.
 MAX_IMAGE_VARIABLE = "INSPECTION_MAX_IMAGE_MEGAPIXELS"
 DECODE_MEMORY_VARIABLE = "INSPECTION_DECODE_MEMORY_MIB"
@@ -91,6 +93,11 @@ class KafkaSettings:
     client
         Settings of librdkafka for TLS and login, as pairs; they hold secrets. See
         `schemas.connection.load.load_client_config`.
+    signing_key
+        File with the private key that signs what this program writes; None: nothing is signed. See
+        `transport.signatures`.
+    from_files
+        True: ``client`` was read from the files of this environment, which are read again (`transport.credentials`).
 
     Examples
     --------
@@ -102,6 +109,8 @@ class KafkaSettings:
     prefix: str = DEFAULT_PREFIX
     schema_registry_url: str | None = None
     client: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    signing_key: str | None = field(default=None, repr=False)
+    from_files: bool = field(default=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return masked_repr(self, "schema_registry_url")
@@ -150,6 +159,8 @@ class KafkaSettings:
             env.get("INSPECTION_PREFIX") or DEFAULT_PREFIX,
             env.get("INSPECTION_SCHEMA_REGISTRY_URL") or None,
             tuple((client or local_client(servers)).items()),
+            signing_key=env.get(SIGNING_KEY_VARIABLE) or None,
+            from_files=env is os.environ,
         )
 
     @property

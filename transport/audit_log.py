@@ -6,7 +6,7 @@ No role may delete or alter the topic. An event is written when the broker has a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -66,20 +66,13 @@ def read_audit_log(kafka: KafkaSettings, within: TimeRange | None = None) -> Ite
             yield from _read(kafka, codec, spans[0])
 
 
-def append_event(
-    kafka: KafkaSettings,
-    event: AuditEvent,
-    *,
-    sign: Callable[[str, bytes, bytes], list[tuple[str, bytes]]] | None = None,
-) -> int:
+def append_event(kafka: KafkaSettings, event: AuditEvent) -> int:
     """Append an event and wait for the acknowledgement; return its offset.
 
     Parameters
     ----------
     event
         Its ``chain_*`` are filled in here.
-    sign
-        Returns the headers with the signature of a topic, key and value; None: no signature.
 
     Raises
     ------
@@ -90,7 +83,6 @@ def append_event(
     point = _end(kafka, codec)
     event = dataclasses.replace(event, chain_offset=point.offset, chain_sha256=point.sha256)
     key, value = event.key.encode(), codec.encode(event)
-    headers: list[tuple[str, str | bytes | None]] = [] if sign is None else [*sign(topic, key, value)]
     outcome: list[tuple[KafkaError | None, int]] = []
 
     def delivered(error: KafkaError | None, message: Message) -> None:
@@ -98,7 +90,7 @@ def append_event(
 
     producer = make_producer(kafka, {"acks": "all", "delivery.timeout.ms": round(_TIMEOUT_S * 1000)})
     try:
-        producer.produce(topic, value, key, partition=0, headers=headers, on_delivery=delivered)
+        producer.produce(topic, value, key, partition=0, on_delivery=delivered)
         producer.flush(_TIMEOUT_S + 1)
     except KafkaException as error:
         raise kafka_error(kafka, error.args[0], topic) from error

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from schemas.errors import SettingsError
 from schemas.settings import KafkaSettings
+from transport.credentials import refreshed
 from transport.oauth_tokens import fetch_token
 from transport.tls import ssl_context, uses_tls
 
@@ -72,6 +73,7 @@ def find_batch_end(kafka: KafkaSettings, topic: str, partition: int, offset: int
 
 def _connection(kafka: KafkaSettings) -> dict[str, Any]:
     """Return the settings of aiokafka that correspond to those of librdkafka."""
+    kafka = refreshed(kafka)
     client = dict(kafka.client)
     return {
         "bootstrap_servers": kafka.bootstrap_servers,

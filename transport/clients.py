@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import Consumer as Consumer
+import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient as AdminClient
 
@@ -14,6 +14,7 @@ from schemas.addresses import masked_text
 from schemas.connection.load import CONFIG_VARIABLE
 from schemas.errors import SettingsError
 from schemas.settings import KafkaSettings
+from transport.credentials import follow_password, refreshed
 
 #: Connection settings of long-lived clients.
 LONG_LIVED: Mapping[str, Any] = {
@@ -21,6 +22,10 @@ LONG_LIVED: Mapping[str, Any] = {
     "socket.keepalive.enable": True,
     "reconnect.backoff.max.ms": 2_000,
 }
+
+
+class Consumer(confluent_kafka.Consumer):
+    """Consumer of confluent-kafka; one that can have weak references."""
 
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:
@@ -31,6 +36,10 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
     >>> client_config(KafkaSettings("kafka.plant:9092"))
     {'bootstrap.servers': 'kafka.plant:9092', 'log_level': 0}
     """
+    return _config(refreshed(kafka))
+
+
+def _config(kafka: KafkaSettings) -> dict[str, Any]:
     # librdkafka's own log lines would go straight to the terminal; errors arrive through error_cb.
     return {**dict(kafka.client), "bootstrap.servers": kafka.bootstrap_servers, "log_level": 0}
 
@@ -48,8 +57,11 @@ def make_consumer(kafka: KafkaSettings, config: Mapping[str, Any]) -> Consumer:
     SettingsError
         If librdkafka cannot use a file of the connection.
     """
+    kafka = refreshed(kafka)
     with refused_settings(kafka):
-        return Consumer({**client_config(kafka), **config})
+        consumer = Consumer({**_config(kafka), **config})
+    follow_password(kafka, consumer)
+    return consumer
 
 
 def make_admin(
@@ -69,11 +81,14 @@ def make_admin(
     SettingsError
         If librdkafka cannot use a file of the connection.
     """
-    config = {**client_config(kafka), "socket.timeout.ms": request_ms}
+    kafka = refreshed(kafka)
+    config = {**_config(kafka), "socket.timeout.ms": request_ms}
     if on_error is not None:
         config["error_cb"] = on_error
     with refused_settings(kafka):
-        return AdminClient(config)
+        admin = AdminClient(config)
+    follow_password(kafka, admin)
+    return admin
 
 
 @contextmanager

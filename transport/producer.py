@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
@@ -14,6 +14,10 @@ from confluent_kafka import KafkaError, KafkaException
 from schemas.settings import KafkaSettings
 from transport.broker_cause import kafka_error
 from transport.clients import LONG_LIVED, client_config, refused_settings
+from transport.credentials import follow_password, refreshed
+
+if TYPE_CHECKING:
+    from transport.signing_key import Signer
 
 #: Longest wait for the broker, in seconds. The caller handles a broker that has not answered by then.
 _READY_S = 2.0
@@ -35,8 +39,20 @@ _COMMON: Mapping[str, Any] = {
 class Producer(confluent_kafka.Producer):
     """Producer whose fatal errors are always a `KafkaException`.
 
-    With a callback in the same call, confluent-kafka raises a `SystemError` with the error as its cause.
+    With a callback in the same call, confluent-kafka raises a `SystemError` with the error as its cause. With a
+    ``signer``, each message is signed.
     """
+
+    signer: Signer | None = None
+
+    def produce(self, topic: str, value: Any = None, key: Any = None, *arguments: Any, **options: Any) -> None:
+        """Pass a message to the client, see confluent-kafka."""
+        if self.signer is not None:
+            key, value = (part.encode() if isinstance(part, str) else part for part in (key, value))
+            given = options.get("headers") or ()
+            pairs = list(given.items()) if isinstance(given, Mapping) else list(given)
+            options["headers"] = self.signer.headers(topic, key, value, pairs)
+        super().produce(topic, value, key, *arguments, **options)
 
     def poll(self, timeout: float = -1) -> int:
         """Serve callbacks; return their number."""
@@ -67,8 +83,15 @@ def make_producer(kafka: KafkaSettings, config: Mapping[str, Any]) -> Producer:
     config
         Further settings of librdkafka.
     """
+    kafka = refreshed(kafka)
     with refused_settings(kafka):
-        return Producer({**client_config(kafka), **_COMMON, **config, "logger": _SILENT})
+        producer = Producer({**client_config(kafka), **_COMMON, **config, "logger": _SILENT})
+    if kafka.signing_key is not None:
+        from transport.signing_key import signer_of  # it takes 50 ms, and most programs sign nothing
+
+        producer.signer = signer_of(kafka.signing_key)
+    follow_password(kafka, producer)
+    return producer
 
 
 def make_idempotent_producer(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import NotAuthorised, TopicMissing
 from schemas.groups import READER
@@ -16,7 +16,7 @@ from schemas.settings import KafkaSettings
 from schemas.topics import MAX_REQUEST_BYTES
 from transport.batches import BOUNDED
 from transport.broker_cause import FirstError, broker_error
-from transport.clients import make_consumer
+from transport.clients import Consumer, make_consumer
 from transport.cluster_metadata import fetch_metadata
 from transport.headers import message_headers
 from transport.open_transactions import first_open_offsets, open_transaction_line

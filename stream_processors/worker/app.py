@@ -30,8 +30,10 @@ from stream_processors.worker.retries import Retries
 from stream_processors.worker.settings import WorkerSettings
 from stream_processors.worker.work_health import WorkHealth
 from transport.batch_trials.after_death import BatchTrials
+from transport.belief import make_belief
 from transport.image_store import ImageStore
 from transport.quarantine import Quarantine
+from transport.trust import SignerRole
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ class FrameWorker:
         if settings.image_store is not None:
             store = ImageStore(settings.image_store, on_unreachable=metrics.image_store_unreachable.set)
         self._retries = Retries(settings.kafka, self._codec, self._clock)
+        self._belief = make_belief(settings.trust, settings.signatures, metrics.signature_fault, self._clock)
         self._processor = GuardedFrameProcessor(
             model,
             self._codec,
@@ -89,8 +92,9 @@ class FrameWorker:
             store,
             quarantine=self._quarantine,
             trials=trials_of(settings),
-            is_retry=self._retries.is_retry,
+            is_retry=self._is_retry,
             on_untrue=metrics.untrue_claim,
+            signature_fault=self._signature_fault,
         )
         health = health or WorkHealth(settings.unhealthy_after_s, self._clock)
         self._feedback = Feedback(self._processor, health, metrics)
@@ -130,6 +134,21 @@ class FrameWorker:
             pool.close()
             publisher.close()
             self._retries.close()
+
+    def _signature_fault(self, message: FrameMessage, camera: str) -> str | None:
+        """Return why a frame is not believed; None if its own camera has signed it, or nobody has to."""
+        if self._belief is None:
+            return None
+        topic = message.source.topic
+        return self._belief.refusal(SignerRole.CAMERA, camera, topic, message.key, message.value, message.headers)
+
+    def _is_retry(self, message: FrameMessage) -> bool:
+        """Return True if a message is the retry of a dead letter, and an operator has signed it if anyone has to."""
+        if self._belief is not None:
+            camera, topic = (message.key or b"").decode(errors="replace"), message.source.topic
+            if self._belief.refuses_retry(camera, topic, message.key, message.value, message.headers):
+                return False
+        return self._retries.is_retry(message)
 
     def make_app(self) -> faust.App:
         """Build the Faust app; it connects when it is started."""

@@ -37,6 +37,8 @@ WORKER_NAME = process_name()
 _OVERHEAD_BYTES = 1024
 #: If a time of a frame is further than this ahead of the time of its reading, in microseconds, it is not trusted.
 AHEAD_US = 5 * 60 * 1_000_000
+#: Kind of the dead letter of a frame whose signature is missing or wrong.
+UNTRUSTED = "untrusted"
 #: Kinds of false claims of a message, for metrics.
 UNTRUE = ("replay-header", "retry-header", "captured-in-the-future", "started-in-the-future")
 #: A dead letter of up to this size, in bytes, is written even if the budget is used up.
@@ -119,6 +121,8 @@ class FrameProcessor:
         Store of the images of frames by reference; without a store, such frames become dead letters.
     is_retry
         Function that returns True if a message with the header `RETRY_HEADER` is a retry. Default: no message is.
+    signature_fault
+        Function that returns why a frame of a camera is not believed; None if it is. Default: every frame is.
     on_untrue
         Called with camera and one of `UNTRUE` when a message makes a false claim; the claim is ignored.
     """
@@ -132,9 +136,11 @@ class FrameProcessor:
         store: ImageStore | None = None,
         *,
         is_retry: Callable[[FrameMessage], bool] = lambda message: False,
+        signature_fault: Callable[[FrameMessage, str], str | None] = lambda message, camera: None,
         on_untrue: Callable[[str, str], object] = lambda camera, what: None,
     ) -> None:
         self._is_retry = is_retry
+        self._signature_fault = signature_fault
         self._on_untrue = on_untrue
         self._model = model
         self._codec = codec
@@ -171,6 +177,9 @@ class FrameProcessor:
             return self._dead(message, error.kind, str(error))
         except CodecError as error:
             return self._dead(message, error.kind, str(error))
+        fault = self._signature_fault(message, frame.key)
+        if fault is not None:
+            return self._rejected(message, frame, UNTRUSTED, f"its signature: {fault}", self._queue_ms(message))
         self._note(message, frame)
         return self.shed(message, frame, overtaken=overtaken) or frame
 

@@ -72,6 +72,12 @@ class WorkerMetrics:
             ["camera", "what"],
             registry=self.registry,
         )
+        self.signature_faults = Counter(
+            "inspection_signature_faults",
+            "Frames and retries whose signature is missing or wrong, by why",
+            ["camera", "why"],
+            registry=self.registry,
+        )
         self.shed = Counter(
             "inspection_shed",
             "Frames answered without a verdict, by reason: deadline, overtaken, late (inspected, but not in time)",
@@ -121,6 +127,10 @@ class WorkerMetrics:
     def untrue_claim(self, camera: str, what: str) -> None:
         """Count a false claim of a message, which was ignored."""
         self.untrue.labels(self._cameras.of(camera), what).inc()
+
+    def signature_fault(self, camera: str, fault: str) -> None:
+        """Count a frame whose signature is missing or wrong."""
+        self.signature_faults.labels(self._cameras.of(camera), str(fault)).inc()
 
     def collect(self) -> tuple[()]:
         """Count the new answers; the registry calls this before the metrics themselves."""

@@ -10,6 +10,7 @@ from schemas.errors import SettingsError
 from schemas.groups import REDUNDANT, WORKERS
 from schemas.settings import KafkaSettings
 from stream_processors.worker.overload import OverloadPolicy
+from transport.belief import SignaturePolicy
 from transport.machine import usable_cores
 
 #: Consumer group of the workers that decide; all of them share the partitions of the frames topic.
@@ -57,6 +58,9 @@ class WorkerSettings:
     state_dir
         Folder for the frames in hand, see `transport.quarantine`; None: ``INSPECTION_STATE_DIR``, or the
         user's folder for state.
+    trust, signatures
+        Folder of public keys, and what to do with frames whose signature is missing or wrong, see
+        `transport.belief.make_belief`.
     http_host, http_port
         Address of /health and /metrics; port None: 8088, or a free port if 8088 is in use.
     """
@@ -74,6 +78,8 @@ class WorkerSettings:
     unhealthy_after_s: float = 30.0
     session_timeout_s: float = 6.0
     state_dir: Path | None = None
+    trust: Path | None = None
+    signatures: SignaturePolicy | None = None
     http_host: str = "127.0.0.1"
     http_port: int | None = None
 

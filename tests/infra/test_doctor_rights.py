@@ -14,8 +14,8 @@ pytestmark = pytest.mark.broker
 PASSWORD = "d0ctor-pass-of-the-suite"
 CASES = {
     "camera": ("warn", "1 under '{0}'; this user may not see {0}.decisions"),
-    "reviewer": ("warn", "5 under '{0}' are there; settings not compared: the user may not DESCRIBE_CONFIGS the topic"),
-    "platform": ("ok", "6 under '{0}'"),
+    "reviewer": ("warn", "6 under '{0}' are there; settings not compared: the user may not DESCRIBE_CONFIGS the topic"),
+    "platform": ("ok", "7 under '{0}'"),
 }
 
 

@@ -150,8 +150,11 @@ def _store(path: Path, identity: IssuedKey) -> Path:
     return _write(path, identity.key + identity.certificate)
 
 
-def make_secured_broker(folder: Path) -> SecuredBroker:
-    """Return a broker that is not started yet, with its certificates and users."""
+def make_secured_broker(folder: Path, *lines: str) -> SecuredBroker:
+    """Return a broker that is not started yet, with its certificates and users.
+
+    ``lines`` are further lines of ``server.properties``.
+    """
     authority, stranger = CertificateAuthority("plant-ca"), CertificateAuthority("plant-ca")
     here = ["localhost", "127.0.0.1"]
     keystore = _store(folder / "broker.pem", authority.issue("broker", here))
@@ -178,6 +181,7 @@ def make_secured_broker(folder: Path) -> SecuredBroker:
             "listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule "
             f'required user_{LINE}="{PASSWORDS[LINE]}";',
             *tokens.broker_lines,
+            *lines,
         ],
         java_options=tokens.java_options,
     )

@@ -20,6 +20,8 @@ from infra.cli.shared.options import (
     MetricsPort,
     NoPartId,
     Prefix,
+    Signatures,
+    TrustFolder,
     http_endpoint,
     kafka_settings,
 )
@@ -84,6 +86,8 @@ def actuate(
             help="Directory for the state: read positions, parts acted on, and a FAULT. Default: lost at a restart."
         ),
     ] = None,
+    trust: TrustFolder = None,
+    signatures: Signatures = None,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,
@@ -104,6 +108,7 @@ def actuate(
     from infra.cli.shared.shutdown import stop_on_signals
     from schemas.errors import SettingsError
     from schemas.records import Action, DriftType
+    from transport.belief import SignaturePolicy
 
     options = {}
     for pair in driver_option or []:
@@ -136,6 +141,8 @@ def actuate(
             http_host=http_host,
             http_port=http_port,
             drift_type=None if drift_type == "any" else DriftType(drift_type.upper()),
+            trust=trust,
+            signatures=None if signatures is None else SignaturePolicy(signatures),
             stop=stop,
         )
     if as_json:

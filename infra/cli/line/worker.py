@@ -13,6 +13,8 @@ from infra.cli.shared.options import (
     BootstrapServers,
     ImageStoreUri,
     Prefix,
+    Signatures,
+    TrustFolder,
     as_text,
     image_store_uri,
     kafka_settings,
@@ -84,6 +86,8 @@ def worker(
             "worker. Default: the user's folder for state.",
         ),
     ] = None,
+    trust: TrustFolder = None,
+    signatures: Signatures = None,
     http_host: Annotated[str, typer.Option(help="Address of /health and /metrics.")] = "127.0.0.1",
     http_port: Annotated[
         int | None, typer.Option(help="Their port. Default: 8088, or a free one when that is taken.")
@@ -100,6 +104,7 @@ def worker(
     """
     from schemas.replay_headers import group_of
     from stream_processors.worker.settings import DEFAULT_GROUP, WorkerSettings, redundant_group, share_of_cores
+    from transport.belief import SignaturePolicy
 
     is_open = threads is None
     processes, threads = share_of_cores(processes, threads)
@@ -117,6 +122,8 @@ def worker(
         session_timeout_s=session_timeout_s,
         unhealthy_after_s=unhealthy_after_s,
         state_dir=state_dir,
+        trust=trust,
+        signatures=None if signatures is None else SignaturePolicy(signatures),
         http_host=http_host,
         http_port=http_port,
     )

@@ -21,6 +21,10 @@ SyncChoice = Literal["full", "normal"]
 OnDriftChoice = Literal["nothing", "review", "stop"]
 FailsafeChoice = Literal["reject", "review"]
 DriftTypeChoice = Literal["any", "data", "concept"]
+# transport.belief
+SignatureChoice = Literal["require", "warn", "off"]
+# transport.trust
+SignerChoice = Literal["camera", "worker", "operator"]
 # monitoring.quality.figures, replay.past.selection
 GroupByChoice = Literal["camera", "lot", "class", "model"]
 TimeBasisChoice = Literal["kafka", "captured"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.shared.choices import SignatureChoice, choice
 from schemas.errors import SettingsError
 from schemas.plain_files import read_plain
 from schemas.settings import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
@@ -73,6 +74,24 @@ NoPartId = Annotated[
         metavar="TEXT",
         help="Text that a device sends if it read no part id, such as NOREAD; may be repeated. Such a part is known by "
         "its frame. Case does not matter.",
+    ),
+]
+
+TrustFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--trust",
+        envvar="INSPECTION_TRUST",
+        help="Folder of public keys (`inspection keys`): only what they have signed is believed.",
+        show_default=False,
+    ),
+]
+Signatures = Annotated[
+    SignatureChoice | None,
+    choice(
+        "What to do without a valid signature: require (it is not used), warn (it is), off. Default: require with "
+        "--trust, else off.",
+        "--signatures",
     ),
 ]
 

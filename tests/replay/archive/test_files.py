@@ -311,6 +311,8 @@ def test_an_archive_of_the_first_version_is_read() -> None:
     """Written once, by format 1, and never again: archives outlive programs. See ``golden/`` beside this file."""
     store = ArchiveStore(str(Path(__file__).parent / "golden"))
     for record in examples.ALL:
+        if isinstance(record, AuditEvent):  # no archive has the audit log
+            continue
         topic = next(row.name("golden") for row in TOPICS if row.record is type(record))
         garbage = StoredMessage(
             MessagePosition(topic, 0, 8), 1_760_000_001_000_000, None, {}, None, b"\x00\x01", "truncated: early"

@@ -1,0 +1,110 @@
+"""Password of a running program: its file is read again, and the new password reaches all its clients.
+
+A user of Kafka has one password for each mechanism. A broker asks for it at each new connection, and again after
+``connections.max.reauth.ms`` (KIP-368). So a rotation is: the new password at the broker, then in the file. A client
+that is asked in between is refused, and connects again when the file has the new one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from dataclasses import replace
+from typing import Any
+
+from schemas.errors import InspectionError
+from schemas.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+#: Interval, in seconds, at which the file is read while clients use it.
+_INTERVAL_S = 2.0
+_PASSWORD = "sasl.password"
+
+
+def refreshed(kafka: KafkaSettings) -> KafkaSettings:
+    """Return settings with the secrets that their files have now; settings from no file stay as they are.
+
+    Files that cannot be read in this moment change nothing.
+    """
+    if not kafka.from_files:
+        return kafka
+    try:
+        found = KafkaSettings.from_env(bootstrap_servers=kafka.bootstrap_servers)
+    except InspectionError as error:
+        log.warning("the files of the connection are not read again: %s", error)
+        return kafka
+    return replace(kafka, client=found.client) if found.client else kafka
+
+
+def follow_password(kafka: KafkaSettings, client: Any) -> None:
+    """Give a client the password of its file whenever it changes, as long as the client exists.
+
+    Parameters
+    ----------
+    client
+        Client of confluent-kafka that was made with these settings.
+    """
+    if kafka.from_files and _PASSWORD in dict(kafka.client):
+        _FOLLOWER.add(kafka, client)
+
+
+class _Follower:
+    """Thread that reads the files of all clients of this process; it ends with the last client."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clients: weakref.WeakKeyDictionary[Any, tuple[KafkaSettings, str]] = weakref.WeakKeyDictionary()
+        self._thread: threading.Thread | None = None
+        self._is_refused = False
+
+    def add(self, kafka: KafkaSettings, client: Any) -> None:
+        with self._lock:
+            self._clients[client] = kafka, dict(kafka.client)[_PASSWORD]
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="password", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while True:
+            pause.wait(_INTERVAL_S)
+            with self._lock:
+                clients = list(self._clients.items())
+                if not clients:
+                    self._thread = None
+                    return
+            self._update(clients)
+            del clients
+
+    def _update(self, clients: list[tuple[Any, tuple[KafkaSettings, str]]]) -> None:
+        found: dict[str, dict[str, str]] = {}
+        changed = 0
+        for client, (kafka, password) in clients:
+            try:
+                if kafka.bootstrap_servers not in found:
+                    now = KafkaSettings.from_env(bootstrap_servers=kafka.bootstrap_servers)
+                    found[kafka.bootstrap_servers] = dict(now.client)
+            except InspectionError as error:
+                if not self._is_refused:
+                    log.error("the files of the connection are not read again: %s; the old password is used", error)
+                self._is_refused = True
+                return
+            self._is_refused = False
+            settings = found[kafka.bootstrap_servers]
+            user, wanted = settings.get("sasl.username"), settings.get(_PASSWORD)
+            if user is None or wanted is None or (wanted == password and user == dict(kafka.client)["sasl.username"]):
+                continue
+            try:
+                client.set_sasl_credentials(user, wanted)
+                changed += 1
+            except RuntimeError:
+                pass  # it is closed
+            with self._lock:
+                self._clients[client] = replace(kafka, client=tuple(settings.items())), wanted
+        if changed:
+            log.info("a new password for %d clients of Kafka", changed)
+
+
+_FOLLOWER = _Follower()
