@@ -247,7 +247,8 @@ class Codec:
         from schemas.registry import RegistryIds
 
         names = {topic.record: topic.name(kafka.prefix) for topic in TOPICS if topic.record is not bytes}
-        ids = RegistryIds(kafka.schema_registry_url, {record: [name] for record, name in names.items()})
+        topics = {record: [name] for record, name in names.items()}
+        ids = RegistryIds(kafka.schema_registry_url, topics, dict(kafka.registry_client))
         return cls({record: ids.id_for(record, name) for record, name in names.items()}, ids.schema_ids)
 
     def encode(self, record: Record) -> bytes:

@@ -129,6 +129,10 @@ class RegistryError(InspectionError):
         )
 
 
+class RegistrySilent(RegistryError):
+    """Schema registry that is not reached, or that says it is not in order: ids that it gave before are still right."""
+
+
 class PluginError(InspectionError):
     """Camera, actuator or other plug-in that cannot be found, imported or built."""
 

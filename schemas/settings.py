@@ -11,6 +11,7 @@ from schemas.addresses import masked_repr
 from schemas.connection.client_keys import SECRETS
 from schemas.connection.load import load_client_config
 from schemas.connection.local_broker import local_client
+from schemas.connection.registry_client import load_registry_client, registry_secrets
 from schemas.errors import SettingsError
 from schemas.known_secrets import keep_password, keep_secret
 from schemas.text import shown
@@ -93,6 +94,9 @@ class KafkaSettings:
     client
         Settings of librdkafka for TLS and login, as pairs; they hold secrets. See
         `schemas.connection.load.load_client_config`.
+    registry_client
+        Settings of the registry's client for TLS and login, as pairs; they hold secrets. See
+        `schemas.connection.registry_client.load_registry_client`.
     signing_key
         File with the private key that signs what this program writes; None: nothing is signed. See
         `transport.signatures`.
@@ -109,6 +113,7 @@ class KafkaSettings:
     prefix: str = DEFAULT_PREFIX
     schema_registry_url: str | None = None
     client: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    registry_client: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     signing_key: str | None = field(default=None, repr=False)
     from_files: bool = field(default=False, repr=False, compare=False)
 
@@ -118,8 +123,10 @@ class KafkaSettings:
     def __post_init__(self) -> None:
         check_prefix(self.prefix)
         # A child process gets the settings as JSON, which has lists only.
-        object.__setattr__(self, "client", tuple((str(key), str(value)) for key, value in self.client))
+        for name in ("client", "registry_client"):
+            object.__setattr__(self, name, tuple((str(key), str(value)) for key, value in getattr(self, name)))
         keep_secret(*(value for key, value in self.client if key in SECRETS))
+        keep_secret(*registry_secrets(self.registry_client))
         keep_password(self.schema_registry_url)
         if not self.bootstrap_servers.isprintable():
             raise SettingsError(
@@ -138,8 +145,9 @@ class KafkaSettings:
         """Read the settings from environment variables.
 
         ``INSPECTION_BOOTSTRAP_SERVERS``, ``INSPECTION_PREFIX`` and ``INSPECTION_SCHEMA_REGISTRY_URL`` hold them;
-        ``INSPECTION_KAFKA_CONFIG`` and the variables beside it name files, see `schemas.connection.load`. Without
-        them, an address of this user's own broker has the settings of that broker.
+        ``INSPECTION_KAFKA_CONFIG`` and the variables beside it name files, see `schemas.connection.load`, and so do
+        those of the registry, see `schemas.connection.registry_client`. Without a file, an address of this user's own
+        broker has the settings of that broker.
 
         Parameters
         ----------
@@ -153,12 +161,14 @@ class KafkaSettings:
         """
         client = load_client_config(env)
         servers = client.pop("bootstrap.servers", DEFAULT_BOOTSTRAP_SERVERS)
+        registry = load_registry_client(env)
         servers = bootstrap_servers or env.get("INSPECTION_BOOTSTRAP_SERVERS") or servers
         return cls(
             servers,
             env.get("INSPECTION_PREFIX") or DEFAULT_PREFIX,
-            env.get("INSPECTION_SCHEMA_REGISTRY_URL") or None,
+            registry.pop("url", None),
             tuple((client or local_client(servers)).items()),
+            tuple(registry.items()),
             signing_key=env.get(SIGNING_KEY_VARIABLE) or None,
             from_files=env is os.environ,
         )

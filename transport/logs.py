@@ -20,7 +20,10 @@ from schemas.text import shown
 #: Libraries that log every step; only their warnings and errors are logged.
 _NOISY = ("aiokafka", "faust", "mode", "asyncio")
 #: Libraries that log whole requests, with paths, tokens and signatures. Not logged either if more is asked for.
-_TELLTALE = ("botocore", "aiobotocore", "s3fs", "fsspec", "urllib3", "aiohttp")
+_TELLTALE = (
+    "botocore", "aiobotocore", "s3fs", "fsspec", "urllib3", "aiohttp",
+    "httpx", "httpx2", "httpcore", "httpcore2",  # of the registry's client; the name depends on its version
+)  # fmt: skip
 
 #: Longest line of an event or of a traceback, in characters; the characters after it are only counted.
 LONGEST_LINE = 4_000

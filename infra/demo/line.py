@@ -179,7 +179,7 @@ def _topics(options: DemoOptions, scratch: Path, console: Console) -> Iterator[t
         with download_progress() as progress:
             broker.start(progress=progress)
         servers = broker.bootstrap_servers
-        kafka = KafkaSettings(servers, prefix, found.schema_registry_url, security.client(USER))
+        kafka = KafkaSettings(servers, prefix, found.schema_registry_url, security.client(USER), found.registry_client)
         apply(kafka)
         yield kafka, write_client(scratch / "broker", security, servers)
     finally:

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infra.broker.ports import free_port
 from infra.parent_death import end_with_parent
+from schemas.connection import registry_client
 from schemas.connection.load import CONFIG_VARIABLE, VARIABLES
 from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
@@ -77,6 +78,8 @@ class ServedProcess:
         env = {name: value for name, value in os.environ.items() if inherits or name not in VARIABLES}
         if client_file is not None:
             env[CONFIG_VARIABLE] = str(client_file)
+        if kafka.schema_registry_url is None:
+            env = {name: value for name, value in env.items() if name not in registry_client.VARIABLES}
         with log.open("wb") as out:
             self._process = subprocess.Popen(
                 inspection_command(*arguments), stdin=subprocess.DEVNULL, stdout=out, stderr=out,

@@ -122,4 +122,5 @@ def schema_registry(kafka: KafkaSettings) -> Check:
 
     if kafka.schema_registry_url is None:
         return Check("schema registry", "ok", "none named: Avro single-object encoding")
-    return Check("schema registry", "ok", f"answers, {reach(kafka.schema_registry_url)} subjects")
+    subjects = reach(kafka.schema_registry_url, dict(kafka.registry_client))
+    return Check("schema registry", "ok", f"answers, {subjects} subjects")

@@ -79,20 +79,29 @@ class Audit:
 
     def frame(self, frame: Frame, arrived_at_us: int | None = None) -> None:
         """Enter a frame of the topic, and the time when it reached Kafka (default: the time of its capture)."""
-        image = hash(frame.sha256)
         # Also for a copy: a gateway that was killed publishes the frame of a key again, with another sequence number.
         self._sequences[frame.key, frame.started_at_us].add(frame.sequence)
         known = self._frames[frame.key].get(frame.frame_id)
         if known is not None:
             known.copies += 1
-            known.conflict |= known.image != image
+            known.conflict |= known.image != hash(frame.sha256)
             return
-        arrived_at_us = frame.captured_at_us if arrived_at_us is None else arrived_at_us
-        self._frames[frame.key][frame.frame_id] = _FrameAnswers(
-            frame.captured_at_us, arrived_at_us, frame.deadline_at_us, image
+        self._enter(frame, frame.sha256, arrived_at_us)
+
+    def frame_of(self, decision: Decision, arrived_at_us: int) -> None:
+        """Enter the frame of a decision, where the topic of the frames is not to be had."""
+        if not decision.is_simulated:
+            self._sequences[decision.key, decision.started_at_us].add(decision.sequence)
+            if decision.frame_id not in self._frames[decision.key]:
+                self._enter(decision, decision.image_sha256, arrived_at_us)
+
+    def _enter(self, of: Frame | Decision, sha256: str, arrived_at_us: int | None) -> None:
+        arrived_at_us = of.captured_at_us if arrived_at_us is None else arrived_at_us
+        self._frames[of.key][of.frame_id] = _FrameAnswers(
+            of.captured_at_us, arrived_at_us, of.deadline_at_us, hash(sha256)
         )
 
-    def frame_elsewhere(self, frame: Frame) -> None:
+    def frame_elsewhere(self, frame: Frame | Decision) -> None:
         """Note a frame of the topic outside the range. It only means that its sequence number is not a gap."""
         start = (frame.key, frame.started_at_us)
         if start in self._sequences and frame.sequence not in self._sequences[start]:

@@ -24,6 +24,7 @@ def audit_topics(
     *,
     camera: str | None = None,
     look_around_us: int = LOOK_AROUND_US,
+    without_frames: bool = False,
     on_progress: OnStageProgress = lambda topic, done, total: None,
 ) -> Audit:
     """Read the frames of a range, and all their answers up to now.
@@ -40,6 +41,9 @@ def audit_topics(
     look_around_us
         If sequence numbers are missing in the range, they are searched for this long before and after it: a spool that
         is drained beside live frames mixes old sequence numbers with new ones.
+    without_frames
+        Where the frames are not to be had, as at the centre of several lines: a frame counts if a decision is about it,
+        and other frames are missing sequence numbers.
     on_progress
         Called with the topic, messages read, messages to read.
 
@@ -50,9 +54,9 @@ def audit_topics(
     """
     within = within or TimeRange()
     audit = Audit(complete_since_us=within.from_us, open_end=within.to_us is None)
-    _enter_frames(audit, source, within, camera, on_progress)
+    _enter_frames(audit, source, within, camera, on_progress, without_frames)
     if audit.missing and within != TimeRange():
-        _look_around(audit, source, within, look_around_us, on_progress)
+        _look_around(audit, source, within, look_around_us, on_progress, without_frames)
     after = TimeRange(within.from_us)
     unreadable = audit.unreadable_decisions.append
     for decision in _read("decisions", source, Decision, after, on_progress, unreadable):
@@ -86,14 +90,38 @@ def _read(
     )
 
 
+def _frames(
+    stage: str,
+    source: Source,
+    without_frames: bool,
+    within: TimeRange,
+    on_progress: OnStageProgress,
+    unreadable: Callable[[MessagePosition], object],
+) -> Iterator[StoredMessage[Frame] | StoredMessage[Decision]]:
+    if without_frames:
+        yield from _read(stage, source, Decision, within, on_progress, unreadable)
+    else:
+        yield from _read(stage, source, Frame, within, on_progress, unreadable)
+
+
 def _enter_frames(
-    audit: Audit, source: Source, within: TimeRange, camera: str | None, on_progress: OnStageProgress
+    audit: Audit,
+    source: Source,
+    within: TimeRange,
+    camera: str | None,
+    on_progress: OnStageProgress,
+    without_frames: bool,
 ) -> None:
     """Enter the frames of a range, and the time since which the topic is complete."""
     # Ask before reading: frames deleted meanwhile are older than any start that counts as whole.
-    cut = {number: offset for number, offset in source.complete_from(Frame).items() if offset}
+    cut = {
+        number: offset
+        for number, offset in source.complete_from(Decision if without_frames else Frame).items()
+        if offset
+    }
     since_us = within.from_us
-    for message in _read("frames", source, Frame, within, on_progress, audit.unreadable_frame):
+    unreadable = (lambda position: None) if without_frames else audit.unreadable_frame
+    for message in _frames("frames", source, without_frames, within, on_progress, unreadable):
         partition, offset = message.position.partition, message.position.offset
         if partition in cut and offset >= cut[partition]:
             first = cut.pop(partition)
@@ -101,10 +129,14 @@ def _enter_frames(
                 since_us = max(since_us or 0, message.timestamp_us)
         frame = _head(message, source)
         if frame is None:
-            audit.unreadable_frame(message.position)
+            unreadable(message.position)
             continue
         audit.seen_cameras.add(frame.key)
-        if camera in (None, frame.key):
+        if camera not in (None, frame.key):
+            continue
+        if isinstance(frame, Decision):
+            audit.frame_of(frame, message.timestamp_us)
+        else:
             audit.frame(frame, message.timestamp_us)
     if cut and since_us is None:
         # Frames were deleted, and it is unknown until when: no start can be taken as complete.
@@ -113,7 +145,12 @@ def _enter_frames(
 
 
 def _look_around(
-    audit: Audit, source: Source, within: TimeRange, look_around_us: int, on_progress: OnStageProgress
+    audit: Audit,
+    source: Source,
+    within: TimeRange,
+    look_around_us: int,
+    on_progress: OnStageProgress,
+    without_frames: bool,
 ) -> None:
     """Search for the missing sequence numbers before the range, and for those still missing after the range."""
     sides = []
@@ -124,12 +161,12 @@ def _look_around(
     for side in sides:
         if not audit.missing:
             return
-        for message in _read("frames around", source, Frame, side, on_progress, lambda position: None):
+        for message in _frames("frames around", source, without_frames, side, on_progress, lambda position: None):
             if (frame := _head(message, source)) is not None:
                 audit.frame_elsewhere(frame)
 
 
-def _head(message: StoredMessage[Frame], source: Source) -> Frame | None:
+def _head(message: StoredMessage[Frame] | StoredMessage[Decision], source: Source) -> Frame | Decision | None:
     """Return the frame; without attributes and image if they are too large, None if not even its identity is there."""
     if message.record is not None:
         return message.record

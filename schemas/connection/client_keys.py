@@ -55,6 +55,9 @@ ALWAYS = {"enable.ssl.certificate.verification": "true", "ssl.endpoint.identific
 #: Tuning that providers write into the files that they hand out. It is passed over: the programs set their own.
 PASSED_OVER = frozenset({"acks", "client.dns.lookup", "session.timeout.ms"})
 
+#: Beginnings of keys that are about a schema registry, see `schemas.connection.registry_client`.
+REGISTRY_PREFIXES = ("schema.registry.", "basic.auth.", "bearer.auth.")
+
 _NO_KERBEROS = (
     "Kerberos (GSSAPI) is not part of this client, and its settings hold a shell command; use SCRAM, OAUTHBEARER or a "
     "client certificate"

@@ -16,12 +16,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from schemas.connection.checks import check_settings
-from schemas.connection.client_keys import ALWAYS, PASSED_OVER, PATHS, PEM, SECRET_PATHS, SECRETS, check_key, check_text
-from schemas.connection.java_names import check_keystore, translate
+from schemas.connection.client_keys import (
+    ALWAYS,
+    PASSED_OVER,
+    PATHS,
+    PEM,
+    REGISTRY_PREFIXES,
+    SECRETS,
+    check_key,
+    check_text,
+)
+from schemas.connection.java_names import translate
+from schemas.connection.named_files import READ_BY_OTHERS, read_one_secret, read_text, with_full_path
 from schemas.connection.properties import Property, parse_properties
-from schemas.connection.secret_files import read_secret, read_trusted
 from schemas.errors import SettingsError
-from schemas.text import shown
 
 CONFIG_VARIABLE = "INSPECTION_KAFKA_CONFIG"
 #: Variables that name a file with one secret, and its key.
@@ -67,65 +75,27 @@ def load_client_config(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     for key, name in secrets.items():
         if key in settings:
             raise settings[key].refusal(f"the same secret is in the file that {name} names; keep one of the two")
-        settings[key] = Property(path, 0, key, _secret(name, Path(env[name])))
+        settings[key] = Property(path, 0, key, read_one_secret(name, Path(env[name])))
     check_settings(settings, secrets)
     for entry in list(settings.values()):
         if entry.key in PATHS:
-            settings[entry.key] = _with_full_path(entry)
+            settings[entry.key] = with_full_path(entry)
     return {key: entry.value.upper() if key in _UPPER else entry.value for key, entry in settings.items()}
 
 
 def _read(path: Path) -> dict[str, Property]:
-    try:
-        file = read_trusted(path)
-        text = file.content.decode("utf-8-sig")
-    except OSError as error:
-        raise SettingsError(f"{CONFIG_VARIABLE}={shown(path)}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{CONFIG_VARIABLE}={shown(path)}: it is not UTF-8 text") from None
+    text, is_secret = read_text(CONFIG_VARIABLE, path)
     settings: dict[str, Property] = {}
-    for entry in translate(parse_properties(text, path)):
+    own = (each for each in parse_properties(text, path) if not each.key.startswith(REGISTRY_PREFIXES))
+    for entry in translate(own):
         check_key(entry)
         if entry.key in PEM:
             entry = replace(entry, value=entry.value.replace("\\n", "\n"))
         check_text(entry)
         if entry.key in settings:
             raise entry.refusal(f"the setting is in line {settings[entry.key].line} already")
-        if entry.key in SECRETS and not file.is_secret:
-            raise entry.refusal("the file holds a secret, and others can read it; `chmod o= FILE`")
+        if entry.key in SECRETS and not is_secret:
+            raise entry.refusal(READ_BY_OTHERS)
         if entry.key not in ALWAYS and entry.key not in PASSED_OVER:
             settings[entry.key] = entry
     return settings
-
-
-def _secret(name: str, path: Path) -> str:
-    """Return the content of a file, without its last line break."""
-    try:
-        content = read_secret(path).decode("utf-8")
-    except OSError as error:
-        raise SettingsError(f"{name}={shown(path)}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{name}={shown(path)}: it is not UTF-8 text") from None
-    content = content.removesuffix("\n").removesuffix("\r")
-    if not content or "\0" in content:
-        raise SettingsError(f"{name}={shown(path)}: it holds no secret")
-    return content
-
-
-def _with_full_path(entry: Property) -> Property:
-    """Return the entry with a full path; refuse a file that cannot be read, or a key that others can read."""
-    if entry.key.endswith("ca.location") and entry.value == "probe":
-        return entry
-    path = entry.path.parent / entry.value
-    try:
-        if entry.key in SECRET_PATHS:
-            content = read_secret(path)
-            if entry.key == "ssl.keystore.location":
-                check_keystore(entry, content)
-        elif path.is_dir() and entry.key == "ssl.ca.location":
-            pass
-        else:
-            read_trusted(path)
-    except OSError as error:
-        raise entry.refusal(f"{shown(path)}: {error.strerror}") from None
-    return replace(entry, value=str(path))

@@ -208,7 +208,8 @@ def test_bootstrap_servers_with_a_password_are_refused_unshown(servers: str) -> 
 def test_libraries_that_log_whole_requests_stay_silent_with_verbose() -> None:
     script = (
         "import logging; from transport.logs import set_up_logging; set_up_logging(logging.DEBUG);"
-        "[logging.getLogger(name).info('SECRET') for name in ('s3fs', 'botocore.auth', 'aiobotocore', 'urllib3')];"
+        "names = 's3fs', 'botocore.auth', 'aiobotocore', 'urllib3', 'httpx2';"
+        "[logging.getLogger(name).info('SECRET') for name in names];"
         "logging.getLogger('faust').debug('shown')"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

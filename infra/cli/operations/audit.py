@@ -55,6 +55,14 @@ def audit(
     late_ok: Annotated[
         bool, typer.Option("--late-ok", help="ACCEPTs after the deadline are no fault, as with --overload everything.")
     ] = False,
+    without_frames: Annotated[
+        bool,
+        typer.Option(
+            "--without-frames",
+            help="The topic of the frames is not here, as at the centre of several lines: a frame counts if a decision "
+            "is about it, and frames without a decision are missing sequence numbers.",
+        ),
+    ] = False,
     metrics: Annotated[
         Path | None, typer.Option(help="Write the figures as Prometheus metrics, for node_exporter's textfiles.")
     ] = None,
@@ -92,6 +100,7 @@ def audit(
             within,
             camera=camera,
             look_around_us=look_around_us,
+            without_frames=without_frames,
             on_progress=show,
         )
     cameras = audited.cameras(now_us=time.time_ns() // 1000, grace_us=grace_us, edge=edge)

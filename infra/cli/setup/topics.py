@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.setup.topics_mirror import mirror_config
 from infra.cli.shared.audited import warn
 from infra.cli.shared.options import BOOTSTRAP_DEFAULT, PREFIX_DEFAULT, BootstrapServers, Json, Prefix, kafka_settings
 from infra.cli.shared.terminal_text import echo, echo_json, shown
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from transport.topic_setup import TopicState
 
 app = typer.Typer(no_args_is_help=True, help="The topics of a line: create what is missing, compare the rest.")
+
+app.command("mirror-config")(mirror_config)
 
 _TimeoutS = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that the cluster may take to answer.")]
 

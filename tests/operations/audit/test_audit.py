@@ -218,6 +218,20 @@ def test_messages_that_are_no_frames_need_a_dead_letter() -> None:
     assert (audit.unreadable, audit.unreadable_unaccounted) == (2, 1)
 
 
+def test_decisions_stand_in_for_frames_that_are_elsewhere() -> None:
+    audit, times = Audit(), {"arrived_at_us": 5}
+    frames = [frame(number) for number in (0, 1, 3)]
+    for decided in [decision(each) for each in frames] + [decision(frames[0])]:
+        audit.frame_of(decided, **times)
+    audit.frame_of(decision(frame(2), is_simulated=True), **times)
+    for decided in (decision(each) for each in frames):
+        audit.decision(decided)
+    audit.decision(decision(frames[1], **REJECTED))
+    [counts] = audit.cameras().values()
+    assert (counts.frames, counts.decided, counts.duplicates, counts.gaps) == (3, 3, 1, 1)
+    assert (counts.conflicts, counts.unaccounted) == (1, 0)
+
+
 @pytest.mark.broker
 def test_ranges_are_exact_at_both_ends(line: KafkaSettings) -> None:
     times = [hour_ago_ms() + 1000 * number for number in range(20)]
