@@ -56,6 +56,9 @@ class AnswerIndex:
     def __len__(self) -> int:
         return len(self._by_frame)
 
+    def __contains__(self, frame_id: str) -> bool:
+        return frame_id in self._by_frame
+
     def add(self, decision: Decision, value: bytes, age_s: float = 0.0) -> bool:
         """Keep a decision; return False if the frame has one already.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -25,6 +26,7 @@ from gateway.openapi import openapi
 from gateway.page import page
 from gateway.problems import Problem, is_foreign
 from gateway.records import RecordRequests
+from transport.merged_metrics import merged_metrics
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +93,28 @@ class _Pages:
 
     async def metrics(self, request: Request) -> Response:
         self._line.clients.of(request.headers.get("authorization")).require("read")
-        text = await run_in_threadpool(generate_latest, self._metrics.registry)
+        text = await run_in_threadpool(self._metrics.text)
+        siblings = self._line.siblings
+        if siblings is not None:
+            pages = {str(siblings.number): text.decode(), **await siblings.metrics()}
+            text = await run_in_threadpool(_text_of_all, pages)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+class _Merged:
+    """Collector of the metrics of all processes."""
+
+    def __init__(self, pages: Mapping[str, str]) -> None:
+        self._pages = pages
+
+    def collect(self) -> Iterable[Metric]:
+        return merged_metrics(dict(sorted(self._pages.items())))
+
+
+def _text_of_all(pages: Mapping[str, str]) -> bytes:
+    registry = CollectorRegistry()
+    registry.register(_Merged(pages))
+    return generate_latest(registry)
 
 
 async def _problem(request: Request, error: Exception) -> Response:

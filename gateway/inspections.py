@@ -179,7 +179,7 @@ class Inspections:
         if known is not None:
             return Inspected(frame_id, _of_image(known, sha256), is_replayed=True)
         with self._line.keys.hold(frame_id, sha256) as keyed:
-            was_sent = keyed.sent_s is not None
+            was_sent = keyed.sent_s is not None or await self._line.siblings_know(frame_id)
             if not was_sent:
                 await self._publish(arrival, request, patience, keyed)
             del request
@@ -228,7 +228,7 @@ class Inspections:
         headers = {"traceparent": traceparent(frame_id)}
         if decision is not None:
             return decision_response(decision, headers)
-        if self._line.load.is_open(frame_id):
+        if self._line.load.is_open(frame_id) or await self._line.siblings_know(frame_id):
             return _pending(frame_id, {**headers, "Location": location_of(frame_id)})
         raise Problem(
             "unknown-inspection",

@@ -13,6 +13,7 @@ from gateway.keys import KeyTable
 from gateway.load import Load
 from gateway.problems import Problem
 from gateway.settings import GatewaySettings
+from gateway.siblings import Siblings
 from gateway.waiting import WaitingRequests
 from producers.stats import PublisherMetrics
 from schemas.clock import Clock, SystemClock
@@ -43,11 +44,14 @@ class GatewayLine:
         clients: Clients,
         metrics: PublisherMetrics,
         clock: Clock | None = None,
+        *,
+        siblings: Siblings | None = None,
     ) -> None:
         self.kafka = kafka
         self.settings = settings
         self.clients = clients
         self.clock = clock or SystemClock()
+        self.siblings = siblings
         self.waiting = WaitingRequests()
         clock_s = self.clock.monotonic_s
         per_client = settings.waiting if len(clients) == 1 else settings.waiting_per_client
@@ -142,6 +146,14 @@ class GatewayLine:
                 return await asyncio.wait_for(future, max(0.0, until_s - self.clock.monotonic_s()))
             except TimeoutError:
                 return None
+
+    def knows(self, frame_id: str) -> bool:
+        """Return True if this process published a frame in the last minutes, or knows its decision."""
+        return self.load.is_open(frame_id) or frame_id in self.reader.index
+
+    async def siblings_know(self, frame_id: str) -> bool:
+        """Return True if another process of this gateway published a frame, or knows its decision."""
+        return self.siblings is not None and await self.siblings.know(frame_id)
 
     def drain(self) -> None:
         """Take no more requests."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import MutableMapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from gateway.line import GatewayLine
 from producers.stats import PublisherMetrics
@@ -49,6 +49,10 @@ class GatewayMetrics:
         self._body_bytes.set_function(lambda: line.memory.used_bytes)
         self._kept.set_function(lambda: len(line.reader.index))
         self._undecodable.set_function(lambda: line.reader.undecodable)
+
+    def text(self) -> bytes:
+        """Return the metrics of this process in the text format of Prometheus."""
+        return generate_latest(self.registry)
 
     def came(self, scope: MutableMapping[str, Any]) -> None:
         """Note the arrival of a request."""

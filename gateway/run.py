@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from gateway.app import make_app
 from gateway.clients import Clients, read_clients
 from gateway.line import GatewayLine
 from gateway.metrics import GatewayMetrics
+from gateway.report import GatewayReport
 from gateway.server import GatewayServer, is_loopback, listen, url_of
 from gateway.settings import GatewaySettings, default_instance
-from producers.stats import PublisherStats
+from gateway.siblings import Siblings
 from schemas.errors import InspectionError, SettingsError
 from schemas.settings import KafkaSettings
 
@@ -26,44 +26,13 @@ class GatewayDied(InspectionError):
     """Gateway that ended without being asked to."""
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayReport:
-    """Counts of the cameras of a gateway, as `inspection audit --edge` reads them."""
-
-    started_at_us: int
-    cameras: dict[str, PublisherStats]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return one object for JSON."""
-        return {"cameras": [self._row(name, stats) for name, stats in sorted(self.cameras.items())]}
-
-    def as_lines(self) -> list[str]:
-        """Return a line for each camera."""
-        return [
-            f"{name}: {stats.captured} captured, {stats.published} published, {stats.dropped} dropped, "
-            f"{stats.failed} failed"
-            for name, stats in sorted(self.cameras.items())
-        ]
-
-    def _row(self, name: str, stats: PublisherStats) -> dict[str, Any]:
-        return {
-            "name": name,
-            "started_at_us": self.started_at_us,
-            "captured": stats.captured,
-            "published": stats.published,
-            "dropped": stats.dropped,
-            "failed": stats.failed,
-            "spooled": 0,
-            "dropped_by_reason": stats.dropped_by_reason,
-            "failed_by_reason": stats.failed_by_reason,
-        }
-
-
 def run_gateway(
     kafka: KafkaSettings,
     settings: GatewaySettings,
     stop: threading.Event,
     on_ready: Callable[[str], object] = lambda url: None,
+    *,
+    siblings: Siblings | None = None,
 ) -> GatewayReport:
     """Run a gateway until the stop event is set.
 
@@ -71,6 +40,8 @@ def run_gateway(
     ----------
     on_ready
         Called with the address once the gateway listens.
+    siblings
+        The other processes of the gateway, if there are several.
 
     Raises
     ------
@@ -88,19 +59,21 @@ def run_gateway(
                 f"--host {settings.host}: others reach this address, so it needs --tokens; "
                 "`inspection gateway --new-token NAME` makes one"
             )
-        if settings.tls_certificate is None and not is_loopback(bound):
+        is_first = siblings is None or siblings.number == 0
+        if is_first and settings.tls_certificate is None and not is_loopback(bound):
             log.warning("%s is without encryption: tokens can be read on the way", url_of(bound, settings))
         if settings.instance is None:
             settings = replace(settings, instance=default_instance(bound.getsockname()[1]))
         metrics = GatewayMetrics()
-        line = GatewayLine(kafka, settings, clients, metrics.publishers)
+        line = GatewayLine(kafka, settings, clients, metrics.publishers, siblings=siblings)
         try:
             metrics.follow(line)
-            server = GatewayServer(make_app(line, metrics), line, settings, bound)
+            server = GatewayServer(make_app(line, metrics), line, settings, bound, metrics.text)
             url = url_of(bound, settings)
             try:
                 server.start()
-                log.info("gateway at %s: %s", url, kafka.bootstrap_servers)
+                if siblings is None:
+                    log.info("gateway at %s: %s", url, kafka.bootstrap_servers)
                 on_ready(url)
                 while server.is_running and line.reader.is_running and not stop.wait(_POLL_S):
                     pass
@@ -111,4 +84,5 @@ def run_gateway(
             line.close()
     if has_died:
         raise GatewayDied("a thread of the gateway ended; the log says why")
-    return GatewayReport(line.publisher.started_at_us, line.publisher.stats())
+    stats = line.publisher.stats()
+    return GatewayReport(stats, dict.fromkeys(stats, line.publisher.started_at_us))

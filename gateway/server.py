@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -29,7 +30,24 @@ _LAST_S = 2.0
 
 
 def listen(settings: GatewaySettings) -> socket.socket:
-    """Return a socket that is bound to the address of the settings.
+    """Return a socket that listens at the address of the settings.
+
+    Raises
+    ------
+    SettingsError
+        If the server cannot listen there.
+    """
+    found = bind(settings)
+    try:
+        found.listen(_BACKLOG)
+    except OSError as error:
+        found.close()
+        raise _cannot_listen(settings, error) from error
+    return found
+
+
+def bind(settings: GatewaySettings) -> socket.socket:
+    """Return a socket that is bound to the address of the settings, and does not listen yet.
 
     Raises
     ------
@@ -47,16 +65,19 @@ def listen(settings: GatewaySettings) -> socket.socket:
             if settings.reuse_port:
                 found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             found.bind(address)
-            found.listen(_BACKLOG)
         except BaseException:
             found.close()
             raise
     except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        if getattr(error, "errno", None) == errno.EADDRINUSE:
-            reason = "another program listens there; name another port with --port"
-        raise SettingsError(f"cannot listen on {host}:{port}: {reason}") from error
+        raise _cannot_listen(settings, error) from error
     return found
+
+
+def _cannot_listen(settings: GatewaySettings, error: Exception) -> SettingsError:
+    reason = getattr(error, "strerror", None) or error
+    if getattr(error, "errno", None) == errno.EADDRINUSE:
+        reason = "another program listens there; name another port with --port"
+    return SettingsError(f"cannot listen on {settings.host}:{settings.port}: {reason}")
 
 
 def is_loopback(bound: socket.socket) -> bool:
@@ -74,14 +95,29 @@ def url_of(bound: socket.socket, settings: GatewaySettings) -> str:
 class GatewayServer:
     """Server that runs from `start` to `stop`.
 
+    Parameters
+    ----------
+    bound
+        Socket that listens.
+    metrics
+        Returns the metrics of this process, for its siblings.
+
     Raises
     ------
     SettingsError
         If the files for TLS cannot be used.
     """
 
-    def __init__(self, app: ASGIApp, line: GatewayLine, settings: GatewaySettings, bound: socket.socket) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        line: GatewayLine,
+        settings: GatewaySettings,
+        bound: socket.socket,
+        metrics: Callable[[], bytes],
+    ) -> None:
         self._line = line
+        self._metrics = metrics
         self._settings = settings
         self._bound = bound
         connections = OpenConnections(settings.connections, settings.head_s)
@@ -157,4 +193,10 @@ class GatewayServer:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._line.attach(self._loop)
-        await self._server.serve(sockets=[self._bound])
+        siblings = self._line.siblings
+        answering = None if siblings is None else await siblings.serve(self._metrics, self._line.knows)
+        try:
+            await self._server.serve(sockets=[self._bound])
+        finally:
+            if answering is not None:
+                answering.close()

@@ -22,7 +22,6 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.errors import InspectionError
 from stream_processors.worker.settings import DEFAULT_PORT, WorkerSettings
@@ -30,6 +29,7 @@ from transport.admin import require_topics
 from transport.http_server import serve_http
 from transport.logs import set_up_logging
 from transport.loopback import open_direct
+from transport.merged_metrics import merged_metrics
 
 log = logging.getLogger(__name__)
 
@@ -220,14 +220,8 @@ class WorkerSupervisor:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of all processes, except those of a process that does not answer."""
-        merged: dict[str, Metric] = {}
-        for number, child in enumerate(self._children):
-            text = (child.ask("/metrics") or b"").decode()
-            for family in text_string_to_metric_families(text):
-                into = merged.setdefault(family.name, Metric(family.name, family.documentation, family.type))
-                for sample in family.samples:
-                    into.add_sample(sample.name, {**sample.labels, "process": str(number)}, sample.value)
-        yield from merged.values()
+        children = enumerate(self._children)
+        yield from merged_metrics({str(number): (child.ask("/metrics") or b"").decode() for number, child in children})
 
 
 def _run_child(settings: WorkerSettings, number: int, level: int, pipe: Connection) -> None:

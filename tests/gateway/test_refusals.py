@@ -99,7 +99,7 @@ LOW = {**JPEG, "Prefer": "respond-async"}
         ("GET", "/v1/inspections/x?wait=-1", None, {}, "bad-request"),
         ("GET", "/v1/inspections", None, {}, "method-not-allowed"),
         ("TRACE", "/v1/inspections", None, {}, "method-not-allowed"),
-        ("GET", "/v2", None, {}, "not-found"),
+        ("GET", "/v3", None, {}, "not-found"),
         ("GET", "/health/", None, {}, "not-found"),
         ("GET", "/health", None, {"Host": "evil.example"}, "forbidden"),
         ("POST", "/v1/inspections", b"x", {**JPEG, "Origin": "https://evil.example"}, "forbidden"),

@@ -27,6 +27,9 @@ def gateway(
     reuse_port: Annotated[
         bool, typer.Option("--reuse-port", help="Share the port with other gateways; each needs its own --instance.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes behind the port; the bounds below count for each of them.")
+    ] = 1,
     line: Annotated[str, typer.Option(callback=as_text, help="Line of the frames.")] = "line-1",
     station: Annotated[str, typer.Option(callback=as_text, help="Station of requests that name none.")] = "http",
     instance: Annotated[
@@ -83,6 +86,7 @@ def gateway(
 
     require_extra()
     from gateway.clients import new_token as make_token
+    from gateway.processes import run_processes
     from gateway.run import run_gateway
     from gateway.settings import GatewaySettings
 
@@ -108,7 +112,11 @@ def gateway(
     )
     stop = threading.Event()
     with stop_on_signals(stop):
-        report = run_gateway(kafka_settings(bootstrap_servers, prefix), settings, stop)
+        kafka = kafka_settings(bootstrap_servers, prefix)
+        if processes == 1:
+            report = run_gateway(kafka, settings, stop)
+        else:
+            report = run_processes(kafka, settings, processes, stop)
     if as_json:
         echo_json(report.as_dict())
     else:

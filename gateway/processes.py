@@ -1,0 +1,182 @@
+"""Several processes of a gateway behind one port, which the kernel shares out among them (SO_REUSEPORT).
+
+Each process is a complete gateway with a name of its own, and reads all decisions. So a key and a frame id mean the
+same in all of them (see `gateway.siblings`). They start and end together: if one ends, the others are stopped, and the
+command ends with its status.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from gateway.report import GatewayReport
+from gateway.run import run_gateway
+from gateway.server import bind, url_of
+from gateway.settings import GatewaySettings, default_instance
+from gateway.siblings import Siblings
+from schemas.errors import InspectionError
+from schemas.settings import KafkaSettings
+from transport.logs import set_up_logging
+
+log = logging.getLogger(__name__)
+_POLL_S = 0.1
+
+
+class ProcessFailed(InspectionError):
+    """A process of the gateway has ended; text and exit status are those of its error."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.exit_code = status
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """First message of a process: it listens."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    text: str
+    status: int
+
+
+@dataclass(slots=True)
+class _Child:
+    number: int
+    process: Any
+    pipe: Connection
+    is_ready: bool = False
+    report: GatewayReport | None = None
+    failure: ProcessFailed | None = None
+
+    def read_messages(self) -> None:
+        try:
+            while self.pipe.poll():
+                message = self.pipe.recv()
+                if isinstance(message, _Failure):
+                    self.failure = ProcessFailed(message.text, message.status)
+                elif isinstance(message, GatewayReport):
+                    self.report = message
+                else:
+                    self.is_ready = True
+        except (EOFError, OSError):
+            return
+
+
+def run_processes(
+    kafka: KafkaSettings,
+    settings: GatewaySettings,
+    count: int,
+    stop: threading.Event,
+    on_ready: Callable[[str], object] = lambda url: None,
+) -> GatewayReport:
+    """Run a gateway of several processes until the stop event is set, or until one of them ends.
+
+    Parameters
+    ----------
+    on_ready
+        Called with the address once all processes listen.
+
+    Raises
+    ------
+    SettingsError
+        If the address cannot be used.
+    ProcessFailed
+        If a process ended; the text is its error.
+    """
+    # A bound socket that does not listen keeps the port, and gets no connections.
+    with (
+        tempfile.TemporaryDirectory(prefix="inspection-gateway-") as folder,
+        bind(replace(settings, instance=settings.instance or "unused", reuse_port=True)) as place,
+    ):
+        host, port = place.getsockname()[:2]
+        instance = settings.instance or default_instance(port)
+        url = url_of(place, settings)
+        children: list[_Child] = []
+        try:
+            for number in range(count):
+                named = replace(settings, host=str(host), port=port, reuse_port=True, instance=f"{instance}-{number}")
+                children.append(_start(kafka, named, Siblings(Path(folder), number, count)))
+            is_announced = False
+            while not stop.wait(_POLL_S) and all(child.process.is_alive() for child in children):
+                for child in children:
+                    child.read_messages()
+                if not is_announced and all(child.is_ready for child in children):
+                    is_announced = True
+                    log.info("gateway at %s: %s, %d processes", url, kafka.bootstrap_servers, count)
+                    on_ready(url)
+            has_failed = not stop.is_set()
+            if has_failed:
+                log.error("a process has ended, ending the others")
+        finally:
+            _stop(children)
+    if has_failed:
+        raise _failure(children)
+    return GatewayReport.of([child.report for child in children if child.report is not None])
+
+
+def _start(kafka: KafkaSettings, settings: GatewaySettings, siblings: Siblings) -> _Child:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        target=_run_child,
+        args=(kafka, settings, siblings, logging.getLogger().level, theirs),
+        name=f"gateway-{siblings.number}",
+        daemon=True,
+    )
+    process.start()
+    theirs.close()
+    return _Child(siblings.number, process, ours)
+
+
+def _stop(children: list[_Child]) -> None:
+    """Ask all processes to end, and wait until they have answered what is at hand."""
+    for child in children:
+        if child.process.is_alive():
+            child.process.terminate()
+    for child in children:
+        while child.process.is_alive():
+            child.process.join(_POLL_S)
+            child.read_messages()  # a process waits until its last message is read
+        child.read_messages()
+
+
+def _failure(children: list[_Child]) -> ProcessFailed:
+    for child in children:
+        if child.failure is not None:
+            return child.failure
+    ended = next((child for child in children if child.process.exitcode not in (0, None)), children[0])
+    return ProcessFailed(f"process {ended.number} of the gateway ended with status {ended.process.exitcode}", 1)
+
+
+def _run_child(
+    kafka: KafkaSettings, settings: GatewaySettings, siblings: Siblings, level: int, pipe: Connection
+) -> None:
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends SIGINT to all; only the parent acts on it
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
+    set_up_logging(level, f"gateway {siblings.number}")
+    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
+    try:
+        pipe.send(run_gateway(kafka, settings, stop, lambda _url: pipe.send(_Ready()), siblings=siblings))
+    except InspectionError as error:
+        pipe.send(_Failure(str(error), error.exit_code))
+        raise SystemExit(error.exit_code) from None
+
+
+def _end_with_parent(pipe: Connection) -> None:
+    try:
+        pipe.recv()  # nothing is ever sent
+    except (EOFError, OSError):
+        os.kill(os.getpid(), signal.SIGTERM)
