@@ -194,8 +194,8 @@ def grants_of(principals: Principals, prefix: str = DEFAULT_PREFIX) -> tuple[Gra
 
     Examples
     --------
-    >>> [grant.user for grant in grants_of(Principals({"labeller": ("ann",)})) if grant.right.operation == "WRITE"]
-    ['ann']
+    >>> {grant.user for grant in grants_of(Principals({"labeller": ("ann",)})) if grant.right.operation == "WRITE"}
+    {'ann'}
     """
     found: dict[Grant, None] = {}
     for name, users in principals.roles.items():

@@ -146,7 +146,7 @@ def label(
         about = f"part {part} of {camera}" if part else ", ".join(frame_ids or [])
     kafka = kafka_settings(bootstrap_servers, prefix)
     after = " ".join(filter(None, (truth, defect)))
-    with audited(kafka, Deed(Act.LABEL, about, after=after, stated_by=by, note=note)):
+    with audited(kafka, Deed(Act.LABEL, about, after=after, stated_by=by, note=note), writes=kafka.labels):
         count = publish_labels(kafka, labels)
     if as_json:
         echo_json({"published": count, "bad_rows": bad_rows, "bad": bad, "without_truth": blank_rows})

@@ -151,7 +151,7 @@ def retry(
     wanted = set(letter_ids or [])
     about = ", ".join(letter_ids or []) or " ".join(filter(None, ("all", kind, last and f"of the last {last}")))
     deed = Deed(Act.DEAD_LETTER_RETRY, f"dead letters: {about}", after=kafka.frames)
-    with nullcontext() if retrier is None else audited(kafka, deed):
+    with nullcontext() if retrier is None else audited(kafka, deed, writes=kafka.frames):
         rows = list(_retried(retrier, source, kafka, store, wanted, kind, last, force))
     if retrier is not None and any(row["retried"] for row in rows):
         ids = ", ".join(row["id"] for row in rows if row["retried"])

@@ -135,7 +135,7 @@ def ack(
     by = user_name("--by") if by is None else by
     about = f"episode {found.episode_id} of {found.facts.key}"
     deed = Deed(Act.DRIFT_ACKNOWLEDGE, about, found.facts.state.value, "ACKNOWLEDGED", by, note)
-    with audited(kafka, deed):
+    with audited(kafka, deed, writes=kafka.drift):
         acknowledgement = acknowledge(kafka, found, by, note)
     if as_json:
         row = {**episode_row(found), "acknowledged_by": acknowledgement.acknowledged_by, "note": acknowledgement.note}

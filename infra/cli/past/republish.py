@@ -42,7 +42,7 @@ def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -
         ]
         created = apply(dataclasses.replace(kafka, prefix=prefix), table).created
         deed = Deed(Act.REPLAY_TO_TOPIC, topic, after=f"{resolved.frames_total} frames of {kafka.frames}, {speed}")
-        with audited(kafka, deed), stop_on_signals(stop):
+        with audited(kafka, deed, writes=topic), stop_on_signals(stop):
             done = publish(
                 by_partition(resolved, stop),
                 kafka,

@@ -12,10 +12,18 @@ if TYPE_CHECKING:
     from schemas.settings import KafkaSettings
 
 
-def audited(kafka: KafkaSettings, deed: Deed) -> AbstractContextManager[None]:
-    """Return a block whose act is in the audit log before it begins, see `operations.trail.record.recorded`."""
-    from operations.trail.record import recorded
+def audited(kafka: KafkaSettings, deed: Deed, *, writes: str) -> AbstractContextManager[None]:
+    """Return a block whose act is in the audit log before it begins, see `operations.trail.record.recorded`.
 
+    Parameters
+    ----------
+    writes
+        Topic that the act writes. Without the right to write it nothing is recorded.
+    """
+    from operations.trail.record import recorded
+    from transport.rights import require_rights
+
+    require_rights(kafka, write=[writes])
     return recorded(kafka, deed, warn)
 
 
