@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-LOCK_NAMES = ("runtime", "build", "bench", "peers", "uv", "import-tensorflow", "import-torch")
+LOCK_NAMES = ("runtime", "build", "bench", "peers", "uv", "audit", "import-tensorflow", "import-torch")
 LOCKS = ["requirements.lock", *(f"infra/locks/{name}.lock" for name in LOCK_NAMES)]
 COPIED = re.compile(r"^COPY (?!--)(.+) (\S+)$", re.MULTILINE)
 

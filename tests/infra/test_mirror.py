@@ -111,6 +111,10 @@ def test_answers_go_to_the_centre_and_images_stay(
         publish(line, line.decisions, [encode(decision(number)) for number in range(200, 400)])
         mirror.kill()
         publish(line, line.decisions, [encode(decision(number)) for number in range(400, 500)])
+        # It goes on with a certificate in place of the password: its key comes by reference too.
+        secured.environment(tmp_path / "line.properties", secured.mutual())
+        config.write_text(run(here, "topics", "mirror-config", *files, *options))
+        assert "hall1.ssl.keystore.key = ${directory:" in config.read_text()
         mirror.start()
         total = await_audit(mirror, at_centre, 500)
         assert (total["decided"], total["gaps"], total["conflicts"], total["unaccounted"]) == (500, 0, 0, 0)
@@ -131,5 +135,6 @@ def test_answers_go_to_the_centre_and_images_stay(
             except psutil.Error:
                 continue
         assert PASSWORDS[STRANGER] not in shown
+        assert "PRIVATE KEY" not in shown
     finally:
         mirror.kill()
