@@ -9,6 +9,8 @@ from schemas.errors import SettingsError
 from schemas.records import Action
 
 _SHORTEST_HEARTBEAT_MS = 1000.0
+#: Longest time of a setting: a gate with an endless belt would never act.
+_LONGEST_MS = 24 * 3600 * 1000.0
 
 
 class OnDrift(StrEnum):
@@ -66,8 +68,8 @@ class GateSettings:
     max_lateness_ms: float = 500.0
 
     def __post_init__(self) -> None:
-        if not self.belt_ms > 0:
-            raise SettingsError(f"belt_ms is {self.belt_ms}; it must be more than 0")
+        if not 0 < self.belt_ms <= _LONGEST_MS:
+            raise SettingsError(f"belt_ms is {self.belt_ms:g}; it must be more than 0, and at most a day")
         if self.decide_by_ms is not None and not 0 < self.decide_by_ms <= self.belt_ms:
             raise SettingsError(
                 f"decide_by_ms is {self.decide_by_ms:g}; a decision must come after the capture and before the part"
@@ -75,12 +77,12 @@ class GateSettings:
             )
         if self.failsafe is Action.ACCEPT:
             raise SettingsError("the fail-safe action is REJECT or REVIEW: an unknown part is never accepted")
-        if not self.max_lateness_ms >= 0:
-            raise SettingsError(f"max_lateness_ms is {self.max_lateness_ms:g}; it must be 0 or more")
+        if not 0 <= self.max_lateness_ms <= _LONGEST_MS:
+            raise SettingsError(f"max_lateness_ms is {self.max_lateness_ms:g}; it must be 0 or more, and at most a day")
         if self.fault_after < 0:
             raise SettingsError(f"fault_after is {self.fault_after}; it must be 0 or more")
-        if not (self.heartbeat_ms == 0 or self.heartbeat_ms >= _SHORTEST_HEARTBEAT_MS):
+        if not (self.heartbeat_ms == 0 or _SHORTEST_HEARTBEAT_MS <= self.heartbeat_ms <= _LONGEST_MS):
             raise SettingsError(
-                f"heartbeat_ms is {self.heartbeat_ms:g}; it must be 0 or at least {_SHORTEST_HEARTBEAT_MS:g}:"
+                f"heartbeat_ms is {self.heartbeat_ms:g}; it must be 0, or {_SHORTEST_HEARTBEAT_MS:g} to a day:"
                 " an idle broker is heard of every half second"
             )

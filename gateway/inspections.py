@@ -75,7 +75,10 @@ class Inspections:
         at_us, at_s = self._line.clock.utc_us(), self._line.clock.monotonic_s()
         client = self._line.clients.of(request.headers.get("authorization"))
         client.require(scope)
-        return Arrival(client, at_us, at_s, parse_key(request.headers.get("idempotency-key")))
+        keys = {*request.headers.getlist("idempotency-key")}
+        if len(keys) > 1:
+            raise Problem("bad-request", "the header Idempotency-Key is there with several values")
+        return Arrival(client, at_us, at_s, parse_key(next(iter(keys), None)))
 
     async def post(self, request: Request) -> Response:
         """Answer ``POST /v1/inspections``."""

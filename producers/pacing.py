@@ -6,6 +6,9 @@ import math
 
 from schemas.clock import Clock, SystemClock
 
+#: Slowest and quickest rate, in captures per second. Waits of centuries overflow in the system's calls.
+_LOWEST_FPS, _HIGHEST_FPS = 1 / 86_400, 1e6
+
 
 class Pacer:
     """Pacer that computes the wait before the next capture.
@@ -24,7 +27,7 @@ class Pacer:
     Raises
     ------
     ValueError
-        If the rate is not a positive number, or the phase not in [0, 1).
+        If the rate is below one capture a day or above a million a second, or the phase not in [0, 1).
 
     Examples
     --------
@@ -42,8 +45,8 @@ class Pacer:
     """
 
     def __init__(self, fps: float | None, clock: Clock | None = None, phase: float = 0.0) -> None:
-        if fps is not None and not (math.isfinite(fps) and fps > 0):
-            raise ValueError(f"frames per second must be more than 0, not {fps}")
+        if fps is not None and not _LOWEST_FPS <= fps <= _HIGHEST_FPS:
+            raise ValueError(f"frames per second must be from one a day to a million, not {fps}")
         if not 0 <= phase < 1:
             raise ValueError(f"a phase is a share of the period, not {phase}")
         self._phase = phase

@@ -24,6 +24,8 @@ from typing import IO
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
+#: Largest file of state that is read at once.
+_MOST_BYTES = 64 * 1024 * 1024
 
 
 def make_private_folder(folder: Path) -> None:
@@ -104,15 +106,18 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def read_private(path: Path) -> bytes:
-    """Return the content of a file; a symbolic link is refused.
+    """Return the content of a file; a symbolic link is refused, and a file that no program of ours wrote so large.
 
     Raises
     ------
     OSError
-        As `open_private`; `FileNotFoundError` if it does not exist.
+        As `open_private`; also if it is larger than 64 MiB; `FileNotFoundError` if it does not exist.
     """
     with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
-        return file.read()
+        data = b"" if os.fstat(file.fileno()).st_size > _MOST_BYTES else file.read(_MOST_BYTES)
+        if os.fstat(file.fileno()).st_size > _MOST_BYTES:
+            raise OSError(errno.EINVAL, "it is larger than 64 MiB, which no state is; remove it")
+    return data
 
 
 def lock_private(path: Path, *, wait: bool = False) -> IO[bytes] | None:

@@ -294,10 +294,16 @@ def find_plan(data_dir: Path) -> ClusterPlan | None:
     """
     try:
         plan = json.loads(read_private(_path(data_dir)))
-        return ClusterPlan(str(plan["cluster_id"]), tuple(plan["ports"]), tuple(plan["controller_ports"]))
+        found = ClusterPlan(str(plan["cluster_id"]), tuple(plan["ports"]), tuple(plan["controller_ports"]))
+        for port in (*found.ports, *found.controller_ports):
+            if type(port) is not int or not 0 < port <= 65535:
+                raise ValueError("a port that is none")
+        if not len(found.ports) == len(found.controller_ports) > 0:
+            raise ValueError("a port is missing")
+        return found
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BrokerError(f"{_path(data_dir)} cannot be read ({type(error).__name__})") from None
 
 

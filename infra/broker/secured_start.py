@@ -39,7 +39,7 @@ def find_security(data_dir: Path) -> BrokerSecurity | None:
         return _security(data_dir, {name: str(passwords[name]) for name in (ADMIN, USER)})
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BrokerError(f"{data_dir / _PASSWORDS} cannot be read ({type(error).__name__})") from None
 
 

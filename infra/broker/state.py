@@ -34,9 +34,20 @@ class BrokerState:
 def read_state(path: Path) -> BrokerState | None:
     """Return the stored state, or None if there is no file or the file has no valid state."""
     try:
-        return BrokerState(**json.loads(read_private(path)))
-    except (OSError, ValueError, TypeError):
+        found = BrokerState(**json.loads(read_private(path)))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    is_whole = (
+        type(found.pid) is int
+        and 0 < found.pid < 2**31
+        and type(found.created_at) in (int, float)
+        and 0 <= found.created_at < 2**40
+        and type(found.port) is int
+        and 0 <= found.port <= 65535
+        and isinstance(found.version, str)
+        and isinstance(found.log, str)
+    )
+    return found if is_whole else None
 
 
 def write_state(path: Path, state: BrokerState) -> None:

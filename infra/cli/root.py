@@ -15,6 +15,13 @@ from infra.cli.commands import LazyGroup
 
 #: Numbers of the errors that a file system without room gives.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: Numbers of the errors that the path of a user causes, if a command does not expect them there.
+_OF_PATHS = frozenset(
+    {
+        errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR,
+        errno.ENOTEMPTY, errno.ENXIO, errno.EPERM, errno.EROFS, errno.ESTALE, errno.ETXTBSY,
+    }
+)  # fmt: skip
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -78,6 +85,10 @@ def main() -> None:
             _drop_output()
             where = error.filename or "the output, or a file"
             echo(shown(f"error: {where}: {error.strerror}; make room and repeat the command", 4000), err=True)
+            sys.exit(1)
+        if isinstance(error, OSError) and error.errno in _OF_PATHS and error.filename is not None:
+            logging.getLogger(__name__).debug("the path was not expected to fail", exc_info=True)
+            echo(shown(f"error: {error.filename}: {error.strerror}", 4000), err=True)
             sys.exit(1)
         if not isinstance(error, InspectionError):
             raise

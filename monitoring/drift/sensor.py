@@ -3,7 +3,8 @@
 ===========  ==========================================================================================
 cause        five frames in a row that are
 ===========  ==========================================================================================
-frozen       the same bytes as the frame before: no sensor is free of noise
+frozen       the same bytes as one of the four frames before, of a buffer that is stale or several that take turns:
+             no sensor is free of noise
 black        at least 95 % of the pixels at or below 2
 saturated    at least half of the pixels at or above 253
 ===========  ==========================================================================================
@@ -29,6 +30,8 @@ ALIKE_IN_A_ROW = 50
 _ALIKE_BITS, _USUAL_BITS = 2, 12
 _BLACK, _SATURATED = 0.95, 0.5
 _MEMORY = 500
+#: Frames with which a frame is compared: drivers of cameras have up to four buffers.
+_BUFFERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class SensorCheck:
 
     def __init__(self) -> None:
         self._runs = {"same": 0, "alike": 0, "black": 0, "saturated": 0}
-        self._last_sha256 = ""
+        self._recent_sha256 = [""]
         self._last_hash: dict[str, float] = {}
         self._usual_bits = 0.0
         self._compared = 0
@@ -65,7 +68,7 @@ class SensorCheck:
         """Process the next frame of the camera."""
         signals = decision.signals
         distance = dhash_distance(signals, self._last_hash)
-        same = decision.image_sha256 == self._last_sha256
+        same = decision.image_sha256 in self._recent_sha256
         self._count("same", same)
         alike = distance is not None and distance <= _ALIKE_BITS
         self._count("alike", alike and self._usual_bits >= _USUAL_BITS)
@@ -78,7 +81,7 @@ class SensorCheck:
             usual = reference is not None and reference.quantiles[-1] >= share
             self._shares[name] = signals.get(signal, 0.0)
             self._count(name, self._shares[name] >= share and not usual)
-        self._last_sha256 = decision.image_sha256
+        self._recent_sha256 = [*self._recent_sha256, decision.image_sha256][-_BUFFERS:]
         self._last_hash = {name: signals[name] for name in ("dhash_hi", "dhash_lo") if name in signals}
 
     @property
@@ -108,14 +111,14 @@ class SensorCheck:
 
     def state(self) -> Any:
         """Return the whole state as JSON."""
-        return [self._runs, self._last_sha256, self._last_hash, self._usual_bits, self._compared]
+        return [self._runs, ",".join(self._recent_sha256), self._last_hash, self._usual_bits, self._compared]
 
     def restore(self, state: Any) -> None:
         """Resume from a `state`; raise ValueError for anything else."""
         runs, sha256, last, usual, compared = items(state, 5, 5)
         runs = fields(runs, self._runs)
         self._runs = {name: whole(runs[name]) for name in self._runs}
-        self._last_sha256 = text(sha256)
+        self._recent_sha256 = text(sha256).split(",")[-_BUFFERS:]
         self._last_hash = numbers(last, 2)
         self._usual_bits, self._compared = number(usual, 0.0, 64.0), whole(compared)
 

@@ -21,6 +21,8 @@ DEFAULT_PORT = 8088
 _THREADS = 2
 #: Most threads of a process: more of them wait for that lock more than they work.
 _MOST_THREADS = 4
+#: Largest numbers: a number that was typed wrong must not start processes until the machine stands still.
+_MOST = {"processes": 256, "threads": 256, "in_flight": 1_000_000, "buffer_mib": 1024 * 1024}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -88,8 +90,8 @@ class WorkerSettings:
 
     def __post_init__(self) -> None:
         for name in ("processes", "threads", "in_flight", "buffer_mib"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= _MOST[name]:
+                raise SettingsError(f"{name.replace('_', '-')} {getattr(self, name)}: 1 to {_MOST[name]}")
         for name in ("watchdog_s", "unhealthy_after_s"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise SettingsError(f"{name.replace('_', '-')} {getattr(self, name):g}: 0 (off) or more seconds")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
@@ -202,6 +203,19 @@ def test_tokens_state_who_may_do_what(guarded: RunningGateway) -> None:
     own = "/v1/inspections/http.press-7--guarded--0.1.00000000"
     assert asked("GET", own, None, **press) == (404, "unknown-inspection")
     assert guarded.ask("GET", "/health", Host="gateway.plant").status == 200
+
+
+def test_two_keys_are_refused_and_one_that_is_said_twice_counts(gateway: RunningGateway) -> None:
+    """Which of two keys holds is not for the order of the headers to say."""
+    for keys, word in ((("a", "b"), "several values"), (("a", "a"), "the first of")):
+        connection = http.client.HTTPConnection(urlsplit(gateway.url).netloc, timeout=30)
+        connection.putrequest("POST", "/v1/inspections")
+        for name, value in (*JPEG.items(), ("Content-Length", "1"), *(("Idempotency-Key", key) for key in keys)):
+            connection.putheader(name, value)
+        connection.endheaders(b"x")
+        answer = connection.getresponse()
+        assert word in json.loads(answer.read())["detail"]
+        connection.close()
 
 
 def test_a_client_names_only_its_stations(guarded: RunningGateway, image: bytes) -> None:

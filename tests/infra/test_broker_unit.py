@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from infra.broker import BrokerError, LocalBroker, kafka_jars
+from infra.broker.cluster import find_plan
 from infra.broker.errors import KafkaUnresolved
 from infra.broker.locks import try_lock
 from infra.broker.log_tail import log_tail, size
 from infra.broker.ports import free_port
+from infra.broker.state import read_state
 
 
 def test_a_child_that_inherits_the_lock_holds_it_until_it_is_killed(tmp_path: Path) -> None:
@@ -30,6 +33,36 @@ def test_a_child_that_inherits_the_lock_holds_it_until_it_is_killed(tmp_path: Pa
     free = try_lock(path)
     assert free is not None
     free.close()
+
+
+STATE = {"pid": 4711, "created_at": 1.0, "port": 9092, "version": "4", "log": "broker.log"}
+PLAN = {"cluster_id": "x", "ports": [9092, 9093, 9094], "controller_ports": [9192, 9193, 9194]}
+NO_STATES = [
+    {"pid": "x"}, {"pid": -1}, {"pid": 2**70}, {"pid": True}, {"created_at": None}, {"created_at": float("nan")},
+    {"created_at": 1e300}, {"port": "9092"}, {"port": 2**70}, {"version": 4}, {"log": None}, {"more": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "null", "[" * 100_000, "{}", '"x"', "\0", *(json.dumps(STATE | change) for change in NO_STATES)],
+)
+def test_a_state_of_a_broker_that_is_none_is_no_broker(tmp_path: Path, text: str) -> None:
+    (tmp_path / "broker.json").write_text(text)
+    assert read_state(tmp_path / "broker.json") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "null", "[" * 100_000, "{}", "\0", json.dumps(PLAN | {"ports": "909"}), json.dumps(PLAN | {"ports": []}),
+        json.dumps(PLAN | {"ports": [9092, 2**70, 1]}), json.dumps(PLAN | {"controller_ports": [float("nan")] * 3}),
+    ],
+)  # fmt: skip
+def test_a_plan_of_a_cluster_that_is_none_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cluster.json").write_text(text)
+    with pytest.raises(BrokerError, match=r"cluster\.json cannot be read"):
+        find_plan(tmp_path)
 
 
 @pytest.mark.parametrize("port", [-1, 65536, 70000])

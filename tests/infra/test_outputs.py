@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from infra.cli.root import main
 from infra.demo.processes import inspection_command
 from schemas import KafkaSettings
 
@@ -40,3 +42,22 @@ def test_a_demo_on_a_full_disk(line: KafkaSettings, tmp_path: Path, monkeypatch:
     assert "every frame accounted for" in done.stdout
     # Its worker keeps nothing either.
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["train", "--images", "n" * 300, "--out", "out"], id="a name that is too long"),
+        pytest.param(["gate", "status", "--state-dir", "/dev/null/gate"], id="a file in place of a folder"),
+        pytest.param(["model", "show", "n" * 300], id="a package with such a name"),
+    ],
+)
+def test_a_path_that_cannot_be_one_is_one_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["inspection", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")

@@ -50,29 +50,48 @@ def test_a_signal_while_the_lock_of_logging_is_held() -> None:
 
 SENDER = """
 import os, signal, sys, time
-while True:
+for line in sys.stdin:
     for _ in range(2):
         os.kill(int(sys.argv[1]), signal.SIGTERM)
         end = time.perf_counter() + 60e-6
         while time.perf_counter() < end: pass
-    time.sleep(0.01)
 """
 
 
 def test_two_signals_a_moment_apart_while_the_main_thread_waits() -> None:
     code = f"""
 import subprocess
-signal.signal(signal.SIGTERM, lambda *_: None)
-with subprocess.Popen([sys.executable, "-c", {SENDER!r}, str(os.getpid())]) as sender:
-    for _ in range(200):
-        stop = threading.Event()
-        with stop_on_signals(stop):
-            while not stop.wait(0.001): pass
-    sender.kill()
+sender = subprocess.Popen([sys.executable, "-c", {SENDER!r}, str(os.getpid())], stdin=subprocess.PIPE, stdout=2)
+for _ in range(20):
+    stop = threading.Event()
+    with stop_on_signals(stop):
+        sender.stdin.write(b"\\n")
+        sender.stdin.flush()
+        while not stop.wait(0.001): pass
+sender.stdin.close()
+sender.wait()
 print("ended")
 """
     done = run(code)
     assert (done.returncode, done.stdout.split()) == (0, ["ended"]), done.stderr
+
+
+def test_a_signal_of_the_same_request_after_the_work_has_ended_ends_no_command() -> None:
+    """The work ends at once, and the command has yet to say what it did."""
+    code = """
+def later():
+    stop.wait()
+    time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=later, daemon=True).start()
+with stop_on_signals(stop):
+    os.kill(os.getpid(), signal.SIGINT)
+    stop.wait()
+time.sleep(0.5)
+print("what it did")
+"""
+    done = run(code)
+    assert (done.returncode, done.stdout.strip()) == (0, "what it did"), done.stderr
 
 
 def test_a_second_signal_ends_it_while_the_main_thread_is_in_native_code() -> None:

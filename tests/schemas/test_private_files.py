@@ -252,3 +252,13 @@ def test_a_user_without_a_home_folder_is_one_line(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.stdout.startswith("this user has no home folder: set HOME or XDG_STATE_HOME"), done
     assert done.stdout.count("\n") == 1
+
+
+def test_a_state_of_many_gib_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.offsets.json"
+    with path.open("wb") as file:
+        file.truncate(5 * 2**30)
+    with pytest.raises(OSError, match="64 MiB"):
+        read_private(path)
+    with pytest.raises(SettingsError, match="64 MiB"):
+        Watermark(tmp_path, "decisions")

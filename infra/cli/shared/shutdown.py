@@ -48,13 +48,17 @@ def stop_on_signals(stop: threading.Event) -> Iterator[None]:
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     numbers = (signal.SIGINT, signal.SIGTERM)
-    thread = threading.Thread(target=_watch, args=(reader, frozenset(numbers), stop), name="signals", daemon=True)
+    watch = _Watch(reader, frozenset(numbers), stop)
+    thread = threading.Thread(target=watch.run, name="signals", daemon=True)
     thread.start()
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     before = {number: signal.signal(number, _leave_to_the_thread) for number in numbers}
     try:
         yield
     finally:
+        # The work may end before the last signal of the request comes, which would then end the process.
+        if watch.asked_s is not None:
+            time.sleep(max(0.0, watch.asked_s + ONE_REQUEST_S - time.monotonic()))
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(wakeup)
@@ -66,19 +70,27 @@ def _leave_to_the_thread(_number: int, _frame: FrameType | None) -> None:
     """Replace the default action; the interpreter has written the number to the socket already."""
 
 
-def _watch(reader: socket.socket, numbers: frozenset[int], stop: threading.Event) -> None:
-    asked_s: float | None = None
-    with reader:
-        while received := reader.recv(64):
-            for number in received:
-                if number not in numbers:
-                    continue  # other signals with a handler are written too
-                now_s = time.monotonic()
-                if asked_s is None:
-                    asked_s = now_s
-                    stop.set()
-                elif now_s - asked_s > ONE_REQUEST_S:
-                    _end_at_once(number)
+class _Watch:
+    """Reader of the numbers that the interpreter writes; ``asked_s`` is the time of the first request."""
+
+    def __init__(self, reader: socket.socket, numbers: frozenset[int], stop: threading.Event) -> None:
+        self._reader, self._numbers, self._stop = reader, numbers, stop
+        self.asked_s: float | None = None
+
+    def run(self) -> None:
+        with self._reader:
+            while received := self._reader.recv(64):
+                for number in received:
+                    if number in self._numbers:  # other signals with a handler are written too
+                        self._received(number)
+
+    def _received(self, number: int) -> None:
+        now_s = time.monotonic()
+        if self.asked_s is None:
+            self.asked_s = now_s
+            self._stop.set()
+        elif now_s - self.asked_s > ONE_REQUEST_S:
+            _end_at_once(number)
 
 
 def _end_at_once(number: int) -> None:

@@ -152,6 +152,22 @@ def test_a_frozen_camera_is_named():
     assert awake[-1].closed_because == "recovered"
 
 
+@pytest.mark.parametrize("buffers", [2, 3, 4])
+def test_stale_buffers_that_take_turns_are_frozen(buffers):
+    """No frame has the bytes of the frame before it."""
+    pictures = list(rows(buffers, 7))
+    camera = watch()
+    watched(rows(500, 1), watch=camera)
+    events = []
+    for n in range(500, 520):
+        row, name = pictures[n % buffers], f"picture {n % buffers}"
+        events += camera.decision(decision(n, row, image_sha256=name), now_us=0)
+        if n == 503:
+            camera = CameraWatch.restored(camera.state(), lambda model, product: REFERENCE)
+    assert events[0].cause == "frozen"
+    assert number_of(events[0].detected_frame_id) == 504 + buffers
+
+
 @pytest.mark.parametrize(
     ("signals", "cause"),
     [
