@@ -69,7 +69,7 @@ test-faults: $(STAMP) ## Kill, freeze and fill everything, at length; the table 
 
 check: lint types
 
-test-importers: $(STAMP) ## Import models with the real frameworks; makes their environments in the cache (8 GB, once)
+test-importers: $(STAMP) ## Import models with the real frameworks; makes their environments in the cache (10 GB, once)
 	INSPECTION_IMPORTERS=make $(BIN)/python -m pytest -q -m importers $(ARGS)
 
 test-unit: $(STAMP) ## Only the tests that need no Kafka
@@ -129,6 +129,9 @@ lock: ## Write the locks again, with the newest versions that pyproject.toml all
 	@echo conformal-clip-data | $(COMPILE) -o infra/locks/textile.lock -
 	@printf '%s\n' scikit-learn skl2onnx onnx | $(COMPILE) -o infra/locks/import-sklearn.lock -
 	@printf '%s\n' torch torchvision onnxscript onnx | $(COMPILE) -o infra/locks/import-torch.lock -
+	@printf '%s\n' anomalib onnxscript onnx | $(COMPILE) -c infra/locks/import-torch.lock \
+		-o infra/locks/import-anomalib.lock -
+	@printf '%s\n' ultralytics onnxscript onnx | $(COMPILE) -c infra/locks/import-torch.lock -o infra/locks/yolo.lock -
 	@grep -c == requirements.lock infra/locks/*.lock
 
 sbom: $(STAMP) ## Write the bills of materials (CycloneDX 1.6) to build/sbom

@@ -19,10 +19,13 @@ from schemas.user_folders import user_folder
 #: Packages of a framework that a manifest names, and the space that the environment takes.
 PACKAGES = {
     "tensorflow": (("tensorflow", "keras", "tf2onnx"), 2),
+    "anomalib": (("anomalib", "onnxscript"), 7),
     "sklearn": (("scikit-learn", "skl2onnx"), 1),
     # The default wheels are those for GPUs.
     "torch": (("torch", "torchvision", "onnxscript"), 6),
 }
+#: Space for a framework that is not listed, in GB.
+_OTHER_GB = 6
 _INSTALL_S = 3600
 _COMPLETE = "complete"
 
@@ -62,8 +65,19 @@ def is_ready(framework: str, lock: Path) -> bool:
     return (folder / _COMPLETE).exists() and (folder / "bin" / "python").exists()
 
 
+def packages_of(framework: str) -> tuple[tuple[str, ...], int]:
+    """Return the packages of a framework, and the space that its environment takes, in GB.
+
+    Examples
+    --------
+    >>> packages_of("sklearn"), packages_of("another")
+    ((('scikit-learn', 'skl2onnx'), 1), (('another',), 6))
+    """
+    return PACKAGES.get(framework, ((framework,), _OTHER_GB))
+
+
 def _make(framework: str, folder: Path, lock: Path) -> None:
-    needed_gb = PACKAGES[framework][1]
+    needed_gb = packages_of(framework)[1]
     free_gb = shutil.disk_usage(folder.parent).free / 1e9
     if free_gb < needed_gb:
         raise ImportRefused(
@@ -98,7 +112,7 @@ def _call(command: list[str], framework: str) -> None:
         lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.lower().startswith("error")]
         reason = (errors or lines or [f"status {done.returncode}"])[-1][:300]
-    packages = ", ".join(PACKAGES[framework][0])
+    packages = ", ".join(packages_of(framework)[0])
     raise ImportRefused(
         f"the environment for {framework} cannot be made: {reason}; it needs the package index once. "
         f"--python names an interpreter of yours that has {packages}"

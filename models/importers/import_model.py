@@ -99,7 +99,7 @@ def import_model(
                     f"{source.path}: it takes batches of {facts.input_shape[0]}, and the line inspects one image at a "
                     "time: export it with a free first axis, or for one image"
                 )
-            known = {"provenance": _provenance(source, facts), **answers}
+            known = {"provenance": _provenance(source, facts), **source.known, **answers}
             if source.embedding is not None:
                 from models.importers.classifier import join_embedding
 

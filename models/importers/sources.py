@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.errors import ImportRefused
@@ -29,7 +30,7 @@ class ModelSource:
         File or folder of the model itself.
     kind
         Word for the converter: ``saved_model``, ``keras``, ``torch_program``, ``torchscript``, ``torch_module``,
-        ``sklearn``, ``classifier_onnx``.
+        ``anomalib``, ``sklearn``, ``classifier_onnx``.
     framework
         Environment that it needs, as in ``import-<framework>.lock``; empty if it needs none.
     description
@@ -40,6 +41,8 @@ class ModelSource:
         Function that builds the network of a PyTorch file of weights, ``package:function``.
     embedding
         Embedding whose features a classifier takes, see `models.training.embedding`.
+    known
+        Facts about every model of this kind, by the name of their option; an answer goes before.
     """
 
     path: Path
@@ -49,6 +52,11 @@ class ModelSource:
     signature: str | None = None
     entry: str | None = None
     embedding: str | None = None
+    known: Mapping[str, str] = field(default_factory=dict)
+
+
+#: Anomalib takes colours from 0 to 1, normalises them inside, and scales its scores so that 0.5 is its threshold.
+_OF_ANOMALIB = {"colour": "rgb", "scale": "1/255", "threshold": "0.5"}
 
 
 def detect(
@@ -139,6 +147,24 @@ def _zip(path: Path, entry: str | None, trust: bool) -> ModelSource:
     if kind is None:
         raise ImportRefused(
             f"{path}: an archive that is no model: it has no config.json of Keras and no data of PyTorch"
+        )
+    if kind == "anomalib":
+        if not trust:
+            raise ImportRefused(
+                f"{path}: a pickled model of Anomalib, whose loading runs code: use --trust-pickle if the file is "
+                "yours, or export it to ONNX, to_onnx(..., dynamic_axes={}, external_data=False), for `inspection "
+                "model init`"
+            )
+        return ModelSource(path, "anomalib", "anomalib", "Anomalib model", known=_OF_ANOMALIB)
+    if kind == "anomalib_checkpoint":
+        raise ImportRefused(
+            f"{path}: a checkpoint of Anomalib: export it with Engine().export(model=..., "
+            "export_type=ExportType.TORCH, ckpt_path=...), and import its model.pt"
+        )
+    if kind == "ultralytics":
+        raise ImportRefused(
+            f"{path}: a pickled model of Ultralytics, whose loading runs code: with its own tool, `yolo export "
+            f"model={path.name} format=onnx`, then `inspection model init {path.stem}.onnx --out DIR`"
         )
     if kind == "pickle":
         raise ImportRefused(

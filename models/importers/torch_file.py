@@ -8,7 +8,9 @@ from typing import Literal
 
 from models.errors import ImportRefused
 
-TorchKind = Literal["torch_program", "torchscript", "weights", "pickle"]
+TorchKind = Literal[
+    "torch_program", "torchscript", "weights", "anomalib", "anomalib_checkpoint", "ultralytics", "pickle"
+]  # fmt: skip
 _MAX_PICKLE_BYTES = 256 * 1024**2
 #: Modules whose names the pickle of plain tensors refers to.
 _TENSORS = frozenset({"torch", "torch._utils", "collections", "torch.storage", "torch._tensor", "torch.serialization"})
@@ -17,7 +19,9 @@ _TENSORS = frozenset({"torch", "torch._utils", "collections", "torch.storage", "
 def torch_kind(archive: zipfile.ZipFile) -> TorchKind | None:
     """Return the kind of a file that ``torch.save``, ``torch.jit.save`` or ``torch.export.save`` wrote, or None.
 
-    ``weights`` are tensors alone; ``pickle`` refers to classes, whose loading runs code.
+    ``weights`` are tensors alone; ``pickle`` refers to classes, whose loading runs code. So do ``anomalib``, a model
+    that Anomalib exported, ``anomalib_checkpoint``, its weights during training, and ``ultralytics``, a model that
+    Ultralytics saved.
 
     Raises
     ------
@@ -38,7 +42,11 @@ def torch_kind(archive: zipfile.ZipFile) -> TorchKind | None:
         modules = _modules(archive.read(pickled))
     except ValueError as error:
         raise ImportRefused(f"{archive.filename}: its data.pkl is damaged: {error}; copy the file again") from error
-    return "weights" if modules <= _TENSORS else "pickle"
+    if modules <= _TENSORS:
+        return "weights"
+    if any(name.partition(".")[0] == "anomalib" for name in modules):
+        return "anomalib" if any(name.startswith("anomalib.models") for name in modules) else "anomalib_checkpoint"
+    return "ultralytics" if any(name.startswith("ultralytics.") for name in modules) else "pickle"
 
 
 def _modules(pickled: bytes) -> set[str]:

@@ -54,7 +54,8 @@ def import_model(
         Path,
         typer.Argument(
             help="SavedModel folder of TensorFlow, base folder of TFX Pusher, .keras or .h5 file of Keras; .pt2, "
-            "TorchScript or file of weights of PyTorch; .onnx, .joblib or .pkl file of a classifier of scikit-learn."
+            "TorchScript or file of weights of PyTorch; model.pt of Anomalib; .onnx, .joblib or .pkl file of a "
+            "classifier of scikit-learn."
         ),
     ],
     images: Annotated[Path, typer.Option(help="Directory of images of real parts, all levels of it, for the check.")],

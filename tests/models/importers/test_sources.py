@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given
@@ -161,6 +163,42 @@ def test_a_whole_pickled_module_is_refused(entry: str | None, protocol: int, tmp
     path = _torch(tmp_path / "whole.pt", Module(), protocol=protocol)
     with pytest.raises(ImportRefused, match=r"whole pickled module, whose loading runs code: save model\.state_dict"):
         detect(path, entry=entry, trust=True)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_model_of_anomalib_is_loaded_only_if_it_is_yours(protocol: int, tmp_path: Path) -> None:
+    path = _pickled(tmp_path / "model.pt", "anomalib.models.image.padim.lightning_model", "Padim", protocol)
+    with pytest.raises(ImportRefused, match=r"a pickled model of Anomalib, .*: use --trust-pickle") as caught:
+        detect(path)
+    assert "\n" not in str(caught.value)
+    found = detect(path, trust=True)
+    assert (found.kind, found.framework, found.known["threshold"]) == ("anomalib", "anomalib", "0.5")
+
+
+def test_a_checkpoint_of_anomalib_is_exported_first(tmp_path: Path) -> None:
+    path = _pickled(tmp_path / "model.ckpt", "anomalib", "PrecisionType", 2)
+    with pytest.raises(ImportRefused, match=r"a checkpoint of Anomalib: export it with Engine\(\)\.export"):
+        detect(path, trust=True)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_model_of_ultralytics_goes_by_its_own_export(protocol: int, tmp_path: Path) -> None:
+    path = _pickled(tmp_path / "best.pt", "ultralytics.nn.tasks", "DetectionModel", protocol)
+    with pytest.raises(ImportRefused, match=r"yolo export model=best\.pt format=onnx.*model init best\.onnx") as caught:
+        detect(path, trust=True)
+    assert "\n" not in str(caught.value)
+
+
+def _pickled(path: Path, module: str, name: str, protocol: int) -> Path:
+    """Write an object of a class in a module that is not installed."""
+    parts = module.split(".")
+    modules = {part: ModuleType(part) for part in (".".join(parts[: n + 1]) for n in range(len(parts)))}
+    made = type(name, (), {"__module__": module})
+    setattr(modules[module], name, made)
+    with pytest.MonkeyPatch.context() as patch:
+        for each, value in modules.items():
+            patch.setitem(sys.modules, each, value)
+        return _torch(path, {"model": made()}, protocol=protocol)
 
 
 def test_damaged_and_old_pickles(tmp_path: Path) -> None:

@@ -22,6 +22,14 @@ def python_of(framework: str) -> Path:
     return interpreter(framework, lock)
 
 
+def python_for_tests_of(name: str) -> Path:
+    """Return the interpreter of an environment that only tests have; skip the test if it is not there."""
+    lock = _LOCKS / f"{name}.lock"
+    if os.environ.get("INSPECTION_IMPORTERS") != "make" and not is_ready(name, lock):
+        pytest.skip(f"the environment for {name} is not there: `make test-importers` makes it")
+    return interpreter(name, lock)
+
+
 def make_models(framework: str, folder: Path, images: Path) -> None:
     """Run the script that writes the models of a framework."""
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
