@@ -42,8 +42,8 @@ _WARM_S = 2.0
 
 
 @contextmanager
-def served(command: list[str], url: str, log: Path, **environment: str) -> Iterator[None]:
-    """Run a server until the block ends; wait until its page answers."""
+def served(command: list[str], url: str, log: Path, **environment: str) -> Iterator[int]:
+    """Run a server until the block ends; wait until its page answers, and yield the process id."""
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
@@ -55,7 +55,7 @@ def served(command: list[str], url: str, log: Path, **environment: str) -> Itera
             if process.poll() is not None or time.monotonic() > until_s:
                 raise RuntimeError(f"no server at {url}: {log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.1)
-        yield
+        yield process.pid
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()

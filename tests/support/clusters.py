@@ -34,6 +34,12 @@ def coordinator(cluster: LocalCluster, group: str) -> ClusterNode:
     return cluster.nodes[found.result(30).coordinator.id - 1]
 
 
+def leader(cluster: LocalCluster, topic: str) -> ClusterNode:
+    """Return the node that leads the first partition of a topic."""
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+    return cluster.nodes[admin.list_topics(topic, timeout=30).topics[topic].partitions[0].leader - 1]
+
+
 def await_in_sync(cluster: LocalCluster, timeout_s: float = 120) -> None:
     """Wait until every partition has all its copies in sync."""
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
