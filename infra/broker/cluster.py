@@ -297,7 +297,7 @@ def find_plan(data_dir: Path) -> ClusterPlan | None:
         found = ClusterPlan(str(plan["cluster_id"]), tuple(plan["ports"]), tuple(plan["controller_ports"]))
         for port in (*found.ports, *found.controller_ports):
             if type(port) is not int or not 0 < port <= 65535:
-                raise ValueError("a port that is none")
+                raise ValueError("no port of TCP")
         if not len(found.ports) == len(found.controller_ports) > 0:
             raise ValueError("a port is missing")
         return found
