@@ -6,8 +6,10 @@ compares them with the help texts of the commands.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import cleandoc
 from typing import Any
 
 import typer
@@ -25,6 +27,8 @@ class Row:
     line: str
 
 
+#: Line of Rich's markup that shows nothing.
+_EMPTY_LINE = "[bold][/bold]"
 #: Folder of `infra.cli` and heading of its commands in the help.
 PANELS = {
     "setup": "Set up",
@@ -166,4 +170,32 @@ def load(name: str) -> Any:
         alone.add_typer(found, name=name)
     else:
         alone.command(name)(found)
-    return get_group(alone).commands[name]
+    command = get_group(alone).commands[name]
+    _fill_paragraphs(command)
+    return command
+
+
+def filled(text: str) -> str:
+    """Return a help text with one line for each paragraph, which the terminal wraps; indented lines are kept.
+
+    Examples
+    --------
+    >>> filled("Check it.\\n\\nTwo lines\\nof prose.")
+    'Check it.\\n\\nTwo lines of prose.'
+    >>> filled("Check it.\\n\\nProse.\\n\\n    inspection doctor").splitlines()
+    ['Check it.', '', 'Prose.', '[bold][/bold]', '    inspection doctor']
+    """
+    first, *more = cleandoc(text).split("\n\n")
+    lines = [first.replace("\n", " ")]
+    for number, each in enumerate(more):
+        is_indented = re.search(r"^\s", each, re.M) is not None
+        # An empty line would let Typer remove the indent: all further lines have it.
+        lines += [_EMPTY_LINE if is_indented and number else "", each if is_indented else each.replace("\n", " ")]
+    return "\n".join(lines)
+
+
+def _fill_paragraphs(command: Any) -> None:
+    if command.help:
+        command.help = filled(command.help)
+    for child in getattr(command, "commands", {}).values():
+        _fill_paragraphs(child)

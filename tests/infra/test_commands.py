@@ -38,3 +38,9 @@ def test_a_name_that_is_nearly_right():
     result = CliRunner().invoke(app, ["wroker"])
     assert result.exit_code == 2
     assert "worker" in result.output
+
+
+def test_prose_of_the_help_fills_the_terminal_and_examples_are_indented():
+    lines = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "80"}).stdout.splitlines()
+    assert " in the images, tries a few recipes, and tests each with synthetic defects on" in map(str.rstrip, lines)
+    assert "     inspection train --images good/ --out my_model/" in map(str.rstrip, lines)
