@@ -40,7 +40,7 @@ def read_ids(url: str, topics: Topics) -> RegistryIdMap | None:
         schema_ids = {int(number): bytes.fromhex(text) for number, text in found["schema_ids"].items()}
         own = {(record, name): found["own"][name] for record, names in topics.items() for name in names}
         is_right = all(schema_ids[number] == compiled(record).fingerprint for (record, _), number in own.items())
-    except (OSError, SettingsError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, SettingsError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
     return RegistryIdMap(schema_ids, own) if is_right else None
 

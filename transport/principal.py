@@ -61,7 +61,7 @@ def _subject_of_token(kafka: KafkaSettings) -> str:
         found = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["sub"]
     except OSError as error:
         raise BrokerRefused(kafka.bootstrap_servers, f"no token: {error}") from error
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise BrokerRefused(kafka.bootstrap_servers, "the token names no user (sub)") from error
     return str(found)
 

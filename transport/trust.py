@@ -49,6 +49,8 @@ REVOKED = "revoked"
 _INTERVAL_S = 2.0
 _FIELDS = {"public_key", "role", "cameras", "not_before", "not_after"}
 _MOST_FILES = 10_000
+#: Errors of PyYAML if a text with an explicit tag, such as ``!!bool``, is no such value.
+_NO_SUCH_VALUE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class SignerRole(StrEnum):
@@ -247,7 +249,7 @@ def read_key_file(path: Path) -> TrustedKey:
         found = yaml.safe_load(read_trusted(path).content)
     except OSError as error:
         raise SettingsError(f"{shown(path)}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (yaml.YAMLError, RecursionError, *_NO_SUCH_VALUE):
         raise SettingsError(f"{shown(path)}: it is not YAML") from None
     if not isinstance(found, dict) or not set(found) <= _FIELDS or not {"public_key", "role"} <= set(found):
         raise SettingsError(f"{shown(path)}: a key has public_key and role, and may have {', '.join(sorted(_FIELDS))}")

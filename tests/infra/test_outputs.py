@@ -61,3 +61,15 @@ def test_a_path_that_cannot_be_one_is_one_line(
     assert ended.value.code == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
+
+
+@pytest.mark.parametrize("command", [["topics", "diff"], ["acls", "apply", "--principals", "x"], ["gate", "reset"]])
+@pytest.mark.parametrize("timeout", ["inf", "nan", "1e30"])
+def test_a_time_that_no_client_can_wait_is_a_fault_of_the_command_line(
+    command: list[str], timeout: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["inspection", *command, "--timeout", timeout])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "--timeout" in capsys.readouterr().err

@@ -236,7 +236,8 @@ def test_ids_on_disk_stand_in_for_a_silent_registry(
             RegistryIds(other, names)
 
 
-@pytest.mark.parametrize("garbage", ["", "[]", "{}", '{"schema_ids": {"1": "zz"}, "own": {}}', "\x00", '{"schema_ids": '
+@pytest.mark.parametrize("garbage", ["", "[]", "{}", "[" * 100_000, "\x00",
+                                     '{"schema_ids": {"1": "zz"}, "own": {}}', '{"schema_ids": '
                                      '{"1": "00"}, "own": {"p.frames": 1}}'])  # fmt: skip
 def test_ids_that_cannot_be_read_are_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, garbage: str) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

@@ -146,6 +146,8 @@ def test_a_retry_is_signed_by_an_operator(keys: Keys, tmp_path: Path) -> None:
         b"public_key: {k}\nrole: worker\nnot_after: soon", b"public_key: {k}\nrole: worker\nadmin: true",
         b"public_key: {k}\nrole: worker\ncameras: [7]", b"public_key: [1]\nrole: worker", b"x" * 2_000_000,
         b"public_key: !!python/object/apply:os.system [id]\nrole: worker", b"- " * 100_000,
+        b"public_key: {k}\nrole: !!bool maybe\n", b"public_key: !!timestamp x\nrole: worker\n", b"role: !!int [1]\n",
+        b"[" * 5_000,
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_named(keys: Keys, content: bytes) -> None:

@@ -62,7 +62,9 @@ def reset(
             help="Person who resets it. Default: your user name.",
         ),
     ] = None,
-    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds the running gate may take.")] = 5.0,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", min=0.1, max=3600, help="Seconds the running gate may take.")
+    ] = 5.0,
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     as_json: Json = False,

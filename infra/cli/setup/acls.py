@@ -59,7 +59,7 @@ def apply(
     bootstrap_servers: BootstrapServers = BOOTSTRAP_DEFAULT,
     prefix: Prefix = PREFIX_DEFAULT,
     timeout_s: Annotated[
-        float, typer.Option("--timeout", min=0.1, help="Seconds that the cluster may take to answer.")
+        float, typer.Option("--timeout", min=0.1, max=3600, help="Seconds that the cluster may take to answer.")
     ] = 10.0,
     as_json: Json = False,
 ) -> None:

@@ -107,7 +107,7 @@ def import_model(
         Path | None,
         typer.Option(help="Interpreter of yours with the framework. Default: an environment that the command makes."),
     ] = None,
-    time_limit: Annotated[float, typer.Option(min=1, help="Time for the framework, in seconds.")] = 600.0,
+    time_limit: Annotated[float, typer.Option(min=1, max=86_400, help="Time for the framework, in seconds.")] = 600.0,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="The file is yours: it may run code when it is loaded.")
     ] = False,

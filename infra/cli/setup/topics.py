@@ -20,7 +20,9 @@ app = typer.Typer(no_args_is_help=True, help="The topics of a line: create what 
 
 app.command("mirror-config")(mirror_config)
 
-_TimeoutS = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that the cluster may take to answer.")]
+_TimeoutS = Annotated[
+    float, typer.Option("--timeout", min=0.1, max=3600, help="Seconds that the cluster may take to answer.")
+]
 
 
 @app.command()
