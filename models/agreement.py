@@ -165,10 +165,12 @@ def _box(model: OnnxModel, manifest: Manifest) -> Iterator[PackageDifference]:
         yield _box_difference(options, "box", fault, "say `box: xyxy` and `coordinates: pixels`")
     elif "predictions" in names or (is_ultralytics and "detections" not in names):
         by = "models of Ultralytics give" if is_ultralytics else "an output in the role predictions has"
+        is_fused = "predictions" in names
         if options.box != "cxcywh":
             fault = f"{by} the centre, width and height of each box, the manifest says {options.box}"
-            yield _box_difference(options, "box", fault, "say `box: cxcywh`")
-        if "predictions" in names and options.coordinates != "pixels":
+            rows = ", or name finished rows of x1, y1, x2, y2, score, class `detections`" if is_fused else ""
+            yield _box_difference(options, "box", fault, f"say `box: cxcywh`{rows}")
+        if is_fused and options.coordinates != "pixels":
             fault = f"{by} boxes in pixels of the input, the manifest says {options.coordinates}"
             yield _box_difference(options, "coordinates", fault, "say `coordinates: pixels`")
 

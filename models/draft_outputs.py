@@ -59,7 +59,9 @@ class DraftOutputs:
             return form.task
         if known is not None:
             return known
-        likely = {_BY_AXES[len(value.shape)] for value in self._floats() if len(value.shape) in _BY_AXES}
+        # (n, K, 1, 1) is no map: it may be scores of labels.
+        sure = [value for value in self._floats() if len(value.shape) != 4 or value.shape[-2:] != (1, 1)]
+        likely = {_BY_AXES[len(value.shape)] for value in sure if len(value.shape) in _BY_AXES}
         if len(likely) == 1:
             [task] = likely
             self._notes.append(f"task {task}: by the outputs {_listed(self._floats())}")

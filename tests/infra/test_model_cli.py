@@ -8,7 +8,9 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -17,6 +19,7 @@ from infra.cli.root import app
 from models import default_model_path, load_model
 from models.errors import ModelPackageError
 from schemas.errors import SettingsError
+from tests.support.linear_models import linear_model, scored
 from tests.support.packages import MakePackage, encoded, mean_classifier, scene
 
 ANSWERS = (
@@ -69,6 +72,46 @@ def test_a_region_of_interest_is_stated_and_shown(file: Path, tmp_path: Path) ->
         (("--tiles", "99x1", "--roi", "0,0,9,9"), "a grid of 99x1 tiles does not fit 9x9 pixels"),
     ):
         assert line in str(run("init", file, "--out", tmp_path / "other", *ANSWERS, *options).exception)
+
+
+#: Outputs of the graph, options, and the line of `show`.
+OUTPUTS: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
+    "rows": (
+        {"r": scored([[2, 2, 6, 6, 0, 1]], [[0, 0, 0, 0, 1, 0]])},
+        (
+            "--labels", "dent", "--task", "detection", "--output", "detections=r", "--box", "yxyx", "--coordinates",
+            "pixels", "--first-class", "1", "--suppression", "all_labels",
+        ),
+        "yxyx, pixels, from score 0.25, suppression all_labels, IoU 0.5, class 0 is the background",
+    ),
+    "class map": (
+        {"m": scored(np.zeros((1, 8, 8)), np.ones((1, 8, 8)), "int64")},
+        ("--labels", "background,dent", "--min-area", "12"), "from 12 pixels of the frame",
+    ),
+    "finished score": (
+        {"s": scored([0], [9])}, ("--labels", "anomaly", "--map-range", "0,9"), "finished score, 0 to 9",
+    ),
+    "labels at the same time": (
+        {"p": scored([[0, 0]], [[0.5, 0.2]])},
+        (
+            "--labels", "dent,stain", "--good-label", "", "--activation", "none", "--label-thresholds",
+            "dent=0.3,stain=0.7",
+        ),
+        "of each label: dent 0.3, stain 0.7; they count as 0.5",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("outputs", "options", "line"), OUTPUTS.values(), ids=OUTPUTS.keys())
+def test_forms_of_outputs_are_stated_shown_and_checked(
+    outputs: dict[str, Any], options: tuple[str, ...], line: str, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "net.onnx", tmp_path / "my_model"
+    file.write_bytes(linear_model(outputs))
+    done = run("init", file, "--out", out, *ANSWERS[4:], *options)
+    assert done.exit_code == 0, done.exception
+    assert line in run("show", out).stdout
+    assert run("check", out).exit_code == 0
 
 
 def test_init_names_each_missing_fact_with_its_option(file: Path, tmp_path: Path) -> None:

@@ -152,6 +152,11 @@ def test_a_form_that_is_not_sure_is_a_question(data: bytes, option: str, words: 
     assert [line for line in lines if line.startswith(f"--{option}: ") and words in line], lines
 
 
+def test_scores_of_labels_with_two_axes_too_many_are_no_map() -> None:
+    data = linear_model({"p": scored(np.zeros((1, 2, 1, 1)), np.ones((1, 2, 1, 1)))})
+    assert "task" in [question.option for question in draft_manifest(data, "m", GIVEN).open]
+
+
 def test_five_numbers_and_objectness_are_no_finished_rows() -> None:
     """YOLOv5 of one label has rows of six numbers too."""
     data = linear_model({"out": (np.zeros((1, 2000, 6), np.float32), np.zeros((1, 2000, 6)))})
