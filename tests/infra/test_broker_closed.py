@@ -20,6 +20,7 @@ from infra.demo.processes import inspection_command
 from schemas import KafkaSettings
 from schemas.connection.local_broker import local_client
 from schemas.errors import BrokerRefused, BrokerUnavailable
+from schemas.topics import TOPICS
 from transport.admin import list_topics
 from transport.topic_setup import apply
 
@@ -118,7 +119,7 @@ def test_another_user_is_refused_step_by_step(folder: Path, unique: str) -> None
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == []
         # The same requests work for this user: the topics are there, and unchanged.
-        assert len([name for name in list_topics(kafka) if name.startswith(unique)]) == 6
+        assert len([name for name in list_topics(kafka) if name.startswith(unique)]) == len(TOPICS)
         assert apply(kafka).created == ()
         assert all(state.status == "ok" for state in apply(kafka).states)
         status = broker.status()

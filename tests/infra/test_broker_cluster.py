@@ -13,6 +13,7 @@ from infra.broker.cluster import LocalCluster, find_plan
 from infra.broker.errors import BrokerError
 from infra.cli.root import app
 from schemas import KafkaSettings
+from schemas.topics import TOPICS
 from transport.clients import client_config
 from transport.topic_setup import apply, plan
 
@@ -54,7 +55,7 @@ def test_start_status_stop_and_start_again(tmp_path: Path, options: list[str]) -
         assert started.exit_code == 0, started.exception
         servers = json.loads(started.stdout)["bootstrap_servers"]
         kafka = _settings(folder, servers)
-        assert len(apply(kafka, timeout_s=60).created) == 6
+        assert len(apply(kafka, timeout_s=60).created) == len(TOPICS)
         assert {state.status for state in plan(kafka, timeout_s=60)} == {"ok"}
         topics = AdminClient(client_config(kafka)).list_topics(timeout=30).topics
         assert "__consumer_offsets" in topics
