@@ -308,7 +308,9 @@ def openapi(version: str, needs_token: bool) -> dict[str, Any]:
         "info": {
             "title": "Streaming Inspection",
             "version": version,
-            "description": "An image in, a decision out. The frame and the decision are on the line's topics, too.",
+            "description": "An image in, a decision out. The frame and the decision are on the line's topics, too. "
+            "For the clients of other servers: Open Inference Protocol at /v2, TensorFlow Serving's REST at "
+            "/v1/models/inspection.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],

@@ -59,7 +59,9 @@ def bind(settings: GatewaySettings) -> socket.socket:
         if not host:
             raise OSError(None, "no address; name one of this machine, as in 127.0.0.1 or 0.0.0.0")
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio switches Nagle's algorithm off only for sockets that name TCP. With it the body of an answer, which is
+        # written after its head, waits about 40 ms for the client's delayed acknowledgement.
+        found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if settings.reuse_port:
