@@ -72,7 +72,7 @@ class Apicurio:
                 command, cwd=self._home, env={**os.environ, **settings}, stdin=subprocess.DEVNULL, stdout=out,
                 stderr=out, preexec_fn=end_with_parent(),
             )  # fmt: skip
-        until_s = time.monotonic() + 180
+        until_s = time.monotonic() + 600
         while True:
             assert self._process.poll() is None, (self._folder / "apicurio.log").read_text()
             try:
