@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient as AdminClient
 
@@ -14,6 +13,7 @@ from schemas.addresses import masked_text
 from schemas.connection.load import CONFIG_VARIABLE
 from schemas.errors import SettingsError
 from schemas.settings import KafkaSettings
+from transport.credentials import Consumer as Consumer
 from transport.credentials import follow_password, refreshed
 
 #: Connection settings of long-lived clients.
@@ -22,10 +22,6 @@ LONG_LIVED: Mapping[str, Any] = {
     "socket.keepalive.enable": True,
     "reconnect.backoff.max.ms": 2_000,
 }
-
-
-class Consumer(confluent_kafka.Consumer):
-    """Consumer of confluent-kafka; one that can have weak references."""
 
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import weakref
 from dataclasses import replace
 from typing import Any
 
+import confluent_kafka
+
 from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
 
@@ -48,6 +50,35 @@ def follow_password(kafka: KafkaSettings, client: Any) -> None:
     """
     if kafka.from_files and _PASSWORD in dict(kafka.client):
         _FOLLOWER.add(kafka, client)
+
+
+class Consumer(confluent_kafka.Consumer):
+    """Consumer of confluent-kafka whose password can change while another thread polls it.
+
+    confluent-kafka lets one thread at a time into a consumer. Another thread that sets the password waits until nobody
+    polls, which may be for ever. So the thread that polls sets it.
+    """
+
+    _login: tuple[str, str] | None = None
+
+    def log_in_with(self, user: str, password: str) -> None:
+        """Have the next ``poll`` or ``consume`` set the user and the password of further logins. It returns at once."""
+        self._login = user, password
+
+    def poll(self, timeout: float = -1) -> confluent_kafka.Message | None:
+        """Return the next message, see `confluent_kafka.Consumer.poll`."""
+        self._set_login()
+        return super().poll(timeout)
+
+    def consume(self, num_messages: int = 1, timeout: float = -1) -> list[confluent_kafka.Message]:
+        """Return the next messages, see `confluent_kafka.Consumer.consume`."""
+        self._set_login()
+        return super().consume(num_messages, timeout)
+
+    def _set_login(self) -> None:
+        if self._login is not None:
+            login, self._login = self._login, None
+            self.set_sasl_credentials(*login)
 
 
 class _Follower:
@@ -97,7 +128,8 @@ class _Follower:
             if user is None or wanted is None or (wanted == password and user == dict(kafka.client)["sasl.username"]):
                 continue
             try:
-                client.set_sasl_credentials(user, wanted)
+                log_in_with = client.log_in_with if isinstance(client, Consumer) else client.set_sasl_credentials
+                log_in_with(user, wanted)
                 changed += 1
             except RuntimeError:
                 pass  # it is closed
