@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import signal
 import tempfile
 import threading
@@ -24,31 +23,17 @@ from gateway.run import run_gateway
 from gateway.server import bind, url_of
 from gateway.settings import GatewaySettings, default_instance
 from gateway.siblings import Siblings
-from schemas.errors import InspectionError
 from schemas.settings import KafkaSettings
+from transport.child_process import ChildFailed, ChildFailure, child_of
 from transport.logs import set_up_logging
 
 log = logging.getLogger(__name__)
 _POLL_S = 0.1
 
 
-class ProcessFailed(InspectionError):
-    """A process of the gateway has ended; text and exit status are those of its error."""
-
-    def __init__(self, text: str, status: int) -> None:
-        super().__init__(text)
-        self.exit_code = status
-
-
 @dataclass(frozen=True)
 class _Ready:
     """First message of a process: it listens."""
-
-
-@dataclass(frozen=True)
-class _Failure:
-    text: str
-    status: int
 
 
 @dataclass(slots=True)
@@ -58,14 +43,14 @@ class _Child:
     pipe: Connection
     is_ready: bool = False
     report: GatewayReport | None = None
-    failure: ProcessFailed | None = None
+    failure: ChildFailed | None = None
 
     def read_messages(self) -> None:
         try:
             while self.pipe.poll():
                 message = self.pipe.recv()
-                if isinstance(message, _Failure):
-                    self.failure = ProcessFailed(message.text, message.status)
+                if isinstance(message, ChildFailure):
+                    self.failure = message.error()
                 elif isinstance(message, GatewayReport):
                     self.report = message
                 else:
@@ -92,7 +77,7 @@ def run_processes(
     ------
     SettingsError
         If the address cannot be used.
-    ProcessFailed
+    ChildFailed
         If a process ended; the text is its error.
     """
     # A bound socket that does not listen keeps the port, and gets no connections.
@@ -152,31 +137,19 @@ def _stop(children: list[_Child]) -> None:
         child.read_messages()
 
 
-def _failure(children: list[_Child]) -> ProcessFailed:
+def _failure(children: list[_Child]) -> ChildFailed:
     for child in children:
         if child.failure is not None:
             return child.failure
     ended = next((child for child in children if child.process.exitcode not in (0, None)), children[0])
-    return ProcessFailed(f"process {ended.number} of the gateway ended with status {ended.process.exitcode}", 1)
+    return ChildFailed(f"process {ended.number} of the gateway ended with status {ended.process.exitcode}", 1)
 
 
 def _run_child(
     kafka: KafkaSettings, settings: GatewaySettings, siblings: Siblings, level: int, pipe: Connection
 ) -> None:
     stop = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends SIGINT to all; only the parent acts on it
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     set_up_logging(level, f"gateway {siblings.number}")
-    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
-    try:
+    with child_of(pipe):
         pipe.send(run_gateway(kafka, settings, stop, lambda _url: pipe.send(_Ready()), siblings=siblings))
-    except InspectionError as error:
-        pipe.send(_Failure(str(error), error.exit_code))
-        raise SystemExit(error.exit_code) from None
-
-
-def _end_with_parent(pipe: Connection) -> None:
-    try:
-        pipe.recv()  # nothing is ever sent
-    except (EOFError, OSError):
-        os.kill(os.getpid(), signal.SIGTERM)

@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 import multiprocessing
-import os
 import signal
 import threading
 import urllib.error
@@ -23,9 +22,9 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric
 
-from schemas.errors import InspectionError
 from stream_processors.worker.settings import DEFAULT_PORT, WorkerSettings
 from transport.admin import require_topics
+from transport.child_process import ChildFailed, ChildFailure, child_of
 from transport.http_server import serve_http
 from transport.logs import set_up_logging
 from transport.loopback import open_direct
@@ -36,14 +35,6 @@ log = logging.getLogger(__name__)
 _POLL_S = 0.1
 #: A member that does not answer within this time, in seconds, is unhealthy.
 _ANSWER_S = 1.0
-
-
-class ChildFailed(InspectionError):
-    """A worker process has ended with an error; text and exit status are those of the error."""
-
-    def __init__(self, text: str, status: int) -> None:
-        super().__init__(text)
-        self.exit_code = status
 
 
 def run_workers(settings: WorkerSettings, *, shares_threads: bool = False) -> None:
@@ -102,14 +93,6 @@ async def _run(settings: WorkerSettings, count: int) -> None:
     log.info("stopped")
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """Last message of a process. Its own exit status may be another one: a signal can still end it after this."""
-
-    text: str
-    status: int
-
-
 @dataclass(slots=True)
 class _Child:
     process: Any
@@ -124,8 +107,8 @@ class _Child:
             try:
                 while self.pipe.poll():
                     message = self.pipe.recv()
-                    if isinstance(message, _Failure):
-                        self.error = ChildFailed(message.text, message.status)
+                    if isinstance(message, ChildFailure):
+                        self.error = message.error()
                     else:
                         self.url = message
             except (EOFError, OSError):
@@ -226,20 +209,8 @@ class WorkerSupervisor:
 
 def _run_child(settings: WorkerSettings, number: int, level: int, pipe: Connection) -> None:
     """Run one worker process of the supervisor."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends SIGINT to all processes; only the parent acts on it
     set_up_logging(level, f"worker {number}")
-    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
-    from stream_processors.worker.run import run_worker
+    with child_of(pipe):
+        from stream_processors.worker.run import run_worker
 
-    try:
         run_worker(settings, announce=pipe.send)
-    except InspectionError as error:
-        pipe.send(_Failure(str(error), error.exit_code))
-        raise SystemExit(error.exit_code) from None
-
-
-def _end_with_parent(pipe: Connection) -> None:
-    try:
-        pipe.recv()  # nothing is ever sent
-    except (EOFError, OSError):
-        os.kill(os.getpid(), signal.SIGTERM)

@@ -22,6 +22,7 @@ from stream_processors.worker import supervisor
 from stream_processors.worker.settings import WorkerSettings, share_of_cores
 from tests.support.topics import committed, read_decisions
 from tests.support.worker_frames import decided_by, make_frame, publish
+from transport.child_process import ChildFailure
 from transport.loopback import open_direct
 
 pytestmark = pytest.mark.broker
@@ -107,7 +108,7 @@ def test_one_that_cannot_start_says_why(line: KafkaSettings, tmp_path: Path) -> 
 
 def tell_and_hang(settings: WorkerSettings, number: int, level: int, pipe: Connection) -> None:
     """Stand for a process that a signal ends between its last message and its exit."""
-    pipe.send(supervisor._Failure("the user may not READ the group", 78))
+    pipe.send(ChildFailure("the user may not READ the group", 78))
     time.sleep(60)
 
 
