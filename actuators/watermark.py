@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from schemas.errors import SettingsError
 from schemas.private_files import lock_private, make_private_folder, read_private, replace_private
+from schemas.text import shown
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +18,9 @@ class Watermark:
     """Next offset of each partition of a topic, in ``<state_dir>/<topic>.offsets.json``.
 
     Each `advance` replaces the file atomically, so that it is always complete, whatever kills the process. Only `close`
-    flushes it to the device: a power cut may set it back by the last seconds. The age check
-    of the consumer then prevents a second delivery of those decisions. A lock excludes a second process.
+    flushes it to the device: a power cut may set it back by the last seconds. The age check of the consumer then
+    prevents a second delivery of those decisions. A file that is not a watermark counts as missing, with a log line. A
+    lock excludes a second process.
 
     Parameters
     ----------
@@ -30,7 +32,7 @@ class Watermark:
     Raises
     ------
     SettingsError
-        If the directory cannot be written, is in use, or holds something else.
+        If the directory cannot be written or is in use, or the file cannot be opened.
 
     Examples
     --------
@@ -127,7 +129,10 @@ class Watermark:
             self._topic_id = topic_id if isinstance(topic_id, str) else None
             return {int(partition): int(offset) for partition, offset in stored["next_offsets"].items()}
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise SettingsError(f"{self._path} is not a watermark ({error}); remove it to begin at the end") from error
+            # After a power cut the file may be empty. The parts on the belt then get the fail-safe action.
+            log.error("%s is not a watermark (%s): reading begins at the topic's end", self._path, shown(error))
+            self._topic_id = None
+            return {}
 
     def _write(self, *, fsync: bool) -> None:
         stored = {

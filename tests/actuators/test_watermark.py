@@ -45,11 +45,21 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     Watermark(tmp_path, "decisions").close()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"topic": "other", "next_offsets": {}}', '{"topic": "decisions"}'])
-def test_something_else_is_not_taken_for_a_watermark(tmp_path: Path, text: str) -> None:
-    (tmp_path / "decisions.offsets.json").write_text(text)
-    with pytest.raises(SettingsError, match="remove it"):
-        Watermark(tmp_path, "decisions")
+@pytest.mark.parametrize(
+    "text", ["", "\x1b[2J\udcff", "{", "[]", '{"topic": "other", "next_offsets": {}}', '{"topic": "decisions"}']
+)
+def test_something_else_counts_as_missing_with_a_line(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "decisions.offsets.json").write_bytes(text.encode(errors="surrogateescape"))
+    mark = Watermark(tmp_path, "decisions")
+    assert (dict(mark.offsets), mark.topic_id) == ({}, None)
+    assert "is not a watermark" in caplog.text
+    mark.begin({0: 3}, "id")
+    mark.close()
+    again = Watermark(tmp_path, "decisions")
+    assert dict(again.offsets) == {0: 3}
+    again.close()
 
 
 def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
