@@ -1,4 +1,4 @@
-"""The tables of the threat model and of IEC 62443-3-3 name tests that exist, and say "open" where there is none."""
+"""Check of the security tables: each row names a test that exists, or says "open"."""
 
 from __future__ import annotations
 

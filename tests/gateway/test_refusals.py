@@ -206,7 +206,7 @@ def test_tokens_state_who_may_do_what(guarded: RunningGateway) -> None:
 
 
 def test_two_keys_are_refused_and_one_that_is_said_twice_counts(gateway: RunningGateway) -> None:
-    """Which of two keys holds is not for the order of the headers to say."""
+    """Check that two different keys are refused: the order of headers must not choose one."""
     for keys, word in ((("a", "b"), "several values"), (("a", "a"), "the first of")):
         connection = http.client.HTTPConnection(urlsplit(gateway.url).netloc, timeout=30)
         connection.putrequest("POST", "/v1/inspections")

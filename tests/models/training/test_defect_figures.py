@@ -1,4 +1,4 @@
-"""Which model the package has, and the warning where it accepts defective parts."""
+"""Choice between two models for the package, by their figures on defective parts."""
 
 from __future__ import annotations
 
