@@ -9,7 +9,8 @@ while all buffers are under pressure, its fetch loop sleeps a whole second. This
 waits in steps of some milliseconds until enough of the messages that it handed out have been answered.
 
 Faust hands each message to the agent's stream as four asyncio tasks, so that a rebalance can interrupt a hand-over that
-waits for room: 0.1 ms of Python. Here no message is handed over before there is room, so a plain call is enough.
+waits for room: 0.1 ms of Python. Here no message is handed over before there is room, so a plain call is enough, and
+messages of a partition that wait anyway are handed over as one (`stream_processors.faust_host.messages`).
 Messages that were read before a rebalance but not handed over are dropped, and the new owner of the partition reads
 them again.
 
@@ -22,21 +23,20 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from faust.transport.drivers.aiokafka import Transport
 from faust.transport.producer import Producer
 
 from schemas.settings import KafkaSettings
-from stream_processors.faust_host.consumer import LibrdkafkaConsumer, NoValue
+from stream_processors.faust_host.consumer import LibrdkafkaConsumer
 from stream_processors.faust_host.group_consumer import AHEAD_COUNT, FetchedBatch
+from stream_processors.faust_host.messages import ReceivedMessage, received, runs
 from transport.batch_trials.after_death import BatchTrials
 
 #: Pause between two checks of the memory in use, in seconds.
 _STEP_S = 0.02
-#: Messages handed to the stream before other tasks get their turn.
-_YIELD_EVERY = 16
 
 
 class IdleProducer(Producer):
@@ -61,18 +61,19 @@ class _InFlightBytes:
 
     def __init__(self) -> None:
         self.bytes = self.count = 0
-        self._freed: deque[int] = deque()
+        self._freed: deque[tuple[int, int]] = deque()
 
-    def add(self, message: Any) -> None:
-        size = len(message.value or b"")
+    def add(self, message: Any, messages: Collection[ReceivedMessage]) -> None:
+        size, count = sum(each.size_bytes for each in messages), len(messages)
         self.bytes += size
-        self.count += 1
-        weakref.finalize(message, self._freed.append, size).atexit = False
+        self.count += count
+        weakref.finalize(message, self._freed.append, (size, count)).atexit = False
 
     def update(self) -> None:
         while self._freed:
-            self.bytes -= self._freed.popleft()
-            self.count -= 1
+            size, count = self._freed.popleft()
+            self.bytes -= size
+            self.count -= count
 
 
 def bounded_transport(
@@ -81,8 +82,9 @@ def bounded_transport(
     *,
     assignor: str = "roundrobin",
     trials: BatchTrials | None = None,
+    is_busy: Callable[[], bool] = lambda: False,
     on_in_flight_bytes: Callable[[int], object] = lambda size_bytes: None,
-    on_read: Callable[[Any], object] = lambda message: None,
+    on_read: Callable[[ReceivedMessage], object] = lambda message: None,
 ) -> type[Transport]:
     """Return the transport class whose consumer keeps at most ``budget_bytes``, plus one fetch.
 
@@ -91,12 +93,12 @@ def bounded_transport(
     assignor
         librdkafka's name of the strategy that assigns partitions. With ``range`` a member gets the same partitions of
         each topic.
-    trials
+    trials, is_busy
         See `stream_processors.faust_host.group_consumer.GroupConsumer`.
     on_in_flight_bytes
         Called with the number of bytes in memory.
     on_read
-        Called with each message that is read.
+        Called with each message that is read, except unreadable batches.
     """
     in_flight = _InFlightBytes()
 
@@ -125,24 +127,25 @@ def bounded_transport(
                 await asyncio.sleep(_STEP_S)
 
         async def _hand_over(self, batch: FetchedBatch) -> None:
-            for number, record in enumerate(batch.messages, 1):
+            for run in runs(map(received, batch.messages)):
                 if not self.flow_active:  # a rebalance
                     await self.wait(self.can_resume_flow.wait())
                 if self.should_stop or self.group_consumer.is_stale(batch):
                     return
-                message = self._to_message(None, record)
-                in_flight.add(message)
-                if not isinstance(message.value, NoValue):
-                    on_read(message)
+                message = self._to_message(None, run)
+                in_flight.add(message, run)
+                for each in run:
+                    if each.batch is None:
+                        on_read(each)
                 await self.callback(message)
-                if number % _YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
+                await asyncio.sleep(0)  # other tasks get their turn
 
     class BoundedTransport(Transport):
         pass
 
     BoundedConsumer.kafka = kafka
     BoundedConsumer.trials = trials
+    BoundedConsumer.is_busy = staticmethod(is_busy)
     BoundedTransport.Consumer = BoundedConsumer
     BoundedTransport.Producer = IdleProducer
     return BoundedTransport

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import KafkaException
 from faust.exceptions import ConsumerNotStarted
 from faust.transport.consumer import Consumer
 from faust.types import TP
@@ -25,11 +25,9 @@ from faust.types.tuples import ConsumerMessage
 
 from schemas.settings import KafkaSettings
 from stream_processors.faust_host.group_consumer import GroupConsumer
+from stream_processors.faust_host.messages import MessageRun, ReceivedMessage
 from transport.batch_trials.after_death import BatchTrials
-from transport.batch_trials.child import TriedMessage
-from transport.batches import UnreadableBatch
 from transport.broker_contact import BrokerContact
-from transport.headers import message_headers
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +39,6 @@ _REBALANCE_MS = 60_000
 _STATISTICS_MS = 1_000
 _METADATA_MS = 5_000
 _WAITING = "wait_empty: Waiting for tasks %r"
-
-
-class NoValue(bytes):
-    """Empty value of the message that stands for an unreadable batch, at the offset of its last message."""
-
-    batch: UnreadableBatch
-
-    @classmethod
-    def of(cls, batch: UnreadableBatch) -> NoValue:
-        """Return the value for a batch."""
-        value = cls()
-        value.batch = batch
-        return value
 
 
 class _CountedMessages(logging.Filter):
@@ -77,20 +62,22 @@ class LibrdkafkaConsumer(Consumer):
     logger = _faust_log
     kafka: KafkaSettings
     trials: BatchTrials | None = None
+    is_busy: Callable[[], bool] = staticmethod(lambda: False)
     assignment_strategy = "roundrobin"  # as aiokafka in Faust
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._group_consumer: GroupConsumer | None = None
         self._contact = BrokerContact(time.monotonic)
-        self._partitions: dict[tuple[Any, Any], TP] = {}
+        self._partitions: dict[TP, TP] = {}
         self._uncommitted: dict[TP, int] = {}
 
     async def on_start(self) -> None:
         """Create the client; it connects when the app subscribes to a topic."""
         config = _config(self.app.conf, self.assignment_strategy)
         config.update((key, value) for key, value in self.kafka.client if key == "client.id")
-        self._group_consumer = GroupConsumer(self.kafka, {**config, "stats_cb": self._contact.saw}, self, self.trials)
+        config["stats_cb"] = self._contact.saw
+        self._group_consumer = GroupConsumer(self.kafka, config, self, self.trials, self.is_busy)
 
     async def on_stop(self) -> None:
         """Commit the acked offsets and leave the group."""
@@ -137,21 +124,14 @@ class LibrdkafkaConsumer(Consumer):
             set() if self._group_consumer is None else {TP(*partition) for partition in self._group_consumer.assigned}
         )
 
-    def _to_message(self, tp: TP | None, record: Message | TriedMessage | UnreadableBatch) -> ConsumerMessage:
-        if isinstance(record, UnreadableBatch):
-            # Acked like its last message, in order: then the committed offset lies behind the batch.
-            tp = TP(record.topic, record.partition)
-            return ConsumerMessage(
-                tp.topic, tp.partition, record.following - 1, time.time(), 0, {}, None, NoValue.of(record), None, 0, 0,
-                tp, generation_id=self.app.consumer_generation_id,
-            )  # fmt: skip
-        partition: tuple[Any, Any] = record.topic(), record.partition()
-        tp = self._partitions.get(partition) or self._partitions.setdefault(partition, TP(*partition))
-        kind, timestamp_ms = record.timestamp()
-        key, value = record.key(), record.value()
+    def _to_message(self, tp: TP | None, record: Sequence[ReceivedMessage]) -> ConsumerMessage:
+        """Return the Faust message that stands for consecutive messages of one partition."""
+        first, last = record[0], record[-1]
+        place = TP(first.topic, first.partition)
+        tp = self._partitions.setdefault(place, place)
         return ConsumerMessage(
-            tp.topic, tp.partition, record.offset() or 0, timestamp_ms / 1000, kind, message_headers(record),
-            key, value, None, len(key or b""), len(value or b""), tp, generation_id=self.app.consumer_generation_id,
+            tp.topic, tp.partition, last.last_offset, first.timestamp_s, 0, {}, None, MessageRun.of(record), None, 0, 0,
+            tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
 
     def _new_offset(self, tp: TP) -> int | None:
@@ -226,6 +206,10 @@ def _config(conf: Any, strategy: str) -> dict[str, Any]:
         "fetch.max.bytes": FETCH_BYTES,
         "fetch.message.max.bytes": FETCH_BYTES,
         "queued.max.messages.kbytes": FETCH_BYTES // 1024,
+        # While messages of a partition wait here, no more of it are fetched, so that a fetch brings many. A partition
+        # that a fetch leaves out waits for the end of this fetch, which is why fetches are short.
+        "queued.min.messages": 2,
+        "fetch.wait.max.ms": 50,
         "statistics.interval.ms": _STATISTICS_MS,
         "fetch.queue.backoff.ms": 10,  # otherwise a pause of a second each time that the queue is full
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -21,8 +22,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from schemas.errors import NotAuthorised, SettingsError
 from schemas.settings import KafkaSettings
+from stream_processors.faust_host.messages import FetchedRecord
 from transport.batch_trials.after_death import BatchTrials, PartitionKey
-from transport.batch_trials.child import TriedMessage
 from transport.batch_trials.trial import Tried
 from transport.batches import BOUNDED, BatchSkipper, UnreadableBatch
 from transport.clients import LONG_LIVED, make_consumer
@@ -30,7 +31,6 @@ from transport.clients import LONG_LIVED, make_consumer
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_Record = Message | TriedMessage | UnreadableBatch
 _Call = tuple[Callable[[], Any], Future[Any]]
 
 #: Bytes that are read ahead for the event loop; the client is not polled for more while they wait.
@@ -42,6 +42,8 @@ _MORE = 31
 _POLL_S = 0.05
 #: Interval at which the client is polled although enough messages wait, so that a rebalance is noticed, in seconds.
 _OVERDUE_S = 1.0
+#: Most time that is left for messages to gather while earlier ones wait anyway, and the steps of it, in seconds.
+_GATHER_S, _GATHER_STEP_S = 0.020, 0.004
 #: Interval at which the thread looks for commits during a rebalance, in seconds.
 _COMMITS_S = 0.005
 _TIMEOUT_S = 30.0
@@ -55,7 +57,7 @@ class FetchedBatch:
     """
 
     generation: int
-    messages: list[_Record]
+    messages: list[FetchedRecord]
 
 
 class Listener(Protocol):
@@ -84,10 +86,18 @@ class GroupConsumer:
         Receiver of rebalances.
     trials
         Trial reading of partitions after a process of the group has died; None: they are read as usual.
+    is_busy
+        Function that returns True while earlier messages wait for their turn. Messages then gather for some
+        milliseconds: a fetch of a few messages costs broker and client as much as one of many.
     """
 
     def __init__(
-        self, kafka: KafkaSettings, config: Mapping[str, Any], listener: Listener, trials: BatchTrials | None = None
+        self,
+        kafka: KafkaSettings,
+        config: Mapping[str, Any],
+        listener: Listener,
+        trials: BatchTrials | None = None,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
@@ -96,10 +106,11 @@ class GroupConsumer:
         self._skipper = BatchSkipper(kafka)
         self._assigned: frozenset[PartitionKey] = frozenset()
         self._trials = trials
+        self._is_busy = is_busy
         self._tried: dict[PartitionKey, Tried] = {}
         #: Records from a trial, and what the client has read since: handed on bit by bit, in order.
-        self._first: deque[_Record] = deque()
-        self._ahead: deque[_Record] = deque()
+        self._first: deque[FetchedRecord] = deque()
+        self._ahead: deque[FetchedRecord] = deque()
         self._ahead_bytes = 0
         self._generation = 0
         self._lock = threading.Lock()
@@ -200,13 +211,19 @@ class GroupConsumer:
     def _has_enough(self) -> bool:
         return self._ahead_bytes >= _AHEAD_BYTES or len(self._ahead) >= AHEAD_COUNT
 
+    def _gather(self) -> None:
+        until_s = time.monotonic() + _GATHER_S
+        while self._is_busy() and not self._closing and time.monotonic() < until_s:
+            time.sleep(_GATHER_STEP_S)
+
     def _read(self) -> None:
+        self._gather()
         first = self._consumer.poll(0 if self._first else _POLL_S)
         messages = [] if first is None else [first]
         if messages and not self._first and not self._has_enough():
             messages += self._consumer.consume(_MORE, 0)
         good = [message for message in messages if not self._skipper.met(message) and not self._is_error(message)]
-        records: list[_Record] = [*good, *self._skipper.skip(self._consumer)]
+        records: list[FetchedRecord] = [*good, *self._skipper.skip(self._consumer)]
         if self._first:
             self._first.extend(records)
             records = [] if self._has_enough() else [self._first.popleft()]

@@ -30,7 +30,7 @@ from schemas import CodecError, Decision, DriftEvent, Label
 from schemas.clock import Clock, SystemClock
 from schemas.codec import Codec
 from stream_processors.faust_host.bounded_transport import bounded_transport
-from stream_processors.faust_host.consumer import NoValue
+from stream_processors.faust_host.messages import ReceivedMessage
 from stream_processors.faust_host.process import make_faust_app, raw_topics
 from stream_processors.watch.camera import WatchedCamera, written_us
 from stream_processors.watch.metrics import WatchMetrics
@@ -100,7 +100,7 @@ def make_watch_app(
     async def check_deaths(*_: Any, **__: Any) -> None:
         await asyncio.to_thread(quarantine.look)
 
-    async def follow(stream: Any, read: Callable[[bytes], Decision | Label]) -> None:
+    async def follow(stream: Any, read: Callable[[bytes | None], Decision | Label]) -> None:
         stream.enable_acks = False  # acked after the snapshot that includes the message
         try:
             async for event in stream.events():
@@ -156,27 +156,26 @@ class _Watching:
         self._reported_s = -_SAY_S
         self._unreported = 0
         self._waiting_events: list[Any] = []
+        #: Number of messages that wait for the next snapshot.
+        self.waiting_count = 0
         self._lock = asyncio.Lock()
         # If an event was not published, its camera may already have changed: no snapshot may include that change.
         self._is_torn = False
 
-    @property
-    def waiting_count(self) -> int:
-        """Number of messages that wait for the next snapshot."""
-        return len(self._waiting_events)
-
-    async def take(self, event: Any, read: Callable[[bytes], Decision | Label]) -> None:
-        """Process a message (step 1). An error here ends the process, through the agent's supervisor."""
+    async def take(self, event: Any, read: Callable[[bytes | None], Decision | Label]) -> None:
+        """Process the messages of an event (step 1). An error here ends the process, through the agent's supervisor."""
         async with self._lock:
             self._is_torn = True
-            await self._take(event.message, read)
+            for message in event.message.value.messages:
+                await self._take(message, read)
             self._is_torn = False
             self._waiting_events.append(event)
+            self.waiting_count += len(event.message.value.messages)
 
-    async def _take(self, message: Any, read: Callable[[bytes], Decision | Label]) -> None:
-        if isinstance(message.value, NoValue):
+    async def _take(self, message: ReceivedMessage, read: Callable[[bytes | None], Decision | Label]) -> None:
+        if message.batch is not None:
             self._metrics.unreadable.labels(UNDECODABLE_BATCH).inc()
-            self._on_unreadable(message.value.batch)
+            self._on_unreadable(message.batch)
             return
         waiting = await self._snapshots(message.partition)
         try:
@@ -196,7 +195,7 @@ class _Watching:
             camera.read_again()
             return
         now_us = self._clock.utc_us()
-        written = written_us(message.timestamp, now_us)
+        written = written_us(message.timestamp_s, now_us)
         origin = EventOrigin(message.topic, message.partition, message.offset, now_us, written)
         began = time.perf_counter()
         events = camera.decision(found, origin) if isinstance(found, Decision) else camera.label(found, origin)
@@ -216,7 +215,7 @@ class _Watching:
             if self._is_torn:
                 return
             await self._snapshot()
-            waiting_events, self._waiting_events = self._waiting_events, []
+            waiting_events, self._waiting_events, self.waiting_count = self._waiting_events, [], 0
             for event in waiting_events:
                 event.ack()
 

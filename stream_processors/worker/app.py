@@ -16,7 +16,7 @@ from schemas.clock import Clock, SystemClock
 from schemas.codec import Codec
 from schemas.origin_headers import origin_headers
 from stream_processors.faust_host.bounded_transport import bounded_transport
-from stream_processors.faust_host.consumer import NoValue
+from stream_processors.faust_host.messages import ReceivedMessage
 from stream_processors.faust_host.process import make_faust_app, raw_topics
 from stream_processors.worker.feedback import Feedback
 from stream_processors.worker.frame_processor import WORKER_NAME
@@ -98,6 +98,7 @@ class FrameWorker:
         )
         health = health or WorkHealth(settings.unhealthy_after_s, self._clock)
         self._feedback = Feedback(self._processor, health, metrics)
+        self._pool: InspectionPool | None = None
 
     async def process(self, stream: Any) -> None:
         """Take each frame of a stream from its message to the committed decision ("at least once").
@@ -120,14 +121,24 @@ class FrameWorker:
         completion = OrderedCompletion(self._feedback, settings.in_flight)
         headers = origin_headers(settings.group, WORKER_NAME)
         publisher = await asyncio.to_thread(
-            ResultPublisher, settings.kafka, completion, _end_process, self._codec, headers
+            ResultPublisher,
+            settings.kafka,
+            completion,
+            _end_process,
+            self._codec,
+            headers,
+            settings.in_flight // 4,  # the others hold their slots
         )
         pool = InspectionPool(self._processor, publisher, completion, settings.threads, fail=_end_process)
+        self._pool = pool
         try:
             async for event in stream.events():
-                await completion.free_slot()
-                task = FrameTask(_received(event.message, self._clock.utc_us()), event)
-                pool.submit(completion.admit(task))
+                messages = event.message.value.messages
+                while messages:
+                    await completion.free_slot()
+                    message = _frame_message(messages.popleft(), self._clock.utc_us())
+                    # Frames are completed in order, so the last one acks all of them.
+                    pool.submit(completion.admit(FrameTask(message, None if messages else event)))
         finally:
             # A graceful stop cancels this loop: frames in flight are still completed and acknowledged.
             await completion.drain()
@@ -159,6 +170,7 @@ class FrameWorker:
             kafka,
             buffer_bytes,
             trials=BatchTrials(kafka, self._quarantine.deaths, buffer_bytes, settings.watchdog_s),
+            is_busy=self._is_busy,
             on_in_flight_bytes=self._metrics.in_flight_bytes.set,
             on_read=self._note_newest,
         )
@@ -168,7 +180,10 @@ class FrameWorker:
         app.agent(frames, name="inspect", concurrency=1, supervisor_strategy=CrashingSupervisor)(self.process)
         return app
 
-    def _note_newest(self, message: Any) -> None:
+    def _is_busy(self) -> bool:
+        return self._pool is not None and self._pool.is_busy
+
+    def _note_newest(self, message: ReceivedMessage) -> None:
         self._processor.shedding.newest.read(message.partition, message.key, message.offset)
 
     async def _read_quarantine(self, *_: Any, **__: Any) -> None:
@@ -186,11 +201,6 @@ def _end_process(error: BaseException) -> None:
     os._exit(EXIT_CANNOT_PUBLISH)
 
 
-def _received(message: Any, received_at_us: int) -> FrameMessage:
-    if isinstance(message.value, NoValue):
-        batch = message.value.batch
-        return FrameMessage(
-            None, None, {}, FramePosition(batch.topic, batch.partition, batch.first, received_at_us), batch
-        )
+def _frame_message(message: ReceivedMessage, received_at_us: int) -> FrameMessage:
     source = FramePosition(message.topic, message.partition, message.offset, received_at_us)
-    return FrameMessage(message.value, message.key, message.headers, source)
+    return FrameMessage(message.value, message.key, message.headers, source, message.batch)

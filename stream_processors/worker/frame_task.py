@@ -61,7 +61,7 @@ class FrameTask:
     message
         Received message.
     event
-        Event of Faust, which is acked at the end.
+        Event of Faust, which is acked at the end; None if a frame behind this one acks both.
     frame
         Frame, once a thread has decoded the message.
     image

@@ -101,6 +101,11 @@ class InspectionPool:
             else:  # the notification of the older frame is enough for both
                 self._overtaken.append(older)
 
+    @property
+    def is_busy(self) -> bool:
+        """True if more frames wait than there are threads."""
+        return len(self._waiting) > len(self._threads)
+
     def close(self) -> None:
         """End the threads after they have processed the waiting frames."""
         with self._wake:
@@ -132,8 +137,8 @@ class InspectionPool:
 
     def _take(self) -> list[FrameTask]:
         with self._wake:
-            # Half of a fair share: a frame waits for the frames taken with it no longer than for those before it.
-            count = min(_MOST, max(1, len(self._waiting) // (2 * len(self._threads))))
+            # A fair share: frames that are inspected together cost half as much as frames one by one.
+            count = min(_MOST, max(1, len(self._waiting) // len(self._threads)))
             return [self._waiting.take() for _ in range(min(count, len(self._waiting)))]
 
     def _put_back(self, tasks: list[FrameTask]) -> None:
@@ -162,7 +167,6 @@ class InspectionPool:
     def _publish(self, tasks: Iterable[FrameTask]) -> None:
         # Without a pause: the client then sends them as one request, which costs the broker a fraction.
         for task in tasks:
-            task.published_s = time.perf_counter()
             self._publisher.publish(task)
 
     def _process(self, tasks: list[FrameTask]) -> None:

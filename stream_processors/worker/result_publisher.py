@@ -35,10 +35,12 @@ log = logging.getLogger(__name__)
 #: If Kafka has not accepted a result after this time, in ms, the worker ends.
 DELIVERY_TIMEOUT_MS = 30_000
 _QUEUE_KIB = 128 * 1024
-_POLL_S = 0.1
+_POLL_S = 0.05
 #: Pause after acknowledgements, in seconds: several are handled together, and no result waits for them.
 _REST_S = 0.005
 _FULL_S = 0.005
+#: Most time that answers to shed frames gather, in seconds: each request costs broker and client as much as an answer.
+_GATHER_S = 0.020
 #: Most time to send a large message alone, in seconds.
 _ALONE_S = 1.0
 #: Most times that a message is sent again because another message of its batch was refused.
@@ -67,6 +69,8 @@ class ResultPublisher:
         Encoder of smaller forms; None: without a registry.
     headers
         HeaderPairs of every decision, beside the ``traceparent`` of its frame.
+    gathered
+        Most answers to shed frames that gather before they are sent.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class ResultPublisher:
         fail: Callable[[BaseException], object],
         codec: Codec | None = None,
         headers: HeaderPairs = (),
+        gathered: int = 1,
     ) -> None:
         self._completion = completion
         self._decisions, self._dead_letters = kafka.decisions, kafka.dead_letters
@@ -83,6 +88,10 @@ class ResultPublisher:
         self._headers = headers
         self._encode = (codec or Codec()).encode
         self._again: deque[_Message] = deque()
+        self._gathered = gathered
+        self._shed: deque[FrameTask] = deque()
+        self._shed_lock = threading.Lock()
+        self._shed_left_s = 0.0
         self._limited = LimitedLog(log)
         #: By topic: seconds that are added to the time of this machine, and further values to try.
         self._clip_s: dict[str, float] = {}
@@ -102,7 +111,29 @@ class ResultPublisher:
         self._thread.start()
 
     def publish(self, task: FrameTask) -> None:
-        """Send the parts of a result: the decision, with the ``traceparent`` of the frame, and the dead letter."""
+        """Send the parts of a result: the decision, with the ``traceparent`` of the frame, and the dead letter.
+
+        If answers to shed frames follow each other quickly, they gather, and leave together.
+        """
+        if task.result.shed is None:
+            self._send(task)
+        else:
+            self._shed.append(task)
+        self._send_shed()
+
+    def _send_shed(self) -> None:
+        """Send the answers that have gathered, if the last ones left long enough ago."""
+        is_due = len(self._shed) >= self._gathered or time.perf_counter() - self._shed_left_s >= _GATHER_S
+        if not self._shed or not is_due:
+            return
+        with self._shed_lock:
+            tasks = [self._shed.popleft() for _ in range(len(self._shed))]
+            self._shed_left_s = time.perf_counter()
+        for task in tasks:
+            self._send(task)
+
+    def _send(self, task: FrameTask) -> None:
+        task.published_s = time.perf_counter()
         result = task.result
         forms: list[tuple[str, Iterator[Form]]] = []
         if result.decision is not None:
@@ -114,7 +145,7 @@ class ResultPublisher:
         sent = _Sent(task, len(forms))
         for message in [_Message(topic, each, next(each), sent) for topic, each in forms]:
             while not self._produce(message):
-                time.sleep(_FULL_S)  # the other thread makes room
+                self._await_room()
 
     def close(self) -> None:
         """Stop the thread. Call when all published results are acknowledged."""
@@ -141,10 +172,17 @@ class ResultPublisher:
             self._delivered(message, error.args[0], None)
         return True
 
+    def _await_room(self) -> None:
+        if threading.current_thread() is self._thread:  # only this thread makes room
+            self._producer.poll(_FULL_S)
+        else:
+            time.sleep(_FULL_S)
+
     def _poll(self) -> None:
         while not self._stop.wait(_REST_S):
             try:
                 self._producer.poll(_POLL_S)
+                self._send_shed()
             except KafkaException as error:  # fatal: this client sends nothing more
                 self._fail(error)
                 return

@@ -31,6 +31,8 @@ def send_bomb(
             "log_level": 0,
         }
     )
+    # Messages of a topic that the client does not know yet may leave one by one when it gets to know it.
+    producer.list_topics(topic, timeout=60)
     value = bytes(size)
     for _ in range(count):
         producer.produce(topic, value, key, partition=partition)

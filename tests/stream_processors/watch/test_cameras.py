@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from types import SimpleNamespace
 
 from prometheus_client import generate_latest
 
@@ -15,6 +14,7 @@ from monitoring.shelf import SETTLES_AFTER, Shelf
 from schemas.clock import ManualClock
 from schemas.codec import Codec, encode
 from schemas.records import Decision, Verdict
+from stream_processors.faust_host.messages import ReceivedMessage
 from stream_processors.watch.app import _Watching
 from stream_processors.watch.camera import UNWATCHED, WatchedCamera
 from stream_processors.watch.metrics import WatchMetrics
@@ -79,7 +79,7 @@ def test_a_new_camera_is_settled_after_twenty_messages_and_not_before():
     def take(station: str, count: int) -> None:
         for offset in itertools.islice(offsets, count):
             one = decision(offset, ROWS[0], station=station, decided_at_us=NOW_US)
-            message = SimpleNamespace(topic="d", partition=0, offset=offset, timestamp=1.0, value=encode(one))
+            message = ReceivedMessage("d", 0, offset, 1.0, None, encode(one), {})
             asyncio.run(watching._take(message, lambda value: codec.decode(value, Decision)))
 
     def kept() -> list[str]:

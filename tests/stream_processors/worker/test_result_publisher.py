@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from schemas import Action, DeadLetter, Decision, Defect, KafkaSettings
 from schemas.codec import decode, encode
 from schemas.letters import cut, whole_size
 from stream_processors.worker.frame_task import FrameMessage, FrameTask, ProcessingResult
-from stream_processors.worker.result_publisher import ResultPublisher
+from stream_processors.worker.result_publisher import ResultPublisher, _Message
 from tests.support import records as examples
 from tests.support.topics import read_all, set_config
 
@@ -73,6 +74,51 @@ class Completion:
 
 def decisions(line: KafkaSettings, wanted: int) -> dict[int, Decision]:
     return {each.source_offset: each for each in (decode(v, Decision) for v in read_all(line, line.decisions, wanted))}
+
+
+def shed(number: int) -> ProcessingResult:
+    return dataclasses.replace(answer(number), shed="deadline")
+
+
+def test_answers_to_shed_frames_gather_and_none_waits_for_a_next_one(line: KafkaSettings) -> None:
+    """The first leaves at once, the others with the sixteenth or after a time."""
+    completion, failures = Completion(), list[BaseException]()
+    publisher = ResultPublisher(line, completion, failures.append, gathered=16)
+    tasks = [
+        FrameTask(FrameMessage(b"", b"k", {}, FramePosition("frames", 0, number, 0)), None, result=shed(number))
+        for number in range(40)
+    ]
+    for task in tasks:
+        publisher.publish(task)
+    for _ in tasks:
+        assert completion.left.acquire(timeout=20)
+    publisher.close()
+    assert failures == []
+    assert sorted(decisions(line, 40)) == list(range(40))
+    # The time of publishing is the time of leaving: what a frame waits for others is not the broker's delay.
+    assert all(before.published_s <= after.published_s for before, after in itertools.pairwise(tasks))
+
+
+def test_the_thread_that_makes_room_does_not_wait_for_it(line: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    completion, refused = Completion(), list[str]()
+    publisher = ResultPublisher(line, completion, pytest.fail, gathered=16)
+    produce = publisher._produce
+
+    def full_at_first(message: _Message) -> bool:
+        name = threading.current_thread().name
+        if name == "publish" and len(refused) < 3:
+            refused.append(name)
+            return False
+        return produce(message)
+
+    monkeypatch.setattr(publisher, "_produce", full_at_first)
+    message = FrameMessage(b"", b"k", {}, FramePosition("frames", 0, 0, 0))
+    for number in (0, 1):  # the second one gathers, so the thread sends it
+        publisher.publish(FrameTask(message, None, result=shed(number)))
+    for _ in range(2):
+        assert completion.left.acquire(timeout=20)
+    publisher.close()
+    assert len(refused) == 3
 
 
 def test_a_letter_goes_without_its_value_where_the_topic_takes_less(line: KafkaSettings) -> None:
