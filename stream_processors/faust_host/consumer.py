@@ -134,6 +134,11 @@ class LibrdkafkaConsumer(Consumer):
             tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
 
+    def ack_part(self, tp: TP, offset: int) -> None:
+        """Let the next commit include a message of a run, see `stream_processors.faust_host.messages.PartialAck`."""
+        if tp in self.assignment():
+            self._acked[tp].append(offset)
+
     def _new_offset(self, tp: TP) -> int | None:
         """Return the offset to commit: the worker acks in order, so all frames before it are answered."""
         acked = self._acked[tp]

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import Message
 
@@ -64,8 +65,8 @@ def received(record: FetchedRecord) -> ReceivedMessage:
 class MessageRun(bytes):
     """Empty value of the Faust message that stands for ``messages``, which are consecutive ones of one partition.
 
-    The Faust message has the offset of the last of them: when it is acked, all of them are committed. Remove each
-    message before you process it, so that its memory is free when it is answered.
+    The Faust message has the offset of the last of them: when it is acked, all of them are committed. `PartialAck`
+    commits the earlier ones. Remove each message before you process it, so that its memory is free when it is answered.
     """
 
     messages: deque[ReceivedMessage]
@@ -76,6 +77,18 @@ class MessageRun(bytes):
         run = cls()
         run.messages = deque(messages)
         return run
+
+
+@dataclass(frozen=True, slots=True)
+class PartialAck:
+    """Ack of a message of a run that is not the last one, in the place of the Faust event."""
+
+    event: Any
+    offset: int
+
+    def ack(self) -> None:
+        """Let the next commit include the message, and the messages before it."""
+        self.event.app.consumer.ack_part(self.event.message.tp, self.offset)
 
 
 def runs(messages: Iterable[ReceivedMessage]) -> Iterator[list[ReceivedMessage]]:

@@ -16,7 +16,7 @@ from schemas.clock import Clock, SystemClock
 from schemas.codec import Codec
 from schemas.origin_headers import origin_headers
 from stream_processors.faust_host.bounded_transport import bounded_transport
-from stream_processors.faust_host.messages import ReceivedMessage
+from stream_processors.faust_host.messages import PartialAck, ReceivedMessage
 from stream_processors.faust_host.process import make_faust_app, raw_topics
 from stream_processors.worker.feedback import Feedback
 from stream_processors.worker.frame_processor import WORKER_NAME
@@ -136,9 +136,10 @@ class FrameWorker:
                 messages = event.message.value.messages
                 while messages:
                     await completion.free_slot()
-                    message = _frame_message(messages.popleft(), self._clock.utc_us())
-                    # Frames are completed in order, so the last one acks all of them.
-                    pool.submit(completion.admit(FrameTask(message, None if messages else event)))
+                    message = messages.popleft()
+                    ack = PartialAck(event, message.last_offset) if messages else event
+                    task = FrameTask(_frame_message(message, self._clock.utc_us()), ack)
+                    pool.submit(completion.admit(task))
         finally:
             # A graceful stop cancels this loop: frames in flight are still completed and acknowledged.
             await completion.drain()

@@ -61,7 +61,7 @@ class FrameTask:
     message
         Received message.
     event
-        Event of Faust, which is acked at the end; None if a frame behind this one acks both.
+        Event of Faust, or `stream_processors.faust_host.messages.PartialAck`; it is acked at the end.
     frame
         Frame, once a thread has decoded the message.
     image

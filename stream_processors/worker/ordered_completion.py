@@ -95,8 +95,7 @@ class OrderedCompletion:
                 self._slots.release()
         while self._in_flight and self._in_flight[0].is_complete:
             task = self._in_flight.popleft()
-            if task.event is not None:
-                task.event.ack()
+            task.event.ack()
             self._observer.acknowledged(task)
             self._places.release()
         if self._in_flight:

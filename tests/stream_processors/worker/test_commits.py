@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -12,6 +13,7 @@ from faust.types import TP
 from schemas import KafkaSettings
 from stream_processors.faust_host.bounded_transport import bounded_transport
 from stream_processors.faust_host.consumer import LibrdkafkaConsumer
+from stream_processors.faust_host.messages import PartialAck
 from stream_processors.faust_host.process import make_faust_app
 
 pytestmark = pytest.mark.broker
@@ -61,3 +63,25 @@ def test_offsets_that_are_refused_go_with_the_next_commit(line: KafkaSettings) -
     found = reader.committed([TopicPartition(line.frames, number) for number in (0, 1)], 10)
     reader.close()
     assert [each.offset for each in found] == [7, 4]
+
+
+def test_a_message_of_a_run_is_committed_before_the_run_ends(
+    line: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the watchdog would end a worker that has some slow frames in hand."""
+    place, lost = TP(line.frames, 0), TP(line.frames, 1)
+
+    async def commit() -> dict[TP, int]:
+        app = make_faust_app(line.prefix, line)
+        app.loop = asyncio.get_running_loop()
+        transport = bounded_transport(line, 1)
+        consumer = transport(app.conf.broker, app, app.loop).create_consumer(unused, **dict.fromkeys(TOLD, unused))
+        assert isinstance(consumer, LibrdkafkaConsumer)
+        app.consumer = consumer
+        monkeypatch.setattr(consumer, "assignment", lambda: {place})
+        for tp, offset in ((place, 4), (place, 5), (lost, 9)):
+            event = SimpleNamespace(app=app, message=SimpleNamespace(tp=tp))
+            PartialAck(event, offset).ack()
+        return dict(consumer._filter_committable_offsets([place, lost]))
+
+    assert asyncio.run(commit()) == {place: 6}
