@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from models.manifest_file import MANIFEST_NAME
 from models.package import Model
 from models.reference import Reference, SignalReference, references_of
 from models.task_spec import EMBEDDING
+from schemas.plain_files import real_path
 
 REFERENCE_NAME = "reference.json"
 #: Smallest number of images; fewer images tell too little about a distribution.
@@ -98,6 +100,8 @@ def _joined(measured: list[dict[str, float]], measured_test: list[dict[str, floa
 def write_reference(package: Path, reference: Reference) -> None:
     """Write ``reference.json`` into a package, and its sha256 into ``manifest.yaml``, whose other lines stay.
 
+    Each file is replaced as a whole. A stop between the two brings the earlier reference back, so the package loads.
+
     Raises
     ------
     ModelPackageError
@@ -111,10 +115,42 @@ def write_reference(package: Path, reference: Reference) -> None:
         after, found = _BLOCK.subn(block, before, count=1)
         if not found:
             after = before + ("" if before.endswith("\n") else "\n") + block
-        (package / REFERENCE_NAME).write_text(text, encoding="utf-8")
-        manifest.write_text(after, encoding="utf-8")
+        _replace_both(package / REFERENCE_NAME, text, manifest, after)
     except OSError as error:
         raise ModelPackageError(f"{error.filename}: {error.strerror}") from error
+
+
+def _replace_both(reference: Path, text: str, manifest: Path, after: str) -> None:
+    # The files themselves, where a name is a link.
+    reference, manifest = real_path(reference), real_path(manifest)
+    old = reference.read_bytes() if reference.exists() else None
+    files = (reference, manifest)
+    new = [path.with_name(f".{path.name}.{secrets.token_hex(4)}.new") for path in files]
+    manifest_is = _file_number(manifest)
+    try:
+        for scratch, content in zip(new, (text, after), strict=True):
+            scratch.write_bytes(content.encode())
+        for scratch, path in zip(new, files, strict=True):
+            scratch.replace(path)
+    except BaseException:
+        if _file_number(manifest) == manifest_is:
+            _put_back(reference, old)
+        raise
+    finally:
+        for scratch in new:
+            scratch.unlink(missing_ok=True)
+
+
+def _put_back(reference: Path, old: bytes | None) -> None:
+    if old is None:
+        reference.unlink(missing_ok=True)
+    elif reference.read_bytes() != old:
+        reference.write_bytes(old)
+
+
+def _file_number(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _embedding(image: bytes, model: Model) -> NDArray[np.float32]:

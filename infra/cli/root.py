@@ -63,7 +63,7 @@ def root(
 
 def main() -> None:
     """Run the console script."""
-    from infra.cli.shared.shutdown import end_on_sigterm_as_first_process
+    from infra.cli.shared.shutdown import end_on_signals, end_on_sigterm_as_first_process
 
     end_on_sigterm_as_first_process()
     # A name may have characters that the encoding of the terminal lacks.
@@ -71,7 +71,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        with end_on_signals():
+            app()
     except BrokenPipeError:
         # The reader of our output (head, less) has ended, which is no error.
         _drop_output()

@@ -7,8 +7,11 @@ import zlib
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from models.image_limits import check_samples
 from models.image_structure.base import SURPLUS_BYTES, Structure, unreadable
+from models.opencv import cv2
 
 _START = 8
 #: Samples of each colour type: grey, RGB, palette, grey and alpha, RGB and alpha.
@@ -57,7 +60,7 @@ def examine_png(data: bytes) -> Structure:
         ``unreadable-image``: truncated, a wrong check sum, chunks out of order, an animation.
     """
     position, header = _START, None
-    significant, has_alpha, palette = None, False, False
+    significant, has_alpha, colours = None, False, 0
     view = memoryview(data)
     parts: list[memoryview] = []
     kept = [view[:_START]]
@@ -88,15 +91,15 @@ def examine_png(data: bytes) -> Structure:
             position, last = end, kind
             continue
         elif kind == b"PLTE":
-            if palette or parts or length % 3 or not 3 <= length <= 768:
+            if colours or parts or length % 3 or not 3 <= length <= 768:
                 unreadable("the PNG's palette is damaged")
-            palette = True
+            colours = length // 3
         elif kind == b"tRNS" and header.colour == _GREY and (length != 2 or parts):
             leaves_out = True  # decoders ignore it
             position, last = end, kind
             continue
         elif kind == b"tRNS":
-            has_alpha = _transparency(header, length, palette, bool(parts))
+            has_alpha = _transparency(header, length, bool(colours), bool(parts))
         elif kind == b"sBIT" and not parts:
             significant = _significant(header, bytes(body))
         elif kind == b"acTL" and length == 8 and int.from_bytes(body[:4], "big") > 1:
@@ -114,30 +117,65 @@ def examine_png(data: bytes) -> Structure:
         unreadable(f"the PNG has more than {_MAX_CHUNKS} chunks")
     if not parts:
         unreadable("the PNG has no image data")
-    if header.colour == _PALETTE and not palette:
+    if header.colour == _PALETTE and not colours:
         unreadable("the PNG has no palette")
+    is_short = header.colour == _PALETTE and colours < 2**header.depth
     whole = None if leaves_out or position < len(data) else data
     unpacked_bytes = sum(count * size for count, size in header.rows)
     check_samples(unpacked_bytes)
     channels = 3 if header.colour == _PALETTE else _CHANNELS[header.colour]
     return Structure(
         data=data,
-        finish=partial(_finish, header, parts, kept, whole),
+        finish=partial(_finish, header, parts, kept, whole, colours if is_short else None),
         channels=channels + (has_alpha and header.colour not in (4, 6)),
         bits=header.depth,
         significant_bits=significant,
         has_alpha=has_alpha or header.colour in (4, 6),
-        work_bytes=2 * unpacked_bytes if unpacked_bytes <= _HANDED_OVER_BYTES else _PIECE_BYTES,
+        work_bytes=(2 * unpacked_bytes if unpacked_bytes <= _HANDED_OVER_BYTES else _PIECE_BYTES)
+        + (header.width * header.height if is_short else 0),
     )
 
 
-def _finish(header: _Header, parts: list[memoryview], kept: list[memoryview], whole: bytes | None) -> bytes:
-    """Unpack the rows and return the file for the decoder; ``whole`` is the file if nothing is left out."""
+def _finish(
+    header: _Header, parts: list[memoryview], kept: list[memoryview], whole: bytes | None, colours: int | None
+) -> bytes:
+    """Unpack the rows and return the file for the decoder.
+
+    Parameters
+    ----------
+    whole
+        The file, if nothing of it is left out.
+    colours
+        Number of colours of a palette that is shorter than the pixels allow; None without such a palette.
+    """
     rows = _unpack(header, b"".join(parts))
+    image_data = _chunk(b"IDAT", [*parts]) if rows is None else _stored(rows)
+    if colours is not None:
+        _check_colours(header, image_data, colours)
     if rows is None:
         return b"".join(kept) if whole is None else whole
     before = [each for each in kept if bytes(each[4:8]) not in (b"IDAT", b"IEND")]
-    return b"".join([*before, *_stored(rows), *_chunk(b"IEND", [])])
+    return b"".join([*before, *image_data, *_chunk(b"IEND", [])])
+
+
+def _check_colours(header: _Header, image_data: list[bytes | memoryview], colours: int) -> None:
+    """Refuse pixels of colours that a short palette does not have: they would be black.
+
+    The decoder undoes filters and passes: it gets the numbers of the colours as levels of grey.
+    """
+    grey = struct.pack(">IIBBBBB", header.width, header.height, header.depth, _GREY, 0, 0, header.is_interlaced)
+    file = b"".join([b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", [grey]), *image_data, *_chunk(b"IEND", [])])
+    try:
+        levels = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(str(error.err)) from error
+        levels = None
+    if levels is None:
+        unreadable("the PNG is damaged: its pixels cannot be read")
+    largest = int(levels.max()) * (2**header.depth - 1) // 255
+    if largest >= colours:
+        unreadable(f"the PNG is damaged: a pixel has the colour {largest} of a palette of {colours}")
 
 
 def _header(kind: bytes, body: bytes) -> _Header:

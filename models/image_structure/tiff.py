@@ -157,11 +157,13 @@ def _pieces(data: bytes, tags: Tags, picture: _Picture, planes: int) -> tuple[in
                 unreadable(f"the TIFF is damaged: strip or tile {strip.number} holds {some} bytes of {strip.wanted}")
         return work_bytes, None
     most = max(GROUP_BYTES, high * row_bytes)
-    return max(work_bytes, 3 * min(most, count * high * row_bytes)), partial(_checked, data, strips, compression)
+    return max(work_bytes, 3 * min(most, count * high * row_bytes)), partial(
+        _checked, data, strips, compression, high * row_bytes
+    )
 
 
-def _checked(data: bytes, strips: list[Strip], compression: int) -> bytes:
-    check_strips(strips, compression)
+def _checked(data: bytes, strips: list[Strip], compression: int, most: int) -> bytes:
+    check_strips(strips, compression, most)
     return data
 
 

@@ -13,7 +13,7 @@ from itertools import groupby
 
 import numpy as np
 
-from models.image_structure.base import unreadable
+from models.image_structure.base import SURPLUS_BYTES, unreadable
 from models.image_structure.tiff_tags import little_endian
 from models.opencv import cv2
 
@@ -26,6 +26,8 @@ _MAX_SIDE = 2**20
 #: Bits of the samples of more than 8 bits that OpenCV reads strictly, with a number of whole bytes and the number of
 #: samples in these bytes.
 _SAMPLES = ((16, 2, 1), (12, 3, 2), (10, 5, 4))
+#: Number of strips that are checked for surplus rows, spread over the picture: a size that is damaged affects them all.
+_SURPLUS_CHECKED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,18 @@ def zlib_size(packed: bytes | memoryview, wanted: int, most: int | None = None) 
     return size if unpacker.eof or size > most else min(size, wanted - 1)
 
 
-def check_strips(strips: Sequence[Strip], compression: int) -> None:
+def check_strips(strips: Sequence[Strip], compression: int, most: int) -> None:
     """Unpack strips of LZW or PackBits (TIFF 6.0, sections 13 and 9), and refuse a strip that is damaged or short.
 
     OpenCV refuses a short strip of samples of more than 8 bits. So OpenCV gets the strips as such samples, with the
     same number of bytes. If no number of such samples has a strip's number of bytes, its last byte is not checked.
+
+    Strips that hold over `SURPLUS_BYTES` more than their rows are refused too: the picture's size is damaged.
+
+    Parameters
+    ----------
+    most
+        Number of bytes of a whole strip, which the last one may hold.
 
     Raises
     ------
@@ -87,6 +96,12 @@ def check_strips(strips: Sequence[Strip], compression: int) -> None:
             first, last = group[0].number, group[-1].number
             which = f"{first}" if first == last else f"{first}, or one up to {last},"
             unreadable(f"the TIFF is damaged: strip or tile {which} does not hold {group[0].wanted} bytes")
+    for strip in strips[:: max(1, len(strips) // _SURPLUS_CHECKED)]:
+        if _holds(strip.packed, most + SURPLUS_BYTES + 1, compression):
+            more = most + SURPLUS_BYTES
+            unreadable(
+                f"the TIFF is damaged: strip or tile {strip.number} holds more than {more} bytes of {strip.wanted}"
+            )
 
 
 def _groups(strips: Sequence[Strip]) -> Iterator[list[Strip]]:
@@ -99,10 +114,21 @@ def _groups(strips: Sequence[Strip]) -> Iterator[list[Strip]]:
 
 
 def _unpacks(group: Sequence[Strip], compression: int) -> bool:
-    bits, width, rows = _as_samples(group[0].rows, group[0].row_bytes)
+    shape = _as_samples(group[0].rows, group[0].row_bytes)
+    return _is_decoded([each.packed for each in group], shape, compression)
+
+
+def _holds(packed: memoryview, least: int, compression: int) -> bool:
+    """Return True if a strip unpacks to this number of bytes, or a few more."""
+    high = -(-least // _MAX_SIDE)
+    return _is_decoded([packed], (16, -(-least // (2 * high)), high), compression)
+
+
+def _is_decoded(packed: Sequence[memoryview], shape: tuple[int, int, int], compression: int) -> bool:
+    """Return True if OpenCV reads the strips; the shape is bits of a sample, samples of a row, and rows of a strip."""
+    bits, width, rows = shape
     file = little_endian(
-        {256: width, 257: rows * len(group), 258: bits, 259: compression, 262: 1, 277: 1, 278: rows},
-        [each.packed for each in group],
+        {256: width, 257: rows * len(packed), 258: bits, 259: compression, 262: 1, 277: 1, 278: rows}, packed
     )
     try:
         return cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED) is not None

@@ -79,31 +79,34 @@ def new_package(out: Path, *, overwrite: bool) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     _delete_abandoned(out)
     folder = out.with_name(f".{out.name[:100]}.{secrets.token_hex(4)}{_PART}")
-    folder.mkdir()
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    lock = -1
+    try:  # a signal may raise anywhere
+        folder.mkdir()
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield folder
         _sync(folder)
         check_place(out, overwrite=overwrite)
         _put_in_place(folder, out)
     finally:
-        os.close(lock)
+        if lock >= 0:
+            os.close(lock)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _put_in_place(folder: Path, out: Path) -> None:
-    if not out.exists() or not os.listdir(out):
+    """Rename the folder to its place; if this fails or is stopped halfway, the old package is back."""
+    old = folder.with_suffix(_OLD)
+    try:
+        if out.exists() and os.listdir(out):
+            out.rename(old)
         folder.rename(out)
-    else:
-        old = folder.with_suffix(_OLD)
-        out.rename(old)
-        try:
-            folder.rename(out)
-        except BaseException:
-            old.rename(out)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if old.exists():
+            if not out.exists():
+                old.rename(out)
+            else:
+                shutil.rmtree(old, ignore_errors=True)
     sync_folder(out.parent)
 
 

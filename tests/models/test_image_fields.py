@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -109,3 +110,114 @@ def test_sizes_that_contradict_the_file_are_no_damage() -> None:
     for compression, pieces in ((1, parts), (8, [zlib.compress(part) for part in parts])):
         found = decode(tiff({256: 128, 257: 90, 278: 64, 259: compression}, pieces)).pixels
         np.testing.assert_array_equal(found, np.vstack([GREY[:64], GREY[32:58]]))
+
+
+def png(
+    depth: int, pixels: np.ndarray, colours: int, *, filters: int = 0, interlaced: bool = False, more: bytes = b""
+) -> bytes:
+    """Return an indexed PNG; ``pixels`` are numbers of colours, whose grey levels are 3 apart.
+
+    ``filters`` is the filter of all rows: 0 or 2 (the difference to the row above).
+    """
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    height, width = pixels.shape
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    raw = b""
+    for left, top, step_x, step_y in passes if interlaced else [(0, 0, 1, 1)]:
+        part = pixels[top::step_y, left::step_x]
+        above: np.ndarray | None = None
+        for row in part if part.size else ():
+            bits = np.unpackbits(row[:, None].astype(np.uint8), axis=1)[:, 8 - depth :]
+            packed = np.packbits(bits.ravel())
+            raw += bytes([filters]) + (packed - (0 if above is None or filters == 0 else above)).tobytes()
+            above = packed
+    header = struct.pack(">IIBBBBB", width, height, depth, 3, 0, 0, interlaced)
+    palette = bytes(3 * number % 256 for number in range(colours) for _ in range(3))
+    chunks = [(b"IHDR", header), (b"PLTE", palette), (b"tRNS", more), (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, body) for kind, body in chunks if body or kind != b"tRNS")
+
+
+@pytest.mark.parametrize("interlaced", [False, True], ids=["rows", "seven passes"])
+@pytest.mark.parametrize("filters", [0, 2], ids=["plain", "differences"])
+@pytest.mark.parametrize(("depth", "colours"), [(1, 1), (2, 3), (4, 5), (8, 80)])
+def test_a_colour_beyond_a_short_palette_of_a_png_is_damage(
+    depth: int, colours: int, filters: int, interlaced: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """OpenCV makes such pixels black, or leaves the number of the colour."""
+    pixels = np.arange(37 * 21).reshape(21, 37) % colours
+    for more in (b"", b"\xff\x80"[: min(2, colours)]):
+        found = decode(png(depth, pixels, colours, filters=filters, interlaced=interlaced, more=more)).pixels
+        np.testing.assert_array_equal(found, 3 * pixels)
+    for row, column in ((0, 0), (20, 36), (11, 8)):
+        wrong = pixels.copy()
+        wrong[row, column] = colours
+        data = png(depth, wrong, colours, filters=filters, interlaced=interlaced)
+        for read in (decode, decode_whole):
+            with pytest.raises(ImageError, match=f"the colour {colours} of a palette of {colours}") as refused:
+                read(data)
+            assert refused.value.kind == "unreadable-image"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_large_png_is_checked_without_its_rows_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.image_structure.png._HANDED_OVER_BYTES", 100)
+    pixels = np.arange(37 * 21).reshape(21, 37) % 80
+    np.testing.assert_array_equal(decode(png(8, pixels, 80)).pixels, 3 * pixels)
+    pixels[5, 5] = 80
+    with pytest.raises(ImageError, match="the colour 80 of a palette of 80"):
+        decode(png(8, pixels, 80))
+
+
+def lzw(data: bytes) -> bytes:
+    """Pack as TIFF's LZW does, with a table that is cleared before its codes grow."""
+    bits: list[str] = []
+    for at in range(0, len(data), 200):
+        bits += [f"{256:09b}", *(f"{byte:09b}" for byte in data[at : at + 200])]
+    text = "".join(bits) + f"{257:09b}"
+    return int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
+
+
+def packbits(data: bytes) -> bytes:
+    """Pack as TIFF's PackBits does, in runs without repetition."""
+    return b"".join(bytes([len(data[at : at + 128]) - 1]) + data[at : at + 128] for at in range(0, len(data), 128))
+
+
+@pytest.mark.parametrize("pack", [lzw, packbits])
+@pytest.mark.parametrize(
+    ("size", "strips"),
+    [
+        pytest.param((64, 96), [(0, 96)], id="half the width"),
+        pytest.param((128, 32), [(0, 96)], id="a third of the height"),
+        pytest.param((32, 96), [(0, 48), (48, 96)], id="two strips of a quarter of the width"),
+        pytest.param((128, 96), [(0, 48), (10, 96)], id="surplus rows in the last strip"),
+        pytest.param((128, 96), [(0, 90), (48, 96)], id="surplus rows in the first strip"),
+    ],
+)
+def test_surplus_rows_in_packed_strips_are_damage(
+    pack: Callable[[bytes], bytes],
+    size: tuple[int, int],
+    strips: list[tuple[int, int]],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    rows = -(-size[1] // len(strips))
+    data = tiff(
+        {256: size[0], 257: size[1], 278: rows, 259: 5 if pack is lzw else 32773},
+        [pack(GREY[begin:end].tobytes()) for begin, end in strips],
+    )
+    for read in (decode, decode_whole):
+        with pytest.raises(ImageError, match=r"the TIFF is damaged: strip or tile \d holds more than") as refused:
+            read(data)
+        assert refused.value.kind == "unreadable-image"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("pack", [lzw, packbits])
+@pytest.mark.parametrize("surplus", [0, 1, 4096])
+def test_a_few_surplus_bytes_in_packed_strips_are_no_damage(pack: Callable[[bytes], bytes], surplus: int) -> None:
+    """Some writers pad strips, and write the last one whole."""
+    parts = [pack(GREY[:64].tobytes() + bytes(surplus)), pack(GREY[32:].tobytes() + bytes(surplus))]
+    found = decode(tiff({256: 128, 257: 90, 278: 64, 259: 5 if pack is lzw else 32773}, parts)).pixels
+    np.testing.assert_array_equal(found, np.vstack([GREY[:64], GREY[32:58]]))

@@ -43,6 +43,7 @@ from infra.cli.setup.model_facts import (
 )
 from infra.cli.shared.choices import EmbeddingChoice, choice
 from infra.cli.shared.options import Json
+from infra.cli.shared.shutdown import kept
 from infra.cli.shared.terminal_text import echo, echo_json
 from schemas.errors import SettingsError
 
@@ -149,7 +150,7 @@ def import_model(
     if embedding is not None and importlib.util.find_spec("onnx") is None:
         raise SettingsError("--embedding needs onnx: pip install 'streaming-inspection[train]'")
     choose_images(images, count)  # before an environment is made
-    with Console(stderr=True).status("") as status:
+    with kept("--out", out), Console(stderr=True).status("") as status:
         if not found.framework:
             python = Path(sys.executable)  # not used: the file is ONNX already
         elif python is None:

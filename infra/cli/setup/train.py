@@ -9,6 +9,7 @@ import typer
 
 from infra.cli.shared.choices import AlignmentChoice, BayerChoice, RecipeChoice, choice
 from infra.cli.shared.options import Json, as_text
+from infra.cli.shared.shutdown import kept
 from infra.cli.shared.terminal_text import echo, echo_json, echo_lines
 from schemas.errors import SettingsError
 
@@ -133,7 +134,7 @@ def train(
         recipe=recipe or "",
         part=part,
     )
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with kept("--out", out), Progress(console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}
 
         def on_progress(stage: str, done: int, total: int) -> None:

@@ -4,6 +4,9 @@ A handler written in Python runs in the main thread between two instructions, al
 handler that takes the same lock waits for its own thread, for ever (python/cpython#126434). The handlers here take no
 lock. `stop_on_signals` leaves the work to a thread that the interpreter wakes through a socket
 (`signal.set_wakeup_fd`), so it also works while the main thread is inside native code.
+
+`end_on_signals` surrounds every command: one without a way of its own to end is stopped where it is, removes what it
+had begun, and says so in one line.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 #: Signals this close together are one request: `timeout` signals the process and its group, a terminal does likewise.
 ONE_REQUEST_S = 0.25
+#: Time for a command that a signal has stopped, until it is ended whatever it does.
+_CLEANUP_S = 5.0
 #: The thread sets the event at once; only a caller that never releases the event's lock can use up this time.
 _JOIN_S = 5.0
 
@@ -93,14 +99,16 @@ class _Watch:
             _end_at_once(number)
 
 
-def _end_at_once(number: int) -> None:
+def _end_at_once(number: int, why: str = "a second signal ({name}): ended at once, nothing was finished") -> None:
     """End the process without any cleanup: the kernel frees locks and sockets."""
-    name = signal.Signals(number).name
-    try:
-        # Do not print or log: a thread that does not end may hold the locks of print and logging.
-        os.write(2, f"error: a second signal ({name}): ended at once, nothing was finished\n".encode())
-    finally:
-        os._exit(128 + number)
+    _write_line(why.format(name=signal.Signals(number).name))
+    os._exit(128 + number)
+
+
+def _write_line(text: str) -> None:
+    """Write to standard error without its lock, and that of logging: a thread that does not end may hold them."""
+    with suppress(OSError):
+        os.write(2, f"error: {text}\n".encode(errors="backslashreplace"))
 
 
 @contextmanager
@@ -127,3 +135,113 @@ def exit_on_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class StoppedBySignal(SystemExit):
+    """Exit with status 128 + number; notes (`add_note`) say what a command leaves behind."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
+
+
+@contextmanager
+def end_on_signals() -> Iterator[None]:
+    """Raise `StoppedBySignal` in the block at SIGINT, SIGTERM or SIGHUP, and say so in one line at its end.
+
+    Signals within `ONE_REQUEST_S` of the first one count as the same request; a later SIGINT or SIGTERM ends the
+    process at once. After `_CLEANUP_S` the process ends whatever it does, so no native call outlives a signal for long.
+    A signal that was ignored, as SIGHUP under `nohup`, stays so. Only the main thread may set handlers; elsewhere this
+    does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            raise StoppedBySignal(number)
+
+    numbers = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    ]
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    limit = _Limit(reader, handle)
+    thread = threading.Thread(target=limit.run, name="end-on-signals", daemon=True)
+    thread.start()
+    wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    except StoppedBySignal as stopped:
+        notes = "".join(f"; {note}" for note in getattr(stopped, "__notes__", ()))
+        _write_line(f"stopped by {signal.Signals(stopped.number).name}{notes}")
+        # A handler that raises again would replace this exit.
+        time.sleep(ONE_REQUEST_S)
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+        writer.close()
+        thread.join(_JOIN_S)
+
+
+class _Limit:
+    """Reader of the numbers that the interpreter writes: it ends a process that does not end by itself."""
+
+    def __init__(self, reader: socket.socket, handler: Callable[[int, FrameType | None], None]) -> None:
+        self._reader, self._handler = reader, handler
+        self._first: tuple[int, float] | None = None
+
+    def run(self) -> None:
+        with self._reader:
+            while received := self._next():
+                for number in received:
+                    # A command may have a handler of its own, which ends it in its own time.
+                    if signal.getsignal(number) is self._handler:
+                        self._received(number)
+
+    def _next(self) -> bytes:
+        if self._first is None:
+            return self._reader.recv(64)
+        number, asked_s = self._first
+        self._reader.settimeout(max(0.001, asked_s + _CLEANUP_S - time.monotonic()))
+        try:
+            return self._reader.recv(64)
+        except TimeoutError:
+            _end_at_once(number, f"{{name}}: ended after {_CLEANUP_S:.0f} s without its cleanup")
+            raise AssertionError from None  # the process has ended
+
+    def _received(self, number: int) -> None:
+        now_s = time.monotonic()
+        if self._first is None:
+            self._first = number, now_s
+        elif now_s - self._first[1] > ONE_REQUEST_S and number != signal.SIGHUP:
+            _end_at_once(number)
+
+
+@contextmanager
+def kept(option: str, path: Path) -> Iterator[None]:
+    """Add to a stop within the block what is at the path of an output: the earlier one, or the complete new one."""
+    before = _identity(path)
+    try:
+        yield
+    except StoppedBySignal as stopped:
+        state = "is complete" if _identity(path) != before else "is as it was" if before else "was not written"
+        stopped.add_note(f"{option} {path} {state}")
+        raise
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, 0 if path.is_dir() else found.st_mtime_ns

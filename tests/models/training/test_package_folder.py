@@ -105,3 +105,25 @@ def test_the_next_run_deletes_the_folder_of_a_killed_one_only(tmp_path: Path) ->
         child.wait(10)
         if child.stdout is not None:
             child.stdout.close()
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+def test_a_stop_between_the_renames_leaves_one_whole_package(
+    renames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the first rename the old package is back, after the second one the new package is there."""
+    out, done, rename = tmp_path / "model", 0, Path.rename
+    write(out, "old")
+
+    def then_a_signal(self: Path, target: Path) -> Path:
+        nonlocal done
+        found, done = rename(self, target), done + 1
+        if done == renames:
+            raise SystemExit(143)
+        return found
+
+    monkeypatch.setattr(Path, "rename", then_a_signal)
+    with pytest.raises(SystemExit):
+        write(out, "new", overwrite=True)
+    assert entries(tmp_path) == ["model", "model/manifest.yaml"]
+    assert (out / "manifest.yaml").read_text() == ("old" if renames == 1 else "new")
