@@ -28,7 +28,7 @@ class Door:
     """
 
     def __init__(self, app: ASGIApp, metrics: GatewayMetrics, is_open: bool) -> None:
-        self._app = app
+        self.app = app
         self._metrics = metrics
         self._is_open = is_open
 
@@ -61,7 +61,7 @@ class Door:
         if refusal is not None:
             await refusal.response(scope["path"])(scope, receive_and_note, send_after_drain)
             return
-        await self._app(scope, receive_and_note, send_after_drain)
+        await self.app(scope, receive_and_note, send_after_drain)
 
 
 def _has_body(headers: Headers) -> bool:

@@ -7,109 +7,42 @@ from typing import Any
 
 from gateway.avro_json import record_schema
 from gateway.batch import MOST_IMAGES, NDJSON_TYPE
+from gateway.foreign.description import foreign_paths, foreign_schemas
 from gateway.image_request import FORM_TYPE, IMAGE_TYPES
-from gateway.preferences import LONGEST_DEADLINE_MS
+from gateway.openapi_parts import (
+    ALWAYS,
+    BINARY,
+    FIELDS,
+    INSPECTION,
+    LOCATION,
+    OPEN_PAGE,
+    REQUEST_HEADERS,
+    TEXT,
+    WAIT,
+    json_answer,
+    parameter,
+    problem_answer,
+    query_parameter,
+    ref,
+    responses,
+)
 from gateway.problems import PROBLEMS, URN
-
-_TEXT = {"type": "string", "maxLength": 500}
-_PROBLEM_TYPE = "application/problem+json"
-#: Statuses that any request may get.
-_ALWAYS = (400, 401, 403, 404, 405, 500, 503)
-_INSPECTION = (*_ALWAYS, 408, 409, 413, 415, 422, 429, 502, 504)
-
-
-def _problem(status: int) -> dict[str, Any]:
-    names = [name for name, (code, _) in PROBLEMS.items() if code == status]
-    headers: dict[str, Any] = {}
-    if status in (409, 429, 503):
-        headers["Retry-After"] = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
-    if status == 401:
-        headers["WWW-Authenticate"] = {"schema": {"type": "string"}}
-    if status == 405:
-        headers["Allow"] = {"schema": {"type": "string"}}
-    return {
-        "description": "; ".join(f"`{name}`: {PROBLEMS[name][1]}" for name in names),
-        "headers": headers,
-        "content": {_PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-
-
-def _responses(good: dict[str, Any], statuses: tuple[int, ...]) -> dict[str, Any]:
-    return {**good, **{str(status): _problem(status) for status in sorted(statuses)}}
-
-
-def _json(description: str, schema: dict[str, Any], headers: dict[str, Any] | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = {"description": description, "content": {"application/json": {"schema": schema}}}
-    return {**found, "headers": headers} if headers else found
-
-
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _parameter(name: str, where: str, schema: dict[str, Any], text: str, required: bool = False) -> dict[str, Any]:
-    return {"name": name, "in": where, "required": required, "schema": schema, "description": text}
-
 
 #: Content types of the parts of a form.
 _ENCODING = {"file": {"contentType": ", ".join(IMAGE_TYPES)}, "attributes": {"contentType": "application/json"}}
 
 
-def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    found = _parameter(name, "query", schema, schema["description"])
-    if schema["type"] == "object":  # an object in a query is JSON text
-        found["content"] = {"application/json": {"schema": found.pop("schema")}}
-    return found
-
-
-_WAIT = {"type": "number", "minimum": 0, "maximum": 60, "multipleOf": 0.001}
-_LOCATION = {"Location": {"description": "Path of the inspection.", "schema": {"type": "string"}}}
-_REQUEST_HEADERS = [
-    _parameter(
-        "Prefer", "header", {"type": "string", "examples": ["wait=0.5", "respond-async", "respond-async, wait=0.2"]},
-        "RFC 7240: `wait=SECONDS` is the longest wait, and the deadline of the frame; `respond-async` answers 202 when "
-        "there is no decision after the wait (0 if none is stated).",
-    ),
-    _parameter(
-        "Idempotency-Key", "header", {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
-        "The same key and image have the same answer, at every gateway of the line and after a restart.",
-    ),
-    _parameter(
-        "X-Deadline-Ms", "header", {"type": "integer", "minimum": 1, "maximum": LONGEST_DEADLINE_MS},
-        "Deadline in ms after the arrival of the request, as `deadline_ms`.",
-    ),
-]  # fmt: skip
-_FIELDS: dict[str, Any] = {
-    "part_id": {**_TEXT, "description": "Id of the part."},
-    "lot": {**_TEXT, "description": "Lot of the part."},
-    "station": {
-        "type": "string", "pattern": "^[a-zA-Z0-9_-]{1,40}$",
-        "description": "Station; the token of the client says which ones it may name.",
-    },
-    "attributes": {
-        "type": "object", "maxProperties": 64,
-        "additionalProperties": {"type": "string", "maxLength": 100}, "propertyNames": {"maxLength": 100},
-        "description": 'JSON object of texts, such as `{"shift": "2"}`; at most 16 KiB.',
-    },
-    "deadline_ms": {
-        "type": "integer", "minimum": 1, "maximum": LONGEST_DEADLINE_MS,
-        "description": "Deadline in ms after the arrival of the request. Workers do not inspect what is late.",
-    },
-}  # fmt: skip
-_BINARY = {"type": "string", "format": "binary", "description": "The image: JPEG, PNG, TIFF or BMP."}
-
-
 def _inspections() -> dict[str, Any]:
-    query = [_query(name, schema) for name, schema in _FIELDS.items()]
+    query = [query_parameter(name, schema) for name, schema in FIELDS.items()]
     form = {
         "type": "object", "required": ["file"], "additionalProperties": False,
-        "properties": {"file": _BINARY, **_FIELDS},
+        "properties": {"file": BINARY, **FIELDS},
     }  # fmt: skip
     return {
         "post": {
             "operationId": "inspect",
             "summary": "Inspect an image",
-            "parameters": [*_REQUEST_HEADERS, *query],
+            "parameters": [*REQUEST_HEADERS, *query],
             "requestBody": {
                 "required": True,
                 "content": {
@@ -117,12 +50,12 @@ def _inspections() -> dict[str, Any]:
                     FORM_TYPE: {"schema": form, "encoding": _ENCODING},
                 },
             },
-            "responses": _responses(
+            "responses": responses(
                 {
-                    "200": _json("The decision, in time.", _ref("Decision"), _LOCATION),
-                    "202": _json("There is no decision yet.", _ref("Pending"), _LOCATION),
+                    "200": json_answer("The decision, in time.", ref("Decision"), LOCATION),
+                    "202": json_answer("There is no decision yet.", ref("Pending"), LOCATION),
                 },
-                _INSPECTION,
+                INSPECTION,
             ),
         }
     }
@@ -134,15 +67,15 @@ def _inspection() -> dict[str, Any]:
             "operationId": "getInspection",
             "summary": "The decision on a frame of the last minutes",
             "parameters": [
-                _parameter("frame_id", "path", {"type": "string", "minLength": 1}, "Id of the frame.", True),
-                _parameter("wait", "query", _WAIT, "Longest wait for the decision, in seconds."),
+                parameter("frame_id", "path", {"type": "string", "minLength": 1}, "Id of the frame.", True),
+                parameter("wait", "query", WAIT, "Longest wait for the decision, in seconds."),
             ],
-            "responses": _responses(
+            "responses": responses(
                 {
-                    "200": _json("The decision.", _ref("Decision")),
-                    "202": _json("There is no decision yet.", _ref("Pending"), _LOCATION),
+                    "200": json_answer("The decision.", ref("Decision")),
+                    "202": json_answer("There is no decision yet.", ref("Pending"), LOCATION),
                 },
-                (*_ALWAYS, 422, 429, 502, 504),
+                (*ALWAYS, 422, 429, 502, 504),
             ),
         }
     }
@@ -156,15 +89,15 @@ def _batch() -> dict[str, Any]:
             "status": {"type": "integer"},
             "frame_id": {"type": ["string", "null"]},
             "location": {"type": "string"},
-            "decision": _ref("Decision"),
-            "problem": _ref("Problem"),
+            "decision": ref("Decision"),
+            "problem": ref("Problem"),
         },
     }
     listed = {"type": "array", "items": entry, "maxItems": MOST_IMAGES}
-    files = {"type": "array", "items": _BINARY, "minItems": 1, "maxItems": MOST_IMAGES}
+    files = {"type": "array", "items": BINARY, "minItems": 1, "maxItems": MOST_IMAGES}
     form = {
         "type": "object", "required": ["file"], "additionalProperties": False,
-        "properties": {"file": files, **_FIELDS},
+        "properties": {"file": files, **FIELDS},
     }  # fmt: skip
     return {
         "post": {
@@ -172,7 +105,7 @@ def _batch() -> dict[str, Any]:
             "summary": f"Inspect up to {MOST_IMAGES} images",
             "description": f"`{NDJSON_TYPE}` has an object in each line: `image` in base64, the fields of a single "
             "request, and `idempotency_key`. Each image has a status of its own in the answer.",
-            "parameters": _REQUEST_HEADERS,
+            "parameters": REQUEST_HEADERS,
             "requestBody": {
                 "required": True,
                 "content": {
@@ -180,21 +113,21 @@ def _batch() -> dict[str, Any]:
                     NDJSON_TYPE: {"schema": {"type": "string"}},
                 },
             },
-            "responses": _responses(
+            "responses": responses(
                 {
-                    "200": _json(
+                    "200": json_answer(
                         "An entry for each image, in order.",
                         {"type": "object", "required": ["inspections"], "properties": {"inspections": listed}},
                     )
                 },
-                (*_ALWAYS, 408, 413, 415, 429, 504),
+                (*ALWAYS, 408, 413, 415, 429, 504),
             ),
         }
     }
 
 
 def _label(words: list[str], more: dict[str, Any]) -> dict[str, Any]:
-    text = {**_TEXT, "minLength": 1}
+    text = {**TEXT, "minLength": 1}
     names = ("frame_id", "part_id", "station", "camera_id", "sampled_because", "labelled_by")
     return {
         "type": "object",
@@ -215,7 +148,7 @@ def _label(words: list[str], more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _labels() -> dict[str, Any]:
-    defect = {"defect": {**_TEXT, "description": "Kind of the defect."}}
+    defect = {"defect": {**TEXT, "description": "Kind of the defect."}}
     label = {
         "oneOf": [
             _label(["good", "ok", "pass", "functional"], {}),
@@ -227,28 +160,28 @@ def _labels() -> dict[str, Any]:
             "operationId": "label",
             "summary": "Publish the truth about a frame or a part",
             "requestBody": {"required": True, "content": {"application/json": {"schema": label}}},
-            "responses": _responses(
-                {"201": _json("The label, as published.", record_schema("label"))}, (*_ALWAYS, 408, 413, 415, 422)
+            "responses": responses(
+                {"201": json_answer("The label, as published.", record_schema("label"))}, (*ALWAYS, 408, 413, 415, 422)
             ),
         }
     }
 
 
 def _decisions() -> dict[str, Any]:
-    listed = {"type": "array", "items": _ref("Decision")}
+    listed = {"type": "array", "items": ref("Decision")}
     return {
         "get": {
             "operationId": "decisions",
             "summary": "The decisions of the last minutes on a part, of all cameras",
-            "parameters": [_parameter("part_id", "query", {"type": "string", "minLength": 1}, "Id of the part.", True)],
-            "responses": _responses(
+            "parameters": [parameter("part_id", "query", {"type": "string", "minLength": 1}, "Id of the part.", True)],
+            "responses": responses(
                 {
-                    "200": _json(
+                    "200": json_answer(
                         "The decisions, oldest first.",
                         {"type": "object", "required": ["decisions"], "properties": {"decisions": listed}},
                     )
                 },
-                _ALWAYS,
+                ALWAYS,
             ),
         }
     }
@@ -262,12 +195,21 @@ def _state(operation: str, summary: str) -> dict[str, Any]:
             "summary": summary,
             "security": [],
             "responses": {
-                "200": _json("Yes.", report),
-                "503": _json("No.", report),
-                **{str(status): _problem(status) for status in (403, 405, 500)},
+                "200": json_answer("Yes.", report),
+                "503": json_answer("No.", report),
+                **{str(status): problem_answer(status) for status in OPEN_PAGE},
             },
         }
     }
+
+
+def _page(operation: str, summary: str, kind: str, schema: dict[str, Any], statuses: tuple[int, ...]) -> dict[str, Any]:
+    found = {
+        "operationId": operation,
+        "summary": summary,
+        "responses": responses({"200": {"description": "The page.", "content": {kind: {"schema": schema}}}}, statuses),
+    }
+    return {"get": {**found, "security": []} if 401 not in statuses else found}
 
 
 @functools.cache
@@ -295,7 +237,7 @@ def openapi(version: str, needs_token: bool) -> dict[str, Any]:
             "status": {"type": "integer"},
             "detail": {"type": "string"},
             "instance": {"type": "string", "description": "Id of the frame."},
-            "decision": _ref("Decision"),
+            "decision": ref("Decision"),
         },
     }
     pending = {
@@ -320,11 +262,22 @@ def openapi(version: str, needs_token: bool) -> dict[str, Any]:
             "/v1/inspections:batch": _batch(),
             "/v1/labels": _labels(),
             "/v1/decisions": _decisions(),
+            **foreign_paths(),
             "/health": _state("health", "Does the process work?"),
             "/ready": _state("ready", "Are requests taken?"),
+            "/metrics": _page("metrics", "Metrics for Prometheus", "text/plain", {"type": "string"}, (*OPEN_PAGE, 401)),
+            "/openapi.json": _page(
+                "description", "This description", "application/json", {"type": "object"}, OPEN_PAGE
+            ),
+            "/": _page("page", "This description, for people", "text/html", {"type": "string"}, OPEN_PAGE),
         },
         "components": {
-            "schemas": {"Decision": record_schema("decision"), "Problem": problem, "Pending": pending},
+            "schemas": {
+                "Decision": record_schema("decision"),
+                "Problem": problem,
+                "Pending": pending,
+                **foreign_schemas(),
+            },
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }

@@ -25,11 +25,11 @@ from schemas.records import Decision
 #: Header with the length of the JSON object.
 LENGTH_HEADER = "Inference-Header-Content-Length"
 BINARY_EXTENSION = "binary_tensor_data"
-_MOST_ID = 500
-_MOST_DIMENSIONS = 8
+MOST_ID = 500
+MOST_DIMENSIONS = 8
 _LENGTH = struct.Struct("<I")
 #: Parameters of clients that have no meaning here: priorities and sequences of Triton, encodings of MLServer.
-_IGNORED = {"priority", "sequence_id", "sequence_start", "sequence_end", "content_type", "headers"}
+IGNORED = {"priority", "sequence_id", "sequence_start", "sequence_end", "content_type", "headers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,12 @@ def read_infer_request(data: bytes, head_length: str | None, query: ImageFields 
     if not isinstance(values, dict):
         raise _bad("the request is not a JSON object")
     request_id = values.get("id")
-    if request_id is not None and (not isinstance(request_id, str) or len(request_id) > _MOST_ID):
-        raise _bad(f"id: a text of at most {_MOST_ID} characters")
+    if request_id is not None and (not isinstance(request_id, str) or len(request_id) > MOST_ID):
+        raise _bad(f"id: a text of at most {MOST_ID} characters")
     parameters = _parameters(values)
     fields = _fields(parameters, query)
     wait_s = _timeout_s(parameters.get("timeout"))
-    binary = parameters.get("binary_data_output", False) is True
+    binary = _flag(parameters, "binary_data_output", False)
     return InferRequest(request_id, _images(values.get("inputs"), tail), fields, wait_s, _outputs(values, binary))
 
 
@@ -125,7 +125,7 @@ def _parameters(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fields(parameters: dict[str, Any], query: ImageFields) -> ImageFields:
-    known = {*FIELDS, "timeout", "binary_data_output", *_IGNORED}
+    known = {*FIELDS, "timeout", "binary_data_output", *IGNORED}
     unknown = sorted(set(parameters) - known)
     if unknown:
         raise _bad(f"the parameter {unknown[0][:40]!r} is unknown; fields are {', '.join(FIELDS)}, and timeout in us")
@@ -140,6 +140,15 @@ def _fields(parameters: dict[str, Any], query: ImageFields) -> ImageFields:
             raise _bad(f"the parameter {name} is a text")
         pairs.append((name, value))
     return with_fields(query, pairs)
+
+
+def _flag(parameters: dict[str, Any], name: str, default: bool) -> bool:
+    found = parameters.get(name)
+    if found is None:
+        return default
+    if not isinstance(found, bool):
+        raise _bad(f"the parameter {name} is true or false")
+    return found
 
 
 def _timeout_s(timeout: object) -> float | None:
@@ -159,7 +168,7 @@ def _images(inputs: object, tail: bytes) -> tuple[bytes, ...]:
     shape = tensor.get("shape")
     if (
         not isinstance(shape, list)
-        or not 1 <= len(shape) <= _MOST_DIMENSIONS
+        or not 1 <= len(shape) <= MOST_DIMENSIONS
         or not all(type(size) is int and size > 0 for size in shape)
     ):
         raise _bad("shape: a list of numbers, [n] for n images")
@@ -184,7 +193,7 @@ def _images(inputs: object, tail: bytes) -> tuple[bytes, ...]:
 
 def _texts(data: object, depth: int = 0) -> list[str]:
     """Return the texts of a tensor; lists may be nested as its shape says."""
-    if not isinstance(data, list) or depth == _MOST_DIMENSIONS:
+    if not isinstance(data, list) or not data or depth == MOST_DIMENSIONS:
         raise _bad("data: a list of texts in base64; or send the images as binary data")
     found: list[str] = []
     for item in data:
@@ -214,7 +223,7 @@ def _elements(data: bytes) -> list[bytes]:
 
 def _outputs(values: dict[str, Any], binary: bool) -> tuple[tuple[str, bool], ...]:
     asked = values.get("outputs")
-    if not asked:  # absent, null or empty: all
+    if asked is None or asked == []:  # all
         return tuple((name, binary) for name in OUTPUTS)
     if not isinstance(asked, list) or not all(isinstance(output, dict) for output in asked):
         raise _bad("outputs: a list of JSON objects with a name")
@@ -227,7 +236,7 @@ def _outputs(values: dict[str, Any], binary: bool) -> tuple[tuple[str, bool], ..
             raise _bad("the parameter classification is not supported")
         if name in found:
             raise _bad(f"the output {name} is asked for twice")
-        found[name] = parameters.get("binary_data", binary) is True
+        found[name] = _flag(parameters, "binary_data", binary)
     return tuple(found.items())
 
 

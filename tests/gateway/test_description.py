@@ -1,0 +1,85 @@
+"""The OpenAPI document: it has every route, and its examples are answered as it says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+from starlette.applications import Starlette
+
+from gateway.app import make_app
+from gateway.clients import Clients
+from gateway.door import Door
+from gateway.line import GatewayLine
+from gateway.metrics import GatewayMetrics
+from gateway.openapi import openapi
+from gateway.problems import is_foreign
+from gateway.settings import GatewaySettings
+from schemas import KafkaSettings
+from tests.support.gateways import Served, wait_until
+
+
+@pytest.mark.broker
+def test_the_document_has_each_route_and_no_other(line: KafkaSettings) -> None:
+    metrics = GatewayMetrics()
+    gateway = GatewayLine(line, GatewaySettings(instance="pc4"), Clients(), metrics.publishers)
+    try:
+        door = make_app(gateway, metrics)
+    finally:
+        gateway.close()
+    assert isinstance(door, Door)
+    assert isinstance(door.app, Starlette)
+    served = {(route.path, method) for route in door.app.routes for method in route.methods if method != "HEAD"}  # type: ignore[attr-defined]
+    assert served == {(path, method.upper()) for path, each in openapi("1", False)["paths"].items() for method in each}
+
+
+@pytest.mark.parametrize("needs_token", [True, False])
+def test_the_document_is_valid_and_complete(needs_token: bool) -> None:
+    document = openapi("1", needs_token)
+    validate(document)
+    operations = [(path, operation) for path, methods in document["paths"].items() for operation in methods.values()]
+    names = [operation["operationId"] for _, operation in operations]
+    assert len(names) == len(set(names))
+    for path, operation in operations:
+        statuses = set(operation["responses"])
+        assert {"200", "201"} & statuses, path
+        assert {"403", "405", "500"} <= statuses, path
+        if operation.get("security") != []:
+            assert "401" in statuses, path
+        if "requestBody" in operation:
+            assert {"400", "408", "413", "415", "429", "503"} - statuses <= {"429"}, path
+        kinds = {kind for answer in operation["responses"].values() for kind in answer["content"]}
+        assert ("application/problem+json" in kinds) != is_foreign(path), path
+
+
+def schema_of(document: dict[str, Any], schema: dict[str, Any]) -> Draft202012Validator:
+    return Draft202012Validator({**schema, "components": document["components"]})
+
+
+@pytest.mark.broker
+def test_examples_and_their_answers_are_as_described(served: Served) -> None:
+    wait_until(lambda: served.gateway.ask("GET", "/ready").status == 200)
+    document = served.gateway.ask("GET", "/openapi.json").json
+    tried = 0
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+            if "{" in path or (method == "post" and "example" not in content):
+                continue
+            body = None
+            if method == "post":
+                schema_of(document, content["schema"]).validate(content["example"])
+                body = json.dumps(content["example"])
+            query = "?part_id=P-1" if path == "/v1/decisions" else ""
+            answer = served.gateway.ask(method.upper(), path + query, body, Content_Type="application/json")
+            described = operation["responses"][str(answer.status)]["content"]
+            kind = answer.headers["content-type"].partition(";")[0]
+            if kind.endswith("json"):
+                schema_of(document, described[kind]["schema"]).validate(answer.json)
+            else:
+                assert kind in described
+            tried += 1
+    assert tried >= len(document["paths"]) - 4
