@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from gateway.bodies import Body
 from gateway.image_request import FIELDS, FORM_TYPE, ImageFields, attributes_of, fields_of
 from gateway.inspections import Arrival, Inspections, location_of, require_identity_coding, require_key, verdict_of
+from gateway.json_body import read_json
 from gateway.keys import item_key, parse_key
 from gateway.line import GatewayLine
 from gateway.multipart import parse_form, text_of
@@ -99,8 +99,8 @@ def _form_items(parts: list[Any], key: str | None) -> list[BatchItem]:
 
 def _line_item(line: bytes) -> BatchItem:
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
+        values = read_json(line)
+    except ValueError:
         raise Problem("bad-request", "a line of the batch is not JSON") from None
     if not isinstance(values, dict) or not set(values) <= set(_ENTRIES) or not isinstance(values.get("image"), str):
         raise Problem("bad-request", f"a line of the batch is an object with 'image', and {', '.join(_ENTRIES)}")

@@ -21,17 +21,29 @@ def camera_identity(line: str, station: str, client: str, instance: str, number:
     return CameraIdentity(line, station, f"{client}--{instance}--{number}")
 
 
-def keyed_frame_id(client: str, key: str) -> str:
+def keyed_frame_id(client: str, key: str, sha256: str) -> str:
     """Return the id of the frame of a client's idempotency key: the same at every gateway, and after a restart.
 
-    The decision on the frame is found by this id in the decisions topic, so the topic remembers the key.
+    The decision on the frame is found by this id in the decisions topic, so the topic remembers the key. The id has the
+    hash of the image: gateways that do not know of each other never give two images one id.
 
     Examples
     --------
-    >>> keyed_frame_id("press-7", "shift-2/part-77")
-    'http-key.press-7.54834cfe436d408050e615b774f42414'
+    >>> keyed_frame_id("press-7", "shift-2/part-77", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+    'http-key.press-7.54834cfe436d408050e615b774f42414.e3b0c44298fc1c14'
     """
-    return f"{KEYED}.{client}.{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+    return f"{KEYED}.{client}.{hashlib.sha256(key.encode()).hexdigest()[:32]}.{sha256[:16]}"
+
+
+def key_of(frame_id: str) -> str | None:
+    """Return the part of a frame id that names the client and the key; None for a frame without a key.
+
+    Examples
+    --------
+    >>> key_of("http-key.press-7.54834cfe.e3b0c442"), key_of("press.top.1.00000000")
+    ('http-key.press-7.54834cfe', None)
+    """
+    return frame_id.rpartition(".")[0] if frame_id.startswith(f"{KEYED}.") else None
 
 
 def is_of_client(client: str, frame_id: str) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.clients import Client
+from gateway.json_body import read_json
 from gateway.multipart import FormPart, text_of
 from gateway.problems import Problem
 from models.errors import ImageError
@@ -142,8 +142,8 @@ def attributes_of(found: object) -> dict[str, str]:
 
 def _attributes(text: str) -> dict[str, str]:
     try:
-        found = json.loads(text[: 8 * _MOST_ATTRIBUTE_BYTES])
-    except (ValueError, RecursionError):
+        found = read_json(text[: 8 * _MOST_ATTRIBUTE_BYTES])
+    except ValueError:
         raise Problem("bad-request", 'attributes: a JSON object of texts, such as {"shift": "2"}') from None
     return attributes_of(found)
 

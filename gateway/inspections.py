@@ -155,7 +155,7 @@ class Inspections:
             part_id=fields.part_id,
             lot=fields.lot,
             attributes=fields.attributes,
-            named=None if arrival.key is None else keyed_frame_id(client.name, arrival.key),
+            named=None if arrival.key is None else keyed_frame_id(client.name, arrival.key, sha256),
         )
 
     async def found(self, arrival: Arrival, data: bytes, fields: ImageFields, patience: Patience) -> Inspected:
@@ -181,9 +181,14 @@ class Inspections:
         known = self._line.reader.index.get(frame_id)
         if known is not None:
             return Inspected(frame_id, _of_image(known, sha256), is_replayed=True)
-        with self._line.keys.hold(frame_id, sha256) as keyed:
+        if self._line.reader.index.has_other(frame_id):
+            raise key_reused(frame_id)
+        with self._line.keys.hold(frame_id) as keyed:
+            # The key is held before the others are asked: of two at the same moment at least one sees the other.
             was_sent = keyed.sent_s is not None or await self._line.siblings_know(frame_id)
             if not was_sent:
+                if await self._line.siblings_have_other(frame_id):
+                    raise key_reused(frame_id)
                 await self._publish(arrival, request, patience, keyed)
             del request
             if body is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from gateway.identity import key_of
 from gateway.problems import Problem
 
 #: Keys that are remembered.
@@ -16,9 +17,9 @@ _LONGEST_KEY = 255
 
 @dataclass(slots=True)
 class KeyedFrame:
-    """Frame of a key: the hash of its image, the time when it was sent (None: not yet), and a request at hand."""
+    """Frame of a key: its id, the time when it was sent (None: not yet), and a request at hand."""
 
-    sha256: str
+    frame_id: str
     sent_s: float | None = None
     is_at_hand: bool = False
 
@@ -66,7 +67,7 @@ class KeyTable:
         self._frames: OrderedDict[str, KeyedFrame] = OrderedDict()
 
     @contextmanager
-    def hold(self, frame_id: str, sha256: str) -> Iterator[KeyedFrame]:
+    def hold(self, frame_id: str) -> Iterator[KeyedFrame]:
         """Hold a key for the time of a request.
 
         Raises
@@ -74,8 +75,9 @@ class KeyTable:
         Problem
             ``key-reused`` if the key belongs to another image, ``key-in-progress`` if a request holds it.
         """
-        frame = self._frames.get(frame_id)
-        if frame is not None and frame.sha256 != sha256:
+        key = key_of(frame_id) or frame_id
+        frame = self._frames.get(key)
+        if frame is not None and frame.frame_id != frame_id:
             raise key_reused(frame_id)
         if frame is not None and frame.is_at_hand:
             raise Problem(
@@ -85,7 +87,7 @@ class KeyTable:
                 instance=frame_id,
             )
         if frame is None:
-            frame = self._frames[frame_id] = KeyedFrame(sha256)
+            frame = self._frames[key] = KeyedFrame(frame_id)
             while len(self._frames) > _MOST:
                 self._frames.popitem(last=False)
         if frame.sent_s is not None and self._clock_s() - frame.sent_s > self._forgotten_s:
@@ -96,15 +98,26 @@ class KeyTable:
         finally:
             frame.is_at_hand = False
             if frame.sent_s is None:
-                self._frames.pop(frame_id, None)
+                self._frames.pop(key, None)
 
     def forget(self, frame_id: str) -> None:
         """Forget a frame: it has its decision, or Kafka did not accept it."""
-        frame = self._frames.get(frame_id)
-        if frame is not None:
+        key = key_of(frame_id) or frame_id
+        frame = self._frames.get(key)
+        if frame is not None and frame.frame_id == frame_id:
             frame.sent_s = None
             if not frame.is_at_hand:
-                del self._frames[frame_id]
+                del self._frames[key]
+
+    def has_other(self, frame_id: str) -> bool:
+        """Return True if the key of a frame belongs to another image.
+
+        Of two images that come at the same moment, the one with the lower id has the key: both processes see it so.
+        """
+        frame = self._frames.get(key_of(frame_id) or frame_id)
+        if frame is None or frame.frame_id == frame_id:
+            return False
+        return frame.sent_s is not None or frame.frame_id < frame_id
 
 
 def key_reused(frame_id: str) -> Problem:

@@ -155,6 +155,16 @@ class GatewayLine:
         """Return True if another process of this gateway published a frame, or knows its decision."""
         return self.siblings is not None and await self.siblings.know(frame_id)
 
+    def has_other(self, frame_id: str) -> bool:
+        """Return True if the idempotency key of a frame belongs to another image in this process."""
+        return self.keys.has_other(frame_id) or (
+            frame_id not in self.reader.index and self.reader.index.has_other(frame_id)
+        )
+
+    async def siblings_have_other(self, frame_id: str) -> bool:
+        """Return True if the idempotency key of a frame belongs to another image in another process."""
+        return self.siblings is not None and await self.siblings.have_other(frame_id)
+
     def drain(self) -> None:
         """Take no more requests."""
         self.is_draining = True

@@ -96,8 +96,8 @@ FIELDS: dict[str, Any] = {
     },
     "attributes": {
         "type": "object", "maxProperties": 64,
-        "additionalProperties": {"type": "string", "maxLength": 100}, "propertyNames": {"maxLength": 100},
-        "description": 'JSON object of texts, such as `{"shift": "2"}`; at most 16 KiB.',
+        "additionalProperties": {"type": "string"},
+        "description": 'JSON object of texts, such as `{"shift": "2"}`; at most 16,384 characters together.',
     },
     "deadline_ms": {
         "type": "integer", "minimum": 1, "maximum": LONGEST_DEADLINE_MS,

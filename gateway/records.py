@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.bodies import Body
+from gateway.json_body import read_json
 from gateway.line import GatewayLine
 from gateway.outcome import decision_values
 from gateway.problems import Problem
@@ -80,8 +80,6 @@ class RecordRequests:
         """Return the label of a request. With tokens, the client is a part of ``labelled_by``."""
         texts = {name: values[name] for name in _TEXTS if name in values}
         at_us = values.get("labelled_at_us", self._line.clock.utc_us())
-        if isinstance(at_us, float) and at_us.is_integer():  # JSON does not tell 1.0 from 1
-            at_us = int(at_us)
         if (
             not set(values) <= {*_TEXTS, "labelled_at_us"}
             or not all(isinstance(text, str) and (text or name in _MAY_BE_EMPTY) for name, text in texts.items())
@@ -132,8 +130,8 @@ class RecordRequests:
 
 def _json_object(data: bytes) -> dict[str, Any]:
     try:
-        values = json.loads(data)
-    except (ValueError, RecursionError):
+        values = read_json(data)
+    except ValueError:
         raise Problem("bad-request", "the body is not JSON") from None
     if not isinstance(values, dict):
         raise Problem("bad-request", "the body is not a JSON object")

@@ -19,6 +19,7 @@ from typing import Any
 from gateway.batch import MOST_IMAGES
 from gateway.foreign.model import INPUT, MODEL, OUTPUTS, VERSION, output_values
 from gateway.image_request import FIELDS, NO_FIELDS, ImageFields, with_fields
+from gateway.json_body import read_json
 from gateway.problems import Problem
 from schemas.records import Decision
 
@@ -96,8 +97,8 @@ def read_infer_request(data: bytes, head_length: str | None, query: ImageFields 
         length = int(head_length)
         head, tail = data[:length], data[length:]
     try:
-        values = json.loads(head)
-    except (ValueError, RecursionError):
+        values = read_json(head)
+    except ValueError:
         raise _bad("the request is not JSON") from None
     if not isinstance(values, dict):
         raise _bad("the request is not a JSON object")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.batch import MOST_IMAGES
 from gateway.foreign.model import INPUT, MODEL, OUTPUTS, VERSION, output_values
+from gateway.json_body import read_json
 from gateway.problems import Problem
 from schemas.records import Decision
 
@@ -71,8 +71,8 @@ def read_predict_request(data: bytes) -> PredictRequest:
     PredictRequest(images=(b'\\xff\\xd8\\xff',), has_rows=False)
     """
     try:
-        values = json.loads(data)
-    except (ValueError, RecursionError):
+        values = read_json(data)
+    except ValueError:
         raise _bad("the request is not JSON") from None
     if not isinstance(values, dict) or ("instances" in values) == ("inputs" in values):
         raise _bad("the request is a JSON object with either 'instances' (rows) or 'inputs' (columns)")

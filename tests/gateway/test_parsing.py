@@ -122,6 +122,16 @@ def test_any_request_of_other_clients_is_read_or_a_problem(value: object, tail: 
             assert isinstance(outcome(lambda body=body: read_predict_request(body)), PredictRequest | int)
 
 
+def test_a_whole_number_of_a_request_may_have_a_point() -> None:
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1.0], "data": ["/9j/"]}
+    parameters = {"deadline_ms": 800.0, "timeout": 2e6}
+    asked = read_infer_request(json.dumps({"inputs": [tensor], "parameters": parameters}).encode(), None)
+    assert (asked.fields.deadline_ms, asked.wait_s) == ("800", 2.0)
+    for timeout in (1.5, float("nan"), float("inf")):
+        body = json.dumps({"inputs": [tensor], "parameters": {"timeout": timeout}}).encode()
+        assert outcome(lambda body=body: read_infer_request(body, None)) == 400
+
+
 @given(st.lists(st.binary(max_size=50), min_size=1, max_size=5))
 def test_images_of_other_clients_arrive_byte_for_byte(images: list[bytes]) -> None:
     assert list(read_infer_request(json_body(*images), None).images) == images

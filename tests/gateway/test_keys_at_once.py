@@ -1,0 +1,85 @@
+"""One key with two images at the same moment: at two gateways that do not know each other, and at two processes."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operations.audit.counts import total
+from operations.audit.topics import audit_topics
+from replay.past.source import Source
+from schemas import Frame, KafkaSettings
+from tests.support.answering import answering_worker
+from tests.support.gateways import PATIENCE_S, GatewayProcess, ask, make_image, running_gateway, wait_until
+
+
+def problem_name(answer: Any) -> str:
+    return str(answer.json["type"]).rpartition(":")[2]
+
+
+def test_gateways_that_do_not_know_each_other_publish_two_frames(
+    line: KafkaSettings, image: bytes, other_image: bytes
+) -> None:
+    release = threading.Event()
+
+    def answering(frame: Frame) -> dict[str, Any] | None:
+        release.wait(PATIENCE_S)
+        return {}
+
+    with (
+        answering_worker(line, answering),
+        running_gateway(line, instance="a") as one,
+        running_gateway(line, instance="b") as two,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        asked = [
+            pool.submit(gateway.inspect, sent, Idempotency_Key="k")
+            for gateway, sent in ((one, image), (two, other_image))
+        ]
+        for gateway in (one, two):
+            wait_until(lambda gateway=gateway: b"inspection_gateway_waiting 1.0" in gateway.ask("GET", "/metrics").data)
+        release.set()
+        first, second = (each.result() for each in asked)
+        assert (first.status, second.status) == (200, 200)
+        assert first.json["image_sha256"] != second.json["image_sha256"]
+        for gateway in (one, two):
+            for answer in (first, second):
+                path = f"{answer.headers['location']}?wait=60"
+                assert gateway.ask("GET", path).json == answer.json
+            assert gateway.inspect(image, Idempotency_Key="k").json == first.json
+            assert gateway.inspect(other_image, Idempotency_Key="k").json == second.json
+            assert problem_name(gateway.inspect(make_image(7), Idempotency_Key="k")) == "key-reused"
+    counts = total(audit_topics(Source(line)).cameras())
+    assert (counts.conflicts, counts.unaccounted) == (0, 0)
+    assert counts.decided == 2
+
+
+@pytest.mark.long
+@pytest.mark.broker
+def test_of_two_images_at_two_processes_one_has_the_key(line: KafkaSettings, tmp_path: Path) -> None:
+    images = [make_image(number) for number in range(2)]
+    options = ["--processes", "2", "--instance", "duo"]
+    keys = [f"part-{number}" for number in range(40)]
+    with answering_worker(line) as frames, GatewayProcess(line, tmp_path / "log", *options) as gateway:
+        wait_until(lambda: all(ask(gateway.url, "GET", "/ready").status == 200 for _ in range(10)))
+        headers = {"Content-Type": "image/png", "Prefer": "wait=60"}
+        at_once = threading.Barrier(2, timeout=PATIENCE_S)
+
+        def send(sent: bytes) -> list[int]:
+            found = []
+            for key in keys:
+                at_once.wait()
+                found.append(ask(gateway.url, "POST", "/v1/inspections", sent, **headers, Idempotency_Key=key).status)
+            return found
+
+        with ThreadPoolExecutor(2) as pool:
+            pairs = list(zip(*pool.map(send, images), strict=True))
+        assert Counter(tuple(sorted(pair)) for pair in pairs) == {(200, 422): len(keys)}
+        assert len(frames) == len(keys)
+    counts = total(audit_topics(Source(line)).cameras())
+    assert (counts.conflicts, counts.unaccounted) == (0, 0)
