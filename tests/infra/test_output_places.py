@@ -24,7 +24,7 @@ def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatc
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1
-    [line] = capsys.readouterr().err.splitlines()
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
     assert line.startswith("error: ")
     return line
 
@@ -89,3 +89,47 @@ def test_an_empty_path_is_not_the_current_folder(
         main()
     assert ended.value.code == 2
     assert "an empty path" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--images", "{images}", "--out", "{file}/model"],
+        ["train", "--images", "{file}", "--out", "{new}"],
+        ["train", "--images", "{pipe}", "--out", "{new}"],
+        ["train", "--images", "{images}", "--out", "{pipe}"],
+        ["train", "--images", "{images}", "--out", "{new}", "--good", "\udcff"],
+        ["train", "--images", "{images}", "--out", "{new}", "--tiles", "2x2", "--tile-overlap", "nan"],
+        ["train", "--images", "{images}", "--out", "{new}", "--roi", "nan,nan,1e400,inf"],
+        ["model", "import", "{pipe}", "--images", "{images}", "--out", "{new}"],
+        ["model", "import", "{file}", "--images", "{images}", "--out", "{file}/model"],
+        ["model", "init", "{pipe}", "--out", "{new}"],
+        ["model", "init", "{file}", "--out", "{new}"],
+        ["model", "show", "{file}"],
+        ["model", "reference", "{images}", "--images", "{images}"],
+        ["model", "check", "{package}", "--images", "{pipe}"],
+        ["predict", "{pipe}/x", "--model", "{package}", "--out", "{new}.csv"],
+        ["predict", "{images}", "--model", "{pipe}", "--out", "{new}.csv"],
+        ["predict", "{images}", "--model", "{package}", "--out", "{new}/deep/rows.csv"],
+        ["compare", "--challenger", "{package}", "--archive", "{new}", "--archive-only", "--selection", "{images}"],
+        ["export", "rows", "{pipe}", "--archive", "{new}", "--archive-only"],
+        ["export", "folder", "{file}", "--archive", "{new}", "--archive-only"],
+    ],
+    ids=lambda arguments: " ".join(arguments).encode("ascii", "replace").decode(),
+)
+def test_a_place_or_value_that_cannot_be_one_is_one_line(
+    arguments: list[str],
+    make_package: MakePackage,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = {name: str(tmp_path / name) for name in ("images", "file", "pipe", "new")}
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(encoded(scene(48, 32)))
+    (tmp_path / "file").write_text("x")
+    os.mkfifo(tmp_path / "pipe")
+    line = refusal([each.format(package=make_package(), **names) for each in arguments], capsys, monkeypatch)
+    assert len(line) < 500
+    assert not list(tmp_path.glob("new*"))
+    assert (tmp_path / "file").read_text() == "x"
