@@ -1,4 +1,7 @@
-"""Reading of files that a person named, or that lie in a folder: bounded, and never waiting for a pipe or a device."""
+"""Files that a person named, or that lie in a folder: read within bounds, and never waiting for a pipe or a device.
+
+An output that is renamed to its place takes the place of whatever is there; `check_output_file` refuses all but files.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import errno
 import os
 import stat
 from pathlib import Path
+
+from schemas.errors import SettingsError
 
 
 def read_plain(path: Path, most_bytes: int, *, regular: bool = True) -> bytes:
@@ -53,6 +58,33 @@ def read_plain(path: Path, most_bytes: int, *, regular: bool = True) -> bytes:
     if max(found.st_size, len(data)) > most_bytes:
         raise OSError(errno.EINVAL, f"it has more than {_size(most_bytes)}, the most that is read")
     return data
+
+
+def check_output_file(path: Path) -> None:
+    """Refuse an output that would take the place of a folder, a device, a pipe or a socket, also behind a link.
+
+    root may rename a file to ``/dev/null``, which then is a file for all programs of the machine.
+
+    Raises
+    ------
+    SettingsError
+        If something else than a regular file is there.
+
+    Examples
+    --------
+    >>> check_output_file(Path("/dev/null"))
+    Traceback (most recent call last):
+    ...
+    schemas.errors.SettingsError: /dev/null: is a device, a pipe or a socket; name a file
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return  # nothing is there, or writing says why it cannot be reached
+    if stat.S_ISDIR(mode):
+        raise SettingsError(f"{path}: is a folder; name a file")
+    if not stat.S_ISREG(mode):
+        raise SettingsError(f"{path}: is a device, a pipe or a socket; name a file")
 
 
 def _size(size_bytes: int) -> str:

@@ -7,10 +7,13 @@ compares them with the help texts of the commands.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from inspect import cleandoc
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -172,6 +175,7 @@ def load(name: str) -> Any:
         alone.command(name)(found)
     command = get_group(alone).commands[name]
     _fill_paragraphs(command)
+    _refuse_empty_paths(command)
     return command
 
 
@@ -199,3 +203,18 @@ def _fill_paragraphs(command: Any) -> None:
         command.help = filled(command.help)
     for child in getattr(command, "commands", {}).values():
         _fill_paragraphs(child)
+
+
+def _refuse_empty_paths(command: Any) -> None:
+    """Refuse a path without a character, as of a variable without a value: `Path` makes it the current folder."""
+    for param in command.params:
+        if param.type_descriptor.is_path or Path in get_args(param.type_descriptor.annotation):
+            param.process_value = partial(_given_path, param, param.process_value)
+    for child in getattr(command, "commands", {}).values():
+        _refuse_empty_paths(child)
+
+
+def _given_path(param: Any, process: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+    if "" in (value if isinstance(value, list | tuple) else [value]):
+        raise typer.BadParameter("an empty path; write . for the current folder", ctx=ctx, param=param)
+    return process(ctx, value)

@@ -97,9 +97,13 @@ class Converter:
         except OSError as error:
             self._log.close()
             raise ImportRefused(f"--python {self._python}: {error.strerror or error}") from error
-        self._timer = threading.Timer(self._time_limit_s, self._end_late)
-        self._timer.daemon = True
-        self._timer.start()
+        try:
+            self._timer = threading.Timer(self._time_limit_s, self._end_late)
+            self._timer.daemon = True
+            self._timer.start()
+        except BaseException:  # a signal: `__exit__` does not run
+            self._kill()
+            raise
         return self
 
     def __exit__(

@@ -93,6 +93,8 @@ def detect(
             model = read_saved_model(folder)
             chosen = choose_signature(folder, model, signature)
             return ModelSource(folder, "saved_model", "tensorflow", "TensorFlow SavedModel", chosen)
+        if path.exists() and not path.is_file():
+            raise ImportRefused(f"{path}: not a regular file; save the model to a file")  # a pipe would be waited for
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:

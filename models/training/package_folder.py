@@ -33,11 +33,17 @@ def check_place(out: Path, *, overwrite: bool) -> None:
     Raises
     ------
     SettingsError
-        If it exists and is not an empty folder; with ``overwrite``, if it is not a package or has other files too.
+        If it exists and is not an empty folder; with ``overwrite``, if it is not a package or has other files too; if
+        it cannot be made, because a file is above it or the folder above it may not be written.
     """
     if not out.is_dir():
         if out.exists() or out.is_symlink():
             raise SettingsError(f"{out}: not a directory")
+        above = next(folder for folder in out.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise SettingsError(f"{out}: {above} is not a directory")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise SettingsError(f"{out}: {above} may not be written; name another directory")
         return
     names = sorted(os.listdir(out))
     others = [name for name in names if name not in _FILES]

@@ -17,6 +17,7 @@ from replay.export.arrow import DECIDERS, arrow_columns, exported, pyarrow
 from schemas.errors import SettingsError
 from schemas.json_text import json_text
 from schemas.moments import time_of
+from schemas.plain_files import check_output_file
 from schemas.private_files import open_new, sync_folder
 from schemas.text import shown
 from transport.csv_guard import WRITER, guarded
@@ -77,11 +78,13 @@ def check_file(path: Path) -> None:
     Raises
     ------
     SettingsError
-        If the suffix is not accepted, the folder does not exist, or it is Parquet and pyarrow is not installed.
+        If the suffix is not accepted, the folder does not exist, a folder or a device is there, or it is Parquet and
+        pyarrow is not installed.
     """
     check_suffix(path)
     if not path.parent.is_dir():
         raise SettingsError(f"{path}: {path.parent} is no folder")
+    check_output_file(path)
     if path.suffix == ".parquet":
         pyarrow()
 
@@ -98,6 +101,7 @@ def new_file(path: Path) -> Iterator[Path]:
             os.fsync(handle)
         finally:
             os.close(handle)
+        check_output_file(path)
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:

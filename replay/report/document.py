@@ -15,6 +15,7 @@ from typing import Any
 from replay.report import words
 from replay.report.plots import Figure
 from schemas.errors import SettingsError
+from schemas.plain_files import check_output_file
 from schemas.private_files import open_new
 
 _FOLDER = Path(__file__).parent
@@ -26,12 +27,12 @@ def check_html(path: Path) -> None:
     Raises
     ------
     SettingsError
-        If the file has no existing folder, if it is itself a folder, or if a package for reports is not installed.
+        If the file has no existing folder, if it is itself a folder or a device, or if a package for reports is not
+        installed.
     """
     if not path.parent.is_dir():
         raise SettingsError(f"{path}: {path.parent} is no folder")
-    if path.is_dir():
-        raise SettingsError(f"{path}: is a folder; name a file for the report")
+    check_output_file(path)
     check_installed()
 
 
@@ -105,6 +106,7 @@ def write_document(path: Path, page: str) -> None:
         try:
             with open(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
                 file.write(page)
+            check_output_file(path)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -95,7 +95,7 @@ def test_a_stopped_training_leaves_nothing(good: Path, tmp_path: Path) -> None:
 
 def test_a_stopped_import_ends_the_framework(good: Path, tmp_path: Path) -> None:
     python, out = tmp_path / "python", tmp_path / "out" / "model"
-    python.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nkill -TERM $PPID\nexec sleep 60\n")
+    python.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nsleep 0.3\nkill -TERM $PPID\nexec sleep 60\n")
     python.chmod(0o755)
     source = tmp_path / "net.keras"
     with zipfile.ZipFile(source, "w") as archive:

@@ -127,3 +127,18 @@ def test_a_stop_between_the_renames_leaves_one_whole_package(
         write(out, "new", overwrite=True)
     assert entries(tmp_path) == ["model", "model/manifest.yaml"]
     assert (out / "manifest.yaml").read_text() == ("old" if renames == 1 else "new")
+
+
+def test_a_place_that_cannot_be_made_is_refused_before_the_training(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "model", tmp_path / "file" / "deep" / "model"):
+        with pytest.raises(SettingsError, match="file is not a directory"):
+            check_place(out, overwrite=False)
+    check_place(tmp_path / "new" / "deep" / "model", overwrite=False)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_place_that_may_not_be_written_is_refused_before_the_training(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(SettingsError, match="may not be written"):
+        check_place(tmp_path / "model", overwrite=False)
