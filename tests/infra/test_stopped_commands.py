@@ -21,6 +21,9 @@ import importlib, os, signal, sys, time
 from infra.cli import root
 from infra.cli.shared import shutdown
 from infra.cli.shared.shutdown import end_on_signals, exit_on_signals
+# A shell starts programs in the background with SIGINT ignored, nohup with SIGHUP, and programs keep to that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 """
 #: A function, in a module or a class of it, raises the signal after its work, in the midst of the command.
 COMMAND = """
