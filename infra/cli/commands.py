@@ -6,6 +6,7 @@ compares them with the help texts of the commands.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -175,7 +176,7 @@ def load(name: str) -> Any:
         alone.command(name)(found)
     command = get_group(alone).commands[name]
     _fill_paragraphs(command)
-    _refuse_empty_paths(command)
+    _check_values(command)
     return command
 
 
@@ -205,16 +206,29 @@ def _fill_paragraphs(command: Any) -> None:
         _fill_paragraphs(child)
 
 
-def _refuse_empty_paths(command: Any) -> None:
-    """Refuse a path without a character, as of a variable without a value: `Path` makes it the current folder."""
+def _check_values(command: Any) -> None:
+    """Refuse values of options and arguments that no command can mean."""
     for param in command.params:
-        if param.type_descriptor.is_path or Path in get_args(param.type_descriptor.annotation):
+        kinds = {param.type_descriptor.annotation, *get_args(param.type_descriptor.annotation)}
+        if param.type_descriptor.is_path or Path in kinds:
             param.process_value = partial(_given_path, param, param.process_value)
+        if float in kinds:
+            param.process_value = partial(_given_number, param, param.process_value)
     for child in getattr(command, "commands", {}).values():
-        _refuse_empty_paths(child)
+        _check_values(child)
 
 
 def _given_path(param: Any, process: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+    """Refuse a path without a character, as of a variable without a value: `Path` makes it the current folder."""
     if "" in (value if isinstance(value, list | tuple) else [value]):
         raise typer.BadParameter("an empty path; write . for the current folder", ctx=ctx, param=param)
     return process(ctx, value)
+
+
+def _given_number(param: Any, process: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+    """Refuse an infinite number, and what is not a number though Python takes it for one: both pass any limit."""
+    number = process(ctx, value)
+    for each in number if isinstance(number, list | tuple) else [number]:
+        if isinstance(each, float) and not math.isfinite(each):
+            raise typer.BadParameter(f"{each} is not a finite number", ctx=ctx, param=param)
+    return number

@@ -61,14 +61,14 @@ def test_an_output_takes_the_place_of_files_only(
     assert not list(tmp_path.glob("*.unfinished"))
 
 
-def paths() -> list[Any]:
-    """Return every command with each of its parameters that is a path."""
+def parameters(kind: str) -> list[Any]:
+    """Return every command with each of its parameters of a kind."""
 
     def walk(words: tuple[str, ...], command: Any) -> None:
         for name, child in getattr(command, "commands", {}).items():
             walk((*words, name), child)
         for param in command.params:
-            if "Path" in str(param.type_descriptor.annotation):
+            if kind in str(param.type_descriptor.annotation):
                 found.append(pytest.param(words, param, id=" ".join((*words, param.name))))
 
     found: list[Any] = []
@@ -77,18 +77,34 @@ def paths() -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize(("words", "param"), paths())
+@pytest.mark.parametrize(("words", "param"), parameters("Path"))
 def test_an_empty_path_is_not_the_current_folder(
     words: tuple[str, ...], param: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A variable without a value, as in ``--out "$DIR"``."""
-    given = [""] if param.param_type_name == "argument" else [max(param.opts, key=len), ""]
+    assert "an empty path" in said_to(words, param, "", capsys, monkeypatch)
+
+
+@pytest.mark.parametrize("value", ["-inf", "nan", "1e999"])
+@pytest.mark.parametrize(("words", "param"), parameters("float"))
+def test_a_number_is_finite(
+    words: tuple[str, ...], param: Any, value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = said_to(words, param, value, capsys, monkeypatch)
+    assert "is not a finite number" in said or "Input should be" in said  # beyond the range of the option
+
+
+def said_to(
+    words: tuple[str, ...], param: Any, value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Return what a command says to a value of one of its parameters."""
+    given = [value] if param.param_type_name == "argument" else [f"{max(param.opts, key=len)}={value}"]
     # Options are read before arguments that are missing.
     monkeypatch.setattr(sys, "argv", ["inspection", *words, *given])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert "an empty path" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    return " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(
@@ -99,7 +115,7 @@ def test_an_empty_path_is_not_the_current_folder(
         ["train", "--images", "{pipe}", "--out", "{new}"],
         ["train", "--images", "{images}", "--out", "{pipe}"],
         ["train", "--images", "{images}", "--out", "{new}", "--good", "\udcff"],
-        ["train", "--images", "{images}", "--out", "{new}", "--tiles", "2x2", "--tile-overlap", "nan"],
+        ["train", "--images", "{images}", "--out", "{new}", "--tiles", "2x2", "--tile-overlap", "1.5"],
         ["train", "--images", "{images}", "--out", "{new}", "--roi", "nan,nan,1e400,inf"],
         ["model", "import", "{pipe}", "--images", "{images}", "--out", "{new}"],
         ["model", "import", "{file}", "--images", "{images}", "--out", "{file}/model"],

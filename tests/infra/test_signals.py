@@ -19,7 +19,7 @@ from schemas.settings import KafkaSettings
 
 HEAD = """
 import os, signal, sys, threading, time
-from infra.cli.shared.shutdown import exit_on_signals, stop_on_signals
+from infra.cli.shared.shutdown import StopRequest, exit_on_signals, stop_on_signals
 stop = threading.Event()
 """
 
@@ -35,6 +35,19 @@ def test_a_signal_while_its_own_thread_holds_the_events_lock(number: str) -> Non
         f"with stop_on_signals(stop), stop._cond:\n    signal.raise_signal(signal.{number})\nprint(stop.is_set())\n"
     )
     assert (done.returncode, done.stdout.split()) == (0, ["True"]), done.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_the_exit_status_tells_which_signal_came_first(number: str, status: int) -> None:
+    done = run(
+        "stop = StopRequest()\n"
+        "with stop_on_signals(stop):\n"
+        f"    signal.raise_signal(signal.{number})\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "    assert stop.wait(10)\n"
+        "sys.exit(stop.status)\n"
+    )
+    assert (done.returncode, done.stderr) == (status, "")
 
 
 def test_a_signal_while_the_lock_of_logging_is_held() -> None:

@@ -10,6 +10,7 @@ import typer
 
 from infra.cli.shared.options import ImageStoreUri, Json, image_store_uri
 from infra.cli.shared.selection_options import SelectionArgs, takes_selection
+from infra.cli.shared.shutdown import StopRequest, stop_on_signals
 from schemas.errors import SettingsError
 from schemas.plain_files import real_path
 
@@ -102,7 +103,8 @@ def replay(
         )
     from infra.cli.past.replay_text import show
 
-    options = RunOptions(threads, part_s, image_store_uri(image_store))
+    stop = StopRequest()
+    options = RunOptions(threads, part_s, image_store_uri(image_store), stop)
     if resume is not None:
         if any(value is not None for value in (model, challenger, threshold, out)):
             raise SettingsError("--resume stands alone: models and thresholds are those of the run")
@@ -112,7 +114,7 @@ def replay(
         outcome = _begin(chosen, variants, out, options)
     show(outcome, resume or out, as_json=as_json)
     if not outcome.is_finished:
-        raise typer.Exit(130)
+        raise typer.Exit(stop.status)
     if outcome.summary.different and not tolerate_differences:
         raise typer.Exit(1)
 
@@ -122,6 +124,7 @@ class RunOptions:
     threads: int | None
     part_s: float
     image_store: str
+    stop: StopRequest
 
 
 def _begin(chosen: SelectionArgs, variants: list[Variant], out: Path | None, options: RunOptions) -> RunResult:
@@ -189,15 +192,11 @@ def _run(
     options: RunOptions,
     progress: Callable[[str, int, int], object],
 ) -> RunResult:
-    import threading
-
-    from infra.cli.shared.shutdown import stop_on_signals
     from replay.reinspect.run import run
     from schemas.codec import Codec
     from transport.image_store import ImageStore
 
-    stop = threading.Event()
-    with stop_on_signals(stop):
+    with stop_on_signals(options.stop):
         return run(
             resolved,
             loaded,
@@ -206,7 +205,7 @@ def _run(
             ImageStore(options.image_store),
             threads=options.threads,
             part_s=options.part_s,
-            stop=stop,
+            stop=options.stop,
             on_progress=lambda done, count: progress("frames", done, count),
         )
 

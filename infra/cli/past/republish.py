@@ -17,11 +17,10 @@ _DAY_MS = 24 * 3_600_000
 def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -> None:
     """Publish the selected frames to a topic of a simulated line; create its missing topics."""
     import dataclasses
-    import threading
 
     from infra.cli.shared.audited import audited
     from infra.cli.shared.progress import reading
-    from infra.cli.shared.shutdown import stop_on_signals
+    from infra.cli.shared.shutdown import StopRequest, stop_on_signals
     from operations.trail.record import Act, Deed
     from replay.past.reads import empty_selection_error
     from replay.past.resolved_selection import ResolvedSelection
@@ -32,7 +31,7 @@ def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -
 
     kafka = chosen.source.kafka
     prefix, factor = prefix_of(topic, kafka), speed_of(speed)
-    stop = threading.Event()
+    stop = StopRequest()
     with reading() as progress, ResolvedSelection(chosen.source, chosen.selection, on_progress=progress) as resolved:
         if resolved.frames_total == 0:
             raise empty_selection_error(chosen.source)
@@ -68,4 +67,4 @@ def republish(chosen: SelectionArgs, topic: str, speed: str, *, as_json: bool) -
         for command in commands:
             echo(f"  {command}")
     if not done.is_finished:
-        raise typer.Exit(130)
+        raise typer.Exit(stop.status)

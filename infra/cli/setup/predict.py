@@ -48,10 +48,8 @@ def predict(
 
         inspection predict 'lot7/**/*.png' --model my_model/ --out rows.csv
     """
-    import threading
-
     from infra.cli.shared.progress import reading
-    from infra.cli.shared.shutdown import stop_on_signals
+    from infra.cli.shared.shutdown import StopRequest, stop_on_signals
     from replay.predict.run import PredictOptions
     from replay.predict.run import predict as run
 
@@ -60,7 +58,7 @@ def predict(
     options = PredictOptions(
         arguments=images, model=model, out=out, html=html, processes=processes, resume=resume
     )  # fmt: skip
-    stop = threading.Event()
+    stop = StopRequest()
     with stop_on_signals(stop), reading() as show:
         found = run(options, stop=stop, on_progress=lambda done, count: show("images", done, count))
     for line in found.listing.lines():
@@ -73,7 +71,7 @@ def predict(
                 f"stopped after {found.done} of {found.total} images; go on with the same command and --resume",
                 err=True,
             )
-        raise typer.Exit(130)
+        raise typer.Exit(stop.status)
     if as_json:
         return
     for kind, (count, first) in sorted(found.figures.remarks.items()):

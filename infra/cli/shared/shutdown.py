@@ -39,6 +39,21 @@ def end_on_sigterm_as_first_process() -> None:
         signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(128 + number))
 
 
+class StopRequest(threading.Event):
+    """Event of `stop_on_signals` that knows the exit status of a command which a signal has stopped.
+
+    Examples
+    --------
+    >>> StopRequest().status
+    130
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: 128 + number of the signal, as shells report it.
+        self.status = 128 + signal.SIGINT
+
+
 @contextmanager
 def stop_on_signals(stop: threading.Event) -> Iterator[None]:
     """Set the event at the first SIGINT or SIGTERM; end the process at the second one.
@@ -94,6 +109,8 @@ class _Watch:
         now_s = time.monotonic()
         if self.asked_s is None:
             self.asked_s = now_s
+            if isinstance(self._stop, StopRequest):
+                self._stop.status = 128 + number
             self._stop.set()
         elif now_s - self.asked_s > ONE_REQUEST_S:
             _end_at_once(number)

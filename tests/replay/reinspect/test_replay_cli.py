@@ -176,9 +176,9 @@ def test_interrupted_it_writes_what_is_done(decided: Decided, tmp_path: Path) ->
     while not (out / "rows-000000.avro").exists():
         assert process.poll() is None
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert f"go on with: inspection replay --resume {out}" in err
     assert "Traceback" not in err
     assert summary(replay(decided, "--resume", str(out), "--json"))["selected"] == FRAMES + 1
