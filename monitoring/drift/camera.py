@@ -17,7 +17,7 @@ from monitoring.drift.event import episode_event
 from monitoring.drift.observation import Observation
 from monitoring.drift.options import DriftOptions
 from monitoring.drift.product import SCRATCH, Identity, ProductWatch, changed, identity_of, name_of
-from monitoring.drift.sensor import SensorCheck
+from monitoring.drift.sensor import SensorCheck, SensorFault
 from monitoring.drift.starts import Starts
 from monitoring.drift.tracked_episode import EpisodeUpdate
 from monitoring.drift.warm_up import WarmUp
@@ -203,12 +203,14 @@ class CameraWatch:
         product.touch()
         detectors, tracker, is_warming = product.detectors, product.tracker, self._warm_up.is_on
         self._sensor.observe(decision, detectors.references)
+        product.exposure.observe(decision, detectors.references)
+        fault = self._sensor.fault(detectors.references) or product.exposure.fault(detectors.references)
         if is_warming and detectors.is_learning:
             return []  # an unusual level must not become the reference
         # At a shifted level, neighbouring frames seem to resemble each other.
         is_off = tracker.episode is not None or is_warming
         found = detectors.update(decision, self.counts, in_episode=is_off)
-        if tracker.episode is None and not (found and found.alarms) and not self._is_new_fault():
+        if tracker.episode is None and not (found and found.alarms) and not self._is_new(fault):
             return []
         update = tracker.update(
             Observation(
@@ -220,7 +222,7 @@ class CameraWatch:
                 is_watched=found is not None,
                 alarms=found.alarms if found else (),
                 completes_block=found is not None and found.completes_block,
-                fault=self._sensor.fault(detectors.references),
+                fault=fault,
                 levels=detectors.levels(),
             )
         )
@@ -232,11 +234,10 @@ class CameraWatch:
             product.detectors = detectors.relearned() if update.reason == "settled" else detectors.restarted()
         return [event]
 
-    def _is_new_fault(self) -> bool:
-        """Return True if the sensor has a fault, and no episode of another product in front of it reports the fault."""
-        cause = self._sensor.cause
+    def _is_new(self, fault: SensorFault | None) -> bool:
+        """Return True for a fault that no episode of another product in front of the sensor reports."""
         episodes = (product.tracker.episode for product in self._all())
-        return bool(cause) and all(episode is None or episode.cause != cause for episode in episodes)
+        return fault is not None and all(episode is None or episode.cause != fault.cause for episode in episodes)
 
     def _reset(self, why: str) -> None:
         self.last_reset = why

@@ -13,6 +13,7 @@ from monitoring.checked import fields, optional_text, text, whole
 from monitoring.drift.detector_bank import DetectorBank
 from monitoring.drift.episode_tracker import EpisodeTracker
 from monitoring.drift.options import DriftOptions
+from monitoring.drift.sensor import ExposureCheck
 from schemas.records import Decision
 
 #: Product, model and recipe; a change makes the detectors begin from scratch.
@@ -60,6 +61,7 @@ class ProductWatch:
         self.identity = identity
         self.detectors = detectors
         self.tracker = EpisodeTracker(options.settle_frames)
+        self.exposure = ExposureCheck()
         #: Number of decisions of other products since the last one of this product.
         self.unseen = 0
         #: Number of decisions after a reset that must still come until the detectors know enough, at most `SCRATCH`.
@@ -79,6 +81,7 @@ class ProductWatch:
             "keeper": self.tracker.state(),
             "away": self.unseen,
             "scratch": self.scratch,
+            **({"exposure": self.exposure.runs} if any(self.exposure.runs.values()) else {}),
         }
 
     def touch(self) -> None:
@@ -106,6 +109,8 @@ class ProductWatch:
         identity = {"product": optional_text(given["product"])} | {n: text(given[n]) for n in ("model", "recipe")}
         found = cls(identity, DetectorBank.restored(state["segment"], options), options)
         found.tracker.restore(state["keeper"], found.detectors.references)
+        if "exposure" in state:
+            found.exposure.restore(state["exposure"])
         found.unseen = whole(state.get("away", 0))
         found.scratch = whole(state.get("scratch", 0), 0, SCRATCH)
         return found

@@ -1,10 +1,10 @@
 """Check for sensor faults with a name: frozen, black, saturated. (For out of focus see `episode_tracker`.)
 
 ===========  ==========================================================================================
-cause        five frames in a row that are
+cause        five frames in a row, of the camera or of one of its products, that are
 ===========  ==========================================================================================
-frozen       the same bytes as one of the four frames before, of a buffer that is stale or several that take turns:
-             no sensor is free of noise
+frozen       the same bytes as one of the camera's four frames before, of a buffer that is stale or several that take
+             turns: no sensor is free of noise
 black        at least 95 % of the pixels at or below 2
 saturated    at least half of the pixels at or above 253
 ===========  ==========================================================================================
@@ -28,7 +28,8 @@ from schemas.records import Decision, SignalChange
 IN_A_ROW = 5
 ALIKE_IN_A_ROW = 50
 _ALIKE_BITS, _USUAL_BITS = 2, 12
-_BLACK, _SATURATED = 0.95, 0.5
+#: Causes, each with its signal and the share of pixels from which a frame counts.
+_EXPOSURES = (("black", "dark_share", 0.95), ("saturated", "bright_share", 0.5))
 _MEMORY = 500
 #: Frames with which a frame is compared: drivers of cameras have up to four buffers.
 _BUFFERS = 4
@@ -53,16 +54,50 @@ class SensorFault:
     change: SignalChange
 
 
-class SensorCheck:
-    """Check of one frame after the other; `cause` names the current fault."""
+class ExposureCheck:
+    """Runs of black and of saturated frames, of a camera or of one of its products.
+
+    If products alternate part by part, the frames of one may be black because its own lamp is out.
+    """
 
     def __init__(self) -> None:
-        self._runs = {"same": 0, "alike": 0, "black": 0, "saturated": 0}
+        self.runs = {name: 0 for name, _, _ in _EXPOSURES}
+        self._shares: dict[str, float] = {}
+
+    def observe(self, decision: Decision, references: SignalReferences) -> None:
+        """Process the next frame."""
+        for name, signal, share in _EXPOSURES:
+            reference = references.get(signal)
+            usual = reference is not None and reference.quantiles[-1] >= share
+            self._shares[name] = decision.signals.get(signal, 0.0)
+            self.runs[name] = self.runs[name] + 1 if self._shares[name] >= share and not usual else 0
+
+    def fault(self, references: SignalReferences) -> SensorFault | None:
+        """Return the fault that lasts; None if there is no fault."""
+        for name, signal, _ in _EXPOSURES:
+            if self.runs[name] >= IN_A_ROW:
+                reference = references.get(signal)
+                before = reference.mean if reference is not None else 0.0
+                change = SignalChange(signal, "sensor", before, self._shares.get(name, 0.0), 0.0)
+                return SensorFault(name, self.runs[name], change)
+        return None
+
+    def restore(self, runs: Any) -> None:
+        """Resume from earlier `runs`; raise ValueError for anything else."""
+        runs = fields(runs, self.runs)
+        self.runs = {name: whole(runs[name]) for name in self.runs}
+
+
+class SensorCheck:
+    """Check of one frame of a camera after the other."""
+
+    def __init__(self) -> None:
+        self._runs = {"same": 0, "alike": 0}
         self._recent_sha256 = [""]
         self._last_hash: dict[str, float] = {}
         self._usual_bits = 0.0
         self._compared = 0
-        self._shares: dict[str, float] = {}
+        self._exposure = ExposureCheck()
 
     def observe(self, decision: Decision, references: SignalReferences) -> None:
         """Process the next frame of the camera."""
@@ -76,46 +111,27 @@ class SensorCheck:
             self._compared += 1
             weight = 1 / min(self._compared, _MEMORY)
             self._usual_bits += weight * (distance - self._usual_bits)
-        for name, signal, share in (("black", "dark_share", _BLACK), ("saturated", "bright_share", _SATURATED)):
-            reference = references.get(signal)
-            usual = reference is not None and reference.quantiles[-1] >= share
-            self._shares[name] = signals.get(signal, 0.0)
-            self._count(name, self._shares[name] >= share and not usual)
+        self._exposure.observe(decision, references)
         self._recent_sha256 = [*self._recent_sha256, decision.image_sha256][-_BUFFERS:]
         self._last_hash = {name: signals[name] for name in ("dhash_hi", "dhash_lo") if name in signals}
 
-    @property
-    def cause(self) -> str:
-        """``frozen``, ``black``, ``saturated``, or empty."""
-        for name in ("black", "saturated"):
-            if self._runs[name] >= IN_A_ROW:
-                return name
-        return "frozen" if self._runs["same"] >= IN_A_ROW or self._runs["alike"] >= ALIKE_IN_A_ROW else ""
-
     def fault(self, references: SignalReferences) -> SensorFault | None:
-        """Return the fault that `cause` names; None if there is no fault."""
-        return SensorFault(self.cause, self._frames(), self._change(references)) if self.cause else None
-
-    def _frames(self) -> int:
-        if self.cause == "frozen":
-            return max(self._runs["same"], self._runs["alike"])
-        return self._runs.get(self.cause, 0)
-
-    def _change(self, references: SignalReferences) -> SignalChange:
-        signal = {"black": "dark_share", "saturated": "bright_share"}.get(self.cause)
-        if signal is None:
-            return SignalChange("dhash_distance", "sensor", round(self._usual_bits, 1), 0.0, 0.0)
-        reference = references.get(signal)
-        before = reference.mean if reference is not None else 0.0
-        return SignalChange(signal, "sensor", before, self._shares[self.cause], 0.0)
+        """Return the fault that lasts; None if there is no fault."""
+        found = self._exposure.fault(references)
+        if found is None and (self._runs["same"] >= IN_A_ROW or self._runs["alike"] >= ALIKE_IN_A_ROW):
+            change = SignalChange("dhash_distance", "sensor", round(self._usual_bits, 1), 0.0, 0.0)
+            return SensorFault("frozen", max(self._runs.values()), change)
+        return found
 
     def state(self) -> Any:
         """Return the whole state as JSON."""
-        return [self._runs, ",".join(self._recent_sha256), self._last_hash, self._usual_bits, self._compared]
+        runs = {**self._runs, **self._exposure.runs}
+        return [runs, ",".join(self._recent_sha256), self._last_hash, self._usual_bits, self._compared]
 
     def restore(self, state: Any) -> None:
         """Resume from a `state`; raise ValueError for anything else."""
         runs, sha256, last, usual, compared = items(state, 5, 5)
+        self._exposure.restore(runs)
         runs = fields(runs, self._runs)
         self._runs = {name: whole(runs[name]) for name in self._runs}
         self._recent_sha256 = text(sha256).split(",")[-_BUFFERS:]

@@ -193,6 +193,26 @@ def test_one_sensor_that_lies_is_said_once_for_all_products():
 
 
 @pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(("signals", "cause"), [({"dark_share": 1.0}, "black"), ({"bright_share": 0.8}, "saturated")])
+def test_the_lamp_of_one_product_of_three(signals, cause, restart):
+    watched = watch()
+    fed(watched, alternating("ABC", 90, 0))
+    stream = [
+        decision(100 + n, {**row, **(signals if "ABC"[n % 3] == "B" else {})}, attributes={"product": "ABC"[n % 3]})
+        for n, row in enumerate(rows(24, 3))
+    ]
+    before = fed(watched, stream[:12])  # four frames of B
+    if restart:
+        watched = CameraWatch.restored(watched.state(), lambda model, product: REFERENCE)
+    found = opened(before + fed(watched, stream[12:]))
+    assert [(event.cause, event.product) for event in found] == [(cause, "B")]
+    assert number_of(found[0].detected_frame_id) == 100 + 3 * 4 + 1  # the fifth of B
+    assert not watched._sensor.fault(REFERENCE)
+    lit = [decision(200 + n, row, attributes={"product": "ABC"[n % 3]}) for n, row in enumerate(rows(300, 4))]
+    assert [(event.state, event.cause) for event in fed(watched, lit)][-1:] == [(EpisodeState.CLOSED, cause)]
+
+
+@pytest.mark.parametrize("restart", [False, True])
 def test_a_start_of_the_future_is_not_the_newest(restart):
     watched = watch()
     ahead = [decision(n, row, started_at_us=NOW_US + 1500 * DAY_US, captured_at_us=NOW_US + 1500 * DAY_US,
