@@ -1,4 +1,4 @@
-"""A cluster of three that loses a node under load: killed, frozen, controller or coordinator, and one by one."""
+"""A cluster of three that loses a node under load: killed, frozen, with a full disk, controller or coordinator."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from confluent_kafka.admin import AdminClient
 
 from infra.broker.cluster import ClusterNode, LocalCluster
 from schemas import KafkaSettings
-from tests.support.clusters import Arrivals, await_in_sync, controller, coordinator, start_cluster
+from tests.support.clusters import Arrivals, await_in_sync, controller, coordinator, leader, start_cluster
 from tests.support.faults import FULL, Load, Workers, await_progress, settle
+from tests.support.small_disks import empty, fill, mount_small_disk, unmount
 from transport.topic_setup import apply, plan
 
 pytestmark = [pytest.mark.broker, pytest.mark.faults, pytest.mark.long, pytest.mark.alone]
@@ -115,3 +116,56 @@ def test_rolling_restart(
         arrivals.close()
     fault_row("cluster of three: rolling restart", recovered_s=gap_s, workers_restarted=workers.started - 1,
               **vars(figures))  # fmt: skip
+
+
+@pytest.fixture
+def small_disks(tmp_path: Path) -> Iterator[LocalCluster]:
+    """Yield a cluster whose nodes keep their messages on file systems of 96 MiB."""
+    folders = [tmp_path / "cluster" / f"node-{number}" / "data" for number in (1, 2, 3)]
+    mounted: list[Path] = []
+    try:
+        for folder in folders:
+            mount_small_disk(folder, 96)
+            mounted.append(folder)
+        cluster = start_cluster(tmp_path / "cluster")
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
+    finally:
+        for folder in mounted:
+            unmount(folder)
+
+
+def test_the_disk_of_a_node_is_full(
+    small_disks: LocalCluster, unique: str, tmp_path: Path, fault_row: Callable[..., None]
+) -> None:
+    """Fill the disk of the node that leads a partition of the frames: it ends, and the others go on."""
+    line = KafkaSettings(small_disks.bootstrap_servers, unique)
+    apply(line, timeout_s=60)
+    workers = Workers(line, tmp_path)
+    arrivals = Arrivals(line)
+    try:
+        workers.start().await_ready(120)
+        load = Load(line, tmp_path / "spool", fps=20)
+        await_progress(line)
+        time.sleep(3)
+        node = leader(small_disks, line.frames)
+        began_s = time.monotonic()
+        fill(node.data_dir / "data")
+        until_s = time.monotonic() + 120
+        while node.process is not None:
+            assert time.monotonic() < until_s, "the node goes on without room"
+            time.sleep(0.2)
+        await_progress(line, tend=workers.revive, timeout_s=90)
+        time.sleep(_FAULT_S)
+        empty(node.data_dir / "data")
+        small_disks.start(timeout_s=300)
+        await_in_sync(small_disks)
+        figures = settle(line, load, tend=workers.revive)
+        gap_s = arrivals.longest_gap_s(began_s)
+    finally:
+        workers.close()
+        arrivals.close()
+    fault_row("cluster of three: the disk of a node is full", recovered_s=gap_s,
+              workers_restarted=workers.started - 1, **vars(figures))  # fmt: skip
