@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.image_folder import list_images
 from models.regions import region_of
 from models.training.anomaly_fit import AnomalyFit, SyntheticResult
 from models.training.blocks import BlockKind, by_product
@@ -35,6 +36,7 @@ from models.training.read_images import (
 from models.training.survey import Survey, TrainingFolder, sampled
 from models.training.synthetic import KINDS, SIZES
 from schemas.errors import SettingsError
+from schemas.text import file_text
 
 #: Recipes that are tried, in this order.
 RECIPES = (
@@ -47,6 +49,8 @@ RECIPES = (
 FEWEST_IMAGES = 10
 #: Difference of two AUROC figures that synthetic defects do not tell apart: the earlier recipe is taken.
 _TIE = 0.02
+#: Mean AUROC on synthetic defects, below which a model is no good; chance has 0.5.
+_LEAST_QUALITY = 0.6
 #: Share of synthetic defects of a size that a useful model finds.
 _LEAST_FOUND = 0.6
 #: Share of the images of defective parts that a useful model may accept.
@@ -181,6 +185,11 @@ class TrainingResult:
     def warnings(self) -> list[str]:
         """Lines that say why the model may be no good, and what would help."""
         lines = []
+        if self.best.quality < _LEAST_QUALITY:
+            lines.append(
+                f"does hardly better than chance (AUROC {self.best.quality:.2f} on synthetic defects): do not use this "
+                f"model; {self._remedy}"
+            )
         for size in sorted({result.size for result in self.best.synthetic}, reverse=True):
             found = float(np.mean([result.found for result in self.best.synthetic if result.size == size]))
             if found < _LEAST_FOUND:
@@ -224,7 +233,7 @@ def train(
     except OSError as error:
         raise SettingsError(f"{root}: {error.strerror}") from error
     if not folder.good:
-        raise SettingsError(f"{root} has no images; PNG, JPEG, TIFF and BMP files are read, in sub-folders too")
+        raise SettingsError(_no_images(root))
     survey = Survey(len(folder.good), loose=folder.loose)
     files = sampled(folder.good)
     survey.colour = find_colour(files, RECIPES[0], options.part)
@@ -264,6 +273,12 @@ def train(
     )  # fmt: skip
     result.took_s = time.monotonic() - began
     return result
+
+
+def _no_images(root: Path) -> str:
+    others = list_images(root).others
+    such = f" but {len(others)} other files, such as {file_text(others[0].name)}" if others else ""
+    return f"{root} has no images{such}; PNG, JPEG, TIFF and BMP files are read, in sub-folders too"
 
 
 def _check_products(root: Path, counts: Counter[str]) -> None:

@@ -96,6 +96,23 @@ def test_too_few_images_end_in_a_line(count: int, line: str, tmp_path: Path) -> 
         train(tmp_path, QUICK)
 
 
+def test_a_folder_of_other_files_names_one(tmp_path: Path) -> None:
+    for number in range(12):
+        cv2.imwrite(str(tmp_path / f"{number:02}.webp"), good_part(number))
+    with pytest.raises(SettingsError, match=r"has no images but 12 other files, such as 00\.webp; PNG, JPEG"):
+        train(tmp_path, QUICK)
+
+
+@pytest.mark.long
+def test_a_model_that_finds_nothing_is_called_no_good(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        cv2.imwrite(str(tmp_path / f"{number:02}.png"), rng.integers(100, 140, (1, 3000)).astype(np.uint8))
+    result = train(tmp_path, QUICK)
+    assert result.best.quality < 0.6
+    assert "do not use this model" in result.warnings[0]
+
+
 def test_copies_of_one_image_are_one_image(tmp_path: Path) -> None:
     for number in range(30):
         cv2.imwrite(str(tmp_path / f"{number}.png"), good_part(1))
